@@ -1,0 +1,1 @@
+"""Fit any Pyro model and guide, know its evidence, see its graph."""
