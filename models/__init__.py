@@ -1,1 +1,6 @@
+"""Generative stories, one a file."""
 
+from pyro_vae.models.factor_analysis import FactorAnalysis
+from pyro_vae.models.vae import VAE
+
+__all__ = ["VAE", "FactorAnalysis"]

@@ -1,0 +1,67 @@
+"""Factor analysis: the linear-Gaussian VAE, whose evidence and posterior are known exactly."""
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyro_vae.networks import Shape
+
+
+class FactorAnalysis(nn.Module):
+    """z ~ Normal(0, I), x ~ Normal(W z + b, diag(scale^2)); guide q(z | x) = Normal(A x + c, L L').
+
+    The guide's family holds the exact posterior, so a fitted ELBO can reach the evidence
+    log Normal(x | b, W W' + diag(scale^2)).
+
+    Source: D. J. Bartholomew, M. Knott, I. Moustaki, "Latent variable models and factor analysis",
+    3rd edition, 2011, chapter 3.
+
+    Args:
+        data_shape: shape X of one datum; it is taken as one vector of D values.
+        latent_dim: number of factors Z.
+
+    >>> x = torch.zeros(2, 5)
+    >>> fa = FactorAnalysis((5,), 2)
+    >>> fa.log_evidence(x).shape, fa.posterior(x).event_shape
+    (torch.Size([2]), torch.Size([2]))
+    """
+
+    def __init__(self, data_shape: Shape, latent_dim: int = 2) -> None:
+        super().__init__()
+        self.data_shape, self.latent_dim = tuple(data_shape), latent_dim
+        size = math.prod(self.data_shape)
+        self.loadings = nn.Parameter(torch.randn(size, latent_dim) / math.sqrt(size))  # W
+        self.bias = nn.Parameter(torch.zeros(size))  # b
+        self.log_scale = nn.Parameter(torch.zeros(size))
+        self.regression = nn.Linear(size, latent_dim)  # A, c
+        self.raw_tril = nn.Parameter(torch.zeros(latent_dim, latent_dim))  # L
+
+    def model(self, x: Tensor) -> None:
+        zero = torch.zeros(self.latent_dim, device=x.device)
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(zero, 1.0).to_event(1))  # (B | Z)
+            loc = (z @ self.loadings.T + self.bias).unflatten(-1, self.data_shape)
+            scale = self.log_scale.exp().reshape(self.data_shape)
+            pyro.sample("x", dist.Normal(loc, scale).to_event(len(self.data_shape)), obs=x)  # (B | X)
+
+    def guide(self, x: Tensor) -> None:
+        tril = self.raw_tril.tril(-1) + self.raw_tril.diagonal().exp().diag()
+        with pyro.plate("data", len(x)):
+            loc = self.regression(x.flatten(1))  # (B, Z)
+            pyro.sample("z", dist.MultivariateNormal(loc, scale_tril=tril))  # (B | Z)
+
+    def log_evidence(self, x: Tensor) -> Tensor:
+        """log p(x) in nats, exactly; x is ``batch | X``, the result ``batch |``."""
+        variance = (2 * self.log_scale).exp()
+        evidence = dist.LowRankMultivariateNormal(self.bias, self.loadings, variance)
+        return evidence.log_prob(x.flatten(-len(self.data_shape)))
+
+    def posterior(self, x: Tensor) -> dist.MultivariateNormal:
+        """p(z | x), exactly, ``batch | Z``."""
+        weighted = self.loadings / (2 * self.log_scale).exp().unsqueeze(-1)  # (D, Z)
+        precision = torch.eye(self.latent_dim, device=x.device) + self.loadings.T @ weighted
+        loc = torch.linalg.solve(precision, ((x.flatten(1) - self.bias) @ weighted).mT).mT
+        return dist.MultivariateNormal(loc, precision_matrix=precision)

@@ -1,0 +1,110 @@
+"""Running a program without a trace left behind.
+
+No figure may depend on hidden state, and no call that is not training may change it: the generators,
+Pyro's param store, train/eval modes, BatchNorm's buffers, validation flags.
+"""
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from torch import Tensor, nn
+
+from pyro_vae.program import Program
+
+def rng_state() -> dict[str, Any]:
+    """The state of every generator that a model may draw from."""
+    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if cuda else [],
+        "numpy": np.random.get_state(),  # noqa: NPY002 - Pyro users draw from the global one
+        "python": random.getstate(),
+    }
+
+
+def set_rng_state(state: Mapping[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])
+    np.random.set_state(state["numpy"])  # noqa: NPY002
+    random.setstate(state["python"])
+
+
+@contextmanager
+def own_parameters(program: Program) -> Iterator[None]:
+    """Hides what other modules left in Pyro's param store under names that this program uses too.
+
+    PyroModules and ``pyro.module`` prefer the store's parameter to the module's own, so a second
+    model of the same class would silently work with the first one's. What the program itself
+    registers stays.
+    """
+    if not program.modules:
+        yield
+        return
+    store = pyro.get_param_store()
+    own = {id(p) for module in program.modules.values() for p in module.parameters()}
+    strangers = [
+        name
+        for name, value in store.named_parameters()
+        if isinstance(value, nn.Parameter) and id(value) not in own
+    ]
+    before = store.get_state()
+    for name in strangers:
+        del store[name]
+    try:
+        yield
+    finally:
+        after = store.get_state()
+        store.clear()
+        store.set_state(
+            {key: {**before[key], **after[key]} for key in before}  # type: ignore[literal-required]
+        )
+
+
+@contextmanager
+def undisturbed(program: Program, seed: int | None = None) -> Iterator[None]:
+    """Evaluates ``program``: modules in eval mode, and all hidden state as it was afterwards.
+
+    Restored, also after an error: the generators, Pyro's param store, train/eval modes, buffers
+    (BatchNorm statistics) and validation flags; of modules that a plain function merely closes
+    over, too. With ``seed`` the generators start from it.
+    """
+    modes: dict[nn.Module, bool] = {}
+    buffers: list[tuple[Tensor, int, Tensor]] = []
+
+    def evaluate(module: nn.Module, _: Any = None) -> None:
+        if module not in modes:
+            modes[module] = module.training
+            module.training = False
+            own = (b for b in module.buffers(recurse=False))
+            buffers.extend((b, b._version, b.clone()) for b in own)
+
+    generators, validation = rng_state(), pyro.settings.get()
+    store = pyro.get_param_store()
+    entries = store.get_state()
+    hook = nn.modules.module.register_module_forward_pre_hook(evaluate)
+    try:
+        for root in program.modules.values():
+            for module in root.modules():
+                evaluate(module)
+        if seed is not None:
+            pyro.set_rng_seed(seed)
+        with own_parameters(program):
+            yield
+    finally:
+        hook.remove()
+        for module, training in modes.items():
+            module.training = training
+        with torch.no_grad():
+            for buffer, version, value in buffers:
+                if buffer._version != version:
+                    buffer.copy_(value)
+        store.clear()
+        store.set_state(entries)
+        pyro.settings.set(**{k: v for k, v in validation.items() if k.startswith("validate_")})
+        set_rng_state(generators)

@@ -1,0 +1,234 @@
+"""The contract: what a program is, how it is run, and what one run says of each unit.
+
+A *program* is a Pyro model and guide that are called with the same arguments. Its *unit* is the plate
+over which the evidence factorises; every figure in pyro_vae is per unit.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.poutine.subsample_messenger import _Subsample
+from torch import Tensor, nn
+
+from pyro_vae.errors import InputError, nearest
+
+Site = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A model and a guide, and the modules that hold their parameters, by name."""
+
+    model: Callable[..., Any]
+    guide: Callable[..., Any]
+    modules: Mapping[str, nn.Module] = field(default_factory=dict)
+
+
+def as_program(program: Any) -> Program:
+    """The program in ``program``: an object with ``.model`` and ``.guide``, or a pair of callables.
+
+    >>> as_program((lambda x: None, lambda x: None)).modules
+    {}
+    """
+    if isinstance(program, Program):
+        return program
+    if callable(getattr(program, "model", None)) and callable(getattr(program, "guide", None)):
+        if isinstance(program, nn.Module):
+            return Program(program.model, program.guide, {"": program})
+        return as_program((program.model, program.guide))
+    if isinstance(program, tuple) and len(program) == 2 and all(map(callable, program)):
+        model, guide = program
+        owners = {"model.": _owner(model), "guide.": _owner(guide)}
+        if owners["model."] is owners["guide."]:
+            owners = {"": owners["model."]}
+        return Program(model, guide, {name: m for name, m in owners.items() if m is not None})
+    raise InputError(
+        f"{type(program).__name__} is no program: pass an object with `.model` and `.guide`, "
+        "or the pair (model, guide) of callables"
+    )
+
+
+def _owner(function: Callable[..., Any]) -> nn.Module | None:
+    """The module whose parameters a callable uses: itself, or the object it is a method of."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    for candidate in (function, getattr(function, "__self__", None)):
+        if isinstance(candidate, nn.Module):
+            return candidate
+    return None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a program's sites and plates look like on one batch.
+
+    ``unit`` is None where no plate holds every latent and observed site: the evidence is then a
+    joint one, of the whole batch, and ``outside`` names the latents that make it so.
+    """
+
+    unit: str | None
+    dim: int  # the unit plate's dimension, counted from the right
+    num_units: int  # units in this batch; 1 for a joint evidence
+    size: int  # units that the plate stands for (more than num_units when it is subsampled)
+    nesting: int  # how many dimensions on the right belong to plates
+    latents: tuple[str, ...]
+    observed: tuple[str, ...]
+    outside: tuple[str, ...]
+    plates: Mapping[str, int]
+
+
+def examine(
+    program: Program, *args: Any, unit: str | None = None, prior: bool = False, **kwargs: Any
+) -> Layout:
+    """Runs guide and model once, with every check that Pyro and torch know, and reads the plates.
+
+    :param unit: the unit plate's name; by default the outermost plate that all latent and observed
+        sites share.
+    :raises InputError: the model or guide raises (with the site), a site is missing on one side,
+        ``unit`` is not there or does not hold every site.
+    """
+    with pyro.validation_enabled(True), torch.no_grad():
+        guide_trace = run("guide", program.guide, args, kwargs)
+        model_trace = run("model", poutine.replay(program.model, guide_trace), args, kwargs)
+        for part, trace in (("guide", guide_trace), ("model", model_trace)):
+            _check_log_prob(part, trace)
+    _check_match(model_trace, guide_trace)
+    return _layout(model_trace, guide_trace, unit)
+
+
+def run(part: str, function: Callable[..., Any], args: Any, kwargs: Any) -> poutine.Trace:
+    """The trace of one call; an error in it names the part and the site that was reached."""
+    tracer = poutine.trace(function)
+    try:
+        return tracer.get_trace(*args, **kwargs)
+    except InputError:
+        raise
+    except Exception as error:
+        sites = [name for name in tracer.trace.nodes if not name.startswith("_")]
+        where = f"after site {sites[-1]!r}" if sites else "before its first site"
+        shapes = ", ".join(str(tuple(a.shape)) for a in args if isinstance(a, Tensor))
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"the {part} raised {type(error).__name__} {where}: {reason}"
+            + (f" (called with tensors of shape {shapes})" if shapes else "")
+        ) from error
+
+
+def _check_log_prob(part: str, trace: poutine.Trace) -> None:
+    for name, site in sample_sites(trace).items():
+        try:
+            log_prob = site["fn"].log_prob(site["value"])
+        except ValueError as error:
+            raise InputError(_support_message(part, name, site, error)) from error
+        if not torch.isfinite(log_prob.sum()):
+            raise InputError(
+                f"the {part}'s log-probability at site {name!r} is not finite "
+                f"({site['fn']}, value of shape {tuple(site['value'].shape)})"
+            )
+
+
+def _support_message(part: str, name: str, site: Site, error: ValueError) -> str:
+    base = site["fn"]
+    while hasattr(base, "base_dist"):
+        base = base.base_dist
+    value = site["value"]
+    kind = type(base).__name__
+    if kind == "Bernoulli" and 0 <= value.min() and value.max() <= 1:
+        return (
+            f"site {name!r} is Bernoulli, which scores 0 and 1 only, but the data hold grey values "
+            "in between: binarise them (--binarize stochastic), or use the likelihood "
+            "ContinuousBernoulli or Normal"
+        )
+    if value.shape and not site["fn"].support.check(value).all():
+        return (
+            f"the {part}'s site {name!r} got values between {value.min():g} and {value.max():g}, "
+            f"outside the support of its {kind}: {site['fn'].support}"
+        )
+    return f"the {part}'s site {name!r} cannot be scored: {str(error).split(chr(10))[0]}"
+
+
+def sample_sites(trace: poutine.Trace) -> dict[str, Site]:
+    """The sample statements of a trace, without plates' subsampling and deterministic sites."""
+    return {
+        name: site
+        for name, site in trace.nodes.items()
+        if site["type"] == "sample"
+        and not isinstance(site["fn"], _Subsample)
+        and not site["infer"].get("_deterministic")
+    }
+
+
+def latent_sites(trace: poutine.Trace) -> dict[str, Site]:
+    return {n: s for n, s in sample_sites(trace).items() if not s["is_observed"]}
+
+
+def observed_sites(trace: poutine.Trace) -> dict[str, Site]:
+    return {n: s for n, s in sample_sites(trace).items() if s["is_observed"]}
+
+
+def _check_match(model_trace: poutine.Trace, guide_trace: poutine.Trace) -> None:
+    latents, proposed = latent_sites(model_trace), latent_sites(guide_trace)
+    for name, site in proposed.items():
+        if name not in model_trace.nodes and not site["infer"].get("is_auxiliary"):
+            raise InputError(
+                f"the guide samples {name!r}, which the model has not{nearest(name, latents)}"
+            )
+        if name in latents and latents[name]["value"] is not site["value"]:
+            raise InputError(f"the model's site {name!r} does not take the guide's value")
+    for name, site in latents.items():
+        if name not in proposed and not site["infer"].get("enumerate"):
+            raise InputError(
+                f"the model samples {name!r}, which the guide has not: add "
+                f"`pyro.sample({name!r}, ...)` to the guide"
+            )
+    for name, site in observed_sites(guide_trace).items():
+        if not site["infer"].get("is_auxiliary"):
+            raise InputError(f"the guide observes {name!r}; only the model may use `obs=`")
+
+
+def _layout(model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | None) -> Layout:
+    stacks = [
+        (name, site["cond_indep_stack"])
+        for trace in (model_trace, guide_trace)
+        for name, site in sample_sites(trace).items()
+    ]
+    frames = {frame.name: frame for _, stack in stacks for frame in stack if frame.vectorized}
+    nesting = max((-frame.dim for frame in frames.values()), default=0)
+    shared = [
+        name
+        for name in frames
+        if all(any(f.name == name for f in stack) for _, stack in stacks)
+    ]
+    if unit is not None and unit not in frames:
+        raise InputError(f"there is no plate {unit!r}{nearest(unit, frames)}")
+    if unit is not None and unit not in shared:
+        beyond = sorted({n for n, stack in stacks if all(f.name != unit for f in stack)})
+        raise InputError(
+            f"plate {unit!r} does not hold {', '.join(map(repr, beyond))}: the evidence does not "
+            "factorise over it"
+        )
+    latents, observed = latent_sites(model_trace), observed_sites(model_trace)
+    shape = {
+        "nesting": nesting,
+        "latents": tuple(latents),
+        "observed": tuple(observed),
+        "plates": {name: frame.size for name, frame in frames.items()},
+    }
+    if unit is None and not shared:
+        outside = tuple(n for n, s in latents.items() if not _vectorized(s["cond_indep_stack"]))
+        return Layout(None, 0, 1, 1, outside=outside, **shape)  # type: ignore[arg-type]
+    outermost = [frame.name for frame in stacks[0][1] if frame.name in shared]
+    frame = frames[unit or outermost[0]]
+    sizes = {s["fn"].batch_shape[frame.dim] for s in {**latents, **observed}.values()}
+    return Layout(
+        frame.name, frame.dim, max(sizes), frame.full_size or frame.size, outside=(), **shape  # type: ignore[arg-type]
+    )
+
+
+def _vectorized(stack: Any) -> bool:
+    return any(frame.vectorized for frame in stack)
