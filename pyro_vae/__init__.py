@@ -1,1 +1,41 @@
-"""Fit any Pyro model and guide, know its evidence, see its graph."""
+"""Fit any Pyro model and guide, know its evidence, see its graph.
+
+The verbs are here; models are in :mod:`pyro_vae.models`, their parts in :mod:`pyro_vae.priors`,
+:mod:`pyro_vae.likelihoods`, :mod:`pyro_vae.guides` and :mod:`pyro_vae.networks`.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyro_vae.data import load
+    from pyro_vae.errors import InputError
+    from pyro_vae.inference.diagnostics import evaluate
+    from pyro_vae.inference.importance import log_evidence
+    from pyro_vae.inference.svi import fit
+    from pyro_vae.predict import latent_means, prior_samples, reconstructions
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "InputError": "pyro_vae.errors",
+    "evaluate": "pyro_vae.inference.diagnostics",
+    "fit": "pyro_vae.inference.svi",
+    "latent_means": "pyro_vae.predict",
+    "load": "pyro_vae.data",
+    "log_evidence": "pyro_vae.inference.importance",
+    "prior_samples": "pyro_vae.predict",
+    "reconstructions": "pyro_vae.predict",
+}
+__all__ = list(_HOMES)  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    """Imports on first use, so that the command line's help does not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'pyro_vae' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

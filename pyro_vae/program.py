@@ -5,8 +5,9 @@ over which the evidence factorises; every figure in pyro_vae is per unit.
 """
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyro
@@ -81,6 +82,19 @@ class Layout:
     outside: tuple[str, ...]
     plates: Mapping[str, int]
 
+    def units_of(self, rows: int) -> int:
+        """How many units the ELBO of a batch of ``rows`` data stands for."""
+        if self.unit is None or self.size != self.num_units:
+            return self.size
+        return rows
+
+    def resized(self, rows: int) -> "Layout":
+        """The layout of a batch of another number of rows."""
+        if self.unit is None:
+            return self
+        size = self.size if self.size != self.num_units else rows
+        return replace(self, num_units=rows, size=size)
+
 
 def examine(
     program: Program, *args: Any, unit: str | None = None, prior: bool = False, **kwargs: Any
@@ -150,6 +164,44 @@ def _support_message(part: str, name: str, site: Site, error: ValueError) -> str
             f"outside the support of its {kind}: {site['fn'].support}"
         )
     return f"the {part}'s site {name!r} cannot be scored: {str(error).split(chr(10))[0]}"
+
+
+def num_arguments(function: Callable[..., Any]) -> int | None:
+    """How many positional arguments a callable needs; None where it takes any number.
+
+    >>> num_arguments(lambda x, y=None: None)
+    1
+    """
+    parameters = inspect.signature(function).parameters.values()
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return None
+    return sum(p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in parameters)
+
+
+def named_parameters(program: Program) -> dict[str, Tensor]:
+    """The parameters of the program's modules, by name; one that two names share is given once."""
+    return {
+        prefix + name: parameter
+        for prefix, module in program.modules.items()
+        for name, parameter in module.named_parameters()
+    }
+
+
+def stored_parameters(program: Program, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+    """What the program keeps in Pyro's param store and in none of its modules, by name, unconstrained.
+
+    Runs model and guide once; the parameters are registered afterwards, as after any run.
+    """
+    own = {id(p) for module in program.modules.values() for p in module.parameters()}
+    with torch.no_grad():
+        traces = [run(part, getattr(program, part), args, kwargs) for part in ("guide", "model")]
+    stored = {
+        name: site["value"].unconstrained()
+        for trace in traces
+        for name, site in trace.nodes.items()
+        if site["type"] == "param"
+    }
+    return {name: value for name, value in stored.items() if id(value) not in own}
 
 
 def sample_sites(trace: poutine.Trace) -> dict[str, Site]:

@@ -1,0 +1,37 @@
+PYTHON ?= python3
+RUN = .venv/bin
+
+.PHONY: help demo install test lint slow bench docs clean
+
+help:     ## list these verbs
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
+
+install: .venv/installed  ## make .venv with the tested pins
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("pyro_vae needs Python 3.11 or newer; say which with make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+demo: install  ## train a VAE on handwritten digits and look at it
+	$(RUN)/pyro-vae demo
+
+test: install lint  ## lint, types, doctests and the whole test suite but its slow proofs
+	$(RUN)/pytest
+
+lint: install  ## ruff and mypy
+	$(RUN)/ruff check
+	$(RUN)/ruff format --check
+	@rm -rf build/house && mkdir -p build/house
+	@cp -R pyro_vae build/house/ && cp -R models inference build/house/pyro_vae/
+	$(RUN)/mypy build/house/pyro_vae
+
+slow: install  ## the slow proofs: coverage over repeats, kills, MNIST (PYRO_VAE_DATA)
+	$(RUN)/pytest -m slow
+
+bench: install  ## every benchmark, side by side with peers
+	for file in benchmarks/*.py; do $(RUN)/python $$file || exit 1; done
+
+clean:    ## remove what the other verbs made, but never runs/
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

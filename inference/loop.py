@@ -1,0 +1,246 @@
+"""The loop around the step: epochs, validation, keep-best, early stopping, saving, stopping."""
+
+import copy
+import math
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from tqdm import tqdm
+
+from pyro_vae import checkpoint
+from pyro_vae.data import Batches
+from pyro_vae.errors import InputError
+from pyro_vae.inference.interrupt import stop_requested
+from pyro_vae.inference.run import CHECKPOINT, Metrics, Position, Run
+from pyro_vae.inference.step import Step
+from pyro_vae.isolation import rng_state, set_rng_state, undisturbed
+
+SAVE_EVERY = 10.0  # seconds: what a kill can cost in time; it never changes the result
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit did; the program itself is trained in place.
+
+    ``metrics`` holds one record an epoch, in nats per unit: ``train_elbo`` (what was maximised, with
+    the KL weight ``beta``) and, where there are validation data, ``validation_elbo`` (with weight 1).
+    ``finished`` is False after Ctrl-C or SIGTERM.
+    """
+
+    metrics: list[Metrics]
+    best_epoch: int | None
+    finished: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to run the loop; :func:`pyro_vae.inference.svi.fit` says what each means."""
+
+    epochs: int
+    batch_size: int
+    schedule: Callable[[Optimizer], LRScheduler] | None
+    beta: float
+    kl_warmup: float
+    patience: int | None
+    keep_best: bool
+    seed: int
+    progress: bool | None
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("beta", 0), ("kl_warmup", 0)):
+            if not getattr(self, name) >= least:
+                raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
+
+
+def order(num_units: int, seed: int, epoch: int) -> Tensor:
+    """The order of the data in an epoch, a function of (seed, epoch) alone."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(num_units, generator=generator)
+
+
+class Loop:
+    """One run of :func:`pyro_vae.inference.svi.fit`."""
+
+    def __init__(
+        self,
+        step: Step,
+        learnt: Mapping[str, Tensor],
+        train: Batches,
+        held_out: Batches | None,
+        device: torch.device,
+        run: Run,
+        settings: Settings,
+    ) -> None:
+        self.step, self.learnt, self.train, self.held_out = step, learnt, train, held_out
+        self.files, self.settings = run, settings
+        self.position = Position()
+        self.best: dict[str, Tensor] = {}
+        self.total = torch.zeros((), dtype=torch.float64, device=device)
+        self.runs_ahead = device.type != "cpu"  # the host does not wait for each loss
+        self.schedule = settings.schedule(step.optimizer) if settings.schedule else None
+        self.steps_per_epoch = math.ceil(train.num_units / settings.batch_size)
+
+    def run(self, resume: bool) -> Fit:
+        started = self.saved_at = time.monotonic()
+        if resume:
+            self.load()
+        else:
+            self.save()
+        with stop_requested() as stopping, self.bar() as bar:
+            while not self.is_done() and not stopping():
+                self.epoch(stopping, bar)
+        self.save()
+        if self.is_done() and self.best:
+            checkpoint.load_into(self.learnt, self.best, Path(CHECKPOINT))
+        best_epoch = self.position.best_epoch if self.best else None
+        return Fit(self.files.metrics, best_epoch, self.is_done(), time.monotonic() - started)
+
+    def is_done(self) -> bool:
+        at, patience = self.position, self.settings.patience
+        is_stale = patience is not None and at.epoch - at.best_epoch >= patience
+        return at.epoch >= self.settings.epochs or (self.held_out is not None and is_stale)
+
+    def epoch(self, stopping: Callable[[], bool], bar: tqdm) -> None:
+        """Runs, or goes on with, one epoch; leaves it in the middle when asked to stop."""
+        at = self.position
+        start = self.snapshot() if self.runs_ahead else None
+        permutation = order(self.train.num_units, self.settings.seed, at.epoch)
+        with pyro.validation_enabled(at.epoch == 0):  # every datum meets every check once
+            for batch in self.train.take(permutation, self.settings.batch_size, at.batch):
+                elbo = self.step(batch, self.kl_weight(), check=not self.runs_ahead)
+                self.total += elbo.double() * len(batch[0])
+                at.batch += 1
+                at.units += len(batch[0])
+                bar.update()
+                if stopping():
+                    return
+                if time.monotonic() - self.saved_at > SAVE_EVERY:
+                    self.save()
+        if start is not None and not torch.isfinite(self.total):
+            self.rewind(start)
+            self.runs_ahead = False  # the same epoch again, step by step, to find the site
+            self.epoch(stopping, bar)
+            return
+        self.finish_epoch(bar)
+
+    def finish_epoch(self, bar: tqdm) -> None:
+        at = self.position
+        metrics: Metrics = {
+            "epoch": at.epoch + 1,
+            "train_elbo": float(self.total) / at.units,
+            "beta": self.kl_weight(before=1),
+            "learning_rate": float(self.step.optimizer.param_groups[0]["lr"]),
+        }
+        if self.held_out is not None:
+            metrics["validation_elbo"] = self.validate(self.held_out)
+        self.advance_schedule(metrics)
+        at.epoch, at.batch, at.units = at.epoch + 1, 0, 0
+        self.total.zero_()
+        if metrics.get("validation_elbo", -math.inf) > at.best:
+            at.best, at.best_epoch = metrics["validation_elbo"], at.epoch
+            if self.settings.keep_best:
+                self.best = {name: value.clone() for name, value in self.learnt.items()}
+        self.files.log(metrics)
+        shown = metrics.get("validation_elbo", metrics["train_elbo"])
+        bar.set_postfix_str(f"epoch {at.epoch}, ELBO {shown:.2f} nats")
+
+    def validate(self, held_out: Batches) -> float:
+        """The ELBO per unit on held-out data, with the same noise at every epoch."""
+        total = 0.0
+        everything = torch.arange(held_out.num_units)
+        with undisturbed(self.step.program, self.settings.seed), pyro.validation_enabled(False):
+            for batch in held_out.take(everything, self.settings.batch_size):
+                loss = self.step.elbo.loss(
+                    self.step.program.model, self.step.program.guide, *batch
+                )
+                total -= loss / self.step.units(batch) * len(batch[0])
+        return total / held_out.num_units
+
+    def kl_weight(self, before: int = 0) -> float:
+        """beta at the step about to be taken, or some steps before that."""
+        warmup = self.settings.kl_warmup * self.steps_per_epoch
+        step = self.position.epoch * self.steps_per_epoch + self.position.batch - before
+        return self.settings.beta * min(1.0, (step + 1) / max(warmup, 1))
+
+    def advance_schedule(self, metrics: Metrics) -> None:
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            # it takes something to be made smaller
+            self.schedule.step(-metrics.get("validation_elbo", metrics["train_elbo"]))
+        elif self.schedule is not None:
+            self.schedule.step()
+
+    def bar(self) -> tqdm:
+        done = self.position.epoch * self.steps_per_epoch + self.position.batch
+        shown = self.settings.progress
+        return tqdm(
+            total=self.settings.epochs * self.steps_per_epoch,
+            initial=done,
+            disable=not sys.stderr.isatty() if shown is None else not shown,
+            unit="step",
+            dynamic_ncols=True,
+        )
+
+    # --- what is kept ---------------------------------------------------------------------
+
+    def save(self) -> None:
+        broken = [n for n, value in self.learnt.items() if not torch.isfinite(value).all()]
+        if broken:
+            raise InputError(
+                f"parameter {broken[0]!r} is not finite any more; the last checkpoint is from before "
+                "that. A smaller learning rate or gradient clipping (clip_norm) may help"
+            )
+        self.position.total = float(self.total)
+        tensors = {f"model/{name}": value for name, value in self.learnt.items()}
+        tensors |= {f"best/{name}": value for name, value in self.best.items()}
+        self.files.save(tensors, self.step.optimizer, self.position)
+        self.saved_at = time.monotonic()
+
+    def load(self) -> None:
+        tensors, self.position = self.files.load(self.step.optimizer)
+        self.total.fill_(self.position.total)
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}}
+        for name, value in tensors.items():
+            part, _, rest = name.partition("/")
+            if part in parts:
+                parts[part][rest] = value
+        checkpoint.load_into(self.learnt, parts["model"], Path(CHECKPOINT))
+        self.best = {n: v.to(self.learnt[n].device) for n, v in parts["best"].items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # no step of the optimizer came before
+            for metrics in self.files.metrics:
+                self.advance_schedule(metrics)
+
+    def snapshot(self) -> "_Snapshot":
+        return _Snapshot(
+            {name: value.clone() for name, value in self.learnt.items()},
+            copy.deepcopy(self.step.optimizer.state_dict()),
+            rng_state(),
+            replace(self.position),
+            self.total.clone(),
+        )
+
+    def rewind(self, snapshot: "_Snapshot") -> None:
+        checkpoint.load_into(self.learnt, snapshot.learnt, Path(CHECKPOINT))
+        self.step.optimizer.load_state_dict(snapshot.optimizer)
+        set_rng_state(snapshot.generators)
+        self.position, self.total = snapshot.position, snapshot.total
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    learnt: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    generators: dict[str, Any]
+    position: Position
+    total: Tensor

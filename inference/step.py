@@ -1,0 +1,146 @@
+"""One step of SVI: a batch in, the parameters moved, the batch's ELBO out."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.infer import ELBO
+from torch import Tensor
+from torch.optim import Optimizer
+
+from pyro_vae.errors import InputError
+from pyro_vae.inference.objectives import Tempered
+from pyro_vae.program import Layout, Program, examine, run, sample_sites
+
+Batch = tuple[Tensor, ...]
+OptimizerFactory = Callable[[Iterable[Tensor]], Optimizer]
+
+
+class Step:
+    """Maximises an ELBO of a program, per unit, by one optimizer over all its parameters.
+
+    The loss is minus the ELBO divided by the number of units it stands for, so that a learning rate
+    or a clipping norm means the same at every batch size.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        layout: Layout,
+        parameters: Mapping[str, Tensor],
+        elbo: ELBO,
+        optimizer: OptimizerFactory,
+        clip_norm: float | None,
+    ) -> None:
+        self.program, self.layout, self.elbo, self.clip_norm = program, layout, elbo, clip_norm
+        self.parameters = {n: p for n, p in parameters.items() if p.requires_grad}
+        if not self.parameters:
+            raise InputError(
+                "nothing to train: neither the model nor the guide has a parameter that requires a "
+                "gradient (networks of a plain function are registered by `pyro.module`)"
+            )
+        self.optimizer = fused(optimizer(list(self.parameters.values())))
+
+    def loss(self, batch: Batch, beta: float = 1.0) -> Tensor:
+        """Minus the ELBO per unit with the KL term weighted by ``beta``, in nats, shape ``|``."""
+        model, guide = self.program.model, self.program.guide
+        if beta != 1:
+            model, guide = Tempered(beta)(model), Tempered(beta)(guide)
+        return self.elbo.differentiable_loss(model, guide, *batch) / self.units(batch)
+
+    def units(self, batch: Batch) -> int:
+        """How many units the ELBO of a batch stands for."""
+        return self.layout.units_of(len(batch[0]) if batch else 1)
+
+    def __call__(self, batch: Batch, beta: float = 1.0, check: bool = True) -> Tensor:
+        """One update; returns the ELBO per unit before it.
+
+        :param check: stop at a loss that is not finite, before it reaches the parameters. The host
+            then waits for the device.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        generator = torch.get_rng_state() if check else None
+        try:
+            loss = self.loss(batch, beta)
+        except ValueError as error:  # one of Pyro's or torch's checks
+            raise self.explain(batch, error) from error
+        if generator is not None and not torch.isfinite(loss):
+            torch.set_rng_state(generator)
+            raise InputError(first_not_finite(self.program, batch) or "the loss is not finite")
+        loss.backward()
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), self.clip_norm)
+        self.optimizer.step()
+        return -loss.detach()
+
+    def explain(self, batch: Batch, error: ValueError) -> ValueError:
+        """What was wrong, with its site where that can be found."""
+        with pyro.validation_enabled(False):
+            message = first_not_finite(self.program, batch)
+        if message:
+            return InputError(message)
+        try:
+            examine(self.program, *batch)
+        except InputError as explained:
+            return explained
+        return error
+
+    def check_everything_trains(self, batch: Batch) -> None:
+        """Refuses a program with a parameter in its loss that no update would move.
+
+        That is what Pyro does, silently, to a network that no ``pyro.module`` registers.
+        """
+        mine = {id(p) for p in self.parameters.values()}
+        lost = [leaf for leaf in leaves(self.loss(batch)) if id(leaf) not in mine]
+        if lost:
+            shapes = ", ".join(str(tuple(leaf.shape)) for leaf in lost[:4])
+            raise InputError(
+                f"{len(lost)} parameters of the model or guide would never be trained (shapes "
+                f"{shapes}{', ...' if len(lost) > 4 else ''}): register their network by "
+                "`pyro.module(name, network)` in the function that uses it, or make it part of the "
+                "program's module, or freeze it by `requires_grad_(False)`"
+            )
+
+
+def fused(optimizer: Optimizer) -> Optimizer:
+    """Turns on torch's one-kernel update where the optimizer has one and nothing was chosen."""
+    for group in optimizer.param_groups:
+        if "fused" in group and not any(group.get(k) for k in ("fused", "foreach", "capturable")):
+            group["fused"] = all(p.is_floating_point() for p in group["params"])
+    return optimizer
+
+
+def leaves(loss: Tensor) -> list[Tensor]:
+    """The leaf tensors that a loss's gradient would reach."""
+    found, seen, stack = [], set(), [loss.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        stack.extend(next_node for next_node, _ in node.next_functions)
+    return found
+
+
+@torch.no_grad()
+def first_not_finite(program: Program, batch: Batch) -> str | None:
+    """Names the first site whose value or log-probability on ``batch`` is not finite."""
+    guide_trace = run("guide", program.guide, batch, {})
+    model_trace = run("model", poutine.replay(program.model, guide_trace), batch, {})
+    for part, trace in (("guide", guide_trace), ("model", model_trace)):
+        for name, site in sample_sites(trace).items():
+            for what, tensor in (
+                ("value", site["value"]),
+                ("log-probability", site["fn"].log_prob(site["value"])),
+            ):
+                if not torch.isfinite(tensor).all():
+                    return (
+                        f"the loss is not finite: the {part}'s site {name!r} is the first whose "
+                        f"{what} is not ({tensor[~torch.isfinite(tensor)][0]:g}); a smaller learning "
+                        "rate, gradient clipping (clip_norm) or a floor under the scales may help"
+                    )
+    return None

@@ -1,0 +1,139 @@
+"""Stochastic variational inference: fit a model and a guide to data."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyro
+import torch
+from pyro.infer import ELBO
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from pyro_vae import checkpoint
+from pyro_vae.data import DataSet, batches
+from pyro_vae.device import resolve
+from pyro_vae.errors import InputError
+from pyro_vae.inference.loop import Fit, Loop, Settings, order
+from pyro_vae.inference.objectives import TraceELBO
+from pyro_vae.inference.run import Run
+from pyro_vae.inference.step import OptimizerFactory, Step
+from pyro_vae.isolation import own_parameters, rng_state, set_rng_state, undisturbed
+from pyro_vae.program import (
+    Program,
+    as_program,
+    examine,
+    named_parameters,
+    num_arguments,
+    stored_parameters,
+)
+
+
+def fit(
+    program: Any,
+    data: Any,
+    *,
+    validation: Any = None,
+    epochs: int = 100,
+    batch_size: int = 128,
+    optimizer: OptimizerFactory = partial(Adam, lr=1e-3),
+    schedule: Callable[[Optimizer], LRScheduler] | None = None,
+    elbo: ELBO | None = None,
+    beta: float = 1.0,
+    kl_warmup: float = 0.0,
+    clip_norm: float | None = None,
+    patience: int | None = None,
+    keep_best: bool = True,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    out: Path | str | None = None,
+    resume: bool = False,
+    record: Mapping[str, Any] | None = None,
+    progress: bool | None = None,
+) -> Fit:
+    """Fits a program by SVI: maximises its ELBO over all its parameters.
+
+    The same seed gives the same run, and a run that was killed and resumed ends as one that was
+    not, to the last bit on a CPU. The global generators are left as they were.
+
+    Args:
+        program: a model and guide (:func:`pyro_vae.program.as_program`), trained in place.
+        data: a tensor, a tuple of tensors of equal length, a torch Dataset, a DataLoader, a split,
+            or a data set (whose validation split is used then).
+        validation: held-out data of the same kind, for early stopping and keep-best.
+        epochs: passes over the data.
+        batch_size: data a step.
+        optimizer: makes a torch optimizer from the parameters.
+        schedule: makes a torch learning-rate schedule from the optimizer; stepped once an epoch.
+        elbo: any Pyro ELBO; by default Trace_ELBO, in a form that does not wait for the device.
+        beta: weight of the KL term. The reported validation ELBO always has weight 1.
+        kl_warmup: epochs over which that weight grows from 0 to beta.
+        clip_norm: largest norm of the gradient of the ELBO per unit.
+        patience: stop after so many epochs without a better validation ELBO.
+        keep_best: end with the parameters of the epoch with the best validation ELBO.
+        seed: of the order of the data and of all noise.
+        device: "auto" is the GPU where there is one.
+        out: a folder for metrics and checkpoints.
+        resume: go on with the run in ``out``.
+        record: what else the checkpoint should hold; compared on resume.
+        progress: whether to draw a bar; by default where standard error is a terminal.
+
+    :raises InputError: the program does not fit the data (with the site), nothing would be trained,
+        ``out`` holds another run, the loss is not finite (with the site).
+
+    >>> from pyro_vae.models import FactorAnalysis
+    >>> result = fit(FactorAnalysis((3,), 1), torch.randn(64, 3), epochs=2, progress=False)
+    >>> len(result.metrics)
+    2
+    """
+    if out is None and resume:
+        raise InputError("resume needs `out`, the folder of the run to go on with")
+    settings = Settings(
+        epochs, batch_size, schedule, beta, kl_warmup, patience, keep_best, seed, progress
+    )
+    target, place = as_program(program), resolve(device)
+    for module in target.modules.values():
+        module.to(place)
+    if isinstance(data, DataSet):
+        data, validation = data.train, data.validation if validation is None else validation
+    columns = num_arguments(target.model)
+    train = batches(data, place, columns)
+    held_out = None if validation is None else batches(validation, place, columns)
+    kind = type(program).__qualname__ if target.modules else "functions"
+    run = Run(None if out is None else Path(out), resume, {"program": kind, **(record or {})})
+    with _own_noise(seed), own_parameters(target), _training(target):
+        first = next(train.take(order(train.num_units, seed, 0), batch_size))
+        with undisturbed(target, seed):
+            layout = examine(target, *first)
+        stored = stored_parameters(target, *first)
+        parameters = {**named_parameters(target), **stored}
+        step = Step(target, layout, parameters, elbo or TraceELBO(), optimizer, clip_norm)
+        with undisturbed(target, seed):
+            step.check_everything_trains(first)
+        learnt = checkpoint.tensors_of(target, stored)
+        return Loop(step, learnt, train, held_out, place, run, settings).run(resume)
+
+
+@contextmanager
+def _own_noise(seed: int) -> Iterator[None]:
+    """Generators that start from ``seed``; the global ones go on afterwards as if nothing had been."""
+    before = rng_state()
+    pyro.set_rng_seed(seed)
+    try:
+        yield
+    finally:
+        set_rng_state(before)
+
+
+@contextmanager
+def _training(program: Program) -> Iterator[None]:
+    modes = {m: m.training for root in program.modules.values() for m in root.modules()}
+    for module in program.modules.values():
+        module.train()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

@@ -1,0 +1,107 @@
+"""Checkpoints: safe, exact, atomic.
+
+One safetensors file holds the tensors and, as JSON in its header, everything else; so it is there whole
+or not at all. Nothing in it is executed or instantiated when it is read.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pyro_vae.errors import InputError
+from pyro_vae.program import Program
+
+FORMAT = 1
+_KEY = "pyro_vae"
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    """Writes or replaces ``path`` in one step: a reader, or a crash, never sees half of it."""
+    header = {_KEY: json.dumps({"format": FORMAT, **record})}
+    # a tensor that shares memory with another is written as a tensor of its own
+    own = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    save_file(own, unfinished, metadata=header)
+    replace(unfinished, path)
+
+
+def replace(unfinished: Path, path: Path) -> None:
+    """Moves a finished file into place, and both onto the disk."""
+    with unfinished.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes or replaces a text file in one step."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    replace(unfinished, path)
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the record of a checkpoint.
+
+    :raises InputError: no such file, a damaged one, one that is none of ours, or from a newer version.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no checkpoint at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            record = json.loads((file.metadata() or {})[_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except KeyError as error:
+        raise InputError(f"{path} is a safetensors file, but no checkpoint of pyro_vae") from error
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+    if record["format"] > FORMAT:
+        raise InputError(
+            f"{path} was written by a newer pyro_vae (format {record['format']}, this one reads up "
+            f"to {FORMAT}): upgrade pyro_vae"
+        )
+    return tensors, record
+
+
+def tensors_of(program: Program, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All that a program has learnt: its modules' parameters and buffers, and what it keeps in
+    Pyro's store (:func:`pyro_vae.program.stored_parameters`)."""
+    own = {
+        prefix + name: value
+        for prefix, module in program.modules.items()
+        for name, value in module.state_dict().items()
+        if isinstance(value, Tensor)
+    }
+    return own | {f"store/{name}": value for name, value in stored.items()}
+
+
+@torch.no_grad()
+def load_into(mine: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: Path) -> None:
+    """Copies ``tensors``, read from ``source``, into those of a program of the same structure.
+
+    :raises InputError: names or shapes differ; nothing is copied then.
+    """
+    missing, foreign = sorted(mine.keys() - tensors), sorted(tensors.keys() - mine)
+    unlike = sorted(n for n in mine.keys() & tensors if mine[n].shape != tensors[n].shape)
+    if missing or foreign or unlike:
+        name = (unlike or missing or foreign)[0]
+        detail = (
+            f"{name!r} has shape {tuple(tensors[name].shape)} there and "
+            f"{tuple(mine[name].shape)} here"
+            if unlike
+            else f"{name!r} is {'not there' if missing else 'only there'}"
+        )
+        raise InputError(f"{source} is of another model: {detail}")
+    for name, value in mine.items():
+        value.copy_(tensors[name])

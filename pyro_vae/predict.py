@@ -1,0 +1,83 @@
+"""What a program says data look like: from the prior, or from what the guide makes of given data."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from pyro_vae.isolation import undisturbed
+from pyro_vae.program import as_program, observed_sites, run, sample_sites
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of one observed site: a draw, and the mean of the distribution it is from (``batch | event``).
+
+    ``mean`` is the draw itself where the distribution has no mean.
+    """
+
+    value: Tensor
+    mean: Tensor
+
+
+def prior_samples(program: Any, *batch: Any, seed: int | None = None) -> dict[str, Prediction]:
+    """Draws latents from the prior and then data, as many as ``batch`` has rows.
+
+    The batch says how many rows and of what shape; its values are not looked at by a model that uses
+    them for ``obs=`` alone, and condition one that uses them otherwise.
+
+    >>> from pyro_vae.models import FactorAnalysis
+    >>> prior_samples(FactorAnalysis((3,), 2), torch.zeros(5, 3))["x"].value.shape
+    torch.Size([5, 3])
+    """
+    target = as_program(program)
+    with undisturbed(target, seed), torch.no_grad(), pyro.validation_enabled(False):
+        observed = run("model", target.model, batch, {})
+        trace = run("model", poutine.uncondition(target.model), batch, {})
+    return _predictions(trace, observed)
+
+
+def reconstructions(program: Any, *batch: Any, seed: int | None = None) -> dict[str, Prediction]:
+    """Draws latents from the guide, given the batch, and then data anew.
+
+    >>> from pyro_vae.models import FactorAnalysis
+    >>> reconstructions(FactorAnalysis((3,), 2), torch.zeros(5, 3))["x"].mean.shape
+    torch.Size([5, 3])
+    """
+    target = as_program(program)
+    with undisturbed(target, seed), torch.no_grad(), pyro.validation_enabled(False):
+        observed = run("model", target.model, batch, {})
+        guide_trace = run("guide", target.guide, batch, {})
+        model = poutine.replay(poutine.uncondition(target.model), guide_trace)
+        trace = run("model", model, batch, {})
+    return _predictions(trace, observed)
+
+
+def latent_means(program: Any, *batch: Any, seed: int | None = None) -> dict[str, Tensor]:
+    """The guide's mean of each latent site (a draw where it has none), ``batch | event``.
+
+    >>> from pyro_vae.models import FactorAnalysis
+    >>> latent_means(FactorAnalysis((3,), 2), torch.zeros(5, 3))["z"].shape
+    torch.Size([5, 2])
+    """
+    target = as_program(program)
+    with undisturbed(target, seed), torch.no_grad(), pyro.validation_enabled(False):
+        trace = run("guide", target.guide, batch, {})
+    return {name: _mean(site) for name, site in sample_sites(trace).items()}
+
+
+def _predictions(trace: poutine.Trace, observed: poutine.Trace) -> dict[str, Prediction]:
+    return {
+        name: Prediction(trace.nodes[name]["value"], _mean(trace.nodes[name]))
+        for name in observed_sites(observed)
+    }
+
+
+def _mean(site: dict[str, Any]) -> Tensor:
+    try:
+        return site["fn"].mean
+    except (NotImplementedError, AttributeError):
+        return site["value"]
