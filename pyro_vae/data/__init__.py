@@ -1,1 +1,22 @@
+"""Data sets by name, from files and from folders, and batches of them on a device."""
 
+from pyro_vae.data.batching import Batches, batches
+from pyro_vae.data.loading import ROOT_VARIABLE, Binarize, Listing, available, load
+from pyro_vae.data.rows import LazyRows
+from pyro_vae.data.sets import DataSet, Split
+from pyro_vae.data.values import Encoding, ValueRange
+
+__all__ = [
+    "ROOT_VARIABLE",
+    "Batches",
+    "Binarize",
+    "DataSet",
+    "Encoding",
+    "LazyRows",
+    "Listing",
+    "Split",
+    "ValueRange",
+    "available",
+    "batches",
+    "load",
+]

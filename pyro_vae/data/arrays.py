@@ -1,0 +1,224 @@
+"""Arrays of numbers -> rows; .npy and .npz files."""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pyro_vae.data.sources import Part, Source, shuffled
+from pyro_vae.errors import InputError, nearest
+
+Array = npt.NDArray[Any]
+
+_DATA = ("x", "data", "images")
+_LABELS = ("y", "labels", "target")
+_SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
+
+
+def read_npy(path: Path, seed: int) -> Source:
+    """A .npy file: the rows along the first axis, without labels."""
+    array = _load(path)
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path} is not one array; an archive of arrays ends in .npz")
+    return shuffled(Part(to_rows(array, str(path))), seed)
+
+
+def read_npz(path: Path, label: str | None, seed: int) -> Source:
+    """A .npz file. Arrays named after the splits are taken as such (``train``, ``x_train``,
+    ``train_images``; labels ``y_train``, ``train_labels``); else the rows are ``x``, ``data``,
+    ``images`` or the first array, and the labels ``label``, ``y``, ``labels`` or ``target``.
+    """
+    archive = _load(path)
+    if isinstance(archive, np.ndarray):
+        raise InputError(f"{path} is one array, not an archive; such a file ends in .npy")
+    with archive:
+        return _from_archive(path, archive, label, seed)
+
+
+def _from_archive(path: Path, archive: Mapping[str, Array], label: str | None, seed: int) -> Source:
+    keys = list(archive)
+    if not keys:
+        raise InputError(f"{path} holds no arrays")
+    parts = {split: _find(keys, _data_keys(names)) for split, names in _SPLITS.items()}
+    if parts["train"] is not None:
+        if label is not None:
+            raise InputError(
+                f"{path} has splits of its own; their labels are y_train, y_test and so on, "
+                f"not {label!r}"
+            )
+        return _from_splits(path, archive, parts)
+    if label is not None and label not in keys:
+        raise InputError(f"{path} has no array {label!r}{nearest(label, keys)}")
+    labels_key = label or _find(keys, _LABELS)
+    data_key = _find(keys, _DATA) or next((key for key in keys if key != labels_key), None)
+    if data_key is None:
+        raise InputError(f"{path} holds labels ({labels_key}) and nothing else")
+    x = to_rows(_read(path, archive, data_key), f"{path}[{data_key}]")
+    if labels_key is None:
+        return shuffled(Part(x), seed)
+    labels, names = to_labels(_read(path, archive, labels_key), f"{path}[{labels_key}]", len(x))
+    return shuffled(Part(x, labels), seed, class_names=names)
+
+
+def _from_splits(
+    path: Path, archive: Mapping[str, Array], found: Mapping[str, str | None]
+) -> Source:
+    if found["test"] is None:
+        raise InputError(f"{path} has the training rows {found['train']!r} but no test rows")
+    order = [split for split in ("train", "validation", "test") if found[split] is not None]
+    x = {s: to_rows(_read(path, archive, str(found[s])), f"{path}[{found[s]}]") for s in order}
+    first = x["train"]
+    for split, rows in x.items():
+        if rows.shape[1:] != first.shape[1:] or (rows.dtype == torch.uint8) != (
+            first.dtype == torch.uint8
+        ):
+            raise InputError(
+                f"{path}: the {split} rows are {_kind(rows)}, the training rows {_kind(first)}; "
+                "all splits need the same shape and type"
+            )
+    keys = {s: _find(list(archive), _labels_keys(_SPLITS[s])) for s in order}
+    labelled = [key for key in keys.values() if key is not None]
+    if labelled and len(labelled) < len(order):
+        raise InputError(f"{path} has labels {', '.join(labelled)}, but not for every split")
+    sizes = [len(x[s]) for s in order]
+    labels, names = None, None
+    if labelled:
+        pieces = [_read(path, archive, key) for key in labelled]
+        for key, piece, size in zip(labelled, pieces, sizes, strict=True):
+            _check_labels_shape(piece, f"{path}[{key}]", size)
+        labels, names = to_labels(
+            np.concatenate([p.reshape(-1) for p in pieces]), f"{path}[labels]", sum(sizes)
+        )
+    num_test = sizes[-1]
+    whole = Part(torch.cat([x[s] for s in order]), labels)
+    rows = torch.arange(len(whole))
+    num_validation = sizes[1] if "validation" in order else 0
+    return Source(
+        whole.subset(rows[:-num_test]), num_validation, whole.subset(rows[-num_test:]), names
+    )
+
+
+def _kind(x: Tensor) -> str:
+    return f"{'x'.join(map(str, x.shape[1:]))} of {str(x.dtype).removeprefix('torch.')}"
+
+
+def _data_keys(names: Sequence[str]) -> list[str]:
+    return [f.format(n) for n in names for f in ("{}", "x_{}", "{}_x", "{}_data", "{}_images")]
+
+
+def _labels_keys(names: Sequence[str]) -> list[str]:
+    return [f.format(n) for n in names for f in ("y_{}", "{}_y", "{}_labels", "labels_{}")]
+
+
+def _find(keys: Sequence[str], wanted: Sequence[str]) -> str | None:
+    return next((key for key in wanted if key in keys), None)
+
+
+def _load(path: Path) -> Any:
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty")
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise _unreadable(str(path), error) from error
+
+
+def _read(path: Path, archive: Mapping[str, Array], key: str) -> Array:
+    try:
+        return archive[key]
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zipfile.error) as error:
+        raise _unreadable(f"{path}[{key}]", error) from error
+
+
+def _unreadable(where: str, error: Exception) -> InputError:
+    if "pickle" in str(error):
+        return InputError(
+            f"{where} holds Python objects, which are never loaded; save an array of numbers "
+            "(array.astype('float32'))"
+        )
+    return InputError(f"{where} is damaged or not a NumPy file: {error}")
+
+
+def to_rows(array: Array, where: str) -> Tensor:
+    """The array's numbers as rows (N | event): uint8 stays, truth values become it, all else float.
+
+    A vector is N rows of one number; (N, H, W) are grey images (N, 1, H, W); images with their one,
+    three or four channels last are turned to (N, C, H, W).
+
+    :raises InputError: not numbers, no rows, or a NaN or an infinity (with its index).
+    """
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{where} holds {array.dtype} values, not numbers")
+    if array.ndim == 0 or array.size == 0:
+        raise InputError(f"{where} holds no rows (its shape is {array.shape})")
+    if array.dtype.kind == "f":
+        check_finite(array, where)
+    if array.ndim in (1, 3):
+        array = array[:, None]
+    elif array.ndim == 4 and array.shape[3] in (1, 3, 4) and array.shape[1] not in (1, 3, 4):
+        array = np.moveaxis(array, 3, 1)
+    if array.dtype in (np.uint8, np.bool_):
+        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.uint8))
+    return torch.from_numpy(_narrow(array))
+
+
+def _narrow(array: Array) -> Array:
+    """float32, or float64 where the differences between rows would be lost in float32."""
+    if array.dtype in (np.float16, np.float32):
+        return np.ascontiguousarray(array, dtype=np.float32)
+    wide = np.ascontiguousarray(array, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        narrow = wide.astype(np.float32)
+    spread = np.ptp(wide, axis=0)
+    if ((np.abs(narrow - wide).max(axis=0) <= 1e-5 * spread) | (spread == 0)).all():
+        return narrow
+    return wide
+
+
+def check_finite(array: Array, where: str) -> None:
+    """Raises an InputError with the index of the first NaN or infinity, if there is one."""
+    if not np.isfinite(array).all():
+        bad = ~np.isfinite(array)
+        index = tuple(map(int, np.unravel_index(int(bad.argmax()), bad.shape)))
+        raise InputError(
+            f"{where} holds {array[index]} at index {index} ({int(bad.sum()):,} values are not "
+            "finite in all): remove these rows or fill them in"
+        )
+
+
+def to_labels(array: Array, where: str, rows: int) -> tuple[Tensor, tuple[str, ...] | None]:
+    """Labels as int64, and the classes' names where the labels were not numbers 0, 1, 2, ...
+
+    :raises InputError: not one label per row, or labels that are neither whole numbers nor names.
+    """
+    _check_labels_shape(array, where, rows)
+    array = array.reshape(-1)
+    if array.dtype.kind == "f":
+        check_finite(array, where)
+        if (array != array.round()).any():
+            row = int((array != array.round()).argmax())
+            raise InputError(
+                f"{where} holds {array[row]} at row {row + 1}; labels are whole numbers or names"
+            )
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "biuSU":
+        raise InputError(f"{where} holds {array.dtype} values; labels are whole numbers or names")
+    if array.dtype.kind in "biu" and array.min() >= 0:
+        return torch.from_numpy(array.astype(np.int64)), None
+    names, codes = np.unique(array, return_inverse=True)
+    if array.dtype.kind == "S":
+        names = np.char.decode(names, "utf-8", "replace")
+    return torch.from_numpy(codes.astype(np.int64)), tuple(map(str, names))
+
+
+def _check_labels_shape(array: Array, where: str, rows: int) -> None:
+    if array.shape not in ((rows,), (rows, 1)):
+        raise InputError(
+            f"{where} has shape {array.shape}, but there are {rows:,} rows; one label per row, "
+            f"({rows},), would fit"
+        )

@@ -1,0 +1,228 @@
+"""``load``: a name or a path -> a data set, its values treated as asked."""
+
+import os
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+from pyro_vae.data.arrays import read_npy, read_npz
+from pyro_vae.data.binarize import Draw, Threshold, binarized
+from pyro_vae.data.images import read_folder
+from pyro_vae.data.named import NAMED, Request
+from pyro_vae.data.rows import Rows
+from pyro_vae.data.sets import DataSet, Split
+from pyro_vae.data.sources import Source, divide
+from pyro_vae.data.tables import read_table
+from pyro_vae.data.values import Encoding, ValueRange, recognise, standardised, value_range
+from pyro_vae.errors import InputError, nearest
+
+Binarize = Literal["none", "threshold", "stochastic", "fixed"]
+
+ROOT_VARIABLE = "PYRO_VAE_DATA"
+_ENDINGS = (".npy", ".npz", ".csv", ".parquet")
+
+
+def load(
+    name: str,
+    *,
+    root: Path | str | None = None,
+    download: bool = False,
+    binarize: Binarize = "none",
+    seed: int = 0,
+    validation: float | int | None = None,
+    label: str | None = None,
+    standardize: bool | None = None,
+    image_size: int | None = None,
+) -> DataSet:
+    """Training, validation and test rows of a named data set, a file, or a folder of images.
+
+    :param name: a name that ``available`` lists, or a path: ``.npy``, ``.npz``, ``.csv``,
+        ``.parquet``, or a folder of images.
+    :param root: the folder that holds the named sets; by default what ``PYRO_VAE_DATA`` names.
+    :param download: fetch a named set into ``root`` if it is not there; else nothing is fetched.
+    :param binarize: ``none``; ``threshold`` (1 above 1/2); ``stochastic``: training rows are
+        Bernoulli draws from the grey values, anew at each pass, all others are drawn once from
+        ``seed``; ``fixed``: all are drawn once from ``seed``.
+    :param seed: of the draws, and of the split where a file or folder has none of its own.
+    :param validation: how many rows, or which fraction, of those that are not for the test to
+        validate on, drawn at random by ``seed``; 0 for none. By default the set's own (of the MNIST
+        family the last 10,000 training images); of files and folders a tenth, as for the test.
+    :param label: the column of a table, or array of an ``.npz``, that holds the labels.
+    :param standardize: subtract the training rows' mean and divide by their standard deviation,
+        column by column; by default where values are real and not all in [0, 1].
+    :param image_size: height and width of the images in a folder, or of celeba's.
+    :raises InputError: what is wrong with a name, a path, a value or an option, and where.
+
+    >>> digits = load("digits")
+    >>> print(digits.describe())
+    digits: 1,397 train / 200 validation / 200 test rows of 1x8x8; 17 levels in [0, 1]; 10 classes
+    >>> digits.train.x.dtype, digits.train.read().max().item()
+    (torch.uint8, 1.0)
+    """
+    if binarize not in get_args(Binarize):
+        raise InputError(f"binarize={binarize!r} is unknown{nearest(binarize, get_args(Binarize))}")
+    if binarize != "none" and standardize:
+        raise InputError(
+            "binarize and standardize exclude each other: zeros and ones stay as they are"
+        )
+    if image_size is not None and image_size < 1:
+        raise InputError(f"image_size={image_size} is no size in pixels; 64 would be one")
+    path = Path(name).expanduser()
+    if name in NAMED:
+        if label is not None:
+            raise InputError(
+                f"label={label!r} is for tables and .npz files; {name} has its own labels"
+            )
+        source = _read_named(name, root, download, image_size)
+    elif path.exists() or path.suffix.lower() in _ENDINGS or len(path.parts) > 1:
+        source = _read_path(path, label, image_size, seed)
+    else:
+        raise InputError(
+            f"there is no data set or file {name!r}{nearest(name, NAMED)} "
+            f"(or a path: a folder of images, {', '.join(_ENDINGS)})"
+        )
+    return _treated(name, source, binarize, standardize, validation, seed)
+
+
+def _read_named(name: str, root: Path | str | None, download: bool, size: int | None) -> Source:
+    entry = NAMED[name]
+    if size is not None and name != "celeba":
+        raise InputError(f"image_size is for folders of images and celeba; {name} has one size")
+    folder = _root(root)
+    there = not entry.files or (folder is not None and entry.is_there(folder))
+    if not there:
+        if not (download and entry.downloadable):
+            raise InputError(_missing(name, folder))
+        if folder is None:
+            raise InputError(
+                f"say where to download {name} to: --data_root FOLDER (root=), or {ROOT_VARIABLE}"
+            )
+    try:
+        return entry.read(Request(folder or Path(), download, size))
+    except InputError:
+        raise
+    except Exception as error:  # torchvision's readers raise all kinds
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        if not there:
+            raise InputError(f"{name} could not be downloaded to {folder}: {reason}") from error
+        raise InputError(
+            f"{name} in {folder} is damaged or incomplete ({reason}): remove {entry.files[0]} "
+            f"there and fetch it again{' with --download' if entry.downloadable else ''}"
+        ) from error
+
+
+def _root(root: Path | str | None) -> Path | None:
+    if root is None:
+        root = os.environ.get(ROOT_VARIABLE) or None
+    return None if root is None else Path(root).expanduser()
+
+
+def _missing(name: str, root: Path | None) -> str:
+    entry = NAMED[name]
+    where = f"{name} is not in {root}" if root else f"{name} is not here"
+    place = f"name the folder that has it: --data_root FOLDER (root=), or {ROOT_VARIABLE}"
+    if entry.downloadable:
+        return f"{where}: pass --download (download=True) to fetch it, or {place}"
+    return f"{where}, and it cannot be downloaded: put {entry.files[0]} there, or {place}"
+
+
+def _read_path(path: Path, label: str | None, image_size: int | None, seed: int) -> Source:
+    suffix = path.suffix.lower()
+    if not path.exists():
+        raise InputError(f"there is no file or folder {path}")
+    if path.is_dir():
+        if label is not None:
+            raise InputError(
+                "label= is for tables and .npz files; subfolders label a folder's images"
+            )
+        return read_folder(path, image_size, seed)
+    if image_size is not None:
+        raise InputError(f"image_size is for folders of images, which {path} is not")
+    if suffix == ".npy":
+        if label is not None:
+            raise InputError("label= is for tables and .npz files; a .npy file has no labels")
+        return read_npy(path, seed)
+    if suffix == ".npz":
+        return read_npz(path, label, seed)
+    if suffix in (".csv", ".parquet"):
+        return read_table(path, label, seed)
+    raise InputError(f"{path} has an unknown ending; known: {', '.join(_ENDINGS)}, or a folder")
+
+
+def _treated(
+    name: str,
+    source: Source,
+    binarize: Binarize,
+    standardize: bool | None,
+    validation: float | int | None,
+    seed: int,
+) -> DataSet:
+    """The source's rows in splits, as a model is to see them."""
+    parts = divide(source, validation, seed)
+    rows, encoding, levels = recognise({s: part.x for s, part in parts.items()}, source.levels)
+    values = value_range(rows, encoding, levels)
+    encodings = dict.fromkeys(rows, encoding)
+    if binarize != "none" and values.levels != 2:
+        if not values.in_unit_interval:
+            raise InputError(f"binarize={binarize!r} needs values in [0, 1]; {name} has {values}")
+        rows, encodings = _binarize(rows, encoding, binarize, seed)
+        values = ValueRange(0.0, 1.0, 2)
+    if standardize or (standardize is None and levels is None and not values.in_unit_interval):
+        encodings = dict.fromkeys(rows, standardised(rows["train"], encoding))
+        values = value_range(rows, encodings["train"], levels)
+    splits = {
+        split: Split(
+            x,
+            values,
+            encodings[split],
+            parts[split].labels,
+            None if source.class_names is None else tuple(source.class_names),
+            None if source.column_names is None else tuple(source.column_names),
+        )
+        for split, x in rows.items()
+    }
+    return DataSet(name, splits["train"], splits.get("validation"), splits["test"], binarize)
+
+
+def _binarize(
+    rows: dict[str, Rows], encoding: Encoding, how: Binarize, seed: int
+) -> tuple[dict[str, Rows], dict[str, Encoding]]:
+    encodings = dict.fromkeys(rows, Encoding())
+    fixed = dict(rows)
+    for split, x in rows.items():
+        if how == "stochastic" and split == "train":
+            encodings[split] = Encoding(encoding.unit, stochastic=True)
+        else:
+            rule = Threshold() if how == "threshold" else Draw(seed, split)
+            fixed[split] = binarized(x, encoding, rule)
+    return fixed, encodings
+
+
+class Listing(NamedTuple):
+    """A data set that ``load`` knows by name, and whether it is there."""
+
+    name: str
+    description: str
+    status: str
+
+
+def available(root: Path | str | None = None) -> list[Listing]:
+    """The named data sets, and which of them are below ``root`` (by default ``PYRO_VAE_DATA``).
+
+    >>> available()[0].status
+    'built in'
+    """
+    folder = _root(root)
+    return [
+        Listing(name, entry.description, _status(name, folder)) for name, entry in NAMED.items()
+    ]
+
+
+def _status(name: str, root: Path | None) -> str:
+    entry = NAMED[name]
+    if not entry.files:
+        return "built in"
+    if root is not None and entry.is_there(root):
+        return f"there, in {root}"
+    if entry.downloadable:
+        return "not there; --download fetches it"
+    return f"not there; put {entry.files[0]} into {root or 'the data root'}"

@@ -1,0 +1,182 @@
+"""A data set in memory or on disk: its splits, and what there is to know about them."""
+
+import functools
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae.data.rows import Rows, subset
+from pyro_vae.data.values import Encoding, ValueRange
+from pyro_vae.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Rows of one kind, as stored, and how they become what a model sees.
+
+    ``x`` (N | event) is a tensor (uint8 wherever nothing is lost by it, else float) or, where the
+    set is too large for memory, rows that are read when they are indexed. Images are (C, H, W).
+    ``labels`` (N,) are int64. ``values`` says what the model sees, after ``encoding``.
+
+    >>> import torch
+    >>> pixels = torch.tensor([[0, 255], [255, 51]], dtype=torch.uint8)
+    >>> split = Split(pixels, ValueRange(0.0, 1.0, 256), Encoding(unit=255.0))
+    >>> split.read(torch.tensor([1]))
+    tensor([[1.0000, 0.2000]])
+    >>> split.fingerprint == split.subset(torch.tensor([0, 1])).fingerprint
+    True
+    """
+
+    x: Rows
+    values: ValueRange
+    encoding: Encoding = field(default_factory=Encoding)
+    labels: Tensor | None = None
+    class_names: tuple[str, ...] | None = None
+    column_names: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def event_shape(self) -> torch.Size:
+        """The shape of one row."""
+        return self.x.shape[1:]
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether the values are binarised anew at every pass."""
+        return self.encoding.stochastic
+
+    @property
+    def location(self) -> Tensor | None:
+        """The training rows' mean (| event), where the set is standardised."""
+        return self.encoding.location
+
+    @property
+    def scale(self) -> Tensor | None:
+        """The training rows' standard deviation (| event), where the set is standardised."""
+        return self.encoding.scale
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """The sha256 of the stored rows, the labels and the encoding.
+
+        Of rows that are read lazily it takes the files' names and sizes in place of their contents.
+        """
+        digest = hashlib.sha256(repr((self.values, self.encoding.unit, self.stochastic)).encode())
+        for part in (self.x, self.labels, self.location, self.scale):
+            if part is None:
+                digest.update(b"none")
+                continue
+            digest.update(repr((part.dtype, tuple(part.shape))).encode())
+            if isinstance(part, Tensor):
+                digest.update(part.cpu().contiguous().numpy().data)
+            else:
+                digest.update(part.identity())
+        return digest.hexdigest()
+
+    def subset(self, indices: Tensor) -> "Split":
+        """The rows numbered ``indices``, in that order."""
+        labels = None if self.labels is None else self.labels[indices]
+        return replace(self, x=subset(self.x, indices), labels=labels)
+
+    def tensors(self, columns: int = 1) -> tuple[Rows, ...]:
+        """The first ``columns`` of (x, labels), as stored.
+
+        :raises InputError: labels are asked for and there are none, or more than two columns are.
+        """
+        if columns not in (1, 2):
+            raise InputError(
+                f"a split gives x, or x and labels, but {columns} columns are asked for"
+            )
+        if columns == 1:
+            return (self.x,)
+        if self.labels is None:
+            raise InputError(
+                "labels are asked for, but these data have none: name the label column (label=), "
+                "or use a model that takes x alone"
+            )
+        return self.x, self.labels
+
+    def read(self, indices: Tensor | None = None) -> Tensor:
+        """The rows numbered ``indices`` (all, if None) as a model sees them: (B | event).
+
+        Stochastic values are drawn from the global generator.
+        """
+        return self.encoding(self.x[torch.arange(len(self)) if indices is None else indices])
+
+    def to_original(self, x: Tensor) -> Tensor:
+        """A model's values (... | event) in the units of the data: undoes the standardisation.
+
+        Grey images that were not standardised are in [0, 1] and stay there.
+        """
+        return self.encoding.invert(x)
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Training, validation and test rows, disjoint and alike; no ``validation`` is None."""
+
+    name: str
+    train: Split
+    validation: Split | None
+    test: Split
+    binarize: str = "none"
+
+    @property
+    def event_shape(self) -> torch.Size:
+        """The shape of one row: (C, H, W) for images, (columns,) for tables."""
+        return self.train.event_shape
+
+    @property
+    def values(self) -> ValueRange:
+        """What values a model sees."""
+        return self.train.values
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits that have rows, by name."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: split for name, split in splits.items() if split is not None}
+
+    @property
+    def num_classes(self) -> int | None:
+        """How many classes the labels tell apart, None without labels."""
+        if self.train.class_names is not None:
+            return len(self.train.class_names)
+        labels = [split.labels for split in self.splits.values() if split.labels is not None]
+        return max(int(part.max()) for part in labels) + 1 if labels else None
+
+    def describe(self) -> str:
+        """What the set is and how its values are treated, in a line."""
+        sizes = " / ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
+        facts = [f"{sizes} rows of {'x'.join(map(str, self.event_shape)) or 1}", str(self.values)]
+        if self.values.levels == 2 and self.binarize == "stochastic":
+            facts.append("drawn anew from the grey values at every pass, except for the test: once")
+        elif self.values.levels == 2 and self.binarize != "none":
+            how = {"threshold": "1 where grey > 0.5", "fixed": "drawn once from the grey values"}
+            facts.append(how[self.binarize])
+        if self.train.location is not None:
+            facts.append("standardised by the training rows' mean and standard deviation")
+        if self.num_classes is not None:
+            facts.append(f"{self.num_classes} classes")
+        return f"{self.name}: {'; '.join(facts)}"
+
+    def record(self) -> dict[str, Any]:
+        """The facts that a run keeps, as JSON takes them; equal for equal data and treatment."""
+        return {
+            "name": self.name,
+            "sizes": {name: len(split) for name, split in self.splits.items()},
+            "event_shape": list(self.event_shape),
+            "values": {
+                "low": self.values.low,
+                "high": self.values.high,
+                "levels": self.values.levels,
+            },
+            "binarize": self.binarize,
+            "standardize": self.train.location is not None,
+            "fingerprints": {name: split.fingerprint for name, split in self.splits.items()},
+        }

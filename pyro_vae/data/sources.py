@@ -1,0 +1,93 @@
+"""What a reader gives, before any treatment, and how it falls into splits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pyro_vae.data.rows import Rows, subset
+from pyro_vae.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows as stored (N | event), and their labels (N,) if they have any."""
+
+    x: Rows
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def subset(self, index: Tensor) -> "Part":
+        labels = None if self.labels is None else self.labels[index]
+        return Part(subset(self.x, index), labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A pool of rows to train and validate on, and the rows kept for the test.
+
+    The last ``num_validation`` rows of the pool are the set's own validation rows. ``levels`` is
+    the number of grey levels where it is not to be found out from the values.
+    """
+
+    pool: Part
+    num_validation: int
+    test: Part
+    class_names: Sequence[str] | None = None
+    column_names: Sequence[str] | None = None
+    levels: int | None = None
+
+
+def shuffled(
+    rows: Part,
+    seed: int,
+    *,
+    num_test: int | None = None,
+    class_names: Sequence[str] | None = None,
+    column_names: Sequence[str] | None = None,
+    levels: int | None = None,
+) -> Source:
+    """Rows without splits of their own: in an order drawn from ``seed``, a tenth for the test and
+    as many for validation.
+
+    :raises InputError: there are fewer than three rows.
+    """
+    if len(rows) < 3:
+        raise InputError(
+            f"{len(rows)} rows are too few: training, validation and test need one each"
+        )
+    num_test = max(1, len(rows) // 10) if num_test is None else num_test
+    order = permutation(len(rows), seed)
+    pool, test = rows.subset(order[:-num_test]), rows.subset(order[-num_test:])
+    return Source(pool, num_test, test, class_names, column_names, levels)
+
+
+def divide(source: Source, validation: float | int | None, seed: int) -> dict[str, Part]:
+    """The splits by name. A number or a fraction of the pool's rows, where ``validation`` gives
+    one, is drawn from ``seed``; else the set's own validation rows are taken. None is no split.
+
+    :raises InputError: ``validation`` is negative or leaves nothing to train on.
+    """
+    pool, number = source.pool, source.num_validation
+    if validation is not None:
+        fraction = isinstance(validation, float)
+        if not 0 <= validation < (1 if fraction else len(pool)):
+            raise InputError(
+                f"validation={validation} does not fit {len(pool):,} rows that are not for the "
+                "test: give a number of rows below that, a fraction below 1.0, or 0 for none"
+            )
+        number = int(validation * len(pool)) if fraction else int(validation)
+        pool = pool.subset(permutation(len(pool), seed))
+    rows = torch.arange(len(pool))
+    parts = {"train": pool.subset(rows[: len(pool) - number])}
+    if number:
+        parts["validation"] = pool.subset(rows[len(pool) - number :])
+    return parts | {"test": source.test}
+
+
+def permutation(size: int, seed: int) -> Tensor:
+    """An order of ``size`` rows that depends on ``seed`` alone."""
+    return torch.randperm(size, generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,150 @@
+"""Tables in .csv and .parquet files -> rows of numbers, one column of which may be the label."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from pyro_vae.data.arrays import to_labels, to_rows
+from pyro_vae.data.sources import Part, Source, shuffled
+from pyro_vae.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read_table(path: Path, label: str | None, seed: int) -> Source:
+    """A table: each line a row, each column an element of the event, but for the column ``label``.
+
+    A .csv file is split at commas, semicolons or tabs, whichever its first line has; a first line
+    of numbers only is data, with the columns named 0, 1, 2, ...
+
+    :raises InputError: the file is empty or damaged, ``label`` is no column, or another column has
+        values that are missing or not numbers (with row and column).
+    """
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty")
+    frame = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
+    frame.columns = frame.columns.map(str)
+    if not len(frame):
+        raise InputError(f"{path} has column names but no rows")
+    labels, names = None, None
+    if label is not None:
+        if label not in frame.columns:
+            raise InputError(f"{path} has no column {label!r}{nearest(label, frame.columns)}")
+        _check_complete(path, frame[[label]])
+        labels, names = _labels(path, frame.pop(label))
+    if not frame.shape[1]:
+        raise InputError(f"{path} has no column besides the label")
+    _check_index(path, frame)
+    _check_numeric(path, frame, label)
+    _check_complete(path, frame)
+    x = to_rows(frame.to_numpy(dtype=np.float64), str(path))
+    part = Part(x, labels)
+    return shuffled(part, seed, class_names=names, column_names=tuple(frame.columns))
+
+
+def _csv(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            first = file.readline().strip("\r\n")
+        separator = max(",;\t", key=first.count)
+        header = 0 if _is_header(path, first.split(separator)) else None
+        return pd.read_csv(
+            path, sep=separator, header=header, encoding="utf-8-sig", low_memory=False
+        )
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not text in UTF-8; save it as such") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
+        raise InputError(
+            f"{path} is not a table with as many cells in each line: {reason}"
+        ) from error
+
+
+def _is_header(path: Path, cells: list[str]) -> bool:
+    """Whether the first line names the columns: it does unless it is numbers and blanks only."""
+    cells = [cell.strip().strip('"') for cell in cells]
+    if not all(map(_is_number, filter(None, cells))):
+        return True
+    if cells != [str(number) for number in range(len(cells))]:
+        return False
+    if len(cells) < 3:
+        raise InputError(
+            f"the first line of {path} could be a row or the columns' numbers: name the columns"
+        )
+    return True  # 0,1,2,... is what pandas writes for columns without names
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _labels(path: Path, column: "pd.Series") -> tuple[Tensor, tuple[str, ...] | None]:
+    import pandas as pd
+
+    if pd.api.types.is_bool_dtype(column) or pd.api.types.is_integer_dtype(column):
+        values = column.to_numpy(dtype=np.int64)
+    elif pd.api.types.is_float_dtype(column):
+        values = column.to_numpy(dtype=np.float64)
+    else:
+        values = column.astype(str).to_numpy(dtype=str)
+    return to_labels(values, f"{path}, column {str(column.name)!r}", len(column))
+
+
+def _parquet(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except ImportError as error:
+        raise InputError(".parquet files need pyarrow: pip install 'pyro-vae[parquet]'") from error
+    except (ValueError, OSError) as error:  # pyarrow's own errors are ValueErrors
+        raise InputError(f"{path} is damaged or not a Parquet file: {error}") from error
+
+
+def _check_index(path: Path, frame: "pd.DataFrame") -> None:
+    first = frame.columns[0]
+    if first == "Unnamed: 0" and list(frame[first]) == list(range(len(frame))):
+        raise InputError(
+            f"the first column of {path} has no name and counts the rows, as an index does: "
+            "drop it (pandas: to_csv(index=False)), or name it if it is data"
+        )
+
+
+def _check_numeric(path: Path, frame: "pd.DataFrame", label: str | None) -> None:
+    import pandas as pd
+
+    bad = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
+    if not bad:
+        return
+    column = frame[bad[0]]
+    wrong = column.notna() & pd.to_numeric(column.astype(str), errors="coerce").isna()
+    row = int(np.asarray(wrong).argmax())
+    more = f", nor are {len(bad) - 1} more: {', '.join(map(repr, bad[1:6]))}" if bad[1:] else ""
+    remedy = "drop it, or code it as numbers"
+    if label is None:
+        remedy = f"if it is the class, name it as the label (label={bad[0]!r}); else {remedy}"
+    raise InputError(
+        f"column {bad[0]!r} of {path} is not numeric ({str(column.iloc[row])!r} in row {row + 1})"
+        f"{more}: {remedy}"
+    )
+
+
+def _check_complete(path: Path, frame: "pd.DataFrame") -> None:
+    missing = frame.isna().to_numpy() | (frame.isin([np.inf, -np.inf])).to_numpy()
+    if missing.any():
+        row, column = (int(i) for i in np.argwhere(missing)[0])
+        value = frame.iloc[row, column]
+        raise InputError(
+            f"{path} has {'an infinity' if value in (np.inf, -np.inf) else 'no value'} in row "
+            f"{row + 1}, column {frame.columns[column]!r} ({int(missing.sum()):,} such cells in "
+            "all): remove these rows or fill them in (rows count from 1, without the header)"
+        )
