@@ -1,9 +1,8 @@
 """Pictures of a fit: its course, its reconstructions, its samples, its latent space.
 
-Each function returns a matplotlib ``Figure`` and touches no global state; :func:`save` writes it. Data of
-shape (channels, height, width) are drawn as images, all others as columns of a table. Colours are Paul
-Tol's "bright" and "muted" sets, which the colour-blind can tell apart
-(https://personal.sron.nl/~pault/, 2021).
+Each function returns a matplotlib ``Figure`` and touches no global state; :func:`save` writes it.
+Data of shape (channels, height, width) are drawn as images, all others as columns of a table. The
+colours are Paul Tol's, which the colour-blind can tell apart (https://sronpersonalpages.nl/~pault/).
 """
 
 import functools
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
@@ -30,7 +30,12 @@ MUTED = (
 )  # fmt: skip
 ENDINGS = (".png", ".pdf", ".svg")
 MAX_COLUMNS = 6  # of a table, in one picture
-STYLE = {"font.size": 9, "axes.titlesize": 9, "axes.linewidth": 0.8, "pdf.fonttype": 42}
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.linewidth": 0.8,
+    "pdf.fonttype": 42,
+}
 
 P = ParamSpec("P")
 
@@ -49,9 +54,9 @@ def save(figure: Figure, path: Path | str) -> None:
 
     :raises InputError: another ending than .png, .pdf or .svg.
 
-    >>> save(samples(torch.zeros(4, 1, 2, 2)), "samples.bmp")
+    >>> save(samples(torch.zeros(4, 1, 2, 2)), "a.bmp")
     Traceback (most recent call last):
-    pyro_vae.errors.InputError: a picture cannot be written as 'samples.bmp': end it in .png, .pdf or .svg
+    pyro_vae.errors.InputError: a picture cannot be written as 'a.bmp': end it in .png, .pdf or .svg
     """
     path = Path(path)
     check_ending(path)
@@ -98,10 +103,8 @@ def learning_curve(metrics: Sequence[Mapping[str, Any]], unit: str = "datum") ->
         when, validation = (np.array(column) for column in zip(*held_out, strict=True))
         axes.plot(when, validation, color=BLUE, lw=1.5, marker=marker, ms=3, label="validation")
         best = int(validation.argmax())
-        axes.plot(
-            when[best], validation[best], "o", color=BLUE, ms=6, mec="white", mew=1,
-            label=f"best: {validation[best]:.2f}, epoch {when[best]}",
-        )  # fmt: skip
+        label = f"best: {validation[best]:.2f} at epoch {when[best]}".replace("-", "\N{MINUS SIGN}")
+        axes.plot(when[best], validation[best], "o", color=BLUE, ms=6, mec="white", label=label)
         shown = np.concatenate([train, validation])
     # the first steps climb further than all that follows; they may leave the picture
     late = np.concatenate([train[len(train) // 20 :], shown[len(train) + len(held_out) // 20 :]])
@@ -111,9 +114,12 @@ def learning_curve(metrics: Sequence[Mapping[str, Any]], unit: str = "datum") ->
     axes.set_xlim(1, max(epochs[-1], 2))
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"ELBO (nats per {unit})")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.grid(axis="y", color="#E6E6E6", lw=0.8)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(
+        frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0, fontsize=8,
+        handlelength=1.4, columnspacing=1.4,
+    )  # fmt: skip
     return figure
 
 
@@ -136,49 +142,64 @@ def reconstructions(
         )
     if not _are_images(originals):
         return _reconstructed_columns(_table(originals), _table(means), columns)
-    per_row = min(len(originals), 10)
     low, high = float(originals.min()), float(originals.max())
-    num_rows = math.ceil(len(originals) / per_row)
     pairs = [
-        _mosaic(torch.cat([x[i * per_row : (i + 1) * per_row] for x in (originals, means)]),
-                per_row if (i + 1) * per_row <= len(originals) else len(originals) - i * per_row,
-                low, high)
-        for i in range(num_rows)
-    ]  # fmt: skip
-    height, width = pairs[0].shape[:2]
-    scale = 6.0 / width
-    figure = Figure((6.0 + 1.0, num_rows * (height * scale + 0.12)), layout="constrained")
-    grid = figure.subplots(num_rows, 1, squeeze=False)[:, 0]
-    for axes, pair in zip(grid, pairs, strict=True):
+        _mosaic(torch.cat(pair), len(pair[0]), low, high)
+        for pair in zip(originals.split(10), means.split(10), strict=True)
+    ]
+    scale = 0.55 / originals.shape[-1]  # inches a pixel
+    margin, space = 1.0, 0.15
+    pitch = pairs[0].shape[0] * scale + space
+    width, height = margin + pairs[0].shape[1] * scale, len(pairs) * pitch - space
+    figure = Figure((width, height))
+    for i, pair in enumerate(pairs):
+        tall, wide = (scale * pixels for pixels in pair.shape[:2])
+        bottom = height - i * pitch - tall
+        axes = figure.add_axes(
+            (margin / width, bottom / height, wide / width, tall / height)  # left, bottom, size
+        )
         _show(axes, pair)
-        axes.set_xlim(-0.5, width - 0.5)  # a last row that is not full keeps the scale
-        for fraction, text in ((0.25, "data"), (0.75, "reconstruction")):
-            axes.text(
-                -0.015 * width, fraction * pair.shape[0], text, ha="right", va="center", fontsize=8
+        for fraction, text in ((0.75, "data"), (0.25, "reconstruction")):
+            axes.annotate(
+                text,
+                (0, fraction),
+                (-5, 0),
+                "axes fraction",
+                "offset points",
+                ha="right",
+                va="center",
             )
     return figure
 
 
 @_styled
 def samples(
-    values: Tensor, data: Tensor | None = None, columns: Sequence[str] | None = None
+    values: Tensor,
+    data: Tensor | None = None,
+    columns: Sequence[str] | None = None,
+    caption: str | None = None,
 ) -> Figure:
     """What the model makes up. Images (N | C, H, W): a grid. Tables: each column's distribution.
 
     Args:
         values: draws from the model, or the means of p(x | z) for z from the prior.
-        data: data beside which a table's columns are drawn.
+        data: data beside which a table's columns are drawn, and which give images' range of grey.
         columns: the table's column names.
+        caption: what the values are.
     """
+    caption = f"{len(values):,} samples from the model" if caption is None else caption
     if not _are_images(values):
-        return _sampled_columns(_table(values), None if data is None else _table(data), columns)
+        rows = None if data is None else _table(data)
+        return _sampled_columns(_table(values), rows, columns, caption)
+    range_of = values if data is None else data
     per_row = math.ceil(math.sqrt(len(values)))
-    low, high = (float(values.min()), float(values.max())) if data is None else (
-        float(data.min()), float(data.max()))  # fmt: skip
-    mosaic = _mosaic(values, per_row, low, high)
-    height, width = mosaic.shape[:2]
-    figure = Figure((5.0, 5.0 * height / width), layout="constrained")
-    _show(figure.subplots(), mosaic)
+    mosaic = _mosaic(values, per_row, float(range_of.min()), float(range_of.max()))
+    width = min(4.5, 1.5 * per_row)
+    height = width * mosaic.shape[0] / mosaic.shape[1]
+    figure = Figure((width, height + 0.3), layout="constrained")
+    axes = figure.subplots()
+    _show(axes, mosaic)
+    figure.supxlabel(caption, fontsize=9)
     return figure
 
 
@@ -198,13 +219,15 @@ def latent_space(
     names = {k: str(class_names[k]) if class_names else str(k) for k in kinds}
     colours = {k: MUTED[i % len(MUTED)] if len(kinds) > 1 else BLUE for i, k in enumerate(kinds)}
     if points.shape[1] == 1:
-        bins = np.histogram_bin_edges(points, "auto")
+        bins = np.histogram_bin_edges(points, "auto").tolist()
         for k in kinds:
-            axes.hist(points[labels == k, 0], bins, histtype="step", color=colours[k], label=names[k])
-        axes.set(xlabel="mean of q(z | x)", ylabel="data")
+            axes.hist(
+                points[labels == k, 0], bins, histtype="step", color=colours[k], label=names[k]
+            )
+        axes.set(xlabel="$z$, mean of $q(z\\,|\\,x)$", ylabel="number of data")
     else:
         points, titles = _plane(points)
-        size = float(np.clip(3000 / len(points), 2, 14))
+        size = float(np.clip(12000 / len(points), 2, 16))
         for k in kinds:
             x, y = points[labels == k].T
             axes.scatter(x, y, size, colours[k], lw=0, alpha=0.85, label=names[k])
@@ -218,7 +241,8 @@ def latent_space(
     elif points.shape[1] > 1 and len(kinds) > 1:  # too many for a legend: each class names itself
         for k in kinds:
             x, y = np.median(points[labels == k], axis=0)
-            axes.text(x, y, names[k], fontsize=7, ha="center", va="center")
+            halo = [withStroke(linewidth=2, foreground="white")]
+            axes.text(x, y, names[k], fontsize=7, ha="center", va="center", path_effects=halo)
     return figure
 
 
@@ -243,13 +267,13 @@ def _table(x: Tensor) -> np.ndarray[Any, Any]:
 
 def _plane(points: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], list[str]]:
     if points.shape[1] == 2:
-        return points, ["$z_1$ (mean of q)", "$z_2$ (mean of q)"]
+        return points, [rf"$z_{i}$, mean of $q(z\,|\,x)$" for i in (1, 2)]
     centred = points - points.mean(0)
     u, singular, _ = np.linalg.svd(centred, full_matrices=False)
     share = singular**2 / max((singular**2).sum(), np.finfo(float).tiny)
     titles = [
-        f"{ordinal} principal component of the means of q (explains {share[i]:.0%})"
-        for i, ordinal in enumerate(("first", "second"))
+        rf"principal component {i + 1} of $E_q[z\,|\,x]$ ({share[i]:.0%} of the variance)"
+        for i in (0, 1)
     ]
     return u[:, :2] * singular[:2], titles
 
@@ -280,7 +304,7 @@ def _show(axes: Axes, mosaic: np.ndarray[Any, Any]) -> None:
 def _panels(
     table: np.ndarray[Any, Any], columns: Sequence[str] | None
 ) -> tuple[Figure, list[Axes]]:
-    """A panel for each of the first columns, named; says so where there are more."""
+    """A panel for each of the first columns, named."""
     total = table.shape[1]
     count = min(total, MAX_COLUMNS)
     across = min(count, 3)
@@ -293,9 +317,12 @@ def _panels(
         panel.spines[["top", "right"]].set_visible(False)
         panel.set_title(str(columns[i]) if columns else f"column {i + 1}")
         panel.locator_params(nbins=4)
-    if total > count:
-        figure.text(1, 1, f"the first {count} of {total} columns", ha="right", va="top", fontsize=7)
     return figure, panels[:count]
+
+
+def _which(table: np.ndarray[Any, Any]) -> str:
+    total = table.shape[1]
+    return f"; the first {MAX_COLUMNS} of {total} columns" if total > MAX_COLUMNS else ""
 
 
 def _reconstructed_columns(
@@ -313,18 +340,21 @@ def _reconstructed_columns(
                 0.04, 0.96, f"$R^2$ = {1 - residual / spread:.2f}", va="top", fontsize=8,
                 transform=panel.transAxes,
             )  # fmt: skip
-    figure.supxlabel(f"data ({len(originals):,} rows)", fontsize=9)
+    figure.supxlabel(f"data ({len(originals):,} rows{_which(originals)})", fontsize=9)
     figure.supylabel("reconstruction", fontsize=9)
     return figure
 
 
 def _sampled_columns(
-    values: np.ndarray[Any, Any], data: np.ndarray[Any, Any] | None, columns: Sequence[str] | None
+    values: np.ndarray[Any, Any],
+    data: np.ndarray[Any, Any] | None,
+    columns: Sequence[str] | None,
+    caption: str,
 ) -> Figure:
     figure, panels = _panels(values, columns)
     for i, panel in enumerate(panels):
         drawn = [values[:, i]] if data is None else [values[:, i], data[:, i]]
-        bins = np.histogram_bin_edges(np.concatenate(drawn), 30)
+        bins = np.histogram_bin_edges(np.concatenate(drawn), 30).tolist()
         if data is not None:
             panel.hist(data[:, i], bins, density=True, color="#D0D0D0", label="data")
         panel.hist(
@@ -334,4 +364,5 @@ def _sampled_columns(
         panel.spines["left"].set_visible(False)
     if data is not None:
         panels[0].legend(frameon=False, fontsize=8)
+    figure.supxlabel(caption + _which(values), fontsize=9)
     return figure
