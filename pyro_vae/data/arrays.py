@@ -1,7 +1,8 @@
 """Arrays of numbers -> rows; .npy and .npz files."""
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,10 @@ _SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val"), "t
 
 def read_npy(path: Path, seed: int) -> Source:
     """A .npy file: the rows along the first axis, without labels."""
-    array = _load(path)
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path} is not one array; an archive of arrays ends in .npz")
-    return shuffled(Part(to_rows(array, str(path))), seed)
+    with _opened(path) as array:
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{path} is not one array; an archive of arrays ends in .npz")
+        return shuffled(Part(to_rows(array, str(path))), seed)
 
 
 def read_npz(path: Path, label: str | None, seed: int) -> Source:
@@ -33,10 +34,9 @@ def read_npz(path: Path, label: str | None, seed: int) -> Source:
     ``train_images``; labels ``y_train``, ``train_labels``); else the rows are ``x``, ``data``,
     ``images`` or the first array, and the labels ``label``, ``y``, ``labels`` or ``target``.
     """
-    archive = _load(path)
-    if isinstance(archive, np.ndarray):
-        raise InputError(f"{path} is one array, not an archive; such a file ends in .npy")
-    with archive:
+    with _opened(path) as archive:
+        if isinstance(archive, np.ndarray):
+            raise InputError(f"{path} is one array, not an archive; such a file ends in .npy")
         return _from_archive(path, archive, label, seed)
 
 
@@ -119,19 +119,22 @@ def _find(keys: Sequence[str], wanted: Sequence[str]) -> str | None:
     return next((key for key in wanted if key in keys), None)
 
 
-def _load(path: Path) -> Any:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty")
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise _unreadable(str(path), error) from error
+    with path.open("rb") as file:
+        try:
+            content = np.load(file, allow_pickle=False)
+        except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+            raise _unreadable(str(path), error) from error
+        yield content
 
 
 def _read(path: Path, archive: Mapping[str, Array], key: str) -> Array:
     try:
         return archive[key]
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zipfile.error) as error:
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise _unreadable(f"{path}[{key}]", error) from error
 
 

@@ -49,7 +49,7 @@ class ImageFiles(LazyRows):
         except (OSError, SyntaxError, ValueError) as error:
             raise InputError(f"the image {path} is damaged or unreadable: {error}") from error
         if image.size != (width, height):
-            image = ImageOps.fit(image, (width, height))
+            image = ImageOps.fit(image, (width, height), method=Image.Resampling.BILINEAR)
         return np.array(image, dtype=np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
 
     def subset(self, index: Tensor) -> "ImageFiles":

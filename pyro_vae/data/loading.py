@@ -66,6 +66,8 @@ def load(
         )
     if image_size is not None and image_size < 1:
         raise InputError(f"image_size={image_size} is no size in pixels; 64 would be one")
+    if not -(2**63) <= seed < 2**64:
+        raise InputError(f"seed={seed} is out of range: a seed has 64 bits")
     path = Path(name).expanduser()
     if name in NAMED:
         if label is not None:
@@ -73,11 +75,14 @@ def load(
                 f"label={label!r} is for tables and .npz files; {name} has its own labels"
             )
         source = _read_named(name, root, download, image_size)
-    elif path.exists() or path.suffix.lower() in _ENDINGS or len(path.parts) > 1:
-        source = _read_path(path, label, image_size, seed)
+    elif (name and path.exists()) or path.suffix.lower() in _ENDINGS or len(path.parts) > 1:
+        try:
+            source = _read_path(path, label, image_size, seed)
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     else:
         raise InputError(
-            f"there is no data set or file {name!r}{nearest(name, NAMED)} "
+            f"there is no data set or file {name!r}{nearest(name.lower(), NAMED)} "
             f"(or a path: a folder of images, {', '.join(_ENDINGS)})"
         )
     return _treated(name, source, binarize, standardize, validation, seed)
@@ -161,7 +166,9 @@ def _treated(
     rows, encoding, levels = recognise({s: part.x for s, part in parts.items()}, source.levels)
     values = value_range(rows, encoding, levels)
     encodings = dict.fromkeys(rows, encoding)
-    if binarize != "none" and values.levels != 2:
+    if values.levels == 2:
+        binarize = "none"  # zeros and ones are already what any rule would make of them
+    if binarize != "none":
         if not values.in_unit_interval:
             raise InputError(f"binarize={binarize!r} needs values in [0, 1]; {name} has {values}")
         rows, encodings = _binarize(rows, encoding, binarize, seed)

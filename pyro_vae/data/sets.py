@@ -116,6 +116,14 @@ class Split:
         return self.encoding.invert(x)
 
 
+_BINARIZED = {
+    "none": [],
+    "threshold": ["1 where the grey value is above 1/2"],
+    "stochastic": ["drawn from the grey values at every pass (validation and test: once)"],
+    "fixed": ["drawn once from the grey values"],
+}
+
+
 @dataclass(frozen=True, eq=False)
 class DataSet:
     """Training, validation and test rows, disjoint and alike; no ``validation`` is None."""
@@ -154,11 +162,7 @@ class DataSet:
         """What the set is and how its values are treated, in a line."""
         sizes = " / ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
         facts = [f"{sizes} rows of {'x'.join(map(str, self.event_shape)) or 1}", str(self.values)]
-        if self.values.levels == 2 and self.binarize == "stochastic":
-            facts.append("drawn anew from the grey values at every pass, except for the test: once")
-        elif self.values.levels == 2 and self.binarize != "none":
-            how = {"threshold": "1 where grey > 0.5", "fixed": "drawn once from the grey values"}
-            facts.append(how[self.binarize])
+        facts += _BINARIZED[self.binarize]
         if self.train.location is not None:
             facts.append("standardised by the training rows' mean and standard deviation")
         if self.num_classes is not None:

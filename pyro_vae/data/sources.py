@@ -56,9 +56,7 @@ def shuffled(
     :raises InputError: there are fewer than three rows.
     """
     if len(rows) < 3:
-        raise InputError(
-            f"{len(rows)} rows are too few: training, validation and test need one each"
-        )
+        raise InputError(f"too few rows ({len(rows)}): training, validation and test need one each")
     num_test = max(1, len(rows) // 10) if num_test is None else num_test
     order = permutation(len(rows), seed)
     pool, test = rows.subset(order[:-num_test]), rows.subset(order[-num_test:])

@@ -28,7 +28,7 @@ def read_table(path: Path, label: str | None, seed: int) -> Source:
     frame = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
     frame.columns = frame.columns.map(str)
     if not len(frame):
-        raise InputError(f"{path} has column names but no rows")
+        raise InputError(f"{path} holds no rows")
     labels, names = None, None
     if label is not None:
         if label not in frame.columns:

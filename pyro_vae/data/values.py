@@ -61,7 +61,8 @@ class Encoding:
             x = x / self.unit
         if self.location is not None and self.scale is not None:
             x = (x - self.location) / self.scale
-        return (torch.bernoulli(x) if self.stochastic else x).to(dtype)
+        # a comparison takes half the time of torch.bernoulli on the CPU
+        return (torch.rand_like(x) < x if self.stochastic else x).to(dtype)
 
     def invert(self, x: Tensor) -> Tensor:
         """A model's values back in the units they had before they were standardised."""

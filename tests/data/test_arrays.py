@@ -1,0 +1,234 @@
+"""Files of arrays: what is read, and what is said of files that do not fit."""
+
+import math
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pyro_vae.data import load
+from pyro_vae.data.rows import read_all
+from pyro_vae.errors import InputError
+
+RNG = np.random.default_rng(0)
+
+
+def _npy(folder: Path, array: Any) -> str:
+    path = folder / "a.npy"
+    np.save(path, array)
+    return str(path)
+
+
+def _npz(folder: Path, **arrays: Any) -> str:
+    path = folder / "a.npz"
+    np.savez(path, **arrays)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "event"),
+    [
+        ((30,), (1,)),
+        ((30, 5), (5,)),
+        ((30, 8, 6), (1, 8, 6)),
+        ((30, 3, 8, 6), (3, 8, 6)),
+        ((30, 8, 6, 3), (3, 8, 6)),
+        ((30, 2, 3, 4, 5), (2, 3, 4, 5)),
+    ],
+)
+def test_the_first_axis_counts_rows_and_images_are_channels_first(
+    tmp_path: Path, shape: tuple[int, ...], event: tuple[int, ...]
+) -> None:
+    data = load(_npy(tmp_path, RNG.normal(size=shape)))
+    assert data.event_shape == event
+    assert [len(s) for s in data.splits.values()] == [24, 3, 3]
+
+
+def test_channels_last_are_moved_not_reshaped(tmp_path: Path) -> None:
+    images = RNG.integers(0, 256, (30, 8, 6, 3), dtype=np.uint8)
+    data = load(_npy(tmp_path, images))
+    rows = torch.cat([read_all(s.x) for s in data.splits.values()])
+    wanted = {image.transpose(2, 0, 1).tobytes() for image in images}
+    assert {row.contiguous().numpy().tobytes() for row in rows} == wanted
+
+
+@pytest.mark.parametrize(
+    ("array", "dtype", "levels"),
+    [
+        (RNG.integers(0, 256, (30, 4, 4), dtype=np.uint8), torch.uint8, 256),
+        (RNG.integers(0, 2, (30, 4)).astype(np.uint8) * 255, torch.uint8, 2),
+        (RNG.integers(0, 2, (30, 4)).astype(bool), torch.uint8, 2),
+        (RNG.integers(0, 2, (30, 4)), torch.uint8, 2),
+        (RNG.integers(0, 2, (30, 4)).astype(float), torch.uint8, 2),
+        (RNG.integers(0, 256, (30, 4)) / 255, torch.uint8, 256),
+        ((RNG.integers(0, 256, (30, 4)) / 255).astype(np.float32), torch.uint8, 256),
+        (RNG.uniform(size=(30, 4)), torch.float32, None),
+        (RNG.integers(0, 9, (30, 4)), torch.float32, None),
+        (RNG.normal(size=(30, 4)).astype(np.float16), torch.float32, None),
+    ],
+)
+def test_values_are_recognised_and_none_is_lost(
+    tmp_path: Path, array: Any, dtype: torch.dtype, levels: int | None
+) -> None:
+    data = load(_npy(tmp_path, array), standardize=False)
+    assert data.train.x.dtype == dtype
+    assert data.values.levels == levels
+    seen = torch.cat([s.read() for s in data.splits.values()]).flatten().sort().values
+    top = 255 if array.dtype == np.uint8 and array.max() > 1 else 1
+    wanted = torch.from_numpy(array.astype(np.float64) / top).flatten().float().sort().values
+    assert torch.equal(seen, wanted)
+    assert data.values.low <= seen.min()
+    assert seen.max() <= data.values.high
+
+
+def test_float64_is_kept_where_float32_would_lose_the_differences(tmp_path: Path) -> None:
+    stamps = 1.7e9 + np.arange(100.0)[:, None] / 8
+    data = load(_npy(tmp_path, stamps))
+    assert data.train.x.dtype == torch.float64
+    seen = data.train.read()
+    assert seen.dtype == torch.float32
+    assert abs(seen.mean()) < 1e-6
+    assert len(seen.unique()) == 80
+    assert torch.equal(
+        data.train.to_original(seen.double()).round(decimals=3), read_all(data.train.x)
+    )
+
+
+def test_npz_splits_and_labels_of_its_own(tmp_path: Path) -> None:
+    x = RNG.integers(0, 256, (12, 4, 4), dtype=np.uint8)
+    y = np.arange(12) % 3
+    path = _npz(
+        tmp_path,
+        x_train=x[:6],
+        y_train=y[:6],
+        x_val=x[6:8],
+        y_val=y[6:8],
+        x_test=x[8:],
+        y_test=y[8:],
+    )
+    data = load(path)
+    assert [len(s) for s in data.splits.values()] == [6, 2, 4]
+    for split, rows in ((data.train, slice(0, 6)), (data.test, slice(8, 12))):
+        assert np.array_equal(read_all(split.x)[:, 0], x[rows])
+        assert split.labels is not None
+        assert np.array_equal(split.labels, y[rows])
+    plain = load(_npz(tmp_path, train=x[:6], test=x[6:]))
+    assert plain.validation is None
+    assert plain.train.labels is None
+
+
+@pytest.mark.parametrize("key", ["x", "data", "images", "anything"])
+def test_npz_without_splits(tmp_path: Path, key: str) -> None:
+    x = np.arange(40.0).reshape(20, 2)
+    data = load(_npz(tmp_path, **{"target": np.arange(20), key: x}), standardize=False)
+    for split in data.splits.values():
+        assert split.labels is not None
+        assert torch.equal(split.read()[:, 0], 2.0 * split.labels)
+
+
+def test_labels_that_are_names_or_negative_become_codes(tmp_path: Path) -> None:
+    x = RNG.normal(size=(20, 2))
+    names = load(_npz(tmp_path, x=x, kind=np.array(["b", "a"] * 10)), label="kind")
+    assert names.train.class_names == ("a", "b")
+    signs = load(_npz(tmp_path, x=x, y=np.array([-1.0, 1.0] * 10)))
+    assert signs.train.class_names == ("-1", "1")
+    assert signs.num_classes == 2
+    assert signs.train.labels is not None
+    assert set(signs.train.labels.tolist()) == {0, 1}
+
+
+def _with(index: tuple[int, ...], value: float) -> Any:
+    array = RNG.normal(size=(20, 3))
+    array[index] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (_with((17, 2), math.nan), r"nan at index \(17, 2\)"),
+        (_with((0, 1), math.inf), r"inf at index \(0, 1\)"),
+        (np.array(["a", "b", "c"]), "holds <U1 values, not numbers"),
+        (np.zeros((5, 2), dtype=complex), "complex128 values, not numbers"),
+        (np.zeros((0, 3)), "no rows"),
+        (np.float64(3.0), "no rows"),
+        (np.zeros((2, 3)), r"too few rows \(2\)"),
+        (np.array([{}, {}], dtype=object), "Python objects, which are never loaded"),
+    ],
+)
+def test_arrays_that_do_not_fit(tmp_path: Path, array: Any, said: str) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, array, allow_pickle=True)
+    with pytest.raises(InputError, match=said):
+        load(str(path))
+
+
+X = np.ones((20, 2))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "options", "said"),
+    [
+        ({}, {}, "holds no arrays"),
+        ({"train": X}, {}, "no test rows"),
+        ({"train": X, "test": np.ones((4, 3))}, {}, "test rows are 3 of float32"),
+        ({"train": X, "test": np.ones((4, 2), np.uint8)}, {}, "test rows are 2 of uint8"),
+        ({"train": X, "test": X, "y_train": np.ones(20)}, {}, "not for every split"),
+        ({"train": X, "test": X, "y_train": np.ones(20), "y_test": np.ones(9)}, {}, r"\(9,\)"),
+        ({"train": X, "test": X}, {"label": "y"}, "splits of its own"),
+        ({"x": X, "y": np.ones(19)}, {}, r"shape \(19,\), but there are 20 rows"),
+        ({"x": X, "y": np.full(20, 0.5)}, {}, "0.5 at row 1; labels are whole"),
+        ({"x": X, "y": np.full(20, math.nan)}, {}, r"\[y\] holds nan"),
+        ({"x": X, "kind": np.ones(20)}, {"label": "kid"}, "did you mean 'kind'"),
+        ({"x": np.array([None])}, {}, "Python objects"),
+        ({"y": np.ones(20)}, {}, "nothing else"),
+    ],
+)
+def test_archives_that_do_not_fit(
+    tmp_path: Path, arrays: dict[str, Any], options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        load(_npz(tmp_path, **arrays), **options)
+
+
+def test_damaged_empty_missing_and_misnamed_files(tmp_path: Path) -> None:
+    whole = Path(_npy(tmp_path, np.ones((20, 3))))
+    for name, content, said in (
+        ("short.npy", whole.read_bytes()[:200], "damaged"),
+        ("empty.npy", b"", "is empty"),
+        ("noise.npy", b"not an array at all", "Python objects|damaged"),
+        ("noise.npz", b"PK\x03\x04 cut off", "damaged"),
+        ("array.npz", whole.read_bytes(), "ends in .npy"),
+        ("a.txt", b"1 2 3", "unknown ending"),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=said):
+            load(str(path))
+    with pytest.raises(InputError, match="no file or folder"):
+        load(str(tmp_path / "none.npy"))
+    archive = Path(_npz(tmp_path, x=np.arange(9000.0)))
+    damaged = bytearray(archive.read_bytes())
+    damaged[5000] ^= 255
+    archive.write_bytes(damaged)
+    assert zipfile.is_zipfile(archive)
+    with pytest.raises(InputError, match="damaged"):
+        load(str(archive))
+    archive.rename(tmp_path / "archive.npy")
+    with pytest.raises(InputError, match=r"ends in \.npz"):
+        load(str(tmp_path / "archive.npy"))
+    with pytest.raises(InputError, match="has no labels"):
+        load(str(whole), label="y")
+    with pytest.raises(InputError, match="image_size is for folders"):
+        load(str(whole), image_size=8)
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz", "csv", "parquet"])
+def test_files_that_the_system_does_not_read(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"loop.{ending}"
+    path.symlink_to(path)
+    with pytest.raises(InputError, match=rf"loop\.{ending} cannot be read|no file or folder"):
+        load(str(path))

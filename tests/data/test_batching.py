@@ -1,0 +1,240 @@
+"""Batches: the right rows in the right order, with the right noise, held where they should be."""
+
+import hashlib
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+
+from pyro_vae.data import Batches, Split, batches, load
+from pyro_vae.errors import InputError
+
+
+class Pairs(Dataset[Any]):
+    """Rows (i, i * i) that exist only when they are asked for."""
+
+    def __init__(self, size: int = 10) -> None:
+        self.size = size
+        self.read: list[int] = []
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        self.read.append(index)
+        return torch.tensor([float(index)]), index * index
+
+
+X, Y = torch.arange(10.0)[:, None], torch.arange(10) ** 2
+SOURCES: dict[str, Any] = {
+    "tuple": (X, Y),
+    "tensor data set": TensorDataset(X, Y),
+    "subset": Subset(TensorDataset(X.flip(0), Y.flip(0)), list(range(9, -1, -1))),
+    "data set": Pairs(),
+    "loader": DataLoader(Pairs(), batch_size=3, shuffle=True),
+    "loader of tensors": DataLoader(TensorDataset(X, Y), batch_size=3, shuffle=True),
+}
+
+
+def _listed(rows: Batches, order: Tensor, size: int, start: int = 0) -> list[list[list[Any]]]:
+    return [[column.tolist() for column in batch] for batch in rows.take(order, size, start)]
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("budget", [None, 0])
+def test_every_source_gives_the_rows_in_the_order_asked(source: str, budget: int | None) -> None:
+    rows = batches(SOURCES[source], max_resident_bytes=budget)
+    assert rows.num_units == 10
+    order = torch.tensor([7, 1, 1, 9, 0, 4, 3])
+    x, y = X[order], Y[order]
+    wanted = [[x[i : i + 3].tolist(), y[i : i + 3].tolist()] for i in (0, 3, 6)]
+    assert _listed(rows, order, 3) == wanted
+    assert _listed(rows, order, 3, start=2) == wanted[2:]
+    assert _listed(rows, order, 3, start=3) == []
+    assert rows.batch_size == (3 if "loader" in source else None)
+    held = budget is None and source not in ("data set", "loader")
+    assert ("held on cpu" if held else "streamed to cpu") in rows.description
+
+
+def test_columns_that_the_program_does_not_take_are_left_out_of_sets_not_of_tuples() -> None:
+    order = torch.arange(2)
+    for source in ("tensor data set", "data set", "loader"):
+        assert len(next(batches(SOURCES[source], columns=1).take(order, 2))) == 1
+    assert len(next(batches((X, Y), columns=1).take(order, 2))) == 2
+    assert len(next(batches(load("digits").train, columns=2).take(order, 2))) == 2
+    assert len(next(batches(load("digits").train).take(order, 2))) == 1
+
+
+def test_a_persons_tensors_are_not_touched() -> None:
+    pixels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(next(batches(pixels).take(torch.arange(256), 256))[0], pixels)
+    wide = torch.rand(4, 2, dtype=torch.float64)
+    assert next(batches(wide).take(torch.arange(4), 4))[0].dtype == torch.float64
+
+
+def test_resident_rows_stay_as_they_are_stored() -> None:
+    split = load("digits").train
+    rows = batches(split, columns=2)
+    assert rows.description == "1,397 rows of uint8, int64 (0.1 MB) held on cpu"
+    (x, y), *_ = rows.take(torch.tensor([3, 5]), 2)
+    assert x.dtype == torch.float32
+    assert isinstance(split.x, Tensor)
+    assert split.labels is not None
+    assert torch.equal(x, split.x[[3, 5]].float() / 16)
+    assert torch.equal(y, split.labels[[3, 5]])
+    held = rows._columns[0]  # type: ignore[attr-defined]
+    assert held.dtype == torch.uint8
+    assert held.data_ptr() == split.x.data_ptr()  # not copied
+
+
+def _split(**options: Any) -> Split:
+    return load("digits", **options).train
+
+
+@pytest.mark.parametrize("budget", [None, 0])
+@pytest.mark.parametrize("binarize", ["none", "stochastic", "fixed"])
+def test_skipped_batches_leave_the_rest_as_they_were(binarize: str, budget: int | None) -> None:
+    rows = batches(_split(binarize=binarize), columns=2, max_resident_bytes=budget)
+    order = torch.randperm(rows.num_units, generator=torch.Generator().manual_seed(1))
+    torch.manual_seed(0)
+    whole = rows.take(order, 100)
+    for _ in range(5):
+        next(whole)
+    state = torch.get_rng_state()
+    rest = list(whole)
+    torch.set_rng_state(state)
+    resumed = list(rows.take(order, 100, start=5))
+    assert len(rest) == len(resumed) == 9
+    for (x, y), (x_again, y_again) in zip(rest, resumed, strict=True):
+        assert torch.equal(x, x_again)
+        assert torch.equal(y, y_again)
+    assert len(rest[-1][0]) == 97
+
+
+def test_streamed_draws_are_the_resident_ones() -> None:
+    split, order = _split(binarize="stochastic"), torch.arange(300)
+    seen = []
+    for budget in (None, 0):
+        torch.manual_seed(0)
+        rows = batches(split, max_resident_bytes=budget)
+        seen.append(torch.cat([x for (x,) in rows.take(order, 64)]))
+    assert torch.equal(*seen)
+
+
+@pytest.mark.parametrize("budget", [None, 0])
+def test_the_global_generator_is_touched_by_draws_alone(budget: int | None) -> None:
+    state = torch.get_rng_state()
+    for source in (_split(), (X, Y), Pairs()):
+        rows = batches(source, max_resident_bytes=budget)
+        list(rows.take(torch.arange(10), 4))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_skipped_rows_are_not_read() -> None:
+    pairs = Pairs()
+    rows = batches(pairs)
+    pairs.read.clear()
+    list(rows.take(torch.arange(10), 4, start=2))
+    assert pairs.read == [8, 9]
+
+
+def test_a_loaders_collation_and_workers_are_taken() -> None:
+    def sums(rows: list[Any]) -> Tensor:
+        return torch.stack([x * 0 + y for x, y in rows])
+
+    loader = DataLoader(Pairs(), batch_size=4, collate_fn=sums)
+    assert _listed(batches(loader), torch.tensor([2, 3]), 2) == [[[[4.0], [9.0]]]]
+    # a process of its own: forking this one, with its threads, would be refused
+    code = """
+import torch
+from torch.utils.data import DataLoader, Dataset
+from pyro_vae.data import batches
+
+class Noise(Dataset):
+    def __len__(self): return 6
+    def __getitem__(self, i): return torch.rand(1) + i
+
+rows = batches(DataLoader(Noise(), batch_size=2, num_workers=1))
+draw = lambda order: torch.cat([x for x, in rows.take(torch.tensor(order), 2)])
+first, again, other = draw([0, 1, 2, 3]), draw([0, 1, 2, 3]), draw([3, 2, 1, 0]).flip(0)
+assert torch.equal(first, again) and torch.equal(first.floor(), other.floor())
+assert not torch.equal(first, other)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class Ragged(Pairs):
+    def __getitem__(self, index: int) -> Any:
+        return torch.zeros(index + 1)
+
+
+class Words(Pairs):
+    def __getitem__(self, index: int) -> Any:
+        return "word", 1.0
+
+
+class Things(Pairs):
+    def __getitem__(self, index: int) -> Any:
+        return hashlib.sha256()
+
+
+class Endless(IterableDataset[Any]):
+    def __iter__(self) -> Any:
+        yield from ()
+
+
+@pytest.mark.parametrize(
+    ("data", "columns", "said"),
+    [
+        ((X, Y[:9]), None, "unlike numbers of rows: 10, 9"),
+        (X[:0], None, "no rows"),
+        (Pairs(0), None, "no rows"),
+        (torch.tensor(1.0), None, "without dimensions"),
+        (X, 2, "2 tensors a batch are asked for, but the data have 1"),
+        (Pairs(), 3, "3 tensors a batch are asked for, but the data have 2"),
+        (X.numpy(), None, "ndarray holds no batches: pass a tensor"),
+        ([X, Y], None, "list holds no batches"),
+        ((), None, "tuple holds no batches"),
+        (load("digits"), None, "pass one, .train or .test"),
+        (Endless(), None, "IterableDataset"),
+        (DataLoader(Endless()), None, "IterableDataset"),
+        (DataLoader(Pairs(), batch_size=None), None, "batch_size=None"),
+        (Words(), None, "holds tuple, Tensor"),
+        (Things(), None, "do not stack into a batch"),
+    ],
+)
+def test_data_that_give_no_batches(data: Any, columns: int | None, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        batches(data, columns=columns)
+
+
+def test_rows_that_do_not_stack_and_orders_out_of_range() -> None:
+    with pytest.raises(InputError, match=r"do not stack into a batch: .*equal size"):
+        list(batches(Ragged()).take(torch.arange(4), 2))
+    with pytest.raises(InputError, match="rows 3 to 10 are asked for, but there are rows 0 to 9"):
+        batches(X).take(torch.tensor([3, 10]), 2)
+    with pytest.raises(InputError, match="batch_size=0"):
+        batches(X).take(torch.arange(3), 0)
+    assert list(batches(X).take(torch.arange(0), 2)) == []
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("budget", [None, 0])
+def test_on_a_gpu_no_batch_waits(budget: int | None) -> None:
+    split = _split(binarize="stochastic")
+    assert split.labels is not None
+    rows = batches(split, "cuda", 2, max_resident_bytes=budget)
+    order = torch.randperm(rows.num_units)
+    taken = rows.take(order, 100)
+    next(taken)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        rest = list(taken)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert all(x.is_cuda and y.is_cuda for x, y in rest)
+    assert torch.equal(torch.cat([y for _, y in rest]).cpu(), split.labels[order[100:]])

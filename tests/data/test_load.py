@@ -1,0 +1,291 @@
+"""What ``load`` does to values and rows, whatever they came from."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pyro_vae.data import DataSet, available, load
+from pyro_vae.data.rows import read_all
+from pyro_vae.errors import InputError
+
+RNG = np.random.default_rng(0)
+
+
+def _save(folder: Path, array: Any) -> str:
+    np.save(folder / "a.npy", array)
+    return str(folder / "a.npy")
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    """Two columns of unlike scale and one that is constant."""
+    return _save(tmp_path, RNG.normal([5.0, -300.0, 0.1], [2.0, 40.0, 0.0], (1000, 3)))
+
+
+def test_digits_are_all_there_once() -> None:
+    data = load("digits")
+    assert [len(s) for s in data.splits.values()] == [1397, 200, 200]
+    assert data.values.levels == 17
+    assert data.train.x.dtype == torch.uint8
+    rows = torch.cat([read_all(s.x) for s in data.splits.values()])
+    from sklearn.datasets import load_digits
+
+    known = load_digits()
+    assert sorted(map(bytes, rows.flatten(1).numpy())) == sorted(
+        map(bytes, known.data.astype(np.uint8))
+    )
+    sixteenths = data.train.read() * 16
+    assert torch.equal(sixteenths, sixteenths.round())
+    by_pixels = {
+        bytes(x): int(y) for x, y in zip(known.data.astype(np.uint8), known.target, strict=True)
+    }
+    for split in data.splits.values():
+        assert split.labels is not None
+        assert [
+            by_pixels[bytes(row)] for row in read_all(split.x).flatten(1).numpy()
+        ] == split.labels.tolist()
+
+
+def test_digits_split_is_the_same_for_every_seed_and_a_files_is_not(table: str) -> None:
+    assert load("digits").test.fingerprint == load("digits", seed=7).test.fingerprint
+    assert load(table, seed=1).test.fingerprint == load(table, seed=1).test.fingerprint
+    assert load(table, seed=1).test.fingerprint != load(table, seed=2).test.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("validation", "sizes"),
+    [(0, [1597, 200]), (0.0, [1597, 200]), (1, [1596, 1, 200]), (0.25, [1198, 399, 200])],
+)
+def test_validation_by_number_and_fraction(validation: float, sizes: list[int]) -> None:
+    data = load("digits", validation=validation)
+    assert [len(s) for s in data.splits.values()] == sizes
+    assert (data.validation is None) == (len(sizes) == 2)
+
+
+@pytest.mark.parametrize("validation", [-1, 1.0, 1.5, 1597, float("nan"), -0.1])
+def test_validation_that_does_not_fit(validation: float) -> None:
+    with pytest.raises(InputError, match="does not fit 1,597 rows"):
+        load("digits", validation=validation)
+
+
+def test_standardised_by_the_training_rows(table: str) -> None:
+    data = load(table)
+    assert "standardised" in data.describe()
+    seen = data.train.read()
+    torch.testing.assert_close(seen.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]))
+    # 100 test rows: their mean is off by a standard error of 1/10, their deviation by about 7%
+    others = data.test.read()[:, :2]
+    assert 0 < others.mean(0).abs().max() < 0.4
+    assert (others.std(0) - 1).abs().max() < 0.3
+    assert data.train.scale is not None
+    assert data.train.scale[2] == 1
+    for split in data.splits.values():
+        torch.testing.assert_close(split.to_original(split.read()), split.x)
+    everything = torch.cat([s.read() for s in data.splits.values()])
+    assert data.values.low == everything.min()
+    assert data.values.high == everything.max()
+
+
+def test_standardising_can_be_refused_and_asked_for(table: str, tmp_path: Path) -> None:
+    plain = load(table, standardize=False)
+    assert plain.train.location is None
+    assert torch.equal(plain.train.read(), read_all(plain.train.x))
+    pixels = load("digits", standardize=True)
+    assert pixels.values.levels is None
+    assert pixels.train.x.dtype == torch.uint8
+    assert pixels.train.read().mean().abs() < 1e-6
+    torch.testing.assert_close(
+        pixels.test.to_original(pixels.test.read()), load("digits").test.read(), atol=1e-6, rtol=0
+    )
+    assert load(_save(tmp_path, RNG.uniform(size=(50, 2)))).train.location is None
+
+
+def test_tiny_and_huge_values(tmp_path: Path) -> None:
+    tiny = load(_save(tmp_path, RNG.normal(size=(50, 2)) * 1e-200))
+    assert tiny.train.read().isfinite().all()
+    with pytest.raises(InputError, match="too large to standardise"):
+        load(_save(tmp_path, RNG.normal(size=(50, 2)) * 1e300))
+
+
+def test_threshold_is_above_a_half() -> None:
+    grey, binary = load("digits"), load("digits", binarize="threshold")
+    assert binary.values.levels == 2
+    assert "1 where the grey value is above 1/2" in binary.describe()
+    for one, other in zip(grey.splits.values(), binary.splits.values(), strict=True):
+        assert torch.equal(other.read(), (one.read() > 0.5).float())
+        assert other.x.dtype == torch.uint8
+
+
+def _agrees_with_probabilities(draws: torch.Tensor, grey: torch.Tensor) -> bool:
+    """Whether 0/1 draws are what their probabilities let one expect, group by group."""
+    assert ((draws == 0) | (draws == 1)).all()
+    assert torch.equal(draws[grey == 0], grey[grey == 0])
+    assert torch.equal(draws[grey == 1], grey[grey == 1])
+    for p in grey.unique():
+        hits = draws[grey == p]
+        deviation = (p * (1 - p) / len(hits)).sqrt()
+        if (hits.mean() - p).abs() > 4.5 * deviation:
+            return False
+    return True
+
+
+def test_fixed_draws_are_bernoulli_and_depend_on_seed_and_split_alone() -> None:
+    grey = load("digits")
+    fixed = load("digits", binarize="fixed", seed=3)
+    for name, split in fixed.splits.items():
+        assert not split.stochastic
+        assert torch.equal(split.read(), split.read())
+        assert _agrees_with_probabilities(split.read(), grey.splits[name].read())
+    again, other = (load("digits", binarize="fixed", seed=seed) for seed in (3, 4))
+    assert fixed.record() == again.record()
+    assert not torch.equal(fixed.test.read(), other.test.read())
+    # another validation set leaves the test draws alone
+    assert torch.equal(
+        load("digits", binarize="fixed", seed=3, validation=0).test.read(), fixed.test.read()
+    )
+
+
+def test_stochastic_draws_anew_for_training_and_once_for_the_rest() -> None:
+    grey = load("digits")
+    data = load("digits", binarize="stochastic", seed=3)
+    assert data.values.levels == 2
+    assert data.train.stochastic
+    torch.manual_seed(0)
+    first, second = data.train.read(), data.train.read()
+    assert _agrees_with_probabilities(first, grey.train.read())
+    assert not torch.equal(first, second)
+    p = grey.train.read()
+    expected, variance = (2 * p * (1 - p)).mean(), (2 * p * (1 - p) * (1 - 2 * p * (1 - p))).mean()
+    error = (variance / p.numel()).sqrt()
+    assert ((first != second).float().mean() - expected).abs() < 4.5 * error
+    torch.manual_seed(0)
+    assert torch.equal(data.train.read(), first)
+    for split in (data.validation, data.test):
+        assert split is not None
+        assert not split.stochastic
+        assert torch.equal(split.read(), split.read())
+    assert torch.equal(data.test.read(), load("digits", binarize="fixed", seed=3).test.read())
+
+
+def test_binarising_what_is_binary_changes_nothing_and_what_is_not_in_range_is_refused(
+    tmp_path: Path, table: str
+) -> None:
+    path = _save(tmp_path / "..", RNG.integers(0, 2, (40, 3)))
+    assert torch.equal(load(path, binarize="stochastic").train.read(), load(path).train.read())
+    assert not load(path, binarize="stochastic").train.stochastic
+    with pytest.raises(InputError, match=r"needs values in \[0, 1\].*real values in"):
+        load(table, binarize="threshold")
+
+
+def test_real_values_in_the_unit_interval_can_be_binarised(tmp_path: Path) -> None:
+    path = _save(tmp_path, RNG.uniform(size=(300, 20)))
+    drawn = load(path, binarize="fixed")
+    p, draws = load(path).train.read(), drawn.train.read()
+    for low in torch.arange(0, 1, 0.1):
+        here = (low <= p) & (p < low + 0.1)
+        deviation = (p[here] * (1 - p[here])).sum().sqrt()
+        assert (draws[here] - p[here]).sum().abs() < 4.5 * deviation
+
+
+def test_fingerprints_see_every_bit_and_every_treatment(tmp_path: Path) -> None:
+    base = RNG.integers(0, 256, (60, 5), dtype=np.uint8)
+
+    def of(array: Any = base, **options: Any) -> str:
+        return load(_save(tmp_path, array), **options).train.fingerprint
+
+    changed = base ^ np.uint8(1)
+    other_type = base.astype(np.float32)
+    prints = [
+        of(),
+        of(changed),
+        of(other_type),
+        of(base.reshape(60, 1, 5)),
+        of(seed=1),
+        of(validation=0),
+        of(standardize=True),
+        of(binarize="threshold"),
+        of(binarize="stochastic"),
+        of(binarize="fixed"),
+        of(binarize="fixed", seed=1),
+    ]
+    assert len(set(prints)) == len(prints)
+    assert all(len(p) == 64 for p in prints)
+    assert of() == prints[0]
+
+
+def test_fingerprint_of_digits_is_known() -> None:
+    record = load("digits").record()
+    assert json.loads(json.dumps(record)) == record
+    assert record["sizes"] == {"train": 1397, "validation": 200, "test": 200}
+    assert record["values"] == {"low": 0.0, "high": 1.0, "levels": 17}
+    assert record["fingerprints"]["test"].startswith("76a1dc55")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("digit", {}, "did you mean 'digits'"),
+        ("zzz", {}, "known: digits, mnist"),
+        ("", {}, "known: digits, mnist"),
+        ("MNIST2", {}, "did you mean 'mnist'"),
+        ("digits", {"seed": 2**64}, "out of range"),
+        ("digits", {"binarize": "treshold"}, "did you mean 'threshold'"),
+        ("digits", {"binarize": "fixed", "standardize": True}, "exclude each other"),
+        ("digits", {"label": "y"}, "has its own labels"),
+        ("digits", {"image_size": 16}, "image_size is for folders"),
+    ],
+)
+def test_wrong_names_and_options(name: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        load(name, **options)
+
+
+def test_nothing_is_fetched_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYRO_VAE_DATA", raising=False)
+    with pytest.raises(InputError, match=r"mnist is not here: pass --download .*--data_root"):
+        load("mnist")
+    with pytest.raises(InputError, match="say where to download mnist to"):
+        load("mnist", download=True)
+    monkeypatch.setenv("PYRO_VAE_DATA", str(tmp_path))
+    with pytest.raises(InputError, match=f"mnist is not in {tmp_path}"):
+        load("mnist")
+    with pytest.raises(InputError, match="cannot be downloaded: put BinarizedMNIST"):
+        load("binarized-mnist", download=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_available(tmp_path: Path) -> None:
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    (tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte").touch()
+    status = {entry.name: entry.status for entry in available(tmp_path)}
+    assert status["digits"] == "built in"
+    assert status["mnist"] == f"there, in {tmp_path}"
+    assert status["celeba"] == "not there; --download fetches it"
+    assert status["omniglot-iwae"] == f"not there; put chardata.mat into {tmp_path}"
+
+
+def test_importing_the_package_imports_no_reader() -> None:
+    code = (
+        "import sys, pyro_vae.data; "
+        "readers = 'torchvision', 'pandas', 'sklearn', 'scipy.io', 'PIL'; "
+        "print([name for name in readers if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_splits_give_labels_only_where_there_are_some(table: str) -> None:
+    data: DataSet = load(table)
+    with pytest.raises(InputError, match="these data have none"):
+        data.train.tensors(2)
+    with pytest.raises(InputError, match="3 columns are asked for"):
+        load("digits").train.tensors(3)
+    assert load("digits").num_classes == 10
+    assert data.num_classes is None

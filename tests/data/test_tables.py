@@ -1,0 +1,137 @@
+"""Tables: what is read, and what is said of tables that do not fit."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pyro_vae.data import DataSet, load
+from pyro_vae.errors import InputError
+
+FRAME = pd.DataFrame(
+    {
+        "age": np.arange(20.0),
+        "height": np.linspace(1.5, 2.0, 20),
+        "kind": ["cat", "dog"] * 10,
+    }
+)
+
+
+def _csv(folder: Path, text: str) -> str:
+    path = folder / "table.csv"
+    path.write_text(text)
+    return str(path)
+
+
+def _rows(data: DataSet) -> torch.Tensor:
+    """All rows in the order of their first column."""
+    rows = torch.cat([s.to_original(s.read()) for s in data.splits.values()])
+    return rows[rows[:, 0].argsort()]
+
+
+@pytest.mark.parametrize("ending", ["csv", "semicolon.csv", "tab.csv", "parquet"])
+def test_formats_give_the_same_rows(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"table.{ending}"
+    if ending == "parquet":
+        FRAME.to_parquet(path)
+    else:
+        separator = {"csv": ",", "semicolon.csv": ";", "tab.csv": "\t"}[ending]
+        FRAME.to_csv(path, index=False, sep=separator)
+    data = load(str(path), label="kind")
+    torch.testing.assert_close(
+        _rows(data), torch.tensor(FRAME[["age", "height"]].to_numpy()).float()
+    )
+    assert data.train.column_names == ("age", "height")
+    assert data.train.class_names == ("cat", "dog")
+    for split in data.splits.values():
+        assert split.labels is not None
+        ages = split.to_original(split.read())[:, 0].round().long()
+        assert torch.equal(split.labels, ages % 2)
+
+
+@pytest.mark.parametrize(
+    ("first", "columns", "rows"),
+    [
+        ("a,b,c\n", ("a", "b", "c"), 5),
+        ("1.5,2,3e1\n", ("0", "1", "2"), 6),
+        ("\n1.5,2,3\n", ("0", "1", "2"), 6),
+        ("0,1,2\n", ("0", "1", "2"), 5),  # as pandas writes columns without names
+        ('"a","b, with a comma","c"\n', ("a", "b, with a comma", "c"), 5),
+        ("\ufeffa,b,c\r\n", ("a", "b", "c"), 5),
+    ],
+)
+def test_no_row_is_taken_for_names_nor_names_for_a_row(
+    tmp_path: Path, first: str, columns: tuple[str, ...], rows: int
+) -> None:
+    data = load(_csv(tmp_path, first + "4,5,6\n" * 2 + "5,6,8\n" * 3))
+    assert data.train.column_names == columns
+    assert sum(len(s) for s in data.splits.values()) == rows
+
+
+def test_truth_values_and_nullable_columns(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pd.DataFrame(
+        {"on": [True, False] * 5, "n": pd.array([1, 0] * 5, dtype="Int64"), "y": [3, 1] * 5}
+    ).to_parquet(path)
+    data = load(str(path), label="y")
+    assert data.values.levels == 2
+    assert data.train.class_names is None
+    assert data.num_classes == 4
+    assert data.train.labels is not None
+    assert torch.equal(data.train.labels, 1 + 2 * data.train.read()[:, 0].long())
+
+
+HEAD = "age,kind\n"
+GOOD = "1,2\n" * 16
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        ("", {}, "is empty"),
+        ("\n\n", {}, "not a table"),
+        (HEAD, {}, "no rows"),
+        (HEAD + "1,2\n", {}, r"too few rows \(1\)"),
+        (HEAD + GOOD + ",3\n1,2\n", {}, "no value in row 17, column 'age'"),
+        (HEAD + GOOD + "1,inf\n1,2\n", {}, "an infinity in row 17, column 'kind'"),
+        (HEAD + GOOD + "1,2,3\n", {}, "as many cells in each line: Expected 2 fields in line 18"),
+        (
+            HEAD + GOOD + "1,cat\n",
+            {},
+            r"'kind' .* is not numeric \('cat' in row 17\).*label='kind'",
+        ),
+        (
+            "a,b,y\n" + "1,x,2\n" * 9,
+            {"label": "y"},
+            r"'b' .* not numeric \('x' in row 1\): drop it",
+        ),
+        ("a,b,c\n" + "u,v,2\n" * 9, {}, "'a' .* nor are 1 more: 'b'"),
+        (HEAD + GOOD, {"label": "kin"}, "no column 'kin'; did you mean 'kind'"),
+        (HEAD + GOOD + "1,\n", {"label": "kind"}, "no value in row 17, column 'kind'"),
+        (HEAD + GOOD + "1,2.5\n", {"label": "kind"}, "'kind' holds 2.5 at row 17"),
+        ("kind\n" + "1\n" * 9, {"label": "kind"}, "no column besides the label"),
+        (",a\n" + "".join(f"{i},7\n" for i in range(9)), {}, "counts the rows, as an index does"),
+        ("0,1\n" * 9, {}, "name the columns"),
+        (HEAD + GOOD, {"image_size": 3}, "image_size is for folders"),
+    ],
+)
+def test_tables_that_do_not_fit(
+    tmp_path: Path, text: str, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        load(_csv(tmp_path, text), **options)
+
+
+def test_files_that_are_no_tables(tmp_path: Path) -> None:
+    for name, content, said in (
+        ("latin.csv", "a\nä\n".encode("latin-1"), "UTF-8"),
+        ("zeros.csv", b"\x00" * 64, "not numeric|not a table|no rows"),
+        ("noise.parquet", b"not a table", "damaged or not a Parquet file"),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=said):
+            load(str(path))
