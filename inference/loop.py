@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pyro
@@ -69,6 +68,12 @@ def order(num_units: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(num_units, generator=generator)
 
 
+def shown_elbo(metrics: Metrics) -> float:
+    """The ELBO that an epoch is judged by: on held-out data where there are any."""
+    key = "validation_elbo" if "validation_elbo" in metrics else "train_elbo"
+    return float(metrics[key])
+
+
 class Loop:
     """One run of :func:`pyro_vae.inference.svi.fit`."""
 
@@ -102,7 +107,7 @@ class Loop:
                 self.epoch(stopping, bar)
         self.save()
         if self.is_done() and self.best:
-            checkpoint.load_into(self.learnt, self.best, Path(CHECKPOINT))
+            checkpoint.load_into(self.learnt, self.best, CHECKPOINT)
         best_epoch = self.position.best_epoch if self.best else None
         return Fit(self.files.metrics, best_epoch, self.is_done(), time.monotonic() - started)
 
@@ -152,7 +157,7 @@ class Loop:
             if self.settings.keep_best:
                 self.best = {name: value.clone() for name, value in self.learnt.items()}
         self.files.log(metrics)
-        shown = metrics.get("validation_elbo", metrics["train_elbo"])
+        shown = shown_elbo(metrics)
         bar.set_postfix_str(f"epoch {at.epoch}, ELBO {shown:.2f} nats")
 
     def validate(self, held_out: Batches) -> float:
@@ -161,9 +166,7 @@ class Loop:
         everything = torch.arange(held_out.num_units)
         with undisturbed(self.step.program, self.settings.seed), pyro.validation_enabled(False):
             for batch in held_out.take(everything, self.settings.batch_size):
-                loss = self.step.elbo.loss(
-                    self.step.program.model, self.step.program.guide, *batch
-                )
+                loss = self.step.elbo.loss(self.step.program.model, self.step.program.guide, *batch)
                 total -= loss / self.step.units(batch) * len(batch[0])
         return total / held_out.num_units
 
@@ -176,9 +179,11 @@ class Loop:
     def advance_schedule(self, metrics: Metrics) -> None:
         if isinstance(self.schedule, ReduceLROnPlateau):
             # it takes something to be made smaller
-            self.schedule.step(-metrics.get("validation_elbo", metrics["train_elbo"]))
+            self.schedule.step(-shown_elbo(metrics))
         elif self.schedule is not None:
-            self.schedule.step()
+            with warnings.catch_warnings():  # torch's, when a resumed run replays the schedule
+                warnings.filterwarnings("ignore", "Detected call of `lr_scheduler", UserWarning)
+                self.schedule.step()
 
     def bar(self) -> tqdm:
         done = self.position.epoch * self.steps_per_epoch + self.position.batch
@@ -214,12 +219,10 @@ class Loop:
             part, _, rest = name.partition("/")
             if part in parts:
                 parts[part][rest] = value
-        checkpoint.load_into(self.learnt, parts["model"], Path(CHECKPOINT))
+        checkpoint.load_into(self.learnt, parts["model"], CHECKPOINT)
         self.best = {n: v.to(self.learnt[n].device) for n, v in parts["best"].items()}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # no step of the optimizer came before
-            for metrics in self.files.metrics:
-                self.advance_schedule(metrics)
+        for metrics in self.files.metrics:
+            self.advance_schedule(metrics)
 
     def snapshot(self) -> "_Snapshot":
         return _Snapshot(
@@ -231,7 +234,7 @@ class Loop:
         )
 
     def rewind(self, snapshot: "_Snapshot") -> None:
-        checkpoint.load_into(self.learnt, snapshot.learnt, Path(CHECKPOINT))
+        checkpoint.load_into(self.learnt, snapshot.learnt, CHECKPOINT)
         self.step.optimizer.load_state_dict(snapshot.optimizer)
         set_rng_state(snapshot.generators)
         self.position, self.total = snapshot.position, snapshot.total

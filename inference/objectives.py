@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pyro
+import torch
 from pyro import poutine
 from pyro.distributions.util import is_identically_zero
 from pyro.infer.trace_elbo import _compute_log_r
@@ -35,10 +36,11 @@ class TraceELBO(pyro.infer.Trace_ELBO):
 
     @staticmethod
     def _particle_loss(model_trace: poutine.Trace, guide_trace: poutine.Trace) -> Tensor:
-        sites = [s for s in model_trace.nodes.values() if s["type"] == "sample"]
-        proposals = [s for s in guide_trace.nodes.values() if s["type"] == "sample"]
-        log_joint = sum(site["log_prob_sum"] for site in sites)
-        elbo = log_joint - sum(site["log_prob_sum"] for site in proposals)
+        zero = torch.zeros(())
+        sites = statements(model_trace)
+        proposals = statements(guide_trace)
+        log_joint = sum((site["log_prob_sum"] for site in sites), start=zero)
+        elbo = log_joint - sum((site["log_prob_sum"] for site in proposals), start=zero)
         surrogate = log_joint
         log_r = None
         for site in proposals:
@@ -50,6 +52,11 @@ class TraceELBO(pyro.infer.Trace_ELBO):
                 weight = log_r.sum_to(site["cond_indep_stack"])
                 surrogate = surrogate + (weight * score_function_term).sum()
         return surrogate.detach() - surrogate - elbo.detach()
+
+
+def statements(trace: Any) -> list[Any]:
+    """The sample statements of a trace."""
+    return [site for site in trace.nodes.values() if site["type"] == "sample"]
 
 
 class Tempered(Messenger):

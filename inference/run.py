@@ -90,14 +90,19 @@ class Run:
         position = Position(**record["position"])
         self._truncate_metrics(position.epoch)
         _load_optimizer(optimizer, tensors, record["optimizer"])
-        cuda = [tensors[f"rng/cuda/{i}"] for i in range(torch.cuda.device_count())
-                if f"rng/cuda/{i}" in tensors]
-        set_rng_state({
-            "torch": tensors["rng/torch"],
-            "cuda": cuda,
-            "numpy": _numpy_from_json(record["numpy"]),
-            "python": _tuples(record["python"]),
-        })
+        cuda = [
+            tensors[f"rng/cuda/{i}"]
+            for i in range(torch.cuda.device_count())
+            if f"rng/cuda/{i}" in tensors
+        ]
+        set_rng_state(
+            {
+                "torch": tensors["rng/torch"],
+                "cuda": cuda,
+                "numpy": _numpy_from_json(record["numpy"]),
+                "python": _tuples(record["python"]),
+            }
+        )
         return tensors, position
 
     def _truncate_metrics(self, epochs: int) -> None:

@@ -1,17 +1,17 @@
 """One step of SVI: a batch in, the parameters moved, the batch's ELBO out."""
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pyro
 import torch
 from pyro import poutine
-from pyro.infer import ELBO
 from torch import Tensor
 from torch.optim import Optimizer
 
 from pyro_vae.errors import InputError
-from pyro_vae.inference.objectives import Tempered
+from pyro_vae.inference.objectives import Tempered, TraceELBO
 from pyro_vae.program import Layout, Program, examine, run, sample_sites
 
 Batch = tuple[Tensor, ...]
@@ -30,7 +30,7 @@ class Step:
         program: Program,
         layout: Layout,
         parameters: Mapping[str, Tensor],
-        elbo: ELBO,
+        elbo: Any,  # a Pyro ELBO; their base class declares no methods
         optimizer: OptimizerFactory,
         clip_norm: float | None,
     ) -> None:
@@ -42,13 +42,36 @@ class Step:
                 "gradient (networks of a plain function are registered by `pyro.module`)"
             )
         self.optimizer = fused(optimizer(list(self.parameters.values())))
+        if needs_closure(self.optimizer):
+            raise InputError(
+                f"{type(self.optimizer).__name__} evaluates the loss several times a step, with other "
+                "noise each time: use a first-order optimizer such as Adam"
+            )
 
     def loss(self, batch: Batch, beta: float = 1.0) -> Tensor:
         """Minus the ELBO per unit with the KL term weighted by ``beta``, in nats, shape ``|``."""
+        elbo = self.elbo if hasattr(self.elbo, "differentiable_loss") else TraceELBO()
+        return elbo.differentiable_loss(*self.weighted(beta), *batch) / self.units(batch)
+
+    def backward(self, batch: Batch, beta: float) -> Tensor:
+        """:meth:`loss`, with its gradient left in the parameters."""
+        if hasattr(self.elbo, "differentiable_loss"):
+            loss = self.loss(batch, beta)
+            if loss.requires_grad:
+                loss.backward()
+            return loss.detach()
+        # RenyiELBO, TraceGraph_ELBO and ReweightedWakeSleep go backward themselves, summed over units
+        units = self.units(batch)
+        loss = self.elbo.loss_and_grads(*map(with_a_parameter, self.weighted(beta)), *batch)
+        for parameter in self.parameters.values():
+            if parameter.grad is not None:
+                parameter.grad /= units
+        return torch.as_tensor(loss / units)
+
+    def weighted(self, beta: float) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """Model and guide with the KL term weighted."""
         model, guide = self.program.model, self.program.guide
-        if beta != 1:
-            model, guide = Tempered(beta)(model), Tempered(beta)(guide)
-        return self.elbo.differentiable_loss(model, guide, *batch) / self.units(batch)
+        return (model, guide) if beta == 1 else (Tempered(beta)(model), Tempered(beta)(guide))
 
     def units(self, batch: Batch) -> int:
         """How many units the ELBO of a batch stands for."""
@@ -63,17 +86,16 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
         generator = torch.get_rng_state() if check else None
         try:
-            loss = self.loss(batch, beta)
+            loss = self.backward(batch, beta)
         except ValueError as error:  # one of Pyro's or torch's checks
             raise self.explain(batch, error) from error
         if generator is not None and not torch.isfinite(loss):
             torch.set_rng_state(generator)
             raise InputError(first_not_finite(self.program, batch) or "the loss is not finite")
-        loss.backward()
         if self.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), self.clip_norm)
         self.optimizer.step()
-        return -loss.detach()
+        return -loss
 
     def explain(self, batch: Batch, error: ValueError) -> ValueError:
         """What was wrong, with its site where that can be found."""
@@ -110,6 +132,21 @@ def fused(optimizer: Optimizer) -> Optimizer:
         if "fused" in group and not any(group.get(k) for k in ("fused", "foreach", "capturable")):
             group["fused"] = all(p.is_floating_point() for p in group["params"])
     return optimizer
+
+
+def needs_closure(optimizer: Optimizer) -> bool:
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return closure is not None and closure.default is closure.empty
+
+
+def with_a_parameter(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Lets Pyro see a parameter: without one in the trace those ELBOs compute no gradient at all."""
+
+    def registered(*args: Any) -> Any:
+        pyro.param("_any", lambda: torch.zeros(()))
+        return function(*args)
+
+    return registered
 
 
 def leaves(loss: Tensor) -> list[Tensor]:

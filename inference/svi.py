@@ -21,14 +21,16 @@ from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.inference.run import Run
 from pyro_vae.inference.step import OptimizerFactory, Step
 from pyro_vae.isolation import own_parameters, rng_state, set_rng_state, undisturbed
+from pyro_vae.parameters import named_parameters, stored_parameters
 from pyro_vae.program import (
     Program,
     as_program,
     examine,
-    named_parameters,
     num_arguments,
-    stored_parameters,
 )
+
+
+ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
 
 
 def fit(
@@ -38,7 +40,7 @@ def fit(
     validation: Any = None,
     epochs: int = 100,
     batch_size: int = 128,
-    optimizer: OptimizerFactory = partial(Adam, lr=1e-3),
+    optimizer: OptimizerFactory = ADAM,
     schedule: Callable[[Optimizer], LRScheduler] | None = None,
     elbo: ELBO | None = None,
     beta: float = 1.0,
@@ -107,7 +109,7 @@ def fit(
         first = next(train.take(order(train.num_units, seed, 0), batch_size))
         with undisturbed(target, seed):
             layout = examine(target, *first)
-        stored = stored_parameters(target, *first)
+        stored = stored_parameters(target, *first, seed=seed)
         parameters = {**named_parameters(target), **stored}
         step = Step(target, layout, parameters, elbo or TraceELBO(), optimizer, clip_norm)
         with undisturbed(target, seed):

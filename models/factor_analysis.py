@@ -45,7 +45,9 @@ class FactorAnalysis(nn.Module):
             z = pyro.sample("z", dist.Normal(zero, 1.0).to_event(1))  # (B | Z)
             loc = (z @ self.loadings.T + self.bias).unflatten(-1, self.data_shape)
             scale = self.log_scale.exp().reshape(self.data_shape)
-            pyro.sample("x", dist.Normal(loc, scale).to_event(len(self.data_shape)), obs=x)  # (B | X)
+            pyro.sample(
+                "x", dist.Normal(loc, scale).to_event(len(self.data_shape)), obs=x
+            )  # (B | X)
 
     def guide(self, x: Tensor) -> None:
         tril = self.raw_tril.tril(-1) + self.raw_tril.diagonal().exp().diag()

@@ -7,13 +7,17 @@ The verbs are here; models are in :mod:`pyro_vae.models`, their parts in :mod:`p
 import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from pyro_vae.data import load
-    from pyro_vae.errors import InputError
-    from pyro_vae.inference.diagnostics import evaluate
-    from pyro_vae.inference.importance import log_evidence
-    from pyro_vae.inference.svi import fit
-    from pyro_vae.predict import latent_means, prior_samples, reconstructions
+if TYPE_CHECKING:  # what __getattr__ hands out
+    from pyro_vae.data import load as load
+    from pyro_vae.errors import InputError as InputError
+    from pyro_vae.inference.diagnostics import evaluate as evaluate
+    from pyro_vae.inference.importance import log_evidence as log_evidence
+    from pyro_vae.inference.svi import fit as fit
+    from pyro_vae.predict import (
+        latent_means as latent_means,
+        prior_samples as prior_samples,
+        reconstructions as reconstructions,
+    )
 
 __version__ = "0.1.0"
 
@@ -27,7 +31,7 @@ _HOMES = {
     "prior_samples": "pyro_vae.predict",
     "reconstructions": "pyro_vae.predict",
 }
-__all__ = list(_HOMES)  # noqa: PLE0604
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ or not at all. Nothing in it is executed or instantiated when it is read.
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,21 @@ _KEY = "pyro_vae"
 
 def write(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
     """Writes or replaces ``path`` in one step: a reader, or a crash, never sees half of it."""
-    header = {_KEY: json.dumps({"format": FORMAT, **record})}
     # a tensor that shares memory with another is written as a tensor of its own
     own = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+    header = {_KEY: json.dumps({**record, "format": FORMAT, "checksum": checksum(own)})}
     unfinished = path.with_name(f".{path.name}.unfinished")
     save_file(own, unfinished, metadata=header)
     replace(unfinished, path)
+
+
+def checksum(tensors: Mapping[str, Tensor]) -> int:
+    """CRC-32 of names and contents, in the order of the names."""
+    crc = 0
+    for name in sorted(tensors):
+        content = tensors[name].contiguous().reshape(-1).view(torch.uint8)
+        crc = zlib.crc32(content.numpy().data, zlib.crc32(name.encode(), crc))
+    return crc
 
 
 def replace(unfinished: Path, path: Path) -> None:
@@ -66,11 +76,15 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{path} is a safetensors file, but no checkpoint of pyro_vae") from error
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is damaged: {error}") from error
+    if not isinstance(record, dict) or not isinstance(record.get("format"), int):
+        raise InputError(f"{path} is damaged: its record is unreadable")
     if record["format"] > FORMAT:
         raise InputError(
             f"{path} was written by a newer pyro_vae (format {record['format']}, this one reads up "
             f"to {FORMAT}): upgrade pyro_vae"
         )
+    if record.get("checksum") != checksum(tensors):
+        raise InputError(f"{path} is damaged: its checksum is not that of its tensors")
     return tensors, record
 
 
@@ -87,7 +101,9 @@ def tensors_of(program: Program, stored: Mapping[str, Tensor]) -> dict[str, Tens
 
 
 @torch.no_grad()
-def load_into(mine: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: Path) -> None:
+def load_into(
+    mine: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: Path | str
+) -> None:
     """Copies ``tensors``, read from ``source``, into those of a program of the same structure.
 
     :raises InputError: names or shapes differ; nothing is copied then.

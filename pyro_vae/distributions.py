@@ -39,7 +39,7 @@ class _OnGrid(dist.TorchDistribution):
     _parameters: tuple[str, ...]
     _parameter_event_dim = 0
 
-    @constraints.dependent_property(is_discrete=True, event_dim=0)  # type: ignore[untyped-decorator]
+    @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> constraints.Constraint:
         return Grid(self.levels)
 

@@ -3,7 +3,6 @@
 import abc
 
 import pyro.distributions as dist
-import torch
 from torch import Tensor, nn
 
 from pyro_vae.networks import MLP, NetworkFactory, Shape

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pyro_vae.program import Program
 
+
 def rng_state() -> dict[str, Any]:
     """The state of every generator that a model may draw from."""
     cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
@@ -62,7 +63,10 @@ def own_parameters(program: Program) -> Iterator[None]:
         after = store.get_state()
         store.clear()
         store.set_state(
-            {key: {**before[key], **after[key]} for key in before}  # type: ignore[literal-required]
+            {
+                "params": {**before["params"], **after["params"]},
+                "constraints": {**before["constraints"], **after["constraints"]},
+            }
         )
 
 

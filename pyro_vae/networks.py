@@ -64,7 +64,7 @@ class MLP(Network):
         in_shape: Shape,
         out_shape: Shape,
         hidden_dims: Sequence[int] = (200, 200),
-        activation: Callable[[], nn.Module] = nn.Softplus,
+        activation: Callable[[], nn.Module] = nn.SiLU,
     ) -> None:
         super().__init__(in_shape, out_shape)
         widths = [math.prod(self.in_shape), *hidden_dims]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pyro
 import torch
@@ -79,7 +79,7 @@ def draws_together(program: Program, layout: Layout, *args: Any, **kwargs: Any) 
     for k in range(2):
         one = guide_trace.copy()
         for name, site in latent_sites(one).items():
-            one.nodes[name] = {**site, "value": _particle(site, layout, k)}
+            one.nodes[name] = cast(Any, {**site, "value": _particle(site, layout, k)})
         guide_again = run("guide", poutine.replay(program.guide, one), args, kwargs)
         model_again = run("model", poutine.replay(program.model, one), args, kwargs)
         apart.append(read_particles(model_again, guide_again, layout, 1).log_weights)

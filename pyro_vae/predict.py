@@ -9,7 +9,7 @@ from pyro import poutine
 from torch import Tensor
 
 from pyro_vae.isolation import undisturbed
-from pyro_vae.program import as_program, observed_sites, run, sample_sites
+from pyro_vae.program import Site, as_program, observed_sites, run, sample_sites
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,15 @@ def latent_means(program: Any, *batch: Any, seed: int | None = None) -> dict[str
 
 
 def _predictions(trace: poutine.Trace, observed: poutine.Trace) -> dict[str, Prediction]:
+    names = observed_sites(observed)
     return {
-        name: Prediction(trace.nodes[name]["value"], _mean(trace.nodes[name]))
-        for name in observed_sites(observed)
+        name: Prediction(site["value"], _mean(site))
+        for name, site in sample_sites(trace).items()
+        if name in names
     }
 
 
-def _mean(site: dict[str, Any]) -> Tensor:
+def _mean(site: Site) -> Tensor:
     try:
         return site["fn"].mean
     except (NotImplementedError, AttributeError):

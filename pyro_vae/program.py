@@ -8,7 +8,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import pyro
 import torch
@@ -39,9 +39,11 @@ def as_program(program: Any) -> Program:
     if isinstance(program, Program):
         return program
     if callable(getattr(program, "model", None)) and callable(getattr(program, "guide", None)):
+        model: Callable[..., Any] = program.model
+        guide: Callable[..., Any] = program.guide
         if isinstance(program, nn.Module):
-            return Program(program.model, program.guide, {"": program})
-        return as_program((program.model, program.guide))
+            return Program(model, guide, {"": program})
+        return as_program((model, guide))
     if isinstance(program, tuple) and len(program) == 2 and all(map(callable, program)):
         model, guide = program
         owners = {"model.": _owner(model), "guide.": _owner(guide)}
@@ -123,7 +125,7 @@ def run(part: str, function: Callable[..., Any], args: Any, kwargs: Any) -> pout
     except InputError:
         raise
     except Exception as error:
-        sites = [name for name in tracer.trace.nodes if not name.startswith("_")]
+        sites = list(sample_sites(tracer.trace))
         where = f"after site {sites[-1]!r}" if sites else "before its first site"
         shapes = ", ".join(str(tuple(a.shape)) for a in args if isinstance(a, Tensor))
         reason = str(error).strip().split("\n")[0]
@@ -152,7 +154,7 @@ def _support_message(part: str, name: str, site: Site, error: ValueError) -> str
         base = base.base_dist
     value = site["value"]
     kind = type(base).__name__
-    if kind == "Bernoulli" and 0 <= value.min() and value.max() <= 1:
+    if kind == "Bernoulli" and value.min() >= 0 and value.max() <= 1:
         return (
             f"site {name!r} is Bernoulli, which scores 0 and 1 only, but the data hold grey values "
             "in between: binarise them (--binarize stochastic), or use the likelihood "
@@ -178,37 +180,12 @@ def num_arguments(function: Callable[..., Any]) -> int | None:
     return sum(p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in parameters)
 
 
-def named_parameters(program: Program) -> dict[str, Tensor]:
-    """The parameters of the program's modules, by name; one that two names share is given once."""
-    return {
-        prefix + name: parameter
-        for prefix, module in program.modules.items()
-        for name, parameter in module.named_parameters()
-    }
-
-
-def stored_parameters(program: Program, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-    """What the program keeps in Pyro's param store and in none of its modules, by name, unconstrained.
-
-    Runs model and guide once; the parameters are registered afterwards, as after any run.
-    """
-    own = {id(p) for module in program.modules.values() for p in module.parameters()}
-    with torch.no_grad():
-        traces = [run(part, getattr(program, part), args, kwargs) for part in ("guide", "model")]
-    stored = {
-        name: site["value"].unconstrained()
-        for trace in traces
-        for name, site in trace.nodes.items()
-        if site["type"] == "param"
-    }
-    return {name: value for name, value in stored.items() if id(value) not in own}
-
-
 def sample_sites(trace: poutine.Trace) -> dict[str, Site]:
     """The sample statements of a trace, without plates' subsampling and deterministic sites."""
+    sites = cast(dict[str, Site], trace.nodes)
     return {
         name: site
-        for name, site in trace.nodes.items()
+        for name, site in sites.items()
         if site["type"] == "sample"
         and not isinstance(site["fn"], _Subsample)
         and not site["infer"].get("_deterministic")
@@ -252,9 +229,7 @@ def _layout(model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | 
     frames = {frame.name: frame for _, stack in stacks for frame in stack if frame.vectorized}
     nesting = max((-frame.dim for frame in frames.values()), default=0)
     shared = [
-        name
-        for name in frames
-        if all(any(f.name == name for f in stack) for _, stack in stacks)
+        name for name in frames if all(any(f.name == name for f in stack) for _, stack in stacks)
     ]
     if unit is not None and unit not in frames:
         raise InputError(f"there is no plate {unit!r}{nearest(unit, frames)}")
@@ -278,7 +253,12 @@ def _layout(model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | 
     frame = frames[unit or outermost[0]]
     sizes = {s["fn"].batch_shape[frame.dim] for s in {**latents, **observed}.values()}
     return Layout(
-        frame.name, frame.dim, max(sizes), frame.full_size or frame.size, outside=(), **shape  # type: ignore[arg-type]
+        frame.name,
+        frame.dim,
+        max(sizes),
+        frame.full_size or frame.size,
+        outside=(),
+        **shape,  # type: ignore[arg-type]
     )
 
 

@@ -1,0 +1,36 @@
+"""Where a program's parameters are: in its modules, or in Pyro's store."""
+
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor
+
+from pyro_vae.isolation import undisturbed
+from pyro_vae.program import Program, run
+
+
+def named_parameters(program: Program) -> dict[str, Tensor]:
+    """The parameters of the program's modules, by name; one that two names share is given once."""
+    return {
+        prefix + name: parameter
+        for prefix, module in program.modules.items()
+        for name, parameter in module.named_parameters()
+    }
+
+
+def stored_parameters(program: Program, *args: Any, seed: int | None = None) -> dict[str, Tensor]:
+    """What the program keeps in Pyro's store and in none of its modules: by name, unconstrained.
+
+    Guide and model are run once for it. What they register in the store stays there, as after any
+    run; nothing else is changed. With ``seed``, values drawn at random for the start come from it.
+    """
+    store = pyro.get_param_store()
+    with undisturbed(program, seed), torch.no_grad():
+        traces = [run(part, getattr(program, part), args, {}) for part in ("guide", "model")]
+        registered = store.get_state()
+    store.set_state(registered)
+    used = {n for t in traces for n, site in t.nodes.items() if site["type"] == "param"}
+    own = {id(p) for module in program.modules.values() for p in module.parameters()}
+    kept = registered["params"]
+    return {name: kept[name] for name in kept if name in used and id(kept[name]) not in own}

@@ -1,0 +1,217 @@
+"""The evidence against closed forms, within its own standard error."""
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from stories import Conjugate, GlobalMean, PyroStyleVAE
+from torch import Tensor, nn
+
+from pyro_vae import (
+    InputError,
+    evaluate,
+    latent_means,
+    log_evidence,
+    prior_samples,
+    reconstructions,
+)
+from pyro_vae.inference import importance
+from pyro_vae.inference.evidence import WeightSums
+from pyro_vae.models import VAE, FactorAnalysis
+
+X = torch.randn(50, generator=torch.Generator().manual_seed(1)) * 1.5
+
+
+def z_scores(estimate: Tensor, exact: Tensor, error: Tensor) -> Tensor:
+    return ((estimate - exact) / error).abs()
+
+
+def test_a_conjugate_pair() -> None:
+    evidence = log_evidence(Conjugate, X, num_particles=20_000, seed=0)
+    exact = Conjugate.log_evidence(X).double()
+    assert evidence.units == 50
+    assert z_scores(evidence.log_evidence, exact, evidence.standard_error).max() < 4
+    assert abs(evidence.mean - exact.mean()) < 4 * evidence.mean_standard_error
+    assert evidence.total == pytest.approx(evidence.mean * 50)
+    assert evidence.sampling_error == pytest.approx(exact.std().item() / 50**0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_factor_analysis(trained) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(40, 4) @ torch.randn(4, 4)
+    model = FactorAnalysis((4,), 2)
+    if trained:
+        from functools import partial
+
+        from pyro_vae import fit
+
+        fit(
+            model,
+            x,
+            epochs=200,
+            batch_size=40,
+            progress=False,
+            device="cpu",
+            optimizer=partial(torch.optim.Adam, lr=0.02),
+        )
+    evidence = log_evidence(model, x, num_particles=20_000, seed=1)
+    exact = model.log_evidence(x).detach().double()
+    if trained:
+        assert z_scores(evidence.log_evidence, exact, evidence.standard_error).max() < 4
+    else:  # an untrained guide: heavy weights, so the bound lies below, and most of it near
+        assert (evidence.log_evidence - exact < 4 * evidence.standard_error + 1e-3).all()
+    assert (evidence.elbo <= evidence.log_evidence + 1e-9).all()
+
+
+def test_a_joint_evidence_says_so() -> None:
+    x = X[:10]
+    evidence = log_evidence(GlobalMean, x, num_particles=50_000, seed=0)
+    assert (evidence.units, evidence.unit) == (1, None)
+    assert "'mean' lies outside" in evidence.summary()
+    exact = GlobalMean.log_evidence(x).item()
+    assert abs(evidence.total - exact) < 4 * evidence.standard_error.item()
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 64, 100_000])
+def test_chunks_do_not_change_how_many_weights_there_are(at_once, monkeypatch) -> None:
+    counts: list[int] = []
+    add = WeightSums.add
+    monkeypatch.setattr(WeightSums, "add", lambda s, w: (counts.append(w.numel()), add(s, w))[1])
+    monkeypatch.setattr(importance, "WEIGHTS_AT_ONCE", {"cpu": at_once})
+    evidence = log_evidence(Conjugate, X[:9], num_particles=23, seed=0)
+    assert sum(counts) == 9 * 23
+    assert max(counts) <= max(at_once, 1) or at_once < 1
+    assert evidence.num_particles == 23
+
+
+def test_the_sums_of_a_stream_are_those_of_all_weights() -> None:
+    weights = 300 * torch.randn(1000, 3, dtype=torch.float64)
+    weights[:500, 0] = -math.inf
+    sums = WeightSums(3)
+    for chunk in weights.split(77):
+        sums.add(chunk)
+    torch.testing.assert_close(sums.log_mean(), weights.logsumexp(0) - math.log(1000))
+    ess = (2 * weights.logsumexp(0) - (2 * weights).logsumexp(0)).exp()
+    torch.testing.assert_close(sums.ess(), ess)
+    relative = (weights - weights.amax(0)).exp()
+    error = relative.std(0) / relative.mean(0) / 1000**0.5
+    torch.testing.assert_close(sums.standard_error(), error)
+
+
+def test_weights_that_are_all_zero_are_minus_infinity_not_nan() -> None:
+    sums = WeightSums(1)
+    sums.add(torch.full((5, 1), -math.inf))
+    assert sums.log_mean().item() == -math.inf
+
+
+def test_the_standard_error_is_the_spread_of_repeats() -> None:
+    repeats = [log_evidence(Conjugate, X[:5], num_particles=400, seed=s) for s in range(200)]
+    spread = torch.stack([e.log_evidence for e in repeats]).std(0)
+    claimed = torch.stack([e.standard_error for e in repeats]).mean(0)
+    # the standard deviation of 200 draws is known to 5%; four of those
+    assert ((spread / claimed - 1).abs() < 0.2).all()
+
+
+def test_a_call_leaves_no_trace_and_seeds_repeat() -> None:
+    vae = VAE((6,), 2, encoder=_norm, decoder=_norm)
+    x = (torch.randn(8, 6) > 0).float()
+    state, noise = {n: t.clone() for n, t in vae.state_dict().items()}, torch.get_rng_state()
+    one, two = (log_evidence(vae, x, num_particles=50, seed=3) for _ in range(2))
+    assert torch.equal(one.log_evidence, two.log_evidence)
+    assert torch.equal(noise, torch.get_rng_state())
+    assert vae.training
+    assert all(torch.equal(t, vae.state_dict()[n]) for n, t in state.items())
+
+
+def _norm(in_shape, out_shape) -> nn.Module:
+    size = torch.Size(out_shape).numel()
+    return nn.Sequential(
+        _Flat(in_shape[-1]), nn.Linear(in_shape[-1], size), nn.Unflatten(-1, out_shape)
+    )
+
+
+class _Flat(nn.Module):
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.reshape(-1, x.shape[-1])).reshape(x.shape)
+
+
+def test_programs_that_take_no_particle_dimension_give_the_same() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            assert z.dim() == 1
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    evidence = log_evidence((model, Conjugate.guide), X[:5], num_particles=500, seed=0)
+    exact = Conjugate.log_evidence(X[:5]).double()
+    assert z_scores(evidence.log_evidence, exact, evidence.standard_error).max() < 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_particles": 0}, "at least 1"),
+        ({"unit": "dta"}, "no plate 'dta'; did you mean 'data'"),
+        ({"device": "cuda:9"}, "is not there"),
+    ],
+)
+def test_wrong_options(options, message) -> None:
+    with pytest.raises(InputError, match=message):
+        log_evidence(Conjugate, X, **options)
+
+
+def test_a_random_subset_is_no_evidence_of_all() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x), subsample_size=3) as index:
+            pyro.sample(
+                "x", dist.Normal(pyro.sample("z", dist.Normal(0.0, 1.0)), 1.0), obs=x[index]
+            )
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x), subsample_size=3) as index:
+            pyro.sample("z", dist.Normal(x[index] / 2, 1.0))
+
+    with pytest.raises(InputError, match="takes 3 units of a batch of 8 rows"):
+        log_evidence((model, guide), X)
+
+
+def test_evaluation_of_a_fixed_gaussian() -> None:
+    """q = Normal(0.3 x, 0.9): rate and distortion by formula."""
+    evaluation = evaluate(Conjugate, X, num_particles=4000, seed=0)
+    loc, scale = 0.3 * X, 0.9
+    rate = 0.5 * (loc**2 + scale**2 - 1) - math.log(scale)
+    distortion = 0.5 * math.log(2 * math.pi) + 0.5 * ((X - loc) ** 2 + scale**2)
+    assert (evaluation.rate - rate).abs().max() < 0.1
+    assert (evaluation.distortion - distortion).abs().max() < 0.15
+    assert evaluation.elbo.mean().item() == pytest.approx(
+        -(rate + distortion).mean().item(), abs=0.01
+    )
+    assert evaluation.active_units == {"z": (1, 1)}
+
+
+def test_active_units_count_what_varies_with_the_data() -> None:
+    vae = PyroStyleVAE(6, 3)
+    with torch.no_grad():
+        vae.encoder.weight.zero_()
+        vae.encoder.weight[1, 0] = 1.0
+        vae.encoder.bias.zero_()
+    assert evaluate(vae, torch.randn(400, 6), seed=0).active_units == {"latent": (1, 3)}
+
+
+def test_predictions() -> None:
+    model = FactorAnalysis((3,), 2)
+    x = torch.randn(4000, 3)
+    drawn = prior_samples(model, x, seed=0)["x"].value
+    covariance = (model.loadings @ model.loadings.T + (2 * model.log_scale).exp().diag()).detach()
+    assert (drawn.T.cov() - covariance).abs().max() < 0.25
+    again = reconstructions(model, x, seed=0)["x"]
+    assert again.mean.shape == again.value.shape == x.shape
+    expected = model.regression(x).detach()
+    torch.testing.assert_close(latent_means(model, x)["z"], expected)

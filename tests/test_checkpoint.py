@@ -1,0 +1,121 @@
+"""Checkpoints: whole or not at all, never executed, refused when they do not fit."""
+
+import json
+import multiprocessing
+import os
+import pickle
+import random
+import signal
+import time
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pyro_vae import InputError, checkpoint
+
+
+def sample() -> dict[str, torch.Tensor]:
+    shared = torch.randn(3)
+    return {
+        "a": shared,
+        "b": shared,
+        "c": torch.randn(4, 4).T,
+        "d": torch.tensor(3),
+        "e": torch.zeros(0),
+    }
+
+
+def test_round_trip_also_of_shared_and_transposed_tensors(tmp_path) -> None:
+    tensors = sample()
+    checkpoint.write(
+        tmp_path / "c", tensors, {"position": {"best": float("-inf"), "total": 0.1 + 0.2}}
+    )
+    read, record = checkpoint.read(tmp_path / "c")
+    assert read.keys() == tensors.keys()
+    assert all(torch.equal(read[n], t) and read[n].dtype == t.dtype for n, t in tensors.items())
+    assert record["position"] == {"best": float("-inf"), "total": 0.1 + 0.2}
+    assert [p.name for p in tmp_path.iterdir()] == ["c"]
+
+
+@pytest.mark.parametrize("cut", [0, 4, 100, -1])
+def test_a_damaged_file_is_refused(tmp_path, cut) -> None:
+    path = tmp_path / "c"
+    checkpoint.write(path, sample(), {})
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(InputError, match="damaged"):
+        checkpoint.read(path)
+
+
+def test_a_flipped_bit_anywhere_is_found_or_harmless(tmp_path) -> None:
+    path, chance = tmp_path / "c", random.Random(0)
+    checkpoint.write(path, sample(), {"x": 1})
+    whole = path.read_bytes()
+    tensors, _ = checkpoint.read(path)
+    for _ in range(300):
+        spoilt = bytearray(whole)
+        spoilt[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+        path.write_bytes(spoilt)
+        try:
+            read, _ = checkpoint.read(path)
+        except InputError:
+            continue  # any other error fails the test
+        assert read.keys() == tensors.keys()
+        assert all(torch.equal(read[n], t) for n, t in tensors.items())
+
+
+def test_what_is_no_checkpoint_of_ours(tmp_path) -> None:
+    with pytest.raises(InputError, match="there is no checkpoint"):
+        checkpoint.read(tmp_path / "none")
+    save_file({"a": torch.zeros(1)}, tmp_path / "other")
+    with pytest.raises(InputError, match="no checkpoint of pyro_vae"):
+        checkpoint.read(tmp_path / "other")
+    header = {"pyro_vae": json.dumps({"format": checkpoint.FORMAT + 1})}
+    save_file({"a": torch.zeros(1)}, tmp_path / "newer", metadata=header)
+    with pytest.raises(InputError, match="newer pyro_vae"):
+        checkpoint.read(tmp_path / "newer")
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, ("boom",)
+
+
+def test_a_pickle_is_not_executed(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(InputError, match="damaged"):
+        checkpoint.read(tmp_path / "c")
+    assert not (tmp_path / "boom").exists()
+
+
+def test_loading_checks_before_it_copies() -> None:
+    mine = {"a": torch.zeros(2), "b": torch.zeros(3)}
+    for theirs, message in [
+        ({"a": torch.ones(2), "b": torch.ones(4)}, r"'b' has shape \(4,\) there and \(3,\) here"),
+        ({"a": torch.ones(2)}, "'b' is not there"),
+        ({"a": torch.ones(2), "b": torch.ones(3), "c": torch.ones(1)}, "'c' is only there"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            checkpoint.load_into(mine, theirs, "somewhere")
+        assert not mine["a"].any()
+    checkpoint.load_into(mine, {"a": torch.ones(2), "b": torch.ones(3)}, "somewhere")
+    assert mine["b"].all()
+
+
+def _write_for_ever(path) -> None:
+    for i in range(10**9):
+        checkpoint.write(path, {"i": torch.full((200_000,), i)}, {"i": i})
+
+
+def test_a_kill_in_the_middle_of_a_save_leaves_the_last_one_whole(tmp_path) -> None:
+    path, context = tmp_path / "c", multiprocessing.get_context("spawn")
+    writer = context.Process(target=_write_for_ever, args=(path,))
+    writer.start()
+    while not path.exists():
+        time.sleep(0.01)
+    time.sleep(0.2 + 0.1 * random.random())
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.join()
+    tensors, record = checkpoint.read(path)
+    assert (tensors["i"] == record["i"]).all()

@@ -1,0 +1,113 @@
+"""Log-weights per unit, free of scales, whatever the plates look like."""
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+from stories import Conjugate, GlobalMean
+from torch import Tensor
+
+from pyro_vae.particles import draw, draw_one_by_one, draws_together
+from pyro_vae.program import as_program, examine
+
+X = torch.tensor([0.5, -1.0, 2.0])
+
+
+def test_log_weights_of_a_conjugate_pair() -> None:
+    program = as_program(Conjugate)
+    drawn = draw(program, examine(program, X), 4, X)
+    z = drawn.latents["z"]
+    assert z.shape == (4, 3)
+    prior, likelihood = dist.Normal(0.0, 1.0).log_prob(z), dist.Normal(z, 1.0).log_prob(X)
+    guide = dist.Normal(0.3 * X, 0.9).log_prob(z)
+    torch.testing.assert_close(drawn.log_likelihood, likelihood)
+    torch.testing.assert_close(drawn.log_weights, prior + likelihood - guide)
+
+
+@pytest.mark.parametrize("drawing", [draw, draw_one_by_one])
+def test_scales_never_enter_and_masks_do(drawing) -> None:
+    mask = torch.tensor([True, False, True])
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", 300, subsample_size=3), poutine.scale(scale=0.1):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            with poutine.mask(mask=mask):
+                pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", 300, subsample_size=3), poutine.scale(scale=0.1):
+            pyro.sample("z", dist.Normal(x, 1.0))
+
+    program = as_program((model, guide))
+    drawn = drawing(program, examine(program, X), 5, X)
+    z = drawn.latents["z"]
+    expected = dist.Normal(z, 1.0).log_prob(X) * mask
+    torch.testing.assert_close(drawn.log_likelihood, expected)
+    torch.testing.assert_close(drawn.log_guide, dist.Normal(X, 1.0).log_prob(z))
+
+
+def test_inner_plates_are_summed_and_event_dimensions_do_not_count_as_plates() -> None:
+    x = torch.randn(4, 3, 2)
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", 4, dim=-2):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))  # 4, 1 | 2
+            with pyro.plate("repeats", 3, dim=-1):
+                pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)  # 4, 3 | 2
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", 4, dim=-2):
+            pyro.sample("z", dist.Normal(x.mean(1, keepdim=True), 1.0).to_event(1))
+
+    program = as_program((model, guide))
+    layout = examine(program, x)
+    drawn = draw(program, layout, 5, x)
+    z = drawn.latents["z"]
+    assert z.shape == (5, 4, 1, 2)
+    torch.testing.assert_close(drawn.log_likelihood, dist.Normal(z, 1.0).log_prob(x).sum((-1, -2)))
+    assert draws_together(program, layout, x)
+
+
+def test_a_joint_evidence_has_one_unit() -> None:
+    program = as_program(GlobalMean)
+    drawn = draw(program, examine(program, X), 6, X)
+    assert drawn.log_weights.shape == (6, 1)
+
+
+def test_a_program_that_mixes_particles_up_is_caught() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample(
+                "x", dist.Normal(z - z.mean(0), 1.0), obs=x
+            )  # over particles, if they are there
+
+    program = as_program((model, Conjugate.guide))
+    layout = examine(program, X)
+    assert not draws_together(program, layout, X)
+    drawn = draw_one_by_one(program, layout, 3, X)
+    z = drawn.latents["z"]
+    expected = dist.Normal(z - z.mean(-1, keepdim=True), 1.0).log_prob(X)
+    torch.testing.assert_close(drawn.log_likelihood, expected)
+
+
+def test_a_discrete_latent_of_the_guide() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            which = pyro.sample("which", dist.Categorical(torch.tensor([0.2, 0.8])))
+            pyro.sample("x", dist.Normal(which.float(), 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("which", dist.Categorical(torch.tensor([0.5, 0.5])))
+
+    program = as_program((model, guide))
+    drawn = draw(program, examine(program, X), 1000, X)
+    exact = (
+        dist.Normal(torch.tensor([0.0, 1.0]), 1.0).log_prob(X[:, None])
+        + torch.tensor([0.2, 0.8]).log()
+    ).logsumexp(-1)
+    estimate = drawn.log_weights.logsumexp(0) - torch.tensor(1000.0).log()
+    spread = (drawn.log_weights.exp().std(0) / 1000**0.5) / exact.exp()
+    assert ((estimate - exact).abs() < 4 * spread).all()

@@ -1,0 +1,163 @@
+"""The contract: what is a program, where its units are, and the traps that it must name."""
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.infer.autoguide import AutoNormal
+from pyro.nn import PyroModule, PyroParam
+from stories import Conjugate, GlobalMean, PyroStyleVAE
+from torch import Tensor, nn
+
+from pyro_vae import InputError
+from pyro_vae.models import VAE
+from pyro_vae.parameters import named_parameters, stored_parameters
+from pyro_vae.program import as_program, examine, num_arguments
+
+X = torch.arange(12.0).reshape(2, 6) / 12
+
+
+def test_what_is_a_program() -> None:
+    vae = PyroStyleVAE()
+    assert as_program(vae).modules == {"": vae}
+    assert as_program((vae.model, vae.guide)).modules == {"": vae}
+    guide = AutoNormal(vae.model)
+    assert as_program((vae.model, guide)).modules == {"model.": vae, "guide.": guide}
+    assert as_program(Conjugate).modules == {}
+    with pytest.raises(InputError, match="int is no program"):
+        as_program(3)
+
+
+def test_the_unit_is_the_outermost_plate_that_all_sites_share() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("rows", 3, dim=-2), pyro.plate("columns", 4, dim=-1):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("rows", 3, dim=-2), pyro.plate("columns", 4, dim=-1):
+            pyro.sample("z", dist.Normal(x, 1.0))
+
+    program, x = as_program((model, guide)), torch.zeros(3, 4)
+    layout = examine(program, x)
+    assert (layout.unit, layout.dim, layout.num_units, layout.nesting) == ("rows", -2, 3, 2)
+    assert layout.plates == {"rows": 3, "columns": 4}
+    assert examine(program, x, unit="columns").num_units == 4
+    with pytest.raises(InputError, match="no plate 'colums'; did you mean 'columns'"):
+        examine(program, x, unit="colums")
+
+
+def test_a_latent_outside_every_shared_plate_makes_the_evidence_joint() -> None:
+    layout = examine(as_program(GlobalMean), torch.zeros(4))
+    assert layout.unit is None
+    assert layout.outside == ("mean",)
+    with pytest.raises(InputError, match="'data' does not hold 'mean'"):
+        examine(as_program(GlobalMean), torch.zeros(4), unit="data")
+
+
+def test_a_subsampled_plate_stands_for_all_its_units() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", 100, subsample_size=len(x)):
+            pyro.sample("x", dist.Normal(pyro.sample("z", dist.Normal(0.0, 1.0)), 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", 100, subsample_size=len(x)):
+            pyro.sample("z", dist.Normal(x, 1.0))
+
+    layout = examine(as_program((model, guide)), torch.zeros(5))
+    assert (layout.num_units, layout.size) == (5, 100)
+    assert layout.units_of(3) == 100
+    assert layout.resized(3).num_units == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "guide", "message"),
+    [
+        (
+            lambda x: None,
+            lambda x: pyro.sample("z", dist.Normal(0.0, 1.0)),
+            "which the model has not",
+        ),
+        (
+            lambda x: pyro.sample("z", dist.Normal(0.0, 1.0)),
+            lambda x: None,
+            "which the guide has not",
+        ),
+        (
+            lambda x: x @ x,
+            lambda x: None,
+            r"model raised RuntimeError before its first site.*\(2, 6\)",
+        ),
+        (
+            lambda x: (pyro.sample("z", dist.Normal(0.0, 1.0)), x.no_such_thing),
+            lambda x: pyro.sample("z", dist.Normal(0.0, 1.0)),
+            "model raised AttributeError after site 'z'",
+        ),
+        (
+            lambda x: pyro.sample("x", dist.Bernoulli(0.5), obs=x),
+            lambda x: None,
+            "binarise them .* ContinuousBernoulli or Normal",
+        ),
+        (
+            lambda x: pyro.sample("x", dist.Poisson(1.0), obs=-x - 1),
+            lambda x: None,
+            r"outside the support of its Poisson",
+        ),
+        (
+            lambda x: pyro.sample("x", dist.Normal(x.log(), 1.0), obs=x),
+            lambda x: None,
+            "model raised ValueError|not finite",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named(model, guide, message) -> None:
+    def shaped(x):
+        with pyro.plate("a", 2, dim=-2), pyro.plate("b", 6, dim=-1):
+            model(x)
+
+    with pytest.raises(InputError, match=message):
+        examine(as_program((shaped, guide)), X)
+
+
+def test_parameters_of_modules_and_of_the_store() -> None:
+    conjugate = as_program(Conjugate)
+    assert named_parameters(conjugate) == {}
+    stored = stored_parameters(conjugate, torch.zeros(3))
+    assert set(stored) == {"slope", "scale"}
+    assert stored["scale"].item() == pytest.approx(math.log(0.9))  # unconstrained
+
+    pyro_style = as_program(PyroStyleVAE())
+    assert set(named_parameters(pyro_style)) == {
+        f"{net}.{kind}" for net in ("encoder", "decoder") for kind in ("weight", "bias")
+    }
+    assert stored_parameters(pyro_style, X) == {}  # pyro.module registers what the module holds
+
+
+def test_pyro_modules_are_programs() -> None:
+    class Story(PyroModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = PyroParam(torch.tensor(2.0), dist.constraints.positive)
+            self.net = nn.Linear(6, 6)  # a plain child
+
+        def model(self, x: Tensor) -> None:
+            with pyro.plate("data", len(x)):
+                z = pyro.sample("z", dist.Normal(x.new_zeros(6), 1.0).to_event(1))
+                pyro.sample("x", dist.Normal(z, self.scale).to_event(1), obs=x)
+
+        def guide(self, x: Tensor) -> None:
+            with pyro.plate("data", len(x)):
+                pyro.sample("z", dist.Normal(self.net(x), 1.0).to_event(1))
+
+    story = as_program(Story())
+    assert set(named_parameters(story)) == {"scale_unconstrained", "net.weight", "net.bias"}
+    assert examine(story, X).unit == "data"
+    assert stored_parameters(story, X) == {}
+
+
+def test_num_arguments() -> None:
+    assert num_arguments(VAE.model) == 2
+    assert num_arguments(VAE((3,)).model) == 1
+    assert num_arguments(lambda *data: None) is None
