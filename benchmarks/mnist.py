@@ -17,7 +17,7 @@ from functools import partial
 import torch
 from by_hand import HandVAE
 from pyro.infer import TraceMeanField_ELBO
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Adam
 
 from pyro_vae import fit, load, log_evidence
@@ -40,7 +40,7 @@ def ours(data: DataSet, closed_form: bool, epochs: int, seed: int) -> tuple[VAE,
 def by_hand(data: DataSet, closed_form: bool, epochs: int, seed: int) -> tuple[HandVAE, float]:
     """The compiled loop; compiling is not counted."""
     torch.manual_seed(seed)
-    vae, grey = HandVAE(closed_form), data.train.read().flatten(1)
+    vae, grey = HandVAE(closed_form), data.train.x.flatten(1).float() / 255
     optimizer = Adam(vae.parameters(), lr=1e-3, fused=True)
     loss = torch.compile(vae.loss, dynamic=False)
     for size in (128, len(grey) % 128):

@@ -9,6 +9,7 @@ shapes: a class here, or ``functools.partial(MLP, hidden_dims=(200, 200))``.
 import abc
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -69,7 +70,7 @@ class MLP(Network):
         super().__init__(in_shape, out_shape)
         widths = [math.prod(self.in_shape), *hidden_dims]
         layers: list[nn.Module] = [nn.Flatten()]
-        for width, next_width in zip(widths, widths[1:], strict=False):
+        for width, next_width in pairwise(widths):
             layers += [nn.Linear(width, next_width), activation()]
         layers.append(nn.Linear(widths[-1], math.prod(self.out_shape)))
         self.layers = nn.Sequential(*layers)
@@ -105,7 +106,7 @@ class ConvEncoder(Network):
         sizes = _halvings(self.in_shape, len(channels))
         depths = [self.in_shape[0], *channels]
         layers: list[nn.Module] = []
-        for depth, next_depth in zip(depths, depths[1:], strict=False):
+        for depth, next_depth in pairwise(depths):
             layers += [nn.Conv2d(depth, next_depth, 3, stride=2, padding=1), activation()]
         flat = depths[-1] * math.prod(sizes[-1])
         layers += [nn.Flatten(), nn.Linear(flat, math.prod(self.out_shape))]

@@ -1,6 +1,7 @@
 """Many draws of the latents at once, and what each says of each unit's log-probabilities."""
 
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -8,6 +9,8 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
+from pyro.ops.contract import contract_to_tensor
+from pyro.ops.rings import LogRing
 from torch import Tensor
 
 from pyro_vae.program import Layout, Program, Site, latent_sites, run, sample_sites
@@ -32,16 +35,20 @@ class Particles:
         return self.log_likelihood + self.log_prior - self.log_guide
 
 
+PARTICLES = "_particles"
+
+
 def draw(
     program: Program, layout: Layout, num_particles: int, *args: Any, **kwargs: Any
 ) -> Particles:
     """Draws under a plate over particles, left of every plate of the program's own.
 
-    The arguments are not copied, so an encoder sees each datum once.
+    The arguments are not copied, so an encoder sees each datum once. Discrete latents that only the
+    model has are summed out.
     """
-    plate = pyro.plate("_particles", num_particles, dim=-1 - layout.nesting)
+    plate = pyro.plate(PARTICLES, num_particles, dim=-1 - layout.nesting)
     guide_trace = run("guide", plate(program.guide), args, kwargs)
-    model_trace = run("model", plate(poutine.replay(program.model, guide_trace)), args, kwargs)
+    model_trace = replay(plate(program.model), guide_trace, layout, *args, **kwargs)
     return read_particles(model_trace, guide_trace, layout, num_particles)
 
 
@@ -52,7 +59,7 @@ def draw_one_by_one(
     draws = []
     for _ in range(num_particles):
         guide_trace = run("guide", program.guide, args, kwargs)
-        model_trace = run("model", poutine.replay(program.model, guide_trace), args, kwargs)
+        model_trace = replay(program.model, guide_trace, layout, *args, **kwargs)
         draws.append(read_particles(model_trace, guide_trace, layout, 1))
     return Particles(
         torch.cat([d.log_likelihood for d in draws]),
@@ -62,16 +69,29 @@ def draw_one_by_one(
     )
 
 
+def replay(
+    model: Callable[..., Any],
+    guide_trace: poutine.Trace,
+    layout: Layout,
+    *args: Any,
+    **kwargs: Any,
+) -> poutine.Trace:
+    """The model's trace at the guide's draws, with enumerated latents taking all their values."""
+    if layout.enumerated:
+        model = poutine.enum(model, first_available_dim=-2 - layout.nesting)
+    return run("model", poutine.replay(model, guide_trace), args, kwargs)
+
+
 def draws_together(program: Program, layout: Layout, *args: Any, **kwargs: Any) -> bool:
     """Whether two particles drawn together score as they do when replayed one at a time.
 
     A program that, say, averages over dimension 0 runs under a particle plate without complaint and
     says something else; so it is tried.
     """
-    plate = pyro.plate("_particles", 2, dim=-1 - layout.nesting)
+    plate = pyro.plate(PARTICLES, 2, dim=-1 - layout.nesting)
     try:
         guide_trace = run("guide", plate(program.guide), args, kwargs)
-        model_trace = run("model", plate(poutine.replay(program.model, guide_trace)), args, kwargs)
+        model_trace = replay(plate(program.model), guide_trace, layout, *args, **kwargs)
         together = read_particles(model_trace, guide_trace, layout, 2)
     except (ValueError, RuntimeError):
         return False
@@ -81,7 +101,7 @@ def draws_together(program: Program, layout: Layout, *args: Any, **kwargs: Any) 
         for name, site in latent_sites(one).items():
             one.nodes[name] = cast(Any, {**site, "value": _particle(site, layout, k)})
         guide_again = run("guide", poutine.replay(program.guide, one), args, kwargs)
-        model_again = run("model", poutine.replay(program.model, one), args, kwargs)
+        model_again = replay(program.model, one, layout, *args, **kwargs)
         apart.append(read_particles(model_again, guide_again, layout, 1).log_weights)
     return torch.allclose(torch.cat(apart), together.log_weights, rtol=1e-3, atol=1e-3)
 
@@ -102,13 +122,62 @@ def read_particles(
         zero = torch.zeros(())
         return sum((unit_log_prob(site, layout) for site in sites), start=zero).expand(shape)
 
-    scored = sample_sites(model_trace).values()
+    scored = sample_sites(model_trace)
+    if layout.enumerated:
+        log_joint = sum_out(model_trace, layout).expand(shape)
+        given = [scored[n] for n in layout.latents if n not in layout.enumerated]
+        log_prior = total(site for site in given if not depends_on_enumerated(site, layout))
+        log_likelihood = log_joint - log_prior
+    else:
+        log_prior = total(site for site in scored.values() if not site["is_observed"])
+        log_likelihood = total(site for site in scored.values() if site["is_observed"])
     return Particles(
-        log_likelihood=total(site for site in scored if site["is_observed"]),
-        log_prior=total(site for site in scored if not site["is_observed"]),
+        log_likelihood=log_likelihood,
+        log_prior=log_prior,
         log_guide=total(sample_sites(guide_trace).values()),
         latents={name: site["value"] for name, site in latent_sites(guide_trace).items()},
     )
+
+
+def depends_on_enumerated(site: Site, layout: Layout) -> bool:
+    return len(site["fn"].batch_shape) > layout.nesting + 1
+
+
+def sum_out(model_trace: poutine.Trace, layout: Layout) -> Tensor:
+    """log p(x, z) of each particle and unit, (K or 1, U), with the enumerated latents summed out.
+
+    Exact, by Pyro's plated variable elimination: F. Obermeyer et al., "Tensor variable elimination
+    for plated factor graphs", 2019, https://arxiv.org/abs/1902.03210.
+    """
+    sites = sample_sites(model_trace)
+    for name, site in sites.items():
+        site["scale"] = 1.0  # an evidence is neither tempered nor subsampled
+        if name in layout.enumerated:
+            site["mask"] = (
+                None  # summed over its own values what is masked out counts 1, not each 1
+            )
+    model_trace.compute_log_prob()
+    model_trace.pack_tensors()
+    symbols = model_trace.plate_to_symbol
+    factors: OrderedDict[frozenset[str], list[Tensor]] = OrderedDict()
+    for site in sites.values():
+        plates = frozenset(symbols[f.name] for f in site["cond_indep_stack"] if f.vectorized)
+        factors.setdefault(plates, []).append(site["packed"]["log_prob"])
+    sizes = {
+        symbol: size
+        for terms in factors.values()
+        for term in terms
+        for symbol, size in zip(term._pyro_dims, term.shape, strict=True)
+    }
+    target = [symbols[name] for name in (PARTICLES, layout.unit) if name in symbols]
+    result = contract_to_tensor(
+        factors,
+        sum_dims=set(sizes) - set(symbols.values()),
+        target_ordinal=frozenset(target),
+        ring=LogRing(dim_to_size={**dict.fromkeys(target, 1), **sizes}),
+    )
+    ordered = result.permute([result._pyro_dims.index(symbol) for symbol in target])
+    return ordered.reshape(-1, layout.num_units)
 
 
 def unit_log_prob(site: Site, layout: Layout) -> Tensor:

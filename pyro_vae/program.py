@@ -82,6 +82,7 @@ class Layout:
     latents: tuple[str, ...]
     observed: tuple[str, ...]
     outside: tuple[str, ...]
+    enumerated: tuple[str, ...]  # latents of the model alone, to be summed out
     plates: Mapping[str, int]
 
     def units_of(self, rows: int) -> int:
@@ -210,10 +211,11 @@ def _check_match(model_trace: poutine.Trace, guide_trace: poutine.Trace) -> None
         if name in latents and latents[name]["value"] is not site["value"]:
             raise InputError(f"the model's site {name!r} does not take the guide's value")
     for name, site in latents.items():
-        if name not in proposed and not site["infer"].get("enumerate"):
+        if name not in proposed and site["infer"].get("enumerate") != "parallel":
             raise InputError(
                 f"the model samples {name!r}, which the guide has not: add "
-                f"`pyro.sample({name!r}, ...)` to the guide"
+                f"`pyro.sample({name!r}, ...)` to the guide, or, if it is discrete, have it summed "
+                'out by `infer={"enumerate": "parallel"}` in the model'
             )
     for name, site in observed_sites(guide_trace).items():
         if not site["infer"].get("is_auxiliary"):
@@ -244,6 +246,7 @@ def _layout(model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | 
         "nesting": nesting,
         "latents": tuple(latents),
         "observed": tuple(observed),
+        "enumerated": tuple(n for n in latents if n not in guide_trace.nodes),
         "plates": {name: frame.size for name, frame in frames.items()},
     }
     if unit is None and not shared:

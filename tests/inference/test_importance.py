@@ -215,3 +215,53 @@ def test_predictions() -> None:
     assert again.mean.shape == again.value.shape == x.shape
     expected = model.regression(x).detach()
     torch.testing.assert_close(latent_means(model, x)["z"], expected)
+
+
+def test_enumerated_latents_are_summed_out_exactly() -> None:
+    locs, weights = torch.tensor([-2.0, 0.0, 3.0]), torch.tensor([0.2, 0.5, 0.3])
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)), pyro.poutine.scale(scale=0.1):
+            which = pyro.sample("which", dist.Categorical(weights), infer={"enumerate": "parallel"})
+            z = pyro.sample("z", dist.Normal(locs[which], 1.0))
+            pyro.sample("x", dist.Normal(z, 0.5), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(0.8 * x, 0.6))
+
+    x = X[:8]
+    evidence = log_evidence((model, guide), x, num_particles=20_000, seed=0)
+    components = dist.Normal(locs, 1.25**0.5).log_prob(x[:, None]) + weights.log()
+    exact = components.logsumexp(-1).double()
+    assert z_scores(evidence.log_evidence, exact, evidence.standard_error).max() < 4
+
+
+def test_masked_sequences_of_a_hidden_markov_model() -> None:
+    """No draws at all: one weight is exact."""
+    transition = torch.tensor([[0.8, 0.2], [0.3, 0.7]])
+    locs = torch.tensor([-1.0, 1.0])
+
+    def model(x: Tensor, lengths: Tensor) -> None:
+        with pyro.plate("sequences", len(x)):
+            state = 0
+            for t in pyro.markov(range(x.shape[1])):
+                with pyro.poutine.mask(mask=t < lengths):
+                    state = pyro.sample(
+                        f"state_{t}",
+                        dist.Categorical(transition[state]),
+                        infer={"enumerate": "parallel"},
+                    )
+                    pyro.sample(f"x_{t}", dist.Normal(locs[state], 1.0), obs=x[:, t])
+
+    def forward(x: Tensor) -> Tensor:
+        log_p = transition[0].log() + dist.Normal(locs, 1.0).log_prob(x[0])
+        for value in x[1:]:
+            log_p = (log_p[:, None] + transition.log()).logsumexp(0)
+            log_p = log_p + dist.Normal(locs, 1.0).log_prob(value)
+        return log_p.logsumexp(0)
+
+    x, lengths = torch.randn(4, 6), torch.tensor([6, 1, 4, 2])
+    evidence = log_evidence((model, lambda x, lengths: None), (x, lengths), num_particles=1)
+    exact = torch.stack([forward(row[:n]) for row, n in zip(x, lengths, strict=True)])
+    torch.testing.assert_close(evidence.log_evidence.float(), exact)
