@@ -1,0 +1,91 @@
+"""Options, read by jsonargparse from the signatures of what they configure."""
+
+import json
+import re
+from argparse import Action, RawDescriptionHelpFormatter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
+
+from pyro_vae.cli.refusals import CommandLine
+from pyro_vae.errors import InputError
+
+
+class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Says of an option what a person wants to know: a class by its name, a default if there is one."""
+
+    def add_argument(self, action: Action) -> None:
+        if not any(option.endswith(".help") for option in action.option_strings):
+            super().add_argument(action)
+
+    def _get_type_str(self, action: Action) -> str | None:
+        text = super()._get_type_str(action) or ""
+        if (
+            "Callable" in text
+            or text.startswith("Literal")
+            or text in ("bool", "str", "str | null")
+        ):
+            return None
+        return text.replace(" | null", "") or None
+
+    def _expand_help(self, action: Action) -> str:
+        text = super()._expand_help(action)
+        text = (
+            re.sub(r"(, )?default: (null|False)", "", text).replace(" ()", "").replace("(, ", "(")
+        )
+        text = re.sub(r"\{'class_path': '([\w.]+)'[^}]*\}", r"\1", text)
+        text = re.sub(r"\b(?:[a-z_]\w*\.)+([A-Z]\w*)", r"\1", text)  # class names without modules
+        return text.replace("known subclasses:", "known:")
+
+
+def new_parser(verb: str, description: str, examples: Sequence[str]) -> ArgumentParser:
+    """The parser of a verb: no abbreviations, and help that ends with examples."""
+    return ArgumentParser(
+        prog=f"pyro-vae {verb}",
+        usage=f"pyro-vae {verb} [OPTION ...]",
+        description=description,
+        epilog="\n  ".join(["examples:", *examples]),
+        formatter_class=HelpFormatter,
+        parser_mode="yaml",
+        print_config=None,
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+
+
+def read(
+    parser: ArgumentParser, words: Sequence[str], config: Mapping[str, Any] | None = None
+) -> Namespace:
+    """The options that ``words`` give, over those of ``config``, over the defaults.
+
+    :raises InputError: an unknown option, a value of the wrong kind, something missing.
+    """
+    given = ["--config", json.dumps(config)] if config else []
+    try:
+        return parser.parse_args([*given, *words])
+    except ArgumentError as error:
+        raise InputError(CommandLine(parser, words, given).explain(str(error))) from error
+
+
+def take_options(
+    words: Sequence[str], wanted: Callable[[str], bool]
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Takes out of a command line the options whose names are wanted, each with its value.
+
+    >>> take_options(["a", "--x", "1", "--y=2", "--z", "3"], lambda name: name in ("--x", "--y"))
+    ([('--x', '1'), ('--y', '2')], ['a', '--z', '3'])
+    """
+    taken, rest = [], []
+    remaining = iter(words)
+    for word in remaining:
+        name, equals, value = word.partition("=")
+        if not (word.startswith("--") and wanted(name)):
+            rest.append(word)
+            continue
+        if not equals:
+            value = next(remaining, "--")
+            if value.startswith("--"):
+                raise InputError(f"{name} needs a value")
+        taken.append((name, value))
+    return taken, rest

@@ -1,0 +1,137 @@
+"""``pyro-vae demo``: the main job, from data to figures and pictures, in under a minute."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from pyro_vae import pictures
+from pyro_vae.cli.arguments import new_parser, read
+from pyro_vae.cli.console import command, note, table
+from pyro_vae.cli.experiment import Experiment
+from pyro_vae.cli.fit import CURVE, report, train
+from pyro_vae.cli.reconstruct import picture as reconstructions_picture
+from pyro_vae.cli.reconstruct import reconstruct
+from pyro_vae.cli.run_folder import CONFIG, check_free, read_config
+from pyro_vae.cli.run_verb import Trained
+from pyro_vae.cli.sample import draw
+from pyro_vae.cli.sample import picture as samples_picture
+from pyro_vae.device import resolve
+from pyro_vae.inference.diagnostics import evaluate
+from pyro_vae.inference.importance import log_evidence
+from pyro_vae.inference.run import CHECKPOINT, METRICS
+from pyro_vae.predict import latent_means
+
+DESCRIPTION = """\
+Trains a VAE on the 1,797 handwritten digits that scikit-learn ships (8x8 grey values, binarised anew
+at every pass), and reports on digits that it has not seen. Nothing is downloaded. A demo that is in
+the folder already is made again."""
+EXAMPLES = ("pyro-vae demo", "pyro-vae demo --epochs 20 --seed 1 --out runs/short")
+ASKED = ("--model", "VAE", "--data", "digits", "--binarize", "stochastic",
+         "--model.latent_dim", "16", "--optimizer.lr", "3e-3")  # fmt: skip
+FILES = {
+    CONFIG: "every option; `pyro-vae fit --config` reads it",
+    METRICS: "the ELBO after every epoch, as JSON lines",
+    CHECKPOINT: "the parameters, and all that it takes to go on exactly",
+    CURVE: "the ELBO over the epochs",
+    "reconstructions.png": "held-out digits beside their reconstructions",
+    "samples.png": "digits that the model made up",
+    "latent_space.png": "where the guide puts the digits",
+}
+NUM_PARTICLES = 1000
+
+
+def main(words: Sequence[str]) -> int:
+    parser = new_parser("demo", DESCRIPTION, EXAMPLES)
+    parser.add_argument("--out", type=str, default="runs/demo", help="the folder to fill")
+    parser.add_argument("--epochs", type=int, default=300, help="passes over the digits")
+    parser.add_argument("--seed", type=int, default=0, help="of all draws")
+    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, ...")
+    options = read(parser, words)
+    folder = Path(options.out)
+    asked = [f"--{name}={options[name]}" for name in ("epochs", "seed", "device")]
+    experiment = Experiment.read([*ASKED, *asked])
+    make_way(folder, experiment)
+    data = experiment.load_data()
+    experiment = experiment.with_likelihood_for(data)
+    program, result = train(folder, experiment, data)
+    if not result.finished:
+        return report(folder, experiment, result)
+    trained = Trained(program, data, data.test, resolve(options.device), options.seed)
+    note("estimating log p(x) of the held-out digits ...")
+    print(figures(trained))
+    draw_pictures(folder, trained)
+    print(f"\n{folder} holds\n{table([(f'  {name}', what) for name, what in FILES.items()])}")
+    print(f"\nnext, for instance\n{suggestions(folder)}")
+    return 0
+
+
+def make_way(folder: Path, experiment: Experiment) -> None:
+    """Removes an earlier demo; whatever else is in the folder stays, and another run is an error."""
+    if (folder / CONFIG).is_file():
+        before, now = read_config(folder / CONFIG), experiment.to_dict()
+        ours = {key for key in now if key not in ("epochs", "seed", "device", "model")}
+        is_demo = all(before.get(key) == now[key] for key in ours)
+        if is_demo and before.get("epochs", 0) <= now["epochs"]:  # never more work than it makes
+            note(f"the demo that was in {folder} is made again")
+            for name in FILES:
+                (folder / name).unlink(missing_ok=True)
+    check_free(folder)
+
+
+def figures(trained: Trained) -> str:
+    """What there is to know of the held-out digits, a line each."""
+    program, digits, seed, device = trained.program, trained.split, trained.seed, trained.device
+    evaluation = evaluate(program, digits, num_particles=100, seed=seed, device=device)
+    evidence = log_evidence(program, digits, num_particles=NUM_PARTICLES, seed=seed, device=device)
+    active, dims = evaluation.active_units["z"]
+    rows = [
+        ("ELBO", f"{evaluation.elbo.mean():.2f}", "what was maximised: at most log p(x)"),
+        (
+            "log p(x)",
+            f"{evidence.mean:.2f}",
+            f"by importance sampling with {NUM_PARTICLES:,} draws; its Monte-Carlo standard error is "
+            f"{evidence.mean_standard_error:.3f}",
+        ),
+        (
+            "rate",
+            f"{evaluation.rate.mean():.2f}",
+            "KL(q(z | x) || p(z)): what the latents tell of x",
+        ),
+        (
+            "distortion",
+            f"{evaluation.distortion.mean():.2f}",
+            "-E log p(x | z): what they leave open",
+        ),
+        ("active units", f"{active} of {dims}", "latent dimensions that vary with x"),
+    ]
+    return (
+        f"\n{evidence.units} held-out digits, nats per image (the mean over others like them would "
+        f"differ by ± {evidence.sampling_error:.2f}):\n"
+        + table([(f"  {r[0]}", *r[1:]) for r in rows])
+    )
+
+
+def draw_pictures(folder: Path, trained: Trained) -> None:
+    _, data, made = reconstruct(trained)
+    pictures.save(reconstructions_picture(trained, data, made), folder / "reconstructions.png")
+    pictures.save(samples_picture(trained, draw(trained, 64)), folder / "samples.png")
+    digits = trained.data.train
+    (x,) = Trained(trained.program, trained.data, digits, trained.device, trained.seed).rows(
+        torch.arange(len(digits))
+    )
+    latents = latent_means(trained.program, x, seed=trained.seed)["z"]
+    pictures.save(
+        pictures.latent_space(latents, digits.labels, digits.class_names),
+        folder / "latent_space.png",
+    )
+
+
+def suggestions(folder: Path) -> str:
+    lines = (
+        f"evidence {folder} --num_particles 5000",
+        f"sample {folder} --num 100 --seed 1 --out more_samples.png",
+        "fit --model VAE --model.latent_dim 2 --data digits --binarize stochastic --out runs/flat",
+        "fit --model VAE --help",
+    )
+    return "\n".join(f"  {command()} {line}" for line in lines)

@@ -1,0 +1,32 @@
+"""``pyro-vae evidence``: estimate log p(x) of held-out data under a run's model."""
+
+import json
+from collections.abc import Sequence
+
+from pyro_vae.cli.run_verb import open_trained, read_options, run_parser
+from pyro_vae.inference.importance import log_evidence
+
+DESCRIPTION = """\
+Estimates log p(x) of each held-out datum by importance sampling with the run's guide, and prints
+the mean in nats, with its Monte-Carlo error and the error that sampling the data makes."""
+EXAMPLES = (
+    "pyro-vae evidence runs/vae --num_particles 1000",
+    "pyro-vae evidence runs/vae --num_particles 5000 --split validation --json",
+)
+
+
+def main(words: Sequence[str]) -> int:
+    parser = run_parser("evidence", DESCRIPTION, EXAMPLES)
+    parser.add_argument("--num_particles", type=int, default=1000, help="draws for each datum, K")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, in nats")
+    options = read_options(parser, words)
+    trained = open_trained(options)
+    evidence = log_evidence(
+        trained.program,
+        trained.split,
+        num_particles=options.num_particles,
+        seed=trained.seed,
+        device=trained.device,
+    )
+    print(json.dumps(evidence.to_dict()) if options.json else evidence.summary())
+    return 0

@@ -1,0 +1,176 @@
+"""What a run is asked to do: the options of data, model and fit, all resolved; from YAML and back."""
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyro
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+import pyro_vae
+from pyro_vae.cli.arguments import new_parser, read, take_options
+from pyro_vae.cli.model_option import (
+    FILLED,
+    chooses_likelihood,
+    find_class,
+    is_filled,
+    likelihood_for,
+    path_of,
+)
+from pyro_vae.data import Binarize, DataSet, load
+from pyro_vae.errors import InputError
+from pyro_vae.inference.svi import fit
+from pyro_vae.program import as_program
+
+DESCRIPTION = """\
+Fits a model to data by stochastic variational inference, and leaves in OUT: the resolved
+configuration, the metrics as they went, a checkpoint, and a picture of the learning curve."""
+EXAMPLES = (
+    "pyro-vae fit --model VAE --data digits --epochs 50 --out runs/vae --seed 0",
+    "pyro-vae fit --model VAE --model.latent_dim 2 --data table.csv --out runs/table",
+    "pyro-vae fit --model my_model.MyVAE --data digits --out runs/mine",
+    "pyro-vae fit --config runs/vae/config.yaml --optimizer.lr 3e-4 --out runs/slower",
+    "pyro-vae fit --resume runs/vae --epochs 100",
+    "pyro-vae fit --model VAE --help              with the model's own options",
+    "pyro-vae fit --model VAE --model.encoder.help ConvEncoder    with a part's",
+)
+MODEL = "--model CLASS  one that `pyro-vae models` lists, or MODULE.CLASS, from here or installed"
+NOT_OPTIONS: set[str | int] = {
+    "program",
+    "data",
+    "validation",
+    "device",
+    "out",
+    "resume",
+    "record",
+    "progress",
+}
+RUN_OPTIONS = ("config", "out", "resume")  # where things are, not what is done
+
+
+def fit_parser(model: type | None) -> ArgumentParser:
+    """The options of a fit; those of the model's constructor, when it is known, among them."""
+    parser = new_parser("fit", DESCRIPTION, EXAMPLES)
+    add = parser.add_argument_group("the run").add_argument
+    add("--out", type=str | None, help="the run's folder; by default runs/MODEL-DATA")
+    add("--config", action="config", help="a YAML file of options, as a run leaves it")
+    add("--resume", type=str | None, metavar="RUN", help="go on with the run in that folder")
+    add("--device", type=str, default="auto", help="cpu, cuda, cuda:1, ...")
+    add = parser.add_argument_group("the data").add_argument
+    add("--data", type=str | None, help="a name that `pyro-vae data` lists, or a path")
+    add("--data_root", type=str | None, help="the named sets' folder; by default PYRO_VAE_DATA")
+    add("--download", action="store_true", help="fetch a named set that is not there")
+    add("--binarize", type=Binarize, default="none", help="how grey values become 0 and 1")
+    add("--validation", type=int | float | None, help="rows, or their fraction, to validate on")
+    add("--label", type=str | None, help="the column, or the array of an .npz, with the labels")
+    add("--standardize", type=bool | None, help="to mean 0 and standard deviation 1; by default "
+        "where values are real and not all in [0, 1]")  # fmt: skip
+    add("--image_size", type=int | None, help="height and width in pixels, for a folder of images")
+    add("--data_seed", type=int, default=0, help="of splits and of binarisation drawn once")
+    parser.add_function_arguments(fit, as_group=True, skip=NOT_OPTIONS)
+    parser.set_defaults(optimizer="torch.optim.Adam")
+    group = parser.add_argument_group("the model", MODEL)
+    if model is not None:
+        group.add_class_arguments(model, "model", as_group=False, skip={FILLED}, fail_untyped=False)
+        if chooses_likelihood(model):  # once the data are known
+            parser.set_defaults({"model.likelihood": None})
+    return parser
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A model's class, and a value for every option of ``parser``."""
+
+    model: type
+    options: Namespace
+    parser: ArgumentParser
+
+    @classmethod
+    def read(cls, words: Sequence[str], config: Mapping[str, Any] | None = None) -> "Experiment":
+        """What a command line asks for, on top of a configuration.
+
+        :raises InputError: no model, an unknown one, or options that it does not take.
+        """
+        config = dict(config or {})
+        given = config.pop("model", None) or {}
+        given = {"class_path": given} if isinstance(given, str) else given
+        if not isinstance(given, Mapping):
+            raise InputError("the configuration's `model` must have a class_path and init_args")
+        named, words = take_options(words, "--model".__eq__)
+        if "--help" in words or "-h" in words:
+            fit_parser(find_class(named[-1][1]) if named else None).parse_args(["--help"])
+        name = named[-1][1] if named else given.get("class_path")
+        if name is None:
+            raise InputError("which model? --model VAE, or MODULE.CLASS for one of your own")
+        model = find_class(name)
+        arguments = given.get("init_args") or {}
+        if arguments and find_class(given["class_path"]) is model:
+            config["model"] = arguments
+        parser = fit_parser(model)
+        return cls(model, read(parser, words, config), parser)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every option that says what is done, as YAML takes it; :meth:`read` reads it."""
+        text = self.parser.dump(self.options, format="json", skip_unset=False)
+        options = json.loads(text)
+        model = {"class_path": path_of(self.model), "init_args": options.pop("model", {})}
+        return {"model": model, **{k: v for k, v in options.items() if k not in RUN_OPTIONS}}
+
+    def to_yaml(self) -> str:
+        head = f"# pyro-vae {pyro_vae.__version__}; `pyro-vae fit --config` reads this file\n"
+        return head + yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+    def load_data(self) -> DataSet:
+        options = self.options
+        if options.data is None:
+            raise InputError("which data? --data digits, another of `pyro-vae data`, or a path")
+        return load(
+            options.data,
+            root=options.data_root,
+            download=options.download,
+            binarize=options.binarize,
+            seed=options.data_seed,
+            validation=options.validation,
+            label=options.label,
+            standardize=options.standardize,
+            image_size=options.image_size,
+        )
+
+    def leaves_likelihood_open(self) -> bool:
+        return chooses_likelihood(self.model) and self.options.model.likelihood is None
+
+    def with_likelihood_for(self, data: DataSet) -> "Experiment":
+        """The same with the likelihood that suits the data's values."""
+        chosen = ["--model.likelihood", likelihood_for(data.values)]
+        config = {**self.to_dict(), "model": self.to_dict()["model"]["init_args"]}
+        return replace(self, options=read(self.parser, chosen, config))
+
+    def build(self, data: DataSet) -> Any:
+        """The model, untrained: the same one at each call.
+
+        :raises InputError: its constructor raises, or what it makes is no program.
+        """
+        pyro.set_rng_seed(self.options.seed)
+        arguments = dict(vars(self.parser.instantiate(self.options).get("model", Namespace())))
+        if is_filled(self.model):
+            arguments[FILLED] = tuple(data.event_shape)
+        try:
+            model = self.model(**arguments)
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"{self.model.__name__} cannot be made of these options: "
+                f"{type(error).__name__}: {str(error).strip().split(chr(10))[0]}"
+            ) from error
+        as_program(model)
+        return model
+
+    def fit_options(self) -> dict[str, Any]:
+        """What :func:`pyro_vae.fit` takes beside the program and the data."""
+        made = self.parser.instantiate(self.options)
+        names = set(inspect.signature(fit).parameters) - NOT_OPTIONS
+        return {"device": self.options.device, **{name: made[name] for name in names}}

@@ -1,0 +1,43 @@
+"""What went wrong, in one sentence, and whose turn it is to put it right."""
+
+import sysconfig
+import traceback
+from pathlib import Path
+
+from pyro_vae.errors import InputError
+
+
+def describe(error: BaseException) -> tuple[int, str]:
+    """The exit code of an error and the words for it.
+
+    >>> describe(FileNotFoundError(2, "No such file or directory", "table.csv"))
+    (2, 'table.csv: No such file or directory')
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "interrupted"
+    if isinstance(error, InputError):
+        return 2, str(error)
+    reason = str(error).strip().split("\n")[0] or type(error).__name__
+    if isinstance(error, OSError):
+        return 2, f"{error.filename}: {error.strerror}" if error.filename else reason
+    if isinstance(error, MemoryError) or "out of memory" in reason or "allocate memory" in reason:
+        return 2, f"not enough memory ({reason}); a smaller batch or model needs less"
+    place = _in_code_of_the_user(error)
+    if place is not None:
+        return 2, f"{place}: {type(error).__name__}: {reason}"
+    return 1, (
+        f"{type(error).__name__}: {reason}\n"
+        "this looks like a bug in pyro_vae; --debug shows the traceback"
+    )
+
+
+def _in_code_of_the_user(error: BaseException) -> str | None:
+    """The file and line of the innermost call in code that is neither ours nor installed."""
+    installed = {Path(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib", "platlib")}
+    place = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        path = Path(frame.f_code.co_filename)
+        ours = frame.f_globals.get("__name__", "").split(".")[0] in ("pyro_vae", "__main__")
+        if path.is_file() and not ours and not any(map(path.is_relative_to, installed)):
+            place = f"{path.name}, line {line}"
+    return place

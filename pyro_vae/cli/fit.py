@@ -1,0 +1,103 @@
+"""``pyro-vae fit``: fit a model to data, or go on with a run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pyro_vae import checkpoint, pictures
+from pyro_vae.cli.arguments import take_options
+from pyro_vae.cli.console import command, note
+from pyro_vae.cli.experiment import Experiment
+from pyro_vae.cli.run_folder import CONFIG, check_free, claimed, open_run, read_config
+from pyro_vae.data import DataSet
+from pyro_vae.inference.loop import Fit
+from pyro_vae.inference.svi import fit
+
+CURVE = "learning_curve.png"
+
+
+def main(words: Sequence[str]) -> int:
+    resumed, words = take_options(words, "--resume".__eq__)
+    if resumed and not {"-h", "--help"} & set(words):
+        return _resume(Path(resumed[-1][1]), words)
+    files, words = take_options(words, "--config".__eq__)
+    config = read_config(Path(files[-1][1])) if files else None
+    experiment = Experiment.read(words, config)
+    folder = Path(experiment.options.out or _default_folder(experiment))
+    check_free(folder)
+    data = experiment.load_data()
+    if experiment.leaves_likelihood_open():
+        experiment = experiment.with_likelihood_for(data)
+        note(f"likelihood: {_likelihood(experiment)}, as the data are {data.values}")
+    return report(folder, experiment, train(folder, experiment, data)[1])
+
+
+def train(folder: Path, experiment: Experiment, data: DataSet) -> tuple[Any, Fit]:
+    """A new run in ``folder``: the trained program, and how it went."""
+    note(data.describe())
+    program = experiment.build(data)
+    with claimed(folder, experiment):
+        result = fit(
+            program,
+            data,
+            out=folder,
+            record={"data": data.record()},
+            **experiment.fit_options(),
+        )
+    draw_curve(folder, result, data)
+    return program, result
+
+
+def _resume(folder: Path, words: Sequence[str]) -> int:
+    run = open_run(folder, words)
+    data = run.load_data()
+    program = run.experiment.build(data)
+    checkpoint.write_text(folder / CONFIG, run.experiment.to_yaml())
+    result = fit(
+        program,
+        data,
+        out=folder,
+        resume=True,
+        record={"data": data.record()},
+        **run.experiment.fit_options(),
+    )
+    draw_curve(folder, result, data)
+    return report(folder, run.experiment, result)
+
+
+def draw_curve(folder: Path, result: Fit, data: DataSet) -> None:
+    if result.metrics:
+        unit = "image" if len(data.event_shape) == 3 else "row"
+        pictures.save(pictures.learning_curve(result.metrics, unit), folder / CURVE)
+
+
+def report(folder: Path, experiment: Experiment, result: Fit) -> int:
+    """Says how a run ended and what can be done with it; returns the exit code."""
+    model = experiment.to_dict()["model"]["class_path"]
+    naming = "" if model.startswith("pyro_vae.") else f" --model {model}"
+    done = result.metrics[-1]["epoch"] if result.metrics else 0
+    if not result.finished:
+        note(f"interrupted after {done} epochs, and saved; to go on:")
+        note(f"  {command()} fit --resume {folder}{naming}")
+        return 130
+    print(f"{folder}: {done} epochs in {result.seconds:.1f} s{_best(result)}")
+    note("next:")
+    for verb in ("evidence", "sample", "reconstruct"):
+        note(f"  {command()} {verb} {folder}{naming}")
+    return 0
+
+
+def _best(result: Fit) -> str:
+    if result.best_epoch is None:
+        return ""
+    elbo = next(m for m in result.metrics if m["epoch"] == result.best_epoch)["validation_elbo"]
+    return f"; best validation ELBO {elbo:.3f} nats per datum, at epoch {result.best_epoch}"
+
+
+def _default_folder(experiment: Experiment) -> str:
+    data = Path(experiment.options.data or "data").stem
+    return f"runs/{experiment.model.__name__}-{data}".lower()
+
+
+def _likelihood(experiment: Experiment) -> str:
+    return experiment.options.model.likelihood.class_path.rpartition(".")[2]

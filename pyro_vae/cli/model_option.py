@@ -1,0 +1,92 @@
+"""``--model``: the class that a name means, and the model that its options make."""
+
+import importlib
+import inspect
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pyro_vae.models
+from pyro_vae.data import ValueRange
+from pyro_vae.errors import InputError, nearest
+
+FILLED = "data_shape"  # a constructor's parameter of that name is no option: the data fill it
+
+
+def find_class(name: str) -> type:
+    """The class that ``--model`` names: one of :mod:`pyro_vae.models`, or ``module.Class``.
+
+    The module is imported, from the working directory too.
+
+    :raises InputError: there is no such class, or its module raises when it is imported.
+
+    >>> find_class("VAE")
+    <class 'pyro_vae.models.vae.VAE'>
+    """
+    if "/" in name or name.endswith(".py"):
+        stem = Path(name).stem
+        raise InputError(f"--model takes a class, not a file: say {stem}.CLASS beside {stem}.py")
+    module_name, _, class_name = name.rpartition(".")
+    if not module_name:
+        if name not in pyro_vae.models.__all__:
+            raise InputError(
+                f"there is no model {name!r}{nearest(name, pyro_vae.models.__all__)}; "
+                "a class of your own is named MODULE.CLASS"
+            )
+        return getattr(pyro_vae.models, name)
+    found = getattr(_import(module_name), class_name, None)
+    if not isinstance(found, type):
+        classes = [n for n, v in vars(sys.modules[module_name]).items() if isinstance(v, type)]
+        raise InputError(f"{module_name} has no class {class_name!r}{nearest(class_name, classes)}")
+    return found
+
+
+def path_of(model: type) -> str:
+    """The name under which :func:`find_class` finds a class again."""
+    if getattr(pyro_vae.models, model.__name__, None) is model:
+        return f"pyro_vae.models.{model.__name__}"
+    return f"{model.__module__}.{model.__qualname__}"
+
+
+def _import(module_name: str) -> ModuleType:
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module_name}.".startswith(f"{error.name}."):
+            stems = [path.stem for path in Path(here).glob("*.py")]
+            raise InputError(
+                f"there is no module {error.name!r} in {here} or installed"
+                + (nearest(error.name, stems) if stems else "")
+            ) from error
+        raise InputError(f"importing {module_name} failed: {error}") from error
+    except SyntaxError as error:
+        where = f"{Path(error.filename or module_name).name}, line {error.lineno}"
+        raise InputError(f"importing {module_name} failed: {where}: {error.msg}") from error
+    except Exception as error:
+        raise InputError(
+            f"importing {module_name} failed: {type(error).__name__}: {error}"
+        ) from error
+
+
+def is_filled(model: type) -> bool:
+    """Whether the data fill a parameter of the model's constructor."""
+    return FILLED in inspect.signature(model).parameters
+
+
+def chooses_likelihood(model: type) -> bool:
+    """Whether the model is one of ours that takes any likelihood."""
+    ours = model.__module__.split(".")[0] == "pyro_vae"
+    return ours and "likelihood" in inspect.signature(model).parameters
+
+
+def likelihood_for(values: ValueRange) -> str:
+    """The likelihood for data of which nothing is known but their values."""
+    if values.levels == 2:
+        return "pyro_vae.likelihoods.Bernoulli"
+    if values.in_unit_interval:
+        return "pyro_vae.likelihoods.ContinuousBernoulli"
+    return "pyro_vae.likelihoods.Normal"

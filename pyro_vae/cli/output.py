@@ -1,0 +1,52 @@
+"""Files that a verb is asked to write: never over another, never half of one."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jsonargparse import ArgumentParser, Namespace
+from torch import Tensor
+
+from pyro_vae import pictures
+from pyro_vae.errors import InputError
+
+ARRAYS = ".npz"
+
+
+def add_out(parser: ArgumentParser, default: str) -> None:
+    endings = ", ".join((*pictures.ENDINGS, ARRAYS))
+    parser.add_argument("--out", type=str, default=default, help=f"the file to write ({endings})")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
+
+
+def out_path(options: Namespace) -> Path:
+    """Where to write.
+
+    :raises InputError: the file is there, its folder is not, or its ending is unknown.
+    """
+    path = Path(options.out)
+    if not is_arrays(path) and path.suffix.lower() not in pictures.ENDINGS:
+        known = ", ".join(pictures.ENDINGS)
+        raise InputError(f"--out {path} has no ending that says what to write: {known} or {ARRAYS}")
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent} to write {path.name} to")
+    if path.exists() and not options.overwrite:
+        raise InputError(f"{path} is there already: choose another --out, or pass --overwrite")
+    return path
+
+
+def is_arrays(path: Path) -> bool:
+    """Whether arrays are asked for, not a picture."""
+    return path.suffix.lower() == ARRAYS
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Tensor]) -> None:
+    """Writes tensors as an .npz in one step."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with unfinished.open("wb") as file:
+            np.savez(file, allow_pickle=False, **{n: x.cpu().numpy() for n, x in arrays.items()})
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,62 @@
+"""``pyro-vae reconstruct``: show data beside what a run's model makes of them."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pyro_vae import pictures
+from pyro_vae.cli.output import add_out, is_arrays, out_path, write_arrays
+from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
+from pyro_vae.errors import InputError
+from pyro_vae.predict import Prediction, reconstructions
+
+DESCRIPTION = """\
+Draws latents from the guide, given held-out data, and shows the means of p(x | z) beside the data.
+The rows are drawn at random by the seed. An .npz holds the rows' numbers, the data, and the means
+of every observed site."""
+EXAMPLES = (
+    "pyro-vae reconstruct runs/vae --out reconstructions.png",
+    "pyro-vae reconstruct runs/vae --split train --num 1000 --out reconstructions.npz",
+)
+
+
+def main(words: Sequence[str]) -> int:
+    parser = run_parser("reconstruct", DESCRIPTION, EXAMPLES)
+    parser.add_argument("--num", type=int | None, help="how many; by default 20 images, 500 rows")
+    add_out(parser, "reconstructions.png")
+    options = read_options(parser, words)
+    path = out_path(options)
+    trained = open_trained(options)
+    rows, data, made = reconstruct(trained, options.num)
+    if is_arrays(path):
+        means = {f"{name}_mean": prediction.mean for name, prediction in made.items()}
+        write_arrays(path, {"rows": rows, "data": data, **means})
+    else:
+        pictures.save(picture(trained, data, made), path)
+    print(path)
+    return 0
+
+
+def reconstruct(
+    trained: Trained, num: int | None = None
+) -> tuple[Tensor, Tensor, dict[str, Prediction]]:
+    """Row numbers, their data, and what the model makes of these, in the data's units."""
+    if num is None:
+        num = 20 if len(trained.data.event_shape) == 3 else 500
+    if num < 1:
+        raise InputError(f"--num must be at least 1, not {num}")
+    rows = trained.some_rows(num)
+    batch = trained.rows(rows)
+    made = reconstructions(trained.program, *batch, seed=trained.seed)
+    return rows, trained.split.to_original(batch[0]), trained.in_data_units(made)
+
+
+def picture(trained: Trained, data: Tensor, made: dict[str, Prediction]) -> Figure:
+    means = trained.of_data(made).mean
+    if means.shape != data.shape:
+        raise InputError(
+            f"the model's sites have shapes {[tuple(p.mean.shape[1:]) for p in made.values()]}, none "
+            f"of them the data's {tuple(data.shape[1:])}; --out with .npz writes them all"
+        )
+    return pictures.reconstructions(data, means, trained.split.column_names)

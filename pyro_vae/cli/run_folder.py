@@ -1,0 +1,202 @@
+"""A run's folder: what it holds, who may write to it, and how a run is opened again."""
+
+import importlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from pyro_vae import checkpoint
+from pyro_vae.cli.arguments import take_options
+from pyro_vae.cli.experiment import Experiment
+from pyro_vae.cli.model_option import find_class
+from pyro_vae.data import DataSet, Split, batches
+from pyro_vae.errors import InputError, nearest
+from pyro_vae.inference.run import CHECKPOINT, METRICS
+from pyro_vae.parameters import stored_parameters
+from pyro_vae.program import as_program, num_arguments
+
+CONFIG = "config.yaml"
+TRUSTED = ("pyro_vae", "torch.nn", "torch.optim", "pyro.infer")
+MAY_CHANGE = {"epochs", "device", "data_root", "download"}  # when a run is opened again
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The options in a YAML file.
+
+    :raises InputError: no such file, or it is no YAML of options.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is no YAML: {reason}") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{path} holds no options: it should be a mapping, as runs leave it")
+    return config
+
+
+@contextmanager
+def claimed(folder: Path, experiment: Experiment) -> Iterator[None]:
+    """Writes an experiment's configuration; takes it back where no run comes of it.
+
+    :raises InputError: the folder holds another run.
+    """
+    check_free(folder)
+    was_there = folder.is_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint.write_text(folder / CONFIG, experiment.to_yaml())
+    try:
+        yield
+    finally:
+        if not (folder / CHECKPOINT).exists():
+            for name in (CONFIG, METRICS):
+                (folder / name).unlink(missing_ok=True)
+            if not was_there:
+                folder.rmdir()
+
+
+def check_free(folder: Path) -> None:
+    """:raises InputError: the folder holds a run already."""
+    held = [name for name in (CHECKPOINT, CONFIG, METRICS) if (folder / name).exists()]
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; --out names a folder")
+    if held:
+        raise InputError(
+            f"{folder} holds another run ({held[0]}): go on with it by --resume {folder}, or choose "
+            "another folder with --out"
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was left in a folder."""
+
+    folder: Path
+    experiment: Experiment
+
+    @cached_property
+    def saved(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        return checkpoint.read(self.folder / CHECKPOINT)
+
+    def load_data(self) -> DataSet:
+        """The data that the run was fitted to.
+
+        :raises InputError: they are not what they were.
+        """
+        data = self.experiment.load_data()
+        was, now = self.saved[1].get("data"), data.record()
+        if was != now:
+            changed = [key for key in now if was is None or was.get(key) != now[key]]
+            raise InputError(
+                f"the data {data.name} are not those that {self.folder} was fitted to: "
+                f"their {', '.join(changed)} changed"
+            )
+        return data
+
+    def load_program(self, data: DataSet, device: torch.device) -> Any:
+        """The run's model with the best parameters that it found."""
+        program = self.experiment.build(data)
+        target = as_program(program)
+        for module in target.modules.values():
+            module.to(device)
+        row = next(rows_of(target, data.train, device, torch.zeros(1, dtype=torch.long)))
+        tensors, _ = self.saved
+        which = "best/" if any(name.startswith("best/") for name in tensors) else "model/"
+        kept = {n.removeprefix(which): t for n, t in tensors.items() if n.startswith(which)}
+        mine = checkpoint.tensors_of(target, stored_parameters(target, *row))
+        checkpoint.load_into(mine, kept, self.folder / CHECKPOINT)
+        return program
+
+
+def rows_of(program: Any, split: Split, device: torch.device, index: torch.Tensor) -> Any:
+    """The rows of a split numbered ``index``, as the program takes them."""
+    columns = num_arguments(as_program(program).model)
+    return batches(split, device, columns).take(index, len(index))
+
+
+def open_run(folder: Path | str, words: Sequence[str] = ()) -> Run:
+    """The run in a folder; ``words`` may restate its options and change those of ``MAY_CHANGE``.
+
+    No class is imported that is neither ours nor torch's nor Pyro's, unless ``words`` name it.
+
+    :raises InputError: no run there, a class that is not named, an option that differs.
+    """
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file():
+        runs = [path.parent.name for path in folder.parent.glob(f"*/{CONFIG}")]
+        hint = nearest(folder.name, runs) if runs else "; `pyro-vae fit` makes one"
+        raise InputError(f"there is no run in {folder}{hint}")
+    config = read_config(folder / CONFIG)
+    _check_names(config, words, folder)
+    run = Experiment.read([], config)
+    restated = Experiment.read(words, config)
+    was, now = _flat(run.to_dict()), _flat(restated.to_dict())
+    for key in was | now:
+        if was.get(key) != now.get(key) and key not in MAY_CHANGE:
+            option = key.replace(".init_args", "").removesuffix(".class_path")
+            raise InputError(
+                f"{folder} has --{option} {was.get(key)}, not {now.get(key)}: a run keeps its "
+                "options; for others begin a new one with --config and --out"
+            )
+    return Run(folder, restated)
+
+
+def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in options.items():
+        nested = isinstance(value, Mapping)
+        flat.update(_flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value})
+    return flat
+
+
+# --- whose code a run's file may name -------------------------------------------------------
+
+
+def _check_names(config: Mapping[str, Any], words: Sequence[str], folder: Path) -> None:
+    """Refuses a file that names code beyond what is trusted or named."""
+    models, _ = take_options(words, "--model".__eq__)
+    packages = tuple(find_class(name).__module__.split(".")[0] for _, name in models)
+    named = {word.partition("=")[2] if word.startswith("--") else word for word in words}
+    parts = {key: config.get(key) for key in ("model", "optimizer", "schedule", "elbo")}
+    for key, text in _strings(parts):
+        is_path = re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", text)
+        if not is_path or text in named or _lies_in(text, TRUSTED + packages):
+            continue
+        option = key.replace(".init_args", "").removesuffix(".class_path")
+        raise InputError(
+            f"{folder / CONFIG} names {text}, which is not part of pyro_vae: if you trust it, name "
+            f"it again with --{option} {text}"
+        )
+
+
+def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _strings(item, f"{key}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item, key)
+
+
+def _lies_in(path: str, packages: Sequence[str]) -> bool:
+    """Whether a class is found in one of the packages, and is their own, not merely imported there."""
+    inside = tuple(f"{package}." for package in packages)
+    if not path.startswith(inside):
+        return False
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        return False
+    return isinstance(found, type) and f"{found.__module__}.".startswith(inside)

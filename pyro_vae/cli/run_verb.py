@@ -1,0 +1,95 @@
+"""What every verb on a finished run shares: its options, and the run with its data and program."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jsonargparse import ArgumentParser, Namespace
+from torch import Tensor
+
+from pyro_vae.cli.arguments import new_parser, read, take_options
+from pyro_vae.cli.run_folder import open_run, rows_of
+from pyro_vae.data import DataSet, Split
+from pyro_vae.device import resolve
+from pyro_vae.errors import InputError
+from pyro_vae.predict import Prediction
+
+SplitName = Literal["train", "validation", "test"]
+
+
+def run_parser(verb: str, description: str, examples: Sequence[str]) -> ArgumentParser:
+    """A parser with the run and what says how it is opened."""
+    parser = new_parser(verb, description, examples)
+    parser.add_argument("run", type=str | None, nargs="?", help="the run's folder")
+    parser.add_argument("--split", type=SplitName, default="test", help="the data to look at")
+    parser.add_argument("--seed", type=int, default=0, help="of all draws")
+    parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, ...")
+    parser.add_argument_group(
+        "whose code may run",
+        "--model MODULE.CLASS  the run's model, named again if it is a class of your own\n"
+        "--model.PART MODULE.CLASS  likewise a part of it",
+    )
+    return parser
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained program, and the data to look at it with."""
+
+    program: Any
+    data: DataSet
+    split: Split
+    device: torch.device
+    seed: int
+
+    def rows(self, index: Tensor) -> tuple[Tensor, ...]:
+        """The split's rows numbered ``index``, as the program takes them."""
+        return next(rows_of(self.program, self.split, self.device, index))
+
+    def some_rows(self, count: int) -> Tensor:
+        """The numbers of ``count`` rows, drawn by the seed; sets are often in order of class."""
+        generator = torch.Generator().manual_seed(self.seed)
+        return torch.randperm(len(self.split), generator=generator)[:count]
+
+    def in_data_units(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
+        """Undoes the standardisation at the sites that have the data's shape."""
+        back = self.split.to_original
+        return {
+            name: Prediction(back(p.value), back(p.mean)) if self._is_data(p) else p
+            for name, p in predictions.items()
+        }
+
+    def of_data(self, predictions: Mapping[str, Prediction]) -> Prediction:
+        """The prediction at the site that has the data's shape, or else at the first."""
+        found = [p for p in predictions.values() if self._is_data(p)]
+        return (found or list(predictions.values()))[0]
+
+    def _is_data(self, prediction: Prediction) -> bool:
+        return prediction.value.shape[1:] == self.data.event_shape
+
+
+def read_options(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
+    """The verb's options, and as ``restated`` what the words say about the run's model.
+
+    :raises InputError: an unknown or wrong option, or no run.
+    """
+    restated, words = take_options(words, lambda name: f"{name}.".startswith("--model."))
+    options = read(parser, words)
+    if options.run is None:
+        raise InputError("which run? Name its folder, as in pyro-vae evidence runs/vae")
+    options.restated = [word for pair in restated for word in pair]
+    return options
+
+
+def open_trained(options: Namespace) -> Trained:
+    """The run that the options name."""
+    device = resolve(options.device)
+    run = open_run(options.run, options.restated)
+    data = run.load_data()
+    if options.split not in data.splits:
+        raise InputError(
+            f"{data.name} has no {options.split} rows; it has {', '.join(data.splits)}"
+        )
+    program = run.load_program(data, device)
+    return Trained(program, data, data.splits[options.split], device, options.seed)

@@ -1,0 +1,63 @@
+"""``pyro-vae sample``: draw new data from a run's model."""
+
+from collections.abc import Sequence
+
+import torch
+from matplotlib.figure import Figure
+
+from pyro_vae import pictures
+from pyro_vae.cli.output import add_out, is_arrays, out_path, write_arrays
+from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
+from pyro_vae.errors import InputError
+from pyro_vae.predict import Prediction, prior_samples
+
+DESCRIPTION = """\
+Draws latents from the prior, and data from the likelihood. A picture shows images as the means of
+p(x | z), and of a table each column's draws beside the data. An .npz holds draws and means of every
+observed site."""
+EXAMPLES = (
+    "pyro-vae sample runs/vae --num 64 --out samples.png",
+    "pyro-vae sample runs/vae --num 10000 --seed 1 --out samples.npz",
+)
+
+
+def main(words: Sequence[str]) -> int:
+    parser = run_parser("sample", DESCRIPTION, EXAMPLES)
+    parser.add_argument("--num", type=int, default=64, help="how many")
+    add_out(parser, "samples.png")
+    options = read_options(parser, words)
+    path = out_path(options)
+    trained = open_trained(options)
+    drawn = draw(trained, options.num)
+    if is_arrays(path):
+        values = {name: prediction.value for name, prediction in drawn.items()}
+        means = {f"{name}_mean": prediction.mean for name, prediction in drawn.items()}
+        write_arrays(path, values | means)
+    else:
+        pictures.save(picture(trained, drawn), path)
+    print(path)
+    return 0
+
+
+def draw(trained: Trained, num: int) -> dict[str, Prediction]:
+    """Draws of every observed site; a model that takes labels gets those of the split, in turn."""
+    if num < 1:
+        raise InputError(f"--num must be at least 1, not {num}")
+    batch = trained.rows(torch.arange(num) % len(trained.split))
+    return trained.in_data_units(prior_samples(trained.program, *batch, seed=trained.seed))
+
+
+def picture(trained: Trained, drawn: dict[str, Prediction]) -> Figure:
+    prediction = trained.of_data(drawn)
+    count = len(prediction.mean)
+    if prediction.mean.dim() == 4:
+        caption = f"{count} means of $p(x\\,|\\,z)$, $z$ from the prior"
+        return pictures.samples(prediction.mean, caption=caption)
+    data = trained.split.to_original(trained.split.read(trained.some_rows(10_000)))
+    same = data.shape[1:] == prediction.value.shape[1:]
+    return pictures.samples(
+        prediction.value,
+        data if same else None,
+        trained.split.column_names,
+        f"{count:,} draws from the model",
+    )
