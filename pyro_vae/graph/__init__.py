@@ -1,0 +1,10 @@
+"""A model and its guide as one plate diagram: as data, and in every format a person may want.
+
+``render_model`` runs a program once without a trace left behind and returns a ``ModelGraph``.
+"""
+
+from pyro_vae.graph.graph import Edge, Graph, Node, Plate
+from pyro_vae.graph.model_graph import ModelGraph, View
+from pyro_vae.graph.render import render_model
+
+__all__ = ["Edge", "Graph", "ModelGraph", "Node", "Plate", "View", "render_model"]

@@ -1,0 +1,143 @@
+"""The graph as data: what every picture, text and file is a pure function of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+Shape = tuple[int, ...]
+
+KINDS = (
+    "latent",
+    "observed",
+    "partially_observed",
+    "deterministic",
+    "factor",
+    "data",
+    "parameters",
+)
+RANDOM = ("latent", "observed", "partially_observed")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A statement, an argument of the call, or a box of parameters.
+
+    ``distribution`` is the distribution's class, or a network's; ``arguments`` the distribution's
+    parameters; ``support`` the values it can take, or a parameter's constraint. ``marks`` are words
+    that a picture shows: discrete, enumerated, auxiliary, conditioned, masked, scaled, missing in the
+    guide, not in the model, untracked.
+    """
+
+    name: str
+    kind: str
+    distribution: str | None = None
+    arguments: tuple[str, ...] = ()
+    batch_shape: Shape = ()
+    event_shape: Shape = ()
+    plates: tuple[str, ...] = ()
+    support: str | None = None
+    marks: tuple[str, ...] = ()
+    count: int | None = None  # how many numbers a box of parameters holds
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "distribution": self.distribution,
+            "batch_shape": list(self.batch_shape),
+            "event_shape": list(self.event_shape),
+            "plates": list(self.plates),
+        }
+
+
+@dataclass(frozen=True)
+class Edge:
+    """``target`` depends on ``source``: through the distribution's parameters ``via``.
+
+    ``how`` is "tracked" (through tensors), "untracked" (found by changing the source's value) or
+    "declared" (by the user). ``lag`` counts the steps back in time that a folded loop's edge reaches.
+    """
+
+    source: str
+    target: str
+    via: tuple[str, ...] = ()
+    how: str = "tracked"
+    lag: int = 0
+
+
+@dataclass(frozen=True)
+class Plate:
+    """``size`` copies, of which a run sees ``subsample_size``; a sequential one is a Python loop."""
+
+    name: str
+    size: int
+    subsample_size: int
+    sequential: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "size": self.size, "subsample_size": self.subsample_size}
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One program's nodes and plates in its own order, and its edges by target and source."""
+
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    plates: tuple[Plate, ...]
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    def members(self, plate: str) -> tuple[str, ...]:
+        return tuple(node.name for node in self.nodes if plate in node.plates)
+
+    def parents(self, name: str) -> tuple[str, ...]:
+        return tuple(edge.source for edge in self.edges if edge.target == name)
+
+    def children(self, name: str) -> tuple[str, ...]:
+        return tuple(edge.target for edge in self.edges if edge.source == name)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "nodes": [node.to_dict() for node in self.nodes],
+            "edges": [list(pair) for pair in dict.fromkeys((e.source, e.target) for e in self.edges)],
+            "plates": [plate.to_dict() for plate in self.plates],
+        }
+
+    def without(self, *kinds: str) -> "Graph":
+        """The graph without these kinds of nodes; what they stood between is joined."""
+        graph = self
+        for node in self.nodes:
+            if node.kind in kinds:
+                graph = graph.contracted(node.name)
+        return graph
+
+    def contracted(self, name: str) -> "Graph":
+        """The graph without a node: its children depend on its parents instead."""
+        into = [e for e in self.edges if e.target == name]
+        out = [e for e in self.edges if e.source == name]
+        rest = [e for e in self.edges if name not in (e.source, e.target)]
+        joined = [replace(o, source=i.source, lag=i.lag + o.lag) for i in into for o in out]
+        nodes = tuple(node for node in self.nodes if node.name != name)
+        return replace(self, nodes=nodes).with_edges(*rest, *joined)
+
+    def with_edges(self, *edges: Edge) -> "Graph":
+        """The same nodes with these edges: parallel ones as one, in the nodes' order."""
+        merged: dict[tuple[str, str, int], Edge] = {}
+        for edge in edges:
+            key = (edge.source, edge.target, edge.lag)
+            known = merged.get(key)
+            via = dict.fromkeys((*known.via, *edge.via)) if known else dict.fromkeys(edge.via)
+            merged[key] = replace(known or edge, via=tuple(via))
+        order = {node.name: i for i, node in enumerate(self.nodes)}
+        ranked = sorted(merged.values(), key=lambda e: (order[e.target], order[e.source], e.lag))
+        used = {plate for node in self.nodes for plate in node.plates}
+        plates = tuple(plate for plate in self.plates if plate.name in used)
+        return replace(self, edges=tuple(ranked), plates=plates)
+
+    def with_nodes(self, changed: Mapping[str, Node]) -> "Graph":
+        """The same graph with some nodes' descriptions replaced."""
+        return replace(self, nodes=tuple(changed.get(node.name, node) for node in self.nodes))

@@ -1,0 +1,166 @@
+"""Which parameters a program has, and which network each belongs to.
+
+A network is a module whose ``forward`` the program calls, the outermost one of those; parameters
+that the program reads directly stand for themselves.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
+
+from pyro_vae.graph.provenance import storage_of
+
+
+# What these hold is drawn one by one: the container itself says nothing.
+CONTAINERS = ("PyroModule", "PyroModuleList", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict")
+
+
+@dataclass(frozen=True)
+class ParameterBox:
+    """One network, or one parameter that no network holds."""
+
+    name: str
+    kind: str  # the network's class, or "Parameter"
+    count: int  # numbers in it
+    shape: tuple[int, ...] | None  # of a single parameter
+    constraint: str | None = None
+
+
+@dataclass(frozen=True)
+class _Parameter:
+    path: str
+    tensor: Tensor
+    owners: tuple[tuple[str, nn.Module], ...]  # from the root's child down to the holder
+
+
+class Networks:
+    """The modules that a program uses: known ones by name, further ones as they are called."""
+
+    def __init__(self, roots: Mapping[str, nn.Module], *functions: Callable[..., Any]) -> None:
+        self.found: dict[int, _Parameter] = {}
+        self._roots = tuple(roots.values())
+        self._callables = {id(_unwrapped(function)) for function in functions}
+        self._called: list[nn.Module] = []
+        self._depth: list[nn.Module] = []
+        self.refresh()
+        for function in functions:
+            for name, module in _closed_over(function):
+                self.add(name, module)
+
+    def add(self, name: str, module: nn.Module) -> None:
+        """Knows ``module`` by ``name`` from here on; its parameters that have a name keep it."""
+        for path, holder in module.named_modules(prefix=name):
+            owners = tuple(_owners(module, name, path))
+            for key, tensor in holder.named_parameters(recurse=False):
+                found = _Parameter(f"{path}.{key}", tensor, owners)
+                self.found.setdefault(storage_of(tensor)[0], found)
+
+    def refresh(self) -> None:
+        """Finds parameters that the program's own modules have made since (Pyro's autoguides do)."""
+        for root in self._roots:
+            for key, tensor in root.named_parameters(recurse=False):
+                self.found.setdefault(storage_of(tensor)[0], _Parameter(key, tensor, ()))
+            for name, child in root.named_children():
+                self.add(name, child)
+
+    @contextmanager
+    def watched(self, on_new: Callable[[Tensor], None]) -> Iterator[None]:
+        """Notes which modules are called; ``on_new`` hears of parameters not known before."""
+
+        def enter(module: nn.Module, _: Any) -> None:
+            self._depth.append(module)
+            if self._outermost() is not module:
+                return
+            self._called.append(module)
+            before = set(self.found)
+            self.add(type(module).__name__, module)
+            for key in self.found.keys() - before:
+                on_new(self.found[key].tensor)
+
+        def leave(module: nn.Module, *_: Any) -> None:
+            while self._depth and self._depth.pop() is not module:
+                pass
+
+        hooks = [
+            torch_module.register_module_forward_pre_hook(enter),
+            torch_module.register_module_forward_hook(leave, always_call=True),
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+            self._depth.clear()
+
+    def _outermost(self) -> nn.Module | None:
+        inside = (m for m in self._depth if id(m) not in self._callables)
+        return next(inside, None)
+
+    def boxes(self) -> dict[str, ParameterBox]:
+        """For each parameter, by its storage's address, the box that it is drawn in."""
+        self.refresh()
+        called = {id(module) for module in self._called}
+        found = {}
+        for key, parameter in self.found.items():
+            owners = parameter.owners
+            network = next(((name, m) for name, m in owners if id(m) in called), None)
+            if network is None and owners and type(owners[0][1]).__name__ not in CONTAINERS:
+                network = owners[0]
+            found[str(key)] = _single(parameter) if network is None else _network(*network)
+        return found
+
+
+def _network(name: str, module: nn.Module) -> ParameterBox:
+    count = sum(p.numel() for p in module.parameters())
+    return ParameterBox(name, type(module).__name__, count, None)
+
+
+def _single(parameter: _Parameter) -> ParameterBox:
+    name = parameter.path.removesuffix("_unconstrained")
+    tensor = parameter.tensor
+    return ParameterBox(name, "Parameter", tensor.numel(), tuple(tensor.shape))
+
+
+def _owners(root: nn.Module, name: str, path: str) -> Iterator[tuple[str, nn.Module]]:
+    """Every module on the way from ``root`` (called ``name``) to ``path``, with its own path."""
+    yield name, root
+    module = root
+    for part in path[len(name) + 1 :].split(".") if len(path) > len(name) else []:
+        module, name = getattr(module, part), f"{name}.{part}"
+        yield name, module
+
+
+def _unwrapped(function: Any) -> Any:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _closed_over(function: Any, depth: int = 3) -> Iterator[tuple[str, nn.Module]]:
+    """Modules that a plain function reaches by a variable, with the variable's name."""
+    function = _unwrapped(function)
+    function = getattr(function, "__func__", function)
+    code = getattr(function, "__code__", None)
+    if code is None or depth == 0:
+        return
+    cells = zip(code.co_freevars, function.__closure__ or (), strict=False)
+    values = {name: cell.cell_contents for name, cell in cells if _filled(cell)}
+    values |= {n: function.__globals__[n] for n in code.co_names if n in function.__globals__}
+    for name, value in values.items():
+        if isinstance(value, nn.Module):
+            yield name, value
+        elif getattr(value, "__code__", None) or isinstance(value, functools.partial):
+            yield from _closed_over(value, depth - 1)
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - an empty cell raises
+    except ValueError:
+        return False
+    return True

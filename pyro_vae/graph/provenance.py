@@ -1,0 +1,239 @@
+"""Which named things a tensor depends on, read off the operations that made it.
+
+The idea is that of Pyro's provenance tensors (D. Wingate, N. Goodman, A. Stuhlmueller, J. Siskind,
+"Nonstandard interpretations of probabilistic programs for efficient inference", NeurIPS 2011). Here
+no tensor is wrapped: below torch's dispatcher every operation names the storages that it reads and
+writes, so views, in-place writes, modules, parameters and recurrent kernels need no special case.
+"""
+
+import functools
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyro
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+from pyro_vae.graph.shapes import on_shapes
+
+
+class Origin(NamedTuple):
+    """What a tensor may depend on: a sample statement, an argument of the call, or a parameter."""
+
+    kind: str  # "site", "data" or "parameters"
+    name: str
+
+
+Origins = frozenset[Origin]
+NOTHING: Origins = frozenset()
+
+
+class Escape(NamedTuple):
+    """Values that left the tensors as Python or NumPy numbers: nothing can be tracked from there."""
+
+    origins: Origins
+    where: str  # "file.py:12"
+
+
+class NeedsValues(Exception):
+    """The program asks for the value of a tensor that has none (Python branches, NumPy, ...)."""
+
+
+SHAPE_ONLY = frozenset(
+    """empty_like zeros_like ones_like full_like rand_like randn_like randint_like
+    new_empty new_zeros new_ones new_full new_empty_strided""".split()
+)  # the result depends on its argument's shape, not on its values
+OVERWRITING = frozenset("zero_ fill_ copy_ normal_ uniform_ exponential_ random_ bernoulli_".split())
+LEAVING = frozenset(
+    """item tolist numpy __array__ __bool__ __int__ __float__ __complex__ __index__ __dlpack__
+    __contains__ equal allclose is_nonzero""".split()
+)
+
+
+class Tracker(TorchDispatchMode):
+    """Follows origins through every operation inside ``with tracker:``.
+
+    Without ``values`` operations run on meta tensors: shapes and dtypes only, whatever the size, and
+    ``NeedsValues`` where the program cannot go on without numbers.
+    """
+
+    def __init__(self, values: bool) -> None:
+        super().__init__()
+        self.values = values
+        self.escapes: list[Escape] = []
+        self._origins: dict[int, Origins] = {}
+        self._alive: dict[int, object] = {}  # a freed storage's address could come back as another's
+        self._arrays: list[tuple[int, int, Origins]] = []
+        self._paused = False
+        self._leaving = _Leaving(self)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here; to say so would import the whole compiler
+
+    def __enter__(self) -> "Tracker":
+        super().__enter__()
+        self._leaving.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._leaving.__exit__(*error)
+        super().__exit__(*error)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Operations leave no trace: a draw's value is its site's, however it is computed."""
+        before, self._paused = self._paused, True
+        try:
+            yield
+        finally:
+            self._paused = before
+
+    def tag(self, data: Tensor | np.ndarray, origins: Origins) -> None:
+        """From here on ``data`` depends on ``origins``, and on nothing else."""
+        if isinstance(data, np.ndarray):
+            reach = sum(max(n - 1, 0) * step for n, step in zip(data.shape, data.strides, strict=True))
+            start = data.ctypes.data
+            self._arrays.append((start, start + reach + data.itemsize, origins))
+            return
+        key, storage = storage_of(data)
+        self._alive[key] = storage
+        self._origins[key] = origins
+
+    def origins(self, data: object) -> Origins:
+        """What the tensors and arrays in ``data`` (nested containers, too) depend on."""
+        found = (self._of_leaf(leaf) for leaf in tree_iter(data))
+        return frozenset().union(*found)
+
+    def _of_leaf(self, leaf: object) -> Origins:
+        if isinstance(leaf, Tensor):
+            key, storage = storage_of(leaf)
+            if key in self._origins:
+                return self._origins[key]
+            if self._arrays and leaf.device.type == "cpu" and leaf.layout == torch.strided:
+                return self._of_address(storage.data_ptr())
+        elif isinstance(leaf, np.ndarray) and self._arrays:
+            return self._of_address(leaf.ctypes.data)
+        return NOTHING
+
+    def _of_address(self, address: int) -> Origins:
+        found = (origins for start, stop, origins in self._arrays if start <= address < stop)
+        return next(found, NOTHING)
+
+    def escape(self, origins: Origins) -> None:
+        """Notes that values left the tensors; without values the program cannot go on."""
+        if self._paused:
+            return
+        if not self.values:
+            raise NeedsValues
+        if origins:
+            self.escapes.append(Escape(origins, _line_of_program()))
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        operator = _operator(func)
+        if self.values:
+            result = func(*args, **kwargs)
+        else:
+            if operator.leaves:
+                raise NeedsValues
+            result = on_shapes(func, args, kwargs)
+        if not self._paused:
+            self._follow(operator, args, kwargs, result)
+        return result
+
+    def _follow(self, operator: "Operator", args: Any, kwargs: Any, result: Any) -> None:
+        written = [args[i] for i in operator.writes if i < len(args)]
+        written += [kwargs[name] for name in operator.writes_named if name in kwargs]
+        if operator.overwrites and _fills_storage(args[0]):
+            origins = self.origins((args[1:], kwargs))
+        else:
+            origins = NOTHING if operator.shape_only else self.origins((args, kwargs))
+        for tensor in tree_iter((written, result)):
+            if isinstance(tensor, Tensor) and (origins or storage_of(tensor)[0] in self._origins):
+                self.tag(tensor, origins if operator.overwrites else self.origins(tensor) | origins)
+
+
+class _Leaving(TorchFunctionMode):
+    """Sees values leave by methods that never reach the dispatcher, such as ``tolist``."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        super().__init__()
+        self.tracker = tracker
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name in LEAVING:
+            self.tracker.escape(self.tracker.origins((args, kwargs)))
+        result = func(*args, **kwargs)
+        if name in ("tensor", "as_tensor") and isinstance(args[0] if args else None, np.ndarray):
+            origins = self.tracker.origins(args[0])
+            if origins:
+                self.tracker.tag(result, origins)
+        return result
+
+
+class Operator(NamedTuple):
+    """What the tracker needs to know of one operation of torch's."""
+
+    shape_only: bool
+    overwrites: bool
+    leaves: bool
+    writes: tuple[int, ...]
+    writes_named: tuple[str, ...]
+
+
+@functools.cache
+def _operator(func: Any) -> Operator:
+    name = func.overloadpacket.__name__
+    arguments = func._schema.arguments
+    written = [
+        (i, a.name, a.kwarg_only)
+        for i, a in enumerate(arguments)
+        if a.alias_info is not None and a.alias_info.is_write
+    ]
+    return Operator(
+        shape_only=name in SHAPE_ONLY,
+        overwrites=name in OVERWRITING,
+        leaves=name in ("_local_scalar_dense", *LEAVING),
+        writes=tuple(i for i, _, named in written if not named),
+        writes_named=tuple(n for _, n, named in written if named),
+    )
+
+
+def storage_of(tensor: Tensor) -> tuple[int, Any]:
+    """The memory behind a tensor, which its views share, and that memory's address."""
+    if tensor.layout != torch.strided:
+        return id(tensor), tensor
+    storage = tensor.untyped_storage()
+    return storage._cdata, storage
+
+
+def _fills_storage(tensor: Tensor) -> bool:
+    strided = tensor.layout == torch.strided
+    return strided and tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
+
+
+_NOT_THE_PROGRAM = tuple(
+    str(Path(package).parent) for package in (torch.__file__, pyro.__file__, np.__file__, __file__)
+)
+
+
+def _line_of_program() -> str:
+    """File and line of the innermost frame that belongs to the user's program."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_code.co_filename.startswith((*_NOT_THE_PROGRAM, "<frozen")):
+        frame = frame.f_back
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"

@@ -1,0 +1,112 @@
+"""What depends on a sample by ways that leave no trace: Python branches, ``.item()``, NumPy.
+
+Found by experiment: where a sample's value left the tensors, the program is run again with that value
+changed and every other one held fixed. A statement whose distribution differs depends on the sample.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from pyro_vae.graph.capture import Record, base_distribution, held_tensors
+
+MAX_SOURCES = 8
+MAX_VALUES = 6  # a branch that 1 draw in 2 takes is missed by 1 program in 64
+
+
+@dataclass(frozen=True)
+class Untracked:
+    """``target`` depends on ``source`` by what the program does at ``where``."""
+
+    source: str
+    target: str
+    where: str
+    branch: bool  # whether the source decides that the target is there at all
+
+
+def experiment(
+    record: Record, again: Callable[[poutine.Trace], Record]
+) -> tuple[list[Untracked], list[Record]]:
+    """The untracked dependences, and the records of branches that the first run did not take."""
+    found: dict[tuple[str, str], Untracked] = {}
+    branches = []
+    for source, where in list(_escaped(record).items())[:MAX_SOURCES]:
+        assert record.trace is not None
+        reference = again(record.trace)
+        for value in _other_values(record.trace.nodes[source]):
+            changed = record.trace.copy()
+            changed.nodes[source] = {**changed.nodes[source], "value": value}
+            outcome = again(changed)
+            if outcome.sites.keys() - record.sites.keys():
+                branches.append(outcome)
+            for target, branch in _differences(reference, outcome, source):
+                if source not in _parents(outcome if branch else reference, target):
+                    finding = Untracked(source, target, where, branch)
+                    found.setdefault((source, target), finding)
+    return list(found.values()), branches
+
+
+def _escaped(record: Record) -> dict[str, str]:
+    """Latents whose values left the tensors, and where."""
+    found: dict[str, str] = {}
+    for escape in record.escapes:
+        names = {origin.name for origin in escape.origins if origin.kind == "site"}
+        for name in record.sites:  # in the program's order
+            through = names & record.sites.keys()
+            if any(name in {n, *_parents(record, n)} for n in through):
+                found.setdefault(name, escape.where)
+    return {n: where for n, where in found.items() if record.sites[n].kind == "latent"}
+
+
+def _parents(record: Record, name: str) -> set[str]:
+    """The samples that a statement is known to depend on, also through deterministic ones."""
+    found: set[str] = set()
+    todo = [name]
+    while todo:
+        site = record.sites.get(todo.pop())
+        if site is None:
+            continue
+        origins = frozenset().union(*site.arguments.values())
+        names = {o.name for o in origins if o.kind == "site"} - found
+        found |= names
+        todo += [n for n in names if n in record.sites and record.sites[n].kind == "deterministic"]
+    return found
+
+
+def _other_values(site: dict[str, object]) -> Iterator[Tensor]:
+    fn, value = site["fn"], site["value"]
+    assert isinstance(value, Tensor)
+    if getattr(fn, "has_enumerate_support", False):
+        support = base_distribution(fn).enumerate_support(expand=False)
+        candidates = iter([v.expand_as(value).to(value.dtype) for v in support])
+    else:
+        candidates = (fn.sample() for _ in range(MAX_VALUES))  # type: ignore[attr-defined]
+    for candidate in candidates:
+        if not torch.equal(candidate, value):
+            yield candidate.clone()
+
+
+def _differences(before: Record, after: Record, source: str) -> Iterator[tuple[str, bool]]:
+    """Statements that differ, and whether they differ in being there at all."""
+    for name in {**before.sites, **after.sites}:
+        if name == source:
+            continue
+        if name not in before.sites or name not in after.sites:
+            yield name, True
+        elif not _same(before, after, name):
+            yield name, False
+
+
+def _same(before: Record, after: Record, name: str) -> bool:
+    assert before.trace is not None
+    assert after.trace is not None
+    sites = before.trace.nodes[name], after.trace.nodes[name]
+    ones, others = (list(held_tensors(site["fn"])) for site in sites)
+    return len(ones) == len(others) and all(
+        np.array_equal(torch.as_tensor(a).detach().cpu(), torch.as_tensor(b).detach().cpu())
+        for a, b in zip(ones, others, strict=True)
+    )
