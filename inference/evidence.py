@@ -1,22 +1,39 @@
-"""The evidence as a result: per unit, in nats, with its errors."""
+"""The evidence as a result: per unit, in nats, with its errors, diagnostics and certificate."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+BAD_K = 0.7
+
 
 @dataclass(frozen=True)
 class Evidence:
-    """Importance-sampled log p(x) of each unit; every tensor is ``units |``, in nats.
+    """Estimates of log p(x); every tensor is ``units |`` and, if not said otherwise, in nats.
 
-    ``log_evidence`` is log (1/K) sum_k w_k with w = p(x, z) / q(z | x): the IWAE bound at K, whose
-    expectation is at most log p(x) and rises to it with K. ``standard_error`` is its Monte-Carlo error
-    by the delta method; ``ess`` the effective sample size, (sum w)^2 / sum w^2. ``elbo`` is the mean
-    log-weight of the same draws. ``unit`` is the plate that the figures are per, None for one joint
-    figure of all data.
+    Attributes:
+        log_evidence: log p-hat(x), with p-hat(x) the mean of K weights p(x, z) / q(z). By importance
+            sampling this is the IWAE bound at K: its expectation is at most log p(x).
+        standard_error: Monte-Carlo standard error of ``log_evidence``, by the delta method.
+        ess: effective sample size (sum w)^2 / sum w^2, of K.
+        pareto_k: shape of the weights' tail; above 0.7 ``standard_error`` cannot be trusted. NaN where
+            K is too small to tell.
+        smoothed: the Pareto-smoothed estimate.
+        jackknife: ``log_evidence`` with its bias of order 1/K removed.
+        bounds: the IWAE bound at 1, 10, 100, ... particles and K, from the same draws; at 1 it is the
+            ELBO.
+        num_particles: K.
+        unit: the plate the figures are per; None for one joint figure of all data.
+        method: how the weights were got.
+        is_unbiased: whether E[p-hat(x)] = p(x), which :meth:`certificate` rests on.
+        values_per_unit: how many observed values a unit has; None where units differ.
+        upper: an upper bound, or an estimate of one (``notes`` say which), where the method has one.
+        upper_error: its Monte-Carlo standard error.
+        notes: what one should know besides, in sentences.
 
     Source: Y. Burda, R. Grosse, R. Salakhutdinov, "Importance weighted autoencoders", 2015,
     https://arxiv.org/abs/1509.00519.
@@ -25,9 +42,17 @@ class Evidence:
     log_evidence: Tensor
     standard_error: Tensor
     ess: Tensor
-    elbo: Tensor
+    pareto_k: Tensor
     num_particles: int
     unit: str | None
+    method: str
+    is_unbiased: bool
+    smoothed: Tensor | None = None
+    jackknife: Tensor | None = None
+    bounds: Mapping[int, Tensor] = field(default_factory=dict)
+    values_per_unit: int | None = None
+    upper: Tensor | None = None
+    upper_error: Tensor | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -41,12 +66,13 @@ class Evidence:
 
     @property
     def mean_standard_error(self) -> float:
-        """Monte-Carlo standard error of :attr:`mean`: what more particles would make smaller."""
+        """Monte-Carlo standard error of :attr:`mean`: what more particles make smaller."""
         return float(self.standard_error.square().sum().sqrt() / self.units)
 
     @property
     def sampling_error(self) -> float:
-        """Standard error of :attr:`mean` as an estimate for the population the units come from."""
+        """Standard error of :attr:`mean` as an estimate for the population of the units: what more
+        data make smaller. NaN for a single unit."""
         if self.units < 2:
             return math.nan
         return float(self.log_evidence.std() / math.sqrt(self.units))
@@ -56,76 +82,116 @@ class Evidence:
         """Log-evidence of all units together."""
         return float(self.log_evidence.sum())
 
+    @property
+    def bits_per_dimension(self) -> float:
+        """-:attr:`mean` / (values per unit * log 2)."""
+        return (
+            -self.mean / (self.values_per_unit * math.log(2)) if self.values_per_unit else math.nan
+        )
+
+    @property
+    def bad_units(self) -> int:
+        """How many units have a Pareto k above 0.7."""
+        return int((self.pareto_k > BAD_K).sum())
+
+    def certificate(self, delta: float = 0.05) -> float:
+        """A lower bound on the mean log p(x) of these units that holds with probability 1 - delta.
+
+        Whatever the weights' tails are: p-hat / p has expectation 1 for each unit, independently, so
+        by Markov's inequality sum_n log(p-hat_n / p_n) exceeds log(1 / delta) with probability at most
+        delta. NaN where the estimate is not unbiased.
+
+        >>> evidence = Evidence(*[torch.zeros(1000)] * 4, 10, "data", "importance", True)
+        >>> round(evidence.certificate(0.05), 4)
+        -0.003
+        """
+        if not 0 < delta < 1:
+            raise ValueError(f"delta must lie between 0 and 1, not {delta}")
+        return self.mean - math.log(1 / delta) / self.units if self.is_unbiased else math.nan
+
     def to_dict(self) -> dict[str, Any]:
-        """The figures of the whole set, in nats, as JSON takes them."""
-        return {
+        """The figures of the whole set, in nats, as JSON takes them (no NaN: null)."""
+        figures = {
             "mean": self.mean,
             "standard_error": self.mean_standard_error,
-            "sampling_error": None if self.units < 2 else self.sampling_error,
+            "sampling_error": self.sampling_error,
             "total": self.total,
-            "elbo": float(self.elbo.mean()),
+            "bits_per_dimension": self.bits_per_dimension,
+            "certificate_95": self.certificate(0.05),
+            "smoothed": _mean(self.smoothed),
+            "jackknife": _mean(self.jackknife),
+            "upper": _mean(self.upper),
+            "upper_standard_error": _error(self.upper_error),
             "median_ess": float(self.ess.median()),
+        }
+        return {
+            **{name: value if math.isfinite(value) else None for name, value in figures.items()},
+            "bounds": {str(k): float(bound.mean()) for k, bound in self.bounds.items()},
+            "bad_pareto_k": self.bad_units,
             "units": self.units,
             "num_particles": self.num_particles,
             "unit": self.unit,
+            "method": self.method,
             "notes": list(self.notes),
         }
 
     def summary(self) -> str:
         """A few lines, as one would put them into a paper."""
-        sampling = "" if self.units < 2 else f", ± {self.sampling_error:.3f} (sampling of data)"
-        what = f"per unit of plate {self.unit!r}, {self.units:,} units" if self.unit else "joint"
-        lines = [
-            f"log-evidence {self.mean:.3f} ± {self.mean_standard_error:.3f} (Monte Carlo)"
-            f"{sampling} nats, {what}, K = {self.num_particles:,} particles",
-            f"ELBO of the same draws {float(self.elbo.mean()):.3f}; median effective sample size "
-            f"{float(self.ess.median()):,.1f} of {self.num_particles:,}",
+        what = "log p(x) of all data together"
+        if self.unit:
+            what = f"mean log p(x) of {self.units:,} units (plate {self.unit!r})"
+        rows = [
+            (what, f"{self.mean:.3f} nats"),
+            ("  Monte-Carlo error", f"± {self.mean_standard_error:.3f}"),
         ]
-        return "\n".join([*lines, *self.notes])
+        if self.units > 1:
+            rows.append(("  sampling error, of the data", f"± {self.sampling_error:.3f}"))
+            total_error = self.mean_standard_error * self.units
+            rows.append(("total", f"{self.total:.2f} ± {total_error:.2f} (Monte Carlo)"))
+        if self.values_per_unit:
+            rows.append(("bits per dimension", f"{self.bits_per_dimension:.4f}"))
+        if self.upper is not None:
+            rows.append(("upper", f"{_mean(self.upper):.3f} ± {_error(self.upper_error):.3f}"))
+        if self.is_unbiased:
+            rows.append(("certified, with probability 95%", f"at least {self.certificate():.3f}"))
+        rows += [(f"bound at K = {k:,}", f"{b.mean():.3f}") for k, b in self.bounds.items()]
+        rows += [
+            (name, f"{_mean(value):.3f}")
+            for name, value in (("jackknife", self.jackknife), ("Pareto-smoothed", self.smoothed))
+            if value is not None and not value.isnan().any()
+        ]
+        rows.append(("method", f"{self.method}, K = {self.num_particles:,}"))
+        rows.append(("effective sample size, median", f"{float(self.ess.median()):,.1f}"))
+        width = max(len(name) for name, _ in rows) + 2
+        return "\n".join([*(f"{name:{width}}{value}" for name, value in rows), *self.warnings()])
+
+    def warnings(self) -> list[str]:
+        """What stands against the figures, in sentences."""
+        said = list(self.notes)
+        undefined = int(self.log_evidence.isnan().sum())
+        if undefined:
+            first = int(self.log_evidence.isnan().nonzero()[0])
+            said.append(
+                f"{undefined} of {self.units:,} units have NaN weights (the first is unit {first}): "
+                "there is no figure for them, and so none for the whole"
+            )
+        if self.bad_units:
+            said.append(
+                f"{self.bad_units:,} of {self.units:,} units have a Pareto k above {BAD_K}: a few weights "
+                "decide their figures, which are probably too low, with errors that are too small. "
+                "The certificate holds all the same. More particles, a wider proposal or annealing help"
+            )
+        elif self.pareto_k.isnan().all():
+            said.append(
+                f"K = {self.num_particles} is too small to tell whether the errors can be trusted "
+                "(Pareto k wants at least 25)"
+            )
+        return said
 
 
-class WeightSums:
-    """What importance sampling keeps of a stream of log-weights: a few sums per unit, in float64.
+def _mean(values: Tensor | None) -> float:
+    return math.nan if values is None else float(values.mean())
 
-    >>> sums = WeightSums(1)
-    >>> sums.add(torch.tensor([[0.0], [1.0]])), sums.add(torch.tensor([[2.0]]))
-    (None, None)
-    >>> bool(torch.isclose(sums.log_mean(), torch.tensor([0., 1, 2]).double().exp().mean().log()))
-    True
-    """
 
-    def __init__(self, units: int, device: torch.device | str = "cpu") -> None:
-        zeros = torch.zeros(units, dtype=torch.float64, device=device)
-        self.count = 0
-        self.largest = zeros - math.inf
-        self.first, self.second, self.of_logs = zeros, zeros.clone(), zeros.clone()
-
-    def add(self, log_weights: Tensor) -> None:
-        """Takes in weights of shape (K, units)."""
-        weights = log_weights.double()
-        largest = torch.maximum(self.largest, weights.amax(0))
-        # where all weights so far are zero, subtracting -inf would make NaN
-        shift = torch.where(largest.isinf(), torch.zeros_like(largest), largest)
-        shrink = (self.largest - shift).exp()
-        relative = (weights - shift).exp()
-        self.first = self.first * shrink + relative.sum(0)
-        self.second = self.second * shrink.square() + relative.square().sum(0)
-        self.of_logs = self.of_logs + weights.sum(0)
-        self.largest, self.count = largest, self.count + len(weights)
-
-    def log_mean(self) -> Tensor:
-        """log (1/K) sum_k w_k."""
-        return self.largest + self.first.log() - math.log(self.count)
-
-    def ess(self) -> Tensor:
-        return self.first.square() / self.second
-
-    def standard_error(self) -> Tensor:
-        """Of :meth:`log_mean`, by the delta method: the relative standard error of the mean weight."""
-        if self.count < 2:
-            return torch.full_like(self.first, math.nan)
-        relative_variance = (self.count * self.second / self.first.square() - 1).clamp(min=0)
-        return (relative_variance / (self.count - 1)).sqrt()
-
-    def mean_log(self) -> Tensor:
-        return self.of_logs / self.count
+def _error(errors: Tensor | None) -> float:
+    return math.nan if errors is None else float(errors.square().sum().sqrt() / len(errors))

@@ -29,7 +29,6 @@ from pyro_vae.program import (
     num_arguments,
 )
 
-
 ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
 
 

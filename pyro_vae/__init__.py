@@ -15,7 +15,11 @@ if TYPE_CHECKING:  # what __getattr__ hands out
     from pyro_vae.inference.svi import fit as fit
     from pyro_vae.predict import (
         latent_means as latent_means,
+    )
+    from pyro_vae.predict import (
         prior_samples as prior_samples,
+    )
+    from pyro_vae.predict import (
         reconstructions as reconstructions,
     )
 

@@ -39,21 +39,48 @@ PARTICLES = "_particles"
 
 
 def draw(
-    program: Program, layout: Layout, num_particles: int, *args: Any, **kwargs: Any
+    program: Program,
+    layout: Layout,
+    num_particles: int,
+    *args: Any,
+    at_once: int | None = None,
+    **kwargs: Any,
 ) -> Particles:
     """Draws under a plate over particles, left of every plate of the program's own.
 
     The arguments are not copied, so an encoder sees each datum once. Discrete latents that only the
     model has are summed out.
+
+    :param at_once: how many particles the model scores at a time. All are drawn together, so this is
+        a matter of memory, never of noise.
     """
-    plate = pyro.plate(PARTICLES, num_particles, dim=-1 - layout.nesting)
-    guide_trace = run("guide", plate(program.guide), args, kwargs)
-    model_trace = replay(plate(program.model), guide_trace, layout, *args, **kwargs)
-    return read_particles(model_trace, guide_trace, layout, num_particles)
+
+    def plate(size: int) -> Any:
+        return pyro.plate(PARTICLES, size, dim=-1 - layout.nesting)
+
+    guide_trace = run("guide", plate(num_particles)(program.guide), args, kwargs)
+    scores = []
+    for first in range(0, num_particles, at_once or num_particles):
+        some = range(num_particles)[first : first + (at_once or num_particles)]
+        part = with_values(guide_trace, lambda s, some=some: of_particles(s, layout, some))
+        model_trace = replay(plate(len(some))(program.model), part, layout, *args, **kwargs)
+        scores.append(score_model(model_trace, layout, len(some)))
+    log_likelihood, log_prior = (torch.cat(parts) for parts in zip(*scores, strict=True))
+    return Particles(
+        log_likelihood,
+        log_prior,
+        score(sample_sites(guide_trace).values(), layout, num_particles),
+        {name: site["value"] for name, site in latent_sites(guide_trace).items()},
+    )
 
 
 def draw_one_by_one(
-    program: Program, layout: Layout, num_particles: int, *args: Any, **kwargs: Any
+    program: Program,
+    layout: Layout,
+    num_particles: int,
+    *args: Any,
+    at_once: int | None = None,
+    **kwargs: Any,
 ) -> Particles:
     """The same for a program that takes no further dimension on the left."""
     draws = []
@@ -97,46 +124,62 @@ def draws_together(program: Program, layout: Layout, *args: Any, **kwargs: Any) 
         return False
     apart = []
     for k in range(2):
-        one = guide_trace.copy()
-        for name, site in latent_sites(one).items():
-            one.nodes[name] = cast(Any, {**site, "value": _particle(site, layout, k)})
+        one = with_values(guide_trace, lambda s, k=k: of_particles(s, layout, k))
         guide_again = run("guide", poutine.replay(program.guide, one), args, kwargs)
         model_again = replay(program.model, one, layout, *args, **kwargs)
         apart.append(read_particles(model_again, guide_again, layout, 1).log_weights)
     return torch.allclose(torch.cat(apart), together.log_weights, rtol=1e-3, atol=1e-3)
 
 
-def _particle(site: Site, layout: Layout, k: int) -> Tensor:
-    value = site["value"]
+def with_values(trace: poutine.Trace, value: Callable[[Site], Tensor]) -> poutine.Trace:
+    """A copy of a trace to replay, whose latents have other values."""
+    copy = trace.copy()
+    for name, site in latent_sites(copy).items():
+        copy.nodes[name] = cast(Any, {**site, "value": value(site)})
+    return copy
+
+
+def of_particles(site: Site, layout: Layout, some: range | int) -> Tensor:
+    """Some particles of a site's value, or one, without its dimension then."""
+    value: Tensor = site["value"]
     is_drawn_per_particle = value.dim() - site["fn"].event_dim > layout.nesting
-    return value[k] if is_drawn_per_particle else value
+    if not is_drawn_per_particle:
+        return value
+    return value[some] if isinstance(some, int) else value[some.start : some.stop]
 
 
 def read_particles(
     model_trace: poutine.Trace, guide_trace: poutine.Trace, layout: Layout, num_particles: int
 ) -> Particles:
-    """Sums each trace's log-probabilities over everything but particles and units."""
-    shape = (num_particles, layout.num_units)
+    """What a pair of traces says of each particle and unit."""
+    log_likelihood, log_prior = score_model(model_trace, layout, num_particles)
+    log_guide = score(sample_sites(guide_trace).values(), layout, num_particles)
+    latents = {name: site["value"] for name, site in latent_sites(guide_trace).items()}
+    return Particles(log_likelihood, log_prior, log_guide, latents)
 
-    def total(sites: Iterable[Site]) -> Tensor:
-        zero = torch.zeros(())
-        return sum((unit_log_prob(site, layout) for site in sites), start=zero).expand(shape)
 
-    scored = sample_sites(model_trace)
-    if layout.enumerated:
-        log_joint = sum_out(model_trace, layout).expand(shape)
-        given = [scored[n] for n in layout.latents if n not in layout.enumerated]
-        log_prior = total(site for site in given if not depends_on_enumerated(site, layout))
-        log_likelihood = log_joint - log_prior
-    else:
-        log_prior = total(site for site in scored.values() if not site["is_observed"])
-        log_likelihood = total(site for site in scored.values() if site["is_observed"])
-    return Particles(
-        log_likelihood=log_likelihood,
-        log_prior=log_prior,
-        log_guide=total(sample_sites(guide_trace).values()),
-        latents={name: site["value"] for name, site in latent_sites(guide_trace).items()},
-    )
+def score_model(
+    model_trace: poutine.Trace, layout: Layout, num_particles: int
+) -> tuple[Tensor, Tensor]:
+    """log p(x | z) and log p(z), (K, U) each.
+
+    What has to be summed over the values of enumerated latents counts to the first.
+    """
+    sites = sample_sites(model_trace)
+    if not layout.enumerated:
+        latent = [site for site in sites.values() if not site["is_observed"]]
+        observed = [site for site in sites.values() if site["is_observed"]]
+        return score(observed, layout, num_particles), score(latent, layout, num_particles)
+    given = [sites[name] for name in layout.latents if name not in layout.enumerated]
+    free = [site for site in given if not depends_on_enumerated(site, layout)]
+    log_prior = score(free, layout, num_particles)
+    return sum_out(model_trace, layout).expand(num_particles, -1) - log_prior, log_prior
+
+
+def score(sites: Iterable[Site], layout: Layout, num_particles: int) -> Tensor:
+    """The sites' log-probabilities summed over everything but particles and units, (K, U)."""
+    total = sum((unit_log_prob(site, layout) for site in sites), start=torch.zeros(()))
+    return total.expand(num_particles, layout.num_units)
 
 
 def depends_on_enumerated(site: Site, layout: Layout) -> bool:
