@@ -4,7 +4,8 @@
 """
 
 from pyro_vae.graph.graph import Edge, Graph, Node, Plate
-from pyro_vae.graph.model_graph import ModelGraph, View
+from pyro_vae.graph.model_graph import ModelGraph
 from pyro_vae.graph.render import render_model
+from pyro_vae.graph.view import View
 
 __all__ = ["Edge", "Graph", "ModelGraph", "Node", "Plate", "View", "render_model"]

@@ -41,6 +41,19 @@ def folded(graph: Graph) -> Graph:
     return Graph(tuple(nodes.values()), (), tuple(plates.values())).with_edges(*edges)
 
 
+def loops(graph: Graph) -> dict[str, str]:
+    """Node -> its family, of the loops that run two families or more in step: states and data."""
+    families = _families(graph)
+    plates = _loop_plates(families, graph)
+    shared = {name: [f for f in plates if plates[f] is plates[name]] for name in plates}
+    return {
+        node.name: family.name
+        for family in families
+        if len(shared.get(family.name, ())) > 1
+        for node in family.nodes.values()
+    }
+
+
 def _families(graph: Graph) -> list[_Family]:
     groups: dict[tuple[object, ...], dict[int, Node]] = {}
     for node in graph.nodes:

@@ -2,22 +2,15 @@
 
 import os
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pyro_vae.errors import InputError, nearest
 from pyro_vae.graph.formats import FORMATS
 from pyro_vae.graph.graph import Graph
-
-
-@dataclass(frozen=True)
-class View:
-    """What a picture says of each node beside its name."""
-
-    distributions: bool = True
-    shapes: bool = True
-    constraints: bool = False
-    sizes: bool = True  # of plates
+from pyro_vae.graph.layout import Scene, arrange
+from pyro_vae.graph.view import View
 
 
 @dataclass(frozen=True)
@@ -37,6 +30,11 @@ class ModelGraph:
             "guide": None if self.guide is None else self.guide.to_dict(),
             "warnings": list(self.warnings),
         }
+
+    @cached_property
+    def scene(self) -> Scene:
+        """The picture as shapes and texts with places."""
+        return arrange(self.model, self.guide, self.warnings, self.title, self.view)
 
     def render(self, ending: str) -> bytes:
         """The graph in the format of a file's ending: svg, png, pdf, dot, mmd, tex, txt or json.

@@ -14,8 +14,9 @@ from pyro_vae.graph.capture import Record, arguments_of, capture, observe
 from pyro_vae.graph.compare import aligned
 from pyro_vae.graph.fold import folded
 from pyro_vae.graph.graph import Edge, Graph
-from pyro_vae.graph.model_graph import ModelGraph, View
+from pyro_vae.graph.model_graph import ModelGraph
 from pyro_vae.graph.untracked import Untracked, experiment
+from pyro_vae.graph.view import View
 from pyro_vae.isolation import undisturbed
 from pyro_vae.program import Program, as_program
 

@@ -51,15 +51,18 @@ def experiment(
 
 
 def _escaped(record: Record) -> dict[str, str]:
-    """Latents whose values left the tensors, and where."""
-    found: dict[str, str] = {}
+    """Latents whose values left the tensors, in the program's order, and where they did."""
+    found: dict[str, list[str]] = {}
     for escape in record.escapes:
-        names = {origin.name for origin in escape.origins if origin.kind == "site"}
-        for name in record.sites:  # in the program's order
-            through = names & record.sites.keys()
-            if any(name in {n, *_parents(record, n)} for n in through):
-                found.setdefault(name, escape.where)
-    return {n: where for n, where in found.items() if record.sites[n].kind == "latent"}
+        for name in (o.name for o in escape.origins if o.kind == "site" and o.name in record.sites):
+            is_derived = record.sites[name].kind == "deterministic"
+            for source in _parents(record, name) if is_derived else {name}:
+                found.setdefault(source, []).append(escape.where)
+    return {
+        name: ", ".join(dict.fromkeys(found[name]))
+        for name, site in record.sites.items()
+        if name in found and site.kind == "latent"
+    }
 
 
 def _parents(record: Record, name: str) -> set[str]:

@@ -1,0 +1,116 @@
+"""A node's label and the outline around it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import sqrt
+
+from pyro_vae.graph.fonts import ASCENT, LINE, text_width
+from pyro_vae.graph.graph import RANDOM, Node, Plate, Shape
+from pyro_vae.graph.layout.scene import NodeShape, Rect, Text
+from pyro_vae.graph.view import View
+
+SIZES = {"name": 13.0, "detail": 9.5, "mark": 9.0}
+SMALLEST = (44.0, 40.0)
+MARGIN = 7.0  # between the label and the outline
+
+
+@dataclass(frozen=True)
+class Box:
+    """A node's outline around the origin."""
+
+    node: Node
+    outline: str
+    width: float
+    height: float
+    texts: tuple[Text, ...]
+
+    def at(self, x: float, y: float) -> NodeShape:
+        half = self.width / 2, self.height / 2
+        rect = Rect(x - half[0], y - half[1], x + half[0], y + half[1])
+        return NodeShape(self.node, self.outline, rect, tuple(t.moved(x, y) for t in self.texts))
+
+
+def box(node: Node, view: View) -> Box:
+    """The node's label, centred, in an outline that holds every letter of it."""
+    texts = _stacked(list(_lines(node, view)))
+    if node.kind in (*RANDOM, "deterministic"):
+        width, height = _ellipse_around(texts)
+        return Box(node, "ellipse", width, height, texts)
+    width = max(text.width for text in texts) + 2 * MARGIN
+    height = texts[-1].rect.bottom - texts[0].rect.top + 2 * MARGIN
+    return Box(node, "rectangle", max(width, 30.0), max(height, 26.0), texts)
+
+
+def plate_label(plate: Plate, view: View) -> str:
+    """``data  1797``; with subsampling ``data  64 of 1797``."""
+    if not view.sizes:
+        return plate.name
+    subsampled = plate.subsample_size != plate.size
+    size = f"{plate.subsample_size} of {plate.size}" if subsampled else f"{plate.size}"
+    return f"{plate.name}  {size}"
+
+
+def details(node: Node, view: View) -> Iterator[str]:
+    """What the view asks to be said of a node beside its name, a line each."""
+    if node.kind in RANDOM:
+        if view.distributions:
+            yield f"{node.distribution}({', '.join(node.arguments)})"
+        if view.shapes and (node.batch_shape or node.event_shape):
+            yield f"{_shape(node.batch_shape)} | {_shape(node.event_shape)}"
+        if view.constraints and node.support:
+            yield f"in {node.support}"
+    elif node.kind == "data" and view.shapes and node.batch_shape:
+        yield _shape(node.batch_shape)
+    elif node.kind == "parameters":
+        is_network = node.distribution != "Parameter"
+        if view.distributions and is_network:
+            yield f"{node.distribution}"
+        if view.shapes:
+            count = f"{node.count:,} parameter" + ("" if node.count == 1 else "s")
+            yield count if is_network or not node.batch_shape else _shape(node.batch_shape)
+        if view.constraints and node.support:
+            yield f"in {node.support}"
+    elif node.kind in ("deterministic", "factor") and view.shapes and node.batch_shape:
+        yield f"{_shape(node.batch_shape)} | {_shape(node.event_shape)}"
+
+
+def _shape(shape: Shape) -> str:
+    return "×".join(map(str, shape)) or "–"
+
+
+def _lines(node: Node, view: View) -> Iterator[tuple[str, str]]:
+    yield node.name, "name"
+    for text in details(node, view):
+        yield text, "detail"
+    if node.marks:
+        yield ", ".join(node.marks), "mark"
+
+
+def _stacked(lines: list[tuple[str, str]]) -> tuple[Text, ...]:
+    """Lines below one another, centred on the origin."""
+    baselines, y = [], 0.0
+    for i, (_, role) in enumerate(lines):
+        y += ASCENT * SIZES[role] if i == 0 else LINE * SIZES[role] + 1
+        baselines.append(y)
+    middle = (y + 0.12 * SIZES[lines[-1][1]]) / 2
+    return tuple(
+        Text(text, 0.0, baseline - middle, SIZES[role], role)
+        for (text, role), baseline in zip(lines, baselines, strict=True)
+    )
+
+
+def _ellipse_around(texts: tuple[Text, ...]) -> tuple[float, float]:
+    """Width and height of the ellipse of the least area that holds every line, with a margin."""
+    corners = [
+        (text_width(t.text, t.size) / 2 + MARGIN / 2, max(abs(t.rect.top), abs(t.rect.bottom)))
+        for t in texts
+    ]
+    tall = max(y for _, y in corners)
+    found = []
+    for stretch in (1.15, 1.25, 1.35, 1.5, 1.7, 2.0):
+        half_height = max(tall * stretch + 2, SMALLEST[1] / 2)
+        half_width = max(x / sqrt(1 - (y / half_height) ** 2) for x, y in corners)
+        found.append((half_width * half_height, half_width, half_height))
+    _, half_width, half_height = min(found)
+    width, height = max(2 * half_width, SMALLEST[0]), 2 * half_height
+    return max(width, height), height

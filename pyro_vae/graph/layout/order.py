@@ -1,0 +1,250 @@
+"""The order of nodes from left to right, such that plates can be drawn as rectangles.
+
+A plate's rectangle spans its members' rows and their part of the order, so no other node may stand
+within both; and plates without a common member may not overlap. Nested plates only need to be kept
+together. Crossing ones are searched for: a node may move, with all that depends on it, a row down.
+"""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+
+from pyro_vae.graph.graph import Graph
+
+SEARCH_STEPS = 4000
+IMPROVEMENTS = 300
+
+
+@dataclass(frozen=True)
+class Part:
+    """A plate, or a part of one that cannot be drawn whole, by its members."""
+
+    plate: str
+    members: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Order:
+    """An arrangement: nodes from left to right, their rows, and the rectangles to draw."""
+
+    names: tuple[str, ...]
+    rows: Mapping[str, int]
+    parts: tuple[Part, ...]
+
+
+def ordered(graph: Graph, rows: Mapping[str, int], movable: bool) -> Order:
+    """The arrangement with the fewest crossings found; ``movable`` rows may be changed for plates."""
+    parts = tuple(Part(p.name, frozenset(graph.members(p.name))) for p in graph.plates)
+    start = Order(tuple(_nested_order(graph, rows, parts)), dict(rows), parts)
+    search = _Search(graph)
+    feasible = search.repaired(start, movable)
+    while search.violations(feasible):
+        feasible = _split(feasible, graph)
+    return search.improved(feasible)
+
+
+def _nested_order(graph: Graph, rows: Mapping[str, int], parts: Sequence[Part]) -> list[str]:
+    """Plates as contiguous runs, sorted in each by where their neighbours are."""
+    names = [node.name for node in graph.nodes]
+    size = {part.plate: len(part.members) for part in parts}
+    path = {n.name: sorted(n.plates, key=lambda p: -size[p]) for n in graph.nodes}
+    place = {name: float(i) for i, name in enumerate(names)}
+    for _ in range(6):
+        center = {
+            name: np.mean([place[n] for n in (*graph.parents(name), *graph.children(name), name)])
+            for name in names
+        }
+        order = list(_sorted_run(names, 0, path, center))
+        counts: dict[int, int] = {}
+        for name in order:
+            counts[rows[name]] = counts.get(rows[name], 0) + 1
+        seen = dict.fromkeys(counts, 0)
+        for name in order:
+            row = rows[name]
+            place[name] = seen[row] - (counts[row] - 1) / 2
+            seen[row] += 1
+    return order
+
+
+def _sorted_run(
+    names: Sequence[str],
+    depth: int,
+    path: Mapping[str, Sequence[str]],
+    center: Mapping[str, float],
+) -> Iterator[str]:
+    runs: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        inside = len(path[name]) > depth
+        runs.setdefault(("plate", path[name][depth]) if inside else ("node", name), []).append(name)
+    for (kind, _), run in sorted(
+        runs.items(), key=lambda item: float(np.mean([center[n] for n in item[1]]))
+    ):
+        if kind == "node":
+            yield from run
+        else:
+            yield from _sorted_run(run, depth + 1, path, center)
+
+
+class _Search:
+    """Local search over arrangements of one graph; the same graph gives the same result."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.edges = [(e.source, e.target) for e in graph.edges if e.source != e.target]
+        self.below = {node.name: _descendants(graph, node.name) for node in graph.nodes}
+
+    def violations(self, order: Order) -> int:
+        """How many nodes and plates are where a rectangle must not have them."""
+        place = {name: i for i, name in enumerate(order.names)}
+        spans = []
+        for part in order.parts:
+            places = [place[name] for name in part.members]
+            rows = [order.rows[name] for name in part.members]
+            spans.append((part.members, min(places), max(places), min(rows), max(rows)))
+        count = 0
+        for members, left, right, top, bottom in spans:
+            for name in order.names[left + 1 : right]:
+                count += top <= order.rows[name] <= bottom and name not in members
+        for (ones, l1, r1, t1, b1), (others, l2, r2, t2, b2) in combinations(spans, 2):
+            overlap = l1 <= r2 and l2 <= r1 and t1 <= b2 and t2 <= b1
+            count += overlap and not ones & others
+        return count
+
+    def repaired(self, start: Order, movable: bool) -> Order:
+        """An arrangement without violations, or the best one found."""
+        best, fewest = start, self.violations(start)
+        current, count = start, fewest
+        generator = random.Random(0)
+        for step in range(SEARCH_STEPS):
+            if fewest == 0:
+                break
+            if step % 200 == 199:
+                current, count = start, self.violations(start)
+            trial = self._neighbour(current, generator, movable)
+            trial_count = self.violations(trial)
+            if trial_count <= count or generator.random() < 0.05:
+                current, count = trial, trial_count
+            if count < fewest:
+                best, fewest = current, count
+        return best
+
+    def _neighbour(self, order: Order, generator: random.Random, movable: bool) -> Order:
+        if movable and generator.random() < 0.3:
+            moved = self.below[generator.choice(order.names)]
+            rows = {n: row + (n in moved) for n, row in order.rows.items()}
+            if max(rows.values()) <= len(order.names):
+                return replace(order, rows=rows)
+        regions: dict[tuple[str, ...], list[str]] = {}
+        for name in order.names:
+            plates = self.graph.by_name[name].plates
+            regions.setdefault(tuple(sorted(plates)) or ("", name), []).append(name)
+        blocks = list(regions.values())
+        block = blocks.pop(generator.randrange(len(blocks)))
+        blocks.insert(generator.randrange(len(blocks) + 1), block)
+        return replace(order, names=tuple(name for run in blocks for name in run))
+
+    def improved(self, order: Order) -> Order:
+        """The same with fewer crossings and shorter edges, by exchanging neighbours."""
+        best, cost = order, self._cost(order)
+        budget, better = IMPROVEMENTS, True
+        while better and budget > 0:
+            better = False
+            for names in _exchanges(best, self.graph):
+                trial = replace(best, names=names)
+                budget -= 1
+                if self.violations(trial):
+                    continue
+                trial_cost = self._cost(trial)
+                if trial_cost < cost - 1e-9:
+                    best, cost, better = trial, trial_cost, True
+                if budget <= 0:
+                    break
+        return best
+
+    def _cost(self, order: Order) -> float:
+        """Crossings, edges through nodes, and lengths, with each row centred."""
+        if not self.edges:
+            return 0.0
+        spot = _spots(order)
+        a = np.array([spot[source] for source, _ in self.edges])
+        b = np.array([spot[target] for _, target in self.edges])
+        return (
+            4.0 * _crossings(a, b)
+            + 6.0 * _passes(a, b, np.array(list(spot.values())))
+            + float(np.abs(a - b)[:, 0].sum())
+        )
+
+
+def _descendants(graph: Graph, name: str) -> frozenset[str]:
+    found, todo = {name}, [name]
+    while todo:
+        new = set(graph.children(todo.pop())) - found
+        found |= new
+        todo += new
+    return frozenset(found)
+
+
+def _exchanges(order: Order, graph: Graph) -> Iterator[tuple[str, ...]]:
+    """Orders with two neighbouring runs (nodes, or all of a plate) exchanged."""
+    names = order.names
+    runs = {(i, i + 1) for i in range(len(names))}
+    for part in order.parts:
+        places = [i for i, name in enumerate(names) if name in part.members]
+        if places[-1] - places[0] + 1 == len(places):
+            runs.add((places[0], places[-1] + 1))
+    for start, middle in sorted(runs):
+        for other, end in sorted(runs):
+            if other == middle:
+                yield (*names[:start], *names[middle:end], *names[start:middle], *names[end:])
+
+
+def _spots(order: Order) -> dict[str, tuple[float, float]]:
+    by_row: dict[int, list[str]] = {}
+    for name in order.names:
+        by_row.setdefault(order.rows[name], []).append(name)
+    return {
+        name: (i - (len(run) - 1) / 2, float(row))
+        for row, run in by_row.items()
+        for i, name in enumerate(run)
+    }
+
+
+def _side(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """On which side of the line from a to b each c lies, for all pairs."""
+    ab = (b - a)[:, None]
+    ac = c[None] - a[:, None]
+    return np.sign(np.round(ab[..., 0] * ac[..., 1] - ab[..., 1] * ac[..., 0], 9))
+
+
+def _crossings(a: np.ndarray, b: np.ndarray) -> float:
+    across = _side(a, b, a) * _side(a, b, b) < 0
+    return float((across & across.T).sum()) / 2
+
+
+def _passes(a: np.ndarray, b: np.ndarray, spots: np.ndarray) -> float:
+    """How many nodes stand on an edge that is not theirs."""
+    ab = (b - a)[:, None]
+    ac = spots[None] - a[:, None]
+    share = (ab * ac).sum(-1) / np.maximum((ab * ab).sum(-1), 1e-9)
+    away = np.linalg.norm(ac - share[..., None] * ab, axis=-1)
+    return float(((share > 0.05) & (share < 0.95) & (away < 0.35)).sum())
+
+
+def _split(order: Order, graph: Graph) -> Order:
+    """The first plate that breaks a rule in two or more parts: one for each set of plates."""
+    search = _Search(graph)
+    for part in order.parts:
+        regions: dict[frozenset[str], set[str]] = {}
+        for name in part.members:
+            regions.setdefault(frozenset(graph.by_name[name].plates), set()).add(name)
+        rest = tuple(other for other in order.parts if other is not part)
+        if len(regions) > 1 and search.violations(replace(order, parts=rest)) < search.violations(
+            order
+        ):
+            pieces = tuple(Part(part.plate, frozenset(members)) for members in regions.values())
+            return search.repaired(replace(order, parts=(*rest, *pieces)), movable=False)
+    pieces = tuple(Part(p.plate, frozenset({name})) for p in order.parts for name in p.members)
+    return replace(order, parts=pieces)

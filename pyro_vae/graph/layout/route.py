@@ -1,0 +1,137 @@
+"""Edges: straight where nothing is in the way, else the shortest way around."""
+
+import heapq
+from collections.abc import Mapping, Sequence
+from math import hypot
+
+import numpy as np
+
+from pyro_vae.graph.layout.scene import NodeShape, Point, Rect
+
+CLEAR = 5.0  # between an edge and a node that is not its own
+CORNER = 10.0  # a bend's distance from the corner that it goes around
+BEND = 25.0  # what a bend costs, in length
+
+
+class Router:
+    """Ways between nodes past all other nodes and, where that is possible, past plates' labels."""
+
+    def __init__(self, nodes: Sequence[NodeShape], labels: Sequence[Rect]) -> None:
+        self.nodes = {shape.node.name: shape for shape in nodes}
+        self._names = list(self.nodes)
+        self._rects = _as_array([shape.rect.grown(CLEAR) for shape in nodes])
+        self._labels = _as_array([rect.grown(1.0) for rect in labels])
+        corners = [c for s in nodes for c in _corners(s.rect.grown(CORNER))]
+        corners += [c for rect in labels for c in _corners(rect.grown(4.0))]
+        points = np.array(corners).reshape(-1, 2)
+        free = ~_inside(points, self._rects) if len(points) else np.zeros(0, bool)
+        self._corners = points[free]
+        self._seen: np.ndarray | None = None  # between corners; made when first needed
+
+    def way(self, source: str, target: str) -> tuple[Point, ...]:
+        """From the source's outline to the target's."""
+        start, end = self.nodes[source].center, self.nodes[target].center
+        own = [self._names.index(source), self._names.index(target)]
+        others = np.delete(self._rects, own, axis=0)
+        obstacles = np.concatenate([others, self._labels])
+        line = np.array([[*start, *end]])
+        middle: tuple[Point, ...] = ()
+        if _blocked(line, obstacles).any():
+            middle = self._around(start, end, obstacles) or self._around(start, end, others) or ()
+        points = (start, *middle, end)
+        first = outline_point(self.nodes[source], points[1])
+        last = outline_point(self.nodes[target], points[-2])
+        return (first, *middle, last)
+
+    def _around(self, start: Point, end: Point, obstacles: np.ndarray) -> tuple[Point, ...] | None:
+        """The bends of the shortest way, or None."""
+        if not _blocked(np.array([[*start, *end]]), obstacles).any():
+            return ()
+        points = np.concatenate([[start, end], self._corners])
+        ways = {i: self._reached(i, points, obstacles) for i in (0, 1)}
+        best: dict[int, float] = {0: 0.0}
+        came: dict[int, int] = {}
+        queue = [(0.0, 0)]
+        while queue:
+            length, here = heapq.heappop(queue)
+            if here == 1:
+                break
+            if length > best.get(here, float("inf")):
+                continue
+            reached = ways[0] if here == 0 else self._from_corner(here - 2, ways[1])
+            for there in np.flatnonzero(reached):
+                step = float(np.hypot(*(points[there] - points[here]))) + BEND
+                if length + step < best.get(int(there), float("inf")):
+                    best[int(there)] = length + step
+                    came[int(there)] = here
+                    heapq.heappush(queue, (length + step, int(there)))
+        if 1 not in came:
+            return None
+        bends, here = [], came[1]
+        while here:
+            bends.append((float(points[here][0]), float(points[here][1])))
+            here = came[here]
+        return tuple(reversed(bends))
+
+    def _reached(self, i: int, points: np.ndarray, obstacles: np.ndarray) -> np.ndarray:
+        lines = np.concatenate([np.broadcast_to(points[i], points.shape), points], axis=1)
+        seen = ~_blocked(lines, obstacles).any(axis=1)
+        seen[i] = False
+        return seen
+
+    def _from_corner(self, corner: int, to_end: np.ndarray) -> np.ndarray:
+        if self._seen is None:
+            n = len(self._corners)
+            lines = np.concatenate(
+                [np.repeat(self._corners, n, axis=0), np.tile(self._corners, (n, 1))], axis=1
+            )
+            self._seen = ~_blocked(lines, self._rects).any(axis=1).reshape(n, n)
+        return np.concatenate([[False, to_end[2 + corner]], self._seen[corner]])
+
+
+def outline_point(shape: NodeShape, toward: Point) -> Point:
+    """Where the line from the node's middle to ``toward`` leaves its outline."""
+    x, y = shape.center
+    dx, dy = toward[0] - x, toward[1] - y
+    half_width, half_height = shape.rect.width / 2, shape.rect.height / 2
+    if shape.outline == "ellipse":
+        scale = hypot(dx / half_width, dy / half_height)
+    else:
+        scale = max(abs(dx) / half_width, abs(dy) / half_height)
+    return (x + dx / scale, y + dy / scale) if scale > 1e-9 else (x, y)
+
+
+def _corners(rect: Rect) -> list[Point]:
+    return [(x, y) for x in (rect.left, rect.right) for y in (rect.top, rect.bottom)]
+
+
+def _as_array(rects: Sequence[Rect]) -> np.ndarray:
+    sides = [[r.left, r.top, r.right, r.bottom] for r in rects]
+    return np.array(sides, dtype=float).reshape(-1, 4)
+
+
+def _inside(points: np.ndarray, rects: np.ndarray) -> np.ndarray:
+    x, y = points[:, None, 0], points[:, None, 1]
+    left, top, right, bottom = rects.T
+    return ((x > left) & (x < right) & (y > top) & (y < bottom)).any(axis=1)
+
+
+def _blocked(lines: np.ndarray, rects: np.ndarray) -> np.ndarray:
+    """For each line (x0, y0, x1, y1) and each rectangle whether they meet; shape lines x rectangles."""
+    enter = np.zeros((len(lines), len(rects)))
+    leave = np.ones_like(enter)
+    outside = np.zeros_like(enter, dtype=bool)
+    for axis in (0, 1):
+        start = lines[:, None, axis]
+        step = lines[:, None, axis + 2] - start
+        low, high = rects[None, :, axis], rects[None, :, axis + 2]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            one, other = (low - start) / step, (high - start) / step
+        flat = np.broadcast_to(np.abs(step) < 1e-12, enter.shape)
+        outside |= flat & ((start <= low) | (start >= high))
+        enter = np.where(flat, enter, np.maximum(enter, np.minimum(one, other)))
+        leave = np.where(flat, leave, np.minimum(leave, np.maximum(one, other)))
+    return ~outside & (enter < leave - 1e-12)
+
+
+Ways = Mapping[tuple[str, str], tuple[Point, ...]]

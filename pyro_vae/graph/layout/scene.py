@@ -1,0 +1,158 @@
+"""A picture as shapes and texts with places: what every drawing backend paints, and tests measure.
+
+Lengths are in points, x runs to the right and y down.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import hypot
+
+from pyro_vae.graph.fonts import ASCENT, text_width
+from pyro_vae.graph.graph import Edge, Node, Plate
+
+Point = tuple[float, float]
+HEAD = (7.5, 3.0)  # an arrow head's length and half width
+
+
+@dataclass(frozen=True)
+class Rect:
+    """An upright rectangle."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+    def grown(self, by: float) -> "Rect":
+        return Rect(self.left - by, self.top - by, self.right + by, self.bottom + by)
+
+    def overlaps(self, other: "Rect") -> bool:
+        apart = self.right <= other.left or other.right <= self.left
+        return not (apart or self.bottom <= other.top or other.bottom <= self.top)
+
+    def holds(self, other: "Rect") -> bool:
+        across = self.left <= other.left and other.right <= self.right
+        return across and self.top <= other.top and other.bottom <= self.bottom
+
+    def moved(self, dx: float, dy: float) -> "Rect":
+        return Rect(self.left + dx, self.top + dy, self.right + dx, self.bottom + dy)
+
+
+@dataclass(frozen=True)
+class Text:
+    """One line; ``x`` is where its anchor ("start", "middle", "end") stands, ``y`` its baseline."""
+
+    text: str
+    x: float
+    y: float
+    size: float
+    role: str  # "name", "detail", "mark", "plate", "heading", "note", "lag"
+    anchor: str = "middle"
+
+    @property
+    def width(self) -> float:
+        return text_width(self.text, self.size)
+
+    @property
+    def rect(self) -> Rect:
+        before = {"start": 0.0, "middle": 0.5, "end": 1.0}[self.anchor]
+        left = self.x - before * self.width
+        return Rect(left, self.y - ASCENT * self.size, left + self.width, self.y + 0.24 * self.size)
+
+    def moved(self, dx: float, dy: float) -> "Text":
+        return Text(self.text, self.x + dx, self.y + dy, self.size, self.role, self.anchor)
+
+
+@dataclass(frozen=True)
+class NodeShape:
+    """A node's outline ("ellipse" or "rectangle") and its label."""
+
+    node: Node
+    outline: str
+    rect: Rect
+    texts: tuple[Text, ...]
+
+    @property
+    def center(self) -> Point:
+        return (self.rect.left + self.rect.right) / 2, (self.rect.top + self.rect.bottom) / 2
+
+
+@dataclass(frozen=True)
+class PlateShape:
+    plate: Plate
+    members: frozenset[str]
+    rect: Rect
+    text: Text
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """An edge's way as points where it bends, its last point at the target's outline."""
+
+    edge: Edge
+    points: tuple[Point, ...]
+    text: Text | None = None
+
+    @property
+    def path(self) -> tuple[tuple[Point, ...], ...]:
+        """The way with its bends rounded: a start, lines (one point) and curves (control, end)."""
+        return tuple(_rounded(self.points))
+
+    @property
+    def head(self) -> tuple[Point, Point, Point]:
+        """The arrow head: its tip and the two corners behind it."""
+        (x, y), before = self.points[-1], self.points[-2]
+        length = hypot(x - before[0], y - before[1]) or 1.0
+        dx, dy = (x - before[0]) / length, (y - before[1]) / length
+        back = x - HEAD[0] * dx, y - HEAD[0] * dy
+        side = HEAD[1] * dy, -HEAD[1] * dx
+        return (
+            (x, y),
+            (back[0] + side[0], back[1] + side[1]),
+            (back[0] - side[0], back[1] - side[1]),
+        )
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One program's part of the picture."""
+
+    name: str  # "model" or "guide"
+    heading: Text | None
+    nodes: tuple[NodeShape, ...]
+    plates: tuple[PlateShape, ...]
+    arrows: tuple[Arrow, ...]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The whole picture."""
+
+    title: str
+    description: str
+    width: float
+    height: float
+    panels: tuple[Panel, ...]
+    notes: tuple[Text, ...]
+
+
+def _rounded(points: tuple[Point, ...], radius: float = 12.0) -> Iterator[tuple[Point, ...]]:
+    yield (points[0],)
+    for before, bend, after in zip(points, points[1:], points[2:], strict=False):
+        yield (_toward(bend, before, radius),)
+        yield bend, _toward(bend, after, radius)
+    yield (points[-1],)
+
+
+def _toward(start: Point, end: Point, by: float) -> Point:
+    length = hypot(end[0] - start[0], end[1] - start[1])
+    share = min(by, length / 2) / length if length else 0.0
+    return start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])
