@@ -99,7 +99,7 @@ def _statement(site: Site) -> Node:
         site.name,
         site.kind,
         {"deterministic": "Deterministic", "factor": "Factor"}.get(site.kind, site.distribution),
-        arguments=tuple(argument for argument in site.arguments if argument) if plain else (),
+        arguments=tuple(a for a in site.arguments if a and a != "log_density") if plain else (),
         batch_shape=site.batch_shape,
         event_shape=site.event_shape,
         plates=tuple(dict.fromkeys(frame.name for frame in site.frames)),

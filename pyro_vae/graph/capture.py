@@ -218,11 +218,11 @@ def base_distribution(fn: Any) -> Any:
 def arguments(fn: Any, tracker: Tracker) -> dict[str, Origins]:
     """By parameter of the distribution: what it depends on; ``""`` holds what has no such name."""
     base = base_distribution(fn)
-    named = {
-        name: _reach(vars(base).get(name, vars(base).get(f"_unbroadcasted_{name}")), tracker)
-        for name in getattr(base, "arg_constraints", {})
-        if name in vars(base) or f"_unbroadcasted_{name}" in vars(base)
-    }
+    held = {name.removeprefix("_unbroadcasted_"): value for name, value in vars(base).items()}
+    if isinstance(base, torch.distributions.TransformedDistribution):  # a HalfCauchy's scale
+        held |= {name: getattr(base, name, None) for name in base.arg_constraints}
+    constraints = getattr(base, "arg_constraints", {})
+    named = {name: _reach(held[name], tracker) for name in constraints if name in held}
     covered = frozenset().union(*named.values())
     return {**named, "": _reach(fn, tracker) - covered}
 

@@ -1,6 +1,6 @@
 """Guide against model: simplified, aligned by name, and marked where SVI would go wrong."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 from pyro_vae.graph.graph import Graph, Node
@@ -75,14 +75,4 @@ def _with_names_of(model: Graph, guide: Graph) -> Graph:
         for node in model.nodes
         if node.kind == "partially_observed" and node.name not in guide.by_name
     }
-    return renamed(guide, names)
-
-
-def renamed(graph: Graph, names: Mapping[str, str]) -> Graph:
-    """The same graph with some nodes called otherwise."""
-    nodes = tuple(replace(n, name=names.get(n.name, n.name)) for n in graph.nodes)
-    edges = [
-        replace(e, source=names.get(e.source, e.source), target=names.get(e.target, e.target))
-        for e in graph.edges
-    ]
-    return replace(graph, nodes=nodes).with_edges(*edges)
+    return guide.renamed(names)

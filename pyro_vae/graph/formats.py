@@ -1,11 +1,18 @@
-"""The formats, by a file's ending: each a function from a ``ModelGraph`` to text or bytes."""
+"""The formats, by a file's ending: each a function from a ``ModelGraph`` to text or bytes.
+
+A further format is a further file with such a function, and a line here.
+"""
 
 import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from pyro_vae.graph.dot import dot
 from pyro_vae.graph.image import pdf, png
+from pyro_vae.graph.mermaid import mermaid
 from pyro_vae.graph.svg import svg
+from pyro_vae.graph.text import text
+from pyro_vae.graph.tikz import tikz
 
 if TYPE_CHECKING:
     from pyro_vae.graph.model_graph import ModelGraph
@@ -16,8 +23,12 @@ def _json(graph: "ModelGraph") -> str:
 
 
 FORMATS: Mapping[str, Callable[["ModelGraph"], str | bytes]] = {
-    "svg": lambda graph: svg(graph.scene),
-    "png": lambda graph: png(graph.scene),
-    "pdf": lambda graph: pdf(graph.scene),
+    "svg": lambda g: svg(g.scene),
+    "png": lambda g: png(g.scene),
+    "pdf": lambda g: pdf(g.scene),
+    "tex": lambda g: tikz(g.scene),
+    "dot": lambda g: dot(g.model, g.guide, g.title, g.view),
+    "mmd": lambda g: mermaid(g.model, g.guide, g.view),
+    "txt": lambda g: text(g.model, g.guide, g.warnings, g.title, g.view),
     "json": _json,
 }

@@ -141,3 +141,30 @@ class Graph:
     def with_nodes(self, changed: Mapping[str, Node]) -> "Graph":
         """The same graph with some nodes' descriptions replaced."""
         return replace(self, nodes=tuple(changed.get(node.name, node) for node in self.nodes))
+
+    def renamed(self, names: Mapping[str, str]) -> "Graph":
+        """The same graph with some nodes called otherwise; those of the same name become one."""
+        nodes: dict[str, Node] = {}
+        for node in self.nodes:
+            new = names.get(node.name, node.name)
+            known = nodes.get(new)
+            count = (node.count or 0) + (known.count or 0) if known else node.count
+            nodes[new] = replace(known or node, name=new, count=count)
+        edges = [
+            replace(e, source=names.get(e.source, e.source), target=names.get(e.target, e.target))
+            for e in self.edges
+        ]
+        return replace(self, nodes=tuple(nodes.values())).with_edges(*edges)
+
+    def grouped(self) -> "Graph":
+        """For pictures: single parameters that feed the same nodes in one box."""
+        together: dict[tuple[str, ...], list[Node]] = {}
+        for node in self.nodes:
+            if node.kind == "parameters" and node.distribution == "Parameter":
+                together.setdefault(self.children(node.name), []).append(node)
+        names = {}
+        for nodes in together.values():
+            if len(nodes) > 1:
+                names |= {node.name: ", ".join(n.name for n in nodes) for node in nodes}
+        boxes = {n: replace(self.by_name[n], batch_shape=()) for n in names}
+        return self.with_nodes(boxes).renamed(names) if names else self

@@ -35,6 +35,7 @@ def arrange(
     model: Graph, guide: Graph | None, warnings: Sequence[str], title: str, view: View
 ) -> Scene:
     """The picture of a model and, level with it, of its guide."""
+    model, guide = model.grouped(), guide and guide.grouped()
     plans = [_Plan.of("model", model, ordered(model, model_rows(model), movable=True), view)]
     if guide is not None and guide.nodes:
         rows = guide_rows(guide, plans[0].order.rows)

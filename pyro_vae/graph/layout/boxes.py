@@ -10,6 +10,7 @@ from pyro_vae.graph.layout.scene import NodeShape, Rect, Text
 from pyro_vae.graph.view import View
 
 SIZES = {"name": 13.0, "detail": 9.5, "mark": 9.0}
+WIDEST_NAMES = 170.0
 SMALLEST = (44.0, 40.0)
 MARGIN = 7.0  # between the label and the outline
 
@@ -34,8 +35,8 @@ def box(node: Node, view: View) -> Box:
     """The node's label, centred, in an outline that holds every letter of it."""
     texts = _stacked(list(_lines(node, view)))
     if node.kind in (*RANDOM, "deterministic"):
-        width, height = _ellipse_around(texts)
-        return Box(node, "ellipse", width, height, texts)
+        width, height, shift = _ellipse_around(texts)
+        return Box(node, "ellipse", width, height, tuple(t.moved(0.0, shift) for t in texts))
     width = max(text.width for text in texts) + 2 * MARGIN
     height = texts[-1].rect.bottom - texts[0].rect.top + 2 * MARGIN
     return Box(node, "rectangle", max(width, 30.0), max(height, 26.0), texts)
@@ -79,11 +80,24 @@ def _shape(shape: Shape) -> str:
 
 
 def _lines(node: Node, view: View) -> Iterator[tuple[str, str]]:
-    yield node.name, "name"
+    for part in _name_lines(node):
+        yield part, "name"
     for text in details(node, view):
         yield text, "detail"
     if node.marks:
         yield ", ".join(node.marks), "mark"
+
+
+def _name_lines(node: Node) -> Iterator[str]:
+    """A box of several parameters gets as many lines as make it about as wide as it is high."""
+    line = ""
+    for name in node.name.split(", ") if node.kind == "parameters" else [node.name]:
+        longer = f"{line}, {name}" if line else name
+        if line and text_width(longer, SIZES["name"]) > WIDEST_NAMES:
+            yield f"{line},"
+            longer = name
+        line = longer
+    yield line
 
 
 def _stacked(lines: list[tuple[str, str]]) -> tuple[Text, ...]:
@@ -99,18 +113,22 @@ def _stacked(lines: list[tuple[str, str]]) -> tuple[Text, ...]:
     )
 
 
-def _ellipse_around(texts: tuple[Text, ...]) -> tuple[float, float]:
-    """Width and height of the ellipse of the least area that holds every line, with a margin."""
-    corners = [
-        (text_width(t.text, t.size) / 2 + MARGIN / 2, max(abs(t.rect.top), abs(t.rect.bottom)))
-        for t in texts
-    ]
-    tall = max(y for _, y in corners)
+def _ellipse_around(texts: tuple[Text, ...]) -> tuple[float, float, float]:
+    """Width and height of the ellipse of the least area that holds every line, with a margin.
+
+    And how far the label is moved down for it: the widest line belongs to the middle.
+    """
     found = []
-    for stretch in (1.15, 1.25, 1.35, 1.5, 1.7, 2.0):
-        half_height = max(tall * stretch + 2, SMALLEST[1] / 2)
-        half_width = max(x / sqrt(1 - (y / half_height) ** 2) for x, y in corners)
-        found.append((half_width * half_height, half_width, half_height))
-    _, half_width, half_height = min(found)
-    width, height = max(2 * half_width, SMALLEST[0]), 2 * half_height
-    return max(width, height), height
+    for shift in range(-8, 9, 2):
+        corners = [
+            (t.width / 2 + MARGIN / 2, max(abs(t.rect.top + shift), abs(t.rect.bottom + shift)))
+            for t in texts
+        ]
+        tall = max(y for _, y in corners)
+        for stretch in (1.1, 1.2, 1.3, 1.45, 1.6, 1.8):
+            half_height = max(tall * stretch + 2, SMALLEST[1] / 2)
+            half_width = max(x / sqrt(1 - (y / half_height) ** 2) for x, y in corners)
+            half_width = max(half_width, half_height, SMALLEST[0] / 2)
+            found.append((half_width * half_height, abs(shift), half_width, half_height, shift))
+    _, _, half_width, half_height, shift = min(found)
+    return 2 * half_width, 2 * half_height, float(shift)

@@ -1,5 +1,6 @@
 """Coordinates: rows from top to bottom, and along each row as near to the neighbours as room allows."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -74,22 +75,37 @@ def columns(graph: Graph, order: Order, boxes: Mapping[str, Box], framed: Sequen
         for i in range(j)
         if (distance := _distance(names[i], names[j], order, boxes, framed)) is not None
     }
-    pulls: dict[int, list[tuple[int, float]]] = {i: [] for i in range(len(names))}
+    pulls: dict[int, list[int]] = {i: [] for i in range(len(names))}
     for edge in graph.edges:
         i, j = index[edge.source], index[edge.target]
-        weight = 0.3 if graph.by_name[edge.source].kind == "parameters" else 1.0
         if i != j:
-            pulls[i].append((j, weight))
-            pulls[j].append((i, weight))
+            pulls[i].append(j)
+            if graph.by_name[edge.source].kind not in ("parameters", "data"):
+                pulls[j].append(i)  # what a statement reads comes to it, not it to them
     x = _legal([0.0] * len(names), apart)
     for _ in range(ROUNDS):
         wanted = []
         for i, near in pulls.items():
-            total = sum(w for _, w in near)
-            mean = sum(w * x[j] for j, w in near) / total if total else x[i]
+            mean = sum(x[j] for j in near) / len(near) if near else x[i]
             wanted.append((x[i] + mean) / 2)
         x = _legal(_projected(wanted, apart), apart)
-    return {name: x[i] for name, i in index.items()}
+    return dict(zip(names, _settled(x, pulls, apart), strict=True))
+
+
+def _settled(
+    x: Sequence[float], pulls: Mapping[int, list[int]], apart: Mapping[tuple[int, int], float]
+) -> list[float]:
+    """Each node moved on its own, within the room that the others leave it."""
+    found = list(x)
+    for sweep in range(8):
+        for i in sorted(pulls, reverse=bool(sweep % 2)):
+            if not pulls[i]:
+                continue
+            low = max((found[a] + d for (a, b), d in apart.items() if b == i), default=-math.inf)
+            high = min((found[b] - d for (a, b), d in apart.items() if a == i), default=math.inf)
+            wanted = sum(found[j] for j in pulls[i]) / len(pulls[i])
+            found[i] = min(max(wanted, low), high)
+    return found
 
 
 def _distance(
