@@ -8,6 +8,7 @@ from pyro_vae.graph.nesting import Nest, nested
 from pyro_vae.graph.palette import LIGHT, is_warning
 from pyro_vae.graph.view import View
 
+_PLATE = "style=rounded; penwidth=1; labelloc=b; labeljust=r;"
 _SHAPES = {"data": "box", "parameters": "box", "factor": "box"}
 
 
@@ -18,7 +19,7 @@ def dot(model: Graph, guide: Graph | None, title: str, view: View) -> str:
 
 def _lines(model: Graph, guide: Graph | None, title: str, view: View) -> Iterator[str]:
     yield f"digraph {_quoted(title)} {{"
-    yield '  graph [labeljust=r, labelloc=b, fontname="DejaVu Sans", compound=true];'
+    yield '  graph [fontname="DejaVu Sans"];'
     yield '  node [fontname="DejaVu Sans", style=filled, fillcolor=white]; edge [arrowsize=0.7];'
     if guide is None:
         yield from _graph(model, view, "m", "  ")
@@ -59,7 +60,7 @@ def _nest(
         assert inner.plate is not None
         first = ids[_first(inner)]
         yield f"{indent}subgraph cluster_{first}_{len(indent)} {{"
-        yield f"{indent}  label={_quoted(plate_label(inner.plate, view))}; style=rounded;"
+        yield f"{indent}  label={_quoted(plate_label(inner.plate, view))}; {_PLATE}"
         yield from _nest(inner, told, ids, view, indent + "  ")
         yield f"{indent}}}"
 

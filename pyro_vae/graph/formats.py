@@ -27,8 +27,8 @@ FORMATS: Mapping[str, Callable[["ModelGraph"], str | bytes]] = {
     "png": lambda g: png(g.scene),
     "pdf": lambda g: pdf(g.scene),
     "tex": lambda g: tikz(g.scene),
-    "dot": lambda g: dot(g.model, g.guide, g.title, g.view),
-    "mmd": lambda g: mermaid(g.model, g.guide, g.view),
+    "dot": lambda g: dot(g.model.grouped(), g.guide and g.guide.grouped(), g.title, g.view),
+    "mmd": lambda g: mermaid(g.model.grouped(), g.guide and g.guide.grouped(), g.view),
     "txt": lambda g: text(g.model, g.guide, g.warnings, g.title, g.view),
     "json": _json,
 }

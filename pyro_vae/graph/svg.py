@@ -7,23 +7,22 @@ from pyro_vae.graph.fonts import STACK
 from pyro_vae.graph.layout import Arrow, NodeShape, Panel, PlateShape, Scene, Text
 from pyro_vae.graph.palette import DARK, LIGHT, is_warning
 
-_STYLE = """
-.pv{{font-family:{stack}}}
-.pv text{{fill:var(--ink)}} .pv .detail,.pv .plate,.pv .lag{{fill:var(--quiet)}}
-.pv .mark{{fill:var(--quiet);font-style:italic}} .pv .heading{{font-weight:bold}}
-.pv .note,.pv .warn .mark{{fill:var(--warn)}}
-.pv .bg{{fill:var(--paper)}}
-.pv .shape{{fill:var(--paper);stroke:var(--ink);stroke-width:1.2}}
-.pv .shaded{{fill:var(--shade)}} .pv .inner{{fill:none;stroke:var(--ink);stroke-width:.8}}
-.pv .factor .shape{{fill:var(--ink)}} .pv .factor text{{fill:var(--paper)}}
-.pv .parameters .shape{{stroke:var(--quiet);stroke-width:1}} .pv .data .shape{{stroke-width:1}}
-.pv .warn .shape{{stroke:var(--warn);stroke-width:2}}
-.pv .rect{{fill:none;stroke:var(--line);stroke-width:1}} .pv .loop{{stroke-dasharray:5 3}}
-.pv .edge{{fill:none;stroke:var(--ink);stroke-width:1.1}}
-.pv .soft{{stroke:var(--quiet)}} .pv .untracked{{stroke:var(--warn);stroke-dasharray:5 3}}
-.pv .declared{{stroke-dasharray:1.5 2.5}} .pv .head{{fill:var(--ink)}}
-.pv .soft.head{{fill:var(--quiet)}} .pv .untracked.head{{fill:var(--warn)}}
-"""
+# Colours are written out, once for light and once for dark: few converters know CSS variables.
+_SHAPES = """.pv{{font-family:{stack}}}
+.pv .mark{{font-style:italic}} .pv .heading{{font-weight:bold}}
+.pv .shape{{stroke-width:1.2}} .pv .parameters .shape,.pv .data .shape{{stroke-width:1}}
+.pv .inner{{fill:none;stroke-width:.8}} .pv .warn .shape{{stroke-width:2}}
+.pv .rect{{fill:none;stroke-width:1}} .pv .loop,.pv .untracked{{stroke-dasharray:5 3}}
+.pv .edge{{fill:none;stroke-width:1.1}} .pv .declared{{stroke-dasharray:1.5 2.5}}"""
+_COLORS = """.pv text{{fill:{ink}}}
+.pv .detail,.pv .plate,.pv .lag,.pv .mark{{fill:{quiet}}}
+.pv .note,.pv .warn .mark{{fill:{warn}}} .pv .bg{{fill:{paper}}}
+.pv .shape{{fill:{paper};stroke:{ink}}} .pv .shaded{{fill:{shade}}} .pv .inner{{stroke:{ink}}}
+.pv .factor .shape{{fill:{ink}}} .pv .factor text{{fill:{paper}}}
+.pv .parameters .shape{{stroke:{quiet}}} .pv .warn .shape{{stroke:{warn}}}
+.pv .rect{{stroke:{line}}} .pv .edge{{stroke:{ink}}} .pv .head{{fill:{ink}}}
+.pv .edge.soft{{stroke:{quiet}}} .pv .head.soft{{fill:{quiet}}}
+.pv .edge.untracked{{stroke:{warn}}} .pv .head.untracked{{fill:{warn}}}"""
 
 
 def svg(scene: Scene) -> str:
@@ -39,11 +38,9 @@ def _document(scene: Scene) -> Iterator[str]:
     )
     yield f"<title>{_text(scene.title)}</title>"
     yield f"<desc>{_text(scene.description)}</desc>"
-    style = _STYLE.format(stack=STACK)
-    light, dark = (";".join(f"--{k}:{v}" for k, v in p.items()) for p in (LIGHT, DARK))
-    yield (
-        f"<style>.pv{{{light}}}@media (prefers-color-scheme:dark){{.pv{{{dark}}}}}{style}</style>"
-    )
+    shapes = _SHAPES.format(stack=STACK)
+    light, dark = (_COLORS.format(**palette) for palette in (LIGHT, DARK))
+    yield f"<style>{shapes}\n{light}\n@media (prefers-color-scheme:dark){{{dark}}}</style>"
     yield f'<rect class="bg" width="{width}" height="{height}"/>'
     for panel in scene.panels:
         yield from _panel(panel)
@@ -117,7 +114,7 @@ def _half(shape: NodeShape) -> str:
 
 
 def _arrow(arrow: Arrow, soft: bool) -> Iterator[str]:
-    cls = arrow.edge.how if arrow.edge.how != "tracked" else "soft" if soft else ""
+    cls = arrow.edge.how if arrow.edge.how != "tracked" else "soft" if soft else "hard"
     start, *rest = arrow.path
     steps = "".join(("L" if len(s) == 1 else "Q") + " ".join(map(_point, s)) for s in rest)
     ends = f"<title>{_text(_why(arrow))}</title>"

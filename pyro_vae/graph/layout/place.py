@@ -75,13 +75,7 @@ def columns(graph: Graph, order: Order, boxes: Mapping[str, Box], framed: Sequen
         for i in range(j)
         if (distance := _distance(names[i], names[j], order, boxes, framed)) is not None
     }
-    pulls: dict[int, list[int]] = {i: [] for i in range(len(names))}
-    for edge in graph.edges:
-        i, j = index[edge.source], index[edge.target]
-        if i != j:
-            pulls[i].append(j)
-            if graph.by_name[edge.source].kind not in ("parameters", "data"):
-                pulls[j].append(i)  # what a statement reads comes to it, not it to them
+    pulls = _pulls(graph, index)
     x = _legal([0.0] * len(names), apart)
     for _ in range(ROUNDS):
         wanted = []
@@ -89,7 +83,40 @@ def columns(graph: Graph, order: Order, boxes: Mapping[str, Box], framed: Sequen
             mean = sum(x[j] for j in near) / len(near) if near else x[i]
             wanted.append((x[i] + mean) / 2)
         x = _legal(_projected(wanted, apart), apart)
-    return dict(zip(names, _settled(x, pulls, apart), strict=True))
+    return dict(zip(names, _closed_up(_settled(x, pulls, apart), pulls, apart), strict=True))
+
+
+def _pulls(graph: Graph, index: Mapping[str, int]) -> dict[int, list[int]]:
+    """To which nodes each is drawn: what a statement reads comes to it, other statements share."""
+    read = {node.name for node in graph.nodes if node.kind in ("parameters", "data")}
+    pulls: dict[int, list[int]] = {i: [] for i in index.values()}
+    weak: dict[int, list[int]] = {i: [] for i in index.values()}
+    for edge in graph.edges:
+        i, j = index[edge.source], index[edge.target]
+        if i != j:
+            pulls[i].append(j)
+            (weak if edge.source in read else pulls)[j].append(i)
+    return {i: near or weak[i] for i, near in pulls.items()}
+
+
+def _closed_up(
+    x: Sequence[float], pulls: Mapping[int, list[int]], apart: Mapping[tuple[int, int], float]
+) -> list[float]:
+    """Parts of the graph that no edge joins moved together, from left to right."""
+    part = {i: i for i in pulls}
+    for i, near in pulls.items():
+        for j in near:
+            part = {k: part[i] if p == part[j] else p for k, p in part.items()}
+    found = list(x)
+    for root in sorted(set(part.values()), key=lambda r: min(x[i] for i in part if part[i] == r)):
+        room = [
+            found[j] - found[i] - distance
+            for (i, j), distance in apart.items()
+            if part[j] == root and part[i] != root
+        ]
+        for i in part:
+            found[i] -= min(room, default=0.0) if part[i] == root else 0.0
+    return found
 
 
 def _settled(
