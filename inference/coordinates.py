@@ -1,0 +1,160 @@
+"""Unconstrained coordinates: a program's continuous latents as one vector for each chain and unit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+from torch.distributions import biject_to
+from torch.distributions.transforms import Transform
+
+from pyro_vae.errors import InputError
+from pyro_vae.program import Layout, Site
+
+
+def bijection(name: str, fn: Any) -> Transform:
+    """The map from unconstrained numbers onto the support of a site's distribution."""
+    try:
+        if not fn.support.is_discrete:
+            return biject_to(fn.support)
+    except NotImplementedError as error:
+        raise InputError(
+            f"the support of site {name!r} ({fn.support}) has no map from unconstrained numbers, "
+            "which annealing moves: estimate the evidence by importance sampling"
+        ) from error
+    raise InputError(
+        f"site {name!r} is discrete, and annealing moves continuous latents only: leave it out of "
+        'the guide and have it summed out by `infer={"enumerate": "parallel"}` in the model, or '
+        "estimate the evidence by importance sampling"
+    )
+
+
+def is_point_mass(fn: Any) -> bool:
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    return isinstance(fn, dist.Delta)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Where one site's unconstrained value lies among a unit's coordinates."""
+
+    columns: slice
+    plates: tuple[int, ...]  # sizes of the program's plates, from the right, particles left out
+    missing: int  # how many plates on the left the site itself does not have
+    event: tuple[int, ...]  # shape of the unconstrained value of one draw
+
+
+class Coordinates:
+    """The layout of unconstrained values in a tensor (chains K, units U, coordinates D).
+
+    ``free`` (U, D) is False where a mask takes a site out: its value has no density, and stays.
+
+    :param sites: of a trace with one chain.
+    :param together: whether the trace has a dimension for chains on the left of the plates.
+    """
+
+    def __init__(self, sites: Mapping[str, Site], layout: Layout, together: bool) -> None:
+        self.layout, self.together = layout, together
+        self.blocks: dict[str, Block] = {}
+        free, size = [], 0
+        for name, site in sites.items():
+            batch = tuple(site["fn"].batch_shape)[together:]
+            missing = layout.nesting - len(batch)
+            raw = self._raw(name, site)
+            event = tuple(raw.shape[1 + layout.nesting :])
+            flat = self.flatten(raw)
+            columns = slice(size, size + flat.shape[-1])
+            self.blocks[name] = Block(columns, (1,) * missing + batch, missing, event)
+            free.append(self._free(site, raw, missing))
+            size = columns.stop
+        self.free = torch.cat(free, -1) if free else torch.ones(layout.num_units, 0).bool()
+        self.size = size
+
+    def of(self, sites: Mapping[str, Site]) -> Tensor:
+        """The coordinates (K, U, D) of the sites' values in a trace."""
+        if not self.blocks:
+            return torch.zeros(1, self.layout.num_units, 0)
+        parts = [self.flatten(self._raw(name, sites[name])) for name in self.blocks]
+        return torch.cat(parts, -1)
+
+    def raw_values(self, u: Tensor) -> dict[str, Tensor]:
+        """Each site's unconstrained value, in the shape that its trace has."""
+        return {name: self._unflatten(u, block) for name, block in self.blocks.items()}
+
+    def flatten(self, value: Tensor) -> Tensor:
+        """(K, plates, ...) -> (K, U, the rest)."""
+        if self.layout.unit is None:
+            value = value.unsqueeze(1)
+        else:
+            value = value.movedim(1 + self.layout.nesting + self.layout.dim, 1)
+        return value.unsqueeze(-1).flatten(2)
+
+    def total(self, per_value: Tensor, block: Block) -> Tensor:
+        """A site's log-density, with or without event dimensions, summed to (K, U)."""
+        return self.flatten(self._padded(per_value, block.missing)).sum(-1)
+
+    def _unflatten(self, u: Tensor, block: Block) -> Tensor:
+        columns, plates = u[..., block.columns], list(block.plates)
+        if self.layout.unit is None:
+            value = columns.reshape(len(u), *plates, *block.event)
+        else:
+            unit = self.layout.nesting + self.layout.dim
+            units = plates.pop(unit)
+            value = columns.reshape(len(u), units, *plates, *block.event).movedim(1, 1 + unit)
+        # a site that Pyro ran without chains, or without the outer plates, has no dimension for them
+        return value if self.together else value.reshape(value.shape[1 + block.missing :])
+
+    def _raw(self, name: str, site: Site) -> Tensor:
+        raw: Tensor = bijection(name, site["fn"]).inv(site["value"])
+        batch = len(site["fn"].batch_shape) - self.together
+        return self._padded(raw, self.layout.nesting - batch)
+
+    def _padded(self, value: Tensor, missing: int) -> Tensor:
+        if self.together:
+            return value
+        return value.reshape(1, *(1,) * missing, *value.shape)
+
+    def _free(self, site: Site, raw: Tensor, missing: int) -> Tensor:
+        fn = site["fn"]
+        mask = torch.as_tensor(True if site["mask"] is None else site["mask"], device=raw.device)
+        if isinstance(fn, dist.MaskedDistribution):
+            mask = mask & torch.as_tensor(fn._mask, device=raw.device)
+        per_draw = self._padded(mask.expand(fn.batch_shape), missing)  # 1, plates
+        per_draw = per_draw.reshape(*per_draw.shape, *(1,) * (raw.dim() - per_draw.dim()))
+        return self.flatten(per_draw.expand(raw.shape))[0]
+
+
+class Placement(Messenger):
+    """Gives each site its value from coordinates (K, U, D), by the bijection onto its support.
+
+    The support is that of the distribution which the site has in this very run, so it may depend on
+    other latents. ``log_jacobian`` (K, U) becomes the log-determinant of all the maps.
+    """
+
+    def __init__(self, coordinates: Coordinates, u: Tensor) -> None:
+        super().__init__()
+        self.coordinates, self.raw = coordinates, coordinates.raw_values(u)
+        self.log_jacobian = u.new_zeros(u.shape[:2])
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["name"] in self.raw:
+            msg["value"] = self.place(msg["name"], msg["fn"])
+            msg["done"] = True
+
+    def place(self, name: str, fn: Any) -> Tensor:
+        """The value at one site, given its distribution."""
+        raw, to_support = self.raw[name], bijection(name, fn)
+        value: Tensor = to_support(raw)
+        block = self.coordinates.blocks[name]
+        if value.dim() - fn.event_dim > len(block.plates) + 1:
+            raise InputError(
+                f"the support of site {name!r} depends on a latent that is summed out, so the site "
+                "has no one range to move in: estimate the evidence by importance sampling"
+            )
+        log_det = to_support.log_abs_det_jacobian(raw, value)
+        self.log_jacobian = self.log_jacobian + self.coordinates.total(log_det, block)
+        return value

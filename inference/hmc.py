@@ -1,0 +1,169 @@
+"""Hamiltonian Monte Carlo along a path: all chains of all units move at once.
+
+Source: R. M. Neal, "MCMC using Hamiltonian dynamics", 2011, https://arxiv.org/abs/1206.1901.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from pyro_vae.inference.paths import Path
+
+JITTER = (0.6, 1.2)  # of the step size: a fixed trajectory may come back to where it started
+TARGET = 0.7  # acceptance
+GAIN = 0.5  # how far one transition's acceptance moves the log of a step size
+CHAINS, WARMUP, SPREAD_DRAWS = 4, 12, 32  # of the pilot run
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where the chains are (K, U, D); both ends' log-densities (K, U) and their gradients there."""
+
+    u: Tensor
+    start: Tensor
+    end: Tensor
+    start_gradient: Tensor
+    end_gradient: Tensor
+
+    def log_ratio(self) -> Tensor:
+        """log end - log start, in float64."""
+        return self.end.double() - self.start.double()
+
+    def log_density(self, beta: float) -> Tensor:
+        return mix(self.start, self.end, beta)
+
+    def gradient(self, beta: float) -> Tensor:
+        return mix(self.start_gradient, self.end_gradient, beta).nan_to_num(0.0, 0.0, 0.0)
+
+    def moved(self, accepted: Tensor, proposal: "Point") -> "Point":
+        """The proposal where accepted (K, U), the old point elsewhere."""
+        each = accepted.unsqueeze(-1)
+        return Point(
+            torch.where(each, proposal.u, self.u),
+            torch.where(accepted, proposal.start, self.start),
+            torch.where(accepted, proposal.end, self.end),
+            torch.where(each, proposal.start_gradient, self.start_gradient),
+            torch.where(each, proposal.end_gradient, self.end_gradient),
+        )
+
+
+def mix(start: Tensor, end: Tensor, beta: float) -> Tensor:
+    """(1 - beta) start + beta end, where an end that does not count may be infinite."""
+    if beta == 0:
+        return start
+    return end if beta == 1 else (1 - beta) * start + beta * end
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Step sizes, fixed: of each unit at some places of the path, times a scale of each coordinate."""
+
+    betas: tuple[float, ...]
+    sizes: Tensor  # (betas, U)
+    scale: Tensor  # (U, D)
+
+    def at(self, beta: float) -> Tensor:
+        """(U, D) at the first place from ``beta`` on."""
+        place = min(bisect_left(self.betas, beta), len(self.betas) - 1)
+        return self.sizes[place].unsqueeze(-1) * self.scale
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Transitions that leave the densities of a path as they are, whatever the step sizes.
+
+    :param at_once: how many chains are scored at a time: a matter of memory, never of noise.
+    """
+
+    path: Path
+    num_leapfrog: int
+    at_once: int
+
+    def point(self, u: Tensor) -> Point:
+        parts = [self._point(some) for some in u.split(self.at_once)]
+        columns = ([getattr(part, f.name) for part in parts] for f in fields(Point))
+        return parts[0] if len(parts) == 1 else Point(*map(torch.cat, columns))
+
+    def transition(self, at: Point, beta: float, step: Tensor) -> tuple[Point, Tensor]:
+        """One trajectory, accepted or not; and the probability (K, U) that it was.
+
+        :param step: (U, D).
+        """
+        low, high = JITTER
+        eps = step * (low + (high - low) * torch.rand_like(at.start).unsqueeze(-1))
+        first_momentum = torch.randn_like(at.u)
+        momentum, u = first_momentum + eps / 2 * at.gradient(beta), at.u
+        for _ in range(self.num_leapfrog - 1):
+            u = u + eps * momentum
+            momentum = momentum + eps * self._gradient(u, beta)
+        proposal = self.point(u + eps * momentum)
+        momentum = momentum + eps / 2 * proposal.gradient(beta)
+        gain = proposal.log_density(beta) - at.log_density(beta)
+        log_ratio = gain - (momentum.square() - first_momentum.square()).sum(-1) / 2
+        possible = proposal.start.isfinite() & proposal.end.isfinite() & ~log_ratio.isnan()
+        probability = torch.where(possible, log_ratio, -torch.inf).exp().clamp(max=1)
+        accepted = torch.rand_like(probability) < probability
+        return at.moved(accepted, proposal), probability
+
+    def _gradient(self, u: Tensor, beta: float) -> Tensor:
+        parts = []
+        for some in u.split(self.at_once):
+            with torch.enable_grad():
+                leaf = some.detach().requires_grad_()
+                log_density = mix(*self.path.log_densities(leaf), beta)
+            parts.append(_gradient(log_density, leaf))
+        return torch.cat(parts).nan_to_num(0.0, 0.0, 0.0)
+
+    def _point(self, u: Tensor) -> Point:
+        with torch.enable_grad():
+            leaf = u.detach().requires_grad_()
+            start, end = self.path.log_densities(leaf)
+        # one after the other: the next transition wants them mixed at another temperature
+        of_start = _gradient(start, leaf, keep=True)
+        return Point(u, start.detach(), end.detach(), of_start, _gradient(end, leaf))
+
+
+def _gradient(log_density: Tensor, leaf: Tensor, keep: bool = False) -> Tensor:
+    """With respect to the latents alone: no parameter's gradient is computed or touched."""
+    if not log_density.requires_grad:
+        return torch.zeros_like(leaf)
+    ones = torch.ones_like(log_density)  # one gradient for each chain and unit
+    (gradient,) = torch.autograd.grad(
+        log_density, leaf, ones, retain_graph=keep, materialize_grads=True
+    )
+    return gradient
+
+
+def pilot(sampler: Sampler, betas: Sequence[float]) -> Steps:
+    """Step sizes for each unit along the path, from a short run whose chains are thrown away.
+
+    Each coordinate's scale is the spread of the path's start. Each unit's size then follows the
+    acceptance of a few chains along ``betas`` and back; the two, lagging behind the path on different
+    sides, are averaged.
+    """
+    draws = sampler.path.draw(SPREAD_DRAWS)
+    free = sampler.path.coordinates.free.to(draws.device)
+    scale = torch.where(free, _spread(draws), 0.0)
+    point = sampler.point(draws[:CHAINS])
+    size = draws.new_full((draws.shape[1],), 0.5 * max(1, draws.shape[-1]) ** -0.25)
+    sizes: dict[float, list[Tensor]] = {beta: [] for beta in betas}
+    for beta in [betas[0]] * WARMUP + [*betas, *reversed(betas)]:
+        point, probability = sampler.transition(point, beta, size.unsqueeze(-1) * scale)
+        size = size * (GAIN * (probability.mean(0) - TARGET)).exp()
+        sizes[beta].append(size)
+    logs = [torch.stack(sizes[beta][-2:]).log().mean(0) for beta in betas]
+    return Steps(tuple(betas), torch.stack(logs).exp(), scale)
+
+
+def _spread(draws: Tensor) -> Tensor:
+    """Half the distance between the quantiles at 1/6 and 5/6, about one standard deviation.
+
+    Heavy tails do not move it; draws that do not differ count 1.
+    """
+    ranked = draws.sort(0).values
+    sixth = len(draws) // 6
+    spread = (ranked[-1 - sixth] - ranked[sixth]) / 2
+    return torch.where(spread.isfinite() & (spread > 0), spread, 1.0)

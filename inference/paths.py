@@ -1,0 +1,257 @@
+"""Where annealing starts and ends: the log-densities of both ends of a geometric path.
+
+A path knows its program; what moves along it (:mod:`pyro_vae.inference.hmc`) sees numbers only.
+"""
+
+import abc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor
+from torch.distributions import biject_to
+
+from pyro_vae.errors import InputError
+from pyro_vae.inference.coordinates import Coordinates, Placement, bijection, is_point_mass
+from pyro_vae.particles import PARTICLES, replay, sum_out, unit_log_prob
+from pyro_vae.program import (
+    Layout,
+    Program,
+    Site,
+    latent_sites,
+    observed_sites,
+    run,
+    sample_sites,
+)
+
+DRAWS = 8  # from the prior at a time
+
+
+@dataclass(frozen=True)
+class Call:
+    """A program, the arguments of one call, and whether it can run many chains at once."""
+
+    program: Program
+    layout: Layout
+    together: bool
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.args[0])
+
+    def chains(self, function: Callable[..., Any], num_chains: int) -> Callable[..., Any]:
+        if not self.together:
+            return function
+        return cast(
+            Callable[..., Any],
+            pyro.plate(PARTICLES, num_chains, dim=-1 - self.layout.nesting)(function),
+        )
+
+    def guide(self, num_chains: int, handler: Callable[..., Any] | None = None) -> poutine.Trace:
+        guide = self.chains(self.program.guide, num_chains)
+        return run("guide", handler(guide) if handler else guide, self.args, self.kwargs)
+
+    def joint(self, num_chains: int, given: poutine.Trace) -> poutine.Trace:
+        """The model's trace at given latents, with enumerated ones taking all their values."""
+        model = self.chains(self.program.model, num_chains)
+        return replay(model, given, self.layout, *self.args, **self.kwargs)
+
+
+class Path(abc.ABC):
+    """The geometric path p_b(u) ∝ start(u)^(1 - b) end(u)^b between two densities of K chains for U units.
+
+    ``start`` is normalised and can be drawn from; ``end`` is p(x, z), whose integral is the evidence.
+    Both are densities of the unconstrained coordinates u, ``K, U, D``, all Jacobians counted.
+    """
+
+    call: Call
+    coordinates: Coordinates
+
+    def draw(self, num_chains: int) -> Tensor:
+        """Coordinates (K, U, D) of draws from the start."""
+        if self.call.together:
+            return self._draw(num_chains)
+        return torch.cat([self._draw(1) for _ in range(num_chains)])
+
+    def log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """The logs of start and end, (K, U) each, in nats."""
+        if self.call.together or len(u) == 1:
+            return self._log_densities(u)
+        pairs = [self._log_densities(one) for one in u.split(1)]
+        start, end = (torch.cat(logs) for logs in zip(*pairs, strict=True))
+        return start, end
+
+    @abc.abstractmethod
+    def at(self, latents: poutine.Trace) -> Tensor:
+        """The coordinates (1, U, D) of given latents."""
+
+    @abc.abstractmethod
+    def _draw(self, num_chains: int) -> Tensor: ...
+
+    @abc.abstractmethod
+    def _log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def _score(self, sites: Mapping[str, Site], num_chains: int) -> Tensor:
+        terms = (unit_log_prob(site, self.call.layout) for site in sites.values())
+        return sum(terms, start=torch.zeros(())).expand(num_chains, self.call.layout.num_units)
+
+    def _score_model(self, trace: poutine.Trace, num_chains: int) -> Tensor:
+        layout = self.call.layout
+        if layout.enumerated and sample_sites(trace):
+            return sum_out(trace, layout).expand(num_chains, layout.num_units)
+        return self._score(sample_sites(trace), num_chains)
+
+
+class FromPrior(Path):
+    """From p(z), with enumerated latents summed out, to p(x, z)."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        trace = self._ancestral(1)
+        self.coordinates = Coordinates(self._moving(trace), call.layout, call.together)
+
+    def at(self, latents: poutine.Trace) -> Tensor:
+        trace = self._run_model(1, lambda model: poutine.replay(model, latents))
+        return self.coordinates.of(self._moving(trace))
+
+    def _draw(self, num_chains: int) -> Tensor:
+        # a few at a time: the model computes its likelihood too
+        sizes = [min(DRAWS, num_chains - first) for first in range(0, num_chains, DRAWS)]
+        draws = [self.coordinates.of(self._moving(self._ancestral(size))) for size in sizes]
+        return torch.cat(draws)
+
+    def _log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        placement = Placement(self.coordinates, u)
+        joint = self._run_model(len(u), placement, enumerate_=True)
+        prior = joint.copy()
+        for name in observed_sites(joint):
+            prior.remove_node(name)
+        log_prior = self._score_model(prior, len(u))
+        log_joint = self._score_model(joint, len(u))
+        return log_prior + placement.log_jacobian, log_joint + placement.log_jacobian
+
+    def _ancestral(self, num_chains: int) -> poutine.Trace:
+        return self._run_model(num_chains, lambda model: model)
+
+    def _run_model(
+        self, num_chains: int, handler: Callable[..., Any], enumerate_: bool = False
+    ) -> poutine.Trace:
+        call = self.call
+        model = call.chains(call.program.model, num_chains)
+        if enumerate_ and call.layout.enumerated:
+            model = poutine.enum(model, first_available_dim=-2 - call.layout.nesting)
+        return run("model", handler(model), call.args, call.kwargs)
+
+    def _moving(self, trace: poutine.Trace) -> dict[str, Site]:
+        latents = latent_sites(trace)
+        return {n: site for n, site in latents.items() if n not in self.call.layout.enumerated}
+
+
+class FromGuide(Path):
+    """From q(z | x) to p(x, z).
+
+    The coordinates are those of the guide's own random sites. A guide that draws an auxiliary variable
+    and hands the model a bijection of it as a Delta with a log-density, as Pyro's AutoGuides do, moves
+    in that variable; the Delta's log-density is the Jacobian.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        trace = call.guide(1)
+        moving = self._moving(trace)
+        self.coordinates = Coordinates(moving, call.layout, call.together)
+        self._refuse_what_cannot_start(trace)
+        self._fixed = trace if self._sites_are_independent(trace) else None
+
+    def at(self, latents: poutine.Trace) -> Tensor:
+        names = latent_sites(latents).keys()
+        trace = self.call.guide(1, lambda guide: poutine.replay(guide, latents))
+        strange = [name for name in self.coordinates.blocks if name not in names]
+        if strange:
+            raise InputError(
+                f"the guide draws the auxiliary site {strange[0]!r}, and which value of it belongs to "
+                'a given latent is not known: anneal from the prior (start="prior")'
+            )
+        return self.coordinates.of(sample_sites(trace))
+
+    def _draw(self, num_chains: int) -> Tensor:
+        return self.coordinates.of(sample_sites(self.call.guide(num_chains)))
+
+    def _log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        placement = Placement(self.coordinates, u)
+        guide = self._guide_at(placement, len(u))
+        joint = self.call.joint(len(u), guide)
+        sites = sample_sites(guide)
+        deltas = {name: s for name, s in sites.items() if name not in self.coordinates.blocks}
+        moving = {name: sites[name] for name in self.coordinates.blocks}
+        start = self._score(moving, len(u)) + placement.log_jacobian
+        end = self._score_model(joint, len(u)) + placement.log_jacobian
+        return start, end - self._score(deltas, len(u))
+
+    def _guide_at(self, placement: Placement, num_chains: int) -> poutine.Trace:
+        if self._fixed is None:
+            return self.call.guide(num_chains, placement)
+        trace = poutine.Trace()  # the encoder has seen each datum once, and need not see it again
+        for name, site in sample_sites(self._fixed).items():
+            trace.nodes[name] = cast(Any, {**site, "value": placement.place(name, site["fn"])})
+        return trace
+
+    def _moving(self, trace: poutine.Trace) -> dict[str, Site]:
+        return {n: s for n, s in sample_sites(trace).items() if not is_point_mass(s["fn"])}
+
+    def _sites_are_independent(self, trace: poutine.Trace) -> bool:
+        """Whether no site's distribution changes with the values of the others."""
+        sites, others = sample_sites(trace), sample_sites(self.call.guide(1))
+        if sites.keys() != others.keys() or any(is_point_mass(s["fn"]) for s in sites.values()):
+            return False
+        return all(
+            torch.equal(
+                site["fn"].log_prob(site["value"]), others[name]["fn"].log_prob(site["value"])
+            )
+            for name, site in sites.items()
+        )
+
+    def _refuse_what_cannot_start(self, guide_trace: poutine.Trace) -> None:
+        model_sites = sample_sites(self.call.joint(1, guide_trace))
+        guide_sites = sample_sites(guide_trace)
+        latents = [n for n in self.call.layout.latents if n not in self.call.layout.enumerated]
+        wanted = sum(_num_coordinates(n, model_sites[n]) for n in latents)
+        has = sum(_num_coordinates(n, guide_sites[n]) for n in self.coordinates.blocks)
+        if has != wanted:
+            masses = [name for name in latents if is_point_mass(guide_sites[name]["fn"])]
+            reason = f"gives {', '.join(map(repr, masses))} a point mass and so " if masses else ""
+            raise InputError(
+                f"the guide {reason}has a density over {has} dimensions, where the model's latents have "
+                f'{wanted}: no path leads from it; anneal from the prior (start="prior")'
+            )
+        for name in latents:
+            if name in self.coordinates.blocks:
+                _check_support(name, guide_sites[name], model_sites[name])
+
+
+def _num_coordinates(name: str, site: Site) -> int:
+    fn = site["fn"]
+    event = bijection(name, fn).inverse_shape(torch.Size(fn.event_shape)) if fn.event_shape else ()
+    batch = fn.batch_shape if site["fn"].batch_shape else ()
+    return int(torch.Size(batch).numel() * torch.Size(event).numel())
+
+
+def _check_support(name: str, guide_site: Site, model_site: Site) -> None:
+    """Refuses a guide whose support is not the prior's: mass would be missed, or wasted."""
+    for here, there, what in (
+        (guide_site, model_site, "beyond the prior's"),
+        (model_site, guide_site, "short of the prior's"),
+    ):
+        raw = biject_to(here["fn"].support).inv(here["value"])
+        spread = torch.linspace(-5, 5, 11, device=raw.device, dtype=raw.dtype)
+        probes = biject_to(here["fn"].support)(torch.stack([raw + s for s in spread]))
+        if not there["fn"].support.check(probes).all():
+            raise InputError(
+                f"the guide's support at site {name!r} reaches {what} ({guide_site['fn']} against "
+                f"{model_site['fn']}): give the guide a distribution with the prior's support"
+            )

@@ -1,0 +1,50 @@
+"""Inverse temperatures: how fast a path is walked."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from pyro_vae.errors import InputError
+
+Schedule = Callable[[int], Tensor]
+"""T -> T + 1 inverse temperatures that rise from 0 to 1."""
+
+
+def linear(num_temperatures: int) -> Tensor:
+    """Equally spaced.
+
+    >>> linear(4)
+    tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000], dtype=torch.float64)
+    """
+    return torch.linspace(0, 1, num_temperatures + 1, dtype=torch.float64)
+
+
+def sigmoid(num_temperatures: int, sharpness: float = 4.0) -> Tensor:
+    """A sigmoid from -``sharpness`` to ``sharpness``, rescaled: close together at both ends.
+
+    Source: R. B. Grosse, Z. Ghahramani, R. P. Adams, "Sandwiching the marginal likelihood using
+    bidirectional Monte Carlo", 2015, https://arxiv.org/abs/1511.02543.
+
+    >>> sigmoid(2)
+    tensor([0.0000, 0.5000, 1.0000], dtype=torch.float64)
+    """
+    betas = ((2 * linear(num_temperatures) - 1) * sharpness).sigmoid()
+    return (betas - betas[0]) / (betas[-1] - betas[0])
+
+
+def checked(schedule: Schedule, num_temperatures: int) -> tuple[float, ...]:
+    """The schedule's values.
+
+    :raises InputError: they are not T + 1, or do not rise from 0 to 1.
+    """
+    betas: list[float] = torch.as_tensor(schedule(num_temperatures)).double().flatten().tolist()
+    rises = all(one < other for one, other in pairwise(betas))
+    if len(betas) != num_temperatures + 1 or betas[0] != 0 or betas[-1] != 1 or not rises:
+        raise InputError(
+            f"the schedule must give {num_temperatures + 1} inverse temperatures for "
+            f"{num_temperatures}, rising from 0 to 1; it gave {len(betas)}"
+            + (f", from {betas[0]:g} to {betas[-1]:g}" if betas else "")
+        )
+    return tuple(betas)

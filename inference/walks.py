@@ -1,0 +1,111 @@
+"""Walks of many chains along a path, and what is kept of them."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from pyro_vae.inference.hmc import Sampler, Steps
+from pyro_vae.inference.paths import Path
+from pyro_vae.inference.weights import WeightSums
+
+
+@dataclass(frozen=True)
+class Walk:
+    """K chains for each of U units, at their ends.
+
+    Attributes:
+        log_weights: (K, U), float64, nats.
+        log_ratios: log end - log start where they set out, (K, U), float64, nats.
+        u: where they got to, (K, U, D).
+        acceptance: mean probability of acceptance, (U,); NaN where nothing moved.
+    """
+
+    log_weights: Tensor
+    log_ratios: Tensor
+    u: Tensor
+    acceptance: Tensor
+
+
+def walk(
+    sampler: Sampler,
+    u: Tensor,
+    betas: Sequence[float],
+    steps: Steps | None,
+    tick: Callable[[], object] = lambda: None,
+) -> Walk:
+    """Takes chains from ``u``, draws at the first of ``betas``, past all the others, up or down.
+
+    log w = sum_t (b_t - b_(t-1)) (log end(u_(t-1)) - log start(u_(t-1))), and u_t comes from u_(t-1) by
+    a reversible transition that leaves p_(b_t) as it is. From 0 to 1, from draws of the start, the
+    weight's expectation is the evidence; from 1 to 0, from a draw of the posterior, it is one over the
+    evidence.
+    """
+    point = sampler.point(u)
+    log_ratios = point.log_ratio()
+    log_weights, accepted = torch.zeros_like(log_ratios), []
+    for here, there in pairwise(betas):
+        log_weights = log_weights + (there - here) * point.log_ratio()
+        if steps is not None and there != betas[-1]:
+            point, probability = sampler.transition(point, there, steps.at(there))
+            accepted.append(probability.mean(0))
+        tick()
+    still = log_ratios.new_full(log_ratios.shape[1:], math.nan)
+    acceptance = torch.stack(accepted).mean(0) if accepted else still
+    return Walk(log_weights, log_ratios, point.u, acceptance)
+
+
+class Walks:
+    """What is kept of the walks of K chains for each of U units, as they come in.
+
+    ``chosen`` (1, U, D) is one chain's end for each unit, drawn with probabilities proportional to the
+    weights.
+    """
+
+    def __init__(self, num_particles: int, units: int, device: torch.device) -> None:
+        self.weights = WeightSums(num_particles, units, device)
+        self.ratios = WeightSums(num_particles, units, device)
+        self.chosen: Tensor | None = None
+        self._key = torch.full((units,), -math.inf, dtype=torch.float64, device=device)
+        self._accepted = torch.zeros(units, dtype=torch.float64, device=device)
+
+    def add(self, walk: Walk) -> None:
+        self.weights.add(walk.log_weights)
+        self.ratios.add(walk.log_ratios)
+        self._accepted = self._accepted + walk.acceptance * len(walk.u)
+        self._choose(walk)
+
+    @property
+    def acceptance(self) -> Tensor:
+        return self._accepted / self.weights.count
+
+    def _choose(self, walk: Walk) -> None:
+        """The largest of log-weights plus Gumbel noise is a draw by weight, and can be kept as one goes."""
+        noise = torch.rand_like(walk.log_weights).clamp(min=1e-300).log().neg().log().neg()
+        key, chain = (walk.log_weights + noise).nan_to_num(-math.inf).max(0)
+        index = chain.reshape(1, -1, 1).expand(1, -1, walk.u.shape[-1])
+        candidate = walk.u.gather(0, index)
+        if self.chosen is None:
+            self.chosen = candidate
+        better = key > self._key
+        self.chosen = torch.where(better.unsqueeze(-1), candidate, self.chosen)
+        self._key = torch.maximum(self._key, key)
+
+
+def bytes_per_chain(path: Path) -> int:
+    """What one more chain keeps for a gradient; doubled, for what comes and goes besides."""
+    sizes = []
+    for num_chains in (1, 3):
+        storages: dict[int, Tensor] = {}
+
+        def keep(tensor: Tensor, storages: dict[int, Tensor] = storages) -> Tensor:
+            storages[tensor.untyped_storage().data_ptr()] = tensor
+            return tensor
+
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            path.log_densities(path.draw(num_chains).requires_grad_())
+        sizes.append(sum(t.untyped_storage().nbytes() for t in storages.values()))
+    return max(1, 2 * (sizes[1] - sizes[0]) // 2)
