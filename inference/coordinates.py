@@ -109,8 +109,9 @@ class Coordinates:
         return value if self.together else value.reshape(value.shape[1 + block.missing :])
 
     def _raw(self, name: str, site: Site) -> Tensor:
-        raw: Tensor = bijection(name, site["fn"]).inv(site["value"])
-        batch = len(site["fn"].batch_shape) - self.together
+        fn = site["fn"]
+        raw: Tensor = bijection(name, fn).inv(site["value"].expand(fn.shape()))
+        batch = len(fn.batch_shape) - self.together
         return self._padded(raw, self.layout.nesting - batch)
 
     def _padded(self, value: Tensor, missing: int) -> Tensor:

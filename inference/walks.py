@@ -59,16 +59,12 @@ def walk(
 
 
 class Walks:
-    """What is kept of the walks of K chains for each of U units, as they come in.
-
-    ``chosen`` (1, U, D) is one chain's end for each unit, drawn with probabilities proportional to the
-    weights.
-    """
+    """What is kept of the walks of K chains for each of U units, as they come in."""
 
     def __init__(self, num_particles: int, units: int, device: torch.device) -> None:
         self.weights = WeightSums(num_particles, units, device)
         self.ratios = WeightSums(num_particles, units, device)
-        self.chosen: Tensor | None = None
+        self._chosen = torch.empty(0)
         self._key = torch.full((units,), -math.inf, dtype=torch.float64, device=device)
         self._accepted = torch.zeros(units, dtype=torch.float64, device=device)
 
@@ -82,16 +78,18 @@ class Walks:
     def acceptance(self) -> Tensor:
         return self._accepted / self.weights.count
 
+    def chosen(self) -> Tensor:
+        """One chain's end for each unit, (1, U, D), drawn with probabilities proportional to the weights."""
+        return self._chosen
+
     def _choose(self, walk: Walk) -> None:
         """The largest of log-weights plus Gumbel noise is a draw by weight, and can be kept as one goes."""
-        noise = torch.rand_like(walk.log_weights).clamp(min=1e-300).log().neg().log().neg()
-        key, chain = (walk.log_weights + noise).nan_to_num(-math.inf).max(0)
+        uniform = torch.rand_like(walk.log_weights).clamp(min=1e-300)
+        key, chain = (walk.log_weights - (-uniform.log()).log()).nan_to_num(-math.inf).max(0)
         index = chain.reshape(1, -1, 1).expand(1, -1, walk.u.shape[-1])
-        candidate = walk.u.gather(0, index)
-        if self.chosen is None:
-            self.chosen = candidate
-        better = key > self._key
-        self.chosen = torch.where(better.unsqueeze(-1), candidate, self.chosen)
+        candidate, better = walk.u.gather(0, index), (key > self._key).unsqueeze(-1)
+        is_first = not self._chosen.numel()
+        self._chosen = candidate if is_first else torch.where(better, candidate, self._chosen)
         self._key = torch.maximum(self._key, key)
 
 
