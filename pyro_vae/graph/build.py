@@ -156,8 +156,9 @@ def merged(graphs: Sequence[Graph]) -> Graph:
     for graph in graphs:
         for node in graph.nodes:
             known = nodes.setdefault(node.name, node)
-            if known.kind != node.kind and {known.kind, node.kind} <= set(RANDOM):
-                known = replace(known, kind="partially_observed")
+            if known.kind != node.kind and {known.kind, node.kind} <= {*RANDOM, "data"}:
+                drawn = node if known.kind == "data" else known
+                known = replace(drawn, kind="partially_observed")
             plates = tuple(dict.fromkeys((*known.plates, *node.plates)))
             marks = tuple(dict.fromkeys((*known.marks, *node.marks)))
             nodes[node.name] = replace(known, plates=plates, marks=marks)

@@ -1,6 +1,7 @@
 """Runs one Pyro function and notes what each of its statements is and depends on."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -199,13 +200,19 @@ def _constraint(msg: dict[str, Any]) -> str | None:
 
 
 def describe(constraint: Any) -> str:
-    """A constraint in a word or two: ``positive``, ``interval(0, 1)``, ``simplex``."""
+    """A constraint in a word or two: ``positive``, ``[0, 1]``, ``{0, 1}``, ``simplex``."""
     while hasattr(constraint, "base_constraint"):
         constraint = constraint.base_constraint
-    text = str(constraint)
-    if text.startswith("<"):
-        text = type(constraint).__name__
-    return text.removesuffix("()").lstrip("_").replace("_", " ")
+    name = type(constraint).__name__.lstrip("_")
+    low, high = (getattr(constraint, f"{side}_bound", None) for side in ("lower", "upper"))
+    if name == "Boolean":
+        return "{0, 1}"
+    if all(isinstance(bound, int | float) for bound in (low, high)):
+        left, right = {"HalfOpenInterval": "[)", "IntegerInterval": "{}"}.get(name, "[]")
+        return f"{left}{low:g}, {'..., ' if left == '{' else ''}{high:g}{right}"
+    if name.startswith("GreaterThan") and low == 0:
+        return "nonnegative" if name.endswith("Eq") else "positive"
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
 
 
 def base_distribution(fn: Any) -> Any:
@@ -218,13 +225,20 @@ def base_distribution(fn: Any) -> Any:
 def arguments(fn: Any, tracker: Tracker) -> dict[str, Origins]:
     """By parameter of the distribution: what it depends on; ``""`` holds what has no such name."""
     base = base_distribution(fn)
-    held = {name.removeprefix("_unbroadcasted_"): value for name, value in vars(base).items()}
-    if isinstance(base, torch.distributions.TransformedDistribution):  # a HalfCauchy's scale
-        held |= {name: getattr(base, name, None) for name in base.arg_constraints}
-    constraints = getattr(base, "arg_constraints", {})
-    named = {name: _reach(held[name], tracker) for name in constraints if name in held}
+    named = {name: _reach(value, tracker) for name, value in _parameters(base).items()}
     covered = frozenset().union(*named.values())
     return {**named, "": _reach(fn, tracker) - covered}
+
+
+def _parameters(base: Any) -> dict[str, Any]:
+    """A distribution's parameters by name: those it was given, not what it can derive from them."""
+    constraints = getattr(base, "arg_constraints", {})
+    held: dict[str, Any] = {}
+    for holder in (base, *vars(base).values()):  # a OneHotCategorical holds a Categorical
+        if isinstance(holder, torch.distributions.Distribution):
+            held = {n.removeprefix("_unbroadcasted_"): v for n, v in vars(holder).items()} | held
+    found = {name: held[name] for name in constraints if name in held}
+    return found or {name: getattr(base, name, None) for name in constraints}
 
 
 def _reach(thing: Any, tracker: Tracker) -> Origins:

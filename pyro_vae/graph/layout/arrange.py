@@ -7,7 +7,7 @@ from math import hypot
 from pyro_vae.graph.fonts import LINE, text_width
 from pyro_vae.graph.graph import Edge, Graph
 from pyro_vae.graph.layout.boxes import Box, box, plate_label
-from pyro_vae.graph.layout.order import Order, ordered
+from pyro_vae.graph.layout.order import Order, centred, ordered
 from pyro_vae.graph.layout.place import Frame, columns, frames, plate_rect, row_centers
 from pyro_vae.graph.layout.route import Router, outline_point
 from pyro_vae.graph.layout.rows import guide_rows, model_rows
@@ -27,6 +27,8 @@ BORDER = 16.0
 BETWEEN = 56.0  # model and guide
 HEADING = 24.0
 LOOP = 24.0  # how far a loop from a node to itself reaches out
+FEW = 12  # nodes, whose arrangements are tried in true coordinates
+COLUMN = 100.0  # the width of a node with its room, about
 NARROWEST_NOTE = 300.0
 PLATE_SIZE, NOTE_SIZE, HEADING_SIZE, LAG_SIZE = 10.0, 9.5, 12.0, 9.0
 
@@ -36,10 +38,10 @@ def arrange(
 ) -> Scene:
     """The picture of a model and, level with it, of its guide."""
     model, guide = model.grouped(), guide and guide.grouped()
-    plans = [_Plan.of("model", model, ordered(model, model_rows(model), movable=True), view)]
+    plans = [_Plan.of("model", model, model_rows(model), True, view)]
     if guide is not None and guide.nodes:
         rows = guide_rows(guide, plans[0].order.rows)
-        plans.append(_Plan.of("guide", guide, ordered(guide, rows, movable=False), view))
+        plans.append(_Plan.of("guide", guide, rows, False, view))
     centers = row_centers([(p.order.rows, p.boxes, p.frames) for p in plans])
     heights = _row_heights(plans)
     panels, left = [], BORDER
@@ -71,7 +73,9 @@ class _Plan:
     frames: Sequence[Frame]
 
     @classmethod
-    def of(cls, name: str, graph: Graph, order: Order, view: View) -> "_Plan":
+    def of(
+        cls, name: str, graph: Graph, rows: Mapping[str, int], movable: bool, view: View
+    ) -> "_Plan":
         loops = {edge.source for edge in graph.edges if edge.source == edge.target}
         boxes = {node.name: box(node, view) for node in graph.nodes}
         roomy = {
@@ -81,7 +85,15 @@ class _Plan:
             for n, b in boxes.items()
         }
         labels = {p.name: text_width(plate_label(p, view), PLATE_SIZE) for p in graph.plates}
-        return cls(name, graph, order, roomy, frames(order, roomy, labels))
+
+        def spots(order: Order) -> Mapping[str, tuple[float, float]]:
+            if len(graph.nodes) > FEW:
+                return centred(order)
+            x = columns(graph, order, roomy, frames(graph, order, roomy, labels), rounds=4)
+            return {name: (x[name] / COLUMN, order.rows[name]) for name in order.names}
+
+        order = ordered(graph, rows, movable, spots)
+        return cls(name, graph, order, roomy, frames(graph, order, roomy, labels))
 
 
 def _row_heights(plans: Sequence[_Plan]) -> dict[int, float]:

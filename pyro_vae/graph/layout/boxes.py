@@ -119,14 +119,14 @@ def _ellipse_around(texts: tuple[Text, ...]) -> tuple[float, float, float]:
     And how far the label is moved down for it: the widest line belongs to the middle.
     """
     found = []
-    for shift in range(-8, 9, 2):
+    for shift in range(-4, 5, 2):
         corners = [
             (t.width / 2 + MARGIN / 2, max(abs(t.rect.top + shift), abs(t.rect.bottom + shift)))
             for t in texts
         ]
         tall = max(y for _, y in corners)
         for stretch in (1.1, 1.2, 1.3, 1.45, 1.6, 1.8):
-            half_height = max(tall * stretch + 2, SMALLEST[1] / 2)
+            half_height = max(tall * stretch + 3, SMALLEST[1] / 2)
             half_width = max(x / sqrt(1 - (y / half_height) ** 2) for x, y in corners)
             half_width = max(half_width, half_height, SMALLEST[0] / 2)
             found.append((half_width * half_height, abs(shift), half_width, half_height, shift))

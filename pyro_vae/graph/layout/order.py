@@ -6,7 +6,7 @@ together. Crossing ones are searched for: a node may move, with all that depends
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -35,14 +35,20 @@ class Order:
     parts: tuple[Part, ...]
 
 
-def ordered(graph: Graph, rows: Mapping[str, int], movable: bool) -> Order:
-    """The arrangement with the fewest crossings found; ``movable`` rows may be changed for plates."""
+Spots = Callable[[Order], Mapping[str, tuple[float, float]]]
+
+
+def ordered(graph: Graph, rows: Mapping[str, int], movable: bool, spots: Spots) -> Order:
+    """The arrangement with the fewest crossings found; ``movable`` rows may be changed for plates.
+
+    ``spots`` says where an arrangement's nodes would about be, in columns and rows.
+    """
     parts = tuple(Part(p.name, frozenset(graph.members(p.name))) for p in graph.plates)
     start = Order(tuple(_nested_order(graph, rows, parts)), dict(rows), parts)
-    search = _Search(graph)
+    search = _Search(graph, spots)
     feasible = search.repaired(start, movable)
     while search.violations(feasible):
-        feasible = _split(feasible, graph)
+        feasible = search.split(feasible)
     return search.improved(feasible)
 
 
@@ -91,8 +97,8 @@ def _sorted_run(
 class _Search:
     """Local search over arrangements of one graph; the same graph gives the same result."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, spots: Spots) -> None:
+        self.graph, self.spots = graph, spots
         self.edges = [(e.source, e.target) for e in graph.edges if e.source != e.target]
         self.below = {node.name: _descendants(graph, node.name) for node in graph.nodes}
 
@@ -154,9 +160,9 @@ class _Search:
             better = False
             for names in _exchanges(best, self.graph):
                 trial = replace(best, names=names)
-                budget -= 1
                 if self.violations(trial):
                     continue
+                budget -= 1
                 trial_cost = self._cost(trial)
                 if trial_cost < cost - 1e-9:
                     best, cost, better = trial, trial_cost, True
@@ -164,11 +170,27 @@ class _Search:
                     break
         return best
 
+    def split(self, order: Order) -> Order:
+        """The first plate that breaks a rule in parts: one for each set of plates in it."""
+        for part in order.parts:
+            regions: dict[frozenset[str], set[str]] = {}
+            for name in part.members:
+                plates = frozenset(self.graph.by_name[name].plates)
+                regions.setdefault(plates, set()).add(name)
+            rest = tuple(other for other in order.parts if other is not part)
+            without = replace(order, parts=rest)
+            if len(regions) > 1 and self.violations(without) < self.violations(order):
+                pieces = sorted(map(sorted, regions.values()))
+                parts = (*rest, *(Part(part.plate, frozenset(piece)) for piece in pieces))
+                return self.repaired(replace(order, parts=parts), movable=False)
+        alone = tuple(Part(p.plate, frozenset({n})) for p in order.parts for n in sorted(p.members))
+        return replace(order, parts=alone)
+
     def _cost(self, order: Order) -> float:
-        """Crossings, edges through nodes, and lengths, with each row centred."""
+        """Crossings, edges through nodes, and lengths."""
         if not self.edges:
             return 0.0
-        spot = _spots(order)
+        spot = self.spots(order)
         a = np.array([spot[source] for source, _ in self.edges])
         b = np.array([spot[target] for _, target in self.edges])
         return (
@@ -176,6 +198,18 @@ class _Search:
             + 6.0 * _passes(a, b, np.array(list(spot.values())))
             + float(np.abs(a - b)[:, 0].sum())
         )
+
+
+def centred(order: Order) -> dict[str, tuple[float, float]]:
+    """Rows of equal nodes, each centred: quick, and good enough for many nodes."""
+    by_row: dict[int, list[str]] = {}
+    for name in order.names:
+        by_row.setdefault(order.rows[name], []).append(name)
+    return {
+        name: (i - (len(run) - 1) / 2, float(row))
+        for row, run in by_row.items()
+        for i, name in enumerate(run)
+    }
 
 
 def _descendants(graph: Graph, name: str) -> frozenset[str]:
@@ -201,17 +235,6 @@ def _exchanges(order: Order, graph: Graph) -> Iterator[tuple[str, ...]]:
                 yield (*names[:start], *names[middle:end], *names[start:middle], *names[end:])
 
 
-def _spots(order: Order) -> dict[str, tuple[float, float]]:
-    by_row: dict[int, list[str]] = {}
-    for name in order.names:
-        by_row.setdefault(order.rows[name], []).append(name)
-    return {
-        name: (i - (len(run) - 1) / 2, float(row))
-        for row, run in by_row.items()
-        for i, name in enumerate(run)
-    }
-
-
 def _side(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """On which side of the line from a to b each c lies, for all pairs."""
     ab = (b - a)[:, None]
@@ -231,20 +254,3 @@ def _passes(a: np.ndarray, b: np.ndarray, spots: np.ndarray) -> float:
     share = (ab * ac).sum(-1) / np.maximum((ab * ab).sum(-1), 1e-9)
     away = np.linalg.norm(ac - share[..., None] * ab, axis=-1)
     return float(((share > 0.05) & (share < 0.95) & (away < 0.35)).sum())
-
-
-def _split(order: Order, graph: Graph) -> Order:
-    """The first plate that breaks a rule in two or more parts: one for each set of plates."""
-    search = _Search(graph)
-    for part in order.parts:
-        regions: dict[frozenset[str], set[str]] = {}
-        for name in part.members:
-            regions.setdefault(frozenset(graph.by_name[name].plates), set()).add(name)
-        rest = tuple(other for other in order.parts if other is not part)
-        if len(regions) > 1 and search.violations(replace(order, parts=rest)) < search.violations(
-            order
-        ):
-            pieces = tuple(Part(part.plate, frozenset(members)) for members in regions.values())
-            return search.repaired(replace(order, parts=(*rest, *pieces)), movable=False)
-    pieces = tuple(Part(p.plate, frozenset({name})) for p in order.parts for name in p.members)
-    return replace(order, parts=pieces)

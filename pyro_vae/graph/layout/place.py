@@ -14,6 +14,7 @@ ROWS_APART = 34.0
 PAD = 11.0  # between a plate's border and what it holds
 LABEL = 13.0  # the height of a plate's label
 ROUNDS = 40
+SNAP = 10.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,9 @@ class Frame:
     rows: tuple[int, int]
 
 
-def frames(order: Order, boxes: Mapping[str, Box], label_widths: Mapping[str, float]) -> list[Frame]:
+def frames(
+    graph: Graph, order: Order, boxes: Mapping[str, Box], label_widths: Mapping[str, float]
+) -> list[Frame]:
     """The plates' frames; one around another lies further out, and so do crossing ones."""
     found: list[Frame] = []
     for part in sorted(order.parts, key=lambda p: len(p.members)):
@@ -39,11 +42,20 @@ def frames(order: Order, boxes: Mapping[str, Box], label_widths: Mapping[str, fl
             for name in part.members
         }
         widest = max(part.members, key=lambda name: (reach[name], name))
-        reach[widest] = max(reach[widest], label_widths[part.plate] / 2 + PAD)
+        share = 1.0 if _is_left_downwards(graph, order, part.members, bottom) else 0.5
+        reach[widest] = max(reach[widest], share * label_widths[part.plate] + PAD)
         above = PAD + max((f.above for f in inner if f.rows[0] == top), default=0.0)
         below = PAD + LABEL + max((f.below for f in inner if f.rows[1] == bottom), default=-PAD / 2)
         found.append(Frame(part, reach, above, below, (top, bottom)))
     return found
+
+
+def _is_left_downwards(
+    graph: Graph, order: Order, members: frozenset[str], bottom: int
+) -> bool:
+    """Whether an edge crosses the plate's lower border: its label then stands beside the middle."""
+    ends = [(e.source, e.target) for e in graph.edges if (e.source in members) != (e.target in members)]
+    return any(max(order.rows[a], order.rows[b]) > bottom for a, b in ends)
 
 
 def row_centers(rows: Sequence[tuple[Mapping[str, int], Mapping[str, Box], Sequence[Frame]]]) -> dict[int, float]:
@@ -65,7 +77,13 @@ def row_centers(rows: Sequence[tuple[Mapping[str, int], Mapping[str, Box], Seque
     return centers
 
 
-def columns(graph: Graph, order: Order, boxes: Mapping[str, Box], framed: Sequence[Frame]) -> dict[str, float]:
+def columns(
+    graph: Graph,
+    order: Order,
+    boxes: Mapping[str, Box],
+    framed: Sequence[Frame],
+    rounds: int = ROUNDS,
+) -> dict[str, float]:
     """The middle of each node: as near to its neighbours as order and distances allow."""
     names = order.names
     index = {name: i for i, name in enumerate(names)}
@@ -77,7 +95,7 @@ def columns(graph: Graph, order: Order, boxes: Mapping[str, Box], framed: Sequen
     }
     pulls = _pulls(graph, index)
     x = _legal([0.0] * len(names), apart)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         wanted = []
         for i, near in pulls.items():
             mean = sum(x[j] for j in near) / len(near) if near else x[i]
@@ -131,6 +149,9 @@ def _settled(
             low = max((found[a] + d for (a, b), d in apart.items() if b == i), default=-math.inf)
             high = min((found[b] - d for (a, b), d in apart.items() if a == i), default=math.inf)
             wanted = sum(found[j] for j in pulls[i]) / len(pulls[i])
+            nearest = min((found[j] for j in pulls[i]), key=lambda x: abs(x - wanted))
+            if abs(nearest - wanted) < SNAP:  # rather upright than nearly so
+                wanted = nearest
             found[i] = min(max(wanted, low), high)
     return found
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from pyro_vae.graph.layout.scene import NodeShape, Point, Rect
 
-CLEAR = 5.0  # between an edge and a node that is not its own
-CORNER = 10.0  # a bend's distance from the corner that it goes around
+CLEAR = 4.0  # between an edge and a node that is not its own
+CORNER = 6.0  # a bend's distance from the corner that it goes around
 BEND = 25.0  # what a bend costs, in length
 
 
@@ -34,19 +34,24 @@ class Router:
         own = [self._names.index(source), self._names.index(target)]
         others = np.delete(self._rects, own, axis=0)
         obstacles = np.concatenate([others, self._labels])
-        line = np.array([[*start, *end]])
         middle: tuple[Point, ...] = ()
-        if _blocked(line, obstacles).any():
+        if self._is_obstructed(start, end, own):
             middle = self._around(start, end, obstacles) or self._around(start, end, others) or ()
         points = (start, *middle, end)
         first = outline_point(self.nodes[source], points[1])
         last = outline_point(self.nodes[target], points[-2])
         return (first, *middle, last)
 
+    def _is_obstructed(self, start: Point, end: Point, own: Sequence[int]) -> bool:
+        """Whether the straight way meets a label, a box, or an ellipse's true outline."""
+        line = np.array([[*start, *end]])
+        met = _blocked(line, self._rects)[0]
+        met[list(own)] = False
+        shapes = [self.nodes[self._names[i]] for i in np.flatnonzero(met)]
+        return any(_meets(start, end, s) for s in shapes) or bool(_blocked(line, self._labels).any())
+
     def _around(self, start: Point, end: Point, obstacles: np.ndarray) -> tuple[Point, ...] | None:
         """The bends of the shortest way, or None."""
-        if not _blocked(np.array([[*start, *end]]), obstacles).any():
-            return ()
         points = np.concatenate([[start, end], self._corners])
         ways = {i: self._reached(i, points, obstacles) for i in (0, 1)}
         best: dict[int, float] = {0: 0.0}
@@ -99,6 +104,19 @@ def outline_point(shape: NodeShape, toward: Point) -> Point:
     else:
         scale = max(abs(dx) / half_width, abs(dy) / half_height)
     return (x + dx / scale, y + dy / scale) if scale > 1e-9 else (x, y)
+
+
+def _meets(start: Point, end: Point, shape: NodeShape) -> bool:
+    """Whether a line that meets the rectangle around a node meets its outline, or nearly so."""
+    if shape.outline != "ellipse":
+        return True
+    (x, y), rect = shape.center, shape.rect.grown(CLEAR)
+    a, b = (
+        np.array([(px - x) * 2 / rect.width, (py - y) * 2 / rect.height]) for px, py in (start, end)
+    )
+    along = b - a  # the ellipse is the unit circle now
+    share = float(np.clip(-(a @ along) / max(along @ along, 1e-12), 0, 1))
+    return float(np.hypot(*(a + share * along))) < 1
 
 
 def _corners(rect: Rect) -> list[Point]:

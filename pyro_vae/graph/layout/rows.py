@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from pyro_vae.graph.fold import loops
 from pyro_vae.graph.graph import Graph
 
+MANY = 3  # children
+
 
 def model_rows(graph: Graph) -> dict[str, int]:
     """Every node below its parents; what has no parents just above its highest child.
@@ -19,10 +21,12 @@ def model_rows(graph: Graph) -> dict[str, int]:
     rows: dict[str, int] = {}
     for name in sorted_by_parents(names, parents):
         rows[name] = max((rows[p] + 1 for p in parents[name]), default=0)
+    last = max(rows.values(), default=0)
+    shared = _shared_boxes(graph)
     for name in names:
         below = [rows[child] for child in names if name in parents[child]]
         if not parents[name] and below:
-            rows[name] = min(below) - 1
+            rows[name] = last + 1 if name in shared and set(below) == {last} else min(below) - 1
     top = min(rows.values(), default=0)
     return {node.name: rows[where.get(node.name, node.name)] - top for node in graph.nodes}
 
@@ -35,11 +39,20 @@ def guide_rows(guide: Graph, model: Mapping[str, int]) -> dict[str, int]:
     rows = {node.name: model[node.name] for node in guide.nodes if node.name in model}
     names = [node.name for node in guide.nodes]
     parents = acyclic(names, ((e.source, e.target) for e in guide.edges if e.source != e.target))
+    shared = _shared_boxes(guide)
     for name in reversed(list(sorted_by_parents(names, parents))):
         if name not in rows:
             children = [rows[child] for child in names if name in parents[child] and child in rows]
-            rows[name] = max(children, default=-1) + 1
+            lowest = max(children, default=-1)
+            above = name in shared and len(set(children)) == 1 and lowest > 0
+            rows[name] = lowest - 1 if above else lowest + 1
     return rows
+
+
+def _shared_boxes(graph: Graph) -> set[str]:
+    """Parameters of many statements: their arrows want a side of the row for themselves."""
+    boxes = [node.name for node in graph.nodes if node.kind == "parameters"]
+    return {name for name in boxes if len(graph.children(name)) >= MANY}
 
 
 def acyclic(names: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
