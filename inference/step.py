@@ -35,6 +35,8 @@ class Step:
         clip_norm: float | None,
     ) -> None:
         self.program, self.layout, self.elbo, self.clip_norm = program, layout, elbo, clip_norm
+        if not isinstance(getattr(elbo, "max_plate_nesting", 0), int):
+            elbo.max_plate_nesting = layout.nesting  # Pyro would run the program once more for it
         self.parameters = {n: p for n, p in parameters.items() if p.requires_grad}
         if not self.parameters:
             raise InputError(

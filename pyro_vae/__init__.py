@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # what __getattr__ hands out
     from pyro_vae.data import load as load
     from pyro_vae.errors import InputError as InputError
+    from pyro_vae.graph import render_model as render_model
     from pyro_vae.inference.diagnostics import evaluate as evaluate
     from pyro_vae.inference.importance import log_evidence as log_evidence
     from pyro_vae.inference.svi import fit as fit
@@ -34,6 +35,7 @@ _HOMES = {
     "log_evidence": "pyro_vae.inference.importance",
     "prior_samples": "pyro_vae.predict",
     "reconstructions": "pyro_vae.predict",
+    "render_model": "pyro_vae.graph",
 }
 __all__ = list(_HOMES)
 

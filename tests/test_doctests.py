@@ -8,11 +8,11 @@ from types import ModuleType
 import pytest
 import torch
 
-import pyro_vae
-
+MAPPED = ("pyro_vae.models", "pyro_vae.inference")  # folders beside pyro_vae in the source tree
 MODULES = sorted(
     module.name
-    for module in pkgutil.walk_packages(pyro_vae.__path__, "pyro_vae.")
+    for package in ("pyro_vae", *MAPPED)
+    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}.")
     if not module.name.endswith("__main__")
 )
 
