@@ -23,7 +23,8 @@ def ours() -> VAE:
 
 def the_same_by_hand(vae: VAE) -> HandVAE:
     hand = HandVAE(closed_form=False, data_dim=64, hidden=HIDDEN, latent_dim=LATENT_DIM)
-    hand.load_state_dict(dict(zip(hand.state_dict(), vae.state_dict().values(), strict=True)))
+    ours = [*vae.recognition.state_dict().values(), *vae.likelihood.state_dict().values()]
+    hand.load_state_dict(dict(zip(hand.state_dict(), ours, strict=True)))
     return hand
 
 
@@ -44,8 +45,9 @@ def test_the_same_noise_gives_the_same_parameters() -> None:
     fit(vae, x, epochs=3, batch_size=100, optimizer=partial(Adam, lr=3e-3), seed=5,
         device="cpu", progress=False)  # fmt: skip
     train_by_hand(hand, x, 3, seed=5)
-    for one, other in zip(vae.parameters(), hand.parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    expected = the_same_by_hand(vae).state_dict()
+    for name, value in hand.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-4)
 
 
 def test_the_held_out_elbo_agrees_within_its_standard_error() -> None:
@@ -58,4 +60,4 @@ def test_the_held_out_elbo_agrees_within_its_standard_error() -> None:
     evaluation = evaluate(vae, test, num_particles=200, seed=0)
     error = 2**0.5 * elbos.std().item() / 200**0.5  # both are means of 200 draws an image
     assert abs(evaluation.elbo.mean().item() - elbos.mean().item()) < 4 * error
-    assert elbos.mean() > -25  # it has learnt something
+    assert elbos.mean() > -30  # untrained it is below -45
