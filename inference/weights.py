@@ -7,7 +7,6 @@ from torch import Tensor
 
 from pyro_vae.inference.psis import smooth, tail_length
 
-
 EXACT = 32  # at least so many of the largest weights are kept
 
 

@@ -1,0 +1,153 @@
+"""Proposals beyond the guide: each takes a program and gives one with the same model.
+
+log_evidence(wider(program, 1.5), data)
+"""
+
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from pyro.infer import ELBO
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.subsample_messenger import _Subsample
+from torch import Tensor
+from torch.distributions import constraints, transform_to
+from torch.distributions.transforms import AffineTransform
+
+from pyro_vae.errors import InputError
+from pyro_vae.inference.objectives import TraceELBO
+from pyro_vae.program import Program, as_program, latent_sites, run
+
+
+def wider(program: Any, factor: float) -> Program:
+    """Spreads every real-valued site of the guide about its mean by a factor.
+
+    A guide fitted by the ELBO is often narrower than the posterior, which gives weights without a
+    finite variance; a wider one costs effective sample size and wins a finite error.
+
+    :param factor: the new standard deviation over the old, above 0.
+    :raises InputError: a factor that is not positive.
+
+    >>> import pyro
+    >>> guide = lambda: pyro.sample("z", dist.Normal(1.0, 1.0))
+    >>> fn = poutine.trace(wider((guide, guide), 2.0).guide).get_trace().nodes["z"]["fn"]
+    >>> fn.log_prob(torch.tensor(3.0)) == dist.Normal(1.0, 2.0).log_prob(torch.tensor(3.0))
+    tensor(True)
+    """
+    if not factor > 0:
+        raise InputError(f"the factor of a wider guide must be positive, not {factor}")
+    target = as_program(program)
+    return Program(target.model, _Widened(factor)(target.guide), target.modules)
+
+
+class _Widened(Messenger):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def _pyro_sample(self, msg: Any) -> None:
+        fn = msg["fn"]
+        if msg["is_observed"] or isinstance(fn, _Subsample) or not _is_real(fn.support):
+            return
+        shift = AffineTransform(fn.mean * (1 - self.factor), self.factor, event_dim=fn.event_dim)
+        msg["fn"] = dist.TransformedDistribution(fn, shift)
+
+
+def _is_real(support: constraints.Constraint) -> bool:
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    return support in (constraints.real, constraints.real_vector)
+
+
+def refined(
+    program: Any, steps: int = 50, learning_rate: float = 0.05, elbo: ELBO | None = None
+) -> Program:
+    """Fits the guide's distributions to each batch anew, from where the amortised guide puts them.
+
+    The parameters of every guide site (a Normal's loc and scale, say) become free, one set a datum,
+    and take some Adam steps up the ELBO; networks stay as they are. What the ELBO gains is the
+    amortisation gap. The draws that are weighted come after the fit and are independent of it, so the
+    evidence stays unbiased.
+
+    Source: C. Cremer, X. Li, D. Duvenaud, "Inference suboptimality in variational autoencoders", 2018,
+    https://arxiv.org/abs/1801.03558.
+
+    :param elbo: what to go up; by default Trace_ELBO, so give TraceEnum_ELBO for enumerated latents.
+    :raises InputError: a guide site whose distribution has no parameters to free.
+    """
+    target = as_program(program)
+    guide = _Refined(target, steps, learning_rate, elbo or TraceELBO())
+    return Program(target.model, guide, target.modules)
+
+
+class _Refined:
+    """A guide that fits itself to the batch it is called with, once for each batch."""
+
+    def __init__(self, program: Program, steps: int, learning_rate: float, elbo: Any) -> None:
+        self.program, self.steps, self.learning_rate, self.elbo = (
+            program,
+            steps,
+            learning_rate,
+            elbo,
+        )
+        self.batch: tuple[Any, ...] | None = None
+        self.fitted: dict[str, _Free] = {}
+
+    def __call__(self, *batch: Any) -> Any:
+        if self.batch is None or any(a is not b for a, b in zip(batch, self.batch, strict=True)):
+            with poutine.block(), torch.enable_grad():  # no outer handler is to see the fit
+                self.fitted = self.fit(batch)
+            self.batch = batch
+        return _Replaced(self.fitted)(self.program.guide)(*batch)
+
+    def fit(self, batch: tuple[Any, ...]) -> dict[str, "_Free"]:
+        sites = latent_sites(run("guide", self.program.guide, batch, {}))
+        free = {name: _Free(name, site["fn"]) for name, site in sites.items()}
+        leaves = [leaf for one in free.values() for leaf in one.leaves.values()]
+        optimizer = torch.optim.Adam(leaves, lr=self.learning_rate)
+        to_rest = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, self.steps)
+        guide = _Replaced(free)(self.program.guide)
+        for _ in range(self.steps):
+            loss = self.elbo.differentiable_loss(self.program.model, guide, *batch)
+            gradients = torch.autograd.grad(loss, leaves)
+            for leaf, gradient in zip(leaves, gradients, strict=True):
+                leaf.grad = gradient
+            optimizer.step()
+            to_rest.step()
+        return free
+
+
+class _Free:
+    """A distribution whose parameters are leaves, unconstrained."""
+
+    def __init__(self, name: str, fn: Any) -> None:
+        self.event_dims = 0
+        while isinstance(fn, torch.distributions.Independent):
+            self.event_dims += fn.reinterpreted_batch_ndims
+            fn = fn.base_dist
+        self.kind, self.leaves, self.transforms = type(fn), {}, {}
+        for parameter, constraint in getattr(fn, "arg_constraints", {}).items():
+            value = fn.__dict__.get(parameter)
+            if isinstance(value, Tensor) and value.is_floating_point():
+                transform = transform_to(constraint)
+                self.transforms[parameter] = transform
+                self.leaves[parameter] = transform.inv(value.detach()).clone().requires_grad_()
+        if not self.leaves:
+            raise InputError(
+                f"the guide's site {name!r} is a {self.kind.__name__}: nothing to refine"
+            )
+
+    def distribution(self) -> Any:
+        values = {name: self.transforms[name](leaf) for name, leaf in self.leaves.items()}
+        return self.kind(**values).to_event(self.event_dims)
+
+
+class _Replaced(Messenger):
+    def __init__(self, free: dict[str, _Free]) -> None:
+        super().__init__()
+        self.free = free
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["name"] in self.free:
+            msg["fn"] = self.free[msg["name"]].distribution()
