@@ -60,8 +60,8 @@ def log_evidence(
         num_particles: K.
         unit: the plate to give figures for; by default the outermost that holds every site. Without
             one the figure is joint, of all data together, and the result says so.
-        max_memory: bytes for what the model computes at a time; by default 64 MB on a CPU (its caches), 4 GB on
-            a GPU.
+        max_memory: bytes for what the model computes at a time; by default 64 MB on a CPU (its
+            caches), 4 GB on a GPU.
         seed: of the draws; by default they go on from torch's generator, without advancing it.
         device: where to compute; "auto" is the GPU where there is one.
         progress: whether to draw a bar; by default where standard error is a terminal.

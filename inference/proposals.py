@@ -118,6 +118,9 @@ class _Refined:
         return free
 
 
+_Dependent = type(constraints.dependent)
+
+
 class _Free:
     """A distribution whose parameters are leaves, unconstrained."""
 
@@ -129,7 +132,8 @@ class _Free:
         self.kind, self.leaves, self.transforms = type(fn), {}, {}
         for parameter, constraint in getattr(fn, "arg_constraints", {}).items():
             value = fn.__dict__.get(parameter)
-            if isinstance(value, Tensor) and value.is_floating_point():
+            is_free = not isinstance(constraint, constraints.dependent_property | _Dependent)
+            if is_free and isinstance(value, Tensor) and value.is_floating_point():
                 transform = transform_to(constraint)
                 self.transforms[parameter] = transform
                 self.leaves[parameter] = transform.inv(value.detach()).clone().requires_grad_()
