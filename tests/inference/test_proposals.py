@@ -40,7 +40,7 @@ def test_refinement_closes_the_amortisation_gap() -> None:
     model = FactorAnalysis((6,), 2)
     model.loadings.data.mul_(3)
     x = torch.randn(30, 6)
-    better = refined(model, steps=500)
+    better = refined(model, steps=300, learning_rate=0.1)
     with torch.no_grad():
         layout = examine(better, x)
         assert draws_together(better, layout, x)
