@@ -218,10 +218,10 @@ class FromGuide(Path):
 
     def _refuse_what_cannot_start(self, guide_trace: poutine.Trace) -> None:
         model_sites = sample_sites(self.call.joint(1, guide_trace))
-        guide_sites = sample_sites(guide_trace)
-        latents = [n for n in self.call.layout.latents if n not in self.call.layout.enumerated]
-        wanted = sum(_num_coordinates(n, model_sites[n]) for n in latents)
-        has = sum(_num_coordinates(n, guide_sites[n]) for n in self.coordinates.blocks)
+        guide_sites, layout = sample_sites(guide_trace), self.call.layout
+        latents = [name for name in layout.latents if name not in layout.enumerated]
+        wanted = sum(_num_coordinates(n, model_sites[n], layout) for n in latents)
+        has = sum(_num_coordinates(n, guide_sites[n], layout) for n in self.coordinates.blocks)
         if has != wanted:
             masses = [name for name in latents if is_point_mass(guide_sites[name]["fn"])]
             reason = f"gives {', '.join(map(repr, masses))} a point mass and so " if masses else ""
@@ -234,11 +234,11 @@ class FromGuide(Path):
                 _check_support(name, guide_sites[name], model_sites[name])
 
 
-def _num_coordinates(name: str, site: Site) -> int:
+def _num_coordinates(name: str, site: Site, layout: Layout) -> int:
     fn = site["fn"]
-    event = bijection(name, fn).inverse_shape(torch.Size(fn.event_shape)) if fn.event_shape else ()
-    batch = fn.batch_shape if site["fn"].batch_shape else ()
-    return int(torch.Size(batch).numel() * torch.Size(event).numel())
+    plates = fn.batch_shape[-1 - layout.nesting :]  # what lies further left is enumeration
+    shape: torch.Size = bijection(name, fn).inverse_shape(plates + fn.event_shape)
+    return shape.numel()
 
 
 def _check_support(name: str, guide_site: Site, model_site: Site) -> None:

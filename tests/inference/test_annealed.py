@@ -11,7 +11,6 @@ import torch
 from pyro.infer.autoguide import AutoDelta, AutoNormal
 from stories import Conjugate, GlobalMean, PyroStyleVAE
 from torch import Tensor, nn
-from torch.distributions import constraints
 
 from pyro_vae import InputError, log_evidence
 from pyro_vae.inference import annealed, tiles
@@ -71,7 +70,7 @@ def beta_bernoulli() -> Oracle:
 
     def guide(x: Tensor) -> None:
         with pyro.plate("data", len(x), dim=-1):
-            pyro.sample("p", dist.Beta(1.0, 4.0))
+            pyro.sample("p", dist.Beta(1.0, 1.6))
 
     x = (torch.rand(12, 5) < 0.6).float()
     a, b = 2 + x.sum(-1), 0.8 + 5 - x.sum(-1)
@@ -91,17 +90,12 @@ def chain_of_two() -> Oracle:
 
     def guide(x: Tensor) -> None:
         with pyro.plate("data", len(x)):
-            z1 = pyro.sample("z1", dist.Normal(x.unsqueeze(-1) / 4, 1.0).expand_by([]).to_event(1))
-            pyro.sample("z2", dist.Normal(z1.mean(-1), 1.0))
-
-    def wide(x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
             loc = (x / 4).unsqueeze(-1).expand(-1, 2)
             z1 = pyro.sample("z1", dist.Normal(loc, 1.0).to_event(1))
             pyro.sample("z2", dist.Normal(z1.mean(-1), 1.0))
 
     x = 2 * torch.randn(12)
-    return (model, wide), (x,), dist.Normal(0.0, 2.5**0.5).log_prob(x)
+    return (model, guide), (x,), dist.Normal(0.0, 2.5**0.5).log_prob(x)
 
 
 def plates_within_the_unit() -> Oracle:
@@ -256,8 +250,270 @@ def test_oracles(oracle: Callable[[], Oracle], start: str) -> None:
     program, data, exact = oracle()
     slow = oracle is one_chain_at_a_time
     evidence = annealed_evidence(
-        program, data, num_particles=16 if slow else 200, num_temperatures=20, start=start, seed=1
+        program, data, num_particles=24 if slow else 200, num_temperatures=25, start=start, seed=1
     )
     assert agrees(evidence, exact)
-    if exact.unique().numel() > 1:  # it is the annealing that does it
-        assert (evidence.ess > 0.4 * evidence.num_particles).all()
+    assert (evidence.ess > 0.15 * evidence.num_particles).all()
+
+
+@pytest.mark.parametrize("start", ["guide", "prior"])
+def test_annealing_closes_what_importance_sampling_leaves(start: str) -> None:
+    model, x = bad_guide(), torch.randn(40, 6) @ torch.randn(6, 6)
+    exact = model.log_evidence(x).detach().double()
+    options: dict[str, Any] = {"num_particles": 64, "start": start, "seed": 0}
+    gaps = []
+    for num_temperatures in (1, 10, 100):
+        evidence = annealed_evidence(model, x, num_temperatures=num_temperatures, **options)
+        gaps.append((exact - evidence.log_evidence).mean().item())
+    assert gaps[0] > 1.5 > 0.5 > gaps[1] > gaps[2]
+    assert abs(gaps[2]) < 4 * evidence.mean_standard_error
+    assert "100 temperatures" in evidence.method
+    assert evidence.certificate() < exact.mean()
+
+
+def bad_guide() -> FactorAnalysis:
+    """Not trained at all."""
+    torch.manual_seed(0)
+    return FactorAnalysis((6,), 3)
+
+
+def test_one_temperature_is_importance_sampling() -> None:
+    x = torch.randn(20)
+    one = annealed_evidence(Conjugate, x, num_particles=4000, num_temperatures=1, seed=0)
+    other = log_evidence(Conjugate, x, num_particles=4000, seed=1)
+    error = (one.standard_error.square() + other.standard_error.square()).sqrt()
+    assert ((one.log_evidence - other.log_evidence).abs() < 4 * error).all()
+    assert "importance sampling" in one.method
+
+
+def many(x: float, units: int = 3000) -> Tensor:
+    """The same datum over and over: each unit is an independent repeat of one estimate."""
+    return torch.full((units,), x)
+
+
+@pytest.mark.parametrize("start", ["guide", "prior"])
+@pytest.mark.parametrize("num_temperatures", [2, 6])
+def test_the_mean_weight_is_unbiased(start: str, num_temperatures: int) -> None:
+    x = many(1.7)
+    evidence = annealed_evidence(
+        Conjugate, x, num_particles=2, num_temperatures=num_temperatures, start=start, seed=2
+    )
+    ratio = (evidence.log_evidence - Conjugate.log_evidence(x)).exp()
+    assert abs(ratio.mean() - 1) < 4 * ratio.std() / len(x) ** 0.5
+    log_ratio = evidence.log_evidence - Conjugate.log_evidence(x)  # and its log a lower bound
+    assert log_ratio.mean() < 3 * log_ratio.std() / len(x) ** 0.5
+
+
+@pytest.mark.parametrize("size", [0.05, 0.7, 2.5])
+def test_the_mean_weight_is_unbiased_whatever_the_step_size_and_steps_stay(size: float) -> None:
+    x, program = many(-1.5), as_program(Conjugate)
+    with torch.no_grad():
+        path = FromGuide(Call(program, examine(program, x), True, (x,)))
+        sizes = torch.full((1, len(x)), size) * (0.5 + torch.rand(len(x)))
+        steps = Steps((1.0,), sizes.clone(), torch.ones(len(x), 1))
+        log_w = walk(Sampler(path, 4, 100), path.draw(4), linear(5).tolist(), steps).log_weights
+    ratio = (log_w - Conjugate.log_evidence(x)).exp().mean(0)
+    assert abs(ratio.mean() - 1) < 4 * ratio.std() / len(x) ** 0.5
+    assert torch.equal(steps.sizes, sizes)
+
+
+def test_intervals_cover() -> None:
+    evidence = annealed_evidence(
+        Conjugate, many(2.0, 2000), num_particles=32, num_temperatures=8, start="prior", seed=0
+    )
+    off = (evidence.log_evidence - Conjugate.log_evidence(torch.tensor(2.0))).abs()
+    covered = (off < 1.96 * evidence.standard_error).double().mean()
+    assert 0.90 < covered < 0.99
+
+
+def test_a_transition_leaves_the_posterior_as_it_is() -> None:
+    """Exact draws of Normal(x / 2, 1 / 2), moved by many transitions, are still that."""
+    x, program = many(1.0, 4000), as_program(Conjugate)
+    with torch.no_grad():
+        path = FromPrior(Call(program, examine(program, x), True, (x,)))
+        sampler = Sampler(path, 3, 10)
+        point = sampler.point(dist.Normal(0.5, 0.5**0.5).sample((1, len(x), 1)))
+        for _ in range(20):
+            point, probability = sampler.transition(point, 1.0, torch.full((len(x), 1), 1.1))
+    z = point.u.flatten()
+    assert 0.5 < probability.mean() < 0.99
+    assert abs(z.mean() - 0.5) < 4 * (0.5 / len(z)) ** 0.5
+    assert abs(z.var() - 0.5) < 4 * 0.5 * (2 / len(z)) ** 0.5
+
+
+def test_neither_memory_nor_the_number_of_chains_at_a_time_changes_a_figure(monkeypatch) -> None:
+    x = torch.randn(30)
+    options: dict[str, Any] = {"num_particles": 20, "num_temperatures": 5, "seed": 3}
+    one = annealed_evidence(Conjugate, x, **options)
+    other = annealed_evidence(Conjugate, x, max_memory=1, **options)
+    torch.testing.assert_close(one.log_evidence, other.log_evidence)
+    monkeypatch.setitem(tiles.ROWS, "cpu", 50)
+    monkeypatch.setitem(tiles.UNITS, "cpu", 16)
+    cut = annealed_evidence(Conjugate, x, **options)
+    assert cut.num_particles == 20
+    assert agrees(cut, Conjugate.log_evidence(x))
+
+
+def test_exactly_k_weights_whatever_the_tiles(monkeypatch) -> None:
+    counts: list[int] = []
+    monkeypatch.setitem(tiles.ROWS, "cpu", 50)
+    monkeypatch.setitem(tiles.UNITS, "cpu", 16)
+    monkeypatch.setattr(
+        annealed,
+        "walk",
+        lambda s, u, *rest: (counts.append(u.shape[0] * u.shape[1]), walk(s, u, *rest))[1],
+    )
+    annealed_evidence(Conjugate, torch.randn(30), num_particles=7, num_temperatures=2)
+    assert sum(counts) == 7 * 30
+    assert max(counts) <= 50
+
+
+def test_nothing_is_left_behind_and_seeds_repeat() -> None:
+    vae = PyroStyleVAE()
+    vae.encoder = nn.Sequential(nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 4))
+    x, noise = torch.randn(8, 6), rng_state()["torch"]
+    state = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
+    one, two = (annealed_evidence(vae, x, num_temperatures=5, seed=3) for _ in range(2))
+    other = annealed_evidence(vae, x, num_temperatures=5, seed=4)
+    assert torch.equal(one.log_evidence, two.log_evidence)
+    assert not torch.equal(one.log_evidence, other.log_evidence)
+    assert torch.equal(noise, rng_state()["torch"])
+    assert vae.training
+    assert all(p.grad is None and p.requires_grad for p in vae.parameters())
+    assert all(torch.equal(state[n], t) for n, t in vae.state_dict().items())
+    assert len(pyro.get_param_store()) == 0
+
+
+def test_without_latents_the_figure_is_exact() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            which = pyro.sample("which", dist.Bernoulli(0.3), infer={"enumerate": "parallel"})
+            pyro.sample("x", dist.Normal(which, 1.0), obs=x)
+
+    x = torch.randn(5)
+    logs = torch.tensor([[0.7], [0.3]]).log() + dist.Normal(
+        torch.tensor([[0.0], [1.0]]), 1.0
+    ).log_prob(x)
+    evidence = annealed_evidence((model, lambda x: None), x, num_particles=3, num_temperatures=4)
+    torch.testing.assert_close(evidence.log_evidence, logs.logsumexp(0).double())
+
+
+def test_an_autoguide_moves_in_its_own_variable() -> None:
+    (model, _), (x,), exact = gamma_poisson()
+    x, exact = x[:6], exact[:6]
+    evidence = annealed_evidence(
+        (model, AutoNormal(model, init_scale=0.5)), x, num_particles=200, seed=0
+    )
+    assert agrees(evidence, exact)
+
+
+def test_a_nan_is_neither_averaged_away_nor_hidden() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            z = torch.where((x > 100) & (z > 0), z * math.nan, z)
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    x = torch.cat([torch.randn(20), torch.tensor([101.0])])
+    evidence = annealed_evidence((model, Conjugate.guide), x, num_temperatures=5, seed=0)
+    assert evidence.log_evidence.isnan().tolist() == [False] * 20 + [True]
+    assert "1 of 21 units have NaN weights (the first is unit 20)" in evidence.summary()
+
+
+def of(function: Callable[[Tensor], Any], site: str = "z") -> Callable[[Tensor], None]:
+    """A guide of one site."""
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample(site, function(torch.zeros(len(x))))
+
+    return guide
+
+
+def uniform_model(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Uniform(torch.zeros(len(x)), 1.0))
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
+def discrete_model(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Poisson(torch.ones(len(x))))
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
+@pytest.mark.parametrize(
+    ("program", "options", "message"),
+    [
+        (Conjugate, {"num_particles": 0}, "num_particles must be at least 1, not 0"),
+        (Conjugate, {"num_temperatures": 0}, "num_temperatures must be at least 1"),
+        (Conjugate, {"num_leapfrog": -1}, "num_leapfrog must be at least 1"),
+        (Conjugate, {"max_memory": 0}, "max_memory must be at least 1"),
+        (Conjugate, {"start": "giude"}, "start must be 'guide' or 'prior', not 'giude'; did you"),
+        (Conjugate, {"schedule": lambda t: linear(t)[1:]}, "101 inverse temperatures"),
+        (Conjugate, {"schedule": lambda t: linear(t) / 2}, "from 0 to 0.5"),
+        (Conjugate, {"schedule": lambda t: linear(t).flip(0)}, "rising from 0 to 1"),
+        (Conjugate, {"unit": "dta"}, "no plate 'dta'; did you mean 'data'"),
+        (
+            (discrete_model, of(lambda zero: dist.Poisson(zero + 1))),
+            {},
+            "site 'z' is discrete.*summed out by",
+        ),
+        (
+            (uniform_model, of(lambda zero: dist.Uniform(zero, 0.5))),
+            {},
+            "support at site 'z' reaches short of the prior's",
+        ),
+        (
+            (uniform_model, of(lambda zero: dist.Uniform(zero, 2.0))),
+            {},
+            "outside the support|beyond the prior's",
+        ),
+        ((uniform_model, AutoDelta(uniform_model)), {}, "gives 'z' a point mass.*start=\"prior\""),
+    ],
+)
+def test_wrong_input(program, options, message) -> None:
+    with pytest.raises(InputError, match=message):
+        annealed_evidence(program, torch.rand(6) - 0.5, **options)
+
+
+def test_a_support_that_depends_on_what_is_summed_out() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            which = pyro.sample("which", dist.Bernoulli(0.3), infer={"enumerate": "parallel"})
+            z = pyro.sample("z", dist.Uniform(0.0, 1 + which))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    guide = of(lambda zero: dist.Uniform(zero, 1.0))
+    with pytest.raises(InputError, match="site 'z'"):
+        annealed_evidence((model, guide), torch.randn(4), start="prior")
+
+
+def test_schedules() -> None:
+    for schedule in (linear, sigmoid):
+        for num_temperatures in (1, 2, 7):
+            betas = schedule(num_temperatures)
+            assert betas[0] == 0
+            assert betas[-1] == 1
+            assert len(betas) == num_temperatures + 1
+            assert (betas.diff() > 0).all()
+    assert sigmoid(100).diff()[0] < 0.3 * linear(100).diff()[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["guide", "prior"])
+@pytest.mark.parametrize("oracle", [o for o in ORACLES if o is not one_chain_at_a_time])
+def test_oracles_at_many_particles(oracle: Callable[[], Oracle], start: str) -> None:
+    program, data, exact = oracle()
+    evidence = annealed_evidence(
+        program, data, num_particles=10_000, num_temperatures=50, start=start, seed=5
+    )
+    assert agrees(evidence, exact)
+    assert evidence.mean_standard_error < 0.01
+
+
+@pytest.mark.gpu
+def test_on_a_gpu() -> None:
+    model, x = bad_guide(), torch.randn(40, 6)
+    evidence = annealed_evidence(model, x, num_temperatures=50, seed=0, device="cuda")
+    assert abs(evidence.mean - model.cpu().log_evidence(x).mean()) < 4 * evidence.mean_standard_error
