@@ -132,15 +132,19 @@ class _Free:
         self.kind, self.leaves, self.transforms = type(fn), {}, {}
         for parameter, constraint in getattr(fn, "arg_constraints", {}).items():
             value = fn.__dict__.get(parameter)
-            is_free = not isinstance(constraint, constraints.dependent_property | _Dependent)
-            if is_free and isinstance(value, Tensor) and value.is_floating_point():
-                transform = transform_to(constraint)
-                self.transforms[parameter] = transform
-                self.leaves[parameter] = transform.inv(value.detach()).clone().requires_grad_()
+            if isinstance(value, Tensor) and value.is_floating_point():
+                if isinstance(constraint, _Dependent):
+                    raise self.refusal(name, f"its {parameter} cannot move freely")
+                self.transforms[parameter] = transform_to(constraint)
+                unconstrained = self.transforms[parameter].inv(value.detach())
+                self.leaves[parameter] = unconstrained.clone().requires_grad_()
         if not self.leaves:
-            raise InputError(
-                f"the guide's site {name!r} is a {self.kind.__name__}: nothing to refine"
-            )
+            raise self.refusal(name, "it has no parameters")
+
+    def refusal(self, name: str, reason: str) -> InputError:
+        return InputError(
+            f"the guide's site {name!r} is a {self.kind.__name__}, which cannot be refined: {reason}"
+        )
 
     def distribution(self) -> Any:
         values = {name: self.transforms[name](leaf) for name, leaf in self.leaves.items()}
