@@ -23,9 +23,11 @@ from torch.utils._pytree import keystr, tree_flatten_with_path
 from pyro_vae.errors import InputError
 from pyro_vae.graph.networks import Networks, ParameterBox
 from pyro_vae.graph.provenance import NOTHING, Escape, Origin, Origins, Tracker, storage_of
-from pyro_vae.program import run
+from pyro_vae.isolation import undisturbed
+from pyro_vae.program import Program, run
 
 Shape = tuple[int, ...]
+SEED = 0  # of the runs that need values: the same program gives the same graph
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,9 @@ def observe(
     for parameter in networks.found.values():
         know(parameter.tensor)
     recorder = _Recorder(tracker, networks)
-    with as_found(modules), pyro.validation_enabled(False), networks.watched(know):
-        with torch.set_grad_enabled(values), tracker, recorder:
+    program = Program(function, function, modules)
+    with undisturbed(program, seed=SEED), as_found(modules), networks.watched(know):
+        with pyro.validation_enabled(False), torch.set_grad_enabled(values), tracker, recorder:
             replay = function if replayed is None else poutine.replay(function, trace=replayed)
             trace = run(part, replay, args, kwargs)
         boxes = _boxes(networks, recorder)
@@ -146,15 +149,20 @@ class _Recorder(Messenger):
             self.tracker.tag(msg["value"], frozenset({Origin("site", name)}))
 
     def _pyro_post_param(self, msg: dict[str, Any]) -> None:
-        name, value = msg["name"], msg["value"]
-        if not isinstance(value, Tensor) or self.tracker.origins(value):
+        value = msg["value"]
+        if not isinstance(value, Tensor):
             return
-        unconstrained = pyro.get_param_store()._params.get(name, value)
+        store, name = pyro.get_param_store(), msg["name"]
+        unconstrained = store._params.get(name, value)
         key = str(storage_of(unconstrained)[0])
-        for tensor in (unconstrained, value):
-            self.tracker.tag(tensor, frozenset({Origin("parameters", key)}))
-        shape, name = tuple(value.shape), name.replace("$$$", ".")
-        self.boxes[key] = ParameterBox(name, "Parameter", value.numel(), shape, _constraint(msg))
+        name, shape = name.replace("$$$", "."), tuple(value.shape)
+        constraint = store._constraints.get(msg["name"], msg["kwargs"].get("constraint"))
+        words = None if constraint in (None, dist.constraints.real) else describe(constraint)
+        self.boxes[key] = ParameterBox(name, "Parameter", value.numel(), shape, words)
+        self.networks.registered[int(key)] = name
+        if not self.tracker.origins(value):
+            for tensor in (unconstrained, value):
+                self.tracker.tag(tensor, frozenset({Origin("parameters", key)}))
 
 
 def _draw(msg: dict[str, Any]) -> Any:
@@ -192,11 +200,6 @@ def _boxes(networks: Networks, recorder: "_Recorder") -> dict[str, ParameterBox]
         key: replace(box, constraint=constraints.get(key)) if box.shape is not None else box
         for key, box in held.items()
     }
-
-
-def _constraint(msg: dict[str, Any]) -> str | None:
-    constraint = msg["kwargs"].get("constraint") or dist.constraints.real
-    return None if constraint is dist.constraints.real else describe(constraint)
 
 
 def describe(constraint: Any) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pyro_vae.graph.fonts import printable
 from pyro_vae.graph.graph import Graph, Plate
 from pyro_vae.graph.layout.boxes import details, plate_label
 from pyro_vae.graph.nesting import Nest, nested
@@ -70,8 +71,6 @@ def _first(nest: Nest) -> str:
 
 
 def _quoted(*lines: str) -> str:
-    """Lines as one DOT string; a newline in a name is a space."""
-    safe = (
-        " ".join(line.split("\n")).replace("\\", "\\\\").replace('"', '\\"') for line in lines
-    )
+    """Lines as one DOT string."""
+    safe = (printable(line).replace("\\", "\\\\").replace('"', '\\"') for line in lines)
     return '"' + "\\n".join(safe) + '"'

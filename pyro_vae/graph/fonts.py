@@ -70,3 +70,12 @@ def _characters(cmap: bytes) -> dict[int, int]:
         for first, last, glyph in struct.iter_unpack(">III", cmap[start + 16 : start + 16 + 12 * runs]):
             found.update(zip(range(first, last + 1), range(glyph, glyph + last - first + 1), strict=True))
     return found
+
+
+def printable(text: str) -> str:
+    """One line: line breaks as spaces, and a sign in place of what no font can print.
+
+    >>> printable("a\\nb")
+    'a b'
+    """
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pyro_vae.graph.fonts import printable
 from pyro_vae.graph.graph import Graph, Plate
 from pyro_vae.graph.layout.boxes import details, plate_label
 from pyro_vae.graph.nesting import Nest, nested
@@ -72,11 +73,9 @@ def _nest(
 
 def _quoted(*lines: str) -> str:
     """Lines as one quoted label: what Mermaid or Markdown would read as markup is written by number."""
-    return '"' + "<br/>".join("".join(map(_safe, line)) for line in lines) + '"'
+    return '"' + "<br/>".join("".join(map(_safe, printable(line))) for line in lines) + '"'
 
 
 def _safe(character: str) -> str:
-    plain = character.isalnum() or character in " .,:;|()=+-–×/'" or ord(character) > 127
-    if character == "\n":
-        return " "
-    return character if plain and character != ";" else f"#{ord(character)};"
+    plain = character.isalnum() or character in " .,:|()=+-/'" or ord(character) > 127
+    return character if plain else f"#{ord(character)};"

@@ -43,6 +43,7 @@ class Networks:
 
     def __init__(self, roots: Mapping[str, nn.Module], *functions: Callable[..., Any]) -> None:
         self.found: dict[int, _Parameter] = {}
+        self.registered: dict[int, str] = {}  # names by `pyro.param`, by storage
         self._roots = tuple(roots.values())
         self._callables = {id(_unwrapped(function)) for function in functions}
         self._called: list[nn.Module] = []
@@ -78,7 +79,7 @@ class Networks:
                 return
             self._called.append(module)
             before = set(self.found)
-            self.add(type(module).__name__, module)
+            self.add(self._name(module), module)
             for key in self.found.keys() - before:
                 on_new(self.found[key].tensor)
 
@@ -96,6 +97,14 @@ class Networks:
             for hook in hooks:
                 hook.remove()
             self._depth.clear()
+
+    def _name(self, module: nn.Module) -> str:
+        """What ``pyro.module`` calls it, else its class."""
+        for path, tensor in module.named_parameters():
+            known = self.registered.get(storage_of(tensor)[0])
+            if known and known.endswith(f".{path}"):
+                return known.removesuffix(f".{path}")
+        return type(module).__name__
 
     def _outermost(self) -> nn.Module | None:
         inside = (m for m in self._depth if id(m) not in self._callables)

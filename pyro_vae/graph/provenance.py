@@ -51,10 +51,8 @@ SHAPE_ONLY = frozenset(
     new_empty new_zeros new_ones new_full new_empty_strided""".split()
 )  # the result depends on its argument's shape, not on its values
 OVERWRITING = frozenset("zero_ fill_ copy_ normal_ uniform_ exponential_ random_ bernoulli_".split())
-LEAVING = frozenset(
-    """item tolist numpy __array__ __bool__ __int__ __float__ __complex__ __index__ __dlpack__
-    __contains__ equal allclose is_nonzero""".split()
-)
+LEAVING = frozenset(["_local_scalar_dense", "equal", "allclose", "is_nonzero"])
+LEAVING_UNSEEN = frozenset(["tolist", "numpy", "__array__", "__dlpack__"])  # by the dispatcher
 
 
 class Tracker(TorchDispatchMode):
@@ -72,7 +70,7 @@ class Tracker(TorchDispatchMode):
         self._alive: dict[int, object] = {}  # a freed storage's address could come back as another's
         self._arrays: list[tuple[int, int, Origins]] = []
         self._paused = False
-        self._leaving = _Leaving(self)
+        self._surface = _Surface(self)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -80,11 +78,11 @@ class Tracker(TorchDispatchMode):
 
     def __enter__(self) -> "Tracker":
         super().__enter__()
-        self._leaving.__enter__()
+        self._surface.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._leaving.__exit__(*error)
+        self._surface.__exit__(*error)
         super().__exit__(*error)
 
     @contextmanager
@@ -129,11 +127,9 @@ class Tracker(TorchDispatchMode):
 
     def escape(self, origins: Origins) -> None:
         """Notes that values left the tensors; without values the program cannot go on."""
-        if self._paused:
-            return
         if not self.values:
             raise NeedsValues
-        if origins:
+        if origins and not self._paused:
             self.escapes.append(Escape(origins, _line_of_program()))
 
     def __torch_dispatch__(
@@ -141,12 +137,9 @@ class Tracker(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         operator = _operator(func)
-        if self.values:
-            result = func(*args, **kwargs)
-        else:
-            if operator.leaves:
-                raise NeedsValues
-            result = on_shapes(func, args, kwargs)
+        if operator.leaves:
+            self.escape(self.origins((args, kwargs)))
+        result = func(*args, **kwargs) if self.values else on_shapes(func, args, kwargs)
         if not self._paused:
             self._follow(operator, args, kwargs, result)
         return result
@@ -163,8 +156,8 @@ class Tracker(TorchDispatchMode):
                 self.tag(tensor, origins if operator.overwrites else self.origins(tensor) | origins)
 
 
-class _Leaving(TorchFunctionMode):
-    """Sees values leave by methods that never reach the dispatcher, such as ``tolist``."""
+class _Surface(TorchFunctionMode):
+    """Sees what never reaches the dispatcher: ``tolist`` and its like, and indices of one number."""
 
     def __init__(self, tracker: Tracker) -> None:
         super().__init__()
@@ -175,14 +168,36 @@ class _Leaving(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if name in LEAVING:
+        if name in LEAVING_UNSEEN:
             self.tracker.escape(self.tracker.origins((args, kwargs)))
+        elif name in ("__getitem__", "__setitem__") and any(map(_is_number, _indices(args[1]))):
+            return self._indexed(func, *args)
         result = func(*args, **kwargs)
         if name in ("tensor", "as_tensor") and isinstance(args[0] if args else None, np.ndarray):
             origins = self.tracker.origins(args[0])
             if origins:
                 self.tracker.tag(result, origins)
         return result
+
+    def _indexed(self, func: Any, tensor: Tensor, index: Any, *value: Any) -> Any:
+        """``tensor[k]`` for an integer tensor k, which torch reads as a plain number."""
+        origins = self.tracker.origins((tensor, index, value))
+        plain = tuple((0 if _is_number(i) else i) for i in _indices(index))
+        with self.tracker.paused():
+            result = func(tensor, index if self.tracker.values else plain, *value)
+            result = tensor if value else result.clone()  # a view's storage is the tensor's
+        self.tracker.tag(result, origins)
+        return None if value else result
+
+
+def _indices(index: Any) -> tuple[Any, ...]:
+    return index if isinstance(index, tuple) else (index,)
+
+
+def _is_number(index: Any) -> bool:
+    if not isinstance(index, Tensor) or index.dim():
+        return False
+    return not (index.is_floating_point() or index.dtype == torch.bool)
 
 
 class Operator(NamedTuple):
@@ -207,7 +222,7 @@ def _operator(func: Any) -> Operator:
     return Operator(
         shape_only=name in SHAPE_ONLY,
         overwrites=name in OVERWRITING,
-        leaves=name in ("_local_scalar_dense", *LEAVING),
+        leaves=name in LEAVING,
         writes=tuple(i for i, _, named in written if not named),
         writes_named=tuple(n for _, n, named in written if named),
     )

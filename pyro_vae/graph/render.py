@@ -5,12 +5,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import pyro
 from pyro import poutine
 
 from pyro_vae.errors import InputError, nearest
 from pyro_vae.graph.build import build, merged
-from pyro_vae.graph.capture import Record, arguments_of, capture, observe
+from pyro_vae.graph.capture import SEED, Record, arguments_of, capture, observe
 from pyro_vae.graph.compare import aligned
 from pyro_vae.graph.fold import folded
 from pyro_vae.graph.graph import Edge, Graph
@@ -21,7 +20,6 @@ from pyro_vae.isolation import undisturbed
 from pyro_vae.program import Program, as_program
 
 Call = tuple[tuple[Any, ...], Mapping[str, Any]]
-SEED = 0  # of the runs that need values: the same program gives the same graph
 
 
 def render_model(
@@ -76,9 +74,8 @@ def render_model(
     """
     program, has_guide = _program(model, guide)
     calls = _calls(model_args, model_kwargs)
-    with undisturbed(program, seed=SEED):
-        shown, warnings = _graph_of("model", program, calls)
-        beside = _graph_of("guide", program, calls) if has_guide else None
+    shown, warnings = _graph_of("model", program, calls)
+    beside = _graph_of("guide", program, calls) if has_guide else None
     if not shown.nodes:
         raise InputError("the model has no sample statements: there is nothing to draw")
     guide_graph = None
@@ -158,10 +155,10 @@ def _examined(
     data = arguments_of(function, program.model, args, kwargs)
 
     def again(draws: poutine.Trace) -> Record:
-        pyro.set_rng_seed(SEED)
         return observe(part, function, args, kwargs, program.modules, data, True, draws)
 
-    return record, *experiment(record, again)
+    with undisturbed(program, seed=SEED):
+        return record, *experiment(record, again)
 
 
 def _in_words(untracked: Untracked) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
-from pyro_vae.graph.fonts import STACK
+from pyro_vae.graph.fonts import STACK, printable
 from pyro_vae.graph.layout import Arrow, NodeShape, Panel, PlateShape, Scene, Text
 from pyro_vae.graph.palette import DARK, LIGHT, is_warning
 
@@ -157,5 +157,4 @@ def _number(value: float) -> str:
 
 
 def _text(text: str) -> str:
-    """Escaped, and without the control characters that XML cannot hold."""
-    return escape("".join(c if c.isprintable() or c == " " else "�" for c in text))
+    return escape(printable(text))

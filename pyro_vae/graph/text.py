@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from pyro_vae.graph.fonts import printable
 from pyro_vae.graph.graph import Edge, Graph, Node, Plate
 from pyro_vae.graph.layout.boxes import details, plate_label
 from pyro_vae.graph.nesting import Nest, nested
@@ -22,13 +23,13 @@ def text(
     model: Graph, guide: Graph | None, warnings: Sequence[str], title: str, view: View
 ) -> str:
     """A listing: a line a node, plates as indented blocks, then the warnings, then the signs used."""
-    lines = [title, *_part("model", model, view)]
+    lines = [printable(title), *_part("model", model, view)]
     if guide is not None:
         lines += ["", *_part("guide", guide, view)]
     graphs = [graph for graph in (model, guide) if graph is not None]
     used = {node.kind for graph in graphs for node in graph.nodes}
     signs = [f"{sign} {kind.replace('_', ' ')}" for kind, sign in _SIGNS.items() if kind in used]
-    lines += ["", *(f"! {warning}" for warning in warnings), "  ".join(signs)]
+    lines += ["", *(printable(f"! {warning}") for warning in warnings), "  ".join(signs)]
     return "\n".join(lines) + "\n"
 
 
@@ -53,10 +54,10 @@ def _nest(
     for node in nest.nodes:
         words = [*details(node, view), *node.marks]
         words += [f"in {plate_label(plate, view)}" for plate in told[node.name]]
-        yield f"{indent}{_SIGNS[node.kind]} {_line(node.name)}", ", ".join(words), _parents(node, graph)
+        yield f"{indent}{_SIGNS[node.kind]} {printable(node.name)}", ", ".join(words), _parents(node, graph)
     for inner in nest.inner:
         assert inner.plate is not None
-        yield (f"{indent}┌ {_line(plate_label(inner.plate, view))}",)
+        yield (f"{indent}┌ {plate_label(inner.plate, view)}",)
         yield from _nest(inner, told, graph, view, f"{indent}│ ")
         yield (f"{indent}└",)
 
@@ -69,8 +70,5 @@ def _parents(node: Node, graph: Graph) -> str:
 def _parent(edge: Edge) -> str:
     lag = f"[t-{edge.lag}]" if edge.lag else ""
     how = "" if edge.how == "tracked" else f" ({edge.how})"
-    return f"{_line(edge.source)}{lag}{how}"
+    return f"{printable(edge.source)}{lag}{how}"
 
-
-def _line(name: str) -> str:
-    return " ".join(name.split("\n"))

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import hypot
 
-from pyro_vae.graph.fonts import LINE, text_width
+from pyro_vae.graph.fonts import LINE, printable, text_width
 from pyro_vae.graph.graph import Edge, Graph
 from pyro_vae.graph.layout.boxes import Box, box, plate_label
 from pyro_vae.graph.layout.order import Order, centred, ordered
@@ -211,7 +211,7 @@ def _notes(words: Sequence[str], width: float, top: float) -> Iterator[Text]:
     """The warnings in words, wrapped to the picture's width."""
     y = top + 12.0
     for warning in words:
-        for line in _wrapped(f"! {warning}", width - 2 * BORDER):
+        for line in _wrapped(printable(f"! {warning}"), width - 2 * BORDER):
             y += LINE * NOTE_SIZE
             yield Text(line, BORDER, y, NOTE_SIZE, "note", "start")
 

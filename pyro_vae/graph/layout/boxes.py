@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
 
-from pyro_vae.graph.fonts import ASCENT, LINE, text_width
+from pyro_vae.graph.fonts import ASCENT, LINE, printable, text_width
 from pyro_vae.graph.graph import RANDOM, Node, Plate, Shape
 from pyro_vae.graph.layout.scene import NodeShape, Rect, Text
 from pyro_vae.graph.view import View
@@ -44,11 +44,12 @@ def box(node: Node, view: View) -> Box:
 
 def plate_label(plate: Plate, view: View) -> str:
     """``data  1797``; with subsampling ``data  64 of 1797``."""
+    name = printable(plate.name)
     if not view.sizes:
-        return plate.name
+        return name
     subsampled = plate.subsample_size != plate.size
     size = f"{plate.subsample_size} of {plate.size}" if subsampled else f"{plate.size}"
-    return f"{plate.name}  {size}"
+    return f"{name}  {size}"
 
 
 def details(node: Node, view: View) -> Iterator[str]:
@@ -81,7 +82,7 @@ def _shape(shape: Shape) -> str:
 
 def _lines(node: Node, view: View) -> Iterator[tuple[str, str]]:
     for part in _name_lines(node):
-        yield part, "name"
+        yield printable(part), "name"
     for text in details(node, view):
         yield text, "detail"
     if node.marks:
