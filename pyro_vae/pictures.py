@@ -104,7 +104,16 @@ def learning_curve(metrics: Sequence[Mapping[str, Any]], unit: str = "datum") ->
         axes.plot(when, validation, color=BLUE, lw=1.5, marker=marker, ms=3, label="validation")
         best = int(validation.argmax())
         label = f"best: {validation[best]:.2f} at epoch {when[best]}".replace("-", "\N{MINUS SIGN}")
-        axes.plot(when[best], validation[best], "o", color=BLUE, ms=6, mec="white", label=label)
+        axes.plot(
+            when[best],
+            validation[best],
+            "o",
+            color=BLUE,
+            ms=6,
+            mec="white",
+            label=label,
+            clip_on=False,
+        )
         shown = np.concatenate([train, validation])
     # the first steps climb further than all that follows; they may leave the picture
     late = np.concatenate([train[len(train) // 20 :], shown[len(train) + len(held_out) // 20 :]])
@@ -214,6 +223,7 @@ def latent_space(
     """
     points = _table(latents)
     figure, axes = _figure(5.0, 4.0)
+    axes.set_title(f"n = {len(points):,}", loc="right", fontsize=8)
     labels = torch.zeros(len(points), dtype=torch.long) if labels is None else labels.cpu()
     kinds = [int(k) for k in labels.unique()]
     names = {k: str(class_names[k]) if class_names else str(k) for k in kinds}

@@ -12,6 +12,9 @@ from pyro_vae.cli.refusals import CommandLine
 from pyro_vae.errors import InputError
 
 
+SEEDS = {"seed", "data_seed"}  # options that every generator must be able to take
+
+
 class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
     """Says of an option what a person wants to know: a class by its name, a default if there is one."""
 
@@ -63,9 +66,13 @@ def read(
     """
     given = ["--config", json.dumps(config)] if config else []
     try:
-        return parser.parse_args([*given, *words])
+        options = parser.parse_args([*given, *words])
     except ArgumentError as error:
         raise InputError(CommandLine(parser, words, given).explain(str(error))) from error
+    for name in SEEDS & set(options.keys()):
+        if not 0 <= options[name] < 2**32:
+            raise InputError(f"--{name} must be between 0 and 2**32 - 1, not {options[name]}")
+    return options
 
 
 def take_options(

@@ -17,6 +17,7 @@ from pyro_vae.cli.run_verb import Trained
 from pyro_vae.cli.sample import draw
 from pyro_vae.cli.sample import picture as samples_picture
 from pyro_vae.device import resolve
+from pyro_vae.errors import InputError
 from pyro_vae.inference.diagnostics import evaluate
 from pyro_vae.inference.importance import log_evidence
 from pyro_vae.inference.run import CHECKPOINT, METRICS
@@ -28,7 +29,7 @@ at every pass), and reports on digits that it has not seen. Nothing is downloade
 the folder already is made again."""
 EXAMPLES = ("pyro-vae demo", "pyro-vae demo --epochs 20 --seed 1 --out runs/short")
 ASKED = ("--model", "VAE", "--data", "digits", "--binarize", "stochastic",
-         "--model.latent_dim", "16", "--optimizer.lr", "3e-3")  # fmt: skip
+         "--model.latent_dim", "10", "--optimizer.lr", "2e-3")  # fmt: skip
 FILES = {
     CONFIG: "every option; `pyro-vae fit --config` reads it",
     METRICS: "the ELBO after every epoch, as JSON lines",
@@ -44,15 +45,17 @@ NUM_PARTICLES = 1000
 def main(words: Sequence[str]) -> int:
     parser = new_parser("demo", DESCRIPTION, EXAMPLES)
     parser.add_argument("--out", type=str, default="runs/demo", help="the folder to fill")
-    parser.add_argument("--epochs", type=int, default=300, help="passes over the digits")
+    parser.add_argument("--epochs", type=int, default=500, help="passes over the digits")
     parser.add_argument("--seed", type=int, default=0, help="of all draws")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, ...")
     options = read(parser, words)
+    torch.set_num_threads(1)  # a second has nothing to do here, and on a busy machine it hinders
     folder = Path(options.out)
     asked = [f"--{name}={options[name]}" for name in ("epochs", "seed", "device")]
     experiment = Experiment.read([*ASKED, *asked])
     make_way(folder, experiment)
     data = experiment.load_data()
+    note(data.describe())
     experiment = experiment.with_likelihood_for(data)
     program, result = train(folder, experiment, data)
     if not result.finished:
@@ -70,9 +73,13 @@ def make_way(folder: Path, experiment: Experiment) -> None:
     """Removes an earlier demo; whatever else is in the folder stays, and another run is an error."""
     if (folder / CONFIG).is_file():
         before, now = read_config(folder / CONFIG), experiment.to_dict()
-        ours = {key for key in now if key not in ("epochs", "seed", "device", "model")}
-        is_demo = all(before.get(key) == now[key] for key in ours)
-        if is_demo and before.get("epochs", 0) <= now["epochs"]:  # never more work than it makes
+        telling = now.keys() - {"epochs", "seed", "device", "model"}
+        if all(before.get(key) == now[key] for key in telling):
+            if before["epochs"] > now["epochs"]:  # more work than the new one makes
+                raise InputError(
+                    f"{folder} holds a longer demo ({before['epochs']} epochs): choose another "
+                    "folder with --out"
+                )
             note(f"the demo that was in {folder} is made again")
             for name in FILES:
                 (folder / name).unlink(missing_ok=True)
@@ -85,30 +92,26 @@ def figures(trained: Trained) -> str:
     evaluation = evaluate(program, digits, num_particles=100, seed=seed, device=device)
     evidence = log_evidence(program, digits, num_particles=NUM_PARTICLES, seed=seed, device=device)
     active, dims = evaluation.active_units["z"]
+    log_p = f"{evidence.mean:.3f} ± {evidence.mean_standard_error:.3f}"
     rows = [
-        ("ELBO", f"{evaluation.elbo.mean():.2f}", "what was maximised: at most log p(x)"),
+        ("ELBO", f"{evaluation.elbo.mean():.3f}", "what was maximised: at most log p(x)"),
         (
             "log p(x)",
-            f"{evidence.mean:.2f}",
-            f"by importance sampling with {NUM_PARTICLES:,} draws; its Monte-Carlo standard error is "
-            f"{evidence.mean_standard_error:.3f}",
+            log_p,
+            f"importance sampling, {NUM_PARTICLES:,} draws; ± its Monte-Carlo error",
         ),
-        (
-            "rate",
-            f"{evaluation.rate.mean():.2f}",
-            "KL(q(z | x) || p(z)): what the latents tell of x",
-        ),
+        ("rate", f"{evaluation.rate.mean():.3f}", "E KL(q(z | x), p(z)): what z tells of x"),
         (
             "distortion",
-            f"{evaluation.distortion.mean():.2f}",
-            "-E log p(x | z): what they leave open",
+            f"{evaluation.distortion.mean():.3f}",
+            "-E log p(x | z): what z leaves open",
         ),
-        ("active units", f"{active} of {dims}", "latent dimensions that vary with x"),
+        ("active units", f"{active} of {dims}", "dimensions of z that vary with x"),
     ]
+    lines = table([(f"  {name}", figure, words) for name, figure, words in rows])
     return (
-        f"\n{evidence.units} held-out digits, nats per image (the mean over others like them would "
-        f"differ by ± {evidence.sampling_error:.2f}):\n"
-        + table([(f"  {r[0]}", *r[1:]) for r in rows])
+        f"\n{evidence.units} held-out digits, nats per image:\n{lines}\n"
+        f"  (log p(x) of the digits at large: ± {evidence.sampling_error:.2f}, from so few of them)"
     )
 
 

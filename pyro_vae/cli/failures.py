@@ -20,6 +20,8 @@ def describe(error: BaseException) -> tuple[int, str]:
     reason = str(error).strip().split("\n")[0] or type(error).__name__
     if isinstance(error, OSError):
         return 2, f"{error.filename}: {error.strerror}" if error.filename else reason
+    if "(os error" in reason:  # as safetensors, written in another language, words them
+        return 2, reason
     if isinstance(error, MemoryError) or "out of memory" in reason or "allocate memory" in reason:
         return 2, f"not enough memory ({reason}); a smaller batch or model needs less"
     place = _in_code_of_the_user(error)

@@ -26,6 +26,7 @@ def main(words: Sequence[str]) -> int:
     folder = Path(experiment.options.out or _default_folder(experiment))
     check_free(folder)
     data = experiment.load_data()
+    note(data.describe())
     if experiment.leaves_likelihood_open():
         experiment = experiment.with_likelihood_for(data)
         note(f"likelihood: {_likelihood(experiment)}, as the data are {data.values}")
@@ -34,7 +35,6 @@ def main(words: Sequence[str]) -> int:
 
 def train(folder: Path, experiment: Experiment, data: DataSet) -> tuple[Any, Fit]:
     """A new run in ``folder``: the trained program, and how it went."""
-    note(data.describe())
     program = experiment.build(data)
     with claimed(folder, experiment):
         result = fit(
@@ -52,6 +52,7 @@ def _resume(folder: Path, words: Sequence[str]) -> int:
     run = open_run(folder, words)
     data = run.load_data()
     program = run.experiment.build(data)
+    before = run.saved[1]["position"]["epoch"]
     checkpoint.write_text(folder / CONFIG, run.experiment.to_yaml())
     result = fit(
         program,
@@ -62,6 +63,8 @@ def _resume(folder: Path, words: Sequence[str]) -> int:
         **run.experiment.fit_options(),
     )
     draw_curve(folder, result, data)
+    if result.metrics and result.metrics[-1]["epoch"] == before:
+        note(f"the run was finished; --epochs {2 * before} would go on with it")
     return report(folder, run.experiment, result)
 
 
@@ -80,7 +83,7 @@ def report(folder: Path, experiment: Experiment, result: Fit) -> int:
         note(f"interrupted after {done} epochs, and saved; to go on:")
         note(f"  {command()} fit --resume {folder}{naming}")
         return 130
-    print(f"{folder}: {done} epochs in {result.seconds:.1f} s{_best(result)}")
+    print(f"{folder}: {done} epoch{'' if done == 1 else 's'} in {result.seconds:.1f} s{_best(result)}")
     note("next:")
     for verb in ("evidence", "sample", "reconstruct"):
         note(f"  {command()} {verb} {folder}{naming}")

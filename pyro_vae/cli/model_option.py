@@ -31,8 +31,8 @@ def find_class(name: str) -> type:
     if not module_name:
         if name not in pyro_vae.models.__all__:
             raise InputError(
-                f"there is no model {name!r}{nearest(name, pyro_vae.models.__all__)}; "
-                "a class of your own is named MODULE.CLASS"
+                f"there is no model {name!r}{nearest(name, pyro_vae.models.__all__)} "
+                "(a class of your own is named MODULE.CLASS)"
             )
         return getattr(pyro_vae.models, name)
     found = getattr(_import(module_name), class_name, None)

@@ -23,6 +23,7 @@ from pyro_vae.parameters import stored_parameters
 from pyro_vae.program import as_program, num_arguments
 
 CONFIG = "config.yaml"
+OWN = (CHECKPOINT, CONFIG, METRICS)
 TRUSTED = ("pyro_vae", "torch.nn", "torch.optim", "pyro.infer")
 MAY_CHANGE = {"epochs", "device", "data_root", "download"}  # when a run is opened again
 
@@ -44,6 +45,30 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
+def check_free(folder: Path) -> None:
+    """:raises InputError: the folder holds a run already."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; --out names a folder")
+    held = [name for name in OWN if (folder / name).exists()]
+    if held and not _is_stillborn(folder):
+        raise InputError(
+            f"{folder} holds another run ({held[0]}): go on with it by --resume {folder}, or choose "
+            "another folder with --out"
+        )
+
+
+def _is_stillborn(folder: Path) -> bool:
+    """Whether the run in a folder ended before its first step, so that nothing is lost with it."""
+    path = folder / CHECKPOINT
+    if not path.is_file() or not (folder / CONFIG).is_file():
+        return False
+    try:
+        position = checkpoint.read(path)[1]["position"]
+    except (InputError, KeyError):
+        return False
+    return position["epoch"] == position["batch"] == 0
+
+
 @contextmanager
 def claimed(folder: Path, experiment: Experiment) -> Iterator[None]:
     """Writes an experiment's configuration; takes it back where no run comes of it.
@@ -53,27 +78,20 @@ def claimed(folder: Path, experiment: Experiment) -> Iterator[None]:
     check_free(folder)
     was_there = folder.is_dir()
     folder.mkdir(parents=True, exist_ok=True)
+    _remove(folder)
     checkpoint.write_text(folder / CONFIG, experiment.to_yaml())
     try:
         yield
     finally:
         if not (folder / CHECKPOINT).exists():
-            for name in (CONFIG, METRICS):
-                (folder / name).unlink(missing_ok=True)
+            _remove(folder)
             if not was_there:
                 folder.rmdir()
 
 
-def check_free(folder: Path) -> None:
-    """:raises InputError: the folder holds a run already."""
-    held = [name for name in (CHECKPOINT, CONFIG, METRICS) if (folder / name).exists()]
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; --out names a folder")
-    if held:
-        raise InputError(
-            f"{folder} holds another run ({held[0]}): go on with it by --resume {folder}, or choose "
-            "another folder with --out"
-        )
+def _remove(folder: Path) -> None:
+    for name in OWN:
+        (folder / name).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
