@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to stop after the step under way."""
+"""Ctrl-C and SIGTERM put off until what is under way has been saved."""
 
 import signal
 import threading
@@ -9,28 +9,32 @@ from types import FrameType
 
 @contextmanager
 def stop_requested() -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether a stop was asked for; a second signal acts at once.
+    """Yields a function that says whether a stop was asked for.
 
-    Outside the main thread, where Python delivers no signals, the answer is always no.
+    The signal is delivered when the block ends, to whoever handled it before: Ctrl-C is then a
+    KeyboardInterrupt as ever. A second one does not wait. Outside the main thread, where Python
+    delivers no signals, the answer is always no.
     """
-    asked = False
+    asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: asked
+        yield lambda: False
         return
-    before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
-        restore()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: handler for n, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
 
     def restore() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
 
+    def ask(number: int, _: FrameType | None) -> None:
+        asked.append(number)
+        restore()
+
     for number in before:
         signal.signal(number, ask)
     try:
-        yield lambda: asked
+        yield lambda: bool(asked)
     finally:
         restore()
+    if asked:
+        signal.raise_signal(asked[0])

@@ -33,12 +33,10 @@ class Fit:
 
     ``metrics`` holds one record an epoch, in nats per unit: ``train_elbo`` (what was maximised, with
     the KL weight ``beta``) and, where there are validation data, ``validation_elbo`` (with weight 1).
-    ``finished`` is False after Ctrl-C or SIGTERM.
     """
 
     metrics: list[Metrics]
     best_epoch: int | None
-    finished: bool
     seconds: float
 
 
@@ -105,11 +103,11 @@ class Loop:
         with stop_requested() as stopping, self.bar() as bar:
             while not self.is_done() and not stopping():
                 self.epoch(stopping, bar)
-        self.save()
-        if self.is_done() and self.best:
+            self.save()
+        if self.best:
             checkpoint.load_into(self.learnt, self.best, CHECKPOINT)
         best_epoch = self.position.best_epoch if self.best else None
-        return Fit(self.files.metrics, best_epoch, self.is_done(), time.monotonic() - started)
+        return Fit(self.files.metrics, best_epoch, time.monotonic() - started)
 
     def is_done(self) -> bool:
         at, patience = self.position, self.settings.patience

@@ -36,7 +36,9 @@ class Step:
     ) -> None:
         self.program, self.layout, self.elbo, self.clip_norm = program, layout, elbo, clip_norm
         if not isinstance(getattr(elbo, "max_plate_nesting", 0), int):
-            elbo.max_plate_nesting = layout.nesting  # Pyro would run the program once more for it
+            # Pyro would run the program once more to find it out
+            in_a_plate = elbo.vectorize_particles and elbo.num_particles > 1
+            elbo.max_plate_nesting = layout.nesting + in_a_plate
         self.parameters = {n: p for n, p in parameters.items() if p.requires_grad}
         if not self.parameters:
             raise InputError(

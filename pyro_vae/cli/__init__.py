@@ -7,12 +7,15 @@ wrong input; 130 and 143 stopped by Ctrl-C and SIGTERM.
 
 import importlib
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 from pyro_vae.cli.console import fail
-from pyro_vae.cli.failures import describe
+from pyro_vae.cli.failures import Terminated, describe
 from pyro_vae.errors import InputError, nearest
 
 VERBS = {
@@ -40,9 +43,12 @@ Start with: pyro-vae demo"""
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     debug = "--debug" in words
     try:
-        code = _run([word for word in words if word != "--debug"])
+        with terminated_by_exception():
+            code = _run([word for word in words if word != "--debug"])
         sys.stdout.flush()
         return code
     except SystemExit as end:  # after --help
@@ -56,6 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         code, message = describe(error)
         fail(message)
         return code
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise Terminated
 
 
 def _run(words: list[str]) -> int:

@@ -9,7 +9,7 @@ from pyro_vae import pictures
 from pyro_vae.cli.arguments import new_parser, read
 from pyro_vae.cli.console import command, note, table
 from pyro_vae.cli.experiment import Experiment
-from pyro_vae.cli.fit import CURVE, report, train
+from pyro_vae.cli.fit import CURVE, train
 from pyro_vae.cli.reconstruct import picture as reconstructions_picture
 from pyro_vae.cli.reconstruct import reconstruct
 from pyro_vae.cli.run_folder import CONFIG, check_free, read_config
@@ -57,9 +57,7 @@ def main(words: Sequence[str]) -> int:
     data = experiment.load_data()
     note(data.describe())
     experiment = experiment.with_likelihood_for(data)
-    program, result = train(folder, experiment, data)
-    if not result.finished:
-        return report(folder, experiment, result)
+    program, _ = train(folder, experiment, data)
     trained = Trained(program, data, data.test, resolve(options.device), options.seed)
     note("estimating log p(x) of the held-out digits ...")
     print(figures(trained))

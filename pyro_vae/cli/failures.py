@@ -1,10 +1,40 @@
 """What went wrong, in one sentence, and whose turn it is to put it right."""
 
+import signal
 import sysconfig
+import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from pyro_vae.errors import InputError
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM as an exception, so that what is under way is left in good order."""
+
+
+@contextmanager
+def terminated_by_exception() -> Iterator[None]:
+    """Within the block SIGTERM raises :class:`Terminated`, in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(_: int, __: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as an exception like Ctrl-C's, so that what is under way can be saved."""
 
 
 def describe(error: BaseException) -> tuple[int, str]:
@@ -13,8 +43,11 @@ def describe(error: BaseException) -> tuple[int, str]:
     >>> describe(FileNotFoundError(2, "No such file or directory", "table.csv"))
     (2, 'table.csv: No such file or directory')
     """
+    if isinstance(error, Terminated):
+        return 143, "terminated"
     if isinstance(error, KeyboardInterrupt):
-        return 130, "interrupted"
+        code, word = (143, "terminated") if isinstance(error, Terminated) else (130, "interrupted")
+        return code, "\n".join([word, *getattr(error, "__notes__", ())])
     if isinstance(error, InputError):
         return 2, str(error)
     reason = str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,6 +1,7 @@
 """``pyro-vae fit``: fit a model to data, or go on with a run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ from pyro_vae import checkpoint, pictures
 from pyro_vae.cli.arguments import take_options
 from pyro_vae.cli.console import command, note
 from pyro_vae.cli.experiment import Experiment
-from pyro_vae.cli.run_folder import CONFIG, check_free, claimed, open_run, read_config
+from pyro_vae.cli.run_folder import CONFIG, check_free, claimed, naming, open_run, read_config
 from pyro_vae.data import DataSet
 from pyro_vae.inference.loop import Fit
+from pyro_vae.inference.run import CHECKPOINT
 from pyro_vae.inference.svi import fit
 
 CURVE = "learning_curve.png"
@@ -30,42 +32,46 @@ def main(words: Sequence[str]) -> int:
     if experiment.leaves_likelihood_open():
         experiment = experiment.with_likelihood_for(data)
         note(f"likelihood: {_likelihood(experiment)}, as the data are {data.values}")
-    return report(folder, experiment, train(folder, experiment, data)[1])
+    _, result = train(folder, experiment, data)
+    report(folder, experiment, result)
+    return 0
 
 
 def train(folder: Path, experiment: Experiment, data: DataSet) -> tuple[Any, Fit]:
     """A new run in ``folder``: the trained program, and how it went."""
     program = experiment.build(data)
-    with claimed(folder, experiment):
-        result = fit(
-            program,
-            data,
-            out=folder,
-            record={"data": data.record()},
-            **experiment.fit_options(),
-        )
+    with claimed(folder, experiment), _resumable(folder, experiment):
+        record = {"data": data.record()}
+        result = fit(program, data, out=folder, record=record, **experiment.fit_options())
     draw_curve(folder, result, data)
     return program, result
 
 
 def _resume(folder: Path, words: Sequence[str]) -> int:
     run = open_run(folder, words)
-    data = run.load_data()
-    program = run.experiment.build(data)
-    before = run.saved[1]["position"]["epoch"]
+    data, before = run.load_data(), run.saved[1]["position"]["epoch"]
+    program, options = run.experiment.build(data), run.experiment.fit_options()
     checkpoint.write_text(folder / CONFIG, run.experiment.to_yaml())
-    result = fit(
-        program,
-        data,
-        out=folder,
-        resume=True,
-        record={"data": data.record()},
-        **run.experiment.fit_options(),
-    )
+    with _resumable(folder, run.experiment):
+        record = {"data": data.record()}
+        result = fit(program, data, out=folder, resume=True, record=record, **options)
     draw_curve(folder, result, data)
     if result.metrics and result.metrics[-1]["epoch"] == before:
         note(f"the run was finished; --epochs {2 * before} would go on with it")
-    return report(folder, run.experiment, result)
+    report(folder, run.experiment, result)
+    return 0
+
+
+@contextmanager
+def _resumable(folder: Path, experiment: Experiment) -> Iterator[None]:
+    """Says of a run that is stopped how it can go on."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if (folder / CHECKPOINT).exists():
+            run = f"{folder}{naming(experiment.to_dict())}"
+            stop.add_note(f"The run is saved; to go on:\n  {command()} fit --resume {run}")
+        raise
 
 
 def draw_curve(folder: Path, result: Fit, data: DataSet) -> None:
@@ -74,20 +80,15 @@ def draw_curve(folder: Path, result: Fit, data: DataSet) -> None:
         pictures.save(pictures.learning_curve(result.metrics, unit), folder / CURVE)
 
 
-def report(folder: Path, experiment: Experiment, result: Fit) -> int:
-    """Says how a run ended and what can be done with it; returns the exit code."""
-    model = experiment.to_dict()["model"]["class_path"]
-    naming = "" if model.startswith("pyro_vae.") else f" --model {model}"
-    done = result.metrics[-1]["epoch"] if result.metrics else 0
-    if not result.finished:
-        note(f"interrupted after {done} epochs, and saved; to go on:")
-        note(f"  {command()} fit --resume {folder}{naming}")
-        return 130
-    print(f"{folder}: {done} epoch{'' if done == 1 else 's'} in {result.seconds:.1f} s{_best(result)}")
+def report(folder: Path, experiment: Experiment, result: Fit) -> None:
+    """Says how a run went, and what can be done with it."""
+    run = f"{folder}{naming(experiment.to_dict())}"
+    done = len(result.metrics)
+    epochs = f"{done} epoch{'' if done == 1 else 's'}"
+    print(f"{folder}: {epochs} in {result.seconds:.1f} s{_best(result)}")
     note("next:")
     for verb in ("evidence", "sample", "reconstruct"):
-        note(f"  {command()} {verb} {folder}{naming}")
-    return 0
+        note(f"  {command()} {verb} {run}")
 
 
 def _best(result: Fit) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
-from pyro_vae import InputError, fit
+from pyro_vae import InputError, checkpoint, fit
 from pyro_vae.data import batches
 from pyro_vae.inference.loop import Loop, order
 from pyro_vae.inference.run import read_metrics
@@ -173,7 +173,6 @@ def test_keep_best_and_patience() -> None:
     result = quick(
         model, x, validation=x[:8] * 3, epochs=500, patience=5, optimizer=partial(Adam, lr=0.05)
     )
-    assert result.finished
     assert len(result.metrics) == result.best_epoch + 5 < 500
     best = max(m["validation_elbo"] for m in result.metrics)
     assert result.metrics[result.best_epoch - 1]["validation_elbo"] == best
@@ -287,8 +286,6 @@ def test_a_loss_that_is_not_finite_names_its_site_and_leaves_the_checkpoint(
         quick(
             model, data(), epochs=50, batch_size=64, optimizer=partial(SGD, lr=2e-4), out=tmp_path
         )
-    from pyro_vae import checkpoint
-
     tensors, _ = checkpoint.read(tmp_path / "checkpoint.safetensors")
     assert all(torch.isfinite(t.double()).all() for t in tensors.values())
 
@@ -381,13 +378,27 @@ def test_resume_is_exact_wherever_it_stopped(tmp_path, monkeypatch, options) -> 
             assert torch.equal(one, other)
 
 
-def test_ctrl_c_saves_and_returns(tmp_path) -> None:
-    model = FactorAnalysis((5,), 2)
-    timer = threading.Timer(0.5, lambda: signal.raise_signal(signal.SIGINT))
-    timer.start()
-    result = quick(model, data(), epochs=100_000, out=tmp_path)
-    assert not result.finished
-    assert len(result.metrics) == len(read_metrics(tmp_path / "metrics.jsonl")) > 0
+class Stopped(Exception):
+    """What a handler of one's own might raise."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_save_first_and_then_act(tmp_path, number) -> None:
+    def handler(*_) -> None:
+        raise Stopped
+
+    before = signal.signal(number, handler)
+    try:
+        threading.Timer(0.5, lambda: signal.raise_signal(number)).start()
+        model = FactorAnalysis((5,), 2)
+        with pytest.raises(Stopped):
+            quick(model, data(), epochs=100_000, out=tmp_path)
+        assert signal.getsignal(number) is handler
+    finally:
+        signal.signal(number, before)
+    tensors, record = checkpoint.read(tmp_path / "checkpoint.safetensors")
+    assert torch.equal(tensors["model/loadings"], model.loadings)
+    assert record["position"]["epoch"] == len(read_metrics(tmp_path / "metrics.jsonl")) > 0
 
 
 def test_a_folder_that_holds_another_run(tmp_path) -> None:
