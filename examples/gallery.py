@@ -325,7 +325,9 @@ def forty_sites() -> ModelGraph:
         for i in range(40):
             parents = [seen[j] for j in (i - 5, i - 6) if j >= 0]
             obs = torch.zeros(()) if i >= 35 else None
-            seen.append(pyro.sample(f"s{i}", dist.Normal(sum(parents, torch.zeros(())), 1.0), obs=obs))
+            seen.append(
+                pyro.sample(f"s{i}", dist.Normal(sum(parents, torch.zeros(())), 1.0), obs=obs)
+            )
 
     return render_model(model)
 

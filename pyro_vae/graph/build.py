@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from pyro_vae.graph.capture import Datum, Record, Site
+from pyro_vae.graph.calls import Datum
+from pyro_vae.graph.capture import Record
 from pyro_vae.graph.graph import RANDOM, Edge, Graph, Node, Plate
 from pyro_vae.graph.provenance import Origin
+from pyro_vae.graph.sites import Site
 from pyro_vae.graph.untracked import Untracked
 
 # `pyro.sample(name, ..., obs_mask=...)` makes these two sites and a deterministic one of its name.
@@ -162,7 +164,8 @@ def merged(graphs: Sequence[Graph]) -> Graph:
             plates = tuple(dict.fromkeys((*known.plates, *node.plates)))
             marks = tuple(dict.fromkeys((*known.marks, *node.marks)))
             nodes[node.name] = replace(known, plates=plates, marks=marks)
-    plates = {plate.name: plate for graph in reversed(graphs) for plate in graph.plates}
-    order = {plate.name: plates[plate.name] for graph in graphs for plate in graph.plates}
-    whole = Graph(tuple(nodes.values()), (), tuple(order.values()))
+    first: dict[str, Plate] = {}
+    for plate in (plate for graph in graphs for plate in graph.plates):
+        first.setdefault(plate.name, plate)
+    whole = Graph(tuple(nodes.values()), (), tuple(first.values()))
     return whole.with_edges(*(edge for graph in graphs for edge in graph.edges))

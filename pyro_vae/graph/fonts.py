@@ -12,6 +12,7 @@ from pathlib import Path
 FAMILY = "DejaVu Sans"
 # What stands in where it is not installed is about as wide; SVG texts carry their length as well.
 STACK = "'DejaVu Sans', 'Bitstream Vera Sans', Verdana, sans-serif"
+MINUS, TIMES, DASH = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
 LINE = 1.25  # of the size, from one baseline to the next
 ASCENT = 0.76  # of the size: the height of capitals and letters such as b, d, h
 
@@ -67,8 +68,12 @@ def _characters(cmap: bytes) -> dict[int, int]:
         if struct.unpack_from(">H", cmap, start)[0] != 12:
             continue
         runs = struct.unpack_from(">I", cmap, start + 12)[0]
-        for first, last, glyph in struct.iter_unpack(">III", cmap[start + 16 : start + 16 + 12 * runs]):
-            found.update(zip(range(first, last + 1), range(glyph, glyph + last - first + 1), strict=True))
+        for first, last, glyph in struct.iter_unpack(
+            ">III", cmap[start + 16 : start + 16 + 12 * runs]
+        ):
+            found.update(
+                zip(range(first, last + 1), range(glyph, glyph + last - first + 1), strict=True)
+            )
     return found
 
 

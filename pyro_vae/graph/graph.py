@@ -103,7 +103,9 @@ class Graph:
     def to_dict(self) -> dict[str, Any]:
         return {
             "nodes": [node.to_dict() for node in self.nodes],
-            "edges": [list(pair) for pair in dict.fromkeys((e.source, e.target) for e in self.edges)],
+            "edges": [
+                list(pair) for pair in dict.fromkeys((e.source, e.target) for e in self.edges)
+            ],
             "plates": [plate.to_dict() for plate in self.plates],
         }
 
@@ -162,7 +164,7 @@ class Graph:
         for node in self.nodes:
             if node.kind == "parameters" and node.distribution == "Parameter":
                 together.setdefault(self.children(node.name), []).append(node)
-        names = {}
+        names: dict[str, str] = {}
         for nodes in together.values():
             if len(nodes) > 1:
                 names |= {node.name: ", ".join(n.name for n in nodes) for node in nodes}

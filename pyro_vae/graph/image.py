@@ -1,10 +1,13 @@
 """The picture as PNG and PDF, painted by matplotlib; it is imported when a picture is asked for."""
 
 import io
+import warnings
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pyro_vae.graph.fonts import FAMILY
-from pyro_vae.graph.layout import Arrow, NodeShape, Panel, PlateShape, Scene, Text
+from pyro_vae.graph.layout import Arrow, NodeShape, Panel, PlateShape, Point, Scene, Text
 from pyro_vae.graph.palette import LIGHT, is_warning
 
 if TYPE_CHECKING:
@@ -30,10 +33,10 @@ def _painted(scene: Scene, kind: str, **options: Any) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    mine = {"pdf.fonttype": 42, "text.usetex": False, "path.sketch": None, "path.simplify": False}
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(mine)
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a sign shows where
+        mpl.rcdefaults()  # not the user's: the same scene gives the same picture
+        mpl.rcParams["pdf.fonttype"] = 42  # text that can be selected
         figure = Figure(figsize=(scene.width / 72, scene.height / 72), facecolor=LIGHT["paper"])
         FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 0, 1, 1))
@@ -115,13 +118,9 @@ def _left_half(shape: NodeShape) -> Any:
 
     r = shape.rect
     arc = Path.arc(90, 270)
-    vertices = [
-        (shape.center[0] + r.width / 2 * x, shape.center[1] + r.height / 2 * y)
-        for x, y in arc.vertices
-    ]
-    return PathPatch(
-        Path(vertices, arc.codes), facecolor=LIGHT["shade"], edgecolor="none", zorder=3
-    )
+    vertices = shape.center + np.asarray(arc.vertices) * (r.width / 2, r.height / 2)
+    path = Path(vertices, arc.codes)
+    return PathPatch(path, facecolor=LIGHT["shade"], edgecolor="none", zorder=3)
 
 
 def _arrow(axes: "Axes", arrow: Arrow, soft: bool) -> None:
@@ -131,13 +130,19 @@ def _arrow(axes: "Axes", arrow: Arrow, soft: bool) -> None:
     how = arrow.edge.how
     color = LIGHT["warn" if how == "untracked" else "quiet" if soft else "ink"]
     dashes = {"untracked": (0, (5, 3)), "declared": (0, (1.5, 2.5))}.get(how, "-")
-    codes, points = [], []
+    codes: list[Any] = []
+    points: list[Point] = []
     for i, step in enumerate(arrow.path):
         points += step
         codes += [Path.MOVETO] if i == 0 else [Path.LINETO] if len(step) == 1 else [Path.CURVE3] * 2
     axes.add_patch(
         PathPatch(
-            Path(points, codes), fill=False, edgecolor=color, linewidth=1.1, linestyle=dashes, zorder=2
+            Path(points, codes),
+            fill=False,
+            edgecolor=color,
+            linewidth=1.1,
+            linestyle=dashes,
+            zorder=2,
         )
     )
     axes.add_patch(Polygon(arrow.head, closed=True, facecolor=color, edgecolor="none", zorder=2))

@@ -43,7 +43,9 @@ class ModelGraph:
         """
         ending = ending.lower().lstrip(".")
         if ending not in FORMATS:
-            raise InputError(f"no picture is made for the ending {ending!r}{nearest(ending, FORMATS)}")
+            raise InputError(
+                f"no picture is made for the ending {ending!r}{nearest(ending, FORMATS)}"
+            )
         made = FORMATS[ending](self)
         return made.encode() if isinstance(made, str) else made
 

@@ -12,12 +12,20 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
+from torch.nn.parameter import is_lazy
 
+from pyro_vae.errors import InputError
 from pyro_vae.graph.provenance import storage_of
 
-
 # What these hold is drawn one by one: the container itself says nothing.
-CONTAINERS = ("PyroModule", "PyroModuleList", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict")
+CONTAINERS = (
+    "PyroModule",
+    "PyroModuleList",
+    "ModuleList",
+    "ModuleDict",
+    "ParameterList",
+    "ParameterDict",
+)
 
 
 @dataclass(frozen=True)
@@ -41,23 +49,27 @@ class _Parameter:
 class Networks:
     """The modules that a program uses: known ones by name, further ones as they are called."""
 
-    def __init__(self, roots: Mapping[str, nn.Module], *functions: Callable[..., Any]) -> None:
+    def __init__(self, roots: Mapping[str, nn.Module], function: Callable[..., Any]) -> None:
         self.found: dict[int, _Parameter] = {}
+        self.prefixes = tuple(f"{type(root).__name__}." for root in roots.values())
         self.registered: dict[int, str] = {}  # names by `pyro.param`, by storage
         self._roots = tuple(roots.values())
-        self._callables = {id(_unwrapped(function)) for function in functions}
-        self._called: list[nn.Module] = []
+        self._called: set[int] = set()
+        self._programs = {id(_unwrapped(function))}  # what makes statements is no network
         self._depth: list[nn.Module] = []
         self.refresh()
-        for function in functions:
-            for name, module in _closed_over(function):
-                self.add(name, module)
+        for name, module in _closed_over(function):
+            self.add(name, module)
 
     def add(self, name: str, module: nn.Module) -> None:
         """Knows ``module`` by ``name`` from here on; its parameters that have a name keep it."""
         for path, holder in module.named_modules(prefix=name):
             owners = tuple(_owners(module, name, path))
             for key, tensor in holder.named_parameters(recurse=False):
+                if is_lazy(tensor):
+                    raise InputError(
+                        f"{path}.{key} has no shape yet: run the program once on a batch, then draw it"
+                    )
                 found = _Parameter(f"{path}.{key}", tensor, owners)
                 self.found.setdefault(storage_of(tensor)[0], found)
 
@@ -75,11 +87,10 @@ class Networks:
 
         def enter(module: nn.Module, _: Any) -> None:
             self._depth.append(module)
-            if self._outermost() is not module:
-                return
-            self._called.append(module)
+            self._called.add(id(module))
             before = set(self.found)
-            self.add(self._name(module), module)
+            if any(storage_of(p)[0] not in before for p in module.parameters() if not is_lazy(p)):
+                self.add(self._name(module), module)
             for key in self.found.keys() - before:
                 on_new(self.found[key].tensor)
 
@@ -106,19 +117,26 @@ class Networks:
                 return known.removesuffix(f".{path}")
         return type(module).__name__
 
-    def _outermost(self) -> nn.Module | None:
-        inside = (m for m in self._depth if id(m) not in self._callables)
-        return next(inside, None)
+    def without_prefix(self, name: str) -> str:
+        """A PyroModule's parameter without the name of the program's own class."""
+        prefix = next((p for p in self.prefixes if name.startswith(p)), "")
+        return name.removeprefix(prefix)
+
+    def note_statement(self) -> None:
+        """A statement is made: the modules that are running now are programs."""
+        self._programs |= {id(module) for module in self._depth}
 
     def boxes(self) -> dict[str, ParameterBox]:
         """For each parameter, by its storage's address, the box that it is drawn in."""
         self.refresh()
-        called = {id(module) for module in self._called}
+        called = self._called - self._programs
         found = {}
         for key, parameter in self.found.items():
             owners = parameter.owners
             network = next(((name, m) for name, m in owners if id(m) in called), None)
-            if network is None and owners and type(owners[0][1]).__name__ not in CONTAINERS:
+            outer = owners[0][1] if owners else None
+            is_plain = id(outer) not in self._programs and type(outer).__name__ not in CONTAINERS
+            if network is None and owners and is_plain:
                 network = owners[0]
             found[str(key)] = _single(parameter) if network is None else _network(*network)
         return found

@@ -46,11 +46,14 @@ class NeedsValues(Exception):
     """The program asks for the value of a tensor that has none (Python branches, NumPy, ...)."""
 
 
+# the result depends on its argument's shape, not on its values
 SHAPE_ONLY = frozenset(
-    """empty_like zeros_like ones_like full_like rand_like randn_like randint_like
-    new_empty new_zeros new_ones new_full new_empty_strided""".split()
-)  # the result depends on its argument's shape, not on its values
-OVERWRITING = frozenset("zero_ fill_ copy_ normal_ uniform_ exponential_ random_ bernoulli_".split())
+    [f"{fill}_like" for fill in ("empty", "zeros", "ones", "full", "rand", "randn", "randint")]
+    + [f"new_{fill}" for fill in ("empty", "zeros", "ones", "full", "empty_strided")]
+)
+OVERWRITING = frozenset(
+    f"{fill}_" for fill in ("zero", "fill", "copy", "normal", "uniform", "exponential", "random")
+)
 LEAVING = frozenset(["_local_scalar_dense", "equal", "allclose", "is_nonzero"])
 LEAVING_UNSEEN = frozenset(["tolist", "numpy", "__array__", "__dlpack__"])  # by the dispatcher
 
@@ -67,7 +70,9 @@ class Tracker(TorchDispatchMode):
         self.values = values
         self.escapes: list[Escape] = []
         self._origins: dict[int, Origins] = {}
-        self._alive: dict[int, object] = {}  # a freed storage's address could come back as another's
+        self._alive: dict[
+            int, object
+        ] = {}  # a freed storage's address could come back as another's
         self._arrays: list[tuple[int, int, Origins]] = []
         self._paused = False
         self._surface = _Surface(self)
@@ -97,7 +102,9 @@ class Tracker(TorchDispatchMode):
     def tag(self, data: Tensor | np.ndarray, origins: Origins) -> None:
         """From here on ``data`` depends on ``origins``, and on nothing else."""
         if isinstance(data, np.ndarray):
-            reach = sum(max(n - 1, 0) * step for n, step in zip(data.shape, data.strides, strict=True))
+            reach = sum(
+                max(n - 1, 0) * step for n, step in zip(data.shape, data.strides, strict=True)
+            )
             start = data.ctypes.data
             self._arrays.append((start, start + reach + data.itemsize, origins))
             return

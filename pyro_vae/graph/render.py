@@ -9,7 +9,8 @@ from pyro import poutine
 
 from pyro_vae.errors import InputError, nearest
 from pyro_vae.graph.build import build, merged
-from pyro_vae.graph.capture import SEED, Record, arguments_of, capture, observe
+from pyro_vae.graph.calls import arguments_of
+from pyro_vae.graph.capture import SEED, Record, capture, observe
 from pyro_vae.graph.compare import aligned
 from pyro_vae.graph.fold import folded
 from pyro_vae.graph.graph import Edge, Graph
@@ -88,12 +89,10 @@ def render_model(
         for kind, keep in (("parameters", render_params), ("deterministic", render_deterministic))
         if not keep
     ]
-    shown, guide_graph = (
-        g and (folded(g.without(*hidden)) if fold else g.without(*hidden))
-        for g in (shown, guide_graph)
-    )
+    shown, guide_graph = shown.without(*hidden), guide_graph and guide_graph.without(*hidden)
+    if fold:
+        shown, guide_graph = folded(shown), guide_graph and folded(guide_graph)
     view = View(render_distributions, render_shapes, render_constraints, render_sizes)
-    assert shown is not None
     graph = ModelGraph(shown, guide_graph, tuple(warnings), _title(model), view)
     if filename is not None:
         graph.save(filename)
@@ -154,8 +153,8 @@ def _examined(
         return record, [], []
     data = arguments_of(function, program.model, args, kwargs)
 
-    def again(draws: poutine.Trace) -> Record:
-        return observe(part, function, args, kwargs, program.modules, data, True, draws)
+    def again(draws: poutine.Trace, seed: int) -> Record:
+        return observe(part, function, args, kwargs, program.modules, data, True, draws, seed)
 
     with undisturbed(program, seed=SEED):
         return record, *experiment(record, again)

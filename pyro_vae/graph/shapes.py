@@ -74,7 +74,9 @@ def _written(schema: Any, args: Any, kwargs: Any) -> Any:
     """An operation that writes in place, or to ``out=``, returns what it wrote to."""
     named = {a.name: value for a, value in zip(schema.arguments, args, strict=False)} | kwargs
     results = tuple(
-        named[a.name] for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write
+        named[a.name]
+        for a in schema.arguments
+        if a.alias_info is not None and a.alias_info.is_write
     )
     return results[0] if len(results) == 1 else results or None
 

@@ -19,9 +19,7 @@ _SIGNS = {
 }
 
 
-def text(
-    model: Graph, guide: Graph | None, warnings: Sequence[str], title: str, view: View
-) -> str:
+def text(model: Graph, guide: Graph | None, warnings: Sequence[str], title: str, view: View) -> str:
     """A listing: a line a node, plates as indented blocks, then the warnings, then the signs used."""
     lines = [printable(title), *_part("model", model, view)]
     if guide is not None:
@@ -54,7 +52,11 @@ def _nest(
     for node in nest.nodes:
         words = [*details(node, view), *node.marks]
         words += [f"in {plate_label(plate, view)}" for plate in told[node.name]]
-        yield f"{indent}{_SIGNS[node.kind]} {printable(node.name)}", ", ".join(words), _parents(node, graph)
+        yield (
+            f"{indent}{_SIGNS[node.kind]} {printable(node.name)}",
+            ", ".join(words),
+            _parents(node, graph),
+        )
     for inner in nest.inner:
         assert inner.plate is not None
         yield (f"{indent}┌ {plate_label(inner.plate, view)}",)
@@ -71,4 +73,3 @@ def _parent(edge: Edge) -> str:
     lag = f"[t-{edge.lag}]" if edge.lag else ""
     how = "" if edge.how == "tracked" else f" ({edge.how})"
     return f"{printable(edge.source)}{lag}{how}"
-

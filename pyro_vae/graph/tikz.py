@@ -7,6 +7,7 @@ L. Dietz, J. Luttinen, "tikz-bayesnet", 2010, https://github.com/jluttine/tikz-b
 import unicodedata
 from collections.abc import Iterator
 
+from pyro_vae.graph.fonts import DASH, MINUS, TIMES
 from pyro_vae.graph.layout import Arrow, NodeShape, Panel, PlateShape, Scene, Text
 from pyro_vae.graph.palette import LIGHT, is_warning
 
@@ -113,7 +114,9 @@ def _label(text: Text, color: str | None = None) -> str:
     font = rf"\fontsize{{{text.size:g}bp}}{{{text.size * 1.2:g}bp}}\selectfont"
     font += {"mark": r"\itshape", "heading": r"\bfseries"}.get(text.role, "")
     place = f"({text.x:.2f},{text.y:.2f})"
-    return rf"\node[label,anchor={anchor},text={color},font={font}] at {place} {{{latex(text.text)}}};"
+    return (
+        rf"\node[label,anchor={anchor},text={color},font={font}] at {place} {{{latex(text.text)}}};"
+    )
 
 
 def latex(text: str) -> str:
@@ -139,19 +142,27 @@ _SPECIAL = {
     "`": r"\textasciigrave{}",
     "'": r"\textquotesingle{}",
     "-": r"{-}",
-    "×": r"\ensuremath{\times}",
-    "–": r"\textendash{}",
-    "−": r"\ensuremath{-}",
+    TIMES: r"\ensuremath{\times}",
+    DASH: r"\textendash{}",
+    MINUS: r"\ensuremath{-}",
     "→": r"\ensuremath{\to}",
     "�": "?",
     " ": r"\ ",
 }
-_GREEK = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho "
-    "varsigma sigma tau upsilon phi chi psi omega"
-).split()
+_GREEK = """
+alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho
+varsigma sigma tau upsilon phi chi psi omega
+""".split()  # noqa: SIM905
 _AS_LATIN = {"alpha": "A", "beta": "B", "epsilon": "E", "zeta": "Z", "eta": "H", "iota": "I"}
-_AS_LATIN |= {"kappa": "K", "mu": "M", "nu": "N", "omicron": "O", "rho": "P", "tau": "T", "chi": "X"}
+_AS_LATIN |= {
+    "kappa": "K",
+    "mu": "M",
+    "nu": "N",
+    "omicron": "O",
+    "rho": "P",
+    "tau": "T",
+    "chi": "X",
+}
 
 
 def _letter(character: str) -> str:

@@ -4,15 +4,17 @@ Found by experiment: where a sample's value left the tensors, the program is run
 changed and every other one held fixed. A statement whose distribution differs depends on the sample.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from pyro import poutine
 from torch import Tensor
 
-from pyro_vae.graph.capture import Record, base_distribution, held_tensors
+from pyro_vae.graph.capture import Record
+from pyro_vae.graph.sites import base_distribution, held_tensors
 
 MAX_SOURCES = 8
 MAX_VALUES = 6  # a branch that 1 draw in 2 takes is missed by 1 program in 64
@@ -29,22 +31,28 @@ class Untracked:
 
 
 def experiment(
-    record: Record, again: Callable[[poutine.Trace], Record]
+    record: Record, again: Callable[[poutine.Trace, int], Record]
 ) -> tuple[list[Untracked], list[Record]]:
-    """The untracked dependences, and the records of branches that the first run did not take."""
+    """The untracked dependences, and the records of branches that the first run did not take.
+
+    ``again`` runs the program with given draws and a given seed. What differs between two runs with
+    the same draws is random in itself, and proves nothing.
+    """
     found: dict[tuple[str, str], Untracked] = {}
     branches = []
+    assert record.trace is not None
+    reference = again(record.trace, 0)
+    noisy = {target for target, _ in _differences(reference, again(record.trace, 1), "")}
     for source, where in list(_escaped(record).items())[:MAX_SOURCES]:
-        assert record.trace is not None
-        reference = again(record.trace)
-        for value in _other_values(record.trace.nodes[source]):
+        for value in _other_values(dict(record.trace.nodes[source])):
             changed = record.trace.copy()
             changed.nodes[source] = {**changed.nodes[source], "value": value}
-            outcome = again(changed)
+            outcome = again(changed, 0)
             if outcome.sites.keys() - record.sites.keys():
                 branches.append(outcome)
             for target, branch in _differences(reference, outcome, source):
-                if source not in _parents(outcome if branch else reference, target):
+                known = _parents(outcome if branch else reference, target)
+                if target not in noisy and source not in known:
                     finding = Untracked(source, target, where, branch)
                     found.setdefault((source, target), finding)
     return list(found.values()), branches
@@ -80,14 +88,13 @@ def _parents(record: Record, name: str) -> set[str]:
     return found
 
 
-def _other_values(site: dict[str, object]) -> Iterator[Tensor]:
+def _other_values(site: Mapping[str, Any]) -> Iterator[Tensor]:
     fn, value = site["fn"], site["value"]
-    assert isinstance(value, Tensor)
     if getattr(fn, "has_enumerate_support", False):
         support = base_distribution(fn).enumerate_support(expand=False)
         candidates = iter([v.expand_as(value).to(value.dtype) for v in support])
     else:
-        candidates = (fn.sample() for _ in range(MAX_VALUES))  # type: ignore[attr-defined]
+        candidates = (fn.sample() for _ in range(MAX_VALUES))
     for candidate in candidates:
         if not torch.equal(candidate, value):
             yield candidate.clone()

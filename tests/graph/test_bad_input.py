@@ -25,7 +25,9 @@ def refused(match, *args, **kwargs):
 
 
 def test_a_missing_argument():
-    refused(r"model cannot be called like this: missing a required argument: 'x'.*model\(x\)", model)
+    refused(
+        r"model cannot be called like this: missing a required argument: 'x'.*model\(x\)", model
+    )
     refused("guide cannot be called", model, (X,), guide=lambda: None)
 
 

@@ -180,7 +180,7 @@ def test_latex_escapes():
 
 def test_text_shows_plates_parents_and_warnings(drawn):
     text = drawn["eight_schools"].text
-    assert "│ ○ theta  Normal(loc, scale), 8 | –  ← mu, tau\n" in text
+    assert "│ ○ theta  Normal(loc, scale), 8 | –  ← mu, tau\n" in text  # noqa: RUF001
     assert "│ ● y" in text
     assert "┌ schools  8" in text
     assert "! whether 'heads'" in drawn["python_branch"].text
@@ -219,7 +219,9 @@ def test_what_is_shown_can_be_switched_off(gallery):
         return shapes + [p.text.text for panel in scene.panels for p in panel.plates]
 
     everything = texts(render_constraints=True)
-    assert {"Normal(loc, scale)", "64 | 20", "in {0, 1}", "data  64", "likelihood"} <= set(everything)
+    assert {"Normal(loc, scale)", "64 | 20", "in {0, 1}", "data  64", "likelihood"} <= set(
+        everything
+    )
     assert not any("Normal(" in t for t in texts(render_distributions=False))
     assert not any("|" in t for t in texts(render_shapes=False))
     assert "data" in texts(render_sizes=False)

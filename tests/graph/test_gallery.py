@@ -141,8 +141,7 @@ MODELS = {
     ),
     "hidden_markov_model": (
         {
-            "latent": "probs_x probs_y@tones "
-            + " ".join(f"x_{t}@sequences" for t in range(4)),
+            "latent": "probs_x probs_y@tones " + " ".join(f"x_{t}@sequences" for t in range(4)),
             "observed": " ".join(f"y_{t}@sequences+notes_{t}" for t in range(4)),
         },
         {
@@ -235,7 +234,7 @@ GUIDES = {
         },
         {
             "_AutoMultivariateNormal_latent": "loc scale scale_tril",
-            **{name: "_AutoMultivariateNormal_latent" for name in ("mu", "tau", "theta")},
+            **dict.fromkeys(("mu", "tau", "theta"), "_AutoMultivariateNormal_latent"),
         },
         {"schools": 8},
     ),

@@ -125,7 +125,7 @@ def test_labels_are_measured_with_the_fonts_own_advances():
 
     font = TTFont(_font_file())
     advances, glyphs = font["hmtx"], font.getBestCmap()
-    for character in "aWi_→μ×≤|8ßé":
+    for character in "aWi_→μ≤|8ßé":
         advance, _ = advances[glyphs[ord(character)]]
         assert text_width(character, font["head"].unitsPerEm) == pytest.approx(advance)
 

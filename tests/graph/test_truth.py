@@ -218,7 +218,7 @@ def test_a_pyro_module_with_parameters_and_random_weights():
     graph = render_model(Bayesian(), (torch.zeros(5, 2),)).model
     assert edges(graph) == {
         ("linear.weight", "y"),
-        ("linear", "y"),
+        ("linear.bias", "y"),
         ("x", "y"),
         ("scale", "y"),
     }

@@ -1,6 +1,15 @@
 """Where everything in the picture stands: one step of the layout a file."""
 
 from pyro_vae.graph.layout.arrange import arrange
-from pyro_vae.graph.layout.scene import Arrow, NodeShape, Panel, PlateShape, Rect, Scene, Text
+from pyro_vae.graph.layout.scene import (
+    Arrow,
+    NodeShape,
+    Panel,
+    PlateShape,
+    Point,
+    Rect,
+    Scene,
+    Text,
+)
 
-__all__ = ["Arrow", "NodeShape", "Panel", "PlateShape", "Rect", "Scene", "Text", "arrange"]
+__all__ = ["Arrow", "NodeShape", "Panel", "PlateShape", "Point", "Rect", "Scene", "Text", "arrange"]

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import hypot
 
-from pyro_vae.graph.fonts import LINE, printable, text_width
+from pyro_vae.graph.fonts import LINE, MINUS, printable, text_width
 from pyro_vae.graph.graph import Edge, Graph
 from pyro_vae.graph.layout.boxes import Box, box, plate_label
 from pyro_vae.graph.layout.order import Order, centred, ordered
@@ -79,7 +80,7 @@ class _Plan:
         loops = {edge.source for edge in graph.edges if edge.source == edge.target}
         boxes = {node.name: box(node, view) for node in graph.nodes}
         roomy = {
-            n: replace(b, width=b.width + 2 * LOOP + 2 * text_width("t−1", LAG_SIZE))
+            n: replace(b, width=b.width + 2 * LOOP + 2 * text_width(f"t{MINUS}1", LAG_SIZE))
             if n in loops
             else b
             for n, b in boxes.items()
@@ -169,7 +170,7 @@ def _arrows(
 
 def _loop(edge: Edge, shape: NodeShape) -> Arrow:
     """A node's edge to itself, on its right."""
-    (x, y), right = shape.center, shape.rect.right
+    (_, y), right = shape.center, shape.rect.right
     out = right + LOOP - 6
     up, down = y - shape.rect.height * 0.3, y + shape.rect.height * 0.3
     ends = outline_point(shape, (right, up)), outline_point(shape, (right, down))
@@ -178,12 +179,12 @@ def _loop(edge: Edge, shape: NodeShape) -> Arrow:
 
 
 def _lag_text(edge: Edge, x: float, y: float, anchor: str = "middle") -> Text:
-    lag = f"t−{edge.lag}" if edge.lag > 0 else f"t+{-edge.lag}"
+    lag = f"t{MINUS}{edge.lag}" if edge.lag > 0 else f"t+{-edge.lag}"
     return Text(lag, x, y, LAG_SIZE, "lag", anchor)
 
 
 def _halfway(points: Sequence[Point]) -> Point:
-    steps = list(zip(points, points[1:], strict=False))
+    steps = list(pairwise(points))
     left = sum(hypot(b[0] - a[0], b[1] - a[1]) for a, b in steps) / 2
     for a, b in steps:
         length = hypot(b[0] - a[0], b[1] - a[1])
@@ -252,9 +253,7 @@ def _moved(scene: Scene, dx: float, dy: float) -> Scene:
             p.name,
             p.heading and p.heading.moved(dx, dy),
             tuple(
-                replace(
-                    s, rect=s.rect.moved(dx, dy), texts=tuple(t.moved(dx, dy) for t in s.texts)
-                )
+                replace(s, rect=s.rect.moved(dx, dy), texts=tuple(t.moved(dx, dy) for t in s.texts))
                 for s in p.nodes
             ),
             tuple(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
 
-from pyro_vae.graph.fonts import ASCENT, LINE, printable, text_width
+from pyro_vae.graph.fonts import ASCENT, DASH, LINE, TIMES, printable, text_width
 from pyro_vae.graph.graph import RANDOM, Node, Plate, Shape
 from pyro_vae.graph.layout.scene import NodeShape, Rect, Text
 from pyro_vae.graph.view import View
@@ -77,7 +77,7 @@ def details(node: Node, view: View) -> Iterator[str]:
 
 
 def _shape(shape: Shape) -> str:
-    return "×".join(map(str, shape)) or "–"
+    return TIMES.join(map(str, shape)) or DASH
 
 
 def _lines(node: Node, view: View) -> Iterator[tuple[str, str]]:

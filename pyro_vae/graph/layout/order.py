@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from statistics import fmean
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def _nested_order(graph: Graph, rows: Mapping[str, int], parts: Sequence[Part]) 
     place = {name: float(i) for i, name in enumerate(names)}
     for _ in range(6):
         center = {
-            name: np.mean([place[n] for n in (*graph.parents(name), *graph.children(name), name)])
+            name: fmean(place[n] for n in (*graph.parents(name), *graph.children(name), name))
             for name in names
         }
         order = list(_sorted_run(names, 0, path, center))
@@ -85,9 +86,7 @@ def _sorted_run(
     for name in names:
         inside = len(path[name]) > depth
         runs.setdefault(("plate", path[name][depth]) if inside else ("node", name), []).append(name)
-    for (kind, _), run in sorted(
-        runs.items(), key=lambda item: float(np.mean([center[n] for n in item[1]]))
-    ):
+    for (kind, _), run in sorted(runs.items(), key=lambda item: fmean(center[n] for n in item[1])):
         if kind == "node":
             yield from run
         else:

@@ -50,15 +50,17 @@ def frames(
     return found
 
 
-def _is_left_downwards(
-    graph: Graph, order: Order, members: frozenset[str], bottom: int
-) -> bool:
+def _is_left_downwards(graph: Graph, order: Order, members: frozenset[str], bottom: int) -> bool:
     """Whether an edge crosses the plate's lower border: its label then stands beside the middle."""
-    ends = [(e.source, e.target) for e in graph.edges if (e.source in members) != (e.target in members)]
+    ends = [
+        (e.source, e.target) for e in graph.edges if (e.source in members) != (e.target in members)
+    ]
     return any(max(order.rows[a], order.rows[b]) > bottom for a, b in ends)
 
 
-def row_centers(rows: Sequence[tuple[Mapping[str, int], Mapping[str, Box], Sequence[Frame]]]) -> dict[int, float]:
+def row_centers(
+    rows: Sequence[tuple[Mapping[str, int], Mapping[str, Box], Sequence[Frame]]],
+) -> dict[int, float]:
     """The height at which each row's nodes are centred, over all panels."""
     used = sorted({row for panel, _, _ in rows for row in panel.values()})
     tall = {
@@ -221,7 +223,10 @@ def _projected(wanted: Sequence[float], apart: Mapping[tuple[int, int], float]) 
 
 
 def plate_rect(
-    frame: Frame, x: Mapping[str, float], centers: Mapping[int, float], row_heights: Mapping[int, float]
+    frame: Frame,
+    x: Mapping[str, float],
+    centers: Mapping[int, float],
+    row_heights: Mapping[int, float],
 ) -> Rect:
     """The rectangle of a plate whose members are placed."""
     top, bottom = frame.rows

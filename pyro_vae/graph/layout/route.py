@@ -45,10 +45,12 @@ class Router:
     def _is_obstructed(self, start: Point, end: Point, own: Sequence[int]) -> bool:
         """Whether the straight way meets a label, a box, or an ellipse's true outline."""
         line = np.array([[*start, *end]])
-        met = _blocked(line, self._rects)[0]
+        met = np.array(_blocked(line, self._rects)[0], dtype=bool)
         met[list(own)] = False
         shapes = [self.nodes[self._names[i]] for i in np.flatnonzero(met)]
-        return any(_meets(start, end, s) for s in shapes) or bool(_blocked(line, self._labels).any())
+        return any(_meets(start, end, s) for s in shapes) or bool(
+            _blocked(line, self._labels).any()
+        )
 
     def _around(self, start: Point, end: Point, obstacles: np.ndarray) -> tuple[Point, ...] | None:
         """The bends of the shortest way, or None."""
@@ -80,7 +82,7 @@ class Router:
 
     def _reached(self, i: int, points: np.ndarray, obstacles: np.ndarray) -> np.ndarray:
         lines = np.concatenate([np.broadcast_to(points[i], points.shape), points], axis=1)
-        seen = ~_blocked(lines, obstacles).any(axis=1)
+        seen = np.array(~_blocked(lines, obstacles).any(axis=1), dtype=bool)
         seen[i] = False
         return seen
 
@@ -149,7 +151,7 @@ def _blocked(lines: np.ndarray, rects: np.ndarray) -> np.ndarray:
         outside |= flat & ((start <= low) | (start >= high))
         enter = np.where(flat, enter, np.maximum(enter, np.minimum(one, other)))
         leave = np.where(flat, leave, np.minimum(leave, np.maximum(one, other)))
-    return ~outside & (enter < leave - 1e-12)
+    return np.asarray(~outside & (enter < leave - 1e-12))
 
 
 Ways = Mapping[tuple[str, str], tuple[Point, ...]]

@@ -15,8 +15,11 @@ def model_rows(graph: Graph) -> dict[str, int]:
     """
     where = loops(graph)
     names = list(dict.fromkeys(where.get(node.name, node.name) for node in graph.nodes))
-    pairs = dict.fromkeys((where.get(e.source, e.source), where.get(e.target, e.target))
-                          for e in graph.edges if not e.lag)
+    pairs = dict.fromkeys(
+        (where.get(e.source, e.source), where.get(e.target, e.target))
+        for e in graph.edges
+        if not e.lag
+    )
     parents = acyclic(names, (pair for pair in pairs if pair[0] != pair[1]))
     rows: dict[str, int] = {}
     for name in sorted_by_parents(names, parents):
