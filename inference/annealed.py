@@ -204,7 +204,11 @@ def annealed_evidence(
 
 
 def forward(
-    annealing: Annealing, tiles: Tiles, sampler: Sampler, steps: Steps | None, tick: Callable[[], object]
+    annealing: Annealing,
+    tiles: Tiles,
+    sampler: Sampler,
+    steps: Steps | None,
+    tick: Callable[[], object],
 ) -> Walks:
     """All K chains of one tile, from the start to the posterior."""
     walks = Walks(annealing.num_particles, sampler.path.call.layout.num_units, tiles.rows.device)

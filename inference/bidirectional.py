@@ -117,7 +117,10 @@ class Bounds:
         upper_error = float(evidence.upper_error.square().sum().sqrt() / evidence.units)
         upper = "upper bound, in expectation" if self.simulated else "upper estimate (no bound)"
         rows = [
-            ("lower bound, in expectation", f"{evidence.mean:.3f} ± {evidence.mean_standard_error:.3f}"),
+            (
+                "lower bound, in expectation",
+                f"{evidence.mean:.3f} ± {evidence.mean_standard_error:.3f}",
+            ),
             (upper, f"{float(self.upper.mean()):.3f} ± {upper_error:.3f}"),
             ("gap", f"{self.mean_gap:.3f} ± {self.mean_gap_error:.3f}"),
         ]
@@ -128,7 +131,9 @@ class Bounds:
         width = max(len(name) for name, _ in rows) + 2
         whose = "data drawn from the model" if self.simulated else "given data"
         what = f"mean of {evidence.units:,} units" if evidence.unit else "joint figure"
-        head = f"log p(x) of {whose}, {what}, nats; {evidence.method}, K = {evidence.num_particles:,}"
+        head = (
+            f"log p(x) of {whose}, {what}, nats; {evidence.method}, K = {evidence.num_particles:,}"
+        )
         return "\n".join([head, *(f"{name:{width}}{v}" for name, v in rows), *evidence.notes])
 
 

@@ -47,10 +47,8 @@ class Call:
     def chains(self, function: Callable[..., Any], num_chains: int) -> Callable[..., Any]:
         if not self.together:
             return function
-        return cast(
-            Callable[..., Any],
-            pyro.plate(PARTICLES, num_chains, dim=-1 - self.layout.nesting)(function),
-        )
+        plate = pyro.plate(PARTICLES, num_chains, dim=-1 - self.layout.nesting)
+        return plate(function)
 
     def guide(self, num_chains: int, handler: Callable[..., Any] | None = None) -> poutine.Trace:
         guide = self.chains(self.program.guide, num_chains)

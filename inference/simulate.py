@@ -1,13 +1,15 @@
 """Data and latents drawn together from a model, with the data handed back through its arguments."""
 
-import pyro
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
 from pyro import poutine
 from torch import Tensor
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.paths import Call
-from pyro_vae.program import Site, latent_sites, observed_sites, run
+from pyro_vae.program import Site, latent_sites, observed_sites, run, sample_sites
 
 
 def simulate(call: Call) -> tuple[Call, poutine.Trace]:
@@ -24,13 +26,13 @@ def simulate(call: Call) -> tuple[Call, poutine.Trace]:
     drawn = run("model", poutine.uncondition(call.program.model), args, call.kwargs)
     copies = [a.clone() if isinstance(a, Tensor) else a for a in args]
     for name, site in observed_sites(given).items():
-        _write(name, site["value"], drawn.nodes[name]["value"], args, copies)
+        _write(name, site["value"], sample_sites(drawn)[name]["value"], args, copies)
     simulated = Call(call.program, call.layout, call.together, tuple(copies), call.kwargs)
     _check_again(simulated, drawn, observed_sites(given))
     return simulated, drawn
 
 
-def _write(name: str, old: Tensor, new: Tensor, args: tuple, copies: list) -> None:
+def _write(name: str, old: Tensor, new: Tensor, args: Sequence[Any], copies: Sequence[Any]) -> None:
     """Puts ``new`` where ``old``, a view of one of ``args``, lies in the copies."""
     for arg, copy in zip(args, copies, strict=True):
         if isinstance(arg, Tensor) and _is_view(old, arg) and new.shape == old.shape:
@@ -51,14 +53,14 @@ def _is_view(value: Tensor, arg: Tensor) -> bool:
     )
 
 
-def _check_again(call: Call, drawn: poutine.Trace, observed: dict[str, Site]) -> None:
+def _check_again(call: Call, drawn: poutine.Trace, observed: Mapping[str, Site]) -> None:
     """Scores the simulated data as given data: the same values, with the same densities."""
     again = run("model", poutine.replay(call.program.model, drawn), call.args, call.kwargs)
     for name in [*latent_sites(drawn), *observed]:
-        one, two = drawn.nodes[name], again.nodes[name]
-        same = one["value"].shape == two["value"].shape and torch.equal(one["value"], two["value"])
-        log_probs = [site["fn"].log_prob(site["value"]) for site in (one, two)]
-        if not same or not torch.allclose(*log_probs, rtol=1e-4, atol=1e-4, equal_nan=True):
+        one, two = (sample_sites(trace)[name] for trace in (drawn, again))
+        before, after = (site["fn"].log_prob(site["value"]) for site in (one, two))
+        same = before.shape == after.shape and torch.equal(one["value"], two["value"])
+        if not same or not torch.allclose(before, after, rtol=1e-4, atol=1e-4, equal_nan=True):
             raise InputError(
                 f"the model's distribution at site {name!r} depends on the observed data (or is random "
                 "itself), so data cannot be drawn from it in one pass: only the bounds on given data, "

@@ -88,6 +88,6 @@ def joint_note(layout: Layout) -> tuple[str, ...]:
     )
 
 
-def progress_bar(total: int, progress: bool | None) -> "tqdm[Any]":
+def progress_bar(total: int, progress: bool | None) -> tqdm:
     shown = sys.stderr.isatty() if progress is None else progress
     return tqdm(total=total, disable=not shown, unit="step", unit_scale=True, delay=1)

@@ -79,7 +79,7 @@ class Walks:
         return self._accepted / self.weights.count
 
     def chosen(self) -> Tensor:
-        """One chain's end for each unit, (1, U, D), drawn with probabilities proportional to the weights."""
+        """One chain's end for each unit, (1, U, D), drawn by weight."""
         return self._chosen
 
     def _choose(self, walk: Walk) -> None:
