@@ -68,7 +68,7 @@ def observe(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     modules: Mapping[str, nn.Module],
-    data: Mapping[str, tuple[Any, "Datum"]],
+    data: Mapping[str, tuple[Any, Datum]],
     values: bool,
     replayed: poutine.Trace | None = None,
     seed: int = SEED,

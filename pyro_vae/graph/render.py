@@ -15,7 +15,7 @@ from pyro_vae.graph.compare import aligned
 from pyro_vae.graph.fold import folded
 from pyro_vae.graph.graph import Edge, Graph
 from pyro_vae.graph.model_graph import ModelGraph
-from pyro_vae.graph.untracked import Untracked, experiment
+from pyro_vae.graph.untracked import Findings, Untracked, experiment
 from pyro_vae.graph.view import View
 from pyro_vae.isolation import undisturbed
 from pyro_vae.program import Program, as_program
@@ -137,27 +137,26 @@ def _graph_of(part: str, program: Program, calls: Sequence[Call]) -> tuple[Graph
     """One part's graph over all calls, and what could not be tracked."""
     graphs, warnings = [], []
     for args, kwargs in calls:
-        record, untracked, branches = _examined(part, program, args, kwargs)
-        graph = build(record, untracked)
-        graphs += [graph, *(build(branch, untracked) for branch in branches)]
-        warnings += [*map(_in_words, untracked), *_lost(record, graph)]
+        record, found = _examined(part, program, args, kwargs)
+        graphs += [build(each, found.untracked) for each in (record, *found.branches)]
+        warnings += [*map(_in_words, found.untracked), *_lost(record, found)]
     return merged(graphs), list(dict.fromkeys(warnings))
 
 
 def _examined(
     part: str, program: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[Record, list[Untracked], list[Record]]:
+) -> tuple[Record, Findings]:
     function = getattr(program, part)
     record = capture(part, function, args, kwargs, program.modules, program.model)
     if not any(origin.kind == "site" for escape in record.escapes for origin in escape.origins):
-        return record, [], []
+        return record, Findings()
     data = arguments_of(function, program.model, args, kwargs)
 
     def again(draws: poutine.Trace, seed: int) -> Record:
         return observe(part, function, args, kwargs, program.modules, data, True, draws, seed)
 
     with undisturbed(program, seed=SEED):
-        return record, *experiment(record, again)
+        return record, experiment(record, again)
 
 
 def _in_words(untracked: Untracked) -> str:
@@ -173,18 +172,18 @@ def _in_words(untracked: Untracked) -> str:
     )
 
 
-def _lost(record: Record, graph: Graph) -> Iterator[str]:
-    """Parameters and data whose numbers leave the tensors, and that nothing is seen to depend on."""
+def _lost(record: Record, found: Findings) -> Iterator[str]:
+    """What becomes a plain number, where nothing more is known of what depends on it."""
+    remedy = "what depends on it is not seen; declare it with edges=[(source, target)]"
+    for source, where in found.unexamined.items():
+        yield f"{source!r} becomes a plain number ({where}): {remedy}"
     seen = {origin for site in record.sites.values() for origin in _all_origins(site)}
     for escape in record.escapes:
         for origin in sorted(escape.origins - seen):
-            if origin.kind == "site":
-                continue
-            box = record.boxes.get(origin.name)
-            yield (
-                f"{(box.name if box else origin.name)!r} becomes a plain number ({escape.where}): "
-                "what depends on it is not seen; declare it with edges=[(source, target)]"
-            )
+            if origin.kind != "site":
+                box = record.boxes.get(origin.name)
+                name = box.name if box else origin.name
+                yield f"{name!r} becomes a plain number ({escape.where}): {remedy}"
 
 
 def _all_origins(site: Any) -> frozenset[Any]:

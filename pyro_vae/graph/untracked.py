@@ -5,7 +5,8 @@ changed and every other one held fixed. A statement whose distribution differs d
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from torch import Tensor
 from pyro_vae.graph.capture import Record
 from pyro_vae.graph.sites import base_distribution, held_tensors
 
-MAX_SOURCES = 8
+MAX_SOURCES = 40
+MAX_SECONDS = 10.0
 MAX_VALUES = 6  # a branch that 1 draw in 2 takes is missed by 1 program in 64
 
 
@@ -30,21 +32,35 @@ class Untracked:
     branch: bool  # whether the source decides that the target is there at all
 
 
-def experiment(
-    record: Record, again: Callable[[poutine.Trace, int], Record]
-) -> tuple[list[Untracked], list[Record]]:
-    """The untracked dependences, and the records of branches that the first run did not take.
+@dataclass(frozen=True)
+class Findings:
+    """What the experiment showed: dependences, branches that the first run did not take, and the
+    sources that there was no time for (with where their values left the tensors).
+    """
+
+    untracked: tuple[Untracked, ...] = ()
+    branches: tuple[Record, ...] = ()
+    unexamined: Mapping[str, str] = field(default_factory=dict)
+
+
+def experiment(record: Record, again: Callable[[poutine.Trace, int], Record]) -> Findings:
+    """Changes each sample whose value left the tensors.
 
     ``again`` runs the program with given draws and a given seed. What differs between two runs with
     the same draws is random in itself, and proves nothing.
     """
     found: dict[tuple[str, str], Untracked] = {}
-    branches = []
+    branches: list[Record] = []
+    unexamined: dict[str, str] = {}
     assert record.trace is not None
+    start = monotonic()
     reference = again(record.trace, 0)
     noisy = {target for target, _ in _differences(reference, again(record.trace, 1), "")}
-    for source, where in list(_escaped(record).items())[:MAX_SOURCES]:
-        for value in _other_values(dict(record.trace.nodes[source])):
+    for number, (source, where) in enumerate(_escaped(record).items()):
+        if number >= MAX_SOURCES or monotonic() - start > MAX_SECONDS:
+            unexamined[source] = where
+            continue
+        for value in _other_values(record.trace.nodes[source]):
             changed = record.trace.copy()
             changed.nodes[source] = {**changed.nodes[source], "value": value}
             outcome = again(changed, 0)
@@ -55,7 +71,7 @@ def experiment(
                 if target not in noisy and source not in known:
                     finding = Untracked(source, target, where, branch)
                     found.setdefault((source, target), finding)
-    return list(found.values()), branches
+    return Findings(tuple(found.values()), tuple(branches), unexamined)
 
 
 def _escaped(record: Record) -> dict[str, str]:

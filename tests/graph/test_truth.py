@@ -10,6 +10,7 @@ from pyro.infer.inspect import get_model_relations
 from pyro.nn import PyroModule, PyroParam, PyroSample
 from torch import nn
 
+from pyro_vae.errors import InputError
 from pyro_vae.graph import render_model
 
 
@@ -498,3 +499,83 @@ def test_every_edge_that_pyro_finds_is_found(model, include):
     }
     for plate, members in theirs["plate_sample"].items():
         assert set(members) <= set(whole.members(plate.removesuffix("__CLONE")))
+
+
+def test_what_there_is_no_time_to_examine_is_told(monkeypatch):
+    monkeypatch.setattr("pyro_vae.graph.untracked.MAX_SECONDS", -1.0)
+    graph = render_model(lambda: normal("y", normal("z", 0.0).item()))
+    assert edges(graph.model) == set()
+    (warning,) = graph.warnings
+    assert "'z' becomes a plain number" in warning
+    assert "edges=" in warning
+
+
+def test_indices_of_one_number_are_followed():
+    def model():
+        k = pyro.sample("k", dist.Categorical(torch.ones(3)))
+        means = normal("means", torch.zeros(3))
+        table = torch.zeros(3, 2)
+        table[k, 0] = 1.0
+        normal("x", means[k])
+        normal("y", table[0].sum())
+
+    graph = render_model(model)
+    assert edges(graph.model) == {("k", "x"), ("means", "x"), ("k", "y")}
+    assert graph.warnings == ()
+
+
+def test_pyro_gaussians_and_other_parts_are_looked_into():
+    def model(x):
+        s = pyro.sample("s", dist.LogNormal(0.0, 1.0))
+        noise = dist.Normal(torch.zeros(2), s).to_event(1)
+        unit = dist.Normal(torch.zeros(2), 1.0).to_event(1)
+        hmm = dist.GaussianHMM(noise, torch.eye(2), unit, torch.eye(2), unit)
+        pyro.sample("x", hmm, obs=x)
+
+    assert edges(render_model(model, (torch.zeros(7, 2),)).model) == {("s", "x")}
+
+
+def test_a_parameter_does_not_depend_on_how_it_was_initialised():
+    pyro.clear_param_store()
+
+    def model():
+        z = normal("z", 0.0)
+        normal("y", pyro.param("w", lambda: z.detach() + 1))
+
+    assert edges(render_model(model).model) == {("w", "y")}
+
+
+def test_modules_that_sample_are_no_networks():
+    class Inner(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Linear(2, 2)
+
+        def forward(self, z):
+            return normal("h", self.net(z))
+
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Inner()
+
+        def model(self):
+            normal("y", self.inner(normal("z", torch.zeros(2))))
+
+    graph = render_model(Outer().model).model
+    assert edges(graph) == {("inner.net", "h"), ("z", "h"), ("h", "y")}
+
+
+def test_lazy_networks_are_refused_with_the_remedy():
+    class Lazy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.LazyLinear(2)
+
+        def model(self):
+            normal("y", self.net(normal("z", torch.zeros(3))))
+
+    program = Lazy()
+    with pytest.raises(InputError, match=r"net\.weight has no shape yet: run the program once"):
+        render_model(program.model)
+    assert program.net.has_uninitialized_params()
