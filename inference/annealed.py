@@ -77,8 +77,8 @@ class Annealing:
     def sampler(self, call: Call) -> Sampler:
         """What moves the chains of one tile, and how many at a time."""
         path = STARTS[self.start](call)
-        device = path.coordinates.free.device.type
-        budget = self.max_memory or MAX_MEMORY.get(device, MAX_MEMORY["cpu"])
+        path.check()
+        budget = self.max_memory or MAX_MEMORY.get(call.device.type, MAX_MEMORY["cpu"])
         return Sampler(path, self.num_leapfrog, max(1, budget // bytes_per_chain(path)))
 
     def steps(self, sampler: Sampler) -> Steps | None:

@@ -38,6 +38,14 @@ def is_point_mass(fn: Any) -> bool:
     return isinstance(fn, dist.Delta)
 
 
+def mask_of(site: Site) -> Tensor:
+    """Where a site's log-probability counts, by ``poutine.mask`` or the distribution's own."""
+    mask = torch.as_tensor(True if site["mask"] is None else site["mask"])
+    if isinstance(site["fn"], dist.MaskedDistribution):
+        mask = mask & torch.as_tensor(site["fn"]._mask, device=mask.device if mask.dim() else None)
+    return mask.to(site["value"].device)
+
+
 @dataclass(frozen=True)
 class Block:
     """Where one site's unconstrained value lies among a unit's coordinates."""
@@ -46,6 +54,7 @@ class Block:
     plates: tuple[int, ...]  # sizes of the program's plates, from the right, particles left out
     missing: int  # how many plates on the left the site itself does not have
     event: tuple[int, ...]  # shape of the unconstrained value of one draw
+    dtype: torch.dtype
 
 
 class Coordinates:
@@ -68,7 +77,7 @@ class Coordinates:
             event = tuple(raw.shape[1 + layout.nesting :])
             flat = self.flatten(raw)
             columns = slice(size, size + flat.shape[-1])
-            self.blocks[name] = Block(columns, (1,) * missing + batch, missing, event)
+            self.blocks[name] = Block(columns, (1,) * missing + batch, missing, event, raw.dtype)
             free.append(self._free(site, raw, missing))
             size = columns.stop
         self.free = torch.cat(free, -1) if free else torch.ones(layout.num_units, 0).bool()
@@ -76,8 +85,6 @@ class Coordinates:
 
     def of(self, sites: Mapping[str, Site]) -> Tensor:
         """The coordinates (K, U, D) of the sites' values in a trace."""
-        if not self.blocks:
-            return torch.zeros(1, self.layout.num_units, 0)
         parts = [self.flatten(self._raw(name, sites[name])) for name in self.blocks]
         return torch.cat(parts, -1)
 
@@ -98,7 +105,7 @@ class Coordinates:
         return self.flatten(self._padded(per_value, block.missing)).sum(-1)
 
     def _unflatten(self, u: Tensor, block: Block) -> Tensor:
-        columns, plates = u[..., block.columns], list(block.plates)
+        columns, plates = u[..., block.columns].to(block.dtype), list(block.plates)
         if self.layout.unit is None:
             value = columns.reshape(len(u), *plates, *block.event)
         else:
@@ -120,11 +127,7 @@ class Coordinates:
         return value.reshape(1, *(1,) * missing, *value.shape)
 
     def _free(self, site: Site, raw: Tensor, missing: int) -> Tensor:
-        fn = site["fn"]
-        mask = torch.as_tensor(True if site["mask"] is None else site["mask"], device=raw.device)
-        if isinstance(fn, dist.MaskedDistribution):
-            mask = mask & torch.as_tensor(fn._mask, device=raw.device)
-        per_draw = self._padded(mask.expand(fn.batch_shape), missing)  # 1, plates
+        per_draw = self._padded(mask_of(site).expand(site["fn"].batch_shape), missing)  # 1, plates
         per_draw = per_draw.reshape(*per_draw.shape, *(1,) * (raw.dim() - per_draw.dim()))
         return self.flatten(per_draw.expand(raw.shape))[0]
 

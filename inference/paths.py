@@ -15,7 +15,13 @@ from torch import Tensor
 from torch.distributions import biject_to
 
 from pyro_vae.errors import InputError
-from pyro_vae.inference.coordinates import Coordinates, Placement, bijection, is_point_mass
+from pyro_vae.inference.coordinates import (
+    Coordinates,
+    Placement,
+    bijection,
+    is_point_mass,
+    mask_of,
+)
 from pyro_vae.particles import PARTICLES, replay, sum_out, unit_log_prob
 from pyro_vae.program import (
     Layout,
@@ -43,6 +49,10 @@ class Call:
     @property
     def num_rows(self) -> int:
         return len(self.args[0])
+
+    @property
+    def device(self) -> torch.device:
+        return next((a.device for a in self.args if isinstance(a, Tensor)), torch.device("cpu"))
 
     def chains(self, function: Callable[..., Any], num_chains: int) -> Callable[..., Any]:
         if not self.together:
@@ -72,6 +82,8 @@ class Path(abc.ABC):
 
     def draw(self, num_chains: int) -> Tensor:
         """Coordinates (K, U, D) of draws from the start."""
+        if not self.coordinates.size:
+            return torch.zeros(num_chains, self.call.layout.num_units, 0, device=self.call.device)
         if self.call.together:
             return self._draw(num_chains)
         return torch.cat([self._draw(1) for _ in range(num_chains)])
@@ -83,6 +95,18 @@ class Path(abc.ABC):
         pairs = [self._log_densities(one) for one in u.split(1)]
         start, end = (torch.cat(logs) for logs in zip(*pairs, strict=True))
         return start, end
+
+    def check(self) -> None:
+        """Refuses a program whose densities are no functions of its latents."""
+        u = self.draw(1)
+        for one, other in zip(self.log_densities(u), self.log_densities(u), strict=True):
+            if not torch.allclose(one, other, rtol=1e-4, atol=1e-4, equal_nan=True):
+                raise InputError(
+                    "model or guide gives the same latents another density each time it is called, by "
+                    "up to "
+                    f"{float((one - other).abs().max()):.3g} nats: noise or a random subsample is drawn "
+                    "outside `pyro.sample`. Annealing needs a density that stays"
+                )
 
     @abc.abstractmethod
     def at(self, latents: poutine.Trace) -> Tensor:
@@ -230,6 +254,7 @@ class FromGuide(Path):
         for name in latents:
             if name in self.coordinates.blocks:
                 _check_support(name, guide_sites[name], model_sites[name])
+                _check_mask(name, guide_sites[name], model_sites[name])
 
 
 def _num_coordinates(name: str, site: Site, layout: Layout) -> int:
@@ -253,3 +278,11 @@ def _check_support(name: str, guide_site: Site, model_site: Site) -> None:
                 f"the guide's support at site {name!r} reaches {what} ({guide_site['fn']} against "
                 f"{model_site['fn']}): give the guide a distribution with the prior's support"
             )
+
+
+def _check_mask(name: str, guide_site: Site, model_site: Site) -> None:
+    if not (mask_of(guide_site) == mask_of(model_site)).all():
+        raise InputError(
+            f"model and guide mask site {name!r} differently, so the weights of what one of them leaves "
+            "out mean nothing: use the same `poutine.mask` in both"
+        )

@@ -249,8 +249,14 @@ ORACLES = [
 def test_oracles(oracle: Callable[[], Oracle], start: str) -> None:
     program, data, exact = oracle()
     slow = oracle is one_chain_at_a_time
+    num_particles, num_temperatures = (60, 6) if slow else (200, 25)
     evidence = annealed_evidence(
-        program, data, num_particles=16 if slow else 200, num_temperatures=25, start=start, seed=1
+        program,
+        data,
+        num_particles=num_particles,
+        num_temperatures=num_temperatures,
+        start=start,
+        seed=1,
     )
     assert agrees(evidence, exact)
     assert (evidence.ess > 0.15 * evidence.num_particles).all()
@@ -396,6 +402,7 @@ def test_without_latents_the_figure_is_exact() -> None:
     ).log_prob(x)
     evidence = annealed_evidence((model, lambda x: None), x, num_particles=3, num_temperatures=4)
     torch.testing.assert_close(evidence.log_evidence, logs.logsumexp(0).double())
+    torch.testing.assert_close(evidence.ess, torch.full((5,), 3.0, dtype=torch.float64))
 
 
 def test_an_autoguide_moves_in_its_own_variable() -> None:
@@ -446,6 +453,19 @@ def discrete_model(x: Tensor) -> None:
         pyro.sample("x", dist.Normal(z, 1.0), obs=x)
 
 
+def noisy_model(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        pyro.sample("x", dist.Normal(z, 1 + torch.rand(())), obs=x)
+
+
+def masked_model(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        with pyro.poutine.mask(mask=x > 0):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
 @pytest.mark.parametrize(
     ("program", "options", "message"),
     [
@@ -473,6 +493,8 @@ def discrete_model(x: Tensor) -> None:
             {},
             "outside the support|beyond the prior's",
         ),
+        ((noisy_model, Conjugate.guide), {}, "another density each time"),
+        ((masked_model, Conjugate.guide), {}, "mask site 'z' differently"),
         ((uniform_model, AutoDelta(uniform_model)), {}, "gives 'z' a point mass.*start=\"prior\""),
     ],
 )
