@@ -7,15 +7,12 @@ wrong input; 130 and 143 stopped by Ctrl-C and SIGTERM.
 
 import importlib
 import os
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
 
 from pyro_vae.cli.console import fail
-from pyro_vae.cli.failures import Terminated, describe
+from pyro_vae.cli.failures import describe, terminated_by_exception
 from pyro_vae.errors import InputError, nearest
 
 VERBS = {
@@ -43,8 +40,6 @@ Start with: pyro-vae demo"""
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)
     debug = "--debug" in words
     try:
         with terminated_by_exception():
@@ -62,10 +57,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         code, message = describe(error)
         fail(message)
         return code
-
-
-def _terminate(*_: object) -> NoReturn:
-    raise Terminated
 
 
 def _run(words: list[str]) -> int:

@@ -33,18 +33,12 @@ def terminated_by_exception() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, as an exception like Ctrl-C's, so that what is under way can be saved."""
-
-
 def describe(error: BaseException) -> tuple[int, str]:
     """The exit code of an error and the words for it.
 
     >>> describe(FileNotFoundError(2, "No such file or directory", "table.csv"))
     (2, 'table.csv: No such file or directory')
     """
-    if isinstance(error, Terminated):
-        return 143, "terminated"
     if isinstance(error, KeyboardInterrupt):
         code, word = (143, "terminated") if isinstance(error, Terminated) else (130, "interrupted")
         return code, "\n".join([word, *getattr(error, "__notes__", ())])
