@@ -37,7 +37,13 @@ def folded(graph: Graph) -> Graph:
         whole = node if family is None else _slice(family, loops.get(family.name))
         nodes.setdefault(whole.name, whole)
     edges = [_fold_edge(edge, where) for edge in graph.edges]
-    plates = {plate.name: plate for plate in (*graph.plates, *loops.values())}
+    inner = [
+        replace(plate, name=_of_step(plate.name, i))
+        for family, i in where.values()
+        for plate in graph.plates
+        if plate.name in family.nodes[i].plates
+    ]
+    plates = {plate.name: plate for plate in (*graph.plates, *inner, *loops.values())}
     return Graph(tuple(nodes.values()), (), tuple(plates.values())).with_edges(*edges)
 
 
@@ -62,7 +68,8 @@ def _families(graph: Graph) -> list[_Family]:
             continue
         stem, index, tail = match.groups()
         kind = "sample" if node.kind in RANDOM else node.kind
-        alike = (stem, tail, kind, node.distribution, node.event_shape, node.plates)
+        plates = tuple(_of_step(plate, int(index)) for plate in node.plates)
+        alike = (stem, tail, kind, node.distribution, node.event_shape, plates)
         groups.setdefault(alike, {})[int(index)] = node
     names = set(graph.by_name)
     found = []
@@ -74,6 +81,12 @@ def _families(graph: Graph) -> list[_Family]:
             names.add(name)
             found.append(_Family(name, nodes))
     return [family for family in found if _is_loop(family, found, graph)]
+
+
+def _of_step(plate: str, index: int) -> str:
+    """A plate that each step makes anew, ``notes_3`` in step 3, is one plate of the slice."""
+    match = _INDEX.match(plate)
+    return f"{match[1]}t{match[3]}" if match and int(match[2]) == index else plate
 
 
 def _is_loop(family: _Family, families: Sequence[_Family], graph: Graph) -> bool:
@@ -111,7 +124,9 @@ def _slice(family: _Family, loop: Plate | None) -> Node:
     """The family as one node: its last member, with what any of them shows."""
     nodes = list(family.nodes.values())
     kinds = {node.kind for node in nodes}
-    plates = (*nodes[-1].plates, loop.name) if loop else nodes[-1].plates
+    last = family.steps[-1]
+    plates = tuple(_of_step(plate, last) for plate in family.nodes[last].plates)
+    plates = (*plates, loop.name) if loop else plates
     return replace(
         nodes[-1],
         name=family.name,

@@ -75,8 +75,8 @@ def render_model(
     """
     program, has_guide = _program(model, guide)
     calls = _calls(model_args, model_kwargs)
-    shown, warnings = _graph_of("model", program, calls)
-    beside = _graph_of("guide", program, calls) if has_guide else None
+    shown, warnings = _graph_of("model", program, calls, edges)
+    beside = _graph_of("guide", program, calls, edges) if has_guide else None
     if not shown.nodes:
         raise InputError("the model has no sample statements: there is nothing to draw")
     guide_graph = None
@@ -133,13 +133,16 @@ def _calls(args: Any, kwargs: Any) -> list[Call]:
     return list(zip(every_args, every_kwargs, strict=True))
 
 
-def _graph_of(part: str, program: Program, calls: Sequence[Call]) -> tuple[Graph, list[str]]:
-    """One part's graph over all calls, and what could not be tracked."""
+def _graph_of(
+    part: str, program: Program, calls: Sequence[Call], declared: Sequence[tuple[str, str]]
+) -> tuple[Graph, list[str]]:
+    """One part's graph over all calls, and what could not be tracked and is not declared either."""
     graphs, warnings = [], []
     for args, kwargs in calls:
         record, found = _examined(part, program, args, kwargs)
         graphs += [build(each, found.untracked) for each in (record, *found.branches)]
-        warnings += [*map(_in_words, found.untracked), *_lost(record, found)]
+        doubts = (u for u in found.untracked if (u.source, u.target) not in declared)
+        warnings += [*map(_in_words, doubts), *_lost(record, found)]
     return merged(graphs), list(dict.fromkeys(warnings))
 
 
@@ -204,14 +207,20 @@ def _declared(
 
 
 def _with_declared(pairs: Sequence[tuple[str, str]], graph: Graph) -> Graph:
-    known = {(e.source, e.target): e for e in graph.edges}
     here = [pair for pair in pairs if set(pair) <= graph.by_name.keys()]
-    declared = [Edge(s, t, how="declared") for s, t in here if (s, t) not in known]
     confirmed = [
         replace(e, how="declared") if (e.source, e.target) in here and e.how == "untracked" else e
         for e in graph.edges
     ]
-    return graph.with_edges(*confirmed, *declared)
+    known = {(e.source, e.target) for e in graph.edges}
+    new = [Edge(s, t, how="declared") for s, t in here if (s, t) not in known]
+    doubtful = {e.target for e in confirmed if e.how == "untracked"}
+    settled = {
+        n.name: replace(n, marks=tuple(m for m in n.marks if m != "untracked"))
+        for n in graph.nodes
+        if n.name not in doubtful
+    }
+    return graph.with_nodes(settled).with_edges(*confirmed, *new)
 
 
 def _title(model: Any) -> str:

@@ -347,11 +347,13 @@ def test_declared_edges():
         normal("y", 2 * z.item())
         normal("w", 0.0)
 
-    graph = render_model(model, edges=[("z", "y"), ("y", "w")]).model
-    assert {(e.source, e.target): e.how for e in graph.edges} == {
+    graph = render_model(model, edges=[("z", "y"), ("y", "w")])
+    assert {(e.source, e.target): e.how for e in graph.model.edges} == {
         ("z", "y"): "declared",
         ("y", "w"): "declared",
     }
+    assert graph.warnings == ()
+    assert graph.model.by_name["y"].marks == ()
 
 
 def test_marks():
@@ -415,6 +417,19 @@ def test_a_sequential_plate_folds_into_one():
     assert edges(folded) == {("z", "x_t")}
     assert folded.by_name["x_t"].plates == ("steps",)
     assert [(p.name, p.size) for p in folded.plates] == [("steps", 3)]
+
+
+def test_plates_that_each_step_makes_anew_are_one_plate_of_the_slice():
+    def model():
+        for t in range(3):
+            z = normal(f"z_{t}", 0.0)
+            with pyro.plate(f"notes_{t}", 5):
+                normal(f"x_{t}", z)
+
+    folded = render_model(model, fold=True).model
+    assert edges(folded) == {("z_t", "x_t")}
+    assert folded.by_name["x_t"].plates == ("notes_t", "t")
+    assert {p.name: p.size for p in folded.plates} == {"notes_t": 5, "t": 3}
 
 
 def test_two_of_a_kind_are_no_loop():

@@ -14,7 +14,9 @@ ROWS_APART = 34.0
 PAD = 11.0  # between a plate's border and what it holds
 LABEL = 13.0  # the height of a plate's label
 ROUNDS = 40
-SNAP = 10.0
+SNAP = 12.0
+
+Pulls = Mapping[int, Mapping[int, float]]
 
 
 @dataclass(frozen=True)
@@ -100,27 +102,35 @@ def columns(
     for _ in range(rounds):
         wanted = []
         for i, near in pulls.items():
-            mean = sum(x[j] for j in near) / len(near) if near else x[i]
-            wanted.append((x[i] + mean) / 2)
+            wanted.append((x[i] + _mean(x, near)) / 2 if near else x[i])
         x = _legal(_projected(wanted, apart), apart)
     return dict(zip(names, _closed_up(_settled(x, pulls, apart), pulls, apart), strict=True))
 
 
-def _pulls(graph: Graph, index: Mapping[str, int]) -> dict[int, list[int]]:
-    """To which nodes each is drawn: what a statement reads comes to it, other statements share."""
-    read = {node.name for node in graph.nodes if node.kind in ("parameters", "data")}
-    pulls: dict[int, list[int]] = {i: [] for i in index.values()}
-    weak: dict[int, list[int]] = {i: [] for i in index.values()}
+def _pulls(graph: Graph, index: Mapping[str, int]) -> Pulls:
+    """To which nodes each is drawn, and how much: to the first of these kinds that there are any of.
+
+    Those in the same plates; others; what it reads (that comes to it rather). A parent of many draws
+    each of them less.
+    """
+    kinds: dict[int, tuple[dict[int, float], ...]] = {i: ({}, {}, {}) for i in index.values()}
     for edge in graph.edges:
         i, j = index[edge.source], index[edge.target]
         if i != j:
-            pulls[i].append(j)
-            (weak if edge.source in read else pulls)[j].append(i)
-    return {i: near or weak[i] for i, near in pulls.items()}
+            source, target = graph.by_name[edge.source], graph.by_name[edge.target]
+            kind = int(source.plates != target.plates)
+            kinds[i][kind][j] = 1.0
+            is_read = source.kind in ("parameters", "data")
+            kinds[j][2 if is_read else kind][i] = 1 / len(graph.children(edge.source))
+    return {i: next((pulls for pulls in each if pulls), {}) for i, each in kinds.items()}
+
+
+def _mean(x: Sequence[float], near: Mapping[int, float]) -> float:
+    return sum(weight * x[j] for j, weight in near.items()) / sum(near.values())
 
 
 def _closed_up(
-    x: Sequence[float], pulls: Mapping[int, list[int]], apart: Mapping[tuple[int, int], float]
+    x: Sequence[float], pulls: Pulls, apart: Mapping[tuple[int, int], float]
 ) -> list[float]:
     """Parts of the graph that no edge joins moved together, from left to right."""
     part = {i: i for i in pulls}
@@ -140,7 +150,7 @@ def _closed_up(
 
 
 def _settled(
-    x: Sequence[float], pulls: Mapping[int, list[int]], apart: Mapping[tuple[int, int], float]
+    x: Sequence[float], pulls: Pulls, apart: Mapping[tuple[int, int], float]
 ) -> list[float]:
     """Each node moved on its own, within the room that the others leave it."""
     found = list(x)
@@ -150,7 +160,7 @@ def _settled(
                 continue
             low = max((found[a] + d for (a, b), d in apart.items() if b == i), default=-math.inf)
             high = min((found[b] - d for (a, b), d in apart.items() if a == i), default=math.inf)
-            wanted = sum(found[j] for j in pulls[i]) / len(pulls[i])
+            wanted = _mean(found, pulls[i])
             nearest = min((found[j] for j in pulls[i]), key=lambda x: abs(x - wanted))
             if abs(nearest - wanted) < SNAP:  # rather upright than nearly so
                 wanted = nearest
