@@ -21,6 +21,7 @@ VERBS = {
     "models": "list the models that come with pyro_vae",
     "fit": "fit a model to data; go on with a run",
     "evidence": "estimate log p(x) of held-out data under a run's model",
+    "graph": "draw a model and its guide as a plate diagram",
     "sample": "draw new data from a run's model",
     "reconstruct": "show data beside what a run's model makes of them",
 }

@@ -35,6 +35,8 @@ FILES = {
     METRICS: "the ELBO after every epoch, as JSON lines",
     CHECKPOINT: "the parameters, and all that it takes to go on exactly",
     CURVE: "the ELBO over the epochs",
+    "graph.svg": "the model and its guide as a plate diagram",
+    "graph.png": "the same",
     "reconstructions.png": "held-out digits beside their reconstructions",
     "samples.png": "digits that the model made up",
     "latent_space.png": "where the guide puts the digits",

@@ -9,6 +9,7 @@ from pyro_vae import checkpoint, pictures
 from pyro_vae.cli.arguments import take_options
 from pyro_vae.cli.console import command, note
 from pyro_vae.cli.experiment import Experiment
+from pyro_vae.cli.graph import leave_graph
 from pyro_vae.cli.run_folder import CONFIG, check_free, claimed, naming, open_run, read_config
 from pyro_vae.data import DataSet
 from pyro_vae.inference.loop import Fit
@@ -44,6 +45,7 @@ def train(folder: Path, experiment: Experiment, data: DataSet) -> tuple[Any, Fit
         record = {"data": data.record()}
         result = fit(program, data, out=folder, record=record, **experiment.fit_options())
     draw_curve(folder, result, data)
+    leave_graph(folder, program, data)
     return program, result
 
 

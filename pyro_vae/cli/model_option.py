@@ -2,12 +2,14 @@
 
 import importlib
 import inspect
-import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pyro_vae.models
+from pyro_vae.cli.arguments import look_here_for
 from pyro_vae.data import ValueRange
 from pyro_vae.errors import InputError, nearest
 
@@ -35,11 +37,25 @@ def find_class(name: str) -> type:
                 "(a class of your own is named MODULE.CLASS)"
             )
         return getattr(pyro_vae.models, name)
+    look_here_for(name)
     found = getattr(_import(module_name), class_name, None)
     if not isinstance(found, type):
         classes = [n for n, v in vars(sys.modules[module_name]).items() if isinstance(v, type)]
         raise InputError(f"{module_name} has no class {class_name!r}{nearest(class_name, classes)}")
     return found
+
+
+def find_function(name: str) -> Callable[..., Any] | None:
+    """The function of one's own that ``--model`` names; None where it names a class.
+
+    :raises InputError: its module raises when it is imported.
+    """
+    module_name, _, function_name = name.rpartition(".")
+    if not module_name:
+        return None
+    look_here_for(name)
+    found = getattr(_import(module_name), function_name, None)
+    return found if inspect.isfunction(found) else None
 
 
 def path_of(model: type) -> str:
@@ -50,16 +66,13 @@ def path_of(model: type) -> str:
 
 
 def _import(module_name: str) -> ModuleType:
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and f"{module_name}.".startswith(f"{error.name}."):
-            stems = [path.stem for path in Path(here).glob("*.py")]
+            stems = [path.stem for path in Path().glob("*.py")]
             raise InputError(
-                f"there is no module {error.name!r} in {here} or installed"
+                f"there is no module {error.name!r} in {Path.cwd()} or installed"
                 + (nearest(error.name, stems) if stems else "")
             ) from error
         raise InputError(f"importing {module_name} failed: {error}") from error

@@ -1,7 +1,7 @@
 """Files that a verb is asked to write: never over another, never half of one."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +25,20 @@ def out_path(options: Namespace) -> Path:
 
     :raises InputError: the file is there, its folder is not, or its ending is unknown.
     """
-    path = Path(options.out)
-    if not is_arrays(path) and path.suffix.lower() not in pictures.ENDINGS:
-        known = ", ".join(pictures.ENDINGS)
-        raise InputError(f"--out {path} has no ending that says what to write: {known} or {ARRAYS}")
+    return free_path(Path(options.out), options.overwrite, (*pictures.ENDINGS, ARRAYS))
+
+
+def free_path(path: Path, overwrite: bool, endings: Sequence[str]) -> Path:
+    """``path``, if it can be written to and its ending is a known one.
+
+    :raises InputError: what :func:`out_path` says.
+    """
+    if path.suffix.lower() not in endings:
+        known = ", ".join(endings)
+        raise InputError(f"--out {path} has no ending that says what to write: {known}")
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent} to write {path.name} to")
-    if path.exists() and not options.overwrite:
+    if path.exists() and not overwrite:
         raise InputError(f"{path} is there already: choose another --out, or pass --overwrite")
     return path
 
