@@ -1,16 +1,24 @@
 """Options, read by jsonargparse from the signatures of what they configure."""
 
 import json
+import os
 import re
+import sys
 from argparse import Action, RawDescriptionHelpFormatter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import (
+    ArgumentError,
+    ArgumentParser,
+    DefaultHelpFormatter,
+    Namespace,
+    set_parsing_settings,
+)
 
 from pyro_vae.cli.refusals import CommandLine
 from pyro_vae.errors import InputError
-
 
 SEEDS = {"seed", "data_seed"}  # options that every generator must be able to take
 
@@ -65,6 +73,7 @@ def read(
     :raises InputError: an unknown option, a value of the wrong kind, something missing.
     """
     given = ["--config", json.dumps(config)] if config else []
+    allow_imports(word.rpartition("=")[2] for word in words)  # a person typed them
     try:
         options = parser.parse_args([*given, *words])
     except ArgumentError as error:
@@ -73,6 +82,29 @@ def read(
         if not 0 <= options[name] < 2**32:
             raise InputError(f"--{name} must be between 0 and 2**32 - 1, not {options[name]}")
     return options
+
+
+def allow_imports(names: Iterable[str], nothing_else: bool = False) -> None:
+    """Lets the parser import what lies below ``names``.
+
+    With ``nothing_else``, no more than that for the rest of the process, but for later calls.
+    """
+    paths = [name for name in names if all(map(str.isidentifier, name.split(".")))]
+    for path in paths:
+        look_here_for(path)
+    set_parsing_settings(
+        import_path_denylist=["*"] if nothing_else else [],
+        import_path_allowlist=[path for path in paths if path.split(".")[0] != "jsonargparse"],
+    )
+
+
+def look_here_for(path: str) -> None:
+    """Makes the working directory a place to import from, where the path's module is there."""
+    top = Path(path.split(".")[0])
+    if "." in path and (top.is_dir() or top.with_suffix(".py").exists()):
+        here = os.getcwd()
+        if here not in sys.path:
+            sys.path.insert(0, here)
 
 
 def take_options(

@@ -1,7 +1,9 @@
 """``pyro-vae evidence``: estimate log p(x) of held-out data under a run's model."""
 
 import json
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 
 from pyro_vae.cli.run_verb import open_trained, read_options, run_parser
 from pyro_vae.inference.importance import log_evidence
@@ -20,13 +22,14 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--num_particles", type=int, default=1000, help="draws for each datum, K")
     parser.add_argument("--json", action="store_true", help="print one JSON object, in nats")
     options = read_options(parser, words)
-    trained = open_trained(options)
-    evidence = log_evidence(
-        trained.program,
-        trained.split,
-        num_particles=options.num_particles,
-        seed=trained.seed,
-        device=trained.device,
-    )
+    with redirect_stdout(sys.stderr):  # a model may print; standard output is for the result
+        trained = open_trained(options)
+        evidence = log_evidence(
+            trained.program,
+            trained.split,
+            num_particles=options.num_particles,
+            seed=trained.seed,
+            device=trained.device,
+        )
     print(json.dumps(evidence.to_dict()) if options.json else evidence.summary())
     return 0

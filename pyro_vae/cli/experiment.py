@@ -94,11 +94,11 @@ class Experiment:
 
         :raises InputError: no model, an unknown one, or options that it does not take.
         """
-        config = dict(config or {})
+        config = {k: v for k, v in (config or {}).items() if k not in RUN_OPTIONS}
         given = config.pop("model", None) or {}
         given = {"class_path": given} if isinstance(given, str) else given
-        if not isinstance(given, Mapping):
-            raise InputError("the configuration's `model` must have a class_path and init_args")
+        if not isinstance(given, Mapping) or not isinstance(given.get("init_args", {}), Mapping):
+            raise InputError("the configuration's `model` must hold class_path and init_args")
         named, words = take_options(words, "--model".__eq__)
         if "--help" in words or "-h" in words:
             fit_parser(find_class(named[-1][1]) if named else None).parse_args(["--help"])
@@ -106,7 +106,7 @@ class Experiment:
         if name is None:
             raise InputError("which model? --model VAE, or MODULE.CLASS for one of your own")
         model = find_class(name)
-        arguments = given.get("init_args") or {}
+        arguments = given.get("init_args", {})
         if arguments and find_class(given["class_path"]) is model:
             config["model"] = arguments
         parser = fit_parser(model)

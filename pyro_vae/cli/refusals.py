@@ -44,7 +44,9 @@ class CommandLine:
         # of an option of a part the parser tells the path in pieces
         pieces = re.split(r'Parser key "([\w.]+)"', message)
         path, reason = ".".join(pieces[1::2]), pieces[-1]
-        if match := re.search(r"the following arguments are required: ([\w., ]+)", reason):
+        if match := re.search(
+            r"the following arguments are required: (\w[\w.]*(?:, \w[\w.]*)*)", reason
+        ):
             names = [f"--{path}.{name}".replace("--.", "--") for name in match[1].split(", ")]
             return f"missing: {', '.join(names)}"
         if path:
@@ -69,10 +71,8 @@ class CommandLine:
             return f"{word!r} is one word too many; options begin with --"
         name = word.partition("=")[0]
         keys = (key.replace(".init_args", "") for key in self._without(name).keys())  # noqa: SIM118
-        suggestion = nearest(name, [f"--{key}" for key in keys if not key.endswith("class_path")])
-        if "did you mean" not in suggestion:  # they are too many to list
-            suggestion = "; --help lists those there are"
-        return f"there is no option {name}{suggestion}"
+        options = [f"--{key}" for key in keys if not key.endswith("class_path")]
+        return f"there is no option {name}{_nearest(name, options, 'pyro-vae VERB --help')}"
 
     def _wrong_value(self, name: str, reason: str) -> str:
         value = self._value(name)
@@ -101,7 +101,7 @@ class CommandLine:
             return "; a class is named as MODULE.CLASS"
         classes = (v for v in vars(importlib.import_module(home)).values() if isinstance(v, type))
         known = [c.__name__ for c in classes if c.__module__.startswith(home)]
-        return nearest(value.rpartition(".")[2], known)
+        return _nearest(value.rpartition(".")[2], known, f"{home}'s documentation")
 
     def _home(self, name: str) -> str:
         found: Any = self._without(name)
@@ -127,3 +127,8 @@ class CommandLine:
             except ArgumentError:
                 continue
         return self.parser.get_defaults()
+
+
+def _nearest(name: str, known: Sequence[str], elsewhere: str) -> str:
+    suggestion = nearest(name, known)
+    return suggestion if len(known) < 12 or "did you mean" in suggestion else f"; see {elsewhere}"

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from pyro_vae import checkpoint
-from pyro_vae.cli.arguments import take_options
+from pyro_vae.cli.arguments import allow_imports, take_options
 from pyro_vae.cli.experiment import Experiment
 from pyro_vae.cli.model_option import find_class
 from pyro_vae.data import DataSet, Split, batches
@@ -25,6 +25,7 @@ from pyro_vae.program import as_program, num_arguments
 CONFIG = "config.yaml"
 OWN = (CHECKPOINT, CONFIG, METRICS)
 TRUSTED = ("pyro_vae", "torch.nn", "torch.optim", "pyro.infer")
+PARTS = ("model", "optimizer", "schedule", "elbo")  # options that name classes
 MAY_CHANGE = {"epochs", "device", "data_root", "download"}  # when a run is opened again
 
 
@@ -179,21 +180,36 @@ def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 # --- whose code a run's file may name -------------------------------------------------------
 
 
+def foreign_names(config: Mapping[str, Any], trusted: Sequence[str] = TRUSTED) -> dict[str, str]:
+    """What a configuration names outside the trusted packages, by the option that names it."""
+    found = {}
+    for key, text in _strings({part: config.get(part) for part in PARTS}):
+        is_path = re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", text)
+        if is_path and not _lies_in(text, trusted):
+            found[f"--{key.replace('.init_args', '').removesuffix('.class_path')}"] = text
+    return found
+
+
+def naming(config: Mapping[str, Any]) -> str:
+    """What a command line must add to open a run of this configuration."""
+    model = foreign_names({"model": config["model"]["class_path"]})
+    package = tuple(path.split(".")[0] for path in model.values())
+    beyond = model | foreign_names(config, TRUSTED + package)
+    return "".join(f" {option} {path}" for option, path in beyond.items())
+
+
 def _check_names(config: Mapping[str, Any], words: Sequence[str], folder: Path) -> None:
     """Refuses a file that names code beyond what is trusted or named."""
     models, _ = take_options(words, "--model".__eq__)
     packages = tuple(find_class(name).__module__.split(".")[0] for _, name in models)
     named = {word.partition("=")[2] if word.startswith("--") else word for word in words}
-    parts = {key: config.get(key) for key in ("model", "optimizer", "schedule", "elbo")}
-    for key, text in _strings(parts):
-        is_path = re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", text)
-        if not is_path or text in named or _lies_in(text, TRUSTED + packages):
-            continue
-        option = key.replace(".init_args", "").removesuffix(".class_path")
-        raise InputError(
-            f"{folder / CONFIG} names {text}, which is not part of pyro_vae: if you trust it, name "
-            f"it again with --{option} {text}"
-        )
+    for option, path in foreign_names(config, TRUSTED + packages).items():
+        if path not in named:
+            raise InputError(
+                f"{folder / CONFIG} names {path}, which is not part of pyro_vae: if you trust it, "
+                f"name it again with {option} {path}"
+            )
+    allow_imports((*TRUSTED, *packages, *named), nothing_else=True)  # however a file hides a name
 
 
 def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:

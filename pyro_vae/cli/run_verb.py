@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
 
 from pyro_vae.cli.arguments import new_parser, read, take_options
-from pyro_vae.cli.run_folder import open_run, rows_of
+from pyro_vae.cli.run_folder import PARTS, open_run, rows_of
 from pyro_vae.data import DataSet, Split
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
@@ -28,7 +28,7 @@ def run_parser(verb: str, description: str, examples: Sequence[str]) -> Argument
     parser.add_argument_group(
         "whose code may run",
         "--model MODULE.CLASS  the run's model, named again if it is a class of your own\n"
-        "--model.PART MODULE.CLASS  likewise a part of it",
+        "--model.PART MODULE.CLASS  likewise a part of it; --optimizer, --schedule, --elbo too",
     )
     return parser
 
@@ -74,7 +74,7 @@ def read_options(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
 
     :raises InputError: an unknown or wrong option, or no run.
     """
-    restated, words = take_options(words, lambda name: f"{name}.".startswith("--model."))
+    restated, words = take_options(words, lambda name: name[2:].split(".")[0] in PARTS)
     options = read(parser, words)
     if options.run is None:
         raise InputError("which run? Name its folder, as in pyro-vae evidence runs/vae")
