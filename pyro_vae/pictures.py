@@ -364,7 +364,8 @@ def _sampled_columns(
     figure, panels = _panels(values, columns)
     for i, panel in enumerate(panels):
         drawn = [values[:, i]] if data is None else [values[:, i], data[:, i]]
-        bins = np.histogram_bin_edges(np.concatenate(drawn), 30).tolist()
+        number = int(np.clip(math.sqrt(min(map(len, drawn))), 8, 30))
+        bins = np.histogram_bin_edges(np.concatenate(drawn), number).tolist()
         if data is not None:
             panel.hist(data[:, i], bins, density=True, color="#D0D0D0", label="data")
         panel.hist(

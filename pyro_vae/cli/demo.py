@@ -75,7 +75,7 @@ def make_way(folder: Path, experiment: Experiment) -> None:
         before, now = read_config(folder / CONFIG), experiment.to_dict()
         telling = now.keys() - {"epochs", "seed", "device", "model"}
         if all(before.get(key) == now[key] for key in telling):
-            if before["epochs"] > now["epochs"]:  # more work than the new one makes
+            if before.get("epochs", 0) > now["epochs"]:  # more work than the new one makes
                 raise InputError(
                     f"{folder} holds a longer demo ({before['epochs']} epochs): choose another "
                     "folder with --out"
@@ -118,7 +118,7 @@ def figures(trained: Trained) -> str:
 def draw_pictures(folder: Path, trained: Trained) -> None:
     _, data, made = reconstruct(trained)
     pictures.save(reconstructions_picture(trained, data, made), folder / "reconstructions.png")
-    pictures.save(samples_picture(trained, draw(trained, 64)), folder / "samples.png")
+    pictures.save(samples_picture(trained, draw(trained)), folder / "samples.png")
     digits = trained.data.train
     (x,) = Trained(trained.program, trained.data, digits, trained.device, trained.seed).rows(
         torch.arange(len(digits))

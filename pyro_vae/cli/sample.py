@@ -23,7 +23,7 @@ EXAMPLES = (
 
 def main(words: Sequence[str]) -> int:
     parser = run_parser("sample", DESCRIPTION, EXAMPLES)
-    parser.add_argument("--num", type=int, default=64, help="how many")
+    parser.add_argument("--num", type=int | None, help="how many; by default 64 images, 2,000 rows")
     add_out(parser, "samples.png")
     options = read_options(parser, words)
     path = out_path(options)
@@ -39,8 +39,10 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def draw(trained: Trained, num: int) -> dict[str, Prediction]:
+def draw(trained: Trained, num: int | None = None) -> dict[str, Prediction]:
     """Draws of every observed site; a model that takes labels gets those of the split, in turn."""
+    if num is None:
+        num = 64 if len(trained.data.event_shape) == 3 else 2_000
     if num < 1:
         raise InputError(f"--num must be at least 1, not {num}")
     batch = trained.rows(torch.arange(num) % len(trained.split))
@@ -53,7 +55,9 @@ def picture(trained: Trained, drawn: dict[str, Prediction]) -> Figure:
     if prediction.mean.dim() == 4:
         caption = f"{count} means of $p(x\\,|\\,z)$, $z$ from the prior"
         return pictures.samples(prediction.mean, caption=caption)
-    data = trained.split.to_original(trained.split.read(trained.some_rows(10_000)))
+    known = trained.data.train
+    rows = torch.arange(min(len(known), 10_000))
+    data = known.to_original(known.read(rows))
     same = data.shape[1:] == prediction.value.shape[1:]
     return pictures.samples(
         prediction.value,
