@@ -20,7 +20,9 @@ def stop_requested() -> Iterator[Callable[[], bool]]:
         yield lambda: False
         return
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {n: handler for n, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
+    before = {
+        n: handler for n, handler in handlers.items() if handler not in (signal.SIG_IGN, None)
+    }
 
     def restore() -> None:
         for number, handler in before.items():

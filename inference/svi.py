@@ -57,8 +57,9 @@ def fit(
     """Fits a program by SVI: maximises its ELBO over all its parameters.
 
     Ctrl-C and SIGTERM wait for the step under way and for a last save, and then act as ever (Ctrl-C
-    raises KeyboardInterrupt); the program keeps what it has learnt. The same seed gives the same run, and a run that was killed and resumed ends as one that was
-    not, to the last bit on a CPU. The global generators are left as they were.
+    raises KeyboardInterrupt); the program keeps what it has learnt. The same seed gives the same run,
+    and a run that was killed and resumed ends as one that was not, to the last bit on a CPU. The
+    global generators are left as they were.
 
     Args:
         program: a model and guide (:func:`pyro_vae.program.as_program`), trained in place.

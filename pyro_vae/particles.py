@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import pyro
@@ -62,7 +63,7 @@ def draw(
     scores = []
     for first in range(0, num_particles, at_once or num_particles):
         some = range(num_particles)[first : first + (at_once or num_particles)]
-        part = with_values(guide_trace, lambda s, some=some: of_particles(s, layout, some))
+        part = with_values(guide_trace, partial(of_particles, layout=layout, some=some))
         model_trace = replay(plate(len(some))(program.model), part, layout, *args, **kwargs)
         scores.append(score_model(model_trace, layout, len(some)))
     log_likelihood, log_prior = (torch.cat(parts) for parts in zip(*scores, strict=True))
@@ -124,7 +125,7 @@ def draws_together(program: Program, layout: Layout, *args: Any, **kwargs: Any) 
         return False
     apart = []
     for k in range(2):
-        one = with_values(guide_trace, lambda s, k=k: of_particles(s, layout, k))
+        one = with_values(guide_trace, partial(of_particles, layout=layout, some=k))
         guide_again = run("guide", poutine.replay(program.guide, one), args, kwargs)
         model_again = replay(program.model, one, layout, *args, **kwargs)
         apart.append(read_particles(model_again, guide_again, layout, 1).log_weights)
@@ -186,6 +187,11 @@ def depends_on_enumerated(site: Site, layout: Layout) -> bool:
     return len(site["fn"].batch_shape) > layout.nesting + 1
 
 
+def dims_of(packed: Any) -> str:
+    """The symbols of a packed tensor's dimensions."""
+    return str(packed._pyro_dims)
+
+
 def sum_out(model_trace: poutine.Trace, layout: Layout) -> Tensor:
     """log p(x, z) of each particle and unit, (K or 1, U), with the enumerated latents summed out.
 
@@ -210,7 +216,7 @@ def sum_out(model_trace: poutine.Trace, layout: Layout) -> Tensor:
         symbol: size
         for terms in factors.values()
         for term in terms
-        for symbol, size in zip(term._pyro_dims, term.shape, strict=True)
+        for symbol, size in zip(dims_of(term), term.shape, strict=True)
     }
     target = [symbols[name] for name in (PARTICLES, layout.unit) if name in symbols]
     result = contract_to_tensor(
@@ -219,7 +225,7 @@ def sum_out(model_trace: poutine.Trace, layout: Layout) -> Tensor:
         target_ordinal=frozenset(target),
         ring=LogRing(dim_to_size={**dict.fromkeys(target, 1), **sizes}),
     )
-    ordered = result.permute([result._pyro_dims.index(symbol) for symbol in target])
+    ordered = result.permute([dims_of(result).index(symbol) for symbol in target])
     return ordered.reshape(-1, layout.num_units)
 
 
