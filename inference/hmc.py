@@ -13,7 +13,8 @@ from torch import Tensor
 from pyro_vae.inference.paths import Path
 
 JITTER = (0.6, 1.2)  # of the step size: a fixed trajectory may come back to where it started
-TARGET = 0.7  # acceptance
+TARGET = 0.8  # acceptance
+REACH = 2.2  # longest trajectory, in standard deviations of the start: beyond, it turns back
 GAIN = 0.5  # how far one transition's acceptance moves the log of a step size
 CHAINS, WARMUP, SPREAD_DRAWS = 4, 12, 32  # of the pilot run
 
@@ -153,6 +154,7 @@ def pilot(sampler: Sampler, betas: Sequence[float]) -> Steps:
     for beta in [betas[0]] * WARMUP + [*betas, *reversed(betas)]:
         point, probability = sampler.transition(point, beta, size.unsqueeze(-1) * scale)
         size = size * (GAIN * (probability.mean(0) - TARGET)).exp()
+        size = size.clamp(max=REACH / sampler.num_leapfrog)
         sizes[beta].append(size)
     logs = [torch.stack(sizes[beta][-2:]).log().mean(0) for beta in betas]
     return Steps(tuple(betas), torch.stack(logs).exp(), scale)

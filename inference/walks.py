@@ -46,16 +46,15 @@ def walk(
     """
     point = sampler.point(u)
     log_ratios = point.log_ratio()
-    log_weights, accepted = torch.zeros_like(log_ratios), []
+    log_weights, accepted = torch.zeros_like(log_ratios), torch.zeros_like(log_ratios[0])
     for here, there in pairwise(betas):
-        log_weights = log_weights + (there - here) * point.log_ratio()
+        log_weights += (there - here) * point.log_ratio()
         if steps is not None and there != betas[-1]:
             point, probability = sampler.transition(point, there, steps.at(there))
-            accepted.append(probability.mean(0))
+            accepted += probability.mean(0)
         tick()
-    still = log_ratios.new_full(log_ratios.shape[1:], math.nan)
-    acceptance = torch.stack(accepted).mean(0) if accepted else still
-    return Walk(log_weights, log_ratios, point.u, acceptance)
+    moves = math.nan if steps is None else len(betas) - 2
+    return Walk(log_weights, log_ratios, point.u, accepted / moves)
 
 
 class Walks:

@@ -357,7 +357,8 @@ def test_neither_memory_nor_the_number_of_chains_at_a_time_changes_a_figure(monk
     monkeypatch.setitem(tiles.UNITS, "cpu", 16)
     cut = annealed_evidence(Conjugate, x, **options)
     assert cut.num_particles == 20
-    assert agrees(cut, Conjugate.log_evidence(x))
+    off = abs(cut.mean - Conjugate.log_evidence(x).mean())
+    assert off < 4 * cut.mean_standard_error
 
 
 def test_exactly_k_weights_whatever_the_tiles(monkeypatch) -> None:
