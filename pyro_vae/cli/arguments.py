@@ -1,6 +1,5 @@
 """Options, read by jsonargparse from the signatures of what they configure."""
 
-import json
 import os
 import re
 import sys
@@ -9,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import (
     ArgumentError,
     ArgumentParser,
@@ -72,7 +72,7 @@ def read(
 
     :raises InputError: an unknown option, a value of the wrong kind, something missing.
     """
-    given = ["--config", json.dumps(config)] if config else []
+    given = ["--config", yaml.safe_dump(dict(config))] if config else []
     allow_imports(word.rpartition("=")[2] for word in words)  # a person typed them
     try:
         options = parser.parse_args([*given, *words])

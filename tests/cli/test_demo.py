@@ -1,0 +1,55 @@
+"""The demo: what it prints and leaves, and what it does with what is there already."""
+
+import re
+
+import pytest
+
+from pyro_vae.cli.demo import FILES
+
+
+@pytest.fixture
+def demo(call):
+    outcome = call("demo --epochs 2")
+    assert outcome.code == 0, outcome.err
+    return outcome
+
+
+def test_it_reports_every_figure_and_leaves_every_file(here, demo):
+    figures = dict(re.findall(r"^  ([\w()  ]+?)  +(-?[\d.]+)", demo.out, re.MULTILINE))
+    assert figures.keys() >= {"ELBO", "log p(x)", "rate", "distortion", "active units"}
+    elbo, evidence = float(figures["ELBO"]), float(figures["log p(x)"])
+    assert elbo < evidence < 0
+    assert elbo == pytest.approx(-float(figures["rate"]) - float(figures["distortion"]), abs=2e-3)
+    assert "nats per image" in demo.out
+    assert {path.name for path in (here / "runs/demo").iterdir()} == FILES.keys()
+
+
+def test_what_it_suggests_works(call, demo):
+    suggested = re.findall(r"^  \S+ ((?:evidence|sample|fit) .*)$", demo.out, re.MULTILINE)
+    assert len(suggested) >= 3
+    for line in suggested:
+        short = "--epochs 1" if line.startswith("fit") and "--help" not in line else ""
+        assert call(line, short).code == 0
+
+
+def test_again_makes_it_again(here, call, demo):
+    (here / "runs/demo/notes.txt").write_text("mine")
+    outcome = call("demo --epochs 2")
+    assert outcome.code == 0
+    assert "the demo that was in runs/demo is made again" in outcome.err
+    assert outcome.out == demo.out
+    assert (here / "runs/demo/notes.txt").read_text() == "mine"
+
+
+def test_a_longer_demo_stays(here, call, demo):
+    before = (here / "runs/demo/checkpoint.safetensors").read_bytes()
+    outcome = call("demo --epochs 1")
+    assert outcome.code == 2
+    assert "holds a longer demo (2 epochs)" in outcome.err
+    assert (here / "runs/demo/checkpoint.safetensors").read_bytes() == before
+
+
+def test_another_run_stays(call, vae):
+    outcome = call(f"demo --epochs 2 --out {vae}")
+    assert outcome.code == 2
+    assert "runs/vae holds another run" in outcome.err

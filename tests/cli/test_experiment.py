@@ -1,0 +1,130 @@
+"""What is asked for, as YAML and back, and the model that comes of it."""
+
+import pytest
+import torch
+import yaml
+
+from pyro_vae.cli.experiment import Experiment
+from pyro_vae.cli.model_option import find_class, likelihood_for
+from pyro_vae.data import ValueRange, load
+from pyro_vae.errors import InputError
+from pyro_vae.likelihoods import FixedScaleNormal
+from pyro_vae.models import VAE, FactorAnalysis
+from pyro_vae.networks import ConvEncoder
+
+WORDS = """
+    --model VAE --data digits --model.latent_dim 3 --model.likelihood FixedScaleNormal
+    --model.likelihood.scale 0.5 --model.encoder ConvEncoder --model.encoder.channels [4,8]
+    --optimizer SGD --optimizer.lr 1e-5 --schedule StepLR --schedule.step_size 3 --epochs 7
+    --elbo TraceMeanField_ELBO --clip_norm 10 --patience 4 --seed 5
+"""
+
+
+def asked(words, config=None):
+    return Experiment.read(words.split(), config)
+
+
+def test_yaml_holds_everything_and_reads_back_the_same():
+    text = asked(WORDS).to_yaml()
+    assert asked("", yaml.safe_load(text)).to_yaml() == text
+    options = yaml.safe_load(text)
+    assert options["model"]["class_path"] == "pyro_vae.models.VAE"
+    assert options["model"]["init_args"]["likelihood"]["init_args"] == {"scale": 0.5}
+    assert options["optimizer"]["init_args"]["lr"] == 1e-5
+    assert {"data", "binarize", "data_seed", "batch_size", "seed", "beta"} <= options.keys()
+
+
+def test_the_command_line_overrides_a_configuration():
+    config = asked(WORDS).to_dict()
+    changed = asked("--epochs 9 --model.latent_dim 5", config)
+    assert (changed.options.epochs, changed.options.model.latent_dim) == (9, 5)
+    assert changed.options.seed == 5
+    assert changed.options.model.encoder.init_args.channels == [4, 8]
+
+
+def test_another_model_does_not_inherit_the_options_of_the_first():
+    config = asked(WORDS).to_dict()
+    changed = asked("--model FactorAnalysis", config)
+    assert changed.model is FactorAnalysis
+    assert changed.to_dict()["model"]["init_args"] == {"latent_dim": 2}
+
+
+def test_parts_are_made_with_their_options_and_the_shape_of_the_data():
+    experiment, data = asked(WORDS), load("digits")
+    vae = experiment.build(data)
+    assert isinstance(vae, VAE)
+    assert isinstance(vae.likelihood, FixedScaleNormal)
+    assert vae.likelihood.scale == 0.5
+    assert isinstance(vae.recognition.encoder, ConvEncoder)
+    assert vae.likelihood(torch.zeros(2, 3)).event_shape == (1, 8, 8)
+    kwargs = experiment.fit_options()
+    assert kwargs["epochs"] == 7
+    assert isinstance(kwargs["optimizer"](vae.parameters()), torch.optim.SGD)
+
+
+def test_the_seed_decides_where_the_parameters_start():
+    data = load("digits")
+
+    def start(seed):
+        model = asked(f"--model VAE --model.likelihood Normal --seed {seed}").build(data)
+        return torch.nn.utils.parameters_to_vector(model.parameters())
+
+    assert torch.equal(start("1"), start("1"))
+    assert not torch.equal(start("1"), start("2"))
+
+
+@pytest.mark.parametrize(
+    ("values", "likelihood"),
+    [
+        (ValueRange(0.0, 1.0, 2), "Bernoulli"),
+        (ValueRange(0.0, 1.0, 17), "ContinuousBernoulli"),
+        (ValueRange(-2.0, 3.0), "Normal"),
+    ],
+)
+def test_the_likelihood_follows_the_values(values, likelihood):
+    assert likelihood_for(values) == f"pyro_vae.likelihoods.{likelihood}"
+
+
+def test_only_an_open_likelihood_is_chosen():
+    assert asked("--model VAE").leaves_likelihood_open()
+    chosen = asked("--model VAE --model.likelihood Normal")
+    assert not chosen.leaves_likelihood_open()
+    assert not asked("--model FactorAnalysis").leaves_likelihood_open()
+    config = asked("--model VAE").with_likelihood_for(load("digits")).to_dict()
+    path = config["model"]["init_args"]["likelihood"]["class_path"]
+    assert path == "pyro_vae.likelihoods.ContinuousBernoulli"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("VEA", "there is no model 'VEA'; did you mean 'VAE'?"),
+        ("my_modl.MyVAE", "there is no module 'my_modl' in .* did you mean 'my_model'?"),
+        ("my_model.MyVEA", "my_model has no class 'MyVEA'; did you mean 'MyVAE'?"),
+        ("my_model.py", "takes a class, not a file: say my_model.CLASS"),
+        ("broken.Model", "importing broken failed: No module named 'not_to_be_found'"),
+        ("unreadable.Model", "importing unreadable failed: unreadable.py, line 1"),
+        ("raising.Model", "importing raising failed: KeyError"),
+    ],
+)
+def test_a_model_that_is_not_there(here, name, message):
+    (here / "broken.py").write_text("import not_to_be_found")
+    (here / "unreadable.py").write_text("class Model(:")
+    (here / "raising.py").write_text("{}['key']")
+    with pytest.raises(InputError, match=message):
+        find_class(name)
+
+
+def test_which_model_and_which_data_are_asked_for():
+    with pytest.raises(InputError, match="which model"):
+        asked("--data digits")
+    with pytest.raises(InputError, match="which data"):
+        asked("--model VAE").load_data()
+
+
+def test_a_constructor_that_raises(here):
+    negative = asked("--model VAE --model.likelihood Normal --model.latent_dim -1")
+    with pytest.raises(InputError):
+        negative.build(load("digits"))
+    with pytest.raises(InputError, match="NoProgram is no program"):
+        asked("--model my_model.NoProgram").build(load("digits"))

@@ -1,0 +1,121 @@
+"""The frame that all verbs share: exit codes, help, streams."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pyro_vae.cli import VERBS
+from pyro_vae.cli.console import table
+from pyro_vae.cli.failures import describe
+from pyro_vae.errors import InputError
+
+
+def test_help_lists_every_verb(call):
+    outcome = call("--help")
+    assert outcome.code == 0
+    assert all(f"  {verb} " in outcome.out for verb in VERBS)
+    assert call().out == outcome.out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_examples(call, verb):
+    outcome = call(verb, "--help")
+    assert outcome.code == 0
+    assert "examples:" in outcome.out
+    assert f"pyro-vae {verb}" in outcome.out
+
+
+def test_help_of_a_model_shows_its_own_options_and_their_defaults(call):
+    text = call("fit", "--model", "VAE", "--help").out
+    assert "size Z of the latent vector" in text
+    assert "--model.likelihood" in text
+    assert "HeteroscedasticNormal" in text
+    mine = call("fit", "--model", "my_model.MyVAE", "--help").out
+    assert "of the hidden layer" in mine
+    assert "--model.prior" not in mine
+
+
+def test_unknown_verb(call):
+    outcome = call("evidnce")
+    assert outcome.code == 2
+    assert outcome.err == "error: there is no verb 'evidnce'; did you mean 'evidence'?\n"
+
+
+def test_version(call):
+    from pyro_vae import __version__
+
+    assert call("--version").out == f"pyro-vae {__version__}\n"
+
+
+def test_a_wrong_input_shows_its_traceback_with_debug_alone(call):
+    words = ("fit", "--model", "VEA", "--data", "digits")
+    assert "Traceback" not in call(*words).err
+    outcome = call(*words, "--debug")
+    assert outcome.code == 2
+    assert "Traceback" in outcome.err
+    assert outcome.err.endswith("(a class of your own is named MODULE.CLASS)\n")
+
+
+def test_data_lists_the_sets_on_standard_output(call):
+    outcome = call("data")
+    assert outcome.code == 0
+    assert outcome.out.splitlines()[1].startswith("digits ")
+    assert "built in" in outcome.out
+
+
+def test_models_lists_the_models(call):
+    outcome = call("models")
+    assert outcome.code == 0
+    assert any(line.startswith("FactorAnalysis ") for line in outcome.out.splitlines())
+
+
+def test_the_frame_starts_without_torch():
+    code = "import sys, pyro_vae.cli; pyro_vae.cli.main(['--help']); print('torch' in sys.modules)"
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("False\n")
+    assert time.monotonic() - started < 5  # tenths of a second on a quiet machine
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    done = subprocess.run(
+        f"{sys.executable} -m pyro_vae data | true", shell=True, capture_output=True, text=True
+    )
+    assert "Traceback" not in done.stderr
+    assert "Broken" not in done.stderr
+
+
+class TestDescribe:
+    def test_wrong_input(self):
+        assert describe(InputError("say 3, not 4")) == (2, "say 3, not 4")
+
+    def test_a_full_disk(self):
+        error = OSError(28, "No space left on device", "runs/vae/metrics.jsonl")
+        assert describe(error) == (2, "runs/vae/metrics.jsonl: No space left on device")
+
+    def test_a_full_disk_as_safetensors_says_it(self):
+        code, message = describe(RuntimeError("I/O error: No space left (os error 28)"))
+        assert (code, message) == (2, "I/O error: No space left (os error 28)")
+
+    def test_stopped_by_the_keyboard(self):
+        stop = KeyboardInterrupt()
+        stop.add_note("go on with ...")
+        assert describe(stop) == (130, "interrupted\ngo on with ...")
+
+    def test_code_of_the_user(self):
+        try:
+            exec(compile("1 / 0", __file__, "exec"), {"__name__": "their_module"})
+        except ZeroDivisionError as error:
+            code, message = describe(error)
+        assert code == 2
+        assert message == "test_main.py, line 1: ZeroDivisionError: division by zero"
+
+    def test_a_bug_of_ours(self):
+        with pytest.raises(ValueError, match="zip") as caught:
+            table([("a", "b"), ("c",)])
+        frames = caught.value.__traceback__.tb_next  # without this test's own
+        code, message = describe(caught.value.with_traceback(frames))
+        assert code == 1
+        assert "looks like a bug in pyro_vae" in message

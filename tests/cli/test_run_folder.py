@@ -1,0 +1,201 @@
+"""Folders: what is never overwritten, and whose code is never run."""
+
+import json
+import shutil
+
+import jsonargparse
+import pytest
+import yaml
+
+from pyro_vae.cli.experiment import Experiment
+from pyro_vae.cli.run_folder import check_free, claimed, naming, open_run
+from pyro_vae.errors import InputError
+
+EVIL = """
+open("IMPORTED", "w").close()
+from pyro_vae.priors import StandardNormal
+
+
+class Thing(StandardNormal):
+    pass
+
+
+def function(*args):
+    open("IMPORTED", "w").close()
+"""
+
+
+def edited(config, path, value):
+    changed = json.loads(json.dumps(config))
+    *parents, last = path.split("/")
+    place = changed
+    for parent in parents:
+        place = place[parent]
+    place[last] = value
+    return changed
+
+
+PRIOR = "model/init_args/prior"
+ATTACKS = {
+    "the model": ("model/class_path", "evil.Thing"),
+    "the model by name alone": ("model", "evil.Thing"),
+    "a part": (PRIOR, {"class_path": "evil.Thing"}),
+    "a part by name alone": (PRIOR, "evil.Thing"),
+    "a part in a string": (PRIOR, '{"class_path": "evil.Thing"}'),
+    "a part in a string with the name escaped": (PRIOR, '{"class_path": "evil\\u002eThing"}'),
+    "a part behind blanks": (PRIOR, " evil.Thing "),
+    "a part in a file": (PRIOR, "evil.yaml"),
+    "a part in a file elsewhere": (PRIOR, "./evil.yaml"),
+    "a part of a part": ("model/init_args/encoder/init_args/activation", "evil.function"),
+    "further arguments": (
+        "model/init_args/encoder/dict_kwargs",
+        {"activation": {"class_path": "evil.Thing"}},
+    ),
+    "the optimizer": ("optimizer", "evil.function"),
+    "the objective": ("elbo", {"class_path": "evil.Thing"}),
+    "the schedule in a string": ("schedule", '{"class_path": "evil\\x2eThing"}'),
+    "a function of the system": ("optimizer", "os.system"),
+    "what torch imports": ("optimizer", "torch.nn.modules.module.functools.partial"),
+    "what we import": ("optimizer", "pyro_vae.cli.os.system"),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_file_runs_no_code_that_was_not_named(here, vae, attack):
+    (here / "evil.py").write_text(EVIL)
+    (here / "evil.yaml").write_text("class_path: evil.Thing\n")
+    config = yaml.safe_load((vae / "config.yaml").read_text())
+    (vae / "config.yaml").write_text(yaml.safe_dump(edited(config, *ATTACKS[attack])))
+    with pytest.raises(InputError):
+        open_run(vae)
+    assert not (here / "IMPORTED").exists()
+
+
+def test_tags_in_a_file_are_not_obeyed(here, vae):
+    (vae / "config.yaml").write_text("model: !!python/object/apply:os.mkdir ['IMPORTED']\n")
+    with pytest.raises(InputError, match="is no YAML"):
+        open_run(vae)
+    assert not (here / "IMPORTED").exists()
+
+
+def test_another_file_that_a_run_names_is_not_read(here, vae):
+    (here / "other.yaml").write_text("batch_size: 7\n")
+    with (vae / "config.yaml").open("a") as file:
+        file.write("config: other.yaml\n")
+    assert open_run(vae).experiment.options.batch_size == 128
+
+
+def test_a_class_of_ones_own_is_named_again(call):
+    own = "--model my_model.MyVAE"
+    assert call("fit", own, "--data digits --epochs 1 --out runs/own").code == 0
+    outcome = call("evidence", "runs/own")
+    assert outcome.code == 2
+    assert outcome.err == (
+        "error: runs/own/config.yaml names my_model.MyVAE, which is not part of pyro_vae: if you "
+        "trust it, name it again with --model my_model.MyVAE\n"
+    )
+    assert call("evidence", "runs/own", own, "--num_particles 5").code == 0
+    assert call("fit --resume runs/own --epochs 2", own).code == 0
+
+
+def test_a_part_of_ones_own_is_named_again(here, call):
+    (here / "my_parts.py").write_text(
+        "from pyro_vae.priors import StandardNormal\nclass Mine(StandardNormal): pass\n"
+    )
+    part = "--model.prior my_parts.Mine"
+    asked = call("fit --model VAE", part, "--data digits --epochs 1 --out runs/own")
+    assert asked.code == 0
+    assert "evidence runs/own --model.prior my_parts.Mine" in asked.err
+    jsonargparse.set_parsing_settings(import_path_denylist=["my_parts.Mine"])  # as in a new process
+    assert "with --model.prior my_parts.Mine" in call("sample", "runs/own").err
+    assert call("sample runs/own", part).code == 0
+
+
+def test_naming_says_no_more_than_is_needed():
+    ours = Experiment.read(["--model", "VAE", "--model.likelihood", "Normal"]).to_dict()
+    assert naming(ours) == ""
+    theirs = edited(ours, "model/class_path", "torch_house.vae.VAE")
+    theirs = edited(theirs, PRIOR, {"class_path": "elsewhere.Prior"})
+    assert naming(theirs) == " --model torch_house.vae.VAE --model.prior elsewhere.Prior"
+
+
+def test_options_of_a_run_are_kept(vae):
+    with pytest.raises(InputError, match=r"runs/vae has --batch_size 128, not 64"):
+        open_run(vae, ["--batch_size", "64"])
+    with pytest.raises(InputError, match=r"has --model.latent_dim 2, not 3"):
+        open_run(vae, ["--model.latent_dim", "3"])
+    with pytest.raises(InputError, match=r"has --model pyro_vae.models.VAE"):
+        open_run(vae, ["--model", "FactorAnalysis"])
+    assert open_run(vae, ["--epochs", "9", "--device", "cpu"]).experiment.options.epochs == 9
+
+
+def test_no_run(here, vae):
+    with pytest.raises(InputError, match=r"no run in runs/vea; did you mean 'vae'"):
+        open_run("runs/vea")
+    with pytest.raises(InputError, match="no run in nowhere"):
+        open_run("nowhere")
+    (vae / "config.yaml").write_text("just words")
+    with pytest.raises(InputError, match="holds no options"):
+        open_run(vae)
+
+
+def test_a_damaged_or_missing_checkpoint(call, vae):
+    path = vae / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert "is damaged" in call("sample", str(vae)).err
+    path.unlink()
+    assert "there is no checkpoint at" in call("sample", str(vae)).err
+
+
+def test_a_checkpoint_of_another_model(call, vae):
+    other = call("fit --model FactorAnalysis --data digits --epochs 1 --out runs/fa")
+    assert other.code == 0
+    shutil.copy("runs/fa/checkpoint.safetensors", vae)
+    outcome = call("evidence", str(vae))
+    assert outcome.code == 2
+    assert "are not those that runs/vae was fitted to" in outcome.err  # the binarisation differs
+
+
+def test_data_that_changed(here, call):
+    fit = "fit --model FactorAnalysis --data table.csv --epochs 1 --out runs/table"
+    assert call(fit).code == 0
+    table = (here / "table.csv").read_text()
+    (here / "table.csv").write_text(table.replace("25,", "26,"))
+    for verb in ("evidence runs/table", "fit --resume runs/table --epochs 2"):
+        outcome = call(verb)
+        assert outcome.code == 2
+        assert "are not those that runs/table was fitted to: their" in outcome.err
+    (here / "table.csv").write_text(table)
+    assert call("evidence", "runs/table").code == 0
+
+
+class TestClaims:
+    def experiment(self):
+        return Experiment.read(["--model", "FactorAnalysis", "--data", "digits"])
+
+    def test_a_folder_with_a_run_is_refused(self, vae):
+        with pytest.raises(InputError, match=r"runs/vae holds another run .*--resume runs/vae"):
+            check_free(vae)
+
+    def test_files_of_others_are_refused_too(self, here):
+        (here / "config.yaml").write_text("mine: 1\n")
+        with pytest.raises(InputError, match="holds another run"), claimed(here, self.experiment()):
+            pass
+        assert (here / "config.yaml").read_text() == "mine: 1\n"
+
+    def test_a_file_is_no_folder(self, here):
+        with pytest.raises(InputError, match=r"table.csv is a file"):
+            check_free(here / "table.csv")
+
+    def test_where_no_run_comes_of_it_nothing_stays(self, here):
+        folder = here / "runs/new"
+        with pytest.raises(KeyError), claimed(folder, self.experiment()):
+            _ = {}[(folder / "config.yaml").exists()]
+        assert not folder.exists()
+
+    def test_a_run_without_a_step_gives_way(self, here, call):
+        failing = "fit --model my_model.FailsLater --data digits --out runs/new"
+        assert call(failing).code == 2
+        assert (here / "runs/new/checkpoint.safetensors").exists()
+        fit = "fit --model my_model.MyVAE --data digits --epochs 1 --out runs/new"
+        assert call(fit).code == 0

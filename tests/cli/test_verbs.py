@@ -1,0 +1,237 @@
+"""From data to figures: the verbs as a person calls them."""
+
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from pyro_vae import checkpoint, log_evidence
+from pyro_vae.cli.run_folder import open_run
+from pyro_vae.data import load
+
+FA = "fit --model FactorAnalysis --model.latent_dim 1 --data table.csv --batch_size 16"
+
+
+@pytest.fixture
+def factors(call):
+    """A run whose evidence is known exactly."""
+    assert call(FA, "--epochs 30 --out runs/fa").code == 0
+    return Path("runs/fa")
+
+
+def test_fit_leaves_what_it_promises(vae):
+    files = {path.name for path in vae.iterdir()}
+    assert {"config.yaml", "metrics.jsonl", "checkpoint.safetensors", "learning_curve.png"} <= files
+    assert not [name for name in files if "unfinished" in name]
+    metrics = [json.loads(line) for line in (vae / "metrics.jsonl").read_text().splitlines()]
+    assert [m["epoch"] for m in metrics] == [1, 2]
+    assert all(math.isfinite(m["validation_elbo"]) for m in metrics)
+    config = yaml.safe_load((vae / "config.yaml").read_text())
+    chosen = config["model"]["init_args"]["likelihood"]["class_path"]
+    assert chosen == "pyro_vae.likelihoods.Bernoulli"
+
+
+def test_fit_says_how_it_chose_the_likelihood_and_what_comes_next(call):
+    outcome = call("fit --model VAE --data table.csv --epochs 1 --out runs/t")
+    assert "likelihood: Normal, as the data are real values" in outcome.err
+    assert " evidence runs/t\n" in outcome.err
+    assert outcome.out.startswith("runs/t: 1 epoch in ")
+    assert outcome.out.count("\n") == 1
+
+
+def test_fit_names_its_folder_itself(call):
+    assert call("fit --model FactorAnalysis --data table.csv --epochs 1").code == 0
+    assert Path("runs/factoranalysis-table/checkpoint.safetensors").exists()
+
+
+def test_a_run_and_its_configuration_are_the_same_run(call, factors):
+    config = factors / "config.yaml"
+    assert call(f"fit --config {config} --out runs/again").code == 0
+    for name in ("metrics.jsonl", "config.yaml"):
+        assert (factors / name).read_text() == Path("runs/again", name).read_text()
+    first, _ = checkpoint.read(factors / "checkpoint.safetensors")
+    second, _ = checkpoint.read(Path("runs/again/checkpoint.safetensors"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_resumed_run_is_the_run_that_was_not_interrupted(call, factors):
+    assert call(FA, "--epochs 10 --out runs/short").code == 0
+    assert call("fit --resume runs/short --epochs 30").code == 0
+    for name in ("metrics.jsonl", "config.yaml"):
+        assert (factors / name).read_text() == Path("runs/short", name).read_text()
+
+
+def test_a_finished_run_says_that_it_is_finished(call, vae):
+    outcome = call("fit --resume runs/vae")
+    assert outcome.code == 0
+    assert "the run was finished; --epochs 4 would go on with it" in outcome.err
+
+
+def test_evidence_is_that_of_the_saved_model(call, factors):
+    outcome = call("evidence runs/fa --num_particles 2000 --seed 3 --json")
+    figures = json.loads(outcome.out)
+    assert outcome.out.count("\n") == 1
+    run = open_run(factors)
+    data = run.load_data()
+    model = run.load_program(data, torch.device("cpu"))
+    exact = model.log_evidence(data.test.read()).mean().item()
+    assert abs(figures["mean"] - exact) < 5 * figures["standard_error"]
+    assert figures["units"] == len(data.test)
+    assert figures["num_particles"] == 2000
+    assert figures["sampling_error"] > figures["standard_error"]
+    again = log_evidence(model, data.test, num_particles=2000, seed=3)
+    assert figures["mean"] == again.mean
+
+
+def test_evidence_of_the_split_that_is_named(call, factors):
+    figures = json.loads(call("evidence runs/fa --split train --json").out)
+    assert figures["units"] == len(load("table.csv").train)
+
+
+def test_evidence_in_words(call, vae):
+    outcome = call("evidence runs/vae --num_particles 10")
+    assert "nats" in outcome.out
+    assert "K = 10" in outcome.out
+
+
+def test_json_stays_json_when_the_model_prints(here, call):
+    source = (here / "my_model.py").read_text()
+    talking = source.replace("def guide(self, x):", 'def guide(self, x):\n        print("hello")')
+    (here / "talking.py").write_text('print("imported")\n' + talking)
+    own = "--model talking.MyVAE"
+    assert call("fit", own, "--data digits --epochs 1 --out runs/talk").code == 0
+    outcome = call("evidence runs/talk --num_particles 5 --json", own)
+    assert json.loads(outcome.out)["num_particles"] == 5
+    assert "hello" in outcome.err
+
+
+def test_samples_of_a_table_are_in_its_own_units(call, factors):
+    assert call("sample runs/fa --num 4000 --out drawn.npz").code == 0
+    drawn = np.load("drawn.npz")
+    assert drawn["x"].shape == (4000, 2)
+    run = open_run(factors)
+    data = run.load_data()
+    model = run.load_program(data, torch.device("cpu"))
+    bias = data.train.to_original(model.bias.detach()).numpy()  # E x under the model
+    error = drawn["x"].std(0) / math.sqrt(4000)
+    assert (np.abs(drawn["x"].mean(0) - bias) < 5 * error).all()
+    assert (np.abs(drawn["x_mean"].mean(0) - bias) < 5 * error).all()
+
+
+def test_reconstructions_of_a_table_are_in_its_own_units(call, factors):
+    assert call("reconstruct runs/fa --split train --out made.npz").code == 0
+    made = np.load("made.npz")
+    train = load("table.csv").train
+    rows = torch.from_numpy(made["rows"])
+    expected = train.to_original(train.read(rows)).numpy()
+    assert sorted(made["rows"]) == list(range(len(train)))
+    np.testing.assert_allclose(made["data"], expected, rtol=1e-6)
+    assert made["x_mean"].shape == made["data"].shape
+
+
+def test_the_same_seed_draws_the_same(call, vae):
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        call(f"sample runs/vae --num 3 --seed {seed} --out {name}.npz")
+    a, b, c = (np.load(f"{name}.npz")["x"] for name in "abc")
+    assert (a == b).all()
+    assert (a != c).any()
+    assert set(np.unique(a)) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize("ending", ["png", "pdf", "svg"])
+@pytest.mark.parametrize("verb", ["sample", "reconstruct"])
+def test_pictures(call, vae, verb, ending):
+    outcome = call(f"{verb} runs/vae --num 3 --out picture.{ending}")
+    assert (outcome.code, outcome.out) == (0, f"picture.{ending}\n")
+    start = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}[ending]
+    assert Path(f"picture.{ending}").read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("sample", "which run?"),
+        (
+            "sample runs/vae --out x.bmp",
+            "no ending that says what to write: .png, .pdf, .svg, .npz",
+        ),
+        ("sample runs/vae --out nowhere/x.png", "there is no folder nowhere"),
+        ("sample runs/vae --out table.npz", "table.npz is there already"),
+        ("sample runs/vae --num 0", "--num must be at least 1, not 0"),
+        ("reconstruct runs/vae --num -3", "--num must be at least 1, not -3"),
+        ("evidence runs/vae --num_particles 0", "num_particles must be at least 1, not 0"),
+        ("evidence runs/vae --num_particle 5", "did you mean '--num_particles'?"),
+        ("evidence runs/vae --split tests", "--split cannot be 'tests'; did you mean 'test'?"),
+        ("evidence runs/vae --seed -1", "--seed must be between 0 and 2**32 - 1"),
+        ("evidence runs/vae --device cuda:77", "device 'cuda:77' is not there"),
+        ("fit --model VAE --data digits --device cuda:77", "device 'cuda:77' is not there"),
+        ("fit --model VAE --data digts", "did you mean 'digits'?"),
+        ("fit --model VAE --data none.csv", "there is no file or folder none.csv"),
+        ("fit --model VAE --data empty.csv", "empty.csv is empty"),
+        ("fit --model VAE --data gap.csv", "gap.csv has no value in row 2, column 'b'"),
+        ("fit --model VAE --data digits --epochs 0", "epochs must be at least 1, not 0"),
+        ("fit --model VAE --data digits --out runs/vae", "runs/vae holds another run"),
+        ("fit --model VAE --data digits --out table.csv", "table.csv is a file"),
+        (
+            "fit --model VAE --model.likelihood Bernoulli --data digits",
+            "binarise them (--binarize stochastic), or use the likelihood ContinuousBernoulli or",
+        ),
+        (
+            "fit --model VAE --model.encoder ConvEncoder --data table.csv",
+            "needs images (channels, height, width), not data of shape (2,)",
+        ),
+        ("fit --model my_model.WithLabels --data table.csv", "these data have none"),
+        ("fit --model my_model.Failing --data digits", "the model raised ValueError"),
+        ("fit --model my_model.NoProgram --data digits", "NoProgram is no program"),
+        ("fit --config none.yaml", "there is no file none.yaml"),
+        ("fit --config table.csv", "holds no options"),
+        ("fit --resume nowhere", "there is no run in nowhere"),
+        ("fit --model VAE --data digits --optimizer.lr 1e30 --out runs/nan", "not finite"),
+    ],
+)
+def test_wrong_inputs(here, call, vae, words, message):
+    (here / "table.npz").write_bytes(b"")
+    (here / "empty.csv").write_text("")
+    (here / "gap.csv").write_text("a,b\n1,2\n3,\n4,5\n6,7\n")
+    before = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
+    outcome = call(words)
+    assert outcome.code == 2
+    assert outcome.out == ""
+    errors = outcome.err[outcome.err.index("error: ") :]
+    assert message in errors
+    assert "Traceback" not in outcome.err
+    assert errors.count("\n") <= 2
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_a_model_that_takes_labels(call):
+    own = "--model my_model.WithLabels"
+    assert call("fit", own, "--data digits --epochs 1 --out runs/l").code == 0
+    assert call("evidence runs/l --num_particles 5", own).code == 0
+    assert call("sample runs/l --num 300 --out l.npz", own).code == 0
+    assert np.load("l.npz")["x"].shape == (300, 1, 8, 8)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_run_that_is_stopped_says_how_it_goes_on(here, name, code):
+    fit = "-m pyro_vae fit --model FactorAnalysis --data table.csv --epochs 1000000 --out runs/long"
+    process = subprocess.Popen(
+        [sys.executable, *fit.split()], stderr=subprocess.PIPE, text=True, cwd=here
+    )
+    while process.poll() is None and not (here / "runs/long/metrics.jsonl").exists():
+        time.sleep(0.05)
+    process.send_signal(getattr(signal, name))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "fit --resume runs/long" in errors
+    assert "\r" not in errors  # no bar in a pipe
+    assert "Traceback" not in errors
+    assert checkpoint.read(here / "runs/long/checkpoint.safetensors")[1]["position"]["epoch"] > 0

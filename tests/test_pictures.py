@@ -1,0 +1,161 @@
+"""Pictures: what they show is what they were given."""
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+
+from pyro_vae import pictures
+from pyro_vae.errors import InputError
+
+METRICS = [
+    {"epoch": e, "train_elbo": -50.0 + e, "validation_elbo": v, "beta": 1.0}
+    for e, v in ((1, -60.0), (2, -48.5), (3, -49.0))
+]
+
+
+def labels_of(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_the_best_epoch_is_marked():
+    (axes,) = pictures.learning_curve(METRICS, "image").axes
+    assert axes.get_ylabel() == "ELBO (nats per image)"
+    assert labels_of(axes)[-1] == "best: \N{MINUS SIGN}48.50 at epoch 2"
+    point = axes.get_lines()[-1].get_xydata()
+    np.testing.assert_array_equal(point, [[2, -48.5]])
+
+
+def test_a_weighted_objective_is_not_called_elbo_alone():
+    weighted = [{**m, "beta": 0.5} for m in METRICS]
+    (axes,) = pictures.learning_curve(weighted).axes
+    assert labels_of(axes)[0] == "training, KL weighted"
+
+
+def test_without_validation_there_is_one_curve():
+    (axes,) = pictures.learning_curve([{"epoch": 1, "train_elbo": -3.0}]).axes
+    assert labels_of(axes) == ["training"]
+
+
+def test_no_epochs_no_curve():
+    with pytest.raises(InputError, match="before the first epoch"):
+        pictures.learning_curve([])
+
+
+def test_originals_stand_above_their_reconstructions():
+    originals, means = torch.ones(3, 1, 4, 4), torch.full((3, 1, 4, 4), 0.25)
+    originals[:, :, 0, 0] = 0  # the range is that of the originals
+    (axes,) = pictures.reconstructions(originals, means).axes
+    mosaic = axes.images[0].get_array()
+    assert mosaic.shape == (9, 14, 3)
+    np.testing.assert_allclose(mosaic[1, 1], 1.0)
+    np.testing.assert_allclose(mosaic[6, 1], 0.25)
+    assert {text.get_text() for text in axes.texts} == {"data", "reconstruction"}
+
+
+def test_rows_of_ten():
+    x = torch.rand(23, 3, 5, 4)
+    assert len(pictures.reconstructions(x, x).axes) == 3
+
+
+def test_other_channel_counts_are_stacked():
+    x = torch.zeros(1, 2, 4, 4)
+    x[:, 1] = 1
+    (axes,) = pictures.samples(x).axes
+    mosaic = axes.images[0].get_array()
+    assert mosaic.shape == (8, 4, 3)
+    assert (mosaic[:4] == 0).all()
+    assert (mosaic[4:] == 1).all()
+
+
+def test_colours_are_kept():
+    x = torch.zeros(1, 3, 4, 4)
+    x[:, 0] = 1
+    (axes,) = pictures.samples(x).axes
+    np.testing.assert_array_equal(axes.images[0].get_array()[0, 0], [1, 0, 0])
+
+
+def test_a_table_says_how_well_each_column_is_reconstructed():
+    x = torch.randn(100, 8)
+    panels = pictures.reconstructions(x, x, [f"c{i}" for i in range(8)]).axes
+    assert [panel.get_title() for panel in panels] == [f"c{i}" for i in range(6)]
+    assert panels[0].texts[0].get_text() == "$R^2$ = 1.00"
+    mean = x.mean(0).expand_as(x)
+    panels = pictures.reconstructions(x, mean).axes
+    assert panels[0].texts[0].get_text() in ("$R^2$ = 0.00", "$R^2$ = -0.00")
+
+
+def test_shapes_must_pair():
+    with pytest.raises(InputError, match="do not pair"):
+        pictures.reconstructions(torch.zeros(3, 2), torch.zeros(3, 4))
+
+
+def test_a_constant_column_is_drawn_too():
+    x = torch.ones(20, 1)
+    pictures.reconstructions(x, x)
+    pictures.samples(x, x)
+
+
+def test_samples_of_a_table_stand_beside_the_data():
+    panels = pictures.samples(torch.randn(50, 2), torch.randn(80, 2)).axes
+    assert [panel.get_title() for panel in panels] == ["column 1", "column 2"]
+    assert labels_of(panels[0]) == ["data", "model"]
+
+
+def test_two_dimensions_are_shown_as_they_are():
+    z = torch.randn(30, 2)
+    (axes,) = pictures.latent_space(z).axes
+    np.testing.assert_allclose(axes.collections[0].get_offsets(), z, rtol=1e-6)
+    assert axes.get_legend() is None
+
+
+def test_more_dimensions_are_shown_by_what_explains_most():
+    z = torch.randn(500, 4) * torch.tensor([10.0, 0.1, 5.0, 0.1])
+    (axes,) = pictures.latent_space(z).axes
+    shown = np.asarray(axes.collections[0].get_offsets())
+    variances = z.var(0)
+    np.testing.assert_allclose(shown.var(0, ddof=1), [variances[0], variances[2]], rtol=0.02)
+    assert f"({variances[0] / variances.sum():.0%} of the variance)" in axes.get_xlabel()
+
+
+def test_classes_are_named():
+    z, labels = torch.randn(30, 2), torch.arange(3).repeat(10)
+    (axes,) = pictures.latent_space(z, labels, ["ox", "cow", "calf"]).axes
+    assert labels_of(axes) == ["ox", "cow", "calf"]
+    (axes,) = pictures.latent_space(torch.randn(60, 2), torch.arange(30).repeat(2)).axes
+    assert axes.get_legend() is None
+    assert {text.get_text() for text in axes.texts} == {str(i) for i in range(30)}
+
+
+def test_one_dimension_is_a_histogram():
+    (axes,) = pictures.latent_space(torch.randn(40, 1), torch.arange(2).repeat(20)).axes
+    assert labels_of(axes) == ["0", "1"]
+
+
+@pytest.mark.parametrize("ending", pictures.ENDINGS)
+def test_the_same_picture_is_the_same_file(tmp_path, ending):
+    for name in "ab":
+        pictures.save(pictures.learning_curve(METRICS), tmp_path / f"{name}{ending}")
+    assert (tmp_path / f"a{ending}").read_bytes() == (tmp_path / f"b{ending}").read_bytes()
+    assert len([*tmp_path.iterdir()]) == 2
+
+
+def test_a_png_is_a_picture(tmp_path):
+    pictures.save(pictures.samples(torch.rand(4, 1, 8, 8)), tmp_path / "samples.PNG")
+    image = imread(tmp_path / "samples.PNG")
+    assert image.shape[0] > 200
+    assert image.std() > 0.1
+
+
+def test_an_unknown_ending_writes_nothing(tmp_path):
+    with pytest.raises(InputError, match=r"end it in \.png, \.pdf or \.svg"):
+        pictures.save(pictures.learning_curve(METRICS), tmp_path / "curve.gif")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_no_global_state_is_touched():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    pictures.learning_curve(METRICS)
+    assert dict(matplotlib.rcParams) == before
