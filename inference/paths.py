@@ -102,10 +102,9 @@ class Path(abc.ABC):
         for one, other in zip(self.log_densities(u), self.log_densities(u), strict=True):
             if not torch.allclose(one, other, rtol=1e-4, atol=1e-4, equal_nan=True):
                 raise InputError(
-                    "model or guide gives the same latents another density each time it is called, by "
-                    "up to "
-                    f"{float((one - other).abs().max()):.3g} nats: noise or a random subsample is drawn "
-                    "outside `pyro.sample`. Annealing needs a density that stays"
+                    "model or guide gives the same latents another density each time it is called "
+                    f"(by up to {float((one - other).abs().max()):.3g} nats): noise or a random subsample "
+                    "is drawn outside `pyro.sample`. Annealing needs a density that stays"
                 )
 
     @abc.abstractmethod
@@ -120,7 +119,8 @@ class Path(abc.ABC):
 
     def _score(self, sites: Mapping[str, Site], num_chains: int) -> Tensor:
         terms = (unit_log_prob(site, self.call.layout) for site in sites.values())
-        return sum(terms, start=torch.zeros(())).expand(num_chains, self.call.layout.num_units)
+        total = sum(terms, start=torch.zeros((), device=self.call.device))
+        return total.expand(num_chains, self.call.layout.num_units)
 
     def _score_model(self, trace: poutine.Trace, num_chains: int) -> Tensor:
         layout = self.call.layout

@@ -95,7 +95,7 @@ class Walks:
 def bytes_per_chain(path: Path) -> int:
     """What one more chain keeps for a gradient; doubled, for what comes and goes besides."""
     sizes = []
-    for num_chains in (1, 3):
+    for num_chains in (1, 2):
         storages: dict[int, Tensor] = {}
 
         def keep(tensor: Tensor, storages: dict[int, Tensor] = storages) -> Tensor:
@@ -105,4 +105,4 @@ def bytes_per_chain(path: Path) -> int:
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
             path.log_densities(path.draw(num_chains).requires_grad_())
         sizes.append(sum(t.untyped_storage().nbytes() for t in storages.values()))
-    return max(1, 2 * (sizes[1] - sizes[0]) // 2)
+    return max(1, 2 * (sizes[1] - sizes[0]))
