@@ -61,7 +61,8 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_a_file_runs_no_code_that_was_not_named(here, vae, attack):
+def test_a_file_runs_no_code_that_was_not_named(here, vae, attack, monkeypatch):
+    monkeypatch.syspath_prepend(here)  # as `python -m` has it
     (here / "evil.py").write_text(EVIL)
     (here / "evil.yaml").write_text("class_path: evil.Thing\n")
     config = yaml.safe_load((vae / "config.yaml").read_text())
