@@ -1,5 +1,8 @@
 import os
 
+# Nothing here is large enough for a second thread, and on a busy machine two wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pyro
 import pytest
 import torch
