@@ -1,5 +1,6 @@
 """What a person reads: notes and errors on standard error, tables on standard output."""
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -16,10 +17,15 @@ def fail(message: str) -> None:
 
 def command() -> str:
     """How this program is called here, for commands that a person is to copy."""
-    name = Path(sys.argv[0]).name
-    if name == "__main__.py":
-        return f"{Path(sys.executable).name} -m pyro_vae"
-    return name if shutil.which(name) else sys.argv[0]
+    if Path(sys.argv[0]).name == "__main__.py":
+        return f"{_shortest(sys.executable)} -m pyro_vae"
+    return _shortest(sys.argv[0])
+
+
+def _shortest(program: str) -> str:
+    """A program's name alone, where the shell finds that very program by it."""
+    name = Path(program).name
+    return name if shutil.which(name) == os.path.abspath(program) else program
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

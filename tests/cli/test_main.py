@@ -7,7 +7,7 @@ import time
 import pytest
 
 from pyro_vae.cli import VERBS
-from pyro_vae.cli.console import table
+from pyro_vae.cli.console import command, table
 from pyro_vae.cli.failures import describe
 from pyro_vae.errors import InputError
 
@@ -119,3 +119,19 @@ class TestDescribe:
         code, message = describe(caught.value.with_traceback(frames))
         assert code == 1
         assert "looks like a bug in pyro_vae" in message
+
+
+class TestCommand:
+    def test_by_its_name_where_the_shell_finds_it(self, tmp_path, monkeypatch):
+        program = tmp_path / "pyro-vae"
+        program.touch(0o755)
+        monkeypatch.setattr(sys, "argv", [str(program)])
+        monkeypatch.setenv("PATH", "/nowhere")
+        assert command() == str(program)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert command() == "pyro-vae"
+
+    def test_as_a_module(self, monkeypatch):
+        monkeypatch.setattr(sys, "argv", ["somewhere/pyro_vae/__main__.py"])
+        monkeypatch.setenv("PATH", "/nowhere")
+        assert command() == f"{sys.executable} -m pyro_vae"
