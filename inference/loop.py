@@ -94,13 +94,14 @@ class Loop:
         self.schedule = settings.schedule(step.optimizer) if settings.schedule else None
         self.steps_per_epoch = math.ceil(train.num_units / settings.batch_size)
 
-    def run(self, resume: bool) -> Fit:
+    def run(self, resume: bool, noun: str) -> Fit:
+        """Runs or goes on to the end; ``noun`` is what the bar counts."""
         started = self.saved_at = time.monotonic()
         if resume:
             self.load()
         else:
             self.save()
-        with stop_requested() as stopping, self.bar() as bar:
+        with stop_requested() as stopping, self.bar(noun) as bar:
             while not self.is_done() and not stopping():
                 self.epoch(stopping, bar)
             self.save()
@@ -125,7 +126,7 @@ class Loop:
                 self.total += elbo.double() * len(batch[0])
                 at.batch += 1
                 at.units += len(batch[0])
-                bar.update()
+                bar.update(len(batch[0]))
                 if stopping():
                     return
                 if time.monotonic() - self.saved_at > SAVE_EVERY:
@@ -156,7 +157,7 @@ class Loop:
                 self.best = {name: value.clone() for name, value in self.learnt.items()}
         self.files.log(metrics)
         shown = shown_elbo(metrics)
-        bar.set_postfix_str(f"epoch {at.epoch}, ELBO {shown:.2f} nats")
+        bar.set_description_str(f"epoch {at.epoch}, ELBO {shown:.2f} nats", refresh=False)
 
     def validate(self, held_out: Batches) -> float:
         """The ELBO per unit on held-out data, with the same noise at every epoch."""
@@ -183,14 +184,15 @@ class Loop:
                 warnings.filterwarnings("ignore", "Detected call of `lr_scheduler", UserWarning)
                 self.schedule.step()
 
-    def bar(self) -> tqdm:
-        done = self.position.epoch * self.steps_per_epoch + self.position.batch
-        shown = self.settings.progress
+    def bar(self, noun: str) -> tqdm:
+        rows, shown = self.train.num_units, self.settings.progress
         return tqdm(
-            total=self.settings.epochs * self.steps_per_epoch,
-            initial=done,
+            total=self.settings.epochs * rows,
+            initial=self.position.epoch * rows + self.position.units,
             disable=not sys.stderr.isatty() if shown is None else not shown,
-            unit="step",
+            unit=f" {noun}",
+            unit_scale=True,
+            bar_format="{percentage:3.0f}% {bar} {desc}  {rate_fmt}  {remaining} left",
             dynamic_ncols=True,
         )
 

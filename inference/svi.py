@@ -116,7 +116,9 @@ def fit(
         with undisturbed(target, seed):
             step.check_everything_trains(first)
         learnt = checkpoint.tensors_of(target, stored)
-        return Loop(step, learnt, train, held_out, place, run, settings).run(resume)
+        return Loop(step, learnt, train, held_out, place, run, settings).run(
+            resume, "images" if first[0].dim() == 4 else "rows"
+        )
 
 
 @contextmanager

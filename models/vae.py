@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pyro
 from torch import Tensor, nn
 
+from pyro_vae.errors import InputError
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood
 from pyro_vae.networks import MLP, NetworkFactory, Shape
@@ -53,6 +54,8 @@ class VAE(nn.Module):
         decoder: NetworkFactory = MLP,
     ) -> None:
         super().__init__()
+        if latent_dim < 1:
+            raise InputError(f"latent_dim must be at least 1, not {latent_dim}")
         self.prior = prior(latent_dim)
         self.likelihood = likelihood(latent_dim, data_shape, decoder)
         self.recognition = guide(data_shape, latent_dim, encoder)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from pyro_vae.errors import InputError
@@ -29,7 +29,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) 
     own = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
     header = {_KEY: json.dumps({**record, "format": FORMAT, "checksum": checksum(own)})}
     unfinished = path.with_name(f".{path.name}.unfinished")
-    save_file(own, unfinished, metadata=header)
+    unfinished.write_bytes(save(own, metadata=header))
     replace(unfinished, path)
 
 
