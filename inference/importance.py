@@ -1,6 +1,5 @@
 """Importance sampling: the evidence of each unit, from draws of the guide, in constant memory."""
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from pyro_vae.data import Batches, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence import Evidence
+from pyro_vae.inference.tiles import check_rows, joint_note, progress_bar
 from pyro_vae.inference.weights import WeightSums
 from pyro_vae.isolation import undisturbed
 from pyro_vae.particles import Particles, draw, draw_one_by_one, draws_together
@@ -85,12 +85,12 @@ def log_evidence(
     with undisturbed(target, seed), torch.no_grad():
         few = next(rows.take(torch.arange(min(rows.num_units, 8)), 8))
         layout = examine(target, *few, unit=unit)
-        _check_rows(layout, len(few[0]))
+        check_rows(layout, len(few[0]))
         draws = draw_function(target, layout, few)
         row_bytes = bytes_per_particle(draws, target, layout, few) / len(few[0])
         sampler = Sampler(target, layout, draws, num_particles, budget / row_bytes)
         values_per_unit = _values_per_unit(target, layout, few)
-        with pyro.validation_enabled(False), _bar(rows.num_units, progress) as bar:
+        with pyro.validation_enabled(False), progress_bar(rows.num_units, progress, "unit") as bar:
             sums = list(_every_unit(sampler, rows, place, bar))
     pareto = [s.pareto() for s in sums]
     levels = list(sums[0].bounds())
@@ -110,7 +110,7 @@ def log_evidence(
             num_particles: _all(s.log_mean() for s in sums),
         },
         values_per_unit=values_per_unit,
-        notes=_notes(layout),
+        notes=joint_note(layout),
     )
 
 
@@ -190,26 +190,3 @@ def _values_per_unit(program: Program, layout: Layout, few: tuple[Tensor, ...]) 
     if any(site["mask"] is not None for site in sites):
         return None
     return sum(site["value"].numel() // layout.num_units for site in sites)
-
-
-def _check_rows(layout: Layout, rows: int) -> None:
-    if layout.unit is not None and layout.num_units != rows:
-        raise InputError(
-            f"plate {layout.unit!r} takes {layout.num_units} units of a batch of {rows} rows: an "
-            "evidence wants every unit, so let the plate be as long as the batch, not a subsample"
-        )
-
-
-def _notes(layout: Layout) -> tuple[str, ...]:
-    if layout.unit is not None:
-        return ()
-    outside = ", ".join(map(repr, layout.outside)) or "some site"
-    return (
-        f"one joint figure of all data: {outside} lies outside every plate that the other sites "
-        "share, so the evidence does not factorise over data",
-    )
-
-
-def _bar(units: int, progress: bool | None) -> tqdm:
-    shown = sys.stderr.isatty() if progress is None else progress
-    return tqdm(total=units, disable=not shown, unit="unit", dynamic_ncols=True, delay=1)

@@ -62,14 +62,15 @@ def tiled(
     with undisturbed(target, seed), torch.no_grad():
         few = next(rows.take(torch.arange(min(rows.num_units, 8)), 8))
         layout = examine(target, *few, unit=unit)
-        _check_rows(layout, len(few[0]))
+        check_rows(layout, len(few[0]))
         base = int(torch.randint(2**31, ()))
         together = draws_together(target, layout, *few)
         with pyro.validation_enabled(False):
             yield Tiles(rows, Call(target, layout, together, few), base)
 
 
-def _check_rows(layout: Layout, rows: int) -> None:
+def check_rows(layout: Layout, rows: int) -> None:
+    """:raises InputError: the unit plate holds other units than a batch's rows."""
     if layout.unit is not None and layout.num_units != rows:
         raise InputError(
             f"plate {layout.unit!r} takes {layout.num_units} units of a batch of {rows} rows: an "
@@ -88,6 +89,14 @@ def joint_note(layout: Layout) -> tuple[str, ...]:
     )
 
 
-def progress_bar(total: int, progress: bool | None) -> tqdm:
+def progress_bar(total: int, progress: bool | None, unit: str = "step") -> tqdm:
+    """A bar on standard error, where that is a terminal or it is asked for."""
     shown = sys.stderr.isatty() if progress is None else progress
-    return tqdm(total=total, disable=not shown, unit="step", unit_scale=True, delay=1)
+    return tqdm(
+        total=total,
+        disable=not shown,
+        unit=f" {unit}",
+        unit_scale=True,
+        delay=1,
+        dynamic_ncols=True,
+    )

@@ -224,12 +224,20 @@ def test_a_model_that_takes_labels(call):
 def test_a_run_that_is_stopped_says_how_it_goes_on(here, name, code):
     fit = "-m pyro_vae fit --model FactorAnalysis --data table.csv --epochs 1000000 --out runs/long"
     process = subprocess.Popen(
-        [sys.executable, *fit.split()], stderr=subprocess.PIPE, text=True, cwd=here
+        [sys.executable, *fit.split()],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=here,
+        # whoever runs the tests in the background may have told them to ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    while process.poll() is None and not (here / "runs/long/metrics.jsonl").exists():
-        time.sleep(0.05)
-    process.send_signal(getattr(signal, name))
-    _, errors = process.communicate(timeout=60)
+    try:
+        while process.poll() is None and not (here / "runs/long/metrics.jsonl").exists():
+            time.sleep(0.05)
+        process.send_signal(getattr(signal, name))
+        _, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == code
     assert "fit --resume runs/long" in errors
     assert "\r" not in errors  # no bar in a pipe
