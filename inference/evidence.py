@@ -124,8 +124,8 @@ class Evidence:
             "median_ess": float(self.ess.median()),
         }
         return {
-            **{name: value if math.isfinite(value) else None for name, value in figures.items()},
-            "bounds": {str(k): float(bound.mean()) for k, bound in self.bounds.items()},
+            **{name: _finite(value) for name, value in figures.items()},
+            "bounds": {str(k): _finite(_mean(bound)) for k, bound in self.bounds.items()},
             "bad_pareto_k": self.bad_units,
             "units": self.units,
             "num_particles": self.num_particles,
@@ -141,12 +141,12 @@ class Evidence:
             what = f"mean log p(x) of {self.units:,} units (plate {self.unit!r})"
         rows = [
             (what, f"{self.mean:.3f} nats"),
-            ("  Monte-Carlo error", f"± {self.mean_standard_error:.3f}"),
+            ("  Monte-Carlo error", _plus_minus(self.mean_standard_error)),
         ]
         if self.units > 1:
             rows.append(("  sampling error, of the data", f"± {self.sampling_error:.3f}"))
             total_error = self.mean_standard_error * self.units
-            rows.append(("total", f"{self.total:.2f} ± {total_error:.2f} (Monte Carlo)"))
+            rows.append(("total", f"{self.total:.2f} {_plus_minus(total_error, 2)}"))
         if self.values_per_unit:
             rows.append(("bits per dimension", f"{self.bits_per_dimension:.4f}"))
         if self.upper is not None:
@@ -186,6 +186,14 @@ class Evidence:
                 "(Pareto k wants at least 25)"
             )
         return said
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _plus_minus(error: float, digits: int = 3) -> str:
+    return "unknown from a single draw" if math.isnan(error) else f"± {error:.{digits}f}"
 
 
 def _mean(values: Tensor | None) -> float:

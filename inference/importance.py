@@ -75,8 +75,8 @@ def log_evidence(
     >>> bool((off < 5).all())
     True
     """
-    if num_particles < 1:
-        raise InputError(f"num_particles must be at least 1, not {num_particles}")
+    if not isinstance(num_particles, int) or num_particles < 1:
+        raise InputError(f"num_particles must be a whole number of at least 1, not {num_particles}")
     target, place = as_program(program), resolve(device)
     for module in target.modules.values():
         module.to(place)

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch.optim import Optimizer
 
 from pyro_vae import checkpoint
 from pyro_vae.errors import InputError
+from pyro_vae.files import sole_use
 from pyro_vae.isolation import rng_state, set_rng_state
 
 Metrics = dict[str, Any]
@@ -48,6 +50,10 @@ class Run:
                 "choose another folder"
             )
         folder.mkdir(parents=True, exist_ok=True)
+
+    def sole_use(self) -> AbstractContextManager[None]:
+        """Keeps other runs out of the folder while this one goes on."""
+        return nullcontext() if self.folder is None else sole_use(self.folder)
 
     def log(self, metrics: Metrics) -> None:
         self.metrics.append(metrics)

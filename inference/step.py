@@ -45,7 +45,10 @@ class Step:
                 "nothing to train: neither the model nor the guide has a parameter that requires a "
                 "gradient (networks of a plain function are registered by `pyro.module`)"
             )
-        self.optimizer = fused(optimizer(list(self.parameters.values())))
+        try:
+            self.optimizer = fused(optimizer(list(self.parameters.values())))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"the optimizer cannot be made: {error}") from error
         if needs_closure(self.optimizer):
             raise InputError(
                 f"{type(self.optimizer).__name__} evaluates the loss several times a step, with other "
@@ -91,7 +94,9 @@ class Step:
         generator = torch.get_rng_state() if check else None
         try:
             loss = self.backward(batch, beta)
-        except ValueError as error:  # one of Pyro's or torch's checks
+        except NotImplementedError as error:
+            raise InputError(f"{type(self.elbo).__name__} cannot be used here: {error}") from error
+        except (ValueError, RuntimeError) as error:  # one of Pyro's or torch's checks
             raise self.explain(batch, error) from error
         if generator is not None and not torch.isfinite(loss):
             torch.set_rng_state(generator)
@@ -101,17 +106,22 @@ class Step:
         self.optimizer.step()
         return -loss
 
-    def explain(self, batch: Batch, error: ValueError) -> ValueError:
+    def explain(self, batch: Batch, error: Exception) -> Exception:
         """What was wrong, with its site where that can be found."""
-        with pyro.validation_enabled(False):
-            message = first_not_finite(self.program, batch)
-        if message:
-            return InputError(message)
         try:
-            examine(self.program, *batch)
+            with pyro.validation_enabled(False):
+                message = first_not_finite(self.program, batch)
+            if message is None:
+                examine(self.program, *batch)
         except InputError as explained:
             return explained
-        return error
+        except (ValueError, RuntimeError):
+            return InputError(
+                f"the program does not fit a batch of {len(batch[0])} data: "
+                f"{str(error).strip().splitlines()[0]} (a guide with parameters of its own for each "
+                "datum, as AutoGuides have them, needs batch_size to be the number of data)"
+            )
+        return error if message is None else InputError(message)
 
     def check_everything_trains(self, batch: Batch) -> None:
         """Refuses a program with a parameter in its loss that no update would move.

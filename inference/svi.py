@@ -20,7 +20,7 @@ from pyro_vae.inference.loop import Fit, Loop, Settings, order
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.inference.run import Run
 from pyro_vae.inference.step import OptimizerFactory, Step
-from pyro_vae.isolation import own_parameters, rng_state, set_rng_state, undisturbed
+from pyro_vae.isolation import checked_seed, own_parameters, rng_state, set_rng_state, undisturbed
 from pyro_vae.parameters import named_parameters, stored_parameters
 from pyro_vae.program import (
     Program,
@@ -106,7 +106,7 @@ def fit(
     held_out = None if validation is None else batches(validation, place, columns)
     kind = type(program).__qualname__ if target.modules else "functions"
     run = Run(None if out is None else Path(out), resume, {"program": kind, **(record or {})})
-    with _own_noise(seed), own_parameters(target), _training(target):
+    with run.sole_use(), _own_noise(seed), own_parameters(target), _training(target):
         first = next(train.take(order(train.num_units, seed, 0), batch_size))
         with undisturbed(target, seed):
             layout = examine(target, *first)
@@ -125,7 +125,7 @@ def fit(
 def _own_noise(seed: int) -> Iterator[None]:
     """Generators that start from ``seed``; the global ones go on afterwards as if nothing had been."""
     before = rng_state()
-    pyro.set_rng_seed(seed)
+    pyro.set_rng_seed(checked_seed(seed))
     try:
         yield
     finally:

@@ -5,7 +5,6 @@ or not at all. Nothing in it is executed or instantiated when it is read.
 """
 
 import json
-import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pyro_vae.errors import InputError
+from pyro_vae.files import replacing
 from pyro_vae.program import Program
 
 FORMAT = 1
@@ -28,9 +28,8 @@ def write(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) 
     # a tensor that shares memory with another is written as a tensor of its own
     own = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
     header = {_KEY: json.dumps({**record, "format": FORMAT, "checksum": checksum(own)})}
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_bytes(save(own, metadata=header))
-    replace(unfinished, path)
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(save(own, metadata=header))
 
 
 def checksum(tensors: Mapping[str, Tensor]) -> int:
@@ -42,23 +41,10 @@ def checksum(tensors: Mapping[str, Tensor]) -> int:
     return crc
 
 
-def replace(unfinished: Path, path: Path) -> None:
-    """Moves a finished file into place, and both onto the disk."""
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 def write_text(path: Path, text: str) -> None:
     """Writes or replaces a text file in one step."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    replace(unfinished, path)
+    with replacing(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

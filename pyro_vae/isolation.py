@@ -14,6 +14,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
+from pyro_vae.errors import InputError
 from pyro_vae.program import Program
 
 
@@ -26,6 +27,13 @@ def rng_state() -> dict[str, Any]:
         "numpy": np.random.get_state(),  # noqa: NPY002 - Pyro users draw from the global one
         "python": random.getstate(),
     }
+
+
+def checked_seed(seed: int) -> int:
+    """:raises InputError: a seed that not every generator takes."""
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed must be between 0 and 2**32 - 1, not {seed}")
+    return seed
 
 
 def set_rng_state(state: Mapping[str, Any]) -> None:
@@ -97,7 +105,7 @@ def undisturbed(program: Program, seed: int | None = None) -> Iterator[None]:
             for module in root.modules():
                 evaluate(module)
         if seed is not None:
-            pyro.set_rng_seed(seed)
+            pyro.set_rng_seed(checked_seed(seed))
         with own_parameters(program):
             yield
     finally:

@@ -7,7 +7,6 @@ colours are Paul Tol's, which the colour-blind can tell apart (https://sronperso
 
 import functools
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -22,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from pyro_vae.errors import InputError
+from pyro_vae.files import replacing
 
 BLUE, RED, GREY = "#4477AA", "#EE6677", "#8A8A8A"
 MUTED = (
@@ -52,7 +52,7 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 def save(figure: Figure, path: Path | str) -> None:
     """Writes a figure in the format that the path's ending names, in one step.
 
-    :raises InputError: another ending than .png, .pdf or .svg.
+    :raises InputError: another ending than .png, .pdf or .svg, or it cannot be written.
 
     >>> save(samples(torch.zeros(4, 1, 2, 2)), "a.bmp")
     Traceback (most recent call last):
@@ -62,13 +62,9 @@ def save(figure: Figure, path: Path | str) -> None:
     check_ending(path)
     kind = path.suffix.lower()[1:]
     undated = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        with matplotlib.rc_context({**STYLE, "svg.hashsalt": "pyro_vae"}):
-            figure.savefig(unfinished, format=kind, dpi=200, metadata=undated)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    style = matplotlib.rc_context({**STYLE, "svg.hashsalt": "pyro_vae"})
+    with replacing(path) as unfinished, style:
+        figure.savefig(unfinished, format=kind, dpi=200, metadata=undated)
 
 
 def check_ending(path: Path | str) -> None:

@@ -1,6 +1,5 @@
 """Files that a verb is asked to write: never over another, never half of one."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from pyro_vae import pictures
 from pyro_vae.errors import InputError
+from pyro_vae.files import replacing
 
 ARRAYS = ".npz"
 
@@ -50,10 +50,5 @@ def is_arrays(path: Path) -> bool:
 
 def write_arrays(path: Path, arrays: Mapping[str, Tensor]) -> None:
     """Writes tensors as an .npz in one step."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            np.savez(file, allow_pickle=False, **{n: x.cpu().numpy() for n, x in arrays.items()})
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, allow_pickle=False, **{n: x.cpu().numpy() for n, x in arrays.items()})

@@ -18,6 +18,7 @@ from pyro_vae.cli.experiment import Experiment
 from pyro_vae.cli.model_option import find_class
 from pyro_vae.data import DataSet, Split, batches
 from pyro_vae.errors import InputError, nearest
+from pyro_vae.files import sole_use
 from pyro_vae.inference.run import CHECKPOINT, METRICS
 from pyro_vae.parameters import stored_parameters
 from pyro_vae.program import as_program, num_arguments
@@ -50,6 +51,9 @@ def check_free(folder: Path) -> None:
     """:raises InputError: the folder holds a run already."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; --out names a folder")
+    if folder.is_dir():
+        with sole_use(folder):
+            pass
     held = [name for name in OWN if (folder / name).exists()]
     if held and not _is_stillborn(folder):
         raise InputError(
@@ -87,6 +91,7 @@ def claimed(folder: Path, experiment: Experiment) -> Iterator[None]:
         if not (folder / CHECKPOINT).exists():
             _remove(folder)
             if not was_there:
+                (folder / ".lock").unlink(missing_ok=True)
                 folder.rmdir()
 
 
