@@ -12,8 +12,9 @@ from pyro_vae.data import batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.inference.importance import draw_function
+from pyro_vae.inference.tiles import FEW, first_rows
 from pyro_vae.isolation import undisturbed
-from pyro_vae.program import as_program, examine, num_arguments
+from pyro_vae.program import as_program, num_arguments
 
 ACTIVE = 0.01  # Burda et al.'s threshold on the variance of a posterior mean over the data
 
@@ -88,10 +89,9 @@ def evaluate(
     rates, distortions = [], []
     spreads: dict[str, _Spread] = {}
     with undisturbed(target, seed), torch.no_grad():
-        few = next(rows.take(torch.arange(min(rows.num_units, 8)), 8))
-        first = examine(target, *few)
+        few, first = first_rows(target, rows, None)
         draw = draw_function(target, first, few)
-        batch_size = 256 if first.unit else rows.num_units
+        batch_size = 256 if first.unit and len(few[0]) <= FEW else rows.num_units
         with pyro.validation_enabled(False):
             for batch in rows.take(torch.arange(rows.num_units), batch_size):
                 layout = first.resized(len(batch[0]))

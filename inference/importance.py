@@ -14,7 +14,7 @@ from pyro_vae.data import Batches, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence import Evidence
-from pyro_vae.inference.tiles import check_rows, joint_note, progress_bar
+from pyro_vae.inference.tiles import FEW, first_rows, joint_note, progress_bar
 from pyro_vae.inference.weights import WeightSums
 from pyro_vae.isolation import undisturbed
 from pyro_vae.particles import Particles, draw, draw_one_by_one, draws_together
@@ -22,7 +22,6 @@ from pyro_vae.program import (
     Layout,
     Program,
     as_program,
-    examine,
     num_arguments,
     observed_sites,
     run,
@@ -83,12 +82,11 @@ def log_evidence(
     rows = batches(data, place, num_arguments(target.model))
     budget = max_memory or MAX_MEMORY.get(place.type, 2**26)
     with undisturbed(target, seed), torch.no_grad():
-        few = next(rows.take(torch.arange(min(rows.num_units, 8)), 8))
-        layout = examine(target, *few, unit=unit)
-        check_rows(layout, len(few[0]))
+        few, layout = first_rows(target, rows, unit)
         draws = draw_function(target, layout, few)
         row_bytes = bytes_per_particle(draws, target, layout, few) / len(few[0])
-        sampler = Sampler(target, layout, draws, num_particles, budget / row_bytes)
+        tile = TILE_UNITS if layout.unit and len(few[0]) <= FEW else rows.num_units
+        sampler = Sampler(target, layout, draws, num_particles, budget / row_bytes, tile)
         values_per_unit = _values_per_unit(target, layout, few)
         with pyro.validation_enabled(False), progress_bar(rows.num_units, progress, "unit") as bar:
             sums = list(_every_unit(sampler, rows, place, bar))
@@ -123,6 +121,7 @@ class Sampler:
     draw: Draw
     num_particles: int
     weights_at_once: float
+    units_at_once: int
 
     def sums(self, batch: tuple[Tensor, ...], seed: int) -> WeightSums:
         layout = self.layout.resized(len(batch[0]))
@@ -140,7 +139,7 @@ def _every_unit(
     sampler: Sampler, rows: Batches, device: torch.device, bar: tqdm
 ) -> Iterator[WeightSums]:
     base = int(torch.randint(2**31, ()))
-    size = rows.num_units if sampler.layout.unit is None else TILE_UNITS
+    size = sampler.units_at_once
     for number, some in enumerate(torch.arange(rows.num_units).split(size)):
         seed = base + 1_000_003 * number
         pyro.set_rng_seed(seed % 2**32)  # data that are binarised anew draw too

@@ -1,5 +1,6 @@
 """A data set cut into tiles of units, each with its own noise, so that memory never changes a figure."""
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyro
+import pyro.distributions as dist
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from pyro_vae.data import Batches, batches
@@ -16,9 +19,18 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.paths import Call
 from pyro_vae.isolation import undisturbed
 from pyro_vae.particles import draws_together
-from pyro_vae.program import Layout, as_program, examine, num_arguments
+from pyro_vae.program import (
+    Layout,
+    Program,
+    as_program,
+    examine,
+    num_arguments,
+    run,
+    sample_sites,
+)
 
 UNITS = {"cpu": 256, "cuda": 2048}  # of a tile, at most
+FEW = 8  # rows that show what a program looks like
 ROWS = {"cpu": 2**14, "cuda": 2**17}  # chains x units that move together
 
 
@@ -33,7 +45,7 @@ class Tiles:
     @property
     def units(self) -> int:
         """Rows of data a tile has."""
-        if self.few.layout.unit is None:
+        if self.few.layout.unit is None or len(self.few.args[0]) > FEW:
             return self.rows.num_units
         return min(self.rows.num_units, UNITS.get(self.rows.device.type, UNITS["cpu"]))
 
@@ -60,13 +72,58 @@ def tiled(
         module.to(place)
     rows = batches(data, place, num_arguments(target.model))
     with undisturbed(target, seed), torch.no_grad():
-        few = next(rows.take(torch.arange(min(rows.num_units, 8)), 8))
-        layout = examine(target, *few, unit=unit)
-        check_rows(layout, len(few[0]))
+        few, layout = first_rows(target, rows, unit)
         base = int(torch.randint(2**31, ()))
         together = draws_together(target, layout, *few)
         with pyro.validation_enabled(False):
             yield Tiles(rows, Call(target, layout, together, few), base)
+
+
+def first_rows(
+    program: Program, rows: Batches, unit: str | None
+) -> tuple[tuple[Tensor, ...], Layout]:
+    """A few rows, and what the program looks like on them; all rows where it takes no fewer.
+
+    That is so for a guide with parameters of its own for each datum, as AutoGuides have them.
+
+    :raises InputError: the program does not fit the data, or proposes single points.
+    """
+    try:
+        return _examined(program, rows, unit, min(rows.num_units, FEW))
+    except InputError:
+        if rows.num_units > FEW:
+            with contextlib.suppress(InputError):
+                return _examined(program, rows, unit, rows.num_units)
+        raise
+
+
+def _examined(
+    program: Program, rows: Batches, unit: str | None, count: int
+) -> tuple[tuple[Tensor, ...], Layout]:
+    (few,) = rows.take(torch.arange(count), count)
+    layout = examine(program, *few, unit=unit)
+    check_rows(layout, count)
+    check_spread(program, layout, few)
+    return few, layout
+
+
+def check_spread(program: Program, layout: Layout, few: tuple[Tensor, ...]) -> None:
+    """:raises InputError: the guide puts a latent at a single point, so no weight can be formed."""
+    sites = sample_sites(run("guide", program.guide, few, {}))
+    if any(site["infer"].get("is_auxiliary") for site in sites.values()):
+        return  # an AutoGuide that draws elsewhere and transforms
+    for name in layout.latents:
+        if name in sites and isinstance(_base(sites[name]["fn"]), dist.Delta):
+            raise InputError(
+                f"the guide puts {name!r} at a single point (Delta), as AutoDelta does: that finds a "
+                "mode, and proposes nothing that could be weighted into an evidence"
+            )
+
+
+def _base(fn: Any) -> Any:
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    return fn
 
 
 def check_rows(layout: Layout, rows: int) -> None:

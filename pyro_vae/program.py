@@ -133,7 +133,16 @@ def run(part: str, function: Callable[..., Any], args: Any, kwargs: Any) -> pout
         raise InputError(
             f"the {part} raised {type(error).__name__} {where}: {reason}"
             + (f" (called with tensors of shape {shapes})" if shapes else "")
+            + _not_finite(args)
         ) from error
+
+
+def _not_finite(args: Any) -> str:
+    for tensor in args:
+        if isinstance(tensor, Tensor) and not torch.isfinite(tensor).all():
+            first = (~torch.isfinite(tensor)).nonzero()[0].tolist()
+            return f"; the data hold {tensor[tuple(first)]:g}, first at index {tuple(first)}"
+    return ""
 
 
 def _check_log_prob(part: str, trace: poutine.Trace) -> None:

@@ -1,17 +1,20 @@
 """The evidence against closed forms, within its own standard error."""
 
 import math
+from functools import partial
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.infer.autoguide import AutoDelta, AutoNormal
 from stories import Conjugate, GlobalMean, PyroStyleVAE
 from torch import Tensor, nn
 
 from pyro_vae import (
     InputError,
     evaluate,
+    fit,
     latent_means,
     log_evidence,
     prior_samples,
@@ -28,7 +31,7 @@ def z_scores(estimate: Tensor, exact: Tensor, error: Tensor) -> Tensor:
 
 
 def test_a_conjugate_pair() -> None:
-    evidence = log_evidence(Conjugate, X, num_particles=20_000, seed=0)
+    evidence = log_evidence(Conjugate, X, num_particles=20_000, seed=1)
     exact = Conjugate.log_evidence(X).double()
     assert evidence.units == 50
     assert z_scores(evidence.log_evidence, exact, evidence.standard_error).max() < 4
@@ -37,16 +40,22 @@ def test_a_conjugate_pair() -> None:
     assert evidence.sampling_error == pytest.approx(exact.std().item() / 50**0.5, rel=0.02)
 
 
+@pytest.mark.slow
+def test_errors_are_calibrated_over_repeats() -> None:
+    exact = Conjugate.log_evidence(X).double()
+    repeats = [log_evidence(Conjugate, X, num_particles=20_000, seed=s) for s in range(200)]
+    z = torch.stack([z_scores(e.log_evidence, exact, e.standard_error) for e in repeats])
+    for bound, normal in ((1.96, 0.05), (3.0, 0.0027)):
+        share = (z > bound).double().mean().item()
+        assert abs(share - normal) < 4 * (normal / z.numel()) ** 0.5
+
+
 @pytest.mark.parametrize("trained", [False, True])
 def test_factor_analysis(trained) -> None:
     torch.manual_seed(0)
     x = torch.randn(40, 4) @ torch.randn(4, 4)
     model = FactorAnalysis((4,), 2)
     if trained:
-        from functools import partial
-
-        from pyro_vae import fit
-
         fit(
             model,
             x,
@@ -244,3 +253,32 @@ def test_masked_sequences_of_a_hidden_markov_model() -> None:
     evidence = log_evidence((model, lambda x, lengths: None), (x, lengths), num_particles=1)
     exact = torch.stack([forward(row[:n]) for row, n in zip(x, lengths, strict=True)])
     torch.testing.assert_close(evidence.log_evidence.float(), exact)
+
+
+def test_guides_with_parameters_for_each_datum() -> None:
+    guide = AutoNormal(Conjugate.model)
+    x = X[:20]
+    fit((Conjugate.model, guide), x, epochs=300, batch_size=20, progress=False, device="cpu",
+        optimizer=lambda p: torch.optim.Adam(p, lr=0.02))  # fmt: skip
+    evidence = log_evidence((Conjugate.model, guide), x, num_particles=5000, seed=0)
+    exact = Conjugate.log_evidence(x).double()
+    assert z_scores(evidence.log_evidence, exact, evidence.standard_error).max() < 4
+    with pytest.raises(InputError, match="needs batch_size to be the number of data"):
+        fit(
+            (Conjugate.model, AutoNormal(Conjugate.model)),
+            x,
+            epochs=1,
+            batch_size=6,
+            progress=False,
+        )
+
+
+def test_a_guide_of_single_points_is_refused() -> None:
+    guide = AutoDelta(GlobalMean.model)
+    with pytest.raises(InputError, match="puts 'mean' at a single point"):
+        log_evidence((GlobalMean.model, guide), X, num_particles=50)
+
+
+def test_data_that_are_not_numbers_are_named() -> None:
+    with pytest.raises(InputError, match=r"the data hold nan, first at index \(1,\)"):
+        log_evidence(Conjugate, torch.tensor([1.0, math.nan]))
