@@ -4,8 +4,9 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from dataclasses import replace
 
-from pyro_vae.cli.run_verb import open_trained, read_options, run_parser
+from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
 from pyro_vae.inference.importance import log_evidence
 
 DESCRIPTION = """\
@@ -31,5 +32,19 @@ def main(words: Sequence[str]) -> int:
             seed=trained.seed,
             device=trained.device,
         )
+    evidence = replace(evidence, notes=(*evidence.notes, *_units_of(trained)))
     print(json.dumps(evidence.to_dict()) if options.json else evidence.summary())
     return 0
+
+
+def _units_of(trained: Trained) -> tuple[str, ...]:
+    """Says of standardised data what their own units would make of a density."""
+    scale = trained.split.scale
+    if scale is None:
+        return ()
+    shift = float(scale.double().log().sum())
+    return (
+        "the data were standardised for the fit, and this is the density of the standardised values; "
+        f"in the data's own units the figure for each datum is {abs(shift):.3f} nats "
+        f"{'lower' if shift > 0 else 'higher'}",
+    )
