@@ -12,7 +12,7 @@ from pyro_vae.data import batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.inference.importance import draw_function
-from pyro_vae.inference.tiles import FEW, first_rows
+from pyro_vae.inference.tiles import FEW, check_guide_spreads, first_rows
 from pyro_vae.isolation import undisturbed
 from pyro_vae.program import as_program, num_arguments
 
@@ -90,6 +90,7 @@ def evaluate(
     spreads: dict[str, _Spread] = {}
     with undisturbed(target, seed), torch.no_grad():
         few, first = first_rows(target, rows, None)
+        check_guide_spreads(target, first, few)
         draw = draw_function(target, first, few)
         batch_size = 256 if first.unit and len(few[0]) <= FEW else rows.num_units
         with pyro.validation_enabled(False):

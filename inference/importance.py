@@ -14,7 +14,7 @@ from pyro_vae.data import Batches, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence import Evidence
-from pyro_vae.inference.tiles import FEW, first_rows, joint_note, progress_bar
+from pyro_vae.inference.tiles import FEW, check_guide_spreads, first_rows, joint_note, progress_bar
 from pyro_vae.inference.weights import WeightSums
 from pyro_vae.isolation import undisturbed
 from pyro_vae.particles import Particles, draw, draw_one_by_one, draws_together
@@ -74,8 +74,10 @@ def log_evidence(
     >>> bool((off < 5).all())
     True
     """
-    if not isinstance(num_particles, int) or num_particles < 1:
-        raise InputError(f"num_particles must be a whole number of at least 1, not {num_particles}")
+    if not isinstance(num_particles, int):
+        raise InputError(f"num_particles must be a whole number, not {num_particles}")
+    if num_particles < 1:
+        raise InputError(f"num_particles must be at least 1, not {num_particles}")
     target, place = as_program(program), resolve(device)
     for module in target.modules.values():
         module.to(place)
@@ -83,6 +85,7 @@ def log_evidence(
     budget = max_memory or MAX_MEMORY.get(place.type, 2**26)
     with undisturbed(target, seed), torch.no_grad():
         few, layout = first_rows(target, rows, unit)
+        check_guide_spreads(target, layout, few)
         draws = draw_function(target, layout, few)
         row_bytes = bytes_per_particle(draws, target, layout, few) / len(few[0])
         tile = TILE_UNITS if layout.unit and len(few[0]) <= FEW else rows.num_units

@@ -86,7 +86,7 @@ def first_rows(
 
     That is so for a guide with parameters of its own for each datum, as AutoGuides have them.
 
-    :raises InputError: the program does not fit the data, or proposes single points.
+    :raises InputError: the program does not fit the data.
     """
     try:
         return _examined(program, rows, unit, min(rows.num_units, FEW))
@@ -103,11 +103,10 @@ def _examined(
     (few,) = rows.take(torch.arange(count), count)
     layout = examine(program, *few, unit=unit)
     check_rows(layout, count)
-    check_spread(program, layout, few)
     return few, layout
 
 
-def check_spread(program: Program, layout: Layout, few: tuple[Tensor, ...]) -> None:
+def check_guide_spreads(program: Program, layout: Layout, few: tuple[Tensor, ...]) -> None:
     """:raises InputError: the guide puts a latent at a single point, so no weight can be formed."""
     sites = sample_sites(run("guide", program.guide, few, {}))
     if any(site["infer"].get("is_auxiliary") for site in sites.values()):

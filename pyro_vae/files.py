@@ -53,11 +53,15 @@ def sole_use(folder: Path) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    with (folder / ".lock").open("a") as file:
+    lock = folder / ".lock"
+    with lock.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(
                 f"{folder} is in use by another run: wait for it, or choose another folder"
             ) from error
-        yield
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)

@@ -91,7 +91,6 @@ def claimed(folder: Path, experiment: Experiment) -> Iterator[None]:
         if not (folder / CHECKPOINT).exists():
             _remove(folder)
             if not was_there:
-                (folder / ".lock").unlink(missing_ok=True)
                 folder.rmdir()
 
 

@@ -25,7 +25,8 @@ def test_it_reports_every_figure_and_leaves_every_file(here, demo):
 
 
 def test_what_it_suggests_works(call, demo):
-    suggested = re.findall(r"^  \S+ ((?:evidence|sample|fit) .*)$", demo.out, re.MULTILINE)
+    called = r"\S+(?: -m pyro_vae)?"
+    suggested = re.findall(rf"^  {called} ((?:evidence|sample|fit) .*)$", demo.out, re.MULTILINE)
     assert len(suggested) >= 3
     for line in suggested:
         short = "--epochs 1" if line.startswith("fit") and "--help" not in line else ""
