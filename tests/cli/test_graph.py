@@ -7,7 +7,9 @@ import pytest
 
 
 def test_a_run_leaves_its_diagram_and_can_be_drawn_again(call, here):
-    call("fit --model VAE --model.latent_dim 2 --data digits --binarize fixed --epochs 1 --out runs/v")
+    call(
+        "fit --model VAE --model.latent_dim 2 --data digits --binarize fixed --epochs 1 --out runs/v"
+    )
     assert (here / "runs/v/graph.png").read_bytes()[:4] == b"\x89PNG"
     ElementTree.parse(here / "runs/v/graph.svg")
     assert call("graph runs/v --out v.json").code == 0
