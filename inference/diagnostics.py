@@ -4,17 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import pyro
 import torch
 from torch import Tensor
 
-from pyro_vae.data import batches
-from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
-from pyro_vae.inference.importance import draw_function
-from pyro_vae.inference.tiles import FEW, check_guide_spreads, first_rows
-from pyro_vae.isolation import undisturbed
-from pyro_vae.program import as_program, num_arguments
+from pyro_vae.inference.tiles import check_guide_spreads, tiled
 
 ACTIVE = 0.01  # Burda et al.'s threshold on the variance of a posterior mean over the data
 
@@ -82,27 +76,18 @@ def evaluate(
     """
     if num_particles < 2:
         raise InputError(f"num_particles must be at least 2, not {num_particles}")
-    target, place = as_program(program), resolve(device)
-    for module in target.modules.values():
-        module.to(place)
-    rows = batches(data, place, num_arguments(target.model))
     rates, distortions = [], []
     spreads: dict[str, _Spread] = {}
-    with undisturbed(target, seed), torch.no_grad():
-        few, first = first_rows(target, rows, None)
-        check_guide_spreads(target, first, few)
-        draw = draw_function(target, first, few)
-        batch_size = 256 if first.unit and len(few[0]) <= FEW else rows.num_units
-        with pyro.validation_enabled(False):
-            for batch in rows.take(torch.arange(rows.num_units), batch_size):
-                layout = first.resized(len(batch[0]))
-                drawn = draw(target, layout, num_particles, *batch)
-                rates.append((drawn.log_guide - drawn.log_prior).double().mean(0))
-                distortions.append(-drawn.log_likelihood.double().mean(0))
-                for name, value in drawn.latents.items():
-                    if name in layout.latents and value.is_floating_point() and layout.unit:
-                        draws = value.reshape(num_particles, layout.num_units, -1)
-                        spreads.setdefault(name, _Spread(draws.shape[-1])).add(draws.double().cpu())
+    with tiled(program, data, None, seed, device) as tiles:
+        check_guide_spreads(tiles.few)
+        for call in tiles:
+            layout, drawn = call.layout, call.draw(num_particles)
+            rates.append((drawn.log_guide - drawn.log_prior).double().mean(0))
+            distortions.append(-drawn.log_likelihood.double().mean(0))
+            for name, value in drawn.latents.items():
+                if name in layout.latents and value.is_floating_point() and layout.unit:
+                    draws = value.reshape(num_particles, layout.num_units, -1)
+                    spreads.setdefault(name, _Spread(draws.shape[-1])).add(draws.double().cpu())
     return Evaluation(
         torch.cat(rates).cpu(),
         torch.cat(distortions).cpu(),

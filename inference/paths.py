@@ -22,7 +22,15 @@ from pyro_vae.inference.coordinates import (
     is_point_mass,
     mask_of,
 )
-from pyro_vae.particles import PARTICLES, replay, sum_out, unit_log_prob
+from pyro_vae.particles import (
+    PARTICLES,
+    Particles,
+    draw,
+    draw_one_by_one,
+    replay,
+    sum_out,
+    unit_log_prob,
+)
 from pyro_vae.program import (
     Layout,
     Program,
@@ -59,6 +67,13 @@ class Call:
             return function
         plate = pyro.plate(PARTICLES, num_chains, dim=-1 - self.layout.nesting)
         return plate(function)
+
+    def draw(self, num_particles: int, at_once: int | None = None) -> Particles:
+        """Draws from the guide, and what they weigh; one by one where it must be."""
+        drawing = draw if self.together else draw_one_by_one
+        return drawing(
+            self.program, self.layout, num_particles, *self.args, at_once=at_once, **self.kwargs
+        )
 
     def guide(self, num_chains: int, handler: Callable[..., Any] | None = None) -> poutine.Trace:
         guide = self.chains(self.program.guide, num_chains)

@@ -97,6 +97,8 @@ class Step:
         except NotImplementedError as error:
             raise InputError(f"{type(self.elbo).__name__} cannot be used here: {error}") from error
         except (ValueError, RuntimeError) as error:  # one of Pyro's or torch's checks
+            if generator is not None:
+                torch.set_rng_state(generator)
             raise self.explain(batch, error) from error
         if generator is not None and not torch.isfinite(loss):
             torch.set_rng_state(generator)

@@ -41,13 +41,14 @@ class Tiles:
     rows: Batches
     few: Call  # on the first few units
     seed: int
+    at_most: int  # units of a tile
 
     @property
     def units(self) -> int:
         """Rows of data a tile has."""
         if self.few.layout.unit is None or len(self.few.args[0]) > FEW:
             return self.rows.num_units
-        return min(self.rows.num_units, UNITS.get(self.rows.device.type, UNITS["cpu"]))
+        return min(self.rows.num_units, self.at_most)
 
     @property
     def chains(self) -> int:
@@ -64,9 +65,17 @@ class Tiles:
 
 @contextmanager
 def tiled(
-    program: Any, data: Any, unit: str | None, seed: int | None, device: str | torch.device
+    program: Any,
+    data: Any,
+    unit: str | None,
+    seed: int | None,
+    device: str | torch.device,
+    units: int | None = None,
 ) -> Iterator[Tiles]:
-    """Opens a program on data, to be evaluated: checked, on its device, and left as it was."""
+    """Opens a program on data, to be evaluated: checked, on its device, and left as it was.
+
+    :param units: of a tile, at most; by default what a device works off well at once.
+    """
     target, place = as_program(program), resolve(device)
     for module in target.modules.values():
         module.to(place)
@@ -76,7 +85,8 @@ def tiled(
         base = int(torch.randint(2**31, ()))
         together = draws_together(target, layout, *few)
         with pyro.validation_enabled(False):
-            yield Tiles(rows, Call(target, layout, together, few), base)
+            at_most = units or UNITS.get(place.type, UNITS["cpu"])
+            yield Tiles(rows, Call(target, layout, together, few), base, at_most)
 
 
 def first_rows(
@@ -106,12 +116,12 @@ def _examined(
     return few, layout
 
 
-def check_guide_spreads(program: Program, layout: Layout, few: tuple[Tensor, ...]) -> None:
+def check_guide_spreads(call: Call) -> None:
     """:raises InputError: the guide puts a latent at a single point, so no weight can be formed."""
-    sites = sample_sites(run("guide", program.guide, few, {}))
+    sites = sample_sites(run("guide", call.program.guide, call.args, {}))
     if any(site["infer"].get("is_auxiliary") for site in sites.values()):
         return  # an AutoGuide that draws elsewhere and transforms
-    for name in layout.latents:
+    for name in call.layout.latents:
         if name in sites and isinstance(_base(sites[name]["fn"]), dist.Delta):
             raise InputError(
                 f"the guide puts {name!r} at a single point (Delta), as AutoDelta does: that finds a "
