@@ -1,6 +1,7 @@
 """Generative stories, one a file."""
 
 from pyro_vae.models.factor_analysis import FactorAnalysis
+from pyro_vae.models.state_space import StateSpace
 from pyro_vae.models.vae import VAE
 
-__all__ = ["VAE", "FactorAnalysis"]
+__all__ = ["VAE", "FactorAnalysis", "StateSpace"]

@@ -14,14 +14,17 @@ class FactorAnalysis(nn.Module):
     """z ~ Normal(0, I), x ~ Normal(W z + b, diag(scale^2)); guide q(z | x) = Normal(A x + c, L L').
 
     The guide's family holds the exact posterior, so a fitted ELBO can reach the evidence
-    log Normal(x | b, W W' + diag(scale^2)).
+    log Normal(x | b, W W' + diag(scale^2)). With one scale for all values this is probabilistic
+    principal component analysis.
 
     Source: D. J. Bartholomew, M. Knott, I. Moustaki, "Latent variable models and factor analysis",
-    3rd edition, 2011, chapter 3.
+    3rd edition, 2011, chapter 3; M. E. Tipping, C. M. Bishop, "Probabilistic principal component
+    analysis", 1999, https://doi.org/10.1111/1467-9868.00196.
 
     Args:
         data_shape: shape X of one datum; it is taken as one vector of D values.
         latent_dim: number of factors Z.
+        isotropic: whether all values share one scale.
 
     >>> x = torch.zeros(2, 5)
     >>> fa = FactorAnalysis((5,), 2)
@@ -29,13 +32,13 @@ class FactorAnalysis(nn.Module):
     (torch.Size([2]), torch.Size([2]))
     """
 
-    def __init__(self, data_shape: Shape, latent_dim: int = 2) -> None:
+    def __init__(self, data_shape: Shape, latent_dim: int = 2, isotropic: bool = False) -> None:
         super().__init__()
         self.data_shape, self.latent_dim = tuple(data_shape), latent_dim
         size = math.prod(self.data_shape)
         self.loadings = nn.Parameter(torch.randn(size, latent_dim) / math.sqrt(size))  # W
         self.bias = nn.Parameter(torch.zeros(size))  # b
-        self.log_scale = nn.Parameter(torch.zeros(size))
+        self.log_scale = nn.Parameter(torch.zeros(1 if isotropic else size))
         self.regression = nn.Linear(size, latent_dim)  # A, c
         self.raw_tril = nn.Parameter(torch.zeros(latent_dim, latent_dim))  # L
 
@@ -44,7 +47,7 @@ class FactorAnalysis(nn.Module):
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", dist.Normal(zero, 1.0).to_event(1))  # (B | Z)
             loc = (z @ self.loadings.T + self.bias).unflatten(-1, self.data_shape)
-            scale = self.log_scale.exp().reshape(self.data_shape)
+            scale = self.log_scale.exp().expand_as(self.bias).reshape(self.data_shape)
             pyro.sample(
                 "x", dist.Normal(loc, scale).to_event(len(self.data_shape)), obs=x
             )  # (B | X)
@@ -57,7 +60,7 @@ class FactorAnalysis(nn.Module):
 
     def log_evidence(self, x: Tensor) -> Tensor:
         """log p(x) in nats, exactly; x is ``batch | X``, the result ``batch |``."""
-        variance = (2 * self.log_scale).exp()
+        variance = (2 * self.log_scale).exp().expand_as(self.bias)
         evidence = dist.LowRankMultivariateNormal(self.bias, self.loadings, variance)
         return evidence.log_prob(x.flatten(-len(self.data_shape)))
 

@@ -1,0 +1,152 @@
+"""The linear-Gaussian state space model, whose evidence the Kalman filter knows exactly."""
+
+import math
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyro_vae.errors import InputError
+from pyro_vae.networks import Shape
+
+
+class StateSpace(nn.Module):
+    """z_1 ~ Normal(m, diag(s^2)), z_t ~ Normal(A z_(t-1), I), x_t ~ Normal(C z_t + b, diag(r^2)).
+
+    Noise of unit scale and a diagonal start lose nothing: any other two covariances become these by a
+    change of the state's coordinates. The guide gives each x_t a Gaussian potential in z_t and joins
+    them by the model's own chain,
+
+        q(z | x) ∝ p(z) prod_t exp(z_t' (H x_t + h) - z_t' J z_t / 2),  J = L L',
+
+    drawn forwards as prod_t q(z_t | z_(t-1), x_t, x_(t+1), ...). Its family holds the exact posterior
+    (J = C' diag(r^-2) C and so on), so a fitted ELBO can reach the evidence.
+
+    Sequences of unlike length come as a tuple (x, lengths), padded with any finite numbers; nothing of
+    them counts from step ``lengths`` on.
+
+    Source: R. E. Kalman, "A new approach to linear filtering and prediction problems", 1960,
+    https://doi.org/10.1115/1.3662552; J. Durbin, S. J. Koopman, "Time series analysis by state space
+    methods", 2nd edition, 2012, chapter 4; the guide: M. J. Johnson et al., "Composing graphical models
+    with neural networks for structured representations and fast inference", 2016,
+    https://arxiv.org/abs/1603.06277.
+
+    Args:
+        data_shape: (T, D), or (T,) for one value a step; of an image (channels, T, columns), the rows
+            are the steps.
+        latent_dim: size Z of the state.
+
+    :raises InputError: data of another shape, or lengths that are not one whole number a sequence.
+
+    >>> x, lengths = torch.zeros(2, 7, 3), torch.tensor([7, 4])
+    >>> StateSpace((7, 3), 2).log_evidence(x, lengths).shape
+    torch.Size([2])
+    """
+
+    def __init__(self, data_shape: Shape, latent_dim: int = 2) -> None:
+        super().__init__()
+        if min(data_shape, default=0) < 1 or latent_dim < 1:
+            raise InputError(
+                "StateSpace needs data of shape (steps, values) and a latent_dim of at least 1, not "
+                f"{tuple(data_shape)} and {latent_dim}"
+            )
+        self.data_shape, self.latent_dim = tuple(data_shape), latent_dim
+        self.steps = self.data_shape[-2:][0]  # T
+        size = math.prod(self.data_shape) // self.steps  # D
+        self.initial_loc = nn.Parameter(torch.zeros(latent_dim))  # m
+        self.initial_log_scale = nn.Parameter(torch.zeros(latent_dim))  # log s
+        self.transition = nn.Parameter(0.9 * torch.eye(latent_dim))  # A
+        self.loadings = nn.Parameter(torch.randn(size, latent_dim) / math.sqrt(size))  # C
+        self.bias = nn.Parameter(torch.zeros(size))  # b
+        self.log_scale = nn.Parameter(torch.zeros(size))  # log r
+        self.regression = nn.Linear(size, latent_dim)  # H, h
+        self.raw_tril = nn.Parameter(torch.zeros(latent_dim, latent_dim))  # L
+
+    def model(self, x: Tensor, lengths: Tensor | None = None) -> None:
+        seen = self._seen(x, lengths)
+        loc: Tensor = self.initial_loc
+        scale, states = self.initial_log_scale.exp(), []
+        with pyro.plate("sequences", len(x)):
+            for t in pyro.markov(range(self.steps)):
+                with pyro.poutine.mask(mask=seen[t]):
+                    z = pyro.sample(f"z_{t}", dist.Normal(loc, scale).to_event(1))  # (B | Z)
+                loc, scale = z @ self.transition.T, torch.ones_like(scale)
+                states.append(z)
+            loc = torch.stack(states, -2) @ self.loadings.T + self.bias  # (B, T, D)
+            p = dist.Normal(self._as_data(loc), self._as_data(self.log_scale.exp().expand_as(loc)))
+            if lengths is not None:
+                p = p.mask(self._as_data(seen.T.unsqueeze(-1).expand_as(loc)))
+            pyro.sample("x", p.to_event(len(self.data_shape)), obs=x)  # (B | T, D)
+
+    def guide(self, x: Tensor, lengths: Tensor | None = None) -> None:
+        seen = self._seen(x, lengths)
+        loc: Tensor = self.initial_loc
+        precision = (-2 * self.initial_log_scale).exp().diag()
+        with pyro.plate("sequences", len(x)):
+            for t, (weight, field) in enumerate(self._messages(x, seen)):
+                total = precision + weight
+                loc = torch.linalg.solve(total, (field + loc @ precision).unsqueeze(-1)).squeeze(-1)
+                q = dist.MultivariateNormal(loc, precision_matrix=total)
+                with pyro.poutine.mask(mask=seen[t]):
+                    z = pyro.sample(f"z_{t}", q)  # (B | Z)
+                loc, precision = z @ self.transition.T, torch.eye(self.latent_dim).to(z)
+
+    def log_evidence(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """log p(x) in nats, exactly; x is ``batch | T, D``, the result ``batch |``."""
+        seen, total = self._seen(x, lengths), x.new_zeros(len(x))
+        loc, covariance = self.initial_loc, (2 * self.initial_log_scale).exp().diag()
+        noise, identity = (2 * self.log_scale).exp().diag(), torch.eye(self.latent_dim).to(x)
+        for t, x_t in enumerate(self._steps(x).unbind(1)):
+            cross = covariance @ self.loadings.T  # (Z, D)
+            spread = self.loadings @ cross + noise  # of x_t given all before it, (D, D)
+            predicted = dist.MultivariateNormal(loc @ self.loadings.T + self.bias, spread)
+            total = total + torch.where(seen[t], predicted.log_prob(x_t), 0.0)
+            gain = torch.linalg.solve(spread, cross.T)  # (D, Z)
+            loc = (loc + (x_t - predicted.mean) @ gain) @ self.transition.T
+            covariance = covariance - cross @ gain
+            covariance = self.transition @ covariance @ self.transition.T + identity
+        return total
+
+    def _messages(self, x: Tensor, seen: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """What x_t and all after it say of z_t: its weight ([B,] Z, Z) and its field (B, Z), each t."""
+        tril = self.raw_tril.tril(-1) + self.raw_tril.diagonal().exp().diag()
+        identity, fields = torch.eye(self.latent_dim).to(x), self.regression(self._steps(x))
+        weight, field, messages = torch.zeros_like(tril), torch.zeros_like(fields[:, 0]), []
+        for t in reversed(range(self.steps)):
+            weight = weight + seen[t, ..., None, None] * (tril @ tril.T)
+            field = field + seen[t, ..., None] * fields[:, t]
+            messages.append((weight, field))
+            share = torch.linalg.inv(identity + weight)  # z_t, of unit noise, is integrated out
+            field = (share @ field.unsqueeze(-1)).squeeze(-1) @ self.transition
+            weight = self.transition.T @ (identity - share) @ self.transition
+        return messages[::-1]
+
+    def _steps(self, x: Tensor) -> Tensor:
+        """A batch as (B, T, D)."""
+        steps = x.unsqueeze(-1) if len(self.data_shape) == 1 else x.movedim(-2, 1)
+        return steps.flatten(2)
+
+    def _as_data(self, steps: Tensor) -> Tensor:
+        """The inverse: (..., T, D) as ``... | data_shape``."""
+        if len(self.data_shape) == 1:
+            return steps.squeeze(-1)
+        rest = (*self.data_shape[:-2], self.data_shape[-1])
+        return steps.unflatten(-1, rest).movedim(-1 - len(rest), -2)
+
+    def _seen(self, x: Tensor, lengths: Tensor | None) -> Any:  # a Tensor; Pyro's masks are untyped
+        """Where a sequence has a step, (T, B); (T,) of True where all have all."""
+        if x.shape[1:] != self.data_shape:
+            raise InputError(
+                f"StateSpace takes sequences of shape {self.data_shape}, not {tuple(x.shape[1:])}"
+            )
+        steps = torch.arange(self.steps, device=x.device)
+        if lengths is None:
+            return steps >= 0
+        if lengths.shape != x.shape[:1] or lengths.is_floating_point():
+            raise InputError(
+                f"lengths must be one whole number for each of {len(x)} sequences, not "
+                f"{lengths.dtype} of shape {tuple(lengths.shape)}"
+            )
+        return steps.unsqueeze(-1) < lengths
