@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from pyro_vae.errors import InputError
-from pyro_vae.inference.tiles import check_guide_spreads, tiled
+from pyro_vae.inference.supports import check_guide_spreads
+from pyro_vae.inference.tiles import tiled
 
 ACTIVE = 0.01  # Burda et al.'s threshold on the variance of a posterior mean over the data
 

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from torch import Tensor
+
+from pyro_vae.errors import InputError
 
 BAD_K = 0.7
 
@@ -15,23 +17,30 @@ class Evidence:
     """Estimates of log p(x); every tensor is ``units |`` and, if not said otherwise, in nats.
 
     Attributes:
-        log_evidence: log p-hat(x), with p-hat(x) the mean of K weights p(x, z) / q(z). By importance
-            sampling this is the IWAE bound at K: its expectation is at most log p(x).
+        log_evidence: log p-hat(x), with p-hat(x) the mean of K weights. Where that is unbiased, as by
+            importance sampling (the IWAE bound at K), its expectation is at most log p(x).
         standard_error: Monte-Carlo standard error of ``log_evidence``, by the delta method.
         ess: effective sample size (sum w)^2 / sum w^2, of K.
         pareto_k: shape of the weights' tail; above 0.7 ``standard_error`` cannot be trusted. NaN where
             K is too small to tell.
         smoothed: the Pareto-smoothed estimate.
         jackknife: ``log_evidence`` with its bias of order 1/K removed.
-        bounds: the IWAE bound at 1, 10, 100, ... particles and K, from the same draws; at 1 it is the
-            ELBO.
+        bounds: the bound at 1, 10, 100, ... particles and K, from the same draws; of importance sampling
+            it is the IWAE bound, and at 1 the ELBO.
+        bounds_error: their Monte-Carlo standard errors.
         num_particles: K.
         unit: the plate the figures are per; None for one joint figure of all data.
         method: how the weights were got.
         is_unbiased: whether E[p-hat(x)] = p(x), which :meth:`certificate` rests on.
+        is_exact: whether nothing was estimated at all.
         values_per_unit: how many observed values a unit has; None where units differ.
-        upper: an upper bound, or an estimate of one (``notes`` say which), where the method has one.
-        upper_error: its Monte-Carlo standard error.
+        upper: from above, where the method has it: of ``simulated`` data an upper bound, in expectation;
+            of given data an estimate of one. Of a unit's K chains, which share one draw of the posterior.
+        upper_error: its Monte-Carlo standard error, which does not see how that draw varies;
+            :attr:`mean_gap_error` does.
+        simulated: the data that the figures are of, as the program takes them, where the model itself
+            has drawn them.
+        indicative: further figures, by name, which bound nothing.
         notes: what one should know besides, in sentences.
 
     Source: Y. Burda, R. Grosse, R. Salakhutdinov, "Importance weighted autoencoders", 2015,
@@ -49,10 +58,32 @@ class Evidence:
     smoothed: Tensor | None = None
     jackknife: Tensor | None = None
     bounds: Mapping[int, Tensor] = field(default_factory=dict)
+    bounds_error: Mapping[int, Tensor] = field(default_factory=dict)
+    is_exact: bool = False
     values_per_unit: int | None = None
     upper: Tensor | None = None
     upper_error: Tensor | None = None
+    simulated: tuple[Tensor, ...] = ()
+    indicative: Mapping[str, Tensor] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, figures: Mapping[str, Tensor], **rest: Any) -> "Evidence":
+        """From figures by the names of the fields; several of one field go by ``field.key``."""
+        several: dict[str, dict[str, Tensor]] = {}
+        for name, figure in figures.items():
+            field_name, _, key = name.partition(".")
+            several.setdefault(field_name, {})[key] = figure
+        own = {f.name for f in fields(cls)}
+        single: dict[str, Any] = {n: f[""] for n, f in several.items() if "" in f and n in own}
+        for name in ("bounds", "bounds_error"):
+            single[name] = {int(k): f for k, f in several.get(name, {}).items()}
+        return cls(
+            **single,
+            simulated=tuple(several.get("simulated", {}).values()),
+            indicative=several.get("indicative", {}),
+            **rest,
+        )
 
     @property
     def units(self) -> int:
@@ -93,19 +124,61 @@ class Evidence:
         """How many units have a Pareto k above 0.7."""
         return int((self.pareto_k > BAD_K).sum())
 
+    @property
+    def gap(self) -> Tensor:
+        """``upper`` minus ``log_evidence``; a unit's own may be negative, by chance.
+
+        :raises InputError: the method has nothing to say from above.
+        """
+        if self.upper is None:
+            raise InputError(
+                f"{self.method} says nothing from above: use method='sandwich' or 'bidirectional'"
+            )
+        return self.upper - self.log_evidence
+
+    @property
+    def mean_gap(self) -> float:
+        """On simulated data its expectation bounds how far, on average, either side is off."""
+        return float(self.gap.mean())
+
+    @property
+    def mean_gap_error(self) -> float:
+        """Standard error of :attr:`mean_gap`, from how the gaps of the units, which are independent, vary.
+
+        For a single unit, from the Monte-Carlo errors of its two bounds.
+        """
+        if self.units > 1:
+            return float(self.gap.std() / math.sqrt(self.units))
+        return math.hypot(self.mean_standard_error, _error(self.upper_error))
+
+    def interval(self, delta: float = 0.05) -> tuple[float, float]:
+        """Two numbers that hold the mean log p(x) of these units between them, with probability 1 - delta.
+
+        Nothing is assumed of the weights: forward weights are unbiased for p(x) and reverse ones for
+        1 / p(x), independently for each unit, so by Markov's inequality either mean is on its wrong side by
+        more than log(2 / delta) / units with probability at most delta / 2. NaN but on simulated data:
+        elsewhere the reverse weights are not unbiased.
+        """
+        _check_delta(delta)
+        if not self.simulated:
+            return math.nan, math.nan
+        slack = math.log(2 / delta) / self.units
+        return self.mean - slack, _mean(self.upper) + slack
+
     def certificate(self, delta: float = 0.05) -> float:
         """A lower bound on the mean log p(x) of these units that holds with probability 1 - delta.
 
         Whatever the weights' tails are: p-hat / p has expectation 1 for each unit, independently, so
         by Markov's inequality sum_n log(p-hat_n / p_n) exceeds log(1 / delta) with probability at most
-        delta. NaN where the estimate is not unbiased.
+        delta. NaN where the estimate is not unbiased; the mean itself where it is exact.
 
         >>> evidence = Evidence(*[torch.zeros(1000)] * 4, 10, "data", "importance", True)
         >>> round(evidence.certificate(0.05), 4)
         -0.003
         """
-        if not 0 < delta < 1:
-            raise ValueError(f"delta must lie between 0 and 1, not {delta}")
+        _check_delta(delta)
+        if self.is_exact:
+            return self.mean
         return self.mean - math.log(1 / delta) / self.units if self.is_unbiased else math.nan
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,37 +196,65 @@ class Evidence:
             "upper_standard_error": _error(self.upper_error),
             "median_ess": float(self.ess.median()),
         }
+        if self.upper is not None:
+            figures |= {"gap": self.mean_gap, "gap_standard_error": self.mean_gap_error}
         return {
             **{name: _finite(value) for name, value in figures.items()},
+            "interval_95": [_finite(end) for end in self.interval(0.05)],
+            "indicative": {name: _finite(_mean(value)) for name, value in self.indicative.items()},
             "bounds": {str(k): _finite(_mean(bound)) for k, bound in self.bounds.items()},
             "bad_pareto_k": self.bad_units,
             "units": self.units,
             "num_particles": self.num_particles,
             "unit": self.unit,
             "method": self.method,
+            "is_exact": self.is_exact,
+            "simulated": bool(self.simulated),
             "notes": list(self.notes),
         }
 
     def summary(self) -> str:
         """A few lines, as one would put them into a paper."""
+        rows = [*self._rows_of_mean(), *self._rows_from_above(), *self._rows_of_draws()]
+        width = max(len(name) for name, _ in rows) + 2
+        return "\n".join([*(f"{name:{width}}{value}" for name, value in rows), *self.warnings()])
+
+    def _rows_of_mean(self) -> list[tuple[str, str]]:
         what = "log p(x) of all data together"
         if self.unit:
-            what = f"mean log p(x) of {self.units:,} units (plate {self.unit!r})"
-        rows = [
-            (what, f"{self.mean:.3f} nats"),
-            ("  Monte-Carlo error", _plus_minus(self.mean_standard_error)),
-        ]
+            whose = " drawn from the model" if self.simulated else ""
+            what = f"mean log p(x) of {self.units:,} units{whose} (plate {self.unit!r})"
+        rows = [(what, f"{self.mean:.3f} nats{', exactly' if self.is_exact else ''}")]
+        if not self.is_exact:
+            rows.append(("  Monte-Carlo error", _plus_minus(self.mean_standard_error)))
         if self.units > 1:
             rows.append(("  sampling error, of the data", f"± {self.sampling_error:.3f}"))
             total_error = self.mean_standard_error * self.units
-            rows.append(("total", f"{self.total:.2f} {_plus_minus(total_error, 2)}"))
+            error = "" if self.is_exact else f" {_plus_minus(total_error, 2)}"
+            rows.append(("total", f"{self.total:.2f}{error}"))
         if self.values_per_unit:
             rows.append(("bits per dimension", f"{self.bits_per_dimension:.4f}"))
-        if self.upper is not None:
-            rows.append(("upper", f"{_mean(self.upper):.3f} ± {_error(self.upper_error):.3f}"))
-        if self.is_unbiased:
+        if self.is_unbiased and not self.is_exact and not self.simulated:
             rows.append(("certified, with probability 95%", f"at least {self.certificate():.3f}"))
-        rows += [(f"bound at K = {k:,}", f"{b.mean():.3f}") for k, b in self.bounds.items()]
+        return rows
+
+    def _rows_from_above(self) -> list[tuple[str, str]]:
+        if self.upper is None:
+            return []
+        what = "upper bound, in expectation" if self.simulated else "upper estimate (no bound)"
+        rows = [
+            (what, f"{_mean(self.upper):.3f} ± {_error(self.upper_error):.3f}"),
+            ("gap", f"{self.mean_gap:.3f} ± {self.mean_gap_error:.3f}"),
+        ]
+        if self.simulated:
+            low, high = self.interval()
+            rows.append(("certified, with probability 95%", f"{low:.3f} to {high:.3f}"))
+        return rows + [(f"{n} (indicative)", f"{_mean(v):.3f}") for n, v in self.indicative.items()]
+
+    def _rows_of_draws(self) -> list[tuple[str, str]]:
+        if self.is_exact:
+            return [("method", self.method)]
+        rows = [(f"bound at K = {k:,}", f"{_mean(b):.3f}") for k, b in self.bounds.items()]
         rows += [
             (name, f"{_mean(value):.3f}")
             for name, value in (("jackknife", self.jackknife), ("Pareto-smoothed", self.smoothed))
@@ -161,8 +262,7 @@ class Evidence:
         ]
         rows.append(("method", f"{self.method}, K = {self.num_particles:,}"))
         rows.append(("effective sample size, median", f"{float(self.ess.median()):,.1f}"))
-        width = max(len(name) for name, _ in rows) + 2
-        return "\n".join([*(f"{name:{width}}{value}" for name, value in rows), *self.warnings()])
+        return rows
 
     def warnings(self) -> list[str]:
         """What stands against the figures, in sentences."""
@@ -186,6 +286,11 @@ class Evidence:
                 "(Pareto k wants at least 25)"
             )
         return said
+
+
+def _check_delta(delta: float) -> None:
+    if not 0 < delta < 1:
+        raise InputError(f"delta must lie between 0 and 1, not {delta}")
 
 
 def _finite(value: float) -> float | None:

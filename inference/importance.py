@@ -1,6 +1,7 @@
 """Importance sampling: the evidence of each unit, from draws of the guide, in constant memory."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pyro
@@ -9,106 +10,71 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyro_vae.errors import InputError
-from pyro_vae.inference.evidence import Evidence
-from pyro_vae.inference.paths import Call
-from pyro_vae.inference.tiles import check_guide_spreads, joint_note, progress_bar, tiled
+from pyro_vae.inference.call import Call
+from pyro_vae.inference.defensive import draw_defensively
+from pyro_vae.inference.method import Estimator, Method, Tick, memory
+from pyro_vae.inference.supports import check_guide_spreads, check_supports
 from pyro_vae.inference.weights import WeightSums
-from pyro_vae.program import observed_sites, run
+from pyro_vae.particles import Particles
 
-# Units and particles are drawn in tiles of this size, each from its own seed; so neither the memory
+# Units and particles are drawn in tiles of these sizes, each from its own seed; so neither the memory
 # that there is nor which machine works off which tile can change a figure.
 TILE_UNITS, TILE_PARTICLES = 64, 1024
-MAX_MEMORY = {"cpu": 2**26, "cuda": 2**32}
+MAX_MEMORY = {"cpu": 2**26, "cuda": 2**32}  # the CPU's is about what its caches hold
 
 
-def log_evidence(
-    program: Any,
-    data: Any,
-    *,
-    num_particles: int = 1000,
-    unit: str | None = None,
-    max_memory: int | None = None,
-    seed: int | None = None,
-    device: str | torch.device = "auto",
-    progress: bool | None = None,
-) -> Evidence:
-    """Estimates log p(x) of each unit by importance sampling with the guide as proposal.
+@dataclass(frozen=True)
+class Importance(Method):
+    """log p(x) ~ log (1/K) sum_k p(x, z_k) / q(z_k | x), with z_k from the guide.
 
-    log p(x) ~ log (1/K) sum_k p(x, z_k) / q(z_k | x), z_k ~ q(z | x). Particles and data are worked off
-    in chunks, so memory does not grow with K; exactly K weights are used, and how they are cut into
-    chunks changes nothing but rounding. Nothing that the call touches is changed by it: generators,
-    param store, train/eval mode, buffers.
+    Exactly K weights are used, and how memory cuts them into parts changes nothing but rounding.
 
-    Args:
-        program: a model and guide.
-        data: a tensor, a tuple of tensors, a Dataset, a DataLoader or a split.
-        num_particles: K.
-        unit: the plate to give figures for; by default the outermost that holds every site. Without
-            one the figure is joint, of all data together, and the result says so.
-        max_memory: bytes for what the model computes at a time; by default 64 MB on a CPU (its
-            caches), 4 GB on a GPU.
-        seed: of the draws; by default they go on from torch's generator, without advancing it.
-        device: where to compute; "auto" is the GPU where there is one.
-        progress: whether to draw a bar; by default where standard error is a terminal.
-
-    :raises InputError: the program does not fit the data, or ``unit`` is not there.
-
-    >>> from pyro_vae.models import FactorAnalysis
-    >>> x, model = torch.randn(4, 3), FactorAnalysis((3,), 1)
-    >>> evidence = log_evidence(model, x, num_particles=1000, seed=0)
-    >>> off = (evidence.log_evidence - model.log_evidence(x)).abs() / evidence.standard_error
-    >>> bool((off < 5).all())
-    True
+    :param prior_share: the share s of particles that come from the prior. The proposal is then the
+        mixture (1 - s) q(z | x) + s p(z) of whole units' latents, so that no weight exceeds
+        p(x | z) / s however narrow the guide is: T. Hesterberg, "Weighted average importance sampling
+        and defensive mixture distributions", 1995, https://doi.org/10.1080/00401706.1995.10484303.
     """
-    if not isinstance(num_particles, int):
-        raise InputError(f"num_particles must be a whole number, not {num_particles}")
-    if num_particles < 1:
-        raise InputError(f"num_particles must be at least 1, not {num_particles}")
-    with tiled(program, data, unit, seed, device, units=TILE_UNITS) as tiles:
-        few = tiles.few
+
+    prior_share: float = 0.0
+
+    num_particles = 1000
+    tile = {"cpu": TILE_UNITS, "cuda": TILE_UNITS}  # noqa: RUF012 - nobody writes to it
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.prior_share < 1:
+            raise InputError(f"prior_share must lie between 0 and 1, not {self.prior_share}")
+
+    @property
+    def described(self) -> str:
+        if self.prior_share:
+            return f"importance sampling from guide and, for {self.prior_share:.0%}, prior"
+        return "importance sampling from the guide"
+
+    def estimator(self, few: Call, num_particles: int, max_memory: int | None) -> Estimator:
         check_guide_spreads(few)
-        budget = max_memory or MAX_MEMORY.get(tiles.rows.device.type, MAX_MEMORY["cpu"])
-        weights_at_once = budget * len(few.args[0]) / bytes_per_particle(few)
-        values_per_unit = _values_per_unit(few)
-        sums = []
-        with progress_bar(tiles.rows.num_units, progress, "unit") as bar:
-            for number, call in enumerate(tiles):
-                noise = tiles.seed + 1_000_003 * number
-                sums.append(weigh(call, num_particles, weights_at_once, noise))
-                bar.update(call.num_rows)
-    pareto = [s.pareto() for s in sums]
-    levels = list(sums[0].bounds())
-    return Evidence(
-        log_evidence=_all(s.log_mean() for s in sums),
-        standard_error=_all(s.standard_error() for s in sums),
-        ess=_all(s.ess() for s in sums),
-        pareto_k=_all(k for k, _ in pareto),
-        num_particles=num_particles,
-        unit=few.layout.unit,
-        method="importance sampling from the guide",
-        is_unbiased=True,
-        smoothed=_all(smoothed for _, smoothed in pareto),
-        jackknife=_all(s.jackknife() for s in sums),
-        bounds={
-            **{level: _all(s.bounds()[level] for s in sums) for level in levels},
-            num_particles: _all(s.log_mean() for s in sums),
-        },
-        values_per_unit=values_per_unit,
-        notes=joint_note(few.layout),
-    )
+        check_supports(few, narrower_too=not self.prior_share)
+        self.draw(few, 1)
+        per_weight = bytes_per_particle(self, few) / few.layout.num_units
+        weights_at_once = memory(max_memory, few.device, MAX_MEMORY) / per_weight
 
+        def estimate(call: Call, tick: Tick) -> Iterator[WeightSums]:
+            units = call.layout.num_units
+            sums = WeightSums(num_particles, units, call.device)
+            at_once = max(1, int(weights_at_once / units))
+            base = int(torch.randint(2**31, ()))
+            for first in range(0, num_particles, TILE_PARTICLES):
+                pyro.set_rng_seed(base + first)
+                count = min(TILE_PARTICLES, num_particles - first)
+                sums.add(self.draw(call, count, at_once).log_weights)
+                tick(count / num_particles)
+                yield sums
 
-def weigh(call: Call, num_particles: int, weights_at_once: float, seed: int) -> WeightSums:
-    """Draws the K log-weights of a tile's units; each tile of particles has its own seed."""
-    rows = call.num_rows
-    sums = WeightSums(num_particles, call.layout.num_units, call.args[0].device)
-    at_once = max(1, int(weights_at_once / rows))
-    for first in range(0, num_particles, TILE_PARTICLES):
-        pyro.set_rng_seed((seed + first) % 2**32)
-        count = min(TILE_PARTICLES, num_particles - first)
-        drawn = call.draw(count, at_once)
-        sums.add(drawn.log_weights)
-    return sums
+        return estimate
+
+    def draw(self, call: Call, num_particles: int, at_once: int | None = None) -> Particles:
+        if self.prior_share:
+            return draw_defensively(call, self.prior_share, num_particles, at_once)
+        return call.draw(num_particles, at_once)
 
 
 class Allocated(TorchDispatchMode):
@@ -125,25 +91,11 @@ class Allocated(TorchDispatchMode):
         return result
 
 
-def bytes_per_particle(call: Call) -> int:
-    """What one more particle of a batch allocates, all that is freed on the way included."""
+def bytes_per_particle(method: Importance, call: Call) -> int:
+    """What one more particle of a call allocates, all that is freed on the way included."""
     sizes = []
     for count in (1, 3):
         with Allocated() as allocated:
-            call.draw(count)
+            method.draw(call, count)
         sizes.append(allocated.bytes)
     return max(1, (sizes[1] - sizes[0]) // 2)
-
-
-def _all(parts: Iterable[Tensor]) -> Tensor:
-    return torch.cat(list(parts)).cpu()
-
-
-def _values_per_unit(call: Call) -> int | None:
-    """Observed values a unit has, where every unit of the batch has as many."""
-    if call.layout.unit is None:
-        return None
-    sites = observed_sites(run("model", call.program.model, call.args, {})).values()
-    if any(site["mask"] is not None for site in sites):
-        return None
-    return sum(site["value"].numel() // call.layout.num_units for site in sites)

@@ -5,16 +5,14 @@ A path knows its program; what moves along it (:mod:`pyro_vae.inference.hmc`) se
 
 import abc
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, cast
 
-import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
-from torch.distributions import biject_to
 
 from pyro_vae.errors import InputError
+from pyro_vae.inference.call import Call
 from pyro_vae.inference.coordinates import (
     Coordinates,
     Placement,
@@ -22,18 +20,13 @@ from pyro_vae.inference.coordinates import (
     is_point_mass,
     mask_of,
 )
+from pyro_vae.inference.supports import check_support
 from pyro_vae.particles import (
-    PARTICLES,
-    Particles,
-    draw,
-    draw_one_by_one,
-    replay,
     sum_out,
     unit_log_prob,
 )
 from pyro_vae.program import (
     Layout,
-    Program,
     Site,
     latent_sites,
     observed_sites,
@@ -42,47 +35,6 @@ from pyro_vae.program import (
 )
 
 DRAWS = 8  # from the prior at a time
-
-
-@dataclass(frozen=True)
-class Call:
-    """A program, the arguments of one call, and whether it can run many chains at once."""
-
-    program: Program
-    layout: Layout
-    together: bool
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def num_rows(self) -> int:
-        return len(self.args[0])
-
-    @property
-    def device(self) -> torch.device:
-        return next((a.device for a in self.args if isinstance(a, Tensor)), torch.device("cpu"))
-
-    def chains(self, function: Callable[..., Any], num_chains: int) -> Callable[..., Any]:
-        if not self.together:
-            return function
-        plate = pyro.plate(PARTICLES, num_chains, dim=-1 - self.layout.nesting)
-        return plate(function)
-
-    def draw(self, num_particles: int, at_once: int | None = None) -> Particles:
-        """Draws from the guide, and what they weigh; one by one where it must be."""
-        drawing = draw if self.together else draw_one_by_one
-        return drawing(
-            self.program, self.layout, num_particles, *self.args, at_once=at_once, **self.kwargs
-        )
-
-    def guide(self, num_chains: int, handler: Callable[..., Any] | None = None) -> poutine.Trace:
-        guide = self.chains(self.program.guide, num_chains)
-        return run("guide", handler(guide) if handler else guide, self.args, self.kwargs)
-
-    def joint(self, num_chains: int, given: poutine.Trace) -> poutine.Trace:
-        """The model's trace at given latents, with enumerated ones taking all their values."""
-        model = self.chains(self.program.model, num_chains)
-        return replay(model, given, self.layout, *self.args, **self.kwargs)
 
 
 class Path(abc.ABC):
@@ -268,7 +220,7 @@ class FromGuide(Path):
             )
         for name in latents:
             if name in self.coordinates.blocks:
-                _check_support(name, guide_sites[name], model_sites[name])
+                check_support(name, guide_sites[name], model_sites[name])
                 _check_mask(name, guide_sites[name], model_sites[name])
 
 
@@ -277,22 +229,6 @@ def _num_coordinates(name: str, site: Site, layout: Layout) -> int:
     plates = fn.batch_shape[-1 - layout.nesting :]  # what lies further left is enumeration
     shape: torch.Size = bijection(name, fn).inverse_shape(plates + fn.event_shape)
     return shape.numel()
-
-
-def _check_support(name: str, guide_site: Site, model_site: Site) -> None:
-    """Refuses a guide whose support is not the prior's: mass would be missed, or wasted."""
-    for here, there, what in (
-        (guide_site, model_site, "beyond the prior's"),
-        (model_site, guide_site, "short of the prior's"),
-    ):
-        raw = biject_to(here["fn"].support).inv(here["value"])
-        spread = torch.linspace(-5, 5, 11, device=raw.device, dtype=raw.dtype)
-        probes = biject_to(here["fn"].support)(torch.stack([raw + s for s in spread]))
-        if not there["fn"].support.check(probes).all():
-            raise InputError(
-                f"the guide's support at site {name!r} reaches {what} ({guide_site['fn']} against "
-                f"{model_site['fn']}): give the guide a distribution with the prior's support"
-            )
 
 
 def _check_mask(name: str, guide_site: Site, model_site: Site) -> None:

@@ -3,6 +3,7 @@
 log_evidence(wider(program, 1.5), data)
 """
 
+from dataclasses import replace
 from typing import Any
 
 import pyro.distributions as dist
@@ -38,7 +39,7 @@ def wider(program: Any, factor: float) -> Program:
     if not factor > 0:
         raise InputError(f"the factor of a wider guide must be positive, not {factor}")
     target = as_program(program)
-    return Program(target.model, _Widened(factor)(target.guide), target.modules)
+    return replace(target, guide=_Widened(factor)(target.guide))
 
 
 class _Widened(Messenger):
@@ -78,7 +79,7 @@ def refined(
     """
     target = as_program(program)
     guide = _Refined(target, steps, learning_rate, elbo or TraceELBO())
-    return Program(target.model, guide, target.modules)
+    return replace(target, guide=guide)
 
 
 class _Refined:

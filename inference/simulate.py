@@ -8,7 +8,7 @@ from pyro import poutine
 from torch import Tensor
 
 from pyro_vae.errors import InputError
-from pyro_vae.inference.paths import Call
+from pyro_vae.inference.call import Call
 from pyro_vae.program import Site, latent_sites, observed_sites, run, sample_sites
 
 

@@ -1,14 +1,13 @@
-"""A data set cut into tiles of units, each with its own noise, so that memory never changes a figure."""
+"""Data cut into tiles of units, each with its own noise, so that memory never changes a figure."""
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyro
-import pyro.distributions as dist
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -16,146 +15,133 @@ from tqdm import tqdm
 from pyro_vae.data import Batches, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
-from pyro_vae.inference.paths import Call
+from pyro_vae.inference.call import Call
 from pyro_vae.isolation import undisturbed
 from pyro_vae.particles import draws_together
-from pyro_vae.program import (
-    Layout,
-    Program,
-    as_program,
-    examine,
-    num_arguments,
-    run,
-    sample_sites,
-)
+from pyro_vae.program import Program, as_program, examine, num_arguments
 
-UNITS = {"cpu": 256, "cuda": 2048}  # of a tile, at most
+UNITS = {"cpu": 256, "cuda": 2048}  # of a tile, where nobody says
 FEW = 8  # rows that show what a program looks like
-ROWS = {"cpu": 2**14, "cuda": 2**17}  # chains x units that move together
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """The calls of a program on some units each, in order."""
+    """The calls of a program on some units each.
 
-    rows: Batches
-    few: Call  # on the first few units
+    ``few`` is the call on the first few units, or the only one, where the program cannot be cut: it was
+    given arguments as they are, its evidence is joint, or its guide has parameters for each datum.
+    """
+
+    few: Call
     seed: int
-    at_most: int  # units of a tile
+    rows: Batches | None
+    index: Sequence[Tensor]  # the numbers of each tile's rows
 
     @property
     def units(self) -> int:
-        """Rows of data a tile has."""
-        if self.few.layout.unit is None or len(self.few.args[0]) > FEW:
-            return self.rows.num_units
-        return min(self.rows.num_units, self.at_most)
+        """Of all tiles together."""
+        return sum(map(len, self.index))
 
-    @property
-    def chains(self) -> int:
-        """How many chains of a tile move together."""
-        return max(1, ROWS.get(self.rows.device.type, ROWS["cpu"]) // self.units)
+    def __len__(self) -> int:
+        return len(self.index)
 
     def __iter__(self) -> Iterator[Call]:
-        few = self.few
-        for number, some in enumerate(torch.arange(self.rows.num_units).split(self.units)):
-            pyro.set_rng_seed((self.seed + 1_000_003 * number) % 2**32)
-            (batch,) = self.rows.take(some, self.units)
-            yield Call(few.program, few.layout.resized(len(batch[0])), few.together, batch)
+        return (self[number] for number in range(len(self)))
+
+    def __getitem__(self, number: int) -> Call:
+        """One tile's call; the generators are set to where its noise begins."""
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        pyro.set_rng_seed((self.seed + 1_000_003 * number) % 2**32)
+        few, index = self.few, self.index[number]
+        if self.rows is None or not few.by_rows:
+            return few
+        (args,) = self.rows.take(index, len(index))
+        return Call(few.program, few.layout.resized(len(index)), few.together, args, by_rows=True)
 
 
 @contextmanager
 def tiled(
     program: Any,
-    data: Any,
-    unit: str | None,
-    seed: int | None,
-    device: str | torch.device,
-    units: int | None = None,
+    data: Any = None,
+    unit: str | None = None,
+    seed: int | None = None,
+    device: str | torch.device = "auto",
+    units: Mapping[str, int] = UNITS,
+    args: tuple[Any, ...] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
 ) -> Iterator[Tiles]:
     """Opens a program on data, to be evaluated: checked, on its device, and left as it was.
 
-    :param units: of a tile, at most; by default what a device works off well at once.
+    :param units: of a tile, at most, by kind of device.
+    :param args: with ``kwargs``, what to call the program with, once, in place of data.
     """
-    target, place = as_program(program), resolve(device)
-    for module in target.modules.values():
-        module.to(place)
-    rows = batches(data, place, num_arguments(target.model))
+    target = as_program(program)
+    if (data is None) == (args is None and kwargs is None):
+        raise InputError(
+            "give either data, or args and kwargs to call the program with as they are"
+        )
+    rows = None if data is None else _rows(target, data, device)
     with undisturbed(target, seed), torch.no_grad():
-        few, layout = first_rows(target, rows, unit)
+        if rows is None:
+            few = _call(target, unit, args or (), kwargs or {})
+        else:
+            few = first_rows(target, rows, unit)
         base = int(torch.randint(2**31, ()))
-        together = draws_together(target, layout, *few)
+        index: Sequence[Tensor] = [torch.arange(few.layout.num_units)]
+        if rows is not None and few.by_rows:
+            at_most = units.get(rows.device.type, units["cpu"])
+            index = torch.arange(rows.num_units).split(at_most)
         with pyro.validation_enabled(False):
-            at_most = units or UNITS.get(place.type, UNITS["cpu"])
-            yield Tiles(rows, Call(target, layout, together, few), base, at_most)
+            yield Tiles(few, base, rows, index)
 
 
-def first_rows(
-    program: Program, rows: Batches, unit: str | None
-) -> tuple[tuple[Tensor, ...], Layout]:
-    """A few rows, and what the program looks like on them; all rows where it takes no fewer.
+def _rows(program: Program, data: Any, device: str | torch.device) -> Batches:
+    place = resolve(device)
+    for module in program.modules.values():
+        module.to(place)
+    return batches(data, place, num_arguments(program.model))
 
-    That is so for a guide with parameters of its own for each datum, as AutoGuides have them.
+
+def _call(
+    program: Program, unit: str | None, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Call:
+    layout = examine(program, *args, unit=unit, **kwargs)
+    return Call(program, layout, draws_together(program, layout, *args, **kwargs), args, kwargs)
+
+
+def first_rows(program: Program, rows: Batches, unit: str | None) -> Call:
+    """The call on a few rows; on all of them, where the program takes no fewer.
 
     :raises InputError: the program does not fit the data.
     """
+    count = min(rows.num_units, FEW)
     try:
-        return _examined(program, rows, unit, min(rows.num_units, FEW))
+        few = _of_rows(program, rows, unit, count)
     except InputError:
-        if rows.num_units > FEW:
-            with contextlib.suppress(InputError):
-                return _examined(program, rows, unit, rows.num_units)
+        if count == rows.num_units:
+            raise
+        with contextlib.suppress(InputError):
+            return _of_rows(program, rows, unit, rows.num_units)
         raise
+    if few.layout.unit is None:
+        return few if count == rows.num_units else _of_rows(program, rows, unit, rows.num_units)
+    return replace(few, by_rows=count < rows.num_units)
 
 
-def _examined(
-    program: Program, rows: Batches, unit: str | None, count: int
-) -> tuple[tuple[Tensor, ...], Layout]:
-    (few,) = rows.take(torch.arange(count), count)
-    layout = examine(program, *few, unit=unit)
-    check_rows(layout, count)
-    return few, layout
-
-
-def check_guide_spreads(call: Call) -> None:
-    """:raises InputError: the guide puts a latent at a single point, so no weight can be formed."""
-    sites = sample_sites(run("guide", call.program.guide, call.args, {}))
-    if any(site["infer"].get("is_auxiliary") for site in sites.values()):
-        return  # an AutoGuide that draws elsewhere and transforms
-    for name in call.layout.latents:
-        if name in sites and isinstance(_base(sites[name]["fn"]), dist.Delta):
-            raise InputError(
-                f"the guide puts {name!r} at a single point (Delta), as AutoDelta does: that finds a "
-                "mode, and proposes nothing that could be weighted into an evidence"
-            )
-
-
-def _base(fn: Any) -> Any:
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
-    return fn
-
-
-def check_rows(layout: Layout, rows: int) -> None:
-    """:raises InputError: the unit plate holds other units than a batch's rows."""
-    if layout.unit is not None and layout.num_units != rows:
+def _of_rows(program: Program, rows: Batches, unit: str | None, count: int) -> Call:
+    (args,) = rows.take(torch.arange(count), count)
+    call = _call(program, unit, args, {})
+    layout = call.layout
+    if layout.unit is not None and layout.num_units != count:
         raise InputError(
-            f"plate {layout.unit!r} takes {layout.num_units} units of a batch of {rows} rows: an "
+            f"plate {layout.unit!r} takes {layout.num_units} units of a batch of {count} rows: an "
             "evidence wants every unit, so let the plate be as long as the batch, not a subsample"
         )
+    return call
 
 
-def joint_note(layout: Layout) -> tuple[str, ...]:
-    """What is to be said where the evidence does not factorise."""
-    if layout.unit is not None:
-        return ()
-    outside = ", ".join(map(repr, layout.outside)) or "some site"
-    return (
-        f"one joint figure of all data: {outside} lies outside every plate that the other sites "
-        "share, so the evidence does not factorise over data",
-    )
-
-
-def progress_bar(total: int, progress: bool | None, unit: str = "step") -> tqdm:
+def progress_bar(total: float, progress: bool | None, unit: str = "unit") -> tqdm:
     """A bar on standard error, where that is a terminal or it is asked for."""
     shown = sys.stderr.isatty() if progress is None else progress
     return tqdm(

@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from pyro_vae.inference.call import Call
 from pyro_vae.inference.hmc import Sampler, Steps
 from pyro_vae.inference.paths import Path
 from pyro_vae.inference.weights import WeightSums
@@ -60,7 +61,8 @@ def walk(
 class Walks:
     """What is kept of the walks of K chains for each of U units, as they come in."""
 
-    def __init__(self, num_particles: int, units: int, device: torch.device) -> None:
+    def __init__(self, num_particles: int, call: Call) -> None:
+        units, device = call.layout.num_units, call.device
         self.weights = WeightSums(num_particles, units, device)
         self.ratios = WeightSums(num_particles, units, device)
         self._chosen = torch.empty(0)
@@ -74,8 +76,12 @@ class Walks:
         self._choose(walk)
 
     @property
-    def acceptance(self) -> Tensor:
-        return self._accepted / self.weights.count
+    def count(self) -> int:
+        return self.weights.count
+
+    def figures(self) -> dict[str, Tensor]:
+        """By the names of an evidence's fields; ``acceptance`` is the mean probability of it."""
+        return self.weights.figures() | {"acceptance": self._accepted / self.count}
 
     def chosen(self) -> Tensor:
         """One chain's end for each unit, (1, U, D), drawn by weight."""

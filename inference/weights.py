@@ -92,13 +92,31 @@ class WeightSums:
         """The mean log-weight: the ELBO of the same draws."""
         return self.blocks.mean()
 
-    def bounds(self) -> dict[int, Tensor]:
-        """The IWAE bound at 1, 10, 100, ... particles, each from all disjoint blocks of the draws."""
+    def bounds(self) -> dict[int, tuple[Tensor, Tensor]]:
+        """The IWAE bound at 1, 10, 100, ... and K particles, each with its standard error.
+
+        Each is the mean over all disjoint blocks of so many draws.
+        """
         bounds, blocks = {}, self.blocks
         while blocks.count:
-            bounds[blocks.size] = blocks.mean()
+            bounds[blocks.size] = blocks.mean(), blocks.standard_error()
             blocks = blocks.coarser
-        return bounds
+        return {**bounds, self.count: (self.log_mean(), self.standard_error())}
+
+    def figures(self) -> dict[str, Tensor]:
+        """All of these, by the names of an evidence's fields."""
+        pareto_k, smoothed = self.pareto()
+        bounds = self.bounds()
+        return {
+            "log_evidence": self.log_mean(),
+            "standard_error": self.standard_error(),
+            "ess": self.ess(),
+            "pareto_k": pareto_k,
+            "smoothed": smoothed,
+            "jackknife": self.jackknife(),
+            **{f"bounds.{k}": bound for k, (bound, _) in bounds.items()},
+            **{f"bounds_error.{k}": error for k, (_, error) in bounds.items()},
+        }
 
 
 class Blocks:
@@ -106,13 +124,19 @@ class Blocks:
 
     def __init__(self, size: int) -> None:
         self.size, self.count = size, 0
+        self.first: Tensor | float = 0.0  # sums are of distances from it, lest large numbers cancel
         self.total: Tensor | float = 0.0
+        self.squares: Tensor | float = 0.0
         self.waiting: Tensor | None = None
 
     def add(self, log_means: Tensor) -> None:
         """Takes in the log-means of further blocks, (blocks, units)."""
+        if not self.count:
+            self.first = log_means[0].nan_to_num(0.0, 0.0, 0.0)
+        distances = log_means - self.first
         self.count += len(log_means)
-        self.total = self.total + log_means.sum(0)
+        self.total = self.total + distances.sum(0)
+        self.squares = self.squares + distances.square().sum(0)
         rows = log_means if self.waiting is None else torch.cat([self.waiting, log_means])
         tens = len(rows) // 10
         self.waiting = rows[10 * tens :].clone()
@@ -127,4 +151,12 @@ class Blocks:
         return self._coarser
 
     def mean(self) -> Tensor:
-        return torch.as_tensor(self.total) / self.count
+        return torch.as_tensor(self.first + self.total / self.count)
+
+    def standard_error(self) -> Tensor:
+        """Of the mean; NaN from a single block."""
+        if self.count < 2:
+            return torch.full_like(self.mean(), math.nan)
+        mean_square = torch.as_tensor(self.squares) / self.count
+        variance = mean_square - (torch.as_tensor(self.total) / self.count).square()
+        return (variance.clamp(min=0) / (self.count - 1)).sqrt()

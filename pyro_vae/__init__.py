@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # what __getattr__ hands out
     from pyro_vae.errors import InputError as InputError
     from pyro_vae.graph import render_model as render_model
     from pyro_vae.inference.diagnostics import evaluate as evaluate
-    from pyro_vae.inference.importance import log_evidence as log_evidence
+    from pyro_vae.inference.estimate import log_evidence as log_evidence
     from pyro_vae.inference.svi import fit as fit
     from pyro_vae.predict import (
         latent_means as latent_means,
@@ -32,7 +32,7 @@ _HOMES = {
     "fit": "pyro_vae.inference.svi",
     "latent_means": "pyro_vae.predict",
     "load": "pyro_vae.data",
-    "log_evidence": "pyro_vae.inference.importance",
+    "log_evidence": "pyro_vae.inference.estimate",
     "prior_samples": "pyro_vae.predict",
     "reconstructions": "pyro_vae.predict",
     "render_model": "pyro_vae.graph",

@@ -231,7 +231,12 @@ def sum_out(model_trace: poutine.Trace, layout: Layout) -> Tensor:
 
 def unit_log_prob(site: Site, layout: Layout) -> Tensor:
     """A site's log-probability summed to (K or 1, U), masked but never scaled."""
-    log_prob = scale_and_mask(site["fn"].log_prob(site["value"]), 1.0, site["mask"])
+    return unit_sum(site, site["fn"].log_prob(site["value"]), layout)
+
+
+def unit_sum(site: Site, log_prob: Tensor, layout: Layout) -> Tensor:
+    """What a site's values say, ``batch |``, summed to (K or 1, U) where the site is not masked."""
+    log_prob = scale_and_mask(log_prob, 1.0, site["mask"])
     dims = layout.nesting + 1
     log_prob = log_prob.reshape((1,) * (dims - log_prob.dim()) + log_prob.shape)
     unit = dims + layout.dim if layout.unit else None

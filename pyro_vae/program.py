@@ -23,11 +23,15 @@ Site = dict[str, Any]
 
 @dataclass(frozen=True)
 class Program:
-    """A model and a guide, and the modules that hold their parameters, by name."""
+    """A model and a guide, and the modules that hold their parameters, by name.
+
+    ``log_evidence`` is log p(x) of each unit, ``units |``, of the same arguments, where it is known.
+    """
 
     model: Callable[..., Any]
     guide: Callable[..., Any]
     modules: Mapping[str, nn.Module] = field(default_factory=dict)
+    log_evidence: Callable[..., Tensor] | None = None
 
 
 def as_program(program: Any) -> Program:
@@ -41,9 +45,11 @@ def as_program(program: Any) -> Program:
     if callable(getattr(program, "model", None)) and callable(getattr(program, "guide", None)):
         model: Callable[..., Any] = program.model
         guide: Callable[..., Any] = program.guide
-        if isinstance(program, nn.Module):
-            return Program(model, guide, {"": program})
-        return as_program((model, guide))
+        of_parts = as_program((model, guide))
+        modules = {"": program} if isinstance(program, nn.Module) else of_parts.modules
+        return replace(
+            of_parts, modules=modules, log_evidence=getattr(program, "log_evidence", None)
+        )
     if isinstance(program, tuple) and len(program) == 2 and all(map(callable, program)):
         model, guide = program
         owners = {"model.": _owner(model), "guide.": _owner(guide)}

@@ -19,7 +19,7 @@ from pyro_vae.cli.sample import picture as samples_picture
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.inference.diagnostics import evaluate
-from pyro_vae.inference.importance import log_evidence
+from pyro_vae.inference.estimate import log_evidence
 from pyro_vae.inference.run import CHECKPOINT, METRICS
 from pyro_vae.predict import latent_means
 

@@ -7,7 +7,7 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 
 from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
-from pyro_vae.inference.importance import log_evidence
+from pyro_vae.inference.estimate import log_evidence
 
 DESCRIPTION = """\
 Estimates log p(x) of each held-out datum by importance sampling with the run's guide, and prints

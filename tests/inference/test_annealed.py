@@ -14,15 +14,24 @@ from torch import Tensor, nn
 
 from pyro_vae import InputError, log_evidence
 from pyro_vae.inference import annealed, tiles
-from pyro_vae.inference.annealed import annealed_evidence
+from pyro_vae.inference.annealed import Annealed
+from pyro_vae.inference.call import Call
 from pyro_vae.inference.evidence import Evidence
 from pyro_vae.inference.hmc import Sampler, Steps
-from pyro_vae.inference.paths import Call, FromGuide, FromPrior
+from pyro_vae.inference.paths import FromGuide, FromPrior
 from pyro_vae.inference.schedules import linear, sigmoid
 from pyro_vae.inference.walks import walk
 from pyro_vae.isolation import rng_state
 from pyro_vae.models import FactorAnalysis
 from pyro_vae.program import as_program, examine
+
+RUN = ("num_particles", "unit", "seed", "max_memory", "device", "progress")
+
+
+def annealed_evidence(program: Any, data: Any, **options: Any) -> Evidence:
+    run = {name: options.pop(name) for name in RUN if name in options}
+    return log_evidence(program, data, method=Annealed(**options), **run)
+
 
 Oracle = tuple[Any, tuple[Tensor, ...], Tensor]
 
@@ -354,7 +363,7 @@ def test_neither_memory_nor_the_number_of_chains_at_a_time_changes_a_figure(monk
     one = annealed_evidence(Conjugate, x, **options)
     other = annealed_evidence(Conjugate, x, max_memory=1, **options)
     torch.testing.assert_close(one.log_evidence, other.log_evidence)
-    monkeypatch.setitem(tiles.ROWS, "cpu", 50)
+    monkeypatch.setitem(annealed.ROWS, "cpu", 50)
     monkeypatch.setitem(tiles.UNITS, "cpu", 16)
     cut = annealed_evidence(Conjugate, x, **options)
     assert cut.num_particles == 20
@@ -364,7 +373,7 @@ def test_neither_memory_nor_the_number_of_chains_at_a_time_changes_a_figure(monk
 
 def test_exactly_k_weights_whatever_the_tiles(monkeypatch) -> None:
     counts: list[int] = []
-    monkeypatch.setitem(tiles.ROWS, "cpu", 50)
+    monkeypatch.setitem(annealed.ROWS, "cpu", 50)
     monkeypatch.setitem(tiles.UNITS, "cpu", 16)
     monkeypatch.setattr(
         annealed,

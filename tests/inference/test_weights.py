@@ -101,9 +101,11 @@ def test_the_jackknife_removes_bias() -> None:
 def test_bounds_over_k_from_the_same_draws(chunk) -> None:
     w = weights(1050)
     bounds = streamed(w, chunk).bounds()
-    assert list(bounds) == [1, 10, 100, 1000]
-    torch.testing.assert_close(bounds[1], w.mean(0))
+    assert list(bounds) == [1, 10, 100, 1000, 1050]
+    torch.testing.assert_close(bounds[1], (w.mean(0), w.std(0) / len(w) ** 0.5))
     for size in (10, 100, 1000):
         blocks = w[: len(w) // size * size].unflatten(0, (-1, size))
-        expected = (blocks.logsumexp(1) - math.log(size)).mean(0)
-        torch.testing.assert_close(bounds[size], expected)
+        logs = blocks.logsumexp(1) - math.log(size)
+        torch.testing.assert_close(bounds[size][0], logs.mean(0))
+        error = logs.std(0) / len(logs) ** 0.5 if len(logs) > 1 else math.nan * logs[0]
+        torch.testing.assert_close(bounds[size][1], error, equal_nan=True)

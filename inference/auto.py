@@ -1,0 +1,88 @@
+"""Importance sampling where its weights can be trusted, annealing where they cannot."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from pyro_vae.inference.annealed import Annealed
+from pyro_vae.inference.call import Call
+from pyro_vae.inference.evidence import BAD_K
+from pyro_vae.inference.importance import Importance
+from pyro_vae.inference.method import Estimator, Figures, Method, Tick, complete
+from pyro_vae.inference.tiles import UNITS
+
+REPLACED = ("log_evidence", "standard_error", "ess", "pareto_k", "acceptance")
+BIASED = ("smoothed", "jackknife")
+SHARE = 0.2  # of a tile's work that importance sampling is taken for
+
+
+@dataclass(frozen=True)
+class Auto(Method):
+    """Importance sampling; the units whose Pareto k exceeds 0.7 go on to annealing.
+
+    Which they are is read off the weights themselves, so the estimate is not unbiased any more and there
+    is no certificate.
+
+    :param annealed: how the bad units are annealed, with ``num_chains`` each.
+    """
+
+    importance: Importance = field(default_factory=Importance)
+    annealed: Annealed = field(default_factory=Annealed)
+    num_chains: int = Annealed.num_particles
+
+    num_particles = Importance.num_particles
+    tile = UNITS
+    is_unbiased = False
+
+    @property
+    def described(self) -> str:
+        return f"{self.importance.described}; where its weights are bad, {self.annealed.described}"
+
+    def estimator(self, few: Call, num_particles: int, max_memory: int | None) -> Estimator:
+        weigh = self.importance.estimator(few, num_particles, max_memory)
+        anneal = self.annealed.estimator(few, self.num_chains, max_memory)
+
+        def estimate(call: Call, tick: Tick) -> Iterator["Merged"]:
+            figures = complete(weigh(call, lambda share: tick(SHARE * share))).figures()
+            bad = (figures["pareto_k"] > BAD_K).nonzero().squeeze(-1)
+            some = call.some(bad) if len(bad) else None
+            if some is None:
+                tick(1 - SHARE)
+                yield Merged(num_particles, figures, bad, {})
+                return
+            better = complete(anneal(some, lambda share: tick((1 - SHARE) * share))).figures()
+            if some is call:
+                better = {name: figure[bad] for name, figure in better.items()}
+            yield Merged(num_particles, figures, bad, better)
+
+        return estimate
+
+    def notes(self, figures: Figures) -> tuple[str, ...]:
+        annealed, units = int(figures["annealed"].sum()), len(figures["annealed"])
+        words = (
+            f"{annealed:,} of {units:,} units had a Pareto k above {BAD_K} and were annealed, with "
+            f"{self.num_chains} chains each; the bounds over K are those of importance sampling",
+        )
+        return words + self.annealed.notes(figures) if annealed else ()
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The figures of importance sampling, and in the place of the bad ones those of annealing."""
+
+    count: int
+    weighted: Figures
+    bad: Tensor
+    annealed: Figures
+
+    def figures(self) -> Figures:
+        merged = {name: f for name, f in self.weighted.items() if name not in BIASED}
+        shape = merged["log_evidence"]
+        merged["annealed"] = torch.zeros_like(shape).index_fill(0, self.bad, 1.0)
+        merged["acceptance"] = torch.full_like(shape, math.nan)
+        for name in REPLACED if self.annealed else ():
+            merged[name] = merged[name].index_copy(0, self.bad, self.annealed[name])
+        return merged

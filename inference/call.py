@@ -1,0 +1,60 @@
+"""One call of a program, and many chains of it at once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from pyro_vae.particles import PARTICLES, Particles, draw, draw_one_by_one, replay
+from pyro_vae.program import Layout, Program, run
+
+
+@dataclass(frozen=True)
+class Call:
+    """A program, the arguments of one call, and whether it can run many chains at once."""
+
+    program: Program
+    layout: Layout
+    together: bool
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    by_rows: bool = False  # whether the arguments are rows, any number of which make a call
+
+    @property
+    def device(self) -> torch.device:
+        tensors = (a for a in (*self.args, *self.kwargs.values()) if isinstance(a, Tensor))
+        parameters = (p for module in self.program.modules.values() for p in module.parameters())
+        return next((t.device for t in (*tensors, *parameters)), torch.device("cpu"))
+
+    def some(self, units: Tensor) -> "Call":
+        """The call for some units alone, by number; for all of them, where it cannot be cut."""
+        if not self.by_rows:
+            return self
+        args = tuple(rows[units] for rows in self.args)
+        return replace(self, layout=self.layout.resized(len(units)), args=args)
+
+    def chains(self, function: Callable[..., Any], num_chains: int) -> Callable[..., Any]:
+        if not self.together:
+            return function
+        plate = pyro.plate(PARTICLES, num_chains, dim=-1 - self.layout.nesting)
+        return plate(function)
+
+    def draw(self, num_particles: int, at_once: int | None = None) -> Particles:
+        """Draws from the guide, and what they weigh; one by one where it must be."""
+        drawing = draw if self.together else draw_one_by_one
+        return drawing(
+            self.program, self.layout, num_particles, *self.args, at_once=at_once, **self.kwargs
+        )
+
+    def guide(self, num_chains: int, handler: Callable[..., Any] | None = None) -> poutine.Trace:
+        guide = self.chains(self.program.guide, num_chains)
+        return run("guide", handler(guide) if handler else guide, self.args, self.kwargs)
+
+    def joint(self, num_chains: int, given: poutine.Trace) -> poutine.Trace:
+        """The model's trace at given latents, with enumerated ones taking all their values."""
+        model = self.chains(self.program.model, num_chains)
+        return replay(model, given, self.layout, *self.args, **self.kwargs)

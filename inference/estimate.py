@@ -1,0 +1,261 @@
+"""The evidence of every unit: data go through a method in tiles, on one machine or shared among several."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+from tqdm import tqdm
+
+from pyro_vae.errors import InputError, nearest
+from pyro_vae.inference.annealed import Annealed
+from pyro_vae.inference.auto import Auto
+from pyro_vae.inference.bidirectional import Bidirectional, Sandwich
+from pyro_vae.inference.call import Call
+from pyro_vae.inference.coordinates import mask_of
+from pyro_vae.inference.evidence import Evidence
+from pyro_vae.inference.exact import Exact
+from pyro_vae.inference.importance import Importance
+from pyro_vae.inference.kept import Kept, record_of
+from pyro_vae.inference.method import Estimator, Figures, Method, Sums
+from pyro_vae.inference.tiles import Tiles, progress_bar, tiled
+from pyro_vae.program import Layout, observed_sites, run
+
+METHODS: dict[str, Callable[[], Method]] = {
+    "importance": Importance,
+    "ais": Annealed,
+    "sandwich": Sandwich,
+    "bidirectional": Bidirectional,
+    "exact": Exact,
+    "auto": Auto,
+}
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of an estimate.
+
+    ``evidence`` holds what was known by then, or None; ``units`` are the numbers of its units.
+    """
+
+    def __init__(self, evidence: Evidence | None, units: Tensor) -> None:
+        super().__init__("interrupted")
+        self.evidence, self.units = evidence, units
+
+
+def log_evidence(
+    program: Any,
+    data: Any = None,
+    *,
+    method: str | Method = "importance",
+    num_particles: int | None = None,
+    unit: str | None = None,
+    max_memory: int | None = None,
+    seed: int | None = None,
+    device: str | torch.device = "auto",
+    progress: bool | None = None,
+    args: tuple[Any, ...] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    keep: Path | str | None = None,
+) -> Evidence:
+    """Estimates log p(x) of each unit, in nats.
+
+    Units and particles are worked off in tiles with a seed each: memory does not grow with K or with the
+    data, and neither the memory that there is nor the number of machines changes a figure. Where
+    torch.distributed is initialised (``torchrun``), the tiles are shared out and every process gets the
+    whole result. Nothing that the call touches is changed by it: generators, param store, train/eval
+    mode, buffers.
+
+    Args:
+        program: a model and guide.
+        data: a tensor, a tuple of tensors of equal length, a Dataset, a DataLoader or a split.
+        method: "importance", "ais", "sandwich", "bidirectional", "exact" or "auto"; or a method with
+            options, such as ``Annealed(num_temperatures=1000)`` (:mod:`pyro_vae.inference.method`).
+        num_particles: K; by default 1,000 draws of importance sampling, 16 chains of annealing.
+        unit: the plate to give figures for; by default the outermost that holds every site. Without
+            one the figure is joint, of all data together, and the result says so.
+        max_memory: bytes for what the model computes at a time; by default, on a CPU, 64 MB for
+            importance sampling (its caches) and 256 MB for annealing; on a GPU 4 GB.
+        seed: of the draws; by default they go on from torch's generator, without advancing it.
+        device: where to compute; "auto" is the GPU where there is one.
+        progress: whether to draw a bar; by default where standard error is a terminal.
+        args: with ``kwargs``, in place of ``data``: the program is called with them once, as they are,
+            and where they are.
+        keep: a file for the tiles that are done, so that the same call goes on from there if it is
+            interrupted, by whatever. It is gone when all is done.
+
+    :raises InputError: the program does not fit the data or the method, or ``unit`` is not there.
+    :raises Interrupted: by Ctrl-C; it is a KeyboardInterrupt that holds the evidence so far.
+
+    Source: Y. Burda, R. Grosse, R. Salakhutdinov, "Importance weighted autoencoders", 2015,
+    https://arxiv.org/abs/1509.00519; for the others see their classes.
+
+    >>> from pyro_vae.models import FactorAnalysis
+    >>> x, model = torch.randn(4, 3), FactorAnalysis((3,), 1)
+    >>> evidence = log_evidence(model, x, num_particles=1000, seed=0)
+    >>> off = (evidence.log_evidence - model.log_evidence(x)).abs() / evidence.standard_error
+    >>> bool((off < 5).all())
+    True
+    """
+    how = named(method)
+    count = _checked(how, num_particles, max_memory)
+    if keep is not None and seed is None:
+        raise InputError("keep wants a seed: without one the next call would draw other noise")
+    with tiled(program, data, unit, seed, device, how.tile, args, kwargs) as tiles:
+        estimator = how.estimator(tiles.few, count, max_memory)
+        work = _Run(how, count, tiles, _values_per_unit(tiles.few))
+        kept = Kept(keep, record_of(tiles, how, count), _rank())
+        work.done = kept.read()
+        try:
+            work.work_off(estimator, kept, progress)
+        except BaseException as stop:
+            kept.save(work.done, at_once=True)
+            if type(stop) is KeyboardInterrupt:
+                raise work.interrupted() from None
+            raise
+        work.done = _gathered(work.done)
+        kept.remove()
+        return work.evidence(work.done, count)
+
+
+class _Run:
+    """An estimate under way: the figures of the tiles that are done, by number."""
+
+    def __init__(self, method: Method, count: int, tiles: Tiles, values: int | None) -> None:
+        self.method, self.count, self.tiles, self.values = method, count, tiles, values
+        self.done: dict[int, Figures] = {}
+        self.begun: tuple[int, int, Figures] | None = None  # tile, weights so far, their figures
+
+    def work_off(self, estimator: Estimator, kept: Kept, progress: bool | None) -> None:
+        """This process's share of the tiles."""
+        mine = [number for number in shared(self.tiles) if number not in self.done]
+        units = sum(len(self.tiles.index[number]) for number in mine)
+        with progress_bar(units, False if _rank() else progress) as bar:
+            for number in mine:
+                self.done[number] = self.estimate(number, estimator, bar)
+                kept.save(self.done)
+
+    def estimate(self, number: int, estimator: Estimator, bar: tqdm) -> Figures:
+        units = len(self.tiles.index[number])
+        for sums in estimator(self.tiles[number], lambda share: bar.update(share * units)):
+            if not self.done:  # else there is something to show if it ends here
+                self.begun = number, sums.count, on_host(sums)
+        return on_host(sums)
+
+    def interrupted(self) -> Interrupted:
+        """The evidence of the units that are done; of those under way, if there are none."""
+        if self.done:
+            numbers, count, done = sorted(self.done), self.count, self.done
+        elif self.begun:
+            number, count, figures = self.begun
+            numbers, done = [number], {number: figures}
+        else:
+            return Interrupted(None, torch.empty(0, dtype=torch.long))
+        units = torch.cat([self.tiles.index[number] for number in numbers])
+        note = (
+            f"interrupted: this is of {len(units):,} of {self.tiles.units:,} units, in tiles taken at "
+            f"random, with {count:,} of {self.count:,} particles each"
+        )
+        return Interrupted(self.evidence(done, count, (note,)), units)
+
+    def evidence(
+        self, done: Mapping[int, Figures], count: int, notes: tuple[str, ...] = ()
+    ) -> Evidence:
+        figures = {
+            name: torch.cat([done[number][name] for number in sorted(done)])
+            for name in next(iter(done.values()))
+        }
+        layout = self.tiles.few.layout
+        return Evidence.of(
+            figures,
+            num_particles=count,
+            unit=layout.unit,
+            method=self.method.described,
+            is_unbiased=self.method.is_unbiased,
+            is_exact=self.method.is_exact,
+            values_per_unit=self.values,
+            notes=notes + joint_note(layout) + self.method.notes(figures),
+        )
+
+
+def named(method: str | Method) -> Method:
+    """:raises InputError: there is no such method."""
+    if isinstance(method, Method):
+        return method
+    if method not in METHODS:
+        raise InputError(
+            f"there is no method {method!r}{nearest(str(method), METHODS)}; there are "
+            f"{', '.join(METHODS)}"
+        )
+    return METHODS[method]()
+
+
+def _checked(method: Method, num_particles: int | None, max_memory: int | None) -> int:
+    """K."""
+    count = method.num_particles if num_particles is None else num_particles
+    if not isinstance(count, int):
+        raise InputError(f"num_particles must be a whole number, not {count}")
+    if count < 1:
+        raise InputError(f"num_particles must be at least 1, not {count}")
+    if max_memory is not None and max_memory < 1:
+        raise InputError(f"max_memory must be at least 1 byte, not {max_memory}")
+    return count
+
+
+def on_host(sums: Sums) -> Figures:
+    return {name: figure.cpu() for name, figure in sums.figures().items()}
+
+
+def joint_note(layout: Layout) -> tuple[str, ...]:
+    """What is to be said where the evidence does not factorise."""
+    if layout.unit is not None:
+        return ()
+    outside = ", ".join(map(repr, layout.outside)) or "some site"
+    return (
+        f"one joint figure of all data: {outside} lies outside every plate that the other sites "
+        "share, so the evidence does not factorise over data",
+    )
+
+
+def _values_per_unit(call: Call) -> int | None:
+    """Observed values a unit has, where every unit of the batch has as many."""
+    if call.layout.unit is None:
+        return None
+    sites = observed_sites(run("model", call.program.model, call.args, call.kwargs)).values()
+    if any(mask_of(site).logical_not().any() for site in sites):
+        return None
+    return sum(site["value"].numel() // call.layout.num_units for site in sites)
+
+
+# --- several processes ------------------------------------------------------------------------
+
+
+def shared(tiles: Tiles) -> list[int]:
+    """The numbers of the tiles that this process works off.
+
+    In random order, so that what is known after a part of them is known of a random part of the data,
+    which are often sorted.
+    """
+    order = torch.randperm(len(tiles), generator=torch.Generator().manual_seed(tiles.seed))
+    return order[_rank() :: _world()].tolist()
+
+
+def _is_shared() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _rank() -> int:
+    return distributed.get_rank() if _is_shared() else 0
+
+
+def _world() -> int:
+    return distributed.get_world_size() if _is_shared() else 1
+
+
+def _gathered(done: dict[int, Figures]) -> dict[int, Figures]:
+    """What all processes have done."""
+    if _world() == 1:
+        return done
+    everyone: list[Any] = [None] * _world()
+    distributed.all_gather_object(everyone, done)
+    return {number: figures for each in everyone for number, figures in each.items()}

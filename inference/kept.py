@@ -1,0 +1,88 @@
+"""What is kept of an estimate under way, so that nothing is lost with it."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyro
+from torch import Tensor
+
+from pyro_vae import checkpoint
+from pyro_vae.errors import InputError
+from pyro_vae.inference.method import Figures, Method
+from pyro_vae.inference.tiles import Tiles
+
+EVERY = 20.0  # seconds between two saves
+
+
+class Kept:
+    """The finished tiles of one estimate, in a file; or nowhere, if ``path`` is None.
+
+    :param rank: of the process that works with others on the same estimate: each writes a file of its
+        own beside ``path``, and all of them are read.
+    """
+
+    def __init__(self, path: Path | str | None, record: Mapping[str, Any], rank: int = 0) -> None:
+        self.path = None if path is None else Path(path)
+        self.record, self.rank = dict(record), rank
+        self.saved_at = time.monotonic()
+
+    def read(self) -> dict[int, Figures]:
+        """The tiles that are done, by number.
+
+        :raises InputError: the file is damaged, or of another estimate.
+        """
+        done: dict[int, Figures] = {}
+        for path in self._files():
+            tensors, found = checkpoint.read(path)
+            unlike = [key for key, value in self.record.items() if found.get(key) != value]
+            if unlike:
+                raise InputError(
+                    f"{path} is of another estimate ({', '.join(unlike)} differ): finish that one, or "
+                    "remove the file"
+                )
+            for name, value in tensors.items():
+                number, _, figure = name.partition("/")
+                done.setdefault(int(number), {})[figure] = value
+        return done
+
+    def save(self, done: Mapping[int, Figures], at_once: bool = False) -> None:
+        """Writes the file anew, if the last time is a while ago."""
+        if self.path is None or not done:
+            return
+        if not at_once and time.monotonic() - self.saved_at < EVERY:
+            return
+        tensors = {f"{n}/{name}": value for n, tile in done.items() for name, value in tile.items()}
+        mine = self.path.with_name(f"{self.path.name}.{self.rank}") if self.rank else self.path
+        checkpoint.write(mine, tensors, self.record)
+        self.saved_at = time.monotonic()
+
+    def remove(self) -> None:
+        for path in self._files() if self.rank == 0 else ():
+            path.unlink(missing_ok=True)
+
+    def _files(self) -> list[Path]:
+        if self.path is None:
+            return []
+        return [p for p in (self.path, *self.path.parent.glob(f"{self.path.name}.*")) if p.exists()]
+
+
+def record_of(tiles: Tiles, method: Method, num_particles: int) -> dict[str, Any]:
+    """What must be the same for tiles of two calls to belong together."""
+    few = tiles.few
+    modules = few.program.modules.items()
+    tensors = {f"{n}/{name}": t for n, module in modules for name, t in module.state_dict().items()}
+    tensors |= {f"store/{name}": value for name, value in pyro.get_param_store().items()}
+    tensors |= {f"data/{i}": a for i, a in enumerate(few.args) if isinstance(a, Tensor)}
+    options = json.dumps(asdict(method), default=lambda f: getattr(f, "__qualname__", str(type(f))))
+    return {
+        "method": f"{type(method).__name__} {options}",
+        "num_particles": num_particles,
+        "seed": tiles.seed,
+        "unit": few.layout.unit,
+        "units": tiles.units,
+        "program and data": checkpoint.checksum({n: t.detach().cpu() for n, t in tensors.items()}),
+    }

@@ -1,0 +1,84 @@
+"""Whether a guide proposes where the model has its latents: no more, and no less."""
+
+import contextlib
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import Independent, biject_to
+
+from pyro_vae.errors import InputError
+from pyro_vae.inference.call import Call
+from pyro_vae.inference.coordinates import is_point_mass
+from pyro_vae.program import Site, run, sample_sites
+
+DRAWS = 200  # of a discrete site without end
+
+
+def check_guide_spreads(call: Call) -> None:
+    """:raises InputError: the guide puts a latent at a single point, so no weight can be formed."""
+    sites = sample_sites(run("guide", call.program.guide, call.args, call.kwargs))
+    if any(site["infer"].get("is_auxiliary") for site in sites.values()):
+        return  # an AutoGuide that draws elsewhere and transforms
+    for name in call.layout.latents:
+        if name in sites and is_point_mass(sites[name]["fn"]):
+            raise InputError(
+                f"the guide puts {name!r} at a single point (Delta), as AutoDelta does: that finds a "
+                "mode, and proposes nothing that could be weighted into an evidence"
+            )
+
+
+def check_supports(call: Call, narrower_too: bool = True) -> None:
+    """Refuses a guide whose supports are not the prior's.
+
+    Beyond it a weight means nothing; short of it a part of the evidence is never seen, and nothing in
+    the weights would say so.
+    """
+    guide = call.guide(1)
+    guide_sites, model_sites = sample_sites(guide), sample_sites(call.joint(1, guide))
+    for name in call.layout.latents:
+        if name in guide_sites and not is_point_mass(guide_sites[name]["fn"]):
+            check_support(name, guide_sites[name], model_sites[name], narrower_too)
+
+
+def check_support(name: str, guide_site: Site, model_site: Site, narrower_too: bool = True) -> None:
+    """:raises InputError: the guide's support at a site is not the prior's."""
+    sides = [(guide_site, model_site, "beyond the prior's")]
+    if narrower_too:
+        sides.append((model_site, guide_site, "short of the prior's"))
+    for here, there, what in sides:
+        if not _holds(there["fn"], here["fn"], here["value"]):
+            raise InputError(
+                f"the guide's support at site {name!r} reaches {what} ({guide_site['fn']} against "
+                f"{model_site['fn']}): give the guide a distribution with the prior's support"
+            )
+
+
+def _holds(outer: Any, inner: Any, value: Tensor) -> bool:
+    """Whether one distribution's support holds the other's, as far as probes of that one tell."""
+    outer, inner = _without_independence(outer), _without_independence(inner)
+    try:
+        probes = _probes(inner, value)
+        probes_count = inner.support.check(probes)  # rounding may have taken one over the edge
+        inside = outer.support.check(probes)
+    except (NotImplementedError, RuntimeError):
+        return True  # a support that says nothing of itself
+    return bool((inside | ~probes_count).all()) if inside.shape == probes_count.shape else True
+
+
+def _without_independence(fn: Any) -> Any:
+    while isinstance(fn, (Independent, dist.MaskedDistribution)):
+        fn = fn.base_dist
+    return fn
+
+
+def _probes(fn: Any, value: Tensor) -> Tensor:
+    if fn.support.is_discrete:
+        with contextlib.suppress(NotImplementedError):
+            return fn.enumerate_support(expand=True)
+        return fn.sample((DRAWS,))
+    onto = biject_to(fn.support)
+    raw = onto.inv(value)
+    spread = torch.linspace(-5, 5, 11, device=raw.device, dtype=raw.dtype)
+    return onto(torch.stack([raw + shift for shift in spread]))
