@@ -5,7 +5,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,11 +33,13 @@ class Fit:
 
     ``metrics`` holds one record an epoch, in nats per unit: ``train_elbo`` (what was maximised, with
     the KL weight ``beta``) and, where there are validation data, ``validation_elbo`` (with weight 1).
+    ``notes`` says in sentences how the steps were run.
     """
 
     metrics: list[Metrics]
     best_epoch: int | None
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,21 +96,23 @@ class Loop:
         self.schedule = settings.schedule(step.optimizer) if settings.schedule else None
         self.steps_per_epoch = math.ceil(train.num_units / settings.batch_size)
 
-    def run(self, resume: bool, noun: str) -> Fit:
-        """Runs or goes on to the end; ``noun`` is what the bar counts."""
+    def run(self, resume: bool, noun: str, notes: Sequence[str] = ()) -> Fit:
+        """Runs or goes on to the end; ``noun`` is what the bar counts, ``notes`` are shown with it."""
         started = self.saved_at = time.monotonic()
         if resume:
             self.load()
         else:
             self.save()
         with stop_requested() as stopping, self.bar(noun) as bar:
+            for note in notes if not bar.disable else ():
+                bar.write(note, file=sys.stderr)
             while not self.is_done() and not stopping():
                 self.epoch(stopping, bar)
             self.save()
         if self.best:
             checkpoint.load_into(self.learnt, self.best, CHECKPOINT)
         best_epoch = self.position.best_epoch if self.best else None
-        return Fit(self.files.metrics, best_epoch, time.monotonic() - started)
+        return Fit(self.files.metrics, best_epoch, time.monotonic() - started, tuple(notes))
 
     def is_done(self) -> bool:
         at, patience = self.position, self.settings.patience

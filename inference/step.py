@@ -49,18 +49,19 @@ class Step:
             self.optimizer = fused(optimizer(list(self.parameters.values())))
         except (ValueError, TypeError) as error:
             raise InputError(f"the optimizer cannot be made: {error}") from error
+        self.backward: Callable[[Batch, float], Tensor] = self.eagerly
         if needs_closure(self.optimizer):
             raise InputError(
                 f"{type(self.optimizer).__name__} evaluates the loss several times a step, with other "
                 "noise each time: use a first-order optimizer such as Adam"
             )
 
-    def loss(self, batch: Batch, beta: float = 1.0) -> Tensor:
+    def loss(self, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
         """Minus the ELBO per unit with the KL term weighted by ``beta``, in nats, shape ``|``."""
         elbo = self.elbo if hasattr(self.elbo, "differentiable_loss") else TraceELBO()
         return elbo.differentiable_loss(*self.weighted(beta), *batch) / self.units(batch)
 
-    def backward(self, batch: Batch, beta: float) -> Tensor:
+    def eagerly(self, batch: Batch, beta: float) -> Tensor:
         """:meth:`loss`, with its gradient left in the parameters."""
         if hasattr(self.elbo, "differentiable_loss"):
             loss = self.loss(batch, beta)
@@ -75,10 +76,11 @@ class Step:
                 parameter.grad /= units
         return torch.as_tensor(loss / units)
 
-    def weighted(self, beta: float) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    def weighted(self, beta: float | Tensor) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """Model and guide with the KL term weighted."""
         model, guide = self.program.model, self.program.guide
-        return (model, guide) if beta == 1 else (Tempered(beta)(model), Tempered(beta)(guide))
+        is_one = not isinstance(beta, Tensor) and beta == 1  # what a tensor holds, nobody asks
+        return (model, guide) if is_one else (Tempered(beta)(model), Tempered(beta)(guide))
 
     def units(self, batch: Batch) -> int:
         """How many units the ELBO of a batch stands for."""
@@ -90,16 +92,11 @@ class Step:
         :param check: stop at a loss that is not finite, before it reaches the parameters. The host
             then waits for the device.
         """
-        self.optimizer.zero_grad(set_to_none=True)
         generator = torch.get_rng_state() if check else None
-        try:
-            loss = self.backward(batch, beta)
-        except NotImplementedError as error:
-            raise InputError(f"{type(self.elbo).__name__} cannot be used here: {error}") from error
-        except (ValueError, RuntimeError) as error:  # one of Pyro's or torch's checks
-            if generator is not None:
-                torch.set_rng_state(generator)
-            raise self.explain(batch, error) from error
+        loss = self.attempt(self.backward, batch, beta, generator)
+        if generator is not None and not torch.isfinite(loss) and self.backward != self.eagerly:
+            torch.set_rng_state(generator)  # the same again, by what can say why
+            loss = self.attempt(self.eagerly, batch, beta, generator)
         if generator is not None and not torch.isfinite(loss):
             torch.set_rng_state(generator)
             raise InputError(first_not_finite(self.program, batch) or "the loss is not finite")
@@ -107,6 +104,24 @@ class Step:
             torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), self.clip_norm)
         self.optimizer.step()
         return -loss
+
+    def attempt(
+        self,
+        backward: Callable[[Batch, float], Tensor],
+        batch: Batch,
+        beta: float,
+        generator: Tensor | None,
+    ) -> Tensor:
+        """``backward``, with errors explained by running the program again with the same noise."""
+        self.optimizer.zero_grad(set_to_none=True)
+        try:
+            return backward(batch, beta)
+        except NotImplementedError as error:
+            raise InputError(f"{type(self.elbo).__name__} cannot be used here: {error}") from error
+        except (ValueError, RuntimeError) as error:  # one of Pyro's or torch's checks
+            if generator is not None:
+                torch.set_rng_state(generator)
+            raise self.explain(batch, error) from error
 
     def explain(self, batch: Batch, error: Exception) -> Exception:
         """What was wrong, with its site where that can be found."""

@@ -16,6 +16,7 @@ from pyro_vae import checkpoint
 from pyro_vae.data import DataSet, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
+from pyro_vae.inference.compile import Compile, use_compiled
 from pyro_vae.inference.loop import Fit, Loop, Settings, order
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.inference.run import Run
@@ -53,6 +54,7 @@ def fit(
     resume: bool = False,
     record: Mapping[str, Any] | None = None,
     progress: bool | None = None,
+    compile: Compile = "off",
 ) -> Fit:
     """Fits a program by SVI: maximises its ELBO over all its parameters.
 
@@ -82,6 +84,9 @@ def fit(
         resume: go on with the run in ``out``.
         record: what else the checkpoint should hold; compared on resume.
         progress: whether to draw a bar; by default where standard error is a terminal.
+        compile: "auto" runs the step as one compiled graph where that can be done and saves more
+            than it costs, and says so in ``Fit.notes``; "on" does it always, and raises where it
+            cannot be done; "off" never.
 
     :raises InputError: the program does not fit the data (with the site), nothing would be trained,
         ``out`` holds another run, the loss is not finite (with the site).
@@ -115,9 +120,10 @@ def fit(
         step = Step(target, layout, parameters, elbo or TraceELBO(), optimizer, clip_norm)
         with undisturbed(target, seed):
             step.check_everything_trains(first)
+        notes = use_compiled(step, compile, first, train.num_units, settings)
         learnt = checkpoint.tensors_of(target, stored)
         return Loop(step, learnt, train, held_out, place, run, settings).run(
-            resume, "images" if first[0].dim() == 4 else "rows"
+            resume, "images" if first[0].dim() == 4 else "rows", notes
         )
 
 

@@ -1,0 +1,293 @@
+"""A training step's loss and gradients as a graph of tensor operations, with no Python left in it.
+
+The graph is what torch's own tracer sees of one run of model, guide, ELBO and backward pass. Whatever
+Python did in that run is frozen into it, so a program is refused where Python has a say in every run:
+control flow on values, numbers from elsewhere than the arguments and torch's generators, side effects.
+"""
+
+import random
+import types
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyro
+import pyro.infer
+import torch
+from pyro.distributions import constraints
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.subsample_messenger import _Subsample
+from torch import Tensor, fx, nn
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+)
+from torch.fx.experimental.proxy_tensor import make_fx
+
+
+class CannotCapture(Exception):
+    """Why a step stays in Python: a clause that names the site."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """``module(*tensors, *arguments)`` is the step.
+
+    ``tensors`` are those it read without having got them as arguments: parameters, buffers,
+    constants; the very objects, so that an update in place reaches the graph.
+    """
+
+    module: fx.GraphModule
+    tensors: list[Tensor]
+
+
+def capture(function: Callable[..., Any], *arguments: Tensor) -> Graph:
+    """The graph of ``function``, of nothing but tensors to a tuple of tensors and Nones.
+
+    It is run twice without values, and must do the same both times.
+
+    :raises CannotCapture: Python has a say in every run.
+    """
+    first, second = _trace(function, arguments), _trace(function, arguments)
+    if first.module.code != second.module.code:
+        difference = _first_difference(first.module.code, second.module.code)
+        raise CannotCapture(f"it does not do the same in every run ({difference})")
+    for one, other in zip(first.tensors, second.tensors, strict=True):
+        if one is not other and not _same_value(one, other):
+            raise CannotCapture(
+                f"a constant of shape {tuple(one.shape)} is another one in every run: it comes from a "
+                "counter, from NumPy or from Python's random numbers"
+            )
+    return first
+
+
+def _trace(function: Callable[..., Any], arguments: tuple[Tensor, ...]) -> Graph:
+    with _LastSite() as last:
+        try:
+            module = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
+        except DataDependentOutputException as error:
+            raise CannotCapture(f"Python reads a tensor's value {last} ({error.func})") from error
+        except DynamicOutputShapeException as error:
+            raise CannotCapture(
+                f"a shape depends on the data or on what was drawn {last} ({error.func})"
+            ) from error
+        except Exception as error:
+            reason = str(error).strip().split("\n")[0]
+            raise CannotCapture(f"{type(error).__name__} {last}: {reason}") from error
+    for node in module.graph.nodes:
+        if isinstance(node.kwargs.get("generator"), torch.Generator):
+            raise CannotCapture(f"{node.target} draws from a generator of its own")
+    return _with_tensors_as_inputs(module)
+
+
+def _with_tensors_as_inputs(module: fx.GraphModule) -> Graph:
+    """Makes inputs, in front of all others, of the tensors that the graph holds."""
+    graph = module.graph
+    graph.eliminate_dead_code()
+    start = next(iter(graph.nodes))
+    inputs: dict[int, fx.Node] = {}
+    tensors = []
+    for node in list(graph.nodes):
+        if node.op == "get_attr":
+            tensor = getattr(module, node.target)
+            if id(tensor) not in inputs:
+                with graph.inserting_before(start):
+                    inputs[id(tensor)] = graph.placeholder(f"tensor{len(tensors)}")
+                inputs[id(tensor)].meta = {"val": tensor}
+                tensors.append(tensor)
+            node.replace_all_uses_with(inputs[id(tensor)])
+            graph.erase_node(node)
+    return Graph(fx.GraphModule({}, graph), tensors)
+
+
+def _first_difference(one: str, other: str) -> str:
+    for line, other_line in zip(one.splitlines(), other.splitlines(), strict=False):
+        if line != other_line:
+            return " / ".join(x.split(";")[0].split("torch.ops.")[-1] for x in (line, other_line))
+    return "one run has more operations"
+
+
+def _same_value(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype or one.device != other.device:
+        return False
+    return bool(torch.equal(one, other)) or bool((one.isnan() & other.isnan()).any())
+
+
+class _LastSite(Messenger):
+    """Remembers how far a program came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name: str | None = None
+
+    def __str__(self) -> str:
+        return "before the first site" if self.name is None else f"after site {self.name!r}"
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if not isinstance(msg["fn"], _Subsample):
+            self.name = msg["name"]
+
+
+# --- Pyro's checks, as a tensor -----------------------------------------------------------------
+
+
+class Checks(Messenger):
+    """Whether every distribution's arguments and every value are where they belong.
+
+    What validation asserts site by site, as one boolean tensor, for a graph that cannot stop in the
+    middle. ``complete`` is False where a check itself could not be captured.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passed: list[Tensor] = []
+        self.complete = True
+
+    def all_passed(self, like: Tensor) -> Tensor:
+        """Shape ``|``, boolean."""
+        return torch.stack([torch.ones_like(like, dtype=torch.bool), *self.passed]).all()
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        fn = msg["fn"]
+        if isinstance(fn, _Subsample):
+            return
+        self._check(fn, lambda: fn.support, lambda: msg["value"])
+        while hasattr(fn, "base_dist"):
+            fn = fn.base_dist
+        for name, constraint in getattr(fn, "arg_constraints", {}).items():
+            # as torch does it: arguments that were given, not those derived from them when asked for
+            if name in fn.__dict__ and not constraints.is_dependent(constraint):
+                self._check(fn, lambda c=constraint: c, lambda f=fn, n=name: getattr(f, n))
+
+    def _check(self, fn: Any, constraint: Callable[[], Any], value: Callable[[], Any]) -> None:
+        if getattr(fn, "_validate_args", None) is False:  # the person's own wish; see `unchecked`
+            return
+        try:
+            self.passed.append(constraint().check(value()).all())
+        except NotImplementedError:  # no support is known
+            pass
+        except (DataDependentOutputException, DynamicOutputShapeException):
+            self.complete = False
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Without validation, which would read values; :class:`Checks` takes its place.
+
+    A distribution that was made with ``validate_args=False`` still differs from the others: those
+    have 0.
+    """
+    with pyro.validation_enabled(False):
+        torch.distributions.Distribution.set_default_validate_args(0)  # type: ignore[arg-type]
+        yield
+
+
+@contextmanager
+def without_item(elbo: Any) -> Iterator[None]:
+    """Lets a Pyro ELBO leave its figures on the device: its `.item()` and NaN warning wait for them."""
+    replaced = {"torch_item": _detached, "warn_if_nan": _as_it_is}
+    modules = {vars(pyro.infer).get(c.__module__.rsplit(".", 1)[-1]) for c in type(elbo).__mro__}
+    before = [
+        (module, name, getattr(module, name))
+        for module in modules
+        for name in replaced
+        if hasattr(module, name)
+    ]
+    try:
+        for module, name, _ in before:
+            setattr(module, name, replaced[name])
+        yield
+    finally:
+        for module, name, function in before:
+            setattr(module, name, function)
+
+
+def _detached(x: Any) -> Any:
+    return x.detach() if isinstance(x, Tensor) else x
+
+
+def _as_it_is(value: Any, *_: Any, **__: Any) -> Any:
+    return value
+
+
+# --- side effects -------------------------------------------------------------------------------
+
+DEPTH, LENGTH = 6, 1000  # how deep, and into how large containers, side effects are looked for
+
+
+def side_effect(function: Callable[[], Any], owners: Mapping[str, Any]) -> str | None:
+    """What a call of ``function`` leaves behind in Python, or None.
+
+    Parameters and buffers that are written in place do not count: a graph does that, too.
+
+    :param owners: the objects and functions, by name, to look into.
+    """
+    generators = random.getstate(), np.random.get_state()[1:3]  # noqa: NPY002
+    before = dict(_state_of(owners))
+    function()
+    if random.getstate() != generators[0]:
+        return "it draws from Python's `random`"
+    for one, other in zip(np.random.get_state()[1:3], generators[1], strict=True):  # noqa: NPY002
+        if not np.array_equal(one, other):
+            return "it draws from NumPy's global generator"
+    after = dict(_state_of(owners))
+    for name in before.keys() | after.keys():
+        if name not in before or name not in after or not _same(before[name], after[name]):
+            return f"every run changes `{name}`"
+    return None
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one is other or _same_value(one, other)
+    return bool(one is other or (type(one) is type(other) and one == other))
+
+
+def _state_of(owners: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Paths and values of what objects and functions hold, as far as it can be compared."""
+    seen: set[int] = set()
+
+    def walk(name: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, bool | int | float | complex | str | bytes | None | Tensor):
+            yield name, value
+            return
+        if depth == 0 or id(value) in seen or isinstance(value, type | types.ModuleType):
+            return
+        seen.add(id(value))
+        if isinstance(value, np.ndarray):
+            yield name, value.tobytes()
+        elif isinstance(value, Mapping | list | tuple | set | frozenset):
+            yield f"len({name})", len(value)
+            if len(value) <= LENGTH and not isinstance(value, set | frozenset):
+                pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+                for key, part in list(pairs):
+                    yield from walk(f"{name}[{key!r}]", part, depth - 1)
+        else:
+            for part_name, part in _parts(value):
+                yield from walk(f"{name}.{part_name}" if name else part_name, part, depth - 1)
+
+    for name, owner in owners.items():
+        yield from walk(name, owner, DEPTH)
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """An object's attributes; for a function, what it closes over and the globals that it names."""
+    if isinstance(value, types.MethodType):
+        yield from _parts(value.__func__)
+        yield "self", value.__self__
+    elif isinstance(value, types.FunctionType):
+        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+            try:
+                yield name, cell.cell_contents
+            except ValueError:  # not yet filled
+                continue
+        for name in value.__code__.co_names:
+            if name in value.__globals__:
+                yield name, value.__globals__[name]
+    elif isinstance(value, nn.Module):
+        own = vars(value)
+        yield from ((n, p) for n, p in own.items() if not n.startswith("_backward_hooks"))
+    else:
+        yield from vars(value).items() if hasattr(value, "__dict__") else ()

@@ -1,0 +1,337 @@
+"""SVI's step without Python: which batches are worth a graph, what runs it, and whether it is right."""
+
+import copy
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, get_args
+
+import pyro.infer
+import torch
+from pyro.infer.util import is_validation_enabled
+from torch import Tensor, fx
+
+from pyro_vae.errors import InputError
+from pyro_vae.inference.capture import (
+    CannotCapture,
+    Checks,
+    Graph,
+    capture,
+    side_effect,
+    unchecked,
+    without_item,
+)
+from pyro_vae.inference.loop import Settings
+from pyro_vae.inference.objectives import TraceELBO
+from pyro_vae.inference.step import Batch, Step
+from pyro_vae.isolation import rng_state, set_rng_state, undisturbed
+
+Compile = Literal["auto", "on", "off"]
+Outcome = tuple[Tensor, list[Tensor | None]]  # a loss and its gradients
+
+# Tracing and checking cost what some hundred steps save, Inductor what some thousands save; both grow
+# with the program as the savings do. Counted in steps, not seconds, so that a run can be repeated.
+WORTH_A_GRAPH, WORTH_INDUCTOR = 1000, 5000
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A graph, or what Inductor made of it."""
+
+    run: Callable[..., Any]
+    tensors: list[Tensor]
+    is_checked: bool  # does it say whether the values pass Pyro's checks?
+
+    def __call__(self, beta: Tensor, batch: Batch) -> tuple[Any, ...]:
+        """(loss, whether all checks passed, a gradient for each parameter)."""
+        with torch.no_grad():
+            return tuple(self.run(*self.tensors, beta, *batch))
+
+
+@dataclass
+class Compiled:
+    """:meth:`Step.eagerly` by an engine for each shape of batch, where that is possible and worth it.
+
+    Args:
+        step: the step to take over.
+        mode: "on" makes an error of what "auto" says and goes on without.
+        steps: how many steps are to be taken with a batch of so many rows.
+        tempered: whether the KL weight is ever another than 1.
+    """
+
+    step: Step
+    mode: Compile
+    steps: Mapping[int, int]
+    tempered: bool
+    notes: list[str] = field(default_factory=list)
+    engines: dict[tuple[Any, ...], Engine | None] = field(default_factory=dict)
+
+    def __call__(self, batch: Batch, beta: float) -> Tensor:
+        """Minus the ELBO per unit, with its gradient left in the parameters; NaN if a check failed."""
+        engine = self.engine(batch)
+        validating = is_validation_enabled()
+        if engine is None or (validating and not engine.is_checked):
+            return self.step.eagerly(batch, beta)
+        loss, passed, *gradients = engine(self.weight(beta), batch)
+        for parameter, gradient in zip(self.step.parameters.values(), gradients, strict=True):
+            parameter.grad = gradient
+        return torch.where(passed, loss, torch.nan) if validating else loss
+
+    def engine(self, batch: Batch) -> Engine | None:
+        """What runs batches like this one; None is Python."""
+        key = tuple((column.shape, column.stride(), column.dtype) for column in batch)
+        if key not in self.engines:
+            self.engines[key] = self.prepare(batch)
+        return self.engines[key]
+
+    def __post_init__(self) -> None:
+        parameter = next(iter(self.step.parameters.values()))
+        self.device, self.dtype = parameter.device, parameter.dtype
+
+    def weight(self, beta: float) -> Tensor:
+        return torch.full((), beta, dtype=self.dtype, device=self.device)
+
+    def prepare(self, batch: Batch) -> Engine | None:
+        rows = len(batch[0]) if batch else 1
+        steps = self.steps.get(rows, 0)
+        if self.mode == "auto" and steps < WORTH_A_GRAPH:
+            self.notes.append(
+                f"batches of {rows} are not compiled: {steps} steps save less than it takes"
+            )
+            return None
+        started = time.monotonic()
+        try:
+            engine, how = self.build(batch, self.mode == "on" or steps >= WORTH_INDUCTOR)
+        except CannotCapture as reason:
+            if self.mode == "on":
+                raise InputError(f"the step cannot be compiled: {reason}") from reason
+            self.notes.append(f"batches of {rows} run step by step in Python: {reason}")
+            return None
+        seconds = time.monotonic() - started
+        self.notes.append(f"batches of {rows} run {how}, made in {seconds:.1f} s")
+        return engine
+
+    def build(self, batch: Batch, inductor: bool) -> tuple[Engine, str]:
+        """The engine for such batches, found to be right, and what it is.
+
+        :raises CannotCapture: there is none.
+        """
+        self.refuse_what_no_graph_shows(batch)
+        arguments = (self.weight(1.0), *batch)
+        with warnings.catch_warnings(), kept([]), unchecked():
+            warnings.simplefilter("ignore")
+            checks = Checks()
+            graph = capture(self.function(checks), *arguments)
+            plain = Engine(graph.module, graph.tensors, checks.complete)
+            self.compare(plain, batch, tolerance=1e-5)
+            if not inductor:
+                return plain, "as a graph, without Pyro"
+            try:
+                engine = Engine(by_inductor(graph, *arguments), graph.tensors, checks.complete)
+            except Exception as error:
+                reason = f"Inductor could not compile it: {str(error).strip().splitlines()[0]}"
+                if self.mode == "on":
+                    raise CannotCapture(reason) from error
+                return plain, f"as a graph, without Pyro ({reason})"
+            self.compare(engine, batch, tolerance=1e-3)
+            return engine, "compiled by Inductor"
+
+    def refuse_what_no_graph_shows(self, batch: Batch) -> None:
+        step = self.step
+        if not hasattr(step.elbo, "differentiable_loss"):
+            raise CannotCapture(f"{type(step.elbo).__name__} runs the backward pass itself")
+        for name, parameter in step.parameters.items():
+            if getattr(parameter, "_post_accumulate_grad_hooks", None):
+                raise CannotCapture(f"parameter {name!r} has a hook that waits for its gradient")
+        program = step.program
+        owners = {"model": program.model, "guide": program.guide, **program.modules}
+        with undisturbed(program):
+            effect = side_effect(lambda: step.loss(batch), owners)
+        if effect is not None:
+            raise CannotCapture(effect)
+
+    def function(self, checks: Checks) -> Callable[..., tuple[Any, ...]]:
+        """(KL weight, *batch) -> (loss, checks passed, *gradients)."""
+        parameters = list(self.step.parameters.values())
+
+        def loss_and_gradients(beta: Tensor, *batch: Tensor) -> tuple[Any, ...]:
+            checks.passed.clear()
+            with checks, without_item(self.step.elbo):
+                loss = self.step.loss(batch, beta if self.tempered else 1.0)
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            laid_out = map(_laid_out_like, gradients, parameters)
+            return (loss.detach(), checks.all_passed(loss), *laid_out)
+
+        return loss_and_gradients
+
+    def compare(self, engine: Engine, batch: Batch, tolerance: float) -> None:
+        """The engine's loss, gradients, buffers and noise are Pyro's own, on other data and noise, too.
+
+        :raises CannotCapture: they are not, up to rounding.
+        """
+        other = tuple(column.flip(0) if column.dim() else column for column in batch)
+        for skipped, data, beta in ((0, batch, 1.0), (5, other, 0.5 if self.tempered else 1.0)):
+            outcomes = []
+            for run in (self.by_pyro, partial(self.by_engine, engine)):
+                with kept(engine.tensors):
+                    torch.rand(skipped, device=self.device)
+                    loss, gradients = run(data, beta)
+                    noise = torch.rand((), device=self.device)  # the next that anybody would draw
+                    held = [t.detach().clone() for t in engine.tensors if not t.requires_grad]
+                    outcomes.append((loss, gradients, held, noise))
+            _check_same(*outcomes, self.step.parameters, tolerance)
+
+    def by_pyro(self, batch: Batch, beta: float) -> Outcome:
+        elbo, step = self.step.elbo, self.step
+        kind = pyro.infer.Trace_ELBO if isinstance(elbo, TraceELBO) else type(elbo)
+        loss = kind.differentiable_loss(elbo, *step.weighted(beta), *batch) / step.units(batch)
+        parameters = list(step.parameters.values())
+        return loss.detach(), list(torch.autograd.grad(loss, parameters, allow_unused=True))
+
+    def by_engine(self, engine: Engine, batch: Batch, beta: float) -> Outcome:
+        loss, _, *gradients = engine(self.weight(beta), batch)
+        return loss, gradients
+
+
+def use_compiled(
+    step: Step, mode: Compile, batch: Batch, num_units: int, settings: Settings
+) -> list[str]:
+    """Makes the engines for a run before it starts, and has the step use them; says which in sentences.
+
+    :param batch: the first of the run; the last one of each epoch may be smaller.
+    :raises InputError: with mode "on", there is no engine for it.
+    """
+    if mode not in get_args(Compile):
+        raise InputError(f"compile must be 'auto', 'on' or 'off', not {mode!r}")
+    if mode == "off":
+        return []
+    full, rest = divmod(num_units, settings.batch_size)
+    steps = {settings.batch_size: full * settings.epochs, rest: settings.epochs}
+    tempered = settings.beta != 1 or settings.kl_warmup > 0
+    run = Compiled(step, mode, {rows: n for rows, n in steps.items() if rows and n}, tempered)
+    for rows in run.steps:
+        run.engine(tuple(column[:rows] for column in batch))
+    step.backward = run
+    return run.notes
+
+
+@contextmanager
+def kept(tensors: list[Tensor]) -> Iterator[None]:
+    """Leaves the generators, and the values of tensors that are not trained, as they were."""
+    held = [(t, t.detach().clone()) for t in tensors if not t.requires_grad]
+    generators = rng_state()
+    try:
+        yield
+    finally:
+        set_rng_state(generators)
+        for tensor, value in held:
+            tensor.copy_(value)
+
+
+def _laid_out_like(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:
+    """Fused optimizers read memory in order, whatever the strides say."""
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
+
+
+def _check_same(
+    pyros: Any, ours: Any, parameters: Mapping[str, Tensor], tolerance: float
+) -> None:
+    if not torch.isfinite(pyros[0]):
+        raise CannotCapture("the first loss is not finite")
+    if not _close(pyros[0], ours[0], tolerance):
+        raise CannotCapture(f"its loss would be {ours[0]:g} where Pyro's is {pyros[0]:g}")
+    for (name, parameter), expected, gradient in zip(
+        parameters.items(), pyros[1], ours[1], strict=True
+    ):
+        if expected is None and gradient is None:
+            continue
+        if expected is None or gradient is None or not _close(expected, gradient, tolerance):
+            raise CannotCapture(f"its gradient for {name!r} would not be Pyro's")
+        if gradient.stride() != parameter.stride():
+            raise CannotCapture(f"its gradient for {name!r} would lie in memory in another order")
+    if any(not _close(a, b, tolerance) for a, b in zip(pyros[2], ours[2], strict=True)):
+        raise CannotCapture("it would leave other values in a buffer")
+    if pyros[3] != ours[3]:
+        raise CannotCapture("it would draw its noise in another way")
+
+
+def _close(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    """Equal up to ``tolerance`` of the largest element."""
+    if one.shape != other.shape:
+        return False
+    if not one.is_floating_point():
+        return torch.equal(one, other)
+    largest = one.abs().max() if one.numel() else torch.zeros(())
+    return bool(((one - other).abs() <= tolerance * largest).all())
+
+
+# --- Inductor -----------------------------------------------------------------------------------
+
+# oneDNN's matrix product is up to twice as fast as the one that torch takes by itself (MKL has no
+# AVX-512 code for all that could run it), but slower to start: worth it from this many products on.
+WORTH_ONEDNN = 2_000_000
+
+torch.library.define("pyro_vae::linear", "(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
+
+
+@torch.library.impl("pyro_vae::linear", "CPU")
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+@torch.library.register_fake("pyro_vae::linear")
+def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return x.new_empty(x.shape[0], weight.shape[0])
+
+
+def by_inductor(graph: Graph, *arguments: Tensor) -> Callable[..., Any]:
+    """What Inductor makes of a graph, with the same noise: torch's generators, in the same order."""
+    from torch._inductor import config
+    from torch._inductor.compile_fx import compile_fx
+
+    module = fx.GraphModule({}, copy.deepcopy(graph.module.graph))
+    use_onednn(module)
+    is_cuda = arguments[0].is_cuda
+    options = {"fallback_random": True, **({"triton.cudagraphs": True} if is_cuda else {})}
+    with config.patch(options), torch.no_grad():
+        return compile_fx(module, [*graph.tensors, *arguments])
+
+
+def use_onednn(module: fx.GraphModule) -> None:
+    """Hands the larger single-precision matrix products of a graph on the CPU to oneDNN."""
+    if not torch.backends.mkldnn.is_available():
+        return
+    aten, graph = torch.ops.aten, module.graph
+    linear = torch.ops.pyro_vae.linear.default
+
+    def transposed(node: Any) -> Any:
+        return graph.call_function(aten.t.default, (node,))
+
+    for node in list(graph.nodes):
+        if node.target not in (aten.mm.default, aten.addmm.default) or node.kwargs:
+            continue
+        bias, a, b = node.args if len(node.args) == 3 else (None, *node.args)
+        (rows, inner), (_, columns) = (x.meta["val"].shape for x in (a, b))
+        like = a.meta["val"]
+        small = rows * inner * columns < WORTH_ONEDNN
+        if small or not like.is_cpu or like.dtype != torch.float32:
+            continue
+        if bias is not None and bias.meta["val"].shape != (columns,):
+            continue
+        with graph.inserting_before(node):
+            if bias is None and rows > columns and inner > 500 and like.stride(0) == 1:
+                # a gradient of weights: the transpose is faster, by more than it takes to turn it
+                turned = transposed(graph.call_function(linear, (transposed(b), a, None)))
+                product = graph.call_function(
+                    aten.clone.default, (turned,), {"memory_format": torch.contiguous_format}
+                )
+            else:
+                product = graph.call_function(linear, (a, transposed(b), bias))
+        node.replace_all_uses_with(product)
+        graph.erase_node(node)
+    module.recompile()
