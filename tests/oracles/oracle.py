@@ -1,0 +1,65 @@
+"""What an oracle is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor
+
+from pyro_vae.inference.evidence import Evidence
+
+Parts = tuple[Any, tuple[Tensor, ...], Tensor]  # program, data, exact log p(x) of each unit
+ORACLES: "list[Oracle]" = []
+
+
+@dataclass(frozen=True, eq=False)
+class Oracle:
+    """A program, its data, and log p(x) of each unit in nats, ``units |``, float64.
+
+    Attributes:
+        continuous: whether the latents are, once those marked for it are summed out: annealing moves no
+            others.
+        starts: what annealing may set out from; a narrow guide is nothing to start from.
+        temperatures: how many it takes from the prior to get there with 64 chains.
+        narrow: whether its guide is too narrow on purpose, to be flagged.
+        together: whether it takes a dimension for particles; else each is a call of its own.
+        options: what the call needs besides, as ``unit``.
+    """
+
+    name: str
+    program: Any
+    args: tuple[Tensor, ...]
+    exact: Tensor
+    continuous: bool = True
+    starts: tuple[str, ...] = ("guide", "prior")
+    temperatures: int = 12
+    narrow: bool = False
+    together: bool = True
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def oracle(**marks: Any) -> Callable[[Callable[[], Parts]], Oracle]:
+    """Makes an oracle of a function that gives its parts, with data that are the same each time."""
+
+    def made(parts: Callable[[], Parts]) -> Oracle:
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(7)
+            program, args, exact = parts()
+            pyro.clear_param_store()
+        ORACLES.append(Oracle(parts.__name__, program, args, exact.detach().double(), **marks))
+        return ORACLES[-1]
+
+    return made
+
+
+def errors_off(evidence: Evidence, exact: Tensor) -> Tensor:
+    """How many of its own standard errors an evidence is off, of each unit and, last, of the mean.
+
+    What is summed out or filtered exactly has no standard error, and log-densities of some tens of nats
+    add up in float32 to 1e-5 at best; so that is the least error there can be.
+    """
+    off = (evidence.log_evidence - exact).abs() / evidence.standard_error.clamp(min=1e-5)
+    mean_off = abs(evidence.mean - float(exact.mean())) / max(evidence.mean_standard_error, 1e-5)
+    return torch.cat([off, torch.tensor([mean_off], dtype=off.dtype)])
