@@ -213,6 +213,20 @@ class Evidence:
             "notes": list(self.notes),
         }
 
+    def to_arviz(self) -> Any:
+        """For ArviZ: an ``InferenceData``, and from ArviZ 1.0 on a ``DataTree``.
+
+        ``log_likelihood`` holds ``log_evidence``, ``sample_stats`` the errors, diagnostics and bounds there
+        are, all (chain, draw, unit) with one chain and one draw; how they were got is in ``attrs``.
+
+        >>> evidence = Evidence(*[torch.zeros(5)] * 4, 10, "data", "importance", True)
+        >>> dict(evidence.to_arviz()["log_likelihood"].sizes)
+        {'chain': 1, 'draw': 1, 'unit': 5}
+        """
+        from pyro_vae.inference.export import to_arviz
+
+        return to_arviz(self)
+
     def summary(self) -> str:
         """A few lines, as one would put them into a paper."""
         rows = [*self._rows_of_mean(), *self._rows_from_above(), *self._rows_of_draws()]
