@@ -5,18 +5,20 @@ Python did in that run is frozen into it, so a program is refused where Python h
 control flow on values, numbers from elsewhere than the arguments and torch's generators, side effects.
 """
 
+import pickle
 import random
+import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyro
-import pyro.infer
 import torch
 from pyro.distributions import constraints
+from pyro.infer.util import Dice
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor, fx, nn
@@ -25,6 +27,8 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
 )
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+from torch.overrides import TorchFunctionMode
 
 
 class CannotCapture(Exception):
@@ -67,18 +71,13 @@ def _trace(function: Callable[..., Any], arguments: tuple[Tensor, ...]) -> Graph
     with _LastSite() as last:
         try:
             module = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
-        except DataDependentOutputException as error:
-            raise CannotCapture(f"Python reads a tensor's value {last} ({error.func})") from error
+        except (DataDependentOutputException, GuardOnDataDependentSymNode) as error:
+            raise CannotCapture(f"Python needs to know a tensor's value {last}") from error
         except DynamicOutputShapeException as error:
-            raise CannotCapture(
-                f"a shape depends on the data or on what was drawn {last} ({error.func})"
-            ) from error
+            raise CannotCapture(f"a shape depends on a tensor's values {last}") from error
         except Exception as error:
             reason = str(error).strip().split("\n")[0]
             raise CannotCapture(f"{type(error).__name__} {last}: {reason}") from error
-    for node in module.graph.nodes:
-        if isinstance(node.kwargs.get("generator"), torch.Generator):
-            raise CannotCapture(f"{node.target} draws from a generator of its own")
     return _with_tensors_as_inputs(module)
 
 
@@ -88,10 +87,12 @@ def _with_tensors_as_inputs(module: fx.GraphModule) -> Graph:
     graph.eliminate_dead_code()
     start = next(iter(graph.nodes))
     inputs: dict[int, fx.Node] = {}
-    tensors = []
+    tensors: list[Tensor] = []
     for node in list(graph.nodes):
         if node.op == "get_attr":
             tensor = getattr(module, node.target)
+            if isinstance(tensor, torch.Generator):
+                raise CannotCapture("it draws from a generator of its own, not torch's global one")
             if id(tensor) not in inputs:
                 with graph.inserting_before(start):
                     inputs[id(tensor)] = graph.placeholder(f"tensor{len(tensors)}")
@@ -153,22 +154,25 @@ class Checks(Messenger):
         fn = msg["fn"]
         if isinstance(fn, _Subsample):
             return
-        self._check(fn, lambda: fn.support, lambda: msg["value"])
+        with suppress(NotImplementedError):  # no support is known
+            self._check(fn, fn.support, msg["value"])
         while hasattr(fn, "base_dist"):
             fn = fn.base_dist
         for name, constraint in getattr(fn, "arg_constraints", {}).items():
             # as torch does it: arguments that were given, not those derived from them when asked for
             if name in fn.__dict__ and not constraints.is_dependent(constraint):
-                self._check(fn, lambda c=constraint: c, lambda f=fn, n=name: getattr(f, n))
+                self._check(fn, constraint, getattr(fn, name))
 
-    def _check(self, fn: Any, constraint: Callable[[], Any], value: Callable[[], Any]) -> None:
+    def _check(self, fn: Any, constraint: Any, value: Any) -> None:
         if getattr(fn, "_validate_args", None) is False:  # the person's own wish; see `unchecked`
             return
         try:
-            self.passed.append(constraint().check(value()).all())
-        except NotImplementedError:  # no support is known
-            pass
-        except (DataDependentOutputException, DynamicOutputShapeException):
+            self.passed.append(constraint.check(value).all())
+        except (
+            DataDependentOutputException,
+            DynamicOutputShapeException,
+            GuardOnDataDependentSymNode,
+        ):
             self.complete = False
 
 
@@ -188,7 +192,7 @@ def unchecked() -> Iterator[None]:
 def without_item(elbo: Any) -> Iterator[None]:
     """Lets a Pyro ELBO leave its figures on the device: its `.item()` and NaN warning wait for them."""
     replaced = {"torch_item": _detached, "warn_if_nan": _as_it_is}
-    modules = {vars(pyro.infer).get(c.__module__.rsplit(".", 1)[-1]) for c in type(elbo).__mro__}
+    modules = {sys.modules[kind.__module__] for kind in type(elbo).__mro__}
     before = [
         (module, name, getattr(module, name))
         for module in modules
@@ -198,10 +202,24 @@ def without_item(elbo: Any) -> Iterator[None]:
     try:
         for module, name, _ in before:
             setattr(module, name, replaced[name])
-        yield
+        with _AllTermsCount():
+            yield
     finally:
         for module, name, function in before:
             setattr(module, name, function)
+
+
+class _AllTermsCount(TorchFunctionMode):
+    """Answers for Pyro's Dice whether all of the enumerated values have a positive probability.
+
+    It asks so as to leave out the others' costs. Summing them all is the same, or NaN where an
+    infinite cost met a probability of 0; and a loss that is NaN is computed again by Pyro.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.__bool__ and sys._getframe(1).f_code is Dice.compute_expectation.__code__:
+            return True
+        return func(*args, **(kwargs or {}))
 
 
 def _detached(x: Any) -> Any:
@@ -224,19 +242,29 @@ def side_effect(function: Callable[[], Any], owners: Mapping[str, Any]) -> str |
 
     :param owners: the objects and functions, by name, to look into.
     """
-    generators = random.getstate(), np.random.get_state()[1:3]  # noqa: NPY002
+    function()  # what only the first call does is no matter
+    generators = random.getstate(), _numpy_state()
     before = dict(_state_of(owners))
+    torch.rand(8)  # other noise, so that what is drawn and kept is seen to change
     function()
     if random.getstate() != generators[0]:
         return "it draws from Python's `random`"
-    for one, other in zip(np.random.get_state()[1:3], generators[1], strict=True):  # noqa: NPY002
-        if not np.array_equal(one, other):
-            return "it draws from NumPy's global generator"
+    if _numpy_state() != generators[1]:
+        return "it draws from NumPy's global generator"
     after = dict(_state_of(owners))
     for name in before.keys() | after.keys():
         if name not in before or name not in after or not _same(before[name], after[name]):
             return f"every run changes `{name}`"
     return None
+
+
+def _numpy_state() -> bytes:
+    return pickle.dumps(np.random.get_state())  # noqa: NPY002
+
+
+def tensors_of(owners: Mapping[str, Any]) -> list[Tensor]:
+    """The tensors that objects and functions hold."""
+    return [value for _, value in _state_of(owners) if isinstance(value, Tensor)]
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -287,7 +315,16 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
             if name in value.__globals__:
                 yield name, value.__globals__[name]
     elif isinstance(value, nn.Module):
-        own = vars(value)
-        yield from ((n, p) for n, p in own.items() if not n.startswith("_backward_hooks"))
+        for path, module in value.named_modules():  # however deep a network is
+            for name, part in _attributes(module):
+                if name != "_modules":
+                    yield f"{path}.{name}" if path else name, part
     else:
-        yield from vars(value).items() if hasattr(value, "__dict__") else ()
+        yield from _attributes(value)
+
+
+def _attributes(value: Any) -> list[tuple[str, Any]]:
+    # a transform remembers its last result, to be found again by the identity of its input
+    is_transform = isinstance(value, torch.distributions.Transform)
+    attributes = list(getattr(value, "__dict__", {}).items())
+    return [(n, p) for n, p in attributes if not (is_transform and n.startswith("_cached"))]

@@ -21,6 +21,7 @@ from pyro_vae.inference.capture import (
     Graph,
     capture,
     side_effect,
+    tensors_of,
     unchecked,
     without_item,
 )
@@ -90,6 +91,8 @@ class Compiled:
     def __post_init__(self) -> None:
         parameter = next(iter(self.step.parameters.values()))
         self.device, self.dtype = parameter.device, parameter.dtype
+        program = self.step.program
+        self.owners = {"model": program.model, "guide": program.guide, **program.modules}
 
     def weight(self, beta: float) -> Tensor:
         return torch.full((), beta, dtype=self.dtype, device=self.device)
@@ -119,10 +122,11 @@ class Compiled:
 
         :raises CannotCapture: there is none.
         """
-        self.refuse_what_no_graph_shows(batch)
         arguments = (self.weight(1.0), *batch)
-        with warnings.catch_warnings(), kept([]), unchecked():
+        # tracing, too, writes to tensors that the program writes to
+        with warnings.catch_warnings(), kept(tensors_of(self.owners)), unchecked():
             warnings.simplefilter("ignore")
+            self.refuse_what_no_graph_shows(batch)
             checks = Checks()
             graph = capture(self.function(checks), *arguments)
             plain = Engine(graph.module, graph.tensors, checks.complete)
@@ -146,10 +150,8 @@ class Compiled:
         for name, parameter in step.parameters.items():
             if getattr(parameter, "_post_accumulate_grad_hooks", None):
                 raise CannotCapture(f"parameter {name!r} has a hook that waits for its gradient")
-        program = step.program
-        owners = {"model": program.model, "guide": program.guide, **program.modules}
-        with undisturbed(program):
-            effect = side_effect(lambda: step.loss(batch), owners)
+        with undisturbed(step.program):
+            effect = side_effect(lambda: step.loss(batch), self.owners)
         if effect is not None:
             raise CannotCapture(effect)
 
@@ -182,7 +184,7 @@ class Compiled:
                     noise = torch.rand((), device=self.device)  # the next that anybody would draw
                     held = [t.detach().clone() for t in engine.tensors if not t.requires_grad]
                     outcomes.append((loss, gradients, held, noise))
-            _check_same(*outcomes, self.step.parameters, tolerance)
+            _check_same(outcomes[0], outcomes[1], self.step.parameters, tolerance)
 
     def by_pyro(self, batch: Batch, beta: float) -> Outcome:
         elbo, step = self.step.elbo, self.step
@@ -227,8 +229,10 @@ def kept(tensors: list[Tensor]) -> Iterator[None]:
         yield
     finally:
         set_rng_state(generators)
-        for tensor, value in held:
-            tensor.copy_(value)
+        with torch.no_grad():
+            for tensor, value in held:
+                if not torch.equal(tensor, value):  # not all that write say so in the version
+                    tensor.copy_(value)
 
 
 def _laid_out_like(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:
@@ -238,9 +242,7 @@ def _laid_out_like(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:
     return torch.empty_like(parameter).copy_(gradient)
 
 
-def _check_same(
-    pyros: Any, ours: Any, parameters: Mapping[str, Tensor], tolerance: float
-) -> None:
+def _check_same(pyros: Any, ours: Any, parameters: Mapping[str, Tensor], tolerance: float) -> None:
     if not torch.isfinite(pyros[0]):
         raise CannotCapture("the first loss is not finite")
     if not _close(pyros[0], ours[0], tolerance):
@@ -284,8 +286,8 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
 
 
-@torch.library.register_fake("pyro_vae::linear")
-def _(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+@torch.library.register_fake("pyro_vae::linear")  # type: ignore[untyped-decorator]
+def _linear_shape(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return x.new_empty(x.shape[0], weight.shape[0])
 
 
@@ -299,7 +301,8 @@ def by_inductor(graph: Graph, *arguments: Tensor) -> Callable[..., Any]:
     is_cuda = arguments[0].is_cuda
     options = {"fallback_random": True, **({"triton.cudagraphs": True} if is_cuda else {})}
     with config.patch(options), torch.no_grad():
-        return compile_fx(module, [*graph.tensors, *arguments])
+        run: Any = compile_fx(module, [*graph.tensors, *arguments])
+    return run
 
 
 def use_onednn(module: fx.GraphModule) -> None:

@@ -1,0 +1,508 @@
+"""The compiled step is Pyro's own step, or it says why there is none."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+from pyro.distributions import constraints, transforms
+from pyro.infer import RenyiELBO, Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO, TraceMeanField_ELBO
+from pyro.infer.autoguide import AutoIAFNormal, AutoMultivariateNormal, AutoNormal
+from stories import Conjugate, GlobalMean, PyroStyleVAE
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from pyro_vae import InputError, fit
+from pyro_vae.inference import compile
+from pyro_vae.inference.loop import Fit, Loop
+from pyro_vae.models import VAE, FactorAnalysis
+from pyro_vae.networks import ConvDecoder, ConvEncoder
+
+X = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+FIRST = X[:, 0].clone()
+quick = partial(fit, epochs=3, batch_size=20, progress=False, device="cpu",
+                optimizer=partial(Adam, lr=0.01))  # fmt: skip
+
+
+@contextmanager
+def worth(graph: int, inductor: int) -> Iterator[None]:
+    """From how many steps on something is worth it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compile, "WORTH_A_GRAPH", graph)
+        patch.setattr(compile, "WORTH_INDUCTOR", inductor)
+        yield
+
+
+graphs_only = partial(worth, 0, 10**9)
+
+
+def trained(
+    make: Callable[[], tuple[Any, ...]], mode: str, **more: Any
+) -> tuple[Fit, list[Tensor]]:
+    """A run, and all parameters after it."""
+    pyro.clear_param_store()
+    torch.manual_seed(0)
+    program, data, options = make()
+    result = quick(program, data, compile=mode, **{**options, **more})
+    modules = {id(p): p for p in getattr(program, "parameters", list)()}
+    stored = dict(pyro.get_param_store().named_parameters())
+    return result, [p.detach() for p in [*modules.values(), *stored.values()]]
+
+
+# --- what is captured -------------------------------------------------------------------------
+
+
+class Mixture(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.loc = nn.Parameter(torch.tensor([-1.0, 1.0]))
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            which = pyro.sample(
+                "which", dist.Categorical(torch.ones(2) / 2), infer={"enumerate": "parallel"}
+            )
+            pyro.sample("x", dist.Normal(self.loc[which], 1.0), obs=x)
+
+    def guide(self, x: Tensor) -> None: ...
+
+
+class Layer(nn.Module):
+    """A linear layer after another one: BatchNorm, which writes its buffers, or dropout."""
+
+    def __init__(self, in_shape, out_shape, first) -> None:
+        super().__init__()
+        self.first, self.out_shape = first(in_shape[0]), out_shape
+        self.linear = nn.Linear(in_shape[0], torch.Size(out_shape).numel())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.first(x)).unflatten(-1, self.out_shape)
+
+
+class WithFlow(FactorAnalysis):
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.flow = transforms.affine_autoregressive(2, hidden_dims=[8])
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            base = dist.Normal(x[:, :2], torch.ones(2))
+            pyro.sample("z", dist.TransformedDistribution(base, [self.flow]))
+
+
+class Subsampled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(0.1))
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x), subsample_size=7) as index:
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x[index])
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x), subsample_size=7) as index:
+            pyro.sample("z", dist.Normal(self.slope * x[index], 1.0))
+
+
+def score_function() -> tuple[Any, ...]:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            which = pyro.sample("which", dist.Bernoulli(0.4))
+            pyro.sample("x", dist.Normal(which, 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        logit = pyro.param("logit", torch.tensor(0.3))
+        with pyro.plate("data", len(x)):
+            pyro.sample("which", dist.Bernoulli(logits=logit * x))
+
+    return (model, guide), FIRST, {}
+
+
+def gamma() -> tuple[Any, ...]:
+    def model(x: Tensor) -> None:
+        rate = pyro.param("rate", torch.tensor(1.0), constraint=constraints.positive)
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Gamma(2.0, rate))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        shape = pyro.param("shape", torch.tensor(1.5), constraint=constraints.positive)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Gamma(shape, 1.0))
+
+    return (model, guide), FIRST, {}
+
+
+def a_network_of_a_function() -> tuple[Any, ...]:
+    net, story = nn.Linear(6, 2), FactorAnalysis((6,), 2)
+
+    def guide(x: Tensor) -> None:
+        pyro.module("net", net)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(net(x), 1.0).to_event(1))
+
+    def model(x: Tensor) -> None:
+        pyro.module("story", story)
+        with poutine.mask(mask=x[:, 0] > 0), poutine.scale(scale=0.5):
+            story.model(x)
+
+    return (model, guide), X, {}
+
+
+def vae(**options: Any) -> tuple[Any, ...]:
+    return PyroStyleVAE(), X, options
+
+
+def of_layers(first: Callable[[int], nn.Module]) -> tuple[Any, ...]:
+    layer = partial(Layer, first=first)
+    return VAE((6,), 2, encoder=layer, decoder=layer), (X > 0).float(), {}
+
+
+def convolutional() -> tuple[Any, ...]:
+    nets = {
+        "encoder": partial(ConvEncoder, channels=(4,)),
+        "decoder": partial(ConvDecoder, channels=(4,)),
+    }
+    return VAE((1, 8, 8), 2, **nets), (torch.rand(50, 1, 8, 8) > 0.5).float(), {}
+
+
+def auto(guide: Callable[..., Any], model: Callable[..., Any]) -> tuple[Any, ...]:
+    return (model, guide(model)), FIRST, {"batch_size": 50}
+
+
+def two_means(x: Tensor) -> None:
+    mean = pyro.sample("mean", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+    with pyro.plate("data", len(x)):
+        pyro.sample("x", dist.Normal(mean.sum(), 1.0), obs=x)
+
+
+def tensor_counter() -> tuple[Any, ...]:
+    """A KL weight of one's own, counted in a tensor in place: a graph does that, too."""
+    steps, story = torch.zeros(()), FactorAnalysis((6,), 2)
+
+    def model(x: Tensor) -> None:
+        steps.add_(1)
+        with poutine.scale(scale=(steps / 5).clamp(max=1.0)):
+            story.model(x)
+
+    return (model, story.guide), X, {}
+
+
+CAPTURED = {
+    "factor analysis": lambda: (FactorAnalysis((6,), 2), X, {}),
+    "pyro style": vae,
+    "Trace_ELBO": lambda: vae(elbo=Trace_ELBO()),
+    "three particles": lambda: vae(elbo=Trace_ELBO(3)),
+    "vectorized particles": lambda: vae(elbo=Trace_ELBO(4, vectorize_particles=True)),
+    "TraceMeanField_ELBO": lambda: vae(elbo=TraceMeanField_ELBO()),
+    "warm-up and clipping": lambda: vae(kl_warmup=2, beta=0.5, clip_norm=0.5),
+    "SGD": lambda: vae(optimizer=partial(SGD, lr=0.01, momentum=0.9)),
+    "AdamW, schedule": lambda: vae(
+        optimizer=partial(AdamW, lr=0.01), schedule=partial(CosineAnnealingLR, T_max=3)
+    ),
+    "enumeration": lambda: (Mixture(), FIRST, {"elbo": TraceEnum_ELBO(max_plate_nesting=1)}),
+    "score function": score_function,
+    "parameters in the store": lambda: (Conjugate, FIRST, {}),
+    "a function's network": a_network_of_a_function,
+    "batch norm": lambda: of_layers(nn.BatchNorm1d),
+    "dropout": lambda: of_layers(lambda _: nn.Dropout(0.3)),
+    "convolutions": convolutional,
+    "gamma": gamma,
+    "flow": lambda: (WithFlow((6,), 2), X, {}),
+    "subsampling": lambda: (Subsampled(), FIRST, {}),
+    "AutoNormal": lambda: auto(AutoNormal, GlobalMean.model),
+    "AutoMultivariateNormal": lambda: auto(AutoMultivariateNormal, two_means),
+    "AutoIAFNormal": lambda: auto(AutoIAFNormal, two_means),
+    "tensor counter": tensor_counter,
+}
+
+
+@pytest.mark.parametrize("name", CAPTURED)
+def test_a_graph_does_what_python_did(name) -> None:
+    """Parameters, metrics and the noise to come, after an epoch with checks and two without."""
+    eager, expected = trained(CAPTURED[name], "off")
+    with graphs_only():
+        captured, parameters = trained(CAPTURED[name], "auto")
+    assert len(captured.notes) == (
+        1 if "Auto" in name else 2
+    )  # the last batch of an epoch is smaller
+    assert all("as a graph" in note for note in captured.notes)
+    for one, other in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    elbos = [[m["train_elbo"] for m in run.metrics] for run in (captured, eager)]
+    assert elbos[0] == pytest.approx(elbos[1], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["factor analysis", "warm-up and clipping", "batch norm", "enumeration"]
+)
+def test_inductor_does_what_python_did_and_the_same_twice(name) -> None:
+    eager, expected = trained(CAPTURED[name], "off")
+    compiled, parameters = trained(CAPTURED[name], "on", batch_size=50)
+    again, parameters_again = trained(CAPTURED[name], "on", batch_size=50)
+    eager, expected = trained(CAPTURED[name], "off", batch_size=50)
+    assert "compiled by Inductor" in compiled.notes[0]
+    for one, other, same in zip(parameters, expected, parameters_again, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+        assert torch.equal(one, same)
+    assert compiled.metrics == again.metrics
+    assert compiled.metrics[-1]["train_elbo"] == pytest.approx(
+        eager.metrics[-1]["train_elbo"], rel=1e-5
+    )
+
+
+# --- what is not ------------------------------------------------------------------------------
+
+
+def factor_analysis_with(change: Callable[[Tensor], Tensor]) -> tuple[Any, ...]:
+    """Something is done in Python to the mean of x, after z was drawn."""
+    story = FactorAnalysis((6,), 2)
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+            loc = change(z @ story.loadings.T + story.bias)
+            pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
+
+    def guide(x: Tensor) -> None:
+        pyro.module("story", story)
+        story.guide(x)
+
+    return (model, guide), X, {}
+
+
+def counting(rule: Callable[[int], float]) -> tuple[Any, ...]:
+    count = [0]
+
+    def change(loc: Tensor) -> Tensor:
+        count[0] += 1
+        return loc * rule(count[0])
+
+    return factor_analysis_with(change)
+
+
+def remembering() -> tuple[Any, ...]:
+    losses: list[Tensor] = []
+
+    def change(loc: Tensor) -> Tensor:
+        losses.append(loc.detach().mean())
+        return loc
+
+    return factor_analysis_with(change)
+
+
+def numpy_generator() -> tuple[Any, ...]:
+    generator = np.random.default_rng(0)
+    return factor_analysis_with(lambda loc: loc + torch.tensor(generator.normal(size=6)).float())
+
+
+def own_generator() -> tuple[Any, ...]:
+    generator = torch.Generator()
+    return factor_analysis_with(lambda loc: loc + torch.randn(6, generator=generator))
+
+
+def hidden_counter() -> tuple[Any, ...]:
+    numbers = iter(range(10**9))  # nothing that can be looked into
+    return factor_analysis_with(lambda loc: loc * (1 + next(numbers) / 1000))
+
+
+REFUSED = {
+    "branch": (
+        lambda: factor_analysis_with(lambda loc: loc if loc.mean() > 0 else 2 * loc),
+        "Python needs to know a tensor's value after site 'z'",
+    ),
+    "numpy": (
+        lambda: factor_analysis_with(lambda loc: loc * float(loc.detach().numpy().mean())),
+        "after site 'z'",
+    ),
+    "counter": (lambda: counting(lambda n: min(1.0, n / 1000)), r"every run changes .*count\[0\]"),
+    "late switch": (lambda: counting(lambda n: 1.0 if n < 10**6 else 2.0), "every run changes"),
+    "list of losses": (remembering, "every run changes .*losses"),
+    "random": (
+        lambda: factor_analysis_with(lambda loc: loc * random.random()),
+        "Python's `random`",
+    ),
+    "numpy's random": (
+        lambda: factor_analysis_with(lambda loc: loc * float(np.random.rand())),  # noqa: NPY002
+        "NumPy's global generator",
+    ),
+    "numpy generator": (
+        numpy_generator,
+        "every run changes|a constant of shape .6,. is another one",
+    ),
+    "hidden counter": (hidden_counter, "it does not do the same in every run"),
+    "own generator": (own_generator, "a generator of its own"),
+    "RenyiELBO": (lambda: vae(elbo=RenyiELBO(num_particles=2)), "RenyiELBO runs the backward pass"),
+    "TraceGraph_ELBO": (lambda: vae(elbo=TraceGraph_ELBO()), "TraceGraph_ELBO runs the backward"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refusal_names_its_reason_and_python_goes_on(name) -> None:
+    make, reason = REFUSED[name]
+    with pytest.raises(InputError, match=reason):
+        trained(make, "on")
+    random.seed(0), np.random.seed(0)  # noqa: NPY002
+    _, expected = trained(make, "off", batch_size=50)
+    random.seed(0), np.random.seed(0)  # noqa: NPY002
+    with graphs_only():
+        result, parameters = trained(make, "auto", batch_size=50)
+    (note,) = result.notes
+    assert note.startswith("batches of 50 run step by step in Python: ")
+    if (
+        "counter" not in name and "generator" not in name
+    ):  # those count the runs that were looked at
+        for one, other in zip(parameters, expected, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_graph_that_is_wrong_is_found_out(monkeypatch, what) -> None:
+    capture = compile.capture
+
+    def wrong(function, *arguments):
+        def other(*args):
+            loss, passed, *gradients = function(*args)
+            if what == "loss":
+                return loss * 1.001, passed, *gradients
+            return loss, passed, gradients[0] * 1.001, *gradients[1:]
+
+        return capture(other, *arguments)
+
+    monkeypatch.setattr(compile, "capture", wrong)
+    with pytest.raises(
+        InputError, match="where Pyro's is" if what == "loss" else "its gradient for"
+    ):
+        trained(vae, "on")
+
+
+def test_without_a_compiler_the_graph_runs(monkeypatch) -> None:
+    def fails(*_: Any) -> None:
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(compile, "by_inductor", fails)
+    with worth(0, 0):
+        result, _ = trained(vae, "auto")
+    assert (
+        "as a graph, without Pyro (Inductor could not compile it: no C++ compiler)"
+        in result.notes[0]
+    )
+    with pytest.raises(InputError, match="no C\\+\\+ compiler"):
+        trained(vae, "on")
+
+
+def test_short_runs_are_not_compiled() -> None:
+    result, _ = trained(vae, "auto")
+    assert result.notes == (
+        "batches of 20 are not compiled: 6 steps save less than it takes",
+        "batches of 10 are not compiled: 3 steps save less than it takes",
+    )
+    assert trained(vae, "off")[0].notes == ()
+    with pytest.raises(InputError, match="compile must be 'auto', 'on' or 'off', not 'yes'"):
+        trained(vae, "yes")
+
+
+# --- state, checks, exactness -----------------------------------------------------------------
+
+
+def test_global_state_is_untouched() -> None:
+    for validation in (True, False):
+        with pyro.validation_enabled(validation):
+            settings = pyro.settings.get()
+            trained(vae, "on", batch_size=50)
+            assert pyro.settings.get() == settings
+            assert torch.distributions.Distribution._validate_args is validation
+            noise = torch.rand(())
+            torch.manual_seed(0)
+            PyroStyleVAE()
+            assert noise == torch.rand(())
+
+
+def test_values_outside_the_support_are_found_in_any_batch() -> None:
+    x = (X.repeat(6, 1) > 0).float()
+    x[200, 3] = 0.5
+    with graphs_only(), pytest.raises(InputError, match="binarise"):
+        quick(VAE((6,), 2), x, compile="auto")
+
+
+def test_a_wish_not_to_validate_is_heard() -> None:
+    class Relaxed(FactorAnalysis):
+        def model(self, x: Tensor) -> None:
+            with pyro.plate("data", len(x)):
+                z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+                logits = z @ self.loadings.T + self.bias
+                likelihood = dist.Bernoulli(logits=logits, validate_args=False).to_event(1)
+                pyro.sample("x", likelihood, obs=x)
+
+    with graphs_only():
+        result = quick(Relaxed((6,), 2), X.sigmoid(), compile="auto")
+    assert "as a graph" in result.notes[0]
+
+
+def test_a_loss_that_is_not_finite_names_its_site() -> None:
+    class Explodes(FactorAnalysis):
+        def model(self, x: Tensor) -> None:
+            with pyro.plate("data", len(x)):
+                z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+                scale = (self.bias.sum() + 1e-2).sqrt()
+                pyro.sample("x", dist.Normal(z @ self.loadings.T, scale).to_event(1), obs=x)
+
+    model = Explodes((6,), 2)
+    model.bias.register_hook(torch.ones_like)
+    with graphs_only(), pytest.raises(InputError, match="the model's site 'x' is the first"):
+        quick(model, X, epochs=50, optimizer=partial(SGD, lr=2e-4), compile="auto")
+
+
+@pytest.mark.parametrize("mode", ["on", "auto"])
+def test_resume_is_exact_on_the_compiled_path(tmp_path, monkeypatch, mode) -> None:
+    options = {
+        "kl_warmup": 2.0,
+        "clip_norm": 1.0,
+        "epochs": 4,
+        "batch_size": 30,
+        "validation": X[:5],
+    }
+
+    def run(out, **more):
+        with worth(0, 0 if mode == "on" else 10**9):
+            return trained(lambda: (FactorAnalysis((6,), 2), X, options), mode, out=out, **more)
+
+    whole, expected = run(tmp_path / "whole")
+    for steps in (1, 2, 5):
+        with monkeypatch.context() as patch:
+            epoch, count = Loop.epoch, iter(range(1, 100))
+            patch.setattr(
+                Loop, "epoch", lambda self, stopping, bar, n=steps: epoch(
+                    self, lambda: stopping() or next(count) >= n, bar
+                )
+            )  # fmt: skip
+            patch.setattr(
+                Loop,
+                "is_done",
+                lambda self, n=steps: self.position.epoch * 2 + self.position.batch >= n,
+            )
+            run(tmp_path / str(steps))
+        resumed, parameters = run(tmp_path / str(steps), resume=True)
+        assert resumed.metrics == whole.metrics
+        assert all(torch.equal(a, b) for a, b in zip(parameters, expected, strict=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["factor analysis", "warm-up and clipping", "batch norm"])
+def test_a_cuda_graph_does_what_python_did(name) -> None:
+    eager, expected = trained(CAPTURED[name], "off", device="cuda")
+    compiled, parameters = trained(CAPTURED[name], "on", device="cuda")
+    for one, other in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    assert compiled.metrics[-1]["train_elbo"] == pytest.approx(
+        eager.metrics[-1]["train_elbo"], rel=1e-4
+    )
