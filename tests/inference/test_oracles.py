@@ -1,17 +1,22 @@
 """Every estimator against every program whose evidence is known, within its own standard errors."""
 
+import math
 from contextlib import nullcontext, suppress
 from functools import cache
 from typing import Any
 
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from oracles import ORACLES, Oracle, errors_off, gaussian, guides, plates
+from pyro.infer.autoguide import AutoNormal
 from torch import Tensor
 
 from pyro_vae import InputError, log_evidence
 from pyro_vae.inference.annealed import Annealed
 from pyro_vae.inference.evidence import Evidence
+from pyro_vae.inference.weights import WeightSums
 
 SOUND = [oracle for oracle in ORACLES if not oracle.narrow]
 NARROW = [oracle for oracle in ORACLES if oracle.narrow]
@@ -84,9 +89,9 @@ def test_a_narrow_guide_is_flagged(oracle: Oracle) -> None:
 
 @pytest.mark.parametrize(("oracle", "start"), WALKS, ids=name_of)
 def test_annealing(oracle: Oracle, start: str) -> None:
-    temperatures = oracle.temperatures if start == "prior" else 10
-    method = Annealed(temperatures, start=start, num_leapfrog=5)
-    evidence = estimate(oracle, method=method, num_particles=64 if oracle.together else 25, seed=1)
+    temperatures = oracle.temperatures if start == "prior" else 6
+    method = Annealed(temperatures, start=start, num_leapfrog=4)
+    evidence = estimate(oracle, method=method, num_particles=128 if oracle.together else 25, seed=1)
     assert (errors_off(evidence, oracle.exact) < 4).all()
     assert evidence.certificate(1e-6) < oracle.exact.mean()
 
@@ -141,3 +146,66 @@ def test_annealing_with_many_chains(oracle: Oracle, start: str) -> None:
     evidence = estimate(oracle, method=method, num_particles=count, seed=5)
     assert (errors_off(evidence, oracle.exact) < 4).all()
     assert evidence.bad_units == 0
+
+
+# --- not right as yet: each is to pass, and then loses its mark ---------------------------------------
+
+
+@pytest.mark.xfail(strict=True, reason="what a distribution's own mask leaves out counts 1 a value")
+def test_a_masked_latent_that_is_summed_out_counts_one() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            p = dist.Bernoulli(torch.full((len(x),), 0.4)).mask(False)
+            k = pyro.sample("k", p, infer={"enumerate": "parallel"})
+            pyro.sample("x", dist.Normal(k, 1.0).mask(False), obs=x)
+
+    evidence = log_evidence((model, lambda x: None), torch.randn(2))
+    assert (evidence.log_evidence.abs() < 1e-6).all()
+
+
+@pytest.mark.xfail(strict=True, reason="a likelihood of zero at one draw refuses the program")
+def test_a_likelihood_may_be_zero() -> None:
+    """top ~ Pareto(1, 2), x ~ Uniform(0, top); the guide is the prior."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            top = pyro.sample("top", dist.Pareto(torch.tensor(1.0), torch.tensor(2.0)))
+            pyro.sample("x", dist.Uniform(0.0, top, validate_args=False), obs=x)
+
+    guide, x = pyro.poutine.block(model, hide=["x"]), 0.5 + torch.rand(8)
+    evidence = log_evidence((model, guide), x, num_particles=10_000, seed=0)
+    exact = (2 / (3 * x.clamp(min=1.0) ** 3)).log().double()
+    assert (errors_off(evidence, exact) < 4).all()
+
+
+@pytest.mark.xfail(strict=True, reason="only annealing looks at the masks")
+def test_latents_masked_in_the_model_alone_are_refused() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)), pyro.poutine.mask(mask=x > 0):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    _, guide = guides.too_wide.program
+    with pytest.raises(InputError, match="mask"):
+        log_evidence((model, guide), torch.randn(6), seed=0)
+
+
+@pytest.mark.xfail(strict=True, reason="it is set up, for good, with the first eight rows")
+@pytest.mark.filterwarnings("ignore")
+def test_an_autoguide_that_nobody_has_called_yet() -> None:
+    model, _ = guides.too_wide.program
+    evidence = log_evidence((model, AutoNormal(model)), guides.X, num_particles=1000, seed=0)
+    assert (errors_off(evidence, guides.EXACT.double()) < 4).all()
+
+
+@pytest.mark.xfail(strict=True, reason="ties with the tail's threshold count as exceeding it")
+def test_weights_of_two_values_have_no_heavy_tail() -> None:
+    sums = WeightSums(10_000, units=1)
+    sums.add((torch.arange(10_000) < 10).double().unsqueeze(-1))
+    assert not sums.pareto()[0] > 0.7
+
+
+@pytest.mark.xfail(strict=True, reason="a mask within an event is not looked at")
+def test_there_are_no_bits_per_dimension_of_units_with_other_numbers_of_values() -> None:
+    by_name = {oracle.name: oracle for oracle in ORACLES}
+    assert math.isnan(by_importance(by_name["missing_values"]).bits_per_dimension)

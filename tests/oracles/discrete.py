@@ -82,6 +82,31 @@ def enumerated_within_the_unit() -> Parts:
 
 
 @oracle()
+def enumerated_twice_over() -> Parts:
+    """A kind for each unit, and for each of its two values (on the left) an outlier that depends on it."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            kind = pyro.sample("kind", dist.Bernoulli(0.3), infer=SUMMED)
+            z = pyro.sample("z", dist.Normal(3 * kind, 1.0))
+            with pyro.plate("values", 2, dim=-2):
+                outlier = pyro.sample("outlier", dist.Bernoulli(0.2 + 0.5 * kind), infer=SUMMED)
+                pyro.sample("x", dist.Normal(z, 0.5 + 2 * outlier), obs=x.T)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(0.6 * x.mean(-1) + 0.5, 1.4))
+
+    x, terms = 1 + 2 * torch.randn(8, 2), []
+    for kind, *outlier in itertools.product([0.0, 1.0], repeat=3):
+        scales = 0.5 + 2 * torch.tensor(outlier)
+        p = dist.MultivariateNormal(torch.full((2,), 3 * kind), 1 + scales.square().diag())
+        flips = dist.Bernoulli(0.2 + 0.5 * kind).log_prob(torch.tensor(outlier)).sum()
+        terms.append(p.log_prob(x) + flips + dist.Bernoulli(0.3).log_prob(torch.tensor(kind)))
+    return (model, guide), (x,), torch.stack(terms).logsumexp(0)
+
+
+@oracle()
 def hidden_markov() -> Parts:
     """Ragged sequences: the states are summed out, the unit's own level is drawn."""
     transition, locs = torch.tensor([[0.8, 0.2], [0.3, 0.7]]), torch.tensor([-1.0, 1.0])
@@ -155,6 +180,26 @@ def drawn_component() -> Parts:
             pyro.sample("z", dist.Normal(0.8 * x + 0.2 * locs[which], 0.6))
 
     return (model, guide), enumerated_component.args, enumerated_component.exact
+
+
+@oracle(continuous=False)
+def binary_vectors() -> Parts:
+    """Three bits, drawn together as one event."""
+    loadings = torch.randn(3)
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            bits = pyro.sample("bits", dist.Bernoulli(0.4 * torch.ones(3)).to_event(1))
+            pyro.sample("x", dist.Normal(bits @ loadings, 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("bits", dist.Bernoulli(0.5 * torch.ones(len(x), 3)).to_event(1))
+
+    x, bits = torch.randn(12), torch.tensor(list(itertools.product([0.0, 1.0], repeat=3)))
+    terms = dist.Normal(bits @ loadings, 1.0).log_prob(x[:, None])
+    terms = terms + dist.Bernoulli(0.4).log_prob(bits).sum(-1)
+    return (model, guide), (x,), terms.logsumexp(-1)
 
 
 @oracle(continuous=False)

@@ -5,6 +5,7 @@ import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.infer.autoguide import AutoMultivariateNormal, AutoNormal
+from pyro.infer.reparam import LocScaleReparam
 from pyro.nn import PyroParam
 from torch import Tensor
 from torch.distributions import constraints
@@ -62,6 +63,31 @@ def exact_posterior() -> Parts:
 def the_prior() -> Parts:
     """The model itself, without its data."""
     return (model, poutine.block(model, hide=["x"])), (X,), EXACT
+
+
+@oracle()
+def reparameterised() -> Parts:
+    """The model's latent decentred by Pyro's handler; the guide draws what then stands for it."""
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z_decentered", dist.Normal(0.4 * x, 0.8))
+
+    return (poutine.reparam(model, {"z": LocScaleReparam(0.0)}), guide), (X,), EXACT
+
+
+@oracle()
+def without_a_plate() -> Parts:
+    """Data and latents as one event: nothing says that they are independent."""
+
+    def whole(x: Tensor) -> None:
+        z = pyro.sample("z", dist.Normal(torch.zeros(len(x)), 1.0).to_event(1))
+        pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
+
+    def guide(x: Tensor) -> None:
+        pyro.sample("z", dist.Normal(0.4 * x, 0.8).to_event(1))
+
+    return (whole, guide), (X[:5],), EXACT[:5].sum().reshape(1)
 
 
 @oracle(together=False)

@@ -22,7 +22,7 @@ class Oracle:
         continuous: whether the latents are, once those marked for it are summed out: annealing moves no
             others.
         starts: what annealing may set out from; a narrow guide is nothing to start from.
-        temperatures: how many it takes from the prior to get there with 64 chains.
+        temperatures: how many it takes from the prior to get there with some hundred chains.
         narrow: whether its guide is too narrow on purpose, to be flagged.
         together: whether it takes a dimension for particles; else each is a call of its own.
         options: what the call needs besides, as ``unit``.

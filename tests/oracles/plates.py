@@ -108,6 +108,23 @@ def unit_in_the_middle() -> Parts:
     return (model, guide), (x,), exact
 
 
+@oracle(options={"unit": "data"})
+def unit_by_name() -> Parts:
+    """Every site lies in two plates; the one asked for is the inner."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("sensors", 3, dim=-2), pyro.plate("data", len(x), dim=-1):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z, 0.6), obs=x.T)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("sensors", 3, dim=-2), pyro.plate("data", len(x), dim=-1):
+            pyro.sample("z", dist.Normal(0.7 * x.T, 0.6))
+
+    x = 1.2 * torch.randn(8, 3)
+    return (model, guide), (x,), dist.Normal(0.0, 1.36**0.5).log_prob(x).sum(-1)
+
+
 @oracle()
 def scales_do_not_count() -> Parts:
     """Tempered by one factor in the model and another in the guide."""
