@@ -14,9 +14,10 @@ from pyro_vae.inference.paths import Path
 
 JITTER = (0.6, 1.2)  # of the step size: a fixed trajectory may come back to where it started
 TARGET = 0.8  # acceptance
-REACH = 2.2  # longest trajectory, in standard deviations of the start: beyond, it turns back
+REACH = 2.0  # longest trajectory, in standard deviations: beyond, it turns back
 GAIN = 0.5  # how far one transition's acceptance moves the log of a step size
-CHAINS, WARMUP, SPREAD_DRAWS = 4, 12, 32  # of the pilot run
+NEW = 0.5  # the share of a coordinate's scale that is taken from where the chains are now
+CHAINS, WARMUP, SPREAD_DRAWS = 8, 12, 32  # of the pilot run
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,14 @@ def mix(start: Tensor, end: Tensor, beta: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Steps:
-    """Step sizes, fixed: of each unit at some places of the path, times a scale of each coordinate."""
+    """Step sizes, fixed: of each unit's coordinates, at some places of the path."""
 
     betas: tuple[float, ...]
-    sizes: Tensor  # (betas, U)
-    scale: Tensor  # (U, D)
+    sizes: Tensor  # (betas, U, D)
 
     def at(self, beta: float) -> Tensor:
         """(U, D) at the first place from ``beta`` on."""
-        place = min(bisect_left(self.betas, beta), len(self.betas) - 1)
-        return self.sizes[place].unsqueeze(-1) * self.scale
+        return self.sizes[min(bisect_left(self.betas, beta), len(self.betas) - 1)]
 
 
 @dataclass(frozen=True)
@@ -141,23 +140,28 @@ def _gradient(log_density: Tensor, leaf: Tensor, keep: bool = False) -> Tensor:
 def pilot(sampler: Sampler, betas: Sequence[float]) -> Steps:
     """Step sizes for each unit along the path, from a short run whose chains are thrown away.
 
-    Each coordinate's scale is the spread of the path's start. Each unit's size then follows the
-    acceptance of a few chains along ``betas`` and back; the two, lagging behind the path on different
-    sides, are averaged.
+    A coordinate's scale is the spread of these chains, but at least that of a Gaussian with the curvature
+    they find (the mean square of a log-density's gradient is its Fisher information): chains from a narrow
+    start have yet to spread. Each unit's size follows the acceptance. All are taken along ``betas`` and
+    back; what they lag behind the path, on different sides, averages out.
     """
     draws = sampler.path.draw(SPREAD_DRAWS)
     free = sampler.path.coordinates.free.to(draws.device)
-    scale = torch.where(free, _spread(draws), 0.0)
+    spread = _spread(draws)
+    variance, curvature = spread.square(), spread**-2
     point = sampler.point(draws[:CHAINS])
-    size = draws.new_full((draws.shape[1],), 0.5 * max(1, draws.shape[-1]) ** -0.25)
+    size = draws.new_full((draws.shape[1], 1), 0.5 * max(1, draws.shape[-1]) ** -0.25)
     sizes: dict[float, list[Tensor]] = {beta: [] for beta in betas}
     for beta in [betas[0]] * WARMUP + [*betas, *reversed(betas)]:
-        point, probability = sampler.transition(point, beta, size.unsqueeze(-1) * scale)
-        size = size * (GAIN * (probability.mean(0) - TARGET)).exp()
+        variance = variance.lerp(point.u.var(0), NEW)
+        curvature = curvature.lerp(point.gradient(beta).square().mean(0), NEW)
+        scale = torch.maximum(variance, 1 / curvature).sqrt().clamp(1e-4 * spread, 1e4 * spread)
+        point, probability = sampler.transition(point, beta, torch.where(free, size * scale, 0.0))
+        size = size * (GAIN * (probability.mean(0) - TARGET)).exp().unsqueeze(-1)
         size = size.clamp(max=REACH / sampler.num_leapfrog)
-        sizes[beta].append(size)
+        sizes[beta].append(size * scale)
     logs = [torch.stack(sizes[beta][-2:]).log().mean(0) for beta in betas]
-    return Steps(tuple(betas), torch.stack(logs).exp(), scale)
+    return Steps(tuple(betas), torch.where(free, torch.stack(logs).exp(), 0.0))
 
 
 def _spread(draws: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What is kept of an estimate under way, so that nothing is lost with it."""
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -38,7 +39,9 @@ class Kept:
         done: dict[int, Figures] = {}
         for path in self._files():
             tensors, found = checkpoint.read(path)
-            unlike = [key for key, value in self.record.items() if found.get(key) != value]
+            unlike = [
+                key for key, value in self.record.items() if not _alike(found.get(key), value)
+            ]
             if unlike:
                 raise InputError(
                     f"{path} is of another estimate ({', '.join(unlike)} differ): finish that one, or "
@@ -70,6 +73,13 @@ class Kept:
         return [p for p in (self.path, *self.path.parent.glob(f"{self.path.name}.*")) if p.exists()]
 
 
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(other, list):  # of numbers, which another number of threads may round otherwise
+        pairs = zip(one or [], other, strict=False)
+        return len(one or []) == len(other) and all(math.isclose(*p, rel_tol=1e-4) for p in pairs)
+    return bool(one == other)
+
+
 def record_of(tiles: Tiles, method: Method, num_particles: int) -> dict[str, Any]:
     """What must be the same for tiles of two calls to belong together."""
     few = tiles.few
@@ -77,6 +87,8 @@ def record_of(tiles: Tiles, method: Method, num_particles: int) -> dict[str, Any
     tensors = {f"{n}/{name}": t for n, module in modules for name, t in module.state_dict().items()}
     tensors |= {f"store/{name}": value for name, value in pyro.get_param_store().items()}
     tensors |= {f"data/{i}": a for i, a in enumerate(few.args) if isinstance(a, Tensor)}
+    pyro.set_rng_seed(tiles.seed)  # what else makes up a program shows in what it draws
+    log_weights = few.draw(1).log_weights[0]
     options = json.dumps(asdict(method), default=lambda f: getattr(f, "__qualname__", str(type(f))))
     return {
         "method": f"{type(method).__name__} {options}",
@@ -84,5 +96,8 @@ def record_of(tiles: Tiles, method: Method, num_particles: int) -> dict[str, Any
         "seed": tiles.seed,
         "unit": few.layout.unit,
         "units": tiles.units,
-        "program and data": checkpoint.checksum({n: t.detach().cpu() for n, t in tensors.items()}),
+        "guide": log_weights.nan_to_num().tolist(),
+        "parameters and data": checkpoint.checksum(
+            {n: t.detach().cpu() for n, t in tensors.items()}
+        ),
     }

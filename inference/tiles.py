@@ -20,7 +20,7 @@ from pyro_vae.isolation import undisturbed
 from pyro_vae.particles import draws_together
 from pyro_vae.program import Program, as_program, examine, num_arguments
 
-UNITS = {"cpu": 256, "cuda": 2048}  # of a tile, where nobody says
+UNITS = {"cpu": 64, "cuda": 2048}  # of a tile, where nobody says
 FEW = 8  # rows that show what a program looks like
 
 

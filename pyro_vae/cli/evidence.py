@@ -1,40 +1,202 @@
 """``pyro-vae evidence``: estimate log p(x) of held-out data under a run's model."""
 
 import json
+import os
+import re
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
 
+import torch
+from jsonargparse import ArgumentParser, Namespace
+from torch import Tensor
+
+from pyro_vae import pictures
+from pyro_vae.cli.console import command, note
+from pyro_vae.cli.output import free_path
+from pyro_vae.cli.processes import is_first, joined, own_device
 from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
-from pyro_vae.inference.estimate import log_evidence
+from pyro_vae.errors import InputError
+from pyro_vae.inference.annealed import Annealed
+from pyro_vae.inference.auto import Auto
+from pyro_vae.inference.bidirectional import Bidirectional, Sandwich
+from pyro_vae.inference.estimate import METHODS, Interrupted, log_evidence
+from pyro_vae.inference.evidence import Evidence
+from pyro_vae.inference.exact import Exact
+from pyro_vae.inference.importance import Importance
+from pyro_vae.inference.method import Method
+from pyro_vae.inference.pictures import picture
+from pyro_vae.inference.proposals import refined, wider
 
 DESCRIPTION = """\
-Estimates log p(x) of each held-out datum by importance sampling with the run's guide, and prints
-the mean in nats, with its Monte-Carlo error and the error that sampling the data makes."""
+Estimates log p(x) of each held-out datum, and prints the mean in nats, with its Monte-Carlo error and
+the error that sampling the data makes. Methods:
+
+  importance     draws from the run's guide, K of them for each datum (by default 1,000)
+  ais            annealed importance sampling: K chains (16) that walk from the guide to the posterior
+  auto           importance sampling, and ais for the data whose weights cannot be trusted
+  sandwich       ais, and an estimate from above
+  bidirectional  ais, and a bound from above, on data that the model itself draws
+  exact          in closed form, where the model has one
+
+Ctrl-C prints what is known by then; the same command with --resume goes on. Under torchrun
+(torchrun --nproc_per_node 2 -m pyro_vae evidence RUN) the data are shared out."""
 EXAMPLES = (
-    "pyro-vae evidence runs/vae --num_particles 1000",
-    "pyro-vae evidence runs/vae --num_particles 5000 --split validation --json",
+    "pyro-vae evidence runs/vae --num_particles 5000 --plot evidence.png",
+    "pyro-vae evidence runs/vae --method ais --num_temperatures 500 --max_memory 2GB",
+    "pyro-vae evidence runs/vae --method sandwich --split validation --json",
 )
+WEIGHING, ANNEALING = ("prior_share",), ("num_temperatures", "num_leapfrog", "start")
+UNITS = {"": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 def main(words: Sequence[str]) -> int:
-    parser = run_parser("evidence", DESCRIPTION, EXAMPLES)
-    parser.add_argument("--num_particles", type=int, default=1000, help="draws for each datum, K")
-    parser.add_argument("--json", action="store_true", help="print one JSON object, in nats")
-    options = read_options(parser, words)
-    with redirect_stdout(sys.stderr):  # a model may print; standard output is for the result
+    options = read_options(evidence_parser(), words)
+    method = method_of(options)
+    memory = None if options.max_memory is None else in_bytes(options.max_memory)
+    plot = None
+    if options.plot is not None:
+        plot = free_path(Path(options.plot), options.overwrite, pictures.ENDINGS, "--plot")
+    options.device, code = own_device(options.device), 0
+    with joined(), redirect_stdout(sys.stderr):  # a model may print
         trained = open_trained(options)
-        evidence = log_evidence(
-            trained.program,
-            trained.split,
-            num_particles=options.num_particles,
-            seed=trained.seed,
-            device=trained.device,
+        units = torch.arange(len(trained.split))
+        try:
+            found: Evidence | None = log_evidence(
+                proposal(trained.program, options),
+                trained.split,
+                method=method,
+                num_particles=options.num_particles,
+                max_memory=memory,
+                seed=trained.seed,
+                device=trained.device,
+                keep=kept_at(options),
+            )
+        except Interrupted as stop:
+            if is_first():
+                so_far = "" if stop.evidence else ", before anything was known"
+                note(f"\ninterrupted{so_far}; to go on: {again(words)}")
+            found, units, code = stop.evidence, stop.units, 130
+    if is_first() and found is not None:
+        show(found, units, trained, options.json, plot)
+    return code
+
+
+def evidence_parser() -> ArgumentParser:
+    parser = run_parser("evidence", DESCRIPTION, EXAMPLES)
+    names = Literal[*METHODS]  # type: ignore[valid-type]
+    parser.add_argument("--method", type=names, default="importance", help="one of those above")
+    parser.add_argument("--num_particles", type=int | None, help="draws or chains a datum, K")
+    parser.add_argument("--max_memory", type=str | None, help="to compute with, as in 2GB")
+    parser.add_argument("--num_temperatures", type=int | None, help="of ais (100)")
+    parser.add_argument("--num_leapfrog", type=int | None, help="of ais: gradients a step (10)")
+    parser.add_argument("--start", type=str | None, help="of ais: guide (the default) or prior")
+    parser.add_argument(
+        "--prior_share", type=float | None, help="of importance: draws from the prior"
+    )
+    parser.add_argument("--widen", type=float | None, help="spread the guide by a factor")
+    parser.add_argument("--refine", type=int | None, help="fit the guide to each datum, by steps")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, in nats")
+    parser.add_argument("--plot", type=str | None, help="a picture to write (.png, .pdf, .svg)")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace the picture if it is there"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted estimate")
+    return parser
+
+
+def method_of(options: Namespace) -> Method:
+    """The method that the options describe.
+
+    :raises InputError: an option that is none of the method's.
+    """
+    takes = {
+        **dict.fromkeys(WEIGHING, ("importance", "auto")),
+        **dict.fromkeys(ANNEALING, ("ais", "auto", "sandwich", "bidirectional")),
+        **dict.fromkeys(("widen", "refine"), tuple(METHODS.keys() - {"exact"})),
+    }
+    given = {name: options[name] for name in takes if options[name] is not None}
+    for name in given:
+        if options.method not in takes[name]:
+            raise InputError(
+                f"--{name} is an option of --method {' or '.join(takes[name])}, not of {options.method}"
+            )
+    weighing = {name: given[name] for name in WEIGHING if name in given}
+    annealing = {name: given[name] for name in ANNEALING if name in given}
+    weighed, annealed = Importance(**weighing), Annealed(**annealing)
+    methods: dict[str, Method] = {
+        "importance": weighed,
+        "ais": annealed,
+        "auto": Auto(weighed, annealed),
+        "sandwich": Sandwich(annealed),
+        "bidirectional": Bidirectional(annealed),
+        "exact": Exact(),
+    }
+    return methods[options.method]
+
+
+def proposal(program: Any, options: Namespace) -> Any:
+    """The program with the guide that the options ask for."""
+    if options.refine is not None:
+        program = refined(program, steps=options.refine)
+    return program if options.widen is None else wider(program, options.widen)
+
+
+def in_bytes(text: str) -> int:
+    """
+    >>> in_bytes("2GB"), in_bytes("1.5 MiB")
+    (2000000000, 1572864)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kKMG]?i?B?)", text.strip())
+    unit = "" if found is None else found[2]
+    if found is None or unit not in UNITS or float(found[1]) * UNITS[unit] < 1:
+        raise InputError(f"--max_memory {text} is no size: write it as 500MB, 2GB or 2GiB")
+    return int(float(found[1]) * UNITS[unit])
+
+
+# --- what is kept, and what is shown ----------------------------------------------------------
+
+
+def kept_at(options: Namespace) -> Path | None:
+    """Where finished tiles are kept; nowhere, if the run's folder cannot be written to.
+
+    :raises InputError: an interrupted estimate is there, and nobody said that it is to go on.
+    """
+    settings = (options.split, options.method, options.num_particles or "default", options.seed)
+    folder = Path(options.run)
+    path = folder / ("evidence-" + "-".join(map(str, settings)) + ".part")
+    if options.resume and not path.exists() and is_first():
+        note(f"nothing is kept of such an estimate (there is no {path}): it begins anew")
+    if path.exists() and not options.resume and is_first():
+        raise InputError(
+            f"{path} holds an interrupted estimate: go on with it by --resume, or remove the file"
         )
+    if os.access(folder, os.W_OK):
+        return path
+    note(f"{folder} cannot be written to, so nothing is kept of an interrupted estimate")
+    return None
+
+
+def again(words: Sequence[str]) -> str:
+    rest = [word for word in words if word != "--resume"]
+    return f"{command()} evidence {shlex.join(rest)} --resume"
+
+
+def show(
+    evidence: Evidence, units: Tensor, trained: Trained, as_json: bool, plot: Path | None
+) -> None:
     evidence = replace(evidence, notes=(*evidence.notes, *_units_of(trained)))
-    print(json.dumps(evidence.to_dict()) if options.json else evidence.summary())
-    return 0
+    print(json.dumps(evidence.to_dict()) if as_json else evidence.summary())
+    if plot is not None:
+        data = None
+        if evidence.units == len(units) and not evidence.simulated:
+            data = trained.split.subset(units)
+        pictures.save(picture(evidence, data, units if data else None), plot)
+        note(str(plot))
 
 
 def _units_of(trained: Trained) -> tuple[str, ...]:

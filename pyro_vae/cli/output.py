@@ -28,18 +28,18 @@ def out_path(options: Namespace) -> Path:
     return free_path(Path(options.out), options.overwrite, (*pictures.ENDINGS, ARRAYS))
 
 
-def free_path(path: Path, overwrite: bool, endings: Sequence[str]) -> Path:
+def free_path(path: Path, overwrite: bool, endings: Sequence[str], option: str = "--out") -> Path:
     """``path``, if it can be written to and its ending is a known one.
 
     :raises InputError: what :func:`out_path` says.
     """
     if path.suffix.lower() not in endings:
         known = ", ".join(endings)
-        raise InputError(f"--out {path} has no ending that says what to write: {known}")
+        raise InputError(f"{option} {path} has no ending that says what to write: {known}")
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent} to write {path.name} to")
     if path.exists() and not overwrite:
-        raise InputError(f"{path} is there already: choose another --out, or pass --overwrite")
+        raise InputError(f"{path} is there already: choose another {option}, or pass --overwrite")
     return path
 
 

@@ -325,8 +325,8 @@ def test_the_mean_weight_is_unbiased_whatever_the_step_size_and_steps_stay(size:
     x, program = many(-1.5), as_program(Conjugate)
     with torch.no_grad():
         path = FromGuide(Call(program, examine(program, x), True, (x,)))
-        sizes = torch.full((1, len(x)), size) * (0.5 + torch.rand(len(x)))
-        steps = Steps((1.0,), sizes.clone(), torch.ones(len(x), 1))
+        sizes = torch.full((1, len(x), 1), size) * (0.5 + torch.rand(len(x), 1))
+        steps = Steps((1.0,), sizes.clone())
         log_w = walk(Sampler(path, 4, 100), path.draw(4), linear(5).tolist(), steps).log_weights
     ratio = (log_w - Conjugate.log_evidence(x)).exp().mean(0)
     assert abs(ratio.mean() - 1) < 4 * ratio.std() / len(x) ** 0.5

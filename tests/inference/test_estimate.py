@@ -1,0 +1,363 @@
+"""One call for all methods: dispatch, arguments, interruptions, several processes, bad input."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from stories import Conjugate, GlobalMean
+from torch import Tensor
+
+from pyro_vae import InputError, log_evidence
+from pyro_vae.inference import importance
+from pyro_vae.inference.annealed import Annealed
+from pyro_vae.inference.auto import Auto
+from pyro_vae.inference.estimate import METHODS, Interrupted
+from pyro_vae.inference.importance import Importance
+from pyro_vae.models import FactorAnalysis
+
+X = torch.randn(300, generator=torch.Generator().manual_seed(1)) * 1.5
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_gives_the_same_evidence(name: str) -> None:
+    torch.manual_seed(0)
+    model, x = FactorAnalysis((4,), 2), torch.randn(70, 4)
+    evidence = log_evidence(model, x, method=name, seed=0)
+    data = evidence.simulated[0] if evidence.simulated else x
+    exact = model.log_evidence(data).detach().double()
+    error = max(evidence.mean_standard_error, 1e-5)
+    assert abs(evidence.mean - exact.mean()) < 4 * error
+    assert evidence.units == 70
+    assert evidence.is_exact == (name == "exact")
+    assert evidence.values_per_unit == 4
+
+
+def test_there_is_no_such_method() -> None:
+    with pytest.raises(InputError, match="no method 'importanc'; did you mean 'importance'"):
+        log_evidence(Conjugate, X, method="importanc")
+
+
+def test_arguments_in_place_of_data() -> None:
+    """A program that takes a dictionary and a flag: called once, as it is."""
+
+    def model(batch: dict[str, Tensor], *, shifted: bool) -> None:
+        with pyro.plate("data", len(batch["x"])):
+            z = pyro.sample("z", dist.Normal(1.0 if shifted else 0.0, 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=batch["x"])
+
+    def guide(batch: dict[str, Tensor], *, shifted: bool) -> None:
+        with pyro.plate("data", len(batch["x"])):
+            pyro.sample("z", dist.Normal(batch["x"] / 2, 0.9))
+
+    x, kwargs = X[:20], {"shifted": True}
+    exact = dist.Normal(1.0, 2**0.5).log_prob(x).double()
+    for method in ("importance", "ais", "exact"):
+        evidence = log_evidence(
+            (model, guide), args=({"x": x},), kwargs=kwargs, method=method, seed=0
+        )
+        assert abs(evidence.mean - exact.mean()) < 4 * max(evidence.mean_standard_error, 1e-5)
+        assert evidence.units == 20
+    with pytest.raises(InputError, match="either data, or args"):
+        log_evidence((model, guide), x, kwargs=kwargs)
+    with pytest.raises(InputError, match="either data, or args"):
+        log_evidence((model, guide))
+
+
+# --- interruptions ----------------------------------------------------------------------------
+
+
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, parts: int) -> None:
+    """Ctrl-C after so many parts of the weights."""
+    draw, left = Importance.draw, [parts + 3]  # one draw checks the proposal, two measure it
+
+    def interrupted(*args: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return draw(*args)
+
+    monkeypatch.setattr(Importance, "draw", interrupted)
+
+
+def test_an_interrupted_estimate_is_known_in_part_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = log_evidence(Conjugate, X, num_particles=2000, seed=3)
+    options: dict[str, Any] = {"num_particles": 2000, "seed": 3, "keep": tmp_path / "half.part"}
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 5)  # two parts a tile, so two tiles and a half
+        with pytest.raises(Interrupted) as stop:
+            log_evidence(Conjugate, X, **options)
+    evidence, units = stop.value.evidence, stop.value.units
+    assert evidence is not None
+    assert torch.equal(evidence.log_evidence, whole.log_evidence[units])
+    assert len(units) in (128, 108)  # of the five tiles the last has 44
+    assert f"{len(units)} of 300 units" in evidence.summary()
+    assert "2,000 of 2,000 particles" in evidence.summary()
+    parts: list[int] = []
+    add = importance.WeightSums.add
+    monkeypatch.setattr(
+        importance.WeightSums, "add", lambda s, w: (parts.append(w.numel()), add(s, w))[1]
+    )
+    again = log_evidence(Conjugate, X, **options)
+    assert sum(parts) == 2000 * (300 - len(units))
+    assert torch.equal(again.log_evidence, whole.log_evidence)
+    assert torch.equal(again.pareto_k, whole.pareto_k)
+    assert not list(tmp_path.iterdir())
+
+
+def test_before_the_first_tile_is_done_fewer_particles_are_known(monkeypatch) -> None:
+    interrupt_after(monkeypatch, 3)
+    with pytest.raises(KeyboardInterrupt) as stop:
+        log_evidence(GlobalMean, X[:10], num_particles=100_000, seed=0)
+    evidence = stop.value.evidence
+    assert evidence.num_particles == 3 * importance.TILE_PARTICLES
+    assert list(evidence.bounds)[-1] == evidence.num_particles
+    exact = GlobalMean.log_evidence(X[:10]).item()
+    assert abs(evidence.total - exact) < 4 * evidence.standard_error.item()
+    assert "3,072 of 100,000 particles" in evidence.summary()
+
+
+def test_nothing_is_known_yet(monkeypatch) -> None:
+    interrupt_after(monkeypatch, 0)
+    with pytest.raises(Interrupted) as stop:
+        log_evidence(Conjugate, X, seed=0)
+    assert stop.value.evidence is None
+    assert not len(stop.value.units)
+
+
+def test_what_is_kept_is_of_one_estimate(monkeypatch, tmp_path) -> None:
+    path = tmp_path / "kept"
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2)
+        with pytest.raises(Interrupted):
+            log_evidence(Conjugate, X, num_particles=1000, seed=3, keep=path)
+    narrower = (Conjugate.model, lambda x: pyro.poutine.scale(Conjugate.guide, 1.0)(0.9 * x))
+    for program, x, options, what in (
+        (Conjugate, X, {"num_particles": 999, "seed": 3}, "num_particles"),
+        (Conjugate, X, {"num_particles": 1000, "seed": 4}, "seed"),
+        (Conjugate, X + 1, {"num_particles": 1000, "seed": 3}, "data"),
+        (narrower, X, {"num_particles": 1000, "seed": 3}, "guide"),
+        (Conjugate, X[:290], {"num_particles": 1000, "seed": 3}, "units"),
+        (Conjugate, X, {"num_particles": 1000, "seed": 3, "method": Auto()}, "method"),
+    ):
+        with pytest.raises(InputError, match=f"is of another estimate.*{what}"):
+            log_evidence(program, x, keep=path, **options)
+    path.write_bytes(b"rubbish")
+    with pytest.raises(InputError, match="damaged"):
+        log_evidence(Conjugate, X, num_particles=1000, seed=3, keep=path)
+    with pytest.raises(InputError, match="keep wants a seed"):
+        log_evidence(Conjugate, X, keep=path)
+
+
+SHARED = """
+import sys, torch
+from torch import distributed
+from stories import Conjugate
+from pyro_vae import log_evidence
+from pyro_vae.inference.annealed import Annealed
+
+distributed.init_process_group("gloo")
+x = torch.randn(300, generator=torch.Generator().manual_seed(1)) * 1.5
+one = log_evidence(Conjugate, x, num_particles=1500, seed=3)
+other = log_evidence(Conjugate, x, method=Annealed(5), seed=3)
+torch.save((one.log_evidence, other.log_evidence), f"{sys.argv[1]}/{distributed.get_rank()}.pt")
+distributed.destroy_process_group()
+"""
+
+
+def test_several_processes_share_the_units_and_get_the_same(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(SHARED)
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+    ]
+    here = str(Path(__file__).parents[1])
+    subprocess.run(
+        [*launch, str(script), str(tmp_path)],
+        check=True,
+        capture_output=True,
+        env={"PYTHONPATH": here, "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+        timeout=120,
+    )
+    alone = (
+        log_evidence(Conjugate, X, num_particles=1500, seed=3).log_evidence,
+        log_evidence(Conjugate, X, method=Annealed(5), seed=3).log_evidence,
+    )
+    for rank in range(2):
+        torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt", weights_only=True), alone)
+
+
+# --- auto -------------------------------------------------------------------------------------
+
+
+def narrow_for_some(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        scale = torch.where(x > 0, 0.15, 0.8)
+        pyro.sample("z", dist.Normal(x / 2, scale))
+
+
+def test_auto_sends_the_bad_units_on() -> None:
+    x, program = X[:120], (Conjugate.model, narrow_for_some)
+    plain = log_evidence(program, x, num_particles=2000, seed=0)
+    auto = log_evidence(program, x, num_particles=2000, seed=0, method="auto")
+    bad = plain.pareto_k > 0.7
+    assert bad[x > 0].double().mean() > 0.7
+    assert not bad[x < 0].any()
+    assert torch.equal(auto.log_evidence[~bad], plain.log_evidence[~bad])
+    exact = Conjugate.log_evidence(x).double()
+    before, after = ((e.log_evidence - exact)[bad].abs().mean() for e in (plain, auto))
+    assert after < before / 2
+    annealed = (auto.log_evidence - exact)[bad]
+    assert abs(annealed.mean()) < 4 * annealed.std() / len(annealed) ** 0.5
+    assert f"{int(bad.sum())} of 120 units had a Pareto k above 0.7" in auto.summary()
+    assert auto.certificate() != auto.certificate()  # none: NaN
+    assert "certified" not in auto.summary()
+
+
+# --- the mixture of guide and prior -----------------------------------------------------------
+
+
+def too_narrow(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(x / 2, 0.15))
+
+
+def test_a_share_of_the_prior_mends_a_guide_that_is_too_narrow() -> None:
+    x, program = X[:40], (Conjugate.model, too_narrow)
+    exact = Conjugate.log_evidence(x).double()
+    evidence = log_evidence(program, x, num_particles=10_000, seed=0, method=Importance(0.2))
+    # far out few draws of the prior come near the posterior, which k rightly takes for a heavy tail
+    assert evidence.bad_units < log_evidence(program, x, num_particles=10_000, seed=0).bad_units / 3
+    assert ((evidence.log_evidence - exact).abs() < 4 * evidence.standard_error).all()
+    assert abs(evidence.mean - exact.mean()) < 4 * evidence.mean_standard_error
+    assert "for 20%, prior" in evidence.summary()
+    less = log_evidence(
+        program, x, num_particles=10_000, seed=0, method=Importance(0.2), max_memory=10_000
+    )
+    torch.testing.assert_close(less.log_evidence, evidence.log_evidence)
+
+
+def test_weights_of_the_mixture_are_bounded() -> None:
+    """No weight exceeds p(x | z) / s, so neither does their mean."""
+    x = torch.full((200,), 3.0)
+    evidence = log_evidence(
+        (Conjugate.model, too_narrow), x, num_particles=1, seed=0, method=Importance(0.25)
+    )
+    most = dist.Normal(0.0, 1.0).log_prob(torch.tensor(0.0)) - torch.tensor(0.25).log()
+    assert evidence.log_evidence.max() < most
+
+
+def test_the_mixture_of_latents_under_one_that_is_summed_out() -> None:
+    """The prior of z is itself a mixture; units in a plate left of another, one chain at a time too."""
+    locs, weights = torch.tensor([-2.0, 3.0]), torch.tensor([0.3, 0.7])
+
+    def model(x: Tensor, alone: bool = False) -> None:
+        with pyro.plate("data", len(x), dim=-2):
+            which = pyro.sample("which", dist.Categorical(weights), infer={"enumerate": "parallel"})
+            z = pyro.sample("z", dist.Normal(locs[which], 1.0))
+            with pyro.plate("seen", 2, dim=-1):
+                pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-2):
+            pyro.sample("z", dist.Normal(x.mean(-1, keepdim=True), 0.3))
+
+    x = torch.randn(10, 2) * 2
+    covariance = torch.ones(2, 2) + torch.eye(2)
+    each = [
+        w.log() + dist.MultivariateNormal(loc.expand(2), covariance).log_prob(x)
+        for loc, w in zip(locs, weights, strict=True)
+    ]
+    exact = torch.stack(each).logsumexp(0).double()
+    evidence = log_evidence((model, guide), x, num_particles=20_000, seed=0, method=Importance(0.3))
+    assert ((evidence.log_evidence - exact).abs() < 4 * evidence.standard_error).all()
+
+
+def test_the_mixture_one_by_one() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            assert z.dim() == 1
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    x = X[:5]
+    evidence = log_evidence(
+        (model, too_narrow), x, num_particles=600, seed=0, method=Importance(0.5)
+    )
+    exact = Conjugate.log_evidence(x).double()
+    assert ((evidence.log_evidence - exact).abs() < 4 * evidence.standard_error).all()
+
+
+def test_what_has_no_mixture() -> None:
+    guide = pyro.infer.autoguide.AutoNormal(Conjugate.model)
+    with pytest.raises(InputError, match="auxiliary site"):
+        log_evidence((Conjugate.model, guide), X[:8], method=Importance(0.5))
+    with pytest.raises(InputError, match="prior_share must lie between 0 and 1"):
+        Importance(1.0)
+
+
+# --- supports ---------------------------------------------------------------------------------
+
+
+def of(prior: Any, proposal: Any, x: Tensor | None = None) -> tuple[Any, Tensor]:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", prior)
+            pyro.sample("x", dist.Normal(z.float().reshape(-1, len(x)).mean(0), 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", proposal)
+
+    return (model, guide), X[:8]
+
+
+@pytest.mark.parametrize(
+    ("prior", "proposal", "message"),
+    [
+        (dist.Exponential(1.0), dist.Normal(3.0, 0.1), "beyond the prior's"),
+        (dist.Uniform(0.0, 1.0), dist.Uniform(0.0, 0.5), "short of the prior's"),
+        (dist.Normal(0.0, 1.0), dist.LogNormal(0.0, 1.0), "short of the prior's"),
+        (dist.Categorical(torch.ones(5)), dist.Categorical(torch.ones(3)), "short of"),
+        (dist.Categorical(torch.ones(3)), dist.Categorical(torch.tensor([1., 1, 1, 1e-9])), "beyond"),
+        (dist.Poisson(2.0), dist.Binomial(3, 0.5), "short of the prior's"),
+    ],
+)  # fmt: skip
+def test_a_guide_that_does_not_reach_where_the_prior_does(prior, proposal, message) -> None:
+    program, x = of(prior, proposal)
+    with pytest.raises(InputError, match=f"support at site 'z' reaches {message}"):
+        log_evidence(program, x, num_particles=50, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("prior", "proposal"),
+    [
+        (dist.Gamma(2.0, 1.0), dist.LogNormal(0.0, 1.0)),
+        (dist.Poisson(2.0), dist.NegativeBinomial(3.0, torch.tensor(0.5))),
+        (dist.Bernoulli(0.3), dist.Bernoulli(0.6)),
+        (dist.Beta(2.0, 1.0), dist.Uniform(0.0, 1.0)),
+        (dist.HalfNormal(1.0), dist.Exponential(1.0)),
+    ],
+)
+def test_other_families_with_the_same_support(prior, proposal) -> None:
+    program, x = of(prior, proposal)
+    assert log_evidence(program, x, num_particles=50, seed=0).log_evidence.isfinite().all()
+
+
+def test_a_share_of_the_prior_reaches_what_the_guide_does_not() -> None:
+    program, x = of(dist.Uniform(0.0, 2.0), dist.Uniform(0.0, 1.0))
+    evidence = log_evidence(program, x, num_particles=20_000, seed=0, method=Importance(0.5))
+    normal = dist.Normal(0.0, 1.0)
+    exact = ((normal.cdf(x) - normal.cdf(x - 2)) / 2).log().double()
+    assert ((evidence.log_evidence - exact).abs() < 4 * evidence.standard_error).all()
