@@ -46,6 +46,16 @@ def mask_of(site: Site) -> Tensor:
     return mask.to(site["value"].device)
 
 
+def everything_counts(site: Site) -> bool:
+    """Whether no mask takes anything of a site out, be it within its event."""
+    fn, mask = site["fn"], torch.as_tensor(True if site["mask"] is None else site["mask"])
+    while hasattr(fn, "base_dist"):
+        if isinstance(fn, dist.MaskedDistribution):
+            mask = mask.all() & torch.as_tensor(fn._mask)
+        fn = fn.base_dist
+    return bool(mask.all())
+
+
 @dataclass(frozen=True)
 class Block:
     """Where one site's unconstrained value lies among a unit's coordinates."""
@@ -55,6 +65,7 @@ class Block:
     missing: int  # how many plates on the left the site itself does not have
     event: tuple[int, ...]  # shape of the unconstrained value of one draw
     dtype: torch.dtype
+    counts: Tensor  # (U, draws of a unit): False where a mask takes one out
 
 
 class Coordinates:
@@ -77,8 +88,10 @@ class Coordinates:
             event = tuple(raw.shape[1 + layout.nesting :])
             flat = self.flatten(raw)
             columns = slice(size, size + flat.shape[-1])
-            self.blocks[name] = Block(columns, (1,) * missing + batch, missing, event, raw.dtype)
-            free.append(self._free(site, raw, missing))
+            mask = self._padded(mask_of(site).expand(site["fn"].batch_shape), missing)
+            plates, counts = (1,) * missing + batch, self.flatten(mask)[0]
+            self.blocks[name] = Block(columns, plates, missing, event, raw.dtype, counts)
+            free.append(counts.repeat_interleave(flat.shape[-1] // counts.shape[-1], -1))
             size = columns.stop
         self.free = torch.cat(free, -1) if free else torch.ones(layout.num_units, 0).bool()
         self.size = size
@@ -101,8 +114,10 @@ class Coordinates:
         return value.unsqueeze(-1).flatten(2)
 
     def total(self, per_value: Tensor, block: Block) -> Tensor:
-        """A site's log-density, with or without event dimensions, summed to (K, U)."""
-        return self.flatten(self._padded(per_value, block.missing)).sum(-1)
+        """A site's log-density, with or without event dimensions, summed to (K, U) where it counts."""
+        flat = self.flatten(self._padded(per_value, block.missing))
+        counts = block.counts.repeat_interleave(flat.shape[-1] // block.counts.shape[-1], -1)
+        return torch.where(counts, flat, 0.0).sum(-1)
 
     def _unflatten(self, u: Tensor, block: Block) -> Tensor:
         columns, plates = u[..., block.columns].to(block.dtype), list(block.plates)
@@ -125,11 +140,6 @@ class Coordinates:
         if self.together:
             return value
         return value.reshape(1, *(1,) * missing, *value.shape)
-
-    def _free(self, site: Site, raw: Tensor, missing: int) -> Tensor:
-        per_draw = self._padded(mask_of(site).expand(site["fn"].batch_shape), missing)  # 1, plates
-        per_draw = per_draw.reshape(*per_draw.shape, *(1,) * (raw.dim() - per_draw.dim()))
-        return self.flatten(per_draw.expand(raw.shape))[0]
 
 
 class Placement(Messenger):

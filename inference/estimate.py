@@ -13,7 +13,7 @@ from pyro_vae.inference.annealed import Annealed
 from pyro_vae.inference.auto import Auto
 from pyro_vae.inference.bidirectional import Bidirectional, Sandwich
 from pyro_vae.inference.call import Call
-from pyro_vae.inference.coordinates import mask_of
+from pyro_vae.inference.coordinates import everything_counts
 from pyro_vae.inference.evidence import Evidence
 from pyro_vae.inference.exact import Exact
 from pyro_vae.inference.importance import Importance
@@ -222,7 +222,7 @@ def _values_per_unit(call: Call) -> int | None:
     if call.layout.unit is None:
         return None
     sites = observed_sites(run("model", call.program.model, call.args, call.kwargs)).values()
-    if any(mask_of(site).logical_not().any() for site in sites):
+    if not all(everything_counts(site) for site in sites):
         return None
     return sum(site["value"].numel() // call.layout.num_units for site in sites)
 

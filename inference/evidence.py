@@ -228,78 +228,10 @@ class Evidence:
         return to_arviz(self)
 
     def summary(self) -> str:
-        """A few lines, as one would put them into a paper."""
-        rows = [*self._rows_of_mean(), *self._rows_from_above(), *self._rows_of_draws()]
-        width = max(len(name) for name, _ in rows) + 2
-        return "\n".join([*(f"{name:{width}}{value}" for name, value in rows), *self.warnings()])
+        """A few lines, as one would put them into a paper, and what stands against the figures."""
+        from pyro_vae.inference.report import summary
 
-    def _rows_of_mean(self) -> list[tuple[str, str]]:
-        what = "log p(x) of all data together"
-        if self.unit:
-            whose = " drawn from the model" if self.simulated else ""
-            what = f"mean log p(x) of {self.units:,} units{whose} (plate {self.unit!r})"
-        rows = [(what, f"{self.mean:.3f} nats{', exactly' if self.is_exact else ''}")]
-        if not self.is_exact:
-            rows.append(("  Monte-Carlo error", _plus_minus(self.mean_standard_error)))
-        if self.units > 1:
-            rows.append(("  sampling error, of the data", f"± {self.sampling_error:.3f}"))
-            total_error = self.mean_standard_error * self.units
-            error = "" if self.is_exact else f" {_plus_minus(total_error, 2)}"
-            rows.append(("total", f"{self.total:.2f}{error}"))
-        if self.values_per_unit:
-            rows.append(("bits per dimension", f"{self.bits_per_dimension:.4f}"))
-        if self.is_unbiased and not self.is_exact and not self.simulated:
-            rows.append(("certified, with probability 95%", f"at least {self.certificate():.3f}"))
-        return rows
-
-    def _rows_from_above(self) -> list[tuple[str, str]]:
-        if self.upper is None:
-            return []
-        what = "upper bound, in expectation" if self.simulated else "upper estimate (no bound)"
-        rows = [
-            (what, f"{_mean(self.upper):.3f} ± {_error(self.upper_error):.3f}"),
-            ("gap", f"{self.mean_gap:.3f} ± {self.mean_gap_error:.3f}"),
-        ]
-        if self.simulated:
-            low, high = self.interval()
-            rows.append(("certified, with probability 95%", f"{low:.3f} to {high:.3f}"))
-        return rows + [(f"{n} (indicative)", f"{_mean(v):.3f}") for n, v in self.indicative.items()]
-
-    def _rows_of_draws(self) -> list[tuple[str, str]]:
-        if self.is_exact:
-            return [("method", self.method)]
-        rows = [(f"bound at K = {k:,}", f"{_mean(b):.3f}") for k, b in self.bounds.items()]
-        rows += [
-            (name, f"{_mean(value):.3f}")
-            for name, value in (("jackknife", self.jackknife), ("Pareto-smoothed", self.smoothed))
-            if value is not None and not value.isnan().any()
-        ]
-        rows.append(("method", f"{self.method}, K = {self.num_particles:,}"))
-        rows.append(("effective sample size, median", f"{float(self.ess.median()):,.1f}"))
-        return rows
-
-    def warnings(self) -> list[str]:
-        """What stands against the figures, in sentences."""
-        said = list(self.notes)
-        undefined = int(self.log_evidence.isnan().sum())
-        if undefined:
-            first = int(self.log_evidence.isnan().nonzero()[0])
-            said.append(
-                f"{undefined} of {self.units:,} units have NaN weights (the first is unit {first}): "
-                "there is no figure for them, and so none for the whole"
-            )
-        if self.bad_units:
-            said.append(
-                f"{self.bad_units:,} of {self.units:,} units have a Pareto k above {BAD_K}: a few weights "
-                "decide their figures, which are probably too low, with errors that are too small. "
-                "The certificate holds all the same. More particles, a wider proposal or annealing help"
-            )
-        elif self.pareto_k.isnan().all():
-            said.append(
-                f"K = {self.num_particles} is too small to tell whether the errors can be trusted "
-                "(Pareto k wants at least 25)"
-            )
-        return said
+        return summary(self)
 
 
 def _check_delta(delta: float) -> None:
@@ -309,10 +241,6 @@ def _check_delta(delta: float) -> None:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _plus_minus(error: float, digits: int = 3) -> str:
-    return "unknown from a single draw" if math.isnan(error) else f"± {error:.{digits}f}"
 
 
 def _mean(values: Tensor | None) -> float:

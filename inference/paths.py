@@ -18,9 +18,8 @@ from pyro_vae.inference.coordinates import (
     Placement,
     bijection,
     is_point_mass,
-    mask_of,
 )
-from pyro_vae.inference.supports import check_support
+from pyro_vae.inference.supports import check_mask, check_support
 from pyro_vae.particles import (
     sum_out,
     unit_log_prob,
@@ -221,7 +220,7 @@ class FromGuide(Path):
         for name in latents:
             if name in self.coordinates.blocks:
                 check_support(name, guide_sites[name], model_sites[name])
-                _check_mask(name, guide_sites[name], model_sites[name])
+                check_mask(name, guide_sites[name], model_sites[name])
 
 
 def _num_coordinates(name: str, site: Site, layout: Layout) -> int:
@@ -229,11 +228,3 @@ def _num_coordinates(name: str, site: Site, layout: Layout) -> int:
     plates = fn.batch_shape[-1 - layout.nesting :]  # what lies further left is enumeration
     shape: torch.Size = bijection(name, fn).inverse_shape(plates + fn.event_shape)
     return shape.numel()
-
-
-def _check_mask(name: str, guide_site: Site, model_site: Site) -> None:
-    if not (mask_of(guide_site) == mask_of(model_site)).all():
-        raise InputError(
-            f"model and guide mask site {name!r} differently, so the weights of what one of them leaves "
-            "out mean nothing: use the same `poutine.mask` in both"
-        )

@@ -10,7 +10,7 @@ from torch.distributions import Independent, biject_to
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
-from pyro_vae.inference.coordinates import is_point_mass
+from pyro_vae.inference.coordinates import is_point_mass, mask_of
 from pyro_vae.program import Site, run, sample_sites
 
 DRAWS = 200  # of a discrete site without end
@@ -40,6 +40,7 @@ def check_supports(call: Call, narrower_too: bool = True) -> None:
     for name in call.layout.latents:
         if name in guide_sites and not is_point_mass(guide_sites[name]["fn"]):
             check_support(name, guide_sites[name], model_sites[name], narrower_too)
+            check_mask(name, guide_sites[name], model_sites[name])
 
 
 def check_support(name: str, guide_site: Site, model_site: Site, narrower_too: bool = True) -> None:
@@ -53,6 +54,14 @@ def check_support(name: str, guide_site: Site, model_site: Site, narrower_too: b
                 f"the guide's support at site {name!r} reaches {what} ({guide_site['fn']} against "
                 f"{model_site['fn']}): give the guide a distribution with the prior's support"
             )
+
+
+def check_mask(name: str, guide_site: Site, model_site: Site) -> None:
+    if not (mask_of(guide_site) == mask_of(model_site)).all():
+        raise InputError(
+            f"model and guide mask site {name!r} differently, so the weights of what one of them leaves "
+            "out mean nothing: use the same `poutine.mask` in both"
+        )
 
 
 def _holds(outer: Any, inner: Any, value: Tensor) -> bool:

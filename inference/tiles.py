@@ -9,6 +9,7 @@ from typing import Any
 
 import pyro
 import torch
+from pyro.infer.autoguide import AutoGuide
 from torch import Tensor
 from tqdm import tqdm
 
@@ -16,7 +17,7 @@ from pyro_vae.data import Batches, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
-from pyro_vae.isolation import undisturbed
+from pyro_vae.isolation import as_found, undisturbed
 from pyro_vae.particles import draws_together
 from pyro_vae.program import Program, as_program, examine, num_arguments
 
@@ -82,7 +83,7 @@ def tiled(
             "give either data, or args and kwargs to call the program with as they are"
         )
     rows = None if data is None else _rows(target, data, device)
-    with undisturbed(target, seed), torch.no_grad():
+    with undisturbed(target, seed), as_found(target.modules), torch.no_grad():
         if rows is None:
             few = _call(target, unit, args or (), kwargs or {})
         else:
@@ -115,7 +116,7 @@ def first_rows(program: Program, rows: Batches, unit: str | None) -> Call:
 
     :raises InputError: the program does not fit the data.
     """
-    count = min(rows.num_units, FEW)
+    count = rows.num_units if _is_yet_to_be_set_up(program) else min(rows.num_units, FEW)
     try:
         few = _of_rows(program, rows, unit, count)
     except InputError:
@@ -127,6 +128,12 @@ def first_rows(program: Program, rows: Batches, unit: str | None) -> Call:
     if few.layout.unit is None:
         return few if count == rows.num_units else _of_rows(program, rows, unit, rows.num_units)
     return replace(few, by_rows=count < rows.num_units)
+
+
+def _is_yet_to_be_set_up(program: Program) -> bool:
+    """Whether a guide takes its parameters' shapes from the first data that it sees."""
+    parts = (part for module in program.modules.values() for part in module.modules())
+    return any(isinstance(part, AutoGuide) and part.prototype_trace is None for part in parts)
 
 
 def _of_rows(program: Program, rows: Batches, unit: str | None, count: int) -> Call:

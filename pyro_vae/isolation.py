@@ -120,3 +120,26 @@ def undisturbed(program: Program, seed: int | None = None) -> Iterator[None]:
         store.set_state(entries)
         pyro.settings.set(**{k: v for k, v in validation.items() if k.startswith("validate_")})
         set_rng_state(generators)
+
+
+@contextmanager
+def as_found(modules: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Takes back what the run adds to modules: an autoguide's prototype, a cached tensor."""
+    before = [
+        (module, dict(vars(module)), {n: v.copy() for n, v in vars(module).items() if _holds(v)})
+        for root in modules.values()
+        for module in root.modules()
+    ]
+    try:
+        yield
+    finally:
+        for module, state, contents in before:
+            module.__dict__.clear()
+            module.__dict__.update(state)
+            for name, content in contents.items():
+                state[name].clear()
+                (state[name].extend if isinstance(content, list) else state[name].update)(content)
+
+
+def _holds(value: Any) -> bool:
+    return isinstance(value, dict | list | set)

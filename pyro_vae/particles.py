@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, cast
 
 import pyro
+import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
@@ -201,10 +202,10 @@ def sum_out(model_trace: poutine.Trace, layout: Layout) -> Tensor:
     sites = sample_sites(model_trace)
     for name, site in sites.items():
         site["scale"] = 1.0  # an evidence is neither tempered nor subsampled
-        if name in layout.enumerated:
-            site["mask"] = (
-                None  # summed over its own values what is masked out counts 1, not each 1
-            )
+        if name in layout.enumerated:  # what is masked out counts 1 over all its values, not each 1
+            site["mask"] = None
+            if isinstance(site["fn"], dist.MaskedDistribution):
+                site["fn"] = site["fn"].base_dist
     model_trace.compute_log_prob()
     model_trace.pack_tensors()
     symbols = model_trace.plate_to_symbol

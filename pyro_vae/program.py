@@ -6,6 +6,7 @@ over which the evidence factorises; every figure in pyro_vae is per unit.
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -157,9 +158,9 @@ def _check_log_prob(part: str, trace: poutine.Trace) -> None:
             log_prob = site["fn"].log_prob(site["value"])
         except ValueError as error:
             raise InputError(_support_message(part, name, site, error)) from error
-        if not torch.isfinite(log_prob.sum()):
+        if log_prob.isnan().any() or (log_prob == math.inf).any():
             raise InputError(
-                f"the {part}'s log-probability at site {name!r} is not finite "
+                f"the {part}'s log-probability at site {name!r} is {log_prob.max():g} "
                 f"({site['fn']}, value of shape {tuple(site['value'].shape)})"
             )
 

@@ -190,13 +190,13 @@ def show(
     evidence: Evidence, units: Tensor, trained: Trained, as_json: bool, plot: Path | None
 ) -> None:
     evidence = replace(evidence, notes=(*evidence.notes, *_units_of(trained)))
-    print(json.dumps(evidence.to_dict()) if as_json else evidence.summary())
     if plot is not None:
         data = None
         if evidence.units == len(units) and not evidence.simulated:
             data = trained.split.subset(units)
         pictures.save(picture(evidence, data, units if data else None), plot)
         note(str(plot))
+    print(json.dumps(evidence.to_dict()) if as_json else evidence.summary())
 
 
 def _units_of(trained: Trained) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """Runs one Pyro function and notes what each of its statements is and depends on."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,7 +23,7 @@ from pyro_vae.graph.sites import (
     dtype_of_draw,
     site_of,
 )
-from pyro_vae.isolation import undisturbed
+from pyro_vae.isolation import as_found, undisturbed
 from pyro_vae.program import Program, run
 
 SEED = 0  # of the runs that need values: the same program gives the same graph
@@ -165,26 +164,3 @@ def _boxes(networks: Networks, recorder: "_Recorder") -> dict[str, ParameterBox]
         key: replace(box, constraint=constraints.get(key)) if box.shape is not None else box
         for key, box in held.items()
     }
-
-
-@contextmanager
-def as_found(modules: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Takes back what the run adds to modules: an autoguide's prototype, a cached tensor."""
-    before = [
-        (module, dict(vars(module)), {n: v.copy() for n, v in vars(module).items() if _holds(v)})
-        for root in modules.values()
-        for module in root.modules()
-    ]
-    try:
-        yield
-    finally:
-        for module, state, contents in before:
-            module.__dict__.clear()
-            module.__dict__.update(state)
-            for name, content in contents.items():
-                state[name].clear()
-                (state[name].extend if isinstance(content, list) else state[name].update)(content)
-
-
-def _holds(value: Any) -> bool:
-    return isinstance(value, dict | list | set)

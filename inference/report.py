@@ -1,0 +1,139 @@
+"""An evidence in words, as one would put it into a paper."""
+
+import math
+import textwrap
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from pyro_vae.inference.evidence import BAD_K, Evidence
+
+WIDTH = 100
+Row = tuple[str, str]
+
+
+def summary(evidence: Evidence) -> str:
+    """A table of the figures, and below it what stands against them, in sentences."""
+    rows = [*_mean_rows(evidence), *_rows_from_above(evidence), *_rows_of_draws(evidence)]
+    width = max(len(name) for name, _ in rows) + 2
+    lines = [line for row in rows for line in _wrapped(*row, width)]
+    said = (textwrap.fill(text, WIDTH) for text in (*evidence.notes, *warnings(evidence)))
+    return "\n".join([*lines, *said])
+
+
+def warnings(evidence: Evidence) -> list[str]:
+    """What stands against the figures."""
+    units = evidence.units
+    said = []
+    for what, why, is_so in (
+        ("NaN weights", "there is no figure for them", evidence.log_evidence.isnan()),
+        ("no weight above 0", "their figure is minus infinity", evidence.log_evidence == -math.inf),
+    ):
+        if is_so.any():
+            first = int(is_so.nonzero()[0])
+            said.append(
+                f"{int(is_so.sum()):,} of {units:,} units have {what} (the first is unit {first}): {why}, "
+                "and so none for the whole"
+            )
+    if evidence.bad_units:
+        holds = "The certificate holds all the same. " if evidence.is_unbiased else ""
+        said.append(
+            f"{evidence.bad_units:,} of {units:,} units have a Pareto k above {BAD_K}: a few weights "
+            f"decide their figures, which are probably too low, with errors that are too small. {holds}"
+            "More particles, a wider proposal or annealing (at more temperatures) help"
+        )
+    elif evidence.pareto_k.isnan().all():
+        said.append(
+            f"K = {evidence.num_particles} is too small to tell whether the errors can be trusted "
+            "(Pareto k wants at least 25)"
+        )
+    return said
+
+
+def _mean_rows(evidence: Evidence) -> Iterator[Row]:
+    error, units = evidence.mean_standard_error, evidence.units
+    digits = digits_of(error)
+    what = "log p(x) of all data together"
+    if evidence.unit:
+        whose = " drawn from the model" if evidence.simulated else ""
+        many = f"{units:,} unit{'s' * (units > 1)}"
+        what = f"mean log p(x) of {many}{whose} (plate {evidence.unit!r})"
+    yield what, f"{evidence.mean:.{digits}f} nats{', exactly' if evidence.is_exact else ''}"
+    if not evidence.is_exact:
+        yield "  Monte-Carlo error", plus_minus(error, digits)
+    if units > 1:
+        yield "  sampling error, of the data", plus_minus(evidence.sampling_error)
+        total = "" if evidence.is_exact else f" {plus_minus(error * units)}"
+        yield "total", f"{evidence.total:.{digits_of(error * units)}f}{total} nats"
+    if evidence.values_per_unit:
+        yield "bits per dimension", f"{evidence.bits_per_dimension:.4f}"
+    if evidence.is_unbiased and not evidence.is_exact and not evidence.simulated:
+        yield (
+            "certified, with probability 95%",
+            f"at least {evidence.certificate():.{digits}f} nats",
+        )
+
+
+def _rows_from_above(evidence: Evidence) -> Iterator[Row]:
+    if evidence.upper is None or evidence.upper_error is None:
+        return
+    error = evidence.mean_gap_error
+    below, above = float(evidence.log_evidence.mean()), float(evidence.upper.mean())
+    upper_error = float(evidence.upper_error.square().sum().sqrt()) / evidence.units
+    digits = digits_of(error)
+    yield (
+        "lower bound, in expectation",
+        f"{below:.{digits}f} {plus_minus(evidence.mean_standard_error)}",
+    )
+    what = "upper bound, in expectation" if evidence.simulated else "upper estimate (no bound)"
+    yield what, f"{above:.{digits}f} {plus_minus(upper_error)}"
+    yield "gap", f"{evidence.mean_gap:.{digits}f} {plus_minus(error)} nats"
+    if evidence.simulated:
+        low, high = evidence.interval()
+        yield "certified, with probability 95%", f"{low:.{digits}f} to {high:.{digits}f} nats"
+    for name, value in evidence.indicative.items():
+        yield f"{name} (indicative)", f"{float(value.mean()):.{digits}f}"
+
+
+def _rows_of_draws(evidence: Evidence) -> Iterator[Row]:
+    if evidence.is_exact:
+        yield "method", evidence.method
+        return
+    digits = digits_of(evidence.mean_standard_error)
+    for k, bound in evidence.bounds.items():
+        yield f"bound at K = {k:,}", _figure(bound, digits)
+    for name, value in (("jackknife", evidence.jackknife), ("Pareto-smoothed", evidence.smoothed)):
+        if value is not None and not value.isnan().any():
+            yield name, _figure(value, digits)
+    yield "method", f"K = {evidence.num_particles:,}: {evidence.method}"
+    yield "effective sample size, median", f"{float(evidence.ess.median()):,.1f}"
+
+
+def digits_of(error: float) -> int:
+    """How many digits show an error to two places.
+
+    >>> digits_of(0.0123), digits_of(12.3), digits_of(float("nan"))
+    (3, 1, 3)
+    """
+    if not math.isfinite(error) or error <= 0:
+        return 3
+    return min(6, max(1, 1 - math.floor(math.log10(error))))
+
+
+def plus_minus(error: float, digits: int | None = None) -> str:
+    """
+    >>> plus_minus(0.0123)
+    '± 0.012'
+    """
+    if math.isnan(error):
+        return "± unknown, from a single draw"
+    return f"± {error:.{digits_of(error) if digits is None else digits}f}"
+
+
+def _figure(values: Tensor, digits: int) -> str:
+    return f"{float(values.mean()):.{digits}f}"
+
+
+def _wrapped(name: str, value: str, width: int) -> list[str]:
+    first, *rest = textwrap.wrap(value, max(30, WIDTH - width)) or [""]
+    return [f"{name:{width}}{first}", *(" " * width + line for line in rest)]
