@@ -8,7 +8,7 @@ import pyro.distributions as dist
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
-from torch.distributions import biject_to
+from torch.distributions import biject_to, constraints
 from torch.distributions.transforms import Transform
 
 from pyro_vae.errors import InputError
@@ -19,7 +19,7 @@ def bijection(name: str, fn: Any) -> Transform:
     """The map from unconstrained numbers onto the support of a site's distribution."""
     try:
         if not fn.support.is_discrete:
-            return biject_to(fn.support)
+            return biject(fn.support)
     except NotImplementedError as error:
         raise InputError(
             f"the support of site {name!r} ({fn.support}) has no map from unconstrained numbers, "
@@ -30,6 +30,12 @@ def bijection(name: str, fn: Any) -> Transform:
         'the guide and have it summed out by `infer={"enumerate": "parallel"}` in the model, or '
         "estimate the evidence by importance sampling"
     )
+
+
+def biject(support: constraints.Constraint) -> Transform:
+    """``biject_to``, also onto the support that the components of a mixture share."""
+    of_mixture = type(support).__name__ == "MixtureSameFamilyConstraint"  # not in every torch
+    return biject_to(support.base_constraint if of_mixture else support)
 
 
 def is_point_mass(fn: Any) -> bool:
@@ -99,7 +105,8 @@ class Coordinates:
     def of(self, sites: Mapping[str, Site]) -> Tensor:
         """The coordinates (K, U, D) of the sites' values in a trace."""
         parts = [self.flatten(self._raw(name, sites[name])) for name in self.blocks]
-        return torch.cat(parts, -1)
+        nothing = torch.zeros(1, self.layout.num_units, 0, device=self.free.device)
+        return torch.cat(parts, -1) if parts else nothing
 
     def raw_values(self, u: Tensor) -> dict[str, Tensor]:
         """Each site's unconstrained value, in the shape that its trace has."""

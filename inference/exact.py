@@ -16,8 +16,15 @@ from pyro_vae.inference.paths import FromPrior
 from pyro_vae.inference.tiles import UNITS
 from pyro_vae.inference.walks import bytes_per_chain
 
-TOLERANCE = 1e-3  # nats, and relative to the log-density: rounding, in float32
-PROBES = 3  # draws of the posterior at which the Gaussian must be right
+ROUNDING = 200  # units in the last place of a log-density
+RADII = (
+    0.3,
+    1.0,
+    2.0,
+    3.0,
+    5.0,
+)  # standard deviations from the mode where the Gaussian must be right
+PROBES = 8  # directions, at each radius
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,8 @@ def _gaussian(call: Call, max_memory: int | None) -> Tensor:
         path = FromPrior(call)
     except InputError as error:
         raise InputError(f"there is no exact evidence of this program: {error}") from error
+    if call.layout.enumerated and path.coordinates.size:
+        raise _refusal("a mixture over the values of " + ", ".join(call.layout.enumerated))
     free, size = path.coordinates.free.to(call.device), path.coordinates.size
     origin = path.draw(1)
     if not size:
@@ -123,14 +132,18 @@ def _gaussian(call: Call, max_memory: int | None) -> Tensor:
     for _ in range(2):  # once would do, but for rounding
         slope = sampler.point(mode.to(origin.dtype)).end_gradient.double() * free
         mode = mode + torch.cholesky_solve(slope.permute(1, 2, 0), root).permute(2, 0, 1)
-    noise = torch.randn(PROBES, *mode.shape[1:], dtype=mode.dtype, device=call.device)
+    radii = torch.tensor(RADII, dtype=mode.dtype, device=call.device).repeat(PROBES)
+    noise = radii.reshape(-1, 1, 1) * torch.randn(
+        len(radii), *mode.shape[1:], dtype=mode.dtype, device=call.device
+    )
     away = torch.linalg.solve_triangular(root.mT, noise.permute(1, 2, 0), upper=True)
     at = torch.cat([mode, mode + away.permute(2, 0, 1) * free]).to(origin.dtype)
     _, found = path.log_densities(at)
     top = found[0].double()
     expected = top - (noise.square() * free).sum(-1) / 2
     off = (found[1:].double() - expected).abs()
-    if not (off < TOLERANCE * (1 + top.abs())).all():
+    eps = max(torch.finfo(origin.dtype).eps, 1e-11)  # roots are taken in float64
+    if not (off < ROUNDING * eps * (10 + top.abs() + expected.abs())).all():
         raise _refusal(f"its log-density is {float(off.max()):.3g} nats off a Gaussian's")
     log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)  # half of it
     return top + size / 2 * math.log(2 * math.pi) - log_det

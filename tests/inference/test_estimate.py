@@ -361,3 +361,94 @@ def test_a_share_of_the_prior_reaches_what_the_guide_does_not() -> None:
     normal = dist.Normal(0.0, 1.0)
     exact = ((normal.cdf(x) - normal.cdf(x - 2)) / 2).log().double()
     assert ((evidence.log_evidence - exact).abs() < 4 * evidence.standard_error).all()
+
+
+# --- exact ------------------------------------------------------------------------------------
+
+
+def student(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        pyro.sample("x", dist.StudentT(5.0, z, 5.0), obs=x)
+
+
+def one_of_two(x: Tensor) -> None:
+    k = pyro.sample("k", dist.Bernoulli(0.4), infer={"enumerate": "parallel"})
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(2 * k, 1.0))
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
+@pytest.mark.parametrize("model", [student, one_of_two])
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_nearly_gaussian_has_no_exact_evidence(model, seed) -> None:
+    with pytest.raises(InputError, match="not linear and Gaussian in its latents"):
+        log_evidence((model, Conjugate.guide), torch.ones(1), method="exact", seed=seed)
+
+
+def test_an_exact_evidence_of_the_wrong_shape_is_refused() -> None:
+    class Wrong(Conjugate):
+        @staticmethod
+        def log_evidence(x: Tensor) -> Tensor:
+            return Conjugate.log_evidence(x).sum()
+
+    with pytest.raises(InputError, match=r"own log_evidence gives \(\) for 8 units"):
+        log_evidence(Wrong, X, method="exact")
+
+
+# --- programs of other kinds ------------------------------------------------------------------
+
+
+def test_an_autoguide_that_is_a_point_is_refused() -> None:
+    guide = pyro.infer.autoguide.AutoLaplaceApproximation(Conjugate.model)
+    with pytest.raises(InputError, match="at a single point"):
+        log_evidence((Conjugate.model, guide), X[:5])
+
+
+def test_bounds_of_a_model_without_latents() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(0.0, 1.0), obs=x)
+
+    evidence = log_evidence((model, lambda x: None), X, method="bidirectional", seed=0)
+    exact = dist.Normal(0.0, 1.0).log_prob(evidence.simulated[0]).double()
+    torch.testing.assert_close(evidence.log_evidence, exact)
+    torch.testing.assert_close(evidence.upper, exact)
+
+
+def test_annealing_from_a_prior_that_is_a_mixture() -> None:
+    weights, locs = torch.tensor([0.3, 0.7]), torch.tensor([-2.0, 1.0])
+    prior = dist.MixtureSameFamily(dist.Categorical(weights), dist.Normal(locs, 0.5))
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", prior)
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    x = X[:10]
+    each = dist.Normal(locs, 1.25**0.5).log_prob(x[:, None]) + weights.log()
+    for start in ("prior", "guide"):
+        method = Annealed(30, start)
+        evidence = log_evidence(
+            (model, Conjugate.guide), x, method=method, num_particles=100, seed=0
+        )
+        off = evidence.log_evidence - each.logsumexp(-1)
+        assert (off.abs() < 4 * evidence.standard_error).all()
+
+
+def test_a_shifted_count_is_not_taken_for_a_real_number() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            n = pyro.sample("n", dist.Poisson(3.0))
+            pyro.sample("x", dist.Binomial(n, 0.5, validate_args=False), obs=x)
+
+    def guide(x: Tensor) -> None:  # the posterior itself
+        with pyro.plate("data", len(x)):
+            shift = torch.distributions.AffineTransform(x, 1.0)
+            pyro.sample(
+                "n", dist.TransformedDistribution(dist.Poisson(1.5 * torch.ones(len(x))), shift)
+            )
+
+    x = torch.arange(5.0)
+    evidence = log_evidence((model, guide), x, seed=0)
+    torch.testing.assert_close(evidence.log_evidence.float(), dist.Poisson(1.5).log_prob(x))
