@@ -5,7 +5,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -96,14 +96,19 @@ class Loop:
         self.schedule = settings.schedule(step.optimizer) if settings.schedule else None
         self.steps_per_epoch = math.ceil(train.num_units / settings.batch_size)
 
-    def run(self, resume: bool, noun: str, notes: Sequence[str] = ()) -> Fit:
-        """Runs or goes on to the end; ``noun`` is what the bar counts, ``notes`` are shown with it."""
+    def run(self, resume: bool, noun: str, start: Callable[[], list[str]] = list) -> Fit:
+        """Runs or goes on to the end.
+
+        :param noun: what the bar counts.
+        :param start: what is to be done before the first step; says in sentences what it did.
+        """
         started = self.saved_at = time.monotonic()
         if resume:
             self.load()
         else:
             self.save()
         with stop_requested() as stopping, self.bar(noun) as bar:
+            notes = start()
             for note in notes if not bar.disable else ():
                 bar.write(note, file=sys.stderr)
             while not self.is_done() and not stopping():

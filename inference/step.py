@@ -1,6 +1,7 @@
 """One step of SVI: a batch in, the parameters moved, the batch's ELBO out."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -63,6 +64,7 @@ class Step:
 
     def eagerly(self, batch: Batch, beta: float) -> Tensor:
         """:meth:`loss`, with its gradient left in the parameters."""
+        self.optimizer.zero_grad(set_to_none=True)
         if hasattr(self.elbo, "differentiable_loss"):
             loss = self.loss(batch, beta)
             if loss.requires_grad:
@@ -94,10 +96,10 @@ class Step:
         """
         generator = torch.get_rng_state() if check else None
         loss = self.attempt(self.backward, batch, beta, generator)
-        if generator is not None and not torch.isfinite(loss) and self.backward != self.eagerly:
+        if generator is not None and not is_finite(loss) and self.backward != self.eagerly:
             torch.set_rng_state(generator)  # the same again, by what can say why
             loss = self.attempt(self.eagerly, batch, beta, generator)
-        if generator is not None and not torch.isfinite(loss):
+        if generator is not None and not is_finite(loss):
             torch.set_rng_state(generator)
             raise InputError(first_not_finite(self.program, batch) or "the loss is not finite")
         if self.clip_norm is not None:
@@ -113,7 +115,6 @@ class Step:
         generator: Tensor | None,
     ) -> Tensor:
         """``backward``, with errors explained by running the program again with the same noise."""
-        self.optimizer.zero_grad(set_to_none=True)
         try:
             return backward(batch, beta)
         except NotImplementedError as error:
@@ -163,6 +164,10 @@ def fused(optimizer: Optimizer) -> Optimizer:
         if "fused" in group and not any(group.get(k) for k in ("fused", "foreach", "capturable")):
             group["fused"] = all(p.is_floating_point() for p in group["params"])
     return optimizer
+
+
+def is_finite(loss: Tensor) -> bool:
+    return math.isfinite(loss.item())
 
 
 def needs_closure(optimizer: Optimizer) -> bool:

@@ -54,7 +54,7 @@ def fit(
     resume: bool = False,
     record: Mapping[str, Any] | None = None,
     progress: bool | None = None,
-    compile: Compile = "off",
+    compile: Compile = "auto",
 ) -> Fit:
     """Fits a program by SVI: maximises its ELBO over all its parameters.
 
@@ -120,10 +120,10 @@ def fit(
         step = Step(target, layout, parameters, elbo or TraceELBO(), optimizer, clip_norm)
         with undisturbed(target, seed):
             step.check_everything_trains(first)
-        notes = use_compiled(step, compile, first, train.num_units, settings)
+        start = partial(use_compiled, step, compile, first, train.num_units, settings)
         learnt = checkpoint.tensors_of(target, stored)
         return Loop(step, learnt, train, held_out, place, run, settings).run(
-            resume, "images" if first[0].dim() == 4 else "rows", notes
+            resume, "images" if first[0].dim() == 4 else "rows", start
         )
 
 

@@ -1,9 +1,11 @@
 """The compiled step is Pyro's own step, or it says why there is none."""
 
+import multiprocessing
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,8 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from pyro_vae import InputError, fit
-from pyro_vae.inference import compile
+from pyro_vae import InputError, checkpoint, fit
+from pyro_vae.inference import compile, loop
 from pyro_vae.inference.loop import Fit, Loop
 from pyro_vae.models import VAE, FactorAnalysis
 from pyro_vae.networks import ConvDecoder, ConvEncoder
@@ -494,6 +496,33 @@ def test_resume_is_exact_on_the_compiled_path(tmp_path, monkeypatch, mode) -> No
         resumed, parameters = run(tmp_path / str(steps), resume=True)
         assert resumed.metrics == whole.metrics
         assert all(torch.equal(a, b) for a, b in zip(parameters, expected, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["on", "auto"])
+def test_killed_and_resumed_is_the_same_run_on_the_compiled_path(tmp_path, mode) -> None:
+    def child(folder: Path) -> None:
+        torch.set_num_threads(1)
+        options = {"epochs": 400, "kl_warmup": 2.0, "out": folder}
+        resume = (folder / "checkpoint.safetensors").exists()
+        with pytest.MonkeyPatch.context() as patch, worth(0, 0 if mode == "on" else 10**9):
+            patch.setattr(loop, "SAVE_EVERY", 0.003)
+            trained(lambda: (FactorAnalysis((6,), 2), X, options), mode, resume=resume)
+
+    def run(folder: Path, kills: int) -> dict[str, Tensor]:
+        for attempt in range(kills + 1):
+            process = multiprocessing.get_context("fork").Process(target=child, args=(folder,))
+            process.start()
+            if attempt < kills:
+                process.join(timeout=random.uniform(0.5, 6.0))
+                process.kill()
+            process.join()
+        assert process.exitcode == 0
+        return checkpoint.read(folder / "checkpoint.safetensors")[0]
+
+    whole = run(tmp_path / "whole", 0)
+    again = run(tmp_path / "killed", 8)
+    assert all(torch.equal(again[name], value) for name, value in whole.items())
 
 
 @pytest.mark.gpu
