@@ -1,10 +1,15 @@
-"""Programs that the tests share: a user's own way of writing them, not ours."""
+"""What the tests share: programs in a user's own way of writing them, not ours; Ctrl-C."""
+
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
+
+from pyro_vae.inference.importance import Importance
 
 
 class PyroStyleVAE(nn.Module):
@@ -69,3 +74,16 @@ class GlobalMean:
     def log_evidence(x: Tensor) -> Tensor:
         covariance = torch.eye(len(x)) + torch.ones(len(x), len(x))
         return dist.MultivariateNormal(torch.zeros(len(x)), covariance).log_prob(x)
+
+
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, parts: int) -> None:
+    """Ctrl-C after so many parts of the weights."""
+    draw, left = Importance.draw, [parts + 3]  # one draw checks the proposal, two measure it
+
+    def interrupted(*args: Any) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return draw(*args)
+
+    monkeypatch.setattr(Importance, "draw", interrupted)

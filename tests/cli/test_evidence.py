@@ -1,0 +1,187 @@
+"""``pyro-vae evidence`` beyond its defaults: methods, proposals, pictures, interruptions."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from stories import interrupt_after
+
+from pyro_vae.cli.evidence import in_bytes
+from pyro_vae.errors import InputError
+from pyro_vae.inference.importance import Importance
+
+FA = "fit --model FactorAnalysis --model.latent_dim 1 --data table.csv --batch_size 16"
+
+
+@pytest.fixture
+def factors(call):
+    """A run whose evidence is known exactly; six rows are its test split."""
+    assert call(FA, "--epochs 30 --out runs/fa").code == 0
+    return Path("runs/fa")
+
+
+def test_every_method_comes_to_the_exact_evidence(call, factors):
+    exact = json.loads(call("evidence runs/fa --method exact --split train --json").out)
+    assert exact["is_exact"]
+    for words in (
+        "--method importance --num_particles 3000",
+        "--method importance --num_particles 3000 --prior_share 0.2",
+        "--num_particles 3000 --widen 1.2",
+        "--num_particles 3000 --refine 20",
+        "--method ais --num_temperatures 20 --start prior --num_leapfrog 5",
+        "--method auto --num_particles 500 --num_temperatures 20",
+        "--method sandwich --num_temperatures 20",
+    ):
+        figures = json.loads(call(f"evidence runs/fa --split train --json {words}").out)
+        assert abs(figures["mean"] - exact["mean"]) < 4 * figures["standard_error"] + 1e-4, words
+    both = call("evidence runs/fa --split train --method bidirectional --num_temperatures 20").out
+    assert "drawn from the model" in both
+    assert "upper bound, in expectation" in both
+
+
+def test_a_method_that_the_model_has_not(call, vae):
+    outcome = call("evidence runs/vae --method exact")
+    assert outcome.code == 2
+    assert "no method log_evidence, and it is not linear and Gaussian" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--method sandwhich", "did you mean 'sandwich'?"),
+        ("--num_temperatures 50", "--num_temperatures is an option of --method ais or auto or"),
+        ("--method ais --prior_share 0.1", "--prior_share is an option of --method importance or"),
+        ("--method exact --widen 2", "--widen is an option of --method"),
+        ("--method ais --start middle", "start must be 'guide' or 'prior', not 'middle'"),
+        ("--method ais --num_temperatures 0", "num_temperatures must be at least 1, not 0"),
+        ("--prior_share 1.5", "prior_share must lie between 0 and 1"),
+        ("--widen 0", "must be positive"),
+        ("--max_memory 2XB", "--max_memory 2XB is no size: write it as 500MB"),
+        ("--max_memory 0", "--max_memory 0 is no size"),
+        ("--plot evidence.bmp", "--plot evidence.bmp has no ending"),
+        ("--plot none/evidence.png", "no folder none"),
+        ("--plot table.csv", "no ending"),
+    ],
+)
+def test_wrong_options(call, vae, words, message):
+    outcome = call(f"evidence runs/vae {words}")
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert "Traceback" not in outcome.err
+    assert not outcome.out
+
+
+def test_sizes():
+    assert in_bytes("1000") == in_bytes("1kB") == 1000
+    assert in_bytes("0.5GiB") == 2**29
+    with pytest.raises(InputError, match="no size"):
+        in_bytes("-2GB")
+
+
+def test_memory_changes_no_figure(call, vae):
+    one = json.loads(call("evidence runs/vae --num_particles 50 --json").out)
+    other = json.loads(call("evidence runs/vae --num_particles 50 --max_memory 1MB --json").out)
+    assert one["mean"] == pytest.approx(other["mean"], abs=1e-6)
+
+
+def test_a_picture_is_left_and_none_is_overwritten(call, vae):
+    words = "evidence runs/vae --num_particles 30 --plot evidence.png"
+    assert call(words).code == 0
+    assert Path("evidence.png").read_bytes().startswith(b"\x89PNG")
+    again = call(words)
+    assert again.code == 2
+    assert "choose another --plot, or pass --overwrite" in again.err
+    assert call(words, "--overwrite").code == 0
+
+
+def test_interrupted_and_resumed(call, vae, monkeypatch):
+    words = "evidence runs/vae --num_particles 60 --json"  # 200 images are four tiles
+    whole = call(words).out
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2)
+        outcome = call(words)
+    assert outcome.code == 130
+    assert "interrupted; to go on:" in outcome.err
+    assert outcome.err.rstrip().endswith("evidence runs/vae --num_particles 60 --json --resume")
+    part = json.loads(outcome.out)
+    assert part["units"] in (128, 64 + 8)
+    assert f"{part['units']} of 200 units" in part["notes"][0]
+    refused = call(words)
+    assert refused.code == 2
+    assert "holds an interrupted estimate: go on with it by --resume" in refused.err
+    assert call(words, "--resume").out == whole
+    assert not list(vae.glob("*.part"))
+    anew = call(words, "--resume")
+    assert anew.out == whole
+    assert "it begins anew" in anew.err
+
+
+def test_what_is_kept_of_other_parameters_is_refused(call, factors, monkeypatch):
+    words = "evidence runs/fa --num_particles 60 --split train --json"
+    monkeypatch.setattr(Importance, "tile", {"cpu": 8})
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2)
+        assert call(words).code == 130
+    (part,) = factors.glob("*.part")
+    assert call(FA, "--epochs 30 --seed 1 --out runs/other").code == 0
+    part.rename(Path("runs/other", part.name))
+    outcome = call(words.replace("fa", "other"), "--resume")
+    assert outcome.code == 2
+    assert "is of another estimate" in outcome.err
+
+
+@pytest.mark.slow
+def test_ctrl_c_kill_and_torchrun_in_earnest(vae):
+    """The processes themselves: SIGINT, SIGKILL, and two at once."""
+    command = [sys.executable, "-m", "pyro_vae", "evidence", str(vae), "--num_particles"]
+
+    def start(*words):
+        return subprocess.Popen(
+            [*command, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+
+    whole, _ = start("100000", "--json").communicate()
+    for sign, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        process = start("100000", "--json")
+        kept = []
+        while process.poll() is None and not kept:
+            time.sleep(8)
+            process.send_signal(sign)
+            process.wait(30)
+            kept = list(vae.glob("*.part"))
+        assert process.returncode == code
+        resumed, _ = start("100000", "--json", "--resume").communicate()
+        assert resumed == whole
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+    ]
+    shared = subprocess.run(
+        [*launch, *command[1:], "1000", "--json"], check=True, capture_output=True, text=True
+    ).stdout
+    alone, _ = start("1000", "--json").communicate()
+    one, other = (json.loads(text)["mean"] for text in (shared, alone))
+    assert one == pytest.approx(other, abs=1e-6)
+
+
+def test_arguments_of_torchrun_that_lead_nowhere(call, vae, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    outcome = call("evidence runs/vae --num_particles 5")
+    assert outcome.code == 2
+    assert "start them by torchrun" in outcome.err
+    assert not torch.distributed.is_initialized()
