@@ -52,6 +52,14 @@ def test_weights_that_are_all_zero_are_minus_infinity_and_nan_stays_nan() -> Non
 def test_pareto_k_is_that_of_arviz(count, spread) -> None:
     w = weights(count, spread=spread)
     k, log_mean = streamed(w, 77).pareto()
+    if not hasattr(arviz, "psislw"):  # from 1.0 on, whose tail is rounded down, not up
+        from arviz_stats.base import array_stats
+
+        down = math.floor(min(count / 5, 3 * math.sqrt(count)))
+        shorter, _ = smooth(w.topk(down + 1, dim=0).values, w.logsumexp(0), count)
+        _, k_arviz = array_stats.psislw(-w.T.numpy(), axis=-1)
+        assert shorter.tolist() == pytest.approx(k_arviz.tolist(), abs=2e-3)
+        return
     smoothed, k_arviz = arviz.psislw(w.T.numpy())
     assert k.tolist() == pytest.approx(k_arviz.tolist(), abs=2e-3)
     # arviz normalises the smoothed weights: their shape, not their sum, can be compared
