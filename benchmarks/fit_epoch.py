@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pyro
@@ -48,7 +49,7 @@ class Clock(LambdaLR):
     def seconds(self) -> list[float]:
         """Of each epoch but the first."""
         marks = self.marks[1:]  # torch takes a step of its own when a schedule is made
-        return [b - a for a, b in zip(marks, marks[1:], strict=False)]
+        return [b - a for a, b in pairwise(marks)]
 
 
 def ours(network: str, x: Tensor, compile: str) -> Epochs:

@@ -35,7 +35,7 @@ Outcome = tuple[Tensor, list[Tensor | None]]  # a loss and its gradients
 
 # Tracing and checking cost what some hundred steps save, Inductor what some thousands save; both grow
 # with the program as the savings do. Counted in steps, not seconds, so that a run can be repeated.
-WORTH_A_GRAPH, WORTH_INDUCTOR = 1000, 5000
+WORTH_A_GRAPH, WORTH_INDUCTOR = 1000, 10_000
 
 
 @dataclass(frozen=True)
