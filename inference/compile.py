@@ -135,12 +135,12 @@ class Compiled:
                 return plain, "as a graph, without Pyro"
             try:
                 engine = Engine(by_inductor(graph, *arguments), graph.tensors, checks.complete)
+                self.compare(engine, batch, tolerance=1e-3)
             except Exception as error:
-                reason = f"Inductor could not compile it: {str(error).strip().splitlines()[0]}"
+                reason = f"Inductor could not compile it: {first_line(error)}"
                 if self.mode == "on":
                     raise CannotCapture(reason) from error
                 return plain, f"as a graph, without Pyro ({reason})"
-            self.compare(engine, batch, tolerance=1e-3)
             return engine, "compiled by Inductor"
 
     def refuse_what_no_graph_shows(self, batch: Batch) -> None:
@@ -151,7 +151,10 @@ class Compiled:
             if getattr(parameter, "_post_accumulate_grad_hooks", None):
                 raise CannotCapture(f"parameter {name!r} has a hook that waits for its gradient")
         with undisturbed(step.program):
-            effect = side_effect(lambda: step.loss(batch), self.owners)
+            try:
+                effect = side_effect(lambda: step.loss(batch), self.owners)
+            except Exception as error:  # the step itself will say it better
+                raise CannotCapture(f"{type(error).__name__}: {first_line(error)}") from error
         if effect is not None:
             raise CannotCapture(effect)
 
@@ -233,6 +236,10 @@ def kept(tensors: list[Tensor]) -> Iterator[None]:
             for tensor, value in held:
                 if not torch.equal(tensor, value):  # not all that write say so in the version
                     tensor.copy_(value)
+
+
+def first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _laid_out_like(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:

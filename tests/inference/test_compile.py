@@ -436,6 +436,15 @@ def test_values_outside_the_support_are_found_in_any_batch() -> None:
         quick(VAE((6,), 2), x, compile="auto")
 
 
+def test_a_guide_that_fits_no_smaller_batch_is_explained_as_ever() -> None:
+    guide = AutoNormal(Conjugate.model)
+    with (
+        graphs_only(),
+        pytest.raises(InputError, match="needs batch_size to be the number of data"),
+    ):
+        quick((Conjugate.model, guide), FIRST, compile="auto")
+
+
 def test_a_wish_not_to_validate_is_heard() -> None:
     class Relaxed(FactorAnalysis):
         def model(self, x: Tensor) -> None:
