@@ -46,7 +46,7 @@ def test_another_model_does_not_inherit_the_options_of_the_first():
     config = asked(WORDS).to_dict()
     changed = asked("--model FactorAnalysis", config)
     assert changed.model is FactorAnalysis
-    assert changed.to_dict()["model"]["init_args"] == {"latent_dim": 2}
+    assert changed.to_dict()["model"]["init_args"] == {"latent_dim": 2, "isotropic": False}
 
 
 def test_parts_are_made_with_their_options_and_the_shape_of_the_data():
