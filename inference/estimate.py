@@ -74,7 +74,7 @@ def log_evidence(
         num_particles: K; by default 1,000 draws of importance sampling, 16 chains of annealing.
         unit: the plate to give figures for; by default the outermost that holds every site. Without
             one the figure is joint, of all data together, and the result says so.
-        max_memory: bytes for what the model computes at a time; by default, on a CPU, 64 MB for
+        max_memory: bytes for what the model computes at a time; by default, on a CPU, 32 MB for
             importance sampling (its caches) and 256 MB for annealing; on a GPU 4 GB.
         seed: of the draws; by default they go on from torch's generator, without advancing it.
         device: where to compute; "auto" is the GPU where there is one.

@@ -28,7 +28,7 @@ class WeightSums:
         self.maximum = zeros - math.inf
         self.first, self.second = zeros, zeros.clone()
         self.kept = max(tail_length(num_particles) + 1, EXACT)
-        self.largest = zeros.new_empty(0, units)
+        self.largest = zeros.new_full((self.kept, units), -math.inf)
         self.blocks = Blocks(1)
 
     def add(self, log_weights: Tensor) -> None:
@@ -43,7 +43,7 @@ class WeightSums:
         self.second = self.second * shrink.square() + relative.square().sum(0)
         self.maximum, self.count = maximum, self.count + len(weights)
         candidates = torch.cat([self.largest, weights])
-        self.largest = candidates.topk(min(len(candidates), self.kept), dim=0).values
+        self.largest.copy_(candidates.topk(self.kept, dim=0).values)
         self.blocks.add(weights)
 
     def log_total(self) -> Tensor:

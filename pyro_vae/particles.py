@@ -16,6 +16,7 @@ from pyro.ops.rings import LogRing
 from torch import Tensor
 
 from pyro_vae.program import Layout, Program, Site, latent_sites, run, sample_sites
+from pyro_vae.scores import log_prob
 
 
 @dataclass(frozen=True)
@@ -61,17 +62,23 @@ def draw(
         return pyro.plate(PARTICLES, size, dim=-1 - layout.nesting)
 
     guide_trace = run("guide", plate(num_particles)(program.guide), args, kwargs)
-    scores = []
+    log_guide = score(sample_sites(guide_trace).values(), layout, num_particles)
+    # Parts are filled in as they come: kept, they would lie scattered over the memory that the next
+    # part needs in one piece, and what is taken would grow with their number.
+    scores: tuple[Tensor, ...] = ()
     for first in range(0, num_particles, at_once or num_particles):
         some = range(num_particles)[first : first + (at_once or num_particles)]
         part = with_values(guide_trace, partial(of_particles, layout=layout, some=some))
         model_trace = replay(plate(len(some))(program.model), part, layout, *args, **kwargs)
-        scores.append(score_model(model_trace, layout, len(some)))
-    log_likelihood, log_prior = (torch.cat(parts) for parts in zip(*scores, strict=True))
+        rows = score_model(model_trace, layout, len(some))
+        scores = scores or tuple(r.new_empty(num_particles, layout.num_units) for r in rows)
+        for whole, row in zip(scores, rows, strict=True):
+            whole[some.start : some.stop] = row
+    log_likelihood, log_prior = scores
     return Particles(
         log_likelihood,
         log_prior,
-        score(sample_sites(guide_trace).values(), layout, num_particles),
+        log_guide,
         {name: site["value"] for name, site in latent_sites(guide_trace).items()},
     )
 
@@ -232,7 +239,7 @@ def sum_out(model_trace: poutine.Trace, layout: Layout) -> Tensor:
 
 def unit_log_prob(site: Site, layout: Layout) -> Tensor:
     """A site's log-probability summed to (K or 1, U), masked but never scaled."""
-    return unit_sum(site, site["fn"].log_prob(site["value"]), layout)
+    return unit_sum(site, log_prob(site["fn"], site["value"]), layout)
 
 
 def unit_sum(site: Site, log_prob: Tensor, layout: Layout) -> Tensor:
