@@ -1,0 +1,182 @@
+"""What the checks have in common: a program on a few rows, its traces, its loss, its tensors."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from pyro_vae import checkpoint
+from pyro_vae.data import Batches
+from pyro_vae.errors import InputError
+from pyro_vae.inference.call import Call
+from pyro_vae.inference.objectives import TraceELBO
+from pyro_vae.inference.step import Step
+from pyro_vae.inference.svi import ADAM
+from pyro_vae.inference.tiles import FEW, first_rows
+from pyro_vae.parameters import named_parameters, stored_parameters
+from pyro_vae.particles import unit_log_prob
+from pyro_vae.program import Layout, Program, latent_sites, run, sample_sites
+
+Batch = tuple[Tensor, ...]
+STEPS = 3  # of the optimizer; a network that ends in zeros passes no gradient on in the first
+
+
+class NotApplicable(Exception):
+    """Why a check says nothing of this program, or not here."""
+
+
+@dataclass(frozen=True)
+class Traces:
+    """The guide's trace, and the model's at its draws."""
+
+    guide: poutine.Trace
+    model: poutine.Trace
+
+    def latents(self) -> poutine.Trace:
+        """Everything that was drawn, to replay: also what the model alone draws, to be summed out."""
+        drawn = self.guide.copy()
+        for name, site in latent_sites(self.model).items():
+            drawn.nodes.setdefault(name, cast(Any, site))
+        return drawn
+
+    def scores(self, layout: Layout) -> dict[str, Tensor]:
+        """The log-probability of each site of both, by its name in words, (K or 1, units)."""
+        return {
+            f"the {part}'s site {name!r}": unit_log_prob(site, layout).detach()
+            for part, trace in (("guide", self.guide), ("model", self.model))
+            for name, site in sample_sites(trace).items()
+        }
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program and its data, as a check gets them: in eval mode, all that it changes taken back.
+
+    Attributes:
+        program: the model and guide.
+        rows: all data, on the device.
+        unit: the plate to give figures for, or None for the outermost.
+        num_particles: K, for what is estimated.
+        seed: of what is drawn; the generators have been set to it.
+    """
+
+    program: Program
+    rows: Batches
+    unit: str | None
+    num_particles: int
+    seed: int
+
+    @cached_property
+    def call(self) -> Call:
+        """The program on the first few rows, or on all where it takes no fewer.
+
+        :raises InputError: it does not run.
+        """
+        with torch.no_grad():
+            return first_rows(self.program, self.rows, self.unit)
+
+    @property
+    def layout(self) -> Layout:
+        return self.call.layout
+
+    @cached_property
+    def args(self) -> Batch:
+        """The arguments of that call; of a program that does not run, the first few rows."""
+        with suppress(InputError):
+            return self.call.args
+        count = min(FEW, self.rows.num_units)
+        (args,) = self.rows.take(torch.arange(count), count)
+        return args
+
+    @cached_property
+    def stored(self) -> dict[str, Tensor]:
+        """Parameters in Pyro's store."""
+        return stored_parameters(self.program, *self.args, seed=self.seed)
+
+    @cached_property
+    def parameters(self) -> dict[str, Tensor]:
+        """All that can be trained, by name."""
+        every = {**named_parameters(self.program), **self.stored}
+        return {name: p for name, p in every.items() if p.requires_grad}
+
+    @cached_property
+    def learnt(self) -> dict[str, Tensor]:
+        """What a checkpoint holds, by name: parameters and buffers."""
+        return checkpoint.tensors_of(self.program, self.stored)
+
+    def traces(self, given: poutine.Trace | None = None, args: Batch | None = None) -> Traces:
+        """One run of guide and model, or one at ``given`` draws."""
+        args, program = self.args if args is None else args, self.program
+        with torch.no_grad():
+            guide = program.guide if given is None else poutine.replay(program.guide, given)
+            guide_trace = run("guide", guide, args, {})
+            model = poutine.replay(program.model, given or guide_trace)
+            return Traces(guide_trace, run("model", model, args, {}))
+
+    @cached_property
+    def elbo(self) -> pyro.infer.ELBO:
+        """The ELBO to train by: one that sums discrete latents out where some are marked for it."""
+        traces = self.traces()
+        both = {**sample_sites(traces.model), **sample_sites(traces.guide)}.values()
+        if any(site["infer"].get("enumerate") for site in both):
+            return pyro.infer.TraceEnum_ELBO(max_plate_nesting=self.layout.nesting)
+        return TraceELBO(max_plate_nesting=self.layout.nesting)
+
+    def loss(self) -> Tensor:
+        """Minus the ELBO per unit as ``fit`` has it, by one draw, ``|``."""
+        program, units = self.program, self.layout.units_of(len(self.args[0]))
+        return self.elbo.differentiable_loss(program.model, program.guide, *self.args) / units
+
+    def step(self) -> Step:
+        """:raises NotApplicable: there is nothing to train."""
+        if not self.parameters:
+            raise NotApplicable("it has no parameters")
+        return Step(self.program, self.layout, self.parameters, self.elbo, ADAM, None)
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """The modules in train mode."""
+        modules = [m for root in self.program.modules.values() for m in root.modules()]
+        modes = [module.training for module in modules]
+        try:
+            for root in self.program.modules.values():
+                root.train()
+            yield
+        finally:
+            for module, mode in zip(modules, modes, strict=True):
+                module.training = mode
+
+
+@contextmanager
+def taken_back(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """Gives tensors the values and gradients that they had."""
+    before = [(tensor, tensor.detach().clone(), tensor.grad) for tensor in tensors]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, value, gradient in before:
+                tensor.copy_(value)
+                tensor.grad = gradient
+
+
+def difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> tuple[str, float] | None:
+    """The first site whose score is another one, and by how many nats; a missing one counts 0.
+
+    >>> difference({"a": torch.zeros(2)}, {"a": torch.tensor([0.0, 3.0])})
+    ('a', 3.0)
+    """
+    for name in [*one, *(name for name in other if name not in one)]:
+        zero = torch.zeros(())
+        a, b = torch.broadcast_tensors(one.get(name, zero), other.get(name, zero).to(zero.device))
+        off = (a.cpu() - b.cpu()).abs()
+        if not (off <= 1e-4 * (1 + a.cpu().abs())).all():
+            finite = off[off.isfinite()]
+            return name, float(finite.max()) if len(finite) else float("inf")
+    return None

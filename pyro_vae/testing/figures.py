@@ -1,0 +1,131 @@
+"""What a program says: draws, evidence, diagram; and that it says so on a GPU, too."""
+
+import math
+
+import torch
+
+from pyro_vae.errors import InputError
+from pyro_vae.graph import render_model
+from pyro_vae.inference.coordinates import is_point_mass
+from pyro_vae.inference.estimate import log_evidence
+from pyro_vae.particles import with_values
+from pyro_vae.predict import prior_samples
+from pyro_vae.program import observed_sites, sample_sites
+from pyro_vae.testing.case import Case, NotApplicable, difference
+
+REPEATS = 50  # of the training loss
+SIGMAS = 4
+
+
+def prior(case: Case) -> str:
+    """Data drawn from the prior have the shapes of the data given."""
+    drawn = prior_samples(case.program, *case.args, seed=case.seed)
+    for name, site in observed_sites(case.traces().model).items():
+        value, data = drawn[name].value, site["value"]
+        if value.shape != data.shape:
+            raise InputError(
+                f"site {name!r} drawn from the prior has shape {tuple(value.shape)}, the data have "
+                f"{tuple(data.shape)}"
+            )
+        if value.is_floating_point() and not value.isfinite().all():
+            raise InputError(f"site {name!r} drawn from the prior is not finite")
+    return ""
+
+
+def evidence(case: Case) -> str:
+    """The evidence is finite, not below the ELBO, and not above what is known exactly."""
+    for name, site in sample_sites(case.traces().guide).items():
+        if is_point_mass(site["fn"]) and not site["infer"].get("is_auxiliary") and name:
+            _refuse_maximum(case, name)
+    figures = log_evidence(
+        case.program,
+        args=case.args,
+        num_particles=case.num_particles,
+        unit=case.unit,
+        seed=case.seed,
+        progress=False,
+    )
+    if not figures.log_evidence.isfinite().all():
+        raise InputError(
+            f"the evidence is {figures.mean:g} nats: no draw of the guide has a weight"
+        )
+    said = f"{figures.mean:.4g} nats"
+    if case.program.log_evidence is not None:
+        exact = float(log_evidence(case.program, args=case.args, method="exact").mean)
+        if figures.certificate(1e-4) > exact + 1e-3:
+            raise InputError(
+                f"its own log_evidence gives {exact:.4g} nats, importance sampling {said}, which by "
+                "chance is as far above once in 10,000 times"
+            )
+    scaled = _scaled(case)
+    if scaled:
+        return f"{said}; {scaled}, so what is trained is no ELBO"
+    elbos = torch.tensor([_elbo(case) for _ in range(REPEATS)], dtype=torch.float64)
+    elbo, error = float(elbos.mean()), float(elbos.std()) / math.sqrt(REPEATS)
+    slack = SIGMAS * math.hypot(error, figures.mean_standard_error) + 1e-4 * (1 + abs(elbo))
+    if not elbo <= figures.mean + slack:
+        raise InputError(
+            f"the ELBO that is trained is {elbo:.4g} nats per unit, above the evidence of {said} by "
+            "more than chance: they are not of the same program"
+        )
+    return f"{said}, ELBO {elbo:.4g}"
+
+
+@torch.no_grad()
+def _elbo(case: Case) -> float:
+    """Pyro's own figure per unit, by one draw."""
+    program, units = case.program, case.layout.units_of(len(case.args[0]))
+    return -case.elbo.loss(program.model, program.guide, *case.args) / units
+
+
+def _refuse_maximum(case: Case, name: str) -> None:
+    auxiliary = any(
+        site["infer"].get("is_auxiliary") for site in sample_sites(case.traces().guide).values()
+    )
+    if not auxiliary:  # an AutoGuide that draws elsewhere and transforms
+        raise NotApplicable(f"the guide puts {name!r} at a single point, so there are no weights")
+
+
+def _scaled(case: Case) -> str:
+    """A site whose log-probability counts otherwise than its plate's subsampling says, in words."""
+    share = case.layout.size / case.layout.num_units
+    for name, site in sample_sites(case.traces().model).items():
+        scale = torch.as_tensor(site["scale"], dtype=torch.float64)
+        if not torch.allclose(scale, torch.tensor(share, dtype=torch.float64)):
+            return f"site {name!r} is scaled"
+    return ""
+
+
+def graph(case: Case) -> str:
+    """The diagram renders, and every site is in it."""
+    drawn = render_model(case.program, case.args)
+    missing = {*case.layout.latents, *case.layout.observed} - drawn.model.by_name.keys()
+    if missing:
+        raise InputError(f"the diagram lacks {', '.join(map(repr, sorted(missing)))}")
+    if not drawn.svg.startswith("<"):
+        raise InputError("the diagram is no SVG")
+    return "; ".join(drawn.warnings)
+
+
+def device(case: Case) -> str:
+    """On a GPU it scores as on the CPU."""
+    if not torch.cuda.is_available():
+        raise NotApplicable("there is no GPU here")
+    modules = case.program.modules.values()
+    if case.stored or not modules:
+        raise NotApplicable("plain functions have no module to move")
+    home = case.args[0].device
+    away = torch.device("cpu" if home.type == "cuda" else "cuda")
+    here = case.traces()
+    given = with_values(here.latents(), lambda site: site["value"].to(away))
+    try:
+        for module in modules:
+            module.to(away)
+        there = case.traces(given, tuple(arg.to(away) for arg in case.args))
+        found = difference(here.scores(case.layout), there.scores(case.layout))
+    finally:
+        for module in modules:
+            module.to(home)
+    if found:
+        raise InputError(f"on {away} {found[0]} scores otherwise by {found[1]:.3g} nats")
+    return f"{home.type} and {away.type}"

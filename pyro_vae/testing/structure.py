@@ -1,0 +1,244 @@
+"""What a program is: its sites, plates and units, and that it does nothing besides."""
+
+from functools import partial
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+
+from pyro_vae.errors import InputError
+from pyro_vae.inference.capture import side_effect, tensors_of
+from pyro_vae.inference.estimate import joint_note
+from pyro_vae.particles import PARTICLES, draws_together, of_particles, with_values
+from pyro_vae.program import Layout, Site, examine, latent_sites, observed_sites, run, sample_sites
+from pyro_vae.testing.case import Case, NotApplicable, Traces, difference
+
+
+def runs(case: Case) -> str:
+    """Guide and model run, the model at the guide's draws, with Pyro's and torch's own checks."""
+    with pyro.validation_enabled(True):
+        case.traces()
+    return ""
+
+
+def sites(case: Case) -> str:
+    """Model and guide have the same latents, of the same shapes; every value can be scored."""
+    examine(case.program, *case.args)
+    traces = case.traces()
+    proposals = latent_sites(traces.guide)
+    for name, site in latent_sites(traces.model).items():
+        if name in proposals and _shape(proposals[name]) != _shape(site):
+            raise InputError(
+                f"the guide draws {name!r} of shape {_words(proposals[name])}, the model's is "
+                f"{_words(site)} (batch | event): make them the same"
+            )
+    for name, site in observed_sites(traces.model).items():
+        if _plain(site["fn"].shape()) != _plain(site["value"].shape):
+            raise InputError(
+                f"the model's site {name!r} is {_words(site)} (batch | event), what it observes "
+                f"{tuple(site['value'].shape)}: they fit by broadcasting only"
+            )
+    return f"{len(proposals)} latent, {len(observed_sites(traces.model))} observed"
+
+
+def _plain(shape: Any) -> tuple[int, ...]:
+    """A shape without the ones on its left, which say nothing."""
+    sizes = tuple(shape)
+    while sizes and sizes[0] == 1:
+        sizes = sizes[1:]
+    return sizes
+
+
+def _shape(site: Site) -> tuple[tuple[int, ...], ...]:
+    return _plain(site["fn"].batch_shape), tuple(site["fn"].event_shape)
+
+
+def _words(site: Site) -> str:
+    batch, event = (
+        ", ".join(map(str, s)) for s in (site["fn"].batch_shape, site["fn"].event_shape)
+    )
+    return f"({batch} | {event})"
+
+
+def plates(case: Case) -> str:
+    """Every dimension that is independent lies in a plate; the unit holds all rows."""
+    traces = case.traces()
+    for part, trace in (("guide", traces.guide), ("model", traces.model)):
+        for name, site in sample_sites(trace).items():
+            shape = site["fn"].batch_shape
+            declared = {frame.dim for frame in site["cond_indep_stack"] if frame.vectorized}
+            for dim in range(-len(shape), 0):
+                if shape[dim] > 1 and dim not in declared:
+                    raise InputError(
+                        f"the {part}'s site {name!r} is {_words(site)} (batch | event), and no plate "
+                        f"declares the dimension {dim} of size {shape[dim]}: put it into a "
+                        "`pyro.plate`, or into the event by `.to_event`"
+                    )
+    if case.layout.unit is None:
+        _refuse_rows_as_event(case, traces)
+        return "".join(joint_note(case.layout))
+    return f"the unit is {case.layout.unit!r}"
+
+
+def _refuse_rows_as_event(case: Case, traces: Traces) -> None:
+    """A latent outside of every plate that grows with the data is one for each datum."""
+    fewer = tuple(rows[:-1] for rows in case.args)
+    try:
+        shorter = sample_sites(case.traces(args=fewer).guide)
+    except InputError:
+        return
+    for name, site in latent_sites(traces.guide).items():
+        is_free = not site["cond_indep_stack"] and not site["infer"].get("is_auxiliary")
+        if is_free and name in shorter and shorter[name]["value"].shape != site["value"].shape:
+            raise InputError(
+                f"site {name!r} of shape {_words(site)} (batch | event) grows with the data and lies "
+                "outside of every plate, so the evidence does not factorise: put it into the data's "
+                "plate"
+            )
+
+
+def density(case: Case) -> str:
+    """Model and guide give the same latents and data the same density every time."""
+    first = case.traces()
+    torch.rand(8)
+    found = difference(first.scores(case.layout), case.traces(first.latents()).scores(case.layout))
+    if found:
+        raise InputError(
+            f"{found[0]} scores the same latents and data otherwise by {found[1]:.3g} nats the next "
+            "time: noise is drawn outside of `pyro.sample`, or something is kept between calls"
+        )
+    return ""
+
+
+def hidden_state(case: Case) -> str:
+    """An evaluation changes neither arguments, tensors and attributes nor anything global."""
+    program = case.program
+    owners = {"model": program.model, "guide": program.guide, **program.modules}
+    tensors = {f"argument {i}": arg for i, arg in enumerate(case.args)} | case.learnt
+    unnamed = {f"a tensor of shape {tuple(t.shape)}": t for t in tensors_of(owners)}
+    known = {id(t) for t in tensors.values()}
+    tensors |= {name: t for name, t in unnamed.items() if id(t) not in known}
+    case.traces()  # what only the first call does, such as filling the store, is no matter
+    before = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    world = _world(case)
+    effect = side_effect(case.traces, owners)
+    for name, value in before.items():
+        if not torch.equal(value, tensors[name].detach()):
+            raise InputError(f"every run changes {name} in place: work on a copy, such as x * 2")
+    for what, state in _world(case).items():
+        if state != world[what]:
+            raise InputError(f"a run changes {what}")
+    if effect is not None:
+        raise InputError(f"{effect}: use `pyro.sample` or torch's generators, and keep nothing")
+    return ""
+
+
+def _world(case: Case) -> dict[str, object]:
+    """What a run might change in Pyro and torch at large, by name."""
+    modules = {
+        f"the train mode of {prefix + name or 'the module'!r}": module.training
+        for prefix, root in case.program.modules.items()
+        for name, module in root.named_modules()
+    }
+    return {
+        "Pyro's settings": pyro.settings.get(),
+        "the names in Pyro's param store": sorted(pyro.get_param_store().keys()),
+        "torch's default dtype": torch.get_default_dtype(),
+        "whether torch records gradients": torch.is_grad_enabled(),
+        **modules,
+    }
+
+
+def factorises(case: Case) -> str:
+    """A datum alone scores as it does among the others."""
+    layout, count = case.layout, case.layout.num_units
+    if layout.unit is None:
+        raise NotApplicable("the evidence is a joint one, of all data")
+    if count < 2 or count != len(case.args[0]):
+        raise NotApplicable(f"plate {layout.unit!r} has {count} units in {len(case.args[0])} rows")
+    together = case.traces()
+    whole = together.scores(layout)
+    for row in (0, count - 1):
+        given = with_values(together.latents(), partial(_of_unit, layout=layout, row=row))
+        for name in layout.plates:  # a plate that is replayed would be as long as it was
+            if name in given.nodes:
+                given.remove_node(name)
+        alone = _alone(case, given, row).scores(layout.resized(1))
+        found = difference({n: s[:, row : row + 1] for n, s in whole.items()}, alone)
+        if found:
+            raise InputError(
+                f"datum {row} alone scores otherwise by {found[1]:.3g} nats at {found[0]} than among "
+                f"the {count}: something looks at the whole batch (a mean, BatchNorm in train mode)"
+            )
+    return _batch_norms(case)
+
+
+def _of_unit(site: Site, layout: Layout, row: int) -> Tensor:
+    value: Tensor = site["value"]
+    dim = value.dim() - site["fn"].event_dim + layout.dim
+    return value if dim < 0 or value.shape[dim] == 1 else value.narrow(dim, row, 1)
+
+
+def _alone(case: Case, given: poutine.Trace, row: int) -> Traces:
+    """The traces of one row; a program that takes neither that nor all but one has a size of its own."""
+    own_size = NotApplicable(f"it takes {len(case.args[0])} data alone")
+    try:
+        traces = case.traces(given, tuple(arg[row : row + 1] for arg in case.args))
+    except InputError as error:
+        try:
+            case.traces(args=tuple(arg[:-1] for arg in case.args))
+        except InputError:
+            raise own_size from error
+        raise InputError(f"it takes no batch of a single datum: {error}") from error
+    for trace in (traces.guide, traces.model):
+        for site in sample_sites(trace).values():
+            if site["fn"].batch_shape[case.layout.dim] > 1:  # an AutoGuide, a mask that it holds
+                raise own_size
+    return traces
+
+
+def _batch_norms(case: Case) -> str:
+    norms = [
+        name
+        for root in case.program.modules.values()
+        for name, module in root.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+    ]
+    if not norms:
+        return ""
+    return f"in training {', '.join(map(repr, norms))} look at the whole batch (BatchNorm)"
+
+
+def particles(case: Case) -> str:
+    """Particles that are drawn together score as they do one by one."""
+    layout = case.layout
+    with torch.no_grad(), pyro.validation_enabled(False):
+        if draws_together(case.program, layout, *case.args):
+            return ""
+        try:
+            together = _two_together(case)
+        except (InputError, ValueError, RuntimeError) as error:
+            raise NotApplicable(f"it takes one draw a call: {error}") from error
+        both = together.scores(layout)
+        for k in range(2):
+            given = with_values(together.latents(), partial(of_particles, layout=layout, some=k))
+            one = case.traces(given).scores(layout)
+            found = difference(
+                {name: s[k : k + 1] if len(s) > 1 else s for name, s in both.items()}, one
+            )
+            if found:
+                raise InputError(
+                    f"of two particles drawn together one scores otherwise by {found[1]:.3g} nats at "
+                    f"{found[0]} than by itself: something counts dimensions from the left (a mean "
+                    "over 0, a reshape); count from the right"
+                )
+    raise InputError("two particles drawn together score otherwise than one by one")
+
+
+def _two_together(case: Case) -> Traces:
+    """Discrete latents that the model alone has are drawn, not summed out, so that sites compare."""
+    program, plate = case.program, pyro.plate(PARTICLES, 2, dim=-1 - case.layout.nesting)
+    guide = run("guide", plate(program.guide), case.args, {})
+    return Traces(guide, run("model", poutine.replay(plate(program.model), guide), case.args, {}))

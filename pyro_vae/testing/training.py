@@ -1,0 +1,230 @@
+"""How a program learns: every parameter, by the right gradient, to be saved, and captured as a graph."""
+
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from pyro_vae import checkpoint
+from pyro_vae.errors import InputError
+from pyro_vae.inference.capture import CannotCapture, Checks, capture, tensors_of, unchecked
+from pyro_vae.inference.compile import Compiled, Engine, kept
+from pyro_vae.particles import read_particles
+from pyro_vae.program import latent_sites
+from pyro_vae.testing.case import STEPS, Case, NotApplicable, difference
+
+# whose draws are no smooth function of their parameters at given noise, though they have a gradient
+ROUGH = (dist.Beta, dist.Dirichlet, dist.Gamma, dist.LKJCholesky, dist.StudentT)
+DRAWS, REPEATS = 2000, 200  # of a comparison of two estimates
+SIGMAS = 5
+
+
+def trains(case: Case) -> str:
+    """Every parameter of model and guide is known, and a few steps change it."""
+    step = case.step()
+    before = {name: p.detach().clone() for name, p in case.parameters.items()}
+    with case.training():
+        step.check_everything_trains(case.args)
+        for _ in range(STEPS):
+            step(case.args)
+    for name, value in before.items():
+        if torch.equal(value, case.parameters[name].detach()):
+            why = (
+                "its gradient is zero"
+                if case.parameters[name].grad is not None
+                else ("no gradient reaches it: it is not used, or detached")
+            )
+            raise InputError(
+                f"{STEPS} steps leave parameter {name!r} as it was; {why} (freeze by "
+                "`requires_grad_(False)` what is not to be trained)"
+            )
+    return f"{len(before)} parameters"
+
+
+def gradients(case: Case) -> str:
+    """The gradient is finite, and that of the ELBO by finite differences."""
+    if not case.parameters:
+        raise NotApplicable("it has no parameters")
+    slopes = torch.autograd.grad(_loss(case), list(case.parameters.values()), allow_unused=True)
+    for (name, parameter), slope in zip(case.parameters.items(), slopes, strict=True):
+        given = torch.zeros_like(parameter) if slope is None else slope
+        if not given.isfinite().all():
+            raise InputError(f"the gradient for {name!r} is not finite")
+        direction = _direction(given)
+        expected, error = _difference(case, parameter, direction)
+        found = float((given * direction).sum())
+        if abs(found - expected) > error + 0.02 * (abs(found) + abs(expected)):
+            if _is_rough(case):
+                return _by_many_draws(case)
+            raise InputError(_biased(name, found, expected))
+    return "equal to finite differences under the same noise"
+
+
+def _loss(case: Case) -> Tensor:
+    pyro.set_rng_seed(case.seed)
+    return case.loss()
+
+
+def _biased(name: str, found: float, expected: float) -> str:
+    return (
+        f"the gradient for {name!r} is not the ELBO's: {found:.4g} along one direction, where finite "
+        f"differences give {expected:.4g}; something is detached (`.detach()`, `.data`, `no_grad`)"
+    )
+
+
+def _direction(gradient: Tensor) -> Tensor:
+    """Of length 1, half along the gradient: by itself it would not show what the gradient lacks."""
+    random = torch.randn_like(gradient)
+    random = random / random.norm().clamp(min=1e-30)
+    direction = random + gradient / gradient.norm().clamp(min=1e-30)
+    return direction / direction.norm().clamp(min=1e-30)
+
+
+@contextmanager
+def _moved(parameter: Tensor, by: Tensor) -> Iterator[None]:
+    value = parameter.detach().clone()
+    with torch.no_grad():
+        parameter.add_(by)
+        try:
+            yield
+        finally:
+            parameter.copy_(value)
+
+
+def _reach(parameter: Tensor) -> float:
+    """How far to go: where the errors of rounding and of curvature are about the same."""
+    return float(torch.finfo(parameter.dtype).eps ** (1 / 3) * (1 + parameter.detach().norm()))
+
+
+def _difference(case: Case, parameter: Tensor, direction: Tensor) -> tuple[float, float]:
+    """The loss's slope along a direction under the same noise, and how wrong it may be."""
+    reach = _reach(parameter)
+
+    def slope(reach: float) -> tuple[float, float]:
+        ends = []
+        for sign in (1, -1):
+            with _moved(parameter, sign * reach * direction):
+                ends.append(float(_loss(case)))
+        return (ends[0] - ends[1]) / (2 * reach), abs(ends[0])
+
+    near, size = slope(reach)
+    far, _ = slope(2 * reach)
+    rounding = 20 * torch.finfo(parameter.dtype).eps * (1 + size) / reach
+    return near, 10 * abs(far - near) + rounding
+
+
+def _is_rough(case: Case) -> bool:
+    """Whether the guide draws what the same noise does not move smoothly with its parameters."""
+    for site in latent_sites(case.traces().guide).values():
+        fn = site["fn"]
+        while hasattr(fn, "base_dist"):
+            fn = fn.base_dist
+        summed_out = site["infer"].get("enumerate") is not None
+        if not summed_out and (not fn.has_rsample or isinstance(fn, ROUGH)):
+            return True
+    return False
+
+
+def _by_many_draws(case: Case) -> str:
+    """Both in expectation: the mean of many gradients, and differences at draws that stay.
+
+    With z fixed, d ELBO = E[d f + (f - E f) d log q], f = log p(x, z) - log q(z | x), which needs no
+    gradient of a draw.
+    """
+    if not case.call.together:
+        raise NotApplicable("it takes one draw a call, and differences want many")
+    parameters = case.parameters
+    samples = [
+        torch.autograd.grad(case.loss(), list(parameters.values()), allow_unused=True)
+        for _ in range(REPEATS)
+    ]
+    figures = _at_fixed_draws(case)
+    f, _ = figures()
+    for i, (name, parameter) in enumerate(parameters.items()):
+        given = [torch.zeros_like(parameter) if s[i] is None else s[i] for s in samples]
+        direction = _direction(torch.stack(given).mean(0))
+        reach = _reach(parameter)
+        with _moved(parameter, reach * direction):
+            high = figures()
+        with _moved(parameter, -reach * direction):
+            low = figures()
+        f_slope, q_slope = ((a - b) / (2 * reach) for a, b in zip(high, low, strict=True))
+        wanted = -(f_slope + q_slope * (f - f.mean(0))).mean(1)  # minus the ELBO, (K,)
+        found = torch.stack([(g * direction).sum() for g in given])
+        gap = abs(float(wanted.mean() - found.mean()))
+        error = float((wanted.var() / len(wanted) + found.var() / len(found)).sqrt())
+        scale = abs(float(wanted.mean())) + abs(float(found.mean()))
+        if gap > SIGMAS * error + 0.02 * scale:
+            raise InputError(_biased(name, float(found.mean()), float(wanted.mean())))
+    return f"equal to finite differences within {SIGMAS} standard errors"
+
+
+def _at_fixed_draws(case: Case) -> Callable[[], tuple[Tensor, Tensor]]:
+    """The log-weights and the guide's log-probabilities, (K, units) each, at draws that stay."""
+    call = case.call
+    with torch.no_grad():
+        drawn = call.guide(DRAWS)
+
+    def figures() -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            guide = call.guide(DRAWS, lambda function: poutine.replay(function, drawn))
+            all_ = read_particles(call.joint(DRAWS, drawn), guide, call.layout, DRAWS)
+        return all_.log_weights, all_.log_guide
+
+    return figures
+
+
+def saves(case: Case) -> str:
+    """What is saved, and loaded again after some training, gives the same figures."""
+    if not case.learnt:
+        raise NotApplicable("it has neither parameters nor buffers")
+    before = _scores(case)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "checkpoint.safetensors"
+        checkpoint.write(path, case.learnt, {})
+        if case.parameters:
+            step = case.step()
+            with case.training():
+                for _ in range(STEPS):
+                    step(case.args)
+        tensors, _ = checkpoint.read(path)
+        checkpoint.load_into(case.learnt, tensors, path)
+    found = difference(before, _scores(case))
+    if found:
+        raise InputError(
+            f"trained and loaded again as it was saved, {found[0]} scores otherwise by {found[1]:.3g} "
+            "nats: what training changes is not all in parameters and buffers (`register_buffer`)"
+        )
+    return f"{len(case.learnt)} tensors"
+
+
+def _scores(case: Case) -> Mapping[str, Tensor]:
+    pyro.set_rng_seed(case.seed)
+    return case.traces().scores(case.layout)
+
+
+def captured_step(case: Case) -> str:
+    """A step that is captured as a graph has the loss and the gradients of Pyro's."""
+    run = Compiled(case.step(), "on", {}, tempered=False)
+    # tracing, too, writes to tensors that the program writes to
+    with case.training(), kept(tensors_of(run.owners)), unchecked(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        checks = Checks()
+        try:
+            run.refuse_what_no_graph_shows(case.args)
+            graph = capture(run.function(checks), run.weight(1.0), *case.args)
+        except CannotCapture as reason:
+            raise NotApplicable(f"it runs step by step in Python: {reason}") from reason
+        engine = Engine(graph.module, graph.tensors, checks.complete)
+        try:
+            run.compare(engine, case.args, tolerance=1e-5)
+        except CannotCapture as reason:
+            raise InputError(f"a step captured as a graph is another one: {reason}") from reason
+    return ""
