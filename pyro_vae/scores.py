@@ -27,22 +27,21 @@ def log_prob(fn: dist.TorchDistribution, value: Tensor) -> Tensor:
     shape = value.shape[value.dim() - event_dim :]
     if not summed or not event_dim or base._validate_args or shape != fn.event_shape:
         return fn.log_prob(value)
-    batch_shape = torch.broadcast_shapes(value.shape, base.batch_shape)[:-event_dim]
-    return summed(base, value, tuple(range(-event_dim, 0))).expand(batch_shape)
+    return summed(base, value, tuple(range(-event_dim, 0)))
 
 
 def bernoulli(fn: dist.Bernoulli, value: Tensor, dims: tuple[int, ...]) -> Tensor:
     """sum_i x_i l_i - log(1 + exp(l_i)) with logits l."""
-    logits = fn.logits.expand(torch.broadcast_shapes(value.shape, fn.batch_shape))
-    x = value.to(logits.dtype)
+    x, logits = torch.broadcast_tensors(value.to(fn.logits.dtype), fn.logits)
     return (
         softplus(logits).addcmul_(x, logits, value=-1).sum(dims).neg()
-    )  # in place: a fourth faster
+    )  # in place: a tenth faster
 
 
 def normal(fn: dist.Normal, value: Tensor, dims: tuple[int, ...]) -> Tensor:
+    x, _ = torch.broadcast_tensors(value, fn.loc)
     loc, scale = unexpanded(fn.loc, len(dims)), unexpanded(fn.scale, len(dims))
-    squares = ((value - loc) / scale).square().sum(dims)
+    squares = ((x - loc) / scale).square().sum(dims)
     return -0.5 * squares - (scale.log() + 0.5 * math.log(2 * math.pi)).sum(dims)
 
 
