@@ -26,11 +26,14 @@ class VAE(nn.Module):
     Args:
         data_shape: shape X of one datum: (channels, height, width), (columns,) or any other.
         latent_dim: size Z of the latent vector.
-        prior: p(z), made from the latent dimension.
+        prior: p(z), made from the latent dimension and the guide.
         likelihood: p(x | z), made from the latent dimension, the data's shape and the decoder.
         guide: q(z | x), made from the data's shape, the latent dimension and the encoder.
         encoder: the guide's network, made from an input and an output shape.
         decoder: the likelihood's network, made from an input and an output shape.
+
+    :raises InputError: a part cannot be made of these shapes, or prior and guide do not put z in the
+        same place.
 
     >>> import torch
     >>> from functools import partial
@@ -47,7 +50,7 @@ class VAE(nn.Module):
         data_shape: Shape,
         latent_dim: int = 16,
         *,
-        prior: Callable[[int], Prior] = StandardNormal,
+        prior: Callable[[int, AmortizedGuide], Prior] = StandardNormal,
         likelihood: Callable[[int, Shape, NetworkFactory], Likelihood] = Bernoulli,
         guide: Callable[[Shape, int, NetworkFactory], AmortizedGuide] = MeanFieldNormal,
         encoder: NetworkFactory = MLP,
@@ -56,9 +59,10 @@ class VAE(nn.Module):
         super().__init__()
         if latent_dim < 1:
             raise InputError(f"latent_dim must be at least 1, not {latent_dim}")
-        self.prior = prior(latent_dim)
         self.likelihood = likelihood(latent_dim, data_shape, decoder)
         self.recognition = guide(data_shape, latent_dim, encoder)
+        self.prior = prior(latent_dim, self.recognition)
+        _check_same_latent(self.prior, self.recognition)
 
     def model(self, x: Tensor) -> None:
         with pyro.plate("data", len(x)):
@@ -68,3 +72,12 @@ class VAE(nn.Module):
     def guide(self, x: Tensor) -> None:
         with pyro.plate("data", len(x)):
             pyro.sample("z", self.recognition(x))  # (B | Z)
+
+
+def _check_same_latent(prior: Prior, guide: AmortizedGuide) -> None:
+    if (prior.latent_dim, prior.support) != (guide.latent_dim, guide.support):
+        raise InputError(
+            f"{type(prior).__name__} has {prior.latent_dim} latent numbers ({prior.support}) and "
+            f"{type(guide).__name__} {guide.latent_dim} ({guide.support}): prior and guide must put z "
+            "in the same place"
+        )

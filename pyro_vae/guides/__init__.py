@@ -1,0 +1,19 @@
+"""Amortised guides q(z | x): an encoder's output, as a distribution over a latent vector.
+
+Each is made from the data's shape, the latent dimension and an encoder (anything that makes a network
+from an input and an output shape).
+"""
+
+from pyro_vae.guides.flow import FlowGuide
+from pyro_vae.guides.guide import AmortizedGuide
+from pyro_vae.guides.mixture import MixtureNormal
+from pyro_vae.guides.normal import FullCovarianceNormal, LowRankNormal, MeanFieldNormal
+
+__all__ = [
+    "AmortizedGuide",
+    "FlowGuide",
+    "FullCovarianceNormal",
+    "LowRankNormal",
+    "MeanFieldNormal",
+    "MixtureNormal",
+]

@@ -1,0 +1,50 @@
+"""Guides with several modes."""
+
+import pyro.distributions as dist
+from torch import Tensor
+
+from pyro_vae.distributions import NormalMixture
+from pyro_vae.errors import InputError
+from pyro_vae.guides.guide import AmortizedGuide
+from pyro_vae.networks import MLP, NetworkFactory, Shape
+
+
+class MixtureNormal(AmortizedGuide):
+    """q(z | x) = sum_k w_k(x) prod_d Normal(z_d | loc_kd(x), scale_kd(x)).
+
+    Draws have pathwise gradients, those of the weights too.
+
+    Source: A. Graves, "Stochastic backpropagation through mixture density distributions", 2016,
+    https://arxiv.org/abs/1607.05690.
+
+    Args:
+        data_shape: shape of x.
+        latent_dim: size Z of z.
+        encoder: makes the network from the two shapes.
+        num_components: K.
+
+    :raises InputError: ``num_components`` is less than 1.
+
+    >>> MixtureNormal((6,), 3, num_components=4)(torch.zeros(5, 6)).sample().shape
+    torch.Size([5, 3])
+    """
+
+    def __init__(
+        self,
+        data_shape: Shape,
+        latent_dim: int,
+        encoder: NetworkFactory = MLP,
+        num_components: int = 2,
+    ) -> None:
+        if num_components < 1:
+            raise InputError(f"num_components must be at least 1, not {num_components}")
+        self.num_components = num_components
+        super().__init__(data_shape, latent_dim, encoder)
+
+    def numbers(self) -> Shape:
+        return self.num_components, 1 + 2 * self.latent_dim
+
+    def forward(self, x: Tensor) -> dist.TorchDistribution:
+        sizes = 1, self.latent_dim, self.latent_dim
+        logits, locs, log_scales = self.encoder(x).split(sizes, -1)  # (B | K, ...)
+        return NormalMixture(logits.squeeze(-1), locs, log_scales.exp())

@@ -1,0 +1,18 @@
+"""Priors p(z): modules that return a distribution over a latent vector, ``| latent_dim``.
+
+Each is made from the latent dimension and the guide beside it.
+"""
+
+from pyro_vae.priors.flow import FlowPrior
+from pyro_vae.priors.mixture import GaussianMixture, VampPrior
+from pyro_vae.priors.normal import LearnedNormal, StandardNormal
+from pyro_vae.priors.prior import Prior
+
+__all__ = [
+    "FlowPrior",
+    "GaussianMixture",
+    "LearnedNormal",
+    "Prior",
+    "StandardNormal",
+    "VampPrior",
+]

@@ -1,0 +1,99 @@
+"""Priors with several modes; which component a z is from is summed out."""
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyro_vae.errors import InputError
+from pyro_vae.guides import AmortizedGuide
+from pyro_vae.priors.prior import Prior
+
+
+class GaussianMixture(Prior):
+    """p(z) = sum_k w_k prod_d Normal(z_d | loc_kd, scale_kd), all learned.
+
+    Source: N. Dilokthanakul et al., "Deep unsupervised clustering with Gaussian mixture variational
+    autoencoders", 2016, https://arxiv.org/abs/1611.02648.
+
+    Args:
+        latent_dim: size Z of z.
+        guide: not used.
+        num_components: K.
+
+    :raises InputError: ``num_components`` is less than 1.
+
+    >>> GaussianMixture(3, num_components=5)().component_distribution.batch_shape
+    torch.Size([5])
+    """
+
+    def __init__(
+        self, latent_dim: int, guide: AmortizedGuide | None = None, num_components: int = 10
+    ) -> None:
+        super().__init__(latent_dim, guide)
+        _check_components(num_components)
+        self.logits = nn.Parameter(torch.zeros(num_components))
+        self.loc = nn.Parameter(torch.randn(num_components, latent_dim))  # else they stay the same
+        self.log_scale = nn.Parameter(torch.zeros(num_components, latent_dim))
+
+    def forward(self) -> dist.TorchDistribution:
+        components = dist.Normal(self.loc, self.log_scale.exp()).to_event(1)  # (K | Z)
+        return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), components)
+
+
+class VampPrior(Prior):
+    """p(z) = 1/K sum_k q(z | u_k): the mean of what the guide makes of K learned pseudo-inputs u.
+
+    The guide belongs to the model; the prior reads it, and holds the pseudo-inputs alone.
+
+    Source: J. M. Tomczak, M. Welling, "VAE with a VampPrior", 2017, https://arxiv.org/abs/1705.07120.
+
+    Args:
+        latent_dim: size Z of z.
+        guide: q(z | x).
+        num_components: K.
+        data: rows that the pseudo-inputs start from, K of them taken at random; without them they
+            start from values drawn evenly from [0, 1].
+
+    :raises InputError: there is no guide, ``num_components`` is less than 1 or more than the data, or
+        the data are not of the guide's shape.
+
+    >>> from pyro_vae.guides import MeanFieldNormal
+    >>> guide = MeanFieldNormal((6,), 3)
+    >>> VampPrior(3, guide, num_components=5)().component_distribution.batch_shape
+    torch.Size([5])
+    """
+
+    uniform: Tensor
+
+    def __init__(
+        self,
+        latent_dim: int,
+        guide: AmortizedGuide | None = None,
+        num_components: int = 500,
+        data: Tensor | None = None,
+    ) -> None:
+        super().__init__(latent_dim, guide)
+        _check_components(num_components)
+        if guide is None:
+            raise InputError("VampPrior is made of the guide's densities and needs the guide")
+        if data is None:
+            data = torch.rand(num_components, *guide.data_shape)
+        if data.shape[1:] != guide.data_shape or len(data) < num_components:
+            raise InputError(
+                f"VampPrior starts {num_components} pseudo-inputs from as many rows of shape "
+                f"{guide.data_shape} at least, not from data of shape {tuple(data.shape)}"
+            )
+        rows = torch.randperm(len(data), device=data.device)[:num_components]
+        self.pseudo_inputs = nn.Parameter(data[rows].clone())  # (K | X)
+        self.register_buffer("uniform", torch.zeros(num_components), persistent=False)
+        self._guide = (guide,)  # in a tuple, so that its parameters stay the model's alone
+
+    def forward(self) -> dist.TorchDistribution:
+        (guide,) = self._guide
+        components = guide(self.pseudo_inputs)  # (K | Z)
+        return dist.MixtureSameFamily(dist.Categorical(logits=self.uniform), components)
+
+
+def _check_components(num_components: int) -> None:
+    if num_components < 1:
+        raise InputError(f"num_components must be at least 1, not {num_components}")

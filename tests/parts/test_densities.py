@@ -1,0 +1,112 @@
+"""Priors and guides: densities that integrate to 1, draws that follow them, gradients of draws."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from parts.parts import GUIDES, PRIORS, small
+from torch import Tensor, nn
+
+from pyro_vae import InputError
+from pyro_vae.guides import LowRankNormal, MeanFieldNormal, MixtureNormal
+from pyro_vae.priors import GaussianMixture, VampPrior
+
+X = torch.tensor([[0.3, -1.0, 0.5]]).double()
+LINE = torch.linspace(-11, 11, 353).double()
+GRID = torch.cartesian_prod(LINE, LINE)  # (points | 2)
+CELL = float(LINE[1] - LINE[0]) ** 2
+
+
+def shaken(part: nn.Module) -> nn.Module:
+    """With parameters that make something of it."""
+    with torch.no_grad():
+        for parameter in part.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    return part.double()
+
+
+def density(name: str) -> tuple[nn.Module, Callable[[], torch.distributions.Distribution]]:
+    """A part and what makes its distribution over two numbers."""
+    if name in PRIORS:
+        guide = shaken(MeanFieldNormal((3,), 2, small))
+        prior = shaken(PRIORS[name](2, guide))
+        return prior, prior
+    guide = shaken(GUIDES[name]((3,), 2, small))
+    return guide, lambda: guide(X.expand(1, 3)[0])
+
+
+@pytest.mark.parametrize("name", [*PRIORS, *GUIDES])
+def test_draws_follow_a_density(name: str) -> None:
+    with torch.no_grad():
+        p = density(name)[1]()
+        masses = p.log_prob(GRID).exp() * CELL
+        assert masses.sum().item() == pytest.approx(1, abs=5e-4)  # a spline has kinks
+        assert p.event_shape == (2,)
+        draws = p.sample((20_000,))
+        for moment in (lambda z: z, torch.square, torch.sin, lambda z: z * z.flip(-1)):
+            values = moment(draws)
+            error = values.std(0) / len(draws) ** 0.5
+            assert ((values.mean(0) - masses @ moment(GRID)).abs() < 5 * error + 1e-4).all()
+        assert p.expand((4, 3)).log_prob(draws[:3]).shape == (4, 3)
+        torch.testing.assert_close(p.expand((4, 3)).log_prob(draws[:3])[1], p.log_prob(draws[:3]))
+
+
+def test_function(z: Tensor) -> Tensor:
+    return z[..., 0].sin() + 0.1 * z[..., 0] * z[..., 1].square()
+
+
+test_function.__test__ = False  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_gradients_of_draws_are_those_of_the_density(name: str) -> None:
+    """The pathwise gradient of E_q f is E_q[f * the gradient of log q]."""
+    guide, q = density(name)
+    bias = [p for n, p in guide.encoder.named_parameters() if n.endswith("bias")][-1]
+    assert q().has_rsample
+
+    def difference() -> Tensor:
+        z = q().rsample((1000,))
+        (pathwise,) = torch.autograd.grad(test_function(z).mean(), bias)
+        weighted = (test_function(z).detach() - 0.1) * q().log_prob(z.detach())
+        return pathwise - torch.autograd.grad(weighted.mean(), bias)[0]
+
+    differences = torch.stack([difference() for _ in range(100)])
+    error = differences.std(0) / len(differences) ** 0.5
+    assert (differences.mean(0).abs() <= 5 * error).all()
+
+
+def test_gradients_of_a_mixtures_draws_are_finite_in_many_dimensions() -> None:
+    guide = MixtureNormal((3,), 300, small, num_components=5)
+    guide(torch.randn(20, 3)).rsample().square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in guide.parameters())
+
+
+def test_a_vamp_prior_is_the_mean_of_what_the_guide_makes() -> None:
+    guide = MeanFieldNormal((3,), 2, small)
+    prior, z = VampPrior(2, guide, num_components=4), torch.randn(7, 2)
+    each = torch.stack([guide(u).log_prob(z) for u in prior.pseudo_inputs])
+    torch.testing.assert_close(prior().log_prob(z), each.exp().mean(0).log())
+    assert [name for name, _ in prior.named_parameters()] == ["pseudo_inputs"]
+    assert {*prior.state_dict()} == {"pseudo_inputs"}
+
+
+def test_a_vamp_prior_starts_from_data() -> None:
+    guide, data = MeanFieldNormal((3,), 2, small), torch.randn(5, 3)
+    prior = VampPrior(2, guide, num_components=5, data=data)
+    assert {*map(tuple, prior.pseudo_inputs.tolist())} == {*map(tuple, data.tolist())}
+    with pytest.raises(InputError, match=r"6 pseudo-inputs from as many rows of shape \(3,\)"):
+        VampPrior(2, guide, num_components=6, data=data)
+    with pytest.raises(InputError, match=r"not from data of shape \(5, 2\)"):
+        VampPrior(2, guide, num_components=5, data=data[:, :2])
+
+
+def test_what_cannot_be_made_is_refused() -> None:
+    with pytest.raises(InputError, match="needs the guide"):
+        VampPrior(2)
+    with pytest.raises(InputError, match="num_components must be at least 1, not 0"):
+        GaussianMixture(2, num_components=0)
+    with pytest.raises(InputError, match="num_components must be at least 1, not 0"):
+        MixtureNormal((3,), 2, num_components=0)
+    with pytest.raises(InputError, match="rank must lie between 1 and latent_dim, 2, not be 3"):
+        LowRankNormal((3,), 2, rank=3)
