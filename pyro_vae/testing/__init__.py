@@ -33,7 +33,12 @@ __all__ = [
 
 Check = Callable[[Case], str]
 
-FOUNDATIONS: tuple[Check, ...] = (structure.runs, structure.sites, structure.plates)
+FOUNDATIONS: tuple[Check, ...] = (
+    structure.runs,
+    structure.sites,
+    structure.plates,
+    figures.prior,
+)
 CHECKS: tuple[Check, ...] = (
     structure.density,
     structure.hidden_state,
@@ -43,7 +48,6 @@ CHECKS: tuple[Check, ...] = (
     training.gradients,
     training.saves,
     training.captured_step,
-    figures.prior,
     figures.evidence,
     figures.graph,
     figures.device,
@@ -101,8 +105,8 @@ def check_program(
 ) -> Report:
     """Puts a program to the contract on the first few rows of data; takes seconds, changes nothing.
 
-    That guide and model run, have the same sites and declare their plates comes first; if it does
-    not hold, nothing else is tried.
+    That guide and model run, have the same sites, declare their plates and can draw data comes first;
+    if it does not hold, nothing else is tried.
 
     Args:
         program: a model and guide.
@@ -136,7 +140,7 @@ def check_program(
                 raise BrokenContract(Report(tuple(outcomes)))
         held = {id(t): t for t in (*case.parameters.values(), *case.learnt.values(), *case.args)}
         for check in checks:
-            with taken_back(held.values()):
+            with as_found(target.modules), taken_back(held.values()):
                 outcomes.append(_outcome(check, case))
     report = Report(tuple(outcomes))
     if report.failed:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from pyro_vae.inference.step import Step
 from pyro_vae.inference.svi import ADAM
 from pyro_vae.inference.tiles import FEW, first_rows
 from pyro_vae.parameters import named_parameters, stored_parameters
-from pyro_vae.particles import unit_log_prob
+from pyro_vae.particles import draws_together, unit_log_prob
 from pyro_vae.program import Layout, Program, latent_sites, run, sample_sites
 
 Batch = tuple[Tensor, ...]
@@ -79,7 +79,10 @@ class Case:
         :raises InputError: it does not run.
         """
         with torch.no_grad():
-            return first_rows(self.program, self.rows, self.unit)
+            call = first_rows(self.program, self.rows, self.unit)
+            with pyro.validation_enabled(False):
+                together = draws_together(self.program, call.layout, *call.args)
+        return replace(call, together=together)
 
     @property
     def layout(self) -> Layout:
@@ -120,7 +123,7 @@ class Case:
             return Traces(guide_trace, run("model", model, args, {}))
 
     @cached_property
-    def elbo(self) -> pyro.infer.ELBO:
+    def elbo(self) -> Any:  # Pyro's base class declares no methods
         """The ELBO to train by: one that sums discrete latents out where some are marked for it."""
         traces = self.traces()
         both = {**sample_sites(traces.model), **sample_sites(traces.guide)}.values()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError
 from pyro_vae.inference.capture import side_effect, tensors_of
 from pyro_vae.inference.estimate import joint_note
-from pyro_vae.particles import PARTICLES, draws_together, of_particles, with_values
+from pyro_vae.particles import PARTICLES, of_particles, with_values
 from pyro_vae.program import Layout, Site, examine, latent_sites, observed_sites, run, sample_sites
 from pyro_vae.testing.case import Case, NotApplicable, Traces, difference
 
@@ -24,7 +24,8 @@ def runs(case: Case) -> str:
 
 
 def sites(case: Case) -> str:
-    """Model and guide have the same latents, of the same shapes; every value can be scored."""
+    """Model and guide have the same latents, of the same shapes, which their plates explain; every
+    value can be scored."""
     examine(case.program, *case.args)
     traces = case.traces()
     proposals = latent_sites(traces.guide)
@@ -63,21 +64,9 @@ def _words(site: Site) -> str:
 
 
 def plates(case: Case) -> str:
-    """Every dimension that is independent lies in a plate; the unit holds all rows."""
-    traces = case.traces()
-    for part, trace in (("guide", traces.guide), ("model", traces.model)):
-        for name, site in sample_sites(trace).items():
-            shape = site["fn"].batch_shape
-            declared = {frame.dim for frame in site["cond_indep_stack"] if frame.vectorized}
-            for dim in range(-len(shape), 0):
-                if shape[dim] > 1 and dim not in declared:
-                    raise InputError(
-                        f"the {part}'s site {name!r} is {_words(site)} (batch | event), and no plate "
-                        f"declares the dimension {dim} of size {shape[dim]}: put it into a "
-                        "`pyro.plate`, or into the event by `.to_event`"
-                    )
+    """A plate holds all sites, of as many units as there are rows; or some latent is shared by all."""
     if case.layout.unit is None:
-        _refuse_rows_as_event(case, traces)
+        _refuse_rows_as_event(case, case.traces())
         return "".join(joint_note(case.layout))
     return f"the unit is {case.layout.unit!r}"
 
@@ -116,38 +105,31 @@ def hidden_state(case: Case) -> str:
     """An evaluation changes neither arguments, tensors and attributes nor anything global."""
     program = case.program
     owners = {"model": program.model, "guide": program.guide, **program.modules}
-    tensors = {f"argument {i}": arg for i, arg in enumerate(case.args)} | case.learnt
-    unnamed = {f"a tensor of shape {tuple(t.shape)}": t for t in tensors_of(owners)}
-    known = {id(t) for t in tensors.values()}
-    tensors |= {name: t for name, t in unnamed.items() if id(t) not in known}
+    tensors = [(f"argument {i}", arg) for i, arg in enumerate(case.args)] + [*case.learnt.items()]
+    tensors += [(f"a tensor of shape {tuple(t.shape)}", t) for t in tensors_of(owners)]
     case.traces()  # what only the first call does, such as filling the store, is no matter
-    before = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-    world = _world(case)
-    effect = side_effect(case.traces, owners)
-    for name, value in before.items():
-        if not torch.equal(value, tensors[name].detach()):
-            raise InputError(f"every run changes {name} in place: work on a copy, such as x * 2")
-    for what, state in _world(case).items():
+    before = [tensor.detach().clone() for _, tensor in tensors]
+    world = _world()
+    case.traces()
+    for (name, tensor), value in zip(tensors, before, strict=True):
+        if not torch.equal(value, tensor.detach()):
+            raise InputError(f"every run changes {name} in place: work on a copy")
+    for what, state in _world().items():
         if state != world[what]:
             raise InputError(f"a run changes {what}")
+    effect = side_effect(case.traces, owners)
     if effect is not None:
         raise InputError(f"{effect}: use `pyro.sample` or torch's generators, and keep nothing")
     return ""
 
 
-def _world(case: Case) -> dict[str, object]:
+def _world() -> dict[str, object]:
     """What a run might change in Pyro and torch at large, by name."""
-    modules = {
-        f"the train mode of {prefix + name or 'the module'!r}": module.training
-        for prefix, root in case.program.modules.items()
-        for name, module in root.named_modules()
-    }
     return {
         "Pyro's settings": pyro.settings.get(),
         "the names in Pyro's param store": sorted(pyro.get_param_store().keys()),
         "torch's default dtype": torch.get_default_dtype(),
         "whether torch records gradients": torch.is_grad_enabled(),
-        **modules,
     }
 
 
@@ -214,9 +196,9 @@ def _batch_norms(case: Case) -> str:
 def particles(case: Case) -> str:
     """Particles that are drawn together score as they do one by one."""
     layout = case.layout
+    if case.call.together:
+        return ""
     with torch.no_grad(), pyro.validation_enabled(False):
-        if draws_together(case.program, layout, *case.args):
-            return ""
         try:
             together = _two_together(case)
         except (InputError, ValueError, RuntimeError) as error:

@@ -14,7 +14,14 @@ from torch import Tensor
 
 from pyro_vae import checkpoint
 from pyro_vae.errors import InputError
-from pyro_vae.inference.capture import CannotCapture, Checks, capture, tensors_of, unchecked
+from pyro_vae.inference.capture import (
+    CannotCapture,
+    Checks,
+    capture,
+    side_effect,
+    tensors_of,
+    unchecked,
+)
 from pyro_vae.inference.compile import Compiled, Engine, kept
 from pyro_vae.particles import read_particles
 from pyro_vae.program import latent_sites
@@ -52,17 +59,22 @@ def gradients(case: Case) -> str:
     """The gradient is finite, and that of the ELBO by finite differences."""
     if not case.parameters:
         raise NotApplicable("it has no parameters")
-    slopes = torch.autograd.grad(_loss(case), list(case.parameters.values()), allow_unused=True)
-    for (name, parameter), slope in zip(case.parameters.items(), slopes, strict=True):
-        given = torch.zeros_like(parameter) if slope is None else slope
-        if not given.isfinite().all():
+    parameters = case.parameters
+    slopes = torch.autograd.grad(_loss(case), list(parameters.values()), allow_unused=True)
+    given = [
+        torch.zeros_like(p) if s is None else s
+        for p, s in zip(parameters.values(), slopes, strict=True)
+    ]
+    for name, slope in zip(parameters, given, strict=True):
+        if not slope.isfinite().all():
             raise InputError(f"the gradient for {name!r} is not finite")
-        direction = _direction(given)
+    if _is_rough(case):
+        return _by_many_draws(case)
+    for (name, parameter), slope in zip(parameters.items(), given, strict=True):
+        direction = _direction(slope)
         expected, error = _difference(case, parameter, direction)
-        found = float((given * direction).sum())
+        found = float((slope * direction).sum())
         if abs(found - expected) > error + 0.02 * (abs(found) + abs(expected)):
-            if _is_rough(case):
-                return _by_many_draws(case)
             raise InputError(_biased(name, found, expected))
     return "equal to finite differences under the same noise"
 
@@ -90,11 +102,12 @@ def _direction(gradient: Tensor) -> Tensor:
 @contextmanager
 def _moved(parameter: Tensor, by: Tensor) -> Iterator[None]:
     value = parameter.detach().clone()
-    with torch.no_grad():
-        parameter.add_(by)
-        try:
-            yield
-        finally:
+    try:
+        with torch.no_grad():
+            parameter.add_(by)
+        yield
+    finally:
+        with torch.no_grad():
             parameter.copy_(value)
 
 
@@ -111,7 +124,7 @@ def _difference(case: Case, parameter: Tensor, direction: Tensor) -> tuple[float
         ends = []
         for sign in (1, -1):
             with _moved(parameter, sign * reach * direction):
-                ends.append(float(_loss(case)))
+                ends.append(float(_loss(case).detach()))
         return (ends[0] - ends[1]) / (2 * reach), abs(ends[0])
 
     near, size = slope(reach)
@@ -217,6 +230,9 @@ def captured_step(case: Case) -> str:
     with case.training(), kept(tensors_of(run.owners)), unchecked(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         checks = Checks()
+        effect = side_effect(case.loss, run.owners)  # of training, which evaluation may not have
+        if effect is not None:
+            raise NotApplicable(f"it runs step by step in Python: {effect}")
         try:
             run.refuse_what_no_graph_shows(case.args)
             graph = capture(run.function(checks), run.weight(1.0), *case.args)
@@ -224,7 +240,7 @@ def captured_step(case: Case) -> str:
             raise NotApplicable(f"it runs step by step in Python: {reason}") from reason
         engine = Engine(graph.module, graph.tensors, checks.complete)
         try:
-            run.compare(engine, case.args, tolerance=1e-5)
+            run.compare(engine, case.args, tolerance=1e-3)
         except CannotCapture as reason:
             raise InputError(f"a step captured as a graph is another one: {reason}") from reason
     return ""

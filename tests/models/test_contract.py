@@ -1,0 +1,78 @@
+"""Every model of the shelf, its parts swapped, passes the battery for anybody's model."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import pyro_vae.models
+from pyro_vae.likelihoods import (
+    Categorical,
+    ContinuousBernoulli,
+    DiscretizedLogistic,
+    FixedScaleNormal,
+    HeteroscedasticNormal,
+    Normal,
+)
+from pyro_vae.models import VAE, FactorAnalysis, StateSpace
+from pyro_vae.networks import ConvDecoder, ConvEncoder
+from pyro_vae.testing import check_program
+
+Shelf = list[tuple[str, Callable[[], nn.Module], Callable[[], Any]]]
+
+
+def grey(*shape: int) -> Tensor:
+    """Between 0 and 1, in 256 levels."""
+    return torch.randint(0, 256, shape) / 255
+
+
+def binary(*shape: int) -> Tensor:
+    return torch.bernoulli(torch.full(shape, 0.4))
+
+
+def ragged() -> tuple[Tensor, Tensor]:
+    return torch.randn(9, 3, 2), torch.tensor([3, 1, 2] * 3)
+
+
+IMAGE, ROW = (1, 6, 5), (4,)
+CONV = {
+    "encoder": partial(ConvEncoder, channels=(4, 4)),
+    "decoder": partial(ConvDecoder, channels=(4, 4)),
+}
+# a line for every model, and one for each way of composing it that differs in kind
+SHELF: Shelf = [
+    ("VAE", partial(VAE, IMAGE, 3), partial(binary, 9, *IMAGE)),
+    ("VAE", partial(VAE, IMAGE, 3, **CONV), partial(binary, 9, *IMAGE)),
+    *(
+        ("VAE", partial(VAE, ROW, 2, likelihood=likelihood), partial(grey, 9, *ROW))
+        for likelihood in (
+            Normal,
+            FixedScaleNormal,
+            HeteroscedasticNormal,
+            ContinuousBernoulli,
+            Categorical,
+            DiscretizedLogistic,
+        )
+    ),
+    ("FactorAnalysis", partial(FactorAnalysis, (5,), 2), partial(torch.randn, 9, 5)),
+    ("FactorAnalysis", partial(FactorAnalysis, (2, 3), 2, True), partial(torch.randn, 9, 2, 3)),
+    ("StateSpace", partial(StateSpace, (3, 2), 2), partial(torch.randn, 9, 3, 2)),
+    ("StateSpace", partial(StateSpace, (3, 2), 1), ragged),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "data"),
+    [pytest.param(m, d, id=f"{name}{i}") for i, (name, m, d) in enumerate(SHELF)],
+)
+def test_it_keeps_the_contract(make: Callable[[], nn.Module], data: Callable[[], Any]) -> None:
+    report = check_program(make(), data(), num_particles=200)
+    missed = {each.check: each.reason for each in report.outcomes if each.outcome != "ok"}
+    assert missed.keys() <= {"device"}, missed  # of these, everything applies
+
+
+def test_every_model_of_the_shelf_is_here() -> None:
+    assert {name for name, _, _ in SHELF} >= set(pyro_vae.models.__all__)

@@ -1,0 +1,642 @@
+"""The battery passes sound programs, and names what is wrong with each that is broken in one way."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from oracles import ORACLES
+from pyro import poutine
+from pyro.infer.autoguide import AutoDelta, AutoNormal
+from stories import Conjugate, GlobalMean, PyroStyleVAE
+from torch import Tensor, nn
+from torch.nn.functional import batch_norm, dropout
+
+from pyro_vae import InputError
+from pyro_vae.testing import CHECKS, BrokenContract, Case, NotApplicable, Report, check_program
+
+X = torch.randn(10, 4, generator=torch.Generator().manual_seed(1))
+
+
+class Sound(nn.Module):
+    """z ~ Normal(0, I), x ~ Normal(W z + b, 1). The broken ones replace one of its parts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.decoder = nn.Linear(4, 4), nn.Linear(2, 4)
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+            pyro.sample("x", self.likelihood(z), obs=self.seen(x))
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            loc, log_scale = self.encode(x).chunk(2, -1)
+            pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))
+
+    def likelihood(self, z: Tensor) -> Any:
+        return dist.Normal(self.decode(z), 1.0).to_event(1)
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.decoder(z)
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.encoder(x)
+
+    def seen(self, x: Tensor) -> Tensor:
+        return x
+
+
+BROKEN: list[Any] = []
+
+
+def broken(check: str, said: str) -> Callable[[type], type]:
+    """Marks a program that fails ``check`` with a sentence that matches ``said``."""
+
+    def marked(kind: type) -> type:
+        BROKEN.append(pytest.param(kind, check, said, id=kind.__name__))
+        return kind
+
+    return marked
+
+
+def outcome(report: Report, check: str) -> Any:
+    (found,) = (each for each in report.outcomes if each.check == check)
+    return found
+
+
+def report_of(program: Any, data: Any = X, **options: Any) -> Report:
+    try:
+        return check_program(program, data, **options)
+    except BrokenContract as error:
+        return error.report
+
+
+# --- broken in one way each ---------------------------------------------------------------------
+
+
+@broken("runs", r"the guide raised RuntimeError before its first site: .*shape \(8, 4\)")
+class AnEncoderOfTheWrongSize(Sound):
+    def encode(self, x: Tensor) -> Tensor:
+        return self.encoder(x[:, :3])
+
+
+@broken("runs", "the model raised ValueError after site 'z'")
+class AScaleThatIsNegative(Sound):
+    def likelihood(self, z: Tensor) -> Any:
+        return dist.Normal(self.decode(z), -torch.ones(())).to_event(1)
+
+
+@broken("sites", "guide samples 'zz', which the model has not; did you mean 'z'")
+class AnotherName(Sound):
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("zz", dist.Normal(self.encode(x)[:, :2], 1.0).to_event(1))
+
+
+@broken("sites", r"guide draws 'z' of shape \(8 \| 1\), the model's is \(8 \| 2\)")
+class AnotherShape(Sound):
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.encode(x)[:, :1], 1.0).to_event(1))
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.decoder(z.expand(*z.shape[:-1], 2))
+
+
+@broken(
+    "sites", r"site 'x' is \(8 \| 1\) .* what it observes \(8, 4\): they fit by broadcasting only"
+)
+class ALikelihoodThatBroadcasts(Sound):
+    def decode(self, z: Tensor) -> Tensor:
+        return self.decoder(z)[..., :1]
+
+
+@broken("sites", r"the model's site 'x' .* of shape \(8, 8\).* not explain at dimension -2")
+class WithoutToEvent(Sound):
+    """Just as many rows as columns, so that the plate fits the wrong dimension."""
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(self.decoder(z).repeat(1, 2), 1.0), obs=x.repeat(1, 2))
+
+
+@broken("sites", r"the guide's site 'z' .* of shape \(8,\).* not explain at dimension -1")
+class ALatentOutsideThePlate(Sound):
+    def guide(self, x: Tensor) -> None:
+        loc, log_scale = self.encode(x).chunk(2, -1)
+        pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))
+
+
+@broken(
+    "plates", r"site 'z' of shape \( \| 10, 2\) .* grows with the data .* outside of every plate"
+)
+class AllLatentsAsOneEvent(Sound):
+    def model(self, x: Tensor) -> None:
+        z = pyro.sample("z", dist.Normal(x.new_zeros(len(x), 2), 1.0).to_event(2))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", self.likelihood(z), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        loc, log_scale = self.encode(x).chunk(2, -1)
+        pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(2))
+
+
+@broken("density", "the model's site 'x' scores the same latents and data otherwise by")
+class DropoutThatNeverEnds(Sound):
+    def decode(self, z: Tensor) -> Tensor:
+        return dropout(self.decoder(z), 0.5, training=True)
+
+
+class Counting(Sound):
+    calls = 0
+
+    def decode(self, z: Tensor) -> Tensor:
+        self.calls += 1
+        return self.decoder(z)
+
+
+@broken("density", "the model's site 'x' scores .* something is kept between calls")
+class StateThatCounts(Counting):
+    def decode(self, z: Tensor) -> Tensor:
+        return super().decode(z) + self.calls
+
+
+@broken("hidden state", r"every run changes `model\.self\.calls`")
+class StateThatDoesNotCount(Counting):
+    pass
+
+
+@broken("hidden state", "every run changes argument 0 in place")
+class ObservedInPlace(Sound):
+    def seen(self, x: Tensor) -> Tensor:
+        return x.clamp_(-1.0, 1.0).mul_(0.99)
+
+
+@broken("hidden state", "every run changes count in place")
+class ABufferThatCounts(Sound):
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+
+    def encode(self, x: Tensor) -> Tensor:
+        self.count += 1
+        return super().encode(x)
+
+
+@broken("hidden state", "it draws from NumPy's global generator")
+class NumpysNoise(Sound):
+    def encode(self, x: Tensor) -> Tensor:
+        np.random.rand()  # noqa: NPY002
+        return super().encode(x)
+
+
+@broken("hidden state", r"every run changes `model\.self\.encoder\.training`")
+class AModeThatIsSwitched(Sound):
+    def encode(self, x: Tensor) -> Tensor:
+        self.encoder.train(not self.encoder.training)
+        return super().encode(x)
+
+
+@broken("hidden state", "a run changes Pyro's settings")
+class ValidationThatIsSwitched(Sound):
+    def encode(self, x: Tensor) -> Tensor:
+        pyro.settings.set(validate_poutine=not pyro.settings.get("validate_poutine"))
+        return super().encode(x)
+
+
+@broken(
+    "factorises", "datum 0 alone scores otherwise by .* at the model's site 'x' than among the 8"
+)
+class AMeanOverTheBatch(Sound):
+    def decode(self, z: Tensor) -> Tensor:
+        out = self.decoder(z)
+        return out - out.mean(-2, keepdim=True)
+
+
+@broken("factorises", "datum 0 alone .* at the guide's site 'z' .* BatchNorm in train mode")
+class BatchNormInTrainMode(Sound):
+    def encode(self, x: Tensor) -> Tensor:
+        return batch_norm(self.encoder(x).repeat(2, 1), None, None, training=True)[: len(x)]
+
+
+@broken("factorises", "it takes no batch of a single datum: the guide raised")
+class ASqueeze(Sound):
+    def encode(self, x: Tensor) -> Tensor:
+        return self.encoder(x).squeeze().unsqueeze(1).flatten(1)
+
+
+@broken("particles", "of two particles .* at the model's site 'x' .* count from the right")
+class ADimensionFromTheLeft(Sound):
+    def decode(self, z: Tensor) -> Tensor:
+        return self.decoder(z / z.norm(dim=1, keepdim=True))
+
+
+@broken(
+    "trains",
+    r"2 parameters of the model or guide would never be trained \(shapes \(4, 2\), \(4,\)\)",
+)
+class ANetworkThatIsNotRegistered(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        del self.decoder
+        self.networks = [nn.Linear(2, 4)]
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.networks[0](z)
+
+
+@broken("trains", "leave parameter 'log_scale' as it was; no gradient reaches it")
+class AGuideThatIgnoresItsParameter(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(2))
+
+
+@broken("trains", "leave parameter 'encoder.weight' as it was; no gradient reaches it")
+class AnEncoderWithoutGradient(Sound):
+    def encode(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.encoder(x)
+
+
+@broken("gradients", "gradient for 'encoder.weight' is not the ELBO's: .* something is detached")
+class ADetachedLatent(Sound):
+    def decode(self, z: Tensor) -> Tensor:
+        return self.decoder(z.detach())
+
+
+@broken("gradients", "gradient for 'decoder.bias' is not finite")
+class AGradientThatIsNotFinite(Sound):
+    def decode(self, z: Tensor) -> Tensor:
+        return self.decoder(z) + (self.decoder.bias * 0).abs().sqrt()
+
+
+@broken("gradients", "gradient for 'rate.weight' is not the ELBO's")
+class ADetachedDrawOfAGamma(nn.Module):
+    """Where noise does not move draws smoothly, both sides are estimates."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rate = nn.Linear(4, 1)
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Gamma(2.0, 1.0))
+            loc = z.detach().unsqueeze(-1).expand(*z.shape, 4)
+            pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Gamma(self.rate(x).squeeze(-1).exp(), 1.0))
+
+
+@broken(
+    "saves",
+    "trained and loaded again as it was saved, the model's site 'x' scores otherwise .*register_buffer",
+)
+class AnAverageThatIsNoBuffer(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.offset = torch.zeros(4)
+
+    def decode(self, z: Tensor) -> Tensor:
+        if self.training:
+            self.offset = self.offset + 0.1
+        return self.decoder(z) + self.offset
+
+
+@broken("captured step", "a step captured as a graph is another one: its loss would be")
+class AnotherStoryForAnotherType(Sound):
+    def decode(self, z: Tensor) -> Tensor:
+        return self.decoder(z) + float(type(z) is Tensor)
+
+
+@broken("prior", "the model raised NotImplementedError .*ImproperUniform does not support sampling")
+class AnImproperPrior(Sound):
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            flat = dist.ImproperUniform(dist.constraints.real_vector, (), (2,))
+            z = pyro.sample("z", flat)
+            pyro.sample("x", self.likelihood(z), obs=x)
+
+
+@broken("prior", "site 'x' drawn from the prior is not finite")
+class APriorThatOverflows(Sound):
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.LogNormal(x.new_zeros(2), 100.0).to_event(1))
+            pyro.sample("x", self.likelihood(z), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.LogNormal(self.encode(x)[:, :2], 0.1).to_event(1))
+
+
+@broken("evidence", "its own log_evidence gives -100 nats, importance sampling")
+class AnEvidenceThatIsWrong(Sound):
+    def log_evidence(self, x: Tensor) -> Tensor:
+        return torch.full((len(x),), -100.0)
+
+
+@broken("evidence", "short of the prior's")
+class AGuideShortOfThePrior(Sound):
+    def guide(self, x: Tensor) -> None:
+        loc = self.encode(x)[:, :2]
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Uniform(loc - 1, loc + 1).to_event(1))
+
+
+@broken("graph", "nothing to draw")
+class NothingAtAll(Sound):
+    def model(self, x: Tensor) -> None:
+        pass
+
+    def guide(self, x: Tensor) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("kind", "check", "said"), BROKEN)
+def test_what_is_broken_is_named(kind: type[nn.Module], check: str, said: str) -> None:
+    with pytest.raises(BrokenContract, match=said) as caught:
+        check_program(kind(), X)
+    assert outcome(caught.value.report, check).outcome == "failed"
+
+
+def test_there_is_a_broken_program_for_every_check() -> None:
+    checks = {check.__name__.replace("_", " ") for check in CHECKS}
+    assert checks - {"device"} <= {param.values[1] for param in BROKEN}
+
+
+@pytest.mark.gpu
+def test_a_constant_on_the_cpu_is_found() -> None:
+    class Constant(Sound):
+        def decode(self, z: Tensor) -> Tensor:
+            return self.decoder(z) * torch.ones(4)
+
+    assert outcome(report_of(Constant()), "device").outcome == "failed"
+    assert outcome(report_of(Sound()), "device").outcome == "ok"
+    assert outcome(report_of(Sound(), device="cuda"), "device").outcome == "ok"
+
+
+# --- sound ---------------------------------------------------------------------------------------
+
+
+class ScoreFunction(Sound):
+    """A component that the guide draws and no gradient goes through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.locs = nn.Parameter(torch.randn(3, 4))
+        self.logits = nn.Linear(4, 3)
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            k = pyro.sample("k", dist.Categorical(logits=x.new_zeros(3)))
+            pyro.sample("x", dist.Normal(self.locs[k] * self.decoder.bias, 1.0).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("k", dist.Categorical(logits=self.logits(x)))
+
+
+def without_networks(kind: type[nn.Module]) -> nn.Module:
+    program = kind()
+    for name in ("encoder", "decoder"):
+        getattr(program, name).requires_grad_(False)
+    return program
+
+
+class SummedOut(nn.Module):
+    """A mixture, its component summed out, and a latent location within it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.locs, self.logits = nn.Parameter(torch.randn(3)), nn.Parameter(torch.zeros(3))
+        self.encoder = nn.Linear(1, 1)
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            p = dist.Categorical(logits=self.logits)
+            k = pyro.sample("k", p, infer={"enumerate": "parallel"})
+            z = pyro.sample("z", dist.Normal(self.locs[k], 1.0))
+            pyro.sample("x", dist.Normal(z, 0.5), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.encoder(x.unsqueeze(-1)).squeeze(-1), 0.8))
+
+
+class AGamma(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.shape, self.rate = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(()))
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Gamma(3.0, 2.0))
+            pyro.sample("x", dist.Poisson(z * self.rate.exp()), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Gamma((3 + x) * self.shape.exp(), 3.0))
+
+
+def scaled() -> Any:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            with poutine.scale(scale=0.1):
+                pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    return model, Conjugate.guide
+
+
+class WithBatchNorm(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.3))
+
+
+FLAT = X[:, 0]
+STRUCTURES = {
+    "normal_normal",
+    "beta_bernoulli",
+    "von_mises",
+    "enumerated_component",
+    "hidden_markov",
+    "binary_vectors",
+    "guide_in_another_order",
+    "matrices",
+    "the_prior",
+    "one_draw_at_a_time",
+    "auto_multivariate_normal",
+    "latents_of_several_types",
+    "a_factor_as_likelihood",
+    "masked_distribution",
+    "missing_values",
+    "ragged_sequences",
+    "nothing_is_latent",
+    "three_deep",
+    "unit_in_the_middle",
+    "subsampled",
+    "scales_do_not_count",
+    "joint_with_local_latents",
+}
+SOUND = [
+    pytest.param(Sound(), X, id="Sound"),
+    pytest.param(PyroStyleVAE(4), X, id="PyroStyleVAE"),
+    pytest.param(Conjugate(), FLAT, id="Conjugate"),
+    pytest.param((Conjugate.model, Conjugate.guide), FLAT, id="functions"),
+    pytest.param(GlobalMean(), FLAT, id="GlobalMean"),
+    pytest.param(SummedOut(), FLAT, id="SummedOut"),
+    pytest.param(without_networks(ScoreFunction), X, id="ScoreFunction"),
+    pytest.param(AGamma(), FLAT.exp().round(), id="AGamma"),
+    pytest.param(WithBatchNorm(), X, id="WithBatchNorm"),
+    pytest.param((Conjugate.model, AutoNormal(Conjugate.model)), FLAT, id="AutoNormal"),
+    pytest.param(Sound().double(), X.double(), id="float64"),
+    *(pytest.param(o.program, o.args, id=o.name) for o in ORACLES if o.name in STRUCTURES),
+]
+
+
+@pytest.mark.parametrize(("program", "data"), SOUND)
+def test_sound_programs_pass(program: Any, data: Any) -> None:
+    report = check_program(program, data)
+    assert not report.failed
+    assert len(report.outcomes) == len(CHECKS) + 4
+
+
+def test_each_of_those_structures_is_there() -> None:
+    assert {oracle.name for oracle in ORACLES} >= STRUCTURES
+
+
+def test_the_unit_is_chosen_by_name() -> None:
+    (oracle,) = (oracle for oracle in ORACLES if oracle.name == "unit_by_name")
+    report = check_program(oracle.program, oracle.args, unit="data")
+    assert outcome(report, "plates").reason == "the unit is 'data'"
+    with pytest.raises(BrokenContract, match="no plate 'dat'; did you mean 'data'"):
+        check_program(oracle.program, oracle.args, unit="dat")
+
+
+REMARKS = [
+    (GlobalMean(), FLAT, "plates", "ok", "'mean' lies outside every plate"),
+    (GlobalMean(), FLAT, "factorises", "not applicable", "joint"),
+    (GlobalMean(), FLAT, "trains", "not applicable", "no parameters"),
+    (Sound(), X[:1], "factorises", "not applicable", "1 unit"),
+    (WithBatchNorm(), X, "factorises", "ok", "'encoder.1' look at the whole batch"),
+    (AGamma(), FLAT.exp().round(), "gradients", "ok", "within 5 standard errors"),
+    (Sound(), X, "gradients", "ok", "the same noise"),
+    (Counting(), X, "captured step", "not applicable", "every run changes `model.self.calls`"),
+    (without_networks(Sound), X, "trains", "not applicable", "no parameters"),
+    (
+        (Conjugate.model, AutoDelta(Conjugate.model)),
+        FLAT,
+        "evidence",
+        "not applicable",
+        "'z' at a single",
+    ),
+    (
+        (Conjugate.model, AutoNormal(Conjugate.model)),
+        FLAT,
+        "factorises",
+        "not applicable",
+        "10 data alone",
+    ),
+    (scaled(), FLAT, "evidence", "ok", "site 'x' is scaled, so what is trained is no ELBO"),
+]
+
+
+@pytest.mark.parametrize(("program", "data", "check", "result", "said"), REMARKS)
+def test_remarks(program: Any, data: Tensor, check: str, result: str, said: str) -> None:
+    found = outcome(report_of(program, data), check)
+    assert (found.outcome, said in found.reason) == (result, True), found
+
+
+# --- what the battery itself promises ------------------------------------------------------------
+
+
+class Watched(WithBatchNorm):
+    """With something of everything that could be changed."""
+
+    def guide(self, x: Tensor) -> None:
+        pyro.param("unused", torch.zeros(2))
+        self.last = x
+        super().guide(x)
+
+
+def test_nothing_is_changed_also_by_a_program_that_fails() -> None:
+    program, x = Watched(), X.clone()
+    program.decoder.eval()
+    program.decoder.bias.grad = torch.ones(4)
+    pyro.param("mine", torch.ones(()))
+
+    def everything() -> dict[str, Any]:
+        return {
+            "tensors": {n: t.clone() for n, t in program.state_dict().items()},
+            "gradients": {n: p.grad for n, p in program.named_parameters()},
+            "trained": [p.requires_grad for p in program.parameters()],
+            "modes": [module.training for module in program.modules()],
+            "names": dict.fromkeys([*vars(program), *pyro.get_param_store().keys()], 0),
+            "noise": torch.get_rng_state(),
+            "data": x.clone(),
+        }
+
+    before = everything()
+    with pytest.raises(BrokenContract):
+        check_program(program, x)
+    torch.testing.assert_close(before, everything(), rtol=0, atol=0)
+
+
+def the_same() -> Sound:
+    torch.manual_seed(5)
+    return Sound()
+
+
+def test_the_same_seed_gives_the_same_report() -> None:
+    reports = [check_program(the_same(), X, seed=3) for _ in range(2)]
+    assert reports[0] == reports[1]
+    assert outcome(reports[0], "evidence") != outcome(
+        check_program(the_same(), X, seed=4), "evidence"
+    )
+
+
+def test_a_check_of_ones_own() -> None:
+    def has_few_parameters(case: Case) -> str:
+        if sum(p.numel() for p in case.parameters.values()) > 10:
+            raise InputError("more than ten parameters")
+        raise NotApplicable("few enough")
+
+    with pytest.raises(BrokenContract) as caught:
+        check_program(Sound(), X, checks=(*CHECKS[:1], has_few_parameters))
+    assert [o.check for o in caught.value.report.failed] == ["has few parameters"]
+    assert isinstance(caught.value, AssertionError)
+    assert isinstance(caught.value, InputError)
+    report = check_program(Conjugate(), FLAT, checks=[has_few_parameters])
+    assert str(report).splitlines()[-1] == "has few parameters  not applicable  few enough"
+
+
+def test_an_error_in_a_check_does_not_end_the_battery() -> None:
+    def stumbles(case: Case) -> str:
+        return [][1]
+
+    report = report_of(Sound(), checks=[stumbles, *CHECKS[:1]])
+    assert [o.outcome for o in report.outcomes[-2:]] == ["failed", "ok"]
+    assert outcome(report, "stumbles").reason == "IndexError: list index out of range"
+
+
+def test_bad_input() -> None:
+    with pytest.raises(InputError, match="is no program"):
+        check_program(3, X)
+    with pytest.raises(InputError, match="num_particles must be at least 2"):
+        check_program(Sound(), X, num_particles=1)
+    with pytest.raises(InputError, match="seed"):
+        check_program(Sound(), X, seed=-1)
+    with pytest.raises(InputError):
+        check_program(Sound(), "data")
