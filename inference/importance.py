@@ -14,7 +14,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
 from pyro_vae.inference.defensive import draw_defensively
 from pyro_vae.inference.method import Estimator, Method, Tick, memory
-from pyro_vae.inference.supports import check_guide_spreads, check_supports
+from pyro_vae.inference.supports import check_proposal
 from pyro_vae.inference.weights import WeightSums
 from pyro_vae.particles import Particles
 
@@ -42,7 +42,7 @@ class Importance(Method):
     tile = {"cpu": TILE_UNITS, "cuda": 8 * TILE_UNITS}  # noqa: RUF012 - nobody writes to it
 
     def __post_init__(self) -> None:
-        if not 0 <= self.prior_share < 1:
+        if not isinstance(self.prior_share, int | float) or not 0 <= self.prior_share < 1:
             raise InputError(f"prior_share must lie between 0 and 1, not {self.prior_share}")
 
     @property
@@ -52,14 +52,14 @@ class Importance(Method):
         return "importance sampling from the guide"
 
     def estimator(self, few: Call, num_particles: int, max_memory: int | None) -> Estimator:
-        check_guide_spreads(few)
-        check_supports(few, narrower_too=not self.prior_share)
+        check_proposal(few, narrower_too=not self.prior_share)
         self.draw(few, 1)
         keep_freed_pages()
         per_weight = bytes_per_particle(self, few) / few.layout.num_units
         weights_at_once = memory(max_memory, few.device, MAX_MEMORY) / per_weight
 
         def estimate(call: Call, tick: Tick) -> Iterator[WeightSums]:
+            check_proposal(call, narrower_too=not self.prior_share)
             units = call.layout.num_units
             sums = WeightSums(num_particles, units, call.device)
             at_once = 1 << int(math.log2(max(1, weights_at_once / units)))

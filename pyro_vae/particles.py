@@ -122,14 +122,27 @@ def draws_together(program: Program, layout: Layout, *args: Any, **kwargs: Any) 
     """Whether two particles drawn together score as they do when replayed one at a time.
 
     A program that, say, averages over dimension 0 runs under a particle plate without complaint and
-    says something else; so it is tried.
+    says something else; so it is tried. Nor may one particle's score change with the other's values.
     """
     plate = pyro.plate(PARTICLES, 2, dim=-1 - layout.nesting)
-    try:
-        guide_trace = run("guide", plate(program.guide), args, kwargs)
+
+    def scored(values: poutine.Trace | None = None) -> tuple[poutine.Trace, Tensor]:
+        guide = program.guide if values is None else poutine.replay(program.guide, values)
+        guide_trace = run("guide", plate(guide), args, kwargs)
         model_trace = replay(plate(program.model), guide_trace, layout, *args, **kwargs)
-        together = read_particles(model_trace, guide_trace, layout, 2)
+        return guide_trace, read_particles(model_trace, guide_trace, layout, 2).log_weights
+
+    def first_kept(site: Site) -> Tensor:
+        first, other = (of_particles(s, layout, range(2)) for s in (site, others[site["name"]]))
+        return torch.cat([first[:1], other[1:]]) if is_per_particle(site, layout) else first
+
+    try:
+        guide_trace, together = scored()
+        others = latent_sites(scored()[0])
+        _, changed = scored(with_values(guide_trace, first_kept))
     except (ValueError, RuntimeError):
+        return False
+    if not torch.allclose(changed[0], together[0], rtol=1e-5, atol=1e-4, equal_nan=True):
         return False
     apart = []
     for k in range(2):
@@ -137,7 +150,7 @@ def draws_together(program: Program, layout: Layout, *args: Any, **kwargs: Any) 
         guide_again = run("guide", poutine.replay(program.guide, one), args, kwargs)
         model_again = replay(program.model, one, layout, *args, **kwargs)
         apart.append(read_particles(model_again, guide_again, layout, 1).log_weights)
-    return torch.allclose(torch.cat(apart), together.log_weights, rtol=1e-3, atol=1e-3)
+    return torch.allclose(torch.cat(apart), together, rtol=1e-3, atol=1e-3, equal_nan=True)
 
 
 def with_values(trace: poutine.Trace, value: Callable[[Site], Tensor]) -> poutine.Trace:
@@ -151,10 +164,13 @@ def with_values(trace: poutine.Trace, value: Callable[[Site], Tensor]) -> poutin
 def of_particles(site: Site, layout: Layout, some: range | int) -> Tensor:
     """Some particles of a site's value, or one, without its dimension then."""
     value: Tensor = site["value"]
-    is_drawn_per_particle = value.dim() - site["fn"].event_dim > layout.nesting
-    if not is_drawn_per_particle:
+    if not is_per_particle(site, layout):
         return value
     return value[some] if isinstance(some, int) else value[some.start : some.stop]
+
+
+def is_per_particle(site: Site, layout: Layout) -> bool:
+    return site["value"].dim() - site["fn"].event_dim > layout.nesting
 
 
 def read_particles(

@@ -2,10 +2,14 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux says")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux says"),
+]
 
 PROGRAM = """
 import sys, torch
@@ -29,25 +33,28 @@ print(before, after)
 
 
 def peak(images: int, num_particles: int) -> tuple[int, int]:
-    """Of a process of its own: the most it had held before the estimate, and after it."""
+    """Of a process of its own: the most it had held before the estimate, and after it.
+
+    How the C library's memory comes to be split up is a matter of luck, so the least of three.
+    """
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM, str(images), str(num_particles)]
-    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    before, after = map(int, out.split())
-    return before, after
+    run = partial(subprocess.run, command, check=True, capture_output=True, text=True)
+    before, after = zip(*(map(int, run().stdout.split()) for _ in range(3)), strict=True)
+    return min(before), min(after)
 
 
 @pytest.mark.parametrize(
     ("images", "few", "many"),
-    [(64, 500, 5000), pytest.param(4, 500, 50_000, marks=pytest.mark.slow)],
+    [(64, 500, 5000), (16, 500, 50_000)],
 )
 def test_memory_does_not_grow_with_particles(images: int, few: int, many: int) -> None:
     assert peak(images, many)[1] <= 1.05 * peak(images, few)[1]
 
 
 def test_memory_does_not_grow_with_data() -> None:
-    """But for the data themselves."""
-    few, many = peak(64, 200)[1], peak(640, 200)[1]
-    assert many <= 1.05 * few
+    """But for the data themselves, which are 6 MB here."""
+    few, many = peak(64, 200)[1], peak(2000, 200)[1]
+    assert many <= 1.05 * few + 2 * 2000 * 784 * 4 / 1024
 
 
 def test_an_estimate_keeps_within_its_budget() -> None:
