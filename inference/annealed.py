@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-from pyro_vae.errors import InputError, nearest
+from pyro_vae.errors import InputError, at_least_1, nearest
 from pyro_vae.inference.call import Call
 from pyro_vae.inference.hmc import Sampler, Steps, pilot
 from pyro_vae.inference.method import Estimator, Figures, Method, Tick, memory
@@ -69,8 +69,7 @@ class Annealed(Method):
 
     def __post_init__(self) -> None:
         for name in ("num_temperatures", "num_leapfrog"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, not {getattr(self, name)}")
+            at_least_1(name, getattr(self, name))
         if self.start not in STARTS:
             raise InputError(
                 f"start must be {' or '.join(map(repr, STARTS))}, not {self.start!r}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pyro.distributions as dist
 import torch
@@ -35,7 +35,7 @@ def bijection(name: str, fn: Any) -> Transform:
 def biject(support: constraints.Constraint) -> Transform:
     """``biject_to``, also onto the support that the components of a mixture share."""
     of_mixture = type(support).__name__ == "MixtureSameFamilyConstraint"  # not in every torch
-    return biject_to(support.base_constraint if of_mixture else support)
+    return biject_to(cast(Any, support).base_constraint if of_mixture else support)
 
 
 def is_point_mass(fn: Any) -> bool:
@@ -50,6 +50,15 @@ def mask_of(site: Site) -> Tensor:
     if isinstance(site["fn"], dist.MaskedDistribution):
         mask = mask & torch.as_tensor(site["fn"]._mask, device=mask.device if mask.dim() else None)
     return mask.to(site["value"].device)
+
+
+def num_coordinates(name: str, site: Site, layout: Layout) -> int:
+    """How many numbers move a site, in all units together; of a discrete one, how many there are."""
+    fn = site["fn"]
+    plates = fn.batch_shape[-1 - layout.nesting :]  # what lies further left is enumeration
+    if fn.support.is_discrete:
+        return int((plates + fn.event_shape).numel())
+    return int(bijection(name, fn).inverse_shape(plates + fn.event_shape).numel())
 
 
 def everything_counts(site: Site) -> bool:

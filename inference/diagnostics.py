@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.errors import InputError
-from pyro_vae.inference.supports import check_guide_spreads
+from pyro_vae.inference.supports import check_proposal
 from pyro_vae.inference.tiles import tiled
 
 ACTIVE = 0.01  # Burda et al.'s threshold on the variance of a posterior mean over the data
@@ -80,7 +80,7 @@ def evaluate(
     rates, distortions = [], []
     spreads: dict[str, _Spread] = {}
     with tiled(program, data, None, seed, device) as tiles:
-        check_guide_spreads(tiles.few)
+        check_proposal(tiles.few, narrower_too=False)
         for call in tiles:
             layout, drawn = call.layout, call.draw(num_particles)
             rates.append((drawn.log_guide - drawn.log_prior).double().mean(0))

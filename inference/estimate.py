@@ -1,5 +1,6 @@
 """The evidence of every unit: data go through a method in tiles, on one machine or shared among several."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, distributed
 from tqdm import tqdm
 
-from pyro_vae.errors import InputError, nearest
+from pyro_vae.errors import InputError, at_least_1, nearest
 from pyro_vae.inference.annealed import Annealed
 from pyro_vae.inference.auto import Auto
 from pyro_vae.inference.bidirectional import Bidirectional, Sandwich
@@ -17,7 +18,7 @@ from pyro_vae.inference.coordinates import everything_counts
 from pyro_vae.inference.evidence import Evidence
 from pyro_vae.inference.exact import Exact
 from pyro_vae.inference.importance import Importance
-from pyro_vae.inference.kept import Kept, record_of
+from pyro_vae.inference.kept import Kept, checksum_of, record_of
 from pyro_vae.inference.method import Estimator, Figures, Method, Sums
 from pyro_vae.inference.tiles import Tiles, progress_bar, tiled
 from pyro_vae.program import Layout, observed_sites, run
@@ -30,6 +31,9 @@ METHODS: dict[str, Callable[[], Method]] = {
     "exact": Exact,
     "auto": Auto,
 }
+
+
+CHECKSUM = "checksum"  # of a tile's data, among its figures
 
 
 class Interrupted(KeyboardInterrupt):
@@ -106,10 +110,14 @@ def log_evidence(
         work = _Run(how, count, tiles, _values_per_unit(tiles.few))
         kept = Kept(keep, record_of(tiles, how, count), _rank())
         work.done = kept.read()
+        for number, figures in work.done.items():
+            if not torch.equal(figures[CHECKSUM], checksum_of(tiles[number])):
+                raise kept.refusal("the data")
         try:
             work.work_off(estimator, kept, progress)
         except BaseException as stop:
-            kept.save(work.done, at_once=True)
+            with contextlib.suppress(InputError):  # of a disk that is full: the figures come first
+                kept.save(work.done, at_once=True)
             if type(stop) is KeyboardInterrupt:
                 raise work.interrupted() from None
             raise
@@ -137,10 +145,11 @@ class _Run:
 
     def estimate(self, number: int, estimator: Estimator, bar: tqdm) -> Figures:
         units = len(self.tiles.index[number])
-        for sums in estimator(self.tiles[number], lambda share: bar.update(share * units)):
+        call = self.tiles[number]
+        for sums in estimator(call, lambda share: bar.update(share * units)):
             if not self.done:  # else there is something to show if it ends here
                 self.begun = number, sums.count, on_host(sums)
-        return on_host(sums)
+        return on_host(sums) | {CHECKSUM: checksum_of(call)}
 
     def interrupted(self) -> Interrupted:
         """The evidence of the units that are done; of those under way, if there are none."""
@@ -183,23 +192,21 @@ def named(method: str | Method) -> Method:
     if isinstance(method, Method):
         return method
     if method not in METHODS:
-        raise InputError(
-            f"there is no method {method!r}{nearest(str(method), METHODS)}; there are "
-            f"{', '.join(METHODS)}"
-        )
+        if isinstance(method, type) and issubclass(method, Method):
+            raise InputError(
+                f"method is the class {method.__name__}: make one, {method.__name__}()"
+            )
+        raise InputError(f"there is no method {method!r}{nearest(str(method), METHODS)}")
     return METHODS[method]()
 
 
 def _checked(method: Method, num_particles: int | None, max_memory: int | None) -> int:
     """K."""
-    count = method.num_particles if num_particles is None else num_particles
-    if not isinstance(count, int):
-        raise InputError(f"num_particles must be a whole number, not {count}")
-    if count < 1:
-        raise InputError(f"num_particles must be at least 1, not {count}")
-    if max_memory is not None and max_memory < 1:
-        raise InputError(f"max_memory must be at least 1 byte, not {max_memory}")
-    return count
+    if max_memory is not None:
+        at_least_1("max_memory", max_memory)
+    return at_least_1(
+        "num_particles", method.num_particles if num_particles is None else num_particles
+    )
 
 
 def on_host(sums: Sums) -> Figures:
@@ -210,9 +217,11 @@ def joint_note(layout: Layout) -> tuple[str, ...]:
     """What is to be said where the evidence does not factorise."""
     if layout.unit is not None:
         return ()
-    outside = ", ".join(map(repr, layout.outside)) or "some site"
+    named = ", ".join(map(repr, layout.outside[:5])) or "some site"
+    more = f" and {len(layout.outside) - 5} more" if len(layout.outside) > 5 else ""
+    lie = "lie" if len(layout.outside) > 1 else "lies"
     return (
-        f"one joint figure of all data: {outside} lies outside every plate that the other sites "
+        f"one joint figure of all data: {named}{more} {lie} outside every plate that the other sites "
         "share, so the evidence does not factorise over data",
     )
 

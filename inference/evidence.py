@@ -194,16 +194,18 @@ class Evidence:
             "jackknife": _mean(self.jackknife),
             "upper": _mean(self.upper),
             "upper_standard_error": _error(self.upper_error),
-            "median_ess": float(self.ess.median()),
+            "median_ess": float(self.ess.nanmedian()),
         }
         if self.upper is not None:
             figures |= {"gap": self.mean_gap, "gap_standard_error": self.mean_gap_error}
+        from pyro_vae.inference.report import warnings
+
         return {
             **{name: _finite(value) for name, value in figures.items()},
             "interval_95": [_finite(end) for end in self.interval(0.05)],
             "indicative": {name: _finite(_mean(value)) for name, value in self.indicative.items()},
             "bounds": {str(k): _finite(_mean(bound)) for k, bound in self.bounds.items()},
-            "bad_pareto_k": self.bad_units,
+            "bad_pareto_k": None if self.pareto_k.isnan().all() else self.bad_units,
             "units": self.units,
             "num_particles": self.num_particles,
             "unit": self.unit,
@@ -211,6 +213,7 @@ class Evidence:
             "is_exact": self.is_exact,
             "simulated": bool(self.simulated),
             "notes": list(self.notes),
+            "warnings": warnings(self),
         }
 
     def to_arviz(self) -> Any:

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pyro
+import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from pyro_vae import checkpoint
 from pyro_vae.errors import InputError
+from pyro_vae.inference.call import Call
 from pyro_vae.inference.method import Figures, Method
 from pyro_vae.inference.tiles import Tiles
 
@@ -29,6 +32,8 @@ class Kept:
     def __init__(self, path: Path | str | None, record: Mapping[str, Any], rank: int = 0) -> None:
         self.path = None if path is None else Path(path)
         self.record, self.rank = dict(record), rank
+        if self.path is not None and not self.path.parent.is_dir():
+            raise InputError(f"there is no folder {self.path.parent} to keep {self.path.name} in")
         self.saved_at = time.monotonic()
 
     def read(self) -> dict[int, Figures]:
@@ -39,18 +44,19 @@ class Kept:
         done: dict[int, Figures] = {}
         for path in self._files():
             tensors, found = checkpoint.read(path)
-            unlike = [
-                key for key, value in self.record.items() if not _alike(found.get(key), value)
-            ]
+            mine = self.record
+            unlike = [key for key, value in mine.items() if not _alike(found.get(key), value)]
             if unlike:
-                raise InputError(
-                    f"{path} is of another estimate ({', '.join(unlike)} differ): finish that one, or "
-                    "remove the file"
-                )
+                raise self.refusal(", ".join(unlike))
             for name, value in tensors.items():
                 number, _, figure = name.partition("/")
                 done.setdefault(int(number), {})[figure] = value
         return done
+
+    def refusal(self, what: str) -> InputError:
+        return InputError(
+            f"{self.path} is of another estimate ({what} differ): finish that one, or remove the file"
+        )
 
     def save(self, done: Mapping[int, Figures], at_once: bool = False) -> None:
         """Writes the file anew, if the last time is a while ago."""
@@ -70,7 +76,16 @@ class Kept:
     def _files(self) -> list[Path]:
         if self.path is None:
             return []
-        return [p for p in (self.path, *self.path.parent.glob(f"{self.path.name}.*")) if p.exists()]
+        beside = self.path.parent.glob(f"{self.path.name}.*")
+        of_others = (p for p in beside if p.name[len(self.path.name) + 1 :].isdigit())
+        return [p for p in (self.path, *of_others) if p.exists()]
+
+
+def checksum_of(call: Call) -> Tensor:
+    """Of a call's arguments, shape ``1 |``, int64."""
+    leaves = tree_leaves((call.args, dict(call.kwargs)))
+    tensors = {str(i): a.detach().cpu() for i, a in enumerate(leaves) if isinstance(a, Tensor)}
+    return torch.tensor([checkpoint.checksum(tensors)])
 
 
 def _alike(one: Any, other: Any) -> bool:
@@ -86,7 +101,6 @@ def record_of(tiles: Tiles, method: Method, num_particles: int) -> dict[str, Any
     modules = few.program.modules.items()
     tensors = {f"{n}/{name}": t for n, module in modules for name, t in module.state_dict().items()}
     tensors |= {f"store/{name}": value for name, value in pyro.get_param_store().items()}
-    tensors |= {f"data/{i}": a for i, a in enumerate(few.args) if isinstance(a, Tensor)}
     pyro.set_rng_seed(tiles.seed)  # what else makes up a program shows in what it draws
     log_weights = few.draw(1).log_weights[0]
     options = json.dumps(asdict(method), default=lambda f: getattr(f, "__qualname__", str(type(f))))
@@ -97,7 +111,5 @@ def record_of(tiles: Tiles, method: Method, num_particles: int) -> dict[str, Any
         "unit": few.layout.unit,
         "units": tiles.units,
         "guide": log_weights.nan_to_num().tolist(),
-        "parameters and data": checkpoint.checksum(
-            {n: t.detach().cpu() for n, t in tensors.items()}
-        ),
+        "parameters": checkpoint.checksum({n: t.detach().cpu() for n, t in tensors.items()}),
     }

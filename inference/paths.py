@@ -16,16 +16,15 @@ from pyro_vae.inference.call import Call
 from pyro_vae.inference.coordinates import (
     Coordinates,
     Placement,
-    bijection,
     is_point_mass,
+    num_coordinates,
 )
-from pyro_vae.inference.supports import check_mask, check_support
+from pyro_vae.inference.supports import check_known, check_mask, check_support
 from pyro_vae.particles import (
     sum_out,
     unit_log_prob,
 )
 from pyro_vae.program import (
-    Layout,
     Site,
     latent_sites,
     observed_sites,
@@ -101,7 +100,9 @@ class FromPrior(Path):
     def __init__(self, call: Call) -> None:
         self.call = call
         trace = self._ancestral(1)
-        self.coordinates = Coordinates(self._moving(trace), call.layout, call.together)
+        moving = self._moving(trace)
+        check_known(moving)
+        self.coordinates = Coordinates(moving, call.layout, call.together)
 
     def at(self, latents: poutine.Trace) -> Tensor:
         trace = self._run_model(1, lambda model: poutine.replay(model, latents))
@@ -152,6 +153,7 @@ class FromGuide(Path):
         self.call = call
         trace = call.guide(1)
         moving = self._moving(trace)
+        check_known(moving)
         self.coordinates = Coordinates(moving, call.layout, call.together)
         self._refuse_what_cannot_start(trace)
         self._fixed = trace if self._sites_are_independent(trace) else None
@@ -208,8 +210,8 @@ class FromGuide(Path):
         model_sites = sample_sites(self.call.joint(1, guide_trace))
         guide_sites, layout = sample_sites(guide_trace), self.call.layout
         latents = [name for name in layout.latents if name not in layout.enumerated]
-        wanted = sum(_num_coordinates(n, model_sites[n], layout) for n in latents)
-        has = sum(_num_coordinates(n, guide_sites[n], layout) for n in self.coordinates.blocks)
+        wanted = sum(num_coordinates(n, model_sites[n], layout) for n in latents)
+        has = sum(num_coordinates(n, guide_sites[n], layout) for n in self.coordinates.blocks)
         if has != wanted:
             masses = [name for name in latents if is_point_mass(guide_sites[name]["fn"])]
             reason = f"gives {', '.join(map(repr, masses))} a point mass and so " if masses else ""
@@ -221,10 +223,3 @@ class FromGuide(Path):
             if name in self.coordinates.blocks:
                 check_support(name, guide_sites[name], model_sites[name])
                 check_mask(name, guide_sites[name], model_sites[name])
-
-
-def _num_coordinates(name: str, site: Site, layout: Layout) -> int:
-    fn = site["fn"]
-    plates = fn.batch_shape[-1 - layout.nesting :]  # what lies further left is enumeration
-    shape: torch.Size = bijection(name, fn).inverse_shape(plates + fn.event_shape)
-    return shape.numel()

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.distributions import constraints, transform_to
 from torch.distributions.transforms import AffineTransform
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1
+from pyro_vae.inference.coordinates import is_point_mass
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.program import Program, as_program, latent_sites, run
 
@@ -49,8 +50,14 @@ class _Widened(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         fn = msg["fn"]
-        if msg["is_observed"] or isinstance(fn, _Subsample) or not _is_real(fn.support):
+        if msg["is_observed"] or isinstance(fn, _Subsample) or is_point_mass(fn):
             return
+        if not _is_real(fn.support):
+            return
+        if not fn.mean.isfinite().all():
+            raise InputError(
+                f"the guide's site {msg['name']!r} has no mean to be widened about ({fn})"
+            )
         shift = AffineTransform(fn.mean * (1 - self.factor), self.factor, event_dim=fn.event_dim)
         msg["fn"] = dist.TransformedDistribution(fn, shift)
 
@@ -77,6 +84,7 @@ def refined(
     :param elbo: what to go up; by default Trace_ELBO, so give TraceEnum_ELBO for enumerated latents.
     :raises InputError: a guide site whose distribution has no parameters to free.
     """
+    at_least_1("steps", steps)
     target = as_program(program)
     guide = _Refined(target, steps, learning_rate, elbo or TraceELBO())
     return replace(target, guide=guide)
@@ -95,22 +103,23 @@ class _Refined:
         self.batch: tuple[Any, ...] | None = None
         self.fitted: dict[str, _Free] = {}
 
-    def __call__(self, *batch: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        batch = (*args, *kwargs.values())
         if self.batch is None or any(a is not b for a, b in zip(batch, self.batch, strict=True)):
             with poutine.block(), torch.enable_grad():  # no outer handler is to see the fit
-                self.fitted = self.fit(batch)
+                self.fitted = self.fit(args, kwargs)
             self.batch = batch
-        return _Replaced(self.fitted)(self.program.guide)(*batch)
+        return _Replaced(self.fitted)(self.program.guide)(*args, **kwargs)
 
-    def fit(self, batch: tuple[Any, ...]) -> dict[str, "_Free"]:
-        sites = latent_sites(run("guide", self.program.guide, batch, {}))
+    def fit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, "_Free"]:
+        sites = latent_sites(run("guide", self.program.guide, args, kwargs))
         free = {name: _Free(name, site["fn"]) for name, site in sites.items()}
         leaves = [leaf for one in free.values() for leaf in one.leaves.values()]
         optimizer = torch.optim.Adam(leaves, lr=self.learning_rate)
         to_rest = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, self.steps)
         guide = _Replaced(free)(self.program.guide)
         for _ in range(self.steps):
-            loss = self.elbo.differentiable_loss(self.program.model, guide, *batch)
+            loss = self.elbo.differentiable_loss(self.program.model, guide, *args, **kwargs)
             gradients = torch.autograd.grad(loss, leaves)
             for leaf, gradient in zip(leaves, gradients, strict=True):
                 leaf.grad = gradient

@@ -82,4 +82,5 @@ def smooth(largest: Tensor, log_total: Tensor, num_particles: int) -> tuple[Tens
     plain = log_total - math.log(num_particles)
     is_flat, few = tail[-1] - cutoff < 1e-12, above < FEWEST
     k = torch.where(is_flat, -math.inf, torch.where(few, math.inf, k))
+    k = torch.where(log_total.isfinite(), k, math.nan)
     return k, torch.where(is_flat | few, plain, log_mean)

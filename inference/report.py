@@ -10,6 +10,7 @@ from pyro_vae.inference.evidence import BAD_K, Evidence
 
 WIDTH = 100
 Row = tuple[str, str]
+ALONE = ", from a single draw"
 
 
 def summary(evidence: Evidence) -> str:
@@ -60,14 +61,16 @@ def _mean_rows(evidence: Evidence) -> Iterator[Row]:
         what = f"mean log p(x) of {many}{whose} (plate {evidence.unit!r})"
     yield what, f"{evidence.mean:.{digits}f} nats{', exactly' if evidence.is_exact else ''}"
     if not evidence.is_exact:
-        yield "  Monte-Carlo error", plus_minus(error, digits)
+        alone = evidence.num_particles == 1
+        yield "  Monte-Carlo error", f"{plus_minus(error, digits)}{ALONE if alone else ''}"
     if units > 1:
         yield "  sampling error, of the data", plus_minus(evidence.sampling_error)
         total = "" if evidence.is_exact else f" {plus_minus(error * units)}"
         yield "total", f"{evidence.total:.{digits_of(error * units)}f}{total} nats"
     if evidence.values_per_unit:
         yield "bits per dimension", f"{evidence.bits_per_dimension:.4f}"
-    if evidence.is_unbiased and not evidence.is_exact and not evidence.simulated:
+    is_certified = evidence.is_unbiased and not evidence.is_exact and math.isfinite(evidence.mean)
+    if is_certified and not evidence.simulated:
         yield (
             "certified, with probability 95%",
             f"at least {evidence.certificate():.{digits}f} nats",
@@ -106,7 +109,7 @@ def _rows_of_draws(evidence: Evidence) -> Iterator[Row]:
         if value is not None and not value.isnan().any():
             yield name, _figure(value, digits)
     yield "method", f"K = {evidence.num_particles:,}: {evidence.method}"
-    yield "effective sample size, median", f"{float(evidence.ess.median()):,.1f}"
+    yield "effective sample size, median", f"{float(evidence.ess.nanmedian()):,.1f}"
 
 
 def digits_of(error: float) -> int:
@@ -126,7 +129,7 @@ def plus_minus(error: float, digits: int | None = None) -> str:
     '± 0.012'
     """
     if math.isnan(error):
-        return "± unknown, from a single draw"
+        return "± unknown"
     return f"± {error:.{digits_of(error) if digits is None else digits}f}"
 
 

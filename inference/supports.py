@@ -1,7 +1,9 @@
 """Whether a guide proposes where the model has its latents: no more, and no less."""
 
 import contextlib
-from typing import Any
+import math
+from collections.abc import Mapping
+from typing import Any, cast
 
 import pyro.distributions as dist
 import torch
@@ -10,45 +12,61 @@ from torch.distributions import Independent, TransformedDistribution
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
-from pyro_vae.inference.coordinates import biject, is_point_mass, mask_of
-from pyro_vae.program import Site, run, sample_sites
+from pyro_vae.inference.coordinates import biject, is_point_mass, mask_of, num_coordinates
+from pyro_vae.program import Site, sample_sites
 
 DRAWS = 200  # of a discrete site without end
+# probabilities that a guide must not have where a prior has the other; torch keeps them from 0 by 1e-7
+NEVER, SELDOM = math.log(2e-7), math.log(1e-4)
 
 
-def check_guide_spreads(call: Call) -> None:
-    """:raises InputError: the guide puts a latent at a single point, so no weight can be formed."""
-    sites = sample_sites(run("guide", call.program.guide, call.args, call.kwargs))
-    points = [name for name, site in sites.items() if is_point_mass(site["fn"])]
-    elsewhere = [name for name, site in sites.items() if site["infer"].get("is_auxiliary")]
-    if elsewhere and any(name not in points for name in elsewhere):
-        return  # an AutoGuide that draws there and transforms
-    for name in points:
-        raise InputError(
-            f"the guide puts {name!r} at a single point (Delta), as AutoDelta and AutoLaplaceApproximation "
-            "do: that finds a mode, and proposes nothing that could be weighted into an evidence"
-        )
+def check_proposal(call: Call, narrower_too: bool = True) -> None:
+    """Refuses a guide from whose draws no weight can be formed.
 
+    It must spread every latent, over the prior's support. Beyond it a weight means nothing; short of it a
+    part of the evidence is never seen, and nothing in the weights would say so.
 
-def check_supports(call: Call, narrower_too: bool = True) -> None:
-    """Refuses a guide whose supports are not the prior's.
-
-    Beyond it a weight means nothing; short of it a part of the evidence is never seen, and nothing in
-    the weights would say so.
+    :raises InputError: it does not.
     """
     guide = call.guide(1)
     guide_sites, model_sites = sample_sites(guide), sample_sites(call.joint(1, guide))
+    check_spread(call, guide_sites, model_sites)
     for name in call.layout.latents:
         if name in guide_sites and not is_point_mass(guide_sites[name]["fn"]):
             check_support(name, guide_sites[name], model_sites[name], narrower_too)
             check_mask(name, guide_sites[name], model_sites[name])
 
 
+def check_spread(call: Call, guide: Mapping[str, Site], model: Mapping[str, Site]) -> None:
+    """The guide may put latents at points, with log-densities, if it draws as many numbers elsewhere."""
+    layout = call.layout
+    points = [name for name, site in guide.items() if is_point_mass(site["fn"])]
+    elsewhere = [name for name, site in guide.items() if site["infer"].get("is_auxiliary")]
+    if points and not any(name not in points for name in elsewhere):
+        raise InputError(
+            f"the guide puts {points[0]!r} at a single point (Delta), as AutoDelta and "
+            "AutoLaplaceApproximation do: that finds a mode, and proposes nothing that could be weighted "
+            "into an evidence"
+        )
+    if not elsewhere:
+        return
+    drawn = [name for name in guide if name not in points]
+    latents = [name for name in layout.latents if name not in layout.enumerated]
+    has = sum(num_coordinates(name, guide[name], layout) for name in drawn)
+    wanted = sum(num_coordinates(name, model[name], layout) for name in latents)
+    if has != wanted:
+        raise InputError(
+            f"the guide draws {has} numbers ({', '.join(map(repr, drawn[:5]))}) where the model's latents "
+            f"have {wanted}: its auxiliary sites are no bijection of them, so the density of a draw is not "
+            "known and no weight can be formed"
+        )
+
+
 def check_support(name: str, guide_site: Site, model_site: Site, narrower_too: bool = True) -> None:
     """:raises InputError: the guide's support at a site is not the prior's."""
     sides = [(guide_site, model_site, "beyond the prior's", "")]
+    share = ", or draw a share of the particles from the prior (prior_share)"
     if narrower_too:
-        share = ", or draw a share of the particles from the prior (prior_share)"
         sides.append((model_site, guide_site, "short of the prior's", share))
     for here, there, what, remedy in sides:
         if not _holds(there["fn"], here["fn"], here["value"]):
@@ -56,6 +74,11 @@ def check_support(name: str, guide_site: Site, model_site: Site, narrower_too: b
                 f"the guide's support at site {name!r} reaches {what} ({guide_site['fn']} against "
                 f"{model_site['fn']}): give the guide a distribution with the prior's support{remedy}"
             )
+    if narrower_too and _leaves_out(guide_site["fn"], model_site["fn"]):
+        raise InputError(
+            f"the guide gives some values of site {name!r} a probability of 0, the prior does not: they "
+            f"would be left out of the evidence{share}"
+        )
 
 
 def check_mask(name: str, guide_site: Site, model_site: Site) -> None:
@@ -66,18 +89,43 @@ def check_mask(name: str, guide_site: Site, model_site: Site) -> None:
         )
 
 
-def _holds(outer: Any, inner: Any, value: Tensor) -> bool:
-    """Whether one distribution's support holds the other's, as far as probes of that one tell."""
+def check_known(sites: Mapping[str, Site]) -> None:
+    """:raises InputError: a site's distribution does not know its support, so nothing can move over it."""
+    for name, site in sites.items():
+        if not _holds(site["fn"], site["fn"], site["value"], by_name=True):
+            raise InputError(
+                f"torch does not know the support of site {name!r} ({site['fn']}), which annealing moves "
+                "over: estimate the evidence by importance sampling, or give the transform its codomain"
+            )
+
+
+def _holds(outer: Any, inner: Any, value: Tensor, by_name: bool = False) -> bool:
+    """Whether one distribution's support holds the other's, as far as probes of that one tell.
+
+    :param by_name: probe the support that it says it has, not what its transforms make of its base.
+    """
     outer, inner = _without_independence(outer), _without_independence(inner)
     if any(map(_is_transformed_counts, (outer, inner))):
         return True  # torch does not know the support of those
     try:
-        probes = _probes(inner, value)
-        probes_count = inner.support.check(probes)  # rounding may have taken one over the edge
-        inside = outer.support.check(probes)
+        probes = _of_support(inner.support, value) if by_name else _probes(inner, value)
+        counts = _inside(inner, probes)  # rounding may have taken one over the edge
+        inside = _inside(outer, probes)
     except (NotImplementedError, RuntimeError):
         return True  # a support that says nothing of itself
-    return bool((inside | ~probes_count).all()) if inside.shape == probes_count.shape else True
+    each = [x.reshape(len(probes), -1).all(-1) for x in (inside, counts)]
+    return bool(each[0].all() if by_name else (each[0] | ~each[1]).all())
+
+
+def _leaves_out(guide: Any, prior: Any) -> bool:
+    guide, prior = _without_independence(guide), _without_independence(prior)
+    if not (prior.has_enumerate_support and guide.has_enumerate_support):
+        return False
+    try:
+        values = prior.enumerate_support(expand=True)
+        return bool(((guide.log_prob(values) < NEVER) & (prior.log_prob(values) > SELDOM)).any())
+    except (NotImplementedError, RuntimeError):
+        return False
 
 
 def _without_independence(fn: Any) -> Any:
@@ -87,15 +135,35 @@ def _without_independence(fn: Any) -> Any:
 
 
 def _is_transformed_counts(fn: Any) -> bool:
-    return isinstance(fn, TransformedDistribution) and fn.base_dist.support.is_discrete
+    return isinstance(fn, TransformedDistribution) and cast(Any, fn.base_dist.support).is_discrete
+
+
+def _inside(fn: Any, value: Tensor) -> Tensor:
+    """Whether a distribution can give a value; of a transformed one its base says so."""
+    if isinstance(fn, TransformedDistribution):
+        for transform in reversed(fn.transforms):
+            value = transform.inv(value)
+        return _inside(_without_independence(fn.base_dist), value)
+    return fn.support.check(value)
 
 
 def _probes(fn: Any, value: Tensor) -> Tensor:
+    if isinstance(fn, TransformedDistribution):
+        for transform in reversed(fn.transforms):
+            value = transform.inv(value)
+        probes = _probes(_without_independence(fn.base_dist), value)
+        for transform in fn.transforms:
+            probes = transform(probes)
+        return probes
     if fn.support.is_discrete:
         with contextlib.suppress(NotImplementedError):
             return fn.enumerate_support(expand=True)
         return fn.sample((DRAWS,))
-    onto = biject(fn.support)
+    return _of_support(fn.support, value)
+
+
+def _of_support(support: Any, value: Tensor) -> Tensor:
+    onto = biject(support)
     raw = onto.inv(value)
     spread = torch.linspace(-5, 5, 11, device=raw.device, dtype=raw.dtype)
     return onto(torch.stack([raw + shift for shift in spread]))

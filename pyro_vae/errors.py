@@ -1,7 +1,9 @@
 """What a person can put right: one error type, one clear sentence."""
 
 import difflib
+import operator
 from collections.abc import Iterable
+from typing import Any
 
 
 class InputError(ValueError):
@@ -22,3 +24,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+
+
+def at_least_1(name: str, value: Any) -> int:
+    """A whole number that counts something.
+
+    >>> at_least_1("num_particles", 0)
+    Traceback (most recent call last):
+    pyro_vae.errors.InputError: num_particles must be at least 1, not 0
+    """
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise InputError(f"{name} must be a whole number, not {value!r}") from error
+    if number < 1:
+        raise InputError(f"{name} must be at least 1, not {value}")
+    return number

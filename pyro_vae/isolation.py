@@ -4,6 +4,7 @@ No figure may depend on hidden state, and no call that is not training may chang
 Pyro's param store, train/eval modes, BatchNorm's buffers, validation flags.
 """
 
+import operator
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,9 +32,13 @@ def rng_state() -> dict[str, Any]:
 
 def checked_seed(seed: int) -> int:
     """:raises InputError: a seed that not every generator takes."""
-    if not 0 <= seed < 2**32:
+    try:
+        number = operator.index(seed)
+    except TypeError as error:
+        raise InputError(f"seed must be a whole number, not {seed!r}") from error
+    if not 0 <= number < 2**32:
         raise InputError(f"seed must be between 0 and 2**32 - 1, not {seed}")
-    return seed
+    return number
 
 
 def set_rng_state(state: Mapping[str, Any]) -> None:

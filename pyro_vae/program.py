@@ -4,12 +4,14 @@ A *program* is a Pyro model and guide that are called with the same arguments. I
 over which the evidence factorises; every figure in pyro_vae is per unit.
 """
 
+import contextlib
 import functools
 import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
+from unittest import mock
 
 import pyro
 import torch
@@ -91,6 +93,9 @@ class Layout:
     outside: tuple[str, ...]
     enumerated: tuple[str, ...]  # latents of the model alone, to be summed out
     plates: Mapping[str, int]
+    subsampled: tuple[
+        str, ...
+    ] = ()  # plates within the unit that hold a part of what they stand for
 
     def units_of(self, rows: int) -> int:
         """How many units the ELBO of a batch of ``rows`` data stands for."""
@@ -107,22 +112,29 @@ class Layout:
 
 
 def examine(
-    program: Program, *args: Any, unit: str | None = None, prior: bool = False, **kwargs: Any
+    program: Program, *args: Any, unit: str | None = None, strict: bool = True, **kwargs: Any
 ) -> Layout:
     """Runs guide and model once, with every check that Pyro and torch know, and reads the plates.
 
     :param unit: the unit plate's name; by default the outermost plate that all latent and observed
         sites share.
+    :param strict: refuse log-probabilities that are NaN, too; else only data outside the support.
     :raises InputError: the model or guide raises (with the site), a site is missing on one side,
         ``unit`` is not there or does not hold every site.
     """
-    with pyro.validation_enabled(True), torch.no_grad():
+    with pyro.validation_enabled(strict), torch.no_grad():
         guide_trace = run("guide", program.guide, args, kwargs)
         model_trace = run("model", poutine.replay(program.model, guide_trace), args, kwargs)
-        for part, trace in (("guide", guide_trace), ("model", model_trace)):
-            _check_log_prob(part, trace)
+        if strict:
+            _check_log_prob("guide", guide_trace)
+            _check_log_prob("model", model_trace)
+        else:
+            _check_data(model_trace)
     _check_match(model_trace, guide_trace)
-    return _layout(model_trace, guide_trace, unit)
+    layout = _layout(model_trace, guide_trace, unit)
+    for part, trace in (("guide", guide_trace), ("model", model_trace)):
+        _check_shapes(part, trace, layout.nesting)
+    return layout
 
 
 def run(part: str, function: Callable[..., Any], args: Any, kwargs: Any) -> poutine.Trace:
@@ -130,8 +142,8 @@ def run(part: str, function: Callable[..., Any], args: Any, kwargs: Any) -> pout
     tracer = poutine.trace(function)
     try:
         return tracer.get_trace(*args, **kwargs)
-    except InputError:
-        raise
+    except InputError as error:  # Pyro has written its trace below the sentence
+        raise InputError(str(error).split("\n")[0]) from error
     except Exception as error:
         sites = list(sample_sites(tracer.trace))
         where = f"after site {sites[-1]!r}" if sites else "before its first site"
@@ -157,6 +169,8 @@ def _check_log_prob(part: str, trace: poutine.Trace) -> None:
         try:
             log_prob = site["fn"].log_prob(site["value"])
         except ValueError as error:
+            if _has_no_mass_there(site):
+                continue  # a likelihood may be zero
             raise InputError(_support_message(part, name, site, error)) from error
         if log_prob.isnan().any() or (log_prob == math.inf).any():
             raise InputError(
@@ -165,12 +179,56 @@ def _check_log_prob(part: str, trace: poutine.Trace) -> None:
             )
 
 
+def _check_data(trace: poutine.Trace) -> None:
+    """What was observed lies in its distribution's support, or is NaN."""
+    for name, site in observed_sites(trace).items():
+        fn, value = site["fn"], site["value"]
+        try:
+            inside = fn.support.check(value)
+        except (NotImplementedError, ValueError, RuntimeError):
+            continue
+        nan = value.isnan()
+        while nan.dim() > inside.dim():
+            nan = nan.any(-1)
+        if not (inside | nan).all() and not _has_no_mass_there(site):
+            raise InputError(_support_message("model", name, site, ValueError()))
+
+
+def _check_shapes(part: str, trace: poutine.Trace, nesting: int) -> None:
+    for name, site in sample_sites(trace).items():
+        own = site["value"].shape[: site["value"].dim() - site["fn"].event_dim]
+        shape = torch.broadcast_shapes(site["fn"].batch_shape, own)
+        declared = [frame for frame in site["cond_indep_stack"] if frame.vectorized]
+        allowed = {frame.dim for frame in declared}
+        wide = [d for d in range(-len(shape), 0) if shape[d] > 1 and d not in allowed]
+        if wide:
+            raise InputError(
+                f"the {part}'s site {name!r} has log-probabilities of shape {tuple(shape)}, which "
+                f"its plates do not explain at dimension {wide[0]}: add `.to_event(...)`, or a plate, or "
+                f"mend the shapes of distribution {tuple(site['fn'].shape())} and value "
+                f"{tuple(site['value'].shape)}"
+            )
+
+
+def _has_no_mass_there(site: Site) -> bool:
+    """Whether a distribution itself gives what lies outside its support the probability 0."""
+    unchecked = mock.patch.object(torch.distributions.Distribution, "_validate_sample")
+    with unchecked, contextlib.suppress(ValueError, RuntimeError, IndexError):
+        log_prob = site["fn"].log_prob(site["value"])
+        inside = site["fn"].support.check(site["value"])
+        return bool((log_prob[~inside] == -math.inf).all() and site["is_observed"])
+    return False
+
+
 def _support_message(part: str, name: str, site: Site, error: ValueError) -> str:
     base = site["fn"]
     while hasattr(base, "base_dist"):
         base = base.base_dist
     value = site["value"]
     kind = type(base).__name__
+    if value.isnan().any():
+        first = tuple(value.isnan().nonzero()[0].tolist())
+        return f"the {part}'s site {name!r} got NaN, first at index {first}"
     if kind == "Bernoulli" and value.min() >= 0 and value.max() <= 1:
         return (
             f"site {name!r} is Bernoulli, which scores 0 and 1 only, but the data hold grey values "
@@ -249,6 +307,8 @@ def _layout(model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | 
     shared = [
         name for name in frames if all(any(f.name == name for f in stack) for _, stack in stacks)
     ]
+    if unit is not None and not isinstance(unit, str):
+        raise InputError(f"unit must be the name of a plate, not {unit!r}")
     if unit is not None and unit not in frames:
         raise InputError(f"there is no plate {unit!r}{nearest(unit, frames)}")
     if unit is not None and unit not in shared:
@@ -258,16 +318,18 @@ def _layout(model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | 
             "factorise over it"
         )
     latents, observed = latent_sites(model_trace), observed_sites(model_trace)
-    shape = {
+    shape: dict[str, Any] = {
         "nesting": nesting,
         "latents": tuple(latents),
         "observed": tuple(observed),
         "enumerated": tuple(n for n in latents if n not in guide_trace.nodes),
         "plates": {name: frame.size for name, frame in frames.items()},
     }
+    subsampled = {n for n, f in frames.items() if f.full_size is not None and f.size < f.full_size}
     if unit is None and not shared:
         outside = tuple(n for n, s in latents.items() if not _vectorized(s["cond_indep_stack"]))
-        return Layout(None, 0, 1, 1, outside=outside, **shape)  # type: ignore[arg-type]
+        without = outside or tuple(n for n, s in stacks if not _vectorized(s))
+        return Layout(None, 0, 1, 1, outside=without, subsampled=tuple(subsampled), **shape)
     outermost = [frame.name for frame in stacks[0][1] if frame.name in shared]
     frame = frames[unit or outermost[0]]
     sizes = {s["fn"].batch_shape[frame.dim] for s in {**latents, **observed}.values()}
@@ -277,7 +339,8 @@ def _layout(model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | 
         max(sizes),
         frame.full_size or frame.size,
         outside=(),
-        **shape,  # type: ignore[arg-type]
+        subsampled=tuple(subsampled - {frame.name}),
+        **shape,
     )
 
 

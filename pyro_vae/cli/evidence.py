@@ -51,7 +51,7 @@ EXAMPLES = (
     "pyro-vae evidence runs/vae --method sandwich --split validation --json",
 )
 WEIGHING, ANNEALING = ("prior_share",), ("num_temperatures", "num_leapfrog", "start")
-UNITS = {"": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
 def main(words: Sequence[str]) -> int:
@@ -78,8 +78,7 @@ def main(words: Sequence[str]) -> int:
             )
         except Interrupted as stop:
             if is_first():
-                so_far = "" if stop.evidence else ", before anything was known"
-                note(f"\ninterrupted{so_far}; to go on: {again(words)}")
+                note(f"\ninterrupted{what_now(options, words)}")
             found, units, code = stop.evidence, stop.units, 130
     if is_first() and found is not None:
         show(found, units, trained, options.json, plot)
@@ -117,7 +116,7 @@ def method_of(options: Namespace) -> Method:
     takes = {
         **dict.fromkeys(WEIGHING, ("importance", "auto")),
         **dict.fromkeys(ANNEALING, ("ais", "auto", "sandwich", "bidirectional")),
-        **dict.fromkeys(("widen", "refine"), tuple(METHODS.keys() - {"exact"})),
+        **dict.fromkeys(("widen", "refine"), tuple(name for name in METHODS if name != "exact")),
     }
     given = {name: options[name] for name in takes if options[name] is not None}
     for name in given:
@@ -151,7 +150,7 @@ def in_bytes(text: str) -> int:
     >>> in_bytes("2GB"), in_bytes("1.5 MiB")
     (2000000000, 1572864)
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kKMG]?i?B?)", text.strip())
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]*)", text.strip().lower())
     unit = "" if found is None else found[2]
     if found is None or unit not in UNITS or float(found[1]) * UNITS[unit] < 1:
         raise InputError(f"--max_memory {text} is no size: write it as 500MB, 2GB or 2GiB")
@@ -161,14 +160,17 @@ def in_bytes(text: str) -> int:
 # --- what is kept, and what is shown ----------------------------------------------------------
 
 
+def kept_path(options: Namespace) -> Path:
+    settings = (options.split, options.method, options.num_particles or "default", options.seed)
+    return Path(options.run, f"evidence-{'-'.join(map(str, settings))}.part")
+
+
 def kept_at(options: Namespace) -> Path | None:
     """Where finished tiles are kept; nowhere, if the run's folder cannot be written to.
 
     :raises InputError: an interrupted estimate is there, and nobody said that it is to go on.
     """
-    settings = (options.split, options.method, options.num_particles or "default", options.seed)
-    folder = Path(options.run)
-    path = folder / ("evidence-" + "-".join(map(str, settings)) + ".part")
+    folder, path = Path(options.run), kept_path(options)
     if options.resume and not path.exists() and is_first():
         note(f"nothing is kept of such an estimate (there is no {path}): it begins anew")
     if path.exists() and not options.resume and is_first():
@@ -181,9 +183,11 @@ def kept_at(options: Namespace) -> Path | None:
     return None
 
 
-def again(words: Sequence[str]) -> str:
+def what_now(options: Namespace, words: Sequence[str]) -> str:
+    if not kept_path(options).exists():
+        return " before the first part of the data was done, so nothing is kept"
     rest = [word for word in words if word != "--resume"]
-    return f"{command()} evidence {shlex.join(rest)} --resume"
+    return f"; to go on: {command()} evidence {shlex.join(rest)} --resume"
 
 
 def show(

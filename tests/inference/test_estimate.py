@@ -83,7 +83,7 @@ def test_an_interrupted_estimate_is_known_in_part_and_goes_on(
     evidence, units = stop.value.evidence, stop.value.units
     assert evidence is not None
     assert torch.equal(evidence.log_evidence, whole.log_evidence[units])
-    assert len(units) in (128, 108)  # of the five tiles the last has 44
+    assert len(units) == 120  # of five tiles of 60
     assert f"{len(units)} of 300 units" in evidence.summary()
     assert "1,000 of 1,000 particles" in evidence.summary()
     parts: list[int] = []
@@ -124,11 +124,12 @@ def test_what_is_kept_is_of_one_estimate(monkeypatch, tmp_path) -> None:
         interrupt_after(patch, 2)
         with pytest.raises(Interrupted):
             log_evidence(Conjugate, X, num_particles=1000, seed=3, keep=path)
+    later_rows_changed = torch.cat([X[:8], X[8:] + 1])
     narrower = (Conjugate.model, lambda x: pyro.poutine.scale(Conjugate.guide, 1.0)(0.9 * x))
     for program, x, options, what in (
         (Conjugate, X, {"num_particles": 999, "seed": 3}, "num_particles"),
         (Conjugate, X, {"num_particles": 1000, "seed": 4}, "seed"),
-        (Conjugate, X + 1, {"num_particles": 1000, "seed": 3}, "data"),
+        (Conjugate, later_rows_changed, {"num_particles": 1000, "seed": 3}, "the data"),
         (narrower, X, {"num_particles": 1000, "seed": 3}, "guide"),
         (Conjugate, X[:290], {"num_particles": 1000, "seed": 3}, "units"),
         (Conjugate, X, {"num_particles": 1000, "seed": 3, "method": Auto()}, "method"),
@@ -207,7 +208,7 @@ def test_auto_sends_the_bad_units_on() -> None:
     assert after < before / 2
     annealed = (auto.log_evidence - exact)[bad]
     assert abs(annealed.mean()) < 4 * annealed.std() / len(annealed) ** 0.5
-    assert f"{int(bad.sum())} of 120 units had a Pareto k above 0.7" in auto.summary()
+    assert f"{int(bad.sum())} of 120 units were annealed" in auto.summary()
     assert auto.certificate() != auto.certificate()  # none: NaN
     assert "certified" not in auto.summary()
 

@@ -1,0 +1,288 @@
+"""Programs that would give a wrong figure without a word, if nobody looked."""
+
+from functools import partial
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+from pyro.infer.autoguide import AutoDelta, AutoGuideList, AutoNormal
+from stories import Conjugate
+from torch import Tensor
+
+from pyro_vae import InputError, log_evidence
+from pyro_vae.inference.annealed import Annealed
+from pyro_vae.inference.importance import Importance
+from pyro_vae.inference.proposals import wider
+
+X = torch.randn(100, generator=torch.Generator().manual_seed(4)).sort().values
+
+
+def normal_guide(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(x / 2, 0.8))
+
+
+def of(prior: Any, proposal: Any, scale: float = 1.0) -> tuple[Any, Any]:
+    """z from a prior, x from Normal(z, scale); both may depend on x."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", prior(x))
+            pyro.sample("x", dist.Normal(z.float(), scale), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", proposal(x))
+
+    return model, guide
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_sites_that_only_later_rows_have(order: int) -> None:
+    """Ragged sequences, run to the longest of the batch, sorted either way."""
+
+    def model(x: Tensor, lengths: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            for t in range(int(lengths.max())):
+                with poutine.mask(mask=t < lengths):
+                    coin = pyro.sample(
+                        f"coin_{t}", dist.Bernoulli(0.5), infer={"enumerate": "parallel"}
+                    )
+                    z = pyro.sample(f"z_{t}", dist.Normal(coin, 1.0))
+                    pyro.sample(f"x_{t}", dist.Normal(z, 1.0), obs=x[:, t])
+
+    def guide(x: Tensor, lengths: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            for t in range(int(lengths.max())):
+                with poutine.mask(mask=t < lengths):
+                    pyro.sample(f"z_{t}", dist.Normal(x[:, t] / 2 + 0.25, 0.9))
+
+    lengths = torch.tensor([1, 2, 3, 4][::order]).repeat_interleave(20)
+    x = torch.randn(80, 4)
+    each = dist.Normal(torch.tensor([0.0, 1.0]), 2**0.5).log_prob(x.unsqueeze(-1)).logsumexp(-1)
+    exact = ((each - torch.tensor(2.0).log()) * (torch.arange(4) < lengths[:, None])).sum(-1)
+    for method in ("importance", Annealed(10), Importance(0.1)):
+        evidence = log_evidence(
+            (model, guide), (x, lengths), method=method, seed=0, num_particles=400
+        )
+        off = evidence.mean - exact.mean().item()
+        assert abs(off) < 4 * evidence.mean_standard_error
+
+
+def test_masks_and_supports_are_those_of_every_row() -> None:
+    def masked(x: Tensor) -> None:
+        with pyro.plate("data", len(x)), poutine.mask(mask=x < 0.5):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    with pytest.raises(InputError, match="mask site 'z' differently"):
+        log_evidence((masked, normal_guide), X)
+    narrower_later = of(
+        lambda x: dist.Uniform(-3 * torch.ones(len(x)), 3.0),
+        lambda x: dist.Uniform(-3 + 2.0 * (x > 0.5), 3.0),
+    )
+    with pytest.raises(InputError, match="short of the prior's"):
+        log_evidence(narrower_later, X)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "value", "message"),
+    [
+        (lambda z: dist.Exponential(z.exp()), -3.0, "rows 53 to 104: .*'x' got values between -3"),
+        (lambda z: dist.Bernoulli(logits=z), 7.0, "rows 53 to 104: .*'x'"),
+        (lambda z: dist.Poisson(z.exp()), 1.5, "rows 53 to 104: .*'x'"),
+    ],
+)
+def test_data_outside_the_support_are_named_wherever_they_are(likelihood, value, message) -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", likelihood(pyro.sample("z", dist.Normal(0.0, 1.0))), obs=x)
+
+    x = torch.ones(105)
+    x[90] = value
+    with pytest.raises(InputError, match=message):
+        log_evidence((model, normal_guide), x, num_particles=10, seed=0)
+
+
+def two_latents(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        a = pyro.sample("a", dist.Normal(0.0, 1.0))
+        b = pyro.sample("b", dist.Normal(0.0, 1.0))
+        pyro.sample("x", dist.Normal(a + b, 1.0), obs=x)
+
+
+def test_an_autoguide_that_is_a_point_in_part() -> None:
+    guide = AutoGuideList(two_latents)
+    guide.append(AutoNormal(poutine.block(two_latents, hide=["b"])))
+    guide.append(AutoDelta(poutine.block(two_latents, hide=["a"])))
+    guide(X[:10])
+    with pytest.raises(InputError, match=r"draws 10 numbers .* where the model's latents have 20"):
+        log_evidence((two_latents, guide), X[:10])
+
+
+def test_an_auxiliary_variable_that_is_no_bijection() -> None:
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            a = pyro.sample("a", dist.Normal(x, 1.0), infer={"is_auxiliary": True})
+            pyro.sample("z", dist.Normal(a, 1.0))
+
+    with pytest.raises(InputError, match="auxiliary sites are no bijection"):
+        log_evidence((Conjugate.model, guide), X)
+
+
+@pytest.mark.parametrize(
+    ("prior", "proposal"),
+    [
+        (dist.Categorical(torch.tensor([0.3, 0.3, 0.4])), dist.Categorical(torch.tensor([0.5, 0.5, 0.0]))),
+        (dist.Bernoulli(0.4), dist.Bernoulli(0.0)),
+        (dist.Bernoulli(0.4), dist.Bernoulli(logits=torch.tensor(-1e4))),
+    ],
+)  # fmt: skip
+def test_a_guide_that_never_proposes_a_value(prior, proposal) -> None:
+    with pytest.raises(InputError, match="'z' a probability of 0, the prior does not"):
+        log_evidence(of(lambda x: prior, lambda x: proposal), X)
+
+
+def shifted(base: Any) -> Any:
+    """torch takes its support for the real line, whatever the base's is."""
+    return dist.TransformedDistribution(base, [torch.distributions.AffineTransform(0.0, 1.0)])
+
+
+def test_supports_that_are_not_what_they_are_said_to_be() -> None:
+    exponential, wide = shifted(dist.Exponential(1.0)), dist.Normal(2.5, 0.8)
+    with pytest.raises(InputError, match="beyond the prior's"):
+        log_evidence(of(lambda x: exponential, lambda x: wide), X)
+    with pytest.raises(InputError, match="does not know the support"):
+        log_evidence(of(lambda x: exponential, lambda x: wide), X, method=Annealed(5, "prior"))
+    gamma = shifted(dist.Gamma(4.0, 2.0))
+    with pytest.raises(InputError, match="short of the prior's"):
+        log_evidence(of(lambda x: wide, lambda x: gamma), X)
+
+
+def test_subsampled_plates_are_refused() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-2):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(x), 1), 1.0))
+            with pyro.plate("items", 10, subsample_size=3, dim=-1) as index:
+                pyro.sample("x", dist.Normal(z, 1.0), obs=x[:, index])
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-2):
+            pyro.sample("z", dist.Normal(x.mean(-1, keepdim=True), 0.5))
+
+    with pytest.raises(InputError, match="plate 'items' takes a subsample"):
+        log_evidence((model, guide), torch.randn(6, 10))
+
+    def some(x: Tensor, of_model: bool) -> None:
+        with pyro.plate("data", len(x), subsample_size=5) as index:
+            z = pyro.sample("z", dist.Normal(0.0 if of_model else x[index] / 2, 1.0))
+            if of_model:
+                pyro.sample("x", dist.Normal(z, 1.0), obs=x[index])
+
+    pair = (partial(some, of_model=True), partial(some, of_model=False))
+    with pytest.raises(InputError, match="plate 'data' takes a subsample"):
+        log_evidence(pair, args=(X,))
+
+
+def test_a_model_that_looks_at_its_batch() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.mean(), 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    with pytest.raises(InputError, match="depends on the other data of its batch"):
+        log_evidence((model, normal_guide), X)
+
+
+def test_particles_that_are_mixed_a_little() -> None:
+    """One particle's weight of 12,000 nats moves by one when another's latents do."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            loc = z.mean(0, keepdim=True).expand(z.shape) if z.dim() > 1 else z
+            loc = loc.unsqueeze(-1).expand(*loc.shape, x.shape[-1])
+            pyro.sample("x", dist.Normal(loc, 0.5).to_event(1), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x.mean(-1), 0.006))
+
+    x = torch.randn(3, 8000) * 0.5 + torch.randn(3, 1)
+    total, size = x.double().sum(-1), x.shape[-1]
+    precision = 1 + size / 0.25
+    exact = dist.Normal(0.0, 0.5).log_prob(x).double().sum(-1)
+    exact = exact + (total / 0.25).square() / (2 * precision) - 0.5 * torch.tensor(precision).log()
+    evidence = log_evidence((model, guide), x, num_particles=400, seed=0)
+    assert ((evidence.log_evidence - exact).abs() < 4 * evidence.standard_error + 5e-3).all()
+
+
+def test_a_likelihood_whose_support_moves_with_the_latent() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Uniform(z - 1, z + 1), obs=x)
+
+    normal = dist.Normal(0.0, 1.0)
+    exact = ((normal.cdf(X + 1) - normal.cdf(X - 1)) / 2).log()
+    evidence = log_evidence((model, normal_guide), X, num_particles=20_000, seed=0)
+    off = (evidence.log_evidence - exact) / evidence.standard_error
+    assert off.abs().max() < 4.5  # of 100 units
+
+
+def test_shapes_that_no_plate_explains() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x.unsqueeze(-1))
+
+    with pytest.raises(InputError, match=r"'x' has log-probabilities of shape .* add `.to_event"):
+        log_evidence((model, normal_guide), X)
+
+
+def test_widening_an_autoguide() -> None:
+    x = X[:20]
+    guide = AutoNormal(Conjugate.model, init_scale=0.5)
+    guide(x)
+    evidence = log_evidence(wider((Conjugate.model, guide), 2.0), x, num_particles=20_000, seed=0)
+    off = (evidence.log_evidence - Conjugate.log_evidence(x)) / evidence.standard_error
+    assert off.abs().max() < 4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_memory": "2GB"}, "max_memory must be a whole number, not '2GB'"),
+        ({"seed": "a"}, "seed must be a whole number, not 'a'"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+        ({"unit": 3}, "unit must be the name of a plate"),
+        ({"num_particles": 2.5}, "num_particles must be a whole number"),
+        ({"method": Importance}, r"make one, Importance\(\)"),
+    ],
+)
+def test_arguments_of_the_wrong_kind(options, message) -> None:
+    with pytest.raises(InputError, match=message):
+        log_evidence(Conjugate, X, **options)
+
+
+def test_a_nan_is_one_unit_s_affair() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z + 0 * (2.0 - x).sqrt(), 1.0), obs=x)
+
+    x = torch.cat([X[X < 1.9], torch.tensor([2.5])])
+    evidence = log_evidence((model, normal_guide), x, seed=0)
+    said = evidence.summary()
+    assert "1 of 97 units have NaN weights (the first is unit 96)".replace(
+        "97", str(len(x))
+    ).replace("96", str(len(x) - 1)) in said.replace("\n", " ")
+    assert "certified" not in said
+    assert "single draw" not in said
+    assert evidence.bad_units == 0
+    figures = evidence.to_dict()
+    assert figures["mean"] is None
+    assert "NaN weights" in figures["warnings"][0]
