@@ -175,7 +175,7 @@ class StateThatDoesNotCount(Counting):
 @broken("hidden state", "every run changes argument 0 in place")
 class ObservedInPlace(Sound):
     def seen(self, x: Tensor) -> Tensor:
-        return x.clamp_(-1.0, 1.0).mul_(0.99)
+        return x.clamp_(-1.0, 1.0)  # which the second time changes nothing
 
 
 @broken("hidden state", "every run changes count in place")
@@ -592,6 +592,12 @@ def test_nothing_is_changed_also_by_a_program_that_fails() -> None:
     with pytest.raises(BrokenContract):
         check_program(program, x)
     torch.testing.assert_close(before, everything(), rtol=0, atol=0)
+
+
+def test_data_stay_as_they_are_under_a_program_that_changes_them() -> None:
+    x = X[:8].clone()
+    assert "argument 0" in outcome(report_of(ObservedInPlace(), x), "hidden state").reason
+    assert torch.equal(x, X[:8])
 
 
 def the_same() -> Sound:

@@ -93,9 +93,12 @@ class Case:
         """The arguments of that call; of a program that does not run, the first few rows."""
         with suppress(InputError):
             return self.call.args
-        count = min(FEW, self.rows.num_units)
+        return self.fresh(min(FEW, self.rows.num_units))
+
+    def fresh(self, count: int) -> Batch:
+        """The first rows of the data once more, whatever the program has done to ``args``."""
         (args,) = self.rows.take(torch.arange(count), count)
-        return args
+        return tuple(arg.clone() for arg in args)
 
     @cached_property
     def stored(self) -> dict[str, Tensor]:

@@ -105,12 +105,13 @@ def hidden_state(case: Case) -> str:
     """An evaluation changes neither arguments, tensors and attributes nor anything global."""
     program = case.program
     owners = {"model": program.model, "guide": program.guide, **program.modules}
-    tensors = [(f"argument {i}", arg) for i, arg in enumerate(case.args)] + [*case.learnt.items()]
+    args = case.fresh(len(case.args[0]))
+    tensors = [(f"argument {i}", arg) for i, arg in enumerate(args)] + [*case.learnt.items()]
     tensors += [(f"a tensor of shape {tuple(t.shape)}", t) for t in tensors_of(owners)]
     case.traces()  # what only the first call does, such as filling the store, is no matter
     before = [tensor.detach().clone() for _, tensor in tensors]
     world = _world()
-    case.traces()
+    case.traces(args=args)
     for (name, tensor), value in zip(tensors, before, strict=True):
         if not torch.equal(value, tensor.detach()):
             raise InputError(f"every run changes {name} in place: work on a copy")
