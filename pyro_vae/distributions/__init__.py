@@ -1,6 +1,17 @@
 """Distributions that torch and Pyro do not have."""
 
+from pyro_vae.distributions.counts import ZeroInflated
 from pyro_vae.distributions.grid import DiscretizedLogistic, Grid, GridCategorical
 from pyro_vae.distributions.mixture import NormalMixture
+from pyro_vae.distributions.tables import Columns, Names, WithMissing
 
-__all__ = ["DiscretizedLogistic", "Grid", "GridCategorical", "NormalMixture"]
+__all__ = [
+    "Columns",
+    "DiscretizedLogistic",
+    "Grid",
+    "GridCategorical",
+    "Names",
+    "NormalMixture",
+    "WithMissing",
+    "ZeroInflated",
+]

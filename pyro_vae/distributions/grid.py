@@ -45,13 +45,10 @@ class _OnGrid(dist.TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        grid = torch.linspace(0, 1, self.levels, device=self._device)
+        like = getattr(self, self._parameters[0])
+        grid = torch.linspace(0, 1, self.levels, device=like.device, dtype=like.dtype)
         shape = (-1,) + (1,) * len(self.batch_shape)
         return (self.log_prob(grid.reshape(shape)).exp() * grid.reshape(shape)).sum(0)
-
-    @property
-    def _device(self) -> torch.device:
-        return getattr(self, self._parameters[0]).device
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "_OnGrid":
         new = self._get_checked_instance(type(self), _instance)
@@ -97,8 +94,10 @@ class GridCategorical(_OnGrid):
 
     @property
     def mean(self) -> Tensor:
-        grid = torch.linspace(0, 1, self.levels, device=self.logits.device)
-        return self.logits.softmax(-1) @ grid
+        like = self.logits
+        return like.softmax(-1) @ torch.linspace(
+            0, 1, self.levels, device=like.device, dtype=like.dtype
+        )
 
 
 class DiscretizedLogistic(_OnGrid):

@@ -50,12 +50,9 @@ class VampPrior(Prior):
     Args:
         latent_dim: size Z of z.
         guide: q(z | x).
-        num_components: K.
-        data: rows that the pseudo-inputs start from, K of them taken at random; without them they
-            start from values drawn evenly from [0, 1].
+        num_components: K. They start from values drawn evenly from [0, 1]; see :meth:`start_from`.
 
-    :raises InputError: there is no guide, ``num_components`` is less than 1 or more than the data, or
-        the data are not of the guide's shape.
+    :raises InputError: there is no guide, or ``num_components`` is less than 1.
 
     >>> from pyro_vae.guides import MeanFieldNormal
     >>> guide = MeanFieldNormal((6,), 3)
@@ -70,23 +67,28 @@ class VampPrior(Prior):
         latent_dim: int,
         guide: AmortizedGuide | None = None,
         num_components: int = 500,
-        data: Tensor | None = None,
     ) -> None:
         super().__init__(latent_dim, guide)
         _check_components(num_components)
         if guide is None:
             raise InputError("VampPrior is made of the guide's densities and needs the guide")
-        if data is None:
-            data = torch.rand(num_components, *guide.data_shape)
-        if data.shape[1:] != guide.data_shape or len(data) < num_components:
-            raise InputError(
-                f"VampPrior starts {num_components} pseudo-inputs from as many rows of shape "
-                f"{guide.data_shape} at least, not from data of shape {tuple(data.shape)}"
-            )
-        rows = torch.randperm(len(data), device=data.device)[:num_components]
-        self.pseudo_inputs = nn.Parameter(data[rows].clone())  # (K | X)
+        self.pseudo_inputs = nn.Parameter(torch.rand(num_components, *guide.data_shape))  # (K | X)
         self.register_buffer("uniform", torch.zeros(num_components), persistent=False)
         self._guide = (guide,)  # in a tuple, so that its parameters stay the model's alone
+
+    @torch.no_grad()
+    def start_from(self, data: Tensor) -> None:
+        """Sets the pseudo-inputs to rows of the data, ``rows | X``, taken at random.
+
+        :raises InputError: there are fewer rows than components, or they are of another shape.
+        """
+        shape = self.pseudo_inputs.shape
+        if data.shape[1:] != shape[1:] or len(data) < len(self.pseudo_inputs):
+            raise InputError(
+                f"VampPrior starts {shape[0]} pseudo-inputs from as many rows of shape "
+                f"{tuple(shape[1:])} at least, not from data of shape {tuple(data.shape)}"
+            )
+        self.pseudo_inputs.copy_(data[torch.randperm(len(data), device=data.device)[: shape[0]]])
 
     def forward(self) -> dist.TorchDistribution:
         (guide,) = self._guide

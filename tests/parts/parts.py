@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from pyro_vae import flows, guides, priors
+from pyro_vae import flows, guides, likelihoods, priors
 from pyro_vae.networks import MLP
 
 small = partial(MLP, hidden_dims=(8,))
@@ -33,3 +33,43 @@ GUIDES: dict[str, Any] = {
         for name, flow in FLOWS.items()
     },
 }
+levels = {"levels": 17}
+COLUMNS = [
+    likelihoods.HeteroscedasticNormal,
+    likelihoods.Bernoulli,
+    likelihoods.LogNormal,
+    likelihoods.HeteroscedasticNormal,
+    likelihoods.NegativeBinomial,
+    partial(likelihoods.Tokens, num_tokens=4),
+]
+CONTINUOUS: dict[str, Any] = {
+    likelihood.__name__: likelihood
+    for likelihood in (
+        likelihoods.ContinuousBernoulli,
+        likelihoods.Beta,
+        likelihoods.Normal,
+        likelihoods.FixedScaleNormal,
+        likelihoods.HeteroscedasticNormal,
+        likelihoods.LogNormal,
+        likelihoods.StudentT,
+    )
+}
+DISCRETE: dict[str, Any] = {
+    **{
+        likelihood.__name__: likelihood
+        for likelihood in (
+            likelihoods.Bernoulli,
+            likelihoods.Poisson,
+            likelihoods.NegativeBinomial,
+            likelihoods.ZeroInflatedPoisson,
+            likelihoods.ZeroInflatedNegativeBinomial,
+        )
+    },
+    "Tokens": partial(likelihoods.Tokens, num_tokens=5),
+    "Categorical": partial(likelihoods.Categorical, **levels),
+    "DiscretizedLogistic": partial(likelihoods.DiscretizedLogistic, **levels),
+    "DiscretizedLogisticMixture": partial(
+        likelihoods.DiscretizedLogisticMixture, num_components=3, **levels
+    ),
+}
+LIKELIHOODS = {**CONTINUOUS, **DISCRETE}

@@ -1,18 +1,21 @@
 """Any prior, guide and likelihood make a VAE that fits, is drawn, and knows its evidence."""
 
 from functools import partial
+from itertools import cycle
 from typing import Any
 
 import pytest
 import torch
-from parts.parts import GUIDES, PRIORS, small
+from parts.parts import COLUMNS, GUIDES, LIKELIHOODS, PRIORS, small
 from torch import Tensor
 
 from pyro_vae import InputError, fit, log_evidence, render_model
 from pyro_vae.guides import MeanFieldNormal
 from pyro_vae.inference import compile
 from pyro_vae.inference.annealed import Annealed
+from pyro_vae.likelihoods import Heterogeneous, Missing
 from pyro_vae.models import VAE
+from pyro_vae.networks import MaskedInput
 
 make = partial(VAE, encoder=small, decoder=small)
 few_steps = Annealed(num_temperatures=4, num_leapfrog=2)
@@ -40,12 +43,52 @@ def test_priors_and_guides(prior: str, guide: str) -> None:
     check(make((4,), 2, prior=PRIORS[prior], guide=GUIDES[guide]), BINARY)
 
 
-@pytest.mark.parametrize("name", [*PRIORS, *GUIDES])
+def data_for(likelihood: Any, columns: int = 4) -> Tensor:
+    """A dozen rows that it would make itself."""
+    with torch.no_grad():
+        return likelihood(2, (columns,), small)(torch.randn(12, 2)).sample().float()
+
+
+EACH_ONCE = list(zip(LIKELIHOODS, cycle([*PRIORS]), cycle([*GUIDES][1:]), strict=False))
+
+
+@pytest.mark.parametrize(("likelihood", "prior", "guide"), EACH_ONCE)
+def test_likelihoods(likelihood: str, prior: str, guide: str) -> None:
+    kind = LIKELIHOODS[likelihood]
+    vae = make((4,), 2, likelihood=kind, prior=PRIORS[prior], guide=GUIDES[guide])
+    check(vae, data_for(kind))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("guide", GUIDES)
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_all_combinations(likelihood: str, prior: str, guide: str) -> None:
+    test_likelihoods(likelihood, prior, guide)
+
+
+def test_a_table_with_missing_cells() -> None:
+    whole = partial(Heterogeneous, columns=COLUMNS)
+    x = data_for(whole, len(COLUMNS))
+    x[torch.rand_like(x) < 0.3] = torch.nan
+    vae = VAE(
+        (len(COLUMNS),),
+        2,
+        likelihood=partial(Missing, likelihood=whole),
+        encoder=partial(MaskedInput, network=small),
+        decoder=small,
+    )
+    check(vae, x)
+
+
+@pytest.mark.parametrize("name", [*LIKELIHOODS, *PRIORS, *GUIDES])
 def test_a_step_becomes_a_graph_without_pyro(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compile, "WORTH_A_GRAPH", 0)
     monkeypatch.setattr(compile, "WORTH_INDUCTOR", 10**9)
-    part = {"prior": PRIORS[name]} if name in PRIORS else {"guide": GUIDES[name]}
-    (note,) = fit(make((4,), 2, **part), BINARY, epochs=1, batch_size=12, **quick).notes
+    kinds = {"prior": PRIORS, "guide": GUIDES, "likelihood": LIKELIHOODS}
+    part = {kind: parts[name] for kind, parts in kinds.items() if name in parts}
+    x = data_for(LIKELIHOODS[name]) if name in LIKELIHOODS else BINARY
+    (note,) = fit(make((4,), 2, **part), x, epochs=1, batch_size=12, **quick).notes
     assert "run as a graph, without Pyro" in note
 
 

@@ -93,12 +93,13 @@ def test_a_vamp_prior_is_the_mean_of_what_the_guide_makes() -> None:
 
 def test_a_vamp_prior_starts_from_data() -> None:
     guide, data = MeanFieldNormal((3,), 2, small), torch.randn(5, 3)
-    prior = VampPrior(2, guide, num_components=5, data=data)
+    prior = VampPrior(2, guide, num_components=5)
+    prior.start_from(data)
     assert {*map(tuple, prior.pseudo_inputs.tolist())} == {*map(tuple, data.tolist())}
     with pytest.raises(InputError, match=r"6 pseudo-inputs from as many rows of shape \(3,\)"):
-        VampPrior(2, guide, num_components=6, data=data)
+        VampPrior(2, guide, num_components=6).start_from(data)
     with pytest.raises(InputError, match=r"not from data of shape \(5, 2\)"):
-        VampPrior(2, guide, num_components=5, data=data[:, :2])
+        prior.start_from(data[:, :2])
 
 
 def test_what_cannot_be_made_is_refused() -> None:

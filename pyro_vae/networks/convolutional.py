@@ -1,12 +1,5 @@
-"""Networks: tensors in, tensors out, no probability in them.
+"""Convolutional networks for images of any size."""
 
-A network is made from two shapes, that of one input and that of one output, and whatever else its
-class takes; it maps ``batch | in_shape`` to ``batch | out_shape`` for any number of batch
-dimensions. Where a part of a model wants a network it takes anything that can be called with the two
-shapes: a class here, or ``functools.partial(MLP, hidden_dims=(200, 200))``.
-"""
-
-import abc
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -14,69 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
-
-Shape = Sequence[int]
-
-
-class Network(nn.Module, abc.ABC):
-    """Maps ``batch | in_shape`` to ``batch | out_shape``; subclasses say how for one batch dimension.
-
-    :raises InputError: an input whose last dimensions are not ``in_shape``.
-    """
-
-    def __init__(self, in_shape: Shape, out_shape: Shape) -> None:
-        super().__init__()
-        self.in_shape, self.out_shape = tuple(in_shape), tuple(out_shape)
-
-    def forward(self, x: Tensor) -> Tensor:
-        batch_dims = x.dim() - len(self.in_shape)
-        if batch_dims < 0 or x.shape[batch_dims:] != self.in_shape:
-            raise InputError(
-                f"{type(self).__name__} takes inputs of shape {self.in_shape}, "
-                f"not {tuple(x.shape[max(batch_dims, 0) :])}"
-            )
-        out = self.transform(x.reshape(-1, *self.in_shape))  # N | in_shape
-        return out.reshape(*x.shape[:batch_dims], *self.out_shape)
-
-    @abc.abstractmethod
-    def transform(self, x: Tensor) -> Tensor:
-        """``N | in_shape`` to N rows of as many numbers as ``out_shape`` holds."""
-
-
-NetworkFactory = Callable[[Shape, Shape], Network]
-
-
-class MLP(Network):
-    """A multilayer perceptron.
-
-    Args:
-        in_shape: shape of one input.
-        out_shape: shape of one output.
-        hidden_dims: width of each hidden layer.
-        activation: the nonlinearity after each hidden layer.
-
-    >>> import torch
-    >>> MLP((1, 8, 8), (2, 16))(torch.zeros(5, 3, 1, 8, 8)).shape
-    torch.Size([5, 3, 2, 16])
-    """
-
-    def __init__(
-        self,
-        in_shape: Shape,
-        out_shape: Shape,
-        hidden_dims: Sequence[int] = (200, 200),
-        activation: Callable[[], nn.Module] = nn.SiLU,
-    ) -> None:
-        super().__init__(in_shape, out_shape)
-        widths = [math.prod(self.in_shape), *hidden_dims]
-        layers: list[nn.Module] = [nn.Flatten()]
-        for width, next_width in pairwise(widths):
-            layers += [nn.Linear(width, next_width), activation()]
-        layers.append(nn.Linear(widths[-1], math.prod(self.out_shape)))
-        self.layers = nn.Sequential(*layers)
-
-    def transform(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+from pyro_vae.networks.network import Network, Shape
 
 
 class ConvEncoder(Network):
@@ -103,7 +34,7 @@ class ConvEncoder(Network):
         activation: Callable[[], nn.Module] = nn.SiLU,
     ) -> None:
         super().__init__(in_shape, out_shape)
-        sizes = _halvings(self.in_shape, len(channels))
+        sizes = halvings(self.in_shape, len(channels))
         depths = [self.in_shape[0], *channels]
         layers: list[nn.Module] = []
         for depth, next_depth in pairwise(depths):
@@ -138,7 +69,7 @@ class ConvDecoder(Network):
         activation: Callable[[], nn.Module] = nn.SiLU,
     ) -> None:
         super().__init__(in_shape, out_shape)
-        sizes = _halvings(self.out_shape, len(channels))[::-1]  # coarse to fine
+        sizes = halvings(self.out_shape, len(channels))[::-1]  # coarse to fine
         depths = [*channels, math.prod(self.out_shape[:-2])]
         layers: list[nn.Module] = [
             nn.Flatten(),
@@ -158,7 +89,7 @@ class ConvDecoder(Network):
         return self.layers(x)
 
 
-def _halvings(image_shape: Shape, times: int) -> list[tuple[int, int]]:
+def halvings(image_shape: Shape, times: int) -> list[tuple[int, int]]:
     """(height, width) and what is left of it after each halving, rounding up."""
     if len(image_shape) < 3:
         raise InputError(

@@ -1,0 +1,51 @@
+"""Likelihoods p(x | z): a decoder's output, as a distribution over the data.
+
+Each is made from the latent dimension, the data's shape and a decoder (anything that makes a network
+from an input and an output shape), and maps z, ``batch | latent_dim``, to a distribution
+``batch | data_shape``.
+"""
+
+from pyro_vae.likelihoods.counts import (
+    NegativeBinomial,
+    Poisson,
+    Tokens,
+    ZeroInflatedNegativeBinomial,
+    ZeroInflatedPoisson,
+)
+from pyro_vae.likelihoods.levels import (
+    Categorical,
+    DiscretizedLogistic,
+    DiscretizedLogisticMixture,
+)
+from pyro_vae.likelihoods.likelihood import Likelihood
+from pyro_vae.likelihoods.real import (
+    FixedScaleNormal,
+    HeteroscedasticNormal,
+    LogNormal,
+    Normal,
+    StudentT,
+)
+from pyro_vae.likelihoods.tables import Heterogeneous, Missing
+from pyro_vae.likelihoods.unit_interval import Bernoulli, Beta, ContinuousBernoulli
+
+__all__ = [
+    "Bernoulli",
+    "Beta",
+    "Categorical",
+    "ContinuousBernoulli",
+    "DiscretizedLogistic",
+    "DiscretizedLogisticMixture",
+    "FixedScaleNormal",
+    "Heterogeneous",
+    "HeteroscedasticNormal",
+    "Likelihood",
+    "LogNormal",
+    "Missing",
+    "NegativeBinomial",
+    "Normal",
+    "Poisson",
+    "StudentT",
+    "Tokens",
+    "ZeroInflatedNegativeBinomial",
+    "ZeroInflatedPoisson",
+]

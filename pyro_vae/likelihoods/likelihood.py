@@ -1,0 +1,35 @@
+"""What a likelihood is."""
+
+import abc
+from collections.abc import Callable
+
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from pyro_vae.networks import MLP, NetworkFactory, Shape
+
+
+class Likelihood(nn.Module, abc.ABC):
+    """Calls its decoder and turns ``numbers_per_value`` outputs for each value of x into p(x | z)."""
+
+    numbers_per_value = 1
+
+    def __init__(self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP) -> None:
+        super().__init__()
+        self.event_dim = len(data_shape)
+        self.decoder = decoder((latent_dim,), (self.numbers_per_value, *data_shape))
+
+    def forward(self, z: Tensor) -> dist.TorchDistribution:
+        outputs = self.decoder(z)  # B | numbers_per_value, X
+        return self.of_values(outputs).to_event(self.event_dim)
+
+    @abc.abstractmethod
+    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
+        """The values' distribution, ``B, X |``, from outputs ``B, numbers_per_value, X |``."""
+
+    def split(self, outputs: Tensor) -> tuple[Tensor, ...]:
+        """One tensor, ``B, X |``, for each of the numbers per value."""
+        return outputs.unbind(-1 - self.event_dim)
+
+
+LikelihoodFactory = Callable[[int, Shape, NetworkFactory], Likelihood]

@@ -1,0 +1,134 @@
+"""Likelihoods of real values."""
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from pyro_vae.likelihoods.likelihood import Likelihood
+from pyro_vae.networks import MLP, NetworkFactory, Shape
+
+
+class Normal(Likelihood):
+    """p(x | z) = prod_i Normal(x_i | decoder(z)_i, scale), with one learned scale for all values.
+
+    Args:
+        latent_dim: size of z.
+        data_shape: shape of x.
+        decoder: makes the network from the two shapes.
+        initial_scale: where the scale starts.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        data_shape: Shape,
+        decoder: NetworkFactory = MLP,
+        initial_scale: float = 0.5,
+    ) -> None:
+        super().__init__(latent_dim, data_shape, decoder)
+        self.log_scale = nn.Parameter(torch.tensor(initial_scale).log())
+
+    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
+        (loc,) = self.split(outputs)
+        return dist.Normal(loc, self.log_scale.exp())
+
+
+class FixedScaleNormal(Likelihood):
+    """p(x | z) = prod_i Normal(x_i | decoder(z)_i, scale), with a given scale.
+
+    Args:
+        latent_dim: size of z.
+        data_shape: shape of x.
+        decoder: makes the network from the two shapes.
+        scale: the standard deviation of every value.
+    """
+
+    scale: Tensor
+
+    def __init__(
+        self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP, scale: float = 1.0
+    ) -> None:
+        super().__init__(latent_dim, data_shape, decoder)
+        self.register_buffer("scale", torch.tensor(scale))
+
+    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
+        (loc,) = self.split(outputs)
+        return dist.Normal(loc, self.scale)
+
+
+class HeteroscedasticNormal(Likelihood):
+    """p(x | z) = prod_i Normal(x_i | loc_i(z), scale_i(z)): the decoder gives every value its own scale.
+
+    Without a floor under the scale the likelihood of a value that never varies is unbounded.
+
+    Args:
+        latent_dim: size of z.
+        data_shape: shape of x.
+        decoder: makes the network from the two shapes.
+        min_scale: the floor under every scale.
+    """
+
+    numbers_per_value = 2
+
+    def __init__(
+        self,
+        latent_dim: int,
+        data_shape: Shape,
+        decoder: NetworkFactory = MLP,
+        min_scale: float = 0.01,
+    ) -> None:
+        super().__init__(latent_dim, data_shape, decoder)
+        self.min_scale = min_scale
+
+    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
+        loc, raw_scale = self.split(outputs)
+        return dist.Normal(loc, self.min_scale + softplus(raw_scale))
+
+
+class LogNormal(HeteroscedasticNormal):
+    """p(x | z) = prod_i LogNormal(x_i | loc_i(z), scale_i(z)), for positive values.
+
+    Loc and scale are those of log x.
+
+    >>> bool((LogNormal(2, (4,))(torch.zeros(5, 2)).sample() > 0).all())
+    True
+    """
+
+    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
+        log_x = super().of_values(outputs)
+        return dist.LogNormal(log_x.loc, log_x.scale)
+
+
+class StudentT(Likelihood):
+    """p(x | z) = prod_i StudentT(x_i | df, decoder(z)_i, scale), for values with outliers.
+
+    The scale and the degrees of freedom, which stay above 1, are learned, one for all values.
+
+    Source: K. L. Lange, R. J. A. Little, J. M. G. Taylor, "Robust statistical modeling using the t
+    distribution", 1989, https://doi.org/10.2307/2290063.
+
+    Args:
+        latent_dim: size of z.
+        data_shape: shape of x.
+        decoder: makes the network from the two shapes.
+        initial_scale: where the scale starts.
+
+    >>> StudentT(2, (4,))(torch.zeros(5, 2)).base_dist.df[0, 0]
+    tensor(4., grad_fn=<SelectBackward0>)
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        data_shape: Shape,
+        decoder: NetworkFactory = MLP,
+        initial_scale: float = 0.5,
+    ) -> None:
+        super().__init__(latent_dim, data_shape, decoder)
+        self.log_scale = nn.Parameter(torch.tensor(initial_scale).log())
+        self.log_df = nn.Parameter(torch.tensor(3.0).log())  # of what lies above 1
+
+    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
+        (loc,) = self.split(outputs)
+        return dist.StudentT(1 + self.log_df.exp(), loc, self.log_scale.exp())

@@ -1,0 +1,116 @@
+"""Likelihoods of tables: columns of different kinds, cells that are missing."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from pyro_vae import distributions
+from pyro_vae.errors import InputError
+from pyro_vae.likelihoods.likelihood import Likelihood, LikelihoodFactory
+from pyro_vae.likelihoods.real import Normal
+from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
+
+
+class Heterogeneous(Likelihood):
+    """p(x | z) = prod_j p_j(x_j | z): each column of a table has a likelihood of its own, all one decoder.
+
+    Columns that are given the very same likelihood share its parameters.
+
+    Source: A. Nazábal, P. M. Olmos, Z. Ghahramani, I. Valera, "Handling incomplete heterogeneous data
+    using VAEs", 2018, https://arxiv.org/abs/1807.03653.
+
+    Args:
+        latent_dim: size of z.
+        data_shape: (columns,).
+        decoder: makes the network from the two shapes.
+        columns: what makes each column's likelihood.
+
+    :raises InputError: there are not as many likelihoods as columns.
+
+    >>> from functools import partial
+    >>> from pyro_vae.likelihoods import Bernoulli, HeteroscedasticNormal, LogNormal, Poisson, Tokens
+    >>> columns = [HeteroscedasticNormal, LogNormal, Poisson, Bernoulli, partial(Tokens, num_tokens=4)]
+    >>> Heterogeneous(2, (5,), columns=columns)(torch.zeros(7, 2)).event_shape
+    torch.Size([5])
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        data_shape: Shape,
+        decoder: NetworkFactory = MLP,
+        columns: Sequence[LikelihoodFactory] = (),
+    ) -> None:
+        nn.Module.__init__(self)
+        if tuple(data_shape) != (len(columns),):
+            raise InputError(
+                f"Heterogeneous has likelihoods for {len(columns)} columns, and the data are of shape "
+                f"{tuple(data_shape)}: name one for each column of a table"
+            )
+        self.event_dim = 1
+        kinds = list({id(kind): kind for kind in columns}.values())
+        self.places = [[j for j, c in enumerate(columns) if c is kind] for kind in kinds]
+        made = [
+            kind(latent_dim, (len(places),), _Outputs)
+            for kind, places in zip(kinds, self.places, strict=True)
+        ]
+        self.kinds: Iterable[Likelihood] = nn.ModuleList(made)  # type: ignore[assignment]
+        self.sizes = [math.prod(kind.decoder.out_shape) for kind in made]
+        self.decoder = decoder((latent_dim,), (sum(self.sizes),))
+
+    def forward(self, z: Tensor) -> dist.TorchDistribution:
+        return self.of_values(self.decoder(z)).to_event(1)
+
+    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
+        parts = [
+            kind.of_values(numbers.unflatten(-1, (kind.numbers_per_value, -1)))
+            for kind, numbers in zip(self.kinds, outputs.split(self.sizes, -1), strict=True)
+        ]
+        return distributions.Columns(parts, self.places)
+
+
+class _Outputs(Network):
+    """Stands where a decoder would: its numbers come from the one that all columns share."""
+
+    def transform(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class Missing(Likelihood):
+    """p(x_observed | z): any likelihood of independent values, with NaN for a value that is missing.
+
+    A missing value says nothing and takes no gradient. The encoder meets the NaN as well:
+    :class:`pyro_vae.networks.MaskedInput` makes one that does out of any other.
+
+    Source: P.-A. Mattei, J. Frellsen, "MIWAE: deep generative modelling and imputation of incomplete data
+    sets", 2018, https://arxiv.org/abs/1812.02633.
+
+    Args:
+        latent_dim: size of z.
+        data_shape: shape of x.
+        decoder: makes the network from the two shapes.
+        likelihood: p(x | z) where all is observed.
+
+    >>> x = torch.tensor([[1.0, float("nan"), 2.0]])
+    >>> Missing(2, (3,))(torch.zeros(1, 2)).base_dist.log_prob(x)[0, 1].item()
+    0.0
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        data_shape: Shape,
+        decoder: NetworkFactory = MLP,
+        likelihood: LikelihoodFactory = Normal,
+    ) -> None:
+        nn.Module.__init__(self)
+        self.event_dim = len(data_shape)
+        self.complete = likelihood(latent_dim, data_shape, decoder)
+
+    def forward(self, z: Tensor) -> dist.TorchDistribution:
+        return self.of_values(self.complete.decoder(z)).to_event(self.event_dim)
+
+    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
+        return distributions.WithMissing(self.complete.of_values(outputs))

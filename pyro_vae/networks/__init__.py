@@ -1,0 +1,32 @@
+"""Networks: tensors in, tensors out, no probability in them.
+
+A network is made from two shapes, that of one input and that of one output, and whatever else its
+class takes; it maps ``batch | in_shape`` to ``batch | out_shape`` for any number of batch
+dimensions. Where a part of a model wants a network it takes anything that can be called with the two
+shapes: a class here, or ``functools.partial(MLP, hidden_dims=(200, 200))``.
+"""
+
+from pyro_vae.networks.convolutional import ConvDecoder, ConvEncoder
+from pyro_vae.networks.inputs import EmbeddedTokens, MaskedInput
+from pyro_vae.networks.mlp import MLP, GatedMLP
+from pyro_vae.networks.network import Network, NetworkFactory, Shape
+from pyro_vae.networks.residual import ResidualDecoder, ResidualEncoder
+from pyro_vae.networks.sequences import GRU, Transformer
+from pyro_vae.networks.sets import DeepSets
+
+__all__ = [
+    "GRU",
+    "MLP",
+    "ConvDecoder",
+    "ConvEncoder",
+    "DeepSets",
+    "EmbeddedTokens",
+    "GatedMLP",
+    "MaskedInput",
+    "Network",
+    "NetworkFactory",
+    "ResidualDecoder",
+    "ResidualEncoder",
+    "Shape",
+    "Transformer",
+]

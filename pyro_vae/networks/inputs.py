@@ -1,0 +1,65 @@
+"""What stands before another network: inputs with missing values, inputs that are names."""
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vae.networks.mlp import MLP
+from pyro_vae.networks.network import Network, NetworkFactory, Shape
+
+
+class MaskedInput(Network):
+    """Any network, for inputs of which values may be missing: NaN becomes 0, and a mask says which.
+
+    The mask, 1 where a value is observed, is stacked onto the input's first dimension, so that an image
+    stays one.
+
+    Source: A. Nazábal, P. M. Olmos, Z. Ghahramani, I. Valera, "Handling incomplete heterogeneous data
+    using VAEs", 2018, https://arxiv.org/abs/1807.03653.
+
+    Args:
+        in_shape: shape of one input.
+        out_shape: shape of one output.
+        network: makes the network from the two shapes, the first doubled.
+
+    >>> x = torch.tensor([[1.0, float("nan"), 2.0]])
+    >>> bool(MaskedInput((3,), (2,))(x).isfinite().all())
+    True
+    """
+
+    def __init__(self, in_shape: Shape, out_shape: Shape, network: NetworkFactory = MLP) -> None:
+        super().__init__(in_shape, out_shape)
+        self.network = network((2 * self.in_shape[0], *self.in_shape[1:]), out_shape)
+
+    def transform(self, x: Tensor) -> Tensor:
+        missing = x.isnan()
+        return self.network(torch.cat([torch.where(missing, 0.0, x), (~missing).to(x)], 1))
+
+
+class EmbeddedTokens(Network):
+    """Any network, for inputs that are names by number: each becomes a learned vector.
+
+    Args:
+        in_shape: shape of one input, such as (steps,); its values are 0 to num_tokens - 1.
+        out_shape: shape of one output.
+        network: makes the network from the two shapes, the first with the vectors' length at the end.
+        num_tokens: how many names there are.
+        embedding_dim: the vectors' length.
+
+    >>> EmbeddedTokens((7,), (2,), num_tokens=5)(torch.randint(5, (3, 7))).shape
+    torch.Size([3, 2])
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        network: NetworkFactory = MLP,
+        num_tokens: int = 2,
+        embedding_dim: int = 16,
+    ) -> None:
+        super().__init__(in_shape, out_shape)
+        self.embedding = nn.Embedding(num_tokens, embedding_dim)
+        self.network = network((*self.in_shape, embedding_dim), out_shape)
+
+    def transform(self, x: Tensor) -> Tensor:
+        return self.network(self.embedding(x.long()))

@@ -1,0 +1,74 @@
+"""Networks of fully connected layers."""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from pyro_vae.networks.network import Network, Shape
+
+
+class MLP(Network):
+    """A multilayer perceptron.
+
+    Args:
+        in_shape: shape of one input.
+        out_shape: shape of one output.
+        hidden_dims: width of each hidden layer.
+        activation: the nonlinearity after each hidden layer.
+
+    >>> import torch
+    >>> MLP((1, 8, 8), (2, 16))(torch.zeros(5, 3, 1, 8, 8)).shape
+    torch.Size([5, 3, 2, 16])
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        hidden_dims: Sequence[int] = (200, 200),
+        activation: Callable[[], nn.Module] = nn.SiLU,
+    ) -> None:
+        super().__init__(in_shape, out_shape)
+        widths = [math.prod(self.in_shape), *hidden_dims]
+        layers: list[nn.Module] = [nn.Flatten()]
+        for width, next_width in pairwise(widths):
+            layers += [nn.Linear(width, next_width), activation()]
+        layers.append(nn.Linear(widths[-1], math.prod(self.out_shape)))
+        self.layers = nn.Sequential(*layers)
+
+    def transform(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class GatedMLP(Network):
+    """A multilayer perceptron whose hidden layers are gated: h = (A x + a) * sigmoid(B x + b).
+
+    Source: Y. N. Dauphin, A. Fan, M. Auli, D. Grangier, "Language modeling with gated convolutional
+    networks", 2017, https://arxiv.org/abs/1612.08083; in VAEs: J. M. Tomczak, M. Welling, "VAE with a
+    VampPrior", 2017, https://arxiv.org/abs/1705.07120.
+
+    Args:
+        in_shape: shape of one input.
+        out_shape: shape of one output.
+        hidden_dims: width of each hidden layer.
+
+    >>> import torch
+    >>> GatedMLP((1, 8, 8), (2, 16))(torch.zeros(5, 1, 8, 8)).shape
+    torch.Size([5, 2, 16])
+    """
+
+    def __init__(
+        self, in_shape: Shape, out_shape: Shape, hidden_dims: Sequence[int] = (200, 200)
+    ) -> None:
+        super().__init__(in_shape, out_shape)
+        widths = [math.prod(self.in_shape), *hidden_dims]
+        layers: list[nn.Module] = [nn.Flatten()]
+        for width, next_width in pairwise(widths):
+            layers += [nn.Linear(width, 2 * next_width), nn.GLU()]
+        layers.append(nn.Linear(widths[-1], math.prod(self.out_shape)))
+        self.layers = nn.Sequential(*layers)
+
+    def transform(self, x: Tensor) -> Tensor:
+        return self.layers(x)

@@ -1,0 +1,108 @@
+"""Residual convolutional networks for images of any size."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from pyro_vae.networks.convolutional import halvings
+from pyro_vae.networks.network import Network, Shape
+
+
+class ResidualBlock(nn.Module):
+    """x + f(x) with f two convolutions, each after its nonlinearity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+class ResidualEncoder(Network):
+    """Strided convolutions, each followed by residual blocks, then one linear map.
+
+    Each level halves height and width, rounding up.
+
+    Source: K. He, X. Zhang, S. Ren, J. Sun, "Identity mappings in deep residual networks", 2016,
+    https://arxiv.org/abs/1603.05027.
+
+    Args:
+        in_shape: (channels, height, width).
+        out_shape: shape of one output.
+        channels: channels of each level.
+        blocks: residual blocks a level.
+
+    >>> import torch
+    >>> ResidualEncoder((3, 21, 13), (2, 8))(torch.zeros(4, 3, 21, 13)).shape
+    torch.Size([4, 2, 8])
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        channels: Sequence[int] = (32, 64, 64),
+        blocks: int = 1,
+    ) -> None:
+        super().__init__(in_shape, out_shape)
+        sizes = halvings(self.in_shape, len(channels))
+        depths = [self.in_shape[0], *channels]
+        layers: list[nn.Module] = []
+        for depth, next_depth in pairwise(depths):
+            layers.append(nn.Conv2d(depth, next_depth, 3, stride=2, padding=1))
+            layers += [ResidualBlock(next_depth) for _ in range(blocks)]
+        flat = depths[-1] * math.prod(sizes[-1])
+        layers += [nn.SiLU(), nn.Flatten(), nn.Linear(flat, math.prod(self.out_shape))]
+        self.layers = nn.Sequential(*layers)
+
+    def transform(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class ResidualDecoder(Network):
+    """The mirror of :class:`ResidualEncoder`: one linear map, then residual blocks at growing sizes.
+
+    Source: A. Odena, V. Dumoulin, C. Olah, "Deconvolution and checkerboard artifacts", 2016,
+    https://doi.org/10.23915/distill.00003, for enlarging before a convolution.
+
+    Args:
+        in_shape: shape of one input.
+        out_shape: (..., channels, height, width); dimensions before the channels are folded into them.
+        channels: channels of each level, from the coarsest.
+        blocks: residual blocks a level.
+
+    >>> import torch
+    >>> ResidualDecoder((8,), (2, 3, 21, 13))(torch.zeros(4, 8)).shape
+    torch.Size([4, 2, 3, 21, 13])
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        channels: Sequence[int] = (64, 64, 32),
+        blocks: int = 1,
+    ) -> None:
+        super().__init__(in_shape, out_shape)
+        sizes = halvings(self.out_shape, len(channels))[::-1]  # coarse to fine
+        depths = [*channels, math.prod(self.out_shape[:-2])]
+        layers: list[nn.Module] = [
+            nn.Flatten(),
+            nn.Linear(math.prod(self.in_shape), depths[0] * math.prod(sizes[0])),
+            nn.Unflatten(1, (depths[0], *sizes[0])),
+        ]
+        for size, (depth, next_depth) in zip(sizes[1:], pairwise(depths), strict=True):
+            layers += [ResidualBlock(depth) for _ in range(blocks)]
+            layers += [nn.SiLU(), nn.Upsample(size), nn.Conv2d(depth, next_depth, 3, padding=1)]
+        self.layers = nn.Sequential(*layers)
+
+    def transform(self, x: Tensor) -> Tensor:
+        return self.layers(x)

@@ -1,0 +1,86 @@
+"""Networks of sequences, whose first dimension is time."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vae.errors import InputError
+from pyro_vae.networks.network import Network, Shape
+
+
+class GRU(Network):
+    """A gated recurrent network that reads a sequence both ways, then one linear map of its last states.
+
+    Source: K. Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical
+    machine translation", 2014, https://arxiv.org/abs/1406.1078.
+
+    Args:
+        in_shape: (steps, ...); what follows the steps is one vector.
+        out_shape: shape of one output.
+        hidden_dim: size of the state, each way.
+        num_layers: layers of the recurrent network.
+
+    >>> GRU((7, 3), (2, 8))(torch.zeros(4, 7, 3)).shape
+    torch.Size([4, 2, 8])
+    """
+
+    def __init__(
+        self, in_shape: Shape, out_shape: Shape, hidden_dim: int = 64, num_layers: int = 1
+    ) -> None:
+        super().__init__(in_shape, out_shape)
+        values = math.prod(self.in_shape[1:])
+        self.recurrent = nn.GRU(
+            values, hidden_dim, num_layers, batch_first=True, bidirectional=True
+        )
+        self.last = nn.Linear(2 * hidden_dim, math.prod(self.out_shape))
+
+    def transform(self, x: Tensor) -> Tensor:
+        _, states = self.recurrent(x.unsqueeze(-1).flatten(2))  # (2 * layers, N, hidden)
+        return self.last(torch.cat([states[-2], states[-1]], -1))
+
+
+class Transformer(Network):
+    """Self-attention between the steps of a sequence, then one linear map of the mean; positions are learned.
+
+    Source: A. Vaswani et al., "Attention is all you need", 2017, https://arxiv.org/abs/1706.03762; with
+    the norms before: R. Xiong et al., "On layer normalization in the transformer architecture", 2020,
+    https://arxiv.org/abs/2002.04745.
+
+    Args:
+        in_shape: (steps, ...); what follows the steps is one vector.
+        out_shape: shape of one output.
+        width: size of a step's vector.
+        num_heads: attention heads, a divisor of ``width``.
+        num_layers: layers of attention.
+
+    :raises InputError: ``num_heads`` does not divide ``width``.
+
+    >>> Transformer((7, 3), (2, 8))(torch.zeros(4, 7, 3)).shape
+    torch.Size([4, 2, 8])
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        width: int = 64,
+        num_heads: int = 4,
+        num_layers: int = 2,
+    ) -> None:
+        super().__init__(in_shape, out_shape)
+        if num_heads < 1 or width % num_heads:
+            raise InputError(
+                f"num_heads must divide the width, {width}, which {num_heads} does not"
+            )
+        self.first = nn.Linear(math.prod(self.in_shape[1:]), width)
+        self.positions = nn.Parameter(0.1 * torch.randn(self.in_shape[0], width))
+        layer = nn.TransformerEncoderLayer(
+            width, num_heads, 2 * width, dropout=0.0, batch_first=True, norm_first=True
+        )
+        self.attention = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
+        self.last = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, math.prod(self.out_shape)))
+
+    def transform(self, x: Tensor) -> Tensor:
+        steps = self.first(x.unsqueeze(-1).flatten(2)) + self.positions  # (N, steps, width)
+        return self.last(self.attention(steps).mean(1))
