@@ -3,6 +3,7 @@
 from pyro_vae.distributions.counts import ZeroInflated
 from pyro_vae.distributions.grid import DiscretizedLogistic, Grid, GridCategorical
 from pyro_vae.distributions.mixture import NormalMixture
+from pyro_vae.distributions.sphere import SphericalUniform, VonMisesFisher
 from pyro_vae.distributions.tables import Columns, Names, WithMissing
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "GridCategorical",
     "Names",
     "NormalMixture",
+    "SphericalUniform",
+    "VonMisesFisher",
     "WithMissing",
     "ZeroInflated",
 ]

@@ -4,16 +4,21 @@ Each is made from the data's shape, the latent dimension and an encoder (anythin
 from an input and an output shape).
 """
 
+from pyro_vae.guides.categorical import Categorical, RelaxedCategorical
 from pyro_vae.guides.flow import FlowGuide
 from pyro_vae.guides.guide import AmortizedGuide
 from pyro_vae.guides.mixture import MixtureNormal
 from pyro_vae.guides.normal import FullCovarianceNormal, LowRankNormal, MeanFieldNormal
+from pyro_vae.guides.sphere import VonMisesFisher
 
 __all__ = [
     "AmortizedGuide",
+    "Categorical",
     "FlowGuide",
     "FullCovarianceNormal",
     "LowRankNormal",
     "MeanFieldNormal",
     "MixtureNormal",
+    "RelaxedCategorical",
+    "VonMisesFisher",
 ]

@@ -41,7 +41,7 @@ class GRU(Network):
 
 
 class Transformer(Network):
-    """Self-attention between the steps of a sequence, then one linear map of the mean; positions are learned.
+    """Self-attention between the steps of a sequence, then one linear map of their mean; learned positions.
 
     Source: A. Vaswani et al., "Attention is all you need", 2017, https://arxiv.org/abs/1706.03762; with
     the norms before: R. Xiong et al., "On layer normalization in the transformer architecture", 2020,

@@ -3,16 +3,21 @@
 Each is made from the latent dimension and the guide beside it.
 """
 
+from pyro_vae.priors.categorical import Categorical, RelaxedCategorical
 from pyro_vae.priors.flow import FlowPrior
 from pyro_vae.priors.mixture import GaussianMixture, VampPrior
 from pyro_vae.priors.normal import LearnedNormal, StandardNormal
 from pyro_vae.priors.prior import Prior
+from pyro_vae.priors.sphere import SphericalUniform
 
 __all__ = [
+    "Categorical",
     "FlowPrior",
     "GaussianMixture",
     "LearnedNormal",
     "Prior",
+    "RelaxedCategorical",
+    "SphericalUniform",
     "StandardNormal",
     "VampPrior",
 ]

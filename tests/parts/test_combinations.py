@@ -9,7 +9,7 @@ import torch
 from parts.parts import COLUMNS, GUIDES, LIKELIHOODS, PRIORS, small
 from torch import Tensor
 
-from pyro_vae import InputError, fit, log_evidence, render_model
+from pyro_vae import InputError, fit, guides, log_evidence, priors, render_model
 from pyro_vae.guides import MeanFieldNormal
 from pyro_vae.inference import compile
 from pyro_vae.inference.annealed import Annealed
@@ -67,6 +67,34 @@ def test_all_combinations(likelihood: str, prior: str, guide: str) -> None:
     test_likelihoods(likelihood, prior, guide)
 
 
+ELSEWHERE = {
+    "sphere": (priors.SphericalUniform, guides.VonMisesFisher),
+    "simplex": (priors.RelaxedCategorical, guides.RelaxedCategorical),
+}
+
+
+@pytest.mark.parametrize("likelihood", ["Bernoulli", "Normal", "ZeroInflatedPoisson"])
+@pytest.mark.parametrize("place", ELSEWHERE)
+def test_latents_that_are_no_plain_vectors(place: str, likelihood: str) -> None:
+    (prior, guide), kind = ELSEWHERE[place], LIKELIHOODS[likelihood]
+    check(make((4,), 3, prior=prior, guide=guide, likelihood=kind), data_for(kind))
+
+
+def test_a_class_as_latent() -> None:
+    """Its evidence is a sum over the classes; chains do not move on them."""
+    vae = make((4,), 3, prior=priors.Categorical, guide=guides.Categorical)
+    before = {name: p.detach().clone() for name, p in vae.named_parameters()}
+    fit(vae, BINARY, epochs=2, batch_size=6, **quick)
+    assert all((p != before[name]).any() for name, p in vae.named_parameters())
+    with torch.no_grad():
+        given = vae.likelihood(torch.eye(3)).log_prob(BINARY.unsqueeze(1))  # (12, 3)
+        exact = (given + vae.prior.logits.log_softmax(-1)).logsumexp(-1).double()
+    found = log_evidence(vae, BINARY, num_particles=2000, seed=0, **quick)
+    assert ((found.log_evidence - exact).abs() < 5 * found.standard_error + 1e-5).all()
+    with pytest.raises(InputError, match="discrete"):
+        log_evidence(vae, BINARY, method=few_steps, **quick)
+
+
 def test_a_table_with_missing_cells() -> None:
     whole = partial(Heterogeneous, columns=COLUMNS)
     x = data_for(whole, len(COLUMNS))
@@ -92,7 +120,19 @@ def test_a_step_becomes_a_graph_without_pyro(name: str, monkeypatch: pytest.Monk
     assert "run as a graph, without Pyro" in note
 
 
+@pytest.mark.parametrize("place", ELSEWHERE)
+def test_so_does_a_step_elsewhere(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compile, "WORTH_A_GRAPH", 0)
+    monkeypatch.setattr(compile, "WORTH_INDUCTOR", 10**9)
+    prior, guide = ELSEWHERE[place]
+    (note,) = fit(make((4,), 3, prior=prior, guide=guide), BINARY, epochs=1, **quick).notes
+    assert "run as a graph, without Pyro" in note
+
+
 def test_prior_and_guide_must_put_z_in_the_same_place() -> None:
+    with pytest.raises(InputError, match=r"SphericalUniform has 2 .*Sphere.* and MeanFieldNormal"):
+        make((4,), 2, prior=priors.SphericalUniform)
+
     def larger(data_shape, latent_dim, encoder):
         return MeanFieldNormal(data_shape, 3, encoder)
 

@@ -1,0 +1,38 @@
+"""Priors on the unit sphere."""
+
+from typing import ClassVar
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions import constraints
+from torch import Tensor
+
+from pyro_vae import distributions
+from pyro_vae.errors import InputError
+from pyro_vae.guides import AmortizedGuide
+from pyro_vae.priors.prior import Prior
+
+
+class SphericalUniform(Prior):
+    """p(z) uniform on the unit sphere; :class:`pyro_vae.guides.VonMisesFisher` is the guide for it.
+
+    Source: T. R. Davidson, L. Falorsi, N. De Cao, T. Kipf, J. M. Tomczak, "Hyperspherical variational
+    auto-encoders", 2018, https://arxiv.org/abs/1804.00891.
+
+    :raises InputError: ``latent_dim`` is less than 2.
+
+    >>> round(SphericalUniform(3)().sample().norm().item(), 5)
+    1.0
+    """
+
+    support: ClassVar = constraints.sphere
+    zero: Tensor
+
+    def __init__(self, latent_dim: int, guide: AmortizedGuide | None = None) -> None:
+        super().__init__(latent_dim, guide)
+        if latent_dim < 2:
+            raise InputError(f"a sphere needs a latent_dim of at least 2, not {latent_dim}")
+        self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
+
+    def forward(self) -> dist.TorchDistribution:
+        return distributions.SphericalUniform(self.zero)

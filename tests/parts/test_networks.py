@@ -1,0 +1,123 @@
+"""Networks: shapes for any batch, what they are blind to, and what they refuse."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from parts.parts import small
+
+from pyro_vae import InputError, fit
+from pyro_vae.inference import compile
+from pyro_vae.likelihoods import FixedScaleNormal, Tokens
+from pyro_vae.models import VAE
+from pyro_vae.networks import (
+    GRU,
+    ConvEncoder,
+    DeepSets,
+    EmbeddedTokens,
+    GatedMLP,
+    MaskedInput,
+    ResidualDecoder,
+    ResidualEncoder,
+    Transformer,
+)
+
+NAN = float("nan")
+ENCODERS: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "GatedMLP": (partial(GatedMLP, hidden_dims=(8,)), (5,)),
+    "ResidualEncoder": (partial(ResidualEncoder, channels=(4, 4)), (1, 5, 6)),
+    "DeepSets": (partial(DeepSets, element=small, network=small, width=8), (4, 3)),
+    "GRU": (partial(GRU, hidden_dim=8, num_layers=2), (4, 3)),
+    "Transformer": (partial(Transformer, width=8, num_heads=2), (4, 3)),
+    "MaskedInput": (partial(MaskedInput, network=small), (5,)),
+    "MaskedInput-images": (
+        partial(MaskedInput, network=partial(ConvEncoder, channels=(4,))),
+        (2, 5, 6),
+    ),
+}
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    st.integers(1, 3),
+    st.integers(1, 30),
+    st.integers(1, 30),
+    st.lists(st.integers(1, 3), max_size=2),
+)
+def test_residual_networks_take_any_image_and_any_batch(
+    channels: int, height: int, width: int, batch: list[int]
+) -> None:
+    image = (channels, height, width)
+    encoder = ResidualEncoder(image, (2, 5), channels=(4, 4))
+    decoder = ResidualDecoder((5,), (2, *image), channels=(4, 4), blocks=2)
+    assert encoder(torch.zeros(*batch, *image)).shape == (*batch, 2, 5)
+    assert decoder(torch.zeros(*batch, 5)).shape == (*batch, 2, *image)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_data_are_independent_and_every_parameter_counts(name: str) -> None:
+    make, shape = ENCODERS[name]
+    network, x = make(shape, (2, 3)), torch.randn(3, 4, *shape)
+    out = network(x)
+    assert out.shape == (3, 4, 2, 3)
+    torch.testing.assert_close(out[1, 2], network(x[1, 2]), rtol=1e-4, atol=1e-5)
+    out.square().sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_step_with_it_becomes_a_graph(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compile, "WORTH_A_GRAPH", 0)
+    monkeypatch.setattr(compile, "WORTH_INDUCTOR", 10**9)
+    make, shape = ENCODERS[name]
+    vae = VAE(shape, 2, likelihood=FixedScaleNormal, encoder=make, decoder=small)
+    notes = fit(vae, torch.randn(8, *shape), epochs=1, progress=False, device="cpu").notes
+    assert "run as a graph, without Pyro" in notes[0]
+
+
+def test_sets_have_no_order_and_may_be_smaller() -> None:
+    network, x = DeepSets((5, 3), (2,)), torch.randn(4, 5, 3)
+    torch.testing.assert_close(network(x[:, [3, 1, 4, 0, 2]]), network(x))
+    padded = x.clone()
+    padded[:, 3:] = NAN
+    smaller = DeepSets((3, 3), (2,))
+    smaller.load_state_dict(network.state_dict())
+    torch.testing.assert_close(network(padded), smaller(x[:, :3]))
+    assert network(torch.full((1, 5, 3), NAN)).isfinite().all()
+    network(padded).sum().backward()
+    assert all(p.grad.isfinite().all() for p in network.parameters())
+    with pytest.raises(InputError, match=r"takes sets \(elements, values\), not data of shape"):
+        DeepSets((5,), (2,))
+
+
+@pytest.mark.parametrize("kind", [GRU, Transformer])
+def test_sequences_have_an_order(kind: Any) -> None:
+    network, x = kind((5, 3), (2,)), torch.randn(4, 5, 3)
+    assert ((network(x) - network(x.flip(1))).abs() > 1e-4).any()
+    assert kind((5,), (2,))(torch.zeros(4, 5)).shape == (4, 2)
+
+
+def test_a_missing_value_is_not_a_zero() -> None:
+    network = MaskedInput((3,), (2,))
+    x = torch.tensor([[1.0, NAN, 2.0], [1.0, 0.0, 2.0]])
+    missing, zero = network(x)
+    assert missing.isfinite().all()
+    assert (missing != zero).all()
+
+
+def test_tokens_from_end_to_end() -> None:
+    x = torch.randint(5, (12, 6)).float()
+    encoder = partial(EmbeddedTokens, network=ENCODERS["GRU"][0], num_tokens=5)
+    likelihood = partial(Tokens, num_tokens=5)
+    vae = VAE((6,), 2, likelihood=likelihood, encoder=encoder, decoder=small)
+    before = {n: p.detach().clone() for n, p in vae.named_parameters()}
+    fit(vae, x, epochs=2, progress=False, device="cpu")
+    assert all((p != before[n]).any() for n, p in vae.named_parameters())
+
+
+def test_attention_heads_share_the_width() -> None:
+    with pytest.raises(InputError, match="num_heads must divide the width, 10, which 4 does not"):
+        Transformer((5, 3), (2,), width=10)
