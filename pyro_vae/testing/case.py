@@ -128,16 +128,22 @@ class Case:
     @cached_property
     def elbo(self) -> Any:  # Pyro's base class declares no methods
         """The ELBO to train by: one that sums discrete latents out where some are marked for it."""
+        return self.elbo_of(1)
+
+    def elbo_of(self, particles: int) -> Any:
+        """The same, of some draws made together."""
         traces = self.traces()
         both = {**sample_sites(traces.model), **sample_sites(traces.guide)}.values()
-        if any(site["infer"].get("enumerate") for site in both):
-            return pyro.infer.TraceEnum_ELBO(max_plate_nesting=self.layout.nesting)
-        return TraceELBO(max_plate_nesting=self.layout.nesting)
+        summed_out = any(site["infer"].get("enumerate") for site in both)
+        kind = pyro.infer.TraceEnum_ELBO if summed_out else TraceELBO
+        nesting = self.layout.nesting + (particles > 1)  # which Pyro counts the particles' plate to
+        return kind(particles, max_plate_nesting=nesting, vectorize_particles=particles > 1)
 
-    def loss(self) -> Tensor:
-        """Minus the ELBO per unit as ``fit`` has it, by one draw, ``|``."""
+    def loss(self, elbo: Any = None) -> Tensor:
+        """Minus the ELBO per unit as ``fit`` has it, by one draw or by ``elbo``, ``|``."""
         program, units = self.program, self.layout.units_of(len(self.args[0]))
-        return self.elbo.differentiable_loss(program.model, program.guide, *self.args) / units
+        elbo = elbo or self.elbo
+        return elbo.differentiable_loss(program.model, program.guide, *self.args) / units
 
     def step(self) -> Step:
         """:raises NotApplicable: there is nothing to train."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import pyro_vae.models
+from pyro_vae.guides import FullCovarianceNormal, LowRankNormal, MixtureNormal
 from pyro_vae.likelihoods import (
     Categorical,
     ContinuousBernoulli,
@@ -19,6 +20,7 @@ from pyro_vae.likelihoods import (
 )
 from pyro_vae.models import VAE, FactorAnalysis, StateSpace
 from pyro_vae.networks import ConvDecoder, ConvEncoder
+from pyro_vae.priors import FlowPrior, GaussianMixture, VampPrior
 from pyro_vae.testing import check_program
 
 Shelf = list[tuple[str, Callable[[], nn.Module], Callable[[], Any]]]
@@ -46,6 +48,14 @@ CONV = {
 SHELF: Shelf = [
     ("VAE", partial(VAE, IMAGE, 3), partial(binary, 9, *IMAGE)),
     ("VAE", partial(VAE, IMAGE, 3, **CONV), partial(binary, 9, *IMAGE)),
+    *(
+        ("VAE", partial(VAE, ROW, 2, prior=prior, guide=guide), partial(binary, 9, *ROW))
+        for prior, guide in (
+            (VampPrior, MixtureNormal),
+            (FlowPrior, FullCovarianceNormal),
+            (GaussianMixture, LowRankNormal),
+        )
+    ),
     *(
         ("VAE", partial(VAE, ROW, 2, likelihood=likelihood), partial(grey, 9, *ROW))
         for likelihood in (
