@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
-from pyro_vae.likelihoods import Bernoulli, Likelihood
+from pyro_vae.likelihoods import Bernoulli, Likelihood, Missing
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 from pyro_vae.priors import Prior, StandardNormal
 
@@ -32,8 +32,8 @@ class VAE(nn.Module):
         encoder: the guide's network, made from an input and an output shape.
         decoder: the likelihood's network, made from an input and an output shape.
 
-    :raises InputError: a part cannot be made of these shapes, or prior and guide do not put z in the
-        same place.
+    :raises InputError: a part cannot be made of these shapes, prior and guide do not put z in the same
+        place, or values may be missing that the encoder cannot do without.
 
     >>> import torch
     >>> from functools import partial
@@ -63,6 +63,7 @@ class VAE(nn.Module):
         self.recognition = guide(data_shape, latent_dim, encoder)
         self.prior = prior(latent_dim, self.recognition)
         _check_same_latent(self.prior, self.recognition)
+        _check_reads_missing(self.likelihood, self.recognition)
 
     def model(self, x: Tensor) -> None:
         with pyro.plate("data", len(x)):
@@ -80,4 +81,14 @@ def _check_same_latent(prior: Prior, guide: AmortizedGuide) -> None:
             f"{type(prior).__name__} has {prior.latent_dim} latent numbers ({prior.support}) and "
             f"{type(guide).__name__} {guide.latent_dim} ({guide.support}): prior and guide must put z "
             "in the same place"
+        )
+
+
+def _check_reads_missing(likelihood: Likelihood, guide: AmortizedGuide) -> None:
+    encoder = guide.encoder
+    if isinstance(likelihood, Missing) and not encoder.takes_missing:
+        name = type(encoder).__name__
+        raise InputError(
+            f"the likelihood leaves out values that are missing, and the encoder {name} cannot: make it "
+            f"partial(MaskedInput, network={name})"
         )

@@ -26,6 +26,8 @@ class MaskedInput(Network):
     True
     """
 
+    takes_missing = True
+
     def __init__(self, in_shape: Shape, out_shape: Shape, network: NetworkFactory = MLP) -> None:
         super().__init__(in_shape, out_shape)
         self.network = network((2 * self.in_shape[0], *self.in_shape[1:]), out_shape)

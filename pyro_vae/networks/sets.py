@@ -29,6 +29,8 @@ class DeepSets(Network):
     True
     """
 
+    takes_missing = True
+
     def __init__(
         self,
         in_shape: Shape,

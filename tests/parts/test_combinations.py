@@ -13,9 +13,10 @@ from pyro_vae import InputError, fit, guides, log_evidence, priors, render_model
 from pyro_vae.guides import MeanFieldNormal
 from pyro_vae.inference import compile
 from pyro_vae.inference.annealed import Annealed
-from pyro_vae.likelihoods import Heterogeneous, Missing
+from pyro_vae.likelihoods import Bernoulli, Heterogeneous, Missing
 from pyro_vae.models import VAE
 from pyro_vae.networks import MaskedInput
+from pyro_vae.testing import check_program
 
 make = partial(VAE, encoder=small, decoder=small)
 few_steps = Annealed(num_temperatures=4, num_leapfrog=2)
@@ -47,6 +48,11 @@ def data_for(likelihood: Any, columns: int = 4) -> Tensor:
     """A dozen rows that it would make itself."""
     with torch.no_grad():
         return likelihood(2, (columns,), small)(torch.randn(12, 2)).sample().float()
+
+
+def with_part(name: str) -> VAE:
+    kinds = {"prior": PRIORS, "guide": GUIDES, "likelihood": LIKELIHOODS}
+    return make((4,), 2, **{kind: parts[name] for kind, parts in kinds.items() if name in parts})
 
 
 EACH_ONCE = list(zip(LIKELIHOODS, cycle([*PRIORS]), cycle([*GUIDES][1:]), strict=False))
@@ -95,6 +101,12 @@ def test_a_class_as_latent() -> None:
         log_evidence(vae, BINARY, method=few_steps, **quick)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*LIKELIHOODS, *PRIORS, *GUIDES])
+def test_each_part_keeps_the_contract(name: str) -> None:
+    check_program(with_part(name), data_for(LIKELIHOODS.get(name, Bernoulli)))
+
+
 def test_a_table_with_missing_cells() -> None:
     whole = partial(Heterogeneous, columns=COLUMNS)
     x = data_for(whole, len(COLUMNS))
@@ -113,10 +125,8 @@ def test_a_table_with_missing_cells() -> None:
 def test_a_step_becomes_a_graph_without_pyro(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compile, "WORTH_A_GRAPH", 0)
     monkeypatch.setattr(compile, "WORTH_INDUCTOR", 10**9)
-    kinds = {"prior": PRIORS, "guide": GUIDES, "likelihood": LIKELIHOODS}
-    part = {kind: parts[name] for kind, parts in kinds.items() if name in parts}
-    x = data_for(LIKELIHOODS[name]) if name in LIKELIHOODS else BINARY
-    (note,) = fit(make((4,), 2, **part), x, epochs=1, batch_size=12, **quick).notes
+    x = data_for(LIKELIHOODS.get(name, Bernoulli))
+    (note,) = fit(with_part(name), x, epochs=1, batch_size=12, **quick).notes
     assert "run as a graph, without Pyro" in note
 
 
@@ -127,6 +137,11 @@ def test_so_does_a_step_elsewhere(place: str, monkeypatch: pytest.MonkeyPatch) -
     prior, guide = ELSEWHERE[place]
     (note,) = fit(make((4,), 3, prior=prior, guide=guide), BINARY, epochs=1, **quick).notes
     assert "run as a graph, without Pyro" in note
+
+
+def test_an_encoder_must_do_without_what_is_missing() -> None:
+    with pytest.raises(InputError, match=r"encoder MLP cannot: make it partial\(MaskedInput"):
+        make((4,), 2, likelihood=Missing)
 
 
 def test_prior_and_guide_must_put_z_in_the_same_place() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pyro_vae import InputError
 from pyro_vae.guides import LowRankNormal, MeanFieldNormal, MixtureNormal
-from pyro_vae.priors import GaussianMixture, VampPrior
+from pyro_vae.priors import GaussianMixture, StandardNormal, VampPrior
 
 X = torch.tensor([[0.3, -1.0, 0.5]]).double()
 LINE = torch.linspace(-11, 11, 353).double()
@@ -100,6 +100,11 @@ def test_a_vamp_prior_starts_from_data() -> None:
         VampPrior(2, guide, num_components=6).start_from(data)
     with pytest.raises(InputError, match=r"not from data of shape \(5, 2\)"):
         prior.start_from(data[:, :2])
+
+
+def test_the_standard_normal() -> None:
+    assert StandardNormal(3)().log_prob(torch.zeros(3)).item() == pytest.approx(-2.756815, abs=1e-5)
+    assert StandardNormal(3).double()().mean.dtype == torch.float64  # it moves with the module
 
 
 def test_what_cannot_be_made_is_refused() -> None:

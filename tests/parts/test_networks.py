@@ -15,6 +15,8 @@ from pyro_vae.likelihoods import FixedScaleNormal, Tokens
 from pyro_vae.models import VAE
 from pyro_vae.networks import (
     GRU,
+    MLP,
+    ConvDecoder,
     ConvEncoder,
     DeepSets,
     EmbeddedTokens,
@@ -38,6 +40,37 @@ ENCODERS: dict[str, tuple[Any, tuple[int, ...]]] = {
         (2, 5, 6),
     ),
 }
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.integers(1, 4),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.lists(st.integers(1, 3), max_size=2),
+)
+def test_convolutions_take_any_image_and_any_batch(
+    channels: int, height: int, width: int, batch: list[int]
+) -> None:
+    image = (channels, height, width)
+    encoder, decoder = ConvEncoder(image, (2, 5)), ConvDecoder((5,), (2, *image))
+    assert encoder(torch.zeros(*batch, *image)).shape == (*batch, 2, 5)
+    assert decoder(torch.zeros(*batch, 5)).shape == (*batch, 2, *image)
+
+
+def test_batch_dimensions_are_independent() -> None:
+    x = torch.randn(3, 4, 1, 9, 7)
+    encoder = ConvEncoder((1, 9, 7), (2, 5))
+    torch.testing.assert_close(encoder(x)[1, 2], encoder(x[1, 2]))
+
+
+def test_networks_refuse_other_shapes() -> None:
+    with pytest.raises(InputError, match=r"MLP takes inputs of shape \(1, 8, 8\), not \(8, 1, 8\)"):
+        MLP((1, 8, 8), (3,))(torch.zeros(2, 8, 1, 8))
+    with pytest.raises(InputError, match="not \\(8,\\)"):
+        MLP((1, 8, 8), (3,))(torch.zeros(8))
+    with pytest.raises(InputError, match="needs images"):
+        ConvEncoder((8,), (3,))
 
 
 @settings(deadline=None, max_examples=20)
