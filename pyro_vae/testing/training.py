@@ -23,6 +23,7 @@ from pyro_vae.inference.capture import (
     unchecked,
 )
 from pyro_vae.inference.compile import Compiled, Engine, kept
+from pyro_vae.inference.importance import Importance, bytes_per_particle
 from pyro_vae.particles import read_particles
 from pyro_vae.program import latent_sites
 from pyro_vae.testing.case import STEPS, Case, NotApplicable, difference
@@ -41,7 +42,9 @@ SMOOTH = (
     dist.Normal,
     dist.Uniform,
 )
-DRAWS, REPEATS, TOGETHER = 3000, 50, 40  # of two estimates that are compared
+# of two estimates that are compared: draws there, and gradients here, of some draws each
+DRAWS, REPEATS = (200, 3000), 50
+MEMORY = 2**26  # bytes that the draws may take: what a large mixture scores takes time, too
 SIGMAS = 5
 
 
@@ -165,12 +168,14 @@ def _by_many_draws(case: Case) -> str:
     """
     if not case.call.together:
         raise NotApplicable("it takes one draw a call, and differences want many")
-    parameters, elbo = case.parameters, case.elbo_of(TOGETHER)
+    afforded = MEMORY // bytes_per_particle(Importance(), case.call)
+    count = min(max(DRAWS[0], afforded), DRAWS[1])
+    parameters, elbo = case.parameters, case.elbo_of(count // REPEATS)
     samples = [
         torch.autograd.grad(case.loss(elbo), list(parameters.values()), allow_unused=True)
         for _ in range(REPEATS)
     ]
-    figures = _at_fixed_draws(case)
+    figures = _at_fixed_draws(case, count)
     f, _ = figures()
     for i, (name, parameter) in enumerate(parameters.items()):
         given = [torch.zeros_like(parameter) if s[i] is None else s[i] for s in samples]
@@ -191,16 +196,16 @@ def _by_many_draws(case: Case) -> str:
     return f"equal to finite differences within {SIGMAS} standard errors"
 
 
-def _at_fixed_draws(case: Case) -> Callable[[], tuple[Tensor, Tensor]]:
+def _at_fixed_draws(case: Case, count: int) -> Callable[[], tuple[Tensor, Tensor]]:
     """The log-weights and the guide's log-probabilities, (K, units) each, at draws that stay."""
     call = case.call
     with torch.no_grad():
-        drawn = call.guide(DRAWS)
+        drawn = call.guide(count)
 
     def figures() -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            guide = call.guide(DRAWS, lambda function: poutine.replay(function, drawn))
-            all_ = read_particles(call.joint(DRAWS, drawn), guide, call.layout, DRAWS)
+            guide = call.guide(count, lambda function: poutine.replay(function, drawn))
+            all_ = read_particles(call.joint(count, drawn), guide, call.layout, count)
         return all_.log_weights, all_.log_guide
 
     return figures
