@@ -28,7 +28,7 @@ from pyro_vae.inference.capture import (
 from pyro_vae.inference.loop import Settings
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.inference.step import Batch, Step
-from pyro_vae.isolation import rng_state, set_rng_state, undisturbed
+from pyro_vae.isolation import as_found, rng_state, set_rng_state
 
 Compile = Literal["auto", "on", "off"]
 Outcome = tuple[Tensor, list[Tensor | None]]  # a loss and its gradients
@@ -150,7 +150,7 @@ class Compiled:
         for name, parameter in step.parameters.items():
             if getattr(parameter, "_post_accumulate_grad_hooks", None):
                 raise CannotCapture(f"parameter {name!r} has a hook that waits for its gradient")
-        with undisturbed(step.program):
+        with as_found(step.program.modules):  # in training mode, as every step is
             try:
                 effect = side_effect(lambda: step.loss(batch), self.owners)
             except Exception as error:  # the step itself will say it better

@@ -544,3 +544,17 @@ def test_a_cuda_graph_does_what_python_did(name) -> None:
     assert compiled.metrics[-1]["train_elbo"] == pytest.approx(
         eager.metrics[-1]["train_elbo"], rel=1e-4
     )
+
+
+def test_a_side_effect_of_training_alone_is_seen() -> None:
+    class Drifting(FactorAnalysis):
+        drift = 0.0
+
+        def model(self, x: Tensor) -> None:
+            if self.training:
+                self.drift = self.drift + 1.0
+            super().model(x + 0 * self.drift)
+
+    model = Drifting((3,), 1)
+    with pytest.raises(InputError, match="every run changes .*drift"):
+        fit(model, torch.randn(20, 3), epochs=2, batch_size=10, compile="on", progress=False)
