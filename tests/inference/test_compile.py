@@ -556,5 +556,5 @@ def test_a_side_effect_of_training_alone_is_seen() -> None:
             super().model(x + 0 * self.drift)
 
     model = Drifting((3,), 1)
-    with pytest.raises(InputError, match="every run changes .*drift"):
+    with pytest.raises(InputError, match=r"every run changes .*drift"):
         fit(model, torch.randn(20, 3), epochs=2, batch_size=10, compile="on", progress=False)
