@@ -34,8 +34,13 @@ def check(vae: VAE, x: Tensor) -> None:
     assert not drawn["warnings"]
     importance = log_evidence(vae, x, num_particles=500, seed=0, **quick)
     annealed = log_evidence(vae, x, method=few_steps, num_particles=20, seed=0, **quick)
-    error = (importance.mean_standard_error**2 + annealed.mean_standard_error**2) ** 0.5
-    assert abs(importance.mean - annealed.mean) < 5 * error
+    known = importance.pareto_k < 0.7  # two epochs make guides of which the others say nothing
+    assert importance.log_evidence.isfinite().all()
+    assert annealed.log_evidence.isfinite().all()
+    difference = (importance.log_evidence - annealed.log_evidence)[known].sum()
+    errors = torch.cat([importance.standard_error[known], annealed.standard_error[known]])
+    bias = errors.square().sum() / 2  # of the log of a mean, to second order
+    assert difference.abs() <= 5 * errors.norm() + bias
 
 
 @pytest.mark.parametrize("guide", GUIDES)
