@@ -62,13 +62,13 @@ def num_coordinates(name: str, site: Site, layout: Layout) -> int:
 
 
 def everything_counts(site: Site) -> bool:
-    """Whether no mask takes anything of a site out, be it within its event."""
+    """Whether no mask takes anything of a site out, be it within its event, and no value is missing."""
     fn, mask = site["fn"], torch.as_tensor(True if site["mask"] is None else site["mask"])
     while hasattr(fn, "base_dist"):
         if isinstance(fn, dist.MaskedDistribution):
             mask = mask.all() & torch.as_tensor(fn._mask)
         fn = fn.base_dist
-    return bool(mask.all())
+    return bool(mask.all()) and not bool(site["value"].isnan().any())
 
 
 @dataclass(frozen=True)
