@@ -108,7 +108,7 @@ def log_evidence(
     with tiled(program, data, unit, seed, device, how.tile, args, kwargs) as tiles:
         estimator = how.estimator(tiles.few, count, max_memory)
         work = _Run(how, count, tiles, _values_per_unit(tiles.few))
-        kept = Kept(keep, record_of(tiles, how, count), _rank())
+        kept = Kept(keep, record_of(tiles, how, count) if keep else {}, _rank())
         work.done = kept.read()
         for number, figures in work.done.items():
             if not torch.equal(figures[CHECKSUM], checksum_of(tiles[number])):
@@ -140,16 +140,18 @@ class _Run:
         units = sum(len(self.tiles.index[number]) for number in mine)
         with progress_bar(units, False if _rank() else progress) as bar:
             for number in mine:
-                self.done[number] = self.estimate(number, estimator, bar)
+                call = self.tiles[number]
+                self.done[number] = self.estimate(number, call, estimator, bar)
+                if kept.path is not None:  # it copies the data to the host
+                    self.done[number][CHECKSUM] = checksum_of(call)
                 kept.save(self.done)
 
-    def estimate(self, number: int, estimator: Estimator, bar: tqdm) -> Figures:
+    def estimate(self, number: int, call: Call, estimator: Estimator, bar: tqdm) -> Figures:
         units = len(self.tiles.index[number])
-        call = self.tiles[number]
         for sums in estimator(call, lambda share: bar.update(share * units)):
             if not self.done:  # else there is something to show if it ends here
                 self.begun = number, sums.count, on_host(sums)
-        return on_host(sums) | {CHECKSUM: checksum_of(call)}
+        return on_host(sums)
 
     def interrupted(self) -> Interrupted:
         """The evidence of the units that are done; of those under way, if there are none."""
