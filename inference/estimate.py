@@ -68,7 +68,7 @@ def log_evidence(
     data, and neither the memory that there is nor the number of machines changes a figure. Where
     torch.distributed is initialised (``torchrun``), the tiles are shared out and every process gets the
     whole result. Nothing that the call touches is changed by it: generators, param store, train/eval
-    mode, buffers.
+    mode, buffers. Tiles are larger on a GPU, so there the draws are others.
 
     Args:
         program: a model and guide.
