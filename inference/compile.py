@@ -27,6 +27,7 @@ from pyro_vae.inference.capture import (
 )
 from pyro_vae.inference.loop import Settings
 from pyro_vae.inference.objectives import TraceELBO
+from pyro_vae.inference.onednn import use_onednn
 from pyro_vae.inference.step import Batch, Step
 from pyro_vae.isolation import as_found, rng_state, set_rng_state
 
@@ -281,22 +282,6 @@ def _close(one: Tensor, other: Tensor, tolerance: float) -> bool:
 
 # --- Inductor -----------------------------------------------------------------------------------
 
-# oneDNN's matrix product is up to twice as fast as the one that torch takes by itself (MKL has no
-# AVX-512 code for all that could run it), but slower to start: worth it from this many products on.
-WORTH_ONEDNN = 2_000_000
-
-torch.library.define("pyro_vae::linear", "(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
-
-
-@torch.library.impl("pyro_vae::linear", "CPU")
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-
-
-@torch.library.register_fake("pyro_vae::linear")  # type: ignore[untyped-decorator]
-def _linear_shape(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return x.new_empty(x.shape[0], weight.shape[0])
-
 
 def by_inductor(graph: Graph, *arguments: Tensor) -> Callable[..., Any]:
     """What Inductor makes of a graph, with the same noise: torch's generators, in the same order."""
@@ -310,38 +295,3 @@ def by_inductor(graph: Graph, *arguments: Tensor) -> Callable[..., Any]:
     with config.patch(options), torch.no_grad():
         run: Any = compile_fx(module, [*graph.tensors, *arguments])
     return run
-
-
-def use_onednn(module: fx.GraphModule) -> None:
-    """Hands the larger single-precision matrix products of a graph on the CPU to oneDNN."""
-    if not torch.backends.mkldnn.is_available():
-        return
-    aten, graph = torch.ops.aten, module.graph
-    linear = torch.ops.pyro_vae.linear.default
-
-    def transposed(node: Any) -> Any:
-        return graph.call_function(aten.t.default, (node,))
-
-    for node in list(graph.nodes):
-        if node.target not in (aten.mm.default, aten.addmm.default) or node.kwargs:
-            continue
-        bias, a, b = node.args if len(node.args) == 3 else (None, *node.args)
-        (rows, inner), (_, columns) = (x.meta["val"].shape for x in (a, b))
-        like = a.meta["val"]
-        small = rows * inner * columns < WORTH_ONEDNN
-        if small or not like.is_cpu or like.dtype != torch.float32:
-            continue
-        if bias is not None and bias.meta["val"].shape != (columns,):
-            continue
-        with graph.inserting_before(node):
-            if bias is None and rows > columns and inner > 500 and like.stride(0) == 1:
-                # a gradient of weights: the transpose is faster, by more than it takes to turn it
-                turned = transposed(graph.call_function(linear, (transposed(b), a, None)))
-                product = graph.call_function(
-                    aten.clone.default, (turned,), {"memory_format": torch.contiguous_format}
-                )
-            else:
-                product = graph.call_function(linear, (a, transposed(b), bias))
-        node.replace_all_uses_with(product)
-        graph.erase_node(node)
-    module.recompile()

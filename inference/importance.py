@@ -1,5 +1,7 @@
 """Importance sampling: the evidence of each unit, from draws of the guide, in constant memory."""
 
+import contextlib
+import ctypes
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from pyro_vae.particles import Particles
 # Units and particles are drawn in tiles of these sizes, each from its own seed; so neither the memory
 # that there is nor which machine works off which tile can change a figure.
 TILE_UNITS, TILE_PARTICLES = 64, 512
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of GNU's malloc.h
 MAX_MEMORY = {"cpu": 2**25, "cuda": 2**32}  # the CPU's is about what its caches hold
 
 
@@ -80,12 +83,13 @@ class Importance(Method):
 
 
 def keep_freed_pages() -> None:
-    """Makes the C library keep what is freed, up to 64 MB, for what is allocated next.
+    """Makes the C library keep what is freed, up to 256 MB, for what is allocated next.
 
     Every chunk frees what the next one needs, and fresh pages cost as much time as half the decoder.
-    glibc gives them back unless it has seen a larger block freed; an empty one will do.
     """
-    torch.empty(2**25 - 2**16, dtype=torch.uint8, device="cpu")
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library than GNU's
+        for parameter, value in ((M_MMAP_THRESHOLD, 2**25), (M_TRIM_THRESHOLD, 2**28)):
+            ctypes.CDLL(None).mallopt(parameter, value)
 
 
 class Allocated(TorchDispatchMode):
@@ -97,7 +101,7 @@ class Allocated(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if isinstance(result, Tensor) and not func.is_view:
+        if isinstance(result, Tensor) and not (func.is_view or func._schema.is_mutable):
             self.bytes += result.untyped_storage().nbytes()
         return result
 

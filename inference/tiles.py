@@ -18,6 +18,7 @@ from pyro_vae.data import Batches, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
+from pyro_vae.inference.onednn import linear_by_onednn
 from pyro_vae.isolation import as_found, undisturbed
 from pyro_vae.particles import draws_together, score_model
 from pyro_vae.program import Program, as_program, examine, num_arguments
@@ -87,7 +88,7 @@ def tiled(
             "give either data, or args and kwargs to call the program with as they are"
         )
     rows = None if data is None else _rows(target, data, device)
-    with undisturbed(target, seed), as_found(target.modules), torch.no_grad():
+    with undisturbed(target, seed), as_found(target.modules), torch.no_grad(), linear_by_onednn():
         if rows is None:
             few = _call(target, unit, args or (), kwargs or {}, by_rows=False)
         else:

@@ -8,6 +8,7 @@ from torch import Tensor
 from pyro_vae.scores import log_prob
 
 PARAMETER = torch.randn(5, 1, 3, 2)
+WIDE = 10 * torch.randn(5, 1, 1, 801)  # no multiple of anything
 BINARY, REAL = torch.randn(4, 3, 2).sign().relu(), torch.randn(4, 3, 2)
 CASES = {
     "Bernoulli by logits": (dist.Bernoulli(logits=PARAMETER).to_event(2), BINARY),
@@ -16,6 +17,8 @@ CASES = {
     "one dimension of two": (dist.Bernoulli(logits=PARAMETER).to_event(1), BINARY),
     "no event": (dist.Bernoulli(logits=PARAMETER), BINARY),
     "large logits": (dist.Bernoulli(logits=100 * PARAMETER).to_event(2), BINARY),
+    "wide": (dist.Bernoulli(logits=WIDE).to_event(2), torch.rand(4, 1, 801).round()),
+    "very large logits": (dist.Bernoulli(logits=1e30 * WIDE).to_event(1), torch.ones(4, 1, 801)),
     "Normal": (dist.Normal(PARAMETER, PARAMETER.exp()).to_event(2), REAL),
     "one scale": (dist.Normal(PARAMETER, 0.3).to_event(2), REAL),
     "expanded": (dist.Normal(torch.zeros(3, 2), 0.3).to_event(2).expand([7, 4]), REAL),
@@ -30,10 +33,11 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_they_agree(name: str) -> None:
     fn, value = CASES[name]
-    for validate in (True, False):
+    for validate, with_gradient in ((True, True), (False, True), (False, False)):
         _set_validation(fn, validate)
         expected = fn.log_prob(value)
-        actual = log_prob(fn, value)
+        with torch.set_grad_enabled(with_gradient):
+            actual = log_prob(fn, value)
         assert actual.shape == expected.shape
         torch.testing.assert_close(actual, expected, check_dtype=False, rtol=1e-5, atol=1e-4)
 

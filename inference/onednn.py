@@ -1,0 +1,104 @@
+"""Matrix products by oneDNN, for the larger ones that run in single precision on a CPU.
+
+It is up to twice as fast there as what torch takes by itself (MKL has no AVX-512 code for all
+processors that could run it), but slower to start.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._C._functorch import peek_interpreter_stack
+from torch.nn import functional
+
+WORTH_ONEDNN = 2_000_000  # multiplications
+
+
+@contextmanager
+def linear_by_onednn() -> Iterator[None]:
+    """Layers inside take oneDNN's product where no gradient is wanted.
+
+    In place of a ``TorchFunctionMode``, which would be asked about every call of torch and cost a
+    twelfth of an evidence.
+    """
+    usual = functional.linear
+
+    def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        if is_for_onednn(input, weight):
+            return product(input, weight, bias)
+        return usual(input, weight, bias)
+
+    functional.linear = linear
+    try:
+        yield
+    finally:
+        functional.linear = usual
+
+
+def is_for_onednn(input: Tensor, weight: Tensor) -> bool:
+    return (
+        input.is_cpu
+        and input.dtype == weight.dtype == torch.float32
+        and input.numel() * len(weight) >= WORTH_ONEDNN
+        and weight.dim() == 2
+        and input.shape[-1] == weight.shape[1]
+        and type(input) is Tensor  # not one that stands for another
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+        and peek_interpreter_stack() is None  # functorch's, of vmap
+        and torch.backends.mkldnn.is_available()
+        and bool(torch.backends.mkldnn.enabled)
+    )
+
+
+def product(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``input @ weight.T + bias``."""
+    return torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
+
+
+# --- in graphs ----------------------------------------------------------------------------------
+
+torch.library.define("pyro_vae::linear", "(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
+torch.library.impl("pyro_vae::linear", "CPU")(product)
+
+
+@torch.library.register_fake("pyro_vae::linear")  # type: ignore[untyped-decorator]
+def _shape(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return x.new_empty(x.shape[0], weight.shape[0])
+
+
+def use_onednn(module: fx.GraphModule) -> None:
+    """Hands the larger single-precision matrix products of a graph on the CPU to oneDNN."""
+    if not torch.backends.mkldnn.is_available():
+        return
+    aten, graph = torch.ops.aten, module.graph
+    linear = torch.ops.pyro_vae.linear.default
+
+    def transposed(node: Any) -> Any:
+        return graph.call_function(aten.t.default, (node,))
+
+    for node in list(graph.nodes):
+        if node.target not in (aten.mm.default, aten.addmm.default) or node.kwargs:
+            continue
+        bias, a, b = node.args if len(node.args) == 3 else (None, *node.args)
+        (rows, inner), (_, columns) = (x.meta["val"].shape for x in (a, b))
+        like = a.meta["val"]
+        small = rows * inner * columns < WORTH_ONEDNN
+        if small or not like.is_cpu or like.dtype != torch.float32:
+            continue
+        if bias is not None and bias.meta["val"].shape != (columns,):
+            continue
+        with graph.inserting_before(node):
+            if bias is None and rows > columns and inner > 500 and like.stride(0) == 1:
+                # a gradient of weights: the transpose is faster, by more than it takes to turn it
+                turned = transposed(graph.call_function(linear, (transposed(b), a, None)))
+                product = graph.call_function(
+                    aten.clone.default, (turned,), {"memory_format": torch.contiguous_format}
+                )
+            else:
+                product = graph.call_function(linear, (a, transposed(b), bias))
+        node.replace_all_uses_with(product)
+        graph.erase_node(node)
+    module.recompile()
