@@ -1,7 +1,9 @@
 """Generative stories, one a file."""
 
 from pyro_vae.models.factor_analysis import FactorAnalysis
+from pyro_vae.models.flow import DequantizedFlow, FlowDensity
+from pyro_vae.models.hierarchical import HierarchicalVAE
 from pyro_vae.models.state_space import StateSpace
 from pyro_vae.models.vae import VAE
 
-__all__ = ["VAE", "FactorAnalysis", "StateSpace"]
+__all__ = ["VAE", "DequantizedFlow", "FactorAnalysis", "FlowDensity", "HierarchicalVAE", "StateSpace"]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood, Missing
-from pyro_vae.networks import MLP, NetworkFactory, Shape
+from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
 from pyro_vae.priors import Prior, StandardNormal
 
 
@@ -62,8 +62,8 @@ class VAE(nn.Module):
         self.likelihood = likelihood(latent_dim, data_shape, decoder)
         self.recognition = guide(data_shape, latent_dim, encoder)
         self.prior = prior(latent_dim, self.recognition)
-        _check_same_latent(self.prior, self.recognition)
-        _check_reads_missing(self.likelihood, self.recognition)
+        check_same_latent(self.prior, self.recognition)
+        check_reads_missing(self.likelihood, self.recognition.encoder)
 
     def model(self, x: Tensor) -> None:
         with pyro.plate("data", len(x)):
@@ -75,7 +75,8 @@ class VAE(nn.Module):
             pyro.sample("z", self.recognition(x))  # (B | Z)
 
 
-def _check_same_latent(prior: Prior, guide: AmortizedGuide) -> None:
+def check_same_latent(prior: Prior, guide: AmortizedGuide) -> None:
+    """:raises InputError: prior and guide do not put z in the same place."""
     if (prior.latent_dim, prior.support) != (guide.latent_dim, guide.support):
         raise InputError(
             f"{type(prior).__name__} has {prior.latent_dim} latent numbers ({prior.support}) and "
@@ -84,8 +85,8 @@ def _check_same_latent(prior: Prior, guide: AmortizedGuide) -> None:
         )
 
 
-def _check_reads_missing(likelihood: Likelihood, guide: AmortizedGuide) -> None:
-    encoder = guide.encoder
+def check_reads_missing(likelihood: Likelihood, encoder: Network) -> None:
+    """:raises InputError: values may be missing that the encoder cannot do without."""
     if isinstance(likelihood, Missing) and not encoder.takes_missing:
         name = type(encoder).__name__
         raise InputError(

@@ -1,21 +1,26 @@
 """Amortised guides q(z | x): an encoder's output, as a distribution over a latent vector.
 
 Each is made from the data's shape, the latent dimension and an encoder (anything that makes a network
-from an input and an output shape).
+from an input and an output shape). Those of several latent layers also take the networks between them
+and the model's layers.
 """
 
 from pyro_vae.guides.categorical import Categorical, RelaxedCategorical
 from pyro_vae.guides.flow import FlowGuide
 from pyro_vae.guides.guide import AmortizedGuide
+from pyro_vae.guides.hierarchical import BottomUp, HierarchicalGuide, Ladder
 from pyro_vae.guides.mixture import MixtureNormal
 from pyro_vae.guides.normal import FullCovarianceNormal, LowRankNormal, MeanFieldNormal
 from pyro_vae.guides.sphere import VonMisesFisher
 
 __all__ = [
     "AmortizedGuide",
+    "BottomUp",
     "Categorical",
     "FlowGuide",
     "FullCovarianceNormal",
+    "HierarchicalGuide",
+    "Ladder",
     "LowRankNormal",
     "MeanFieldNormal",
     "MixtureNormal",

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import pyro_vae.models
-from pyro_vae.guides import FullCovarianceNormal, LowRankNormal, MixtureNormal
+from pyro_vae.guides import BottomUp, FullCovarianceNormal, Ladder, LowRankNormal, MixtureNormal
+from pyro_vae.image_flows import Glow
 from pyro_vae.likelihoods import (
     Categorical,
     ContinuousBernoulli,
@@ -18,7 +19,14 @@ from pyro_vae.likelihoods import (
     HeteroscedasticNormal,
     Normal,
 )
-from pyro_vae.models import VAE, FactorAnalysis, StateSpace
+from pyro_vae.models import (
+    VAE,
+    DequantizedFlow,
+    FactorAnalysis,
+    FlowDensity,
+    HierarchicalVAE,
+    StateSpace,
+)
 from pyro_vae.networks import ConvDecoder, ConvEncoder
 from pyro_vae.priors import FlowPrior, GaussianMixture, VampPrior
 from pyro_vae.testing import check_program
@@ -69,6 +77,21 @@ SHELF: Shelf = [
     ),
     ("FactorAnalysis", partial(FactorAnalysis, (5,), 2), partial(torch.randn, 9, 5)),
     ("FactorAnalysis", partial(FactorAnalysis, (2, 3), 2, True), partial(torch.randn, 9, 2, 3)),
+    ("FlowDensity", partial(FlowDensity, IMAGE), partial(torch.randn, 9, *IMAGE)),
+    (
+        "FlowDensity",
+        partial(FlowDensity, (1, 4, 4), flow=partial(Glow, image_shape=(1, 4, 4), channels=8)),
+        partial(torch.randn, 9, 1, 4, 4),
+    ),
+    ("DequantizedFlow", partial(DequantizedFlow, ROW), partial(grey, 9, *ROW)),
+    *(
+        (
+            "HierarchicalVAE",
+            partial(HierarchicalVAE, IMAGE, (4, 3, 2), guide=guide),
+            partial(binary, 9, *IMAGE),
+        )
+        for guide in (BottomUp, Ladder)
+    ),
     ("StateSpace", partial(StateSpace, (3, 2), 2), partial(torch.randn, 9, 3, 2)),
     ("StateSpace", partial(StateSpace, (3, 2), 1), ragged),
 ]

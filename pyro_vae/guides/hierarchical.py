@@ -1,0 +1,141 @@
+"""Guides of several latent layers, by the order in which they are drawn."""
+
+import abc
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import cast
+
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from pyro_vae.errors import InputError
+from pyro_vae.guides.guide import AmortizedGuide
+from pyro_vae.guides.normal import MeanFieldNormal
+from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
+
+Conditional = Callable[[Tensor], dist.TorchDistribution]
+
+
+class HierarchicalGuide(nn.Module, abc.ABC):
+    """q(z_1, ..., z_L | x) as a chain: layer numbers and conditionals, in the order of drawing.
+
+    Each conditional is called with what was drawn before it, ``batch | Z``; the first with x.
+
+    Args:
+        data_shape: shape of x.
+        latent_dims: sizes of z_1 (nearest to x), ..., z_L.
+        encoder: makes the network that reads x, from an input and an output shape.
+        between: makes the networks between layers.
+        layers: the model's p(z_l | z_(l+1)), l = 1, ..., L - 1, for a guide that is made of them.
+    """
+
+    @property
+    @abc.abstractmethod
+    def encoder(self) -> Network:
+        """The network that reads x."""
+
+    @abc.abstractmethod
+    def forward(self, x: Tensor) -> list[tuple[int, Conditional]]: ...
+
+
+class BottomUp(HierarchicalGuide):
+    """q(z | x) = q(z_1 | x) q(z_2 | z_1) ... q(z_L | z_(L-1)), each a diagonal Gaussian.
+
+    Source: D. J. Rezende, S. Mohamed, D. Wierstra, "Stochastic backpropagation and approximate inference
+    in deep generative models", 2014, https://arxiv.org/abs/1401.4082; Y. Burda, R. Grosse,
+    R. Salakhutdinov, "Importance weighted autoencoders", 2015, https://arxiv.org/abs/1509.00519.
+
+    >>> [layer for layer, _ in BottomUp((6,), (4, 2))(torch.zeros(5, 6))]
+    [1, 2]
+    """
+
+    def __init__(
+        self,
+        data_shape: Shape,
+        latent_dims: Sequence[int],
+        encoder: NetworkFactory = MLP,
+        between: NetworkFactory = MLP,
+        layers: Sequence[AmortizedGuide] = (),
+    ) -> None:
+        super().__init__()
+        inputs = [data_shape, *((size,) for size in latent_dims)]
+        networks = [encoder, *[between] * (len(latent_dims) - 1)]
+        self.layers = nn.ModuleList(map(MeanFieldNormal, inputs, latent_dims, networks))
+
+    @property
+    def encoder(self) -> Network:
+        return cast(MeanFieldNormal, self.layers[0]).encoder
+
+    def forward(self, x: Tensor) -> list[tuple[int, Conditional]]:
+        return [(layer, q) for layer, q in enumerate(self.layers, 1)]
+
+
+class Ladder(HierarchicalGuide):
+    """q(z | x) = q(z_L | x) q(z_(L-1) | z_L, x) ... q(z_1 | z_2, x), drawn in the model's own order.
+
+    A pass from x upwards gives each layer a Gaussian r_l(z_l; x). The top one is q(z_L | x); below it
+
+        q(z_l | z_(l+1), x) ∝ p(z_l | z_(l+1)) r_l(z_l; x),
+
+    as the posterior is the prior times what the data say. Precisions add up, and locs are weighted by
+    them.
+
+    Source: C. K. Sønderby, T. Raiko, L. Maaløe, S. K. Sønderby, O. Winther, "Ladder variational
+    autoencoders", 2016, https://arxiv.org/abs/1602.02282.
+
+    Args:
+        data_shape: shape of x.
+        latent_dims: sizes of z_1 (nearest to x), ..., z_L.
+        encoder: makes the network that reads x, from an input and an output shape.
+        between: makes the networks from layer to layer.
+        layers: the model's p(z_l | z_(l+1)), l = 1, ..., L - 1.
+        width: how many numbers the pass upwards hands from layer to layer.
+
+    :raises InputError: ``width`` is less than 1.
+
+    >>> layers = [MeanFieldNormal((2,), 4)]
+    >>> [layer for layer, _ in Ladder((6,), (4, 2), layers=layers)(torch.zeros(5, 6))]
+    [2, 1]
+    """
+
+    def __init__(
+        self,
+        data_shape: Shape,
+        latent_dims: Sequence[int],
+        encoder: NetworkFactory = MLP,
+        between: NetworkFactory = MLP,
+        layers: Sequence[AmortizedGuide] = (),
+        width: int = 128,
+    ) -> None:
+        super().__init__()
+        if width < 1:
+            raise InputError(f"width must be at least 1, not {width}")
+        ups = [encoder(data_shape, (width,))]
+        ups += [between((width,), (width,)) for _ in latent_dims[1:]]
+        self.ups = nn.ModuleList(ups)
+        self.heads = nn.ModuleList(nn.Linear(width, 2 * size) for size in latent_dims)
+        self._layers = tuple(layers)  # in a tuple, so that their parameters stay the model's alone
+
+    @property
+    def encoder(self) -> Network:
+        return cast(Network, self.ups[0])
+
+    def forward(self, x: Tensor) -> list[tuple[int, Conditional]]:
+        read: list[dist.Normal] = []  # r_1, ..., r_L
+        for up, head in zip(self.ups, self.heads, strict=True):
+            x = up(x)
+            loc, log_scale = head(x).chunk(2, -1)  # (B | Z_l) each
+            read.append(dist.Normal(loc, log_scale.exp()))
+        *lower, top = read
+        chain: list[tuple[int, Conditional]] = [(len(read), lambda _: top.to_event(1))]
+        below = list(enumerate(zip(self._layers, lower, strict=True), 1))
+        return chain + [(layer, partial(_product, p, r)) for layer, (p, r) in reversed(below)]
+
+
+def _product(p: AmortizedGuide, r: dist.Normal, above: Tensor) -> dist.TorchDistribution:
+    """p(z | above) r(z), normalised."""
+    prior = p(above).base_dist
+    mine, yours = prior.scale.pow(-2), r.scale.pow(-2)
+    precision = mine + yours
+    loc = (mine * prior.loc + yours * r.loc) / precision
+    return dist.Normal(loc, precision.rsqrt()).to_event(1)
