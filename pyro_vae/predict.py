@@ -8,8 +8,9 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from pyro_vae.errors import InputError
 from pyro_vae.isolation import undisturbed
-from pyro_vae.program import Site, as_program, observed_sites, run, sample_sites
+from pyro_vae.program import Site, as_program, latent_sites, observed_sites, run, sample_sites
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ def prior_samples(program: Any, *batch: Any, seed: int | None = None) -> dict[st
 def reconstructions(program: Any, *batch: Any, seed: int | None = None) -> dict[str, Prediction]:
     """Draws latents from the guide, given the batch, and then data anew.
 
+    :raises InputError: the program has no latent, so that data anew would be any data.
+
     >>> from pyro_vae.models import FactorAnalysis
     >>> reconstructions(FactorAnalysis((3,), 2), torch.zeros(5, 3))["x"].mean.shape
     torch.Size([5, 3])
@@ -51,6 +54,10 @@ def reconstructions(program: Any, *batch: Any, seed: int | None = None) -> dict[
     with undisturbed(target, seed), torch.no_grad(), pyro.validation_enabled(False):
         observed = run("model", target.model, batch, {})
         guide_trace = run("guide", target.guide, batch, {})
+        if not latent_sites(guide_trace):
+            raise InputError(
+                "the guide draws no latent, so there is nothing to reconstruct data from"
+            )
         model = poutine.replay(poutine.uncondition(target.model), guide_trace)
         trace = run("model", model, batch, {})
     return _predictions(trace, observed)

@@ -1,7 +1,7 @@
 """Distributions that torch and Pyro do not have."""
 
 from pyro_vae.distributions.counts import ZeroInflated
-from pyro_vae.distributions.grid import DiscretizedLogistic, Grid, GridCategorical
+from pyro_vae.distributions.grid import DiscretizedLogistic, Grid, GridCategorical, LevelOf
 from pyro_vae.distributions.mixture import NormalMixture
 from pyro_vae.distributions.sphere import SphericalUniform, VonMisesFisher
 from pyro_vae.distributions.tables import Columns, Names, WithMissing
@@ -11,6 +11,7 @@ __all__ = [
     "DiscretizedLogistic",
     "Grid",
     "GridCategorical",
+    "LevelOf",
     "Names",
     "NormalMixture",
     "SphericalUniform",

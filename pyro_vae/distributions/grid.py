@@ -147,3 +147,36 @@ class DiscretizedLogistic(_OnGrid):
         noise = torch.logit(uniform.clamp(1e-7, 1 - 1e-7))
         steps = self.levels - 1
         return ((self.loc + self.scale * noise) * steps).round().clamp(0, steps) / steps
+
+
+class LevelOf(_OnGrid):
+    """The level of a number y in [0, 1], for certain: k / (levels - 1) where y is in [k, k + 1) / levels.
+
+    :param y: ``batch``.
+
+    >>> LevelOf(torch.tensor([0.2, 0.9]), levels=3).sample()
+    tensor([0., 1.])
+    """
+
+    arg_constraints = {"y": constraints.unit_interval}  # noqa: RUF012
+    _parameters = ("y",)
+
+    def __init__(self, y: Tensor, levels: int = 256, validate_args: bool | None = None) -> None:
+        self.y, self.levels = y, levels
+        super().__init__(y.shape, validate_args=validate_args)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        above = self.y * self.levels - value * (self.levels - 1)
+        # at a cell's ends both levels will do: a draw from the cell may be rounded over
+        is_in = (above > -1e-3) & (above < 1 + 1e-3)
+        return torch.where(is_in, 0.0, -torch.inf).to(self.y.dtype)
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        level = (self.y.detach() * self.levels).floor().clamp(max=self.levels - 1)
+        return (level / (self.levels - 1)).expand(self._extended_shape(torch.Size(sample_shape)))
+
+    @property
+    def mean(self) -> Tensor:
+        return self.sample()
