@@ -191,9 +191,10 @@ class Compiled:
             _check_same(outcomes[0], outcomes[1], self.step.parameters, tolerance)
 
     def by_pyro(self, batch: Batch, beta: float) -> Outcome:
-        elbo, step = self.step.elbo, self.step
+        step = self.step
+        elbo, model, guide = step.weighted(beta)
         kind = pyro.infer.Trace_ELBO if isinstance(elbo, TraceELBO) else type(elbo)
-        loss = kind.differentiable_loss(elbo, *step.weighted(beta), *batch) / step.units(batch)
+        loss = kind.differentiable_loss(elbo, model, guide, *batch) / step.units(batch)
         parameters = list(step.parameters.values())
         return loss.detach(), list(torch.autograd.grad(loss, parameters, allow_unused=True))
 

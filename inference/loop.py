@@ -20,10 +20,14 @@ from pyro_vae import checkpoint
 from pyro_vae.data import Batches
 from pyro_vae.errors import InputError
 from pyro_vae.inference.interrupt import stop_requested
+from pyro_vae.inference.objectives.judge import judge_of
+from pyro_vae.inference.objectives.objective import Scheduled, figure_of
+from pyro_vae.inference.objectives.schedule import Schedule
 from pyro_vae.inference.run import CHECKPOINT, Metrics, Position, Run
 from pyro_vae.inference.step import Step
 from pyro_vae.isolation import rng_state, set_rng_state, undisturbed
 
+PARTS = ("train", "validation")
 SAVE_EVERY = 10.0  # seconds: what a kill can cost in time; it never changes the result
 
 
@@ -33,6 +37,8 @@ class Fit:
 
     ``metrics`` holds one record an epoch, in nats per unit: ``train_elbo`` (what was maximised, with
     the KL weight ``beta``) and, where there are validation data, ``validation_elbo`` (with weight 1).
+    Of an objective that is another bound of the evidence they are ``train_bound`` and
+    ``validation_bound``; of one that is no bound ``train_objective`` and ``validation_elbo``.
     ``notes`` says in sentences how the steps were run.
     """
 
@@ -49,7 +55,7 @@ class Settings:
     epochs: int
     batch_size: int
     schedule: Callable[[Optimizer], LRScheduler] | None
-    beta: float
+    beta: float | Schedule
     kl_warmup: float
     patience: int | None
     keep_best: bool
@@ -58,7 +64,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("beta", 0), ("kl_warmup", 0)):
-            if not getattr(self, name) >= least:
+            value = getattr(self, name)
+            if not (isinstance(value, Schedule) or value >= least):
                 raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
 
 
@@ -68,10 +75,14 @@ def order(num_units: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(num_units, generator=generator)
 
 
-def shown_elbo(metrics: Metrics) -> float:
-    """The ELBO that an epoch is judged by: on held-out data where there are any."""
-    key = "validation_elbo" if "validation_elbo" in metrics else "train_elbo"
-    return float(metrics[key])
+def shown_figure(metrics: Metrics) -> tuple[str, float]:
+    """The figure that an epoch is judged by, on held-out data where there are any; and its name.
+
+    >>> shown_figure({"train_objective": -3.0, "validation_elbo": -2.0})
+    ('validation_elbo', -2.0)
+    """
+    figures = {name: float(value) for name, value in metrics.items() if name.startswith(PARTS)}
+    return max(figures.items(), key=lambda item: PARTS.index(item[0].partition("_")[0]))
 
 
 class Loop:
@@ -90,6 +101,12 @@ class Loop:
         self.step, self.learnt, self.train, self.held_out = step, learnt, train, held_out
         self.files, self.settings = run, settings
         self.position = Position()
+        self.weight_name = step.elbo.quantity if isinstance(step.elbo, Scheduled) else "beta"
+        self.judge, judged = judge_of(step.elbo)
+        self.train_name, self.held_out_name = (
+            f"train_{figure_of(step.elbo)}",
+            f"validation_{judged}",
+        )
         self.best: dict[str, Tensor] = {}
         self.total = torch.zeros((), dtype=torch.float64, device=device)
         self.runs_ahead = device.type != "cpu"  # the host does not wait for each loss
@@ -151,43 +168,49 @@ class Loop:
         at = self.position
         metrics: Metrics = {
             "epoch": at.epoch + 1,
-            "train_elbo": float(self.total) / at.units,
-            "beta": self.kl_weight(before=1),
+            self.train_name: float(self.total) / at.units,
+            self.weight_name: self.kl_weight(before=1),
             "learning_rate": float(self.step.optimizer.param_groups[0]["lr"]),
         }
         if self.held_out is not None:
-            metrics["validation_elbo"] = self.validate(self.held_out)
+            metrics[self.held_out_name] = self.validate(self.held_out)
         self.advance_schedule(metrics)
         at.epoch, at.batch, at.units = at.epoch + 1, 0, 0
         self.total.zero_()
-        if metrics.get("validation_elbo", -math.inf) > at.best:
-            at.best, at.best_epoch = metrics["validation_elbo"], at.epoch
+        if metrics.get(self.held_out_name, -math.inf) > at.best:
+            at.best, at.best_epoch = metrics[self.held_out_name], at.epoch
             if self.settings.keep_best:
                 self.best = {name: value.clone() for name, value in self.learnt.items()}
         self.files.log(metrics)
-        shown = shown_elbo(metrics)
-        bar.set_description_str(f"epoch {at.epoch}, ELBO {shown:.2f} nats", refresh=False)
+        name, shown = shown_figure(metrics)
+        word = name.partition("_")[2].replace("elbo", "ELBO")
+        weighted = "KL-weighted " * (name == "train_elbo" and metrics[self.weight_name] != 1)
+        bar.set_description_str(
+            f"epoch {at.epoch}, {weighted}{word} {shown:.2f} nats", refresh=False
+        )
 
     def validate(self, held_out: Batches) -> float:
-        """The ELBO per unit on held-out data, with the same noise at every epoch."""
+        """The ELBO, or other bound, per unit on held-out data, with the same noise at every epoch."""
         total = 0.0
         everything = torch.arange(held_out.num_units)
         with undisturbed(self.step.program, self.settings.seed), pyro.validation_enabled(False):
             for batch in held_out.take(everything, self.settings.batch_size):
-                loss = self.step.elbo.loss(self.step.program.model, self.step.program.guide, *batch)
+                loss = self.judge.loss(self.step.program.model, self.step.program.guide, *batch)
                 total -= loss / self.step.units(batch) * len(batch[0])
         return total / held_out.num_units
 
     def kl_weight(self, before: int = 0) -> float:
-        """beta at the step about to be taken, or some steps before that."""
+        """The scheduled number, beta, at the step about to be taken, or some steps before that."""
+        beta = self.settings.beta
         warmup = self.settings.kl_warmup * self.steps_per_epoch
         step = self.position.epoch * self.steps_per_epoch + self.position.batch - before
-        return self.settings.beta * min(1.0, (step + 1) / max(warmup, 1))
+        weight = beta((step + 1) / self.steps_per_epoch) if isinstance(beta, Schedule) else beta
+        return weight * min(1.0, (step + 1) / max(warmup, 1))
 
     def advance_schedule(self, metrics: Metrics) -> None:
         if isinstance(self.schedule, ReduceLROnPlateau):
             # it takes something to be made smaller
-            self.schedule.step(-shown_elbo(metrics))
+            self.schedule.step(-shown_figure(metrics)[1])
         elif self.schedule is not None:
             with warnings.catch_warnings():  # torch's, when a resumed run replays the schedule
                 warnings.filterwarnings("ignore", "Detected call of `lr_scheduler", UserWarning)

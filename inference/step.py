@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.objectives import Tempered, TraceELBO
+from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.program import Layout, Program, examine, run, sample_sites
 
 Batch = tuple[Tensor, ...]
@@ -58,9 +59,13 @@ class Step:
             )
 
     def loss(self, batch: Batch, beta: float | Tensor = 1.0) -> Tensor:
-        """Minus the ELBO per unit with the KL term weighted by ``beta``, in nats, shape ``|``."""
-        elbo = self.elbo if hasattr(self.elbo, "differentiable_loss") else TraceELBO()
-        return elbo.differentiable_loss(*self.weighted(beta), *batch) / self.units(batch)
+        """Minus the ELBO per unit with the KL term weighted by ``beta``, in nats, shape ``|``.
+
+        For an objective with a scheduled number of its own, ``beta`` is that.
+        """
+        elbo, model, guide = self.weighted(beta)
+        elbo = elbo if hasattr(elbo, "differentiable_loss") else TraceELBO()
+        return elbo.differentiable_loss(model, guide, *batch) / self.units(batch)
 
     def eagerly(self, batch: Batch, beta: float) -> Tensor:
         """:meth:`loss`, with its gradient left in the parameters."""
@@ -72,17 +77,22 @@ class Step:
             return loss.detach()
         # RenyiELBO, TraceGraph_ELBO and ReweightedWakeSleep go backward themselves, summed over units
         units = self.units(batch)
-        loss = self.elbo.loss_and_grads(*map(with_a_parameter, self.weighted(beta)), *batch)
+        elbo, *pair = self.weighted(beta)
+        loss = elbo.loss_and_grads(*map(with_a_parameter, pair), *batch)
         for parameter in self.parameters.values():
             if parameter.grad is not None:
                 parameter.grad /= units
         return torch.as_tensor(loss / units)
 
-    def weighted(self, beta: float | Tensor) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """Model and guide with the KL term weighted."""
+    def weighted(self, beta: float | Tensor) -> tuple[Any, Callable[..., Any], Callable[..., Any]]:
+        """The ELBO, and model and guide with the KL term weighted."""
         model, guide = self.program.model, self.program.guide
+        if isinstance(self.elbo, Scheduled):
+            return self.elbo.at(beta), model, guide
         is_one = not isinstance(beta, Tensor) and beta == 1  # what a tensor holds, nobody asks
-        return (model, guide) if is_one else (Tempered(beta)(model), Tempered(beta)(guide))
+        if is_one:
+            return self.elbo, model, guide
+        return self.elbo, Tempered(beta)(model), Tempered(beta)(guide)
 
     def units(self, batch: Batch) -> int:
         """How many units the ELBO of a batch stands for."""

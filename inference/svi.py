@@ -18,7 +18,8 @@ from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.inference.compile import Compile, use_compiled
 from pyro_vae.inference.loop import Fit, Loop, Settings, order
-from pyro_vae.inference.objectives import TraceELBO
+from pyro_vae.inference.objectives import Objective, Schedule, TraceELBO
+from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.inference.run import Run
 from pyro_vae.inference.step import OptimizerFactory, Step
 from pyro_vae.isolation import checked_seed, own_parameters, rng_state, set_rng_state, undisturbed
@@ -43,7 +44,7 @@ def fit(
     optimizer: OptimizerFactory = ADAM,
     schedule: Callable[[Optimizer], LRScheduler] | None = None,
     elbo: ELBO | None = None,
-    beta: float = 1.0,
+    beta: float | Schedule = 1.0,
     kl_warmup: float = 0.0,
     clip_norm: float | None = None,
     patience: int | None = None,
@@ -72,8 +73,9 @@ def fit(
         batch_size: data a step.
         optimizer: makes a torch optimizer from the parameters.
         schedule: makes a torch learning-rate schedule from the optimizer; stepped once an epoch.
-        elbo: any Pyro ELBO; by default Trace_ELBO, in a form that does not wait for the device.
-        beta: weight of the KL term. The reported validation ELBO always has weight 1.
+        elbo: any Pyro ELBO, one of :mod:`pyro_vae.inference.objectives` say; by default Trace_ELBO, in
+            a form that does not wait for the device.
+        beta: weight of the KL term, or its schedule. The reported validation ELBO always has weight 1.
         kl_warmup: epochs over which that weight grows from 0 to beta.
         clip_norm: largest norm of the gradient of the ELBO per unit.
         patience: stop after so many epochs without a better validation ELBO.
@@ -98,6 +100,12 @@ def fit(
     """
     if out is None and resume:
         raise InputError("resume needs `out`, the folder of the run to go on with")
+    if isinstance(elbo, Scheduled):
+        if isinstance(beta, Schedule) or beta != 1 or kl_warmup:
+            raise InputError(
+                f"{type(elbo).__name__} weighs the KL term itself: leave beta and kl_warmup out"
+            )
+        beta = elbo.schedule
     settings = Settings(
         epochs, batch_size, schedule, beta, kl_warmup, patience, keep_best, seed, progress
     )
@@ -115,6 +123,8 @@ def fit(
         first = next(train.take(order(train.num_units, seed, 0), batch_size))
         with undisturbed(target, seed):
             layout = examine(target, *first)
+            if isinstance(elbo, Objective):
+                elbo = elbo.planned(target, *first, num_data=train.num_units)
         stored = stored_parameters(target, *first, seed=seed)
         parameters = {**named_parameters(target), **stored}
         step = Step(target, layout, parameters, elbo or TraceELBO(), optimizer, clip_norm)

@@ -1,4 +1,47 @@
-"""What SVI maximises, one objective a file."""
+"""What SVI maximises, one objective a file: each a Pyro ELBO over any program.
 
-from pyro_vae.inference.objectives.tempered import Tempered as Tempered
-from pyro_vae.inference.objectives.trace_elbo import TraceELBO as TraceELBO
+What is where is in ``docs/objectives.md``.
+"""
+
+from pyro_vae.inference.objectives.capacity import Capacity
+from pyro_vae.inference.objectives.ciwae import CIWAE
+from pyro_vae.inference.objectives.dip import DIPVAE1, DIPVAE2
+from pyro_vae.inference.objectives.dreg import DReG
+from pyro_vae.inference.objectives.free_bits import FreeBits
+from pyro_vae.inference.objectives.iwae import IWAE
+from pyro_vae.inference.objectives.miwae import MIWAE
+from pyro_vae.inference.objectives.mmd import WAE, InfoVAE, InverseMultiquadric
+from pyro_vae.inference.objectives.objective import Objective
+from pyro_vae.inference.objectives.piwae import PIWAE
+from pyro_vae.inference.objectives.renyi import Renyi
+from pyro_vae.inference.objectives.schedule import Cyclical, Linear, Schedule
+from pyro_vae.inference.objectives.sticking_the_landing import StickingTheLanding
+from pyro_vae.inference.objectives.tc import TCVAE
+from pyro_vae.inference.objectives.tempered import Tempered
+from pyro_vae.inference.objectives.trace_elbo import TraceELBO
+from pyro_vae.inference.objectives.wake_sleep import WakeSleep
+
+__all__ = [
+    "CIWAE",
+    "DIPVAE1",
+    "DIPVAE2",
+    "IWAE",
+    "MIWAE",
+    "PIWAE",
+    "TCVAE",
+    "WAE",
+    "Capacity",
+    "Cyclical",
+    "DReG",
+    "FreeBits",
+    "InfoVAE",
+    "InverseMultiquadric",
+    "Linear",
+    "Objective",
+    "Renyi",
+    "Schedule",
+    "StickingTheLanding",
+    "Tempered",
+    "TraceELBO",
+    "WakeSleep",
+]

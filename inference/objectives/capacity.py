@@ -1,0 +1,55 @@
+"""A KL term that is held at a size, which grows."""
+
+import copy
+from typing import ClassVar
+
+from torch import Tensor
+
+from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.objective import Scheduled, checked_number
+from pyro_vae.inference.objectives.schedule import Linear, Schedule
+
+
+class Capacity(Scheduled):
+    """sum_n E_q[log p(x_n | z_n)] - gamma |KL - C|, with KL the batch's mean of log q(z | x) - log p(z).
+
+    C, in nats a unit, grows over the run. No bound of the evidence: a fit reports it as the objective,
+    and is judged by the ELBO.
+
+    Source: C. P. Burgess et al., "Understanding disentangling in beta-VAE", 2018,
+    https://arxiv.org/abs/1804.03599.
+
+    Args:
+        gamma: weight of the distance to the capacity.
+        capacity: C in nats over epochs.
+        num_particles: draws a unit that are averaged.
+
+    >>> from pyro_vae import fit
+    >>> from pyro_vae.models import FactorAnalysis
+    >>> x, elbo = torch.randn(64, 3), Capacity(10.0, Linear(0, 5, epochs=4))
+    >>> result = fit(FactorAnalysis((3,), 1), x, epochs=2, elbo=elbo, progress=False)
+    >>> [m["capacity"] for m in result.metrics]
+    [1.25, 2.5]
+    """
+
+    quantity: ClassVar[str] = "capacity"
+
+    def __init__(
+        self,
+        gamma: float = 100.0,
+        capacity: Schedule = Linear(0.0, 25.0, epochs=50.0),  # noqa: B008 - it has no state
+        num_particles: int = 1,
+    ) -> None:
+        super().__init__(num_particles)
+        self.gamma, self.schedule = checked_number("gamma", gamma, least=0), capacity
+        self.nats: float | Tensor = capacity(0.0)
+
+    def at(self, number: float | Tensor) -> "Capacity":
+        there = copy.copy(self)
+        there.nats = number
+        return there
+
+    def value(self, draws: Draws) -> Tensor:
+        scored = draws.scored
+        distance = (scored.rate.mean() - self.nats).abs()
+        return draws.count * (scored.log_likelihood.mean() - self.gamma * distance)

@@ -1,0 +1,33 @@
+"""Between the ELBO and the importance-weighted bound."""
+
+from torch import Tensor
+
+from pyro_vae.errors import InputError
+from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.iwae import log_mean_exp
+from pyro_vae.inference.objectives.objective import Figure, Objective, checked_number
+
+
+class CIWAE(Objective):
+    """sum_n b ELBO_n + (1 - b) IWAE_n, both from the same K draws: a lower bound for b in [0, 1].
+
+    Source: T. Rainforth et al., "Tighter variational bounds are not necessarily better", 2018,
+    https://arxiv.org/abs/1802.04537, section 5.
+
+    Args:
+        num_particles: draws K a unit.
+        elbo_weight: b.
+    """
+
+    figure: Figure = "bound"
+    draws_per_unit_matter = True
+
+    def __init__(self, num_particles: int = 8, elbo_weight: float = 0.5) -> None:
+        super().__init__(num_particles)
+        self.elbo_weight = checked_number("elbo_weight", elbo_weight, least=0)
+        if self.elbo_weight > 1:
+            raise InputError(f"elbo_weight must lie between 0 and 1, not be {elbo_weight}")
+
+    def value(self, draws: Draws) -> Tensor:
+        weights = draws.scored.log_weights
+        return draws.scale * log_mean_exp(weights).lerp(weights.mean(0), self.elbo_weight).sum()

@@ -1,0 +1,30 @@
+"""The importance-weighted bound with a gradient whose signal does not fade as draws grow."""
+
+from torch import Tensor
+
+from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.iwae import IWAE
+from pyro_vae.inference.objectives.objective import with_gradient_of
+
+
+class DReG(IWAE):
+    """IWAE's bound by the doubly reparameterised gradient.
+
+    For the guide's parameters it is sum_k v_k^2 d(log w_k)/dz dz_k/dphi, with normalised weights v: equal
+    to the bound's gradient on average, without the score of the guide, whose noise hides the signal at
+    large K. The model's gradient is IWAE's own. A parameter that both use (the encoder behind a
+    VampPrior) gets the sum of what it does in either.
+
+    Source: G. Tucker, D. Lawson, S. Gu, C. J. Maddison, "Doubly reparameterized gradient estimators for
+    Monte Carlo objectives", 2018, https://arxiv.org/abs/1810.04152.
+
+    Args:
+        num_particles: draws K a unit.
+    """
+
+    def surrogate(self, draws: Draws) -> Tensor:
+        at = draws.copies.scored
+        weights = at.log_weights.detach().softmax(0)
+        for_guide = draws.pulled((weights.square() * at.log_weights).sum())
+        surrogate = draws.scale * ((weights * at.log_joint).sum() + for_guide)
+        return with_gradient_of(self.value(draws.copies), surrogate)

@@ -1,0 +1,70 @@
+"""A KL term that costs nothing up to some nats."""
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.objective import Objective, checked_number
+from pyro_vae.inference.objectives.requirements import factors
+from pyro_vae.program import Site, latent_sites
+
+
+class FreeBits(Objective):
+    """sum_n E_q[log p(x_n | z_n)] - sum_g max(nats, KL_g), KL_g the batch's mean over a group g of latents.
+
+    A group is one number of a latent vector, where the model's distribution and the guide's both are
+    ``.to_event`` of distributions of numbers; else a whole site; and all latents together where guide and
+    model do not name the same sites, or some are summed out. No more than the ELBO, so a lower bound, but
+    one that stays away from the evidence: a fit reports it as the objective, and is judged by the ELBO.
+
+    Source: D. P. Kingma et al., "Improving variational inference with inverse autoregressive flow", 2016,
+    https://arxiv.org/abs/1606.04934, appendix C.8.
+
+    Args:
+        nats: what each group has for nothing.
+        num_particles: draws a unit that are averaged.
+    """
+
+    def __init__(self, nats: float = 0.25, num_particles: int = 1) -> None:
+        super().__init__(num_particles)
+        self.nats = checked_number("nats", nats, least=0)
+
+    def value(self, draws: Draws) -> Tensor:
+        kl = rates(draws).clamp(min=self.nats).sum()
+        return draws.count * (draws.scored.log_likelihood.mean() - kl)
+
+
+def rates(draws: Draws) -> Tensor:
+    """E[log q - log p] of each group of latents, mean over draws and units, ``groups |``."""
+    of_runs = [
+        _of_run(draws, guide, model)
+        for guide, model in zip(draws.guides, draws.models, strict=True)
+    ]
+    return torch.stack(of_runs).sum(0) / (draws.num_particles * draws.layout.num_units)
+
+
+def _of_run(draws: Draws, guide: poutine.Trace, model: poutine.Trace) -> Tensor:
+    """The same, summed over the draws and units of one run."""
+    proposed, latent = latent_sites(guide), latent_sites(model)
+    if proposed.keys() != latent.keys():
+        return draws.scored.rate.sum().unsqueeze(0) / len(draws.guides)
+    groups = []
+    for name, site in proposed.items():
+        pair = (site, latent[name])
+        apart = all(factors(s["fn"]) is not None for s in pair)
+        q, p = (_numbers(draws, s, apart) for s in pair)
+        groups.append(q - p)
+    return torch.cat(groups)
+
+
+def _numbers(draws: Draws, site: Site, apart: bool) -> Tensor:
+    """A site's log-probabilities summed over its batch, of each number of the event or of all together."""
+    fn, value, event_dim = site["fn"], site["value"], site["fn"].event_dim
+    log_prob = (
+        factors(fn).log_prob(value).flatten(-event_dim) if apart else fn.log_prob(value)[..., None]
+    )
+    if site["mask"] is not None:
+        log_prob = log_prob.where(torch.as_tensor(site["mask"])[..., None], 0.0)
+    weight = draws.weight(site)
+    return log_prob.flatten(0, -2).sum(0) * (1.0 if weight is None else weight)

@@ -1,0 +1,23 @@
+"""By which figure a fit is judged on held-out data: a bound of the evidence, whatever is maximised."""
+
+from typing import Any
+
+from pyro_vae.inference.objectives.iwae import IWAE
+from pyro_vae.inference.objectives.objective import Figure, Objective, figure_of
+from pyro_vae.inference.objectives.trace_elbo import TraceELBO
+
+
+def judge_of(elbo: Any) -> tuple[Any, Figure]:
+    """The objective itself where it is a bound, else the ELBO; and which of the two words it is.
+
+    >>> judge_of(IWAE(4))[1]
+    'bound'
+    """
+    figure = figure_of(elbo)
+    if figure != "objective":
+        return elbo, figure
+    if not isinstance(elbo, Objective):
+        return TraceELBO(), "elbo"
+    judge = IWAE(num_particles=1)  # of one draw it is the ELBO, of whatever such objectives take
+    judge.plan = elbo.plan
+    return judge, "elbo"

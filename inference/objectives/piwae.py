@@ -1,0 +1,36 @@
+"""One bound for the model, another for the guide."""
+
+from torch import Tensor
+
+from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.iwae import log_mean_exp
+from pyro_vae.inference.objectives.miwae import MIWAE
+from pyro_vae.inference.objectives.objective import with_gradient_of
+
+
+class PIWAE(MIWAE):
+    """The model goes up IWAE's bound of all M K draws, the guide up MIWAE's, M bounds of K draws.
+
+    What is reported is the model's bound. A parameter that both use (the encoder behind a VampPrior)
+    gets the sum of what it does in either.
+
+    Source: T. Rainforth et al., "Tighter variational bounds are not necessarily better", 2018,
+    https://arxiv.org/abs/1802.04537, section 5.
+
+    Args:
+        num_particles: draws K in each of the guide's bounds.
+        num_estimates: the guide's bounds M.
+    """
+
+    def value(self, draws: Draws) -> Tensor:
+        return draws.scale * log_mean_exp(draws.scored.log_weights).sum()
+
+    def surrogate(self, draws: Draws) -> Tensor:
+        at = draws.copies.scored
+        log_weights = at.log_weights.detach()
+        every = log_weights.softmax(0)
+        each = log_weights.unflatten(0, (self.num_estimates, -1)).softmax(1).flatten(0, 1)
+        for_model = (every * at.log_joint).sum()
+        for_guide = draws.pulled((each * at.log_joint).sum()) - (each * draws.log_guide).sum()
+        surrogate = draws.scale * (for_model + for_guide / self.num_estimates)
+        return with_gradient_of(self.value(draws.copies), surrogate)

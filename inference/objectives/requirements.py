@@ -1,0 +1,105 @@
+"""What an objective may ask of a program, each refused in words where it is not there."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch.distributions
+from pyro import poutine
+
+from pyro_vae.errors import InputError
+from pyro_vae.program import Layout, Program, Site, latent_sites, run
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run of guide and model, and how they are laid out."""
+
+    layout: Layout
+    proposed: dict[str, Site]  # the guide's sites
+    latents: dict[str, Site]  # the model's
+
+    def must_be_reparameterised(self, objective: str) -> None:
+        """Gradients go through the draws."""
+        for name, site in self.proposed.items():
+            if not site["fn"].has_rsample:
+                raise InputError(
+                    f"{objective} needs gradients through the draws, which the guide's site {name!r} has "
+                    f"none of ({_kind(site['fn'])}): draw it from a reparameterised distribution (a "
+                    "relaxed one, say), have it summed out "
+                    '(`infer={"enumerate": "parallel"}` in the model alone), '
+                    "or use WakeSleep, which needs none"
+                )
+
+    def must_hold_whole_units(self, objective: str) -> None:
+        """A bound by logarithms of sums needs each unit's weight whole."""
+        if self.layout.subsampled:
+            plate = self.layout.subsampled[0]
+            whose = "the unit" if self.layout.unit is None else f"the unit {self.layout.unit!r}"
+            raise InputError(
+                f"{objective} needs whole weights, and plate {plate!r} within {whose} is subsampled, so "
+                f"that the figure would be no bound: give {plate!r} all its rows, or use TraceELBO"
+            )
+
+    def must_be_one_vector(self, objective: str) -> str:
+        """The one latent vector that each unit has; its site's name."""
+        names = [*dict.fromkeys([*self.latents, *self.proposed])]
+        wanted = f"{objective} needs one latent vector a unit"
+        if self.layout.unit is None:
+            raise InputError(
+                f"{wanted}, and no plate holds every site"
+                + (
+                    f" ({', '.join(map(repr, self.layout.outside))} lie outside)"
+                    * bool(self.layout.outside)
+                )
+                + ": put a plate over the data around all of them"
+            )
+        if len(names) != 1:
+            raise InputError(
+                f"{wanted}, and there are {len(names)} latent sites"
+                f"{': ' * bool(names)}{', '.join(map(repr, names))}: join them into one, or use TraceELBO"
+            )
+        (name,) = names
+        for site in (self.latents[name], self.proposed.get(name, self.latents[name])):
+            if self.layout.nesting != 1 or site["fn"].event_dim != 1:
+                raise InputError(
+                    f"{wanted}, and site {name!r} has batch shape {tuple(site['fn'].batch_shape)} and "
+                    f"event shape {tuple(site['fn'].event_shape)}: make it a vector by "
+                    "`.to_event(1)`, under the data's plate alone"
+                )
+        return name
+
+    def must_be_independent(self, objective: str, name: str) -> None:
+        """The guide says a vector's numbers one by one."""
+        fn = self.proposed[name]["fn"]
+        if factors(fn) is None:
+            raise InputError(
+                f"{objective} needs a guide whose numbers are independent given the data, and site "
+                f"{name!r} is a {_kind(fn)}: use `.to_event(1)` of a distribution of "
+                "numbers (MeanFieldNormal)"
+            )
+
+
+def see(program: Program, layout: Layout, args: Any, kwargs: Any) -> Seen:
+    guide = run("guide", program.guide, args, kwargs)
+    model = run("model", poutine.replay(program.model, guide), args, kwargs)
+    given = {n: s for n, s in latent_sites(model).items() if n not in layout.enumerated}
+    return Seen(layout, latent_sites(guide), given)
+
+
+def factors(fn: Any) -> Any:
+    """The distribution of each number of an event, where they are independent; else None.
+
+    >>> import pyro.distributions as dist
+    >>> factors(dist.Normal(torch.zeros(5, 3), 1.0).to_event(1)).batch_shape
+    torch.Size([5, 3])
+    """
+    base = fn
+    while isinstance(base, torch.distributions.Independent):
+        base = base.base_dist
+    return base if base is not fn and not base.event_shape else None
+
+
+def _kind(fn: Any) -> str:
+    while isinstance(fn, torch.distributions.Independent):
+        fn = fn.base_dist
+    return type(fn).__name__

@@ -1,0 +1,72 @@
+"""Numbers that change over a run: a weight of the KL term, a capacity."""
+
+import abc
+import math
+
+from pyro_vae.errors import InputError
+
+
+class Schedule(abc.ABC):
+    """``schedule(epochs)`` is the number to use when so many epochs, in fractions, will have been done.
+
+    A function of that alone, so that a resumed run goes on as it would have; one's own is a subclass.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, epochs: float) -> float: ...
+
+
+class Linear(Schedule):
+    """From ``start`` to ``end`` in equal steps over some epochs, and then ``end``.
+
+    Source: S. R. Bowman et al., "Generating sentences from a continuous space", 2015,
+    https://arxiv.org/abs/1511.06349 (a KL weight that grows from 0).
+
+    Args:
+        start: before the first step.
+        end: from the last of the epochs on.
+        epochs: how long it takes.
+
+    >>> [Linear(0, 4, epochs=2)(e) for e in (0.5, 1, 2, 3)]
+    [1.0, 2.0, 4.0, 4.0]
+    """
+
+    def __init__(self, start: float = 0.0, end: float = 1.0, epochs: float = 10.0) -> None:
+        if not (0 <= start < math.inf and 0 <= end < math.inf):
+            raise InputError(f"start and end must be finite and at least 0, not {start} and {end}")
+        if not 0 < epochs < math.inf:
+            raise InputError(f"epochs must be a positive number, not {epochs}")
+        self.start, self.end, self.epochs = start, end, epochs
+
+    def __call__(self, epochs: float) -> float:
+        return self.start + (self.end - self.start) * min(1.0, epochs / self.epochs)
+
+
+class Cyclical(Schedule):
+    """Again and again from 0 to ``end`` over the first part of a cycle, and ``end`` for the rest of it.
+
+    Source: H. Fu et al., "Cyclical annealing schedule: a simple approach to mitigating KL vanishing",
+    2019, https://arxiv.org/abs/1903.10145.
+
+    Args:
+        end: the largest value.
+        epochs: length of a cycle.
+        rising: the part of a cycle, in (0, 1], that the rise takes.
+
+    >>> [Cyclical(1.0, epochs=4)(e) for e in (1, 2, 3, 4, 5)]
+    [0.5, 1.0, 1.0, 1.0, 0.5]
+    """
+
+    def __init__(self, end: float = 1.0, epochs: float = 10.0, rising: float = 0.5) -> None:
+        if not 0 <= end < math.inf:
+            raise InputError(f"end must be finite and at least 0, not {end}")
+        if not (0 < epochs < math.inf and 0 < rising <= 1):
+            raise InputError(
+                "a cycle takes a positive number of epochs, and its rise a part of it in (0, 1], not "
+                f"{epochs} and {rising}"
+            )
+        self.end, self.epochs, self.rising = end, epochs, rising
+
+    def __call__(self, epochs: float) -> float:
+        done = epochs % self.epochs or self.epochs  # the last step of a cycle still belongs to it
+        return self.end * min(1.0, done / (self.rising * self.epochs))
