@@ -1,9 +1,20 @@
 """Generative stories, one a file."""
 
+from pyro_vae.models.conditional import ConditionalVAE
 from pyro_vae.models.factor_analysis import FactorAnalysis
 from pyro_vae.models.flow import DequantizedFlow, FlowDensity
 from pyro_vae.models.hierarchical import HierarchicalVAE
+from pyro_vae.models.item_response import ItemResponse
 from pyro_vae.models.state_space import StateSpace
 from pyro_vae.models.vae import VAE
 
-__all__ = ["VAE", "DequantizedFlow", "FactorAnalysis", "FlowDensity", "HierarchicalVAE", "StateSpace"]
+__all__ = [
+    "VAE",
+    "ConditionalVAE",
+    "DequantizedFlow",
+    "FactorAnalysis",
+    "FlowDensity",
+    "HierarchicalVAE",
+    "ItemResponse",
+    "StateSpace",
+]

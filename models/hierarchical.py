@@ -7,7 +7,7 @@ import pyro
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
-from pyro_vae.guides import AmortizedGuide, HierarchicalGuide, Ladder, MeanFieldNormal
+from pyro_vae.guides import AmortizedGuide, BottomUp, HierarchicalGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood
 from pyro_vae.models.vae import check_reads_missing
 from pyro_vae.networks import MLP, NetworkFactory, Shape
@@ -17,8 +17,8 @@ from pyro_vae.priors import Prior, StandardNormal
 class HierarchicalVAE(nn.Module):
     """z_L ~ p(z_L), z_l ~ Normal(loc(z_(l+1)), scale(z_(l+1))), x ~ p(x | z_1).
 
-    The guide is a part: :class:`~pyro_vae.guides.Ladder` draws from the top down, in the model's order,
-    :class:`~pyro_vae.guides.BottomUp` from the data up.
+    The guide is a part: :class:`~pyro_vae.guides.BottomUp` draws from the data up,
+    :class:`~pyro_vae.guides.Ladder` from the top down, in the model's order.
 
     Source: C. K. Sønderby, T. Raiko, L. Maaløe, S. K. Sønderby, O. Winther, "Ladder variational
     autoencoders", 2016, https://arxiv.org/abs/1602.02282; D. J. Rezende, S. Mohamed, D. Wierstra,
@@ -40,8 +40,8 @@ class HierarchicalVAE(nn.Module):
         prior is not on all of R^Z, or values may be missing that the encoder cannot do without.
 
     >>> import torch
-    >>> from pyro_vae.guides import BottomUp
-    >>> vae = HierarchicalVAE((1, 8, 8), (16, 4), guide=BottomUp)
+    >>> from pyro_vae.guides import Ladder
+    >>> vae = HierarchicalVAE((1, 8, 8), (16, 4), guide=Ladder)
     >>> vae.layers[0](torch.zeros(3, 4)).event_shape
     torch.Size([16])
     """
@@ -56,7 +56,7 @@ class HierarchicalVAE(nn.Module):
         guide: Callable[
             [Shape, Sequence[int], NetworkFactory, NetworkFactory, Sequence[AmortizedGuide]],
             HierarchicalGuide,
-        ] = Ladder,
+        ] = BottomUp,
         encoder: NetworkFactory = MLP,
         decoder: NetworkFactory = MLP,
         between: NetworkFactory = MLP,

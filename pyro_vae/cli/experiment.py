@@ -15,8 +15,8 @@ from pyro_vae.cli.arguments import new_parser, read, take_options
 from pyro_vae.cli.model_option import (
     FILLED,
     chooses_likelihood,
+    filled,
     find_class,
-    is_filled,
     likelihood_for,
     path_of,
 )
@@ -74,7 +74,9 @@ def fit_parser(model: type | None) -> ArgumentParser:
     parser.set_defaults(optimizer="torch.optim.Adam")
     group = parser.add_argument_group("the model", MODEL)
     if model is not None:
-        group.add_class_arguments(model, "model", as_group=False, skip={FILLED}, fail_untyped=False)
+        group.add_class_arguments(
+            model, "model", as_group=False, skip=set(FILLED), fail_untyped=False
+        )
         if chooses_likelihood(model):  # once the data are known
             parser.set_defaults({"model.likelihood": None})
     return parser
@@ -154,9 +156,8 @@ class Experiment:
         :raises InputError: its constructor raises, or what it makes is no program.
         """
         pyro.set_rng_seed(self.options.seed)
-        arguments = dict(vars(self.parser.instantiate(self.options).get("model", Namespace())))
-        if is_filled(self.model):
-            arguments[FILLED] = tuple(data.event_shape)
+        arguments = dict(vars(self._instantiated().get("model", Namespace())))
+        arguments |= filled(self.model, data)
         try:
             model = self.model(**arguments)
         except InputError:
@@ -171,6 +172,19 @@ class Experiment:
 
     def fit_options(self) -> dict[str, Any]:
         """What :func:`pyro_vae.fit` takes beside the program and the data."""
-        made = self.parser.instantiate(self.options)
+        made = self._instantiated()
         names = set(inspect.signature(fit).parameters) - NOT_OPTIONS
         return {"device": self.options.device, **{name: made[name] for name in names}}
+
+    def _instantiated(self) -> Namespace:
+        """The options with the classes that they name made.
+
+        :raises InputError: one of them does not take its options, in its own words.
+        """
+        try:
+            return self.parser.instantiate(self.options)
+        except ValueError as error:
+            cause: BaseException | None = error  # the parser wraps what a class says
+            while cause is not None and not isinstance(cause, InputError):
+                cause = cause.__cause__
+            raise cause or error from error

@@ -10,10 +10,14 @@ from typing import Any
 
 import pyro_vae.models
 from pyro_vae.cli.arguments import look_here_for
-from pyro_vae.data import ValueRange
+from pyro_vae.data import DataSet, ValueRange
 from pyro_vae.errors import InputError, nearest
 
-FILLED = "data_shape"  # a constructor's parameter of that name is no option: the data fill it
+# a constructor's parameter of such a name is no option: the data fill it
+FILLED: dict[str, Callable[[DataSet], Any]] = {
+    "data_shape": lambda data: tuple(data.event_shape),
+    "num_classes": lambda data: data.num_classes,  # None where there are no labels
+}
 
 
 def find_class(name: str) -> type:
@@ -85,9 +89,20 @@ def _import(module_name: str) -> ModuleType:
         ) from error
 
 
-def is_filled(model: type) -> bool:
-    """Whether the data fill a parameter of the model's constructor."""
-    return FILLED in inspect.signature(model).parameters
+def filled(model: type, data: DataSet) -> dict[str, Any]:
+    """What the data say of the parameters of the model's constructor.
+
+    :raises InputError: it needs to know how many classes there are, and the data have no labels.
+    """
+    parameters = inspect.signature(model).parameters
+    values = {name: fill(data) for name, fill in FILLED.items() if name in parameters}
+    lacking = [name for name, value in values.items() if value is None]
+    if lacking and parameters[lacking[0]].default in (None, inspect.Parameter.empty):
+        raise InputError(
+            f"{model.__name__} needs labels, and {data.name} has none: --label names a table's column or "
+            "an archive's array, and a folder of images has a folder for each class"
+        )
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def chooses_likelihood(model: type) -> bool:

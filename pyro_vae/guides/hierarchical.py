@@ -78,7 +78,8 @@ class Ladder(HierarchicalGuide):
         q(z_l | z_(l+1), x) ∝ p(z_l | z_(l+1)) r_l(z_l; x),
 
     as the posterior is the prior times what the data say. Precisions add up, and locs are weighted by
-    them.
+    them. As the guide follows the model, a KL of 0 is easy to come by: train it with ``kl_warmup``, as the
+    paper does, or the layers may stay unused.
 
     Source: C. K. Sønderby, T. Raiko, L. Maaløe, S. K. Sønderby, O. Winther, "Ladder variational
     autoencoders", 2016, https://arxiv.org/abs/1602.02282.

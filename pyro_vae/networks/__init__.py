@@ -6,6 +6,7 @@ dimensions. Where a part of a model wants a network it takes anything that can b
 shapes: a class here, or ``functools.partial(MLP, hidden_dims=(200, 200))``.
 """
 
+from pyro_vae.networks.conditions import OneHot, join
 from pyro_vae.networks.convolutional import ConvDecoder, ConvEncoder
 from pyro_vae.networks.inputs import EmbeddedTokens, MaskedInput
 from pyro_vae.networks.mlp import MLP, GatedMLP
@@ -25,8 +26,10 @@ __all__ = [
     "MaskedInput",
     "Network",
     "NetworkFactory",
+    "OneHot",
     "ResidualDecoder",
     "ResidualEncoder",
     "Shape",
     "Transformer",
+    "join",
 ]

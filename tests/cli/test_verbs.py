@@ -220,6 +220,23 @@ def test_a_model_that_takes_labels(call):
     assert np.load("l.npz")["x"].shape == (300, 1, 8, 8)
 
 
+def test_the_data_say_how_many_classes_there_are(call):
+    fit = (
+        "fit --model ConditionalVAE --model.encoder.hidden_dims [8] --model.decoder.hidden_dims [8]"
+    )
+    assert call(fit, "--data digits --binarize stochastic --epochs 1 --out runs/c").code == 0
+    figures = json.loads(call("evidence runs/c --num_particles 5 --json").out)
+    assert figures["units"] == 200
+    for verb in ("sample", "reconstruct"):
+        assert call(f"{verb} runs/c --num 12 --out {verb}.npz").code == 0
+    assert np.load("sample.npz")["x"].shape == (12, 1, 8, 8)
+    assert call("graph --model ConditionalVAE --out given.svg").code == 0
+    assert "▣ y" in call("graph runs/c --text").out
+    outcome = call(fit, "--data table.csv")
+    assert outcome.code == 2
+    assert "ConditionalVAE needs labels, and table.csv has none" in outcome.err
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_run_that_is_stopped_says_how_it_goes_on(here, name, code):
     fit = "-m pyro_vae fit --model FactorAnalysis --data table.csv --epochs 1000000 --out runs/long"

@@ -21,10 +21,12 @@ from pyro_vae.likelihoods import (
 )
 from pyro_vae.models import (
     VAE,
+    ConditionalVAE,
     DequantizedFlow,
     FactorAnalysis,
     FlowDensity,
     HierarchicalVAE,
+    ItemResponse,
     StateSpace,
 )
 from pyro_vae.networks import ConvDecoder, ConvEncoder
@@ -43,8 +45,16 @@ def binary(*shape: int) -> Tensor:
     return torch.bernoulli(torch.full(shape, 0.4))
 
 
+def labelled() -> tuple[Tensor, Tensor]:
+    return binary(9, *IMAGE), torch.arange(9) % 4
+
+
 def ragged() -> tuple[Tensor, Tensor]:
     return torch.randn(9, 3, 2), torch.tensor([3, 1, 2] * 3)
+
+
+def gappy() -> Tensor:
+    return torch.where(torch.rand(9, 4) < 0.2, torch.nan, binary(9, 4))
 
 
 IMAGE, ROW = (1, 6, 5), (4,)
@@ -75,6 +85,7 @@ SHELF: Shelf = [
             DiscretizedLogistic,
         )
     ),
+    ("ConditionalVAE", partial(ConditionalVAE, IMAGE, 3, num_classes=4), labelled),
     ("FactorAnalysis", partial(FactorAnalysis, (5,), 2), partial(torch.randn, 9, 5)),
     ("FactorAnalysis", partial(FactorAnalysis, (2, 3), 2, True), partial(torch.randn, 9, 2, 3)),
     ("FlowDensity", partial(FlowDensity, IMAGE), partial(torch.randn, 9, *IMAGE)),
@@ -92,6 +103,7 @@ SHELF: Shelf = [
         )
         for guide in (BottomUp, Ladder)
     ),
+    ("ItemResponse", partial(ItemResponse, ROW, 2), gappy),
     ("StateSpace", partial(StateSpace, (3, 2), 2), partial(torch.randn, 9, 3, 2)),
     ("StateSpace", partial(StateSpace, (3, 2), 1), ragged),
 ]

@@ -116,7 +116,7 @@ def check_it_is_exact(vae, x, loc, covariance) -> None:
 
 
 def test_the_ladder_learns_the_models_layers_and_owns_none_of_them() -> None:
-    vae = HierarchicalVAE((4,), (3, 2))
+    vae = HierarchicalVAE((4,), (3, 2), guide=Ladder)
     names = dict(vae.named_parameters())
     assert not [name for name in names if "_layers" in name]
     x = torch.zeros(2, 4)
