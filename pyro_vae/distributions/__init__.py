@@ -4,11 +4,12 @@ from pyro_vae.distributions.counts import ZeroInflated
 from pyro_vae.distributions.grid import DiscretizedLogistic, Grid, GridCategorical, LevelOf
 from pyro_vae.distributions.mixture import NormalMixture
 from pyro_vae.distributions.sphere import SphericalUniform, VonMisesFisher
-from pyro_vae.distributions.tables import Columns, Names, WithMissing
+from pyro_vae.distributions.tables import Columns, Grades, Names, WithMissing
 
 __all__ = [
     "Columns",
     "DiscretizedLogistic",
+    "Grades",
     "Grid",
     "GridCategorical",
     "LevelOf",

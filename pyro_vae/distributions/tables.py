@@ -7,6 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import biject_to, constraints
+from torch.nn.functional import logsigmoid
 
 
 class Names(dist.Categorical):
@@ -19,6 +20,32 @@ class Names(dist.Categorical):
     @property
     def mean(self) -> Tensor:
         raise NotImplementedError("names have no mean")
+
+
+class Grades(dist.Categorical):
+    """Ordered grades 0, ..., L - 1: p(x >= k) = sigmoid(location - cutpoint_k).
+
+    :param location: ``batch``.
+    :param cutpoints: ``batch, L - 1``, rising.
+
+    >>> Grades(torch.zeros(2), torch.tensor([-1.0, 1.0])).mean
+    tensor([1., 1.])
+    """
+
+    def __init__(self, location: Tensor, cutpoints: Tensor) -> None:
+        above = logsigmoid(location.unsqueeze(-1) - cutpoints)  # log p(x >= k), k = 1, ..., L - 1
+        below = logsigmoid(cutpoints - location.unsqueeze(-1))
+        # s(a) - s(b) = s(a) s(-b) (1 - exp(b - a)) keeps its digits far out
+        width = torch.log(-torch.expm1(cutpoints[..., :-1] - cutpoints[..., 1:]))
+        between = above[..., :-1] + below[..., 1:] + width
+        super().__init__(logits=torch.cat([below[..., :1], between, above[..., -1:]], -1))
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        return super().expand(batch_shape, _instance or self.__new__(type(self)))
+
+    @property
+    def mean(self) -> Tensor:
+        return self.probs @ torch.arange(self.probs.shape[-1]).to(self.probs)
 
 
 class ByColumn(constraints.Constraint):

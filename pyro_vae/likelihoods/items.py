@@ -1,0 +1,84 @@
+"""Items of a questionnaire: p(x_i | z), an answer given the traits z of who gives it.
+
+Each is made from the number of traits and the answers' shape, and maps z, ``batch | latent_dim``, to
+independent answers, ``batch, X |``.
+"""
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from pyro_vae import distributions
+from pyro_vae.errors import InputError
+from pyro_vae.networks import Shape
+
+
+class TwoParameter(nn.Module):
+    """2PL: p(x_i = 1 | z) = sigmoid(a_i'z - b_i), with discriminations a and difficulties b.
+
+    >>> TwoParameter(1, (4,))(torch.zeros(5, 1)).batch_shape
+    torch.Size([5, 4])
+    """
+
+    def __init__(self, latent_dim: int, data_shape: Shape) -> None:
+        super().__init__()
+        start = 0.5 + 0.1 * torch.randn(*data_shape, latent_dim)  # all items agree on the sign
+        self.discrimination = nn.Parameter(start)  # a
+        self.difficulty = nn.Parameter(torch.zeros(*data_shape))  # b
+
+    def forward(self, z: Tensor) -> dist.TorchDistribution:
+        return dist.Bernoulli(logits=ability(z, self.discrimination) - self.difficulty)
+
+
+class OneParameter(nn.Module):
+    """1PL, or Rasch's: p(x_i = 1 | z) = sigmoid(a (z_1 + ... + z_Z) - b_i), one discrimination for all.
+
+    >>> OneParameter(1, (4,))(torch.zeros(5, 1)).batch_shape
+    torch.Size([5, 4])
+    """
+
+    def __init__(self, latent_dim: int, data_shape: Shape) -> None:
+        super().__init__()
+        self.log_discrimination = nn.Parameter(torch.zeros(()))  # log a
+        self.difficulty = nn.Parameter(torch.zeros(*data_shape))  # b
+
+    def forward(self, z: Tensor) -> dist.TorchDistribution:
+        total = z.sum(-1).reshape(*z.shape[:-1], *(1,) * self.difficulty.dim())
+        return dist.Bernoulli(logits=self.log_discrimination.exp() * total - self.difficulty)
+
+
+class Graded(nn.Module):
+    """Grades x = 0, ..., L - 1: p(x_i >= k | z) = sigmoid(a_i'z - b_ik), b_i1 < b_i2 < ...
+
+    Source: F. Samejima, "Estimation of latent ability using a response pattern of graded scores", 1969,
+    https://doi.org/10.1007/BF03372160.
+
+    Args:
+        latent_dim: number of traits.
+        data_shape: shape of one person's answers.
+        levels: L.
+
+    :raises InputError: ``levels`` is below 2.
+
+    >>> Graded(1, (4,))(torch.zeros(3, 1)).mean[0].round().tolist()
+    [2.0, 2.0, 2.0, 2.0]
+    """
+
+    def __init__(self, latent_dim: int, data_shape: Shape, levels: int = 5) -> None:
+        super().__init__()
+        if levels < 2:
+            raise InputError(f"grades have at least 2 levels, not {levels}")
+        start = 0.5 + 0.1 * torch.randn(*data_shape, latent_dim)
+        self.discrimination = nn.Parameter(start)  # a
+        self.difficulty = nn.Parameter(torch.full((*data_shape, 1), 1 - levels / 2))  # b_i1
+        self.raw_steps = nn.Parameter(torch.full((*data_shape, levels - 2), 0.5413))  # each 1
+
+    def forward(self, z: Tensor) -> dist.TorchDistribution:
+        steps = torch.cat([self.difficulty, softplus(self.raw_steps)], -1)
+        return distributions.Grades(ability(z, self.discrimination), steps.cumsum(-1))
+
+
+def ability(z: Tensor, discrimination: Tensor) -> Tensor:
+    """a_i'z of each item, ``batch, X``."""
+    return (z @ discrimination.flatten(0, -2).mT).unflatten(-1, discrimination.shape[:-1])

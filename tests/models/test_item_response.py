@@ -1,0 +1,102 @@
+"""Item response theory: its evidence by quadrature, its items by their formulas, traits recovered."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pyro_vae import InputError, fit, latent_means, log_evidence, prior_samples
+from pyro_vae.likelihoods.items import Graded, OneParameter, TwoParameter
+from pyro_vae.models import ItemResponse
+from pyro_vae.networks import MLP
+
+ITEMS = [(TwoParameter, 2), (OneParameter, 2), (partial(Graded, levels=4), 4)]
+
+
+def with_gaps(x: Tensor, share: float = 0.3) -> Tensor:
+    return torch.where(torch.rand(x.shape) < share, torch.nan, x)
+
+
+def by_quadrature(model: ItemResponse, x: Tensor, latent_dim: int) -> Tensor:
+    """log p(x) by Gauss and Hermite, in each trait."""
+    nodes, weights = (torch.tensor(a).float() for a in np.polynomial.hermite_e.hermegauss(40))
+    log_weights = (weights / weights.sum()).log()
+    z = torch.cartesian_prod(*[nodes] * latent_dim).reshape(-1, 1, latent_dim)
+    log_w = torch.cartesian_prod(*[log_weights] * latent_dim).reshape(-1, latent_dim).sum(-1)
+    return (model.answers(z).log_prob(x) + log_w.unsqueeze(-1)).logsumexp(0)
+
+
+@pytest.mark.parametrize("latent_dim", [1, 2])
+@pytest.mark.parametrize(("items", "levels"), ITEMS)
+def test_the_evidence_is_that_of_quadrature(items, levels: int, latent_dim: int) -> None:
+    torch.manual_seed(0)
+    model = ItemResponse((2, 3), latent_dim, item=items)
+    for parameter in model.item.parameters():
+        parameter.data.add_(0.5 * torch.randn_like(parameter))
+    x = with_gaps(torch.randint(levels, (20, 2, 3)).float())
+    found = log_evidence(model, x, num_particles=4000, seed=0)
+    off = found.log_evidence - by_quadrature(model, x, latent_dim)
+    assert (off.abs() < 5 * found.standard_error + 1e-3).all()
+
+
+def test_grades_are_differences_of_sigmoids() -> None:
+    items = Graded(1, (3,), levels=4)
+    z = torch.tensor([[0.7], [-2.0]])
+    steps = torch.cat([items.difficulty, torch.nn.functional.softplus(items.raw_steps)], -1)
+    at_least = torch.sigmoid(z @ items.discrimination.T)[..., None]  # of a cutpoint at 0
+    at_least = torch.sigmoid(torch.logit(at_least) - steps.cumsum(-1))
+    ones, zeros = torch.ones(2, 3, 1), torch.zeros(2, 3, 1)
+    expected = torch.cat([ones, at_least], -1) - torch.cat([at_least, zeros], -1)
+    torch.testing.assert_close(items(z).probs, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("per_person", [False, True])
+def test_a_fit_recovers_items_and_people(per_person: bool) -> None:
+    torch.manual_seed(0)
+    truth, people = ItemResponse((20,)), 600
+    truth.item.difficulty.data.copy_(torch.linspace(-2, 2, 20))
+    truth.item.discrimination.data.fill_(1.5)
+    z = torch.randn(people, 1)
+    x = with_gaps(truth.answers(z).sample(), 0.2)
+    model = ItemResponse((20,), num_people=people if per_person else None)
+    data = (x, torch.arange(people)) if per_person else x
+    adam = partial(torch.optim.Adam, lr=0.05 if per_person else 5e-3)
+    fit(model, data, epochs=40 if per_person else 120, optimizer=adam, progress=False, device="cpu")
+    found = latent_means(model, *(data if per_person else (x,)))["z"]
+    assert torch.stack([found[:, 0], z[:, 0]]).corrcoef()[0, 1] > 0.85
+    difficulties = torch.stack([model.item.difficulty, truth.item.difficulty])
+    assert difficulties.corrcoef()[0, 1] > 0.98
+    assert (difficulties[0] - difficulties[1]).abs().mean() < 0.25
+
+
+def test_draws_follow_the_items() -> None:
+    model = ItemResponse((3,), item=partial(Graded, levels=3))
+    drawn = prior_samples(model, torch.zeros(20_000, 3), seed=0)["x"].value
+    share = torch.stack([(drawn[:, 0] == level).float().mean() for level in range(3)])
+    grid = torch.arange(3.0).repeat(3, 1).T
+    gaps = torch.tensor([0.0, torch.nan, torch.nan])
+    expected = by_quadrature(model, grid + gaps, 1).exp()
+    assert (share - expected).abs().max() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("make", "batch", "message"),
+    [
+        (lambda: ItemResponse((3,), encoder=MLP), None, r"partial\(MaskedInput, network=MLP\)"),
+        (lambda: ItemResponse((3,), 0), None, "an item and a trait at least"),
+        (lambda: ItemResponse((3,), item=partial(Graded, levels=1)), None, "at least 2 levels"),
+        (lambda: ItemResponse((3,)), (torch.zeros(2, 4),), r"\(3,\) items, not \(4,\)"),
+        (
+            lambda: ItemResponse((3,), num_people=2),
+            (torch.zeros(2, 3),),
+            "row for each of 2 people",
+        ),
+        (lambda: ItemResponse((3,)), (torch.zeros(2, 3), torch.arange(2)), "set num_people"),
+    ],
+)
+def test_refusals(make, batch, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        model = make()
+        model.guide(*batch)
