@@ -1,0 +1,50 @@
+"""Digits of a given class, and the handwriting of one digit carried over to the other nine."""
+
+import argparse
+from pathlib import Path
+
+import pyro
+import torch
+
+from pyro_vae import fit, load, log_evidence, pictures
+from pyro_vae.models import VAE, ConditionalVAE
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--smoke", action="store_true", help="a second or two, to see that it runs")
+parser.add_argument(
+    "--out", help="a picture to write: a row for each handwriting, a column a class"
+)
+options = parser.parse_args()
+
+digits = load("digits", binarize="stochastic")
+epochs, particles = (1, 2) if options.smoke else (120, 500)
+pyro.set_rng_seed(0)
+model = ConditionalVAE((1, 8, 8), 8, num_classes=digits.num_classes)
+fit(model, digits, epochs=epochs, batch_size=64, progress=False)  # takes x and the labels
+unconditional = VAE((1, 8, 8), 8)
+fit(unconditional, digits, epochs=epochs, batch_size=64, progress=False)
+
+given = log_evidence(model, digits.test, num_particles=particles, seed=0)
+alone = log_evidence(unconditional, digits.test, num_particles=particles, seed=0)
+print(f"log p(x | y) {given.mean:8.3f} ± {given.sampling_error:.3f} nats a digit")
+print(f"log p(x)     {alone.mean:8.3f} ± {alone.sampling_error:.3f}, which is to say less of it")
+
+# what is the digit? The y under which x is the most likely, by Bayes' rule with equal p(y)
+x, y = digits.test.read(), digits.test.labels
+scores = torch.stack(
+    [
+        log_evidence(model, (x, torch.full_like(y, label)), num_particles=particles).log_evidence
+        for label in range(10)
+    ]
+)
+print(f"of {len(y)} unseen digits {(scores.argmax(0) == y).double().mean():.1%} are told by it")
+
+if options.out:
+    with torch.no_grad():
+        z = model.recognition(torch.cat([model.features(x), model.read(x, y)], -1)).mean[:10]
+        classes = torch.arange(10).expand(10, 10)  # handwriting, class
+        means = model.decode(z.unsqueeze(1).expand(10, 10, -1), classes).mean
+    pictures.save(
+        pictures.samples(means.flatten(0, 1), caption="a handwriting a row, a class a column"),
+        Path(options.out),
+    )
