@@ -82,7 +82,8 @@ class Step:
         for parameter in self.parameters.values():
             if parameter.grad is not None:
                 parameter.grad /= units
-        return torch.as_tensor(loss / units)
+        # wake-sleep has a loss for the guide beside that of the model, which is the bound
+        return torch.as_tensor((loss[0] if isinstance(loss, tuple) else loss) / units)
 
     def weighted(self, beta: float | Tensor) -> tuple[Any, Callable[..., Any], Callable[..., Any]]:
         """The ELBO, and model and guide with the KL term weighted."""

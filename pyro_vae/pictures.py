@@ -77,24 +77,29 @@ def check_ending(path: Path | str) -> None:
 
 @_styled
 def learning_curve(metrics: Sequence[Mapping[str, Any]], unit: str = "datum") -> Figure:
-    """The ELBO per unit over epochs, in training and, where there is one, in validation.
+    """What was maximised, per unit, over epochs: in training and, where there are such data, in validation.
 
     Args:
         metrics: a record an epoch, with ``epoch``, ``train_elbo`` and perhaps ``validation_elbo``
-            (nats per unit) and ``beta`` (the weight of the KL term in training).
+            (nats per unit; for other objectives ``train_bound`` or ``train_objective``, and so on) and
+            ``beta`` (the weight of the KL term in training).
         unit: what one datum is called.
     """
     if not metrics:
         raise InputError("there is no learning curve before the first epoch is done")
     figure, axes = _figure(4.8, 3.0)
     epochs = [m["epoch"] for m in metrics]
-    train = np.array([m["train_elbo"] for m in metrics])
+    trained, validated = (_figure_name(metrics[0], part) for part in ("train", "validation"))
+    train = np.array([m[f"train_{trained}"] for m in metrics])
     weighted = any(m.get("beta", 1) != 1 for m in metrics)
     marker = "o" if len(epochs) == 1 else None
     label = "training, KL weighted" if weighted else "training"
+    if validated not in (None, trained):
+        label = f"training ({trained})"
     axes.plot(epochs, train, color=GREY, lw=1.2, marker=marker, ms=3, label=label)
     shown = train
-    held_out = [(m["epoch"], m["validation_elbo"]) for m in metrics if "validation_elbo" in m]
+    key = f"validation_{validated}"
+    held_out = [(m["epoch"], m[key]) for m in metrics if key in m]
     if held_out:
         when, validation = (np.array(column) for column in zip(*held_out, strict=True))
         axes.plot(when, validation, color=BLUE, lw=1.5, marker=marker, ms=3, label="validation")
@@ -118,7 +123,8 @@ def learning_curve(metrics: Sequence[Mapping[str, Any]], unit: str = "datum") ->
     axes.set_ylim(low - pad, high + pad)
     axes.set_xlim(1, max(epochs[-1], 2))
     axes.set_xlabel("epoch")
-    axes.set_ylabel(f"ELBO (nats per {unit})")
+    shown_name = (validated or trained or "").replace("elbo", "ELBO")
+    axes.set_ylabel(f"{shown_name} (nats per {unit})")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.grid(axis="y", color="#E6E6E6", lw=0.8)
     axes.legend(
@@ -126,6 +132,12 @@ def learning_curve(metrics: Sequence[Mapping[str, Any]], unit: str = "datum") ->
         handlelength=1.4, columnspacing=1.4,
     )  # fmt: skip
     return figure
+
+
+def _figure_name(metrics: Mapping[str, Any], part: str) -> str | None:
+    """Of ``train_elbo`` "elbo"."""
+    found = (key.removeprefix(f"{part}_") for key in metrics if key.startswith(f"{part}_"))
+    return next(found, None)
 
 
 @_styled

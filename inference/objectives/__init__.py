@@ -5,12 +5,13 @@ What is where is in ``docs/objectives.md``.
 
 from pyro_vae.inference.objectives.capacity import Capacity
 from pyro_vae.inference.objectives.ciwae import CIWAE
+from pyro_vae.inference.objectives.default import default_elbo
 from pyro_vae.inference.objectives.dip import DIPVAE1, DIPVAE2
 from pyro_vae.inference.objectives.dreg import DReG
 from pyro_vae.inference.objectives.free_bits import FreeBits
 from pyro_vae.inference.objectives.iwae import IWAE
 from pyro_vae.inference.objectives.miwae import MIWAE
-from pyro_vae.inference.objectives.mmd import WAE, InfoVAE, InverseMultiquadric
+from pyro_vae.inference.objectives.mmd import WAE, Gaussian, InfoVAE, InverseMultiquadric, Kernel
 from pyro_vae.inference.objectives.objective import Objective
 from pyro_vae.inference.objectives.piwae import PIWAE
 from pyro_vae.inference.objectives.renyi import Renyi
@@ -34,8 +35,10 @@ __all__ = [
     "Cyclical",
     "DReG",
     "FreeBits",
+    "Gaussian",
     "InfoVAE",
     "InverseMultiquadric",
+    "Kernel",
     "Linear",
     "Objective",
     "Renyi",
@@ -44,4 +47,5 @@ __all__ = [
     "Tempered",
     "TraceELBO",
     "WakeSleep",
+    "default_elbo",
 ]

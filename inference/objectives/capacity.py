@@ -21,7 +21,7 @@ class Capacity(Scheduled):
 
     Args:
         gamma: weight of the distance to the capacity.
-        capacity: C in nats over epochs.
+        capacity: C in nats over epochs; by default from 0 to 25 over 50 epochs.
         num_particles: draws a unit that are averaged.
 
     >>> from pyro_vae import fit
@@ -37,12 +37,13 @@ class Capacity(Scheduled):
     def __init__(
         self,
         gamma: float = 100.0,
-        capacity: Schedule = Linear(0.0, 25.0, epochs=50.0),  # noqa: B008 - it has no state
+        capacity: Schedule | None = None,
         num_particles: int = 1,
     ) -> None:
         super().__init__(num_particles)
-        self.gamma, self.schedule = checked_number("gamma", gamma, least=0), capacity
-        self.nats: float | Tensor = capacity(0.0)
+        self.gamma = checked_number("gamma", gamma, least=0)
+        self.schedule = capacity or Linear(0.0, 25.0, epochs=50.0)
+        self.nats: float | Tensor = self.schedule(0.0)
 
     def at(self, number: float | Tensor) -> "Capacity":
         there = copy.copy(self)

@@ -1,6 +1,8 @@
 """The aggregate posterior drawn to the prior, by draws of both."""
 
-from collections.abc import Callable, Sequence
+import abc
+import math
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -9,11 +11,16 @@ from pyro_vae.inference.objectives.aggregate import Aggregate, latent_vector, of
 from pyro_vae.inference.objectives.draws import Draws
 from pyro_vae.inference.objectives.objective import checked_number
 
-Kernel = Callable[[Tensor, int], Tensor]
-"""k of squared distances, and of how many numbers a vector has."""
+
+class Kernel(abc.ABC):
+    """How alike two vectors are."""
+
+    @abc.abstractmethod
+    def __call__(self, squares: Tensor, dim: int) -> Tensor:
+        """k of squared distances between vectors of ``dim`` numbers, in the same shape."""
 
 
-class InverseMultiquadric:
+class InverseMultiquadric(Kernel):
     """k(d) = sum_s c / (c + d^2) with c = 2 s Z for each of some scales s.
 
     Its tails are heavy, so that a draw far off still feels the prior.
@@ -25,13 +32,29 @@ class InverseMultiquadric:
     """
 
     def __init__(self, scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)) -> None:
-        if not scales or not all(scale > 0 for scale in scales):
+        if not scales or not all(0 < scale < math.inf for scale in scales):
             raise InputError(f"a kernel's scales are positive numbers, not {list(scales)}")
         self.scales = tuple(scales)
 
     def __call__(self, squares: Tensor, dim: int) -> Tensor:
         terms = [2 * dim * scale / (2 * dim * scale + squares) for scale in self.scales]
         return sum(terms[1:], start=terms[0])
+
+
+class Gaussian(Kernel):
+    """k(d) = exp(-d^2 / (2 bandwidth^2 Z)).
+
+    Args:
+        bandwidth: in the unit of one number of a vector.
+    """
+
+    def __init__(self, bandwidth: float = 1.0) -> None:
+        if not 0 < bandwidth < math.inf:
+            raise InputError(f"a kernel's bandwidth is a positive number, not {bandwidth}")
+        self.bandwidth = bandwidth
+
+    def __call__(self, squares: Tensor, dim: int) -> Tensor:
+        return (-squares / (2 * dim * self.bandwidth**2)).exp()
 
 
 class InfoVAE(Aggregate):
@@ -47,19 +70,19 @@ class InfoVAE(Aggregate):
     Args:
         weight: lambda.
         alpha: how much of the KL term is left out.
-        kernel: of squared distances and the number of dimensions.
+        kernel: by default InverseMultiquadric().
     """
 
     def __init__(
         self,
         weight: float = 10.0,
         alpha: float = 0.0,
-        kernel: Kernel = InverseMultiquadric(),  # noqa: B008 - it has no state
+        kernel: Kernel | None = None,
     ) -> None:
         super().__init__()
         self.alpha = checked_number("alpha", alpha)
         self.weight = checked_number("weight", weight, least=1 - self.alpha)
-        self.kernel = kernel
+        self.kernel = kernel or InverseMultiquadric()
 
     def value(self, draws: Draws) -> Tensor:
         guide, model = latent_vector(draws)
@@ -81,13 +104,13 @@ class WAE(InfoVAE):
 
     Args:
         weight: lambda.
-        kernel: of squared distances and the number of dimensions.
+        kernel: by default InverseMultiquadric().
     """
 
     def __init__(
         self,
         weight: float = 10.0,
-        kernel: Kernel = InverseMultiquadric(),  # noqa: B008 - it has no state
+        kernel: Kernel | None = None,
     ) -> None:
         super().__init__(weight, 1.0, kernel)
 

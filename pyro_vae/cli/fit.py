@@ -12,7 +12,7 @@ from pyro_vae.cli.experiment import Experiment
 from pyro_vae.cli.graph import leave_graph
 from pyro_vae.cli.run_folder import CONFIG, check_free, claimed, naming, open_run, read_config
 from pyro_vae.data import DataSet
-from pyro_vae.inference.loop import Fit
+from pyro_vae.inference.loop import Fit, shown_figure
 from pyro_vae.inference.run import CHECKPOINT
 from pyro_vae.inference.svi import fit
 
@@ -96,8 +96,9 @@ def report(folder: Path, experiment: Experiment, result: Fit) -> None:
 def _best(result: Fit) -> str:
     if result.best_epoch is None:
         return ""
-    elbo = next(m for m in result.metrics if m["epoch"] == result.best_epoch)["validation_elbo"]
-    return f"; best validation ELBO {elbo:.3f} nats per datum, at epoch {result.best_epoch}"
+    name, value = shown_figure(next(m for m in result.metrics if m["epoch"] == result.best_epoch))
+    figure = name.replace("_", " ").replace("elbo", "ELBO")
+    return f"; best {figure} {value:.3f} nats per datum, at epoch {result.best_epoch}"
 
 
 def _default_folder(experiment: Experiment) -> str:

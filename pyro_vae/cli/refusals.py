@@ -19,9 +19,9 @@ KINDS = {
 }
 # where the classes are of which an option's default names none
 HOMES = {
-    "--schedule": "torch.optim.lr_scheduler",
-    "--elbo": "pyro.infer",
-    "--model.likelihood": "pyro_vae.likelihoods",
+    "--schedule": ("torch.optim.lr_scheduler",),
+    "--elbo": ("pyro_vae.inference.objectives", "pyro.infer"),
+    "--model.likelihood": ("pyro_vae.likelihoods",),
 }
 
 
@@ -96,12 +96,16 @@ class CommandLine:
 
     def _neighbours(self, name: str, value: str) -> str:
         """The class nearest to ``value`` of those beside the default one."""
-        home = HOMES.get(name) or self._home(name)
-        if not home:
+        homes = HOMES.get(name) or (self._home(name),)
+        if not all(homes):
             return "; a class is named as MODULE.CLASS"
-        classes = (v for v in vars(importlib.import_module(home)).values() if isinstance(v, type))
-        known = [c.__name__ for c in classes if c.__module__.startswith(home)]
-        return _nearest(value.rpartition(".")[2], known, f"{home}'s documentation")
+        known = [
+            found.__name__
+            for home in homes
+            for found in vars(importlib.import_module(home)).values()
+            if isinstance(found, type) and found.__module__.startswith(home)
+        ]
+        return _nearest(value.rpartition(".")[2], known, f"{homes[0]}'s documentation")
 
     def _home(self, name: str) -> str:
         found: Any = self._without(name)

@@ -26,7 +26,7 @@ from pyro_vae.program import as_program, num_arguments
 CONFIG = "config.yaml"
 OWN = (CHECKPOINT, CONFIG, METRICS)
 TRUSTED = ("pyro_vae", "torch.nn", "torch.optim", "pyro.infer")
-PARTS = ("model", "optimizer", "schedule", "elbo")  # options that name classes
+PARTS = ("model", "optimizer", "schedule", "elbo", "beta")  # options that name classes
 MAY_CHANGE = {"epochs", "device", "data_root", "download"}  # when a run is opened again
 
 
