@@ -54,7 +54,7 @@ def capture(function: Callable[..., Any], *arguments: Tensor) -> Graph:
 
     :raises CannotCapture: Python has a say in every run.
     """
-    first, second = _trace(function, arguments), _trace(function, arguments)
+    first, second = trace(function, *arguments), trace(function, *arguments)
     if first.module.code != second.module.code:
         difference = _first_difference(first.module.code, second.module.code)
         raise CannotCapture(f"it does not do the same in every run ({difference})")
@@ -67,7 +67,8 @@ def capture(function: Callable[..., Any], *arguments: Tensor) -> Graph:
     return first
 
 
-def _trace(function: Callable[..., Any], arguments: tuple[Tensor, ...]) -> Graph:
+def trace(function: Callable[..., Any], *arguments: Tensor) -> Graph:
+    """:func:`capture`, by one run alone: for those that look at the outcome."""
     with _LastSite() as last:
         try:
             module = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)

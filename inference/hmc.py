@@ -6,10 +6,12 @@ Source: R. M. Neal, "MCMC using Hamiltonian dynamics", 2011, https://arxiv.org/a
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from pyro_vae.inference.captured import Captured
 from pyro_vae.inference.paths import Path
 
 JITTER = (0.6, 1.2)  # of the step size: a fixed trajectory may come back to where it started
@@ -109,21 +111,38 @@ class Sampler:
         return at.moved(accepted, proposal), probability
 
     def _gradient(self, u: Tensor, beta: float) -> Tensor:
-        parts = []
-        for some in u.split(self.at_once):
-            with torch.enable_grad():
-                leaf = some.detach().requires_grad_()
-                log_density = mix(*self.path.log_densities(leaf), beta)
-            parts.append(_gradient(log_density, leaf))
+        weight = u.new_full((), beta)
+        parts = [self.slope(some, weight)[0] for some in u.split(self.at_once)]
         return torch.cat(parts).nan_to_num(0.0, 0.0, 0.0)
 
     def _point(self, u: Tensor) -> Point:
-        with torch.enable_grad():
-            leaf = u.detach().requires_grad_()
-            start, end = self.path.log_densities(leaf)
-        # one after the other: the next transition wants them mixed at another temperature
-        of_start = _gradient(start, leaf, keep=True)
-        return Point(u, start.detach(), end.detach(), of_start, _gradient(end, leaf))
+        return Point(u, *self.ends(u))
+
+    @cached_property
+    def slope(self) -> Captured:
+        """(u, beta) -> the gradient of the mixed log-density."""
+
+        def slope(u: Tensor, beta: Tensor) -> tuple[Tensor]:
+            with torch.enable_grad():
+                leaf = u.detach().requires_grad_()
+                start, end = self.path.log_densities(leaf)
+                return (_gradient((1 - beta) * start + beta * end, leaf),)
+
+        return Captured(slope)
+
+    @cached_property
+    def ends(self) -> Captured:
+        """u -> both log-densities, and their gradients."""
+
+        def ends(u: Tensor) -> tuple[Tensor, ...]:
+            with torch.enable_grad():
+                leaf = u.detach().requires_grad_()
+                start, end = self.path.log_densities(leaf)
+                # one after the other: the next transition wants them mixed at another temperature
+                of_start = _gradient(start, leaf, keep=True)
+                return start.detach(), end.detach(), of_start, _gradient(end, leaf)
+
+        return Captured(ends)
 
 
 def _gradient(log_density: Tensor, leaf: Tensor, keep: bool = False) -> Tensor:
