@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # what __getattr__ hands out
     from pyro_vae.graph import render_model as render_model
     from pyro_vae.inference.diagnostics import evaluate as evaluate
     from pyro_vae.inference.estimate import log_evidence as log_evidence
+    from pyro_vae.inference.impute import impute as impute
     from pyro_vae.inference.svi import fit as fit
     from pyro_vae.predict import (
         latent_means as latent_means,
@@ -30,6 +31,7 @@ _HOMES = {
     "InputError": "pyro_vae.errors",
     "evaluate": "pyro_vae.inference.diagnostics",
     "fit": "pyro_vae.inference.svi",
+    "impute": "pyro_vae.inference.impute",
     "latent_means": "pyro_vae.predict",
     "load": "pyro_vae.data",
     "log_evidence": "pyro_vae.inference.estimate",

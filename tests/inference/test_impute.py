@@ -1,0 +1,111 @@
+"""Missing values filled in: the Gaussian conditional, where there is one."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import MultivariateNormal, Normal
+
+from pyro_vae import InputError, impute
+from pyro_vae.guides import FullCovarianceNormal
+from pyro_vae.likelihoods import FixedScaleNormal, Missing, Tokens
+from pyro_vae.models import VAE, FactorAnalysis
+from pyro_vae.networks import MLP, MaskedInput
+
+K = 20_000
+
+
+@pytest.fixture
+def linear() -> VAE:
+    torch.manual_seed(2)
+    linear = partial(MLP, hidden_dims=())
+    vae = VAE(
+        (5,),
+        2,
+        likelihood=partial(Missing, likelihood=partial(FixedScaleNormal, scale=0.8)),
+        guide=FullCovarianceNormal,
+        encoder=partial(MaskedInput, network=linear),
+        decoder=linear,
+    )
+    for parameter in vae.recognition.parameters():  # close to the prior: wide enough for all rows
+        parameter.data.mul_(0.1)
+    return vae
+
+
+@pytest.fixture
+def x() -> Tensor:
+    torch.manual_seed(3)
+    x = torch.randn(20, 5)
+    x[torch.rand(x.shape) < 0.4] = torch.nan
+    x[0] = torch.nan  # nothing is known of it
+    x[1] = 0.5  # nothing is missing
+    return x
+
+
+def conditional(vae: VAE, row: Tensor) -> MultivariateNormal:
+    """Of the missing values, by the partition of the joint covariance."""
+    layer = vae.likelihood.complete.decoder.layers[-1]
+    covariance = layer.weight @ layer.weight.T + 0.8**2 * torch.eye(5)
+    gone, seen = row.isnan(), ~row.isnan()
+    gain = covariance[gone][:, seen] @ torch.linalg.inv(covariance[seen][:, seen])
+    loc = layer.bias[gone] + gain @ (row[seen] - layer.bias[seen])
+    return MultivariateNormal(loc, covariance[gone][:, gone] - gain @ covariance[seen][:, gone])
+
+
+@torch.no_grad()
+def test_it_is_the_gaussian_conditional(linear: VAE, x: Tensor) -> None:
+    found = impute(linear, x, num_particles=K, num_draws=500, quantiles=(0.1, 0.9), seed=0)
+    assert found.quantiles.shape == (2, 20, 5)
+    assert found.ess.min() > 500
+    for n, row in enumerate(x):
+        gone = row.isnan()
+        if not gone.any():
+            continue
+        exact, ess = conditional(linear, row), found.ess[n]
+        scale = exact.variance.sqrt()
+        error = scale / ess.sqrt()
+        assert ((found.mean[n, gone] - exact.mean).abs() < 5 * error).all()
+        assert ((found.scale[n, gone] - scale).abs() < 5 * error).all()
+        for level, quantile in zip((0.1, 0.9), found.quantiles[:, n, gone], strict=True):
+            wanted = Normal(exact.mean, scale).icdf(torch.tensor(level))
+            assert ((quantile - wanted).abs() < 10 * error).all()
+
+
+@torch.no_grad()
+def test_draws_are_joint(linear: VAE, x: Tensor) -> None:
+    draws = impute(linear, x, num_particles=K, num_draws=5000, seed=0).draws
+    exact = conditional(linear, x[0]).covariance_matrix
+    scale = exact.diagonal().sqrt()
+    off = (draws[:, 0].T.cov() - exact) / (scale * scale.unsqueeze(-1))
+    assert off.abs().max() < 0.15
+
+
+def test_what_was_observed_stays(linear: VAE, x: Tensor) -> None:
+    found, seen = impute(linear, x, num_particles=50, seed=0), ~x.isnan()
+    for values in (found.mean, *found.draws, *found.quantiles):
+        assert torch.equal(values[seen], x[seen])
+        assert values.isfinite().all()
+    assert (found.scale[seen] == 0).all()
+    assert (found.scale[~seen] > 0).all()
+    again = impute(linear, x, num_particles=50, seed=0)
+    assert torch.equal(found.draws, again.draws)
+
+
+def test_names_are_drawn() -> None:
+    torch.manual_seed(0)
+    names = partial(Missing, likelihood=partial(Tokens, num_tokens=3))
+    vae = VAE((4,), 2, likelihood=names, encoder=MaskedInput)
+    x = torch.tensor([[0.0, 2.0, torch.nan, torch.nan]])
+    draws = impute(vae, x, num_particles=200, num_draws=200, seed=0).draws
+    assert set(draws[:, 0, 2].tolist()) <= {0.0, 1.0, 2.0}
+    assert draws[:, 0, 2].unique().numel() > 1
+
+
+def test_refusals(linear: VAE, x: Tensor) -> None:
+    with pytest.raises(InputError, match="between 0 and 1"):
+        impute(linear, x, quantiles=(5,))
+    with pytest.raises(InputError, match="num_draws must be at least 1"):
+        impute(linear, x, num_draws=0)
+    with pytest.raises(InputError, match="data hold nan"):
+        impute(FactorAnalysis((5,)), x)
