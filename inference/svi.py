@@ -18,7 +18,7 @@ from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.inference.compile import Compile, use_compiled
 from pyro_vae.inference.loop import Fit, Loop, Settings, order
-from pyro_vae.inference.objectives import Objective, Schedule, TraceELBO
+from pyro_vae.inference.objectives import Objective, Schedule, default_elbo
 from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.inference.run import Run
 from pyro_vae.inference.step import OptimizerFactory, Step
@@ -74,7 +74,8 @@ def fit(
         optimizer: makes a torch optimizer from the parameters.
         schedule: makes a torch learning-rate schedule from the optimizer; stepped once an epoch.
         elbo: any Pyro ELBO, one of :mod:`pyro_vae.inference.objectives` say; by default Trace_ELBO, in
-            a form that does not wait for the device.
+            a form that does not wait for the device, or TraceEnum_ELBO where a discrete latent is
+            marked ``infer={"enumerate": "parallel"}``.
         beta: weight of the KL term, or its schedule. The reported validation ELBO always has weight 1.
         kl_warmup: epochs over which that weight grows from 0 to beta.
         clip_norm: largest norm of the gradient of the ELBO per unit.
@@ -127,7 +128,7 @@ def fit(
                 elbo = elbo.planned(target, *first, num_data=train.num_units)
         stored = stored_parameters(target, *first, seed=seed)
         parameters = {**named_parameters(target), **stored}
-        step = Step(target, layout, parameters, elbo or TraceELBO(), optimizer, clip_norm)
+        step = Step(target, layout, parameters, elbo or default_elbo(layout), optimizer, clip_norm)
         with undisturbed(target, seed):
             step.check_everything_trains(first)
         start = partial(use_compiled, step, compile, first, train.num_units, settings)

@@ -5,6 +5,7 @@ from pyro_vae.models.factor_analysis import FactorAnalysis
 from pyro_vae.models.flow import DequantizedFlow, FlowDensity
 from pyro_vae.models.hierarchical import HierarchicalVAE
 from pyro_vae.models.item_response import ItemResponse
+from pyro_vae.models.mixture import MixtureVAE
 from pyro_vae.models.state_space import StateSpace
 from pyro_vae.models.vae import VAE
 
@@ -16,5 +17,6 @@ __all__ = [
     "FlowDensity",
     "HierarchicalVAE",
     "ItemResponse",
+    "MixtureVAE",
     "StateSpace",
 ]

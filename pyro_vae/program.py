@@ -93,6 +93,7 @@ class Layout:
     outside: tuple[str, ...]
     enumerated: tuple[str, ...]  # latents of the model alone, to be summed out
     plates: Mapping[str, int]
+    marked: tuple[str, ...] = ()  # latents that training is to sum over, in model or guide
     subsampled: tuple[
         str, ...
     ] = ()  # plates within the unit that hold a part of what they stand for
@@ -324,6 +325,7 @@ def _layout(model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | 
         "observed": tuple(observed),
         "enumerated": tuple(n for n in latents if n not in guide_trace.nodes),
         "plates": {name: frame.size for name, frame in frames.items()},
+        "marked": tuple(n for n, s in latents.items() if s["infer"].get("enumerate")),
     }
     subsampled = {n for n, f in frames.items() if f.full_size is not None and f.size < f.full_size}
     if unit is None and not shared:

@@ -279,7 +279,7 @@ class AGradientThatIsNotFinite(Sound):
         return self.decoder(z) + (self.decoder.bias * 0).abs().sqrt()
 
 
-@broken("gradients", "gradient for 'rate.weight' is not the ELBO's")
+@broken("gradients", "gradient for 'rate.(weight|bias)' is not the ELBO's")
 class ADetachedDrawOfAGamma(nn.Module):
     """Where noise does not move draws smoothly, both sides are estimates."""
 

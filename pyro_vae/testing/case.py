@@ -15,7 +15,7 @@ from pyro_vae import checkpoint
 from pyro_vae.data import Batches
 from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
-from pyro_vae.inference.objectives import TraceELBO
+from pyro_vae.inference.objectives import default_elbo
 from pyro_vae.inference.step import Step
 from pyro_vae.inference.svi import ADAM
 from pyro_vae.inference.tiles import FEW, first_rows
@@ -132,12 +132,7 @@ class Case:
 
     def elbo_of(self, particles: int) -> Any:
         """The same, of some draws made together."""
-        traces = self.traces()
-        both = {**sample_sites(traces.model), **sample_sites(traces.guide)}.values()
-        summed_out = any(site["infer"].get("enumerate") for site in both)
-        kind = pyro.infer.TraceEnum_ELBO if summed_out else TraceELBO
-        nesting = self.layout.nesting + (particles > 1)  # which Pyro counts the particles' plate to
-        return kind(particles, max_plate_nesting=nesting, vectorize_particles=particles > 1)
+        return default_elbo(self.layout, particles)
 
     def loss(self, elbo: Any = None) -> Tensor:
         """Minus the ELBO per unit as ``fit`` has it, by one draw or by ``elbo``, ``|``."""

@@ -27,6 +27,7 @@ from pyro_vae.models import (
     FlowDensity,
     HierarchicalVAE,
     ItemResponse,
+    MixtureVAE,
     StateSpace,
 )
 from pyro_vae.networks import ConvDecoder, ConvEncoder
@@ -104,6 +105,7 @@ SHELF: Shelf = [
         for guide in (BottomUp, Ladder)
     ),
     ("ItemResponse", partial(ItemResponse, ROW, 2), gappy),
+    ("MixtureVAE", partial(MixtureVAE, ROW, 2, 3), partial(binary, 9, *ROW)),
     ("StateSpace", partial(StateSpace, (3, 2), 2), partial(torch.randn, 9, 3, 2)),
     ("StateSpace", partial(StateSpace, (3, 2), 1), ragged),
 ]

@@ -1,0 +1,124 @@
+"""A linear decoder makes x a mixture of Gaussians, of which all is known."""
+
+from functools import partial
+
+import pyro
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+
+from pyro_vae import InputError, fit, log_evidence
+from pyro_vae.guides import VonMisesFisher
+from pyro_vae.inference.objectives import default_elbo
+from pyro_vae.likelihoods import Bernoulli, FixedScaleNormal, Missing
+from pyro_vae.models import MixtureVAE
+from pyro_vae.networks import MLP
+from pyro_vae.program import as_program, examine
+
+linear = partial(MLP, hidden_dims=())
+NOISE = 0.5
+
+
+@pytest.fixture
+def vae() -> MixtureVAE:
+    torch.manual_seed(2)
+    likelihood = partial(FixedScaleNormal, scale=NOISE)
+    vae = MixtureVAE((3,), 2, 4, likelihood=likelihood, encoder=linear, decoder=linear)
+    for parameter in (vae.logits, vae.log_scale, *vae.likelihood.parameters()):
+        nn.init.normal_(parameter, std=0.5)
+    return vae.double().requires_grad_(False)
+
+
+def marginal(vae: MixtureVAE) -> MixtureSameFamily:
+    """p(x), with p(k) and p(x | k)."""
+    out = vae.likelihood.decoder.layers[-1]
+    spread = out.weight * vae.log_scale.exp().unsqueeze(1)  # (K, X, Z)
+    covariance = spread @ spread.mT + NOISE**2 * torch.eye(3).double()
+    components = MultivariateNormal(vae.loc @ out.weight.T + out.bias, covariance)
+    return MixtureSameFamily(Categorical(logits=vae.logits), components)
+
+
+def data(vae: MixtureVAE, count: int) -> Tensor:
+    return marginal(vae).sample((count,))
+
+
+def test_the_evidence_is_that_of_a_mixture_of_gaussians(vae) -> None:
+    x = data(vae, 12)
+    expected = marginal(vae).log_prob(x)
+    sampled = log_evidence(vae, x, num_particles=20_000, seed=0)
+    trusted = sampled.pareto_k < 0.5
+    off = (sampled.log_evidence - expected) / sampled.standard_error
+    assert trusted.sum() >= 6
+    assert (off[trusted].abs() < 5).all()
+
+
+def test_the_elbo_of_fit_sums_over_components(vae) -> None:
+    """At given z it is log sum_k p(k, z, x) - log q(z | x), by hand."""
+    x = data(vae, 5)
+    elbo = default_elbo(examine(as_program(vae), x))
+    pyro.set_rng_seed(3)
+    found = -elbo.loss(vae.model, vae.guide, x)
+    pyro.set_rng_seed(3)
+    q = vae.recognition(x)
+    z = q.rsample()
+    prior = MixtureSameFamily(Categorical(logits=vae.logits), vae.component(torch.arange(4)))
+    by_hand = prior.log_prob(z) + vae.likelihood(z).log_prob(x) - q.log_prob(z)
+    assert found == pytest.approx(float(by_hand.sum()))
+
+
+def test_responsibilities_are_bayes_rule(vae) -> None:
+    z = torch.randn(6, 5, 2).double()
+    given = vae.responsibilities(z)
+    assert given.shape == (6, 5, 4)
+    prior = vae.logits.softmax(0)
+    for k in range(4):
+        component = MultivariateNormal(vae.loc[k], vae.log_scale[k].mul(2).exp().diag())
+        joint = prior[k] * component.log_prob(z).exp()
+        everything = MixtureSameFamily(Categorical(prior), vae.component(torch.arange(4)))
+        torch.testing.assert_close(given[..., k], joint / everything.log_prob(z).exp())
+
+
+def test_clusters_are_the_posterior_where_the_guide_is(vae) -> None:
+    """With a guide as wide as p(z | x) at one component alone, q(k | x) is p(k | x)."""
+    vae.loc[1:] = vae.loc[:1]
+    vae.log_scale[1:] = vae.log_scale[:1]
+    x = data(vae, 5)
+    torch.testing.assert_close(vae.clusters(x), vae.logits.softmax(0).expand(5, 4))
+
+
+def test_it_finds_clusters_that_are_there() -> None:
+    torch.manual_seed(0)
+    centres = torch.tensor([[-4.0, 0.0], [4.0, 0.0], [0.0, 5.0]])
+    labels = torch.arange(600) % 3
+    x = centres[labels] + 0.5 * torch.randn(600, 2)
+    likelihood = partial(FixedScaleNormal, scale=0.4)
+    vae = MixtureVAE((2,), 2, 8, likelihood=likelihood, encoder=linear, decoder=linear)
+    adam = partial(torch.optim.Adam, lr=0.02)
+    fit(vae, x, epochs=60, batch_size=100, optimizer=adam, progress=False)
+    found = vae.clusters(x).argmax(-1)
+    matches = torch.zeros(8, 3).index_put((found, labels), torch.ones(600), accumulate=True)
+    assert matches.amax(1).sum() > 570  # no component takes in two clusters, which would be 400
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (partial(MixtureVAE, (4,), 0), "latent_dim must be at least 1, not 0"),
+        (partial(MixtureVAE, (4,), 2, 0), "num_components must be at least 1, not 0"),
+        (partial(MixtureVAE, (4,), 2, guide=VonMisesFisher), "take a guide over all of R^Z"),
+        (
+            partial(MixtureVAE, (4,), 2, likelihood=partial(Missing, likelihood=Bernoulli)),
+            "partial(MaskedInput, network=MLP)",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(make, message) -> None:
+    with pytest.raises(InputError) as refusal:
+        make()
+    assert message in str(refusal.value)
+
+
+def test_no_particles_make_no_clusters(vae) -> None:
+    with pytest.raises(InputError, match="num_particles must be at least 1, not 0"):
+        vae.clusters(torch.zeros(2, 3).double(), num_particles=0)
