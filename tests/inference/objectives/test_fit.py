@@ -1,0 +1,306 @@
+"""Objectives in a fit: captured as they are in Python, reported by their name, resumed exactly."""
+
+from functools import partial
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.infer import SVI, RenyiELBO, ReweightedWakeSleep
+from pyro.optim import Adam as PyroAdam
+from stories import Conjugate, GlobalMean, PyroStyleVAE
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from pyro_vae import InputError, fit
+from pyro_vae.inference import compile
+from pyro_vae.inference.loop import Loop
+from pyro_vae.inference.objectives import (
+    CIWAE,
+    DIPVAE1,
+    DIPVAE2,
+    IWAE,
+    MIWAE,
+    PIWAE,
+    TCVAE,
+    WAE,
+    Capacity,
+    Cyclical,
+    DReG,
+    FreeBits,
+    InfoVAE,
+    Linear,
+    Renyi,
+    StickingTheLanding,
+    WakeSleep,
+)
+from pyro_vae.models import VAE, FactorAnalysis
+
+X = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+ALL = [
+    IWAE(3),
+    MIWAE(2, 2),
+    PIWAE(2, 2),
+    CIWAE(3),
+    DReG(3),
+    StickingTheLanding(),
+    Renyi(0.5, 3),
+    WakeSleep(3),
+    FreeBits(0.2),
+    Capacity(9.0, Linear(0, 3, 2)),
+    TCVAE(),
+    DIPVAE1(),
+    DIPVAE2(),
+    InfoVAE(),
+    WAE(),
+]
+BY_THEIR_DRAWS = [elbo for elbo in ALL if not isinstance(elbo, WakeSleep)]
+quick = partial(
+    fit, epochs=2, batch_size=50, progress=False, device="cpu", optimizer=partial(Adam, lr=0.01)
+)
+
+
+def trained(elbo: Any, mode: str = "off", **options: Any) -> tuple[Any, list[Tensor]]:
+    torch.manual_seed(0)
+    program = PyroStyleVAE()
+    result = quick(program, X, elbo=elbo, compile=mode, **options)
+    return result, [p.detach() for p in program.parameters()]
+
+
+@pytest.mark.parametrize("elbo", ALL, ids=lambda elbo: type(elbo).__name__)
+def test_the_captured_step_is_the_step_in_python(
+    elbo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compile, "WORTH_A_GRAPH", 0)
+    eager, expected = trained(elbo)
+    captured, parameters = trained(elbo, "auto")
+    (note,) = captured.notes
+    assert "as a graph, without Pyro" in note
+    for one, other in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    names = (f"train_{elbo.figure}", *(["capacity"] if isinstance(elbo, Capacity) else ["beta"]))
+    for name in names:
+        assert [m[name] for m in captured.metrics] == pytest.approx(
+            [m[name] for m in eager.metrics], rel=1e-4
+        )
+
+
+def test_a_schedule_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compile, "WORTH_A_GRAPH", 0)
+    _, expected = trained(IWAE(2), beta=Cyclical(2.0, epochs=2))
+    captured, parameters = trained(IWAE(2), "auto", beta=Cyclical(2.0, epochs=2))
+    assert "as a graph" in captured.notes[0]
+    assert [m["beta"] for m in captured.metrics] == [2.0, 2.0]
+    for one, other in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_inductor_compiles_a_gradient_within_a_gradient() -> None:
+    _, expected = trained(DReG(3))
+    compiled, parameters = trained(DReG(3), "on")
+    assert "compiled by Inductor" in compiled.notes[0]
+    for one, other in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+# --- what is reported -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("elbo", "names"),
+    [
+        (None, {"train_elbo", "validation_elbo"}),
+        (StickingTheLanding(), {"train_elbo", "validation_elbo"}),
+        (IWAE(3), {"train_bound", "validation_bound"}),
+        (Renyi(-0.5, 3), {"train_objective", "validation_elbo"}),
+        (FreeBits(), {"train_objective", "validation_elbo"}),
+        (RenyiELBO(num_particles=2), {"train_objective", "validation_elbo"}),
+        (ReweightedWakeSleep(num_particles=2), {"train_objective", "validation_elbo"}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_only_an_elbo_is_called_one(elbo: Any, names: set[str]) -> None:
+    result, _ = trained(elbo, validation=X[:20])
+    found = {n for n in result.metrics[0] if n.startswith(("train", "validation"))}
+    assert found == names
+    assert result.best_epoch is not None
+
+
+def test_held_out_data_are_judged_by_the_elbo_where_the_objective_is_no_bound() -> None:
+    """With learning rate 0 all objectives leave the same parameters, whose ELBO is the same."""
+    still = partial(Adam, lr=0.0)
+    torch.manual_seed(0)
+    fa = FactorAnalysis((6,), 2)
+    kept = {name: value.clone() for name, value in fa.state_dict().items()}
+    found = []
+    for elbo in (None, FreeBits(30.0), WAE(100.0), Capacity()):
+        fa.load_state_dict(kept)
+        result = quick(fa, X, elbo=elbo, validation=X, optimizer=still, epochs=1)
+        found.append(result.metrics[0]["validation_elbo"])
+    assert found == pytest.approx([found[0]] * 4, rel=1e-5)
+
+
+def test_capacity_weighs_the_kl_by_itself() -> None:
+    for options in ({"beta": 2.0}, {"kl_warmup": 1.0}, {"beta": Linear()}):
+        with pytest.raises(InputError, match="Capacity weighs the KL term itself"):
+            trained(Capacity(), **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"beta": Cyclical(1.0, epochs=3)},
+        {"elbo": Capacity(5.0, Linear(0, 4, 5))},
+        {"elbo": DReG(2)},
+    ],
+    ids=["cyclical", "capacity", "DReG"],
+)
+def test_resume_is_exact(tmp_path, monkeypatch, options) -> None:
+    def run(out, **more):
+        torch.manual_seed(0)
+        model = FactorAnalysis((6,), 2)
+        return model, quick(model, X, epochs=4, batch_size=20, out=out, **options, **more)
+
+    whole, result = run(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        at = lambda self: self.position.epoch * 3 + self.position.batch >= 7  # noqa: E731
+        patch.setattr(Loop, "is_done", at)
+        epoch, left = Loop.epoch, iter(range(10**6))
+        patch.setattr(
+            Loop,
+            "epoch",
+            lambda self, stop, bar: epoch(self, lambda: stop() or next(left) >= 6, bar),
+        )
+        run(tmp_path / "part")
+    again, resumed = run(tmp_path / "part", resume=True)
+    assert resumed.metrics == result.metrics
+    for one, other in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+# --- any program ----------------------------------------------------------------------------------
+
+
+def test_plain_functions_and_pyros_svi() -> None:
+    """IWAE has the posterior for a fixed point, too: slope 1/2, scale sqrt(1/2)."""
+    pyro.clear_param_store()
+    torch.manual_seed(0)
+    x = torch.randn(256) * 2**0.5
+    svi = SVI(Conjugate.model, Conjugate.guide, PyroAdam({"lr": 0.02}), loss=DReG(4))
+    losses = [svi.step(x) for _ in range(300)]
+    store = pyro.get_param_store()
+    assert store["slope"].item() == pytest.approx(0.5, abs=0.02)
+    assert store["scale"].item() == pytest.approx(0.5**0.5, abs=0.02)
+    evidence = float(Conjugate.log_evidence(x).sum())
+    assert -losses[-1] == pytest.approx(evidence, abs=0.5)
+    assert -svi.evaluate_loss(x) == pytest.approx(evidence, abs=0.5)
+
+
+def test_a_joint_evidence_is_bounded_as_one() -> None:
+    x = torch.randn(20, generator=torch.Generator().manual_seed(0)) + 1
+    pyro.set_rng_seed(0)
+    value = -IWAE(5000).loss(GlobalMean.model, GlobalMean.guide, x)
+    assert value == pytest.approx(float(GlobalMean.log_evidence(x)), abs=0.02)
+
+
+def test_a_program_that_takes_no_further_dimension_is_drawn_one_by_one() -> None:
+    class Averages(nn.Module):
+        """Its likelihood means over dimension 0, whatever that is."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.slope = nn.Parameter(torch.tensor(0.4))
+
+        def model(self, x: Tensor) -> None:
+            with pyro.plate("data", len(x)):
+                z = pyro.sample("z", dist.Normal(0.0, 1.0))
+                pyro.sample("x", dist.Normal(z + 0 * z.mean(0), 1.0), obs=x)
+                assert z.dim() == 1
+
+        def guide(self, x: Tensor) -> None:
+            with pyro.plate("data", len(x)):
+                pyro.sample("z", dist.Normal(self.slope * x, 0.5**0.5))
+
+    program, x = Averages(), X[:, 0].contiguous()
+    with torch.no_grad():
+        program.slope.fill_(0.5)
+    for elbo in (IWAE(4), DReG(4), PIWAE(2, 2), WakeSleep(3)):
+        planned = elbo.planned(program, x)
+        assert not planned.plan.together
+        evidence = float(Conjugate.log_evidence(x).sum())
+        assert -planned.loss(program.model, program.guide, x) == pytest.approx(evidence, rel=1e-4)
+        quick(program, x, elbo=elbo, optimizer=partial(Adam, lr=0.0))
+
+
+def test_the_objective_that_was_given_serves_the_next_program_too() -> None:
+    elbo = IWAE(2)
+    trained(elbo)
+    assert elbo.plan is None
+    quick(FactorAnalysis((6,), 2), X, elbo=elbo)
+    quick(VAE((6,), 2), (X > 0).float(), elbo=elbo, batch_size=20)
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+def discrete_model(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        which = pyro.sample("which", dist.Bernoulli(0.4))
+        pyro.sample("x", dist.Normal(which, 1.0), obs=x[:, 0])
+
+
+def discrete_guide(x: Tensor) -> None:
+    logit = pyro.param("logit", torch.tensor(0.3))
+    with pyro.plate("data", len(x)):
+        pyro.sample("which", dist.Bernoulli(logits=logit * x[:, 0]))
+
+
+@pytest.mark.parametrize("elbo", BY_THEIR_DRAWS, ids=lambda elbo: type(elbo).__name__)
+def test_draws_without_gradients_are_refused_by_their_site(elbo: Any) -> None:
+    vector = isinstance(elbo, TCVAE | DIPVAE1 | DIPVAE2 | InfoVAE)
+    reason = (
+        "one latent vector a unit" if vector else "the guide's site 'which' has none of .Bernoulli."
+    )
+    with pytest.raises(InputError, match=reason):
+        quick((discrete_model, discrete_guide), X, elbo=elbo)
+
+
+def test_wake_sleep_trains_what_has_no_gradients_through_its_draws() -> None:
+    pyro.clear_param_store()
+    quick((discrete_model, discrete_guide), X, elbo=WakeSleep(4), compile="on")
+
+
+def test_rows_left_out_within_a_unit_make_no_bound() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-2):
+            z = pyro.sample("z", dist.Normal(torch.zeros(len(x), 1), 1.0))
+            with pyro.plate("columns", 6, subsample_size=3, dim=-1) as index:
+                pyro.sample("x", dist.Normal(z, 1.0), obs=x[:, index])
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-2):
+            pyro.sample("z", dist.Normal(pyro.param("a", torch.tensor(0.1)) * x[:, :1], 1.0))
+
+    for elbo in (IWAE(2), Renyi(0.5, 2), WakeSleep(2), MIWAE(2, 2)):
+        with pytest.raises(
+            InputError, match="plate 'columns' within the unit 'data' is subsampled"
+        ):
+            elbo.loss(model, guide, X)
+    FreeBits().loss(model, guide, X)
+    StickingTheLanding().loss(model, guide, X)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: IWAE(0), "num_particles must be at least 1"),
+        (lambda: MIWAE(2, 0), "num_estimates must be at least 1"),
+        (lambda: CIWAE(2, 1.5), "elbo_weight must lie between 0 and 1"),
+        (lambda: Renyi(1.0), "order 1 is the ELBO: use TraceELBO"),
+        (lambda: WakeSleep(1), "at least 2 particles"),
+    ],
+)
+def test_numbers_that_make_no_sense(make: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make()
