@@ -44,7 +44,7 @@ def fit(
     optimizer: OptimizerFactory = ADAM,
     schedule: Callable[[Optimizer], LRScheduler] | None = None,
     elbo: ELBO | None = None,
-    beta: float | Schedule = 1.0,
+    beta: Schedule | float = 1.0,  # in this order the command line says what a schedule refuses
     kl_warmup: float = 0.0,
     clip_norm: float | None = None,
     patience: int | None = None,
