@@ -21,7 +21,7 @@ from pyro_vae.inference.importance import Importance
 from pyro_vae.inference.kept import Kept, checksum_of, record_of
 from pyro_vae.inference.method import Estimator, Figures, Method, Sums
 from pyro_vae.inference.tiles import Tiles, progress_bar, tiled
-from pyro_vae.program import Layout, observed_sites, run
+from pyro_vae.program import Layout, check_proper, observed_sites, run
 
 METHODS: dict[str, Callable[[], Method]] = {
     "importance": Importance,
@@ -106,6 +106,7 @@ def log_evidence(
     if keep is not None and seed is None:
         raise InputError("keep wants a seed: without one the next call would draw other noise")
     with tiled(program, data, unit, seed, device, how.tile, args, kwargs) as tiles:
+        check_proper(tiles.few.joint(1, tiles.few.guide(1)))
         estimator = how.estimator(tiles.few, count, max_memory)
         work = _Run(how, count, tiles, _values_per_unit(tiles.few))
         kept = Kept(keep, record_of(tiles, how, count) if keep else {}, _rank())

@@ -1,16 +1,19 @@
 """Generative stories, one a file."""
 
+from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.conditional import ConditionalVAE
 from pyro_vae.models.factor_analysis import FactorAnalysis
 from pyro_vae.models.flow import DequantizedFlow, FlowDensity
 from pyro_vae.models.hierarchical import HierarchicalVAE
 from pyro_vae.models.item_response import ItemResponse
 from pyro_vae.models.mixture import MixtureVAE
+from pyro_vae.models.semi_supervised import SemiSupervisedVAE
 from pyro_vae.models.state_space import StateSpace
 from pyro_vae.models.vae import VAE
 
 __all__ = [
     "VAE",
+    "Autoencoder",
     "ConditionalVAE",
     "DequantizedFlow",
     "FactorAnalysis",
@@ -18,5 +21,6 @@ __all__ = [
     "HierarchicalVAE",
     "ItemResponse",
     "MixtureVAE",
+    "SemiSupervisedVAE",
     "StateSpace",
 ]

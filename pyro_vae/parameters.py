@@ -4,6 +4,7 @@ from typing import Any
 
 import pyro
 import torch
+from pyro import poutine
 from torch import Tensor
 
 from pyro_vae.isolation import undisturbed
@@ -27,10 +28,12 @@ def stored_parameters(program: Program, *args: Any, seed: int | None = None) -> 
     """
     store = pyro.get_param_store()
     with undisturbed(program, seed), torch.no_grad():
-        traces = [run(part, getattr(program, part), args, {}) for part in ("guide", "model")]
+        guide_trace = run("guide", program.guide, args, {})
+        # at the guide's draws, for a prior may be one that nothing can be drawn from
+        model_trace = run("model", poutine.replay(program.model, guide_trace), args, {})
         registered = store.get_state()
     store.set_state(registered)
-    used = {n for t in traces for n, site in t.nodes.items() if site["type"] == "param"}
+    used = {n for t in (guide_trace, model_trace) for n, site in t.nodes.items() if site["type"] == "param"}
     own = {id(p) for module in program.modules.values() for p in module.parameters()}
     kept = registered["params"]
     return {name: kept[name] for name in kept if name in used and id(kept[name]) not in own}

@@ -33,6 +33,8 @@ def prior_samples(program: Any, *batch: Any, seed: int | None = None) -> dict[st
     >>> from pyro_vae.models import FactorAnalysis
     >>> prior_samples(FactorAnalysis((3,), 2), torch.zeros(5, 3))["x"].value.shape
     torch.Size([5, 3])
+
+    :raises InputError: a latent's prior is flat.
     """
     target = as_program(program)
     with undisturbed(target, seed), torch.no_grad(), pyro.validation_enabled(False):
@@ -52,12 +54,12 @@ def reconstructions(program: Any, *batch: Any, seed: int | None = None) -> dict[
     """
     target = as_program(program)
     with undisturbed(target, seed), torch.no_grad(), pyro.validation_enabled(False):
-        observed = run("model", target.model, batch, {})
         guide_trace = run("guide", target.guide, batch, {})
         if not latent_sites(guide_trace):
             raise InputError(
                 "the guide draws no latent, so there is nothing to reconstruct data from"
             )
+        observed = run("model", poutine.replay(target.model, guide_trace), batch, {})
         model = poutine.replay(poutine.uncondition(target.model), guide_trace)
         trace = run("model", model, batch, {})
     return _predictions(trace, observed)

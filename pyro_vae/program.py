@@ -16,12 +16,18 @@ from unittest import mock
 import pyro
 import torch
 from pyro import poutine
+from pyro.distributions import ImproperUniform
 from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError, nearest
 
 Site = dict[str, Any]
+
+FLAT = (
+    "it has no evidence, and nothing can be drawn from it (ImproperUniform); a proper prior, as a VAE "
+    "has, would have both"
+)
 
 
 @dataclass(frozen=True)
@@ -146,6 +152,8 @@ def run(part: str, function: Callable[..., Any], args: Any, kwargs: Any) -> pout
     except InputError as error:  # Pyro has written its trace below the sentence
         raise InputError(str(error).split("\n")[0]) from error
     except Exception as error:
+        if isinstance(error, NotImplementedError) and "ImproperUniform" in str(error):
+            raise InputError(f"a prior of the {part} is flat: {FLAT}") from error
         sites = list(sample_sites(tracer.trace))
         where = f"after site {sites[-1]!r}" if sites else "before its first site"
         shapes = ", ".join(str(tuple(a.shape)) for a in args if isinstance(a, Tensor))
@@ -344,6 +352,13 @@ def _layout(model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | 
         subsampled=tuple(subsampled - {frame.name}),
         **shape,
     )
+
+
+def check_proper(model_trace: poutine.Trace) -> None:
+    """:raises InputError: a latent has no distribution that it could be drawn from."""
+    for name, site in latent_sites(model_trace).items():
+        if isinstance(site["fn"], ImproperUniform):
+            raise InputError(f"the prior of {name!r} is flat: {FLAT}")
 
 
 def _vectorized(stack: Any) -> bool:

@@ -11,7 +11,7 @@ from pyro_vae.inference.coordinates import is_point_mass
 from pyro_vae.inference.estimate import log_evidence
 from pyro_vae.particles import with_values
 from pyro_vae.predict import prior_samples
-from pyro_vae.program import latent_sites, observed_sites, sample_sites
+from pyro_vae.program import check_proper, latent_sites, observed_sites, sample_sites
 from pyro_vae.testing.case import Case, NotApplicable, difference
 
 REPEATS = 20  # of the training loss
@@ -20,8 +20,13 @@ SIGMAS = 5
 
 def prior(case: Case) -> str:
     """Data drawn from the prior have the shapes of the data given."""
+    traces = case.traces()
+    try:
+        check_proper(traces.model)
+    except InputError as flat:
+        raise NotApplicable(str(flat)) from flat
     drawn = prior_samples(case.program, *case.args, seed=case.seed)
-    for name, site in observed_sites(case.traces().model).items():
+    for name, site in observed_sites(traces.model).items():
         value, data = drawn[name].value, site["value"]
         if value.shape != data.shape:
             raise InputError(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.capture import side_effect, tensors_of
+from pyro_vae.inference.coordinates import is_point_mass
 from pyro_vae.inference.estimate import joint_note
 from pyro_vae.particles import PARTICLES, of_particles, with_values
 from pyro_vae.program import Layout, Site, examine, latent_sites, observed_sites, run, sample_sites
@@ -144,13 +145,22 @@ def factorises(case: Case) -> str:
         raise NotApplicable(f"plate {layout.unit!r} has {count} units in {len(case.args[0])} rows")
     together = case.traces()
     whole = together.scores(layout)
+    # at a point a value scores nothing, once it is rounded
+    at_points = {
+        f"the guide's site {name!r}"
+        for name, site in latent_sites(together.guide).items()
+        if is_point_mass(site["fn"])
+    }
     for row in (0, count - 1):
         given = with_values(together.latents(), partial(_of_unit, layout=layout, row=row))
         for name in layout.plates:  # a plate that is replayed would be as long as it was
             if name in given.nodes:
                 given.remove_node(name)
         alone = _alone(case, given, row).scores(layout.resized(1))
-        found = difference({n: s[:, row : row + 1] for n, s in whole.items()}, alone)
+        found = difference(
+            {n: s[:, row : row + 1] for n, s in whole.items() if n not in at_points},
+            {n: s for n, s in alone.items() if n not in at_points},
+        )
         if found:
             raise InputError(
                 f"datum {row} alone scores otherwise by {found[1]:.3g} nats at {found[0]} than among "

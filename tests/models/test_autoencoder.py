@@ -1,0 +1,57 @@
+"""The autoencoder: its loss is that of reconstruction, and it says what it has not."""
+
+from functools import partial
+
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+import pyro_vae
+from pyro_vae import InputError, fit, latent_means, log_evidence, prior_samples
+from pyro_vae.inference.objectives import TraceELBO
+from pyro_vae.likelihoods import FixedScaleNormal
+from pyro_vae.models import Autoencoder
+from pyro_vae.networks import MLP
+
+
+def loss(model: Autoencoder, x: torch.Tensor) -> torch.Tensor:
+    return TraceELBO().differentiable_loss(model.model, model.guide, x) / len(x)
+
+
+def test_its_loss_is_that_of_reconstruction() -> None:
+    torch.manual_seed(0)
+    x = torch.bernoulli(torch.full((7, 1, 4, 4), 0.3))
+    model = Autoencoder((1, 4, 4), 3)
+    logits = model.likelihood.decoder(model.encoder(x))[:, 0]
+    expected = binary_cross_entropy_with_logits(logits, x, reduction="sum") / 7
+    torch.testing.assert_close(loss(model, x), expected)
+    torch.testing.assert_close(latent_means(model, x)["z"], model.encoder(x).detach())
+
+
+def test_a_linear_one_finds_the_principal_components() -> None:
+    """Baldi and Hornik 1989: its error is what the discarded eigenvalues add up to."""
+    torch.manual_seed(0)
+    x = torch.randn(400, 5) @ torch.randn(5, 5)
+    linear = partial(MLP, hidden_dims=())
+    model = Autoencoder((5,), 2, likelihood=FixedScaleNormal, encoder=linear, decoder=linear)
+    adam = partial(torch.optim.Adam, lr=0.02)
+    fit(model, x, epochs=200, batch_size=400, optimizer=adam, progress=False, device="cpu")
+    with torch.no_grad():
+        error = (model.likelihood.decoder(model.encoder(x))[:, 0] - x).square().sum() / 400
+    left_out = torch.linalg.eigvalsh(x.T.cov(correction=0))[:3].sum()
+    assert left_out <= error <= 1.02 * left_out
+
+
+@pytest.mark.parametrize("method", ["importance", "ais", "auto", "exact", "sandwich"])
+def test_it_has_no_evidence(method: str) -> None:
+    with pytest.raises(InputError, match=r"prior of 'z' is flat: it has no evidence"):
+        log_evidence(Autoencoder((3,), 2), torch.zeros(4, 3), method=method)
+
+
+def test_what_else_it_has_not() -> None:
+    with pytest.raises(InputError, match="nothing can be drawn from it"):
+        prior_samples(Autoencoder((3,), 2), torch.zeros(4, 3))
+    made = pyro_vae.reconstructions(Autoencoder((3,), 2), torch.zeros(4, 3))
+    assert made["x"].mean.shape == (4, 3)
+    with pytest.raises(InputError, match="latent_dim must be at least 1"):
+        Autoencoder((3,), 0)
