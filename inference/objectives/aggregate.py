@@ -25,14 +25,13 @@ class Aggregate(Objective, abc.ABC):
         super().check(seen)
         if self.independent:
             seen.must_be_independent(type(self).__name__, name)
+            seen.must_reach_all_draws(type(self).__name__, name)
 
 
 def latent_vector(draws: Draws) -> tuple[Site, Site]:
     """The guide's site, whose value is ``U | Z``, and the model's."""
-    (guide,), (model,) = (
-        latent_sites(trace).values() for trace in (draws.guides[0], draws.models[0])
-    )
-    return guide, model
+    ((name, site),) = latent_sites(draws.guides[0]).items()
+    return site, latent_sites(draws.models[0])[name]
 
 
 def covariance(vectors: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ class Capacity(Scheduled):
     """
 
     quantity: ClassVar[str] = "capacity"
+    parts_matter = True
 
     def __init__(
         self,

@@ -110,7 +110,8 @@ class Draws:
     @cached_property
     def models(self) -> list[poutine.Trace]:
         """The model at these draws."""
-        return [self._model_at(guide) for guide in self.guides]
+        model, sums_out = self.program.model, bool(self.plan.layout.enumerated)
+        return [self._run(model, guide, sums_out) for guide in self.guides]
 
     @cached_property
     def scale(self) -> float:
@@ -172,17 +173,14 @@ class Draws:
         """Draws in a trace."""
         return self.num_particles // len(self.guides)
 
-    def _run(self, function: Callable[..., Any], values: poutine.Trace) -> poutine.Trace:
+    def _run(
+        self, function: Callable[..., Any], values: poutine.Trace, sums_out: bool = False
+    ) -> poutine.Trace:
         args, kwargs = self.arguments
         inside = in_particle_plate(function, self.plan, self._each)
+        if sums_out:
+            inside = poutine.enum(inside, first_available_dim=-2 - self.plan.layout.nesting)
         return poutine.trace(poutine.replay(inside, values)).get_trace(*args, **kwargs)
-
-    def _model_at(self, guide: poutine.Trace) -> poutine.Trace:
-        layout = self.plan.layout
-        if not layout.enumerated:
-            return self._run(self.program.model, guide)
-        with poutine.enum(first_available_dim=-2 - layout.nesting):
-            return self._run(self.program.model, guide)
 
     def _score_model(self, trace: poutine.Trace) -> tuple[Tensor, Tensor]:
         sites = sample_sites(trace)

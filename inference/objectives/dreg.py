@@ -22,6 +22,8 @@ class DReG(IWAE):
         num_particles: draws K a unit.
     """
 
+    scores_copies = True
+
     def surrogate(self, draws: Draws) -> Tensor:
         at = draws.copies.scored
         weights = at.log_weights.detach().softmax(0)

@@ -15,7 +15,7 @@ class FreeBits(Objective):
 
     A group is one number of a latent vector, where the model's distribution and the guide's both are
     ``.to_event`` of distributions of numbers; else a whole site; and all latents together where guide and
-    model do not name the same sites, or some are summed out. No more than the ELBO, so a lower bound, but
+    model do not name the same sites. No more than the ELBO, so a lower bound, but
     one that stays away from the evidence: a fit reports it as the objective, and is judged by the ELBO.
 
     Source: D. P. Kingma et al., "Improving variational inference with inverse autoregressive flow", 2016,
@@ -25,6 +25,8 @@ class FreeBits(Objective):
         nats: what each group has for nothing.
         num_particles: draws a unit that are averaged.
     """
+
+    parts_matter = True
 
     def __init__(self, nats: float = 0.25, num_particles: int = 1) -> None:
         super().__init__(num_particles)
@@ -49,7 +51,7 @@ def _of_run(draws: Draws, guide: poutine.Trace, model: poutine.Trace) -> Tensor:
     proposed, latent = latent_sites(guide), latent_sites(model)
     if proposed.keys() != latent.keys():
         return draws.scored.rate.sum().unsqueeze(0) / len(draws.guides)
-    groups = []
+    groups = [draws.scored.rate.new_zeros(0)]  # a program may have no latents
     for name, site in proposed.items():
         pair = (site, latent[name])
         apart = all(factors(s["fn"]) is not None for s in pair)

@@ -10,6 +10,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.objectives.aggregate import Aggregate, latent_vector, off_diagonal
 from pyro_vae.inference.objectives.draws import Draws
 from pyro_vae.inference.objectives.objective import checked_number
+from pyro_vae.inference.objectives.requirements import Seen
 
 
 class Kernel(abc.ABC):
@@ -73,6 +74,8 @@ class InfoVAE(Aggregate):
         kernel: by default InverseMultiquadric().
     """
 
+    parts_matter = True
+
     def __init__(
         self,
         weight: float = 10.0,
@@ -83,6 +86,18 @@ class InfoVAE(Aggregate):
         self.alpha = checked_number("alpha", alpha)
         self.weight = checked_number("weight", weight, least=1 - self.alpha)
         self.kernel = kernel or InverseMultiquadric()
+
+    def check(self, seen: Seen) -> None:
+        super().check(seen)
+        for name, site in seen.latents.items():
+            try:
+                site["fn"].sample()
+            except NotImplementedError as error:
+                raise InputError(
+                    f"{type(self).__name__} compares with draws of the prior, and the model's site "
+                    f"{name!r} cannot be drawn from ({type(site['fn']).__name__}): give it a prior such "
+                    "as a Normal"
+                ) from error
 
     def value(self, draws: Draws) -> Tensor:
         guide, model = latent_vector(draws)

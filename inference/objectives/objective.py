@@ -39,6 +39,10 @@ class Objective(ELBO, abc.ABC):
     figure: Figure = "objective"
     draws_per_unit_matter: ClassVar[bool] = False  # is it more than a mean over draws?
     cuts_draws: ClassVar[bool] = False  # takes no gradient through the values
+    scores_copies: ClassVar[bool] = False  # scores copies of the draws
+    parts_matter: ClassVar[bool] = (
+        False  # is it more than a function of log p(x, z) - log q(z | x)?
+    )
 
     def __init__(self, num_particles: int = 1) -> None:
         super().__init__(num_particles=at_least_1("num_particles", num_particles))
@@ -54,10 +58,15 @@ class Objective(ELBO, abc.ABC):
 
     def check(self, seen: Seen) -> None:
         """:raises InputError: the program lacks what the objective needs."""
+        name = type(self).__name__
         if not self.cuts_draws:
-            seen.must_be_reparameterised(type(self).__name__)
+            seen.must_be_reparameterised(name)
         if self.draws_per_unit_matter:
-            seen.must_hold_whole_units(type(self).__name__)
+            seen.must_hold_whole_units(name)
+        if self.scores_copies or self.num_particles > 1:
+            seen.must_score_copies(name)
+        if self.parts_matter:
+            seen.must_tell_prior_from_likelihood(name)
 
     def planned(self: Self, program: Any, *args: Any, num_data: int | None = None) -> Self:
         """One of the same kind for a program, which is run to see what it is.

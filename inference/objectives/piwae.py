@@ -22,6 +22,8 @@ class PIWAE(MIWAE):
         num_estimates: the guide's bounds M.
     """
 
+    scores_copies = True
+
     def value(self, draws: Draws) -> Tensor:
         return draws.scale * log_mean_exp(draws.scored.log_weights).sum()
 

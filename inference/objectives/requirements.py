@@ -40,6 +40,25 @@ class Seen:
                 f"that the figure would be no bound: give {plate!r} all its rows, or use TraceELBO"
             )
 
+    def must_score_copies(self, objective: str) -> None:
+        """The guide scores a value that is not the very tensor it drew."""
+        for name, site in self.proposed.items():
+            try:
+                site["fn"].log_prob(site["value"].clone())
+            except (KeyError, NotImplementedError) as error:  # a transform without an inverse
+                raise InputError(
+                    f"{objective} scores draws again, and the guide's site {name!r} scores only what it "
+                    f"has just drawn ({_kind(site['fn'])} by a transform without an inverse): use "
+                    "TraceELBO, or a flow with an inverse"
+                ) from error
+
+    def must_tell_prior_from_likelihood(self, objective: str) -> None:
+        if self.layout.enumerated:
+            raise InputError(
+                f"{objective} weighs prior and likelihood apart, and {self.layout.enumerated[0]!r} is "
+                "summed out of both together: use an ELBO or IWAE, or a mixture for a distribution"
+            )
+
     def must_be_one_vector(self, objective: str) -> str:
         """The one latent vector that each unit has; its site's name."""
         names = [*dict.fromkeys([*self.latents, *self.proposed])]
@@ -53,10 +72,12 @@ class Seen:
                 )
                 + ": put a plate over the data around all of them"
             )
-        if len(names) != 1:
+        if not names:
+            raise InputError(f"{wanted}, and this program has no latent site: use TraceELBO")
+        if len(names) > 1:
             raise InputError(
-                f"{wanted}, and there are {len(names)} latent sites"
-                f"{': ' * bool(names)}{', '.join(map(repr, names))}: join them into one, or use TraceELBO"
+                f"{wanted}, and there are {len(names)} latent sites: {', '.join(map(repr, names))}: join "
+                "them into one, or use TraceELBO"
             )
         (name,) = names
         for site in (self.latents[name], self.proposed.get(name, self.latents[name])):
@@ -76,6 +97,19 @@ class Seen:
                 f"{objective} needs a guide whose numbers are independent given the data, and site "
                 f"{name!r} is a {_kind(fn)}: use `.to_event(1)` of a distribution of "
                 "numbers (MeanFieldNormal)"
+            )
+
+    def must_reach_all_draws(self, objective: str, name: str) -> None:
+        """The guide for one datum gives each number of another's draw a probability."""
+        site = self.proposed[name]
+        try:
+            reached = factors(site["fn"]).log_prob(site["value"].unsqueeze(1)).isfinite().all()
+        except ValueError:  # a check of torch's
+            reached = False
+        if not reached:
+            raise InputError(
+                f"{objective} compares the data's guides, and at site {name!r} the one of a datum does not "
+                f"reach the draws of another ({_kind(site['fn'])}): use a guide of the same support for all"
             )
 
 

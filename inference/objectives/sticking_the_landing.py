@@ -20,6 +20,7 @@ class StickingTheLanding(Objective):
     """
 
     figure: Figure = "elbo"
+    scores_copies = True
 
     def value(self, draws: Draws) -> Tensor:
         return draws.scale * draws.scored.log_weights.mean(0).sum()

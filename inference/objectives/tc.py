@@ -35,6 +35,7 @@ class TCVAE(Aggregate):
     """
 
     independent = True
+    parts_matter = True
 
     def __init__(
         self, beta: float = 6.0, alpha: float = 1.0, gamma: float = 1.0, num_data: int | None = None

@@ -297,6 +297,24 @@ def test_guides_that_do_not_say_enough() -> None:
             kind().loss(VAE_.model, flow, X)
 
 
+def test_a_prior_without_draws_and_guides_that_do_not_overlap() -> None:
+    def improper(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            flat = dist.ImproperUniform(dist.constraints.real_vector, (), (2,))
+            pyro.sample("x", VAE_.likelihood(pyro.sample("z", flat)), obs=x)
+
+    for kind in (InfoVAE, WAE):
+        with pytest.raises(InputError, match="the model's site 'z' cannot be drawn from"):
+            kind().loss(improper, VAE_.guide, X)
+
+    def narrow(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Uniform(x[:, :2], x[:, :2] + 0.1).to_event(1))
+
+    with pytest.raises(InputError, match="at site 'z' the one of a datum does not reach"):
+        TCVAE().loss(VAE_.model, narrow, X)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -7,6 +7,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro.distributions import transforms
 from pyro.infer import SVI, RenyiELBO, ReweightedWakeSleep
 from pyro.optim import Adam as PyroAdam
 from stories import Conjugate, GlobalMean, PyroStyleVAE
@@ -35,7 +36,7 @@ from pyro_vae.inference.objectives import (
     StickingTheLanding,
     WakeSleep,
 )
-from pyro_vae.models import VAE, FactorAnalysis
+from pyro_vae.models import VAE, FactorAnalysis, MixtureVAE
 
 X = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
 ALL = [
@@ -264,6 +265,52 @@ def test_draws_without_gradients_are_refused_by_their_site(elbo: Any) -> None:
     )
     with pytest.raises(InputError, match=reason):
         quick((discrete_model, discrete_guide), X, elbo=elbo)
+
+
+def test_flows_that_cannot_be_inverted_are_refused_where_copies_are_scored() -> None:
+    story = FactorAnalysis((6,), 2)
+
+    def guide_of(flow: Any) -> Any:
+        def guide(x: Tensor) -> None:
+            pyro.module("flow", flow)
+            with pyro.plate("data", len(x)):
+                base = dist.Normal(x[:, :2], torch.ones(2))
+                pyro.sample("z", dist.TransformedDistribution(base, [flow]))
+
+        return guide
+
+    planar = guide_of(transforms.planar(2))
+    for elbo in (DReG(3), StickingTheLanding(), PIWAE(2, 2), IWAE(3)):
+        with pytest.raises(InputError, match="site 'z' scores only what it has just"):
+            quick((story.model, planar), X, elbo=elbo)
+        quick((story.model, guide_of(transforms.affine_autoregressive(2, [4]))), X, elbo=elbo)
+    quick((story.model, planar), X, elbo=IWAE(1))
+
+
+def test_what_is_summed_out_belongs_to_prior_and_likelihood_both() -> None:
+    for elbo in (FreeBits(), Capacity(), TCVAE(), WAE()):
+        with pytest.raises(
+            InputError, match="weighs prior and likelihood apart, and 'k' is summed out"
+        ):
+            quick(MixtureVAE((6,), 2, 3), (X > 0).float(), elbo=elbo)
+    quick(MixtureVAE((6,), 2, 3), (X > 0).float(), elbo=DIPVAE1())
+
+
+def test_a_program_without_latents_has_its_likelihood() -> None:
+    def model(x: Tensor) -> None:
+        loc = pyro.param("loc", torch.zeros(6))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
+
+    def guide(x: Tensor) -> None: ...
+
+    exact = float(dist.Normal(torch.zeros(6), 1.0).log_prob(X).sum())
+    for elbo in (IWAE(3), FreeBits(), DReG(2), WakeSleep(2), StickingTheLanding()):
+        pyro.clear_param_store()
+        assert -elbo.loss(model, guide, X) == pytest.approx(exact, rel=1e-5)
+        quick((model, guide), X, elbo=elbo)
+    with pytest.raises(InputError, match="this program has no latent site"):
+        TCVAE().loss(model, guide, X)
 
 
 def test_wake_sleep_trains_what_has_no_gradients_through_its_draws() -> None:
