@@ -89,27 +89,27 @@ class SemiSupervisedVAE(ConditionalVAE):
         self.logits = nn.Parameter(torch.zeros(num_classes))  # of w
 
     def model(self, x: Tensor, y: Tensor) -> None:
-        label, seen = self.read_labels(x, y)
+        label, _, seen = self.read_labels(x, y)
         with pyro.plate("data", len(x)):
             drawn = pyro.sample("y", self.classes(self.logits, seen), infer=SUMMED_OUT)  # (B | C)
             # a label that is not seen has no say, and where labels are drawn is the y of its datum
-            p = dist.OneHotCategorical(logits=torch.where(seen, self.logits, 100 * drawn))
-            label = pyro.sample("label", p.mask(seen.squeeze(-1)), obs=label)  # (B | C)
+            p = dist.Categorical(logits=torch.where(seen, self.logits, 100 * drawn))
+            label = pyro.sample("label", p.mask(seen.squeeze(-1)), obs=label)  # (B |)
+            given = torch.where(seen, self.condition(label), drawn)
             z = pyro.sample("z", self.prior())  # (B | Z)
-            given = torch.where(seen, label, drawn)
             pyro.sample("x", self.likelihood(join(z, given)), obs=x)  # (B | X)
             if self.training:
-                q = dist.OneHotCategorical(logits=self.classifier(x)).mask(seen.squeeze(-1))
+                q = dist.Categorical(logits=self.classifier(x)).mask(seen.squeeze(-1))
                 log_q = self.classifier_weight * q.log_prob(label)
                 pyro.factor("classifier", log_q - log_q.detach())  # 0, with a gradient
 
     def guide(self, x: Tensor, y: Tensor) -> None:
-        label, seen = self.read_labels(x, y)
+        _, given, seen = self.read_labels(x, y)
         features = self.features(x)
         with pyro.plate("data", len(x)):
             q = self.classes(self.spread_out(self.classifier(x)), seen)
             drawn = pyro.sample("y", q, infer=SUMMED_OUT)  # (B | C)
-            known = join(features, torch.where(seen, label, drawn))
+            known = join(features, torch.where(seen, given, drawn))
             pyro.sample("z", self.recognition(known))  # (B | Z)
 
     def classify(self, x: Tensor) -> Tensor:
@@ -124,8 +124,9 @@ class SemiSupervisedVAE(ConditionalVAE):
         """Of these logits where y is not seen; even where it is, so that it cancels."""
         return dist.OneHotCategorical(logits=torch.where(seen, 0.0, logits))
 
-    def read_labels(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The labels as vectors, (B, C), with anything where there is none; where there is one, (B, 1)."""
+    def read_labels(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Labels (B,), as vectors (B, C), both of class 0 where none is seen, and whether one is (B, 1)."""
         if is_validation_enabled():
             check_labels(y, len(self.logits), lowest=-1)
-        return self.read(x, y.clamp(min=0)), (y >= 0).unsqueeze(-1)
+        label = y.clamp(min=0)
+        return label, self.read(x, label), (y >= 0).unsqueeze(-1)

@@ -89,6 +89,7 @@ def _predictions(trace: poutine.Trace, observed: poutine.Trace) -> dict[str, Pre
 
 def _mean(site: Site) -> Tensor:
     try:
-        return site["fn"].mean
+        mean: Tensor = site["fn"].mean
     except (NotImplementedError, AttributeError):
         return site["value"]
+    return site["value"] if mean.isnan().all() else mean  # a class has no mean, which torch says so

@@ -66,6 +66,8 @@ def fit_parser(model: type | None) -> ArgumentParser:
     add("--binarize", type=Binarize, default="none", help="how grey values become 0 and 1")
     add("--validation", type=int | float | None, help="rows, or their fraction, to validate on")
     add("--label", type=str | None, help="the column, or the array of an .npz, with the labels")
+    add("--labelled", type=int | None, help="keep the labels of so many training rows, at random; "
+        "the others are -1, not seen")  # fmt: skip
     add("--standardize", type=bool | None, help="to mean 0 and standard deviation 1; by default "
         "where values are real and not all in [0, 1]")  # fmt: skip
     add("--image_size", type=int | None, help="height and width in pixels, for a folder of images")
@@ -129,7 +131,7 @@ class Experiment:
         options = self.options
         if options.data is None:
             raise InputError("which data? --data digits, another of `pyro-vae data`, or a path")
-        return load(
+        data = load(
             options.data,
             root=options.data_root,
             download=options.download,
@@ -140,6 +142,9 @@ class Experiment:
             standardize=options.standardize,
             image_size=options.image_size,
         )
+        if options.labelled is None:
+            return data
+        return data.with_labels_of(options.labelled, options.data_seed)
 
     def leaves_likelihood_open(self) -> bool:
         return chooses_likelihood(self.model) and self.options.model.likelihood is None

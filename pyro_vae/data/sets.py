@@ -158,6 +158,23 @@ class DataSet:
         labels = [split.labels for split in self.splits.values() if split.labels is not None]
         return max(int(part.max()) for part in labels) + 1 if labels else None
 
+    def with_labels_of(self, count: int, seed: int = 0) -> "DataSet":
+        """The same with the labels of ``count`` training rows, taken at random; the others become -1.
+
+        :raises InputError: there are no labels, or not so many rows.
+        """
+        labels = self.train.labels
+        if labels is None:
+            raise InputError(f"{self.name} has no labels to keep {count} of")
+        if not 0 <= count <= len(labels):
+            raise InputError(
+                f"labels of {count:,} rows are asked for; there are {len(labels):,} training rows"
+            )
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+        kept = labels.clone()
+        kept[order[count:]] = -1
+        return replace(self, train=replace(self.train, labels=kept))
+
     def describe(self) -> str:
         """What the set is and how its values are treated, in a line."""
         sizes = " / ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
@@ -167,6 +184,8 @@ class DataSet:
             facts.append("standardised by the training rows' mean and standard deviation")
         if self.num_classes is not None:
             facts.append(f"{self.num_classes} classes")
+        if self.train.labels is not None and (self.train.labels < 0).any():
+            facts.append(f"labels of {int((self.train.labels >= 0).sum()):,} training rows")
         return f"{self.name}: {'; '.join(facts)}"
 
     def record(self) -> dict[str, Any]:

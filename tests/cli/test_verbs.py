@@ -237,6 +237,23 @@ def test_the_data_say_how_many_classes_there_are(call):
     assert "ConditionalVAE needs labels, and table.csv has none" in outcome.err
 
 
+def test_a_model_of_few_labels(call):
+    fit = "fit --model SemiSupervisedVAE --data digits --binarize stochastic --epochs 1"
+    outcome = call(fit, "--labelled 50 --out runs/few")
+    assert outcome.code == 0
+    assert "labels of 50 training rows" in outcome.err
+    assert call("evidence runs/few --num_particles 5").code == 0
+    for verb in ("sample", "reconstruct"):
+        assert call(f"{verb} runs/few --num 12 --out {verb}.npz").code == 0
+    drawn = np.load("sample.npz")
+    assert drawn["x"].shape == (12, 1, 8, 8)
+    assert set(drawn["label"]) <= set(range(10))
+    assert (drawn["label_mean"] == drawn["label"]).all()  # a class has none
+    outcome = call(fit, "--labelled 5000 --out runs/many")
+    assert outcome.code == 2
+    assert "labels of 5,000 rows are asked for; there are 1,397 training rows" in outcome.err
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_run_that_is_stopped_says_how_it_goes_on(here, name, code):
     fit = "-m pyro_vae fit --model FactorAnalysis --data table.csv --epochs 1000000 --out runs/long"

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -289,3 +290,21 @@ def test_splits_give_labels_only_where_there_are_some(table: str) -> None:
         load("digits").train.tensors(3)
     assert load("digits").num_classes == 10
     assert data.num_classes is None
+
+
+def test_labels_can_be_kept_of_a_few_rows():
+    digits = load("digits")
+    few = digits.with_labels_of(100, seed=3)
+    seen = few.train.labels >= 0
+    assert int(seen.sum()) == 100
+    assert torch.equal(few.train.labels[seen], digits.train.labels[seen])
+    assert (few.train.labels[~seen] == -1).all()
+    assert torch.equal(few.test.labels, digits.test.labels)
+    assert few.num_classes == 10
+    assert "labels of 100 training rows" in few.describe()
+    assert few.record() == digits.with_labels_of(100, seed=3).record()
+    assert few.record() != digits.with_labels_of(100, seed=4).record()
+    with pytest.raises(InputError, match="labels of 1,398 rows are asked for; there are 1,397"):
+        digits.with_labels_of(1398)
+    with pytest.raises(InputError, match="no labels to keep 3 of"):
+        replace(digits, train=replace(digits.train, labels=None)).with_labels_of(3)
