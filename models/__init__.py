@@ -2,6 +2,7 @@
 
 from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.conditional import ConditionalVAE
+from pyro_vae.models.deep_markov import DeepMarkov
 from pyro_vae.models.factor_analysis import FactorAnalysis
 from pyro_vae.models.flow import DequantizedFlow, FlowDensity
 from pyro_vae.models.hierarchical import HierarchicalVAE
@@ -15,6 +16,7 @@ __all__ = [
     "VAE",
     "Autoencoder",
     "ConditionalVAE",
+    "DeepMarkov",
     "DequantizedFlow",
     "FactorAnalysis",
     "FlowDensity",

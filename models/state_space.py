@@ -1,7 +1,6 @@
 """The linear-Gaussian state space model, whose evidence the Kalman filter knows exactly."""
 
 import math
-from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
 from pyro_vae.networks import Shape
+from pyro_vae.steps import seen_steps
 
 
 class StateSpace(nn.Module):
@@ -65,7 +65,7 @@ class StateSpace(nn.Module):
         self.raw_tril = nn.Parameter(torch.zeros(latent_dim, latent_dim))  # L
 
     def model(self, x: Tensor, lengths: Tensor | None = None) -> None:
-        seen = self._seen(x, lengths)
+        seen = seen_steps(x, self.data_shape, lengths)
         loc: Tensor = self.initial_loc
         scale, states = self.initial_log_scale.exp(), []
         with pyro.plate("sequences", len(x)):
@@ -81,7 +81,7 @@ class StateSpace(nn.Module):
             pyro.sample("x", p.to_event(len(self.data_shape)), obs=x)  # (B | T, D)
 
     def guide(self, x: Tensor, lengths: Tensor | None = None) -> None:
-        seen = self._seen(x, lengths)
+        seen = seen_steps(x, self.data_shape, lengths)
         loc: Tensor = self.initial_loc
         precision = (-2 * self.initial_log_scale).exp().diag()
         with pyro.plate("sequences", len(x)):
@@ -95,7 +95,7 @@ class StateSpace(nn.Module):
 
     def log_evidence(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """log p(x) in nats, exactly; x is ``batch | T, D``, the result ``batch |``."""
-        seen, total = self._seen(x, lengths), x.new_zeros(len(x))
+        seen, total = seen_steps(x, self.data_shape, lengths), x.new_zeros(len(x))
         loc, covariance = self.initial_loc, (2 * self.initial_log_scale).exp().diag()
         noise, identity = (2 * self.log_scale).exp().diag(), torch.eye(self.latent_dim).to(x)
         for t, x_t in enumerate(self._steps(x).unbind(1)):
@@ -134,19 +134,3 @@ class StateSpace(nn.Module):
             return steps.squeeze(-1)
         rest = (*self.data_shape[:-2], self.data_shape[-1])
         return steps.unflatten(-1, rest).movedim(-1 - len(rest), -2)
-
-    def _seen(self, x: Tensor, lengths: Tensor | None) -> Any:  # a Tensor; Pyro's masks are untyped
-        """Where a sequence has a step, (T, B); (T,) of True where all have all."""
-        if x.shape[1:] != self.data_shape:
-            raise InputError(
-                f"StateSpace takes sequences of shape {self.data_shape}, not {tuple(x.shape[1:])}"
-            )
-        steps = torch.arange(self.steps, device=x.device)
-        if lengths is None:
-            return steps >= 0
-        if lengths.shape != x.shape[:1] or lengths.is_floating_point():
-            raise InputError(
-                f"lengths must be one whole number for each of {len(x)} sequences, not "
-                f"{lengths.dtype} of shape {tuple(lengths.shape)}"
-            )
-        return steps.unsqueeze(-1) < lengths

@@ -23,6 +23,7 @@ from pyro_vae.models import (
     VAE,
     Autoencoder,
     ConditionalVAE,
+    DeepMarkov,
     DequantizedFlow,
     FactorAnalysis,
     FlowDensity,
@@ -35,6 +36,7 @@ from pyro_vae.models import (
 from pyro_vae.networks import ConvDecoder, ConvEncoder
 from pyro_vae.priors import FlowPrior, GaussianMixture, VampPrior
 from pyro_vae.testing import check_program
+from pyro_vae.transitions import LinearTransition
 
 Shelf = list[tuple[str, Callable[[], nn.Module], Callable[[], Any]]]
 
@@ -111,6 +113,13 @@ SHELF: Shelf = [
         for guide in (BottomUp, Ladder)
     ),
     ("Autoencoder", partial(Autoencoder, IMAGE, 3), partial(binary, 9, *IMAGE)),
+    ("DeepMarkov", partial(DeepMarkov, (3, 2), 2), partial(binary, 9, 3, 2)),
+    ("DeepMarkov", partial(DeepMarkov, (1, 3, 4), 2), partial(binary, 9, 1, 3, 4)),
+    (
+        "DeepMarkov",
+        partial(DeepMarkov, (3, 2), 2, transition=LinearTransition, likelihood=Normal),
+        ragged,
+    ),
     ("ItemResponse", partial(ItemResponse, ROW, 2), gappy),
     ("MixtureVAE", partial(MixtureVAE, ROW, 2, 3), partial(binary, 9, *ROW)),
     ("SemiSupervisedVAE", partial(SemiSupervisedVAE, IMAGE, 3, num_classes=3), some_labelled),

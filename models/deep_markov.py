@@ -1,0 +1,114 @@
+"""The deep Markov model: a state space model whose transition, emission and guide are networks."""
+
+import math
+from collections.abc import Callable
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyro_vae.errors import InputError
+from pyro_vae.likelihoods import Bernoulli, Likelihood
+from pyro_vae.networks import MLP, NetworkFactory, Shape
+from pyro_vae.priors import LearnedNormal
+from pyro_vae.steps import check_steps, seen_steps
+from pyro_vae.transitions import GatedTransition
+
+
+class DeepMarkov(nn.Module):
+    """z_1 ~ Normal(m, diag(s^2)), z_t ~ p(z_t | z_(t-1)), x_t ~ p(x_t | z_t), all networks.
+
+    The guide is q(z | x) = prod_t q(z_t | z_(t-1), x_t, x_(t+1), ...), which is how the posterior
+    factorises: a GRU reads the data backwards, and each Normal is made of its state and z_(t-1).
+
+    Sequences of unlike length come as a tuple (x, lengths), padded with any finite numbers that the
+    likelihood takes; nothing of them counts from step ``lengths`` on.
+
+    Source: R. G. Krishnan, U. Shalit, D. Sontag, "Structured inference networks for nonlinear state space
+    models", 2016, https://arxiv.org/abs/1609.09869.
+
+    Args:
+        data_shape: (T, D), or (T,) for one value a step; of an image (1, T, columns), the rows are steps.
+        latent_dim: size Z of the state.
+        transition: p(z_t | z_(t-1)), made from Z (:mod:`pyro_vae.transitions`).
+        likelihood: p(x_t | z_t), made from Z, the shape of a step and the decoder.
+        decoder: the likelihood's network, made from an input and an output shape.
+        hidden_dim: size of the GRU's state.
+
+    :raises InputError: data of another shape, or lengths that are not one whole number a sequence.
+
+    >>> model = DeepMarkov((7, 3), 2)
+    >>> x, lengths = torch.zeros(2, 7, 3), torch.tensor([7, 4])
+    >>> pyro.poutine.trace(model.guide).get_trace(x, lengths).nodes["z_6"]["value"].shape
+    torch.Size([2, 2])
+    """
+
+    def __init__(
+        self,
+        data_shape: Shape,
+        latent_dim: int = 8,
+        *,
+        transition: Callable[[int], nn.Module] = GatedTransition,
+        likelihood: Callable[[int, Shape, NetworkFactory], Likelihood] = Bernoulli,
+        decoder: NetworkFactory = MLP,
+        hidden_dim: int = 64,
+    ) -> None:
+        super().__init__()
+        self.data_shape = check_steps("DeepMarkov", data_shape)
+        if latent_dim < 1:
+            raise InputError(f"latent_dim must be at least 1, not {latent_dim}")
+        self.steps = self.data_shape[-2:][0]  # T
+        self.step_shape = self.data_shape[-1:] if len(self.data_shape) > 1 else ()
+        self.prior = LearnedNormal(latent_dim)
+        self.transition = transition(latent_dim)
+        self.likelihood = likelihood(latent_dim, self.step_shape, decoder)
+        self.reader = nn.GRUCell(math.prod(self.step_shape), hidden_dim)
+        self.combine = nn.Linear(latent_dim, hidden_dim)
+        self.proposal = nn.Linear(hidden_dim, 2 * latent_dim)
+        self.before = nn.Parameter(torch.zeros(latent_dim))  # in the place of z_0, for the guide
+
+    def model(self, x: Tensor, lengths: Tensor | None = None) -> None:
+        seen = seen_steps(x, self.data_shape, lengths)
+        p, states = self.prior(), []
+        with pyro.plate("sequences", len(x)):
+            for t in pyro.markov(range(self.steps)):
+                with pyro.poutine.mask(mask=seen[t]):
+                    z = pyro.sample(f"z_{t}", p)  # (B | Z)
+                p = self.transition(z).to_event(1)
+                states.append(z)
+            values = self.emission(torch.stack(states, -2))
+            if lengths is not None:
+                values = values.mask(self.over_steps(seen.T))
+            pyro.sample("x", values.to_event(len(self.data_shape)), obs=x)  # (B | T, D)
+
+    def guide(self, x: Tensor, lengths: Tensor | None = None) -> None:
+        seen = seen_steps(x, self.data_shape, lengths)
+        z: Tensor = self.before
+        with pyro.plate("sequences", len(x)):
+            for t, state in enumerate(self.read_backwards(x, seen)):
+                hidden = (self.combine(z).tanh() + state) / 2  # (B, hidden)
+                loc, log_scale = self.proposal(hidden).chunk(2, -1)
+                with pyro.poutine.mask(mask=seen[t]):
+                    z = pyro.sample(f"z_{t}", dist.Normal(loc, log_scale.exp()).to_event(1))
+
+    def emission(self, z: Tensor) -> dist.TorchDistribution:
+        """p(x_t | z_t) of all steps, ``B, data_shape |``, from states (B, T, Z)."""
+        outputs = self.likelihood.decoder(z)  # B, T | numbers a value, step
+        if len(self.data_shape) == 3:
+            outputs = outputs.unsqueeze(-3 - len(self.step_shape))
+        return self.likelihood.of_values(outputs)
+
+    def read_backwards(self, x: Tensor, seen: Tensor) -> list[Tensor]:
+        """The GRU's state after x_T, ..., x_t, for each t, (B, hidden)."""
+        steps = x.reshape(len(x), self.steps, -1)
+        state, states = x.new_zeros(len(x), self.reader.hidden_size), []
+        for t in reversed(range(self.steps)):
+            state = torch.where(seen[t, ..., None], self.reader(steps[:, t], state), state)
+            states.append(state)
+        return states[::-1]
+
+    def over_steps(self, seen: Tensor) -> Tensor:
+        """(B, T) as it is broadcast over ``B, data_shape``."""
+        seen = seen.unsqueeze(-1) if self.step_shape else seen
+        return seen.unsqueeze(1) if len(self.data_shape) == 3 else seen

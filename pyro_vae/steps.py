@@ -1,0 +1,45 @@
+"""Sequences: which of their steps there are."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae.errors import InputError
+from pyro_vae.networks import Shape
+
+
+def check_steps(name: str, data_shape: Shape) -> tuple[int, ...]:
+    """:raises InputError: the shape is none of (T,), (T, D) and (1, T, D)."""
+    shape = tuple(data_shape)
+    if min(shape, default=0) < 1 or len(shape) > 3 or (len(shape) == 3 and shape[0] != 1):
+        raise InputError(
+            f"{name} takes sequences (steps,) or (steps, values), or grey images, whose rows are the "
+            f"steps, not data of shape {shape}"
+        )
+    return shape
+
+
+def seen_steps(x: Tensor, data_shape: Shape, lengths: Tensor | None) -> Any:
+    """Where a sequence has a step, (T, B); (T,) of True where all have all.
+
+    Any, for Pyro's masks are not typed.
+
+    :raises InputError: data of another shape, or lengths that are not one whole number a sequence.
+
+    >>> seen_steps(torch.zeros(2, 3), (3,), torch.tensor([1, 3])).T
+    tensor([[ True, False, False],
+            [ True,  True,  True]])
+    """
+    shape = tuple(data_shape)
+    if x.shape[1:] != shape:
+        raise InputError(f"the model takes sequences of shape {shape}, not {tuple(x.shape[1:])}")
+    steps = torch.arange(shape[-2:][0], device=x.device)
+    if lengths is None:
+        return steps >= 0
+    if lengths.shape != x.shape[:1] or lengths.is_floating_point():
+        raise InputError(
+            f"lengths must be one whole number for each of {len(x)} sequences, not {lengths.dtype} of "
+            f"shape {tuple(lengths.shape)}"
+        )
+    return steps.unsqueeze(-1) < lengths

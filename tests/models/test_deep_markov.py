@@ -1,0 +1,90 @@
+"""The deep Markov model: with linear parts it is the state space model, whose evidence is known."""
+
+from functools import partial
+
+import pyro
+import pytest
+import torch
+from torch import Tensor
+
+from pyro_vae import InputError, fit, log_evidence
+from pyro_vae.likelihoods import Normal
+from pyro_vae.models import DeepMarkov, StateSpace
+from pyro_vae.networks import MLP
+from pyro_vae.transitions import LinearTransition
+
+LENGTHS = torch.tensor([4, 1, 3, 2] * 2)
+SHAPES = [(4, 3), (4,), (1, 4, 3)]
+
+
+def pair(data_shape: tuple[int, ...]) -> tuple[DeepMarkov, StateSpace]:
+    """The same story told twice."""
+    torch.manual_seed(0)
+    linear = partial(MLP, hidden_dims=())
+    deep = DeepMarkov(data_shape, 2, transition=LinearTransition, likelihood=Normal, decoder=linear)
+    plain = StateSpace(data_shape, 2)
+    with torch.no_grad():
+        for parameter in (deep.prior.loc, deep.prior.log_scale, deep.transition.weight):
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        plain.initial_loc.copy_(deep.prior.loc)
+        plain.initial_log_scale.copy_(deep.prior.log_scale)
+        plain.transition.copy_(deep.transition.weight)
+        layer = deep.likelihood.decoder.layers[-1]
+        plain.loadings.copy_(layer.weight)
+        plain.bias.copy_(layer.bias)
+        plain.log_scale.fill_(deep.likelihood.log_scale)
+    return deep.requires_grad_(False), plain.requires_grad_(False)
+
+
+def log_joint(model: torch.nn.Module, guide: pyro.poutine.Trace, *batch: Tensor | None) -> Tensor:
+    trace = pyro.poutine.trace(pyro.poutine.replay(model.model, guide)).get_trace(*batch)
+    return trace.log_prob_sum()
+
+
+@pytest.mark.parametrize("data_shape", SHAPES)
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_with_linear_parts_it_is_the_state_space_model(data_shape, lengths) -> None:
+    deep, plain = pair(data_shape)
+    x = torch.randn(8, *data_shape)
+    guide = pyro.poutine.trace(deep.guide).get_trace(x, lengths)
+    torch.testing.assert_close(
+        log_joint(deep, guide, x, lengths), log_joint(plain, guide, x, lengths)
+    )
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_its_evidence_is_the_kalman_filters(lengths: Tensor | None) -> None:
+    deep, plain = pair((4, 3))
+    batch = (torch.randn(8, 4, 3),) if lengths is None else (torch.randn(8, 4, 3), lengths)
+    deep.requires_grad_(True)  # only the guide is off
+    for part in (deep.prior, deep.transition, deep.likelihood):
+        part.requires_grad_(False)
+    adam = partial(torch.optim.Adam, lr=0.02)
+    fit(deep, batch, epochs=300, optimizer=adam, progress=False, device="cpu")
+    found = log_evidence(deep, batch, num_particles=5000, seed=0)
+    assert found.pareto_k.median() < 0.7
+    off = (found.log_evidence - plain.log_evidence(*batch)).abs()
+    assert (off < 5 * found.standard_error + 1e-3).all()
+
+
+def test_what_lies_beyond_a_length_does_not_count() -> None:
+    torch.manual_seed(0)
+    model, x = DeepMarkov((4, 3), 2, likelihood=Normal), torch.randn(8, 4, 3)
+    beyond = torch.arange(4).unsqueeze(-1) >= LENGTHS[:, None, None]
+    found = [
+        log_evidence(model, (data, LENGTHS), num_particles=20, seed=0).log_evidence
+        for data in (x, torch.where(beyond, 100.0, x))
+    ]
+    torch.testing.assert_close(*found)
+
+
+def test_refusals() -> None:
+    with pytest.raises(InputError, match="rows are the steps"):
+        DeepMarkov((3, 4, 4), 2)
+    with pytest.raises(InputError, match="latent_dim must be at least 1"):
+        DeepMarkov((4, 4), 0)
+    model = DeepMarkov((4, 3), 2)
+    with pytest.raises(InputError, match=r"sequences of shape \(4, 3\), not \(5, 3\)"):
+        model.model(torch.zeros(2, 5, 3))
+    with pytest.raises(InputError, match="one whole number for each of 2"):
+        model.guide(torch.zeros(2, 4, 3), torch.ones(2))
