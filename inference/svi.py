@@ -79,8 +79,9 @@ def fit(
         beta: weight of the KL term, or its schedule. The reported validation ELBO always has weight 1.
         kl_warmup: epochs over which that weight grows from 0 to beta.
         clip_norm: largest norm of the gradient of the ELBO per unit.
-        patience: stop after so many epochs without a better validation ELBO.
-        keep_best: end with the parameters of the epoch with the best validation ELBO.
+        patience: stop after so many epochs without a better validation ELBO (or bound, where that is
+            what the objective is).
+        keep_best: end with the parameters of the epoch where it was best.
         seed: of the order of the data and of all noise.
         device: "auto" is the GPU where there is one.
         out: a folder for metrics and checkpoints.

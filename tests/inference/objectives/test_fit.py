@@ -351,3 +351,16 @@ def test_rows_left_out_within_a_unit_make_no_bound() -> None:
 def test_numbers_that_make_no_sense(make: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("elbo", ALL, ids=lambda elbo: type(elbo).__name__)
+def test_on_a_gpu_too(elbo: Any) -> None:
+    eager, expected = trained(elbo, device="cuda")
+    compiled, parameters = trained(elbo, "on", device="cuda")
+    name = f"train_{elbo.figure}"
+    assert compiled.metrics[-1][name] == pytest.approx(eager.metrics[-1][name], rel=1e-3)
+    for one, other in zip(parameters, expected, strict=True):
+        assert one.is_cuda
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
