@@ -1,5 +1,6 @@
 """``pyro-vae fit``: fit a model to data, or go on with a run."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,6 +86,8 @@ def draw_curve(folder: Path, result: Fit, data: DataSet) -> None:
 def report(folder: Path, experiment: Experiment, result: Fit) -> None:
     """Says how a run went, and what can be done with it."""
     run = f"{folder}{naming(experiment.to_dict())}"
+    for how in result.notes if not sys.stderr.isatty() else ():  # where there is a bar, it said so
+        note(how)
     done = len(result.metrics)
     epochs = f"{done} epoch{'' if done == 1 else 's'}"
     print(f"{folder}: {epochs} in {result.seconds:.1f} s{_best(result)}")
