@@ -5,6 +5,7 @@ from functools import partial
 import pyro
 import pytest
 import torch
+from pyro.infer import TraceEnum_ELBO
 from torch import Tensor, nn
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
@@ -65,6 +66,15 @@ def test_the_elbo_of_fit_sums_over_components(vae) -> None:
     prior = MixtureSameFamily(Categorical(logits=vae.logits), vae.component(torch.arange(4)))
     by_hand = prior.log_prob(z) + vae.likelihood(z).log_prob(x) - q.log_prob(z)
     assert found == pytest.approx(float(by_hand.sum()))
+
+
+def test_fit_takes_the_enumerating_elbo_by_itself() -> None:
+    x, metrics = torch.randn(40, 3), []
+    for elbo in (None, TraceEnum_ELBO(max_plate_nesting=1)):
+        torch.manual_seed(0)
+        vae = MixtureVAE((3,), 2, 4, likelihood=FixedScaleNormal)
+        metrics.append(fit(vae, x, elbo=elbo, epochs=2, progress=False).metrics)
+    assert metrics[0] == metrics[1]
 
 
 def test_responsibilities_are_bayes_rule(vae) -> None:
