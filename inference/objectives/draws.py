@@ -103,8 +103,13 @@ class Draws:
         sites = sample_sites(self.guides[0]).values() or sample_sites(self.models[0]).values()
         frames = (f for site in sites for f in site["cond_indep_stack"] if f.name == layout.unit)
         frame = next(frames, None)
-        if frame is None:
+        if layout.unit is None:
             return layout
+        if frame is None:
+            raise InputError(
+                f"this objective has been used with another program, whose unit was {layout.unit!r}: make "
+                "a new one for each program"
+            )
         return replace(layout, num_units=frame.size, size=frame.full_size or frame.size)
 
     @cached_property
@@ -235,6 +240,15 @@ def in_particle_plate(
     return wrapped
 
 
+def has_room(plan: Plan) -> bool:
+    """Whether no plate around this very call, such as that of an evidence's particles, is in the way."""
+    try:
+        with poutine.block(), in_particle_plate(nullcontext, plan, 2)():
+            return True
+    except ValueError:
+        return False
+
+
 def draw(
     program: Program, plan: Plan, num_particles: int, arguments: Calls, cut: bool = False
 ) -> Draws:
@@ -243,7 +257,7 @@ def draw(
     :param cut: without gradients through the values.
     """
     args, kwargs = arguments
-    runs = 1 if plan.together else num_particles
+    runs = 1 if plan.together and has_room(plan) else num_particles
     guide = in_particle_plate(program.guide, plan, num_particles // runs)
     guides: list[poutine.Trace] = []
     for _ in range(runs):

@@ -69,4 +69,4 @@ def _numbers(draws: Draws, site: Site, apart: bool) -> Tensor:
     if site["mask"] is not None:
         log_prob = log_prob.where(torch.as_tensor(site["mask"])[..., None], 0.0)
     weight = draws.weight(site)
-    return log_prob.flatten(0, -2).sum(0) * (1.0 if weight is None else weight)
+    return log_prob.reshape(-1, log_prob.shape[-1]).sum(0) * (1.0 if weight is None else weight)

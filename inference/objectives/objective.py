@@ -40,9 +40,7 @@ class Objective(ELBO, abc.ABC):
     draws_per_unit_matter: ClassVar[bool] = False  # is it more than a mean over draws?
     cuts_draws: ClassVar[bool] = False  # takes no gradient through the values
     scores_copies: ClassVar[bool] = False  # scores copies of the draws
-    parts_matter: ClassVar[bool] = (
-        False  # is it more than a function of log p(x, z) - log q(z | x)?
-    )
+    parts_matter: ClassVar[bool] = False  # weighs prior and likelihood apart
 
     def __init__(self, num_particles: int = 1) -> None:
         super().__init__(num_particles=at_least_1("num_particles", num_particles))

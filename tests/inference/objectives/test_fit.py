@@ -9,12 +9,13 @@ import pytest
 import torch
 from pyro.distributions import transforms
 from pyro.infer import SVI, RenyiELBO, ReweightedWakeSleep
+from pyro.infer.autoguide import AutoDelta, AutoNormal
 from pyro.optim import Adam as PyroAdam
 from stories import Conjugate, GlobalMean, PyroStyleVAE
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from pyro_vae import InputError, fit
+from pyro_vae import InputError, fit, log_evidence
 from pyro_vae.inference import compile
 from pyro_vae.inference.loop import Loop
 from pyro_vae.inference.objectives import (
@@ -36,6 +37,7 @@ from pyro_vae.inference.objectives import (
     StickingTheLanding,
     WakeSleep,
 )
+from pyro_vae.inference.proposals import refined
 from pyro_vae.models import VAE, FactorAnalysis, MixtureVAE
 
 X = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
@@ -234,12 +236,71 @@ def test_a_program_that_takes_no_further_dimension_is_drawn_one_by_one() -> None
         quick(program, x, elbo=elbo, optimizer=partial(Adam, lr=0.0))
 
 
+def test_autoguides_with_sites_of_their_own() -> None:
+    """AutoNormal draws in other coordinates; AutoDelta draws nothing, and then log w is log p(x, z)."""
+    x = torch.randn(20, generator=torch.Generator().manual_seed(0)) + 1
+
+    def model(x: Tensor) -> None:
+        mean = pyro.sample("mean", dist.Gamma(2.0, 1.0))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+
+    grid = torch.linspace(0.001, 6, 4001)
+    joint = dist.Gamma(2.0, 1.0).log_prob(grid)
+    joint = joint + dist.Normal(grid[:, None], 1.0).log_prob(x).sum(-1)
+    evidence = float(joint.logsumexp(0) + (grid[1] - grid[0]).log())
+    mean = float(joint.softmax(0) @ grid)
+    for elbo in (DReG(4), PIWAE(2, 2), StickingTheLanding(), WakeSleep(4), FreeBits(0.0)):
+        pyro.clear_param_store()
+        guide = AutoNormal(model)
+        quick((model, guide), x, batch_size=20, epochs=200, elbo=elbo)
+        assert guide.median()["mean"].item() == pytest.approx(mean, abs=0.1)
+        pyro.set_rng_seed(0)
+        assert -IWAE(5000).loss(model, guide, x) == pytest.approx(evidence, abs=0.02)
+    pyro.clear_param_store()
+    guide = AutoDelta(model)
+    guide(x)
+    mode = guide.median()["mean"].detach()
+    joint = dist.Gamma(2.0, 1.0).log_prob(mode) + dist.Normal(mode, 1.0).log_prob(x).sum()
+    for elbo in (IWAE(3), StickingTheLanding()):
+        assert -elbo.loss(model, guide, x) == pytest.approx(float(joint), rel=1e-5)
+    FreeBits().loss(model, guide, x)
+
+
+def test_a_proposal_is_refined_by_it_where_an_evidence_draws() -> None:
+    pyro.clear_param_store()
+    x = X[:, 0].contiguous()
+    better = refined(Conjugate, steps=200, learning_rate=0.02, elbo=IWAE(4))
+    evidence = log_evidence(better, x, num_particles=50, seed=0)
+    off = (evidence.log_evidence - Conjugate.log_evidence(x)).abs()
+    assert (off < 5 * evidence.standard_error + 1e-3).all()
+    plain = log_evidence(Conjugate, x, num_particles=50, seed=0)
+    lost, before = (50 - figures.ess.mean() for figures in (evidence, plain))
+    assert lost < 0.75 * before  # the guide of all data alike is close already
+
+
 def test_the_objective_that_was_given_serves_the_next_program_too() -> None:
     elbo = IWAE(2)
     trained(elbo)
     assert elbo.plan is None
     quick(FactorAnalysis((6,), 2), X, elbo=elbo)
     quick(VAE((6,), 2), (X > 0).float(), elbo=elbo, batch_size=20)
+
+
+def test_one_that_has_seen_another_program_says_so() -> None:
+    elbo = IWAE(2)
+    elbo.loss(Conjugate.model, Conjugate.guide, X[:, 0])
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("others", len(x)):
+            pyro.sample("x", dist.Normal(pyro.sample("z", dist.Normal(0.0, 1.0)), 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("others", len(x)):
+            pyro.sample("z", dist.Normal(x, 1.0))
+
+    with pytest.raises(InputError, match="with another program, whose unit was 'data'"):
+        elbo.loss(model, guide, X[:, 0])
 
 
 # --- what is refused ------------------------------------------------------------------------------
