@@ -27,6 +27,12 @@ def factors(call):
     return Path("runs/fa")
 
 
+def arrays(path: str) -> dict[str, np.ndarray]:
+    """What an .npz holds; the file is closed, lest whatever test runs later be blamed."""
+    with np.load(path) as archive:
+        return dict(archive)
+
+
 def test_fit_leaves_what_it_promises(vae):
     files = {path.name for path in vae.iterdir()}
     assert {"config.yaml", "metrics.jsonl", "checkpoint.safetensors", "learning_curve.png"} <= files
@@ -115,7 +121,7 @@ def test_json_stays_json_when_the_model_prints(here, call):
 
 def test_samples_of_a_table_are_in_its_own_units(call, factors):
     assert call("sample runs/fa --num 4000 --out drawn.npz").code == 0
-    drawn = np.load("drawn.npz")
+    drawn = arrays("drawn.npz")
     assert drawn["x"].shape == (4000, 2)
     run = open_run(factors)
     data = run.load_data()
@@ -128,7 +134,7 @@ def test_samples_of_a_table_are_in_its_own_units(call, factors):
 
 def test_reconstructions_of_a_table_are_in_its_own_units(call, factors):
     assert call("reconstruct runs/fa --split train --out made.npz").code == 0
-    made = np.load("made.npz")
+    made = arrays("made.npz")
     train = load("table.csv").train
     rows = torch.from_numpy(made["rows"])
     expected = train.to_original(train.read(rows)).numpy()
@@ -140,7 +146,7 @@ def test_reconstructions_of_a_table_are_in_its_own_units(call, factors):
 def test_the_same_seed_draws_the_same(call, vae):
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         call(f"sample runs/vae --num 3 --seed {seed} --out {name}.npz")
-    a, b, c = (np.load(f"{name}.npz")["x"] for name in "abc")
+    a, b, c = (arrays(f"{name}.npz")["x"] for name in "abc")
     assert (a == b).all()
     assert (a != c).any()
     assert set(np.unique(a)) <= {0.0, 1.0}
@@ -217,7 +223,7 @@ def test_a_model_that_takes_labels(call):
     assert call("fit", own, "--data digits --epochs 1 --out runs/l").code == 0
     assert call("evidence runs/l --num_particles 5", own).code == 0
     assert call("sample runs/l --num 300 --out l.npz", own).code == 0
-    assert np.load("l.npz")["x"].shape == (300, 1, 8, 8)
+    assert arrays("l.npz")["x"].shape == (300, 1, 8, 8)
 
 
 def test_the_data_say_how_many_classes_there_are(call):
@@ -229,7 +235,7 @@ def test_the_data_say_how_many_classes_there_are(call):
     assert figures["units"] == 200
     for verb in ("sample", "reconstruct"):
         assert call(f"{verb} runs/c --num 12 --out {verb}.npz").code == 0
-    assert np.load("sample.npz")["x"].shape == (12, 1, 8, 8)
+    assert arrays("sample.npz")["x"].shape == (12, 1, 8, 8)
     assert call("graph --model ConditionalVAE --out given.svg").code == 0
     assert "▣ y" in call("graph runs/c --text").out
     outcome = call(fit, "--data table.csv")
@@ -245,7 +251,7 @@ def test_a_model_of_few_labels(call):
     assert call("evidence runs/few --num_particles 5").code == 0
     for verb in ("sample", "reconstruct"):
         assert call(f"{verb} runs/few --num 12 --out {verb}.npz").code == 0
-    drawn = np.load("sample.npz")
+    drawn = arrays("sample.npz")
     assert drawn["x"].shape == (12, 1, 8, 8)
     assert set(drawn["label"]) <= set(range(10))
     assert (drawn["label_mean"] == drawn["label"]).all()  # a class has none
