@@ -1,5 +1,6 @@
 """Distributions that torch and Pyro do not have."""
 
+from pyro_vae.distributions.chain import Chain, Sentences
 from pyro_vae.distributions.counts import ZeroInflated
 from pyro_vae.distributions.grid import DiscretizedLogistic, Grid, GridCategorical, LevelOf
 from pyro_vae.distributions.mixture import NormalMixture
@@ -7,6 +8,7 @@ from pyro_vae.distributions.sphere import SphericalUniform, VonMisesFisher
 from pyro_vae.distributions.tables import Columns, Grades, Names, WithMissing
 
 __all__ = [
+    "Chain",
     "Columns",
     "DiscretizedLogistic",
     "Grades",
@@ -15,6 +17,7 @@ __all__ = [
     "LevelOf",
     "Names",
     "NormalMixture",
+    "Sentences",
     "SphericalUniform",
     "VonMisesFisher",
     "WithMissing",

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -83,6 +84,11 @@ def gradients(case: Case) -> str:
     for name, slope in zip(parameters, given, strict=True):
         if not slope.isfinite().all():
             raise InputError(f"the gradient for {name!r} is not finite")
+    for name, site in latent_sites(case.traces().guide).items():
+        if isinstance(_base(site["fn"]), dist.OneHotCategoricalStraightThrough):
+            raise NotApplicable(
+                f"the gradient through {name!r} is the straight-through one, which is biased by intent"
+            )
     if _is_rough(case):
         return _by_many_draws(case)
     for (name, parameter), slope in zip(parameters.items(), given, strict=True):
@@ -148,12 +154,17 @@ def _difference(case: Case, parameter: Tensor, direction: Tensor) -> tuple[float
     return near, 10 * abs(far - near) + rounding
 
 
+def _base(fn: Any) -> Any:
+    """The distribution that all others are made of."""
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    return fn
+
+
 def _is_rough(case: Case) -> bool:
     """Whether the guide draws what the same noise may not move smoothly with its parameters."""
     for site in latent_sites(case.traces().guide).values():
-        fn = site["fn"]
-        while hasattr(fn, "base_dist"):
-            fn = fn.base_dist
+        fn = _base(site["fn"])
         summed_out = site["infer"].get("enumerate") is not None
         if not summed_out and not (fn.has_rsample and isinstance(fn, SMOOTH)):
             return True

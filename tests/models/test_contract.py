@@ -21,6 +21,7 @@ from pyro_vae.likelihoods import (
 )
 from pyro_vae.models import (
     VAE,
+    VQVAE,
     Autoencoder,
     ConditionalVAE,
     DeepMarkov,
@@ -32,6 +33,7 @@ from pyro_vae.models import (
     MixtureVAE,
     SemiSupervisedVAE,
     StateSpace,
+    TokenVAE,
 )
 from pyro_vae.networks import ConvDecoder, ConvEncoder
 from pyro_vae.priors import FlowPrior, GaussianMixture, VampPrior
@@ -60,6 +62,11 @@ def some_labelled() -> tuple[Tensor, Tensor]:
 
 def ragged() -> tuple[Tensor, Tensor]:
     return torch.randn(9, 3, 2), torch.tensor([3, 1, 2] * 3)
+
+
+def sentences() -> Tensor:
+    x = torch.randint(0, 3, (9, 4))
+    return torch.where((x == 0).cumsum(1) > 0, 0, x)  # 0 is the end
 
 
 def gappy() -> Tensor:
@@ -120,6 +127,10 @@ SHELF: Shelf = [
         partial(DeepMarkov, (3, 2), 2, transition=LinearTransition, likelihood=Normal),
         ragged,
     ),
+    ("TokenVAE", partial(TokenVAE, ROW, 2, num_tokens=3, end=0), sentences),
+    ("TokenVAE", partial(TokenVAE, (1, 2, 3), 2, word_dropout=0.3), partial(binary, 9, 1, 2, 3)),
+    ("VQVAE", partial(VQVAE, ROW, 2, 3, 2, straight_through=False), partial(binary, 9, *ROW)),
+    ("VQVAE", partial(VQVAE, ROW, 2, 3, 2), partial(binary, 9, *ROW)),
     ("ItemResponse", partial(ItemResponse, ROW, 2), gappy),
     ("MixtureVAE", partial(MixtureVAE, ROW, 2, 3), partial(binary, 9, *ROW)),
     ("SemiSupervisedVAE", partial(SemiSupervisedVAE, IMAGE, 3, num_classes=3), some_labelled),
@@ -129,7 +140,7 @@ SHELF: Shelf = [
 
 
 # what a model has not, and says so
-WITHOUT = {"Autoencoder": {"prior", "evidence"}}
+WITHOUT = {"Autoencoder": {"prior", "evidence"}, "VQVAE": {"gradients"}}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,86 @@
+"""Sentences: every one of them enumerated, and the context that they share."""
+
+from functools import partial
+from itertools import product
+
+import pyro
+import pytest
+import torch
+from torch import Tensor
+
+from pyro_vae import InputError, fit, log_evidence, prior_samples, reconstructions
+from pyro_vae.likelihoods.sentences import Sentences
+from pyro_vae.models import TokenVAE
+
+
+def every(names: int, steps: int) -> Tensor:
+    return torch.tensor(list(product(range(names), repeat=steps)))
+
+
+@pytest.mark.parametrize("end", [None, 1])
+def test_all_sentences_together_have_probability_1(end: int | None) -> None:
+    torch.manual_seed(0)
+    p = Sentences(2, (4,), num_tokens=3, end=end)(torch.randn(5, 1, 2))
+    mass = p.log_prob(every(3, 4)).exp()  # (5, 81)
+    torch.testing.assert_close(mass.sum(1), torch.ones(5))
+    possible = {None: 81, 1: 1 + 2 + 4 + 8 + 16}[end]
+    assert (mass > 0).sum(1).tolist() == [possible] * 5
+
+
+def test_draws_follow_the_probabilities() -> None:
+    torch.manual_seed(0)
+    p, count = Sentences(2, (3,), num_tokens=2, end=0)(3 * torch.randn(2)), 20_000
+    drawn = p.sample((count,))
+    for sentence in every(2, 3):
+        mass = p.log_prob(sentence).exp()
+        share = (drawn == sentence).all(-1).float().mean()
+        assert abs(share - mass) <= 5 * (mass * (1 - mass) / count).sqrt()
+
+
+def test_a_step_does_not_look_ahead() -> None:
+    torch.manual_seed(0)
+    network = Sentences(2, (5,), num_tokens=4).network
+    c = torch.eye(4)[torch.randint(4, (1, 5))].requires_grad_()
+    for t in range(5):
+        (slope,) = torch.autograd.grad(network(c, torch.zeros(1, 2))[0, t].sum(), c)
+        assert not slope[0, t:].any()
+        assert t == 0 or slope[0, :t].any(-1).all()
+
+
+def test_the_evidence_of_all_sentences_is_1() -> None:
+    torch.manual_seed(0)
+    vae = TokenVAE((2, 2), 2, num_tokens=2)
+    found = log_evidence(vae, every(2, 4).reshape(-1, 2, 2), num_particles=20_000, seed=0)
+    p = found.log_evidence.exp()
+    error = (p * found.standard_error).square().sum().sqrt()
+    assert abs(p.sum() - 1) < 5 * error + 1e-4
+
+
+def test_it_learns_what_a_sentence_is_about() -> None:
+    """Sentences of one of two alphabets: z says which, and a reconstruction keeps to it."""
+    torch.manual_seed(0)
+    which = torch.randint(2, (600, 1))
+    x = 1 + 3 * which + torch.randint(3, (600, 6))  # 1, 2, 3 or 4, 5, 6; 0 is the end
+    x = torch.where(torch.arange(6) < torch.randint(2, 7, (600, 1)), x, 0)
+    vae = TokenVAE((6,), 2, num_tokens=7, end=0, word_dropout=0.5, hidden_dim=32)
+    adam = partial(torch.optim.Adam, lr=1e-2)
+    fit(vae, x, epochs=30, optimizer=adam, progress=False, device="cpu", kl_warmup=10)
+    made = reconstructions(vae, x, seed=0)["x"].value
+    first = made[:, 0]
+    assert ((first > 3).long() == which[:, 0]).float().mean() > 0.9
+    drawn = prior_samples(vae, x, seed=0)["x"].value
+    after = torch.where(drawn == 0, 1, 0).cumsum(1) > 0
+    assert (drawn[after] == 0).all()  # nothing comes after the end
+
+
+def test_refusals() -> None:
+    with pytest.raises(InputError, match="one of the names 0 to 2, not 3"):
+        TokenVAE((4,), num_tokens=3, end=3)
+    with pytest.raises(InputError, match="at least 2 names"):
+        TokenVAE((4,), num_tokens=1)
+    with pytest.raises(InputError, match="word_dropout"):
+        TokenVAE((4,), word_dropout=1.0)
+    with pytest.raises(InputError):
+        log_evidence(TokenVAE((4,), num_tokens=3), torch.full((2, 4), 5))
+    with pytest.raises(InputError, match="not independent"):
+        pyro.poutine.trace(Sentences(2, (4,)).of_values).get_trace(torch.zeros(3))
