@@ -132,6 +132,8 @@ class Compiled:
             graph = capture(self.function(checks), *arguments)
             plain = Engine(graph.module, graph.tensors, checks.complete)
             self.compare(plain, batch, tolerance=1e-5)
+            use_onednn(graph.module)
+            self.compare(plain, batch, tolerance=1e-4)
             if not inductor:
                 return plain, "as a graph, without Pyro"
             try:
@@ -290,7 +292,6 @@ def by_inductor(graph: Graph, *arguments: Tensor) -> Callable[..., Any]:
     from torch._inductor.compile_fx import compile_fx
 
     module = fx.GraphModule({}, copy.deepcopy(graph.module.graph))
-    use_onednn(module)
     is_cuda = arguments[0].is_cuda
     options = {"fallback_random": True, **({"triton.cudagraphs": True} if is_cuda else {})}
     with config.patch(options), torch.no_grad():
