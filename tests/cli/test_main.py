@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+import pyro_vae.models
 from pyro_vae.cli import VERBS
 from pyro_vae.cli.console import command, table
 from pyro_vae.cli.failures import describe
@@ -65,10 +66,20 @@ def test_data_lists_the_sets_on_standard_output(call):
     assert "built in" in outcome.out
 
 
-def test_models_lists_the_models(call):
+def test_models_lists_the_shelf_and_the_parts(call):
     outcome = call("models")
     assert outcome.code == 0
-    assert any(line.startswith("FactorAnalysis ") for line in outcome.out.splitlines())
+    lines = outcome.out.splitlines()
+    assert set(pyro_vae.models.__all__) <= set(lines)
+    vae = lines[lines.index("VAE") + 1 :][:3]
+    assert vae[0].lstrip().startswith("z ~ p(z)")
+    assert "prior StandardNormal, likelihood Bernoulli" in vae[1]
+    assert "1312.6114" in vae[2]
+    assert all("https://" in "".join(lines[lines.index(n) :][:4]) for n in pyro_vae.models.__all__)
+    parts = {name: rest for name, _, rest in (line.strip().partition(": ") for line in lines)}
+    assert "VampPrior" in parts["prior"]
+    assert "Prior" not in parts["prior"].split(", ")
+    assert parts["--beta"] == "Cyclical, Linear"
 
 
 def test_the_frame_starts_without_torch():
