@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyro
+import torch
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
@@ -23,6 +24,7 @@ from pyro_vae.cli.model_option import (
 from pyro_vae.data import Binarize, DataSet, load
 from pyro_vae.errors import InputError
 from pyro_vae.inference.svi import fit
+from pyro_vae.priors import VampPrior
 from pyro_vae.program import as_program
 
 DESCRIPTION = """\
@@ -48,6 +50,7 @@ NOT_OPTIONS: set[str | int] = {
     "record",
     "progress",
 }
+STARTING_ROWS = 10_000  # that a VampPrior's pseudo-inputs are picked from
 RUN_OPTIONS = ("config", "out", "resume")  # where things are, not what is done
 
 
@@ -172,7 +175,11 @@ class Experiment:
                 f"{self.model.__name__} cannot be made of these options: "
                 f"{type(error).__name__}: {str(error).strip().split(chr(10))[0]}"
             ) from error
-        as_program(model)
+        for module in as_program(model).modules.values():
+            for part in module.modules():
+                if isinstance(part, VampPrior):
+                    some = torch.randperm(len(data.train))[:STARTING_ROWS]
+                    part.start_from(data.train.read(some))
         return model
 
     def fit_options(self) -> dict[str, Any]:

@@ -62,6 +62,17 @@ def test_parts_are_made_with_their_options_and_the_shape_of_the_data():
     assert isinstance(kwargs["optimizer"](vae.parameters()), torch.optim.SGD)
 
 
+def test_a_vamp_prior_starts_from_data():
+    words = "--model VAE --data digits --model.prior VampPrior --model.prior.num_components"
+    data = load("digits")
+    pseudo_inputs = asked(f"{words} 7").build(data).prior.pseudo_inputs
+    rows = {tuple(row.tolist()) for row in data.train.read().flatten(1)}
+    assert {tuple(row.tolist()) for row in pseudo_inputs.flatten(1)} <= rows
+    assert torch.equal(asked(f"{words} 7").build(data).prior.pseudo_inputs, pseudo_inputs)
+    with pytest.raises(InputError, match="2000 pseudo-inputs from as many rows"):
+        asked(f"{words} 2000").build(data)
+
+
 def test_the_seed_decides_where_the_parameters_start():
     data = load("digits")
 
