@@ -63,7 +63,8 @@ def test_parts_are_made_with_their_options_and_the_shape_of_the_data():
 
 
 def test_a_vamp_prior_starts_from_data():
-    words = "--model VAE --data digits --model.prior VampPrior --model.prior.num_components"
+    words = "--model VAE --data digits --model.likelihood Bernoulli --model.prior VampPrior"
+    words += " --model.prior.num_components"
     data = load("digits")
     pseudo_inputs = asked(f"{words} 7").build(data).prior.pseudo_inputs
     rows = {tuple(row.tolist()) for row in data.train.read().flatten(1)}
