@@ -25,7 +25,8 @@ x, truth = (split.read(torch.arange(len(split))) for split in (train, test))
 x, seen = (torch.where(torch.rand(rows.shape) < 0.5, torch.nan, rows) for rows in (x, truth))
 
 vae = VAE((1, 8, 8), 8, likelihood=partial(Missing, likelihood=Normal), encoder=MaskedInput)
-fit(vae, x, epochs=3 if options.smoke else 50, progress=False)
+adam = partial(torch.optim.Adam, lr=3e-3)
+fit(vae, x, epochs=3 if options.smoke else 80, optimizer=adam, progress=False)
 found = impute(vae, seen, num_particles=20 if options.smoke else 300, seed=0)
 
 missing = seen.isnan()
