@@ -18,7 +18,7 @@ demo: install  ## train a VAE on handwritten digits and look at it
 	$(RUN)/pyro-vae demo
 
 test: install lint  ## lint, types, doctests and the whole test suite but its slow proofs
-	$(RUN)/pytest
+	$(RUN)/pytest -n auto
 
 lint: install  ## ruff and mypy
 	$(RUN)/ruff check
@@ -28,7 +28,7 @@ lint: install  ## ruff and mypy
 	$(RUN)/mypy build/house/pyro_vae
 
 slow: install  ## the slow proofs: coverage over repeats, kills, MNIST (PYRO_VAE_DATA)
-	$(RUN)/pytest -m slow
+	$(RUN)/pytest -n auto -m slow
 
 bench: install  ## every benchmark, side by side with peers
 	for file in benchmarks/*.py; do $(RUN)/python $$file || exit 1; done
