@@ -33,7 +33,12 @@ def stored_parameters(program: Program, *args: Any, seed: int | None = None) -> 
         model_trace = run("model", poutine.replay(program.model, guide_trace), args, {})
         registered = store.get_state()
     store.set_state(registered)
-    used = {n for t in (guide_trace, model_trace) for n, site in t.nodes.items() if site["type"] == "param"}
+    used = {
+        n
+        for t in (guide_trace, model_trace)
+        for n, site in t.nodes.items()
+        if site["type"] == "param"
+    }
     own = {id(p) for module in program.modules.values() for p in module.parameters()}
     kept = registered["params"]
     return {name: kept[name] for name in kept if name in used and id(kept[name]) not in own}
