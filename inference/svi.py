@@ -1,5 +1,6 @@
 """Stochastic variational inference: fit a model and a guide to data."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -20,6 +21,7 @@ from pyro_vae.inference.compile import Compile, use_compiled
 from pyro_vae.inference.loop import Fit, Loop, Settings, order
 from pyro_vae.inference.objectives import Objective, Schedule, default_elbo
 from pyro_vae.inference.objectives.objective import Scheduled
+from pyro_vae.inference.objectives.requirements import check_marked
 from pyro_vae.inference.run import Run
 from pyro_vae.inference.step import OptimizerFactory, Step
 from pyro_vae.isolation import checked_seed, own_parameters, rng_state, set_rng_state, undisturbed
@@ -121,21 +123,22 @@ def fit(
     held_out = None if validation is None else batches(validation, place, columns)
     kind = type(program).__qualname__ if target.modules else "functions"
     run = Run(None if out is None else Path(out), resume, {"program": kind, **(record or {})})
-    with run.sole_use(), _own_noise(seed), own_parameters(target), _training(target):
+    with run.sole_use(), _own_noise(seed), own_parameters(target), _training(target), _noted():
         first = next(train.take(order(train.num_units, seed, 0), batch_size))
         with undisturbed(target, seed):
             layout = examine(target, *first)
             if isinstance(elbo, Objective):
                 elbo = elbo.planned(target, *first, num_data=train.num_units)
+        notes = check_marked(elbo, layout)
         stored = stored_parameters(target, *first, seed=seed)
         parameters = {**named_parameters(target), **stored}
         step = Step(target, layout, parameters, elbo or default_elbo(layout), optimizer, clip_norm)
         with undisturbed(target, seed):
             step.check_everything_trains(first)
-        start = partial(use_compiled, step, compile, first, train.num_units, settings)
+        compiled = partial(use_compiled, step, compile, first, train.num_units, settings)
         learnt = checkpoint.tensors_of(target, stored)
         return Loop(step, learnt, train, held_out, place, run, settings).run(
-            resume, "images" if first[0].dim() == 4 else "rows", start
+            resume, "images" if first[0].dim() == 4 else "rows", lambda: notes + compiled()
         )
 
 
@@ -148,6 +151,14 @@ def _own_noise(seed: int) -> Iterator[None]:
         yield
     finally:
         set_rng_state(before)
+
+
+@contextmanager
+def _noted() -> Iterator[None]:
+    """Leaves out the warning of Pyro's, at each call, of what a note says once."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"[\s\S]*you need to use TraceEnum_ELBO", UserWarning)
+        yield
 
 
 @contextmanager

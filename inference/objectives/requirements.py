@@ -5,9 +5,20 @@ from typing import Any
 
 import torch.distributions
 from pyro import poutine
+from pyro.infer import (
+    RenyiELBO,
+    ReweightedWakeSleep,
+    Trace_ELBO,
+    TraceGraph_ELBO,
+    TraceMeanField_ELBO,
+    TraceTailAdaptive_ELBO,
+)
 
 from pyro_vae.errors import InputError
 from pyro_vae.program import Layout, Program, Site, latent_sites, run
+
+SUMS_NOTHING_OUT = Trace_ELBO | TraceGraph_ELBO | RenyiELBO | ReweightedWakeSleep
+BY_DRAWS = TraceMeanField_ELBO | TraceTailAdaptive_ELBO  # gradients go through them
 
 
 @dataclass(frozen=True)
@@ -111,6 +122,29 @@ class Seen:
                 f"{objective} compares the data's guides, and at site {name!r} the one of a datum does not "
                 f"reach the draws of another ({_kind(site['fn'])}): use a guide of the same support for all"
             )
+
+
+def check_marked(elbo: Any, layout: Layout) -> list[str]:
+    """What is to be said of sites marked for enumeration under an ELBO of Pyro's that sums nothing out.
+
+    :raises InputError: it has no draws of such a site that it could use.
+    """
+    if not layout.marked or not isinstance(elbo, SUMS_NOTHING_OUT):
+        return []
+    objective, name = type(elbo).__name__, (layout.enumerated or layout.marked)[0]
+    remedy = "TraceEnum_ELBO, the default here, sums it out"
+    if layout.enumerated:
+        raise InputError(
+            f"{objective} sums no site out, and {name!r} is to be: the guide does not draw it. {remedy}"
+        )
+    if isinstance(elbo, BY_DRAWS):
+        raise InputError(
+            f"{objective} needs gradients through the draws, and {name!r} is discrete and marked to be "
+            f"summed out: {remedy}"
+        )
+    return [
+        f"{objective} draws {name!r}, which is marked to be summed out, and its gradient is noisy: {remedy}"
+    ]
 
 
 def see(program: Program, layout: Layout, args: Any, kwargs: Any) -> Seen:

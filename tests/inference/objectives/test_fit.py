@@ -1,5 +1,6 @@
 """Objectives in a fit: captured as they are in Python, reported by their name, resumed exactly."""
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -8,7 +9,15 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro.distributions import transforms
-from pyro.infer import SVI, RenyiELBO, ReweightedWakeSleep
+from pyro.infer import (
+    ELBO,
+    SVI,
+    RenyiELBO,
+    ReweightedWakeSleep,
+    Trace_ELBO,
+    TraceGraph_ELBO,
+    TraceMeanField_ELBO,
+)
 from pyro.infer.autoguide import AutoDelta, AutoNormal
 from pyro.optim import Adam as PyroAdam
 from stories import Conjugate, GlobalMean, PyroStyleVAE
@@ -38,7 +47,7 @@ from pyro_vae.inference.objectives import (
     WakeSleep,
 )
 from pyro_vae.inference.proposals import refined
-from pyro_vae.models import VAE, FactorAnalysis, MixtureVAE
+from pyro_vae.models import VAE, FactorAnalysis, MixtureVAE, SemiSupervisedVAE
 
 X = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
 ALL = [
@@ -425,3 +434,26 @@ def test_on_a_gpu_too(elbo: Any) -> None:
     for one, other in zip(parameters, expected, strict=True):
         assert one.is_cuda
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "elbo", [Trace_ELBO(), TraceMeanField_ELBO(), TraceGraph_ELBO(), RenyiELBO()]
+)
+def test_a_site_that_the_guide_leaves_to_be_summed_out_is_(elbo: ELBO) -> None:
+    with pytest.raises(InputError, match=r"'k' is to be: .* TraceEnum_ELBO"):
+        fit(MixtureVAE((4,), 2), torch.ones(8, 4), epochs=1, elbo=elbo, progress=False)
+
+
+def test_a_marked_site_that_is_drawn_is_spoken_of() -> None:
+    model, data = (
+        SemiSupervisedVAE((4,), 2, num_classes=2),
+        (torch.ones(8, 4), torch.zeros(8).int()),
+    )
+    with pytest.raises(InputError, match=r"'y' is discrete and marked .* TraceEnum_ELBO"):
+        fit(model, data, epochs=1, elbo=TraceMeanField_ELBO(), progress=False)
+    with warnings.catch_warnings(record=True) as raw:
+        noted = fit(model, data, epochs=1, elbo=Trace_ELBO(), progress=False).notes
+    assert not raw
+    assert "Trace_ELBO draws 'y'" in noted[0]
+    assert "TraceEnum_ELBO" in noted[0]
+    assert not any("TraceEnum" in n for n in fit(model, data, epochs=1, progress=False).notes)
