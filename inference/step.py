@@ -130,6 +130,8 @@ class Step:
             return backward(batch, beta)
         except NotImplementedError as error:
             raise InputError(f"{type(self.elbo).__name__} cannot be used here: {error}") from error
+        except InputError as error:  # Pyro has written its trace below the sentence
+            raise InputError(str(error).split("\n")[0]) from error
         except (ValueError, RuntimeError) as error:  # one of Pyro's or torch's checks
             if generator is not None:
                 torch.set_rng_state(generator)
@@ -145,6 +147,12 @@ class Step:
         except InputError as explained:
             return explained
         except (ValueError, RuntimeError):
+            try:
+                examine(self.program, *batch, strict=False)  # data outside a support, say
+            except InputError as explained:
+                return explained
+            except (ValueError, RuntimeError):
+                pass
             return InputError(
                 f"the program does not fit a batch of {len(batch[0])} data: "
                 f"{str(error).strip().splitlines()[0]} (a guide with parameters of its own for each "

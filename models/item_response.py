@@ -6,10 +6,11 @@ from functools import partial
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 
 from pyro_vae.distributions import WithMissing
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
 from pyro_vae.likelihoods.items import TwoParameter
 from pyro_vae.networks import MaskedInput, Network, NetworkFactory, Shape
@@ -54,6 +55,8 @@ class ItemResponse(nn.Module):
     ) -> None:
         super().__init__()
         self.data_shape, self.num_people = torch.Size(data_shape), num_people
+        if num_people is not None:
+            at_least_1("num_people", num_people)
         if min(self.data_shape.numel(), latent_dim) < 1:
             raise InputError(
                 "ItemResponse needs an item and a trait at least, not answers of shape "
@@ -112,4 +115,13 @@ class _Table(Network):
         self.table = nn.Parameter(torch.zeros(rows, *out_shape))
 
     def transform(self, x: Tensor) -> Tensor:
+        if x.is_floating_point():
+            raise InputError(f"people's numbers must be whole numbers (int64), not {x.dtype}")
+        if is_validation_enabled():
+            wrong = x[(x < 0) | (x >= len(self.table))]
+            if len(wrong):
+                raise InputError(
+                    f"people's numbers must lie between 0 and {len(self.table) - 1}, as num_people is "
+                    f"{len(self.table)}, but there is a person {int(wrong[0])}"
+                )
         return self.table[x.long()]

@@ -17,6 +17,7 @@ import pyro
 import torch
 from pyro import poutine
 from pyro.distributions import ImproperUniform
+from pyro.infer.util import enable_validation
 from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor, nn
 
@@ -130,6 +131,7 @@ def examine(
         ``unit`` is not there or does not hold every site.
     """
     with pyro.validation_enabled(strict), torch.no_grad():
+        enable_validation(True)  # what a program itself asks of its data counts for all of them
         guide_trace = run("guide", program.guide, args, kwargs)
         model_trace = run("model", poutine.replay(program.model, guide_trace), args, kwargs)
         if strict:
@@ -244,6 +246,15 @@ def _support_message(part: str, name: str, site: Site, error: ValueError) -> str
             "in between: binarise them (--binarize stochastic), or use the likelihood "
             "ContinuousBernoulli or Normal"
         )
+    if kind in ("Names", "Sentences"):
+        inside = getattr(base.support, "base_constraint", base.support)
+        wrong = value[~inside.check(value)]
+        if len(wrong):
+            last = int(inside.upper_bound)
+            return (
+                f"site {name!r} takes names by number, whole numbers from 0 to {last}, as num_tokens is "
+                f"{last + 1}, but the data hold {wrong[0]:g}: set num_tokens to how many there are"
+            )
     if value.shape and not site["fn"].support.check(value).all():
         return (
             f"the {part}'s site {name!r} got values between {value.min():g} and {value.max():g}, "

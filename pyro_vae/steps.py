@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from pyro.infer.util import is_validation_enabled
 from torch import Tensor
 
 from pyro_vae.errors import InputError
@@ -25,7 +26,8 @@ def seen_steps(x: Tensor, data_shape: Shape, lengths: Tensor | None) -> Any:
 
     Any, for Pyro's masks are not typed.
 
-    :raises InputError: data of another shape, or lengths that are not one whole number a sequence.
+    :raises InputError: data of another shape, lengths that are not one whole number a sequence, or, where
+        Pyro validates, out of range.
 
     >>> seen_steps(torch.zeros(2, 3), (3,), torch.tensor([1, 3])).T
     tensor([[ True, False, False],
@@ -42,4 +44,11 @@ def seen_steps(x: Tensor, data_shape: Shape, lengths: Tensor | None) -> Any:
             f"lengths must be one whole number for each of {len(x)} sequences, not {lengths.dtype} of "
             f"shape {tuple(lengths.shape)}"
         )
+    if is_validation_enabled():
+        wrong = lengths[(lengths < 1) | (lengths > len(steps))]
+        if len(wrong):
+            raise InputError(
+                f"lengths must lie between 1 and {len(steps)}, the steps there are, but there is a length "
+                f"{int(wrong[0])}"
+            )
     return steps.unsqueeze(-1) < lengths

@@ -66,9 +66,11 @@ class Sentences(dist.TorchDistribution):
 
     arg_constraints = {}  # noqa: RUF012
 
-    def __init__(self, chain: Chain, end: int | None = None) -> None:
+    def __init__(
+        self, chain: Chain, end: int | None = None, validate_args: bool | None = None
+    ) -> None:
         self.chain, self.end = chain, end
-        super().__init__(chain.batch_shape, chain.event_shape[:1], validate_args=False)
+        super().__init__(chain.batch_shape, chain.event_shape[:1], validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=True, event_dim=1)
     def support(self) -> constraints.Constraint:
@@ -76,6 +78,8 @@ class Sentences(dist.TorchDistribution):
         return constraints.independent(names, 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
         names = self.chain.event_shape[-1]
         c = one_hot(value.long().clamp(0, names - 1), names).to(self.chain.zero)
         each = (c * self.chain.logits(c).log_softmax(-1)).sum(-1)  # ..., T
@@ -94,4 +98,4 @@ class Sentences(dist.TorchDistribution):
         return torch.where(is_end.cumsum(-1) > 0, float(self.end), value)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "Sentences":
-        return Sentences(self.chain.expand(batch_shape), self.end)
+        return Sentences(self.chain.expand(batch_shape), self.end, self._validate_args)

@@ -5,6 +5,7 @@ import math
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
+from torch.distributions import constraints
 
 from pyro_vae import distributions
 from pyro_vae.errors import InputError
@@ -57,7 +58,16 @@ class Sentences(Likelihood):
         if self.event_dim == 1:
             return sentences
         reshape = dist.transforms.ReshapeTransform(self.zero.shape[:1], torch.Size(self.data_shape))
-        return dist.TransformedDistribution(sentences, [reshape])
+        return _Reshaped(sentences, [reshape])
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         raise InputError("the names of a sentence are not independent: none can be left out")
+
+
+class _Reshaped(dist.TransformedDistribution):
+    """Sentences as data of another shape; torch would take any real number for one of them."""
+
+    @constraints.dependent_property(is_discrete=True)
+    def support(self) -> constraints.Constraint:
+        names = self.base_dist.support.base_constraint
+        return constraints.independent(names, len(self.event_shape))

@@ -1,8 +1,10 @@
 """What stands before another network: inputs with missing values, inputs that are names."""
 
 import torch
+from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 
+from pyro_vae.errors import InputError
 from pyro_vae.networks.mlp import MLP
 from pyro_vae.networks.network import Network, NetworkFactory, Shape
 
@@ -47,6 +49,8 @@ class EmbeddedTokens(Network):
         num_tokens: how many names there are.
         embedding_dim: the vectors' length.
 
+    :raises InputError: inputs that are none of the names, where Pyro validates.
+
     >>> EmbeddedTokens((7,), (2,), num_tokens=5)(torch.randint(5, (3, 7))).shape
     torch.Size([3, 2])
     """
@@ -64,4 +68,16 @@ class EmbeddedTokens(Network):
         self.network = network((*self.in_shape, embedding_dim), out_shape)
 
     def transform(self, x: Tensor) -> Tensor:
+        if is_validation_enabled():
+            check_names(x, self.embedding.num_embeddings)
         return self.network(self.embedding(x.long()))
+
+
+def check_names(x: Tensor, num_tokens: int) -> None:
+    """:raises InputError: a value is no whole number from 0 to ``num_tokens`` - 1."""
+    wrong = x[~((x >= 0) & (x < num_tokens) & (x == x.round()))]
+    if len(wrong):
+        raise InputError(
+            f"names must be whole numbers from 0 to {num_tokens - 1}, as num_tokens is {num_tokens}, but "
+            f"the data hold {wrong[0]:g}: set num_tokens to how many there are, and number them from 0"
+        )

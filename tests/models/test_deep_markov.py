@@ -88,3 +88,15 @@ def test_refusals() -> None:
         model.model(torch.zeros(2, 5, 3))
     with pytest.raises(InputError, match="one whole number for each of 2"):
         model.guide(torch.zeros(2, 4, 3), torch.ones(2))
+
+
+@pytest.mark.parametrize("kind", [DeepMarkov, StateSpace])
+@pytest.mark.parametrize("length", [-5, 0, 3, 99])
+def test_lengths_that_no_sequence_has_are_refused(kind, length: int) -> None:
+    x, lengths = torch.zeros(3000, 2, 3), torch.full((3000,), 2)
+    lengths[-1] = length  # beyond the rows that are looked at first
+    message = f"lengths must lie between 1 and 2, .* but there is a length {length}"
+    with pytest.raises(InputError, match=message):
+        fit(kind((2, 3), 2), (x, lengths), epochs=1, batch_size=1000, progress=False, device="cpu")
+    with pytest.raises(InputError, match=message):
+        log_evidence(kind((2, 3), 2), (x, lengths), num_particles=1, device="cpu")

@@ -100,3 +100,28 @@ def test_refusals(make, batch, message: str) -> None:
     with pytest.raises(InputError, match=message):
         model = make()
         model.guide(*batch)
+
+
+@pytest.mark.parametrize(
+    ("person", "message"),
+    [
+        (-1, "between 0 and 19, as num_people is 20, but there is a person -1"),
+        (20, "between 0 and 19, as num_people is 20, but there is a person 20"),
+        (0.7, r"must be whole numbers \(int64\), not torch.float32"),
+    ],
+)
+def test_people_who_are_not_there_are_refused(person: float, message: str) -> None:
+    model, people = ItemResponse((3,), num_people=20), torch.arange(3000) % 20
+    people = people + 0.0 if isinstance(person, float) else people
+    people[-1] = person  # beyond the rows that are looked at first
+    data = (torch.zeros(3000, 3), people)
+    with pytest.raises(InputError, match=message):
+        fit(model, data, epochs=1, batch_size=1000, progress=False, device="cpu")
+    with pytest.raises(InputError, match=message):
+        log_evidence(model, data, num_particles=1, device="cpu")
+
+
+@pytest.mark.parametrize("people", [0, -1])
+def test_there_are_people(people: int) -> None:
+    with pytest.raises(InputError, match=f"num_people must be at least 1, not {people}"):
+        ItemResponse((3,), num_people=people)

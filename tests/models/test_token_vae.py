@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from pyro_vae import InputError, fit, log_evidence, prior_samples, reconstructions
+from pyro_vae.likelihoods import Tokens
 from pyro_vae.likelihoods.sentences import Sentences
-from pyro_vae.models import TokenVAE
+from pyro_vae.models import VAE, TokenVAE
 
 
 def every(names: int, steps: int) -> Tensor:
@@ -80,7 +81,29 @@ def test_refusals() -> None:
         TokenVAE((4,), num_tokens=1)
     with pytest.raises(InputError, match="word_dropout"):
         TokenVAE((4,), word_dropout=1.0)
-    with pytest.raises(InputError):
-        log_evidence(TokenVAE((4,), num_tokens=3), torch.full((2, 4), 5))
     with pytest.raises(InputError, match="not independent"):
         pyro.poutine.trace(Sentences(2, (4,)).of_values).get_trace(torch.zeros(3))
+
+
+@pytest.mark.parametrize("wrong", [0.3, 0.99, -0.5, -1.0, 3.0])
+@pytest.mark.parametrize("shape", [(4,), (2, 2)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(TokenVAE, num_tokens=3),
+        partial(VAE, likelihood=partial(Sentences, num_tokens=3)),
+        partial(VAE, likelihood=partial(Tokens, num_tokens=3)),
+    ],
+    ids=["TokenVAE", "Sentences", "Tokens"],
+)
+def test_what_is_no_name_is_refused_by_fit_and_evidence(make, shape, wrong: float) -> None:
+    x = torch.zeros(3000, *shape)
+    x[-1, -1] = wrong  # beyond the rows that are looked at first
+    vae = make(shape, 2)
+    message = rf"whole numbers from 0 to 2, as num_tokens is 3, but the data hold {wrong:g}"
+    with pytest.raises(InputError, match=message):
+        fit(vae, x, epochs=1, batch_size=1000, progress=False, device="cpu")
+    with pytest.raises(InputError, match=message):
+        log_evidence(vae, x, num_particles=1, device="cpu")
+    with pytest.raises(ValueError, match="support"):
+        vae.likelihood(torch.zeros(2)).log_prob(x[-1])
