@@ -100,7 +100,7 @@ class Annealed(Method):
 
         return estimate
 
-    def notes(self, figures: Figures) -> tuple[str, ...]:
+    def notes(self, figures: Figures, few: Call) -> tuple[str, ...]:
         stuck = figures["acceptance"] < STUCK
         if not stuck.any():
             return ()

@@ -1,5 +1,6 @@
 """Importance sampling where its weights can be trusted, annealing where they cannot."""
 
+import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from pyro_vae.errors import InputError
 from pyro_vae.inference.annealed import Annealed
 from pyro_vae.inference.call import Call
 from pyro_vae.inference.evidence import BAD_K
@@ -22,6 +24,8 @@ SHARE = 0.2  # of a tile's work that importance sampling is taken for
 @dataclass(frozen=True)
 class Auto(Method):
     """Importance sampling; the units whose Pareto k exceeds 0.7 go on to annealing.
+
+    Where annealing is not for the program, importance sampling is all, and a note names such units.
 
     Where these are more than half of the units of a tile, all of them do: k is an estimate itself, and lets
     some units pass whose weights are as bad as the others'.
@@ -46,7 +50,9 @@ class Auto(Method):
 
     def estimator(self, few: Call, num_particles: int, max_memory: int | None) -> Estimator:
         weigh = self.importance.estimator(few, num_particles, max_memory)
-        anneal = self.annealed.estimator(few, self.num_chains, max_memory)
+        anneal: Estimator | None = None
+        with contextlib.suppress(InputError):  # a note says why, where it was wanted
+            anneal = self.annealed.estimator(few, self.num_chains, max_memory)
 
         def estimate(call: Call, tick: Tick) -> Iterator["Merged"]:
             figures = complete(weigh(call, lambda share: tick(SHARE * share))).figures()
@@ -54,11 +60,11 @@ class Auto(Method):
             if 2 * is_bad.sum() > len(is_bad):  # what k lets pass is no better then
                 is_bad = torch.ones_like(is_bad)
             bad = is_bad.nonzero().squeeze(-1)
-            some = call.some(bad) if len(bad) else None
-            if some is None:
+            if anneal is None or not len(bad):
                 tick(1 - SHARE)
-                yield Merged(num_particles, figures, bad, {})
+                yield Merged(num_particles, figures, bad[:0], {})
                 return
+            some = call.some(bad)
             better = complete(anneal(some, lambda share: tick((1 - SHARE) * share))).figures()
             if some is call:
                 better = {name: figure[bad] for name, figure in better.items()}
@@ -66,14 +72,26 @@ class Auto(Method):
 
         return estimate
 
-    def notes(self, figures: Figures) -> tuple[str, ...]:
+    def notes(self, figures: Figures, few: Call) -> tuple[str, ...]:
         annealed, units = int(figures["annealed"].sum()), len(figures["annealed"])
         words = (
             f"{annealed:,} of {units:,} units were annealed, with {self.num_chains} chains each, for their "
             f"Pareto k was above {BAD_K}, or that of most in their tile; the bounds over K are those of "
             "importance sampling",
         )
-        return words + self.annealed.notes(figures) if annealed else ()
+        if annealed:
+            return words + self.annealed.notes(figures, few)
+        left = int((figures["pareto_k"] > BAD_K).sum())
+        return (self._left(left, units, few),) if left else ()
+
+    def _left(self, left: int, units: int, few: Call) -> str:
+        try:
+            self.annealed.estimator(few, self.num_chains, None)
+        except InputError as error:
+            reason = f": {error}"
+        else:
+            reason = ""
+        return f"{left:,} of {units:,} units have a Pareto k above {BAD_K} and could not be annealed{reason}"
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,8 @@ class BothSides(Method):
 
         return estimate
 
-    def notes(self, figures: Figures) -> tuple[str, ...]:
-        return self.annealed.notes(figures)
+    def notes(self, figures: Figures, few: Call) -> tuple[str, ...]:
+        return self.annealed.notes(figures, few)
 
     @abc.abstractmethod
     def posterior_draw(self, call: Call) -> tuple[Call, Trace | None]:
@@ -127,9 +127,9 @@ class Sandwich(BothSides):
     def posterior_draw(self, call: Call) -> tuple[Call, Trace | None]:
         return call, None
 
-    def notes(self, figures: Figures) -> tuple[str, ...]:
+    def notes(self, figures: Figures, few: Call) -> tuple[str, ...]:
         return (
-            *super().notes(figures),
+            *super().notes(figures, few),
             "the upper figure is an estimate, not a bound: its chains set out from a draw that annealing "
             "made, not from the posterior itself; where annealing misses a part of the posterior, lower "
             "and upper are both too low, and close together all the same",

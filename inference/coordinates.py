@@ -15,20 +15,29 @@ from pyro_vae.errors import InputError
 from pyro_vae.program import Layout, Site
 
 
+class Immovable(InputError):
+    """Nothing can move over a site's support; ``fact`` says why, of whatever was to be done there."""
+
+    def __init__(self, fact: str, remedy: str) -> None:
+        super().__init__(f"{fact}, and annealing moves over a known, continuous range: {remedy}")
+        self.fact = fact
+
+
 def bijection(name: str, fn: Any) -> Transform:
     """The map from unconstrained numbers onto the support of a site's distribution."""
     try:
         if not fn.support.is_discrete:
             return biject(fn.support)
     except NotImplementedError as error:
-        raise InputError(
-            f"the support of site {name!r} ({fn.support}) has no map from unconstrained numbers, "
-            "which annealing moves: estimate the evidence by importance sampling"
+        raise Immovable(
+            f"the support of site {name!r} ({fn.support}) has no map from unconstrained numbers",
+            "estimate the evidence by importance sampling",
         ) from error
-    raise InputError(
-        f"site {name!r} is discrete, and annealing moves continuous latents only: leave it out of "
-        'the guide and have it summed out by `infer={"enumerate": "parallel"}` in the model, or '
-        "estimate the evidence by importance sampling"
+    raise Immovable(
+        f"site {name!r} is discrete and not summed out",
+        "leave it out of the guide and have it summed out by "
+        '`infer={"enumerate": "parallel"}` in the model, or '
+        "estimate the evidence by importance sampling",
     )
 
 

@@ -186,7 +186,7 @@ class _Run:
             is_unbiased=self.method.is_unbiased,
             is_exact=self.method.is_exact,
             values_per_unit=self.values,
-            notes=notes + joint_note(layout) + self.method.notes(figures),
+            notes=notes + joint_note(layout) + self.method.notes(figures, self.tiles.few),
         )
 
 

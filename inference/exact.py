@@ -10,6 +10,7 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.inference.annealed import MAX_MEMORY
 from pyro_vae.inference.call import Call
+from pyro_vae.inference.coordinates import Immovable
 from pyro_vae.inference.hmc import Sampler
 from pyro_vae.inference.method import Estimator, Figures, Method, Tick, memory
 from pyro_vae.inference.paths import FromPrior
@@ -108,8 +109,8 @@ def _gaussian(call: Call, max_memory: int | None) -> Tensor:
     """The integral over all latents of a log-density that is quadratic in them."""
     try:
         path = FromPrior(call)
-    except InputError as error:
-        raise InputError(f"there is no exact evidence of this program: {error}") from error
+    except Immovable as error:
+        raise _refusal(error.fact) from error
     if call.layout.enumerated and path.coordinates.size:
         raise _refusal("a mixture over the values of " + ", ".join(call.layout.enumerated))
     free, size = path.coordinates.free.to(call.device), path.coordinates.size
@@ -143,6 +144,8 @@ def _gaussian(call: Call, max_memory: int | None) -> Tensor:
     expected = top - (noise.square() * free).sum(-1) / 2
     off = (found[1:].double() - expected).abs()
     eps = max(torch.finfo(origin.dtype).eps, 1e-11)  # roots are taken in float64
+    if not off.isfinite().all():
+        raise _refusal("at some latent its log-density is not finite")
     if not (off < ROUNDING * eps * (10 + top.abs() + expected.abs())).all():
         raise _refusal(f"its log-density is {float(off.max()):.3g} nats off a Gaussian's")
     log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)  # half of it
@@ -152,5 +155,5 @@ def _gaussian(call: Call, max_memory: int | None) -> Tensor:
 def _refusal(reason: str) -> InputError:
     return InputError(
         "there is no exact evidence of this program: it has no method log_evidence, and it is not linear "
-        f"and Gaussian in its latents ({reason}). Estimate it by method='importance' or 'ais'"
+        f"and Gaussian in its latents ({reason}). Estimate it by method='auto'"
     )

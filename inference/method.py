@@ -58,8 +58,8 @@ class Method(abc.ABC):
         :raises InputError: the method is not for this program.
         """
 
-    def notes(self, figures: Figures) -> tuple[str, ...]:
-        """What one should know of the figures of all units, in sentences."""
+    def notes(self, figures: Figures, few: Call) -> tuple[str, ...]:
+        """What one should know of the figures of all units, in sentences; ``few`` shows the program."""
         return ()
 
 

@@ -221,5 +221,8 @@ class FromGuide(Path):
             )
         for name in latents:
             if name in self.coordinates.blocks:
-                check_support(name, guide_sites[name], model_sites[name])
+                vouched = guide_sites[name]["infer"].get("covers_posterior", False)
+                other = "estimate the evidence by importance sampling"
+                other = other if vouched else 'anneal from the prior (start="prior")'
+                check_support(name, guide_sites[name], model_sites[name], remedy=f", or {other}")
                 check_mask(name, guide_sites[name], model_sites[name])

@@ -12,7 +12,13 @@ from torch.distributions import Independent, TransformedDistribution
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
-from pyro_vae.inference.coordinates import biject, is_point_mass, mask_of, num_coordinates
+from pyro_vae.inference.coordinates import (
+    Immovable,
+    biject,
+    is_point_mass,
+    mask_of,
+    num_coordinates,
+)
 from pyro_vae.program import Site, sample_sites
 
 DRAWS = 200  # of a discrete site without end
@@ -64,22 +70,30 @@ def check_spread(call: Call, guide: Mapping[str, Site], model: Mapping[str, Site
         )
 
 
-def check_support(name: str, guide_site: Site, model_site: Site, narrower_too: bool = True) -> None:
+FROM_BOTH = ", or draw a share of the particles from the prior (prior_share)"
+
+
+def check_support(
+    name: str,
+    guide_site: Site,
+    model_site: Site,
+    narrower_too: bool = True,
+    remedy: str = FROM_BOTH,
+) -> None:
     """:raises InputError: the guide's support at a site is not the prior's."""
     sides = [(guide_site, model_site, "beyond the prior's", "")]
-    share = ", or draw a share of the particles from the prior (prior_share)"
     if narrower_too:
-        sides.append((model_site, guide_site, "short of the prior's", share))
-    for here, there, what, remedy in sides:
+        sides.append((model_site, guide_site, "short of the prior's", remedy))
+    for here, there, what, other in sides:
         if not _holds(there["fn"], here["fn"], here["value"]):
             raise InputError(
                 f"the guide's support at site {name!r} reaches {what} ({guide_site['fn']} against "
-                f"{model_site['fn']}): give the guide a distribution with the prior's support{remedy}"
+                f"{model_site['fn']}): give the guide a distribution with the prior's support{other}"
             )
     if narrower_too and _leaves_out(guide_site["fn"], model_site["fn"]):
         raise InputError(
             f"the guide gives some values of site {name!r} a probability of 0, the prior does not: they "
-            f"would be left out of the evidence{share}"
+            f"would be left out of the evidence{remedy}"
         )
 
 
@@ -95,9 +109,9 @@ def check_known(sites: Mapping[str, Site]) -> None:
     """:raises InputError: a site's distribution does not know its support, so nothing can move over it."""
     for name, site in sites.items():
         if not _holds(site["fn"], site["fn"], site["value"], by_name=True):
-            raise InputError(
-                f"torch does not know the support of site {name!r} ({site['fn']}), which annealing moves "
-                "over: estimate the evidence by importance sampling, or give the transform its codomain"
+            raise Immovable(
+                f"torch does not know the support of site {name!r} ({site['fn']})",
+                "estimate the evidence by importance sampling, or give the transform its codomain",
             )
 
 

@@ -12,13 +12,13 @@ import torch
 from stories import Conjugate, GlobalMean, interrupt_after
 from torch import Tensor
 
-from pyro_vae import InputError, log_evidence
+from pyro_vae import InputError, guides, log_evidence, priors
 from pyro_vae.inference import importance
 from pyro_vae.inference.annealed import Annealed
 from pyro_vae.inference.auto import Auto
 from pyro_vae.inference.estimate import METHODS, Interrupted
 from pyro_vae.inference.importance import Importance
-from pyro_vae.models import FactorAnalysis
+from pyro_vae.models import VAE, DequantizedFlow, FactorAnalysis
 
 X = torch.randn(300, generator=torch.Generator().manual_seed(1)) * 1.5
 
@@ -440,3 +440,37 @@ def test_a_shifted_count_is_not_taken_for_a_real_number() -> None:
     x = torch.arange(5.0)
     evidence = log_evidence((model, guide), x, seed=0)
     torch.testing.assert_close(evidence.log_evidence.float(), dist.Poisson(1.5).log_prob(x))
+
+
+CATEGORICAL: dict[str, Any] = {"prior": priors.Categorical, "guide": guides.Categorical}
+
+
+def test_auto_takes_what_annealing_cannot_move() -> None:
+    """And says so of units with bad weights alone."""
+    torch.manual_seed(0)
+    x = torch.rand(12, 4).round()
+    programs: list[Any] = [VAE((4,), 2, **CATEGORICAL), DequantizedFlow((4,), levels=2)]
+    for program in programs:
+        auto = log_evidence(program, x, method="auto", num_particles=2000, seed=0)
+        weighed = log_evidence(program, x, num_particles=2000, seed=0)
+        torch.testing.assert_close(auto.log_evidence, weighed.log_evidence, atol=0.3, rtol=0)
+        assert not auto.notes
+    with torch.no_grad():
+        program = DequantizedFlow((4,), levels=2)
+        for parameter in program.parameters():
+            parameter.mul_(12)
+    bad = log_evidence(program, x, method="auto", num_particles=200, seed=0)
+    assert bad.bad_units
+    assert f"{bad.bad_units} of 12 units have a Pareto k above 0.7 and could not be" in bad.notes[0]
+    assert "site 'y'" in bad.notes[0]
+
+
+def test_what_is_not_exact_is_told_in_terms_of_that() -> None:
+    x = torch.rand(12, 4).round()
+    for program, reason in (
+        (VAE((4,), 2, **CATEGORICAL), r"site 'z' is discrete and not summed out\)"),
+        (DequantizedFlow((4,), levels=2), "its log-density is not finite"),
+    ):
+        with pytest.raises(InputError, match=reason) as refusal:
+            log_evidence(program, x, method="exact")
+        assert not any(word in str(refusal.value) for word in ("anneal", "nan", "'ais'"))
