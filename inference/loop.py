@@ -21,7 +21,7 @@ from pyro_vae.data import Batches
 from pyro_vae.errors import InputError
 from pyro_vae.inference.interrupt import stop_requested
 from pyro_vae.inference.objectives.judge import judge_of
-from pyro_vae.inference.objectives.objective import Scheduled, figure_of
+from pyro_vae.inference.objectives.objective import Figure, Scheduled, figure_of
 from pyro_vae.inference.objectives.schedule import Schedule
 from pyro_vae.inference.run import CHECKPOINT, Metrics, Position, Run
 from pyro_vae.inference.step import Step
@@ -39,6 +39,7 @@ class Fit:
     the KL weight ``beta``) and, where there are validation data, ``validation_elbo`` (with weight 1).
     Of an objective that is another bound of the evidence they are ``train_bound`` and
     ``validation_bound``; of one that is no bound ``train_objective`` and ``validation_elbo``.
+    Where a prior is flat there is no evidence, and both are an ``objective``.
     ``notes`` says in sentences how the steps were run.
     """
 
@@ -102,11 +103,11 @@ class Loop:
         self.files, self.settings = run, settings
         self.position = Position()
         self.weight_name = step.elbo.quantity if isinstance(step.elbo, Scheduled) else "beta"
-        self.judge, judged = judge_of(step.elbo)
-        self.train_name, self.held_out_name = (
-            f"train_{figure_of(step.elbo)}",
-            f"validation_{judged}",
-        )
+        trained: Figure
+        trained, (self.judge, judged) = figure_of(step.elbo), judge_of(step.elbo)
+        if step.layout.flat:  # there is no evidence that anything could bound
+            trained = judged = "objective"
+        self.train_name, self.held_out_name = f"train_{trained}", f"validation_{judged}"
         self.best: dict[str, Tensor] = {}
         self.total = torch.zeros((), dtype=torch.float64, device=device)
         self.runs_ahead = device.type != "cpu"  # the host does not wait for each loss

@@ -15,10 +15,10 @@ from pyro_vae.networks import MLP, NetworkFactory, Shape
 class Autoencoder(nn.Module):
     """z = encoder(x), x ~ p(x | z): nothing is said of z, whose prior is flat and whose guide is a point.
 
-    The ELBO is then log p(x | encoder(x)), minus the loss of reconstruction: binary cross-entropy under
-    ``Bernoulli``, squared error, in units of twice the variance, under ``FixedScaleNormal``. It bounds no
-    log p(x), which a flat prior does not have: an evidence is refused, and so are samples. Codes and
-    reconstructions are what there is. A narrow code, not a KL term, is what keeps it from copying.
+    What a fit maximises is then log p(x | encoder(x)), minus the loss of reconstruction: binary
+    cross-entropy under ``Bernoulli``, squared error, in units of twice the variance, under
+    ``FixedScaleNormal``. It bounds no log p(x), which a flat prior does not have: a fit reports it as the
+    objective, an evidence is refused, and so are samples. Codes and reconstructions are what there is. A narrow code, not a KL term, is what keeps it from copying.
 
     Source: D. E. Rumelhart, G. E. Hinton, R. J. Williams, "Learning internal representations by error
     propagation", 1986; G. E. Hinton, R. Salakhutdinov, "Reducing the dimensionality of data with neural

@@ -38,8 +38,8 @@ class ConditionalVAE(nn.Module):
         head: the guide's network on what encoder and condition have made of x and y, likewise.
         feature_dim: how many numbers the encoder makes of x.
 
-    :raises InputError: neither ``num_classes`` nor ``condition`` is given; a part cannot be made of these
-        shapes, prior and guide do not put z in the same place, or values may be missing that the encoder
+    :raises InputError: neither ``num_classes`` nor ``condition`` is given, or both; a part cannot be made of
+        these shapes, prior and guide do not put z in the same place, or values may be missing that the encoder
         cannot do without. When it runs: y that is not one label, or one tensor, for each datum.
 
     >>> import torch
@@ -69,6 +69,11 @@ class ConditionalVAE(nn.Module):
             raise InputError(
                 "say what is given beside x: num_classes, for labels, or condition, the network that "
                 "reads it"
+            )
+        if condition is not None and num_classes is not None:
+            raise InputError(
+                "y is either a label, by num_classes, or read by condition, the network that makes a "
+                "vector of it: leave one of the two out"
             )
         if min(latent_dim, feature_dim, 1 if num_classes is None else num_classes) < 1:
             raise InputError(

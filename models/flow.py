@@ -5,9 +5,11 @@ from typing import Any
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 
 from pyro_vae import distributions
+from pyro_vae.distributions.grid import Grid
 from pyro_vae.errors import InputError
 from pyro_vae.flows import Coupling, FlowFactory
 from pyro_vae.networks import Shape
@@ -91,20 +93,32 @@ class DequantizedFlow(nn.Module):
         self.levels, self.event_dim = levels, len(data_shape)
 
     def model(self, x: Tensor) -> None:
-        self.density.check(x)
+        self.check(x)
         with pyro.plate("data", len(x)):
             y = pyro.sample("y", self.density())  # (B | X)
             p = distributions.LevelOf(y, self.levels).to_event(self.event_dim)
             pyro.sample("x", p, obs=x)  # (B | X)
 
     def guide(self, x: Tensor) -> None:
-        self.density.check(x)
+        self.check(x)
         low = (x * (self.levels - 1)).round()
         with pyro.plate("data", len(x)):
             cell = dist.Uniform(low / self.levels, (low + 1) / self.levels)
             # the prior reaches beyond it, but x, being the level of y, does not let it
             infer: Any = {"covers_posterior": True}
             pyro.sample("y", cell.to_event(self.event_dim), infer=infer)  # (B | X)
+
+    def check(self, x: Tensor) -> None:
+        """:raises InputError: data of another shape or, where Pyro validates, not on the levels."""
+        self.density.check(x)
+        if is_validation_enabled():
+            wrong = x[~Grid(self.levels).check(x)]
+            if len(wrong):
+                raise InputError(
+                    f"data must lie on the {self.levels} levels k / {self.levels - 1} from 0 to 1, but "
+                    f"there is a value {wrong[0]:g}: set levels to how many the data have (2 where they are "
+                    "binary), or use FlowDensity, of real values"
+                )
 
 
 class _Density(nn.Module):

@@ -101,6 +101,7 @@ class Layout:
     enumerated: tuple[str, ...]  # latents of the model alone, to be summed out
     plates: Mapping[str, int]
     marked: tuple[str, ...] = ()  # latents that training is to sum over, in model or guide
+    flat: tuple[str, ...] = ()  # latents whose prior is no distribution: there is no evidence
     subsampled: tuple[
         str, ...
     ] = ()  # plates within the unit that hold a part of what they stand for
@@ -344,6 +345,7 @@ def _layout(model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | 
         "observed": tuple(observed),
         "enumerated": tuple(n for n in latents if n not in guide_trace.nodes),
         "plates": {name: frame.size for name, frame in frames.items()},
+        "flat": tuple(n for n, s in latents.items() if isinstance(s["fn"], ImproperUniform)),
         "marked": tuple(n for n, s in latents.items() if s["infer"].get("enumerate")),
     }
     subsampled = {n for n, f in frames.items() if f.full_size is not None and f.size < f.full_size}

@@ -64,6 +64,11 @@ class Seen:
                 ) from error
 
     def must_tell_prior_from_likelihood(self, objective: str) -> None:
+        if not (self.latents or self.proposed or self.layout.enumerated):
+            raise InputError(
+                f"{objective} weighs prior and likelihood apart, and this program has no latent site: use "
+                "TraceELBO"
+            )
         if self.layout.enumerated:
             raise InputError(
                 f"{objective} weighs prior and likelihood apart, and {self.layout.enumerated[0]!r} is "

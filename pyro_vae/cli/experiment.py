@@ -165,7 +165,10 @@ class Experiment:
         """
         pyro.set_rng_seed(self.options.seed)
         arguments = dict(vars(self._instantiated().get("model", Namespace())))
-        arguments |= filled(self.model, data)
+        known = filled(self.model, data)
+        if arguments.get("condition") is not None:  # it reads the labels in its own way
+            known.pop("num_classes", None)
+        arguments |= known
         try:
             model = self.model(**arguments)
         except InputError:

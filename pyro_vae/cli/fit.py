@@ -11,6 +11,7 @@ from pyro_vae.cli.arguments import take_options
 from pyro_vae.cli.console import command, note
 from pyro_vae.cli.experiment import Experiment
 from pyro_vae.cli.graph import leave_graph
+from pyro_vae.cli.model_option import grows_without_bound
 from pyro_vae.cli.run_folder import CONFIG, check_free, claimed, naming, open_run, read_config
 from pyro_vae.data import DataSet
 from pyro_vae.inference.loop import Fit, shown_figure
@@ -31,6 +32,8 @@ def main(words: Sequence[str]) -> int:
     check_free(folder)
     data = experiment.load_data()
     note(data.describe())
+    if warning := grows_without_bound(experiment.model, data):
+        note(warning)
     if experiment.leaves_likelihood_open():
         experiment = experiment.with_likelihood_for(data)
         note(f"likelihood: {_likelihood(experiment)}, as the data are {data.values}")

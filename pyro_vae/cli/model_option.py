@@ -8,6 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
+
 import pyro_vae.models
 from pyro_vae.cli.arguments import look_here_for
 from pyro_vae.data import DataSet, ValueRange
@@ -17,6 +19,7 @@ from pyro_vae.errors import InputError, nearest
 FILLED: dict[str, Callable[[DataSet], Any]] = {
     "data_shape": lambda data: tuple(data.event_shape),
     "num_classes": lambda data: data.num_classes,  # None where there are no labels
+    "levels": lambda data: data.values.levels,  # None where values are real
 }
 
 
@@ -92,17 +95,35 @@ def _import(module_name: str) -> ModuleType:
 def filled(model: type, data: DataSet) -> dict[str, Any]:
     """What the data say of the parameters of the model's constructor.
 
-    :raises InputError: it needs to know how many classes there are, and the data have no labels.
+    :raises InputError: it needs to know how many classes or levels there are, and the data do not say.
     """
     parameters = inspect.signature(model).parameters
     values = {name: fill(data) for name, fill in FILLED.items() if name in parameters}
-    lacking = [name for name, value in values.items() if value is None]
-    if lacking and parameters[lacking[0]].default in (None, inspect.Parameter.empty):
+    unknown = {name: parameters[name].default for name, value in values.items() if value is None}
+    if unknown.get("levels") is inspect.Parameter.empty:
+        raise InputError(
+            f"{model.__name__} needs values on levels, and {data.name} has {data.values}: leave "
+            "--standardize out, or binarise them (--binarize threshold)"
+        )
+    if unknown.get("num_classes", 0) in (None, inspect.Parameter.empty):
         raise InputError(
             f"{model.__name__} needs labels, and {data.name} has none: --label names a table's column or "
             "an archive's array, and a folder of images has a folder for each class"
         )
     return {name: value for name, value in values.items() if value is not None}
+
+
+def grows_without_bound(model: type, data: DataSet) -> str | None:
+    """What is to be said of a density, of real values, of data that take few."""
+    levels, stored = data.values.levels, data.train
+    if levels is None and stored.x.dtype == torch.uint8:  # they are standardised
+        levels = round(stored.encoding.unit) + 1
+    if not issubclass(model, pyro_vae.models.FlowDensity) or levels is None:
+        return None
+    return (
+        f"x takes {levels} levels, so a density of it can grow without bound: DequantizedFlow, with "
+        f"levels={levels}, gives probabilities{' (without --standardize)' * (data.values.levels is None)}"
+    )
 
 
 def chooses_likelihood(model: type) -> bool:

@@ -5,11 +5,11 @@ import torch
 import yaml
 
 from pyro_vae.cli.experiment import Experiment
-from pyro_vae.cli.model_option import find_class, likelihood_for
+from pyro_vae.cli.model_option import find_class, grows_without_bound, likelihood_for
 from pyro_vae.data import ValueRange, load
 from pyro_vae.errors import InputError
 from pyro_vae.likelihoods import FixedScaleNormal
-from pyro_vae.models import VAE, FactorAnalysis
+from pyro_vae.models import VAE, FactorAnalysis, FlowDensity
 from pyro_vae.networks import ConvEncoder
 
 WORDS = """
@@ -140,3 +140,24 @@ def test_a_constructor_that_raises(here):
         negative.build(load("digits"))
     with pytest.raises(InputError, match="NoProgram is no program"):
         asked("--model my_model.NoProgram").build(load("digits"))
+
+
+def test_the_data_say_how_many_levels_there_are():
+    dequantized = asked("--model DequantizedFlow --data digits")
+    assert dequantized.build(load("digits")).levels == 17
+    assert dequantized.build(load("digits", binarize="threshold")).levels == 2
+
+
+def test_a_density_of_levels_is_warned_of():
+    warning = grows_without_bound(FlowDensity, load("digits"))
+    assert warning.startswith("x takes 17 levels, so a density of it can grow without bound")
+    assert "DequantizedFlow, with levels=17," in warning
+    standardized = grows_without_bound(FlowDensity, load("digits", standardize=True))
+    assert standardized == f"{warning} (without --standardize)"
+    assert grows_without_bound(VAE, load("digits")) is None
+
+
+def test_a_condition_reads_labels_in_place_of_the_number_of_classes():
+    words = """--model ConditionalVAE --data digits --model.condition OneHot
+        --model.condition.in_shape [] --model.condition.out_shape [12]"""
+    assert asked(words).build(load("digits")).condition.out_shape == (12,)

@@ -8,7 +8,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 import pyro_vae
 from pyro_vae import InputError, fit, latent_means, log_evidence, prior_samples
-from pyro_vae.inference.objectives import TraceELBO
+from pyro_vae.inference.objectives import IWAE, TraceELBO
 from pyro_vae.likelihoods import FixedScaleNormal
 from pyro_vae.models import Autoencoder
 from pyro_vae.networks import MLP
@@ -55,3 +55,11 @@ def test_what_else_it_has_not() -> None:
     assert made["x"].mean.shape == (4, 3)
     with pytest.raises(InputError, match="latent_dim must be at least 1"):
         Autoencoder((3,), 0)
+
+
+@pytest.mark.parametrize("elbo", [None, IWAE(2), TraceELBO()])
+def test_its_figure_is_called_no_bound(elbo) -> None:
+    x, model = torch.zeros(4, 3), Autoencoder((3,), 2)
+    result = fit(model, x, validation=x, elbo=elbo, epochs=1, progress=False, device="cpu")
+    figures = {name for name in result.metrics[0] if name.startswith(("train", "validation"))}
+    assert figures == {"train_objective", "validation_objective"}

@@ -81,6 +81,7 @@ def test_what_the_label_says_the_latent_need_not() -> None:
     ("options", "message"),
     [
         ({}, "say what is given beside x: num_classes, for labels, or condition"),
+        ({"num_classes": 3, "condition": MLP((2,), (5,))}, "leave one of the two out"),
         ({"num_classes": 0}, "must be at least 1"),
         ({"num_classes": 3, "prior": SphericalUniform}, "in the same place"),
         ({"condition": MLP((2,), (3, 4))}, "one vector of y, not outputs of shape (3, 4)"),

@@ -10,6 +10,7 @@ from torch import Tensor
 from pyro_vae import InputError, fit, log_evidence, prior_samples, reconstructions
 from pyro_vae.flows import Autoregressive, Coupling, NeuralSpline
 from pyro_vae.image_flows import Glow
+from pyro_vae.inference.objectives import Capacity, FreeBits
 from pyro_vae.models import DequantizedFlow, FlowDensity
 
 FLOWS = [
@@ -109,8 +110,12 @@ def test_refusals() -> None:
         reconstructions(FlowDensity((2,)), torch.zeros(3, 2))
     with pytest.raises(InputError, match=r"shape \(2,\), not \(3,\)"):
         log_evidence(FlowDensity((2,)), torch.zeros(3, 3))
-    with pytest.raises(InputError, match="outside the support"):
-        log_evidence(DequantizedFlow((2,), levels=4), torch.full((3, 2), 0.1))
+    off, message = torch.zeros(3000, 2), r"on the 4 levels k / 3 .* a value 0.1: set levels"
+    off[-1, -1] = 0.1  # beyond the rows that are looked at first
+    with pytest.raises(InputError, match=message):
+        log_evidence(DequantizedFlow((2,), levels=4), off, num_particles=1, device="cpu")
+    with pytest.raises(InputError, match=message):
+        fit(DequantizedFlow((2,), levels=4), off, epochs=1, batch_size=1000, progress=False)
     with pytest.raises(InputError, match="levels must be at least 2"):
         DequantizedFlow((2,), levels=1)
     with pytest.raises(InputError, match="are none of image_shape"):
@@ -119,3 +124,9 @@ def test_refusals() -> None:
         FlowDensity((1, 7, 7), flow=partial(Glow, image_shape=(1, 7, 7)))
     with pytest.raises(InputError, match="with some values"):
         FlowDensity((0,))
+
+
+@pytest.mark.parametrize("elbo", [Capacity(), FreeBits()])
+def test_what_weighs_a_prior_needs_a_latent(elbo) -> None:
+    with pytest.raises(InputError, match="this program has no latent site: use TraceELBO"):
+        fit(FlowDensity((2,)), torch.randn(3, 2), elbo=elbo, epochs=1, progress=False)
