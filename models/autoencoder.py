@@ -18,7 +18,8 @@ class Autoencoder(nn.Module):
     What a fit maximises is then log p(x | encoder(x)), minus the loss of reconstruction: binary
     cross-entropy under ``Bernoulli``, squared error, in units of twice the variance, under
     ``FixedScaleNormal``. It bounds no log p(x), which a flat prior does not have: a fit reports it as the
-    objective, an evidence is refused, and so are samples. Codes and reconstructions are what there is. A narrow code, not a KL term, is what keeps it from copying.
+    objective, an evidence is refused, and so are samples. Codes and reconstructions are what there is. A
+    narrow code, not a KL term, is what keeps it from copying.
 
     Source: D. E. Rumelhart, G. E. Hinton, R. J. Williams, "Learning internal representations by error
     propagation", 1986; G. E. Hinton, R. Salakhutdinov, "Reducing the dimensionality of data with neural

@@ -38,9 +38,9 @@ class ConditionalVAE(nn.Module):
         head: the guide's network on what encoder and condition have made of x and y, likewise.
         feature_dim: how many numbers the encoder makes of x.
 
-    :raises InputError: neither ``num_classes`` nor ``condition`` is given, or both; a part cannot be made of
-        these shapes, prior and guide do not put z in the same place, or values may be missing that the encoder
-        cannot do without. When it runs: y that is not one label, or one tensor, for each datum.
+    :raises InputError: neither ``num_classes`` nor ``condition`` is given, or both; a part cannot be made
+        of these shapes, prior and guide do not put z in the same place, or values may be missing that the
+        encoder cannot do without. When it runs: y that is not one label, or one tensor, for each datum.
 
     >>> import torch
     >>> cvae = ConditionalVAE((1, 8, 8), num_classes=10)

@@ -116,8 +116,8 @@ class DequantizedFlow(nn.Module):
             if len(wrong):
                 raise InputError(
                     f"data must lie on the {self.levels} levels k / {self.levels - 1} from 0 to 1, but "
-                    f"there is a value {wrong[0]:g}: set levels to how many the data have (2 where they are "
-                    "binary), or use FlowDensity, of real values"
+                    f"there is a value {wrong[0]:g}: set levels to how many the data have (2 where "
+                    "they are binary), or use FlowDensity, of real values"
                 )
 
 

@@ -159,5 +159,5 @@ def test_a_density_of_levels_is_warned_of():
 
 def test_a_condition_reads_labels_in_place_of_the_number_of_classes():
     words = """--model ConditionalVAE --data digits --model.condition OneHot
-        --model.condition.in_shape [] --model.condition.out_shape [12]"""
+        --model.condition.in_shape [] --model.condition.out_shape [12] --model.likelihood Bernoulli"""
     assert asked(words).build(load("digits")).condition.out_shape == (12,)
