@@ -1,6 +1,7 @@
 """What the option parser refuses, said so that a person sees what to change."""
 
 import importlib
+import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,20 +93,36 @@ class CommandLine:
         unknown = (
             f"there is no {value!r}" if value else "the configuration file names an unknown class"
         )
-        return f"{name}: {unknown}{self._neighbours(name, value or '')}"
+        known, elsewhere = self._classes(name)
+        asked = (value or "").rpartition(".")[2]
+        if asked in known:
+            fitting = ", ".join(other for other in sorted(known) if self._fits(name, other))
+            return f"{name}: {asked} does not fit here; what does: {fitting}"
+        where = _nearest(asked, known, elsewhere) if known else "; a class is named as MODULE.CLASS"
+        return f"{name}: {unknown}{where}"
 
-    def _neighbours(self, name: str, value: str) -> str:
-        """The class nearest to ``value`` of those beside the default one."""
+    def _classes(self, name: str) -> tuple[list[str], str]:
+        """The classes beside an option's default one, and where more is said of them."""
         homes = HOMES.get(name) or (self._home(name),)
         if not all(homes):
-            return "; a class is named as MODULE.CLASS"
+            return [], ""
         known = [
             found.__name__
             for home in homes
             for found in vars(importlib.import_module(home)).values()
-            if isinstance(found, type) and found.__module__.startswith(home)
+            if isinstance(found, type)
+            and found.__module__.startswith(home)
+            and not inspect.isabstract(found)
         ]
-        return _nearest(value.rpartition(".")[2], known, f"{homes[0]}'s documentation")
+        return known, f"{homes[0]}'s documentation"
+
+    def _fits(self, name: str, candidate: str) -> bool:
+        """Whether a class can stand at an option, some of whose own options may yet be missing."""
+        try:
+            self.parser.parse_args([*self.given, *self._others(name), f"{name}={candidate}"])
+        except ArgumentError as error:
+            return "are required" in str(error)
+        return True
 
     def _home(self, name: str) -> str:
         found: Any = self._without(name)
@@ -118,6 +135,15 @@ class CommandLine:
 
     def _without(self, name: str) -> Namespace:
         """All options and their values as they are without the one named."""
+        for words in ([*self.given, *self._others(name)], self.given):
+            try:
+                return self.parser.parse_args(words)
+            except ArgumentError:
+                continue
+        return self.parser.get_defaults()
+
+    def _others(self, name: str) -> list[str]:
+        """The words without an option and those of its part."""
         kept: list[str] = []
         dropping = False
         for word in self.words:
@@ -125,12 +151,7 @@ class CommandLine:
                 dropping = f"{word.partition('=')[0]}.".startswith(f"{name}.")
             if not dropping:
                 kept.append(word)
-        for words in ([*self.given, *kept], self.given):
-            try:
-                return self.parser.parse_args(words)
-            except ArgumentError:
-                continue
-        return self.parser.get_defaults()
+        return kept
 
 
 def _nearest(name: str, known: Sequence[str], elsewhere: str) -> str:

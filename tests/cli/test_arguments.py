@@ -5,7 +5,7 @@ import pytest
 from pyro_vae.cli.arguments import read, take_options
 from pyro_vae.cli.experiment import Experiment, fit_parser
 from pyro_vae.errors import InputError
-from pyro_vae.models import VAE
+from pyro_vae.models import VAE, HierarchicalVAE
 
 REFUSED = {
     "--epoch 3": "there is no option --epoch; did you mean '--epochs'?",
@@ -42,6 +42,11 @@ REFUSED = {
     "--model.encoder.hidden_dims 3,4": (
         "--model.encoder.hidden_dims must be a list such as [1,2], not '3,4'"
     ),
+    "--model.guide BottomUp": (
+        "--model.guide: BottomUp does not fit here; what does: Categorical, FlowGuide, "
+        "FullCovarianceNormal, LowRankNormal, MeanFieldNormal, MixtureNormal, RelaxedCategorical, "
+        "VonMisesFisher"
+    ),
     "--keep_best perhaps": "--keep_best must be true or false, not 'perhaps'",
     "--binarize stochastc": "--binarize cannot be 'stochastc'; did you mean 'stochastic'?",
     "--validation some": "--validation must be an integer or a number, not 'some'",
@@ -56,6 +61,14 @@ def test_refused(words):
     with pytest.raises(InputError) as refusal:
         read(fit_parser(VAE), words.split())
     assert str(refusal.value) == REFUSED[words]
+
+
+def test_a_class_that_does_not_fit_is_not_suggested():
+    with pytest.raises(InputError, match=r"does not fit here; what does: BottomUp, Ladder$"):
+        read(fit_parser(HierarchicalVAE), ["--model.guide", "MeanFieldNormal"])
+    with pytest.raises(InputError, match=r"Trace_MMD does not fit here; what does: .*IWAE") as no:
+        read(fit_parser(VAE), ["--elbo", "Trace_MMD"])
+    assert str(no.value).count("Trace_MMD") == 1
 
 
 @pytest.mark.parametrize(
