@@ -194,9 +194,14 @@ class Loop:
         """The ELBO, or other bound, per unit on held-out data, with the same noise at every epoch."""
         total = 0.0
         everything = torch.arange(held_out.num_units)
-        with undisturbed(self.step.program, self.settings.seed), pyro.validation_enabled(False):
+        program, checked = self.step.program, pyro.validation_enabled(self.position.epoch == 0)
+        with undisturbed(program, self.settings.seed), checked:
             for batch in held_out.take(everything, self.settings.batch_size):
-                loss = self.judge.loss(self.step.program.model, self.step.program.guide, *batch)
+                try:
+                    loss = self.judge.loss(program.model, program.guide, *batch)
+                except (ValueError, RuntimeError) as error:  # a check of ours, Pyro's or torch's
+                    explained = self.step.explain(batch, error)
+                    raise InputError(f"in the validation data: {explained}") from error
                 total -= loss / self.step.units(batch) * len(batch[0])
         return total / held_out.num_units
 

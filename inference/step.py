@@ -130,8 +130,6 @@ class Step:
             return backward(batch, beta)
         except NotImplementedError as error:
             raise InputError(f"{type(self.elbo).__name__} cannot be used here: {error}") from error
-        except InputError as error:  # Pyro has written its trace below the sentence
-            raise InputError(str(error).split("\n")[0]) from error
         except (ValueError, RuntimeError) as error:  # one of Pyro's or torch's checks
             if generator is not None:
                 torch.set_rng_state(generator)
@@ -139,6 +137,8 @@ class Step:
 
     def explain(self, batch: Batch, error: Exception) -> Exception:
         """What was wrong, with its site where that can be found."""
+        if isinstance(error, InputError):  # Pyro has written its trace below the sentence
+            return InputError(str(error).split("\n")[0])
         try:
             with pyro.validation_enabled(False):
                 message = first_not_finite(self.program, batch)

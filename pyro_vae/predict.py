@@ -6,6 +6,7 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
+from pyro.infer.util import enable_validation
 from torch import Tensor
 
 from pyro_vae.errors import InputError
@@ -54,6 +55,7 @@ def reconstructions(program: Any, *batch: Any, seed: int | None = None) -> dict[
     """
     target = as_program(program)
     with undisturbed(target, seed), torch.no_grad(), pyro.validation_enabled(False):
+        enable_validation(True)  # what a program itself asks of its data, and no more
         guide_trace = run("guide", target.guide, batch, {})
         if not latent_sites(guide_trace):
             raise InputError(
@@ -74,6 +76,7 @@ def latent_means(program: Any, *batch: Any, seed: int | None = None) -> dict[str
     """
     target = as_program(program)
     with undisturbed(target, seed), torch.no_grad(), pyro.validation_enabled(False):
+        enable_validation(True)  # what a program itself asks of its data, and no more
         trace = run("guide", target.guide, batch, {})
     return {name: _mean(site) for name, site in sample_sites(trace).items()}
 

@@ -119,6 +119,11 @@ def test_people_who_are_not_there_are_refused(person: float, message: str) -> No
         fit(model, data, epochs=1, batch_size=1000, progress=False, device="cpu")
     with pytest.raises(InputError, match=message):
         log_evidence(model, data, num_particles=1, device="cpu")
+    with pytest.raises(InputError, match=message):
+        latent_means(model, *data)
+    right = (data[0][:10], torch.arange(10))
+    with pytest.raises(InputError, match=f"in the validation data: .*{message}"):
+        fit(model, right, validation=data, epochs=1, batch_size=1000, progress=False, device="cpu")
 
 
 @pytest.mark.parametrize("people", [0, -1])

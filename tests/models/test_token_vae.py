@@ -105,5 +105,7 @@ def test_what_is_no_name_is_refused_by_fit_and_evidence(make, shape, wrong: floa
         fit(vae, x, epochs=1, batch_size=1000, progress=False, device="cpu")
     with pytest.raises(InputError, match=message):
         log_evidence(vae, x, num_particles=1, device="cpu")
+    with pytest.raises(InputError, match=f"in the validation data: .*{message}"):
+        fit(vae, x[:10], validation=x, epochs=1, batch_size=3000, progress=False, device="cpu")
     with pytest.raises(ValueError, match="support"):
         vae.likelihood(torch.zeros(2)).log_prob(x[-1])
