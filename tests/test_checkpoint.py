@@ -1,11 +1,12 @@
 """Checkpoints: whole or not at all, never executed, refused when they do not fit."""
 
 import json
-import multiprocessing
 import os
 import pickle
 import random
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -103,19 +104,21 @@ def test_loading_checks_before_it_copies() -> None:
     assert mine["b"].all()
 
 
-def _write_for_ever(path) -> None:
-    for i in range(10**9):
-        checkpoint.write(path, {"i": torch.full((200_000,), i)}, {"i": i})
+WRITES_FOR_EVER = """
+import sys, torch
+from pyro_vae import checkpoint
+for i in range(10**9):
+    checkpoint.write(sys.argv[1], {"i": torch.full((200_000,), i)}, {"i": i})
+"""
 
 
 def test_a_kill_in_the_middle_of_a_save_leaves_the_last_one_whole(tmp_path) -> None:
-    path, context = tmp_path / "c", multiprocessing.get_context("spawn")
-    writer = context.Process(target=_write_for_ever, args=(path,))
-    writer.start()
-    while not path.exists():
+    path = tmp_path / "c"
+    writer = subprocess.Popen([sys.executable, "-c", WRITES_FOR_EVER, path])
+    while not path.exists() and writer.poll() is None:
         time.sleep(0.01)
     time.sleep(0.2 + 0.1 * random.random())
-    os.kill(writer.pid, signal.SIGKILL)
-    writer.join()
+    writer.kill()
+    assert writer.wait() == -signal.SIGKILL
     tensors, record = checkpoint.read(path)
     assert (tensors["i"] == record["i"]).all()
