@@ -106,9 +106,10 @@ def test_loading_checks_before_it_copies() -> None:
 
 WRITES_FOR_EVER = """
 import sys, torch
+from pathlib import Path
 from pyro_vae import checkpoint
 for i in range(10**9):
-    checkpoint.write(sys.argv[1], {"i": torch.full((200_000,), i)}, {"i": i})
+    checkpoint.write(Path(sys.argv[1]), {"i": torch.full((200_000,), i)}, {"i": i})
 """
 
 
