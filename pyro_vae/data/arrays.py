@@ -197,6 +197,9 @@ def check_finite(array: Array, where: str) -> None:
 def to_labels(array: Array, where: str, rows: int) -> tuple[Tensor, tuple[str, ...] | None]:
     """Labels as int64, and the classes' names where the labels were not numbers 0, 1, 2, ...
 
+    Whole numbers with gaps are names, too: of 0, 1000 and 2000 there are three classes. -1 beside two
+    others or more is no class, but stays: a label that was not seen. -1 and 1 are two classes.
+
     :raises InputError: not one label per row, or labels that are neither whole numbers nor names.
     """
     _check_labels_shape(array, where, rows)
@@ -211,9 +214,12 @@ def to_labels(array: Array, where: str, rows: int) -> tuple[Tensor, tuple[str, .
         array = array.astype(np.int64)
     if array.dtype.kind not in "biuSU":
         raise InputError(f"{where} holds {array.dtype} values; labels are whole numbers or names")
-    if array.dtype.kind in "biu" and array.min() >= 0:
-        return torch.from_numpy(array.astype(np.int64)), None
     names, codes = np.unique(array, return_inverse=True)
+    if array.dtype.kind in "biu":
+        if names[0] == -1 and len(names) > 2:  # not seen; beside one other it is a sign
+            names, codes = names[1:], codes - 1
+        if np.array_equal(names, np.arange(len(names))):
+            return torch.from_numpy(codes.astype(np.int64)), None
     if array.dtype.kind == "S":
         names = np.char.decode(names, "utf-8", "replace")
     return torch.from_numpy(codes.astype(np.int64)), tuple(map(str, names))

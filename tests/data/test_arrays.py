@@ -140,6 +140,26 @@ def test_labels_that_are_names_or_negative_become_codes(tmp_path: Path) -> None:
     assert set(signs.train.labels.tolist()) == {0, 1}
 
 
+@pytest.mark.parametrize("kind", [np.int64, np.float64])
+def test_labels_that_were_not_seen_stay_so_and_gaps_are_no_classes(
+    tmp_path: Path, kind: type
+) -> None:
+    x = np.arange(30.0)[:, None]
+    for labels, names in (
+        ([-1, 0, 1], None),
+        ([-1, 10, 20], ("10", "20")),
+        ([0, 1000, 2000], ("0", "1000", "2000")),
+    ):
+        data = load(_npz(tmp_path, x=x, y=np.array(labels * 10, dtype=kind)))
+        assert data.num_classes == 3 - (labels[0] == -1)
+        assert data.train.class_names == names
+        codes = torch.tensor([0, 1, 2]) - int(labels[0] == -1)
+        for split in data.splits.values():
+            row = split.to_original(split.read())[:, 0].round().long()
+            assert split.labels is not None
+            assert torch.equal(split.labels, codes[row % 3])
+
+
 def _with(index: tuple[int, ...], value: float) -> Any:
     array = RNG.normal(size=(20, 3))
     array[index] = value

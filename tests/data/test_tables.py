@@ -78,10 +78,18 @@ def test_truth_values_and_nullable_columns(tmp_path: Path) -> None:
     ).to_parquet(path)
     data = load(str(path), label="y")
     assert data.values.levels == 2
-    assert data.train.class_names is None
-    assert data.num_classes == 4
+    assert data.train.class_names == ("1", "3")
+    assert data.num_classes == 2
     assert data.train.labels is not None
-    assert torch.equal(data.train.labels, 1 + 2 * data.train.read()[:, 0].long())
+    assert torch.equal(data.train.labels, data.train.read()[:, 0].long())
+
+
+def test_labels_that_were_not_seen_are_no_class(tmp_path: Path) -> None:
+    data = load(_csv(tmp_path, "a,kind\n" + "-1,-1\n0,0\n1,1\n" * 5), label="kind")
+    assert data.num_classes == 2
+    for split in data.splits.values():
+        assert split.labels is not None
+        assert torch.equal(split.labels, split.to_original(split.read())[:, 0].round().long())
 
 
 HEAD = "age,kind\n"
