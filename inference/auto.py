@@ -91,7 +91,10 @@ class Auto(Method):
             reason = f": {error}"
         else:
             reason = ""
-        return f"{left:,} of {units:,} units have a Pareto k above {BAD_K} and could not be annealed{reason}"
+        return (
+            f"{left:,} of {units:,} units have a Pareto k above {BAD_K} and could not be "
+            f"annealed{reason}"
+        )
 
 
 @dataclass(frozen=True)

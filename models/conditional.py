@@ -1,15 +1,16 @@
 """The VAE of data that come with something given: a class, or any tensor."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import pyro
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood
-from pyro_vae.models.vae import check_reads_missing, check_same_latent
+from pyro_vae.models.vae import check_kind, check_reads_missing, check_same_latent
 from pyro_vae.networks import MLP, Network, NetworkFactory, OneHot, Shape, join
 from pyro_vae.priors import Prior, StandardNormal
 
@@ -49,6 +50,8 @@ class ConditionalVAE(nn.Module):
     >>> on_a_vector = ConditionalVAE((1, 8, 8), condition=MLP((3,), (8,)))
     """
 
+    labels_may_be_unseen: ClassVar[bool] = False
+
     def __init__(
         self,
         data_shape: Shape,
@@ -75,11 +78,10 @@ class ConditionalVAE(nn.Module):
                 "y is either a label, by num_classes, or read by condition, the network that makes a "
                 "vector of it: leave one of the two out"
             )
-        if min(latent_dim, feature_dim, 1 if num_classes is None else num_classes) < 1:
-            raise InputError(
-                f"latent_dim, feature_dim and num_classes must be at least 1, not {latent_dim}, "
-                f"{feature_dim} and {num_classes}"
-            )
+        at_least_1("latent_dim", latent_dim)
+        at_least_1("feature_dim", feature_dim)
+        at_least_1("num_classes", 1 if num_classes is None else num_classes)
+        check_kind(guide, AmortizedGuide, MeanFieldNormal)
         self.condition = condition or OneHot((), (num_classes or 0,))
         if len(self.condition.out_shape) != 1:
             raise InputError(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pyro_vae import distributions
 from pyro_vae.distributions.grid import Grid
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.flows import Coupling, FlowFactory
 from pyro_vae.networks import Shape
 
@@ -87,7 +87,7 @@ class DequantizedFlow(nn.Module):
         self, data_shape: Shape, *, flow: FlowFactory = Coupling, levels: int = 256
     ) -> None:
         super().__init__()
-        if levels < 2:
+        if at_least_1("levels", levels) < 2:
             raise InputError(f"levels must be at least 2, not {levels}")
         self.density = _Density(data_shape, flow, dist.transforms.SigmoidTransform())
         self.levels, self.event_dim = levels, len(data_shape)

@@ -6,10 +6,10 @@ from itertools import pairwise
 import pyro
 from torch import Tensor, nn
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide, BottomUp, HierarchicalGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood
-from pyro_vae.models.vae import check_reads_missing
+from pyro_vae.models.vae import check_kind, check_reads_missing
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 from pyro_vae.priors import Prior, StandardNormal
 
@@ -62,10 +62,14 @@ class HierarchicalVAE(nn.Module):
         between: NetworkFactory = MLP,
     ) -> None:
         super().__init__()
-        if min(latent_dims, default=0) < 1:
+        if not isinstance(latent_dims, Sequence) or not latent_dims:
             raise InputError(
-                f"latent_dims must hold a size of at least 1 for each layer, not {list(latent_dims)}"
+                "latent_dims must hold a size of at least 1 for each layer, as (32, 16) does, not "
+                f"{latent_dims!r}"
             )
+        for size in latent_dims:
+            at_least_1("a layer's size in latent_dims", size)
+        check_kind(guide, HierarchicalGuide, BottomUp)
         self.prior = prior(latent_dims[-1])
         if self.prior.support != MeanFieldNormal.support:
             raise InputError(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood
-from pyro_vae.models.vae import check_reads_missing
+from pyro_vae.models.vae import check_kind, check_reads_missing
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 
 
@@ -56,6 +56,7 @@ class MixtureVAE(nn.Module):
         super().__init__()
         at_least_1("latent_dim", latent_dim)
         at_least_1("num_components", num_components)
+        check_kind(guide, AmortizedGuide, MeanFieldNormal)
         self.likelihood = likelihood(latent_dim, data_shape, decoder)
         self.recognition = guide(data_shape, latent_dim, encoder)
         if self.recognition.support != MeanFieldNormal.support:

@@ -35,6 +35,10 @@ class SemiSupervisedVAE(ConditionalVAE):
     ``fit`` reports nor an evidence. A share of 1/1000 of q(y | x) is spread evenly over the classes: a
     classifier that is sure of itself would leave the others out of the evidence.
 
+    As "y" is summed out in model and guide, the default ELBO (Pyro's ``TraceEnum_ELBO``) is the one to
+    take, or ``WakeSleep``, which draws it; the other objectives of :mod:`pyro_vae.inference.objectives`
+    need draws that gradients go through, and refuse it.
+
     Source: D. P. Kingma, D. J. Rezende, S. Mohamed, M. Welling, "Semi-supervised learning with deep
     generative models", 2014, https://arxiv.org/abs/1406.5298 (its M2).
 
@@ -59,6 +63,7 @@ class SemiSupervisedVAE(ConditionalVAE):
     torch.Size([5, 3])
     """
 
+    labels_may_be_unseen = True
     spread: ClassVar[float] = 1e-3
 
     def __init__(

@@ -1,11 +1,13 @@
 """The variational autoencoder, composed of a prior, a likelihood and an amortised guide."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pyro
 from torch import Tensor, nn
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood, Missing
 from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
@@ -57,8 +59,8 @@ class VAE(nn.Module):
         decoder: NetworkFactory = MLP,
     ) -> None:
         super().__init__()
-        if latent_dim < 1:
-            raise InputError(f"latent_dim must be at least 1, not {latent_dim}")
+        at_least_1("latent_dim", latent_dim)
+        check_kind(guide, AmortizedGuide, MeanFieldNormal)
         self.likelihood = likelihood(latent_dim, data_shape, decoder)
         self.recognition = guide(data_shape, latent_dim, encoder)
         self.prior = prior(latent_dim, self.recognition)
@@ -73,6 +75,18 @@ class VAE(nn.Module):
     def guide(self, x: Tensor) -> None:
         with pyro.plate("data", len(x)):
             pyro.sample("z", self.recognition(x))  # (B | Z)
+
+
+def check_kind(factory: Callable[..., Any], kind: type, such_as: type) -> None:
+    """:raises InputError: a part is a class of another kind, as a guide of one layer among several is."""
+    made: Any = factory
+    while isinstance(made, partial):
+        made = made.func
+    if isinstance(made, type) and not issubclass(made, kind):
+        raise InputError(
+            f"{made.__name__} does not fit here, as it is no {kind.__name__}: take one, such as "
+            f"{such_as.__name__}"
+        )
 
 
 def check_same_latent(prior: Prior, guide: AmortizedGuide) -> None:

@@ -15,6 +15,7 @@ import pyro_vae
 from pyro_vae.cli.arguments import new_parser, read, take_options
 from pyro_vae.cli.model_option import (
     FILLED,
+    check_leaves_labels_out,
     chooses_likelihood,
     filled,
     find_class,
@@ -132,6 +133,8 @@ class Experiment:
 
     def load_data(self) -> DataSet:
         options = self.options
+        if options.labelled is not None:
+            check_leaves_labels_out(self.model)
         if options.data is None:
             raise InputError("which data? --data digits, another of `pyro-vae data`, or a path")
         data = load(

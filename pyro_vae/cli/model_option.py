@@ -14,6 +14,7 @@ import pyro_vae.models
 from pyro_vae.cli.arguments import look_here_for
 from pyro_vae.data import DataSet, ValueRange
 from pyro_vae.errors import InputError, nearest
+from pyro_vae.program import num_arguments
 
 # a constructor's parameter of such a name is no option: the data fill it
 FILLED: dict[str, Callable[[DataSet], Any]] = {
@@ -124,6 +125,21 @@ def grows_without_bound(model: type, data: DataSet) -> str | None:
         f"x takes {levels} levels, so a density of it can grow without bound: DequantizedFlow, with "
         f"levels={levels}, gives probabilities{' (without --standardize)' * (data.values.levels is None)}"
     )
+
+
+def check_leaves_labels_out(model: type) -> None:
+    """:raises InputError: the model takes no labels, or needs all of them."""
+    takes = num_arguments(model.model) if hasattr(model, "model") else None  # with self
+    if takes is not None and takes < 3:
+        raise InputError(
+            f"--labelled keeps the labels of some rows, and {model.__name__} takes no labels: leave it "
+            "out, or take SemiSupervisedVAE"
+        )
+    if not getattr(model, "labels_may_be_unseen", True):
+        raise InputError(
+            f"--labelled leaves rows without a label, and {model.__name__} needs one of each: leave it "
+            "out, or take SemiSupervisedVAE"
+        )
 
 
 def chooses_likelihood(model: type) -> bool:

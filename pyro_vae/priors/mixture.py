@@ -71,7 +71,10 @@ class VampPrior(Prior):
         super().__init__(latent_dim, guide)
         _check_components(num_components)
         if guide is None:
-            raise InputError("VampPrior is made of the guide's densities and needs the guide")
+            raise InputError(
+                "VampPrior is made of the guide's densities and needs the guide, which a model of several "
+                "layers has none of that fits: take another prior there, such as GaussianMixture"
+            )
         self.pseudo_inputs = nn.Parameter(torch.rand(num_components, *guide.data_shape))  # (K | X)
         self.register_buffer("uniform", torch.zeros(num_components), persistent=False)
         self._guide = (guide,)  # in a tuple, so that its parameters stay the model's alone

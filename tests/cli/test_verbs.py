@@ -258,6 +258,11 @@ def test_a_model_of_few_labels(call):
     outcome = call(fit, "--labelled 5000 --out runs/many")
     assert outcome.code == 2
     assert "labels of 5,000 rows are asked for; there are 1,397 training rows" in outcome.err
+    for model, reason in (("VAE", "takes no labels"), ("ConditionalVAE", "needs one of each")):
+        outcome = call(f"fit --model {model} --data digits --labelled 50 --out runs/none")
+        assert outcome.code == 2
+        assert outcome.err.startswith("error: --labelled ")
+        assert f"{model} {reason}" in outcome.err
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])

@@ -118,6 +118,8 @@ def test_refusals() -> None:
         fit(DequantizedFlow((2,), levels=4), off, epochs=1, batch_size=1000, progress=False)
     with pytest.raises(InputError, match="levels must be at least 2"):
         DequantizedFlow((2,), levels=1)
+    with pytest.raises(InputError, match=r"levels must be a whole number, not 2\.5"):
+        DequantizedFlow((2,), levels=2.5)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="are none of image_shape"):
         FlowDensity((1, 4, 4), flow=partial(Glow, image_shape=(1, 8, 8)))
     with pytest.raises(InputError, match="7x7 pixels do not allow"):

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 from pyro_vae import InputError, log_evidence
-from pyro_vae.guides import BottomUp, Ladder
+from pyro_vae.guides import BottomUp, Ladder, MeanFieldNormal
 from pyro_vae.inference.step import leaves
 from pyro_vae.likelihoods import Bernoulli, FixedScaleNormal, Missing
-from pyro_vae.models import HierarchicalVAE
+from pyro_vae.models import VAE, ConditionalVAE, HierarchicalVAE, MixtureVAE
 from pyro_vae.networks import MLP, MaskedInput
 from pyro_vae.priors import SphericalUniform, VampPrior
 
@@ -129,9 +129,17 @@ def test_the_ladder_learns_the_models_layers_and_owns_none_of_them() -> None:
     ("make", "message"),
     [
         (partial(HierarchicalVAE, (4,), ()), "latent_dims must hold a size of at least 1"),
-        (partial(HierarchicalVAE, (4,), (3, 0)), "for each layer, not [3, 0]"),
+        (partial(HierarchicalVAE, (4,), (3, 0)), "size in latent_dims must be at least 1, not 0"),
+        (partial(HierarchicalVAE, (4,), 3), "for each layer, as (32, 16) does, not 3"),
+        (partial(HierarchicalVAE, (4,), guide=MeanFieldNormal), "take one, such as BottomUp"),
+        (partial(VAE, (4,), 2, guide=BottomUp), "BottomUp does not fit here, as it is no"),
+        (partial(MixtureVAE, (4,), 2, guide=partial(Ladder, width=8)), "Ladder does not fit"),
+        (partial(ConditionalVAE, (4,), 2, num_classes=2, guide=Ladder), "Ladder does not fit"),
         (partial(HierarchicalVAE, (4,), (3, 2), prior=SphericalUniform), "SphericalUniform puts"),
-        (partial(HierarchicalVAE, (4,), (3, 2), prior=VampPrior), "needs the guide"),
+        (
+            partial(HierarchicalVAE, (4,), (3, 2), prior=VampPrior),
+            "take another prior there, such as",
+        ),
         (
             partial(
                 HierarchicalVAE, (4,), (3, 2), likelihood=partial(Missing, likelihood=Bernoulli)
