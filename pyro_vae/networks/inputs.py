@@ -79,5 +79,5 @@ def check_names(x: Tensor, num_tokens: int) -> None:
     if len(wrong):
         raise InputError(
             f"names must be whole numbers from 0 to {num_tokens - 1}, as num_tokens is {num_tokens}, but "
-            f"the data hold {wrong[0]:g}: set num_tokens to how many there are, and number them from 0"
+            f"the data hold {wrong[0]:g}: number names from 0, set num_tokens, or binarise grey values"
         )
