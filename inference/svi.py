@@ -21,7 +21,7 @@ from pyro_vae.inference.compile import Compile, use_compiled
 from pyro_vae.inference.loop import Fit, Loop, Settings, order
 from pyro_vae.inference.objectives import Objective, Schedule, default_elbo
 from pyro_vae.inference.objectives.objective import Scheduled
-from pyro_vae.inference.objectives.requirements import check_marked
+from pyro_vae.inference.objectives.requirements import check_of_pyro
 from pyro_vae.inference.run import Run
 from pyro_vae.inference.step import OptimizerFactory, Step
 from pyro_vae.isolation import checked_seed, own_parameters, rng_state, set_rng_state, undisturbed
@@ -129,7 +129,7 @@ def fit(
             layout = examine(target, *first)
             if isinstance(elbo, Objective):
                 elbo = elbo.planned(target, *first, num_data=train.num_units)
-        notes = check_marked(elbo, layout)
+            notes = check_of_pyro(elbo, target, layout, first)
         stored = stored_parameters(target, *first, seed=seed)
         parameters = {**named_parameters(target), **stored}
         step = Step(target, layout, parameters, elbo or default_elbo(layout), optimizer, clip_norm)

@@ -36,8 +36,8 @@ class SemiSupervisedVAE(ConditionalVAE):
     classifier that is sure of itself would leave the others out of the evidence.
 
     As "y" is summed out in model and guide, the default ELBO (Pyro's ``TraceEnum_ELBO``) is the one to
-    take, or ``WakeSleep``, which draws it; the other objectives of :mod:`pyro_vae.inference.objectives`
-    need draws that gradients go through, and refuse it.
+    take, or ``WakeSleep``, which draws it; most others in :mod:`pyro_vae.inference.objectives` need draws
+    that gradients go through, and refuse it.
 
     Source: D. P. Kingma, D. J. Rezende, S. Mohamed, M. Welling, "Semi-supervised learning with deep
     generative models", 2014, https://arxiv.org/abs/1406.5298 (its M2).

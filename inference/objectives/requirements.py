@@ -19,6 +19,7 @@ from pyro_vae.program import Layout, Program, Site, latent_sites, run
 
 SUMS_NOTHING_OUT = Trace_ELBO | TraceGraph_ELBO | RenyiELBO | ReweightedWakeSleep
 BY_DRAWS = TraceMeanField_ELBO | TraceTailAdaptive_ELBO  # gradients go through them
+DEFAULT = "TraceEnum_ELBO, the default here,"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class Seen:
         """Gradients go through the draws."""
         for name, site in self.proposed.items():
             if not site["fn"].has_rsample:
+                if site["infer"].get("enumerate"):
+                    raise InputError(
+                        f"{objective} needs gradients through the draws, and the guide's site {name!r} is "
+                        f"discrete and marked to be summed out: {DEFAULT} does that; WakeSleep draws it"
+                    )
                 raise InputError(
                     f"{objective} needs gradients through the draws, which the guide's site {name!r} has "
                     f"none of ({_kind(site['fn'])}): draw it from a reparameterised distribution (a "
@@ -129,26 +135,25 @@ class Seen:
             )
 
 
-def check_marked(elbo: Any, layout: Layout) -> list[str]:
-    """What is to be said of sites marked for enumeration under an ELBO of Pyro's that sums nothing out.
+def check_of_pyro(elbo: Any, program: Program, layout: Layout, args: Any) -> list[str]:
+    """What is to be said of an ELBO of Pyro's that sums no site out, where one is marked to be.
 
-    :raises InputError: it has no draws of such a site that it could use.
+    :raises InputError: it cannot do without, or has no gradient through the draws that it needs.
     """
-    if not layout.marked or not isinstance(elbo, SUMS_NOTHING_OUT):
+    if not isinstance(elbo, SUMS_NOTHING_OUT):
         return []
-    objective, name = type(elbo).__name__, (layout.enumerated or layout.marked)[0]
-    remedy = "TraceEnum_ELBO, the default here, sums it out"
+    objective = type(elbo).__name__
     if layout.enumerated:
         raise InputError(
-            f"{objective} sums no site out, and {name!r} is to be: the guide does not draw it. {remedy}"
+            f"{objective} sums no site out, and {layout.enumerated[0]!r} is to be: the guide does not "
+            f"draw it. {DEFAULT} does"
         )
     if isinstance(elbo, BY_DRAWS):
-        raise InputError(
-            f"{objective} needs gradients through the draws, and {name!r} is discrete and marked to be "
-            f"summed out: {remedy}"
-        )
+        see(program, layout, args, {}).must_be_reparameterised(objective)
     return [
-        f"{objective} draws {name!r}, which is marked to be summed out, and its gradient is noisy: {remedy}"
+        f"{objective} draws {name!r}, which is marked to be summed out, and its gradient is noisy: "
+        f"{DEFAULT} sums it out"
+        for name in layout.marked[:1]
     ]
 
 

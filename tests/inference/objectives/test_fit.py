@@ -24,7 +24,7 @@ from stories import Conjugate, GlobalMean, PyroStyleVAE
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from pyro_vae import InputError, fit, log_evidence
+from pyro_vae import InputError, fit, guides, log_evidence, priors
 from pyro_vae.inference import compile
 from pyro_vae.inference.loop import Loop
 from pyro_vae.inference.objectives import (
@@ -452,6 +452,11 @@ def test_a_marked_site_that_is_drawn_is_spoken_of() -> None:
     )
     with pytest.raises(InputError, match=r"'y' is discrete and marked .* TraceEnum_ELBO"):
         fit(model, data, epochs=1, elbo=TraceMeanField_ELBO(), progress=False)
+    with pytest.raises(InputError, match=r"IWAE .* 'y' is discrete and marked .* TraceEnum_ELBO"):
+        fit(model, data, epochs=1, elbo=IWAE(4), progress=False)
+    drawn = VAE((4,), 2, prior=priors.Categorical, guide=guides.Categorical)
+    with pytest.raises(InputError, match=r"needs gradients .* site 'z'"):
+        fit(drawn, data[0], epochs=1, elbo=TraceMeanField_ELBO(), progress=False)
     with warnings.catch_warnings(record=True) as raw:
         noted = fit(model, data, epochs=1, elbo=Trace_ELBO(), progress=False).notes
     assert not raw
