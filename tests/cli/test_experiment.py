@@ -5,7 +5,7 @@ import torch
 import yaml
 
 from pyro_vae.cli.experiment import Experiment
-from pyro_vae.cli.model_option import find_class, grows_without_bound, likelihood_for
+from pyro_vae.cli.model_option import filled, find_class, grows_without_bound, likelihood_for
 from pyro_vae.data import ValueRange, load
 from pyro_vae.errors import InputError
 from pyro_vae.likelihoods import FixedScaleNormal
@@ -161,3 +161,12 @@ def test_a_condition_reads_labels_in_place_of_the_number_of_classes():
     words = """--model ConditionalVAE --data digits --model.condition OneHot
         --model.condition.in_shape [] --model.condition.out_shape [12] --model.likelihood Bernoulli"""
     assert asked(words).build(load("digits")).condition.out_shape == (12,)
+
+
+def test_levels_that_a_model_must_know_are_asked_for():
+    class OnLevels:
+        def __init__(self, data_shape, levels): ...
+
+    assert filled(OnLevels, load("digits")) == {"data_shape": (1, 8, 8), "levels": 17}
+    with pytest.raises(InputError, match=r"OnLevels needs values on levels, .*--standardize out"):
+        filled(OnLevels, load("digits", standardize=True))
