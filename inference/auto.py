@@ -85,16 +85,14 @@ class Auto(Method):
         return (self._left(left, units, few),) if left else ()
 
     def _left(self, left: int, units: int, few: Call) -> str:
+        words = (
+            f"{left:,} of {units:,} units have a Pareto k above {BAD_K} and could not be annealed"
+        )
         try:
             self.annealed.estimator(few, self.num_chains, None)
         except InputError as error:
-            reason = f": {error}"
-        else:
-            reason = ""
-        return (
-            f"{left:,} of {units:,} units have a Pareto k above {BAD_K} and could not be "
-            f"annealed{reason}"
-        )
+            words += f": {error}"
+        return words
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
 
-from pyro_vae.particles import PARTICLES, Particles, draw, draw_one_by_one, replay
+from pyro_vae.particles import Particles, draw, draw_one_by_one, particle_plate, replay
 from pyro_vae.program import Layout, Program, run
 
 
@@ -40,8 +39,8 @@ class Call:
     def chains(self, function: Callable[..., Any], num_chains: int) -> Callable[..., Any]:
         if not self.together:
             return function
-        plate = pyro.plate(PARTICLES, num_chains, dim=-1 - self.layout.nesting)
-        return plate(function)
+        chains: Callable[..., Any] = particle_plate(num_chains, self.layout)(function)
+        return chains
 
     def draw(self, num_particles: int, at_once: int | None = None) -> Particles:
         """Draws from the guide, and what they weigh; one by one where it must be."""

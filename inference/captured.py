@@ -12,9 +12,8 @@ from pyro_vae.inference.capture import Graph, trace
 from pyro_vae.inference.onednn import use_onednn
 
 Tensors = tuple[Tensor, ...]
-WORTH_A_GRAPH = (
-    200  # calls, which cost about what tracing does; counted, so that a run can be repeated
-)
+# calls, which cost about what tracing does; counted, not timed, so that a run can be repeated
+WORTH_A_GRAPH = 200
 TRIALS = 2  # calls that graph and function both answer, and must agree on
 
 

@@ -85,7 +85,7 @@ class Sampler:
     at_once: int
 
     def point(self, u: Tensor) -> Point:
-        parts = [self._point(some) for some in u.split(self.at_once)]
+        parts = [Point(some, *self.ends(some)) for some in u.split(self.at_once)]
         columns = ([getattr(part, f.name) for part in parts] for f in fields(Point))
         return parts[0] if len(parts) == 1 else Point(*map(torch.cat, columns))
 
@@ -114,9 +114,6 @@ class Sampler:
         weight = u.new_full((), beta)
         parts = [self.slope(some, weight)[0] for some in u.split(self.at_once)]
         return torch.cat(parts).nan_to_num(0.0, 0.0, 0.0)
-
-    def _point(self, u: Tensor) -> Point:
-        return Point(u, *self.ends(u))
 
     @cached_property
     def slope(self) -> Captured:

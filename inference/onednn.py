@@ -48,9 +48,12 @@ def is_for_onednn(input: Tensor, weight: Tensor) -> bool:
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and peek_interpreter_stack() is None  # functorch's, of vmap
-        and torch.backends.mkldnn.is_available()
-        and bool(torch.backends.mkldnn.enabled)
+        and is_there()
     )
+
+
+def is_there() -> bool:
+    return torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
 
 
 def product(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -71,7 +74,7 @@ def _shape(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def use_onednn(module: fx.GraphModule) -> None:
     """Hands the larger single-precision matrix products of a graph on the CPU to oneDNN."""
-    if not torch.backends.mkldnn.is_available():
+    if not is_there():
         return
     aten, graph = torch.ops.aten, module.graph
     linear = torch.ops.pyro_vae.linear.default

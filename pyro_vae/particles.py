@@ -41,6 +41,11 @@ class Particles:
 PARTICLES = "_particles"
 
 
+def particle_plate(size: int, layout: Layout) -> Any:
+    """A plate over particles, left of every plate of the program's own."""
+    return pyro.plate(PARTICLES, size, dim=-1 - layout.nesting)
+
+
 def draw(
     program: Program,
     layout: Layout,
@@ -57,11 +62,8 @@ def draw(
     :param at_once: how many particles the model scores at a time. All are drawn together, so this is
         a matter of memory, never of noise.
     """
-
-    def plate(size: int) -> Any:
-        return pyro.plate(PARTICLES, size, dim=-1 - layout.nesting)
-
-    guide_trace = run("guide", plate(num_particles)(program.guide), args, kwargs)
+    plate = particle_plate(num_particles, layout)
+    guide_trace = run("guide", plate(program.guide), args, kwargs)
     log_guide = score(sample_sites(guide_trace).values(), layout, num_particles)
     # Parts are filled in as they come: kept, they would lie scattered over the memory that the next
     # part needs in one piece, and what is taken would grow with their number.
@@ -69,7 +71,8 @@ def draw(
     for first in range(0, num_particles, at_once or num_particles):
         some = range(num_particles)[first : first + (at_once or num_particles)]
         part = with_values(guide_trace, partial(of_particles, layout=layout, some=some))
-        model_trace = replay(plate(len(some))(program.model), part, layout, *args, **kwargs)
+        model = particle_plate(len(some), layout)(program.model)
+        model_trace = replay(model, part, layout, *args, **kwargs)
         rows = score_model(model_trace, layout, len(some))
         scores = scores or tuple(r.new_empty(num_particles, layout.num_units) for r in rows)
         for whole, row in zip(scores, rows, strict=True):
@@ -124,7 +127,7 @@ def draws_together(program: Program, layout: Layout, *args: Any, **kwargs: Any) 
     A program that, say, averages over dimension 0 runs under a particle plate without complaint and
     says something else; so it is tried. Nor may one particle's score change with the other's values.
     """
-    plate = pyro.plate(PARTICLES, 2, dim=-1 - layout.nesting)
+    plate = particle_plate(2, layout)
 
     def scored(values: poutine.Trace | None = None) -> tuple[poutine.Trace, Tensor]:
         guide = program.guide if values is None else poutine.replay(program.guide, values)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import pyro
 import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
@@ -14,7 +13,7 @@ from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
 
 from pyro_vae.errors import InputError
-from pyro_vae.particles import PARTICLES, score_model, unit_log_prob, with_values
+from pyro_vae.particles import particle_plate, score_model, unit_log_prob, with_values
 from pyro_vae.program import Layout, Program, Site, latent_sites, sample_sites
 
 Calls = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of model and guide
@@ -234,9 +233,7 @@ def in_particle_plate(
     """``function`` under a plate over particles, left of all its own."""
     if num_particles == 1:
         return function
-    wrapped: Callable[..., Any] = pyro.plate(
-        PARTICLES, num_particles, dim=-1 - plan.layout.nesting
-    )(function)
+    wrapped: Callable[..., Any] = particle_plate(num_particles, plan.layout)(function)
     return wrapped
 
 

@@ -51,7 +51,7 @@ def _of_run(draws: Draws, guide: poutine.Trace, model: poutine.Trace) -> Tensor:
     proposed, latent = latent_sites(guide), latent_sites(model)
     if proposed.keys() != latent.keys():
         return draws.scored.rate.sum().unsqueeze(0) / len(draws.guides)
-    groups = [draws.scored.rate.new_zeros(0)]  # a program may have no latents
+    groups = []
     for name, site in proposed.items():
         pair = (site, latent[name])
         apart = all(factors(s["fn"]) is not None for s in pair)

@@ -100,7 +100,7 @@ class LogNormal(HeteroscedasticNormal):
         return dist.LogNormal(log_x.loc, log_x.scale)
 
 
-class StudentT(Likelihood):
+class StudentT(Normal):
     """p(x | z) = prod_i StudentT(x_i | df, decoder(z)_i, scale), for values with outliers.
 
     The scale and the degrees of freedom, which stay above 1, are learned, one for all values.
@@ -125,10 +125,9 @@ class StudentT(Likelihood):
         decoder: NetworkFactory = MLP,
         initial_scale: float = 0.5,
     ) -> None:
-        super().__init__(latent_dim, data_shape, decoder)
-        self.log_scale = nn.Parameter(torch.tensor(initial_scale).log())
+        super().__init__(latent_dim, data_shape, decoder, initial_scale)
         self.log_df = nn.Parameter(torch.tensor(3.0).log())  # of what lies above 1
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
-        (loc,) = self.split(outputs)
-        return dist.StudentT(1 + self.log_df.exp(), loc, self.log_scale.exp())
+        normal = super().of_values(outputs)
+        return dist.StudentT(1 + self.log_df.exp(), normal.loc, normal.scale)

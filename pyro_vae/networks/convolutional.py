@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError
 from pyro_vae.networks.network import Network, Shape
 
+Size = tuple[int, int]  # height and width
+
 
 class ConvEncoder(Network):
     """Strided convolutions over an image of any size and channel count, then one linear map.
@@ -34,14 +36,11 @@ class ConvEncoder(Network):
         activation: Callable[[], nn.Module] = nn.SiLU,
     ) -> None:
         super().__init__(in_shape, out_shape)
-        sizes = halvings(self.in_shape, len(channels))
-        depths = [self.in_shape[0], *channels]
-        layers: list[nn.Module] = []
-        for depth, next_depth in pairwise(depths):
-            layers += [nn.Conv2d(depth, next_depth, 3, stride=2, padding=1), activation()]
-        flat = depths[-1] * math.prod(sizes[-1])
-        layers += [nn.Flatten(), nn.Linear(flat, math.prod(self.out_shape))]
-        self.layers = nn.Sequential(*layers)
+
+        def level(depth: int, next_depth: int) -> list[nn.Module]:
+            return [nn.Conv2d(depth, next_depth, 3, stride=2, padding=1), activation()]
+
+        self.layers = downwards(self.in_shape, self.out_shape, channels, level)
 
     def transform(self, x: Tensor) -> Tensor:
         return self.layers(x)
@@ -69,27 +68,51 @@ class ConvDecoder(Network):
         activation: Callable[[], nn.Module] = nn.SiLU,
     ) -> None:
         super().__init__(in_shape, out_shape)
-        sizes = halvings(self.out_shape, len(channels))[::-1]  # coarse to fine
-        depths = [*channels, math.prod(self.out_shape[:-2])]
-        layers: list[nn.Module] = [
-            nn.Flatten(),
-            nn.Linear(math.prod(self.in_shape), depths[0] * math.prod(sizes[0])),
-            nn.Unflatten(1, (depths[0], *sizes[0])),
-        ]
-        for i, (height, width) in enumerate(sizes[1:]):
-            coarse_height, coarse_width = sizes[i]
-            extra = (height - (2 * coarse_height - 1), width - (2 * coarse_width - 1))
-            up = nn.ConvTranspose2d(
-                depths[i], depths[i + 1], 3, stride=2, padding=1, output_padding=extra
-            )
-            layers += [activation(), up]
-        self.layers = nn.Sequential(*layers)
+
+        def level(depth: int, next_depth: int, coarse: Size, fine: Size) -> list[nn.Module]:
+            extra = (fine[0] - (2 * coarse[0] - 1), fine[1] - (2 * coarse[1] - 1))
+            up = nn.ConvTranspose2d(depth, next_depth, 3, stride=2, padding=1, output_padding=extra)
+            return [activation(), up]
+
+        self.layers = upwards(self.in_shape, self.out_shape, channels, level)
 
     def transform(self, x: Tensor) -> Tensor:
         return self.layers(x)
 
 
-def halvings(image_shape: Shape, times: int) -> list[tuple[int, int]]:
+def downwards(
+    image_shape: Shape,
+    out_shape: Shape,
+    channels: Sequence[int],
+    level: Callable[[int, int], list[nn.Module]],
+    last: Sequence[nn.Module] = (),
+) -> nn.Sequential:
+    """Levels that each halve an image, made from two numbers of channels, then one linear map."""
+    sizes, depths = halvings(image_shape, len(channels)), [image_shape[0], *channels]
+    layers = [layer for pair in pairwise(depths) for layer in level(*pair)]
+    flat = depths[-1] * math.prod(sizes[-1])
+    return nn.Sequential(*layers, *last, nn.Flatten(), nn.Linear(flat, math.prod(out_shape)))
+
+
+def upwards(
+    in_shape: Shape,
+    image_shape: Shape,
+    channels: Sequence[int],
+    level: Callable[[int, int, Size, Size], list[nn.Module]],
+) -> nn.Sequential:
+    """One linear map, then levels that each double an image, made from numbers of channels and sizes."""
+    sizes = halvings(image_shape, len(channels))[::-1]  # coarse to fine
+    depths = [*channels, math.prod(image_shape[:-2])]
+    start = [
+        nn.Flatten(),
+        nn.Linear(math.prod(in_shape), depths[0] * math.prod(sizes[0])),
+        nn.Unflatten(1, (depths[0], *sizes[0])),
+    ]
+    steps = zip(pairwise(depths), pairwise(sizes), strict=True)
+    return nn.Sequential(*start, *(x for pair, size in steps for x in level(*pair, *size)))
+
+
+def halvings(image_shape: Shape, times: int) -> list[Size]:
     """(height, width) and what is left of it after each halving, rounding up."""
     if len(image_shape) < 3:
         raise InputError(

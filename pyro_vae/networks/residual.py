@@ -1,12 +1,10 @@
 """Residual convolutional networks for images of any size."""
 
-import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 from torch import Tensor, nn
 
-from pyro_vae.networks.convolutional import halvings
+from pyro_vae.networks.convolutional import Size, downwards, upwards
 from pyro_vae.networks.network import Network, Shape
 
 
@@ -53,15 +51,12 @@ class ResidualEncoder(Network):
         blocks: int = 1,
     ) -> None:
         super().__init__(in_shape, out_shape)
-        sizes = halvings(self.in_shape, len(channels))
-        depths = [self.in_shape[0], *channels]
-        layers: list[nn.Module] = []
-        for depth, next_depth in pairwise(depths):
-            layers.append(nn.Conv2d(depth, next_depth, 3, stride=2, padding=1))
-            layers += [ResidualBlock(next_depth) for _ in range(blocks)]
-        flat = depths[-1] * math.prod(sizes[-1])
-        layers += [nn.SiLU(), nn.Flatten(), nn.Linear(flat, math.prod(self.out_shape))]
-        self.layers = nn.Sequential(*layers)
+
+        def level(depth: int, next_depth: int) -> list[nn.Module]:
+            down = nn.Conv2d(depth, next_depth, 3, stride=2, padding=1)
+            return [down, *(ResidualBlock(next_depth) for _ in range(blocks))]
+
+        self.layers = downwards(self.in_shape, self.out_shape, channels, level, [nn.SiLU()])
 
     def transform(self, x: Tensor) -> Tensor:
         return self.layers(x)
@@ -92,17 +87,13 @@ class ResidualDecoder(Network):
         blocks: int = 1,
     ) -> None:
         super().__init__(in_shape, out_shape)
-        sizes = halvings(self.out_shape, len(channels))[::-1]  # coarse to fine
-        depths = [*channels, math.prod(self.out_shape[:-2])]
-        layers: list[nn.Module] = [
-            nn.Flatten(),
-            nn.Linear(math.prod(self.in_shape), depths[0] * math.prod(sizes[0])),
-            nn.Unflatten(1, (depths[0], *sizes[0])),
-        ]
-        for size, (depth, next_depth) in zip(sizes[1:], pairwise(depths), strict=True):
-            layers += [ResidualBlock(depth) for _ in range(blocks)]
-            layers += [nn.SiLU(), nn.Upsample(size), nn.Conv2d(depth, next_depth, 3, padding=1)]
-        self.layers = nn.Sequential(*layers)
+
+        def level(depth: int, next_depth: int, coarse: Size, fine: Size) -> list[nn.Module]:
+            before: list[nn.Module] = [ResidualBlock(depth) for _ in range(blocks)]
+            enlarged = nn.Conv2d(depth, next_depth, 3, padding=1)
+            return [*before, nn.SiLU(), nn.Upsample(fine), enlarged]
+
+        self.layers = upwards(self.in_shape, self.out_shape, channels, level)
 
     def transform(self, x: Tensor) -> Tensor:
         return self.layers(x)

@@ -12,7 +12,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.capture import side_effect, tensors_of
 from pyro_vae.inference.coordinates import is_point_mass
 from pyro_vae.inference.estimate import joint_note
-from pyro_vae.particles import PARTICLES, of_particles, with_values
+from pyro_vae.particles import of_particles, particle_plate, with_values
 from pyro_vae.program import Layout, Site, examine, latent_sites, observed_sites, run, sample_sites
 from pyro_vae.testing.case import Case, NotApplicable, Traces, difference
 
@@ -233,6 +233,6 @@ def particles(case: Case) -> str:
 
 def _two_together(case: Case) -> Traces:
     """Discrete latents that the model alone has are drawn, not summed out, so that sites compare."""
-    program, plate = case.program, pyro.plate(PARTICLES, 2, dim=-1 - case.layout.nesting)
+    program, plate = case.program, particle_plate(2, case.layout)
     guide = run("guide", plate(program.guide), case.args, {})
     return Traces(guide, run("model", poutine.replay(plate(program.model), guide), case.args, {}))
