@@ -7,10 +7,10 @@ import pyro
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
+from pyro_vae.composition import check_kind, check_reads_missing, check_same_latent
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood
-from pyro_vae.models.vae import check_kind, check_reads_missing, check_same_latent
 from pyro_vae.networks import MLP, Network, NetworkFactory, OneHot, Shape, join
 from pyro_vae.priors import Prior, StandardNormal
 

@@ -6,10 +6,10 @@ from itertools import pairwise
 import pyro
 from torch import Tensor, nn
 
+from pyro_vae.composition import check_kind, check_reads_missing
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide, BottomUp, HierarchicalGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood
-from pyro_vae.models.vae import check_kind, check_reads_missing
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 from pyro_vae.priors import Prior, StandardNormal
 

@@ -10,11 +10,11 @@ import torch
 from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 
+from pyro_vae.composition import check_reads_missing
 from pyro_vae.errors import InputError
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood
 from pyro_vae.models.conditional import ConditionalVAE
-from pyro_vae.models.vae import check_reads_missing
 from pyro_vae.networks import MLP, NetworkFactory, Shape, join
 from pyro_vae.networks.conditions import check_labels
 from pyro_vae.priors import Prior, StandardNormal

@@ -1,16 +1,15 @@
 """The variational autoencoder, composed of a prior, a likelihood and an amortised guide."""
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import pyro
 from torch import Tensor, nn
 
-from pyro_vae.errors import InputError, at_least_1
+from pyro_vae.composition import check_kind, check_reads_missing, check_same_latent
+from pyro_vae.errors import at_least_1
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
-from pyro_vae.likelihoods import Bernoulli, Likelihood, Missing
-from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
+from pyro_vae.likelihoods import Bernoulli, Likelihood
+from pyro_vae.networks import MLP, NetworkFactory, Shape
 from pyro_vae.priors import Prior, StandardNormal
 
 
@@ -75,35 +74,3 @@ class VAE(nn.Module):
     def guide(self, x: Tensor) -> None:
         with pyro.plate("data", len(x)):
             pyro.sample("z", self.recognition(x))  # (B | Z)
-
-
-def check_kind(factory: Callable[..., Any], kind: type, such_as: type) -> None:
-    """:raises InputError: a part is a class of another kind, as a guide of one layer among several is."""
-    made: Any = factory
-    while isinstance(made, partial):
-        made = made.func
-    if isinstance(made, type) and not issubclass(made, kind):
-        raise InputError(
-            f"{made.__name__} does not fit here, as it is no {kind.__name__}: take one, such as "
-            f"{such_as.__name__}"
-        )
-
-
-def check_same_latent(prior: Prior, guide: AmortizedGuide) -> None:
-    """:raises InputError: prior and guide do not put z in the same place."""
-    if (prior.latent_dim, prior.support) != (guide.latent_dim, guide.support):
-        raise InputError(
-            f"{type(prior).__name__} has {prior.latent_dim} latent numbers ({prior.support}) and "
-            f"{type(guide).__name__} {guide.latent_dim} ({guide.support}): prior and guide must put z "
-            "in the same place"
-        )
-
-
-def check_reads_missing(likelihood: Likelihood, encoder: Network) -> None:
-    """:raises InputError: values may be missing that the encoder cannot do without."""
-    if isinstance(likelihood, Missing) and not encoder.takes_missing:
-        name = type(encoder).__name__
-        raise InputError(
-            f"the likelihood leaves out values that are missing, and the encoder {name} cannot: make it "
-            f"partial(MaskedInput, network={name})"
-        )

@@ -1,0 +1,43 @@
+"""Whether the parts of a model fit one another: said when it is built, in words."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from pyro_vae.errors import InputError
+from pyro_vae.guides import AmortizedGuide
+from pyro_vae.likelihoods import Likelihood, Missing
+from pyro_vae.networks import Network
+from pyro_vae.priors import Prior
+
+
+def check_kind(factory: Callable[..., Any], kind: type, such_as: type) -> None:
+    """:raises InputError: a part is a class of another kind, as a guide of one layer among several is."""
+    made: Any = factory
+    while isinstance(made, partial):
+        made = made.func
+    if isinstance(made, type) and not issubclass(made, kind):
+        raise InputError(
+            f"{made.__name__} does not fit here, as it is no {kind.__name__}: take one, such as "
+            f"{such_as.__name__}"
+        )
+
+
+def check_same_latent(prior: Prior, guide: AmortizedGuide) -> None:
+    """:raises InputError: prior and guide do not put z in the same place."""
+    if (prior.latent_dim, prior.support) != (guide.latent_dim, guide.support):
+        raise InputError(
+            f"{type(prior).__name__} has {prior.latent_dim} latent numbers ({prior.support}) and "
+            f"{type(guide).__name__} {guide.latent_dim} ({guide.support}): prior and guide must put z "
+            "in the same place"
+        )
+
+
+def check_reads_missing(likelihood: Likelihood, encoder: Network) -> None:
+    """:raises InputError: values may be missing that the encoder cannot do without."""
+    if isinstance(likelihood, Missing) and not encoder.takes_missing:
+        name = type(encoder).__name__
+        raise InputError(
+            f"the likelihood leaves out values that are missing, and the encoder {name} cannot: make it "
+            f"partial(MaskedInput, network={name})"
+        )
