@@ -30,10 +30,11 @@ from pyro_vae.inference.compile import Compiled
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.inference.onednn import use_onednn
 from pyro_vae.inference.step import Step
+from pyro_vae.layout import examine
 from pyro_vae.models import VAE
 from pyro_vae.networks import MLP, ConvDecoder, ConvEncoder, Network, Shape
 from pyro_vae.parameters import named_parameters
-from pyro_vae.program import as_program, examine
+from pyro_vae.program import as_program
 
 SHAPE, LATENT_DIM = (1, 28, 28), 50
 DENSE = partial(MLP, hidden_dims=(200, 200), activation=nn.Softplus)

@@ -8,8 +8,10 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from pyro_vae.layout import Layout
 from pyro_vae.particles import Particles, draw, draw_one_by_one, particle_plate, replay
-from pyro_vae.program import Layout, Program, run
+from pyro_vae.program import Program
+from pyro_vae.traces import run
 
 
 @dataclass(frozen=True)

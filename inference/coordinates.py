@@ -12,7 +12,8 @@ from torch.distributions import biject_to, constraints
 from torch.distributions.transforms import Transform
 
 from pyro_vae.errors import InputError
-from pyro_vae.program import Layout, Site
+from pyro_vae.layout import Layout
+from pyro_vae.traces import Site
 
 
 class Immovable(InputError):

@@ -17,7 +17,7 @@ from pyro_vae.particles import (
     unit_sum,
     with_values,
 )
-from pyro_vae.program import Site, latent_sites, observed_sites, run, sample_sites
+from pyro_vae.traces import Site, latent_sites, observed_sites, run, sample_sites
 
 PRIOR_DRAWS = 32  # at a time: the model computes its likelihood too
 

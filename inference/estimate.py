@@ -21,7 +21,8 @@ from pyro_vae.inference.importance import Importance
 from pyro_vae.inference.kept import Kept, checksum_of, record_of
 from pyro_vae.inference.method import Estimator, Figures, Method, Sums
 from pyro_vae.inference.tiles import Tiles, progress_bar, tiled
-from pyro_vae.program import Layout, check_proper, observed_sites, run
+from pyro_vae.layout import Layout
+from pyro_vae.traces import check_proper, observed_sites, run
 
 METHODS: dict[str, Callable[[], Method]] = {
     "importance": Importance,

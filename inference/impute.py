@@ -12,7 +12,7 @@ from pyro_vae.inference.call import Call
 from pyro_vae.inference.supports import check_proposal
 from pyro_vae.inference.tiles import tiled
 from pyro_vae.particles import read_particles
-from pyro_vae.program import observed_sites
+from pyro_vae.traces import observed_sites
 
 UNITS = {"cpu": 16, "cuda": 128}  # of a tile: K draws of all their values are held at once
 

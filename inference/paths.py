@@ -24,13 +24,7 @@ from pyro_vae.particles import (
     sum_out,
     unit_log_prob,
 )
-from pyro_vae.program import (
-    Site,
-    latent_sites,
-    observed_sites,
-    run,
-    sample_sites,
-)
+from pyro_vae.traces import Site, latent_sites, observed_sites, run, sample_sites
 
 DRAWS = 8  # from the prior at a time
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
-from pyro_vae.program import Site, latent_sites, observed_sites, run, sample_sites
+from pyro_vae.traces import Site, latent_sites, observed_sites, run, sample_sites
 
 
 def simulate(call: Call) -> tuple[Call, poutine.Trace]:

@@ -14,7 +14,9 @@ from torch.optim import Optimizer
 from pyro_vae.errors import InputError
 from pyro_vae.inference.objectives import Tempered, TraceELBO
 from pyro_vae.inference.objectives.objective import Scheduled
-from pyro_vae.program import Layout, Program, examine, run, sample_sites
+from pyro_vae.layout import Layout, examine
+from pyro_vae.program import Program
+from pyro_vae.traces import run, sample_sites
 
 Batch = tuple[Tensor, ...]
 OptimizerFactory = Callable[[Iterable[Tensor]], Optimizer]

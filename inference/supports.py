@@ -19,7 +19,7 @@ from pyro_vae.inference.coordinates import (
     mask_of,
     num_coordinates,
 )
-from pyro_vae.program import Site, sample_sites
+from pyro_vae.traces import Site, sample_sites
 
 DRAWS = 200  # of a discrete site without end
 # probabilities that a guide must not have where a prior has the other; torch keeps them from 0 by 1e-7

@@ -25,13 +25,9 @@ from pyro_vae.inference.objectives.requirements import check_of_pyro
 from pyro_vae.inference.run import Run
 from pyro_vae.inference.step import OptimizerFactory, Step
 from pyro_vae.isolation import checked_seed, own_parameters, rng_state, set_rng_state, undisturbed
+from pyro_vae.layout import examine
 from pyro_vae.parameters import named_parameters, stored_parameters
-from pyro_vae.program import (
-    Program,
-    as_program,
-    examine,
-    num_arguments,
-)
+from pyro_vae.program import Program, as_program, num_arguments
 
 ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
 

@@ -20,8 +20,9 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
 from pyro_vae.inference.onednn import linear_by_onednn
 from pyro_vae.isolation import as_found, undisturbed
+from pyro_vae.layout import examine
 from pyro_vae.particles import draws_together, score_model
-from pyro_vae.program import Program, as_program, examine, num_arguments
+from pyro_vae.program import Program, as_program, num_arguments
 
 UNITS = {"cpu": 64, "cuda": 2048}  # of a tile, where nobody says
 FEW = 8  # rows that show what a program looks like

@@ -76,7 +76,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def tensors_of(program: Program, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All that a program has learnt: its modules' parameters and buffers, and what it keeps in
-    Pyro's store (:func:`pyro_vae.program.stored_parameters`)."""
+    Pyro's store (:func:`pyro_vae.parameters.stored_parameters`)."""
     own = {
         prefix + name: value
         for prefix, module in program.modules.items()

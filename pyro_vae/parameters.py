@@ -8,7 +8,8 @@ from pyro import poutine
 from torch import Tensor
 
 from pyro_vae.isolation import undisturbed
-from pyro_vae.program import Program, run
+from pyro_vae.program import Program
+from pyro_vae.traces import run
 
 
 def named_parameters(program: Program) -> dict[str, Tensor]:

@@ -15,8 +15,10 @@ from pyro.ops.contract import contract_to_tensor
 from pyro.ops.rings import LogRing
 from torch import Tensor
 
-from pyro_vae.program import Layout, Program, Site, latent_sites, run, sample_sites
+from pyro_vae.layout import Layout
+from pyro_vae.program import Program
 from pyro_vae.scores import log_prob
+from pyro_vae.traces import Site, latent_sites, run, sample_sites
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError
 from pyro_vae.isolation import undisturbed
-from pyro_vae.program import Site, as_program, latent_sites, observed_sites, run, sample_sites
+from pyro_vae.program import as_program
+from pyro_vae.traces import Site, latent_sites, observed_sites, run, sample_sites
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from pyro import poutine
 from stories import Conjugate, GlobalMean
 from torch import Tensor
 
+from pyro_vae.layout import examine
 from pyro_vae.particles import draw, draw_one_by_one, draws_together
-from pyro_vae.program import as_program, examine
+from pyro_vae.program import as_program
 
 X = torch.tensor([0.5, -1.0, 2.0])
 

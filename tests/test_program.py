@@ -12,9 +12,10 @@ from stories import Conjugate, GlobalMean, PyroStyleVAE
 from torch import Tensor, nn
 
 from pyro_vae import InputError
+from pyro_vae.layout import examine
 from pyro_vae.models import VAE
 from pyro_vae.parameters import named_parameters, stored_parameters
-from pyro_vae.program import as_program, examine, num_arguments
+from pyro_vae.program import as_program, num_arguments
 
 X = torch.arange(12.0).reshape(2, 6) / 12
 

@@ -13,8 +13,10 @@ from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
 
 from pyro_vae.errors import InputError
+from pyro_vae.layout import Layout
 from pyro_vae.particles import particle_plate, score_model, unit_log_prob, with_values
-from pyro_vae.program import Layout, Program, Site, latent_sites, sample_sites
+from pyro_vae.program import Program
+from pyro_vae.traces import Site, latent_sites, sample_sites
 
 Calls = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of model and guide
 

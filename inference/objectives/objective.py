@@ -15,8 +15,9 @@ from pyro_vae.inference.objectives.draws import Draws, Plan, draw
 from pyro_vae.inference.objectives.requirements import Seen, see
 from pyro_vae.inference.objectives.schedule import Schedule
 from pyro_vae.isolation import undisturbed
+from pyro_vae.layout import examine
 from pyro_vae.particles import draws_together
-from pyro_vae.program import Program, as_program, examine
+from pyro_vae.program import Program, as_program
 
 Figure = Literal["elbo", "bound", "objective"]
 Self = TypeVar("Self", bound="Objective")

@@ -15,7 +15,9 @@ from pyro.infer import (
 )
 
 from pyro_vae.errors import InputError
-from pyro_vae.program import Layout, Program, Site, latent_sites, run
+from pyro_vae.layout import Layout
+from pyro_vae.program import Program
+from pyro_vae.traces import Site, latent_sites, run
 
 SUMS_NOTHING_OUT = Trace_ELBO | TraceGraph_ELBO | RenyiELBO | ReweightedWakeSleep
 BY_DRAWS = TraceMeanField_ELBO | TraceTailAdaptive_ELBO  # gradients go through them

@@ -24,7 +24,8 @@ from pyro_vae.graph.sites import (
     site_of,
 )
 from pyro_vae.isolation import as_found, undisturbed
-from pyro_vae.program import Program, run
+from pyro_vae.program import Program
+from pyro_vae.traces import run
 
 SEED = 0  # of the runs that need values: the same program gives the same graph
 

@@ -19,9 +19,11 @@ from pyro_vae.inference.objectives import default_elbo
 from pyro_vae.inference.step import Step
 from pyro_vae.inference.svi import ADAM
 from pyro_vae.inference.tiles import FEW, first_rows
+from pyro_vae.layout import Layout
 from pyro_vae.parameters import named_parameters, stored_parameters
 from pyro_vae.particles import draws_together, unit_log_prob
-from pyro_vae.program import Layout, Program, latent_sites, run, sample_sites
+from pyro_vae.program import Program
+from pyro_vae.traces import latent_sites, run, sample_sites
 
 Batch = tuple[Tensor, ...]
 STEPS = 3  # of the optimizer; a network that ends in zeros passes no gradient on in the first

@@ -11,8 +11,8 @@ from pyro_vae.inference.coordinates import is_point_mass
 from pyro_vae.inference.estimate import log_evidence
 from pyro_vae.particles import with_values
 from pyro_vae.predict import prior_samples
-from pyro_vae.program import check_proper, latent_sites, observed_sites, sample_sites
 from pyro_vae.testing.case import Case, NotApplicable, difference
+from pyro_vae.traces import check_proper, latent_sites, observed_sites, sample_sites
 
 REPEATS = 20  # of the training loss
 SIGMAS = 5

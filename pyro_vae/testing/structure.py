@@ -12,9 +12,10 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.capture import side_effect, tensors_of
 from pyro_vae.inference.coordinates import is_point_mass
 from pyro_vae.inference.estimate import joint_note
+from pyro_vae.layout import Layout, examine
 from pyro_vae.particles import of_particles, particle_plate, with_values
-from pyro_vae.program import Layout, Site, examine, latent_sites, observed_sites, run, sample_sites
 from pyro_vae.testing.case import Case, NotApplicable, Traces, difference
+from pyro_vae.traces import Site, latent_sites, observed_sites, run, sample_sites
 
 
 def runs(case: Case) -> str:

@@ -26,8 +26,8 @@ from pyro_vae.inference.capture import (
 from pyro_vae.inference.compile import Compiled, Engine, kept
 from pyro_vae.inference.importance import Importance, bytes_per_particle
 from pyro_vae.particles import read_particles
-from pyro_vae.program import latent_sites
 from pyro_vae.testing.case import STEPS, Case, NotApplicable, difference
+from pyro_vae.traces import latent_sites
 
 # whose draws are a smooth function of their parameters at given noise, with that very gradient; those
 # of a Gamma or a mixture have a gradient too, but not the one of what the generator does

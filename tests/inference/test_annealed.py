@@ -23,8 +23,9 @@ from pyro_vae.inference.paths import FromGuide, FromPrior
 from pyro_vae.inference.schedules import linear, sigmoid
 from pyro_vae.inference.walks import walk
 from pyro_vae.isolation import rng_state
+from pyro_vae.layout import examine
 from pyro_vae.models import FactorAnalysis
-from pyro_vae.program import as_program, examine
+from pyro_vae.program import as_program
 
 RUN = ("num_particles", "unit", "seed", "max_memory", "device", "progress")
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from pyro_vae import InputError, evaluate, log_evidence
 from pyro_vae.inference.proposals import refined, wider
+from pyro_vae.layout import examine
 from pyro_vae.models import FactorAnalysis
 from pyro_vae.particles import draws_together
-from pyro_vae.program import examine
 
 X = torch.randn(20, generator=torch.Generator().manual_seed(1)) * 1.5
 

@@ -12,10 +12,11 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 from pyro_vae import InputError, fit, log_evidence
 from pyro_vae.guides import VonMisesFisher
 from pyro_vae.inference.objectives import default_elbo
+from pyro_vae.layout import examine
 from pyro_vae.likelihoods import Bernoulli, FixedScaleNormal, Missing
 from pyro_vae.models import MixtureVAE
 from pyro_vae.networks import MLP
-from pyro_vae.program import as_program, examine
+from pyro_vae.program import as_program
 
 linear = partial(MLP, hidden_dims=())
 NOISE = 0.5

@@ -10,10 +10,11 @@ from torch.distributions import MultivariateNormal
 
 from pyro_vae import InputError, fit, log_evidence, prior_samples
 from pyro_vae.inference.objectives import default_elbo
+from pyro_vae.layout import examine
 from pyro_vae.likelihoods import Bernoulli, FixedScaleNormal, Missing
 from pyro_vae.models import SemiSupervisedVAE
 from pyro_vae.networks import MLP, MaskedInput
-from pyro_vae.program import as_program, examine
+from pyro_vae.program import as_program
 
 linear = partial(MLP, hidden_dims=())
 PARTS = dict.fromkeys(("encoder", "decoder", "head", "classifier"), linear)

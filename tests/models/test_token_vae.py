@@ -100,7 +100,7 @@ def test_what_is_no_name_is_refused_by_fit_and_evidence(make, shape, wrong: floa
     x = torch.zeros(3000, *shape)
     x[-1, -1] = wrong  # beyond the rows that are looked at first
     vae = make(shape, 2)
-    message = rf"whole numbers from 0 to 2, as num_tokens is 3, but the data hold {wrong:g}"
+    message = rf"whole numbers from 0 to 2,.* but the data hold {wrong:g}: .*num_tokens"
     with pytest.raises(InputError, match=message):
         fit(vae, x, epochs=1, batch_size=1000, progress=False, device="cpu")
     with pytest.raises(InputError, match=message):

@@ -1,0 +1,83 @@
+"""Whether every site of a trace can be scored, and if not, why, in words."""
+
+import contextlib
+import math
+from unittest import mock
+
+import torch
+from pyro import poutine
+from torch.distributions import constraints
+
+from pyro_vae.errors import InputError
+from pyro_vae.traces import Site, observed_sites, sample_sites
+
+
+def check_log_prob(part: str, trace: poutine.Trace) -> None:
+    for name, site in sample_sites(trace).items():
+        try:
+            log_prob = site["fn"].log_prob(site["value"])
+        except ValueError as error:
+            if _has_no_mass_there(site):
+                continue  # a likelihood may be zero
+            raise InputError(_support_message(part, name, site, error)) from error
+        if log_prob.isnan().any() or (log_prob == math.inf).any():
+            raise InputError(
+                f"the {part}'s log-probability at site {name!r} is {log_prob.max():g} "
+                f"({site['fn']}, value of shape {tuple(site['value'].shape)})"
+            )
+
+
+def check_data(trace: poutine.Trace) -> None:
+    """What was observed lies in its distribution's support, or is NaN."""
+    for name, site in observed_sites(trace).items():
+        fn, value = site["fn"], site["value"]
+        try:
+            inside = fn.support.check(value)
+        except (NotImplementedError, ValueError, RuntimeError):
+            continue
+        nan = value.isnan()
+        while nan.dim() > inside.dim():
+            nan = nan.any(-1)
+        if not (inside | nan).all() and not _has_no_mass_there(site):
+            raise InputError(_support_message("model", name, site, ValueError()))
+
+
+def _has_no_mass_there(site: Site) -> bool:
+    """Whether a distribution itself gives what lies outside its support the probability 0."""
+    unchecked = mock.patch.object(torch.distributions.Distribution, "_validate_sample")
+    with unchecked, contextlib.suppress(ValueError, RuntimeError, IndexError):
+        log_prob = site["fn"].log_prob(site["value"])
+        inside = site["fn"].support.check(site["value"])
+        return bool((log_prob[~inside] == -math.inf).all() and site["is_observed"])
+    return False
+
+
+def _support_message(part: str, name: str, site: Site, error: ValueError) -> str:
+    base = site["fn"]
+    while hasattr(base, "base_dist"):
+        base = base.base_dist
+    value = site["value"]
+    kind = type(base).__name__
+    if value.isnan().any():
+        first = tuple(value.isnan().nonzero()[0].tolist())
+        return f"the {part}'s site {name!r} got NaN, first at index {first}"
+    if isinstance(base, torch.distributions.Bernoulli) and value.min() >= 0 and value.max() <= 1:
+        return (
+            f"site {name!r} is Bernoulli, which scores 0 and 1 only, but the data hold grey values "
+            "in between: binarise them (--binarize stochastic), or use the likelihood "
+            "ContinuousBernoulli or Normal"
+        )
+    inside = getattr(base.support, "base_constraint", base.support)
+    if isinstance(inside, constraints.integer_interval) and not inside.check(value).all():
+        count = int(torch.as_tensor(inside.upper_bound).max()) + 1
+        wrong = value[~inside.check(value)]
+        return (
+            f"site {name!r} takes whole numbers from 0 to {count - 1}, but the data hold {wrong[0]:g}: "
+            f"names by number need num_tokens to be how many there are (here {count})"
+        )
+    if value.shape and not site["fn"].support.check(value).all():
+        return (
+            f"the {part}'s site {name!r} got values between {value.min():g} and {value.max():g}, "
+            f"outside the support of its {kind}: {site['fn'].support}"
+        )
+    return f"the {part}'s site {name!r} cannot be scored: {str(error).split(chr(10))[0]}"
