@@ -4,6 +4,7 @@ from pyro_vae.distributions.chain import Chain, Sentences
 from pyro_vae.distributions.counts import ZeroInflated
 from pyro_vae.distributions.grid import DiscretizedLogistic, Grid, GridCategorical, LevelOf
 from pyro_vae.distributions.mixture import NormalMixture
+from pyro_vae.distributions.raster import Raster
 from pyro_vae.distributions.sphere import SphericalUniform, VonMisesFisher
 from pyro_vae.distributions.tables import Columns, Grades, Names, WithMissing
 
@@ -17,6 +18,7 @@ __all__ = [
     "LevelOf",
     "Names",
     "NormalMixture",
+    "Raster",
     "Sentences",
     "SphericalUniform",
     "VonMisesFisher",

@@ -18,6 +18,7 @@ from pyro_vae.likelihoods.levels import (
     DiscretizedLogisticMixture,
 )
 from pyro_vae.likelihoods.likelihood import Likelihood
+from pyro_vae.likelihoods.pixels import PixelCNN
 from pyro_vae.likelihoods.real import (
     FixedScaleNormal,
     HeteroscedasticNormal,
@@ -43,6 +44,7 @@ __all__ = [
     "Missing",
     "NegativeBinomial",
     "Normal",
+    "PixelCNN",
     "Poisson",
     "StudentT",
     "Tokens",

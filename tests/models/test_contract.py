@@ -18,6 +18,7 @@ from pyro_vae.likelihoods import (
     FixedScaleNormal,
     HeteroscedasticNormal,
     Normal,
+    PixelCNN,
 )
 from pyro_vae.models import (
     VAE,
@@ -100,6 +101,11 @@ SHELF: Shelf = [
             Categorical,
             DiscretizedLogistic,
         )
+    ),
+    (
+        "VAE",
+        partial(VAE, IMAGE, 3, likelihood=partial(PixelCNN, width=8, num_layers=1)),
+        partial(binary, 9, *IMAGE),
     ),
     ("ConditionalVAE", partial(ConditionalVAE, IMAGE, 3, num_classes=4), labelled),
     ("FactorAnalysis", partial(FactorAnalysis, (5,), 2), partial(torch.randn, 9, 5)),
