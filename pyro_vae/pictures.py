@@ -1,8 +1,9 @@
 """Pictures of a fit: its course, its reconstructions, its samples, its latent space.
 
 Each function returns a matplotlib ``Figure`` and touches no global state; :func:`save` writes it.
-Data of shape (channels, height, width) are drawn as images, all others as columns of a table. The
-colours are Paul Tol's, which the colour-blind can tell apart (https://sronpersonalpages.nl/~pault/).
+Data of shape (channels, height, width) are drawn as images, all others as columns of a table; what is
+missing from them (NaN) is left out, or is a pixel of a colour of its own. The other colours are Paul
+Tol's, which the colour-blind can tell apart (https://sronpersonalpages.nl/~pault/).
 """
 
 import functools
@@ -29,6 +30,7 @@ MUTED = (
     "#DDCC77", "#CC6677", "#882255", "#AA4499", "#BBBBBB",
 )  # fmt: skip
 ENDINGS = (".png", ".pdf", ".svg")
+MISSING = (0.8, 0.87, 0.94)  # red, green, blue
 MAX_COLUMNS = 6  # of a table, in one picture
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -159,7 +161,7 @@ def reconstructions(
         )
     if not _are_images(originals):
         return _reconstructed_columns(_table(originals), _table(means), columns)
-    low, high = float(originals.min()), float(originals.max())
+    low, high = _range(originals)
     pairs = [
         _mosaic(torch.cat(pair), len(pair[0]), low, high)
         for pair in zip(originals.split(10), means.split(10), strict=True)
@@ -210,7 +212,7 @@ def samples(
         return _sampled_columns(_table(values), rows, columns, caption)
     range_of = values if data is None else data
     per_row = math.ceil(math.sqrt(len(values)))
-    mosaic = _mosaic(values, per_row, float(range_of.min()), float(range_of.max()))
+    mosaic = _mosaic(values, per_row, *_range(range_of))
     width = min(4.5, 1.5 * per_row)
     height = width * mosaic.shape[0] / mosaic.shape[1]
     figure = Figure((width, height + 0.3), layout="constrained")
@@ -296,6 +298,11 @@ def _plane(points: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], list[str
     return u[:, :2] * singular[:2], titles
 
 
+def _range(x: Tensor) -> tuple[float, float]:
+    known = x[~x.isnan()]
+    return (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+
+
 def _mosaic(x: Tensor, per_row: int, low: float, high: float) -> np.ndarray[Any, Any]:
     """Images (N | C, H, W) on a white grid: (height, width, 3), values in [0, 1].
 
@@ -310,6 +317,8 @@ def _mosaic(x: Tensor, per_row: int, low: float, high: float) -> np.ndarray[Any,
     canvas = torch.ones(3, rows * (height + gap) - gap, per_row * (width + gap) - gap).double()
     for i, image in enumerate(x):
         top, left = (i // per_row) * (height + gap), (i % per_row) * (width + gap)
+        gaps = image.isnan().any(0)
+        image = torch.where(gaps, torch.tensor(MISSING).double()[:, None, None], image)
         canvas[:, top : top + height, left : left + width] = image
     return canvas.permute(1, 2, 0).numpy()
 
@@ -348,7 +357,10 @@ def _reconstructed_columns(
 ) -> Figure:
     figure, panels = _panels(originals, columns)
     for i, panel in enumerate(panels):
-        x, y = originals[:, i], means[:, i]
+        seen = ~np.isnan(originals[:, i])
+        x, y = originals[seen, i], means[seen, i]
+        if not len(x):
+            continue
         ends = [min(x.min(), y.min()), max(x.max(), y.max())]
         panel.plot(ends, ends, color=GREY, lw=0.8, zorder=1)
         panel.scatter(x, y, float(np.clip(2000 / len(x), 2, 12)), BLUE, lw=0, alpha=0.7, zorder=2)
@@ -371,11 +383,12 @@ def _sampled_columns(
 ) -> Figure:
     figure, panels = _panels(values, columns)
     for i, panel in enumerate(panels):
-        drawn = [values[:, i]] if data is None else [values[:, i], data[:, i]]
+        seen = np.zeros(0) if data is None else data[~np.isnan(data[:, i]), i]
+        drawn = [values[:, i], seen] if len(seen) else [values[:, i]]
         number = int(np.clip(math.sqrt(min(map(len, drawn))), 8, 30))
         bins = np.histogram_bin_edges(np.concatenate(drawn), number).tolist()
-        if data is not None:
-            panel.hist(data[:, i], bins, density=True, color="#D0D0D0", label="data")
+        if len(seen):
+            panel.hist(seen, bins, density=True, color="#D0D0D0", label="data")
         panel.hist(
             values[:, i], bins, density=True, histtype="step", color=BLUE, lw=1.4, label="model"
         )

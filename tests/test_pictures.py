@@ -102,6 +102,34 @@ def test_samples_of_a_table_stand_beside_the_data():
     assert labels_of(panels[0]) == ["data", "model"]
 
 
+def test_what_is_missing_from_images_has_a_colour_of_its_own():
+    x = torch.tensor([0.0, 2.0, torch.nan, 1.0]).reshape(1, 1, 2, 2)
+    for figure in (pictures.reconstructions(x, x.nan_to_num()), pictures.samples(x)):
+        mosaic = figure.axes[0].images[0].get_array()
+        np.testing.assert_allclose(mosaic[0, :2], [[0, 0, 0], [1, 1, 1]])
+        np.testing.assert_allclose(mosaic[1, :2], [pictures.MISSING, [0.5] * 3])
+    nothing = torch.full_like(x, torch.nan)
+    mosaic = pictures.samples(nothing).axes[0].images[0].get_array()
+    np.testing.assert_allclose(mosaic[0, 0], pictures.MISSING)
+
+
+def test_what_is_missing_from_a_table_is_left_out():
+    x = torch.randn(100, 3)
+    made, gaps = x + 0.1 * torch.randn(100, 3), torch.rand(100, 3) < 0.4
+    gaps[:, 2] = True
+    x[gaps] = torch.nan
+    panels = pictures.reconstructions(x, made).axes
+    for i, panel in enumerate(panels[:2]):
+        seen, y = x[~gaps[:, i], i], made[~gaps[:, i], i]
+        shown = np.asarray(panel.collections[0].get_offsets())
+        np.testing.assert_allclose(shown, torch.stack([seen, y], 1), rtol=1e-6)
+        share = 1 - (y - seen).square().sum() / (seen - seen.mean()).square().sum()
+        assert panel.texts[0].get_text() == f"$R^2$ = {share:.2f}"
+    assert not panels[2].collections  # nothing is known of it
+    histograms = [len(panel.patches) > 1 for panel in pictures.samples(made, x).axes]
+    assert histograms == [True, True, False]
+
+
 def test_two_dimensions_are_shown_as_they_are():
     z = torch.randn(30, 2)
     (axes,) = pictures.latent_space(z).axes

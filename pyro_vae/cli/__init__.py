@@ -24,6 +24,7 @@ VERBS = {
     "graph": "draw a model and its guide as a plate diagram",
     "sample": "draw new data from a run's model",
     "reconstruct": "show data beside what a run's model makes of them",
+    "impute": "fill in what is missing from a run's data",
 }
 USAGE = f"""usage: pyro-vae VERB [OPTION ...]
 

@@ -20,6 +20,7 @@ from pyro_vae.cli.console import command, note
 from pyro_vae.cli.output import free_path
 from pyro_vae.cli.processes import is_first, joined, own_device
 from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
+from pyro_vae.data import Split
 from pyro_vae.errors import InputError
 from pyro_vae.inference.annealed import Annealed
 from pyro_vae.inference.auto import Auto
@@ -193,7 +194,8 @@ def what_now(options: Namespace, words: Sequence[str]) -> str:
 def show(
     evidence: Evidence, units: Tensor, trained: Trained, as_json: bool, plot: Path | None
 ) -> None:
-    evidence = replace(evidence, notes=(*evidence.notes, *_units_of(trained)))
+    of_data = trained.split.subset(units[:0] if evidence.simulated else units)
+    evidence = replace(evidence, notes=(*evidence.notes, *_units_of(of_data)))
     if plot is not None:
         data = None
         if evidence.units == len(units) and not evidence.simulated:
@@ -203,14 +205,18 @@ def show(
     print(json.dumps(evidence.to_dict()) if as_json else evidence.summary())
 
 
-def _units_of(trained: Trained) -> tuple[str, ...]:
+def _units_of(data: Split) -> tuple[str, ...]:
     """Says of standardised data what their own units would make of a density."""
-    scale = trained.split.scale
+    scale = data.scale
     if scale is None:
         return ()
-    shift = float(scale.double().log().sum())
+    log_scale = scale.double().log()
+    shift, whose = float(log_scale.sum()), "the figure for each datum is"
+    if data.num_missing:
+        shift = float((log_scale * ~data.read().isnan()).sum() / len(data))
+        whose = "the figures, each of what was observed of a datum, are on average"
     return (
         "the data were standardised for the fit, and this is the density of the standardised values; "
-        f"in the data's own units the figure for each datum is {abs(shift):.3f} nats "
+        f"in the data's own units {whose} {abs(shift):.3f} nats "
         f"{'lower' if shift > 0 else 'higher'}",
     )

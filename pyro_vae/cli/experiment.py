@@ -22,7 +22,7 @@ from pyro_vae.cli.model_option import (
     likelihood_for,
     path_of,
 )
-from pyro_vae.data import Binarize, DataSet, load
+from pyro_vae.data import Binarize, DataSet, filled_in, load
 from pyro_vae.errors import InputError
 from pyro_vae.inference.svi import fit
 from pyro_vae.priors import VampPrior
@@ -131,7 +131,8 @@ class Experiment:
         head = f"# pyro-vae {pyro_vae.__version__}; `pyro-vae fit --config` reads this file\n"
         return head + yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
 
-    def load_data(self) -> DataSet:
+    def load_data(self, missing: bool = True) -> DataSet:
+        """The data. Values may be ``missing``: whether the model reads those is seen once it is built."""
         options = self.options
         if options.labelled is not None:
             check_leaves_labels_out(self.model)
@@ -147,6 +148,7 @@ class Experiment:
             label=options.label,
             standardize=options.standardize,
             image_size=options.image_size,
+            missing=missing,
         )
         if options.labelled is None:
             return data
@@ -185,7 +187,9 @@ class Experiment:
             for part in module.modules():
                 if isinstance(part, VampPrior):
                     some = torch.randperm(len(data.train))[:STARTING_ROWS]
-                    part.start_from(data.train.read(some))
+                    rows = data.train.read(some)
+                    gaps = data.train.num_missing > 0
+                    part.start_from(filled_in(rows, data.train.read()) if gaps else rows)
         return model
 
     def fit_options(self) -> dict[str, Any]:

@@ -88,7 +88,8 @@ def _model(asked: list[tuple[str, str]]) -> tuple[Any, tuple[torch.Tensor, ...]]
         asked = [*asked, ("--data", "digits")]
     function = find_function(names["--model"])
     if function is not None:
-        data = load(names.get("--data", "digits"), root=names.get("--data_root"))
+        name, root = names.get("--data", "digits"), names.get("--data_root")
+        data = load(name, root=root, missing=True)
         return function, _some_rows((function, function), data)
     experiment = Experiment.read([word for pair in asked for word in pair])
     data = experiment.load_data()

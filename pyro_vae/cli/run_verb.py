@@ -18,11 +18,14 @@ from pyro_vae.predict import Prediction
 SplitName = Literal["train", "validation", "test"]
 
 
-def run_parser(verb: str, description: str, examples: Sequence[str]) -> ArgumentParser:
-    """A parser with the run and what says how it is opened."""
+def run_parser(
+    verb: str, description: str, examples: Sequence[str], split: SplitName | None = "test"
+) -> ArgumentParser:
+    """A parser with the run and what says how it is opened; a ``split`` of None is all data."""
     parser = new_parser(verb, description, examples)
     parser.add_argument("run", type=str | None, nargs="?", help="the run's folder")
-    parser.add_argument("--split", type=SplitName, default="test", help="the data to look at")
+    which = "the data to look at" + ("" if split else "; by default all")
+    parser.add_argument("--split", type=SplitName | None, default=split, help=which)
     parser.add_argument("--seed", type=int, default=0, help="of all draws")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, ...")
     parser.add_argument_group(
@@ -87,9 +90,8 @@ def open_trained(options: Namespace) -> Trained:
     device = resolve(options.device)
     run = open_run(options.run, options.restated)
     data = run.load_data()
-    if options.split not in data.splits:
-        raise InputError(
-            f"{data.name} has no {options.split} rows; it has {', '.join(data.splits)}"
-        )
+    split = options.split or "test"
+    if split not in data.splits:
+        raise InputError(f"{data.name} has no {split} rows; it has {', '.join(data.splits)}")
     program = run.load_program(data, device)
-    return Trained(program, data, data.splits[options.split], device, options.seed)
+    return Trained(program, data, data.splits[split], device, options.seed)

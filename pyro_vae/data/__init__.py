@@ -4,7 +4,7 @@ from pyro_vae.data.batching import Batches, batches
 from pyro_vae.data.loading import ROOT_VARIABLE, Binarize, Listing, available, load
 from pyro_vae.data.rows import LazyRows
 from pyro_vae.data.sets import DataSet, Split
-from pyro_vae.data.values import Encoding, ValueRange
+from pyro_vae.data.values import Encoding, ValueRange, filled_in
 
 __all__ = [
     "ROOT_VARIABLE",
@@ -18,5 +18,6 @@ __all__ = [
     "ValueRange",
     "available",
     "batches",
+    "filled_in",
     "load",
 ]

@@ -18,18 +18,22 @@ Array = npt.NDArray[Any]
 
 _DATA = ("x", "data", "images")
 _LABELS = ("y", "labels", "target")
+READS_MISSING = (
+    "or take a model that reads missing values: --model ItemResponse, or --model.likelihood Missing "
+    "--model.encoder MaskedInput (in Python, load(..., missing=True))"
+)
 _SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 
 
-def read_npy(path: Path, seed: int) -> Source:
+def read_npy(path: Path, seed: int, missing: bool = False) -> Source:
     """A .npy file: the rows along the first axis, without labels."""
     with _opened(path) as array:
         if not isinstance(array, np.ndarray):
             raise InputError(f"{path} is not one array; an archive of arrays ends in .npz")
-        return shuffled(Part(to_rows(array, str(path))), seed)
+        return shuffled(Part(to_rows(array, str(path), missing)), seed)
 
 
-def read_npz(path: Path, label: str | None, seed: int) -> Source:
+def read_npz(path: Path, label: str | None, seed: int, missing: bool = False) -> Source:
     """A .npz file. Arrays named after the splits are taken as such (``train``, ``x_train``,
     ``train_images``; labels ``y_train``, ``train_labels``); else the rows are ``x``, ``data``,
     ``images`` or the first array, and the labels ``label``, ``y``, ``labels`` or ``target``.
@@ -37,10 +41,12 @@ def read_npz(path: Path, label: str | None, seed: int) -> Source:
     with _opened(path) as archive:
         if isinstance(archive, np.ndarray):
             raise InputError(f"{path} is one array, not an archive; such a file ends in .npy")
-        return _from_archive(path, archive, label, seed)
+        return _from_archive(path, archive, label, seed, missing)
 
 
-def _from_archive(path: Path, archive: Mapping[str, Array], label: str | None, seed: int) -> Source:
+def _from_archive(
+    path: Path, archive: Mapping[str, Array], label: str | None, seed: int, missing: bool
+) -> Source:
     keys = list(archive)
     if not keys:
         raise InputError(f"{path} holds no arrays")
@@ -51,14 +57,14 @@ def _from_archive(path: Path, archive: Mapping[str, Array], label: str | None, s
                 f"{path} has splits of its own; their labels are y_train, y_test and so on, "
                 f"not {label!r}"
             )
-        return _from_splits(path, archive, parts)
+        return _from_splits(path, archive, parts, missing)
     if label is not None and label not in keys:
         raise InputError(f"{path} has no array {label!r}{nearest(label, keys)}")
     labels_key = label or _find(keys, _LABELS)
     data_key = _find(keys, _DATA) or next((key for key in keys if key != labels_key), None)
     if data_key is None:
         raise InputError(f"{path} holds labels ({labels_key}) and nothing else")
-    x = to_rows(_read(path, archive, data_key), f"{path}[{data_key}]")
+    x = to_rows(_read(path, archive, data_key), f"{path}[{data_key}]", missing)
     if labels_key is None:
         return shuffled(Part(x), seed)
     labels, names = to_labels(_read(path, archive, labels_key), f"{path}[{labels_key}]", len(x))
@@ -66,12 +72,15 @@ def _from_archive(path: Path, archive: Mapping[str, Array], label: str | None, s
 
 
 def _from_splits(
-    path: Path, archive: Mapping[str, Array], found: Mapping[str, str | None]
+    path: Path, archive: Mapping[str, Array], found: Mapping[str, str | None], missing: bool
 ) -> Source:
     if found["test"] is None:
         raise InputError(f"{path} has the training rows {found['train']!r} but no test rows")
     order = [split for split in ("train", "validation", "test") if found[split] is not None]
-    x = {s: to_rows(_read(path, archive, str(found[s])), f"{path}[{found[s]}]") for s in order}
+    x = {
+        s: to_rows(_read(path, archive, str(found[s])), f"{path}[{found[s]}]", missing)
+        for s in order
+    }
     first = x["train"]
     for split, rows in x.items():
         if rows.shape[1:] != first.shape[1:] or (rows.dtype == torch.uint8) != (
@@ -147,12 +156,13 @@ def _unreadable(where: str, error: Exception) -> InputError:
     return InputError(f"{where} is damaged or not a NumPy file: {error}")
 
 
-def to_rows(array: Array, where: str) -> Tensor:
+def to_rows(array: Array, where: str, missing: bool = False) -> Tensor:
     """The array's numbers as rows (N | event): uint8 stays, truth values become it, all else float.
 
     A vector is N rows of one number; (N, H, W) are grey images (N, 1, H, W); images with their one,
     three or four channels last are turned to (N, C, H, W).
 
+    :param missing: let NaN pass, as a value that is missing.
     :raises InputError: not numbers, no rows, or a NaN or an infinity (with its index).
     """
     if array.dtype.kind not in "biuf":
@@ -160,7 +170,7 @@ def to_rows(array: Array, where: str) -> Tensor:
     if array.ndim == 0 or array.size == 0:
         raise InputError(f"{where} holds no rows (its shape is {array.shape})")
     if array.dtype.kind == "f":
-        check_finite(array, where)
+        check_finite(array, where, missing, f", {READS_MISSING}")
     if array.ndim in (1, 3):
         array = array[:, None]
     elif array.ndim == 4 and array.shape[3] in (1, 3, 4) and array.shape[1] not in (1, 3, 4):
@@ -177,20 +187,20 @@ def _narrow(array: Array) -> Array:
     wide = np.ascontiguousarray(array, dtype=np.float64)
     with np.errstate(over="ignore"):
         narrow = wide.astype(np.float32)
-    spread = np.ptp(wide, axis=0)
-    if ((np.abs(narrow - wide).max(axis=0) <= 1e-5 * spread) | (spread == 0)).all():
-        return narrow
-    return wide
+    spread = np.fmax.reduce(wide) - np.fmin.reduce(wide)  # of what is not missing
+    lost = (np.fmax.reduce(np.abs(narrow - wide)) > 1e-5 * spread) & (spread > 0)
+    return wide if lost.any() else narrow
 
 
-def check_finite(array: Array, where: str) -> None:
-    """Raises an InputError with the index of the first NaN or infinity, if there is one."""
-    if not np.isfinite(array).all():
-        bad = ~np.isfinite(array)
+def check_finite(array: Array, where: str, missing: bool = False, of_nan: str = "") -> None:
+    """:raises InputError: a value is infinite or, unless it may be ``missing``, NaN (with its index)."""
+    bad = np.isinf(array) if missing else ~np.isfinite(array)
+    if bad.any():
         index = tuple(map(int, np.unravel_index(int(bad.argmax()), bad.shape)))
         raise InputError(
             f"{where} holds {array[index]} at index {index} ({int(bad.sum()):,} values are not "
             "finite in all): remove these rows or fill them in"
+            f"{of_nan if np.isnan(array[index]) else ''}"
         )
 
 

@@ -4,15 +4,24 @@ import os
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
+import torch
+
 from pyro_vae.data.arrays import read_npy, read_npz
 from pyro_vae.data.binarize import Draw, Threshold, binarized
 from pyro_vae.data.images import read_folder
 from pyro_vae.data.named import NAMED, Request
-from pyro_vae.data.rows import Rows
+from pyro_vae.data.rows import Rows, chunks
 from pyro_vae.data.sets import DataSet, Split
 from pyro_vae.data.sources import Source, divide
 from pyro_vae.data.tables import read_table
-from pyro_vae.data.values import Encoding, ValueRange, recognise, standardised, value_range
+from pyro_vae.data.values import (
+    Encoding,
+    ValueRange,
+    num_missing,
+    recognise,
+    standardised,
+    value_range,
+)
 from pyro_vae.errors import InputError, nearest
 
 Binarize = Literal["none", "threshold", "stochastic", "fixed"]
@@ -32,6 +41,7 @@ def load(
     label: str | None = None,
     standardize: bool | None = None,
     image_size: int | None = None,
+    missing: bool = False,
 ) -> DataSet:
     """Training, validation and test rows of a named data set, a file, or a folder of images.
 
@@ -50,6 +60,8 @@ def load(
     :param standardize: subtract the training rows' mean and divide by their standard deviation,
         column by column; by default where values are real and not all in [0, 1].
     :param image_size: height and width of the images in a folder, or of celeba's.
+    :param missing: keep values that are missing from a file (NaN; in a table also empty cells and NA), as
+        NaN, for a model that reads them. By default they are refused.
     :raises InputError: what is wrong with a name, a path, a value or an option, and where.
 
     >>> digits = load("digits")
@@ -77,7 +89,7 @@ def load(
         source = _read_named(name, root, download, image_size)
     elif (name and path.exists()) or path.suffix.lower() in _ENDINGS or len(path.parts) > 1:
         try:
-            source = _read_path(path, label, image_size, seed)
+            source = _read_path(path, label, image_size, seed, missing)
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     else:
@@ -130,7 +142,9 @@ def _missing(name: str, root: Path | None) -> str:
     return f"{where}, and it cannot be downloaded: put {entry.files[0]} there, or {place}"
 
 
-def _read_path(path: Path, label: str | None, image_size: int | None, seed: int) -> Source:
+def _read_path(
+    path: Path, label: str | None, image_size: int | None, seed: int, missing: bool
+) -> Source:
     suffix = path.suffix.lower()
     if not path.exists():
         raise InputError(f"there is no file or folder {path}")
@@ -145,11 +159,11 @@ def _read_path(path: Path, label: str | None, image_size: int | None, seed: int)
     if suffix == ".npy":
         if label is not None:
             raise InputError("label= is for tables and .npz files; a .npy file has no labels")
-        return read_npy(path, seed)
+        return read_npy(path, seed, missing)
     if suffix == ".npz":
-        return read_npz(path, label, seed)
+        return read_npz(path, label, seed, missing)
     if suffix in (".csv", ".parquet"):
-        return read_table(path, label, seed)
+        return read_table(path, label, seed, missing)
     raise InputError(f"{path} has an unknown ending; known: {', '.join(_ENDINGS)}, or a folder")
 
 
@@ -164,6 +178,7 @@ def _treated(
     """The source's rows in splits, as a model is to see them."""
     parts = divide(source, validation, seed)
     rows, encoding, levels = recognise({s: part.x for s, part in parts.items()}, source.levels)
+    _check_columns(name, source, rows["train"])
     values = value_range(rows, encoding, levels)
     encodings = dict.fromkeys(rows, encoding)
     if values.levels == 2:
@@ -171,6 +186,8 @@ def _treated(
     if binarize != "none":
         if not values.in_unit_interval:
             raise InputError(f"binarize={binarize!r} needs values in [0, 1]; {name} has {values}")
+        if any(map(num_missing, rows.values())):
+            raise InputError(f"binarize={binarize!r} needs all values, and {name} has missing ones")
         rows, encodings = _binarize(rows, encoding, binarize, seed)
         values = ValueRange(0.0, 1.0, 2)
     if standardize or (standardize is None and levels is None and not values.in_unit_interval):
@@ -184,10 +201,25 @@ def _treated(
             parts[split].labels,
             None if source.class_names is None else tuple(source.class_names),
             None if source.column_names is None else tuple(source.column_names),
+            parts[split].places,
         )
         for split, x in rows.items()
     }
     return DataSet(name, splits["train"], splits.get("validation"), splits["test"], binarize)
+
+
+def _check_columns(name: str, source: Source, x: Rows) -> None:
+    """:raises InputError: an element of the event is missing from all training rows."""
+    if not num_missing(x):
+        return
+    never = torch.stack([chunk.isnan().all(0) for chunk in chunks(x)]).all(0)
+    if never.any():
+        index = tuple(never.nonzero()[0].tolist())
+        column = f"column {source.column_names[index[0]]!r}" if source.column_names else f"{index}"
+        raise InputError(
+            f"no training row of {name} has a value at {column} ({int(never.sum()):,} such in all), so "
+            "that nothing can be learnt of it: leave it out"
+        )
 
 
 def _binarize(

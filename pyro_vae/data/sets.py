@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data.rows import Rows, subset
-from pyro_vae.data.values import Encoding, ValueRange
+from pyro_vae.data.values import Encoding, ValueRange, num_missing
 from pyro_vae.errors import InputError
 
 
@@ -19,7 +19,8 @@ class Split:
 
     ``x`` (N | event) is a tensor (uint8 wherever nothing is lost by it, else float) or, where the
     set is too large for memory, rows that are read when they are indexed. Images are (C, H, W).
-    ``labels`` (N,) are int64. ``values`` says what the model sees, after ``encoding``.
+    ``labels`` (N,) are int64. ``values`` says what the model sees, after ``encoding``. Values that are
+    missing are NaN. ``places`` (N,) are those of the rows in their file, from 0.
 
     >>> import torch
     >>> pixels = torch.tensor([[0, 255], [255, 51]], dtype=torch.uint8)
@@ -36,6 +37,7 @@ class Split:
     labels: Tensor | None = None
     class_names: tuple[str, ...] | None = None
     column_names: tuple[str, ...] | None = None
+    places: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -61,6 +63,11 @@ class Split:
         return self.encoding.scale
 
     @functools.cached_property
+    def num_missing(self) -> int:
+        """How many values are missing, of all rows together."""
+        return num_missing(self.x)
+
+    @functools.cached_property
     def fingerprint(self) -> str:
         """The sha256 of the stored rows, the labels and the encoding.
 
@@ -81,7 +88,8 @@ class Split:
     def subset(self, indices: Tensor) -> "Split":
         """The rows numbered ``indices``, in that order."""
         labels = None if self.labels is None else self.labels[indices]
-        return replace(self, x=subset(self.x, indices), labels=labels)
+        places = None if self.places is None else self.places[indices]
+        return replace(self, x=subset(self.x, indices), labels=labels, places=places)
 
     def tensors(self, columns: int = 1) -> tuple[Rows, ...]:
         """The first ``columns`` of (x, labels), as stored.
@@ -180,6 +188,9 @@ class DataSet:
         sizes = " / ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
         facts = [f"{sizes} rows of {'x'.join(map(str, self.event_shape)) or 1}", str(self.values)]
         facts += _BINARIZED[self.binarize]
+        if missing := sum(split.num_missing for split in self.splits.values()):
+            total = sum(split.x.shape.numel() for split in self.splits.values())
+            facts.append(f"{missing:,} of {total:,} values missing")
         if self.train.location is not None:
             facts.append("standardised by the training rows' mean and standard deviation")
         if self.num_classes is not None:

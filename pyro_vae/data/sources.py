@@ -12,17 +12,19 @@ from pyro_vae.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Rows as stored (N | event), and their labels (N,) if they have any."""
+    """Rows as stored (N | event), their labels (N,) if they have any, and their places in the file."""
 
     x: Rows
     labels: Tensor | None = None
+    places: Tensor | None = None  # (N,), from 0; None where rows are in the file's order
 
     def __len__(self) -> int:
         return len(self.x)
 
     def subset(self, index: Tensor) -> "Part":
         labels = None if self.labels is None else self.labels[index]
-        return Part(subset(self.x, index), labels)
+        places = index if self.places is None else self.places[index]
+        return Part(subset(self.x, index), labels, places)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,22 +6,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from pyro_vae.data.arrays import to_labels, to_rows
+from pyro_vae.data.arrays import READS_MISSING, to_labels, to_rows
 from pyro_vae.data.sources import Part, Source, shuffled
 from pyro_vae.errors import InputError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
+NO_VALUE = {"", "NA", "N/A", "#N/A", "n/a", "<NA>", "NULL", "null", "None"}  # some of pandas' own
 
-def read_table(path: Path, label: str | None, seed: int) -> Source:
+
+def read_table(path: Path, label: str | None, seed: int, missing: bool = False) -> Source:
     """A table: each line a row, each column an element of the event, but for the column ``label``.
 
     A .csv file is split at commas, semicolons or tabs, whichever its first line has; a first line
-    of numbers only is data, with the columns named 0, 1, 2, ...
+    of numbers only is data, with the columns named 0, 1, 2, ... A cell that is empty, NA or nan has
+    no value.
 
+    :param missing: let cells without a value pass, as NaN.
     :raises InputError: the file is empty or damaged, ``label`` is no column, or another column has
-        values that are missing or not numbers (with row and column).
+        values that are missing or not numbers (with row and column), or none at all.
     """
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty")
@@ -38,9 +42,10 @@ def read_table(path: Path, label: str | None, seed: int) -> Source:
     if not frame.shape[1]:
         raise InputError(f"{path} has no column besides the label")
     _check_index(path, frame)
+    frame = _with_truth_values(frame)
     _check_numeric(path, frame, label)
-    _check_complete(path, frame)
-    x = to_rows(frame.to_numpy(dtype=np.float64), str(path))
+    _check_complete(path, frame, missing, f", {READS_MISSING}")
+    x = to_rows(frame.to_numpy(dtype=np.float64, na_value=np.nan), str(path), missing)
     part = Part(x, labels)
     return shuffled(part, seed, class_names=names, column_names=tuple(frame.columns))
 
@@ -68,7 +73,7 @@ def _csv(path: Path) -> "pd.DataFrame":
 def _is_header(path: Path, cells: list[str]) -> bool:
     """Whether the first line names the columns: it does unless it is numbers and blanks only."""
     cells = [cell.strip().strip('"') for cell in cells]
-    if not all(map(_is_number, filter(None, cells))):
+    if not all(map(_is_number, (cell for cell in cells if cell not in NO_VALUE))):
         return True
     if cells != [str(number) for number in range(len(cells))]:
         return False
@@ -119,6 +124,15 @@ def _check_index(path: Path, frame: "pd.DataFrame") -> None:
         )
 
 
+def _with_truth_values(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Columns of nothing but truth values and gaps, or of gaps alone, as numbers."""
+
+    def is_truth(column: "pd.Series") -> bool:
+        return column.dtype == object and bool(column.dropna().isin([True, False]).all())
+
+    return frame.astype({name: "boolean" for name in frame if is_truth(frame[name])})
+
+
 def _check_numeric(path: Path, frame: "pd.DataFrame", label: str | None) -> None:
     import pandas as pd
 
@@ -138,13 +152,16 @@ def _check_numeric(path: Path, frame: "pd.DataFrame", label: str | None) -> None
     )
 
 
-def _check_complete(path: Path, frame: "pd.DataFrame") -> None:
-    missing = frame.isna().to_numpy() | (frame.isin([np.inf, -np.inf])).to_numpy()
-    if missing.any():
-        row, column = (int(i) for i in np.argwhere(missing)[0])
-        value = frame.iloc[row, column]
+def _check_complete(
+    path: Path, frame: "pd.DataFrame", missing: bool = False, of_gaps: str = ""
+) -> None:
+    empty, infinite = frame.isna().to_numpy(), frame.isin([np.inf, -np.inf]).to_numpy()
+    bad = infinite if missing else empty | infinite
+    if bad.any():
+        row, column = (int(i) for i in np.argwhere(bad)[0])
         raise InputError(
-            f"{path} has {'an infinity' if value in (np.inf, -np.inf) else 'no value'} in row "
-            f"{row + 1}, column {frame.columns[column]!r} ({int(missing.sum()):,} such cells in "
-            "all): remove these rows or fill them in (rows count from 1, without the header)"
+            f"{path} has {'no value' if empty[row, column] else 'an infinity'} in row {row + 1}, "
+            f"column {frame.columns[column]!r} (rows count from 1, without the header; "
+            f"{int(bad.sum()):,} such cells in all): remove these rows or fill them in"
+            f"{of_gaps if empty[row, column] else ''}"
         )

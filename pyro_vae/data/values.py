@@ -14,6 +14,8 @@ from pyro_vae.errors import InputError
 class ValueRange:
     """The values that a model sees: all in [low, high]; ``levels`` of them, None where real.
 
+    Of missing values, which are NaN, it says nothing.
+
     Grey images with L levels are k/(L-1), k = 0..L-1.
 
     >>> print(ValueRange(0.0, 1.0, 2), "|", ValueRange(0.0, 1.0, 17), "|", ValueRange(-1.5, 2.0))
@@ -83,7 +85,8 @@ def recognise(
 
     Returns the rows, the encoding that brings them to a model's values, and the number of levels.
     Values 0 and 1 only (or 0 and 255, of uint8) are binary; uint8 is k/255, and so is a float that
-    equals k/255; all else is real. ``levels`` says how many there are where it is known.
+    equals k/255; all else is real. ``levels`` says how many there are where it is known. Where a value
+    is missing all stay as they are.
     """
     if levels is not None:
         return dict(parts), Encoding(unit=levels - 1.0), levels
@@ -96,21 +99,39 @@ def recognise(
         if all(_only(x, 0, 255) for x in rows):
             return _eight_bit(parts, 1 / 255), Encoding(), 2
         return dict(parts), Encoding(unit=255.0), 256
+    missing = any(map(num_missing, rows))
     if all(_only(x, 0, 1) for x in rows):
-        return _eight_bit(parts, 1), Encoding(), 2
+        return (dict(parts) if missing else _eight_bit(parts, 1)), Encoding(), 2
     if all(_is_eight_bit(x) for x in rows):
+        if missing:
+            return dict(parts), Encoding(), 256
         return _eight_bit(parts, 255), Encoding(unit=255.0), 256
     return dict(parts), Encoding(), None
 
 
+def num_missing(x: Rows) -> int:
+    """How many values are NaN."""
+    return sum(int(c.isnan().sum()) for c in chunks(x)) if x.dtype.is_floating_point else 0
+
+
+def filled_in(x: Tensor, known: Tensor) -> Tensor:
+    """Rows ``B | event`` with a value that one of the ``known`` rows has in place of each missing one.
+
+    >>> filled_in(torch.tensor([[torch.nan, 3.0]]), torch.tensor([[torch.nan, 1.0], [2.0, 1.0]]))
+    tensor([[2., 3.]])
+    """
+    first = (~known.isnan()).int().argmax(0, keepdim=True)
+    return torch.where(x.isnan(), known.gather(0, first), x)
+
+
 def _only(x: Rows, low: int, high: int) -> bool:
-    return all(bool(((chunk == low) | (chunk == high)).all()) for chunk in chunks(x))
+    return all(bool(((c == low) | (c == high) | c.isnan()).all()) for c in chunks(x))
 
 
 def _is_eight_bit(x: Rows) -> bool:
-    """Whether every value is exactly a k/255, as division in its own precision gives it."""
+    """Whether every value is exactly a k/255, as division in its own precision gives it, or missing."""
     return all(
-        bool(((chunk * 255).round().clamp(0, 255) / 255 == chunk).all()) for chunk in chunks(x)
+        bool((((c * 255).round().clamp(0, 255) / 255 == c) | c.isnan()).all()) for c in chunks(x)
     )
 
 
@@ -124,18 +145,19 @@ def _eight_bit(parts: Mapping[str, Rows], factor: float) -> dict[str, Rows]:
 def standardised(x: Rows, encoding: Encoding) -> Encoding:
     """``encoding``, and then the mean of ``x`` subtracted and its standard deviation divided out.
 
-    Both are taken per element of the event over the N rows (the variance divides by N); an element
-    that never varies gets scale 1.
+    Both are taken per element of the event over the n rows that have it (the variance divides by n); an
+    element that never varies gets scale 1.
     """
-    total, squares = (torch.zeros(x.shape[1:], dtype=torch.float64) for _ in range(2))
+    total, squares, count = (torch.zeros(x.shape[1:], dtype=torch.float64) for _ in range(3))
     low, high = total + torch.inf, total - torch.inf
     for chunk in chunks(x):
         y = chunk.double() / encoding.unit
-        total, low, high = total + y.sum(0), low.minimum(y.amin(0)), high.maximum(y.amax(0))
-    location = total / len(x)
+        total, count = total + y.nansum(0), count + (~y.isnan()).sum(0)
+        low, high = low.minimum(_least(y)), high.maximum(_greatest(y))
+    location = total / count
     for chunk in chunks(x):
-        squares += (chunk.double() / encoding.unit - location).square().sum(0)
-    scale = (squares / len(x)).sqrt()
+        squares += (chunk.double() / encoding.unit - location).square().nansum(0)
+    scale = (squares / count).sqrt()
     scale = torch.where((low < high) & (scale > 0), scale, 1.0)
     if not (location.isfinite() & scale.isfinite()).all():
         raise InputError(
@@ -155,11 +177,20 @@ def value_range(parts: Mapping[str, Rows], encoding: Encoding, levels: int | Non
         if x.dtype == torch.uint8:  # what could occur, not what does
             ends = torch.zeros(x.shape[1:]), torch.full(x.shape[1:], encoding.unit)
         else:
-            ends = _end(x, torch.amin), _end(x, torch.amax)
-        lows.append(encoding(ends[0]).min().item())
-        highs.append(encoding(ends[1]).max().item())
+            ends = _end(x, _least), _end(x, _greatest)
+        lows.append(_least(encoding(ends[0]).flatten()).item())
+        highs.append(_greatest(encoding(ends[1]).flatten()).item())
     return ValueRange(min(lows), max(highs))
 
 
-def _end(x: Rows, end: Callable[[Tensor, int], Tensor]) -> Tensor:
-    return end(torch.stack([end(chunk, 0) for chunk in chunks(x)]), 0)
+def _end(x: Rows, end: Callable[[Tensor], Tensor]) -> Tensor:
+    return end(torch.stack([end(chunk) for chunk in chunks(x)]))
+
+
+def _least(x: Tensor) -> Tensor:
+    """The least of what is there, of each column; infinity where nothing is."""
+    return torch.where(x.isnan(), torch.inf, x).amin(0) if x.is_floating_point() else x.amin(0)
+
+
+def _greatest(x: Tensor) -> Tensor:
+    return torch.where(x.isnan(), -torch.inf, x).amax(0) if x.is_floating_point() else x.amax(0)
