@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from pyro_vae.errors import InputError
 from pyro_vae.inference.objectives import Tempered, TraceELBO
 from pyro_vae.inference.objectives.objective import Scheduled
+from pyro_vae.inference.update import Update
 from pyro_vae.layout import Layout, examine
 from pyro_vae.program import Program
 from pyro_vae.traces import run, sample_sites
@@ -53,6 +54,7 @@ class Step:
             self.optimizer = fused(optimizer(list(self.parameters.values())))
         except (ValueError, TypeError) as error:
             raise InputError(f"the optimizer cannot be made: {error}") from error
+        self.update = Update(self.optimizer)
         self.backward: Callable[[Batch, float], Tensor] = self.eagerly
         if needs_closure(self.optimizer):
             raise InputError(
@@ -117,7 +119,7 @@ class Step:
             raise InputError(first_not_finite(self.program, batch) or "the loss is not finite")
         if self.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), self.clip_norm)
-        self.optimizer.step()
+        self.update()
         return -loss
 
     def attempt(

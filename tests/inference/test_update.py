@@ -1,0 +1,83 @@
+"""The parameters move as torch's own optimizers move them, to the last bit."""
+
+from copy import deepcopy
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
+
+from pyro_vae.inference.step import OptimizerFactory, fused
+from pyro_vae.inference.update import Update
+
+OPTIMIZERS = {
+    "Adam": Adam,
+    "AdamW": AdamW,
+    "decay": partial(Adam, weight_decay=0.1, betas=(0.5, 0.9), eps=1e-3, maximize=True),
+    "amsgrad": partial(Adam, amsgrad=True),
+    "single": partial(AdamW, foreach=False, fused=False),
+    "SGD": partial(SGD, lr=0.1, momentum=0.9),
+}
+
+
+def parameters(dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    torch.manual_seed(0)
+    return [torch.randn(n, 3, dtype=dtype, requires_grad=True) for n in (2, 500, 1)]
+
+
+def set_gradients(wanted: list[Tensor], seed: int) -> None:
+    torch.manual_seed(seed)
+    for parameter in wanted:
+        parameter.grad = torch.randn_like(parameter)
+
+
+def in_groups(wanted: list[Tensor], make: OptimizerFactory) -> Optimizer:
+    optimizer = make(wanted[:2])
+    optimizer.add_param_group({"params": wanted[2:], "lr": 0.3})
+    return fused(optimizer)
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_it_is_the_optimizers_own(make: OptimizerFactory, dtype: torch.dtype) -> None:
+    """With groups, schedules of rates and momenta, a gradient wanting once, a state loaded midway."""
+    mine, theirs = parameters(dtype), parameters(dtype)
+    optimizers = [in_groups(wanted, make) for wanted in (mine, theirs)]
+    update = Update(optimizers[0])
+    schedules = [OneCycleLR(o, max_lr=[0.5, 0.3], total_steps=20) for o in optimizers]
+    for step in range(12):
+        for wanted in (mine, theirs):
+            set_gradients(wanted, step)
+            if step == 4:
+                wanted[1].grad = None
+        update()
+        optimizers[1].step()
+        for schedule in schedules:
+            schedule.step()
+        if step == 7:
+            optimizers[0].load_state_dict(deepcopy(optimizers[1].state_dict()))
+        assert all(map(torch.equal, mine, theirs)), step
+
+
+@pytest.mark.parametrize(("make", "is_direct"), [(Adam, True), (AdamW, True), (SGD, False)])
+def test_which_have_a_kernel(make: OptimizerFactory, is_direct: bool) -> None:
+    """Otherwise the test above compares an optimizer with itself."""
+    wanted = parameters()
+    update = Update(in_groups(wanted, partial(make, lr=0.1)))
+    for seed in range(2):
+        set_gradients(wanted, seed)
+        update()
+    assert len(update.kernels) == 2 * is_direct
+
+
+def test_a_hook_is_called() -> None:
+    wanted, calls = parameters(), []
+    optimizer = in_groups(wanted, Adam)
+    optimizer.register_step_post_hook(lambda *_: calls.append(1))
+    update = Update(optimizer)
+    for seed in range(3):
+        set_gradients(wanted, seed)
+        update()
+    assert len(calls) == 3
