@@ -4,14 +4,13 @@ from typing import Any
 
 import pyro
 import pyro.distributions as dist
-import torch
 from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 
 from pyro_vae import distributions
 from pyro_vae.distributions.grid import Grid
 from pyro_vae.errors import InputError, at_least_1
-from pyro_vae.flows import Coupling, FlowFactory
+from pyro_vae.flows import Coupling, Density, FlowFactory
 from pyro_vae.networks import Shape
 
 
@@ -43,7 +42,7 @@ class FlowDensity(nn.Module):
 
     def __init__(self, data_shape: Shape, *, flow: FlowFactory = Coupling) -> None:
         super().__init__()
-        self.density = _Density(data_shape, flow)
+        self.density = Density(data_shape, flow)
 
     def model(self, x: Tensor) -> None:
         self.density.check(x)
@@ -89,7 +88,7 @@ class DequantizedFlow(nn.Module):
         super().__init__()
         if at_least_1("levels", levels) < 2:
             raise InputError(f"levels must be at least 2, not {levels}")
-        self.density = _Density(data_shape, flow, dist.transforms.SigmoidTransform())
+        self.density = Density(data_shape, flow, dist.transforms.SigmoidTransform())
         self.levels, self.event_dim = levels, len(data_shape)
 
     def model(self, x: Tensor) -> None:
@@ -119,31 +118,3 @@ class DequantizedFlow(nn.Module):
                     f"there is a value {wrong[0]:g}: set levels to how many the data have (2 where "
                     "they are binary), or use FlowDensity, of real values"
                 )
-
-
-class _Density(nn.Module):
-    """A flow's density of data of any shape, ``| X``, moved on by ``last``."""
-
-    zero: Tensor
-
-    def __init__(self, data_shape: Shape, flow: FlowFactory, *last: Any) -> None:
-        super().__init__()
-        self.data_shape = torch.Size(data_shape)
-        if not self.data_shape.numel():
-            raise InputError(
-                f"a flow needs data with some values, not of shape {tuple(data_shape)}"
-            )
-        self.flow = flow(self.data_shape.numel(), 0)
-        vector = torch.Size([self.data_shape.numel()])
-        self.last = (dist.transforms.ReshapeTransform(vector, self.data_shape), *last)
-        self.register_buffer("zero", torch.zeros(vector), persistent=False)
-
-    def forward(self) -> dist.TransformedDistribution:
-        noise = dist.Normal(self.zero, torch.ones_like(self.zero)).to_event(1)
-        return dist.TransformedDistribution(noise, [self.flow(), *self.last])
-
-    def check(self, x: Tensor) -> None:
-        if x.shape[1:] != self.data_shape:
-            raise InputError(
-                f"the flow takes data of shape {tuple(self.data_shape)}, not {tuple(x.shape[1:])}"
-            )

@@ -6,14 +6,14 @@ from functools import partial
 import pyro
 import pyro.distributions as dist
 import torch
-from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 
 from pyro_vae.distributions import WithMissing
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
+from pyro_vae.guides.per_person import PerPerson
 from pyro_vae.likelihoods.items import TwoParameter
-from pyro_vae.networks import MaskedInput, Network, NetworkFactory, Shape
+from pyro_vae.networks import MaskedInput, NetworkFactory, Shape
 from pyro_vae.priors import StandardNormal
 
 
@@ -67,7 +67,7 @@ class ItemResponse(nn.Module):
         if num_people is None:
             self.recognition = guide(data_shape, latent_dim, encoder)
         else:
-            self.recognition = guide((), latent_dim, partial(_Table, rows=num_people))
+            self.recognition = guide((), latent_dim, partial(PerPerson, people=num_people))
         network = self.recognition.encoder
         if not network.takes_missing:
             name = type(network).__name__
@@ -103,25 +103,3 @@ class ItemResponse(nn.Module):
                 if person is None
                 else f"the guide reads the answers; for it to take {wants}, set num_people"
             )
-
-
-class _Table(Network):
-    """A row of numbers for each of so many people."""
-
-    takes_missing = True
-
-    def __init__(self, in_shape: Shape, out_shape: Shape, rows: int) -> None:
-        super().__init__(in_shape, out_shape)
-        self.table = nn.Parameter(torch.zeros(rows, *out_shape))
-
-    def transform(self, x: Tensor) -> Tensor:
-        if x.is_floating_point():
-            raise InputError(f"people's numbers must be whole numbers (int64), not {x.dtype}")
-        if is_validation_enabled():
-            wrong = x[(x < 0) | (x >= len(self.table))]
-            if len(wrong):
-                raise InputError(
-                    f"people's numbers must lie between 0 and {len(self.table) - 1}, as num_people is "
-                    f"{len(self.table)}, but there is a person {int(wrong[0])}"
-                )
-        return self.table[x.long()]

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import pyro
 import pyro.distributions as dist
 import torch
-from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 
 from pyro_vae.composition import check_reads_missing
@@ -16,8 +15,8 @@ from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood
 from pyro_vae.models.conditional import ConditionalVAE
 from pyro_vae.networks import MLP, NetworkFactory, Shape, join
-from pyro_vae.networks.conditions import check_labels
 from pyro_vae.priors import Prior, StandardNormal
+from pyro_vae.unseen import even_where, seen_labels, spread_out
 
 SUMMED_OUT: Any = {"enumerate": "parallel"}
 
@@ -35,9 +34,8 @@ class SemiSupervisedVAE(ConditionalVAE):
     ``fit`` reports nor an evidence. A share of 1/1000 of q(y | x) is spread evenly over the classes: a
     classifier that is sure of itself would leave the others out of the evidence.
 
-    As "y" is summed out in model and guide, the default ELBO (Pyro's ``TraceEnum_ELBO``) is the one to
-    take, or ``WakeSleep``, which draws it; most others in :mod:`pyro_vae.inference.objectives` need draws
-    that gradients go through, and refuse it.
+    The default ELBO sums "y" out, and ``WakeSleep`` draws it; most others in
+    :mod:`pyro_vae.inference.objectives` need draws that gradients go through, and refuse it.
 
     Source: D. P. Kingma, D. J. Rezende, S. Mohamed, M. Welling, "Semi-supervised learning with deep
     generative models", 2014, https://arxiv.org/abs/1406.5298 (its M2).
@@ -95,7 +93,7 @@ class SemiSupervisedVAE(ConditionalVAE):
     def model(self, x: Tensor, y: Tensor) -> None:
         label, _, seen = self.read_labels(x, y)
         with pyro.plate("data", len(x)):
-            drawn = pyro.sample("y", self.classes(self.logits, seen), infer=SUMMED_OUT)  # (B | C)
+            drawn = pyro.sample("y", even_where(seen, self.logits), infer=SUMMED_OUT)  # (B | C)
             # a label that is not seen has no say, and where labels are drawn is the y of its datum
             p = dist.Categorical(logits=torch.where(seen, self.logits, 100 * drawn))
             label = pyro.sample("label", p.mask(seen.squeeze(-1)), obs=label)  # (B |)
@@ -111,7 +109,7 @@ class SemiSupervisedVAE(ConditionalVAE):
         _, given, seen = self.read_labels(x, y)
         features = self.features(x)
         with pyro.plate("data", len(x)):
-            q = self.classes(self.spread_out(self.classifier(x)), seen)
+            q = even_where(seen, spread_out(self.classifier(x), self.spread))
             drawn = pyro.sample("y", q, infer=SUMMED_OUT)  # (B | C)
             known = join(features, torch.where(seen, given, drawn))
             pyro.sample("z", self.recognition(known))  # (B | Z)
@@ -120,17 +118,7 @@ class SemiSupervisedVAE(ConditionalVAE):
         """What the classifier makes of x: the probability of each class, ``batch | C``."""
         return self.classifier(x).softmax(-1)
 
-    def spread_out(self, logits: Tensor) -> Tensor:
-        even = torch.full_like(logits, self.spread / logits.shape[-1]).log()
-        return torch.logaddexp(logits.log_softmax(-1) + math.log1p(-self.spread), even)
-
-    def classes(self, logits: Tensor, seen: Tensor) -> dist.TorchDistribution:
-        """Of these logits where y is not seen; even where it is, so that it cancels."""
-        return dist.OneHotCategorical(logits=torch.where(seen, 0.0, logits))
-
     def read_labels(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Labels (B,), as vectors (B, C), both of class 0 where none is seen, and whether one is (B, 1)."""
-        if is_validation_enabled():
-            check_labels(y, len(self.logits), lowest=-1)
-        label = y.clamp(min=0)
-        return label, self.read(x, label), (y >= 0).unsqueeze(-1)
+        label, seen = seen_labels(y, len(self.logits))
+        return label, self.read(x, label), seen

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
 from pyro_vae.networks import Shape
-from pyro_vae.steps import seen_steps
+from pyro_vae.steps import as_data, as_steps, seen_steps
+from pyro_vae.transitions import from_later
 
 
 class StateSpace(nn.Module):
@@ -75,9 +76,10 @@ class StateSpace(nn.Module):
                 loc, scale = z @ self.transition.T, torch.ones_like(scale)
                 states.append(z)
             loc = torch.stack(states, -2) @ self.loadings.T + self.bias  # (B, T, D)
-            p = dist.Normal(self._as_data(loc), self._as_data(self.log_scale.exp().expand_as(loc)))
+            scale = as_data(self.log_scale.exp().expand_as(loc), self.data_shape)
+            p = dist.Normal(as_data(loc, self.data_shape), scale)
             if lengths is not None:
-                p = p.mask(self._as_data(seen.T.unsqueeze(-1).expand_as(loc)))
+                p = p.mask(as_data(seen.T.unsqueeze(-1).expand_as(loc), self.data_shape))
             pyro.sample("x", p.to_event(len(self.data_shape)), obs=x)  # (B | T, D)
 
     def guide(self, x: Tensor, lengths: Tensor | None = None) -> None:
@@ -85,7 +87,7 @@ class StateSpace(nn.Module):
         loc: Tensor = self.initial_loc
         precision = (-2 * self.initial_log_scale).exp().diag()
         with pyro.plate("sequences", len(x)):
-            for t, (weight, field) in enumerate(self._messages(x, seen)):
+            for t, (weight, field) in enumerate(self.messages(x, seen)):
                 total = precision + weight
                 loc = torch.linalg.solve(total, (field + loc @ precision).unsqueeze(-1)).squeeze(-1)
                 q = dist.MultivariateNormal(loc, precision_matrix=total)
@@ -98,7 +100,7 @@ class StateSpace(nn.Module):
         seen, total = seen_steps(x, self.data_shape, lengths), x.new_zeros(len(x))
         loc, covariance = self.initial_loc, (2 * self.initial_log_scale).exp().diag()
         noise, identity = (2 * self.log_scale).exp().diag(), torch.eye(self.latent_dim).to(x)
-        for t, x_t in enumerate(self._steps(x).unbind(1)):
+        for t, x_t in enumerate(as_steps(x, self.data_shape).unbind(1)):
             cross = covariance @ self.loadings.T  # (Z, D)
             spread = self.loadings @ cross + noise  # of x_t given all before it, (D, D)
             predicted = dist.MultivariateNormal(loc @ self.loadings.T + self.bias, spread)
@@ -109,28 +111,12 @@ class StateSpace(nn.Module):
             covariance = self.transition @ covariance @ self.transition.T + identity
         return total
 
-    def _messages(self, x: Tensor, seen: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def messages(self, x: Tensor, seen: Tensor) -> list[tuple[Tensor, Tensor]]:
         """What x_t and all after it say of z_t: its weight ([B,] Z, Z) and its field (B, Z), each t."""
         tril = self.raw_tril.tril(-1) + self.raw_tril.diagonal().exp().diag()
-        identity, fields = torch.eye(self.latent_dim).to(x), self.regression(self._steps(x))
-        weight, field, messages = torch.zeros_like(tril), torch.zeros_like(fields[:, 0]), []
-        for t in reversed(range(self.steps)):
-            weight = weight + seen[t, ..., None, None] * (tril @ tril.T)
-            field = field + seen[t, ..., None] * fields[:, t]
-            messages.append((weight, field))
-            share = torch.linalg.inv(identity + weight)  # z_t, of unit noise, is integrated out
-            field = (share @ field.unsqueeze(-1)).squeeze(-1) @ self.transition
-            weight = self.transition.T @ (identity - share) @ self.transition
-        return messages[::-1]
-
-    def _steps(self, x: Tensor) -> Tensor:
-        """A batch as (B, T, D)."""
-        steps = x.unsqueeze(-1) if len(self.data_shape) == 1 else x.movedim(-2, 1)
-        return steps.flatten(2)
-
-    def _as_data(self, steps: Tensor) -> Tensor:
-        """The inverse: (..., T, D) as ``... | data_shape``."""
-        if len(self.data_shape) == 1:
-            return steps.squeeze(-1)
-        rest = (*self.data_shape[:-2], self.data_shape[-1])
-        return steps.unflatten(-1, rest).movedim(-1 - len(rest), -2)
+        fields = self.regression(as_steps(x, self.data_shape))  # (B, T, Z)
+        potentials = [
+            (seen[t, ..., None, None] * (tril @ tril.T), seen[t, ..., None] * fields[:, t])
+            for t in range(self.steps)
+        ]
+        return from_later(potentials, self.transition)

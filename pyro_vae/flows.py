@@ -8,14 +8,16 @@ flow it takes anything that can be called with the two numbers.
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import pyro.distributions as dist
 import torch
 from pyro.distributions import constraints
 from torch import Tensor, nn
-from torch.distributions import Transform
+from torch.distributions import ReshapeTransform, Transform
 from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 from zuko.transforms import ComposedTransform, MonotonicAffineTransform, MonotonicRQSTransform
 
 from pyro_vae.errors import InputError
+from pyro_vae.networks import Shape
 
 
 class Flow(nn.Module):
@@ -190,3 +192,43 @@ class Bijection(Transform):
 
     def _broadcast(self, x: Tensor) -> Tensor:
         return x.expand(torch.broadcast_shapes(x.shape[:-1], self.batch_shape) + x.shape[-1:])
+
+
+class Density(nn.Module):
+    """p(x) of data of any shape, ``| X``: that of noise, moved by a flow and then by ``last``.
+
+    Args:
+        data_shape: X; it is taken as one vector of D values.
+        flow: made from D and a context dimension of 0.
+        last: transforms of X.
+
+    :raises InputError: X has no values.
+
+    >>> Density((2, 3), Coupling)().log_prob(torch.zeros(5, 2, 3)).shape
+    torch.Size([5])
+    """
+
+    zero: Tensor
+
+    def __init__(self, data_shape: Shape, flow: FlowFactory, *last: Transform) -> None:
+        super().__init__()
+        self.data_shape = torch.Size(data_shape)
+        if not self.data_shape.numel():
+            raise InputError(
+                f"a flow needs data with some values, not of shape {tuple(data_shape)}"
+            )
+        self.flow = flow(self.data_shape.numel(), 0)
+        vector = torch.Size([self.data_shape.numel()])
+        self.last = (ReshapeTransform(vector, self.data_shape), *last)
+        self.register_buffer("zero", torch.zeros(vector), persistent=False)
+
+    def forward(self) -> dist.TransformedDistribution:
+        noise = dist.Normal(self.zero, torch.ones_like(self.zero)).to_event(1)
+        return dist.TransformedDistribution(noise, [self.flow(), *self.last])
+
+    def check(self, x: Tensor) -> None:
+        """:raises InputError: data of another shape."""
+        if x.shape[1:] != self.data_shape:
+            raise InputError(
+                f"the flow takes data of shape {tuple(self.data_shape)}, not {tuple(x.shape[1:])}"
+            )

@@ -1,4 +1,4 @@
-"""Sequences: which of their steps there are."""
+"""Sequences: which of their steps there are, and data as steps."""
 
 from typing import Any
 
@@ -52,3 +52,21 @@ def seen_steps(x: Tensor, data_shape: Shape, lengths: Tensor | None) -> Any:
                 f"{int(wrong[0])}"
             )
     return steps.unsqueeze(-1) < lengths
+
+
+def as_steps(x: Tensor, data_shape: Shape) -> Tensor:
+    """A batch ``B | data_shape`` as steps, (B, T, D): of (..., T, columns) the rows, of (T,) the values.
+
+    >>> x = torch.rand(5, 3, 7, 2)
+    >>> as_steps(x, (3, 7, 2)).shape, torch.equal(as_data(as_steps(x, (3, 7, 2)), (3, 7, 2)), x)
+    (torch.Size([5, 7, 6]), True)
+    """
+    return (x.unsqueeze(-1) if len(data_shape) == 1 else x.movedim(-2, 1)).flatten(2)
+
+
+def as_data(steps: Tensor, data_shape: Shape) -> Tensor:
+    """The inverse: (..., T, D) as ``... | data_shape``."""
+    if len(data_shape) == 1:
+        return steps.squeeze(-1)
+    rest = (*data_shape[:-2], data_shape[-1])
+    return steps.unflatten(-1, rest).movedim(-1 - len(rest), -2)

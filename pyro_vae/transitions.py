@@ -4,6 +4,8 @@ Each is made from the size of the state, and maps z_(t-1), ``batch | latent_dim`
 ``batch, latent_dim |``.
 """
 
+from collections.abc import Sequence
+
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
@@ -48,3 +50,26 @@ class GatedTransition(nn.Module):
         gate, proposal = self.gate(z).sigmoid(), self.proposal(z)
         loc = (1 - gate) * self.linear(z) + gate * proposal
         return dist.Normal(loc, 1e-3 + softplus(self.scale(silu(proposal))))  # (B, Z |)
+
+
+def from_later(
+    potentials: Sequence[tuple[Tensor, Tensor]], transition: Tensor
+) -> list[tuple[Tensor, Tensor]]:
+    """What each z_t is told by its own potential and all later ones, where z_t ~ Normal(A z_(t-1), I).
+
+    A weight W, ([B,] Z, Z), and a field f, (B, Z), stand for exp(f'z - z'Wz / 2).
+
+    >>> one = torch.ones(1, 1)
+    >>> from_later([(one, one), (one, one)], 2 * one)[0]
+    (tensor([[3.]]), tensor([[2.]]))
+    """
+    identity = torch.eye(len(transition)).to(transition)
+    weight, field = torch.zeros_like(transition), torch.zeros_like(potentials[0][1])
+    found = []
+    for own_weight, own_field in reversed(potentials):
+        weight, field = weight + own_weight, field + own_field
+        found.append((weight, field))
+        share = torch.linalg.inv(identity + weight)  # z_t, of unit noise, is integrated out
+        field = (share @ field.unsqueeze(-1)).squeeze(-1) @ transition
+        weight = transition.T @ (identity - share) @ transition
+    return found[::-1]
