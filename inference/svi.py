@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -127,12 +128,15 @@ def fit(
                 elbo = elbo.planned(target, *first, num_data=train.num_units)
             notes = check_of_pyro(elbo, target, layout, first)
         stored = stored_parameters(target, *first, seed=seed)
-        parameters = {**named_parameters(target), **stored}
+        beside = elbo.modules if isinstance(elbo, Objective) else {}
+        modules = {**target.modules, **{f"{checkpoint.BESIDE}{n}.": m for n, m in beside.items()}}
+        learning = replace(target, modules=modules)
+        parameters = {**named_parameters(learning), **stored}
         step = Step(target, layout, parameters, elbo or default_elbo(layout), optimizer, clip_norm)
         with undisturbed(target, seed):
             step.check_everything_trains(first)
         compiled = partial(use_compiled, step, compile, first, train.num_units, settings)
-        learnt = checkpoint.tensors_of(target, stored)
+        learnt = checkpoint.tensors_of(learning, stored)
         return Loop(step, learnt, train, held_out, place, run, settings).run(
             resume, "images" if first[0].dim() == 4 else "rows", lambda: notes + compiled()
         )

@@ -20,6 +20,7 @@ from pyro_vae.files import replacing
 from pyro_vae.program import Program
 
 FORMAT = 1
+BESIDE = "objective/"  # before the names of what was trained beside a program, and is no part of it
 _KEY = "pyro_vae"
 
 

@@ -8,6 +8,7 @@ from pyro_vae.inference.objectives.ciwae import CIWAE
 from pyro_vae.inference.objectives.default import default_elbo
 from pyro_vae.inference.objectives.dip import DIPVAE1, DIPVAE2
 from pyro_vae.inference.objectives.dreg import DReG
+from pyro_vae.inference.objectives.factor_vae import FactorVAE
 from pyro_vae.inference.objectives.free_bits import FreeBits
 from pyro_vae.inference.objectives.iwae import IWAE
 from pyro_vae.inference.objectives.miwae import MIWAE
@@ -34,6 +35,7 @@ __all__ = [
     "Capacity",
     "Cyclical",
     "DReG",
+    "FactorVAE",
     "FreeBits",
     "Gaussian",
     "InfoVAE",

@@ -2,13 +2,13 @@
 
 import abc
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO
 from pyro.infer.enum import get_importance_trace
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.objectives.draws import Draws, Plan, draw
@@ -67,6 +67,14 @@ class Objective(ELBO, abc.ABC):
         if self.parts_matter:
             seen.must_tell_prior_from_likelihood(name)
 
+    def prepare(self, seen: Seen) -> None:
+        """Makes what the objective itself learns, for the program that was seen."""
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """What is trained beside the program, by name, once there is a plan."""
+        return {}
+
     def planned(self: Self, program: Any, *args: Any, num_data: int | None = None) -> Self:
         """One of the same kind for a program, which is run to see what it is.
 
@@ -74,13 +82,15 @@ class Objective(ELBO, abc.ABC):
         :raises InputError: the program is none, or lacks what the objective needs.
         """
         planned = copy.copy(self)
-        planned.plan = self._plan(as_program(program), args, {}, num_data)
+        planned.plan = planned._plan(as_program(program), args, {}, num_data)
         return planned
 
     def _plan(self, program: Program, args: Any, kwargs: Any, num_data: int | None = None) -> Plan:
         with undisturbed(program), torch.no_grad():
             layout = examine(program, *args, **kwargs)
-            self.check(see(program, layout, args, kwargs))
+            seen = see(program, layout, args, kwargs)
+            self.check(seen)
+            self.prepare(seen)
             together = self.num_particles > 1 and draws_together(program, layout, *args, **kwargs)
         return Plan(layout, together, num_data)
 

@@ -134,7 +134,8 @@ class Run:
         row = next(rows_of(target, data.train, device, torch.zeros(1, dtype=torch.long)))
         tensors, _ = self.saved
         which = "best/" if any(name.startswith("best/") for name in tensors) else "model/"
-        kept = {n.removeprefix(which): t for n, t in tensors.items() if n.startswith(which)}
+        named = {n.removeprefix(which): t for n, t in tensors.items() if n.startswith(which)}
+        kept = {n: t for n, t in named.items() if not n.startswith(checkpoint.BESIDE)}
         mine = checkpoint.tensors_of(target, stored_parameters(target, *row))
         checkpoint.load_into(mine, kept, self.folder / CHECKPOINT)
         return program

@@ -20,6 +20,11 @@ def last(folder: str) -> dict[str, float]:
         ("IWAE --elbo.num_particles 3", {"num_particles": 3}, ("train_bound", "validation_bound")),
         ("TCVAE --elbo.beta 4", {"beta": 4.0}, ("train_objective", "validation_elbo")),
         (
+            "FactorVAE --elbo.gamma 4 --elbo.discriminator.hidden_dims [8]",
+            {"gamma": 4.0},
+            ("train_objective", "validation_elbo"),
+        ),
+        (
             "InfoVAE --elbo.kernel Gaussian --elbo.kernel.bandwidth 2",
             {"alpha": 0.0},
             ("train_objective", "validation_elbo"),
@@ -51,6 +56,16 @@ def test_schedules_go_on_where_a_run_was_left(call):
         assert call(f"fit --resume {folder} --epochs 3").code == 0
         assert last(folder)[name] == pytest.approx(values[1])
         assert call(f"evidence {folder} --num_particles 10").code == 0
+
+
+def test_what_an_objective_learns_goes_on_and_is_no_part_of_the_model(call):
+    assert call(FIT, "--elbo FactorVAE --validation 20 --out runs/a").code == 0
+    assert call("fit --resume runs/a --epochs 3").code == 0
+    assert last("runs/a")["epoch"] == 3
+    assert call(FIT, "--epochs 3 --elbo FactorVAE --validation 20 --out runs/b").code == 0
+    assert last("runs/a") == last("runs/b")
+    for verb in ("evidence runs/a --num_particles 10", "sample runs/a", "graph runs/a"):
+        assert call(verb).code == 0
 
 
 def test_a_class_in_a_schedules_place_is_not_run_unnamed(call, here):

@@ -18,6 +18,7 @@ from pyro_vae.inference.objectives import (
     DIPVAE2,
     TCVAE,
     WAE,
+    FactorVAE,
     Gaussian,
     InfoVAE,
     InverseMultiquadric,
@@ -258,7 +259,7 @@ def guide_without(x: Tensor) -> None:
     pyro.sample("z", dist.Normal(x[0, :2], 1.0).to_event(1))
 
 
-@pytest.mark.parametrize("kind", [TCVAE, DIPVAE1, DIPVAE2, InfoVAE, WAE])
+@pytest.mark.parametrize("kind", [TCVAE, FactorVAE, DIPVAE1, DIPVAE2, InfoVAE, WAE])
 @pytest.mark.parametrize(
     ("pair", "message"),
     [

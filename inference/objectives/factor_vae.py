@@ -1,0 +1,101 @@
+"""The ELBO less the total correlation, which a discriminator tells that learns beside."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import softplus
+
+from pyro_vae.errors import InputError
+from pyro_vae.inference.objectives.aggregate import Aggregate, latent_vector
+from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.objective import checked_number, with_gradient_of
+from pyro_vae.inference.objectives.requirements import Seen
+from pyro_vae.networks import MLP, NetworkFactory
+
+
+class FactorVAE(Aggregate):
+    """sum_n ELBO_n - gamma d(z_n), where the mean of d is the total correlation E log q(z) / prod_d q(z_d).
+
+    The discriminator d(z) is the logit of z being a vector of the aggregate posterior q(z), and not one
+    whose numbers come from a datum each. It goes down its cross-entropy, -1/2 log sigmoid(d(z)) -
+    1/2 log sigmoid(-d(z')), with z the batch's draws and z' the same put together anew; where that is
+    least, d is the log-ratio. Model and guide go up the objective while d is held, and d learns while they
+    are: each has a gradient of its own, by one backward pass, for one optimizer. At first d knows nothing,
+    and the figure is about the ELBO. No bound: a fit reports what was maximised, and is judged by the ELBO;
+    its checkpoints hold d, which no evidence looks at.
+
+    Two that learn against one another may go in circles, the guide fleeing a d that cannot keep up: less
+    momentum, as of Adam with ``betas`` of (0.5, 0.9), or a smaller gamma helps then.
+
+    ``TCVAE`` penalises the same TC without a second network, for guides whose numbers are independent.
+
+    Source: H. Kim, A. Mnih, "Disentangling by factorising", 2018, https://arxiv.org/abs/1802.05983 (there
+    z' is of another batch than z, and d's optimizer of other options).
+
+    Args:
+        gamma: weight of the total correlation.
+        discriminator: makes d's network from the shape of z and that of one number, (1,).
+
+    :raises InputError: a weight below 0, or z is a single number, with nothing to correlate with.
+    """
+
+    def __init__(self, gamma: float = 10.0, discriminator: NetworkFactory = MLP) -> None:
+        super().__init__()
+        self.gamma = checked_number("gamma", gamma, least=0)
+        self.make_discriminator = discriminator
+
+    def prepare(self, seen: Seen) -> None:
+        ((name, site),) = seen.proposed.items()
+        (dim,) = site["fn"].event_shape
+        if dim < 2:
+            raise InputError(
+                f"FactorVAE keeps a vector's numbers from depending on one another, and site {name!r} has "
+                "but one: use TraceELBO"
+            )
+        self.discriminator: nn.Module = self.make_discriminator((dim,), (1,)).to(site["value"])
+        self.is_registered = False
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        return {} if self.plan is None else {"discriminator": self.discriminator}
+
+    def draw(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Draws:
+        is_first = self.plan is None  # nobody asked for :attr:`modules`, so far
+        draws = super().draw(model, guide, args, kwargs)
+        self.is_registered |= is_first
+        if self.is_registered:  # Pyro's own SVI trains what it finds in its store
+            pyro.module("discriminator", self.discriminator, update_module_params=True)
+        return draws
+
+    def value(self, draws: Draws) -> Tensor:
+        held = {name: p.detach() for name, p in self.discriminator.named_parameters()}
+        z = latent_vector(draws)[0]["value"]
+        log_ratio = functional_call(self.discriminator, held, (z,)).squeeze(-1)
+        return draws.scale * (draws.scored.log_weights[0] - self.gamma * log_ratio).sum()
+
+    def surrogate(self, draws: Draws) -> Tensor:
+        value, z = self.value(draws), latent_vector(draws)[0]["value"].detach()
+        together, apart = self.discriminator(torch.stack([z, of_several(z)])).squeeze(-1)
+        cross_entropy = (softplus(-together) + softplus(apart)).sum() / 2
+        return with_gradient_of(value, value - draws.scale * cross_entropy)
+
+
+def of_several(vectors: Tensor) -> Tensor:
+    """Vectors (U, Z) as if of the product of their marginals: each takes its numbers from others of these.
+
+    No two from the same one, where there are as many; every number is used once.
+
+    >>> of_several(torch.arange(3.0).unsqueeze(1).expand(3, 3)).sort(1).values
+    tensor([[0., 1., 2.],
+            [0., 1., 2.],
+            [0., 1., 2.]])
+    """
+    count, dim = vectors.shape
+    order = torch.randperm(count, device=vectors.device)
+    steps = torch.arange(count, device=vectors.device).unsqueeze(1)
+    rows = order[(steps + torch.arange(dim, device=vectors.device)) % count]  # (U, Z)
+    return vectors.gather(0, rows)
