@@ -86,7 +86,7 @@ class SemiSupervisedVAE(ConditionalVAE):
         if not 0 <= classifier_weight < math.inf:
             raise InputError(f"classifier_weight must not be negative, but is {classifier_weight}")
         self.classifier = classifier(data_shape, (num_classes,))
-        check_reads_missing(self.likelihood, self.classifier)
+        check_reads_missing(self.likelihood, self.classifier, "classifier")
         self.classifier_weight = classifier_weight
         self.logits = nn.Parameter(torch.zeros(num_classes))  # of w
 

@@ -33,11 +33,11 @@ def check_same_latent(prior: Prior, guide: AmortizedGuide) -> None:
         )
 
 
-def check_reads_missing(likelihood: Likelihood, encoder: Network) -> None:
-    """:raises InputError: values may be missing that the encoder cannot do without."""
-    if isinstance(likelihood, Missing) and not encoder.takes_missing:
-        name = type(encoder).__name__
+def check_reads_missing(likelihood: Likelihood, network: Network, part: str = "encoder") -> None:
+    """:raises InputError: values may be missing that the encoder, or another part, cannot do without."""
+    if isinstance(likelihood, Missing) and not network.takes_missing:
+        name = type(network).__name__
         raise InputError(
-            f"the likelihood leaves out values that are missing, and the encoder {name} cannot: make it "
-            f"partial(MaskedInput, network={name})"
+            f"the likelihood leaves out values that are missing, and the {part} {name} cannot: make it "
+            f"partial(MaskedInput, network={name}), or --model.{part} MaskedInput"
         )

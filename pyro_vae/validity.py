@@ -71,9 +71,12 @@ def _support_message(part: str, name: str, site: Site, error: ValueError) -> str
     if isinstance(inside, constraints.integer_interval) and not inside.check(value).all():
         count = int(torch.as_tensor(inside.upper_bound).max()) + 1
         wrong = value[~inside.check(value)]
+        remedy = f"names by number need num_tokens to be how many there are (here {count})"
+        if wrong[0] != wrong[0].round():
+            remedy = "if they were standardised, leave that out (--standardize false)"
         return (
             f"site {name!r} takes whole numbers from 0 to {count - 1}, but the data hold {wrong[0]:g}: "
-            f"names by number need num_tokens to be how many there are (here {count})"
+            f"{remedy}"
         )
     if value.shape and not site["fn"].support.check(value).all():
         return (

@@ -10,7 +10,7 @@ from pyro_vae import checkpoint, pictures
 from pyro_vae.cli.arguments import take_options
 from pyro_vae.cli.console import command, note
 from pyro_vae.cli.experiment import Experiment
-from pyro_vae.cli.gaps import check_reads_missing
+from pyro_vae.cli.gaps import check_reads_gaps
 from pyro_vae.cli.graph import leave_graph
 from pyro_vae.cli.model_option import grows_without_bound
 from pyro_vae.cli.run_folder import CONFIG, check_free, claimed, naming, open_run, read_config
@@ -46,7 +46,7 @@ def main(words: Sequence[str]) -> int:
 def train(folder: Path, experiment: Experiment, data: DataSet) -> tuple[Any, Fit]:
     """A new run in ``folder``: the trained program, and how it went."""
     program = experiment.build(data)
-    check_reads_missing(experiment, program, data)
+    check_reads_gaps(experiment, program, data)
     with claimed(folder, experiment), _resumable(folder, experiment):
         record = {"data": data.record()}
         result = fit(program, data, out=folder, record=record, **experiment.fit_options())

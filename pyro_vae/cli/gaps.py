@@ -16,7 +16,7 @@ from pyro_vae.program import as_program
 ROWS = 256  # of each split, that a model is tried on
 
 
-def check_reads_missing(experiment: Experiment, program: Any, data: DataSet) -> None:
+def check_reads_gaps(experiment: Experiment, program: Any, data: DataSet) -> None:
     """:raises InputError: values are missing, and the model needs all; it names the first one's place."""
     target, cpu = as_program(program), torch.device("cpu")
     for split in data.splits.values():

@@ -215,9 +215,10 @@ def _check_columns(name: str, source: Source, x: Rows) -> None:
     never = torch.stack([chunk.isnan().all(0) for chunk in chunks(x)]).all(0)
     if never.any():
         index = tuple(never.nonzero()[0].tolist())
-        column = f"column {source.column_names[index[0]]!r}" if source.column_names else f"{index}"
+        names = source.column_names
+        where = f"in column {names[index[0]]!r}" if names else f"at index {index}"
         raise InputError(
-            f"no training row of {name} has a value at {column} ({int(never.sum()):,} such in all), so "
+            f"no training row of {name} has a value {where} ({int(never.sum()):,} such in all), so "
             "that nothing can be learnt of it: leave it out"
         )
 

@@ -143,7 +143,7 @@ def _check_numeric(path: Path, frame: "pd.DataFrame", label: str | None) -> None
     wrong = column.notna() & pd.to_numeric(column.astype(str), errors="coerce").isna()
     row = int(np.asarray(wrong).argmax())
     more = f", nor are {len(bad) - 1} more: {', '.join(map(repr, bad[1:6]))}" if bad[1:] else ""
-    remedy = "drop it, or code it as numbers"
+    remedy = "drop it, or code it as numbers, with empty cells for what is missing"
     if label is None:
         remedy = f"if it is the class, name it as the label (label={bad[0]!r}); else {remedy}"
     raise InputError(

@@ -198,7 +198,22 @@ def test_a_model_of_ones_own_that_reads_gaps_needs_to_say_nothing(here, call):
         ("FlowDensity --data gaps.csv", "gaps.csv has no value in row 1, column 'a'"),
         ("my_model.MyVAE --data gaps.csv", "gaps.csv has no value in row 1, column 'a'"),
         ("VAE --data late.npz", "late.npz[test] holds nan at index (2, 1) (1 values are not"),
-        ("VAE --data gaps.csv --model.likelihood Missing", "partial(MaskedInput, network=MLP)"),
+        ("VAE --data gaps.csv --model.likelihood Missing", "or --model.encoder MaskedInput"),
+        (
+            "SemiSupervisedVAE --data gaps.csv --label d --model.likelihood Missing "
+            "--model.encoder MaskedInput",
+            "gaps.csv has no value in row 1, column 'd'",
+        ),
+        (
+            "SemiSupervisedVAE --data classes.csv --label kind --model.likelihood Missing "
+            "--model.encoder MaskedInput",
+            "the classifier MLP cannot: make it partial(MaskedInput, network=MLP), or "
+            "--model.classifier MaskedInput",
+        ),
+        (
+            "ItemResponse --data grades.csv --model.item Graded",
+            "if they were standardised, leave that out (--standardize false)",
+        ),
         (
             "ItemResponse --data gaps.csv",
             "the model's site 'x' got values between",  # what else is wrong is said, not that
@@ -210,6 +225,8 @@ def test_models_that_need_all_values(here, call, words, message):
     x = np.random.default_rng(0).normal(size=(20, 2))
     x[12, 1] = math.nan
     np.savez(here / "late.npz", train=x[:10], test=x[10:])
+    (here / "classes.csv").write_text("a,kind\n" + "1,0\n,1\n2.5,0\n" * 9)
+    (here / "grades.csv").write_text("a,b\n" + "0,4\n,1\n2,3\n" * 9)
     outcome = call("fit --model", words, "--epochs 1 --out runs/none")
     assert outcome.code == 2
     assert "Traceback" not in outcome.err

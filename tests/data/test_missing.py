@@ -139,10 +139,10 @@ HEAD = "age,kind\n" + "1,2\n3,4\n" * 8
     [
         (HEAD + ",3\n", {"missing": False}, "no value in row 17, column 'age'.*MaskedInput"),
         (HEAD + "1,inf\n,2\n", {}, r"an infinity in row 17, column 'kind'.*fill them in$"),
-        (HEAD + "1,?\n", {}, r"'kind' .* is not numeric \('\?' in row 17\)"),
+        (HEAD + "1,?\n", {}, r"'kind' .* is not numeric \('\?' in row 17\).*empty cells"),
         (HEAD + "1,\n", {"label": "kind"}, r"no value in row 17, column 'kind'.*fill them in$"),
-        ("a,b\n" + "1,\n2,\n" * 9, {}, r"no training row .* at column 'b' \(1 such in all\)"),
-        ("a,b\n" + ",0\n,1\n" * 9, {"binarize": "fixed"}, "at column 'a'"),
+        ("a,b\n" + "1,\n2,\n" * 9, {}, r"no training row .* in column 'b' \(1 such in all\)"),
+        ("a,b\n" + ",0\n,1\n" * 9, {"binarize": "fixed"}, "in column 'a'"),
         ("a,b\n" + ",0\n.5,1\n" * 9, {"binarize": "stochastic"}, "needs all values"),
     ],
 )
@@ -163,5 +163,5 @@ def test_what_is_refused_of_arrays_with_gaps(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"inf at index \(3, 1\) \(1 values .*fill them in$"):
         load(saved(tmp_path, "npy", x), missing=True)
     x[:, 1:] = math.nan
-    with pytest.raises(InputError, match=r"no training row .* at \(1,\) \(2 such in all\)"):
+    with pytest.raises(InputError, match=r"no training row .* at index \(1,\) \(2 such in all\)"):
         load(saved(tmp_path, "npz", x), missing=True)

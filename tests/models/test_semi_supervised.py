@@ -160,7 +160,7 @@ def test_few_labels_name_many_data() -> None:
                 "likelihood": partial(Missing, likelihood=Bernoulli),
                 "encoder": MaskedInput,
             },
-            "the encoder MLP cannot: make it partial(MaskedInput, network=MLP)",
+            "the classifier MLP cannot: make it partial(MaskedInput, network=MLP)",
         ),
     ],
 )
