@@ -36,9 +36,8 @@ class Layout:
     plates: Mapping[str, int]
     marked: tuple[str, ...] = ()  # latents that training is to sum over, in model or guide
     flat: tuple[str, ...] = ()  # latents whose prior is no distribution: there is no evidence
-    subsampled: tuple[
-        str, ...
-    ] = ()  # plates within the unit that hold a part of what they stand for
+    # plates within the unit, sequential ones too, that hold a part of what they stand for
+    subsampled: tuple[str, ...] = ()
 
     def units_of(self, rows: int) -> int:
         """How many units the ELBO of a batch of ``rows`` data stands for."""
@@ -91,12 +90,18 @@ def _check_match(model_trace: poutine.Trace, guide_trace: poutine.Trace) -> None
         if name in latents and latents[name]["value"] is not site["value"]:
             raise InputError(f"the model's site {name!r} does not take the guide's value")
     for name, site in latents.items():
-        if name not in proposed and site["infer"].get("enumerate") != "parallel":
+        if name in proposed or site["infer"].get("enumerate") == "parallel":
+            continue
+        if site["infer"].get("enumerate"):
             raise InputError(
-                f"the model samples {name!r}, which the guide has not: add "
-                f"`pyro.sample({name!r}, ...)` to the guide, or, if it is discrete, have it summed "
-                'out by `infer={"enumerate": "parallel"}` in the model'
+                f"the model's site {name!r} is marked enumerate={site['infer']['enumerate']!r}; latents "
+                'are summed out in parallel only: mark it `infer={"enumerate": "parallel"}`'
             )
+        raise InputError(
+            f"the model samples {name!r}, which the guide has not: add "
+            f"`pyro.sample({name!r}, ...)` to the guide, or, if it is discrete, have it summed "
+            'out by `infer={"enumerate": "parallel"}` in the model'
+        )
     for name, site in observed_sites(guide_trace).items():
         if not site["infer"].get("is_auxiliary"):
             raise InputError(f"the guide observes {name!r}; only the model may use `obs=`")
@@ -149,11 +154,16 @@ def _layout(model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | 
         "flat": tuple(n for n, s in latents.items() if isinstance(s["fn"], ImproperUniform)),
         "marked": tuple(n for n, s in latents.items() if s["infer"].get("enumerate")),
     }
-    subsampled = {n for n, f in frames.items() if f.full_size is not None and f.size < f.full_size}
+    subsampled = {  # of a sequential plate, too
+        frame.name
+        for _, stack in stacks
+        for frame in stack
+        if frame.full_size is not None and frame.size < frame.full_size
+    }
     if unit is None and not shared:
         outside = tuple(n for n, s in latents.items() if not _vectorized(s["cond_indep_stack"]))
         without = outside or tuple(n for n, s in stacks if not _vectorized(s))
-        return Layout(None, 0, 1, 1, outside=without, subsampled=tuple(subsampled), **shape)
+        return Layout(None, 0, 1, 1, outside=without, subsampled=tuple(sorted(subsampled)), **shape)
     outermost = [frame.name for frame in stacks[0][1] if frame.name in shared]
     frame = frames[unit or outermost[0]]
     sizes = {s["fn"].batch_shape[frame.dim] for s in {**latents, **observed}.values()}
@@ -163,7 +173,7 @@ def _layout(model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | 
         max(sizes),
         frame.full_size or frame.size,
         outside=(),
-        subsampled=tuple(subsampled - {frame.name}),
+        subsampled=tuple(sorted(subsampled - {frame.name})),
         **shape,
     )
 

@@ -87,6 +87,11 @@ def test_a_subsampled_plate_stands_for_all_its_units() -> None:
             "which the guide has not",
         ),
         (
+            lambda x: pyro.sample("z", dist.Bernoulli(0.5), infer={"enumerate": "sequential"}),
+            lambda x: None,
+            "'z' is marked enumerate='sequential'; .* in parallel only",
+        ),
+        (
             lambda x: x @ x,
             lambda x: None,
             r"model raised RuntimeError before its first site.*\(2, 6\)",

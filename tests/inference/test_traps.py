@@ -187,6 +187,20 @@ def test_subsampled_plates_are_refused() -> None:
         log_evidence(pair, args=(X,))
 
 
+def test_a_sequential_plate_that_is_subsampled_is_refused() -> None:
+    def model(x: Tensor) -> None:
+        mu = pyro.sample("mu", dist.Normal(0.0, 1.0))
+        for i in pyro.plate("items", len(x), subsample_size=5):
+            pyro.sample(f"x_{i}", dist.Normal(mu, 1.0), obs=x[i])
+
+    def guide(x: Tensor) -> None:
+        pyro.sample("mu", dist.Normal(x.mean(), 0.3))
+
+    for given in ({"args": (X,)}, {"data": X}):
+        with pytest.raises(InputError, match="plate 'items' takes a subsample"):
+            log_evidence((model, guide), **given)
+
+
 def test_a_model_that_looks_at_its_batch() -> None:
     def model(x: Tensor) -> None:
         with pyro.plate("data", len(x)):
