@@ -39,7 +39,7 @@ def main(words: Sequence[str]) -> int:
         experiment = experiment.with_likelihood_for(data)
         note(f"likelihood: {_likelihood(experiment)}, as the data are {data.values}")
     _, result = train(folder, experiment, data)
-    report(folder, experiment, result)
+    report(folder, experiment, result, data)
     return 0
 
 
@@ -66,7 +66,7 @@ def _resume(folder: Path, words: Sequence[str]) -> int:
     draw_curve(folder, result, data)
     if result.metrics and result.metrics[-1]["epoch"] == before:
         note(f"the run was finished; --epochs {2 * before} would go on with it")
-    report(folder, run.experiment, result)
+    report(folder, run.experiment, result, data)
     return 0
 
 
@@ -88,7 +88,7 @@ def draw_curve(folder: Path, result: Fit, data: DataSet) -> None:
         pictures.save(pictures.learning_curve(result.metrics, unit), folder / CURVE)
 
 
-def report(folder: Path, experiment: Experiment, result: Fit) -> None:
+def report(folder: Path, experiment: Experiment, result: Fit, data: DataSet) -> None:
     """Says how a run went, and what can be done with it."""
     run = f"{folder}{naming(experiment.to_dict())}"
     for how in result.notes if not sys.stderr.isatty() else ():  # where there is a bar, it said so
@@ -97,7 +97,7 @@ def report(folder: Path, experiment: Experiment, result: Fit) -> None:
     epochs = f"{done} epoch{'' if done == 1 else 's'}"
     print(f"{folder}: {epochs} in {result.seconds:.1f} s{_best(result)}")
     note("next:")
-    for verb in ("evidence", "sample", "reconstruct"):
+    for verb in ("evidence", "sample", "reconstruct", *(["impute"] if data.num_missing else [])):
         note(f"  {command()} {verb} {run}")
 
 

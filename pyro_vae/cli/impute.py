@@ -44,7 +44,7 @@ def main(words: Sequence[str]) -> int:
     path = free_path(Path(options.out), options.overwrite, (TABLE, ARRAYS))
     trained = open_trained(options)
     splits = list(trained.data.splits.values()) if options.split is None else [trained.split]
-    if not sum(split.num_missing for split in splits):
+    if not any(split.num_missing for split in splits):
         raise InputError(f"there is nothing to fill in: no value of {trained.data.name} is missing")
     if not is_arrays(path) and len(trained.data.event_shape) != 1:
         raise InputError(f"data that are no table are written as {ARRAYS}, not as {path}")

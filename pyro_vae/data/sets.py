@@ -159,6 +159,11 @@ class DataSet:
         return {name: split for name, split in splits.items() if split is not None}
 
     @property
+    def num_missing(self) -> int:
+        """How many values are missing, of all splits together."""
+        return sum(split.num_missing for split in self.splits.values())
+
+    @property
     def num_classes(self) -> int | None:
         """How many classes the labels tell apart, None without labels."""
         if self.train.class_names is not None:
@@ -188,9 +193,9 @@ class DataSet:
         sizes = " / ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
         facts = [f"{sizes} rows of {'x'.join(map(str, self.event_shape)) or 1}", str(self.values)]
         facts += _BINARIZED[self.binarize]
-        if missing := sum(split.num_missing for split in self.splits.values()):
+        if self.num_missing:
             total = sum(split.x.shape.numel() for split in self.splits.values())
-            facts.append(f"{missing:,} of {total:,} values missing")
+            facts.append(f"{self.num_missing:,} of {total:,} values missing")
         if self.train.location is not None:
             facts.append("standardised by the training rows' mean and standard deviation")
         if self.num_classes is not None:

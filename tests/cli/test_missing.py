@@ -38,6 +38,7 @@ def linear(here, call):
     outcome = call(LINEAR)
     assert outcome.code == 0, outcome.err
     assert "values missing" in outcome.err
+    assert " impute runs/linear\n" in outcome.err
     return x, Path("runs/linear")
 
 
