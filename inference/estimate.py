@@ -20,6 +20,7 @@ from pyro_vae.inference.exact import Exact
 from pyro_vae.inference.importance import Importance
 from pyro_vae.inference.kept import Kept, checksum_of, record_of
 from pyro_vae.inference.method import Estimator, Figures, Method, Sums
+from pyro_vae.inference.precision import on_cuda
 from pyro_vae.inference.tiles import Tiles, progress_bar, tiled
 from pyro_vae.layout import Layout
 from pyro_vae.traces import check_proper, observed_sites, run
@@ -106,7 +107,8 @@ def log_evidence(
     count = _checked(how, num_particles, max_memory)
     if keep is not None and seed is None:
         raise InputError("keep wants a seed: without one the next call would draw other noise")
-    with tiled(program, data, unit, seed, device, how.tile, args, kwargs) as tiles:
+    whole = tiled(program, data, unit, seed, device, how.tile, args, kwargs)
+    with on_cuda("ieee"), whole as tiles:
         check_proper(tiles.few.joint(1, tiles.few.guide(1)))
         estimator = how.estimator(tiles.few, count, max_memory)
         work = _Run(how, count, tiles, _values_per_unit(tiles.few))

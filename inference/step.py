@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pyro
@@ -55,6 +56,7 @@ class Step:
         except (ValueError, TypeError) as error:
             raise InputError(f"the optimizer cannot be made: {error}") from error
         self.update = Update(self.optimizer)
+        self.products: Callable[[], AbstractContextManager[None]] = nullcontext
         self.backward: Callable[[Batch, float], Tensor] = self.eagerly
         if needs_closure(self.optimizer):
             raise InputError(
@@ -131,7 +133,8 @@ class Step:
     ) -> Tensor:
         """``backward``, with errors explained by running the program again with the same noise."""
         try:
-            return backward(batch, beta)
+            with self.products():
+                return backward(batch, beta)
         except NotImplementedError as error:
             raise InputError(f"{type(self.elbo).__name__} cannot be used here: {error}") from error
         except (ValueError, RuntimeError) as error:  # one of Pyro's or torch's checks

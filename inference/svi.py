@@ -23,6 +23,7 @@ from pyro_vae.inference.loop import Fit, Loop, Settings, order
 from pyro_vae.inference.objectives import Objective, Schedule, default_elbo
 from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.inference.objectives.requirements import check_of_pyro
+from pyro_vae.inference.precision import Precision
 from pyro_vae.inference.run import Run
 from pyro_vae.inference.step import OptimizerFactory, Step
 from pyro_vae.isolation import checked_seed, own_parameters, rng_state, set_rng_state, undisturbed
@@ -55,6 +56,7 @@ def fit(
     record: Mapping[str, Any] | None = None,
     progress: bool | None = None,
     compile: Compile = "auto",
+    precision: Precision = "float32",
 ) -> Fit:
     """Fits a program by SVI: maximises its ELBO over all its parameters.
 
@@ -90,6 +92,9 @@ def fit(
         compile: "auto" runs the step as one compiled graph where that can be done and saves more
             than it costs, and says so in ``Fit.notes``; "on" does it always, and raises where it
             cannot be done; "off" never.
+        precision: what matrix products and convolutions multiply in training: "float32", "bf16"
+            (rounded to bfloat16, as autocast does; needs the step as a graph) or, on CUDA, "tf32". All
+            else is float32, as are validation and every evidence.
 
     :raises InputError: the program does not fit the data (with the site), nothing would be trained,
         ``out`` holds another run, the loss is not finite (with the site).
@@ -135,7 +140,7 @@ def fit(
         step = Step(target, layout, parameters, elbo or default_elbo(layout), optimizer, clip_norm)
         with undisturbed(target, seed):
             step.check_everything_trains(first)
-        compiled = partial(use_compiled, step, compile, first, train.num_units, settings)
+        compiled = partial(use_compiled, step, compile, precision, first, train.num_units, settings)
         learnt = checkpoint.tensors_of(learning, stored)
         return Loop(step, learnt, train, held_out, place, run, settings).run(
             resume, "images" if first[0].dim() == 4 else "rows", lambda: notes + compiled()
