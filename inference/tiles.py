@@ -9,7 +9,6 @@ from typing import Any
 
 import pyro
 import torch
-from pyro import poutine
 from pyro.infer.autoguide import AutoGuide
 from torch import Tensor
 from tqdm import tqdm
@@ -18,13 +17,22 @@ from pyro_vae.data import Batches, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
+from pyro_vae.inference.importance import Allocated
+from pyro_vae.inference.independence import (
+    check_data_are_apart,
+    check_every_value_is_drawn,
+    coupled,
+    drawn,
+    place_matters,
+)
 from pyro_vae.inference.onednn import linear_by_onednn
 from pyro_vae.isolation import as_found, undisturbed
 from pyro_vae.layout import examine
-from pyro_vae.particles import draws_together, score_model
+from pyro_vae.particles import draws_together
 from pyro_vae.program import Program, as_program, num_arguments
 
 UNITS = {"cpu": 64, "cuda": 2048}  # of a tile, where nobody says
+MANY_BYTES = {"cpu": 2**26, "cuda": 2**30}  # of all that is computed to see whether places matter
 FEW = 8  # rows that show what a program looks like
 
 
@@ -40,6 +48,9 @@ class Tiles:
     seed: int
     rows: Batches | None
     index: Sequence[Tensor]  # the numbers of each tile's rows
+    notes: tuple[
+        str, ...
+    ] = ()  # why all rows are one tile, if there is more to say than the layout does
 
     @property
     def units(self) -> int:
@@ -95,15 +106,15 @@ def tiled(
         else:
             few = first_rows(target, rows, unit)
         base = int(torch.randint(2**31, ()))
-        index: Sequence[Tensor] = [torch.arange(few.layout.num_units)]
-        if rows is not None and few.by_rows:
-            at_most = units.get(rows.device.type, units["cpu"])
-            index = torch.arange(rows.num_units).tensor_split(-(-rows.num_units // at_most))
         with pyro.validation_enabled(False):
+            few, notes = _settled(few, rows, unit)
             together = draws_together(target, few.layout, *few.args, **few.kwargs)
             few = replace(few, together=together)
-            check_units_are_apart(few)
-            yield Tiles(few, base, rows, index)
+            index: Sequence[Tensor] = [torch.arange(few.layout.num_units)]
+            if rows is not None and few.by_rows:
+                at_most = units.get(rows.device.type, units["cpu"])
+                index = torch.arange(rows.num_units).tensor_split(-(-rows.num_units // at_most))
+            yield Tiles(few, base, rows, index, notes)
 
 
 def _rows(program: Program, data: Any, device: str | torch.device) -> Batches:
@@ -158,30 +169,48 @@ def _is_yet_to_be_set_up(program: Program) -> bool:
     return any(isinstance(part, AutoGuide) and part.prototype_trace is None for part in parts)
 
 
-def check_units_are_apart(call: Call) -> None:
-    """Refuses a model in which a datum's density depends on the other data of its batch.
-
-    Of a batch, the second half is replaced by the first, and that one scored at the same latents.
-    """
-    units = call.layout.num_units
-    if not call.by_rows or units < 2:
-        return
-    half = units // 2
-    args = tuple(torch.cat([rows[:half], rows[: units - half]]) for rows in call.args)
-    other = replace(
-        _call(call.program, call.layout.unit, args, {}, strict=False), together=call.together
-    )
-    latents = call.guide(1)
-    again = other.guide(1, lambda guide: poutine.replay(guide, latents))
-    pairs = ((call, latents), (other, again))
-    scores = [score_model(one.joint(1, trace), one.layout, 1) for one, trace in pairs]
-    before, after = ((likelihood + prior)[0, :half] for likelihood, prior in scores)
-    if not torch.allclose(before, after, rtol=1e-5, atol=1e-4, equal_nan=True):
-        raise InputError(
-            "the model's density of a datum depends on the other data of its batch (by up to "
-            f"{float((before - after).abs().max()):.3g} nats, when these change), so there is no log p(x) "
-            f"of a unit of plate {call.layout.unit!r}: leave statistics of the batch out of the model"
+def _settled(few: Call, rows: Batches | None, unit: str | None) -> tuple[Call, tuple[str, ...]]:
+    """The call on a few units, where the data can be cut into units; else that on all; and why."""
+    guide = few.guide(1)
+    check_every_value_is_drawn(few.layout, guide, few.joint(1, guide))
+    if coupled(few):
+        plate = few.layout.unit
+        if unit is not None:
+            raise InputError(
+                f"the density of a unit of plate {unit!r} depends on the latents of other units, in model "
+                "or guide, so there is no evidence of each: leave `unit` out for one joint figure of all"
+            )
+        whole = _whole(few, rows)
+        return replace(whole, layout=whole.layout.joined()), (
+            f"one joint figure of all data: the density of a unit of plate {plate!r} depends on the latents "
+            "of other units, in model or guide, so the evidence does not factorise over them",
         )
+    if rows is None or not few.by_rows:
+        return few, ()
+    check_data_are_apart(few)
+    if not place_matters(_many(few, rows)):
+        return few, ()
+    return _whole(few, rows), (
+        "what a row says depends on its place among the data, as where a model indexes something of its "
+        f"own by the plate's indices: all {rows.num_units:,} rows were taken in one piece, in their order. "
+        "Pass what is indexed as a second tensor of the data to have them taken in tiles",
+    )
+
+
+def _whole(few: Call, rows: Batches | None) -> Call:
+    if rows is None or not few.by_rows:
+        return few
+    everything = torch.arange(rows.num_units)
+    return _of_rows(few.program, rows, few.layout.unit, everything, strict=False)
+
+
+def _many(few: Call, rows: Batches) -> Call:
+    """The call on as many rows as a moderate memory takes, all if possible."""
+    with Allocated() as allocated:
+        drawn(few)
+    most = MANY_BYTES.get(rows.device.type, MANY_BYTES["cpu"]) * few.layout.num_units
+    count = min(rows.num_units, max(few.layout.num_units, most // max(1, allocated.bytes)))
+    return _of_rows(few.program, rows, few.layout.unit, torch.arange(count), strict=False)
 
 
 def _of_rows(

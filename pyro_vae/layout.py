@@ -45,6 +45,10 @@ class Layout:
             return self.size
         return rows
 
+    def joined(self) -> "Layout":
+        """The layout that takes all units together for one."""
+        return replace(self, unit=None, dim=0, num_units=1, size=1)
+
     def resized(self, rows: int) -> "Layout":
         """The layout of a batch of another number of rows."""
         if self.unit is None:
