@@ -13,6 +13,7 @@ from torch.distributions.transforms import Transform
 
 from pyro_vae.errors import InputError
 from pyro_vae.layout import Layout
+from pyro_vae.particles import mask_of
 from pyro_vae.traces import Site
 
 
@@ -48,20 +49,6 @@ def biject(support: constraints.Constraint) -> Transform:
     return biject_to(cast(Any, support).base_constraint if of_mixture else support)
 
 
-def is_point_mass(fn: Any) -> bool:
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
-    return isinstance(fn, dist.Delta)
-
-
-def mask_of(site: Site) -> Tensor:
-    """Where a site's log-probability counts, by ``poutine.mask`` or the distribution's own."""
-    mask = torch.as_tensor(True if site["mask"] is None else site["mask"])
-    if isinstance(site["fn"], dist.MaskedDistribution):
-        mask = mask & torch.as_tensor(site["fn"]._mask, device=mask.device if mask.dim() else None)
-    return mask.to(site["value"].device)
-
-
 def num_coordinates(name: str, site: Site, layout: Layout) -> int:
     """How many numbers move a site, in all units together; of a discrete one, how many there are."""
     fn = site["fn"]
@@ -69,6 +56,12 @@ def num_coordinates(name: str, site: Site, layout: Layout) -> int:
     if fn.support.is_discrete:
         return int((plates + fn.event_shape).numel())
     return int(bijection(name, fn).inverse_shape(plates + fn.event_shape).numel())
+
+
+def num_counted(name: str, site: Site, layout: Layout) -> float:
+    """The same, of what no mask takes out."""
+    counts = mask_of(site).expand(site["fn"].batch_shape).double().mean()
+    return num_coordinates(name, site, layout) * float(counts)
 
 
 def everything_counts(site: Site) -> bool:

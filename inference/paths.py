@@ -16,11 +16,11 @@ from pyro_vae.inference.call import Call
 from pyro_vae.inference.coordinates import (
     Coordinates,
     Placement,
-    is_point_mass,
     num_coordinates,
 )
-from pyro_vae.inference.supports import check_known, check_mask, check_support
+from pyro_vae.inference.supports import check_known, check_masks, check_support
 from pyro_vae.particles import (
+    is_point_mass,
     sum_out,
     unit_log_prob,
 )
@@ -219,4 +219,4 @@ class FromGuide(Path):
                 other = "estimate the evidence by importance sampling"
                 other = other if vouched else 'anneal from the prior (start="prior")'
                 check_support(name, guide_sites[name], model_sites[name], remedy=f", or {other}")
-                check_mask(name, guide_sites[name], model_sites[name])
+        check_masks(layout, guide_sites, model_sites)

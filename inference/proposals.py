@@ -17,8 +17,8 @@ from torch.distributions import constraints, transform_to
 from torch.distributions.transforms import AffineTransform
 
 from pyro_vae.errors import InputError, at_least_1
-from pyro_vae.inference.coordinates import is_point_mass
 from pyro_vae.inference.objectives import TraceELBO
+from pyro_vae.particles import is_point_mass
 from pyro_vae.program import Program, as_program
 from pyro_vae.traces import latent_sites, run
 

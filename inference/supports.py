@@ -15,10 +15,11 @@ from pyro_vae.inference.call import Call
 from pyro_vae.inference.coordinates import (
     Immovable,
     biject,
-    is_point_mass,
-    mask_of,
     num_coordinates,
+    num_counted,
 )
+from pyro_vae.layout import Layout
+from pyro_vae.particles import is_point_mass, mask_of
 from pyro_vae.traces import Site, sample_sites
 
 DRAWS = 200  # of a discrete site without end
@@ -42,7 +43,7 @@ def check_proposal(call: Call, narrower_too: bool = True) -> None:
             # a likelihood may rule latents out: only who wrote the guide knows where it is not 0
             vouched = guide_sites[name]["infer"].get("covers_posterior", False)
             check_support(name, guide_sites[name], model_sites[name], narrower_too and not vouched)
-            check_mask(name, guide_sites[name], model_sites[name])
+    check_masks(call.layout, guide_sites, model_sites)
 
 
 def check_spread(call: Call, guide: Mapping[str, Site], model: Mapping[str, Site]) -> None:
@@ -97,8 +98,26 @@ def check_support(
         )
 
 
-def check_mask(name: str, guide_site: Site, model_site: Site) -> None:
-    if not (mask_of(guide_site) == mask_of(model_site)).all():
+def check_masks(layout: Layout, guide: Mapping[str, Site], model: Mapping[str, Site]) -> None:
+    """:raises InputError: what the guide's density counts is not what the model's does.
+
+    A latent that the guide puts at a point, unmasked, counts in the model too, mask or not.
+    """
+    latents = [name for name in layout.latents if name in guide]
+    points = [name for name in latents if is_point_mass(guide[name]["fn"])]
+    for name in latents:
+        mask = mask_of(guide[name])
+        if name not in points or not mask.all():
+            _refuse_unless(name, bool((mask == mask_of(model[name])).all()))
+    if points:
+        drawn = (name for name in guide if not is_point_mass(guide[name]["fn"]))
+        has = sum(num_counted(name, guide[name], layout) for name in drawn)
+        wanted = sum(num_counted(name, model[name], layout) for name in latents)
+        _refuse_unless(points[0], abs(has - wanted) < 0.5)
+
+
+def _refuse_unless(name: str, same_mask: bool) -> None:
+    if not same_mask:
         raise InputError(
             f"model and guide mask site {name!r} differently, so the weights of what one of them leaves "
             "out mean nothing: use the same `poutine.mask` in both"

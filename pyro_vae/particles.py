@@ -117,10 +117,40 @@ def replay(
     *args: Any,
     **kwargs: Any,
 ) -> poutine.Trace:
-    """The model's trace at the guide's draws, with enumerated latents taking all their values."""
+    """The model's trace at the guide's draws, with enumerated latents taking all their values.
+
+    A latent that the guide draws elsewhere and puts at a point, as AutoGuides do, has its prior counted
+    where the model masks it, too: the guide's density counts it, and the prior integrates to one.
+    """
     if layout.enumerated:
         model = poutine.enum(model, first_available_dim=-2 - layout.nesting)
-    return run("model", poutine.replay(model, guide_trace), args, kwargs)
+    trace = run("model", poutine.replay(model, guide_trace), args, kwargs)
+    for name in layout.latents:
+        site = guide_trace.nodes.get(name)
+        if site and is_point_mass(site["fn"]) and mask_of(cast(Site, site)).all():
+            unmask(cast(Site, trace.nodes[name]))
+    return trace
+
+
+def is_point_mass(fn: Any) -> bool:
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    return isinstance(fn, dist.Delta)
+
+
+def mask_of(site: Site) -> Tensor:
+    """Where a site's log-probability counts, by ``poutine.mask`` or the distribution's own."""
+    mask = torch.as_tensor(True if site["mask"] is None else site["mask"])
+    if isinstance(site["fn"], dist.MaskedDistribution):
+        mask = mask & torch.as_tensor(site["fn"]._mask, device=mask.device if mask.dim() else None)
+    return mask.to(site["value"].device)
+
+
+def unmask(site: Site) -> None:
+    """Lets a site's log-probability count everywhere."""
+    site["mask"] = None
+    if isinstance(site["fn"], dist.MaskedDistribution):
+        site["fn"] = site["fn"].base_dist
 
 
 def draws_together(program: Program, layout: Layout, *args: Any, **kwargs: Any) -> bool:
@@ -231,9 +261,7 @@ def sum_out(model_trace: poutine.Trace, layout: Layout) -> Tensor:
     for name, site in sites.items():
         site["scale"] = 1.0  # an evidence is neither tempered nor subsampled
         if name in layout.enumerated:  # what is masked out counts 1 over all its values, not each 1
-            site["mask"] = None
-            if isinstance(site["fn"], dist.MaskedDistribution):
-                site["fn"] = site["fn"].base_dist
+            unmask(site)
     model_trace.compute_log_prob()
     model_trace.pack_tensors()
     symbols = model_trace.plate_to_symbol

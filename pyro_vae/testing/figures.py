@@ -7,9 +7,8 @@ import torch
 
 from pyro_vae.errors import InputError
 from pyro_vae.graph import render_model
-from pyro_vae.inference.coordinates import is_point_mass
 from pyro_vae.inference.estimate import log_evidence
-from pyro_vae.particles import with_values
+from pyro_vae.particles import is_point_mass, with_values
 from pyro_vae.predict import prior_samples
 from pyro_vae.testing.case import Case, NotApplicable, difference
 from pyro_vae.traces import check_proper, latent_sites, observed_sites, sample_sites

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.capture import side_effect, tensors_of
-from pyro_vae.inference.coordinates import is_point_mass
 from pyro_vae.inference.estimate import joint_note
 from pyro_vae.layout import Layout, examine
-from pyro_vae.particles import of_particles, particle_plate, with_values
+from pyro_vae.particles import is_point_mass, of_particles, particle_plate, with_values
 from pyro_vae.testing.case import Case, NotApplicable, Traces, difference
 from pyro_vae.traces import Site, latent_sites, observed_sites, run, sample_sites
 

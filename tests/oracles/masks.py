@@ -6,6 +6,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 from pyro import poutine
+from pyro.infer.autoguide import AutoMultivariateNormal, AutoNormal
 from torch import Tensor
 
 from oracles.oracle import Parts, oracle
@@ -103,6 +104,40 @@ def sequences_in_a_plate() -> Parts:
         for row, n in zip(x, lengths.tolist(), strict=True)
     ]
     return (model, guide), (x, lengths), torch.stack(exact)
+
+
+@oracle()
+def masked_autoguide() -> Parts:
+    """AutoNormal knows nothing of the mask: it draws, and counts, what the model leaves out."""
+
+    def model(x: Tensor, seen: Tensor) -> None:
+        with pyro.plate("data", len(x)), poutine.mask(mask=seen):
+            z = pyro.sample("z", dist.LogNormal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z.log(), 1.0), obs=x)
+
+    x, seen = torch.randn(6), torch.tensor([True, False, True, True, False, True])
+    guide = AutoNormal(model, init_scale=0.8)
+    guide(x, seen)
+    guide.locs.z.copy_(x / 2 * seen)
+    return (model, guide), (x, seen), dist.Normal(0.0, 2**0.5).log_prob(x) * seen
+
+
+@oracle()
+def imputed_by_autoguide() -> Parts:
+    """Values missing within a normal sample, as latents by `obs_mask`; all latents drawn together."""
+
+    def model(x: Tensor, seen: Tensor) -> None:
+        level = pyro.sample("level", dist.Normal(0.0, 1.0))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(level, 1.0), obs=x, obs_mask=seen)
+
+    x, seen = torch.randn(5), torch.tensor([True, False, True, True, False])
+    guide = AutoMultivariateNormal(model, init_scale=0.9)
+    guide(x, seen)
+    guide.loc.copy_((x * seen).sum() / 4)
+    covariance = torch.ones(3, 3) + torch.eye(3)
+    exact = dist.MultivariateNormal(torch.zeros(3), covariance).log_prob(x[seen])
+    return (model, guide), (x, seen), exact.reshape(1)
 
 
 @oracle()

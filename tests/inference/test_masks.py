@@ -1,0 +1,59 @@
+"""What counts where model and guide mask their sites."""
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from oracles.masks import imputed_by_autoguide, masked_autoguide
+from pyro import poutine
+from torch import Tensor
+
+from pyro_vae import InputError, log_evidence
+from pyro_vae.inference.annealed import Annealed
+from pyro_vae.inference.auto import Auto
+from pyro_vae.inference.bidirectional import Sandwich
+
+X = torch.randn(8, generator=torch.Generator().manual_seed(1))
+SEEN = X > -0.3
+
+
+@pytest.mark.parametrize("case", [masked_autoguide, imputed_by_autoguide], ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "method", [Auto(), Annealed(20), Annealed(20, "prior"), Sandwich(Annealed(20))]
+)
+def test_an_autoguide_of_a_masked_latent(case, method) -> None:
+    evidence = log_evidence(case.program, args=case.args, method=method, num_particles=200, seed=0)
+    off = evidence.log_evidence - case.exact
+    assert (off.abs() < 4.5 * evidence.standard_error + 1e-5).all()
+    if method.is_unbiased:
+        assert evidence.certificate() < case.exact.mean()
+
+
+@pytest.mark.parametrize(
+    ("draws", "points", "fits"),
+    [(SEEN, SEEN, 1), (True, True, 1), (SEEN, True, 0), (True, SEEN, 0), (~SEEN, SEEN, 0)],
+)  # fmt: skip
+def test_an_auxiliary_site_and_its_point_are_masked_alike(draws, points, fits) -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)), poutine.mask(mask=SEEN):
+            z = pyro.sample("z", dist.LogNormal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z.log(), 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            with poutine.mask(mask=torch.as_tensor(draws)):
+                u = pyro.sample("u", dist.Normal(x / 2, 0.8), infer={"is_auxiliary": True})
+            with poutine.mask(mask=torch.as_tensor(points)):
+                pyro.sample("z", dist.Delta(u.exp(), log_density=-u))
+
+    exact = dist.Normal(0.0, 2**0.5).log_prob(X) * SEEN
+    for method in ("importance", Annealed(10)):
+        if fits:
+            evidence = log_evidence(
+                (model, guide), args=(X,), method=method, num_particles=2000, seed=0
+            )
+            off = evidence.log_evidence - exact
+            assert (off.abs() < 4 * evidence.standard_error + 1e-5).all()
+        else:
+            with pytest.raises(InputError, match="mask site 'z' differently"):
+                log_evidence((model, guide), args=(X,), method=method)
