@@ -189,7 +189,11 @@ class _Run:
             is_unbiased=self.method.is_unbiased,
             is_exact=self.method.is_exact,
             values_per_unit=self.values,
-            notes=notes + joint_note(layout) + self.method.notes(figures, self.tiles.few),
+            notes=(
+                *notes,
+                *(self.tiles.notes or joint_note(layout)),
+                *self.method.notes(figures, self.tiles.few),
+            ),
         )
 
 
@@ -223,7 +227,13 @@ def joint_note(layout: Layout) -> tuple[str, ...]:
     """What is to be said where the evidence does not factorise."""
     if layout.unit is not None:
         return ()
-    named = ", ".join(map(repr, layout.outside[:5])) or "some site"
+    if not layout.outside:
+        plates = f"no plate holds every site (there are {', '.join(map(repr, layout.plates))})"
+        return (
+            f"one joint figure of all data: {plates if layout.plates else 'there is no site'}, so the evidence "
+            "does not factorise over data; where model and guide mean one plate, they must give it one name",
+        )
+    named = ", ".join(map(repr, layout.outside[:5]))
     more = f" and {len(layout.outside) - 5} more" if len(layout.outside) > 5 else ""
     lie = "lie" if len(layout.outside) > 1 else "lies"
     return (

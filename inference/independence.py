@@ -12,36 +12,39 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
 from pyro_vae.layout import Layout
-from pyro_vae.particles import is_point_mass, score, with_values
+from pyro_vae.particles import is_per_particle, is_point_mass, score, with_values
 from pyro_vae.traces import Site, latent_sites, run, sample_sites
 
 PARTITIONS = 5  # of the units in two; up to 2**5 units every pair is in different halves once
+FEW = 64  # units that are looked at in all partitions at once
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of guide and model, as they are; nothing is enumerated, what is to be so is drawn."""
+    """One run of guide and model; nothing is enumerated: what is to be so is drawn."""
 
     call: Call
     guide: poutine.Trace
     model: poutine.Trace
+    num_chains: int = 1
 
     def scores(self) -> dict[str, Tensor]:
-        """Log-densities of each unit, ``units |``, by part of the program."""
+        """Log-densities of each chain and unit, (K, U), by part of the program."""
+        parts = {"model": self.model, "guide": self.guide}
         return {
-            "model": _of_units(self.model, self.call),
-            "guide": _of_units(self.guide, self.call),
+            part: score(sample_sites(trace).values(), self.call.layout, self.num_chains)
+            for part, trace in parts.items()
         }
 
 
-def drawn(call: Call) -> Run:
+def drawn(call: Call, num_chains: int = 1) -> Run:
     """A run with latents of its own."""
-    guide = run("guide", call.program.guide, call.args, call.kwargs)
-    model = run("model", poutine.replay(call.program.model, guide), call.args, call.kwargs)
-    return Run(call, guide, model)
+    return _run(call, num_chains, poutine.Trace(), {})
 
 
-def again(call: Call, first: Run, value: Callable[[Site], Tensor], seed: int = 0) -> Run:
+def again(
+    call: Call, first: Run, value: Callable[[Site], Tensor], num_chains: int = 1, seed: int = 0
+) -> Run:
     """A run with latents made of those of another.
 
     What the guide puts at a point follows from its other sites, as it did. Noise that is no sample
@@ -50,14 +53,18 @@ def again(call: Call, first: Run, value: Callable[[Site], Tensor], seed: int = 0
     free = with_values(first.guide, value)
     for name in [n for n, site in latent_sites(free).items() if is_point_mass(site["fn"])]:
         free.remove_node(name)
+    sites = {n: s for n, s in latent_sites(first.model).items() if n not in first.guide.nodes}
     pyro.set_rng_seed(seed)
-    guide = run("guide", poutine.replay(call.program.guide, free), call.args, call.kwargs)
-    given = guide.copy()
-    for name, site in latent_sites(first.model).items():
-        if name not in given.nodes:  # the model's alone
-            given.nodes[name] = cast(Any, {**site, "value": value(site)})
-    model = run("model", poutine.replay(call.program.model, given), call.args, call.kwargs)
-    return Run(call, guide, model)
+    return _run(call, num_chains, free, {n: {**s, "value": value(s)} for n, s in sites.items()})
+
+
+def _run(call: Call, num_chains: int, given: poutine.Trace, sites: dict[str, Site]) -> Run:
+    """:param sites: of the model alone."""
+    guide = call.guide(num_chains, lambda guide: poutine.replay(guide, given))
+    latents = guide.copy()
+    latents.nodes.update(cast(Any, sites))
+    model = poutine.replay(call.chains(call.program.model, num_chains), latents)
+    return Run(call, guide, run("model", model, call.args, call.kwargs), num_chains)
 
 
 def coupled(call: Call) -> bool:
@@ -66,23 +73,40 @@ def coupled(call: Call) -> bool:
     Half of the units get other latents, and the other half is looked at; and the other way round, for
     several ways to cut the units in two.
     """
-    layout = call.layout
-    if layout.unit is None or layout.num_units < 2:
+    units = call.layout.num_units
+    if call.layout.unit is None or units < 2:
         return False
     pyro.set_rng_seed(0)  # what is found must not hang on a seed, nor on the process
-    first = drawn(call)
-    before = again(call, first, lambda site: site["value"]).scores()
-    numbers = torch.randperm(layout.num_units)
-    for bit in range(min(PARTITIONS, (layout.num_units - 1).bit_length())):
-        other = drawn(call)
-        half = (numbers >> bit) % 2 == 1
-        for changed in (half.to(call.device), ~half.to(call.device)):
-            after = again(call, first, lambda site: _mixed(site, other, changed, layout)).scores()  # noqa: B023
-            for part in before:
-                if not _same(before[part][~changed], after[part][~changed]):
-                    return True
-            pyro.set_rng_seed(bit + 1)  # for the next draw
-    return False
+    numbers = torch.randperm(units)
+    bits = [numbers >> bit & 1 == 1 for bit in range(min(PARTITIONS, (units - 1).bit_length()))]
+    changed = torch.stack([side for half in bits for side in (half, ~half)]).to(call.device)
+    if call.together and units <= FEW and not _moves(call, changed):
+        return False
+    alone = replace(call, together=False)  # else noise might differ from particle to particle
+    return any(_moves(alone, row) for row in changed.split(1))
+
+
+def _moves(call: Call, changed: Tensor) -> bool:
+    """Whether units score otherwise when those that are ``changed``, (V, U), get other latents."""
+    nothing = changed.new_zeros(1, changed.shape[1])
+    if call.together:
+        pair = drawn(call, 2)
+        masks = torch.cat([nothing, changed])
+        mixed = again(
+            call, pair, lambda site: _mixed(site, masks, call.layout), len(masks)
+        ).scores()
+        before, after = (
+            {part: s[rows] for part, s in mixed.items()} for rows in (slice(1), slice(1, None))
+        )
+    else:
+        first, other = drawn(call), drawn(call)
+        before, after = (
+            again(call, first, lambda site: _mixed_with(site, other, mask, call.layout)).scores()  # noqa: B023
+            for mask in (nothing, changed)
+        )
+    return not all(
+        _same(before[part].expand_as(changed)[~changed], after[part][~changed]) for part in before
+    )
 
 
 def check_data_are_apart(call: Call) -> None:
@@ -92,16 +116,13 @@ def check_data_are_apart(call: Call) -> None:
     """
     half = call.layout.num_units // 2
     order = torch.cat([torch.arange(half), torch.arange(call.layout.num_units - half)])
-    pyro.set_rng_seed(0)
-    guide = drawn(call).guide
+    guide = run("guide", call.program.guide, call.args, call.kwargs)
     scores = []
     for args in (call.args, _rows(call, order)):
         pyro.set_rng_seed(0)
         model = run("model", poutine.replay(call.program.model, guide), args, call.kwargs)
-        given = [
-            site for name, site in sample_sites(model).items() if name not in call.layout.enumerated
-        ]
-        scores.append(score(given, call.layout, 1)[0, :half])
+        own = [site for n, site in sample_sites(model).items() if n not in call.layout.enumerated]
+        scores.append(score(own, call.layout, 1)[0, :half])
     before, after = scores
     if not _same(before, after):
         raise InputError(
@@ -113,22 +134,27 @@ def check_data_are_apart(call: Call) -> None:
 
 def place_matters(call: Call) -> bool:
     """Whether the same rows, with the same latents, score otherwise in another order."""
+    call = replace(call, together=False)
     pyro.set_rng_seed(0)
-    first = drawn(call)
     order = torch.randperm(call.layout.num_units).to(call.device)
     other = replace(call, args=_rows(call, order))
-    before = again(call, first, lambda site: site["value"]).scores()
-    after = again(other, first, lambda site: _taken(site, order, call.layout)).scores()
-    if all(_same(before[part][order], after[part], 10) for part in before):
+    first = drawn(call)
+
+    def moved(before: Run) -> bool:
+        after = again(other, first, lambda site: _taken(site, order, call.layout)).scores()
+        return not all(_same(s[:, order], after[part], 10) for part, s in before.scores().items())
+
+    if not moved(first):
         return False
-    noisy = again(call, first, lambda site: site["value"], seed=1).scores()
-    return all(_same(before[part], noisy[part]) for part in before)  # else noise is all that moved
+    same, noisy = (again(call, first, lambda site: site["value"], seed=seed) for seed in (0, 1))
+    noise = same.scores(), noisy.scores()
+    return all(_same(noise[0][part], noise[1][part]) for part in noise[0]) and moved(same)
 
 
-def check_every_value_is_drawn(layout: Layout, guide: poutine.Trace, model: poutine.Trace) -> None:
+def check_every_value_is_drawn(found: Run) -> None:
     """Refuses a guide that draws one value of a latent where the model has several."""
-    proposed = latent_sites(guide)
-    for name, site in latent_sites(model).items():
+    proposed = latent_sites(found.guide)
+    for name, site in latent_sites(found.model).items():
         wanted = site["fn"].shape().numel()
         if name in proposed and site["value"].numel() < wanted:
             plates = ", ".join(repr(f.name) for f in site["cond_indep_stack"] if f.vectorized)
@@ -139,35 +165,39 @@ def check_every_value_is_drawn(layout: Layout, guide: poutine.Trace, model: pout
             )
 
 
-def _of_units(trace: poutine.Trace, call: Call) -> Tensor:
-    return score(sample_sites(trace).values(), call.layout, 1)[0]
-
-
 def _rows(call: Call, order: Tensor) -> tuple[Tensor, ...]:
     return tuple(rows[order.to(rows.device)] for rows in call.args)
 
 
-def _mixed(site: Site, other: Run, changed: Tensor, layout: Layout) -> Tensor:
-    """A site's value, for some units taken from another run."""
+def _mixed(site: Site, changed: Tensor, layout: Layout) -> Tensor:
+    """Of two particles' values of a site the first's, but the second's for the units of a mask, (V, U)."""
     value: Tensor = site["value"]
-    dim = _dim(site, layout)
+    if not is_per_particle(site, layout):
+        return value
+    return torch.where(_along(changed, site, layout), value[1:], value[:1])
+
+
+def _mixed_with(site: Site, other: Run, changed: Tensor, layout: Layout) -> Tensor:
+    """A site's value, but for some units, (1, U), that of another run."""
+    value: Tensor = site["value"]
     traces = [trace for trace in (other.guide, other.model) if site["name"] in trace.nodes]
     there = traces[0].nodes[site["name"]]["value"] if traces else value
-    if dim < 0 or there.shape != value.shape:
+    if there.shape != value.shape:  # of another size each time it is drawn
         return value
-    return torch.where(changed.reshape(-1, *(1,) * (value.dim() - dim - 1)), there, value)
+    return torch.where(_along(changed[0], site, layout), there, value)
+
+
+def _along(mask: Tensor, site: Site, layout: Layout) -> Tensor:
+    """A mask over units, (V, U) or (U), in the shape of a site's value."""
+    behind = -layout.dim - 1 + site["fn"].event_dim
+    between = site["value"].dim() - behind - mask.dim()
+    return mask.reshape(*mask.shape[:-1], *(1,) * between, mask.shape[-1], *(1,) * behind)
 
 
 def _taken(site: Site, order: Tensor, layout: Layout) -> Tensor:
     """A site's value with its units in another order."""
     value: Tensor = site["value"]
-    dim = _dim(site, layout)
-    return value.index_select(dim, order) if dim >= 0 and value.shape[dim] > 1 else value
-
-
-def _dim(site: Site, layout: Layout) -> int:
-    """The dimension of a site's value that counts units."""
-    return int(site["value"].dim() - site["fn"].event_dim + layout.dim)
+    return value.index_select(value.dim() - site["fn"].event_dim + layout.dim, order)
 
 
 def _same(one: Tensor, other: Tensor, leeway: float = 1.0) -> bool:

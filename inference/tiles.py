@@ -32,7 +32,7 @@ from pyro_vae.particles import draws_together
 from pyro_vae.program import Program, as_program, num_arguments
 
 UNITS = {"cpu": 64, "cuda": 2048}  # of a tile, where nobody says
-MANY_BYTES = {"cpu": 2**26, "cuda": 2**30}  # of all that is computed to see whether places matter
+MANY_BYTES = {"cpu": 2**24, "cuda": 2**28}  # of all that is computed to see whether places matter
 FEW = 8  # rows that show what a program looks like
 
 
@@ -107,9 +107,9 @@ def tiled(
             few = first_rows(target, rows, unit)
         base = int(torch.randint(2**31, ()))
         with pyro.validation_enabled(False):
+            check_every_value_is_drawn(drawn(few))
+            few = replace(few, together=_together(few))
             few, notes = _settled(few, rows, unit)
-            together = draws_together(target, few.layout, *few.args, **few.kwargs)
-            few = replace(few, together=together)
             index: Sequence[Tensor] = [torch.arange(few.layout.num_units)]
             if rows is not None and few.by_rows:
                 at_most = units.get(rows.device.type, units["cpu"])
@@ -171,8 +171,6 @@ def _is_yet_to_be_set_up(program: Program) -> bool:
 
 def _settled(few: Call, rows: Batches | None, unit: str | None) -> tuple[Call, tuple[str, ...]]:
     """The call on a few units, where the data can be cut into units; else that on all; and why."""
-    guide = few.guide(1)
-    check_every_value_is_drawn(few.layout, guide, few.joint(1, guide))
     if coupled(few):
         plate = few.layout.unit
         if unit is not None:
@@ -182,8 +180,8 @@ def _settled(few: Call, rows: Batches | None, unit: str | None) -> tuple[Call, t
             )
         whole = _whole(few, rows)
         return replace(whole, layout=whole.layout.joined()), (
-            f"one joint figure of all data: the density of a unit of plate {plate!r} depends on the latents "
-            "of other units, in model or guide, so the evidence does not factorise over them",
+            f"one joint figure of all data: the density of a unit of plate {plate!r} depends on the "
+            "latents of other units, in model or guide, so the evidence does not factorise over them",
         )
     if rows is None or not few.by_rows:
         return few, ()
@@ -197,11 +195,16 @@ def _settled(few: Call, rows: Batches | None, unit: str | None) -> tuple[Call, t
     )
 
 
+def _together(call: Call) -> bool:
+    return draws_together(call.program, call.layout, *call.args, **call.kwargs)
+
+
 def _whole(few: Call, rows: Batches | None) -> Call:
     if rows is None or not few.by_rows:
         return few
     everything = torch.arange(rows.num_units)
-    return _of_rows(few.program, rows, few.layout.unit, everything, strict=False)
+    whole = _of_rows(few.program, rows, few.layout.unit, everything, strict=False)
+    return replace(whole, together=_together(whole))
 
 
 def _many(few: Call, rows: Batches) -> Call:
@@ -210,7 +213,8 @@ def _many(few: Call, rows: Batches) -> Call:
         drawn(few)
     most = MANY_BYTES.get(rows.device.type, MANY_BYTES["cpu"]) * few.layout.num_units
     count = min(rows.num_units, max(few.layout.num_units, most // max(1, allocated.bytes)))
-    return _of_rows(few.program, rows, few.layout.unit, torch.arange(count), strict=False)
+    (args,) = rows.take(torch.arange(count), count)
+    return replace(few, args=args, layout=few.layout.resized(count))
 
 
 def _of_rows(

@@ -193,4 +193,4 @@ def test_plates_of_other_names() -> None:
             pyro.sample("z", dist.Normal(x / 2, 0.8))
 
     found = log_evidence((Conjugate.model, guide), Y, seed=0)
-    assert "no plate holds every site ('data', 'other')" in found.notes[0]
+    assert "no plate holds every site (there are 'data', 'other')" in found.notes[0]
