@@ -1,5 +1,6 @@
 """Unconstrained coordinates: a program's continuous latents as one vector for each chain and unit."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -8,7 +9,7 @@ import pyro.distributions as dist
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
-from torch.distributions import biject_to, constraints
+from torch.distributions import Independent, MixtureSameFamily, biject_to, constraints
 from torch.distributions.transforms import Transform
 
 from pyro_vae.errors import InputError
@@ -27,12 +28,13 @@ class Immovable(InputError):
 
 def bijection(name: str, fn: Any) -> Transform:
     """The map from unconstrained numbers onto the support of a site's distribution."""
+    support = support_of(fn)
     try:
-        if not fn.support.is_discrete:
-            return biject(fn.support)
+        if not support.is_discrete:
+            return biject(support)
     except NotImplementedError as error:
         raise Immovable(
-            f"the support of site {name!r} ({fn.support}) has no map from unconstrained numbers",
+            f"the support of site {name!r} ({support}) has no map from unconstrained numbers",
             "estimate the evidence by importance sampling",
         ) from error
     raise Immovable(
@@ -49,11 +51,26 @@ def biject(support: constraints.Constraint) -> Transform:
     return biject_to(cast(Any, support).base_constraint if of_mixture else support)
 
 
+ANGLES = (dist.VonMises, dist.SineBivariateVonMises, dist.SineSkewed)
+
+
+def support_of(fn: Any) -> Any:
+    """A distribution's support: of an angle once round the circle, which torch takes for the real line."""
+    part = fn
+    while isinstance(part, (Independent, MixtureSameFamily, dist.MaskedDistribution)):
+        of_mixture = isinstance(part, MixtureSameFamily)
+        part = part.component_distribution if of_mixture else part.base_dist
+    if not isinstance(part, ANGLES):
+        return fn.support
+    circle: Any = constraints.interval(-math.pi, math.pi)
+    return constraints.independent(circle, fn.event_dim) if fn.event_dim else circle
+
+
 def num_coordinates(name: str, site: Site, layout: Layout) -> int:
     """How many numbers move a site, in all units together; of a discrete one, how many there are."""
     fn = site["fn"]
     plates = fn.batch_shape[-1 - layout.nesting :]  # what lies further left is enumeration
-    if fn.support.is_discrete:
+    if support_of(fn).is_discrete:
         return int((plates + fn.event_shape).numel())
     return int(bijection(name, fn).inverse_shape(plates + fn.event_shape).numel())
 

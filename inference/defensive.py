@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
+from pyro_vae.inference.coordinates import support_of
 from pyro_vae.particles import (
     Particles,
     of_particles,
@@ -109,7 +110,7 @@ def _like(per_unit: Tensor, site: Site, call: Call) -> Tensor:
 def _score_within(site: Site, call: Call) -> Tensor:
     """The guide's log-density, which is minus infinity where it does not reach."""
     fn, value = site["fn"], site["value"]
-    within = fn.support.check(value)
+    within = support_of(fn).check(value)
     return unit_sum(site, torch.where(within, fn.log_prob(value), -torch.inf), call.layout)
 
 

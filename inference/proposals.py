@@ -17,6 +17,7 @@ from torch.distributions import constraints, transform_to
 from torch.distributions.transforms import AffineTransform
 
 from pyro_vae.errors import InputError, at_least_1
+from pyro_vae.inference.coordinates import support_of
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.particles import is_point_mass
 from pyro_vae.program import Program, as_program
@@ -53,7 +54,7 @@ class _Widened(Messenger):
         fn = msg["fn"]
         if msg["is_observed"] or isinstance(fn, _Subsample) or is_point_mass(fn):
             return
-        if not _is_real(fn.support):
+        if not _is_real(support_of(fn)):
             return
         if not fn.mean.isfinite().all():
             raise InputError(

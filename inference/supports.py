@@ -5,10 +5,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, cast
 
-import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import Independent, TransformedDistribution
+from torch.distributions import TransformedDistribution
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
@@ -17,6 +16,15 @@ from pyro_vae.inference.coordinates import (
     biject,
     num_coordinates,
     num_counted,
+    support_of,
+)
+from pyro_vae.inference.ranges import (
+    goes_beyond,
+    is_plainly_transformed,
+    range_of,
+    reaches_beyond,
+    said_range,
+    without_independence,
 )
 from pyro_vae.layout import Layout
 from pyro_vae.particles import is_point_mass, mask_of
@@ -25,6 +33,7 @@ from pyro_vae.traces import Site, sample_sites
 DRAWS = 200  # of a discrete site without end
 # probabilities that a guide must not have where a prior has the other; torch keeps them from 0 by 1e-7
 NEVER, SELDOM = math.log(2e-7), math.log(1e-4)
+NEGLIGIBLE = math.log(5e-324)  # the least of float64: a tail of the prior that may be left out
 
 
 def check_proposal(call: Call, narrower_too: bool = True) -> None:
@@ -82,11 +91,11 @@ def check_support(
     remedy: str = FROM_BOTH,
 ) -> None:
     """:raises InputError: the guide's support at a site is not the prior's."""
-    sides = [(guide_site, model_site, "beyond the prior's", "")]
+    sides = [(guide_site, model_site, "beyond the prior's", "", -math.inf)]
     if narrower_too:
-        sides.append((model_site, guide_site, "short of the prior's", remedy))
-    for here, there, what, other in sides:
-        if not _holds(there["fn"], here["fn"], here["value"]):
+        sides.append((model_site, guide_site, "short of the prior's", remedy, NEGLIGIBLE))
+    for here, there, what, other, least in sides:
+        if not _holds(there["fn"], here["fn"], here["value"], least):
             raise InputError(
                 f"the guide's support at site {name!r} reaches {what} ({guide_site['fn']} against "
                 f"{model_site['fn']}): give the guide a distribution with the prior's support{other}"
@@ -127,33 +136,51 @@ def _refuse_unless(name: str, same_mask: bool) -> None:
 def check_known(sites: Mapping[str, Site]) -> None:
     """:raises InputError: a site's distribution does not know its support, so nothing can move over it."""
     for name, site in sites.items():
-        if not _holds(site["fn"], site["fn"], site["value"], by_name=True):
+        if not _is_as_said(site["fn"], site["value"]):
             raise Immovable(
                 f"torch does not know the support of site {name!r} ({site['fn']})",
                 "estimate the evidence by importance sampling, or give the transform its codomain",
             )
 
 
-def _holds(outer: Any, inner: Any, value: Tensor, by_name: bool = False) -> bool:
-    """Whether one distribution's support holds the other's, as far as probes of that one tell.
+def _is_as_said(fn: Any, value: Tensor) -> bool:
+    """Whether the support that a distribution says it has is what its transforms make of its base."""
+    if _is_transformed_counts(fn := without_independence(fn)):
+        return True
+    try:
+        said, own = said_range(fn, value.device), range_of(fn, value.device)
+        if said and own:
+            return not goes_beyond(said, own)
+        return bool(_inside(fn, _of_support(support_of(fn), value)).all())
+    except (NotImplementedError, RuntimeError):
+        return True
 
-    :param by_name: probe the support that it says it has, not what its transforms make of its base.
+
+def _holds(outer: Any, inner: Any, value: Tensor, least: float) -> bool:
+    """Whether one distribution's support holds the other's: by their ranges; where these are not known,
+    as far as probes of the inner one tell.
+
+    :param least: the log-probability from which on it counts what lies outside.
     """
-    outer, inner = _without_independence(outer), _without_independence(inner)
+    outer, inner = without_independence(outer), without_independence(inner)
     if any(map(_is_transformed_counts, (outer, inner))):
         return True  # torch does not know the support of those
     try:
-        probes = _of_support(inner.support, value) if by_name else _probes(inner, value)
+        if support_of(outer).is_discrete == support_of(inner).is_discrete:
+            own, other = (range_of(fn, value.device) for fn in (inner, outer))
+            if own and other:
+                return not reaches_beyond(inner, own, other, value, least)
+        probes = _probes(inner, value)
         counts = _inside(inner, probes)  # rounding may have taken one over the edge
         inside = _inside(outer, probes)
     except (NotImplementedError, RuntimeError):
         return True  # a support that says nothing of itself
     each = [x.reshape(len(probes), -1).all(-1) for x in (inside, counts)]
-    return bool(each[0].all() if by_name else (each[0] | ~each[1]).all())
+    return bool((each[0] | ~each[1]).all())
 
 
 def _leaves_out(guide: Any, prior: Any) -> bool:
-    guide, prior = _without_independence(guide), _without_independence(prior)
+    guide, prior = without_independence(guide), without_independence(prior)
     if not (prior.has_enumerate_support and guide.has_enumerate_support):
         return False
     try:
@@ -163,38 +190,32 @@ def _leaves_out(guide: Any, prior: Any) -> bool:
         return False
 
 
-def _without_independence(fn: Any) -> Any:
-    while isinstance(fn, (Independent, dist.MaskedDistribution)):
-        fn = fn.base_dist
-    return fn
-
-
 def _is_transformed_counts(fn: Any) -> bool:
     return isinstance(fn, TransformedDistribution) and cast(Any, fn.base_dist.support).is_discrete
 
 
 def _inside(fn: Any, value: Tensor) -> Tensor:
     """Whether a distribution can give a value; of a transformed one its base says so."""
-    if isinstance(fn, TransformedDistribution):
+    if is_plainly_transformed(fn):
         for transform in reversed(fn.transforms):
             value = transform.inv(value)
-        return _inside(_without_independence(fn.base_dist), value)
-    return fn.support.check(value)
+        return _inside(without_independence(fn.base_dist), value)
+    return cast(Tensor, support_of(fn).check(value))
 
 
 def _probes(fn: Any, value: Tensor) -> Tensor:
-    if isinstance(fn, TransformedDistribution):
+    if is_plainly_transformed(fn):
         for transform in reversed(fn.transforms):
             value = transform.inv(value)
-        probes = _probes(_without_independence(fn.base_dist), value)
+        probes = _probes(without_independence(fn.base_dist), value)
         for transform in fn.transforms:
             probes = transform(probes)
         return probes
-    if fn.support.is_discrete:
+    if support_of(fn).is_discrete:
         with contextlib.suppress(NotImplementedError):
             return fn.enumerate_support(expand=True)
         return fn.sample((DRAWS,))
-    return _of_support(fn.support, value)
+    return _of_support(support_of(fn), value)
 
 
 def _of_support(support: Any, value: Tensor) -> Tensor:
