@@ -35,6 +35,11 @@ METHODS: dict[str, Callable[[], Method]] = {
 }
 
 
+ONE_BY_ONE = (
+    "particles were drawn one at a time, for the program does not take a further dimension on the left, or "
+    "mixes up what lies along it; all at once is many times as fast: count dimensions from the right "
+    "(`dim=-1`, `x[..., 0]`, `x.reshape(*x.shape[:-1], ...)`)"
+)
 CHECKSUM = "checksum"  # of a tile's data, among its figures
 
 
@@ -192,6 +197,7 @@ class _Run:
             notes=(
                 *notes,
                 *(self.tiles.notes or joint_note(layout)),
+                *(() if self.tiles.few.together or self.method.is_exact else (ONE_BY_ONE,)),
                 *self.method.notes(figures, self.tiles.few),
             ),
         )
@@ -201,7 +207,7 @@ def named(method: str | Method) -> Method:
     """:raises InputError: there is no such method."""
     if isinstance(method, Method):
         return method
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         if isinstance(method, type) and issubclass(method, Method):
             raise InputError(
                 f"method is the class {method.__name__}: make one, {method.__name__}()"
@@ -212,6 +218,9 @@ def named(method: str | Method) -> Method:
 
 def _checked(method: Method, num_particles: int | None, max_memory: int | None) -> int:
     """K."""
+    for name, number in (("num_particles", num_particles), ("max_memory", max_memory)):
+        if isinstance(number, bool):
+            raise InputError(f"{name} must be a whole number, not {number}")
     if max_memory is not None:
         at_least_1("max_memory", max_memory)
     return at_least_1(
@@ -228,10 +237,15 @@ def joint_note(layout: Layout) -> tuple[str, ...]:
     if layout.unit is not None:
         return ()
     if not layout.outside:
-        plates = f"no plate holds every site (there are {', '.join(map(repr, layout.plates))})"
+        there_are = ", ".join(map(repr, layout.plates))
+        why = (
+            f"no plate holds every site (there are {there_are})"
+            if there_are
+            else "there is no site"
+        )
         return (
-            f"one joint figure of all data: {plates if layout.plates else 'there is no site'}, so the evidence "
-            "does not factorise over data; where model and guide mean one plate, they must give it one name",
+            f"one joint figure of all data: {why}, so the evidence does not factorise over data; where "
+            "model and guide mean one plate, they must give it one name",
         )
     named = ", ".join(map(repr, layout.outside[:5]))
     more = f" and {len(layout.outside) - 5} more" if len(layout.outside) > 5 else ""

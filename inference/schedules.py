@@ -39,6 +39,10 @@ def checked(schedule: Schedule, num_temperatures: int) -> tuple[float, ...]:
 
     :raises InputError: they are not T + 1, or do not rise from 0 to 1.
     """
+    if not callable(schedule):
+        raise InputError(
+            f"the schedule must be a function of the number of temperatures, not {schedule!r}"
+        )
     betas: list[float] = torch.as_tensor(schedule(num_temperatures)).double().flatten().tolist()
     rises = all(one < other for one, other in pairwise(betas))
     if len(betas) != num_temperatures + 1 or betas[0] != 0 or betas[-1] != 1 or not rises:

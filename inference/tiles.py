@@ -1,6 +1,7 @@
 """Data cut into tiles of units, each with its own noise, so that memory never changes a figure."""
 
 import contextlib
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,8 +27,8 @@ from pyro_vae.inference.independence import (
     place_matters,
 )
 from pyro_vae.inference.onednn import linear_by_onednn
-from pyro_vae.isolation import as_found, undisturbed
-from pyro_vae.layout import examine
+from pyro_vae.isolation import as_found, rng_state, set_rng_state, undisturbed
+from pyro_vae.layout import Layout, examine
 from pyro_vae.particles import draws_together
 from pyro_vae.program import Program, as_program, num_arguments
 
@@ -99,10 +100,11 @@ def tiled(
         raise InputError(
             "give either data, or args and kwargs to call the program with as they are"
         )
+    args, kwargs = _checked(args, kwargs)
     rows = None if data is None else _rows(target, data, device)
     with undisturbed(target, seed), as_found(target.modules), torch.no_grad(), linear_by_onednn():
         if rows is None:
-            few = _call(target, unit, args or (), kwargs or {}, by_rows=False)
+            few = _call(target, unit, args, kwargs, by_rows=False)
         else:
             few = first_rows(target, rows, unit)
         base = int(torch.randint(2**31, ()))
@@ -117,7 +119,31 @@ def tiled(
             yield Tiles(few, base, rows, index, notes)
 
 
+def _checked(args: Any, kwargs: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """The arguments of a call, none where none are given.
+
+    :raises InputError: they are not a tuple and a mapping, or hold no data.
+    """
+    if args is not None and not isinstance(args, tuple | list):
+        raise InputError(
+            f"args must be a tuple of the program's arguments, not {type(args).__name__}: args=(x,)"
+        )
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise InputError(
+            f"kwargs must be a mapping of names to arguments, not {type(kwargs).__name__}: "
+            'kwargs={"x": x}'
+        )
+    args, kwargs = tuple(args or ()), kwargs or {}
+    tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
+    if tensors and not any(tensor.numel() for tensor in tensors):
+        raise InputError(f"the data hold no values: their shape is {tuple(tensors[0].shape)}")
+    return args, kwargs
+
+
 def _rows(program: Program, data: Any, device: str | torch.device) -> Batches:
+    for tensor in data if isinstance(data, tuple) else (data,):
+        if isinstance(tensor, Tensor) and tensor.layout != torch.strided:
+            raise InputError(f"the data are a {tensor.layout} tensor: pass data.to_dense()")
     place = resolve(device)
     for module in program.modules.values():
         module.to(place)
@@ -132,7 +158,7 @@ def _call(
     by_rows: bool = True,
     strict: bool = True,
 ) -> Call:
-    layout = examine(program, *args, unit=unit, strict=strict, **kwargs)
+    layout = _examined(program, unit, args, kwargs, strict)
     by_name = layout.unit is not None and not by_rows and layout.size != layout.num_units
     subsampled = (*layout.subsampled, *([layout.unit] if by_name else []))
     if subsampled:
@@ -141,6 +167,31 @@ def _call(
             "evidence wants all of them, so leave subsample_size out"
         )
     return Call(program, layout, False, args, kwargs)
+
+
+def _examined(
+    program: Program,
+    unit: str | None,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    strict: bool,
+) -> Layout:
+    """What :func:`examine` says; but NaN in some units are their affair, wherever in the data these are."""
+    state = rng_state()
+    try:
+        return examine(program, *args, unit=unit, strict=strict, **kwargs)
+    except InputError:
+        set_rng_state(state)
+        with contextlib.suppress(ValueError, RuntimeError, TypeError):  # the refusal says it better
+            layout = examine(program, *args, unit=unit, strict=False, **kwargs)
+            set_rng_state(state)
+            with pyro.validation_enabled(False):
+                scores = drawn(Call(program, layout, False, args, kwargs)).scores()
+            weights = scores["model"] - scores["guide"]
+            nan = weights.isnan()
+            if nan.any() and not nan.all() and not (weights == math.inf).any():
+                return layout
+        raise
 
 
 def first_rows(program: Program, rows: Batches, unit: str | None) -> Call:

@@ -13,7 +13,7 @@ class InputError(ValueError):
     """
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: object, known: Iterable[str]) -> str:
     """``"; did you mean 'digits'?"`` where a known name is close, else the list of known names.
 
     >>> nearest("digit", ["digits", "mnist"])
@@ -22,7 +22,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     '; known: digits, mnist'
     """
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(str(name), known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
 
 

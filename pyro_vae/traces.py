@@ -1,5 +1,6 @@
 """One call of a model or guide, as the sites that it reached."""
 
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -12,6 +13,12 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 
 Site = dict[str, Any]
+
+# of a parameter, before all of its values; torch.distributions' words
+INVALID = re.compile(
+    r"Expected parameter (\w+) .*? of distribution (\w+)\(.*\) to satisfy the constraint (.*),"
+    r" but found invalid values:"
+)
 
 FLAT = (
     "it has no evidence, and nothing can be drawn from it (ImproperUniform); a proper prior, as a VAE "
@@ -32,7 +39,9 @@ def run(part: str, function: Callable[..., Any], args: Any, kwargs: Any) -> pout
         sites = list(sample_sites(tracer.trace))
         where = f"after site {sites[-1]!r}" if sites else "before its first site"
         shapes = ", ".join(str(tuple(a.shape)) for a in args if isinstance(a, Tensor))
-        reason = str(error).strip().split("\n")[0]
+        reason = (
+            INVALID.sub(r"some values of \1 in a \2 are not \3", str(error)).strip().split("\n")[0]
+        )
         raise InputError(
             f"the {part} raised {type(error).__name__} {where}: {reason}"
             + (f" (called with tensors of shape {shapes})" if shapes else "")

@@ -20,6 +20,14 @@ def check_log_prob(part: str, trace: poutine.Trace) -> None:
             if _has_no_mass_there(site):
                 continue  # a likelihood may be zero
             raise InputError(_support_message(part, name, site, error)) from error
+        except (RuntimeError, TypeError) as error:
+            kind = str(site["value"].dtype).removeprefix("torch.")
+            reason = (
+                "pass numbers, as by .float()" if kind == "bool" else str(error).split(chr(10))[0]
+            )
+            raise InputError(
+                f"the {part}'s site {name!r} ({site['fn']}) cannot score values of type {kind}: {reason}"
+            ) from error
         if log_prob.isnan().any() or (log_prob == math.inf).any():
             raise InputError(
                 f"the {part}'s log-probability at site {name!r} is {log_prob.max():g} "

@@ -275,11 +275,41 @@ def test_widening_an_autoguide() -> None:
         ({"unit": 3}, "unit must be the name of a plate"),
         ({"num_particles": 2.5}, "num_particles must be a whole number"),
         ({"method": Importance}, r"make one, Importance\(\)"),
+        ({"method": ["ais"]}, r"there is no method \['ais'\]"),
+        ({"num_particles": True}, "num_particles must be a whole number, not True"),
     ],
 )
 def test_arguments_of_the_wrong_kind(options, message) -> None:
     with pytest.raises(InputError, match=message):
         log_evidence(Conjugate, X, **options)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"args": X}, r"args must be a tuple of the program's arguments, not Tensor: args=\(x,\)"),
+        ({"args": (X,), "kwargs": [1]}, "kwargs must be a mapping"),
+        ({"args": (X[:0],)}, "the data hold no values"),
+        ({"data": X[:0]}, "the data hold no rows"),
+        ({"data": X.to_sparse()}, r"data.to_dense\(\)"),
+        (
+            {"data": X > 0},
+            r"'x' .* cannot score values of type bool: pass numbers, as by .float\(\)",
+        ),
+    ],
+)
+def test_data_of_the_wrong_kind(given, message) -> None:
+    with pytest.raises(InputError, match=message):
+        log_evidence((Conjugate.model, normal_guide), **given)
+
+
+def test_options_of_the_wrong_kind() -> None:
+    with pytest.raises(InputError, match="start must be 'guide' or 'prior', not None"):
+        Annealed(start=None)
+    with pytest.raises(InputError, match="schedule must be a function"):
+        Annealed(schedule=None)
+    with pytest.raises(InputError, match="delta must be a number between 0 and 1, not 'a'"):
+        log_evidence(Conjugate, X, seed=0).certificate("a")
 
 
 def test_a_nan_is_one_unit_s_affair() -> None:
@@ -300,3 +330,31 @@ def test_a_nan_is_one_unit_s_affair() -> None:
     figures = evidence.to_dict()
     assert figures["mean"] is None
     assert "NaN weights" in figures["warnings"][0]
+
+
+@pytest.mark.parametrize("row", [0, 90])
+def test_nan_among_the_data_is_one_unit_s_affair_wherever_it_is(row: int) -> None:
+    x = X.clone()
+    x[row] = torch.nan
+    for guide in (normal_guide, Conjugate.guide):
+        for given in ({"data": x}, {"args": (x,)}):
+            evidence = log_evidence((Conjugate.model, guide), **given, seed=0)
+            assert evidence.log_evidence.isnan().nonzero().tolist() == [[row]]
+            said = evidence.summary().replace("\n", " ")
+            assert f"1 of 100 units have NaN weights (the first is unit {row})" in said
+    with pytest.raises(
+        InputError, match=r"some values of loc in a Normal are not Real\(\).*hold nan, first at"
+    ):
+        log_evidence((Conjugate.model, normal_guide), x[row : row + 1])
+
+
+def test_particles_drawn_one_at_a_time_are_told_of() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            assert z.dim() == 1
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    evidence = log_evidence((model, normal_guide), X[:5], num_particles=50, seed=0)
+    assert "drawn one at a time" in evidence.notes[0]
+    assert log_evidence((Conjugate.model, normal_guide), X[:5], seed=0).notes == ()
