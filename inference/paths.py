@@ -18,6 +18,7 @@ from pyro_vae.inference.coordinates import (
     Placement,
     num_coordinates,
 )
+from pyro_vae.inference.densities import check_map, refuse_noise
 from pyro_vae.inference.supports import check_known, check_masks, check_support
 from pyro_vae.particles import (
     is_point_mass,
@@ -59,12 +60,7 @@ class Path(abc.ABC):
         """Refuses a program whose densities are no functions of its latents."""
         u = self.draw(1)
         for one, other in zip(self.log_densities(u), self.log_densities(u), strict=True):
-            if not torch.allclose(one, other, rtol=1e-4, atol=1e-4, equal_nan=True):
-                raise InputError(
-                    "model or guide gives the same latents another density each time it is called "
-                    f"(by up to {float((one - other).abs().max()):.3g} nats): noise or a random subsample "
-                    "is drawn outside `pyro.sample`. Annealing needs a density that stays"
-                )
+            refuse_noise(one, other)
 
     @abc.abstractmethod
     def at(self, latents: poutine.Trace) -> Tensor:
@@ -220,3 +216,4 @@ class FromGuide(Path):
                 other = other if vouched else 'anneal from the prior (start="prior")'
                 check_support(name, guide_sites[name], model_sites[name], remedy=f", or {other}")
         check_masks(layout, guide_sites, model_sites)
+        check_map(self.call, guide_trace)
