@@ -5,8 +5,8 @@ Source: R. M. Neal, "MCMC using Hamiltonian dynamics", 2011, https://arxiv.org/a
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, reduce
 
 import torch
 from torch import Tensor
@@ -85,9 +85,12 @@ class Sampler:
     at_once: int
 
     def point(self, u: Tensor) -> Point:
-        parts = [Point(some, *self.ends(some)) for some in u.split(self.at_once)]
-        columns = ([getattr(part, f.name) for part in parts] for f in fields(Point))
-        return parts[0] if len(parts) == 1 else Point(*map(torch.cat, columns))
+        """Chains at u, all in the widest type of these and the log-densities."""
+        parts = [(some, *self.ends(some)) for some in u.split(self.at_once)]
+        joined = (torch.cat(column) for column in zip(*parts, strict=True))
+        columns = parts[0] if len(parts) == 1 else tuple(joined)
+        dtype = reduce(torch.promote_types, (column.dtype for column in columns))
+        return Point(*(column.to(dtype) for column in columns))
 
     def transition(self, at: Point, beta: float, step: Tensor) -> tuple[Point, Tensor]:
         """One trajectory, accepted or not; and the probability (K, U) that it was.
@@ -166,6 +169,7 @@ def pilot(sampler: Sampler, betas: Sequence[float]) -> Steps:
     spread = _spread(draws)
     variance, curvature = spread.square(), spread**-2
     point = sampler.point(draws[:CHAINS])
+    draws, variance, curvature = (x.to(point.u.dtype) for x in (draws, variance, curvature))
     size = draws.new_full((draws.shape[1], 1), 0.5 * max(1, draws.shape[-1]) ** -0.25)
     sizes: dict[float, list[Tensor]] = {beta: [] for beta in betas}
     for beta in [betas[0]] * WARMUP + [*betas, *reversed(betas)]:

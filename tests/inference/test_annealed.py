@@ -298,6 +298,23 @@ def test_a_support_that_depends_on_what_is_summed_out() -> None:
         annealed_evidence((model, guide), torch.randn(4), start="prior")
 
 
+@pytest.mark.parametrize("max_memory", [None, 20_000])
+@pytest.mark.parametrize("start", ["guide", "prior"])
+def test_data_of_more_digits_than_the_latents(start, max_memory) -> None:
+    x = torch.randn(8, dtype=torch.float64)
+    method = Annealed(20, start)
+    evidence = log_evidence(
+        (Conjugate.model, Conjugate.guide),
+        x,
+        method=method,
+        max_memory=max_memory,
+        num_particles=100,
+        seed=0,
+    )
+    off = evidence.log_evidence - Conjugate.log_evidence(x)
+    assert (off.abs() < 4 * evidence.standard_error).all()
+
+
 def test_schedules() -> None:
     for schedule in (linear, sigmoid):
         for num_temperatures in (1, 2, 7):
