@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,11 +34,13 @@ from torch.optim import Adam
 
 from pyro_vae import load, log_evidence
 from pyro_vae.inference.evidence import Evidence
+from pyro_vae.inference.onednn import product
 
 Estimate = Callable[[HandVAE, Tensor, int], float]
 """The mean over images of log p(x), in nats, from K weights for each."""
 
-FLOOR, OURS, PEER = "matrix products alone", "pyro_vae, log_evidence", "pythae, get_nll"
+FLOOR, ONEDNN = "matrix products alone", "matrix products alone, by oneDNN"
+OURS, PEER = "pyro_vae, log_evidence", "pythae, get_nll"
 CHUNKS = (256, 512, 1024, 2048, 4096, 8192)  # weights at a time, for those that leave it to us
 
 
@@ -109,18 +111,33 @@ def matrix_products(vae: HandVAE, x: Tensor, num_particles: int, chunk: int) -> 
     layers = [layer.weight.t() for layer in (vae.d1, vae.d2, vae.d3)]
     inputs = [torch.randn(chunk, len(weight)) for weight in layers]
     outputs = [torch.empty(chunk, weight.shape[1]) for weight in layers]
-    total = len(x) * num_particles
-    for first in range(0, total, chunk):
-        some = min(chunk, total - first)
+    for some in chunks(len(x) * num_particles, chunk):
         for rows, weight, out in zip(inputs, layers, outputs, strict=True):
             torch.mm(rows[:some], weight, out=out[:some])
     return math.nan
+
+
+@torch.no_grad()
+def onednn_products(vae: HandVAE, x: Tensor, num_particles: int, chunk: int) -> float:
+    """The same three, as `log_evidence` has them."""
+    layers = [layer.weight for layer in (vae.d1, vae.d2, vae.d3)]
+    inputs = [torch.randn(chunk, weight.shape[1]) for weight in layers]
+    for some in chunks(len(x) * num_particles, chunk):
+        for rows, weight in zip(inputs, layers, strict=True):
+            product(rows[:some], weight, None)
+    return math.nan
+
+
+def chunks(total: int, size: int) -> Iterator[int]:
+    for first in range(0, total, size):
+        yield min(size, total - first)
 
 
 def contestants(vae: HandVAE, x: Tensor) -> dict[str, Estimate]:
     """By name, each as fast as it can be set."""
     entries: dict[str, Estimate] = {
         FLOOR: fastest(matrix_products, vae, x),
+        ONEDNN: fastest(onednn_products, vae, x),
         OURS: lambda *args: ours(*args).mean,
         "by hand, plain torch": fastest(by_hand, vae, x),
         "Pyro, one datum at a time": pyro_per_datum,
@@ -182,12 +199,12 @@ def compare(vae: HandVAE, x: Tensor, num_particles: int, rounds: int) -> None:
         rates = [len(x) * num_particles / t for t in taken]
         over_floor = [t / f for t, f in zip(taken, floor, strict=True)]
         over_peer = [p / t for t, p in zip(taken, peer, strict=False)]
-        figure = "" if name == FLOOR else f"{statistics.mean(values[name]):.2f}"
+        figure = "" if name in (FLOOR, ONEDNN) else f"{statistics.mean(values[name]):.2f}"
         print(
             f"{name:34s}{spread(rates, ',.0f'):>26s}{spread(over_floor, '.2f'):>20s}"
             f"{spread(over_peer, '.2f'):>20s}{figure:>16s}"
         )
-    for name in times.keys() - {FLOOR}:
+    for name in times.keys() - {FLOOR, ONEDNN}:
         check_agreement(name, values[name], truth, error)
     print(f"All agree, each to four standard errors; that of one estimate is {error:.2f} nats.")
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from pyro_vae.data import batches
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence import BAD_K, Evidence
-from pyro_vae.pictures import BLUE, GREY, RED, STYLE, _are_images, _mosaic
+from pyro_vae.pictures import BLUE, GREY, RED, STYLE, _are_images, _mosaic, value_range
 
 EXTREMES = 8  # units shown from either end
 FEW = 100  # units that can be told apart in one panel
@@ -311,8 +311,8 @@ def _units(axes: Axes, seen: Seen) -> None:
 
 def _end(axes: Axes, seen: Seen, name: str) -> None:
     """The units at one end, each in a cell of width 1: image, number, nats."""
-    low = min((float(image.min()) for image in seen.images.values()), default=0.0)
-    high = max((float(image.max()) for image in seen.images.values()), default=1.0)
+    images = [image.flatten() for image in seen.images.values()]
+    low, high = value_range(torch.cat(images)) if images else (0.0, 1.0)
     for cell, place in enumerate(seen.ends[name]):
         if place in seen.images:
             mosaic = _mosaic(seen.images[place].unsqueeze(0), 1, low, high)

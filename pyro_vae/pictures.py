@@ -161,7 +161,7 @@ def reconstructions(
         )
     if not _are_images(originals):
         return _reconstructed_columns(_table(originals), _table(means), columns)
-    low, high = _range(originals)
+    low, high = value_range(originals)
     pairs = [
         _mosaic(torch.cat(pair), len(pair[0]), low, high)
         for pair in zip(originals.split(10), means.split(10), strict=True)
@@ -212,7 +212,7 @@ def samples(
         return _sampled_columns(_table(values), rows, columns, caption)
     range_of = values if data is None else data
     per_row = math.ceil(math.sqrt(len(values)))
-    mosaic = _mosaic(values, per_row, *_range(range_of))
+    mosaic = _mosaic(values, per_row, *value_range(range_of))
     width = min(4.5, 1.5 * per_row)
     height = width * mosaic.shape[0] / mosaic.shape[1]
     figure = Figure((width, height + 0.3), layout="constrained")
@@ -298,7 +298,8 @@ def _plane(points: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], list[str
     return u[:, :2] * singular[:2], titles
 
 
-def _range(x: Tensor) -> tuple[float, float]:
+def value_range(x: Tensor) -> tuple[float, float]:
+    """Least and largest of the values that are known."""
     known = x[~x.isnan()]
     return (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
 
