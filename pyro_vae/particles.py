@@ -15,6 +15,7 @@ from pyro.ops.contract import contract_to_tensor
 from pyro.ops.rings import LogRing
 from torch import Tensor
 
+from pyro_vae.errors import InputError
 from pyro_vae.layout import Layout
 from pyro_vae.program import Program
 from pyro_vae.scores import log_prob
@@ -263,7 +264,16 @@ def sum_out(model_trace: poutine.Trace, layout: Layout) -> Tensor:
         if name in layout.enumerated:  # what is masked out counts 1 over all its values, not each 1
             unmask(site)
     model_trace.compute_log_prob()
-    model_trace.pack_tensors()
+    try:
+        model_trace.pack_tensors()
+    except ValueError as error:
+        name, site = next((n, s) for n, s in sites.items() if "log_prob" not in s.get("packed", {}))
+        raise InputError(
+            f"the model's site {name!r} has log-probabilities of shape "
+            f"{tuple(site['log_prob'].shape)} where {', '.join(map(repr, layout.enumerated))} takes all "
+            "its values at once, in a dimension left of every plate: it must broadcast against the plates "
+            "as it is, with no dimension put in between"
+        ) from error
     symbols = model_trace.plate_to_symbol
     factors: OrderedDict[frozenset[str], list[Tensor]] = OrderedDict()
     for site in sites.values():

@@ -358,3 +358,23 @@ def test_particles_drawn_one_at_a_time_are_told_of() -> None:
     evidence = log_evidence((model, normal_guide), X[:5], num_particles=50, seed=0)
     assert "drawn one at a time" in evidence.notes[0]
     assert log_evidence((Conjugate.model, normal_guide), X[:5], seed=0).notes == ()
+
+
+def test_a_summed_out_latent_whose_shape_does_not_fit() -> None:
+    def model(counts: Tensor) -> None:
+        rates = pyro.sample("rates", dist.Gamma(torch.ones(2), 1.0).to_event(1))
+        when = pyro.sample("when", dist.Categorical(torch.ones(8)), infer={"enumerate": "parallel"})
+        with pyro.plate("time", len(counts)) as time:
+            later = time >= (when.unsqueeze(-1) if when.dim() else when)
+            rate = torch.where(later, rates[..., 1:], rates[..., :1])
+            pyro.sample("counts", dist.Poisson(rate), obs=counts)
+
+    def guide(counts: Tensor) -> None:
+        pyro.sample("rates", dist.Gamma(torch.ones(2), 1.0).to_event(1))
+
+    counts = torch.tensor([1.0, 0.0, 2.0, 1.0, 5.0, 4.0, 6.0, 3.0])
+    for method in ("importance", "ais", "auto"):
+        with pytest.raises(
+            InputError, match=r"site 'counts' has log-prob.*'when' takes all its values"
+        ):
+            log_evidence((model, guide), args=(counts,), method=method)
