@@ -58,8 +58,9 @@ def support_of(fn: Any) -> Any:
     """A distribution's support: of an angle once round the circle, which torch takes for the real line."""
     part = fn
     while isinstance(part, (Independent, MixtureSameFamily, dist.MaskedDistribution)):
-        of_mixture = isinstance(part, MixtureSameFamily)
-        part = part.component_distribution if of_mixture else part.base_dist
+        part = (
+            part.component_distribution if isinstance(part, MixtureSameFamily) else part.base_dist
+        )
     if not isinstance(part, ANGLES):
         return fn.support
     circle: Any = constraints.interval(-math.pi, math.pi)

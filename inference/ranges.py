@@ -37,7 +37,9 @@ def range_of(fn: Any, device: torch.device) -> Range | None:
         part = fn.component_distribution
         each = range_of(part, device)
         shape, dim = part.batch_shape + part.event_shape, -1 - len(part.event_shape)
-        return each and Range(each.lower.expand(shape).amin(dim), each.upper.expand(shape).amax(dim))
+        return each and Range(
+            each.lower.expand(shape).amin(dim), each.upper.expand(shape).amax(dim)
+        )
     if is_plainly_transformed(fn):
         return _image(fn.transforms, range_of(fn.base_dist, device))
     with contextlib.suppress(NotImplementedError):
@@ -148,7 +150,9 @@ def _image(transforms: Iterable[Transform], of: Range | None) -> Range | None:
 
 
 def _of_one(transform: Transform, of: Range) -> Range | None:
-    domain, codomain = (_said(end, of.lower.device) for end in (transform.domain, transform.codomain))
+    domain, codomain = (
+        _said(end, of.lower.device) for end in (transform.domain, transform.codomain)
+    )
     if cast(Any, transform.domain).event_dim:  # it mixes numbers; all of them, if from all to all
         whole = (x is not None and not x.lower.isfinite().any() for x in (domain, codomain, of))
         return codomain if all(whole) and not of.upper.isfinite().any() else None
