@@ -239,7 +239,7 @@ class Evidence:
 
 def _check_delta(delta: float) -> None:
     if not isinstance(delta, int | float) or not 0 < delta < 1:
-        raise InputError(f"delta must be a number between 0 and 1, not {delta!r}")
+        raise InputError(f"delta must lie between 0 and 1, not {delta!r}")
 
 
 def _finite(value: float) -> float | None:

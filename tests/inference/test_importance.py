@@ -280,5 +280,8 @@ def test_a_guide_of_single_points_is_refused() -> None:
 
 
 def test_data_that_are_not_numbers_are_named() -> None:
-    with pytest.raises(InputError, match=r"the data hold nan, first at index \(1,\)"):
-        log_evidence(Conjugate, torch.tensor([1.0, math.nan]))
+    with pytest.raises(InputError, match=r"the data hold nan, first at index \(0,\)"):
+        log_evidence(Conjugate, torch.tensor([math.nan, math.nan]))
+    evidence = log_evidence(Conjugate, torch.tensor([1.0, math.nan]))
+    assert evidence.log_evidence.isnan().tolist() == [False, True]
+    assert "1 of 2 units have NaN weights (the first is unit 1)" in evidence.summary()

@@ -109,3 +109,6 @@ def test_refusals(linear: VAE, x: Tensor) -> None:
         impute(linear, x, num_draws=0)
     with pytest.raises(InputError, match="data hold nan"):
         impute(FactorAnalysis((5,)), x)
+    later = torch.cat([torch.zeros(20, 5), x])
+    with pytest.raises(InputError, match="data hold nan"):
+        impute(FactorAnalysis((5,)), later)

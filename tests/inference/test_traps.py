@@ -308,7 +308,7 @@ def test_options_of_the_wrong_kind() -> None:
         Annealed(start=None)
     with pytest.raises(InputError, match="schedule must be a function"):
         Annealed(schedule=None)
-    with pytest.raises(InputError, match="delta must be a number between 0 and 1, not 'a'"):
+    with pytest.raises(InputError, match="delta must lie between 0 and 1, not 'a'"):
         log_evidence(Conjugate, X, seed=0).certificate("a")
 
 
