@@ -33,6 +33,7 @@ from pyro_vae.traces import Site, sample_sites
 DRAWS = 200  # of a discrete site without end
 # probabilities that a guide must not have where a prior has the other; torch keeps them from 0 by 1e-7
 NEVER, SELDOM = math.log(2e-7), math.log(1e-4)
+UNSAID = (NotImplementedError, RuntimeError, ValueError)  # of a support that is not known
 NEGLIGIBLE = math.log(5e-324)  # the least of float64: a tail of the prior that may be left out
 
 
@@ -152,7 +153,7 @@ def _is_as_said(fn: Any, value: Tensor) -> bool:
         if said and own:
             return not goes_beyond(said, own)
         return bool(_inside(fn, _of_support(support_of(fn), value)).all())
-    except (NotImplementedError, RuntimeError):
+    except UNSAID:
         return True
 
 
@@ -173,7 +174,7 @@ def _holds(outer: Any, inner: Any, value: Tensor, least: float) -> bool:
         probes = _probes(inner, value)
         counts = _inside(inner, probes)  # rounding may have taken one over the edge
         inside = _inside(outer, probes)
-    except (NotImplementedError, RuntimeError):
+    except UNSAID:
         return True  # a support that says nothing of itself
     each = [x.reshape(len(probes), -1).all(-1) for x in (inside, counts)]
     return bool((each[0] | ~each[1]).all())
@@ -186,7 +187,7 @@ def _leaves_out(guide: Any, prior: Any) -> bool:
     try:
         values = prior.enumerate_support(expand=True)
         return bool(((guide.log_prob(values) < NEVER) & (prior.log_prob(values) > SELDOM)).any())
-    except (NotImplementedError, RuntimeError):
+    except UNSAID:
         return False
 
 
