@@ -112,8 +112,8 @@ def _of_tile(call: Call, count: int, num_draws: int, levels: Tensor) -> Imputati
     log_weights = read_particles(joint, guide, layout, count).log_weights  # (K, N)
     if log_weights.isnan().any():
         raise InputError(
-            "the data hold nan, and the guide or the model makes NaN of them: gaps are filled in by programs "
-            "that read them (likelihood Missing, encoder MaskedInput)"
+            "the data hold nan, and the guide or the model makes NaN of them: gaps are filled in by "
+            "programs that read them (likelihood Missing, encoder MaskedInput)"
         )
     weights = log_weights.softmax(0)
     (site,) = observed_sites(joint).values()

@@ -29,10 +29,10 @@ class Run:
     num_chains: int = 1
 
     def scores(self) -> dict[str, Tensor]:
-        """Log-densities of each chain and unit, (K, U), by part of the program."""
+        """Log-densities of each chain and unit, (K, U), by part of the program; on the host."""
         parts = {"model": self.model, "guide": self.guide}
         return {
-            part: score(sample_sites(trace).values(), self.call.layout, self.num_chains)
+            part: score(sample_sites(trace).values(), self.call.layout, self.num_chains).cpu()
             for part, trace in parts.items()
         }
 
@@ -79,7 +79,7 @@ def coupled(call: Call) -> bool:
     pyro.set_rng_seed(0)  # what is found must not hang on a seed, nor on the process
     numbers = torch.randperm(units)
     bits = [numbers >> bit & 1 == 1 for bit in range(min(PARTITIONS, (units - 1).bit_length()))]
-    changed = torch.stack([side for half in bits for side in (half, ~half)]).to(call.device)
+    changed = torch.stack([side for half in bits for side in (half, ~half)])
     if call.together and units <= FEW and not _moves(call, changed):
         return False
     alone = replace(call, together=False)  # else noise might differ from particle to particle
@@ -135,7 +135,7 @@ def place_matters(call: Call) -> bool:
     """Whether the same rows, with the same latents, score otherwise in another order."""
     call = replace(call, together=False)
     pyro.set_rng_seed(0)
-    order = torch.randperm(call.layout.num_units).to(call.device)
+    order = torch.randperm(call.layout.num_units)
     other = replace(call, args=_rows(call, order))
     first = drawn(call)
 
@@ -156,11 +156,12 @@ def check_every_value_is_drawn(found: Run) -> None:
     for name, site in latent_sites(found.model).items():
         wanted = site["fn"].shape().numel()
         if name in proposed and site["value"].numel() < wanted:
-            plates = ", ".join(repr(f.name) for f in site["cond_indep_stack"] if f.vectorized)
+            stack = [frame.name for frame in site["cond_indep_stack"] if frame.vectorized]
+            plates = f"lie in the plate {', '.join(map(repr, stack))} and " if stack else ""
             raise InputError(
                 f"the guide draws {site['value'].numel()} of the {wanted} numbers of the model's site "
-                f"{name!r}, which would have to share them: in the guide, too, it must lie in the plate "
-                f"{plates} and be of shape {tuple(site['fn'].shape())}"
+                f"{name!r}, which would have to share them: in the guide, too, it must {plates}"
+                f"be of shape {tuple(site['fn'].shape())}"
             )
 
 
@@ -190,13 +191,15 @@ def _along(mask: Tensor, site: Site, layout: Layout) -> Tensor:
     """A mask over units, (V, U) or (U), in the shape of a site's value."""
     behind = -layout.dim - 1 + site["fn"].event_dim
     between = site["value"].dim() - behind - mask.dim()
+    mask = mask.to(site["value"].device)
     return mask.reshape(*mask.shape[:-1], *(1,) * between, mask.shape[-1], *(1,) * behind)
 
 
 def _taken(site: Site, order: Tensor, layout: Layout) -> Tensor:
     """A site's value with its units in another order."""
     value: Tensor = site["value"]
-    return value.index_select(value.dim() - site["fn"].event_dim + layout.dim, order)
+    dim = value.dim() - site["fn"].event_dim + layout.dim
+    return value.index_select(dim, order.to(value.device))
 
 
 def _same(one: Tensor, other: Tensor, leeway: float = 1.0) -> bool:
