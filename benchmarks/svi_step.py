@@ -83,13 +83,18 @@ def story(network: str) -> VAE:
     return VAE(SHAPE, LATENT_DIM, encoder=encoder, decoder=decoder)
 
 
-def ours(network: str, x: Tensor, compiled: bool) -> Take:
+def our_step(network: str, x: Tensor, compiled: bool) -> Step:
+    """For batches of that shape."""
     program = as_program(story(network))
     parameters = named_parameters(program)
     step = Step(program, examine(program, x), parameters, TraceELBO(), partial(Adam, lr=1e-3), None)
     if compiled:
         step.backward = Compiled(step, "on", {len(x): 10**6}, tempered=False)
-    return lambda: step((x,))
+    return step
+
+
+def ours(network: str, x: Tensor, compiled: bool) -> Take:
+    return partial(our_step(network, x, compiled), (x,))
 
 
 def pyros(network: str, x: Tensor, elbo: Callable[[], Any]) -> Take:
