@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import pyro
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -19,6 +18,7 @@ from pyro_vae.inference.densities import check_map, check_stays
 from pyro_vae.inference.method import Estimator, Method, Tick, memory
 from pyro_vae.inference.supports import check_proposal
 from pyro_vae.inference.weights import WeightSums
+from pyro_vae.isolation import seed_all
 from pyro_vae.particles import Particles
 
 # Units and particles are drawn in tiles of these sizes, each from its own seed; so neither the memory
@@ -71,7 +71,7 @@ class Importance(Method):
             at_once = 1 << int(math.log2(max(1, weights_at_once / units)))
             base = int(torch.randint(2**31, ()))
             for first in range(0, num_particles, TILE_PARTICLES):
-                pyro.set_rng_seed(base + first)
+                seed_all(base + first)
                 count = min(TILE_PARTICLES, num_particles - first)
                 sums.add(self.draw(call, count, at_once).log_weights)
                 tick(count / num_particles)

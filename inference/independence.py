@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
+from pyro_vae.isolation import seed_all
 from pyro_vae.layout import Layout
 from pyro_vae.particles import is_per_particle, is_point_mass, score, with_values
 from pyro_vae.traces import Site, latent_sites, run, sample_sites
@@ -54,7 +54,7 @@ def again(
     for name in [n for n, site in latent_sites(free).items() if is_point_mass(site["fn"])]:
         free.remove_node(name)
     sites = {n: s for n, s in latent_sites(first.model).items() if n not in first.guide.nodes}
-    pyro.set_rng_seed(seed)
+    seed_all(seed)
     return _run(call, num_chains, free, {n: {**s, "value": value(s)} for n, s in sites.items()})
 
 
@@ -76,7 +76,7 @@ def coupled(call: Call) -> bool:
     units = call.layout.num_units
     if call.layout.unit is None or units < 2:
         return False
-    pyro.set_rng_seed(0)  # what is found must not hang on a seed, nor on the process
+    seed_all(0)  # what is found must not hang on a seed, nor on the process
     numbers = torch.randperm(units)
     bits = [numbers >> bit & 1 == 1 for bit in range(min(PARTITIONS, (units - 1).bit_length()))]
     changed = torch.stack([side for half in bits for side in (half, ~half)])
@@ -119,7 +119,7 @@ def check_data_are_apart(call: Call) -> None:
     latents = drawn(replace(call, together=False)).model
     scores = []
     for args in (call.args, _rows(call, order)):
-        pyro.set_rng_seed(0)
+        seed_all(0)
         model = run("model", poutine.replay(call.program.model, latents), args, call.kwargs)
         scores.append(score(sample_sites(model).values(), call.layout, 1)[0, :half])
     before, after = scores
@@ -134,7 +134,7 @@ def check_data_are_apart(call: Call) -> None:
 def place_matters(call: Call) -> bool:
     """Whether the same rows, with the same latents, score otherwise in another order."""
     call = replace(call, together=False)
-    pyro.set_rng_seed(0)
+    seed_all(0)
     order = torch.randperm(call.layout.num_units)
     other = replace(call, args=_rows(call, order))
     first = drawn(call)

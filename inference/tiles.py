@@ -27,7 +27,7 @@ from pyro_vae.inference.independence import (
     place_matters,
 )
 from pyro_vae.inference.onednn import linear_by_onednn
-from pyro_vae.isolation import as_found, rng_state, set_rng_state, undisturbed
+from pyro_vae.isolation import as_found, rng_state, seed_all, set_rng_state, undisturbed
 from pyro_vae.layout import Layout, examine
 from pyro_vae.particles import draws_together
 from pyro_vae.program import Program, as_program, num_arguments
@@ -68,7 +68,7 @@ class Tiles:
         """One tile's call; the generators are set to where its noise begins."""
         if not 0 <= number < len(self):
             raise IndexError(number)
-        pyro.set_rng_seed((self.seed + 1_000_003 * number) % 2**32)
+        seed_all((self.seed + 1_000_003 * number) % 2**32)
         few, index = self.few, self.index[number]
         if self.rows is None or not few.by_rows:
             return few

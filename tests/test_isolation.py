@@ -10,7 +10,7 @@ import torch
 from stories import PyroStyleVAE
 from torch import Tensor, nn
 
-from pyro_vae.isolation import own_parameters, undisturbed
+from pyro_vae.isolation import own_parameters, seed_all, undisturbed
 from pyro_vae.parameters import stored_parameters
 from pyro_vae.program import Program, as_program
 
@@ -77,3 +77,11 @@ def test_another_models_parameters_in_the_store_are_not_taken_for_ones_own() -> 
         second.guide(x)
     assert store._params["encoder$$$weight"] is second.encoder.weight
     assert stored_parameters(as_program(second), x) == {}
+
+
+def test_seeds_are_pyros() -> None:
+    draws = []
+    for seeded in (seed_all, pyro.set_rng_seed):
+        seeded(7)
+        draws.append((random.random(), np.random.rand(), torch.rand(3).tolist()))  # noqa: NPY002
+    assert draws[0] == draws[1]
