@@ -36,26 +36,34 @@ def bernoulli(fn: dist.Bernoulli, value: Tensor, dims: tuple[int, ...]) -> Tenso
     if torch.is_grad_enabled() or not logits.is_cpu:
         # in place: a tenth faster
         return softplus(logits).addcmul_(x, logits, value=-1).sum(dims).neg()
-    linear = logits.clamp(min=0).addcmul_(x, logits, value=-1).sum(dims)
-    return sum_of_logs(logits.abs().sigmoid_().flatten(-len(dims))) - linear
+    # max(l, 0) - x l = |l| / 2 - (x - 1/2) l; the one is gone before the other takes its place
+    slope = (logits * (value.to(logits.dtype) - 0.5)).sum(dims)
+    size = logits.abs()
+    linear = size.sum(dims) / 2 - slope
+    return sum_of_logs(size.sigmoid_().flatten(-len(dims))) - linear
 
 
 def sum_of_logs(x: Tensor) -> Tensor:
     """sum_i log x_i over the last dimension, for x in [1/2, 1], which is overwritten.
 
-    On a CPU a logarithm costs as much as ten products; so it is taken of a product of sixteen.
+    On a CPU a logarithm costs as much as ten products; so it is taken of products of up to sixteen.
     """
-    first, *others = x.split(-(-x.shape[-1] // 16), -1)
-    for other in others:
-        first[..., : other.shape[-1]].mul_(other)
-    return first.log_().sum(-1)
+    for _ in range(4):
+        half = -(-x.shape[-1] // 2)
+        x, other = x[..., :half], x[..., half:]
+        x[..., : other.shape[-1]].mul_(other)
+    return x.log_().sum(-1)
 
 
 def normal(fn: dist.Normal, value: Tensor, dims: tuple[int, ...]) -> Tensor:
     x, _ = torch.broadcast_tensors(value, fn.loc)
     loc, scale = unexpanded(fn.loc, len(dims)), unexpanded(fn.scale, len(dims))
-    squares = ((x - loc) / scale).square().sum(dims)
-    return -0.5 * squares - (scale.log() + 0.5 * math.log(2 * math.pi)).sum(dims)
+    standard = x - loc
+    if torch.is_grad_enabled():
+        standard = (standard / scale).square()
+    else:
+        standard.div_(scale).square_()
+    return -0.5 * standard.sum(dims) - (scale.log() + 0.5 * math.log(2 * math.pi)).sum(dims)
 
 
 SUMMED: dict[type, Callable[..., Tensor]] = {dist.Bernoulli: bernoulli, dist.Normal: normal}
