@@ -9,6 +9,7 @@ from torch import Tensor
 from pyro_vae.inference.evidence import BAD_K, Evidence
 
 WIDTH = 100
+NO_VARIANCE = 0.5  # Pareto k from which on
 Row = tuple[str, str]
 ALONE = ", from a single draw"
 
@@ -42,6 +43,12 @@ def warnings(evidence: Evidence) -> list[str]:
             f"{evidence.bad_units:,} of {units:,} units have a Pareto k above {BAD_K}: a few weights "
             f"decide their figures, which are probably too low, with errors that are too small. {holds}"
             "More particles, a wider proposal or annealing (at more temperatures) help"
+        )
+    elif heavy := int((evidence.pareto_k > NO_VARIANCE).sum()):
+        said.append(
+            f"{heavy:,} of {units:,} units have a Pareto k above {NO_VARIANCE}: their weights have no "
+            "variance, so their errors are somewhat too small, the more so the nearer k is to "
+            f"{BAD_K}"
         )
     elif evidence.pareto_k.isnan().all():
         said.append(

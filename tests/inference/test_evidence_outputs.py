@@ -288,3 +288,14 @@ def test_a_joint_evidence_is_one_unit() -> None:
     assert exported["log_likelihood"]["log_evidence"].shape == (1, 1, 1)
     assert exported.attrs["unit"] == ""
     assert exported.attrs["is_unbiased"] == 0
+
+
+def test_weights_without_variance_are_said() -> None:
+    k = torch.cat([torch.full((3,), 0.6), torch.full((37,), 0.4)])
+    found = of_factor_analysis()
+    said = "3 of 40 units have a Pareto k above 0.5: their weights have no variance"
+    assert said in replace(found, pareto_k=k).summary()
+    assert "variance" not in replace(found, pareto_k=k.clamp(max=0.5)).summary()
+    assert (
+        "above 0.7" in replace(found, pareto_k=k + 0.2).summary()
+    )  # what is worse is said instead
