@@ -237,7 +237,10 @@ def _settled(few: Call, rows: Batches | None, unit: str | None) -> tuple[Call, t
     if rows is None or not few.by_rows:
         return few, ()
     check_data_are_apart(few)
-    if not place_matters(_many(few, rows)):
+    try:
+        if not place_matters(_many(few, rows)):
+            return few, ()
+    except InputError:  # of rows further on, which their tile will name
         return few, ()
     return _whole(few, rows), (
         "what a row says depends on its place among the data, as where a model indexes something of its "

@@ -81,7 +81,9 @@ def _support_message(part: str, name: str, site: Site, error: ValueError) -> str
         wrong = value[~inside.check(value)]
         remedy = f"names by number need num_tokens to be how many there are (here {count})"
         if wrong[0] != wrong[0].round():
-            remedy = "if they were standardised, leave that out (--standardize false)"
+            remedy = (
+                "if they were standardised, leave that out (--standardize false); if grey, binarise"
+            )
         return (
             f"site {name!r} takes whole numbers from 0 to {count - 1}, but the data hold {wrong[0]:g}: "
             f"{remedy}"
