@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -76,9 +75,10 @@ def kernels(optimizer: Optimizer) -> list[Kernel]:
     """One for each group; none where the optimizer's own step does more, or something else."""
     if type(optimizer) not in (Adam, AdamW) or has_hooks(optimizer):
         return []
-    if not all(map(partial(is_plain, optimizer), optimizer.param_groups)):
+    groups = [group for group in optimizer.param_groups if group["params"]]
+    if not all(is_plain(optimizer, group) for group in groups):
         return []
-    return [kernel(optimizer, group) for group in optimizer.param_groups]
+    return [kernel(optimizer, group) for group in groups]
 
 
 def is_plain(optimizer: Optimizer, group: dict[str, Any]) -> bool:

@@ -36,6 +36,7 @@ def set_gradients(wanted: list[Tensor], seed: int) -> None:
 def in_groups(wanted: list[Tensor], make: OptimizerFactory) -> Optimizer:
     optimizer = make(wanted[:2])
     optimizer.add_param_group({"params": wanted[2:], "lr": 0.3})
+    optimizer.add_param_group({"params": []})  # as where nothing is left for it
     return fused(optimizer)
 
 
@@ -46,7 +47,7 @@ def test_it_is_the_optimizers_own(make: OptimizerFactory, dtype: torch.dtype) ->
     mine, theirs = parameters(dtype), parameters(dtype)
     optimizers = [in_groups(wanted, make) for wanted in (mine, theirs)]
     update = Update(optimizers[0])
-    schedules = [OneCycleLR(o, max_lr=[0.5, 0.3], total_steps=20) for o in optimizers]
+    schedules = [OneCycleLR(o, max_lr=[0.5, 0.3, 0.1], total_steps=20) for o in optimizers]
     for step in range(12):
         for wanted in (mine, theirs):
             set_gradients(wanted, step)
