@@ -99,14 +99,17 @@ class Compiled:
         program = self.step.program
         self.owners = {"model": program.model, "guide": program.guide, **program.modules}
 
+    @property
+    def is_rounded(self) -> bool:
+        return self.precision == "bf16"
+
     def weight(self, beta: float) -> Tensor:
         return torch.full((), beta, dtype=self.dtype, device=self.device)
 
     def prepare(self, batch: Batch) -> Engine | None:
         rows = len(batch[0]) if batch else 1
         steps = self.steps.get(rows, 0)
-        is_lower = self.precision == "bf16"
-        if self.mode == "auto" and steps < WORTH_A_GRAPH and not is_lower:
+        if self.mode == "auto" and steps < WORTH_A_GRAPH and not self.is_rounded:
             self.notes.append(
                 f"batches of {rows} are not compiled: {steps} steps save less than it takes"
             )
@@ -115,7 +118,7 @@ class Compiled:
         try:
             engine, how = self.build(batch, self.mode == "on" or steps >= WORTH_INDUCTOR)
         except CannotCapture as reason:
-            if is_lower:
+            if self.is_rounded:
                 raise InputError(
                     f"precision='bf16' needs the step as a graph: {reason}"
                 ) from reason
@@ -141,15 +144,15 @@ class Compiled:
             graph = capture(self.function(checks), *arguments)
             plain = Engine(graph.module, graph.tensors, checks.complete)
             self.compare(plain, batch, tolerance=1e-5)
-            if is_lower := self.precision == "bf16":
+            if self.is_rounded:
                 use_bfloat16(graph.module)
             use_onednn(graph.module)
-            self.compare(plain, batch, tolerance=BFLOAT16 if is_lower else 1e-4)
+            self.compare(plain, batch, BFLOAT16 if self.is_rounded else 1e-4, self.is_rounded)
             if not inductor:
                 return plain, "as a graph, without Pyro"
             try:
                 engine = Engine(by_inductor(graph, *arguments), graph.tensors, checks.complete)
-                self.compare(engine, batch, tolerance=BFLOAT16 if is_lower else 1e-3)
+                self.compare(engine, batch, BFLOAT16 if self.is_rounded else 1e-3, self.is_rounded)
             except Exception as error:
                 reason = f"Inductor could not compile it: {first_line(error)}"
                 if self.mode == "on":
@@ -186,9 +189,13 @@ class Compiled:
 
         return loss_and_gradients
 
-    def compare(self, engine: Engine, batch: Batch, tolerance: float) -> None:
+    def compare(
+        self, engine: Engine, batch: Batch, tolerance: float, as_a_whole: bool = False
+    ) -> None:
         """The engine's loss, gradients, buffers and noise are Pyro's own, on other data and noise, too.
 
+        :param as_a_whole: whether gradients may be off by the tolerance of the largest of all, and not
+            each of its own: rounded to 8 digits, what nearly cancels in a sum is lost.
         :raises CannotCapture: they are not, up to rounding.
         """
         other = tuple(column.flip(0) if column.dim() else column for column in batch)
@@ -201,7 +208,8 @@ class Compiled:
                     noise = torch.rand((), device=self.device)  # the next that anybody would draw
                     held = [t.detach().clone() for t in engine.tensors if not t.requires_grad]
                     outcomes.append((loss, gradients, held, noise))
-            _check_same(outcomes[0], outcomes[1], self.step.parameters, tolerance)
+            scale = max(map(_largest, outcomes[0][1])) if as_a_whole else 0.0
+            _check_same(outcomes[0], outcomes[1], self.step.parameters, tolerance, scale)
 
     def by_pyro(self, batch: Batch, beta: float) -> Outcome:
         step = self.step
@@ -275,14 +283,14 @@ def _laid_out_like(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:
     return torch.empty_like(parameter).copy_(gradient)
 
 
-def _check_same(pyros: Any, ours: Any, parameters: Mapping[str, Tensor], tolerance: float) -> None:
+def _check_same(
+    pyros: Any, ours: Any, parameters: Mapping[str, Tensor], tolerance: float, scale: float
+) -> None:
     if not torch.isfinite(pyros[0]):
         raise CannotCapture("the first loss is not finite")
     # a loss in nats that is near 0 is a difference of larger numbers, whose rounding it keeps
     if not (pyros[0] - ours[0]).abs() <= tolerance * max(1.0, pyros[0].abs()):
         raise CannotCapture(f"its loss would be {ours[0]:g} where Pyro's is {pyros[0]:g}")
-    # rounded to 8 digits, what nearly cancels in a sum is lost: there the gradient counts as one whole
-    scale = max(map(_largest, pyros[1])) if tolerance == BFLOAT16 else 0.0
     for (name, parameter), expected, gradient in zip(
         parameters.items(), pyros[1], ours[1], strict=True
     ):
