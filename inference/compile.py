@@ -224,6 +224,15 @@ class Compiled:
         return loss, gradients
 
 
+def check_modes(mode: Compile, precision: Precision, device: torch.device) -> None:
+    """:raises InputError: there is no such way to run a step on that device."""
+    if mode not in get_args(Compile):
+        raise InputError(f"compile must be 'auto', 'on' or 'off', not {mode!r}")
+    check_precision(precision, device)
+    if mode == "off" and precision == "bf16":
+        raise InputError("precision='bf16' needs the step as a graph: leave compile='off' out")
+
+
 def use_compiled(
     step: Step,
     mode: Compile,
@@ -237,13 +246,8 @@ def use_compiled(
     :param batch: the first of the run; the last one of each epoch may be smaller.
     :raises InputError: with mode "on" or in bfloat16, there is no engine for it.
     """
-    if mode not in get_args(Compile):
-        raise InputError(f"compile must be 'auto', 'on' or 'off', not {mode!r}")
-    check_precision(precision, next(iter(step.parameters.values())).device)
     if precision == "tf32":
         step.products = partial(on_cuda, "tf32")
-    if mode == "off" and precision == "bf16":
-        raise InputError("precision='bf16' needs the step as a graph: leave compile='off' out")
     if mode == "off":
         return []
     full, rest = divmod(num_units, settings.batch_size)

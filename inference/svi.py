@@ -18,7 +18,7 @@ from pyro_vae import checkpoint
 from pyro_vae.data import DataSet, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
-from pyro_vae.inference.compile import Compile, use_compiled
+from pyro_vae.inference.compile import Compile, check_modes, use_compiled
 from pyro_vae.inference.loop import Fit, Loop, Settings, order
 from pyro_vae.inference.objectives import Objective, Schedule, default_elbo
 from pyro_vae.inference.objectives.objective import Scheduled
@@ -116,6 +116,7 @@ def fit(
         epochs, batch_size, schedule, beta, kl_warmup, patience, keep_best, seed, progress
     )
     target, place = as_program(program), resolve(device)
+    check_modes(compile, precision, place)
     for module in target.modules.values():
         module.to(place)
     if isinstance(data, DataSet):

@@ -103,9 +103,10 @@ def not_for_a_graph() -> tuple[object, object]:
         ({"precision": "bf16", "compile": "off"}, "leave compile='off' out"),
     ],
 )
-def test_what_cannot_be_is_refused(options, message) -> None:
+def test_what_cannot_be_is_refused_before_anything_is_left(tmp_path, options, message) -> None:
     with pytest.raises(InputError, match=message):
-        quick(FactorAnalysis((3,), 1), torch.randn(40, 3), **options)
+        quick(FactorAnalysis((3,), 1), torch.randn(40, 3), out=tmp_path / "run", **options)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_program_that_is_no_graph_is_refused_with_its_reason() -> None:
