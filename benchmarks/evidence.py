@@ -5,7 +5,7 @@ else on random binary images. Everybody gets the same weights, images and K and 
 others, round by round; ratios are of times within a round. All estimates have to agree. Then the peak
 memory of `log_evidence` at K = 500 and K = 50,000, each in a process of its own.
 
-    python benchmarks/evidence.py [--images 256] [--num_particles 1000] [--rounds 9] [--threads 2]
+    python benchmarks/evidence.py [--images 1024] [--num_particles 1000] [--rounds 7] [--threads 2]
 
 The peers are pythae, whose row is left out where it is not installed, and Pyro.
 """
@@ -250,7 +250,7 @@ def peak_of_this_process() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in (("images", 256), ("num_particles", 1000), ("rounds", 9), ("threads", 2)):
+    for name, default in (("images", 1024), ("num_particles", 1000), ("rounds", 7), ("threads", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
