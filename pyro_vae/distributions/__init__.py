@@ -3,7 +3,7 @@
 from pyro_vae.distributions.chain import Chain, Sentences
 from pyro_vae.distributions.counts import ZeroInflated
 from pyro_vae.distributions.grid import DiscretizedLogistic, Grid, GridCategorical, LevelOf
-from pyro_vae.distributions.mixture import NormalMixture
+from pyro_vae.distributions.mixture import NormalMixture, mixture
 from pyro_vae.distributions.raster import Raster
 from pyro_vae.distributions.sphere import SphericalUniform, VonMisesFisher
 from pyro_vae.distributions.tables import Columns, Grades, Names, WithMissing
@@ -24,4 +24,5 @@ __all__ = [
     "VonMisesFisher",
     "WithMissing",
     "ZeroInflated",
+    "mixture",
 ]

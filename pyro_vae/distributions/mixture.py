@@ -1,5 +1,6 @@
-"""A mixture of diagonal Gaussians whose draws have gradients, in any dimension."""
+"""Mixtures; those of diagonal Gaussians have draws with gradients, in any dimension."""
 
+import math
 from collections.abc import Sequence
 
 import pyro.distributions as dist
@@ -36,16 +37,37 @@ class NormalMixture(dist.MixtureSameFamily):
     ) -> None:
         components = dist.Normal(loc, scale).to_event(1)
         super().__init__(dist.Categorical(logits=logits), components, validate_args=validate_args)
+        self._given = logits, loc, scale
 
     def expand(self, batch_shape: Sequence[int], _instance: object = None) -> "NormalMixture":
         shape, normal = torch.Size(batch_shape), self.component_distribution.base_dist
         logits = self.mixture_distribution.logits
         logits = logits.expand(shape + logits.shape[-1:])
         loc, scale = (p.expand(shape + p.shape[-2:]) for p in (normal.loc, normal.scale))
-        return NormalMixture(logits, loc, scale, validate_args=False)
+        expanded = NormalMixture(logits, loc, scale, validate_args=False)
+        expanded._given = self._given
+        return expanded
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        logits, loc, scale = self._given
+        if loc.dim() > 2:
+            return super().log_prob(value)
+        # All values have the same components, so the squares' sum is two matrix products. Its terms
+        # nearly cancel: double precision keeps what is left as exact as the sum of squares would be.
+        if self._validate_args:
+            self._validate_sample(value)
+        x, loc, precision = value.double(), loc.double(), scale.double().pow(-2)
+        squares = x.square() @ precision.t() - 2 * x @ (loc * precision).t()
+        constant = (loc.square() * precision + 2 * scale.double().log()).sum(-1)
+        log_2pi = loc.shape[-1] * math.log(2 * math.pi)
+        log_joint = logits.double().log_softmax(-1) - 0.5 * (squares + constant + log_2pi)
+        log_prob = log_joint.logsumexp(-1).to(torch.promote_types(value.dtype, scale.dtype))
+        return log_prob.expand(torch.broadcast_shapes(log_prob.shape, self.batch_shape))
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         z = self.sample(torch.Size(sample_shape))
+        if not torch.is_grad_enabled():
+            return z
         normal = self.component_distribution.base_dist
         standard = (z.unsqueeze(-2) - normal.loc) / normal.scale  # (B | K, D)
         log_density = normal.log_prob(z.unsqueeze(-2))
@@ -61,3 +83,11 @@ class NormalMixture(dist.MixtureSameFamily):
             du_dz = (moved - u.unsqueeze(-1) * mean_slope).tril(-1) + density.diag_embed()
         step = torch.linalg.solve_triangular(du_dz, (u - u.detach()).unsqueeze(-1), upper=False)
         return z - step.squeeze(-1)
+
+
+def mixture(logits: Tensor, components: dist.TorchDistribution) -> dist.TorchDistribution:
+    """sum_k w_k p_k, where p_k are the components, ``K | D``; a :class:`NormalMixture` if they allow it."""
+    normal = getattr(components, "base_dist", None)
+    if type(components) is dist.Independent and type(normal) is dist.Normal:
+        return NormalMixture(logits, normal.loc, normal.scale)
+    return dist.MixtureSameFamily(dist.Categorical(logits=logits), components)

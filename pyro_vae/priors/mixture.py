@@ -4,6 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyro_vae.distributions import NormalMixture, mixture
 from pyro_vae.errors import InputError
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.priors.prior import Prior
@@ -36,8 +37,7 @@ class GaussianMixture(Prior):
         self.log_scale = nn.Parameter(torch.zeros(num_components, latent_dim))
 
     def forward(self) -> dist.TorchDistribution:
-        components = dist.Normal(self.loc, self.log_scale.exp()).to_event(1)  # (K | Z)
-        return dist.MixtureSameFamily(dist.Categorical(logits=self.logits), components)
+        return NormalMixture(self.logits, self.loc, self.log_scale.exp())
 
 
 class VampPrior(Prior):
@@ -96,7 +96,7 @@ class VampPrior(Prior):
     def forward(self) -> dist.TorchDistribution:
         (guide,) = self._guide
         components = guide(self.pseudo_inputs)  # (K | Z)
-        return dist.MixtureSameFamily(dist.Categorical(logits=self.uniform), components)
+        return mixture(self.uniform, components)
 
 
 def _check_components(num_components: int) -> None:

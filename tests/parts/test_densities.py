@@ -6,8 +6,10 @@ import pytest
 import torch
 from parts.parts import GUIDES, PRIORS, small
 from torch import Tensor, nn
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from pyro_vae import InputError
+from pyro_vae.distributions import NormalMixture
 from pyro_vae.guides import LowRankNormal, MeanFieldNormal, MixtureNormal
 from pyro_vae.priors import GaussianMixture, StandardNormal, VampPrior
 
@@ -80,6 +82,36 @@ def test_gradients_of_a_mixtures_draws_are_finite_in_many_dimensions() -> None:
     guide = MixtureNormal((3,), 300, small, num_components=5)
     guide(torch.randn(20, 3)).rsample().square().sum().backward()
     assert all(p.grad.isfinite().all() for p in guide.parameters())
+
+
+@pytest.mark.parametrize("batch", [(), (4,)])
+def test_a_mixture_of_normals_is_the_sum_of_its_parts_and_so_are_its_gradients(batch) -> None:
+    parameters = [torch.randn(*batch, 3), torch.randn(*batch, 3, 2), torch.rand(*batch, 3, 2) + 0.2]
+    logits, loc, scale = (p.double().requires_grad_() for p in parameters)
+    z = torch.randn(5, 4, 2).double().requires_grad_()
+    parts = Independent(Normal(loc, scale), 1)
+    expected = MixtureSameFamily(Categorical(logits=logits), parts).expand((4,)).log_prob(z)
+    ours = NormalMixture(logits, loc, scale).expand((4,)).log_prob(z)
+    torch.testing.assert_close(ours, expected)
+    for left, right in zip(
+        *(torch.autograd.grad(y.sin().sum(), (logits, loc, scale, z)) for y in (ours, expected)),
+        strict=True,
+    ):
+        torch.testing.assert_close(left, right)
+
+
+@pytest.mark.parametrize("width", [1.0, 1e-2, 1e-4])
+def test_nothing_cancels_where_a_mixtures_parts_are_narrow(width: float) -> None:
+    logits, loc, scale = torch.randn(7), 3 * torch.randn(7, 50), width * (torch.rand(7, 50) + 0.5)
+    mixture = NormalMixture(logits, loc, scale)
+    z = mixture.sample((1000,)).requires_grad_()
+    parts = Independent(Normal(loc.double(), scale.double()), 1)
+    exact = MixtureSameFamily(Categorical(logits=logits.double()), parts)
+    expected = exact.log_prob(z.double())
+    rounding = 50 * torch.finfo(torch.float32).eps
+    assert (mixture.log_prob(z) - expected).abs().max() < rounding * expected.abs().max()
+    slopes = [torch.autograd.grad(y.sum(), z)[0] for y in (mixture.log_prob(z), expected)]
+    torch.testing.assert_close(*slopes)
 
 
 def test_a_vamp_prior_is_the_mean_of_what_the_guide_makes() -> None:
