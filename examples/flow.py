@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 
 from pyro_vae import fit, load, log_evidence, pictures, prior_samples
-from pyro_vae.flows import Autoregressive, Coupling
-from pyro_vae.image_flows import Glow
+from pyro_vae.flows import Autoregressive, Coupling, Glow
 from pyro_vae.models import DequantizedFlow
 
 parser = argparse.ArgumentParser(description=__doc__)

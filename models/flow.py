@@ -19,7 +19,7 @@ class FlowDensity(nn.Module):
 
     The kind of flow is a part: :class:`~pyro_vae.flows.Coupling` is RealNVP,
     :class:`~pyro_vae.flows.Autoregressive` MAF, :class:`~pyro_vae.flows.NeuralSpline` a spline flow,
-    :class:`~pyro_vae.image_flows.Glow` one of images. There is no latent, the guide is empty, and the ELBO
+    :class:`~pyro_vae.flows.Glow` one of images. There is no latent, the guide is empty, and the ELBO
     is the evidence.
 
     This is a density of *real* values. Of data on a grid, such as grey levels, it grows without bound as

@@ -8,7 +8,7 @@ from types import ModuleType
 from pyro.infer import ELBO
 
 import pyro_vae.models
-from pyro_vae import guides, likelihoods, networks, priors
+from pyro_vae import flows, guides, likelihoods, networks, priors
 from pyro_vae.cli.arguments import new_parser, read
 from pyro_vae.cli.console import note
 from pyro_vae.inference import objectives
@@ -18,6 +18,7 @@ PARTS: dict[str, tuple[ModuleType, type]] = {
     "guide": (guides, object),
     "likelihood": (likelihoods, object),
     "encoder, decoder": (networks, object),
+    "flow": (flows, flows.Flow),
     "--elbo": (objectives, ELBO),
     "--beta": (objectives, objectives.Schedule),
 }
@@ -60,4 +61,5 @@ def parts_in(module: ModuleType, kind: type) -> list[str]:
     """The names of a folder's classes of a kind, but those that only others are built upon."""
     public = {name: getattr(module, name) for name in module.__all__}
     classes = {name: part for name, part in public.items() if inspect.isclass(part)}
-    return [n for n, c in classes.items() if issubclass(c, kind) and not inspect.isabstract(c)]
+    kinds = {n: c for n, c in classes.items() if issubclass(c, kind) and c is not kind}
+    return [name for name, part in kinds.items() if not inspect.isabstract(part)]

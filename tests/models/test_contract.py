@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import pyro_vae.models
+from pyro_vae.flows import Glow
 from pyro_vae.guides import BottomUp, FullCovarianceNormal, Ladder, LowRankNormal, MixtureNormal
-from pyro_vae.image_flows import Glow
 from pyro_vae.likelihoods import (
     Categorical,
     ContinuousBernoulli,

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae import InputError, fit, log_evidence, prior_samples, reconstructions
-from pyro_vae.flows import Autoregressive, Coupling, NeuralSpline
-from pyro_vae.image_flows import Glow
+from pyro_vae.flows import Autoregressive, Coupling, Glow, NeuralSpline
 from pyro_vae.inference.objectives import Capacity, FreeBits
 from pyro_vae.models import DequantizedFlow, FlowDensity
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, pixel_shuffle, pixel_unshuffle
 
 from pyro_vae.errors import InputError
-from pyro_vae.flows import Bijection, Flow
+from pyro_vae.flows.flow import Bijection, Flow
 from pyro_vae.networks import Shape
 
 
