@@ -12,7 +12,7 @@ from pyro_vae.distributions import WithMissing
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
 from pyro_vae.guides.per_person import PerPerson
-from pyro_vae.likelihoods.items import TwoParameter
+from pyro_vae.items import ItemFactory, TwoParameter
 from pyro_vae.networks import MaskedInput, NetworkFactory, Shape
 from pyro_vae.priors import StandardNormal
 
@@ -30,7 +30,7 @@ class ItemResponse(nn.Module):
         data_shape: shape X of one person's answers.
         latent_dim: number Z of traits.
         item: p(x_i | z), made from the number of traits and X: 2PL, or another of
-            :mod:`pyro_vae.likelihoods.items`.
+            :mod:`pyro_vae.items`.
         guide: q(z | x), made from a shape, the number of traits and the encoder.
         encoder: the guide's network; it takes missing answers.
         num_people: makes the guide a table, of a row of its own for each of so many people, in place of
@@ -48,7 +48,7 @@ class ItemResponse(nn.Module):
         data_shape: Shape,
         latent_dim: int = 1,
         *,
-        item: Callable[[int, Shape], nn.Module] = TwoParameter,
+        item: ItemFactory = TwoParameter,
         guide: Callable[[Shape, int, NetworkFactory], AmortizedGuide] = MeanFieldNormal,
         encoder: NetworkFactory = MaskedInput,
         num_people: int | None = None,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae import InputError, fit, latent_means, log_evidence, prior_samples
-from pyro_vae.likelihoods.items import Graded, OneParameter, TwoParameter
+from pyro_vae.items import Graded, OneParameter, TwoParameter
 from pyro_vae.models import ItemResponse
 from pyro_vae.networks import MLP
 

@@ -4,6 +4,9 @@ Each is made from the number of traits and the answers' shape, and maps z, ``bat
 independent answers, ``batch, X |``.
 """
 
+import abc
+from collections.abc import Callable
+
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
@@ -13,8 +16,21 @@ from pyro_vae import distributions
 from pyro_vae.errors import InputError
 from pyro_vae.networks import Shape
 
+__all__ = ["Graded", "Item", "ItemFactory", "OneParameter", "TwoParameter"]
 
-class TwoParameter(nn.Module):
+
+class Item(nn.Module, abc.ABC):
+    """The answers' distribution as a function of the traits."""
+
+    @abc.abstractmethod
+    def forward(self, z: Tensor) -> dist.TorchDistribution:
+        """``batch, X |`` from traits ``batch | latent_dim``."""
+
+
+ItemFactory = Callable[[int, Shape], Item]
+
+
+class TwoParameter(Item):
     """2PL: p(x_i = 1 | z) = sigmoid(a_i'z - b_i), with discriminations a and difficulties b.
 
     >>> TwoParameter(1, (4,))(torch.zeros(5, 1)).batch_shape
@@ -31,7 +47,7 @@ class TwoParameter(nn.Module):
         return dist.Bernoulli(logits=ability(z, self.discrimination) - self.difficulty)
 
 
-class OneParameter(nn.Module):
+class OneParameter(Item):
     """1PL, or Rasch's: p(x_i = 1 | z) = sigmoid(a (z_1 + ... + z_Z) - b_i), one discrimination for all.
 
     >>> OneParameter(1, (4,))(torch.zeros(5, 1)).batch_shape
@@ -48,7 +64,7 @@ class OneParameter(nn.Module):
         return dist.Bernoulli(logits=self.log_discrimination.exp() * total - self.difficulty)
 
 
-class Graded(nn.Module):
+class Graded(Item):
     """Grades x = 0, ..., L - 1: p(x_i >= k | z) = sigmoid(a_i'z - b_ik), b_i1 < b_i2 < ...
 
     Source: F. Samejima, "Estimation of latent ability using a response pattern of graded scores", 1969,
