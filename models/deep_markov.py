@@ -13,7 +13,7 @@ from pyro_vae.likelihoods import Bernoulli, Likelihood
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 from pyro_vae.priors import LearnedNormal
 from pyro_vae.steps import check_steps, seen_steps
-from pyro_vae.transitions import GatedTransition
+from pyro_vae.transitions import GatedTransition, TransitionFactory
 
 
 class DeepMarkov(nn.Module):
@@ -49,7 +49,7 @@ class DeepMarkov(nn.Module):
         data_shape: Shape,
         latent_dim: int = 8,
         *,
-        transition: Callable[[int], nn.Module] = GatedTransition,
+        transition: TransitionFactory = GatedTransition,
         likelihood: Callable[[int, Shape, NetworkFactory], Likelihood] = Bernoulli,
         decoder: NetworkFactory = MLP,
         hidden_dim: int = 64,

@@ -4,7 +4,8 @@ Each is made from the size of the state, and maps z_(t-1), ``batch | latent_dim`
 ``batch, latent_dim |``.
 """
 
-from collections.abc import Sequence
+import abc
+from collections.abc import Callable, Sequence
 
 import pyro.distributions as dist
 import torch
@@ -13,8 +14,21 @@ from torch.nn.functional import silu, softplus
 
 from pyro_vae.networks import MLP
 
+__all__ = ["GatedTransition", "LinearTransition", "Transition", "TransitionFactory", "from_later"]
 
-class LinearTransition(nn.Module):
+
+class Transition(nn.Module, abc.ABC):
+    """The next state's distribution as a function of the state."""
+
+    @abc.abstractmethod
+    def forward(self, z: Tensor) -> dist.TorchDistribution:
+        """``batch, latent_dim |`` from ``batch | latent_dim``."""
+
+
+TransitionFactory = Callable[[int], Transition]
+
+
+class LinearTransition(Transition):
     """p(z_t | z_(t-1)) = Normal(A z_(t-1), I), that of :class:`~pyro_vae.models.StateSpace`.
 
     >>> LinearTransition(2)(torch.zeros(5, 2)).mean.shape
@@ -29,7 +43,7 @@ class LinearTransition(nn.Module):
         return dist.Normal(z @ self.weight.T, torch.ones_like(z))  # (B, Z |)
 
 
-class GatedTransition(nn.Module):
+class GatedTransition(Transition):
     """p(z_t | z_(t-1)) = Normal((1 - g) * (A z + a) + g * h(z), s(h(z))), with a gate g(z) for each number.
 
     Args:

@@ -8,7 +8,7 @@ from types import ModuleType
 from pyro.infer import ELBO
 
 import pyro_vae.models
-from pyro_vae import flows, guides, items, likelihoods, networks, priors
+from pyro_vae import flows, guides, items, likelihoods, networks, priors, transitions
 from pyro_vae.cli.arguments import new_parser, read
 from pyro_vae.cli.console import note
 from pyro_vae.inference import objectives
@@ -20,6 +20,7 @@ PARTS: dict[str, tuple[ModuleType, type]] = {
     "encoder, decoder": (networks, object),
     "flow": (flows, flows.Flow),
     "item": (items, items.Item),
+    "transition": (transitions, transitions.Transition),
     "--elbo": (objectives, ELBO),
     "--beta": (objectives, objectives.Schedule),
 }
