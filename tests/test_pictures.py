@@ -7,6 +7,7 @@ from matplotlib.image import imread
 
 from pyro_vae import pictures
 from pyro_vae.errors import InputError
+from pyro_vae.pictures.mosaics import MISSING
 
 METRICS = [
     {"epoch": e, "train_elbo": -50.0 + e, "validation_elbo": v, "beta": 1.0}
@@ -107,10 +108,10 @@ def test_what_is_missing_from_images_has_a_colour_of_its_own():
     for figure in (pictures.reconstructions(x, x.nan_to_num()), pictures.samples(x)):
         mosaic = figure.axes[0].images[0].get_array()
         np.testing.assert_allclose(mosaic[0, :2], [[0, 0, 0], [1, 1, 1]])
-        np.testing.assert_allclose(mosaic[1, :2], [pictures.MISSING, [0.5] * 3])
+        np.testing.assert_allclose(mosaic[1, :2], [MISSING, [0.5] * 3])
     nothing = torch.full_like(x, torch.nan)
     mosaic = pictures.samples(nothing).axes[0].images[0].get_array()
-    np.testing.assert_allclose(mosaic[0, 0], pictures.MISSING)
+    np.testing.assert_allclose(mosaic[0, 0], MISSING)
 
 
 def test_what_is_missing_from_a_table_is_left_out():

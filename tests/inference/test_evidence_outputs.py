@@ -19,6 +19,7 @@ from pyro_vae import InputError, load, log_evidence, pictures
 from pyro_vae.inference.evidence import Evidence
 from pyro_vae.inference.pictures import EXTREMES, picture
 from pyro_vae.models import FactorAnalysis
+from pyro_vae.pictures.style import RED
 
 MINUS = "\N{MINUS SIGN}"
 X = torch.randn(40, 3, generator=torch.Generator().manual_seed(1)) * 2
@@ -188,7 +189,7 @@ def test_the_extremes_are_named_and_shown() -> None:
         grey = (IMAGES[units, 0, 0, 0] - shown.min()) / (shown.max() - shown.min())
         assert [image.get_array()[0, 0, 0] for image in axes.images] == pytest.approx(grey.tolist())
     colours = [text.get_color() for text in found["highest"].texts]
-    assert colours == [pictures.RED] + ["black"] * 7
+    assert colours == [RED] + ["black"] * 7
     assert found["highest"].get_title(loc="left").endswith("(red: k > 0.7)")
 
 
