@@ -28,7 +28,10 @@ def learning_curve(metrics: Sequence[Mapping[str, Any]], unit: str = "datum") ->
         raise InputError("there is no learning curve before the first epoch is done")
     figure, axes = new_figure(4.8, 3.0)
     trained, validated = (_figure_name(metrics[0], part) for part in ("train", "validation"))
-    train, held_out = _course(metrics, f"train_{trained}"), _course(metrics, f"validation_{validated}")
+    train, held_out = (
+        _course(metrics, f"train_{trained}"),
+        _course(metrics, f"validation_{validated}"),
+    )
     marker = "o" if len(metrics) == 1 else None
     label = "training, KL weighted" if any(m.get("beta", 1) != 1 for m in metrics) else "training"
     if validated not in (None, trained):
