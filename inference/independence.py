@@ -16,7 +16,7 @@ from pyro_vae.particles import is_per_particle, is_point_mass, score, with_value
 from pyro_vae.traces import Site, latent_sites, run, sample_sites
 
 PARTITIONS = 5  # of the units in two; up to 2**5 units every pair is in different halves once
-FEW = 1024  # units that are looked at in all partitions at once
+AT_ONCE = 1024  # units that are looked at in all partitions at once
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def coupled(call: Call) -> bool:
     numbers = torch.randperm(units)
     bits = [numbers >> bit & 1 == 1 for bit in range(min(PARTITIONS, (units - 1).bit_length()))]
     changed = torch.stack([side for half in bits for side in (half, ~half)])
-    if call.together and units <= FEW and not _moves(call, changed):
+    if call.together and units <= AT_ONCE and not _moves(call, changed):
         return False
     alone = replace(call, together=False)  # else noise might differ from particle to particle
     return any(_moves(alone, row) for row in changed.split(1))

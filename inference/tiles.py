@@ -34,7 +34,7 @@ from pyro_vae.program import Program, as_program, num_arguments
 
 UNITS = {"cpu": 64, "cuda": 2048}  # of a tile, where nobody says
 MANY_BYTES = {"cpu": 2**22, "cuda": 2**28}  # of all that is computed to see whether places matter
-FEW = 8  # rows that show what a program looks like
+FIRST_ROWS = 8  # rows that show what a program looks like
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def first_rows(program: Program, rows: Batches, unit: str | None) -> Call:
     :raises InputError: the program does not fit the data.
     """
     everything = torch.arange(rows.num_units)
-    count = rows.num_units if _is_yet_to_be_set_up(program) else min(rows.num_units, FEW)
+    count = rows.num_units if _is_yet_to_be_set_up(program) else min(rows.num_units, FIRST_ROWS)
     try:
         few = _of_rows(program, rows, unit, everything[:count])
     except InputError:

@@ -1,6 +1,6 @@
 """What a program's sites and plates look like on one batch, and whether they fit one another."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -138,16 +138,8 @@ def _layout(model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | 
     shared = [
         name for name in frames if all(any(f.name == name for f in stack) for _, stack in stacks)
     ]
-    if unit is not None and not isinstance(unit, str):
-        raise InputError(f"unit must be the name of a plate, not {unit!r}")
-    if unit is not None and unit not in frames:
-        raise InputError(f"there is no plate {unit!r}{nearest(unit, frames)}")
-    if unit is not None and unit not in shared:
-        beyond = sorted({n for n, stack in stacks if all(f.name != unit for f in stack)})
-        raise InputError(
-            f"plate {unit!r} does not hold {', '.join(map(repr, beyond))}: the evidence does not "
-            "factorise over it"
-        )
+    if unit is not None:
+        _check_unit(unit, frames, stacks)
     latents, observed = latent_sites(model_trace), observed_sites(model_trace)
     shape: dict[str, Any] = {
         "nesting": nesting,
@@ -180,6 +172,19 @@ def _layout(model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | 
         subsampled=tuple(sorted(subsampled - {frame.name})),
         **shape,
     )
+
+
+def _check_unit(unit: Any, frames: Mapping[str, Any], stacks: Sequence[tuple[str, Any]]) -> None:
+    if not isinstance(unit, str):
+        raise InputError(f"unit must be the name of a plate, not {unit!r}")
+    if unit not in frames:
+        raise InputError(f"there is no plate {unit!r}{nearest(unit, frames)}")
+    beyond = sorted({name for name, stack in stacks if all(f.name != unit for f in stack)})
+    if beyond:
+        raise InputError(
+            f"plate {unit!r} does not hold {', '.join(map(repr, beyond))}: the evidence does not "
+            "factorise over it"
+        )
 
 
 def _vectorized(stack: Any) -> bool:

@@ -18,7 +18,7 @@ from pyro_vae.inference.call import Call
 from pyro_vae.inference.objectives import default_elbo
 from pyro_vae.inference.step import Step
 from pyro_vae.inference.svi import ADAM
-from pyro_vae.inference.tiles import FEW, first_rows
+from pyro_vae.inference.tiles import FIRST_ROWS, first_rows
 from pyro_vae.layout import Layout
 from pyro_vae.parameters import named_parameters, stored_parameters
 from pyro_vae.particles import draws_together, unit_log_prob
@@ -95,7 +95,7 @@ class Case:
         """The arguments of that call; of a program that does not run, the first few rows."""
         with suppress(InputError):
             return self.call.args
-        return self.fresh(min(FEW, self.rows.num_units))
+        return self.fresh(min(FIRST_ROWS, self.rows.num_units))
 
     def fresh(self, count: int) -> Batch:
         """The first rows of the data once more, whatever the program has done to ``args``."""
