@@ -79,7 +79,7 @@ def _support_message(part: str, name: str, site: Site, error: ValueError) -> str
     if isinstance(inside, constraints.integer_interval) and not inside.check(value).all():
         count = int(torch.as_tensor(inside.upper_bound).max()) + 1
         wrong = value[~inside.check(value)]
-        remedy = f"names by number need num_tokens to be how many there are (here {count})"
+        remedy = f"make it for as many values as there are (num_tokens or levels, here {count})"
         if wrong[0] != wrong[0].round():
             remedy = (
                 "if they were standardised, leave that out (--standardize false); if grey, binarise"
