@@ -118,7 +118,7 @@ def _of_tile(call: Call, count: int, num_draws: int, levels: Tensor) -> Imputati
     weights = log_weights.softmax(0)
     (site,) = observed_sites(joint).values()
     x, fn = site["value"], site["fn"]
-    missing = x.isnan()
+    missing = _gaps(call, x)
     drawn = torch.where(missing, fn.sample().expand(count, *x.shape), x)  # (K, N | X)
     try:
         means = torch.where(missing, fn.mean, x).expand_as(drawn)
@@ -133,6 +133,24 @@ def _of_tile(call: Call, count: int, num_draws: int, levels: Tensor) -> Imputati
         _quantiles(drawn, w.expand_as(drawn), levels.to(drawn)),
         drawn[index, torch.arange(len(x), device=x.device)],
         1 / weights.square().sum(0),
+    )
+
+
+def _gaps(call: Call, observed: Tensor) -> Tensor:
+    """Where the data have no value: where NaN is observed, or was given and something else observed for it.
+
+    :raises InputError: values are missing from the data, but not from what is observed.
+    """
+    tensors = [a for a in call.args if isinstance(a, Tensor)]
+    if observed.isnan().any() or not any(tensor.isnan().any() for tensor in tensors):
+        return observed.isnan()
+    for tensor in tensors:
+        missing = tensor.isnan()
+        if tensor.shape == observed.shape and bool(((tensor == observed) | missing).all()):
+            return missing
+    raise InputError(
+        "the data have gaps, but what the model observes has none, nor are its values those of the data, "
+        "so nothing says where to fill in: observe the data as they are, with 0 or NaN for what is missing"
     )
 
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import pyro
 import pytest
 import torch
 from torch import Tensor
@@ -90,6 +91,30 @@ def test_what_was_observed_stays(linear: VAE, x: Tensor) -> None:
     assert (found.scale[~seen] > 0).all()
     again = impute(linear, x, num_particles=50, seed=0)
     assert torch.equal(found.draws, again.draws)
+
+
+def masking(vae: VAE, shift: float = 0.0) -> tuple[object, object]:
+    """The same story by one that puts 0 where values are missing, and masks it."""
+
+    def model(x: Tensor) -> None:
+        seen, filled = ~x.isnan(), x.nan_to_num() + shift
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", vae.prior())
+            fn = vae.likelihood.complete(z).base_dist.mask(seen).to_event(1)
+            pyro.sample("x", fn, obs=filled)
+
+    return model, vae.guide
+
+
+@torch.no_grad()
+def test_gaps_that_a_model_masks_are_filled_in_all_the_same(linear: VAE, x: Tensor) -> None:
+    found, expected = (
+        impute(program, x, num_particles=500, seed=0) for program in (masking(linear), linear)
+    )
+    for name in ("mean", "scale", "draws", "ess"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name))
+    with pytest.raises(InputError, match="nothing says where to fill in"):
+        impute(masking(linear, shift=1.0), x)
 
 
 def test_names_are_drawn() -> None:
