@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyro
+import pyro.distributions as dist
 import torch
 from pyro import poutine
-from pyro.distributions import ImproperUniform
 from pyro.infer.util import enable_validation
+from torch import Tensor
 
 from pyro_vae.errors import InputError, nearest
 from pyro_vae.program import Program
@@ -125,6 +126,25 @@ def _check_shapes(part: str, trace: poutine.Trace, nesting: int) -> None:
                 f"mend the shapes of distribution {tuple(site['fn'].shape())} and value "
                 f"{tuple(site['value'].shape)}"
             )
+        if not _fits_as_declared(site["fn"], site["value"]):
+            raise InputError(
+                f"the {part}'s site {name!r} has a distribution of shape {tuple(site['fn'].shape())} "
+                f"(batch | event), but a value of shape {tuple(site['value'].shape)}: they fit by "
+                "broadcasting only, which counts the same numbers more than once"
+            )
+
+
+def _fits_as_declared(fn: Any, value: Tensor) -> bool:
+    """Whether a value is as long as its distribution in the dimensions that ``to_event`` made events.
+
+    The others are the distribution's own affair: a hidden Markov model of one step stands for any number.
+    """
+    event_dim, event_shape, declared = fn.event_dim, fn.event_shape, 0
+    while isinstance(fn, dist.Independent | dist.MaskedDistribution):
+        declared += getattr(fn, "reinterpreted_batch_ndims", 0)
+        fn = fn.base_dist
+    own = value.shape[value.dim() - event_dim :]
+    return value.dim() >= event_dim and own[:declared] == event_shape[:declared]
 
 
 def _layout(model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | None) -> Layout:
@@ -147,7 +167,7 @@ def _layout(model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | 
         "observed": tuple(observed),
         "enumerated": tuple(n for n in latents if n not in guide_trace.nodes),
         "plates": {name: frame.size for name, frame in frames.items()},
-        "flat": tuple(n for n, s in latents.items() if isinstance(s["fn"], ImproperUniform)),
+        "flat": tuple(n for n, s in latents.items() if isinstance(s["fn"], dist.ImproperUniform)),
         "marked": tuple(n for n, s in latents.items() if s["infer"].get("enumerate")),
     }
     subsampled = {  # of a sequential plate, too

@@ -127,6 +127,27 @@ def test_what_does_not_fit_is_named(model, guide, message) -> None:
         examine(as_program((shaped, guide)), X)
 
 
+def homogeneous(x: Tensor) -> None:
+    """A hidden Markov model whose one step stands for all, which Pyro means it to."""
+    start, step = dist.Normal(torch.zeros(2), 1.0).to_event(1), dist.Normal(torch.zeros(1), 1.0)
+    hmm = dist.GaussianHMM(
+        start, torch.eye(2), step.expand([2]).to_event(1), torch.ones(2, 1), step.to_event(1)
+    )
+    with pyro.plate("data", len(x)):
+        pyro.sample("x", hmm, obs=x.unsqueeze(-1))
+
+
+def repeated(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        pyro.sample("x", dist.Normal(torch.zeros(1), 1.0).to_event(1), obs=x)
+
+
+def test_an_event_is_as_long_as_what_is_observed() -> None:
+    assert examine(as_program((homogeneous, lambda x: None)), X).num_units == 2
+    with pytest.raises(InputError, match=r"of shape \(2, 6\): they fit by broadcasting only"):
+        examine(as_program((repeated, lambda x: None)), X)
+
+
 def test_parameters_of_modules_and_of_the_store() -> None:
     conjugate = as_program(Conjugate)
     assert named_parameters(conjugate) == {}

@@ -98,7 +98,7 @@ class AnotherName(Sound):
             pyro.sample("zz", dist.Normal(self.encode(x)[:, :2], 1.0).to_event(1))
 
 
-@broken("sites", r"guide draws 'z' of shape \(8 \| 1\), the model's is \(8 \| 2\)")
+@broken("sites", r"site 'z' .* of shape \(8, 2\) .* value of shape \(8, 1\): .* broadcasting only")
 class AnotherShape(Sound):
     def guide(self, x: Tensor) -> None:
         with pyro.plate("data", len(x)):
@@ -108,9 +108,7 @@ class AnotherShape(Sound):
         return self.decoder(z.expand(*z.shape[:-1], 2))
 
 
-@broken(
-    "sites", r"site 'x' is \(8 \| 1\) .* what it observes \(8, 4\): they fit by broadcasting only"
-)
+@broken("sites", r"site 'x' .* of shape \(8, 1\) .* value of shape \(8, 4\): .* broadcasting only")
 class ALikelihoodThatBroadcasts(Sound):
     def decode(self, z: Tensor) -> Tensor:
         return self.decoder(z)[..., :1]
@@ -133,9 +131,7 @@ class ALatentOutsideThePlate(Sound):
         pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))
 
 
-@broken(
-    "plates", r"site 'z' of shape \( \| 10, 2\) .* grows with the data .* outside of every plate"
-)
+@broken("plates", r"site 'z' of shape \(10, 2\) grows with the data .* outside of every plate")
 class AllLatentsAsOneEvent(Sound):
     def model(self, x: Tensor) -> None:
         z = pyro.sample("z", dist.Normal(x.new_zeros(len(x), 2), 1.0).to_event(2))

@@ -1,7 +1,6 @@
 """What a program is: its sites, plates and units, and that it does nothing besides."""
 
 from functools import partial
-from typing import Any
 
 import pyro
 import torch
@@ -29,39 +28,7 @@ def sites(case: Case) -> str:
     value can be scored."""
     examine(case.program, *case.args)
     traces = case.traces()
-    proposals = latent_sites(traces.guide)
-    for name, site in latent_sites(traces.model).items():
-        if name in proposals and _shape(proposals[name]) != _shape(site):
-            raise InputError(
-                f"the guide draws {name!r} of shape {_words(proposals[name])}, the model's is "
-                f"{_words(site)} (batch | event): make them the same"
-            )
-    for name, site in observed_sites(traces.model).items():
-        if _plain(site["fn"].shape()) != _plain(site["value"].shape):
-            raise InputError(
-                f"the model's site {name!r} is {_words(site)} (batch | event), what it observes "
-                f"{tuple(site['value'].shape)}: they fit by broadcasting only"
-            )
-    return f"{len(proposals)} latent, {len(observed_sites(traces.model))} observed"
-
-
-def _plain(shape: Any) -> tuple[int, ...]:
-    """A shape without the ones on its left, which say nothing."""
-    sizes = tuple(shape)
-    while sizes and sizes[0] == 1:
-        sizes = sizes[1:]
-    return sizes
-
-
-def _shape(site: Site) -> tuple[tuple[int, ...], ...]:
-    return _plain(site["fn"].batch_shape), tuple(site["fn"].event_shape)
-
-
-def _words(site: Site) -> str:
-    batch, event = (
-        ", ".join(map(str, s)) for s in (site["fn"].batch_shape, site["fn"].event_shape)
-    )
-    return f"({batch} | {event})"
+    return f"{len(latent_sites(traces.guide))} latent, {len(observed_sites(traces.model))} observed"
 
 
 def plates(case: Case) -> str:
@@ -83,9 +50,8 @@ def _refuse_rows_as_event(case: Case, traces: Traces) -> None:
         is_free = not site["cond_indep_stack"] and not site["infer"].get("is_auxiliary")
         if is_free and name in shorter and shorter[name]["value"].shape != site["value"].shape:
             raise InputError(
-                f"site {name!r} of shape {_words(site)} (batch | event) grows with the data and lies "
-                "outside of every plate, so the evidence does not factorise: put it into the data's "
-                "plate"
+                f"site {name!r} of shape {tuple(site['fn'].shape())} grows with the data and lies outside "
+                "of every plate, so the evidence does not factorise: put it into the data's plate"
             )
 
 
