@@ -77,10 +77,11 @@ class DeepMarkov(nn.Module):
                     z = pyro.sample(f"z_{t}", p)  # (B | Z)
                 p = self.transition(z).to_event(1)
                 states.append(z)
-            values = self.emission(torch.stack(states, -2))
+            p = self.likelihood(self.as_data(torch.stack(states, -2)))  # (B, [1,] T | D)
             if lengths is not None:
-                values = values.mask(self.over_steps(seen.T))
-            pyro.sample("x", values.to_event(len(self.data_shape)), obs=x)  # (B | T, D)
+                p = p.mask(self.as_data(seen.T.unsqueeze(-1)).squeeze(-1))
+            rest = len(self.data_shape) - len(self.step_shape)
+            pyro.sample("x", p.to_event(rest), obs=x)  # (B | T, D)
 
     def guide(self, x: Tensor, lengths: Tensor | None = None) -> None:
         seen = seen_steps(x, self.data_shape, lengths)
@@ -92,13 +93,6 @@ class DeepMarkov(nn.Module):
                 with pyro.poutine.mask(mask=seen[t]):
                     z = pyro.sample(f"z_{t}", dist.Normal(loc, log_scale.exp()).to_event(1))
 
-    def emission(self, z: Tensor) -> dist.TorchDistribution:
-        """p(x_t | z_t) of all steps, ``B, data_shape |``, from states (B, T, Z)."""
-        outputs = self.likelihood.decoder(z)  # B, T | numbers a value, step
-        if len(self.data_shape) == 3:
-            outputs = outputs.unsqueeze(-3 - len(self.step_shape))
-        return self.likelihood.of_values(outputs)
-
     def read_backwards(self, x: Tensor, seen: Tensor) -> list[Tensor]:
         """The GRU's state after x_T, ..., x_t, for each t, (B, hidden)."""
         steps = x.reshape(len(x), self.steps, -1)
@@ -108,7 +102,6 @@ class DeepMarkov(nn.Module):
             states.append(state)
         return states[::-1]
 
-    def over_steps(self, seen: Tensor) -> Tensor:
-        """(B, T) as it is broadcast over ``B, data_shape``."""
-        seen = seen.unsqueeze(-1) if self.step_shape else seen
-        return seen.unsqueeze(1) if len(self.data_shape) == 3 else seen
+    def as_data(self, steps: Tensor) -> Tensor:
+        """``B, T | Z`` in the place of the data's steps: of an image, ``B, 1, T | Z``."""
+        return steps.unsqueeze(-3) if len(self.data_shape) == 3 else steps

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from pyro_vae import InputError, fit, log_evidence
-from pyro_vae.likelihoods import Normal
+from pyro_vae.likelihoods import (
+    Bernoulli,
+    Categorical,
+    Heterogeneous,
+    HeteroscedasticNormal,
+    Normal,
+)
 from pyro_vae.models import DeepMarkov, StateSpace
 from pyro_vae.networks import MLP
 from pyro_vae.transitions import LinearTransition
@@ -65,6 +71,36 @@ def test_its_evidence_is_the_kalman_filters(lengths: Tensor | None) -> None:
     assert found.pareto_k.median() < 0.7
     off = (found.log_evidence - plain.log_evidence(*batch)).abs()
     assert (off < 5 * found.standard_error + 1e-3).all()
+
+
+COLUMNS = [Normal, HeteroscedasticNormal, Normal]
+TABLE = partial(Heterogeneous, columns=COLUMNS)
+PER_STEP = [TABLE, HeteroscedasticNormal, Bernoulli, partial(Categorical, levels=2)]
+
+
+def log_likelihood(model: DeepMarkov, z: dict[str, Tensor], *batch: Tensor | None) -> Tensor:
+    """log p(x | z) of each sequence."""
+    trace = pyro.poutine.trace(pyro.poutine.condition(model.model, data=z)).get_trace(*batch)
+    trace.compute_log_prob()
+    return trace.nodes["x"]["log_prob"]
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+@pytest.mark.parametrize("kind", PER_STEP)
+def test_an_image_is_the_sequence_of_its_rows(kind, lengths: Tensor | None) -> None:
+    torch.manual_seed(0)
+    plain = DeepMarkov((4, 3), 2, likelihood=kind, hidden_dim=8)
+    image = DeepMarkov((1, 4, 3), 2, likelihood=kind, hidden_dim=8)
+    image.load_state_dict(plain.state_dict())
+    x = torch.bernoulli(torch.full((8, 4, 3), 0.4))
+    z = {f"z_{t}": torch.randn(8, 2) for t in range(4)}
+    expected = log_likelihood(plain, z, x, lengths)
+    torch.testing.assert_close(log_likelihood(image, z, x.unsqueeze(1), lengths), expected)
+    for n in range(len(x)):  # whatever other sequences are beside it
+        own = {name: value[n : n + 1] for name, value in z.items()}
+        length = None if lengths is None else lengths[n : n + 1]
+        alone = log_likelihood(image, own, x[n : n + 1].unsqueeze(1), length)
+        torch.testing.assert_close(alone, expected[n : n + 1])
 
 
 def test_what_lies_beyond_a_length_does_not_count() -> None:
