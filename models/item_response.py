@@ -8,6 +8,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyro_vae.composition import check_kind, check_same_latent
 from pyro_vae.distributions import WithMissing
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
@@ -36,7 +37,8 @@ class ItemResponse(nn.Module):
         num_people: makes the guide a table, of a row of its own for each of so many people, in place of
             the encoder. Data are then (x, person), the second numbers from 0.
 
-    :raises InputError: the encoder cannot do without missing answers, or data are not those said above.
+    :raises InputError: the encoder cannot do without missing answers, the guide does not put z in R^Z, or
+        data are not those said above.
 
     >>> x = torch.tensor([[1.0, 0.0, float("nan")]])
     >>> ItemResponse((3,)).answers(torch.zeros(1, 1)).log_prob(x)
@@ -62,12 +64,14 @@ class ItemResponse(nn.Module):
                 "ItemResponse needs an item and a trait at least, not answers of shape "
                 f"{tuple(data_shape)} and latent_dim {latent_dim}"
             )
+        check_kind(guide, AmortizedGuide, MeanFieldNormal)
         self.item = item(latent_dim, self.data_shape)
         self.prior = StandardNormal(latent_dim)
         if num_people is None:
             self.recognition = guide(data_shape, latent_dim, encoder)
         else:
             self.recognition = guide((), latent_dim, partial(PerPerson, people=num_people))
+        check_same_latent(self.prior, self.recognition)
         network = self.recognition.encoder
         if not network.takes_missing:
             name = type(network).__name__

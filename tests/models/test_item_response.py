@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae import InputError, fit, latent_means, log_evidence, prior_samples
+from pyro_vae.guides import BottomUp, Categorical, RelaxedCategorical, VonMisesFisher
 from pyro_vae.items import Graded, OneParameter, TwoParameter
 from pyro_vae.models import ItemResponse
 from pyro_vae.networks import MLP
@@ -94,6 +95,11 @@ def test_draws_follow_the_items() -> None:
             "row for each of 2 people",
         ),
         (lambda: ItemResponse((3,)), (torch.zeros(2, 3), torch.arange(2)), "set num_people"),
+        (lambda: ItemResponse((3,), 2, guide=VonMisesFisher), None, "the same place"),
+        (lambda: ItemResponse((3,), 2, guide=Categorical), None, "the same place"),
+        (lambda: ItemResponse((3,), 2, guide=RelaxedCategorical), None, "the same place"),
+        (lambda: ItemResponse((3,), guide=RelaxedCategorical, num_people=2), None, "same place"),
+        (lambda: ItemResponse((3,), 2, guide=BottomUp), None, "BottomUp does not fit here"),
     ],
 )
 def test_refusals(make, batch, message: str) -> None:
