@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pyro_vae import distributions
 from pyro_vae.distributions.grid import Grid
-from pyro_vae.errors import InputError, at_least_1
+from pyro_vae.errors import InputError, at_least
 from pyro_vae.flows import Coupling, Density, FlowFactory
 from pyro_vae.networks import Shape
 
@@ -86,10 +86,8 @@ class DequantizedFlow(nn.Module):
         self, data_shape: Shape, *, flow: FlowFactory = Coupling, levels: int = 256
     ) -> None:
         super().__init__()
-        if at_least_1("levels", levels) < 2:
-            raise InputError(f"levels must be at least 2, not {levels}")
         self.density = Density(data_shape, flow, dist.transforms.SigmoidTransform())
-        self.levels, self.event_dim = levels, len(data_shape)
+        self.levels, self.event_dim = at_least(2, "levels", levels), len(data_shape)
 
     def model(self, x: Tensor) -> None:
         self.check(x)

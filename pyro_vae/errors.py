@@ -33,10 +33,20 @@ def at_least_1(name: str, value: Any) -> int:
     Traceback (most recent call last):
     pyro_vae.errors.InputError: num_particles must be at least 1, not 0
     """
+    return at_least(1, name, value)
+
+
+def at_least(least: int, name: str, value: Any) -> int:
+    """A whole number that is not below ``least``.
+
+    >>> at_least(2, "levels", 2.5)
+    Traceback (most recent call last):
+    pyro_vae.errors.InputError: levels must be a whole number, not 2.5
+    """
     try:
         number = operator.index(value)
     except TypeError as error:
         raise InputError(f"{name} must be a whole number, not {value!r}") from error
-    if number < 1:
-        raise InputError(f"{name} must be at least 1, not {value}")
+    if number < least:
+        raise InputError(f"{name} must be at least {least}, not {value}")
     return number

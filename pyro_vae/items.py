@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from pyro_vae import distributions
-from pyro_vae.errors import InputError
+from pyro_vae.errors import at_least
 from pyro_vae.networks import Shape
 
 __all__ = ["Graded", "Item", "ItemFactory", "OneParameter", "TwoParameter"]
@@ -83,8 +83,7 @@ class Graded(Item):
 
     def __init__(self, latent_dim: int, data_shape: Shape, levels: int = 5) -> None:
         super().__init__()
-        if levels < 2:
-            raise InputError(f"grades have at least 2 levels, not {levels}")
+        at_least(2, "levels", levels)
         start = 0.5 + 0.1 * torch.randn(*data_shape, latent_dim)
         self.discrimination = nn.Parameter(start)  # a
         self.difficulty = nn.Parameter(torch.full((*data_shape, 1), 1 - levels / 2))  # b_i1

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
+from pyro_vae.errors import at_least
+
 
 class Grid(constraints.Constraint):
     """Values k / (levels - 1) for k = 0, ..., levels - 1."""
@@ -76,7 +78,7 @@ class GridCategorical(_OnGrid):
     _parameter_event_dim = 1
 
     def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
-        self.logits, self.levels = logits, logits.shape[-1]
+        self.logits, self.levels = logits, at_least(2, "levels", logits.shape[-1])
         super().__init__(logits.shape[:-1], validate_args=validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -124,7 +126,7 @@ class DiscretizedLogistic(_OnGrid):
         self, loc: Tensor, scale: Tensor, levels: int = 256, validate_args: bool | None = None
     ) -> None:
         self.loc, self.scale = torch.broadcast_tensors(loc, scale)
-        self.levels = levels
+        self.levels = at_least(2, "levels", levels)
         super().__init__(self.loc.shape, validate_args=validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -162,7 +164,7 @@ class LevelOf(_OnGrid):
     _parameters = ("y",)
 
     def __init__(self, y: Tensor, levels: int = 256, validate_args: bool | None = None) -> None:
-        self.y, self.levels = y, levels
+        self.y, self.levels = y, at_least(2, "levels", levels)
         super().__init__(y.shape, validate_args=validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:

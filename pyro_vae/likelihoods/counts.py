@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae import distributions
-from pyro_vae.errors import InputError
+from pyro_vae.errors import at_least
 from pyro_vae.likelihoods.likelihood import Likelihood
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 
@@ -96,9 +96,7 @@ class Tokens(Likelihood):
     def __init__(
         self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP, num_tokens: int = 2
     ) -> None:
-        if num_tokens < 2:
-            raise InputError(f"num_tokens must be at least 2, not {num_tokens}")
-        self.numbers_per_value = num_tokens
+        self.numbers_per_value = at_least(2, "num_tokens", num_tokens)
         super().__init__(latent_dim, data_shape, decoder)
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:

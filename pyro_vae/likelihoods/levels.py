@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from pyro_vae import distributions
-from pyro_vae.errors import InputError
+from pyro_vae.errors import at_least, at_least_1
 from pyro_vae.likelihoods.likelihood import Likelihood
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 
@@ -19,12 +19,14 @@ class Categorical(Likelihood):
         data_shape: shape of x.
         decoder: makes the network from the two shapes.
         levels: number of grey levels; x takes the values k / (levels - 1).
+
+    :raises InputError: ``levels`` is less than 2.
     """
 
     def __init__(
         self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP, levels: int = 256
     ) -> None:
-        self.numbers_per_value = levels
+        self.numbers_per_value = at_least(2, "levels", levels)
         super().__init__(latent_dim, data_shape, decoder)
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
@@ -39,6 +41,8 @@ class DiscretizedLogistic(Likelihood):
         data_shape: shape of x.
         decoder: makes the network from the two shapes.
         levels: number of grey levels; x takes the values k / (levels - 1).
+
+    :raises InputError: ``levels`` is less than 2.
     """
 
     numbers_per_value = 2
@@ -47,7 +51,7 @@ class DiscretizedLogistic(Likelihood):
         self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP, levels: int = 256
     ) -> None:
         super().__init__(latent_dim, data_shape, decoder)
-        self.levels = levels
+        self.levels = at_least(2, "levels", levels)
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         loc, raw_scale = self.split(outputs)
@@ -72,6 +76,8 @@ class DiscretizedLogisticMixture(Likelihood):
         levels: number of grey levels; x takes the values k / (levels - 1).
         num_components: number of logistics in each mixture.
 
+    :raises InputError: ``levels`` is less than 2, or ``num_components`` less than 1.
+
     >>> DiscretizedLogisticMixture(2, (1, 4, 4))(torch.zeros(5, 2)).event_shape
     torch.Size([1, 4, 4])
     """
@@ -86,11 +92,9 @@ class DiscretizedLogisticMixture(Likelihood):
         levels: int = 256,
         num_components: int = 5,
     ) -> None:
-        if num_components < 1:
-            raise InputError(f"num_components must be at least 1, not {num_components}")
-        self.numbers_per_value = 3 * num_components
+        self.numbers_per_value = 3 * at_least_1("num_components", num_components)
         super().__init__(latent_dim, data_shape, decoder)
-        self.levels = levels
+        self.levels = at_least(2, "levels", levels)
         # apart from the start, so that they learn different things
         self.register_buffer("starts", torch.linspace(-2, 2, num_components), persistent=False)
 

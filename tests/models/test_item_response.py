@@ -87,7 +87,11 @@ def test_draws_follow_the_items() -> None:
     [
         (lambda: ItemResponse((3,), encoder=MLP), None, r"partial\(MaskedInput, network=MLP\)"),
         (lambda: ItemResponse((3,), 0), None, "an item and a trait at least"),
-        (lambda: ItemResponse((3,), item=partial(Graded, levels=1)), None, "at least 2 levels"),
+        (
+            lambda: ItemResponse((3,), item=partial(Graded, levels=1)),
+            None,
+            "levels must be at least 2",
+        ),
         (lambda: ItemResponse((3,)), (torch.zeros(2, 4),), r"\(3,\) items, not \(4,\)"),
         (
             lambda: ItemResponse((3,), num_people=2),

@@ -1,12 +1,17 @@
 """Grid distributions: masses that sum to 1, in closed form where there is one."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import pyro
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyro_vae.distributions import DiscretizedLogistic, Grid, GridCategorical
+from pyro_vae import InputError, likelihoods
+from pyro_vae.distributions import DiscretizedLogistic, Grid, GridCategorical, LevelOf
 
 
 @settings(deadline=None, max_examples=50)
@@ -66,3 +71,28 @@ def test_values_off_the_grid_are_refused() -> None:
     assert not Grid(17).check(torch.tensor([0.03, 1.1, -0.1])).any()
     with pyro.validation_enabled(True), pytest.raises(ValueError, match="support"):
         GridCategorical(torch.zeros(17)).log_prob(torch.tensor(0.03))
+
+
+HALF = torch.tensor(0.5)
+
+
+@pytest.mark.parametrize("levels", [1, 0, -3])
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(
+            partial(kind, 2, (4,))
+            for kind in (
+                likelihoods.Categorical,
+                likelihoods.DiscretizedLogistic,
+                likelihoods.DiscretizedLogisticMixture,
+            )
+        ),
+        partial(DiscretizedLogistic, HALF, HALF),
+        partial(LevelOf, HALF),
+        lambda levels: GridCategorical(torch.zeros(max(levels, 0))),
+    ],
+)
+def test_fewer_than_two_levels_are_refused(make: Callable[..., Any], levels: int) -> None:
+    with pytest.raises(InputError, match="levels must be at least 2, not"):
+        make(levels=levels)
