@@ -5,6 +5,7 @@ from typing import Any
 
 import torch.distributions
 from pyro import poutine
+from pyro.distributions import MaskedDistribution
 from pyro.infer import (
     RenyiELBO,
     ReweightedWakeSleep,
@@ -110,6 +111,11 @@ class Seen:
                     f"{wanted}, and site {name!r} has batch shape {tuple(site['fn'].batch_shape)} and "
                     f"event shape {tuple(site['fn'].event_shape)}: make it a vector by "
                     "`.to_event(1)`, under the data's plate alone"
+                )
+            if site["mask"] is not None or isinstance(site["fn"], MaskedDistribution):
+                raise InputError(
+                    f"{objective} compares the latent vectors of a whole batch, and site {name!r} is masked, "
+                    "so that padding would count: give it data without padding, or use TraceELBO"
                 )
         return name
 

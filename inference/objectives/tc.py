@@ -57,14 +57,16 @@ class TCVAE(Aggregate):
         return draws.scale * (scored.log_likelihood[0] - kl).sum()
 
     def log_aggregate(self, draws: Draws) -> tuple[Tensor, Tensor]:
-        """log q(z_n) and sum_d log q(z_nd) of each unit's vector, ``units |``."""
+        """log q(z_n) and sum_d log q(z_nd) of each unit's vector, ``units |``; weighed as q(z_n | x_n)."""
         site, _ = latent_vector(draws)
+        weight = draws.weight(site)
+        weight = 1.0 if weight is None else weight
         base = factors(site["fn"])
         pairs = base.log_prob(site["value"].unsqueeze(1))  # (U, U | Z): z_n given x_m
         log_weights = log_stratified_weights(len(pairs), self.size(draws)).to(pairs)
         joint = (log_weights + pairs.sum(-1)).logsumexp(1)
         numbers = (log_weights[..., None] + pairs).logsumexp(1).sum(-1)
-        return joint, numbers
+        return weight * joint, weight * numbers
 
     def size(self, draws: Draws) -> int:
         """N."""

@@ -9,6 +9,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pyro import poutine
 from torch import Tensor
 
 from pyro_vae import InputError
@@ -22,6 +23,7 @@ from pyro_vae.inference.objectives import (
     Gaussian,
     InfoVAE,
     InverseMultiquadric,
+    Tempered,
 )
 from pyro_vae.inference.objectives.mmd import squared_mmd
 from pyro_vae.inference.objectives.objective import Objective
@@ -121,6 +123,25 @@ def test_over_all_batches_the_aggregate_is_unbiased(batch: int) -> None:
     ]
     assert np.mean(found) == pytest.approx(float(a.mean()), rel=1e-6)
     torch.testing.assert_close(weights.sum(1), torch.ones(batch))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 2.0])
+def test_a_weight_of_the_kl_term_weighs_its_three_parts(weight: float) -> None:
+    tempered = Tempered(weight)
+    elbo = TCVAE(6.0, 0.5, 2.0).planned(VAE_, X, num_data=6)
+    pyro.set_rng_seed(6)
+    found = -elbo.loss(tempered(VAE_.model), tempered(VAE_.guide), X)
+    log_likelihood = float(expected()["log_likelihood"].sum())
+    kl = log_likelihood - value(TCVAE(6.0, 0.5, 2.0), VAE_, num_data=6)
+    assert found == pytest.approx(log_likelihood - weight * kl, rel=1e-4)
+
+
+@pytest.mark.parametrize("elbo", [TCVAE(), DIPVAE1(), DIPVAE2(), InfoVAE(), WAE(), FactorVAE()])
+def test_padding_must_not_count(elbo: Objective) -> None:
+    seen = torch.tensor([True] * 5 + [False])
+    model, guide = (poutine.mask(part, seen) for part in (VAE_.model, VAE_.guide))
+    with pytest.raises(InputError, match="'z' is masked, so that padding would count"):
+        elbo.planned((model, guide), X, num_data=6)
 
 
 def test_how_many_data_there_are_is_asked_for() -> None:
