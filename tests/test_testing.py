@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm, dropout
 
 from pyro_vae import InputError
+from pyro_vae.models import FactorAnalysis
 from pyro_vae.testing import CHECKS, BrokenContract, Case, NotApplicable, Report, check_program
 
 X = torch.randn(10, 4, generator=torch.Generator().manual_seed(1))
@@ -340,6 +341,23 @@ class APriorThatOverflows(Sound):
 class AnEvidenceThatIsWrong(Sound):
     def log_evidence(self, x: Tensor) -> Tensor:
         return torch.full((len(x),), -100.0)
+
+
+class Gaussian(FactorAnalysis):
+    def __init__(self) -> None:
+        super().__init__((4,), 2)
+
+
+@broken("evidence", r"its own log_evidence gives unit 0 .* importance sampling .* 8 of 8 units")
+class AnEvidenceThatIsTooHigh(Gaussian):
+    def log_evidence(self, x: Tensor) -> Tensor:
+        return super().log_evidence(x) + 0.5
+
+
+@broken("evidence", "its own log_evidence gives unit")
+class AnEvidenceOfOtherRows(Gaussian):
+    def log_evidence(self, x: Tensor) -> Tensor:
+        return super().log_evidence(x).flip(0)
 
 
 @broken("evidence", "short of the prior's")
