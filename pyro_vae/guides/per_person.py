@@ -23,6 +23,7 @@ class PerPerson(Network):
     """
 
     takes_missing = True
+    reads_names = True
 
     def __init__(self, in_shape: Shape, out_shape: Shape, people: int) -> None:
         super().__init__(in_shape, out_shape)

@@ -22,6 +22,7 @@ class OneHot(Network):
             [1., 0., 0.]])
     """
 
+    reads_names = True
     identity: Tensor
 
     def __init__(self, in_shape: Shape, out_shape: Shape) -> None:

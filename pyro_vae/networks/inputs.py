@@ -55,6 +55,8 @@ class EmbeddedTokens(Network):
     torch.Size([3, 2])
     """
 
+    reads_names = True
+
     def __init__(
         self,
         in_shape: Shape,

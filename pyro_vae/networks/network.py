@@ -13,12 +13,14 @@ Shape = Sequence[int]
 class Network(nn.Module, abc.ABC):
     """Maps ``batch | in_shape`` to ``batch | out_shape``; subclasses say how for one batch dimension.
 
-    ``takes_missing`` says whether an input may hold NaN for values that are missing.
+    ``takes_missing`` says whether an input may hold NaN for values that are missing, ``reads_names``
+    whether it holds names or labels by number, through which no gradient goes.
 
     :raises InputError: an input whose last dimensions are not ``in_shape``.
     """
 
     takes_missing = False
+    reads_names = False
 
     def __init__(self, in_shape: Shape, out_shape: Shape) -> None:
         super().__init__()

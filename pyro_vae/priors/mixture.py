@@ -52,7 +52,8 @@ class VampPrior(Prior):
         guide: q(z | x).
         num_components: K. They start from values drawn evenly from [0, 1]; see :meth:`start_from`.
 
-    :raises InputError: there is no guide, or ``num_components`` is less than 1.
+    :raises InputError: there is no guide, one that reads names, which no gradient moves, or
+        ``num_components`` is less than 1.
 
     >>> from pyro_vae.guides import MeanFieldNormal
     >>> guide = MeanFieldNormal((6,), 3)
@@ -75,6 +76,12 @@ class VampPrior(Prior):
                 "VampPrior is made of the guide's densities and needs the guide, which a model of several "
                 "layers has none of that fits: take another prior there, such as GaussianMixture"
             )
+        for part in guide.modules():
+            if getattr(part, "reads_names", False):
+                raise InputError(
+                    f"VampPrior learns inputs of the guide by gradient, and {type(part).__name__}, which "
+                    "reads names by number, lets none through: take another prior, such as GaussianMixture"
+                )
         self.pseudo_inputs = nn.Parameter(torch.rand(num_components, *guide.data_shape))  # (K | X)
         self.register_buffer("uniform", torch.zeros(num_components), persistent=False)
         self._guide = (guide,)  # in a tuple, so that its parameters stay the model's alone

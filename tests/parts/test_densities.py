@@ -1,6 +1,7 @@
 """Priors and guides: densities that integrate to 1, draws that follow them, gradients of draws."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from pyro_vae import InputError
 from pyro_vae.distributions import NormalMixture
 from pyro_vae.guides import LowRankNormal, MeanFieldNormal, MixtureNormal
+from pyro_vae.models import VAE, TokenVAE
+from pyro_vae.networks import EmbeddedTokens, MaskedInput, OneHot
 from pyro_vae.priors import GaussianMixture, StandardNormal, VampPrior
 
 X = torch.tensor([[0.3, -1.0, 0.5]]).double()
@@ -132,6 +135,22 @@ def test_a_vamp_prior_starts_from_data() -> None:
         VampPrior(2, guide, num_components=6).start_from(data)
     with pytest.raises(InputError, match=r"not from data of shape \(5, 2\)"):
         prior.start_from(data[:, :2])
+
+
+READERS = {
+    "EmbeddedTokens": lambda prior: VAE((4,), 2, prior=prior, encoder=EmbeddedTokens),
+    "MaskedInput": lambda prior: VAE(
+        (4,), 2, prior=prior, encoder=partial(MaskedInput, network=EmbeddedTokens)
+    ),
+    "TokenVAE": lambda prior: TokenVAE((4,), 2, prior=prior),
+    "OneHot": lambda prior: prior(4, MeanFieldNormal((2,), 4, OneHot)),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_names_have_no_pseudo_inputs(name: str) -> None:
+    with pytest.raises(InputError, match="reads names by number, lets none through: take another"):
+        READERS[name](partial(VampPrior, num_components=3))
 
 
 def test_the_standard_normal() -> None:
