@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae.networks import Shape
+from pyro_vae.priors import StandardNormal
 
 
 class FactorAnalysis(nn.Module):
@@ -35,6 +36,7 @@ class FactorAnalysis(nn.Module):
     def __init__(self, data_shape: Shape, latent_dim: int = 2, isotropic: bool = False) -> None:
         super().__init__()
         self.data_shape, self.latent_dim = tuple(data_shape), latent_dim
+        self.prior = StandardNormal(latent_dim)
         size = math.prod(self.data_shape)
         self.loadings = nn.Parameter(torch.randn(size, latent_dim) / math.sqrt(size))  # W
         self.bias = nn.Parameter(torch.zeros(size))  # b
@@ -43,9 +45,8 @@ class FactorAnalysis(nn.Module):
         self.raw_tril = nn.Parameter(torch.zeros(latent_dim, latent_dim))  # L
 
     def model(self, x: Tensor) -> None:
-        zero = torch.zeros(self.latent_dim, device=x.device)
         with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(zero, 1.0).to_event(1))  # (B | Z)
+            z = pyro.sample("z", self.prior())  # (B | Z)
             loc = (z @ self.loadings.T + self.bias).unflatten(-1, self.data_shape)
             scale = self.log_scale.exp().expand_as(self.bias).reshape(self.data_shape)
             pyro.sample(
@@ -67,6 +68,6 @@ class FactorAnalysis(nn.Module):
     def posterior(self, x: Tensor) -> dist.MultivariateNormal:
         """p(z | x), exactly, ``batch | Z``."""
         weighted = self.loadings / (2 * self.log_scale).exp().unsqueeze(-1)  # (D, Z)
-        precision = torch.eye(self.latent_dim, device=x.device) + self.loadings.T @ weighted
+        precision = torch.eye(self.latent_dim).to(weighted) + self.loadings.T @ weighted
         loc = torch.linalg.solve(precision, ((x.flatten(1) - self.bias) @ weighted).mT).mT
         return dist.MultivariateNormal(loc, precision_matrix=precision)

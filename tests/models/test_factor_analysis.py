@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
+from pyro_vae import log_evidence, prior_samples
 from pyro_vae.models import FactorAnalysis
 
 
@@ -47,3 +48,14 @@ def test_one_noise_for_all_makes_it_principal_components() -> None:
     model.log_evidence(x).mean().backward()
     for parameter in (model.bias, model.loadings, model.log_scale):
         torch.testing.assert_close(parameter.grad, torch.zeros_like(parameter), atol=1e-8, rtol=0)
+
+
+def test_its_evidence_by_chains_in_double_precision(model: FactorAnalysis) -> None:
+    x = prior_samples(model, torch.zeros(3, 2, 3).double(), seed=0)["x"].value
+    assert x.dtype == torch.float64
+    options = {"num_particles": 200, "seed": 0, "progress": False, "device": "cpu"}
+    found = log_evidence(model, x, method="ais", **options)
+    off = found.log_evidence - model.log_evidence(x)
+    assert (off.abs() < 5 * found.standard_error).all()
+    both = log_evidence(model, x, method="bidirectional", **options)
+    assert both.log_evidence.dtype == torch.float64
