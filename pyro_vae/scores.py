@@ -36,11 +36,9 @@ def bernoulli(fn: dist.Bernoulli, value: Tensor, dims: tuple[int, ...]) -> Tenso
     if torch.is_grad_enabled() or not logits.is_cpu:
         # in place: a tenth faster
         return softplus(logits).addcmul_(x, logits, value=-1).sum(dims).neg()
-    # max(l, 0) - x l = |l| / 2 - (x - 1/2) l; the one is gone before the other takes its place
-    slope = (logits * (value.to(logits.dtype) - 0.5)).sum(dims)
-    size = logits.abs()
-    linear = size.sum(dims) / 2 - slope
-    return sum_of_logs(size.sigmoid_().flatten(-len(dims))) - linear
+    # log p = log sigmoid(|l|) - (max(l, 0) - x l), whose last term is summed where nothing cancels
+    linear = logits.relu().addcmul_(x, logits, value=-1).sum(dims)
+    return sum_of_logs(logits.abs().sigmoid_().flatten(-len(dims))) - linear
 
 
 def sum_of_logs(x: Tensor) -> Tensor:

@@ -48,6 +48,18 @@ def _set_validation(fn: dist.TorchDistribution, validate: bool) -> None:
         _set_validation(fn.base_dist, validate)
 
 
+@pytest.mark.parametrize("size", [10.0, 100.0, 1000.0])
+@torch.no_grad()
+def test_nothing_cancels_where_logits_are_large_and_right(size: float) -> None:
+    x = torch.rand(64, 784).round()
+    logits = size * torch.rand(64, 784) * (2 * x - 1)
+    logits[:, :5] *= -0.1  # nearly
+    fn = dist.Bernoulli(logits=logits).to_event(1)
+    _set_validation(fn, False)
+    exact = dist.Bernoulli(logits=logits.double()).to_event(1).log_prob(x.double())
+    torch.testing.assert_close(log_prob(fn, x).double(), exact, rtol=1e-6, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     "make", [lambda p: dist.Bernoulli(logits=p), lambda p: dist.Normal(p, p.exp())]
 )

@@ -421,6 +421,21 @@ class ScoreFunction(Sound):
             pyro.sample("k", dist.Categorical(logits=self.logits(x)))
 
 
+class ARandomProjection(Sound):
+    def __init__(self) -> None:
+        super().__init__()
+        self.projection = torch.randn(4, 4)
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.encoder(x @ self.projection)
+
+
+def test_a_tensor_that_no_checkpoint_holds_is_named() -> None:
+    said = outcome(check_program(ARandomProjection(), X), "saves").reason
+    assert "'projection' is a plain tensor" in said
+    assert "plain" not in outcome(check_program(Sound(), X), "saves").reason
+
+
 def without_networks(kind: type[nn.Module]) -> nn.Module:
     program = kind()
     for name in ("encoder", "decoder"):

@@ -243,7 +243,21 @@ def saves(case: Case) -> str:
             f"trained and loaded again as it was saved, {found[0]} scores otherwise by {found[1]:.3g} "
             "nats: what training changes is not all in parameters and buffers (`register_buffer`)"
         )
-    return f"{len(case.learnt)} tensors"
+    return f"{len(case.learnt)} tensors" + "".join(
+        f"; {name!r} is a plain tensor, which no checkpoint holds: if it is not the same whenever the "
+        "model is made, `register_buffer` keeps it"
+        for name in _plain_tensors(case)
+    )
+
+
+def _plain_tensors(case: Case) -> list[str]:
+    return [
+        f"{prefix}{path}.{name}" if path else f"{prefix}{name}"
+        for prefix, root in case.program.modules.items()
+        for path, module in root.named_modules()
+        for name, value in vars(module).items()
+        if isinstance(value, Tensor)
+    ]
 
 
 def _scores(case: Case) -> Mapping[str, Tensor]:
