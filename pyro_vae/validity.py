@@ -4,6 +4,7 @@ import contextlib
 import math
 from unittest import mock
 
+import pyro.distributions as dist
 import torch
 from pyro import poutine
 from torch.distributions import constraints
@@ -32,6 +33,7 @@ def check_log_prob(part: str, trace: poutine.Trace) -> None:
             raise InputError(
                 f"the {part}'s log-probability at site {name!r} is {log_prob.max():g} "
                 f"({site['fn']}, value of shape {tuple(site['value'].shape)})"
+                + ": the density has no bound there" * bool((log_prob == math.inf).any())
             )
 
 
@@ -62,7 +64,7 @@ def _has_no_mass_there(site: Site) -> bool:
 
 def _support_message(part: str, name: str, site: Site, error: ValueError) -> str:
     base = site["fn"]
-    while hasattr(base, "base_dist"):
+    while isinstance(base, dist.Independent | dist.MaskedDistribution | dist.ExpandedDistribution):
         base = base.base_dist
     value = site["value"]
     kind = type(base).__name__
@@ -89,8 +91,9 @@ def _support_message(part: str, name: str, site: Site, error: ValueError) -> str
             f"{remedy}"
         )
     if value.shape and not site["fn"].support.check(value).all():
+        remedy = "; if the data were standardised, leave that out (--standardize false)"
         return (
             f"the {part}'s site {name!r} got values between {value.min():g} and {value.max():g}, "
-            f"outside the support of its {kind}: {site['fn'].support}"
+            f"outside the support of its {kind}: {inside}" + remedy * bool(value.min() < 0)
         )
     return f"the {part}'s site {name!r} cannot be scored: {str(error).split(chr(10))[0]}"

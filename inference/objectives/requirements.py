@@ -114,8 +114,8 @@ class Seen:
                 )
             if site["mask"] is not None or isinstance(site["fn"], MaskedDistribution):
                 raise InputError(
-                    f"{objective} compares the latent vectors of a batch, and site {name!r} is masked, so that "
-                    "padding would count: give it data without padding, or use TraceELBO"
+                    f"{objective} compares the latent vectors of a batch, and site {name!r} is masked, so "
+                    "that padding would count: give it data without padding, or use TraceELBO"
                 )
         return name
 
