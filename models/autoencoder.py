@@ -7,6 +7,7 @@ import pyro.distributions as dist
 from pyro.distributions import constraints
 from torch import Tensor, nn
 
+from pyro_vae.composition import check_reads_missing
 from pyro_vae.errors import InputError
 from pyro_vae.likelihoods import Bernoulli, Likelihood
 from pyro_vae.networks import MLP, NetworkFactory, Shape
@@ -32,6 +33,9 @@ class Autoencoder(nn.Module):
         encoder: makes the network of the code from an input and an output shape.
         decoder: the likelihood's network, made from an input and an output shape.
 
+    :raises InputError: parts cannot be made of these shapes, or values may be missing that the encoder
+        cannot do without.
+
     >>> import torch
     >>> from pyro_vae import latent_means
     >>> latent_means(Autoencoder((1, 8, 8), 3), torch.zeros(5, 1, 8, 8))["z"].shape
@@ -53,6 +57,7 @@ class Autoencoder(nn.Module):
         self.latent_dim = latent_dim
         self.encoder = encoder(data_shape, (latent_dim,))
         self.likelihood = likelihood(latent_dim, data_shape, decoder)
+        check_reads_missing(self.likelihood, self.encoder)
 
     def model(self, x: Tensor) -> None:
         flat = dist.ImproperUniform(constraints.real_vector, (), (self.latent_dim,))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
-from pyro_vae.likelihoods import Bernoulli, Likelihood
+from pyro_vae.likelihoods import Bernoulli, Likelihood, Missing
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 from pyro_vae.priors import LearnedNormal
 from pyro_vae.steps import check_steps, seen_steps
@@ -36,7 +36,8 @@ class DeepMarkov(nn.Module):
         decoder: the likelihood's network, made from an input and an output shape.
         hidden_dim: size of the GRU's state.
 
-    :raises InputError: data of another shape, or lengths that are not one whole number a sequence.
+    :raises InputError: values may be missing, which the guide cannot do without; data of another shape, or
+        lengths that are not one whole number a sequence.
 
     >>> model = DeepMarkov((7, 3), 2)
     >>> x, lengths = torch.zeros(2, 7, 3), torch.tensor([7, 4])
@@ -63,6 +64,11 @@ class DeepMarkov(nn.Module):
         self.prior = LearnedNormal(latent_dim)
         self.transition = transition(latent_dim)
         self.likelihood = likelihood(latent_dim, self.step_shape, decoder)
+        if isinstance(self.likelihood, Missing):
+            raise InputError(
+                "DeepMarkov's guide reads every value of a sequence, and its likelihood leaves out those "
+                "that are missing: fill them in, and take the likelihood itself, without Missing"
+            )
         self.reader = nn.GRUCell(math.prod(self.step_shape), hidden_dim)
         self.combine = nn.Linear(latent_dim, hidden_dim)
         self.proposal = nn.Linear(hidden_dim, 2 * latent_dim)

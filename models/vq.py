@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import rms_norm
 
 from pyro_vae import distributions
+from pyro_vae.composition import check_reads_missing
 from pyro_vae.errors import InputError
 from pyro_vae.likelihoods import Bernoulli, Likelihood
 from pyro_vae.networks import MLP, NetworkFactory, Shape
@@ -46,7 +47,8 @@ class VQVAE(nn.Module):
         decoder: the likelihood's network, made from an input and an output shape.
         straight_through: which gradient.
 
-    :raises InputError: no position, fewer than two codes, or codes of no size.
+    :raises InputError: no position, fewer than two codes, codes of no size, or values that may be missing
+        and that the encoder cannot do without.
 
     >>> x = torch.zeros(5, 1, 8, 8)
     >>> VQVAE((1, 8, 8)).quantise(x).sample().sum(-1).unique()
@@ -78,6 +80,7 @@ class VQVAE(nn.Module):
         self.log_variance = nn.Parameter(torch.zeros(()))  # log v
         self.network = CausalGRU(num_codes)
         self.likelihood = likelihood(num_positions * code_dim, data_shape, decoder)
+        check_reads_missing(self.likelihood, self.encoder)
         self.straight_through = straight_through
         zero = torch.zeros(num_positions, num_codes)
         self.register_buffer("zero", zero, persistent=False)

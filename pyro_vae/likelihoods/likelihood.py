@@ -2,17 +2,23 @@
 
 import abc
 from collections.abc import Callable
+from typing import ClassVar
 
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from pyro_vae.networks import MLP, NetworkFactory, Shape
+from pyro_vae.errors import InputError
+from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
 
 
 class Likelihood(nn.Module, abc.ABC):
-    """Calls its decoder and turns ``numbers_per_value`` outputs for each value of x into p(x | z)."""
+    """Calls its decoder and turns ``numbers_per_value`` outputs for each value of x into p(x | z).
+
+    Of likelihoods of single values others are made; ``no_part`` says why one is none of those.
+    """
 
     numbers_per_value = 1
+    no_part: ClassVar[str] = ""
 
     def __init__(self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP) -> None:
         super().__init__()
@@ -30,6 +36,21 @@ class Likelihood(nn.Module, abc.ABC):
     def split(self, outputs: Tensor) -> tuple[Tensor, ...]:
         """One tensor, ``B, X |``, for each of the numbers per value."""
         return outputs.unbind(-1 - self.event_dim)
+
+    def check_part(self, part: "Likelihood") -> None:
+        """:raises InputError: it is none of single values, of which this one could be made."""
+        if part.no_part:
+            raise InputError(
+                f"{type(part).__name__} can be no part of {type(self).__name__}: {part.no_part}; take one "
+                "of single values, such as Bernoulli or Normal"
+            )
+
+
+class Outputs(Network):
+    """Stands where a part's decoder would: its numbers come from a network of the whole."""
+
+    def transform(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
 
 
 LikelihoodFactory = Callable[[int, Shape, NetworkFactory], Likelihood]

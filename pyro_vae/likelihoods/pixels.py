@@ -1,14 +1,12 @@
 """A likelihood of images, each pixel of which depends on those before it."""
 
-from typing import Any
-
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
 from pyro_vae import distributions
 from pyro_vae.errors import InputError
-from pyro_vae.likelihoods.likelihood import Likelihood, LikelihoodFactory
+from pyro_vae.likelihoods.likelihood import Likelihood, LikelihoodFactory, Outputs
 from pyro_vae.likelihoods.unit_interval import Bernoulli
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 from pyro_vae.networks.pixels import CausalPixels
@@ -40,7 +38,7 @@ class PixelCNN(Likelihood):
         num_layers: gated layers after the first.
         kernel_size: side of the square around a pixel that one layer looks at the upper half of; odd.
 
-    :raises InputError: data that are no images, a likelihood of values that are not independent, or sizes
+    :raises InputError: data that are no images, a likelihood that is none of single values, or sizes
         that no convolution has.
 
     >>> p = PixelCNN(2, (1, 4, 4))(torch.zeros(5, 2))
@@ -48,6 +46,7 @@ class PixelCNN(Likelihood):
     torch.Size([5])
     """
 
+    no_part = "its pixels depend on one another"
     like: Tensor
 
     def __init__(
@@ -67,23 +66,17 @@ class PixelCNN(Likelihood):
             )
         channels, *size = data_shape
 
-        def network(_: Shape, out_shape: Shape) -> Any:
-            return CausalPixels(channels, out_shape[0], width, num_layers, kernel_size)
-
         self.event_dim = 3
-        self.values = likelihood(latent_dim, (channels, 1, 1), network)
-        if not isinstance(getattr(self.values, "decoder", None), CausalPixels):
-            raise InputError(
-                f"PixelCNN makes values depend on one another, and {type(self.values).__name__} is no "
-                "likelihood of independent values: take one such as Bernoulli or Categorical"
-            )
+        self.values = likelihood(latent_dim, (channels, 1, 1), Outputs)
+        self.check_part(self.values)
+        outputs = self.values.numbers_per_value
+        self.network = CausalPixels(channels, outputs, width, num_layers, kernel_size)
         self.decoder = decoder((latent_dim,), (width, *size))
-        like = torch.zeros(self.values.numbers_per_value, channels, 1, 1)
+        like = torch.zeros(outputs, channels, 1, 1)
         self.register_buffer("like", like, persistent=False)
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
-        values = self.values
-        return distributions.Raster(values.decoder, values.of_values, self.like, self.decoder(z))
+        return distributions.Raster(self.network, self.values.of_values, self.like, self.decoder(z))
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         raise InputError("the pixels of such an image are not independent: none can be left out")

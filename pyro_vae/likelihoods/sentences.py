@@ -32,6 +32,7 @@ class Sentences(Likelihood):
     torch.Size([5, 4])
     """
 
+    no_part = "its names depend on one another"
     zero: Tensor
 
     def __init__(

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from pyro_vae import distributions
 from pyro_vae.errors import InputError
-from pyro_vae.likelihoods.likelihood import Likelihood, LikelihoodFactory
+from pyro_vae.likelihoods.likelihood import Likelihood, LikelihoodFactory, Outputs
 from pyro_vae.likelihoods.real import Normal
-from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
+from pyro_vae.networks import MLP, NetworkFactory, Shape
 
 
 class Heterogeneous(Likelihood):
@@ -27,7 +27,7 @@ class Heterogeneous(Likelihood):
         decoder: makes the network from the two shapes.
         columns: what makes each column's likelihood.
 
-    :raises InputError: there are not as many likelihoods as columns.
+    :raises InputError: there are not as many likelihoods as columns, or one is none of single values.
 
     >>> from functools import partial
     >>> from pyro_vae.likelihoods import Bernoulli, HeteroscedasticNormal, LogNormal, Poisson, Tokens
@@ -35,6 +35,8 @@ class Heterogeneous(Likelihood):
     >>> Heterogeneous(2, (5,), columns=columns)(torch.zeros(7, 2)).event_shape
     torch.Size([5])
     """
+
+    no_part = "it is that of a whole table"
 
     def __init__(
         self,
@@ -53,9 +55,11 @@ class Heterogeneous(Likelihood):
         kinds = list({id(kind): kind for kind in columns}.values())
         self.places = [[j for j, c in enumerate(columns) if c is kind] for kind in kinds]
         made = [
-            kind(latent_dim, (len(places),), _Outputs)
+            kind(latent_dim, (len(places),), Outputs)
             for kind, places in zip(kinds, self.places, strict=True)
         ]
+        for part in made:
+            self.check_part(part)
         self.kinds: Iterable[Likelihood] = nn.ModuleList(made)  # type: ignore[assignment]
         self.sizes = [math.prod(kind.decoder.out_shape) for kind in made]
         self.decoder = decoder((latent_dim,), (sum(self.sizes),))
@@ -69,13 +73,6 @@ class Heterogeneous(Likelihood):
             for kind, numbers in zip(self.kinds, outputs.split(self.sizes, -1), strict=True)
         ]
         return distributions.Columns(parts, self.places)
-
-
-class _Outputs(Network):
-    """Stands where a decoder would: its numbers come from the one that all columns share."""
-
-    def transform(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
 
 
 class Missing(Likelihood):
@@ -93,10 +90,14 @@ class Missing(Likelihood):
         decoder: makes the network from the two shapes.
         likelihood: p(x | z) where all is observed.
 
+    :raises InputError: the values are not independent.
+
     >>> x = torch.tensor([[1.0, float("nan"), 2.0]])
     >>> Missing(2, (3,))(torch.zeros(1, 2)).base_dist.log_prob(x)[0, 1].item()
     0.0
     """
+
+    no_part = "it stands around a whole, as in partial(Missing, likelihood=Bernoulli)"
 
     def __init__(
         self,
@@ -108,6 +109,8 @@ class Missing(Likelihood):
         nn.Module.__init__(self)
         self.event_dim = len(data_shape)
         self.complete = likelihood(latent_dim, data_shape, decoder)
+        if not isinstance(self.complete, Heterogeneous):
+            self.check_part(self.complete)
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         return self.of_values(self.complete.decoder(z)).to_event(self.event_dim)

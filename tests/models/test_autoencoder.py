@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 import pyro_vae
 from pyro_vae import InputError, fit, latent_means, log_evidence, prior_samples
 from pyro_vae.inference.objectives import IWAE, TraceELBO
-from pyro_vae.likelihoods import FixedScaleNormal
+from pyro_vae.likelihoods import FixedScaleNormal, Missing
 from pyro_vae.models import Autoencoder
 from pyro_vae.networks import MLP
 
@@ -55,6 +55,8 @@ def test_what_else_it_has_not() -> None:
     assert made["x"].mean.shape == (4, 3)
     with pytest.raises(InputError, match="latent_dim must be at least 1"):
         Autoencoder((3,), 0)
+    with pytest.raises(InputError, match=r"encoder MLP cannot: make it partial\(MaskedInput"):
+        Autoencoder((3,), 2, likelihood=Missing)
 
 
 @pytest.mark.parametrize("elbo", [None, IWAE(2), TraceELBO()])

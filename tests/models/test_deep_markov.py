@@ -13,8 +13,10 @@ from pyro_vae.likelihoods import (
     Categorical,
     Heterogeneous,
     HeteroscedasticNormal,
+    Missing,
     Normal,
 )
+from pyro_vae.likelihoods.sentences import Sentences
 from pyro_vae.models import DeepMarkov, StateSpace
 from pyro_vae.networks import MLP
 from pyro_vae.transitions import LinearTransition
@@ -103,6 +105,14 @@ def test_an_image_is_the_sequence_of_its_rows(kind, lengths: Tensor | None) -> N
         torch.testing.assert_close(alone, expected[n : n + 1])
 
 
+@pytest.mark.parametrize("data_shape", [(2, 3), (1, 2, 3), (6,)])
+def test_a_step_may_be_a_sentence(data_shape: tuple[int, ...]) -> None:
+    model = DeepMarkov(data_shape, 2, likelihood=partial(Sentences, num_tokens=2, hidden_dim=4))
+    x = torch.cartesian_prod(*[torch.arange(2.0)] * 6).reshape(-1, *data_shape)  # all there are
+    z = {f"z_{t}": torch.randn(2).expand(len(x), 2) for t in range(model.steps)}
+    torch.testing.assert_close(log_likelihood(model, z, x).exp().sum(), torch.tensor(1.0))
+
+
 def test_what_lies_beyond_a_length_does_not_count() -> None:
     torch.manual_seed(0)
     model, x = DeepMarkov((4, 3), 2, likelihood=Normal), torch.randn(8, 4, 3)
@@ -119,6 +129,8 @@ def test_refusals() -> None:
         DeepMarkov((3, 4, 4), 2)
     with pytest.raises(InputError, match="latent_dim must be at least 1"):
         DeepMarkov((4, 4), 0)
+    with pytest.raises(InputError, match=r"reads every value of a sequence.* without Missing"):
+        DeepMarkov((4, 3), 2, likelihood=Missing)
     model = DeepMarkov((4, 3), 2)
     with pytest.raises(InputError, match=r"sequences of shape \(4, 3\), not \(5, 3\)"):
         model.model(torch.zeros(2, 5, 3))

@@ -10,6 +10,7 @@ from torch.nn.functional import one_hot, rms_norm
 
 from pyro_vae import InputError, fit, log_evidence, prior_samples
 from pyro_vae.inference.objectives import TraceELBO
+from pyro_vae.likelihoods import Missing
 from pyro_vae.models import VQVAE
 from pyro_vae.networks import MLP
 
@@ -102,5 +103,7 @@ def test_it_uses_its_codes() -> None:
 def test_refusals() -> None:
     with pytest.raises(InputError, match="two codes"):
         VQVAE((6,), 2, 1)
+    with pytest.raises(InputError, match=r"encoder MLP cannot: make it partial\(MaskedInput"):
+        VQVAE((6,), 2, 3, likelihood=Missing)
     with pytest.raises(InputError):
         VQVAE((6,), 2, 3).guide(torch.zeros(4, 7))

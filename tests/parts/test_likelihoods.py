@@ -20,11 +20,13 @@ from pyro_vae.likelihoods import (
     Missing,
     NegativeBinomial,
     Normal,
+    PixelCNN,
     StudentT,
     Tokens,
     ZeroInflatedNegativeBinomial,
     ZeroInflatedPoisson,
 )
+from pyro_vae.likelihoods.sentences import Sentences
 
 NAN = float("nan")
 Z = torch.tensor([[0.5, -1.0], [2.0, 0.3], [-0.4, 0.2]]).double()  # (3 | 2)
@@ -212,3 +214,34 @@ def test_what_cannot_be_made_is_refused() -> None:
         Tokens(2, (3,), num_tokens=1)
     with pytest.raises(InputError, match="num_components must be at least 1, not 0"):
         DiscretizedLogisticMixture(2, (3,), num_components=0)
+
+
+WORDS = partial(Sentences, num_tokens=3)
+TABLE = partial(Heterogeneous, columns=[Normal])
+
+
+@pytest.mark.parametrize(
+    ("whole", "part", "message"),
+    [
+        *((Missing, part, f"can be no part of Missing: {why}") for part, why in [
+            (Missing, "it stands around a whole"),
+            (WORDS, "its names depend on one another"),
+            (PixelCNN, "its pixels depend on one another"),
+        ]),
+        *((PixelCNN, part, f"can be no part of PixelCNN: {why}") for part, why in [
+            (Missing, "it stands around a whole"),
+            (WORDS, "its names depend on one another"),
+            (PixelCNN, "its pixels depend on one another"),
+        ]),
+        (PixelCNN, TABLE, "Heterogeneous has likelihoods for 1 columns"),
+        *((Heterogeneous, part, f"can be no part of Heterogeneous: {why}") for part, why in [
+            (Missing, "it stands around a whole"),
+            (WORDS, "its names depend on one another"),
+            (TABLE, "it is that of a whole table"),
+        ]),
+    ],
+)  # fmt: skip
+def test_what_is_none_of_single_values_is_no_part(whole: Any, part: Any, message: str) -> None:
+    options = {"columns": [part]} if whole is Heterogeneous else {"likelihood": part}
+    with pytest.raises(InputError, match=message):
+        whole(2, (1,) if whole is Heterogeneous else (1, 3, 3), small, **options)

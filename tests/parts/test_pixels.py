@@ -16,13 +16,10 @@ from pyro_vae.likelihoods import (
     Bernoulli,
     Categorical,
     DiscretizedLogisticMixture,
-    Heterogeneous,
-    Missing,
     NegativeBinomial,
     Normal,
     PixelCNN,
 )
-from pyro_vae.likelihoods.sentences import Sentences
 from pyro_vae.models import VAE
 from pyro_vae.networks.pixels import CausalPixels
 
@@ -75,7 +72,7 @@ def test_it_is_the_product_of_what_each_value_has_before_it() -> None:
         seen[:, row, :column] = True
         seen[:channel, row, column] = True
         garbled = torch.where(seen, x, torch.rand_like(x))
-        logits = part.values.decoder(garbled, part.decoder(z))[:, 0, channel, row, column]
+        logits = part.network(garbled, part.decoder(z))[:, 0, channel, row, column]
         total += torch.distributions.Bernoulli(logits=logits).log_prob(x[:, channel, row, column])
     torch.testing.assert_close(part(z).log_prob(x), total)
 
@@ -143,8 +140,8 @@ def test_every_parameter_gets_a_gradient_and_z_moves_every_pixel() -> None:
     part(z).log_prob(torch.bernoulli(torch.full((20, 2, 4, 5), 0.5))).sum().backward()
     assert all(q.grad.isfinite().all() and q.grad.abs().sum() > 0 for q in part.parameters())
     x = torch.zeros(1, 2, 4, 5)
-    logits = part.values.decoder(x, part.decoder(torch.zeros(1, 2)))
-    assert (part.values.decoder(x, part.decoder(torch.ones(1, 2))) != logits).all()
+    logits = part.network(x, part.decoder(torch.zeros(1, 2)))
+    assert (part.network(x, part.decoder(torch.ones(1, 2))) != logits).all()
 
 
 # --- draws ------------------------------------------------------------------------------------
@@ -225,23 +222,6 @@ def test_it_learns_what_independent_pixels_cannot() -> None:
 def test_what_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=r"PixelCNN needs images \(channels, height, width\), not"):
         VAE(shape, 2, likelihood=PixelCNN)
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [Missing, partial(Sentences, num_tokens=3), PixelCNN],
-    ids=["Missing", "Sentences", "PixelCNN"],
-)
-def test_values_that_are_not_independent_are_refused(kind: Any) -> None:
-    with pytest.raises(InputError, match=r"no likelihood of independent|not independent"):
-        PixelCNN(2, (1, 3, 3), small, likelihood=kind)(torch.zeros(1, 2))
-    with pytest.raises(InputError, match="Heterogeneous has likelihoods for 1 columns"):
-        PixelCNN(2, (1, 3, 3), small, likelihood=partial(Heterogeneous, columns=[Normal]))
-
-
-def test_no_pixel_can_be_left_out() -> None:
-    with pytest.raises(InputError, match="not independent: none can be left out"):
-        Missing(2, (1, 3, 3), small, likelihood=PixelCNN)(torch.zeros(1, 2))
 
 
 @pytest.mark.parametrize(
