@@ -10,6 +10,7 @@ import pyro
 import torch
 import yaml
 from jsonargparse import ArgumentParser, Namespace
+from torch import Tensor, nn
 
 import pyro_vae
 from pyro_vae.cli.arguments import new_parser, read, take_options
@@ -22,11 +23,13 @@ from pyro_vae.cli.model_option import (
     likelihood_for,
     path_of,
 )
-from pyro_vae.data import Binarize, DataSet, filled_in, load
+from pyro_vae.data import Binarize, DataSet, Split, filled_in, load
+from pyro_vae.data.batching import batches
 from pyro_vae.errors import InputError
 from pyro_vae.inference.svi import fit
+from pyro_vae.isolation import undisturbed
 from pyro_vae.priors import VampPrior
-from pyro_vae.program import as_program
+from pyro_vae.program import Program, as_program, num_arguments
 
 DESCRIPTION = """\
 Fits a model to data by stochastic variational inference, and leaves in OUT: the resolved
@@ -51,7 +54,6 @@ NOT_OPTIONS: set[str | int] = {
     "record",
     "progress",
 }
-STARTING_ROWS = 10_000  # that a VampPrior's pseudo-inputs are picked from
 RUN_OPTIONS = ("config", "out", "resume")  # where things are, not what is done
 
 
@@ -183,13 +185,12 @@ class Experiment:
                 f"{self.model.__name__} cannot be made of these options: "
                 f"{type(error).__name__}: {str(error).strip().split(chr(10))[0]}"
             ) from error
-        for module in as_program(model).modules.values():
+        program = as_program(model)
+        for module in program.modules.values():
             for part in module.modules():
                 if isinstance(part, VampPrior):
-                    some = torch.randperm(len(data.train))[:STARTING_ROWS]
-                    rows = data.train.read(some)
-                    gaps = data.train.num_missing > 0
-                    part.start_from(filled_in(rows, data.train.read()) if gaps else rows)
+                    some = torch.randperm(len(data.train))[: len(part.pseudo_inputs)]
+                    part.start_from(_read_by(part.guide, program, data.train, some))
         return model
 
     def fit_options(self) -> dict[str, Any]:
@@ -210,3 +211,15 @@ class Experiment:
             while cause is not None and not isinstance(cause, InputError):
                 cause = cause.__cause__
             raise cause or error from error
+
+
+def _read_by(guide: nn.Module, program: Program, split: Split, rows: Tensor) -> Tensor:
+    """What a program's guide hands to the network ``guide`` of some rows; their gaps are filled in."""
+    columns = num_arguments(program.model)
+    x, *rest = next(batches(split, columns=columns).take(rows, len(rows)))
+    x = filled_in(x, split.read()) if split.num_missing else x
+    read: list[Tensor] = []
+    hook = guide.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    with undisturbed(program), torch.no_grad(), hook:
+        program.guide(x, *rest)
+    return [*read, x][0]

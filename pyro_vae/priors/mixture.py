@@ -86,9 +86,16 @@ class VampPrior(Prior):
         self.register_buffer("uniform", torch.zeros(num_components), persistent=False)
         self._guide = (guide,)  # in a tuple, so that its parameters stay the model's alone
 
+    @property
+    def guide(self) -> AmortizedGuide:
+        """q(z | x), which belongs to the model."""
+        return self._guide[0]
+
     @torch.no_grad()
     def start_from(self, data: Tensor) -> None:
-        """Sets the pseudo-inputs to rows of the data, ``rows | X``, taken at random.
+        """Sets the pseudo-inputs to rows of what the guide reads, ``rows | X``, taken at random.
+
+        Those are the data, or what a model makes of them, as ConditionalVAE does of x and y.
 
         :raises InputError: there are fewer rows than components, or they are of another shape.
         """
@@ -101,8 +108,7 @@ class VampPrior(Prior):
         self.pseudo_inputs.copy_(data[torch.randperm(len(data), device=data.device)[: shape[0]]])
 
     def forward(self) -> dist.TorchDistribution:
-        (guide,) = self._guide
-        components = guide(self.pseudo_inputs)  # (K | Z)
+        components = self.guide(self.pseudo_inputs)  # (K | Z)
         return mixture(self.uniform, components)
 
 

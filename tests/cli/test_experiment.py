@@ -10,7 +10,7 @@ from pyro_vae.data import ValueRange, load
 from pyro_vae.errors import InputError
 from pyro_vae.likelihoods import FixedScaleNormal
 from pyro_vae.models import VAE, FactorAnalysis, FlowDensity
-from pyro_vae.networks import ConvEncoder
+from pyro_vae.networks import ConvEncoder, join
 
 WORDS = """
     --model VAE --data digits --model.latent_dim 3 --model.likelihood FixedScaleNormal
@@ -72,6 +72,17 @@ def test_a_vamp_prior_starts_from_data():
     assert torch.equal(asked(f"{words} 7").build(data).prior.pseudo_inputs, pseudo_inputs)
     with pytest.raises(InputError, match="2000 pseudo-inputs from as many rows"):
         asked(f"{words} 2000").build(data)
+
+
+@pytest.mark.parametrize("name", ["ConditionalVAE", "SemiSupervisedVAE"])
+def test_of_data_with_labels_it_starts_from_what_the_guide_reads(name):
+    words = f"--model {name} --data digits --model.likelihood Bernoulli --model.prior VampPrior"
+    data = load("digits")
+    model = asked(f"{words} --model.prior.num_components 7").build(data)
+    with torch.no_grad():
+        known = join(model.features(data.train.read()), model.condition(data.train.labels))
+    apart = (model.prior.pseudo_inputs.unsqueeze(1) - known).norm(dim=-1)
+    assert apart.min(1).values.max() < 1e-4 < apart.median()
 
 
 def test_the_seed_decides_where_the_parameters_start():
