@@ -8,9 +8,9 @@ from pyro.distributions import constraints
 from torch import Tensor, nn
 
 from pyro_vae.composition import check_reads_missing
-from pyro_vae.errors import InputError
+from pyro_vae.errors import at_least_1
 from pyro_vae.likelihoods import Bernoulli, Likelihood
-from pyro_vae.networks import MLP, NetworkFactory, Shape
+from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
 
 
 class Autoencoder(nn.Module):
@@ -52,11 +52,9 @@ class Autoencoder(nn.Module):
         decoder: NetworkFactory = MLP,
     ) -> None:
         super().__init__()
-        if latent_dim < 1:
-            raise InputError(f"latent_dim must be at least 1, not {latent_dim}")
-        self.latent_dim = latent_dim
-        self.encoder = encoder(data_shape, (latent_dim,))
-        self.likelihood = likelihood(latent_dim, data_shape, decoder)
+        self.latent_dim = at_least_1("latent_dim", latent_dim)
+        self.encoder = Network.make(encoder, data_shape, (latent_dim,))
+        self.likelihood = Likelihood.make(likelihood, latent_dim, data_shape, decoder)
         check_reads_missing(self.likelihood, self.encoder)
 
     def model(self, x: Tensor) -> None:

@@ -7,7 +7,7 @@ import pyro
 from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from pyro_vae.composition import check_kind, check_reads_missing, check_same_latent
+from pyro_vae.composition import check_reads_missing, check_same_latent
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood
@@ -80,18 +80,22 @@ class ConditionalVAE(nn.Module):
             )
         at_least_1("latent_dim", latent_dim)
         at_least_1("feature_dim", feature_dim)
-        at_least_1("num_classes", 1 if num_classes is None else num_classes)
-        check_kind(guide, AmortizedGuide, MeanFieldNormal)
-        self.condition = condition or OneHot((), (num_classes or 0,))
-        if len(self.condition.out_shape) != 1:
+        if num_classes is not None:
+            condition = OneHot((), (at_least_1("num_classes", num_classes),))
+        if not isinstance(condition, Network):
             raise InputError(
-                f"condition must make one vector of y, not outputs of shape {self.condition.out_shape}"
+                f"condition must be a network, as MLP((3,), (8,)) is, not {condition!r}"
             )
+        if len(condition.out_shape) != 1:
+            raise InputError(
+                f"condition must make one vector of y, not outputs of shape {condition.out_shape}"
+            )
+        self.condition = condition
         (size,) = self.condition.out_shape
-        self.features = encoder(data_shape, (feature_dim,))
-        self.recognition = guide((feature_dim + size,), latent_dim, head)
-        self.prior = prior(latent_dim, self.recognition)
-        self.likelihood = likelihood(latent_dim + size, data_shape, decoder)
+        self.features = Network.make(encoder, data_shape, (feature_dim,))
+        self.recognition = AmortizedGuide.make(guide, (feature_dim + size,), latent_dim, head)
+        self.prior = Prior.make(prior, latent_dim, self.recognition)
+        self.likelihood = Likelihood.make(likelihood, latent_dim + size, data_shape, decoder)
         check_same_latent(self.prior, self.recognition)
         check_reads_missing(self.likelihood, self.features)
 

@@ -8,12 +8,12 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.likelihoods import Bernoulli, Likelihood, Missing
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 from pyro_vae.priors import LearnedNormal
 from pyro_vae.steps import check_steps, seen_steps
-from pyro_vae.transitions import GatedTransition, TransitionFactory
+from pyro_vae.transitions import GatedTransition, Transition, TransitionFactory
 
 
 class DeepMarkov(nn.Module):
@@ -57,13 +57,12 @@ class DeepMarkov(nn.Module):
     ) -> None:
         super().__init__()
         self.data_shape = check_steps("DeepMarkov", data_shape)
-        if latent_dim < 1:
-            raise InputError(f"latent_dim must be at least 1, not {latent_dim}")
+        at_least_1("hidden_dim", hidden_dim)
         self.steps = self.data_shape[-2:][0]  # T
         self.step_shape = self.data_shape[-1:] if len(self.data_shape) > 1 else ()
         self.prior = LearnedNormal(latent_dim)
-        self.transition = transition(latent_dim)
-        self.likelihood = likelihood(latent_dim, self.step_shape, decoder)
+        self.transition = Transition.make(transition, latent_dim)
+        self.likelihood = Likelihood.make(likelihood, latent_dim, self.step_shape, decoder)
         if isinstance(self.likelihood, Missing):
             raise InputError(
                 "DeepMarkov's guide reads every value of a sequence, and its likelihood leaves out those "

@@ -7,6 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyro_vae.errors import sizes
 from pyro_vae.networks import Shape
 from pyro_vae.priors import StandardNormal
 
@@ -35,7 +36,7 @@ class FactorAnalysis(nn.Module):
 
     def __init__(self, data_shape: Shape, latent_dim: int = 2, isotropic: bool = False) -> None:
         super().__init__()
-        self.data_shape, self.latent_dim = tuple(data_shape), latent_dim
+        self.data_shape, self.latent_dim = sizes("data_shape", data_shape), latent_dim
         self.prior = StandardNormal(latent_dim)
         size = math.prod(self.data_shape)
         self.loadings = nn.Parameter(torch.randn(size, latent_dim) / math.sqrt(size))  # W

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pyro
 from torch import Tensor, nn
 
-from pyro_vae.composition import check_kind, check_reads_missing
+from pyro_vae.composition import check_reads_missing
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide, BottomUp, HierarchicalGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood
@@ -69,18 +69,23 @@ class HierarchicalVAE(nn.Module):
             )
         for size in latent_dims:
             at_least_1("a layer's size in latent_dims", size)
-        check_kind(guide, HierarchicalGuide, BottomUp)
-        self.prior = prior(latent_dims[-1])
+        self.prior = Prior.make(prior, latent_dims[-1])
         if self.prior.support != MeanFieldNormal.support:
             raise InputError(
                 f"{type(self.prior).__name__} puts the top layer on {self.prior.support}; the guides of "
                 "several layers are Gaussian and need a prior on all of R^Z, such as StandardNormal"
             )
+        if self.prior.latent_dim != latent_dims[-1]:
+            raise InputError(
+                f"{type(self.prior).__name__} has {self.prior.latent_dim} latent numbers, and the top "
+                f"layer {latent_dims[-1]}"
+            )
         pairs = list(pairwise(latent_dims))
         layers = [MeanFieldNormal((above,), size, between) for size, above in pairs]
         self.layers = nn.ModuleList(layers)  # p(z_1 | z_2), ..., p(z_(L-1) | z_L)
-        self.likelihood = likelihood(latent_dims[0], data_shape, decoder)
-        self.recognition = guide(data_shape, latent_dims, encoder, between, layers)
+        self.likelihood = Likelihood.make(likelihood, latent_dims[0], data_shape, decoder)
+        parts = encoder, between, layers
+        self.recognition = HierarchicalGuide.make(guide, data_shape, latent_dims, *parts)
         check_reads_missing(self.likelihood, self.recognition.encoder)
 
     def model(self, x: Tensor) -> None:

@@ -8,12 +8,12 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.composition import check_kind, check_same_latent
+from pyro_vae.composition import check_same_latent
 from pyro_vae.distributions import WithMissing
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
 from pyro_vae.guides.per_person import PerPerson
-from pyro_vae.items import ItemFactory, TwoParameter
+from pyro_vae.items import Item, ItemFactory, TwoParameter
 from pyro_vae.networks import MaskedInput, NetworkFactory, Shape
 from pyro_vae.priors import StandardNormal
 
@@ -59,18 +59,18 @@ class ItemResponse(nn.Module):
         self.data_shape, self.num_people = torch.Size(data_shape), num_people
         if num_people is not None:
             at_least_1("num_people", num_people)
-        if min(self.data_shape.numel(), latent_dim) < 1:
+        if not data_shape or min(*data_shape, latent_dim) < 1:
             raise InputError(
                 "ItemResponse needs an item and a trait at least, not answers of shape "
                 f"{tuple(data_shape)} and latent_dim {latent_dim}"
             )
-        check_kind(guide, AmortizedGuide, MeanFieldNormal)
-        self.item = item(latent_dim, self.data_shape)
+        self.item = Item.make(item, latent_dim, self.data_shape)
         self.prior = StandardNormal(latent_dim)
         if num_people is None:
-            self.recognition = guide(data_shape, latent_dim, encoder)
+            self.recognition = AmortizedGuide.make(guide, data_shape, latent_dim, encoder)
         else:
-            self.recognition = guide((), latent_dim, partial(PerPerson, people=num_people))
+            table = partial(PerPerson, people=num_people)
+            self.recognition = AmortizedGuide.make(guide, (), latent_dim, table)
         check_same_latent(self.prior, self.recognition)
         network = self.recognition.encoder
         if not network.takes_missing:

@@ -7,7 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.composition import check_kind, check_reads_missing
+from pyro_vae.composition import check_reads_missing
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood
@@ -56,9 +56,8 @@ class MixtureVAE(nn.Module):
         super().__init__()
         at_least_1("latent_dim", latent_dim)
         at_least_1("num_components", num_components)
-        check_kind(guide, AmortizedGuide, MeanFieldNormal)
-        self.likelihood = likelihood(latent_dim, data_shape, decoder)
-        self.recognition = guide(data_shape, latent_dim, encoder)
+        self.likelihood = Likelihood.make(likelihood, latent_dim, data_shape, decoder)
+        self.recognition = AmortizedGuide.make(guide, data_shape, latent_dim, encoder)
         if self.recognition.support != MeanFieldNormal.support:
             raise InputError(
                 f"the components are Gaussian, and {type(self.recognition).__name__} puts z on "

@@ -14,7 +14,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood
 from pyro_vae.models.conditional import ConditionalVAE
-from pyro_vae.networks import MLP, NetworkFactory, Shape, join
+from pyro_vae.networks import MLP, Network, NetworkFactory, Shape, join
 from pyro_vae.priors import Prior, StandardNormal
 from pyro_vae.unseen import even_where, seen_labels, spread_out
 
@@ -85,7 +85,7 @@ class SemiSupervisedVAE(ConditionalVAE):
         super().__init__(data_shape, latent_dim, num_classes=num_classes, **parts)
         if not 0 <= classifier_weight < math.inf:
             raise InputError(f"classifier_weight must not be negative, but is {classifier_weight}")
-        self.classifier = classifier(data_shape, (num_classes,))
+        self.classifier = Network.make(classifier, data_shape, (num_classes,))
         check_reads_missing(self.likelihood, self.classifier, "classifier")
         self.classifier_weight = classifier_weight
         self.logits = nn.Parameter(torch.zeros(num_classes))  # of w

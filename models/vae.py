@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pyro
 from torch import Tensor, nn
 
-from pyro_vae.composition import check_kind, check_reads_missing, check_same_latent
+from pyro_vae.composition import check_reads_missing, check_same_latent
 from pyro_vae.errors import at_least_1
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood
@@ -59,10 +59,9 @@ class VAE(nn.Module):
     ) -> None:
         super().__init__()
         at_least_1("latent_dim", latent_dim)
-        check_kind(guide, AmortizedGuide, MeanFieldNormal)
-        self.likelihood = likelihood(latent_dim, data_shape, decoder)
-        self.recognition = guide(data_shape, latent_dim, encoder)
-        self.prior = prior(latent_dim, self.recognition)
+        self.likelihood = Likelihood.make(likelihood, latent_dim, data_shape, decoder)
+        self.recognition = AmortizedGuide.make(guide, data_shape, latent_dim, encoder)
+        self.prior = Prior.make(prior, latent_dim, self.recognition)
         check_same_latent(self.prior, self.recognition)
         check_reads_missing(self.likelihood, self.recognition.encoder)
 

@@ -10,9 +10,9 @@ from torch.nn.functional import rms_norm
 
 from pyro_vae import distributions
 from pyro_vae.composition import check_reads_missing
-from pyro_vae.errors import InputError
+from pyro_vae.errors import at_least, at_least_1
 from pyro_vae.likelihoods import Bernoulli, Likelihood
-from pyro_vae.networks import MLP, NetworkFactory, Shape
+from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
 from pyro_vae.networks.causal import CausalGRU
 
 
@@ -70,16 +70,14 @@ class VQVAE(nn.Module):
         straight_through: bool = True,
     ) -> None:
         super().__init__()
-        if min(num_positions, num_codes - 1, code_dim) < 1:
-            raise InputError(
-                "VQVAE needs a position, two codes and a code_dim of 1 at least, not "
-                f"{num_positions}, {num_codes} and {code_dim}"
-            )
-        self.encoder = encoder(data_shape, (num_positions, code_dim))
+        at_least_1("num_positions", num_positions)
+        at_least(2, "num_codes", num_codes)
+        at_least_1("code_dim", code_dim)
+        self.encoder = Network.make(encoder, data_shape, (num_positions, code_dim))
         self.codebook = nn.Parameter(torch.randn(num_codes, code_dim))  # w
         self.log_variance = nn.Parameter(torch.zeros(()))  # log v
         self.network = CausalGRU(num_codes)
-        self.likelihood = likelihood(num_positions * code_dim, data_shape, decoder)
+        self.likelihood = Likelihood.make(likelihood, num_positions * code_dim, data_shape, decoder)
         check_reads_missing(self.likelihood, self.encoder)
         self.straight_through = straight_through
         zero = torch.zeros(num_positions, num_codes)

@@ -1,26 +1,10 @@
 """Whether the parts of a model fit one another: said when it is built, in words."""
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
 from pyro_vae.errors import InputError
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.likelihoods import Likelihood, Missing
 from pyro_vae.networks import Network
 from pyro_vae.priors import Prior
-
-
-def check_kind(factory: Callable[..., Any], kind: type, such_as: type) -> None:
-    """:raises InputError: a part is a class of another kind, as a guide of one layer among several is."""
-    made: Any = factory
-    while isinstance(made, partial):
-        made = made.func
-    if isinstance(made, type) and not issubclass(made, kind):
-        raise InputError(
-            f"{made.__name__} does not fit here, as it is no {kind.__name__}: take one, such as "
-            f"{such_as.__name__}"
-        )
 
 
 def check_same_latent(prior: Prior, guide: AmortizedGuide) -> None:

@@ -1,8 +1,9 @@
 """What a person can put right: one error type, one clear sentence."""
 
 import difflib
+import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -47,6 +48,39 @@ def at_least(least: int, name: str, value: Any) -> int:
         number = operator.index(value)
     except TypeError as error:
         raise InputError(f"{name} must be a whole number, not {value!r}") from error
+    if isinstance(value, bool):
+        raise InputError(f"{name} must be a whole number, not {value}")
     if number < least:
         raise InputError(f"{name} must be at least {least}, not {value}")
+    return number
+
+
+def sizes(name: str, values: Any) -> tuple[int, ...]:
+    """Whole numbers of at least 1: a shape, or a size for each of some layers.
+
+    >>> sizes("hidden_dims", 200)
+    Traceback (most recent call last):
+    pyro_vae.errors.InputError: hidden_dims must be a sequence of whole numbers, such as (200,), not 200
+    """
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        such = repr((values,)) if isinstance(values, int) else "(64, 32)"
+        raise InputError(
+            f"{name} must be a sequence of whole numbers, such as {such}, not {values!r}"
+        )
+    return tuple(at_least_1(f"each of {name}", value) for value in values)
+
+
+def positive(name: str, value: Any) -> float:
+    """A finite number above 0.
+
+    >>> positive("scale", 0)
+    Traceback (most recent call last):
+    pyro_vae.errors.InputError: scale must be a positive number, not 0
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be a positive number, not {value!r}") from error
+    if not 0 < number < math.inf:
+        raise InputError(f"{name} must be a positive number, not {value}")
     return number

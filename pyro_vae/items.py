@@ -15,11 +15,12 @@ from torch.nn.functional import softplus
 from pyro_vae import distributions
 from pyro_vae.errors import at_least
 from pyro_vae.networks import Shape
+from pyro_vae.parts import Part
 
 __all__ = ["Graded", "Item", "ItemFactory", "OneParameter", "TwoParameter"]
 
 
-class Item(nn.Module, abc.ABC):
+class Item(Part):
     """The answers' distribution as a function of the traits."""
 
     @abc.abstractmethod

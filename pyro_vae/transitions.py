@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
 
 from pyro_vae.networks import MLP
+from pyro_vae.parts import Part
 
 __all__ = ["GatedTransition", "LinearTransition", "Transition", "TransitionFactory", "from_later"]
 
 
-class Transition(nn.Module, abc.ABC):
+class Transition(Part):
     """The next state's distribution as a function of the state."""
 
     @abc.abstractmethod

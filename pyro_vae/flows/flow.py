@@ -11,11 +11,12 @@ from torch.distributions import ReshapeTransform, Transform
 from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 from zuko.transforms import ComposedTransform, MonotonicAffineTransform, MonotonicRQSTransform
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least, at_least_1, positive, sizes
 from pyro_vae.networks import Shape
+from pyro_vae.parts import Part
 
 
-class Flow(nn.Module):
+class Flow(Part):
     """``flow(context)`` is a bijection: layers in which each number is moved by a monotone function.
 
     In each layer y_i = f(x_i; h_i(x_1, ..., x_(i-1), context)), with the order turned round from layer to
@@ -27,6 +28,8 @@ class Flow(nn.Module):
         context_dim: the length of the context; 0 is none.
         num_layers: number of layers.
         hidden_dims: widths of the hidden layers of each h.
+
+    :raises InputError: a size is below 1, or ``context_dim`` below 0.
     """
 
     passes: ClassVar[int | None] = None
@@ -42,10 +45,10 @@ class Flow(nn.Module):
         hidden_dims: Sequence[int] = (64, 64),
     ) -> None:
         super().__init__()
-        if min(dim, num_layers) < 1:
-            raise InputError(
-                f"a flow needs dim and num_layers of at least 1, not {dim}, {num_layers}"
-            )
+        at_least_1("dim", dim)
+        at_least_1("num_layers", num_layers)
+        at_least(0, "context_dim", context_dim)
+        widths = sizes("hidden_dims", hidden_dims)
         order: Any = torch.arange(dim)  # a LongTensor, as zuko has it
         self.layers = nn.ModuleList(
             MaskedAutoregressiveTransform(
@@ -53,7 +56,7 @@ class Flow(nn.Module):
                 context_dim,
                 passes=self.passes,
                 order=order.flip(0) if layer % 2 else order,
-                hidden_features=hidden_dims,
+                hidden_features=widths,
                 activation=nn.SiLU,
                 **self.monotone(),
             )
@@ -131,6 +134,8 @@ class NeuralSpline(Coupling):
         bins: pieces of each spline.
         bound: where the splines end.
 
+    :raises InputError: no piece, a ``bound`` that is not positive, or as of any :class:`Flow`.
+
     >>> NeuralSpline(2, bins=4)()(torch.tensor([9.0, -9.0])).tolist()  # beyond the bound
     [9.0, -9.0]
     """
@@ -144,7 +149,7 @@ class NeuralSpline(Coupling):
         bins: int = 8,
         bound: float = 5.0,
     ) -> None:
-        self.bins, self.bound = bins, bound
+        self.bins, self.bound = at_least_1("bins", bins), positive("bound", bound)
         super().__init__(dim, context_dim, num_layers, hidden_dims)
 
     def monotone(self) -> dict[str, Any]:
@@ -212,7 +217,7 @@ class Density(nn.Module):
             raise InputError(
                 f"a flow needs data with some values, not of shape {tuple(data_shape)}"
             )
-        self.flow = flow(self.data_shape.numel(), 0)
+        self.flow = Flow.make(flow, self.data_shape.numel(), 0)
         vector = torch.Size([self.data_shape.numel()])
         self.last = (ReshapeTransform(vector, self.data_shape), *last)
         self.register_buffer("zero", torch.zeros(vector), persistent=False)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pixel_shuffle, pixel_unshuffle
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1, sizes
 from pyro_vae.flows.flow import Bijection, Flow
 from pyro_vae.networks import Shape
 
@@ -50,7 +50,12 @@ class Glow(Flow):
         channels: int = 64,
     ) -> None:
         nn.Module.__init__(self)
-        if len(image_shape) != 3 or math.prod(image_shape) != dim or context_dim:
+        at_least_1("channels", channels)
+        if (
+            len(sizes("image_shape", image_shape)) != 3
+            or math.prod(image_shape) != dim
+            or context_dim
+        ):
             raise InputError(
                 f"Glow is a flow of images (channels, height, width) and has no context: {dim} values and "
                 f"context_dim {context_dim} are none of image_shape {tuple(image_shape)}"

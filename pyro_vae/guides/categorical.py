@@ -7,7 +7,7 @@ import torch
 from pyro.distributions import constraints
 from torch import Tensor
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import positive
 from pyro_vae.guides.guide import AmortizedGuide
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 
@@ -59,8 +59,7 @@ class RelaxedCategorical(AmortizedGuide):
         temperature: float = 0.67,
     ) -> None:
         super().__init__(data_shape, latent_dim, encoder)
-        if temperature <= 0:
-            raise InputError(f"temperature must be positive, not {temperature}")
+        temperature = positive("temperature", temperature)
         self.register_buffer("temperature", torch.tensor(temperature), persistent=False)
 
     def numbers(self) -> Shape:

@@ -3,7 +3,8 @@
 import pyro.distributions as dist
 from torch import Tensor
 
-from pyro_vae.flows import FlowFactory, InverseAutoregressive
+from pyro_vae.errors import at_least
+from pyro_vae.flows import Flow, FlowFactory, InverseAutoregressive
 from pyro_vae.guides.guide import AmortizedGuide
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 
@@ -37,9 +38,9 @@ class FlowGuide(AmortizedGuide):
         flow: FlowFactory = InverseAutoregressive,
         context_dim: int = 16,
     ) -> None:
-        self.context_dim = context_dim
+        self.context_dim = at_least(0, "context_dim", context_dim)
         super().__init__(data_shape, latent_dim, encoder)
-        self.flow = flow(latent_dim, context_dim)
+        self.flow = Flow.make(flow, latent_dim, context_dim)
 
     def numbers(self) -> Shape:
         return (2 * self.latent_dim + self.context_dim,)

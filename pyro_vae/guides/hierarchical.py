@@ -8,15 +8,16 @@ from typing import cast
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import at_least_1
 from pyro_vae.guides.guide import AmortizedGuide
 from pyro_vae.guides.normal import MeanFieldNormal
 from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
+from pyro_vae.parts import Part
 
 Conditional = Callable[[Tensor], dist.TorchDistribution]
 
 
-class HierarchicalGuide(nn.Module, abc.ABC):
+class HierarchicalGuide(Part):
     """q(z_1, ..., z_L | x) as a chain: layer numbers and conditionals, in the order of drawing.
 
     Each conditional is called with what was drawn before it, ``batch | Z``; the first with x.
@@ -109,10 +110,8 @@ class Ladder(HierarchicalGuide):
         width: int = 128,
     ) -> None:
         super().__init__()
-        if width < 1:
-            raise InputError(f"width must be at least 1, not {width}")
-        ups = [encoder(data_shape, (width,))]
-        ups += [between((width,), (width,)) for _ in latent_dims[1:]]
+        ups = [Network.make(encoder, data_shape, (at_least_1("width", width),))]
+        ups += [Network.make(between, (width,), (width,)) for _ in latent_dims[1:]]
         self.ups = nn.ModuleList(ups)
         self.heads = nn.ModuleList(nn.Linear(width, 2 * size) for size in latent_dims)
         self._layers = tuple(layers)  # in a tuple, so that their parameters stay the model's alone

@@ -4,7 +4,7 @@ import pyro.distributions as dist
 from torch import Tensor
 
 from pyro_vae.distributions import NormalMixture
-from pyro_vae.errors import InputError
+from pyro_vae.errors import at_least_1
 from pyro_vae.guides.guide import AmortizedGuide
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 
@@ -36,9 +36,7 @@ class MixtureNormal(AmortizedGuide):
         encoder: NetworkFactory = MLP,
         num_components: int = 2,
     ) -> None:
-        if num_components < 1:
-            raise InputError(f"num_components must be at least 1, not {num_components}")
-        self.num_components = num_components
+        self.num_components = at_least_1("num_components", num_components)
         super().__init__(data_shape, latent_dim, encoder)
 
     def numbers(self) -> Shape:

@@ -3,7 +3,7 @@
 import pyro.distributions as dist
 from torch import Tensor
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides.guide import AmortizedGuide
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 
@@ -63,7 +63,7 @@ class LowRankNormal(AmortizedGuide):
     def __init__(
         self, data_shape: Shape, latent_dim: int, encoder: NetworkFactory = MLP, rank: int = 1
     ) -> None:
-        if not 1 <= rank <= latent_dim:
+        if not at_least_1("rank", rank) <= latent_dim:
             raise InputError(f"rank must lie between 1 and latent_dim, {latent_dim}, not be {rank}")
         self.rank = rank
         super().__init__(data_shape, latent_dim, encoder)

@@ -4,7 +4,7 @@ import torch
 from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.networks import Network, Shape
 
 
@@ -27,7 +27,7 @@ class PerPerson(Network):
 
     def __init__(self, in_shape: Shape, out_shape: Shape, people: int) -> None:
         super().__init__(in_shape, out_shape)
-        self.table = nn.Parameter(torch.zeros(people, *out_shape))
+        self.table = nn.Parameter(torch.zeros(at_least_1("people", people), *out_shape))
 
     def transform(self, x: Tensor) -> Tensor:
         if x.is_floating_point():

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, softplus
 
 from pyro_vae import distributions
-from pyro_vae.errors import InputError
+from pyro_vae.errors import at_least
 from pyro_vae.guides.guide import AmortizedGuide
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 
@@ -28,8 +28,7 @@ class VonMisesFisher(AmortizedGuide):
     support: ClassVar = constraints.sphere
 
     def __init__(self, data_shape: Shape, latent_dim: int, encoder: NetworkFactory = MLP) -> None:
-        if latent_dim < 2:
-            raise InputError(f"a sphere needs a latent_dim of at least 2, not {latent_dim}")
+        at_least(2, "a sphere's latent_dim", latent_dim)
         super().__init__(data_shape, latent_dim, encoder)
 
     def numbers(self) -> Shape:

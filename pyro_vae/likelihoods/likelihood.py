@@ -5,13 +5,14 @@ from collections.abc import Callable
 from typing import ClassVar
 
 import pyro.distributions as dist
-from torch import Tensor, nn
+from torch import Tensor
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, sizes
 from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
+from pyro_vae.parts import Part
 
 
-class Likelihood(nn.Module, abc.ABC):
+class Likelihood(Part):
     """Calls its decoder and turns ``numbers_per_value`` outputs for each value of x into p(x | z).
 
     Of likelihoods of single values others are made; ``no_part`` says why one is none of those.
@@ -22,8 +23,9 @@ class Likelihood(nn.Module, abc.ABC):
 
     def __init__(self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP) -> None:
         super().__init__()
-        self.event_dim = len(data_shape)
-        self.decoder = decoder((latent_dim,), (self.numbers_per_value, *data_shape))
+        shape = sizes("data_shape", data_shape)
+        self.event_dim = len(shape)
+        self.decoder = Network.make(decoder, (latent_dim,), (self.numbers_per_value, *shape))
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         outputs = self.decoder(z)  # B | numbers_per_value, X

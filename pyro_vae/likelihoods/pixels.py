@@ -8,7 +8,7 @@ from pyro_vae import distributions
 from pyro_vae.errors import InputError
 from pyro_vae.likelihoods.likelihood import Likelihood, LikelihoodFactory, Outputs
 from pyro_vae.likelihoods.unit_interval import Bernoulli
-from pyro_vae.networks import MLP, NetworkFactory, Shape
+from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
 from pyro_vae.networks.pixels import CausalPixels
 
 
@@ -67,11 +67,11 @@ class PixelCNN(Likelihood):
         channels, *size = data_shape
 
         self.event_dim = 3
-        self.values = likelihood(latent_dim, (channels, 1, 1), Outputs)
+        self.values = Likelihood.make(likelihood, latent_dim, (channels, 1, 1), Outputs)
         self.check_part(self.values)
         outputs = self.values.numbers_per_value
         self.network = CausalPixels(channels, outputs, width, num_layers, kernel_size)
-        self.decoder = decoder((latent_dim,), (width, *size))
+        self.decoder = Network.make(decoder, (latent_dim,), (width, *size))
         like = torch.zeros(outputs, channels, 1, 1)
         self.register_buffer("like", like, persistent=False)
 

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from pyro_vae.errors import positive
 from pyro_vae.likelihoods.likelihood import Likelihood
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 
@@ -17,6 +18,8 @@ class Normal(Likelihood):
         data_shape: shape of x.
         decoder: makes the network from the two shapes.
         initial_scale: where the scale starts.
+
+    :raises InputError: ``initial_scale`` is not positive.
     """
 
     def __init__(
@@ -27,7 +30,7 @@ class Normal(Likelihood):
         initial_scale: float = 0.5,
     ) -> None:
         super().__init__(latent_dim, data_shape, decoder)
-        self.log_scale = nn.Parameter(torch.tensor(initial_scale).log())
+        self.log_scale = nn.Parameter(torch.tensor(positive("initial_scale", initial_scale)).log())
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         (loc,) = self.split(outputs)
@@ -42,6 +45,8 @@ class FixedScaleNormal(Likelihood):
         data_shape: shape of x.
         decoder: makes the network from the two shapes.
         scale: the standard deviation of every value.
+
+    :raises InputError: ``scale`` is not positive.
     """
 
     scale: Tensor
@@ -50,7 +55,7 @@ class FixedScaleNormal(Likelihood):
         self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP, scale: float = 1.0
     ) -> None:
         super().__init__(latent_dim, data_shape, decoder)
-        self.register_buffer("scale", torch.tensor(scale))
+        self.register_buffer("scale", torch.tensor(positive("scale", scale)))
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         (loc,) = self.split(outputs)
@@ -66,7 +71,9 @@ class HeteroscedasticNormal(Likelihood):
         latent_dim: size of z.
         data_shape: shape of x.
         decoder: makes the network from the two shapes.
-        min_scale: the floor under every scale.
+        min_scale: the floor under every scale; 0 is none.
+
+    :raises InputError: ``min_scale`` is negative.
     """
 
     numbers_per_value = 2
@@ -79,7 +86,7 @@ class HeteroscedasticNormal(Likelihood):
         min_scale: float = 0.01,
     ) -> None:
         super().__init__(latent_dim, data_shape, decoder)
-        self.min_scale = min_scale
+        self.min_scale = min_scale and positive("min_scale", min_scale)
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         loc, raw_scale = self.split(outputs)
@@ -113,6 +120,8 @@ class StudentT(Normal):
         data_shape: shape of x.
         decoder: makes the network from the two shapes.
         initial_scale: where the scale starts.
+
+    :raises InputError: ``initial_scale`` is not positive.
 
     >>> StudentT(2, (4,))(torch.zeros(5, 2)).base_dist.df[0, 0]
     tensor(4., grad_fn=<SelectBackward0>)

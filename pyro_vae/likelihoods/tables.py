@@ -10,7 +10,7 @@ from pyro_vae import distributions
 from pyro_vae.errors import InputError
 from pyro_vae.likelihoods.likelihood import Likelihood, LikelihoodFactory, Outputs
 from pyro_vae.likelihoods.real import Normal
-from pyro_vae.networks import MLP, NetworkFactory, Shape
+from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
 
 
 class Heterogeneous(Likelihood):
@@ -55,14 +55,14 @@ class Heterogeneous(Likelihood):
         kinds = list({id(kind): kind for kind in columns}.values())
         self.places = [[j for j, c in enumerate(columns) if c is kind] for kind in kinds]
         made = [
-            kind(latent_dim, (len(places),), Outputs)
+            Likelihood.make(kind, latent_dim, (len(places),), Outputs)
             for kind, places in zip(kinds, self.places, strict=True)
         ]
         for part in made:
             self.check_part(part)
         self.kinds: Iterable[Likelihood] = nn.ModuleList(made)  # type: ignore[assignment]
         self.sizes = [math.prod(kind.decoder.out_shape) for kind in made]
-        self.decoder = decoder((latent_dim,), (sum(self.sizes),))
+        self.decoder = Network.make(decoder, (latent_dim,), (sum(self.sizes),))
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         return self.of_values(self.decoder(z)).to_event(1)
@@ -108,7 +108,7 @@ class Missing(Likelihood):
     ) -> None:
         nn.Module.__init__(self)
         self.event_dim = len(data_shape)
-        self.complete = likelihood(latent_dim, data_shape, decoder)
+        self.complete = Likelihood.make(likelihood, latent_dim, data_shape, decoder)
         if not isinstance(self.complete, Heterogeneous):
             self.check_part(self.complete)
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1
 
 
 class CausalGRU(nn.Module):
@@ -41,6 +41,7 @@ class CausalGRU(nn.Module):
                 "there must be at least 2 names and a word_dropout of at least 0 and below 1, not "
                 f"{num_names} and {word_dropout}"
             )
+        at_least_1("hidden_dim", hidden_dim)
         self.embedding = nn.Linear(num_names, hidden_dim)
         self.dropout = nn.Dropout1d(word_dropout)
         self.recurrent = nn.GRU(hidden_dim + context_dim, hidden_dim, batch_first=True)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, sizes
 from pyro_vae.networks.network import Network, Shape
 
 Size = tuple[int, int]  # height and width
@@ -88,9 +88,10 @@ def downwards(
     last: Sequence[nn.Module] = (),
 ) -> nn.Sequential:
     """Levels that each halve an image, made from two numbers of channels, then one linear map."""
-    sizes, depths = halvings(image_shape, len(channels)), [image_shape[0], *channels]
+    depths = [image_shape[0], *sizes("channels", channels)]
+    sides = halvings(image_shape, len(channels))
     layers = [layer for pair in pairwise(depths) for layer in level(*pair)]
-    flat = depths[-1] * math.prod(sizes[-1])
+    flat = depths[-1] * math.prod(sides[-1])
     return nn.Sequential(*layers, *last, nn.Flatten(), nn.Linear(flat, math.prod(out_shape)))
 
 
@@ -101,14 +102,14 @@ def upwards(
     level: Callable[[int, int, Size, Size], list[nn.Module]],
 ) -> nn.Sequential:
     """One linear map, then levels that each double an image, made from numbers of channels and sizes."""
-    sizes = halvings(image_shape, len(channels))[::-1]  # coarse to fine
-    depths = [*channels, math.prod(image_shape[:-2])]
+    depths = [*sizes("channels", channels), math.prod(image_shape[:-2])]
+    sides = halvings(image_shape, len(channels))[::-1]  # coarse to fine
     start = [
         nn.Flatten(),
-        nn.Linear(math.prod(in_shape), depths[0] * math.prod(sizes[0])),
-        nn.Unflatten(1, (depths[0], *sizes[0])),
+        nn.Linear(math.prod(in_shape), depths[0] * math.prod(sides[0])),
+        nn.Unflatten(1, (depths[0], *sides[0])),
     ]
-    steps = zip(pairwise(depths), pairwise(sizes), strict=True)
+    steps = zip(pairwise(depths), pairwise(sides), strict=True)
     return nn.Sequential(*start, *(x for pair, size in steps for x in level(*pair, *size)))
 
 
@@ -119,8 +120,8 @@ def halvings(image_shape: Shape, times: int) -> list[Size]:
             f"a convolutional network needs images (channels, height, width), not data of shape "
             f"{tuple(image_shape)}; use MLP"
         )
-    sizes = [(image_shape[-2], image_shape[-1])]
+    found = [(image_shape[-2], image_shape[-1])]
     for _ in range(times):
-        height, width = sizes[-1]
-        sizes.append(((height + 1) // 2, (width + 1) // 2))
-    return sizes
+        height, width = found[-1]
+        found.append(((height + 1) // 2, (width + 1) // 2))
+    return found

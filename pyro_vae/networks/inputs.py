@@ -4,7 +4,7 @@ import torch
 from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.networks.mlp import MLP
 from pyro_vae.networks.network import Network, NetworkFactory, Shape
 
@@ -32,7 +32,7 @@ class MaskedInput(Network):
 
     def __init__(self, in_shape: Shape, out_shape: Shape, network: NetworkFactory = MLP) -> None:
         super().__init__(in_shape, out_shape)
-        self.network = network((2 * self.in_shape[0], *self.in_shape[1:]), out_shape)
+        self.network = Network.make(network, (2 * self.in_shape[0], *self.in_shape[1:]), out_shape)
 
     def transform(self, x: Tensor) -> Tensor:
         missing = x.isnan()
@@ -49,7 +49,8 @@ class EmbeddedTokens(Network):
         num_tokens: how many names there are.
         embedding_dim: the vectors' length.
 
-    :raises InputError: inputs that are none of the names, where Pyro validates.
+    :raises InputError: no names, or vectors of no length; inputs that are none of the names, where Pyro
+        validates.
 
     >>> EmbeddedTokens((7,), (2,), num_tokens=5)(torch.randint(5, (3, 7))).shape
     torch.Size([3, 2])
@@ -66,8 +67,9 @@ class EmbeddedTokens(Network):
         embedding_dim: int = 16,
     ) -> None:
         super().__init__(in_shape, out_shape)
-        self.embedding = nn.Embedding(num_tokens, embedding_dim)
-        self.network = network((*self.in_shape, embedding_dim), out_shape)
+        at_least_1("num_tokens", num_tokens)
+        self.embedding = nn.Embedding(num_tokens, at_least_1("embedding_dim", embedding_dim))
+        self.network = Network.make(network, (*self.in_shape, embedding_dim), out_shape)
 
     def transform(self, x: Tensor) -> Tensor:
         if is_validation_enabled():

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from pyro_vae.errors import sizes
 from pyro_vae.networks.network import Network, Shape
 
 
@@ -31,7 +32,7 @@ class MLP(Network):
         activation: Callable[[], nn.Module] = nn.SiLU,
     ) -> None:
         super().__init__(in_shape, out_shape)
-        widths = [math.prod(self.in_shape), *hidden_dims]
+        widths = [math.prod(self.in_shape), *sizes("hidden_dims", hidden_dims)]
         layers: list[nn.Module] = [nn.Flatten()]
         for width, next_width in pairwise(widths):
             layers += [nn.Linear(width, next_width), activation()]
@@ -63,7 +64,7 @@ class GatedMLP(Network):
         self, in_shape: Shape, out_shape: Shape, hidden_dims: Sequence[int] = (200, 200)
     ) -> None:
         super().__init__(in_shape, out_shape)
-        widths = [math.prod(self.in_shape), *hidden_dims]
+        widths = [math.prod(self.in_shape), *sizes("hidden_dims", hidden_dims)]
         layers: list[nn.Module] = [nn.Flatten()]
         for width, next_width in pairwise(widths):
             layers += [nn.Linear(width, 2 * next_width), nn.GLU()]

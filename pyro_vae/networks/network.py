@@ -2,21 +2,23 @@
 
 import abc
 from collections.abc import Callable, Sequence
+from typing import Any, Self
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, sizes
+from pyro_vae.parts import Part
 
 Shape = Sequence[int]
 
 
-class Network(nn.Module, abc.ABC):
+class Network(Part):
     """Maps ``batch | in_shape`` to ``batch | out_shape``; subclasses say how for one batch dimension.
 
     ``takes_missing`` says whether an input may hold NaN for values that are missing, ``reads_names``
     whether it holds names or labels by number, through which no gradient goes.
 
-    :raises InputError: an input whose last dimensions are not ``in_shape``.
+    :raises InputError: shapes of no size, or an input whose last dimensions are not ``in_shape``.
     """
 
     takes_missing = False
@@ -24,7 +26,22 @@ class Network(nn.Module, abc.ABC):
 
     def __init__(self, in_shape: Shape, out_shape: Shape) -> None:
         super().__init__()
-        self.in_shape, self.out_shape = tuple(in_shape), tuple(out_shape)
+        self.in_shape = sizes("in_shape", in_shape)
+        self.out_shape = sizes("out_shape", out_shape)
+
+    @classmethod
+    def make(cls, factory: Callable[..., Any], *shapes: Any) -> Self:
+        """``factory(in_shape, out_shape)``.
+
+        :raises InputError: it makes no network, or one of other shapes.
+        """
+        made = super().make(factory, *shapes)
+        if (made.in_shape, made.out_shape) != tuple(map(tuple, shapes)):
+            raise InputError(
+                f"a network of shapes {tuple(shapes[0])} to {tuple(shapes[1])} is wanted here, and this "
+                f"{type(made).__name__} is one of {made.in_shape} to {made.out_shape}"
+            )
+        return made
 
     def forward(self, x: Tensor) -> Tensor:
         batch_dims = x.dim() - len(self.in_shape)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from pyro_vae.errors import at_least
 from pyro_vae.networks.convolutional import Size, downwards, upwards
 from pyro_vae.networks.network import Network, Shape
 
@@ -51,6 +52,7 @@ class ResidualEncoder(Network):
         blocks: int = 1,
     ) -> None:
         super().__init__(in_shape, out_shape)
+        at_least(0, "blocks", blocks)
 
         def level(depth: int, next_depth: int) -> list[nn.Module]:
             down = nn.Conv2d(depth, next_depth, 3, stride=2, padding=1)
@@ -87,6 +89,7 @@ class ResidualDecoder(Network):
         blocks: int = 1,
     ) -> None:
         super().__init__(in_shape, out_shape)
+        at_least(0, "blocks", blocks)
 
         def level(depth: int, next_depth: int, coarse: Size, fine: Size) -> list[nn.Module]:
             before: list[nn.Module] = [ResidualBlock(depth) for _ in range(blocks)]

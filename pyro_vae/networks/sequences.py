@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.networks.network import Network, Shape
 
 
@@ -21,6 +21,8 @@ class GRU(Network):
         hidden_dim: size of the state, each way.
         num_layers: layers of the recurrent network.
 
+    :raises InputError: a size is below 1.
+
     >>> GRU((7, 3), (2, 8))(torch.zeros(4, 7, 3)).shape
     torch.Size([4, 2, 8])
     """
@@ -29,6 +31,8 @@ class GRU(Network):
         self, in_shape: Shape, out_shape: Shape, hidden_dim: int = 64, num_layers: int = 1
     ) -> None:
         super().__init__(in_shape, out_shape)
+        at_least_1("hidden_dim", hidden_dim)
+        at_least_1("num_layers", num_layers)
         values = math.prod(self.in_shape[1:])
         self.recurrent = nn.GRU(
             values, hidden_dim, num_layers, batch_first=True, bidirectional=True
@@ -54,7 +58,7 @@ class Transformer(Network):
         num_heads: attention heads, a divisor of ``width``.
         num_layers: layers of attention.
 
-    :raises InputError: ``num_heads`` does not divide ``width``.
+    :raises InputError: ``num_heads`` does not divide ``width``, or a size is below 1.
 
     >>> Transformer((7, 3), (2, 8))(torch.zeros(4, 7, 3)).shape
     torch.Size([4, 2, 8])
@@ -69,7 +73,9 @@ class Transformer(Network):
         num_layers: int = 2,
     ) -> None:
         super().__init__(in_shape, out_shape)
-        if num_heads < 1 or width % num_heads:
+        for name, size in (("width", width), ("num_heads", num_heads), ("num_layers", num_layers)):
+            at_least_1(name, size)
+        if width % num_heads:
             raise InputError(
                 f"num_heads must divide the width, {width}, which {num_heads} does not"
             )

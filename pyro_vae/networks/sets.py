@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.networks.mlp import MLP
 from pyro_vae.networks.network import Network, NetworkFactory, Shape
 
@@ -44,8 +44,8 @@ class DeepSets(Network):
             raise InputError(
                 f"DeepSets takes sets (elements, values), not data of shape {self.in_shape}; use MLP"
             )
-        self.element = element(self.in_shape[1:], (width,))
-        self.network = network((width + 1,), out_shape)
+        self.element = Network.make(element, self.in_shape[1:], (at_least_1("width", width),))
+        self.network = Network.make(network, (width + 1,), out_shape)
 
     def transform(self, x: Tensor) -> Tensor:
         counts = ~x.isnan().flatten(2).any(-1, keepdim=True)  # (N, elements, 1)

@@ -7,7 +7,7 @@ import torch
 from pyro.distributions import constraints
 from torch import nn
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import positive
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.priors.prior import Prior
 
@@ -54,8 +54,7 @@ class RelaxedCategorical(Prior):
         self, latent_dim: int, guide: AmortizedGuide | None = None, temperature: float = 0.5
     ) -> None:
         super().__init__(latent_dim, guide)
-        if temperature <= 0:
-            raise InputError(f"temperature must be positive, not {temperature}")
+        temperature = positive("temperature", temperature)
         self.register_buffer("temperature", torch.tensor(temperature), persistent=False)
         self.logits = nn.Parameter(torch.zeros(latent_dim))
 

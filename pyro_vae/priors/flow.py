@@ -4,7 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from pyro_vae.flows import Autoregressive, FlowFactory
+from pyro_vae.flows import Autoregressive, Flow, FlowFactory
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.priors.prior import Prior
 
@@ -34,7 +34,7 @@ class FlowPrior(Prior):
         flow: FlowFactory = Autoregressive,
     ) -> None:
         super().__init__(latent_dim, guide)
-        self.flow = flow(latent_dim, 0)
+        self.flow = Flow.make(flow, latent_dim, 0)
         self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
 
     def forward(self) -> dist.TorchDistribution:

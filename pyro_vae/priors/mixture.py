@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae.distributions import NormalMixture, mixture
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.priors.prior import Prior
 
@@ -31,7 +31,7 @@ class GaussianMixture(Prior):
         self, latent_dim: int, guide: AmortizedGuide | None = None, num_components: int = 10
     ) -> None:
         super().__init__(latent_dim, guide)
-        _check_components(num_components)
+        at_least_1("num_components", num_components)
         self.logits = nn.Parameter(torch.zeros(num_components))
         self.loc = nn.Parameter(torch.randn(num_components, latent_dim))  # else they stay the same
         self.log_scale = nn.Parameter(torch.zeros(num_components, latent_dim))
@@ -70,7 +70,7 @@ class VampPrior(Prior):
         num_components: int = 500,
     ) -> None:
         super().__init__(latent_dim, guide)
-        _check_components(num_components)
+        at_least_1("num_components", num_components)
         if guide is None:
             raise InputError(
                 "VampPrior is made of the guide's densities and needs the guide, which a model of several "
@@ -110,8 +110,3 @@ class VampPrior(Prior):
     def forward(self) -> dist.TorchDistribution:
         components = self.guide(self.pseudo_inputs)  # (K | Z)
         return mixture(self.uniform, components)
-
-
-def _check_components(num_components: int) -> None:
-    if num_components < 1:
-        raise InputError(f"num_components must be at least 1, not {num_components}")

@@ -8,7 +8,7 @@ from pyro.distributions import constraints
 from torch import Tensor
 
 from pyro_vae import distributions
-from pyro_vae.errors import InputError
+from pyro_vae.errors import at_least
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.priors.prior import Prior
 
@@ -30,8 +30,7 @@ class SphericalUniform(Prior):
 
     def __init__(self, latent_dim: int, guide: AmortizedGuide | None = None) -> None:
         super().__init__(latent_dim, guide)
-        if latent_dim < 2:
-            raise InputError(f"a sphere needs a latent_dim of at least 2, not {latent_dim}")
+        at_least(2, "a sphere's latent_dim", latent_dim)
         self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
 
     def forward(self) -> dist.TorchDistribution:

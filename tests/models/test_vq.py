@@ -101,7 +101,7 @@ def test_it_uses_its_codes() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(InputError, match="two codes"):
+    with pytest.raises(InputError, match="num_codes must be at least 2, not 1"):
         VQVAE((6,), 2, 1)
     with pytest.raises(InputError, match=r"encoder MLP cannot: make it partial\(MaskedInput"):
         VQVAE((6,), 2, 3, likelihood=Missing)

@@ -54,5 +54,5 @@ def test_what_takes_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_flow_of_nothing_is_refused() -> None:
-    with pytest.raises(InputError, match="dim and num_layers of at least 1, not 0, 3"):
+    with pytest.raises(InputError, match="dim must be at least 1, not 0"):
         Autoregressive(0)

@@ -79,5 +79,5 @@ def test_the_stereographic_map(dim: int) -> None:
 
 def test_a_sphere_needs_two_dimensions() -> None:
     for make in (lambda: Prior(1), lambda: Guide((3,), 1)):
-        with pytest.raises(InputError, match="a sphere needs a latent_dim of at least 2, not 1"):
+        with pytest.raises(InputError, match="a sphere's latent_dim must be at least 2, not 1"):
             make()
