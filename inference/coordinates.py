@@ -10,12 +10,12 @@ import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import Independent, MixtureSameFamily, biject_to, constraints
-from torch.distributions.transforms import Transform
+from torch.distributions.transforms import IndependentTransform, Transform
 
 from pyro_vae.errors import InputError
 from pyro_vae.layout import Layout
 from pyro_vae.particles import mask_of
-from pyro_vae.traces import Site
+from pyro_vae.traces import Site, declared_events
 
 
 class Immovable(InputError):
@@ -78,18 +78,13 @@ def num_coordinates(name: str, site: Site, layout: Layout) -> int:
 
 def num_counted(name: str, site: Site, layout: Layout) -> float:
     """The same, of what no mask takes out."""
-    counts = mask_of(site).expand(site["fn"].batch_shape).double().mean()
+    counts = mask_of(site).expand(site["fn"].shape()).double().mean()
     return num_coordinates(name, site, layout) * float(counts)
 
 
 def everything_counts(site: Site) -> bool:
-    """Whether no mask takes anything of a site out, be it within its event, and no value is missing."""
-    fn, mask = site["fn"], torch.as_tensor(True if site["mask"] is None else site["mask"])
-    while hasattr(fn, "base_dist"):
-        if isinstance(fn, dist.MaskedDistribution):
-            mask = mask.all() & torch.as_tensor(fn._mask)
-        fn = fn.base_dist
-    return bool(mask.all()) and not bool(site["value"].isnan().any())
+    """Whether no mask takes anything of a site out, and no value is missing."""
+    return bool(mask_of(site).all()) and not bool(site["value"].isnan().any())
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,9 @@ class Block:
     missing: int  # how many plates on the left the site itself does not have
     event: tuple[int, ...]  # shape of the unconstrained value of one draw
     dtype: torch.dtype
-    counts: Tensor  # (U, draws of a unit): False where a mask takes one out
+    counts: (
+        Tensor  # (U, draws of a unit, or their events' numbers): False where a mask takes one out
+    )
 
 
 class Coordinates:
@@ -124,8 +121,8 @@ class Coordinates:
             event = tuple(raw.shape[1 + layout.nesting :])
             flat = self.flatten(raw)
             columns = slice(size, size + flat.shape[-1])
-            mask = self._padded(mask_of(site).expand(site["fn"].batch_shape), missing)
-            plates, counts = (1,) * missing + batch, self.flatten(mask)[0]
+            plates = (1,) * missing + batch
+            counts = self.flatten(self._padded(_draws_that_count(site), missing))[0]
             self.blocks[name] = Block(columns, plates, missing, event, raw.dtype, counts)
             free.append(counts.repeat_interleave(flat.shape[-1] // counts.shape[-1], -1))
             size = columns.stop
@@ -179,6 +176,16 @@ class Coordinates:
         return value.reshape(1, *(1,) * missing, *value.shape)
 
 
+def _draws_that_count(site: Site) -> Tensor:
+    """A site's mask over all its draws, ``batch |``, and over what of their events it tells apart."""
+    fn, mask = site["fn"], mask_of(site)
+    events = mask.shape[mask.dim() - fn.event_dim :]
+    if events.numel() > 1:
+        declared = declared_events(fn)
+        events = fn.event_shape[:declared] + (1,) * (fn.event_dim - declared)
+    return mask.expand(fn.batch_shape + events)
+
+
 class Placement(Messenger):
     """Gives each site its value from coordinates (K, U, D), by the bijection onto its support.
 
@@ -206,6 +213,8 @@ class Placement(Messenger):
                 f"the support of site {name!r} depends on a latent that is summed out, so the site "
                 "has no one range to move in: estimate the evidence by importance sampling"
             )
+        while isinstance(to_support, IndependentTransform):  # a mask may lie within the event
+            to_support = to_support.base_transform
         log_det = to_support.log_abs_det_jacobian(raw, value)
         self.log_jacobian = self.log_jacobian + self.coordinates.total(log_det, block)
         return value

@@ -60,7 +60,8 @@ def _draw(call: Call, prior_share: float, num_particles: int, at_once: int) -> P
 
     mixed = with_values(guide, choose)
     again = call.guide(num_particles, lambda guide: poutine.replay(guide, mixed))
-    scores = [_score_within(site, call) for site in sample_sites(again).values()]
+    drawn = sample_sites(guide)
+    scores = [_score_within(s, drawn[n]["value"], call) for n, s in sample_sites(again).items()]
     log_guide = sum(scores, start=torch.zeros((), device=call.device))
     log_likelihood, log_prior = (
         torch.cat(parts)
@@ -107,11 +108,15 @@ def _like(per_unit: Tensor, site: Site, call: Call) -> Tensor:
     return per_unit.reshape(*outer, *inner, *[1] * fn.event_dim)
 
 
-def _score_within(site: Site, call: Call) -> Tensor:
-    """The guide's log-density, which is minus infinity where it does not reach."""
+def _score_within(site: Site, drawn: Tensor, call: Call) -> Tensor:
+    """The guide's log-density, which is minus infinity where it does not reach.
+
+    :param drawn: values that it does reach, in the place of others: some densities cannot be asked there.
+    """
     fn, value = site["fn"], site["value"]
     within = support_of(fn).check(value)
-    return unit_sum(site, torch.where(within, fn.log_prob(value), -torch.inf), call.layout)
+    reached = torch.where(within.reshape(within.shape + (1,) * fn.event_dim), value, drawn)
+    return unit_sum(site, torch.where(within, fn.log_prob(reached), -torch.inf), call.layout)
 
 
 def _score_model(call: Call, latents: poutine.Trace, some: range) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
+from pyro import poutine
 from torch import Tensor
 from torch.distributions import TransformedDistribution
 
@@ -27,8 +28,8 @@ from pyro_vae.inference.ranges import (
     without_independence,
 )
 from pyro_vae.layout import Layout
-from pyro_vae.particles import is_point_mass, mask_of
-from pyro_vae.traces import Site, sample_sites
+from pyro_vae.particles import is_point_mass, mask_of, score_model, unit_sum, with_values
+from pyro_vae.traces import Site, declared_events, sample_sites
 
 DRAWS = 200  # of a discrete site without end
 # probabilities that a guide must not have where a prior has the other; torch keeps them from 0 by 1e-7
@@ -53,6 +54,8 @@ def check_proposal(call: Call, narrower_too: bool = True) -> None:
             # a likelihood may rule latents out: only who wrote the guide knows where it is not 0
             vouched = guide_sites[name]["infer"].get("covers_posterior", False)
             check_support(name, guide_sites[name], model_sites[name], narrower_too and not vouched)
+            if narrower_too and not vouched:
+                check_values(call, name, guide, model_sites[name])
     check_masks(call.layout, guide_sites, model_sites)
 
 
@@ -101,11 +104,26 @@ def check_support(
                 f"the guide's support at site {name!r} reaches {what} ({guide_site['fn']} against "
                 f"{model_site['fn']}): give the guide a distribution with the prior's support{other}"
             )
-    if narrower_too and _leaves_out(guide_site["fn"], model_site["fn"]):
-        raise InputError(
-            f"the guide gives some values of site {name!r} a probability of 0, the prior does not: they "
-            f"would be left out of the evidence{remedy}"
-        )
+
+
+def check_values(call: Call, name: str, guide: poutine.Trace, model_site: Site) -> None:
+    """:raises InputError: a discrete latent's value that the guide never draws counts in the evidence."""
+    site = sample_sites(guide)[name]
+
+    def log_joint(value: Tensor) -> Tensor:
+        latents = with_values(guide, lambda s: value if s["name"] == name else s["value"])
+        log_likelihood, log_prior = score_model(call.joint(1, latents), call.layout, 1)
+        return log_likelihood + log_prior
+
+    for value, never in _never_drawn(site, model_site):
+        there = never.reshape(never.shape + (1,) * site["fn"].event_dim)
+        value = torch.where(there, value, site["value"])
+        concerned = unit_sum({**site, "mask": None}, never.double(), call.layout) > 0
+        if (concerned & (log_joint(value) > log_joint(site["value"]) + SELDOM)).any():
+            raise InputError(
+                f"the guide never draws some values of site {name!r} that prior and likelihood give a "
+                f"probability: they would be left out of the evidence. Give each value some{FROM_BOTH}"
+            )
 
 
 def check_masks(layout: Layout, guide: Mapping[str, Site], model: Mapping[str, Site]) -> None:
@@ -180,15 +198,19 @@ def _holds(outer: Any, inner: Any, value: Tensor, least: float) -> bool:
     return bool((each[0] | ~each[1]).all())
 
 
-def _leaves_out(guide: Any, prior: Any) -> bool:
-    guide, prior = without_independence(guide), without_independence(prior)
+def _never_drawn(guide_site: Site, model_site: Site) -> list[tuple[Tensor, Tensor]]:
+    """Values of a site, ``batch | event``, and for which draws, ``batch |``, the guide hardly has them."""
+    guide, prior = (without_independence(site["fn"]) for site in (guide_site, model_site))
     if not (prior.has_enumerate_support and guide.has_enumerate_support):
-        return False
+        return []
     try:
         values = prior.enumerate_support(expand=True)
-        return bool(((guide.log_prob(values) < NEVER) & (prior.log_prob(values) > SELDOM)).any())
+        never = (guide.log_prob(values) < NEVER) & (prior.log_prob(values) > SELDOM)
     except UNSAID:
-        return False
+        return []
+    for _ in range(declared_events(guide_site["fn"])):
+        never = never.any(-1)
+    return [(value, there) for value, there in zip(values, never, strict=True) if there.any()]
 
 
 def _is_transformed_counts(fn: Any) -> bool:

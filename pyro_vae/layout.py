@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError, nearest
 from pyro_vae.program import Program
-from pyro_vae.traces import latent_sites, observed_sites, run, sample_sites
+from pyro_vae.traces import declared_events, latent_sites, observed_sites, run, sample_sites
 from pyro_vae.validity import check_data, check_log_prob
 
 
@@ -139,12 +139,8 @@ def _fits_as_declared(fn: Any, value: Tensor) -> bool:
 
     The others are the distribution's own affair: a hidden Markov model of one step stands for any number.
     """
-    event_dim, event_shape, declared = fn.event_dim, fn.event_shape, 0
-    while isinstance(fn, dist.Independent | dist.MaskedDistribution):
-        declared += getattr(fn, "reinterpreted_batch_ndims", 0)
-        fn = fn.base_dist
-    own = value.shape[value.dim() - event_dim :]
-    return value.dim() >= event_dim and own[:declared] == event_shape[:declared]
+    declared, own = declared_events(fn), value.shape[value.dim() - fn.event_dim :]
+    return value.dim() >= fn.event_dim and own[:declared] == fn.event_shape[:declared]
 
 
 def _layout(model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | None) -> Layout:

@@ -140,18 +140,36 @@ def is_point_mass(fn: Any) -> bool:
 
 
 def mask_of(site: Site) -> Tensor:
-    """Where a site's log-probability counts, by ``poutine.mask`` or the distribution's own."""
-    mask = torch.as_tensor(True if site["mask"] is None else site["mask"])
-    if isinstance(site["fn"], dist.MaskedDistribution):
-        mask = mask & torch.as_tensor(site["fn"]._mask, device=mask.device if mask.dim() else None)
-    return mask.to(site["value"].device)
+    """Where a site's log-probability counts, by ``poutine.mask`` or its distribution's own masks.
+
+    It broadcasts to the value's shape, ``batch | event``.
+    """
+
+    def over_events(mask: Any, event_dim: int) -> Tensor:
+        mask = torch.as_tensor(mask, device=site["value"].device)
+        return cast(Tensor, mask.reshape(mask.shape + (1,) * event_dim))
+
+    fn = site["fn"]
+    mask = over_events(True if site["mask"] is None else site["mask"], fn.event_dim)
+    while isinstance(fn, dist.Independent | dist.MaskedDistribution):
+        if isinstance(fn, dist.MaskedDistribution):
+            mask = mask & over_events(fn._mask, fn.event_dim)
+        fn = fn.base_dist
+    return mask
 
 
 def unmask(site: Site) -> None:
     """Lets a site's log-probability count everywhere."""
-    site["mask"] = None
-    if isinstance(site["fn"], dist.MaskedDistribution):
-        site["fn"] = site["fn"].base_dist
+    site["mask"], site["fn"] = None, without_masks(site["fn"])
+
+
+def without_masks(fn: Any) -> Any:
+    """A distribution without the masks around it and within its events."""
+    if isinstance(fn, dist.MaskedDistribution):
+        return without_masks(fn.base_dist)
+    if isinstance(fn, dist.Independent):
+        return without_masks(fn.base_dist).to_event(fn.reinterpreted_batch_ndims)
+    return fn
 
 
 def draws_together(program: Program, layout: Layout, *args: Any, **kwargs: Any) -> bool:

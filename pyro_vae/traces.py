@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable
 from typing import Any, cast
 
+import pyro.distributions as dist
 import torch
 from pyro import poutine
-from pyro.distributions import ImproperUniform
 from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
 
@@ -77,8 +77,17 @@ def observed_sites(trace: poutine.Trace) -> dict[str, Site]:
     return {n: s for n, s in sample_sites(trace).items() if s["is_observed"]}
 
 
+def declared_events(fn: Any) -> int:
+    """How many of the leftmost event dimensions ``to_event`` made, with masks in between or not."""
+    count = 0
+    while isinstance(fn, dist.Independent | dist.MaskedDistribution):
+        count += getattr(fn, "reinterpreted_batch_ndims", 0)
+        fn = fn.base_dist
+    return count
+
+
 def check_proper(model_trace: poutine.Trace) -> None:
     """:raises InputError: a latent has no distribution that it could be drawn from."""
     for name, site in latent_sites(model_trace).items():
-        if isinstance(site["fn"], ImproperUniform):
+        if isinstance(site["fn"], dist.ImproperUniform):
             raise InputError(f"the prior of {name!r} is flat: {FLAT}")

@@ -4,7 +4,12 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from oracles.masks import imputed_by_autoguide, masked_autoguide
+from oracles.masks import (
+    autoguide_masked_within_events,
+    imputed_by_autoguide,
+    masked_autoguide,
+    masked_within_events,
+)
 from pyro import poutine
 from torch import Tensor
 
@@ -17,16 +22,44 @@ X = torch.randn(8, generator=torch.Generator().manual_seed(1))
 SEEN = X > -0.3
 
 
-@pytest.mark.parametrize("case", [masked_autoguide, imputed_by_autoguide], ids=lambda c: c.name)
+CASES = [
+    masked_autoguide,
+    imputed_by_autoguide,
+    masked_within_events,
+    autoguide_masked_within_events,
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @pytest.mark.parametrize(
     "method", [Auto(), Annealed(20), Annealed(20, "prior"), Sandwich(Annealed(20))]
 )
-def test_an_autoguide_of_a_masked_latent(case, method) -> None:
+def test_what_is_masked_does_not_count(case, method) -> None:
     evidence = log_evidence(case.program, args=case.args, method=method, num_particles=200, seed=0)
     off = evidence.log_evidence - case.exact
     assert (off.abs() < 4.5 * evidence.standard_error + 1e-5).all()
     if method.is_unbiased:
         assert evidence.certificate() < case.exact.mean()
+
+
+@pytest.mark.parametrize("inner", [lambda p: p, lambda p: p.mask(True)])
+@pytest.mark.parametrize("masked", ["model", "guide"])
+@pytest.mark.parametrize("method", ["importance", Annealed(10)])
+def test_a_mask_within_the_event_is_of_both_or_of_none(inner, masked, method) -> None:
+    def vectors(part: str, fn: dist.Normal) -> dist.TorchDistribution:
+        return (inner(fn.mask(SEEN.unsqueeze(-1))) if masked == part else inner(fn)).to_event(1)
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", vectors("model", dist.Normal(torch.zeros(8, 2), 1.0)))
+            pyro.sample("x", dist.Normal(z.sum(-1), 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", vectors("guide", dist.Normal(torch.zeros(8, 2), 1.0)))
+
+    with pytest.raises(InputError, match="mask site 'z' differently"):
+        log_evidence((model, guide), args=(X,), method=method)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Programs that would give a wrong figure without a word, if nobody looked."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -142,8 +143,47 @@ def test_an_auxiliary_variable_that_is_no_bijection() -> None:
     ],
 )  # fmt: skip
 def test_a_guide_that_never_proposes_a_value(prior, proposal) -> None:
-    with pytest.raises(InputError, match="'z' a probability of 0, the prior does not"):
+    with pytest.raises(InputError, match="never draws some values of site 'z'"):
         log_evidence(of(lambda x: prior, lambda x: proposal), X)
+
+
+def mixture_of(proposal: Callable[[Tensor], Any]) -> Any:
+    locs = torch.tensor([-2.0, 0.0, 2.0])
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            k = pyro.sample("k", dist.Categorical(torch.tensor([0.3, 0.3, 0.4])))
+            pyro.sample("x", dist.Normal(locs[k], 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("k", proposal(dist.Normal(locs, 1.0).log_prob(x.unsqueeze(-1)) + PRIOR))
+
+    return model, guide
+
+
+PRIOR = torch.tensor([0.3, 0.3, 0.4]).log()
+
+
+def test_a_guide_that_is_the_posterior_may_be_sure_of_itself() -> None:
+    x = torch.tensor([-9.0, 7.0, 0.0, 3.0])
+    locs = torch.tensor([-2.0, 0.0, 2.0])
+    exact = (dist.Normal(locs, 1.0).log_prob(x.unsqueeze(-1)) + PRIOR).logsumexp(-1)
+    sure = mixture_of(lambda logits: dist.Categorical(logits=logits))
+    found = log_evidence(sure, x, num_particles=20, seed=0)
+    torch.testing.assert_close(found.log_evidence, exact.double(), rtol=1e-5, atol=1e-5)
+    never = mixture_of(lambda logits: dist.Categorical(logits=logits - 50 * (locs > 1)))
+    with pytest.raises(InputError, match="never draws some values of site 'k'"):
+        log_evidence(never, x)
+
+
+def test_the_prior_draws_what_a_guide_does_not_know_of() -> None:
+    x = torch.randn(6) + 1
+    locs = torch.tensor([-2.0, 0.0, 2.0])
+    exact = (dist.Normal(locs, 1.0).log_prob(x.unsqueeze(-1)) + PRIOR).logsumexp(-1)
+    fewer = mixture_of(lambda logits: dist.Categorical(torch.tensor([0.5, 0.5])))
+    found = log_evidence(fewer, x, method=Importance(0.3), num_particles=5000, seed=0)
+    assert ((found.log_evidence - exact).abs() < 4 * found.standard_error).all()
 
 
 def shifted(base: Any) -> Any:

@@ -123,6 +123,33 @@ def masked_autoguide() -> Parts:
 
 
 @oracle()
+def masked_within_events() -> Parts:
+    """`.mask` before `.to_event`: of each vector, some numbers count and others do not."""
+
+    def model(x: Tensor, seen: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.LogNormal(torch.zeros(x.shape), 1.0).mask(seen).to_event(1))
+            pyro.sample("x", dist.Normal(z.log(), 1.0).mask(seen).to_event(1), obs=x)
+
+    def guide(x: Tensor, seen: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.LogNormal(0.4 * x, 0.85).mask(seen).mask(True).to_event(1))
+
+    x, seen = torch.randn(6, 3), torch.rand(6, 3) < 0.6
+    return (model, guide), (x, seen), (dist.Normal(0.0, 2**0.5).log_prob(x) * seen).sum(-1)
+
+
+@oracle()
+def autoguide_masked_within_events() -> Parts:
+    """AutoNormal beside the same model."""
+    (model, _), (x, seen) = masked_within_events.program, masked_within_events.args
+    guide = AutoNormal(model, init_scale=0.8)
+    guide(x, seen)
+    guide.locs.z.copy_(x / 2 * seen)
+    return (model, guide), (x, seen), masked_within_events.exact
+
+
+@oracle()
 def imputed_by_autoguide() -> Parts:
     """Values missing within a normal sample, as latents by `obs_mask`; all latents drawn together."""
 
