@@ -3,6 +3,7 @@
 log_evidence(wider(program, 1.5), data)
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,18 +11,19 @@ import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.infer import ELBO
+from pyro.infer.autoguide import AutoGuide
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
 from torch.distributions import constraints, transform_to
 from torch.distributions.transforms import AffineTransform
 
-from pyro_vae.errors import InputError, at_least_1
+from pyro_vae.errors import InputError, at_least_1, positive
 from pyro_vae.inference.coordinates import support_of
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.particles import is_point_mass
 from pyro_vae.program import Program, as_program
-from pyro_vae.traces import latent_sites, run
+from pyro_vae.traces import Site, latent_sites, run
 
 
 def wider(program: Any, factor: float) -> Program:
@@ -31,7 +33,7 @@ def wider(program: Any, factor: float) -> Program:
     finite variance; a wider one costs effective sample size and wins a finite error.
 
     :param factor: the new standard deviation over the old, above 0.
-    :raises InputError: a factor that is not positive.
+    :raises InputError: a factor that is not positive, or a guide whose mean is not known, as a flow's.
 
     >>> import pyro
     >>> guide = lambda: pyro.sample("z", dist.Normal(1.0, 1.0))
@@ -39,9 +41,8 @@ def wider(program: Any, factor: float) -> Program:
     >>> fn.log_prob(torch.tensor(3.0)) == dist.Normal(1.0, 2.0).log_prob(torch.tensor(3.0))
     tensor(True)
     """
-    if not factor > 0:
-        raise InputError(f"the factor of a wider guide must be positive, not {factor}")
     target = as_program(program)
+    factor = positive("the factor of a wider guide", factor)
     return replace(target, guide=_Widened(factor)(target.guide))
 
 
@@ -56,12 +57,36 @@ class _Widened(Messenger):
             return
         if not _is_real(support_of(fn)):
             return
-        if not fn.mean.isfinite().all():
-            raise InputError(
-                f"the guide's site {msg['name']!r} has no mean to be widened about ({fn})"
-            )
-        shift = AffineTransform(fn.mean * (1 - self.factor), self.factor, event_dim=fn.event_dim)
-        msg["fn"] = dist.TransformedDistribution(fn, shift)
+        base, put_around = _unwrapped(
+            fn
+        )  # a Jacobian counts nothing where a mask takes a value out
+        mean = _mean(msg["name"], base)
+        shift = AffineTransform(mean * (1 - self.factor), self.factor, event_dim=base.event_dim)
+        msg["fn"] = put_around(dist.TransformedDistribution(base, shift))
+
+
+def _mean(name: str, fn: Any) -> Tensor:
+    try:
+        mean: Tensor = fn.mean
+    except NotImplementedError as error:
+        raise InputError(
+            f"the guide's site {name!r} is a {type(fn).__name__}, whose mean is not known, so it cannot be "
+            "widened about it: anneal (method='ais'), or draw a share of the particles from the prior"
+        ) from error
+    if not mean.isfinite().all():
+        raise InputError(f"the guide's site {name!r} has no mean to be widened about ({fn})")
+    return mean
+
+
+def _unwrapped(fn: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """What masks and events are put around, and a function that puts them around another."""
+    if isinstance(fn, dist.MaskedDistribution):
+        base, put_around = _unwrapped(fn.base_dist)
+        return base, lambda other: put_around(other).mask(fn._mask)
+    if isinstance(fn, torch.distributions.Independent):
+        base, put_around = _unwrapped(fn.base_dist)
+        return base, lambda other: put_around(other).to_event(fn.reinterpreted_batch_ndims)
+    return fn, lambda other: other
 
 
 def _is_real(support: constraints.Constraint) -> bool:
@@ -84,11 +109,15 @@ def refined(
     https://arxiv.org/abs/1801.03558.
 
     :param elbo: what to go up; by default Trace_ELBO, so give TraceEnum_ELBO for enumerated latents.
-    :raises InputError: a guide site whose distribution has no parameters to free.
+    :raises InputError: an AutoGuide, or a guide site whose distribution has no parameters to free.
     """
-    at_least_1("steps", steps)
-    target = as_program(program)
-    guide = _Refined(target, steps, learning_rate, elbo or TraceELBO())
+    target, rate = as_program(program), positive("learning_rate", learning_rate)
+    if isinstance(target.guide, AutoGuide):
+        raise InputError(
+            f"the guide is an AutoGuide ({type(target.guide).__name__}), whose parameters are of the data "
+            "that it was fitted to, so no others can be refined: fit it for longer, or widen it"
+        )
+    guide = _Refined(target, at_least_1("steps", steps), rate, elbo or TraceELBO())
     return replace(target, guide=guide)
 
 
@@ -115,7 +144,7 @@ class _Refined:
 
     def fit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, "_Free"]:
         sites = latent_sites(run("guide", self.program.guide, args, kwargs))
-        free = {name: _Free(name, site["fn"]) for name, site in sites.items()}
+        free = {name: _Free(name, site) for name, site in sites.items()}
         leaves = [leaf for one in free.values() for leaf in one.leaves.values()]
         optimizer = torch.optim.Adam(leaves, lr=self.learning_rate)
         to_rest = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, self.steps)
@@ -131,36 +160,58 @@ class _Refined:
 
 
 _Dependent = type(constraints.dependent)
+# one says what the others do, and torch works them out when asked
+SAME = (("logits", "probs"), ("scale_tril", "covariance_matrix", "precision_matrix"))
 
 
 class _Free:
-    """A distribution whose parameters are leaves, unconstrained."""
+    """A distribution whose parameters are leaves, unconstrained; those that count something stay."""
 
-    def __init__(self, name: str, fn: Any) -> None:
-        self.event_dims = 0
-        while isinstance(fn, torch.distributions.Independent):
-            self.event_dims += fn.reinterpreted_batch_ndims
-            fn = fn.base_dist
+    def __init__(self, name: str, site: Site) -> None:
+        fn, self.put_around = _unwrapped(site["fn"])
         self.kind, self.leaves, self.transforms = type(fn), {}, {}
-        for parameter, constraint in getattr(fn, "arg_constraints", {}).items():
-            value = fn.__dict__.get(parameter)
-            if isinstance(value, Tensor) and value.is_floating_point():
-                if isinstance(constraint, _Dependent):
-                    raise self.refusal(name, f"its {parameter} cannot move freely")
+        self.fixed: dict[str, Any] = {}
+        for parameter, constraint in _parameters(fn).items():
+            value = getattr(fn, parameter)
+            if isinstance(constraint, _Dependent):
+                raise self.refusal(name, f"its {parameter} cannot move freely")
+            if constraint.is_discrete:
+                self.fixed[parameter] = value
+            elif isinstance(value, Tensor) and value.is_floating_point():
                 self.transforms[parameter] = transform_to(constraint)
                 unconstrained = self.transforms[parameter].inv(value.detach())
                 self.leaves[parameter] = unconstrained.clone().requires_grad_()
         if not self.leaves:
-            raise self.refusal(name, "it has no parameters")
+            raise self.refusal(name, "no parameters of its own are known that could be moved")
+        if not self.is_made_of_these(site):
+            raise self.refusal(name, f"it is made of more than its {', '.join(self.leaves)}")
 
     def refusal(self, name: str, reason: str) -> InputError:
         return InputError(
             f"the guide's site {name!r} is a {self.kind.__name__}, which cannot be refined: {reason}"
         )
 
+    def is_made_of_these(self, site: Site) -> bool:
+        try:
+            again = self.distribution().log_prob(site["value"])
+        except (TypeError, ValueError, NotImplementedError):
+            return False
+        return torch.allclose(
+            again, site["fn"].log_prob(site["value"]), rtol=1e-3, atol=1e-3, equal_nan=True
+        )
+
     def distribution(self) -> Any:
         values = {name: self.transforms[name](leaf) for name, leaf in self.leaves.items()}
-        return self.kind(**values).to_event(self.event_dims)
+        return self.put_around(self.kind(**values, **self.fixed))
+
+
+def _parameters(fn: Any) -> dict[str, Any]:
+    """The constraint of each parameter, of those that say the same of one alone."""
+    parameters = dict(getattr(fn, "arg_constraints", {}))
+    for names in SAME:
+        for other in [name for name in names if name in parameters][1:]:
+            del parameters[other]
+    return parameters
 
 
 class _Replaced(Messenger):
