@@ -73,7 +73,7 @@ class ItemResponse(nn.Module):
             self.recognition = AmortizedGuide.make(guide, (), latent_dim, table)
         check_same_latent(self.prior, self.recognition)
         network = self.recognition.encoder
-        if not network.takes_missing:
+        if not getattr(network, "takes_missing", False):
             name = type(network).__name__
             raise InputError(
                 f"answers may be missing, and the encoder {name} cannot do without: make it "

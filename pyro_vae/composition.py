@@ -19,7 +19,7 @@ def check_same_latent(prior: Prior, guide: AmortizedGuide) -> None:
 
 def check_reads_missing(likelihood: Likelihood, network: Network, part: str = "encoder") -> None:
     """:raises InputError: values may be missing that the encoder, or another part, cannot do without."""
-    if isinstance(likelihood, Missing) and not network.takes_missing:
+    if isinstance(likelihood, Missing) and not getattr(network, "takes_missing", False):
         name = type(network).__name__
         raise InputError(
             f"the likelihood leaves out values that are missing, and the {part} {name} cannot: make it "

@@ -32,7 +32,7 @@ class Part(nn.Module, abc.ABC):
             raise InputError(
                 f"what makes a {kind} is asked for, a class or a partial of one, not {found}"
             )
-        if isinstance(source, type) and not issubclass(source, cls):
+        if isinstance(source, type) and not cls.may_be(source):
             raise InputError(
                 f"{name} does not fit here, as it is no {kind}: take one, such as {cls._known()}"
             )
@@ -44,12 +44,17 @@ class Part(nn.Module, abc.ABC):
                 f"partial({name}, ...) gives it options"
             ) from error
         made = factory(*arguments)
-        if not isinstance(made, cls):
+        if not cls.may_be(type(made)):
             raise InputError(
                 f"{name} makes a {type(made).__name__}, which is no {kind}: take one, such as "
                 f"{cls._known()}"
             )
         return made
+
+    @classmethod
+    def may_be(cls, kind: type) -> bool:
+        """Whether objects of a class can be this part of a model."""
+        return issubclass(kind, cls)
 
     @classmethod
     def _known(cls) -> str:

@@ -33,7 +33,8 @@ def check_log_prob(part: str, trace: poutine.Trace) -> None:
             raise InputError(
                 f"the {part}'s log-probability at site {name!r} is {log_prob.max():g} "
                 f"({site['fn']}, value of shape {tuple(site['value'].shape)})"
-                + ": the density has no bound there" * bool((log_prob == math.inf).any())
+                + ": the density has no bound there"
+                * bool((log_prob == math.inf).any())
             )
 
 

@@ -4,7 +4,7 @@ import abc
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyro_vae.errors import InputError, sizes
 from pyro_vae.parts import Part
@@ -36,12 +36,19 @@ class Network(Part):
         :raises InputError: it makes no network, or one of other shapes.
         """
         made = super().make(factory, *shapes)
-        if (made.in_shape, made.out_shape) != tuple(map(tuple, shapes)):
+        if isinstance(made, Network) and (made.in_shape, made.out_shape) != tuple(
+            map(tuple, shapes)
+        ):
             raise InputError(
                 f"a network of shapes {tuple(shapes[0])} to {tuple(shapes[1])} is wanted here, and this "
                 f"{type(made).__name__} is one of {made.in_shape} to {made.out_shape}"
             )
         return made
+
+    @classmethod
+    def may_be(cls, kind: type) -> bool:
+        """Any module may, but a part of another kind."""
+        return issubclass(kind, cls) or (issubclass(kind, nn.Module) and not issubclass(kind, Part))
 
     def forward(self, x: Tensor) -> Tensor:
         batch_dims = x.dim() - len(self.in_shape)

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
-from math import inf, nan
+from math import inf, nan, prod
 from typing import Any
 
 import pytest
+import torch
 from parts.parts import small
+from torch import Tensor, nn
 
 from pyro_vae import InputError, flows, guides, items, priors
 from pyro_vae import likelihoods as of_data
@@ -148,3 +150,24 @@ def test_numbers_that_are_not_positive(make: Callable[..., Any], name: str, valu
         return
     with pytest.raises(InputError, match=f"{name} must be a positive number, not '?{value}"):
         make(**{name: value})
+
+
+class Plain(nn.Module):
+    """A network that knows nothing of this library."""
+
+    def __init__(self, in_shape: Any, out_shape: Any) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(prod(in_shape), prod(out_shape)), nn.Unflatten(-1, out_shape)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+def test_a_network_may_be_any_module() -> None:
+    vae = VAE(ROW, 2, encoder=Plain, decoder=lambda *shapes: Plain(*shapes).layers)
+    assert vae.recognition(torch.zeros(3, 4)).event_shape == (2,)
+    assert vae.likelihood(torch.zeros(3, 2)).event_shape == ROW
+    with pytest.raises(InputError, match="that are missing, and the encoder Plain cannot"):
+        VAE(ROW, 2, encoder=Plain, likelihood=of_data.Missing)
