@@ -60,7 +60,7 @@ def test_a_method_that_the_model_has_not(call, vae):
         ("--method ais --start middle", "start must be 'guide' or 'prior', not 'middle'"),
         ("--method ais --num_temperatures 0", "num_temperatures must be at least 1, not 0"),
         ("--prior_share 1.5", "prior_share must lie between 0 and 1"),
-        ("--widen 0", "must be positive"),
+        ("--widen 0", "must be a positive number"),
         ("--max_memory 2XB", "--max_memory 2XB is no size: write it as 500MB"),
         ("--max_memory 0", "--max_memory 0 is no size"),
         ("--plot evidence.bmp", "--plot evidence.bmp has no ending"),
