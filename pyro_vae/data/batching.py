@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 from torch.utils.data import default_collate as stack
 
+from pyro_vae.data.loaders import rows_taken
 from pyro_vae.data.rows import Rows, nbytes, read_all
 from pyro_vae.data.sets import DataSet, Split
 from pyro_vae.data.values import Encoding
@@ -117,8 +118,11 @@ def batches(
     max_resident_bytes: int | None = None,
 ) -> Batches:
     """Batches, on ``device``, of a tensor, a tuple of tensors of equal length, a ``Split``, a torch
-    ``Dataset``, or a ``DataLoader`` (for its data set, batch size, collation and workers; the order
-    is the caller's).
+    ``Dataset``, or a ``DataLoader`` (for its data set, batch size, collation and workers).
+
+    Of a loader that goes through its data set in whatever order, shuffled or not, all rows are taken; of
+    one with a list of row numbers or a ``SubsetRandomSampler``, these. The order is the caller's. One that
+    draws with replacement or by weights, has a sampler of its own or drops the last rows is refused.
 
     A split's values come as a model sees them, its labels as int64; all else comes as it is.
 
@@ -128,7 +132,7 @@ def batches(
     :param max_resident_bytes: up to which size data are held on the device; larger ones are
         streamed. By default half of a GPU's free memory; data on the CPU stay where they are.
     :raises InputError: no rows, columns of unlike length, fewer columns than asked for, rows that
-        do not stack into tensors, or data of another kind.
+        do not stack into tensors, a loader whose rows are no fixed set, or data of another kind.
 
     >>> rows = batches((torch.arange(5.0), torch.arange(5)))
     >>> rows.description
@@ -212,19 +216,16 @@ def _as_read(batch: Batch) -> Batch:
 def _of_loader(
     loader: DataLoader[Any], device: torch.device, columns: int | None, budget: int | None
 ) -> Batches:
-    if loader.batch_sampler is None:
-        raise InputError(
-            "a DataLoader with batch_size=None does not stack rows: give it a batch_size"
-        )
-    if loader.collate_fn is stack and _tensors(loader.dataset) is not None:
-        made = batches(loader.dataset, device, columns, max_resident_bytes=budget)
+    data = rows_taken(loader)
+    if loader.collate_fn is stack and _tensors(data) is not None:
+        made = batches(data, device, columns, max_resident_bytes=budget)
     else:
         options = {
             name: getattr(loader, name)
             for name in ("num_workers", "worker_init_fn", "timeout", "prefetch_factor")
         }
         options["multiprocessing_context"] = loader.multiprocessing_context
-        made = _of_dataset(loader.dataset, device, columns, loader.collate_fn, **options)
+        made = _of_dataset(data, device, columns, loader.collate_fn, **options)
     made.batch_size = loader.batch_size
     return made
 

@@ -5,10 +5,23 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from pyro_vae.data import Batches, Split, batches, load
 from pyro_vae.errors import InputError
@@ -185,6 +198,70 @@ class Things(Pairs):
 class Endless(IterableDataset[Any]):
     def __iter__(self) -> Any:
         yield from ()
+
+
+class Own(Sampler[int]):
+    def __iter__(self) -> Any:
+        return iter([3, 4])
+
+    def __len__(self) -> int:
+        return 2
+
+
+ROWS = TensorDataset(X, Y)
+
+
+@pytest.mark.parametrize("data", [ROWS, Pairs()], ids=["tensors", "read"])
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        [4, 1, 1, 2],
+        range(4, 8),
+        torch.tensor([4, 1, 1, -2]),
+        SubsetRandomSampler([4, 1, 1, 2]),
+        SubsetRandomSampler(np.array([4, 1, 1, 2])),  # type: ignore[arg-type]
+    ],
+)
+def test_of_a_loader_with_numbered_rows_these_are_taken(data: Any, sampler: Any) -> None:
+    given = sampler.indices if isinstance(sampler, SubsetRandomSampler) else sampler
+    numbers = [int(number) for number in given]
+    rows = batches(DataLoader(data, batch_size=3, sampler=sampler))
+    assert rows.num_units == 4
+    assert rows.batch_size == 3
+    (x, y), *rest = rows.take(torch.arange(4), 4)
+    assert not rest
+    assert torch.equal(x, X[numbers])
+    assert torch.equal(y, Y[numbers])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"sampler": WeightedRandomSampler([1.0] * 10, 50)},
+            "WeightedRandomSampler takes is no fix",
+        ),
+        ({"sampler": RandomSampler(X, replacement=True)}, "RandomSampler with replacement takes"),
+        ({"sampler": RandomSampler(X, num_samples=4)}, "RandomSampler of 4 of 10 rows takes"),
+        ({"sampler": SequentialSampler(X[:5])}, "SequentialSampler of 5 of 10 rows takes"),
+        ({"sampler": [3, 10]}, "sampler takes row 10, but its data set has rows 0 to 9"),
+        ({"sampler": Own()}, "DataLoader's Own takes is no fixed set of rows: pass its data set"),
+        ({"batch_sampler": [[0, 1], [2]]}, r"batch_sampler \(list\) takes is no fixed set"),
+        ({"batch_size": 4, "drop_last": True}, "drop_last leaves out 2 of 10 rows"),
+        ({"batch_size": 3, "drop_last": True, "sampler": [1, 2, 3, 4]}, "leaves out 1 of 4 rows"),
+    ],
+)
+def test_a_loader_whose_rows_are_no_fixed_set_is_refused(options: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        batches(DataLoader(ROWS, **options))
+
+
+def test_a_loader_that_leaves_nothing_out_is_taken_whole() -> None:
+    for options in (
+        {"batch_size": 5, "drop_last": True, "shuffle": True},
+        {"batch_sampler": BatchSampler(RandomSampler(X), 3, drop_last=False)},
+    ):
+        assert batches(DataLoader(ROWS, **options)).num_units == 10  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
