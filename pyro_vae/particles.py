@@ -1,7 +1,7 @@
 """Many draws of the latents at once, and what each says of each unit's log-probabilities."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -304,14 +304,33 @@ def sum_out(model_trace: poutine.Trace, layout: Layout) -> Tensor:
         for symbol, size in zip(dims_of(term), term.shape, strict=True)
     }
     target = [symbols[name] for name in (PARTICLES, layout.unit) if name in symbols]
-    result = contract_to_tensor(
-        factors,
-        sum_dims=set(sizes) - set(symbols.values()),
-        target_ordinal=frozenset(target),
-        ring=LogRing(dim_to_size={**dict.fromkeys(target, 1), **sizes}),
-    )
+    try:
+        result = contract_to_tensor(
+            factors,
+            sum_dims=set(sizes) - set(symbols.values()),
+            target_ordinal=frozenset(target),
+            ring=LogRing(dim_to_size={**dict.fromkeys(target, 1), **sizes}),
+        )
+    except NotImplementedError as error:  # Pyro's words name its symbols
+        raise _crossing(sites, layout) from error
     ordered = result.permute([dims_of(result).index(symbol) for symbol in target])
     return ordered.reshape(-1, layout.num_units)
+
+
+def _crossing(sites: Mapping[str, Site], layout: Layout) -> InputError:
+    """What to say of latents to be summed out that lie in crossing plates."""
+    outer = (PARTICLES, layout.unit)
+    lie = []
+    for name in layout.enumerated:
+        frames = sites[name]["cond_indep_stack"]
+        inner = [repr(f.name) for f in frames if f.vectorized and f.name not in outer]
+        if inner:
+            lie.append(f"{name!r} in {' and '.join(inner)}")
+    return InputError(
+        f"latents to be summed out lie in plates that cross ({', '.join(lie)}), so their sum does not "
+        "factorise: make one of the plates a loop (`for i in pyro.plate(...)`) with a site each, if it is "
+        "short, or draw one of the latents in the guide"
+    )
 
 
 def unit_log_prob(site: Site, layout: Layout) -> Tensor:

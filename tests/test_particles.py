@@ -1,5 +1,8 @@
 """Log-weights per unit, free of scales, whatever the plates look like."""
 
+import math
+from itertools import product
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -8,6 +11,7 @@ from pyro import poutine
 from stories import Conjugate, GlobalMean
 from torch import Tensor
 
+from pyro_vae import InputError, log_evidence
 from pyro_vae.layout import examine
 from pyro_vae.particles import draw, draw_one_by_one, draws_together
 from pyro_vae.program import as_program
@@ -112,3 +116,43 @@ def test_a_discrete_latent_of_the_guide() -> None:
     estimate = drawn.log_weights.logsumexp(0) - torch.tensor(1000.0).log()
     spread = (drawn.log_weights.exp().std(0) / 1000**0.5) / exact.exp()
     assert ((estimate - exact).abs() < 4 * spread).all()
+
+
+def test_latents_to_be_summed_out_in_crossing_plates_are_named_and_a_loop_mends_it() -> None:
+    x = torch.randn(5, 3, 2, generator=torch.Generator().manual_seed(0))
+    summed = {"enumerate": "parallel"}
+
+    def crossing(x: Tensor) -> None:
+        rows, columns = pyro.plate("rows", 3, dim=-2), pyro.plate("columns", 2, dim=-1)
+        with pyro.plate("data", len(x), dim=-3):
+            with rows:
+                a = pyro.sample("a", dist.Bernoulli(0.5), infer=summed)
+            with columns:
+                b = pyro.sample("b", dist.Bernoulli(0.3), infer=summed)
+            with rows, columns:
+                pyro.sample("x", dist.Normal(a + b, 0.9), obs=x)
+
+    def looping(x: Tensor) -> None:
+        rows = pyro.plate("rows", 3, dim=-1)
+        with pyro.plate("data", len(x), dim=-2):
+            with rows:
+                a = pyro.sample("a", dist.Bernoulli(0.5), infer=summed)
+            for j in pyro.plate("columns", 2):
+                b = pyro.sample(f"b{j}", dist.Bernoulli(0.3), infer=summed)
+                with rows:
+                    pyro.sample(f"x{j}", dist.Normal(a + b, 0.9), obs=x[..., j])
+
+    def guide(x: Tensor) -> None:
+        pass
+
+    said = r"plates that cross \('a' in 'rows', 'b' in 'columns'\), so their sum does not factorise"
+    with pytest.raises(InputError, match=said):
+        log_evidence((crossing, guide), x, method="exact")
+    terms = []
+    for b in product((0.0, 1.0), repeat=2):
+        log_prior = dist.Bernoulli(0.3).log_prob(torch.tensor(b)).sum()
+        each = [dist.Normal(a + torch.tensor(b), 0.9).log_prob(x).sum(-1) for a in (0.0, 1.0)]
+        terms.append(log_prior + (torch.stack(each).logsumexp(0) - math.log(2)).sum(-1))
+    exact = torch.stack(terms).logsumexp(0).double()
+    found = log_evidence((looping, guide), x, method="exact").log_evidence
+    torch.testing.assert_close(found, exact, atol=1e-5, rtol=0)
