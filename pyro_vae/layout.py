@@ -193,8 +193,14 @@ def _layout(model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | 
 def _check_unit(unit: Any, frames: Mapping[str, Any], stacks: Sequence[tuple[str, Any]]) -> None:
     if not isinstance(unit, str):
         raise InputError(f"unit must be the name of a plate, not {unit!r}")
+    if any(frame.name == unit and not frame.vectorized for _, stack in stacks for frame in stack):
+        raise InputError(
+            f"plate {unit!r} is a loop, and units are those of a plate that is entered at once: "
+            f"`with pyro.plate({unit!r}, ...):`"
+        )
     if unit not in frames:
-        raise InputError(f"there is no plate {unit!r}{nearest(unit, frames)}")
+        known = nearest(unit, frames) if frames else ", nor any other that is entered at once"
+        raise InputError(f"there is no plate {unit!r}{known}")
     beyond = sorted({name for name, stack in stacks if all(f.name != unit for f in stack)})
     if beyond:
         raise InputError(

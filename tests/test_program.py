@@ -50,6 +50,25 @@ def test_the_unit_is_the_outermost_plate_that_all_sites_share() -> None:
         examine(program, x, unit="colums")
 
 
+def test_a_loop_is_no_unit() -> None:
+    def model(x: Tensor) -> None:
+        for i in pyro.plate("row", len(x)):
+            z = pyro.sample(f"z{i}", dist.Normal(0.0, 1.0))
+            pyro.sample(f"x{i}", dist.Normal(z, 1.0), obs=x[i])
+
+    def guide(x: Tensor) -> None:
+        for i in pyro.plate("row", len(x)):
+            pyro.sample(f"z{i}", dist.Normal(x[i], 1.0))
+
+    program, x = as_program((model, guide)), torch.zeros(3)
+    with pytest.raises(
+        InputError, match="plate 'row' is a loop, and units are those of a plate that"
+    ):
+        examine(program, x, unit="row")
+    with pytest.raises(InputError, match="there is no plate 'data', nor any other that is entered"):
+        examine(program, x, unit="data")
+
+
 def test_a_latent_outside_every_shared_plate_makes_the_evidence_joint() -> None:
     layout = examine(as_program(GlobalMean), torch.zeros(4))
     assert layout.unit is None
