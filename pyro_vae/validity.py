@@ -65,7 +65,7 @@ def _has_no_mass_there(site: Site) -> bool:
 
 def _support_message(part: str, name: str, site: Site, error: ValueError) -> str:
     base = site["fn"]
-    while isinstance(base, dist.Independent | dist.MaskedDistribution | dist.ExpandedDistribution):
+    while hasattr(base, "base_dist") and not isinstance(base, dist.TransformedDistribution):
         base = base.base_dist
     value = site["value"]
     kind = type(base).__name__
