@@ -120,9 +120,10 @@ def batches(
     """Batches, on ``device``, of a tensor, a tuple of tensors of equal length, a ``Split``, a torch
     ``Dataset``, or a ``DataLoader`` (for its data set, batch size, collation and workers).
 
-    Of a loader that goes through its data set in whatever order, shuffled or not, all rows are taken; of
-    one with a list of row numbers or a ``SubsetRandomSampler``, these. The order is the caller's. One that
-    draws with replacement or by weights, has a sampler of its own or drops the last rows is refused.
+    Of a loader that goes through its data set in whatever order, shuffled or not, all rows are taken, the
+    last ones too where it drops them; of one with a list of row numbers or a ``SubsetRandomSampler``,
+    these. The order is the caller's. One that draws with replacement or by weights, or has a sampler of its
+    own, is refused.
 
     A split's values come as a model sees them, its labels as int64; all else comes as it is.
 

@@ -21,9 +21,9 @@ from pyro_vae.errors import InputError
 
 
 def rows_taken(loader: DataLoader[Any]) -> Dataset[Any]:
-    """The rows that a loader yields, each time the same, in an order that is not asked for.
+    """The rows that a loader cuts into batches; how it orders and cuts them, and drop_last, is not asked.
 
-    :raises InputError: it yields others each time, or more often than once, or leaves some out.
+    :raises InputError: they are others each time, or some more often than once.
     """
     rows, data = loader.batch_sampler, loader.dataset
     if isinstance(data, IterableDataset) or not hasattr(data, "__len__"):
@@ -35,21 +35,15 @@ def rows_taken(loader: DataLoader[Any]) -> Dataset[Any]:
     if type(rows) is not BatchSampler:
         raise _unknown(f"batch_sampler ({type(rows).__name__})")
     sampler: Any = rows.sampler
-    total = len(data)
     numbers = sampler.indices if type(sampler) is SubsetRandomSampler else sampler
     if isinstance(numbers, Sequence | Tensor | np.ndarray):
-        data, total = _numbered(data, numbers), len(numbers)
-    elif type(sampler) is RandomSampler and sampler.replacement:
+        return _numbered(data, numbers)
+    if type(sampler) is RandomSampler and sampler.replacement:
         raise _unknown("RandomSampler with replacement")
-    elif type(sampler) not in (SequentialSampler, RandomSampler):
+    if type(sampler) not in (SequentialSampler, RandomSampler):
         raise _unknown(type(sampler).__name__)
-    elif len(sampler) != total:
-        raise _unknown(f"{type(sampler).__name__} of {len(sampler)} of {total} rows")
-    if rows.drop_last and total % rows.batch_size:
-        raise InputError(
-            f"the DataLoader's drop_last leaves out {total % rows.batch_size} of {total} rows: make it "
-            "with drop_last=False, for every row counts"
-        )
+    if len(sampler) != len(data):
+        raise _unknown(f"{type(sampler).__name__} of {len(sampler)} of {len(data)} rows")
     return data
 
 
