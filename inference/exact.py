@@ -119,12 +119,8 @@ def _stays_in_float64(call: Call) -> bool:
     try:
         path = FromPrior(call)
         path.log_densities(path.at(call.guide(1)))
-    except (
-        ValueError,
-        RuntimeError,
-        TypeError,
-    ):  # its own precision will say what is wrong, if anything
-        return False
+    except (ValueError, RuntimeError, TypeError):
+        return False  # its own precision will say what is wrong, if anything is
     return all(block.dtype == torch.float64 for block in path.coordinates.blocks.values())
 
 
