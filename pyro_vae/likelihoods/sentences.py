@@ -46,7 +46,7 @@ class Sentences(Likelihood):
         word_dropout: float = 0.0,
     ) -> None:
         nn.Module.__init__(self)
-        if end is not None and not 0 <= end < num_tokens:
+        if end is not None and end not in range(num_tokens):
             raise InputError(f"end must be one of the names 0 to {num_tokens - 1}, not {end}")
         self.data_shape, self.event_dim, self.end = tuple(data_shape), len(data_shape), end
         self.network = CausalGRU(num_tokens, latent_dim, hidden_dim, word_dropout)
