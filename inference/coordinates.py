@@ -96,9 +96,7 @@ class Block:
     missing: int  # how many plates on the left the site itself does not have
     event: tuple[int, ...]  # shape of the unconstrained value of one draw
     dtype: torch.dtype
-    counts: (
-        Tensor  # (U, draws of a unit, or their events' numbers): False where a mask takes one out
-    )
+    counts: Tensor  # (U, draws of a unit, or their numbers): False where a mask takes one out
 
 
 class Coordinates:

@@ -107,19 +107,30 @@ def check_support(
 
 
 def check_values(call: Call, name: str, guide: poutine.Trace, model_site: Site) -> None:
-    """:raises InputError: a discrete latent's value that the guide never draws counts in the evidence."""
-    site = sample_sites(guide)[name]
+    """A value that the guide never draws is left out of the evidence, and nothing in the weights says so.
+
+    Where the latent is all that a unit has, the model says whether the value counts there; else it may
+    count together with other values of the other latents, and is taken to.
+
+    :raises InputError: such a value counts.
+    """
+    site, layout = sample_sites(guide)[name], call.layout
+    missed = _never_drawn(site, model_site)
+    if not missed:
+        return
 
     def log_joint(value: Tensor) -> Tensor:
         latents = with_values(guide, lambda s: value if s["name"] == name else s["value"])
-        log_likelihood, log_prior = score_model(call.joint(1, latents), call.layout, 1)
-        return log_likelihood + log_prior
+        return sum(score_model(call.joint(1, latents), layout, 1), start=torch.zeros(()))
 
-    for value, never in _never_drawn(site, model_site):
+    draws = int((site["fn"].batch_shape + site["fn"].event_shape).numel())
+    is_alone = layout.latents == (name,) and draws == layout.num_units
+    least = log_joint(site["value"]) + SELDOM
+    for value, never in missed:
         there = never.reshape(never.shape + (1,) * site["fn"].event_dim)
-        value = torch.where(there, value, site["value"])
-        concerned = unit_sum({**site, "mask": None}, never.double(), call.layout) > 0
-        if (concerned & (log_joint(value) > log_joint(site["value"]) + SELDOM)).any():
+        concerned = unit_sum({**site, "mask": None}, never.double(), layout) > 0
+        counts = log_joint(torch.where(there, value, site["value"])) > least if is_alone else True
+        if (concerned & counts).any():
             raise InputError(
                 f"the guide never draws some values of site {name!r} that prior and likelihood give a "
                 f"probability: they would be left out of the evidence. Give each value some{FROM_BOTH}"

@@ -9,6 +9,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.graph import render_model
 from pyro_vae.inference.estimate import log_evidence
 from pyro_vae.inference.evidence import Evidence
+from pyro_vae.inference.report import NO_VARIANCE
 from pyro_vae.particles import is_point_mass, with_values
 from pyro_vae.predict import prior_samples
 from pyro_vae.testing.case import Case, NotApplicable, difference
@@ -16,7 +17,6 @@ from pyro_vae.traces import check_proper, latent_sites, observed_sites, sample_s
 
 REPEATS = 20  # of the training loss
 SIGMAS = 5
-GOOD_K = 0.5  # of Pareto: weights with a variance, whose standard errors hold
 
 
 def prior(case: Case) -> str:
@@ -80,7 +80,7 @@ def _beside(figures: Evidence, exact: Evidence) -> str:
             f"its own log_evidence gives {exact.mean:.4g} nats, importance sampling {figures.mean:.4g}, "
             "which by chance is as far above once in 10,000 times"
         )
-    good = figures.pareto_k < GOOD_K
+    good = figures.pareto_k < NO_VARIANCE
     slack = SIGMAS * figures.standard_error + 1e-3 * (1 + exact.log_evidence.abs())
     wrong = good & ~((figures.log_evidence - exact.log_evidence).abs() <= slack)
     if wrong.any():

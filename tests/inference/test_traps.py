@@ -177,6 +177,30 @@ def test_a_guide_that_is_the_posterior_may_be_sure_of_itself() -> None:
         log_evidence(never, x)
 
 
+@pytest.mark.parametrize("also", ["another draw", "another latent"])
+def test_a_value_that_counts_only_beside_other_values_is_missed_too(also: str) -> None:
+    """Changed alone, or all at once, it would look as if it did not count."""
+    locs, priors = torch.tensor([-9.0, 9.0]), torch.tensor([0.5, 0.5])
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-2), pyro.plate("draws", 2, dim=-1):
+            k = pyro.sample("k", dist.Categorical(priors))
+            centre = locs[k]
+            if also == "another latent":
+                centre = pyro.sample("z", dist.Normal(centre, 0.1))
+            pyro.sample("x", dist.Normal(centre, 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x), dim=-2), pyro.plate("draws", 2, dim=-1):
+            pyro.sample("k", dist.Categorical(logits=torch.tensor([0.0, -50.0])))
+            if also == "another latent":
+                pyro.sample("z", dist.Normal(-9.0, 0.2))
+
+    x = torch.tensor([[-11.0, 8.0]] * 3) if also == "another draw" else torch.full((3, 2), 0.0)
+    with pytest.raises(InputError, match="never draws some values of site 'k'"):
+        log_evidence((model, guide), x, unit="data")
+
+
 def test_the_prior_draws_what_a_guide_does_not_know_of() -> None:
     x = torch.randn(6) + 1
     locs = torch.tensor([-2.0, 0.0, 2.0])
