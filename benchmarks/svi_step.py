@@ -29,8 +29,9 @@ from pyro_vae.inference.capture import capture
 from pyro_vae.inference.compile import Compiled
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.inference.onednn import use_onednn
+from pyro_vae.inference.rows import Rows
 from pyro_vae.inference.step import Step
-from pyro_vae.layout import examine
+from pyro_vae.examination import examine
 from pyro_vae.models import VAE
 from pyro_vae.networks import MLP, ConvDecoder, ConvEncoder, Network, Shape
 from pyro_vae.parameters import named_parameters
@@ -87,7 +88,8 @@ def our_step(network: str, x: Tensor, compiled: bool) -> Step:
     """For batches of that shape."""
     program = as_program(story(network))
     parameters = named_parameters(program)
-    step = Step(program, examine(program, x), parameters, TraceELBO(), partial(Adam, lr=1e-3), None)
+    rows, adam = Rows(len(x), len(x), shuffle=True), partial(Adam, lr=1e-3)
+    step = Step(examine(program, x), rows, parameters, TraceELBO(), adam, None)
     if compiled:
         step.backward = Compiled(step, "on", {len(x): 10**6}, tempered=False)
     return step

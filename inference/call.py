@@ -8,8 +8,9 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from pyro_vae.examination import Examination
 from pyro_vae.layout import Layout
-from pyro_vae.particles import Particles, draw, draw_one_by_one, particle_plate, replay
+from pyro_vae.particles import Pair, Particles, draw, draw_one_by_one, particle_plate, replay
 from pyro_vae.program import Program
 from pyro_vae.traces import run
 
@@ -24,6 +25,9 @@ class Call:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     by_rows: bool = False  # whether the arguments are rows, any number of which make a call
+    examined: Examination | None = None  # the run that showed the layout
+    pair: Pair | None = None  # two particles drawn together, where that is right
+    noise: str | None = None  # what scores the same latents otherwise the next time, if anything
 
     @property
     def device(self) -> torch.device:
@@ -36,7 +40,8 @@ class Call:
         if not self.by_rows:
             return self
         args = tuple(rows[units] for rows in self.args)
-        return replace(self, layout=self.layout.resized(len(units)), args=args)
+        layout = self.layout.resized(len(units))
+        return replace(self, layout=layout, args=args, examined=None, pair=None)
 
     def chains(self, function: Callable[..., Any], num_chains: int) -> Callable[..., Any]:
         if not self.together:
@@ -54,6 +59,17 @@ class Call:
     def guide(self, num_chains: int, handler: Callable[..., Any] | None = None) -> poutine.Trace:
         guide = self.chains(self.program.guide, num_chains)
         return run("guide", handler(guide) if handler else guide, self.args, self.kwargs)
+
+    def one(self) -> tuple[poutine.Trace, poutine.Trace]:
+        """A draw of the guide, and the model's trace there, both without a dimension for chains.
+
+        Those of the examination, where nothing is to be summed out of them.
+        """
+        if self.examined is not None and not self.layout.enumerated:
+            return self.examined.guide, self.examined.model
+        alone = replace(self, together=False, pair=None)
+        guide = self.examined.guide if self.examined is not None else alone.guide(1)
+        return guide, alone.joint(1, guide)
 
     def joint(self, num_chains: int, given: poutine.Trace) -> poutine.Trace:
         """The model's trace at given latents, with enumerated ones taking all their values."""

@@ -213,7 +213,7 @@ class Compiled:
 
     def by_pyro(self, batch: Batch, beta: float) -> Outcome:
         step = self.step
-        elbo, model, guide = step.weighted(beta)
+        elbo, model, guide = step.weighted(beta, batch)
         kind = pyro.infer.Trace_ELBO if isinstance(elbo, TraceELBO) else type(elbo)
         loss = kind.differentiable_loss(elbo, model, guide, *batch) / step.units(batch)
         parameters = list(step.parameters.values())

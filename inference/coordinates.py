@@ -14,8 +14,8 @@ from torch.distributions.transforms import IndependentTransform, Transform
 
 from pyro_vae.errors import InputError
 from pyro_vae.layout import Layout
-from pyro_vae.particles import mask_of
-from pyro_vae.traces import Site, declared_events
+from pyro_vae.masks import mask_of
+from pyro_vae.traces import Site, declared_events, shape_of
 
 
 class Immovable(InputError):
@@ -71,14 +71,15 @@ def num_coordinates(name: str, site: Site, layout: Layout) -> int:
     """How many numbers move a site, in all units together; of a discrete one, how many there are."""
     fn = site["fn"]
     plates = fn.batch_shape[-1 - layout.nesting :]  # what lies further left is enumeration
+    shape = torch.Size((*plates, *fn.event_shape))
     if support_of(fn).is_discrete:
-        return int((plates + fn.event_shape).numel())
-    return int(bijection(name, fn).inverse_shape(plates + fn.event_shape).numel())
+        return int(shape.numel())
+    return int(bijection(name, fn).inverse_shape(shape).numel())
 
 
 def num_counted(name: str, site: Site, layout: Layout) -> float:
     """The same, of what no mask takes out."""
-    counts = mask_of(site).expand(site["fn"].shape()).double().mean()
+    counts = mask_of(site).expand(shape_of(site["fn"])).double().mean()
     return num_coordinates(name, site, layout) * float(counts)
 
 
@@ -164,7 +165,7 @@ class Coordinates:
 
     def _raw(self, name: str, site: Site) -> Tensor:
         fn = site["fn"]
-        raw: Tensor = bijection(name, fn).inv(site["value"].expand(fn.shape()))
+        raw: Tensor = bijection(name, fn).inv(site["value"].expand(shape_of(fn)))
         batch = len(fn.batch_shape) - self.together
         return self._padded(raw, self.layout.nesting - batch)
 

@@ -10,15 +10,16 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
 from pyro_vae.inference.coordinates import support_of
-from pyro_vae.particles import (
-    Particles,
-    of_particles,
-    score_model,
-    sum_out,
-    unit_sum,
-    with_values,
+from pyro_vae.particles import Particles, of_particles, score_model, sum_out, with_values
+from pyro_vae.scores import unit_sum
+from pyro_vae.traces import (
+    Site,
+    drawn_sites,
+    latent_sites,
+    observed_sites,
+    proposal_sites,
+    run,
 )
-from pyro_vae.traces import Site, latent_sites, observed_sites, run, sample_sites
 
 PRIOR_DRAWS = 32  # at a time: the model computes its likelihood too
 
@@ -60,8 +61,8 @@ def _draw(call: Call, prior_share: float, num_particles: int, at_once: int) -> P
 
     mixed = with_values(guide, choose)
     again = call.guide(num_particles, lambda guide: poutine.replay(guide, mixed))
-    drawn = sample_sites(guide)
-    scores = [_score_within(s, drawn[n]["value"], call) for n, s in sample_sites(again).items()]
+    drawn = drawn_sites(guide)
+    scores = [_score_within(s, drawn[n]["value"], call) for n, s in drawn_sites(again).items()]
     log_guide = sum(scores, start=torch.zeros((), device=call.device))
     log_likelihood, log_prior = (
         torch.cat(parts)
@@ -75,12 +76,12 @@ def _draw(call: Call, prior_share: float, num_particles: int, at_once: int) -> P
     )
     of_guide, of_prior = math.log1p(-prior_share), math.log(prior_share)
     log_mixture = torch.logaddexp(log_guide + of_guide, log_prior + of_prior)
-    latents = {name: site["value"] for name, site in latent_sites(mixed).items()}
+    latents = {name: site["value"] for name, site in drawn_sites(mixed).items()}
     return Particles(log_likelihood, log_prior, log_mixture, latents)
 
 
 def _check_sites(guide: poutine.Trace) -> None:
-    strange = [n for n, s in sample_sites(guide).items() if s["infer"].get("is_auxiliary")]
+    strange = [n for n, s in proposal_sites(guide).items() if s["infer"].get("is_auxiliary")]
     if strange:
         raise InputError(
             f"the guide draws the auxiliary site {strange[0]!r}, and its density at a draw of the prior "

@@ -2,58 +2,70 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
+from typing import Any
 
 import torch
 from pyro import poutine
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
+from pyro_vae.examination import Examination
 from pyro_vae.inference.call import Call
 from pyro_vae.inference.coordinates import Coordinates, Immovable, Placement
-from pyro_vae.inference.ranges import ROUNDING, Range, range_of
-from pyro_vae.particles import is_point_mass, read_particles, score
-from pyro_vae.traces import Site, sample_sites
+from pyro_vae.inference.objectives import Objective
+from pyro_vae.inference.ranges import ROUNDING, Range, range_of, without_independence
+from pyro_vae.probe import moves
+from pyro_vae.scores import score
+from pyro_vae.traces import (
+    Site,
+    drawn_sites,
+    is_jacobian,
+    is_point_mass,
+    sample_sites,
+    training_terms,
+)
 
 MOST = 100  # numbers of a unit whose map is differentiated
 OFF = 0.01  # of a log-density: by rounding
 SHIFTS = (-50.0, -5.0, 5.0, 50.0)  # of unconstrained numbers, to see where a map leads
 
 
-def check_stays(call: Call) -> None:
+def check_steady(call: Call) -> None:
     """:raises InputError: the program's densities are no functions of its latents."""
-    free = _without_points(call.guide(1))
-    weights = []
-    for _ in range(2):
-        guide = call.guide(1, lambda guide: poutine.replay(guide, free))
-        weights.append(read_particles(call.joint(1, guide), guide, call.layout, 1).log_weights)
-    refuse_noise(*weights)
+    if call.noise is not None:
+        raise _noisy(call.noise)
 
 
 def refuse_noise(one: Tensor, other: Tensor) -> None:
     """:raises InputError: the same latents have got two log-densities."""
-    if not torch.allclose(one, other, rtol=1e-4, atol=1e-4, equal_nan=True):
-        raise InputError(
-            "model or guide gives the same latents another density each time it is called "
-            f"(by up to {float((one - other).abs().max()):.3g} nats): noise or a random subsample "
-            "is drawn outside `pyro.sample`. An evidence needs a density that stays"
-        )
+    if bool(moves(one, other).any()):
+        raise _noisy(f"by up to {float((one - other).abs().max()):.3g} nats")
 
 
-def check_map(call: Call, guide: poutine.Trace) -> None:
+def _noisy(what: str) -> InputError:
+    return InputError(
+        f"model or guide gives the same latents another density each time it is called ({what}): noise or "
+        "a random subsample is drawn outside `pyro.sample`. An evidence needs a density that stays"
+    )
+
+
+def check_map(call: Call) -> None:
     """Holds a guide that maps auxiliary draws onto latents (Delta) against the map's own derivative.
 
     The log-density of z = f(u) is that of u, less log |det df/du|, which the Delta is to say. Where u is
     masked or discrete, or the derivative is large or cannot be had, it is taken at its word.
 
-    :param guide: its trace, with one chain.
     :raises InputError: it says something else, or leads out of the prior's support.
     """
-    sites = sample_sites(guide)
+    guide, joint = call.one()
+    sites = drawn_sites(guide)
     points = [n for n in call.layout.latents if n in sites and is_point_mass(sites[n]["fn"])]
-    model = sample_sites(call.joint(1, guide)) if points else {}
+    model = sample_sites(joint)
     to = {name: model[name] for name in points}
     drawn = {n: s for n, s in sites.items() if s["infer"].get("is_auxiliary") and n not in points}
-    depth = call.layout.nesting + call.together
+    call = replace(call, together=False, pair=None)
+    depth = call.layout.nesting
     if not points or any(len(site["fn"].batch_shape) > depth for site in to.values()):
         return
     with suppress(Immovable):
@@ -87,7 +99,8 @@ class _Map:
         placement = Placement(self.source, u)
         guide = self.call.guide(1, lambda guide: placement(poutine.replay(guide, self.held)))
         sites = sample_sites(guide)
-        return {name: sites[name] for name in self.to}, placement.log_jacobian
+        jacobians = {n: s for n, s in sites.items() if is_jacobian(s)}
+        return {name: sites[name] for name in self.to} | jacobians, placement.log_jacobian
 
     def check_support(self) -> None:
         ranges = {n: range_of(s["fn"], self.origin.device) for n, s in self.to.items()}
@@ -146,7 +159,53 @@ def _is_bounded(range_: Range) -> bool:
 def _without_points(guide: poutine.Trace, others: list[str] | None = None) -> poutine.Trace:
     """What is to be held for the rest to follow."""
     held = guide.copy()
-    points = [name for name, site in sample_sites(guide).items() if is_point_mass(site["fn"])]
+    points = [name for name, site in drawn_sites(guide).items() if is_point_mass(site["fn"])]
     for name in {*points, *(others or ())}:
         held.remove_node(name)
     return held
+
+
+def what_is_no_elbo(elbo: Any, examined: Examination) -> list[str]:
+    """Why the figure that is trained by is not the ELBO of this program, in sentences."""
+    terms = [] if isinstance(elbo, Objective) else [*training_terms(examined.guide)]
+    said = [
+        f"the guide's site {name!r} counts in the training loss and not in the guide's density, so what is "
+        "trained by is not called an ELBO"
+        for name in terms[:1]
+    ]
+    for name, site in drawn_sites(examined.guide).items():
+        if not _scores_its_draws(site["fn"]):
+            said.append(
+                f"while it is trained, the guide's site {name!r} scores its draws by another map than they "
+                "are drawn by (a batch normalisation), so what is trained by is not called an ELBO"
+            )
+    return said
+
+
+def _scores_its_draws(fn: Any) -> bool:
+    """Whether a transformed distribution, in training mode, undoes what it did to its base's draws."""
+    fn = without_independence(fn)
+    learnt = [t for t in getattr(fn, "transforms", ()) if isinstance(t, nn.Module)]
+    buffers = [b for t in learnt for b in t.buffers()]
+    if not buffers:  # nothing that training could treat otherwise
+        return True
+    modes, values = [t.training for t in learnt], [b.clone() for b in buffers]
+    try:
+        for transform in learnt:
+            transform.train()
+        with torch.no_grad():
+            base = fn.base_dist.sample()
+            there = base
+            for transform in fn.transforms:
+                there = transform(there)
+            back = there.clone()
+            for transform in reversed(fn.transforms):
+                back = transform.inv(back)
+    except Exception:  # a transform without an inverse keeps what it did
+        return True
+    finally:
+        for transform, mode in zip(learnt, modes, strict=True):
+            transform.train(mode)
+        for buffer, value in zip(buffers, values, strict=True):
+            buffer.copy_(value)
+    return torch.allclose(back, base, rtol=1e-3, atol=1e-3)

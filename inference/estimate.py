@@ -10,6 +10,7 @@ from torch import Tensor, distributed
 from tqdm import tqdm
 
 from pyro_vae.errors import InputError, at_least_1, nearest
+from pyro_vae.examination import examine
 from pyro_vae.inference.annealed import Annealed
 from pyro_vae.inference.auto import Auto
 from pyro_vae.inference.bidirectional import Bidirectional, Sandwich
@@ -22,8 +23,8 @@ from pyro_vae.inference.kept import Kept, checksum_of, record_of
 from pyro_vae.inference.method import Estimator, Figures, Method, Sums
 from pyro_vae.inference.precision import on_cuda
 from pyro_vae.inference.tiles import Tiles, progress_bar, tiled
-from pyro_vae.layout import Layout
-from pyro_vae.traces import check_proper, observed_sites, run
+from pyro_vae.layout import Layout, check_proper
+from pyro_vae.traces import is_factor, observed_sites
 
 METHODS: dict[str, Callable[[], Method]] = {
     "importance": Importance,
@@ -114,7 +115,7 @@ def log_evidence(
         raise InputError("keep wants a seed: without one the next call would draw other noise")
     whole = tiled(program, data, unit, seed, device, how.tile, args, kwargs)
     with on_cuda("ieee"), whole as tiles:
-        check_proper(tiles.few.joint(1, tiles.few.guide(1)))
+        check_proper(tiles.few.layout)
         estimator = how.estimator(tiles.few, count, max_memory)
         work = _Run(how, count, tiles, _values_per_unit(tiles.few))
         kept = Kept(keep, record_of(tiles, how, count) if keep else {}, _rank())
@@ -196,7 +197,8 @@ class _Run:
             values_per_unit=self.values,
             notes=(
                 *notes,
-                *(self.tiles.notes or joint_note(layout)),
+                *((self.tiles.why_whole,) if self.tiles.why_whole else joint_note(layout)),
+                *self.tiles.notes,
                 *(() if self.tiles.few.together or self.method.is_exact else (ONE_BY_ONE,)),
                 *self.method.notes(figures, self.tiles.few),
             ),
@@ -260,7 +262,8 @@ def _values_per_unit(call: Call) -> int | None:
     """Observed values a unit has, where every unit of the batch has as many."""
     if call.layout.unit is None:
         return None
-    sites = observed_sites(run("model", call.program.model, call.args, call.kwargs)).values()
+    examined = call.examined or examine(call.program, *call.args, **call.kwargs)
+    sites = [s for s in observed_sites(examined.model).values() if not is_factor(s)]
     if not all(everything_counts(site) for site in sites):
         return None
     return sum(site["value"].numel() // call.layout.num_units for site in sites)

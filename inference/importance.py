@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
 from pyro_vae.inference.defensive import draw_defensively
-from pyro_vae.inference.densities import check_map, check_stays
+from pyro_vae.inference.densities import check_map, check_steady
 from pyro_vae.inference.method import Estimator, Method, Tick, memory
 from pyro_vae.inference.supports import check_proposal
 from pyro_vae.inference.weights import WeightSums
@@ -57,9 +57,8 @@ class Importance(Method):
 
     def estimator(self, few: Call, num_particles: int, max_memory: int | None) -> Estimator:
         check_proposal(few, narrower_too=not self.prior_share)
-        check_stays(few)
-        check_map(few, few.guide(1))
-        self.draw(few, 1)
+        check_steady(few)
+        check_map(few)
         keep_freed_pages()
         per_weight = bytes_per_particle(self, few) / few.layout.num_units
         weights_at_once = memory(max_memory, few.device, MAX_MEMORY) / per_weight

@@ -1,6 +1,7 @@
 """Whether a program's units are independent of one another, and of where in a batch they stand."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -12,29 +13,63 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
 from pyro_vae.isolation import seed_all
 from pyro_vae.layout import Layout
-from pyro_vae.particles import is_per_particle, is_point_mass, score, with_values
-from pyro_vae.traces import Site, latent_sites, run, sample_sites
+from pyro_vae.particles import is_per_particle, score_model, with_values
+from pyro_vae.probe import all_latents, moved_sites, moves
+from pyro_vae.scores import unit_log_prob
+from pyro_vae.traces import (
+    Site,
+    drawn_sites,
+    is_point_mass,
+    latent_sites,
+    proposal_sites,
+    run,
+    sample_sites,
+    shape_of,
+)
 
 PARTITIONS = 5  # of the units in two; up to 2**5 units every pair is in different halves once
 AT_ONCE = 1024  # units that are looked at in all partitions at once
+OTHERS = 982_451_653  # a seed for other draws: no one else's, lest they be the same
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of guide and model; nothing is enumerated: what is to be so is drawn."""
+    """One run of guide and model; nothing is enumerated: what is to be so is drawn.
 
-    call: Call
+    Only a model that runs in no other way takes all values of its latents.
+    """
+
     guide: poutine.Trace
     model: poutine.Trace
     num_chains: int = 1
 
-    def scores(self) -> dict[str, Tensor]:
-        """Log-densities of each chain and unit, (K, U), by part of the program; on the host."""
-        parts = {"model": self.model, "guide": self.guide}
-        return {
-            part: score(sample_sites(trace).values(), self.call.layout, self.num_chains).cpu()
-            for part, trace in parts.items()
-        }
+    def latents(self) -> poutine.Trace:
+        """Everything that was drawn, to replay."""
+        return all_latents(self.guide, self.model)
+
+    def scores(self, layout: Layout) -> dict[str, Tensor]:
+        """The log-density of each site, (K, U), by its name in words; on the host.
+
+        A guide's site that cannot score a value given to it, as a flow without an inverse, is left out.
+        """
+        scores: dict[str, Tensor] = {}
+        for name, site in proposal_sites(self.guide).items():
+            with suppress(InputError):
+                scores[f"the guide's site {name!r}"] = unit_log_prob(site, layout)
+        if layout.holds_enumerated_only:
+            scores["the model"] = sum(score_model(self.model, layout, self.num_chains))
+        else:
+            for name, site in sample_sites(self.model).items():
+                scores[f"the model's site {name!r}"] = unit_log_prob(site, layout)
+        shape = self.num_chains, layout.num_units
+        return {name: score.detach().expand(shape).cpu() for name, score in scores.items()}
+
+
+def seen(call: Call) -> Run:
+    """The run that examined the program."""
+    if call.examined is None:
+        return drawn(call)
+    return Run(call.examined.guide, call.examined.model)
 
 
 def drawn(call: Call, num_chains: int = 1) -> Run:
@@ -43,28 +78,48 @@ def drawn(call: Call, num_chains: int = 1) -> Run:
 
 
 def again(
-    call: Call, first: Run, value: Callable[[Site], Tensor], num_chains: int = 1, seed: int = 0
+    call: Call,
+    first: Run,
+    value: Callable[[Site], Tensor] = lambda site: site["value"],
+    num_chains: int = 1,
 ) -> Run:
-    """A run with latents made of those of another.
+    """A run with latents made of those of another, by default the same.
 
-    What the guide puts at a point follows from its other sites, as it did. Noise that is no sample
-    statement is the same for the same seed.
+    What the guide puts at a point follows from its other sites, as it did.
     """
     free = with_values(first.guide, value)
-    for name in [n for n, site in latent_sites(free).items() if is_point_mass(site["fn"])]:
+    for name in [n for n, site in drawn_sites(free).items() if is_point_mass(site["fn"])]:
         free.remove_node(name)
     sites = {n: s for n, s in latent_sites(first.model).items() if n not in first.guide.nodes}
-    seed_all(seed)
+    seed_all(OTHERS)  # what is found must not hang on a seed, nor on the process
     return _run(call, num_chains, free, {n: {**s, "value": value(s)} for n, s in sites.items()})
 
 
 def _run(call: Call, num_chains: int, given: poutine.Trace, sites: dict[str, Site]) -> Run:
     """:param sites: of the model alone."""
     guide = call.guide(num_chains, lambda guide: poutine.replay(guide, given))
+    if call.layout.holds_enumerated_only:
+        return Run(guide, call.joint(num_chains, guide), num_chains)
     latents = guide.copy()
     latents.nodes.update(cast(Any, sites))
     model = poutine.replay(call.chains(call.program.model, num_chains), latents)
-    return Run(call, guide, run("model", model, call.args, call.kwargs), num_chains)
+    return Run(guide, run("model", model, call.args, call.kwargs), num_chains)
+
+
+def moved(before: Run, after: Run, layout: Layout) -> list[str]:
+    """The sites of which a score has moved."""
+    return moved_sites(before.scores(layout), after.scores(layout))
+
+
+def noise(call: Call) -> str | None:
+    """What scores the same latents otherwise the next time, in words; None where nothing does."""
+    first = seen(call)
+    before, after = (run.scores(call.layout) for run in (first, again(call, first)))
+    for name in moved_sites(before, after):
+        if name in before and name in after:
+            return f"{name}, by up to {float((before[name] - after[name]).abs().max()):.3g} nats"
+        return name
+    return None
 
 
 def coupled(call: Call) -> bool:
@@ -76,36 +131,43 @@ def coupled(call: Call) -> bool:
     units = call.layout.num_units
     if call.layout.unit is None or units < 2:
         return False
-    seed_all(0)  # what is found must not hang on a seed, nor on the process
+    seed_all(0)
     numbers = torch.randperm(units)
     bits = [numbers >> bit & 1 == 1 for bit in range(min(PARTITIONS, (units - 1).bit_length()))]
     changed = torch.stack([side for half in bits for side in (half, ~half)])
-    if call.together and units <= AT_ONCE and not _moves(call, changed):
+    if call.together and units <= AT_ONCE and not _moves_together(call, changed):
         return False
-    alone = replace(call, together=False)  # else noise might differ from particle to particle
-    return any(_moves(alone, row) for row in changed.split(1))
+    # else noise might differ from particle to particle
+    alone = replace(call, together=False, pair=None)
+    first = seen(alone)
+    before = first.scores(call.layout)
+    for i, row in enumerate(changed.split(1)):
+        seed_all(OTHERS + i)
+        if _moves_alone(alone, first, drawn(alone), before, row):
+            return True
+    return False
 
 
-def _moves(call: Call, changed: Tensor) -> bool:
+def _moves_together(call: Call, changed: Tensor) -> bool:
     """Whether units score otherwise when those that are ``changed``, (V, U), get other latents."""
-    nothing = changed.new_zeros(1, changed.shape[1])
-    if call.together:
+    if call.pair is None or call.layout.enumerated:
         pair = drawn(call, 2)
-        masks = torch.cat([nothing, changed])
-        mixed = again(
-            call, pair, lambda site: _mixed(site, masks, call.layout), len(masks)
-        ).scores()
-        before, after = (
-            {part: s[rows] for part, s in mixed.items()} for rows in (slice(1), slice(1, None))
-        )
     else:
-        first, other = drawn(call), drawn(call)
-        before, after = (
-            again(call, first, lambda site: _mixed_with(site, other, mask, call.layout)).scores()  # noqa: B023
-            for mask in (nothing, changed)
-        )
-    return not all(
-        _same(before[part].expand_as(changed)[~changed], after[part][~changed]) for part in before
+        pair = Run(call.pair.guide, call.pair.model, 2)
+    masks = torch.cat([changed.new_zeros(1, changed.shape[1]), changed])
+    layout = call.layout
+    mixed = again(call, pair, lambda site: _mixed(site, masks, layout), len(masks)).scores(layout)
+    return any(bool((moves(score[:1], score[1:]) & ~changed).any()) for score in mixed.values())
+
+
+def _moves_alone(
+    call: Call, first: Run, other: Run, before: dict[str, Tensor], changed: Tensor
+) -> bool:
+    layout = call.layout
+    after = again(call, first, lambda s: _mixed_with(s, other, changed, layout)).scores(layout)
+    return any(
+        bool((moves(before[name], after[name]) & ~changed).any())
+        for name in before.keys() & after.keys()
     )
 
 
@@ -116,52 +178,60 @@ def check_data_are_apart(call: Call) -> None:
     """
     half = call.layout.num_units // 2
     order = torch.cat([torch.arange(half), torch.arange(call.layout.num_units - half)])
-    latents = drawn(replace(call, together=False)).model
-    scores = []
-    for args in (call.args, _rows(call, order)):
-        seed_all(0)
-        model = run("model", poutine.replay(call.program.model, latents), args, call.kwargs)
-        scores.append(score(sample_sites(model).values(), call.layout, 1)[0, :half])
-    before, after = scores
-    if not _same(before, after):
-        raise InputError(
-            "the model's density of a datum depends on the other data of its batch (by up to "
-            f"{float((before - after).abs().max()):.3g} nats, when these change), so there is no log p(x) "
-            f"of a unit of plate {call.layout.unit!r}: leave statistics of the batch out of the model"
+    first = seen(call)
+    other = replace(call, args=_rows(call, order), together=False)
+    if call.layout.holds_enumerated_only:
+        model = other.joint(1, first.guide)
+    else:
+        model = run(
+            "model", poutine.replay(call.program.model, first.latents()), other.args, call.kwargs
         )
+    before, after = (r.scores(call.layout) for r in (first, Run(poutine.Trace(), model)))
+    for name, score in after.items():
+        there = before[name][0, :half]
+        if bool(moves(there, score[0, :half]).any()):
+            raise InputError(
+                "the model's density of a datum depends on the other data of its batch (by up to "
+                f"{float((there - score[0, :half]).abs().max()):.3g} nats at {name}, when these change), "
+                f"so there is no log p(x) of a unit of plate {call.layout.unit!r}: leave statistics of the "
+                "batch out of the model"
+            )
 
 
-def place_matters(call: Call) -> bool:
-    """Whether the same rows, with the same latents, score otherwise in another order."""
-    call = replace(call, together=False)
+def place_matters(call: Call, first: Run | None = None) -> list[str]:
+    """The sites that score otherwise where the same rows, with the same latents, are in another order.
+
+    Of a joint evidence a site's whole score is looked at, and its values go along with the rows where a
+    plate of as many units holds it.
+
+    :param first: a run of the call; by default one is made.
+    """
+    call = replace(call, together=False, pair=None)
     seed_all(0)
-    order = torch.randperm(call.layout.num_units)
+    rows = len(call.args[0])
+    order = torch.randperm(rows)
     other = replace(call, args=_rows(call, order))
-    first = drawn(call)
-
-    def moved(before: Run) -> bool:
-        after = again(other, first, lambda site: _taken(site, order, call.layout)).scores()
-        return not all(_same(s[:, order], after[part], 10) for part, s in before.scores().items())
-
-    if not moved(first):
-        return False
-    same, noisy = (again(call, first, lambda site: site["value"], seed=seed) for seed in (0, 1))
-    scores, others = same.scores(), noisy.scores()
-    return all(_same(scores[part], others[part]) for part in scores) and moved(same)
+    first = first or drawn(call)
+    layout = call.layout
+    after = again(other, first, lambda site: _taken(site, order, layout, rows)).scores(layout)
+    before = first.scores(layout)
+    if layout.unit is not None:
+        before = {name: score[:, order] for name, score in before.items()}
+    return moved_sites(before, after)
 
 
 def check_every_value_is_drawn(found: Run) -> None:
     """Refuses a guide that draws one value of a latent where the model has several."""
-    proposed = latent_sites(found.guide)
+    proposed = drawn_sites(found.guide)
     for name, site in latent_sites(found.model).items():
-        wanted = site["fn"].shape().numel()
+        wanted = shape_of(site["fn"]).numel()
         if name in proposed and site["value"].numel() < wanted:
             stack = [frame.name for frame in site["cond_indep_stack"] if frame.vectorized]
             plates = f"lie in the plate {', '.join(map(repr, stack))} and " if stack else ""
             raise InputError(
                 f"the guide draws {site['value'].numel()} of the {wanted} numbers of the model's site "
                 f"{name!r}, which would have to share them: in the guide, too, it must {plates}"
-                f"be of shape {tuple(site['fn'].shape())}"
+                f"be of shape {tuple(shape_of(site['fn']))}"
             )
 
 
@@ -180,7 +250,7 @@ def _mixed(site: Site, changed: Tensor, layout: Layout) -> Tensor:
 def _mixed_with(site: Site, other: Run, changed: Tensor, layout: Layout) -> Tensor:
     """A site's value, but for some units, (1, U), that of another run."""
     value: Tensor = site["value"]
-    sites = {**latent_sites(other.model), **latent_sites(other.guide)}
+    sites = {**latent_sites(other.model), **drawn_sites(other.guide)}
     there: Tensor = sites.get(site["name"], site)["value"]
     if there.shape != value.shape:  # of another size each time it is drawn
         return value
@@ -195,12 +265,16 @@ def _along(mask: Tensor, site: Site, layout: Layout) -> Tensor:
     return mask.reshape(*mask.shape[:-1], *(1,) * between, mask.shape[-1], *(1,) * behind)
 
 
-def _taken(site: Site, order: Tensor, layout: Layout) -> Tensor:
-    """A site's value with its units in another order."""
+def _taken(site: Site, order: Tensor, layout: Layout, rows: int) -> Tensor:
+    """A site's value with its units, or what goes along with the rows, in another order."""
     value: Tensor = site["value"]
-    dim = value.dim() - site["fn"].event_dim + layout.dim
-    return value.index_select(dim, order.to(value.device))
-
-
-def _same(one: Tensor, other: Tensor, leeway: float = 1.0) -> bool:
-    return torch.allclose(one, other, rtol=leeway * 1e-5, atol=leeway * 1e-4, equal_nan=True)
+    if layout.unit is not None:
+        dims = [layout.dim]
+    else:
+        frames = [f for f in site["cond_indep_stack"] if f.vectorized]
+        dims = [f.dim for f in frames if f.size == rows == (f.full_size or rows)]
+    for dim in dims:
+        at = value.dim() - site["fn"].event_dim + dim
+        if at >= 0 and value.shape[at] == rows:
+            value = value.index_select(at, order.to(value.device))
+    return value

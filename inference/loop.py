@@ -20,9 +20,10 @@ from pyro_vae import checkpoint
 from pyro_vae.data import Batches
 from pyro_vae.errors import InputError
 from pyro_vae.inference.interrupt import stop_requested
-from pyro_vae.inference.objectives.judge import judge_of
+from pyro_vae.inference.objectives.judge import elbo_of_draws, judge_of
 from pyro_vae.inference.objectives.objective import Figure, Scheduled, figure_of
 from pyro_vae.inference.objectives.schedule import Schedule
+from pyro_vae.inference.rows import MOST_ROWS
 from pyro_vae.inference.run import CHECKPOINT, Metrics, Position, Run
 from pyro_vae.inference.step import Step
 from pyro_vae.isolation import rng_state, set_rng_state, undisturbed
@@ -54,7 +55,7 @@ class Settings:
     """How to run the loop; :func:`pyro_vae.inference.svi.fit` says what each means."""
 
     epochs: int
-    batch_size: int
+    batch_size: int | None
     schedule: Callable[[Optimizer], LRScheduler] | None
     beta: float | Schedule
     kl_warmup: float
@@ -66,14 +67,8 @@ class Settings:
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch_size", 1), ("beta", 0), ("kl_warmup", 0)):
             value = getattr(self, name)
-            if not (isinstance(value, Schedule) or value >= least):
+            if not (value is None or isinstance(value, Schedule) or value >= least):
                 raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
-
-
-def order(num_units: int, seed: int, epoch: int) -> Tensor:
-    """The order of the data in an epoch, a function of (seed, epoch) alone."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    return torch.randperm(num_units, generator=generator)
 
 
 def shown_figure(metrics: Metrics) -> tuple[str, float]:
@@ -98,13 +93,18 @@ class Loop:
         device: torch.device,
         run: Run,
         settings: Settings,
+        is_elbo: bool = True,
     ) -> None:
+        """:param is_elbo: whether what an ELBO gives is one, of this program."""
         self.step, self.learnt, self.train, self.held_out = step, learnt, train, held_out
         self.files, self.settings = run, settings
         self.position = Position()
         self.weight_name = step.elbo.quantity if isinstance(step.elbo, Scheduled) else "beta"
         trained: Figure
         trained, (self.judge, judged) = figure_of(step.elbo), judge_of(step.elbo)
+        if not is_elbo:
+            trained = "objective"
+            self.judge, judged = elbo_of_draws(step.layout), "elbo"
         if step.layout.flat:  # there is no evidence that anything could bound
             trained = judged = "objective"
         self.train_name, self.held_out_name = f"train_{trained}", f"validation_{judged}"
@@ -112,7 +112,8 @@ class Loop:
         self.total = torch.zeros((), dtype=torch.float64, device=device)
         self.runs_ahead = device.type != "cpu"  # the host does not wait for each loss
         self.schedule = settings.schedule(step.optimizer) if settings.schedule else None
-        self.steps_per_epoch = math.ceil(train.num_units / settings.batch_size)
+        self.rows = step.rows
+        self.steps_per_epoch = math.ceil(train.num_units / self.rows.batch_size)
 
     def run(self, resume: bool, noun: str, start: Callable[[], list[str]] = list) -> Fit:
         """Runs or goes on to the end.
@@ -146,14 +147,15 @@ class Loop:
         """Runs, or goes on with, one epoch; leaves it in the middle when asked to stop."""
         at = self.position
         start = self.snapshot() if self.runs_ahead else None
-        permutation = order(self.train.num_units, self.settings.seed, at.epoch)
+        order = self.rows.order(self.settings.seed, at.epoch)
         with pyro.validation_enabled(at.epoch == 0):  # every datum meets every check once
-            for batch in self.train.take(permutation, self.settings.batch_size, at.batch):
+            for batch in self.train.take(order, self.rows.batch_size, at.batch):
                 elbo = self.step(batch, self.kl_weight(), check=not self.runs_ahead)
-                self.total += elbo.double() * len(batch[0])
+                count = len(batch[0]) if batch else 1
+                self.total += elbo.double() * count
                 at.batch += 1
-                at.units += len(batch[0])
-                bar.update(len(batch[0]))
+                at.units += count
+                bar.update(count)
                 if stopping():
                     return
                 if time.monotonic() - self.saved_at > SAVE_EVERY:
@@ -192,18 +194,21 @@ class Loop:
 
     def validate(self, held_out: Batches) -> float:
         """The ELBO, or other bound, per unit on held-out data, with the same noise at every epoch."""
-        total = 0.0
-        everything = torch.arange(held_out.num_units)
+        total, count = 0.0, held_out.num_units
+        at_once = self.rows.batch_size
+        if self.rows.is_whole or not self.rows.shuffle:
+            at_once = max(at_once, min(count, MOST_ROWS))
         program, checked = self.step.program, pyro.validation_enabled(self.position.epoch == 0)
         with undisturbed(program, self.settings.seed), checked:
-            for batch in held_out.take(everything, self.settings.batch_size):
+            for batch in held_out.take(torch.arange(count), at_once):
+                scaled = self.rows.scale(program, batch, count)
                 try:
-                    loss = self.judge.loss(program.model, program.guide, *batch)
+                    loss = self.judge.loss(scaled.model, scaled.guide, *batch)
                 except (ValueError, RuntimeError) as error:  # a check of ours, Pyro's or torch's
                     explained = self.step.explain(batch, error)
                     raise InputError(f"in the validation data: {explained}") from error
                 total -= loss / self.step.units(batch) * len(batch[0])
-        return total / held_out.num_units
+        return total / count
 
     def kl_weight(self, before: int = 0) -> float:
         """The scheduled number, beta, at the step about to be taken, or some steps before that."""

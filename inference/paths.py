@@ -7,6 +7,7 @@ import abc
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+import pyro.distributions as dist
 import torch
 from pyro import poutine
 from torch import Tensor
@@ -20,12 +21,19 @@ from pyro_vae.inference.coordinates import (
 )
 from pyro_vae.inference.densities import check_map, refuse_noise
 from pyro_vae.inference.supports import check_known, check_masks, check_support
-from pyro_vae.particles import (
+from pyro_vae.particles import sum_out
+from pyro_vae.scores import unit_log_prob
+from pyro_vae.traces import (
+    Site,
+    drawn_sites,
+    is_factor,
     is_point_mass,
-    sum_out,
-    unit_log_prob,
+    latent_sites,
+    observed_sites,
+    proposal_sites,
+    run,
+    sample_sites,
 )
-from pyro_vae.traces import Site, latent_sites, observed_sites, run, sample_sites
 
 DRAWS = 8  # from the prior at a time
 
@@ -89,6 +97,7 @@ class FromPrior(Path):
 
     def __init__(self, call: Call) -> None:
         self.call = call
+        _refuse_densities_elsewhere(call)
         trace = self._ancestral(1)
         moving = self._moving(trace)
         check_known(moving)
@@ -131,6 +140,21 @@ class FromPrior(Path):
         return {n: site for n, site in latents.items() if n not in self.call.layout.enumerated}
 
 
+def _refuse_densities_elsewhere(call: Call) -> None:
+    """What is drawn from the prior must follow it: a mask or a factor that changes it is not drawn from."""
+    _, model = call.one()
+    improper = [
+        n for n, s in latent_sites(model).items() if isinstance(s["fn"], dist.ImproperUniform)
+    ]
+    factors = [n for n, s in observed_sites(model).items() if is_factor(s)]
+    for name in (*call.layout.without_prior, *improper):
+        raise InputError(
+            f"the prior of {name!r} cannot be drawn from (its density is masked, or stands elsewhere"
+            + (f": {factors[0]!r}" if factors else "")
+            + '): anneal from the guide (start="guide"), or estimate the evidence by importance sampling'
+        )
+
+
 class FromGuide(Path):
     """From q(z | x) to p(x, z).
 
@@ -149,7 +173,7 @@ class FromGuide(Path):
         self._fixed = trace if self._sites_are_independent(trace) else None
 
     def at(self, latents: poutine.Trace) -> Tensor:
-        names = latent_sites(latents).keys()
+        names = drawn_sites(latents).keys()
         trace = self.call.guide(1, lambda guide: poutine.replay(guide, latents))
         strange = [name for name in self.coordinates.blocks if name not in names]
         if strange:
@@ -166,7 +190,7 @@ class FromGuide(Path):
         placement = Placement(self.coordinates, u)
         guide = self._guide_at(placement, len(u))
         joint = self.call.joint(len(u), guide)
-        sites = sample_sites(guide)
+        sites = proposal_sites(guide)
         deltas = {name: s for name, s in sites.items() if name not in self.coordinates.blocks}
         moving = {name: sites[name] for name in self.coordinates.blocks}
         start = self._score(moving, len(u)) + placement.log_jacobian
@@ -177,16 +201,18 @@ class FromGuide(Path):
         if self._fixed is None:
             return self.call.guide(num_chains, placement)
         trace = poutine.Trace()  # the encoder has seen each datum once, and need not see it again
-        for name, site in sample_sites(self._fixed).items():
+        for name, site in drawn_sites(self._fixed).items():
             trace.nodes[name] = cast(Any, {**site, "value": placement.place(name, site["fn"])})
         return trace
 
     def _moving(self, trace: poutine.Trace) -> dict[str, Site]:
-        return {n: s for n, s in sample_sites(trace).items() if not is_point_mass(s["fn"])}
+        return {n: s for n, s in drawn_sites(trace).items() if not is_point_mass(s["fn"])}
 
     def _sites_are_independent(self, trace: poutine.Trace) -> bool:
         """Whether no site's distribution changes with the values of the others."""
-        sites, others = sample_sites(trace), sample_sites(self.call.guide(1))
+        sites, others = proposal_sites(trace), proposal_sites(self.call.guide(1))
+        if any(s["is_observed"] for s in sites.values()):  # a Jacobian
+            return False
         if sites.keys() != others.keys() or any(is_point_mass(s["fn"]) for s in sites.values()):
             return False
         return all(
@@ -198,7 +224,7 @@ class FromGuide(Path):
 
     def _refuse_what_cannot_start(self, guide_trace: poutine.Trace) -> None:
         model_sites = sample_sites(self.call.joint(1, guide_trace))
-        guide_sites, layout = sample_sites(guide_trace), self.call.layout
+        guide_sites, layout = drawn_sites(guide_trace), self.call.layout
         latents = [name for name in layout.latents if name not in layout.enumerated]
         wanted = sum(num_coordinates(n, model_sites[n], layout) for n in latents)
         has = sum(num_coordinates(n, guide_sites[n], layout) for n in self.coordinates.blocks)
@@ -216,4 +242,4 @@ class FromGuide(Path):
                 other = other if vouched else 'anneal from the prior (start="prior")'
                 check_support(name, guide_sites[name], model_sites[name], remedy=f", or {other}")
         check_masks(layout, guide_sites, model_sites)
-        check_map(self.call, guide_trace)
+        check_map(self.call)

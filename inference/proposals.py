@@ -21,9 +21,8 @@ from torch.distributions.transforms import AffineTransform
 from pyro_vae.errors import InputError, at_least_1, positive
 from pyro_vae.inference.coordinates import support_of
 from pyro_vae.inference.objectives import TraceELBO
-from pyro_vae.particles import is_point_mass
 from pyro_vae.program import Program, as_program
-from pyro_vae.traces import Site, latent_sites, run
+from pyro_vae.traces import Site, drawn_sites, is_point_mass, run
 
 
 def wider(program: Any, factor: float) -> Program:
@@ -143,7 +142,7 @@ class _Refined:
         return _Replaced(self.fitted)(self.program.guide)(*args, **kwargs)
 
     def fit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, "_Free"]:
-        sites = latent_sites(run("guide", self.program.guide, args, kwargs))
+        sites = drawn_sites(run("guide", self.program.guide, args, kwargs))
         free = {name: _Free(name, site) for name, site in sites.items()}
         leaves = [leaf for one in free.values() for leaf in one.leaves.values()]
         optimizer = torch.optim.Adam(leaves, lr=self.learning_rate)

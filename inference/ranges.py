@@ -82,6 +82,8 @@ def _gaps(own: Range, other: Range) -> list[tuple[int, Tensor, Tensor]]:
 
 def _reaches(fn: Any, sign: int, edge: Tensor, end: Tensor, value: Tensor, least: float) -> bool:
     """By draws, and by log-densities at growing distances from the edge, as far as the end."""
+    if isinstance(fn, dist.ImproperUniform):  # all that it holds counts
+        return True
     value, edge, _ = torch.broadcast_tensors(value, edge, value.new_empty(fn.shape()))
     if ((fn.sample((DRAWS,)) - edge) * sign > 0).any():
         return True

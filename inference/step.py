@@ -13,12 +13,14 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from pyro_vae.errors import InputError
+from pyro_vae.examination import Examination, examine
 from pyro_vae.inference.objectives import Tempered, TraceELBO
 from pyro_vae.inference.objectives.objective import Scheduled
+from pyro_vae.inference.rows import Rows
 from pyro_vae.inference.update import Update
-from pyro_vae.layout import Layout, examine
 from pyro_vae.program import Program
-from pyro_vae.traces import run, sample_sites
+from pyro_vae.scores import cannot_score
+from pyro_vae.traces import first_line, run, sample_sites
 
 Batch = tuple[Tensor, ...]
 OptimizerFactory = Callable[[Iterable[Tensor]], Optimizer]
@@ -33,18 +35,19 @@ class Step:
 
     def __init__(
         self,
-        program: Program,
-        layout: Layout,
+        examined: Examination,
+        rows: Rows,
         parameters: Mapping[str, Tensor],
         elbo: Any,  # a Pyro ELBO; their base class declares no methods
         optimizer: OptimizerFactory,
         clip_norm: float | None,
     ) -> None:
-        self.program, self.layout, self.elbo, self.clip_norm = program, layout, elbo, clip_norm
+        self.examined, self.rows, self.elbo, self.clip_norm = examined, rows, elbo, clip_norm
+        self.program, self.layout = examined.program, examined.layout
         if not isinstance(getattr(elbo, "max_plate_nesting", 0), int):
             # Pyro would run the program once more to find it out
             in_a_plate = elbo.vectorize_particles and elbo.num_particles > 1
-            elbo.max_plate_nesting = layout.nesting + in_a_plate
+            elbo.max_plate_nesting = self.layout.nesting + in_a_plate
         self.parameters = {n: p for n, p in parameters.items() if p.requires_grad}
         if not self.parameters:
             raise InputError(
@@ -69,7 +72,7 @@ class Step:
 
         For an objective with a scheduled number of its own, ``beta`` is that.
         """
-        elbo, model, guide = self.weighted(beta)
+        elbo, model, guide = self.weighted(beta, batch)
         elbo = elbo if hasattr(elbo, "differentiable_loss") else TraceELBO()
         return elbo.differentiable_loss(model, guide, *batch) / self.units(batch)
 
@@ -83,7 +86,7 @@ class Step:
             return loss.detach()
         # RenyiELBO, TraceGraph_ELBO and ReweightedWakeSleep go backward themselves, summed over units
         units = self.units(batch)
-        elbo, *pair = self.weighted(beta)
+        elbo, *pair = self.weighted(beta, batch)
         loss = elbo.loss_and_grads(*map(with_a_parameter, pair), *batch)
         for parameter in self.parameters.values():
             if parameter.grad is not None:
@@ -91,9 +94,12 @@ class Step:
         # wake-sleep has a loss for the guide beside that of the model, which is the bound
         return torch.as_tensor((loss[0] if isinstance(loss, tuple) else loss) / units)
 
-    def weighted(self, beta: float | Tensor) -> tuple[Any, Callable[..., Any], Callable[..., Any]]:
-        """The ELBO, and model and guide with the KL term weighted."""
-        model, guide = self.program.model, self.program.guide
+    def weighted(
+        self, beta: float | Tensor, batch: Batch
+    ) -> tuple[Any, Callable[..., Any], Callable[..., Any]]:
+        """The ELBO, and model and guide with the KL term weighted, a batch counting for all rows."""
+        program = self.rows.scale(self.program, batch)
+        model, guide = program.model, program.guide
         if isinstance(self.elbo, Scheduled):
             return self.elbo.at(beta), model, guide
         is_one = not isinstance(beta, Tensor) and beta == 1  # what a tensor holds, nobody asks
@@ -103,7 +109,7 @@ class Step:
 
     def units(self, batch: Batch) -> int:
         """How many units the ELBO of a batch stands for."""
-        return self.layout.units_of(len(batch[0]) if batch else 1)
+        return self.layout.units_of(len(batch[0])) if batch else self.layout.size
 
     def __call__(self, batch: Batch, beta: float = 1.0, check: bool = True) -> Tensor:
         """One update; returns the ELBO per unit before it.
@@ -137,35 +143,31 @@ class Step:
                 return backward(batch, beta)
         except NotImplementedError as error:
             raise InputError(f"{type(self.elbo).__name__} cannot be used here: {error}") from error
-        except (ValueError, RuntimeError) as error:  # one of Pyro's or torch's checks
+        except Exception as error:  # one of Pyro's or torch's checks, or of a person's own code
             if generator is not None:
                 torch.set_rng_state(generator)
             raise self.explain(batch, error) from error
 
-    def explain(self, batch: Batch, error: Exception) -> Exception:
+    def explain(self, batch: Batch, error: Exception) -> InputError:
         """What was wrong, with its site where that can be found."""
         if isinstance(error, InputError):  # Pyro has written its trace below the sentence
             return InputError(str(error).split("\n")[0])
         try:
             with pyro.validation_enabled(False):
                 message = first_not_finite(self.program, batch)
-            if message is None:
-                examine(self.program, *batch)
+            for strict in (True, False):  # data outside a support, say
+                if message is None:
+                    examine(self.program, *batch, strict=strict)
         except InputError as explained:
             return explained
-        except (ValueError, RuntimeError):
-            try:
-                examine(self.program, *batch, strict=False)  # data outside a support, say
-            except InputError as explained:
-                return explained
-            except (ValueError, RuntimeError):
-                pass
+        except Exception:
             return InputError(
-                f"the program does not fit a batch of {len(batch[0])} data: "
-                f"{str(error).strip().splitlines()[0]} (a guide with parameters of its own for each "
+                f"the program does not fit a batch of {self.units(batch)} data: "
+                f"{first_line(error)} (a guide with parameters of its own for each "
                 "datum, as AutoGuides have them, needs batch_size to be the number of data)"
             )
-        return error if message is None else InputError(message)
+        said = f"{type(self.elbo).__name__} raised {type(error).__name__}: {first_line(error)}"
+        return InputError(message or said)
 
     def check_everything_trains(self, batch: Batch) -> None:
         """Refuses a program with a parameter in its loss that no update would move.
@@ -173,7 +175,11 @@ class Step:
         That is what Pyro does, silently, to a network that no ``pyro.module`` registers.
         """
         mine = {id(p) for p in self.parameters.values()}
-        lost = [leaf for leaf in leaves(self.loss(batch)) if id(leaf) not in mine]
+        try:
+            loss = self.loss(batch)
+        except Exception as error:
+            raise self.explain(batch, error) from error
+        lost = [leaf for leaf in leaves(loss) if id(leaf) not in mine]
         if lost:
             shapes = ", ".join(str(tuple(leaf.shape)) for leaf in lost[:4])
             raise InputError(
@@ -232,10 +238,11 @@ def first_not_finite(program: Program, batch: Batch) -> str | None:
     model_trace = run("model", poutine.replay(program.model, guide_trace), batch, {})
     for part, trace in (("guide", guide_trace), ("model", model_trace)):
         for name, site in sample_sites(trace).items():
-            for what, tensor in (
-                ("value", site["value"]),
-                ("log-probability", site["fn"].log_prob(site["value"])),
-            ):
+            try:
+                log_prob = site["fn"].log_prob(site["value"])
+            except Exception as error:  # whatever a person's own distribution raises
+                return f"the {part}'s {cannot_score(site, error)}"
+            for what, tensor in (("value", site["value"]), ("log-probability", log_prob)):
                 if not torch.isfinite(tensor).all():
                     return (
                         f"the loss is not finite: the {part}'s site {name!r} is the first whose "

@@ -28,10 +28,20 @@ from pyro_vae.inference.ranges import (
     without_independence,
 )
 from pyro_vae.layout import Layout
-from pyro_vae.particles import is_point_mass, mask_of, score_model, unit_sum, with_values
-from pyro_vae.traces import Site, declared_events, sample_sites
+from pyro_vae.masks import mask_of
+from pyro_vae.particles import read_particles
+from pyro_vae.scores import score, unit_sum
+from pyro_vae.traces import (
+    Site,
+    declared_events,
+    drawn_sites,
+    is_point_mass,
+    sample_sites,
+    shape_of,
+)
 
 DRAWS = 200  # of a discrete site without end
+TRIES, TRIES_ALONE = 64, 8  # of the other latents, with a value that the guide never draws
 # probabilities that a guide must not have where a prior has the other; torch keeps them from 0 by 1e-7
 NEVER, SELDOM = math.log(2e-7), math.log(1e-4)
 UNSAID = (NotImplementedError, RuntimeError, ValueError)  # of a support that is not known
@@ -46,8 +56,8 @@ def check_proposal(call: Call, narrower_too: bool = True) -> None:
 
     :raises InputError: it does not.
     """
-    guide = call.guide(1)
-    guide_sites, model_sites = sample_sites(guide), sample_sites(call.joint(1, guide))
+    guide, model = call.one()
+    guide_sites, model_sites = drawn_sites(guide), sample_sites(model)
     check_spread(call, guide_sites, model_sites)
     for name in call.layout.latents:
         if name in guide_sites and not is_point_mass(guide_sites[name]["fn"]):
@@ -55,13 +65,15 @@ def check_proposal(call: Call, narrower_too: bool = True) -> None:
             vouched = guide_sites[name]["infer"].get("covers_posterior", False)
             check_support(name, guide_sites[name], model_sites[name], narrower_too and not vouched)
             if narrower_too and not vouched:
-                check_values(call, name, guide, model_sites[name])
+                check_values(call, name, guide_sites[name], model_sites[name])
     check_masks(call.layout, guide_sites, model_sites)
 
 
 def check_spread(call: Call, guide: Mapping[str, Site], model: Mapping[str, Site]) -> None:
     """The guide may put latents at points, with log-densities, if it draws as many numbers elsewhere."""
     layout = call.layout
+    computed = {name for name, site in model.items() if is_point_mass(site["fn"])}
+    guide = {name: site for name, site in guide.items() if name not in computed}
     points = [name for name, site in guide.items() if is_point_mass(site["fn"])]
     elsewhere = [name for name, site in guide.items() if site["infer"].get("is_auxiliary")]
     if points and not any(name not in points for name in elsewhere):
@@ -106,30 +118,27 @@ def check_support(
             )
 
 
-def check_values(call: Call, name: str, guide: poutine.Trace, model_site: Site) -> None:
+def check_values(call: Call, name: str, site: Site, model_site: Site) -> None:
     """A value that the guide never draws is left out of the evidence, and nothing in the weights says so.
 
-    Where the latent is all that a unit has, the model says whether the value counts there; else it may
-    count together with other values of the other latents, and is taken to.
+    Where a unit draws the site once, the value is tried: the weights that the guide's other draws have
+    with it, in the guide and in the model, say which share of the evidence is left out.
 
-    :raises InputError: such a value counts.
+    :raises InputError: that is more than one in 10,000, or cannot be told.
     """
-    site, layout = sample_sites(guide)[name], call.layout
+    layout = call.layout
     missed = _never_drawn(site, model_site)
     if not missed:
         return
-
-    def log_joint(value: Tensor) -> Tensor:
-        latents = with_values(guide, lambda s: value if s["name"] == name else s["value"])
-        return sum(score_model(call.joint(1, latents), layout, 1), start=torch.zeros(()))
-
-    draws = int((site["fn"].batch_shape + site["fn"].event_shape).numel())
-    is_alone = layout.latents == (name,) and draws == layout.num_units
-    least = log_joint(site["value"]) + SELDOM
+    once = shape_of(site["fn"]).numel() == layout.num_units * site["fn"].event_shape.numel()
+    drawn = _log_share(call) if once else torch.zeros(())
     for value, never in missed:
         there = never.reshape(never.shape + (1,) * site["fn"].event_dim)
         concerned = unit_sum({**site, "mask": None}, never.double(), layout) > 0
-        counts = log_joint(torch.where(there, value, site["value"])) > least if is_alone else True
+        counts: Any = True
+        if once:
+            left_out = _log_share(call, name, torch.where(there, value, site["value"]))
+            counts = left_out > torch.logaddexp(left_out, drawn) + SELDOM
         if (concerned & counts).any():
             raise InputError(
                 f"the guide never draws some values of site {name!r} that prior and likelihood give a "
@@ -137,12 +146,29 @@ def check_values(call: Call, name: str, guide: poutine.Trace, model_site: Site) 
             )
 
 
+def _log_share(call: Call, name: str = "", value: Tensor | None = None) -> Tensor:
+    """The log of the mean weight of some draws, (1, U); with a site held at a value, whose own density
+    then does not count."""
+    held, layout = poutine.Trace(), call.layout
+    if value is not None:
+        held.add_node(name, type="sample", is_observed=False, value=value, infer={})
+    each, times = (TRIES, 1) if call.together else (1, TRIES_ALONE)
+    logs = []
+    for _ in range(times):
+        guide = call.guide(each, lambda guide: poutine.replay(guide, held))
+        weights = read_particles(call.joint(each, guide), guide, layout, each).log_weights
+        if value is not None:
+            weights = weights + score([sample_sites(guide)[name]], layout, each)
+        logs.append(weights)
+    return torch.cat(logs).logsumexp(0, keepdim=True) - math.log(each * times)
+
+
 def check_masks(layout: Layout, guide: Mapping[str, Site], model: Mapping[str, Site]) -> None:
     """:raises InputError: what the guide's density counts is not what the model's does.
 
-    A latent that the guide puts at a point, unmasked, counts in the model too, mask or not.
+    Of a latent whose prior the model leaves out, all draws count.
     """
-    latents = [name for name in layout.latents if name in guide]
+    latents = [n for n in layout.latents if n in guide and n not in layout.without_prior]
     points = [name for name in latents if is_point_mass(guide[name]["fn"])]
     for name in latents:
         mask = mask_of(guide[name])
@@ -152,6 +178,7 @@ def check_masks(layout: Layout, guide: Mapping[str, Site], model: Mapping[str, S
         drawn = (name for name in guide if not is_point_mass(guide[name]["fn"]))
         has = sum(num_counted(name, guide[name], layout) for name in drawn)
         wanted = sum(num_counted(name, model[name], layout) for name in latents)
+        wanted += sum(num_coordinates(name, model[name], layout) for name in layout.without_prior)
         _refuse_unless(points[0], abs(has - wanted) < 0.5)
 
 

@@ -15,19 +15,29 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyro_vae import checkpoint
-from pyro_vae.data import DataSet, batches
+from pyro_vae.data import Batches, DataSet, OneCall, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
+from pyro_vae.examination import Examination, examine
 from pyro_vae.inference.compile import Compile, check_modes, use_compiled
-from pyro_vae.inference.loop import Fit, Loop, Settings, order
+from pyro_vae.inference.densities import what_is_no_elbo
+from pyro_vae.inference.loop import Fit, Loop, Settings
 from pyro_vae.inference.objectives import Objective, Schedule, default_elbo
 from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.inference.objectives.requirements import check_of_pyro
 from pyro_vae.inference.precision import Precision
+from pyro_vae.inference.rows import Rows, settle
 from pyro_vae.inference.run import Run
 from pyro_vae.inference.step import OptimizerFactory, Step
-from pyro_vae.isolation import checked_seed, own_parameters, rng_state, set_rng_state, undisturbed
-from pyro_vae.layout import examine
+from pyro_vae.inference.tiles import call_arguments
+from pyro_vae.isolation import (
+    as_found,
+    checked_seed,
+    own_parameters,
+    rng_state,
+    set_rng_state,
+    undisturbed,
+)
 from pyro_vae.parameters import named_parameters, stored_parameters
 from pyro_vae.program import Program, as_program, num_arguments
 
@@ -36,11 +46,12 @@ ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
 
 def fit(
     program: Any,
-    data: Any,
+    data: Any = None,
     *,
     validation: Any = None,
     epochs: int = 100,
-    batch_size: int = 128,
+    batch_size: int | None = None,
+    shuffle: bool | None = None,
     optimizer: OptimizerFactory = ADAM,
     schedule: Callable[[Optimizer], LRScheduler] | None = None,
     elbo: ELBO | None = None,
@@ -57,6 +68,8 @@ def fit(
     progress: bool | None = None,
     compile: Compile = "auto",
     precision: Precision = "float32",
+    args: tuple[Any, ...] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
 ) -> Fit:
     """Fits a program by SVI: maximises its ELBO over all its parameters.
 
@@ -71,7 +84,10 @@ def fit(
             or a data set (whose validation split is used then).
         validation: held-out data of the same kind, for early stopping and keep-best.
         epochs: passes over the data.
-        batch_size: data a step.
+        batch_size: data a step; by default 128, and all of them, up to 100,000, where latents are shared
+            by all data or rows have a place. A smaller batch counts for all data where latents are shared.
+        shuffle: whether each epoch takes the rows in an order of its own. By default it does, unless
+            what a row scores depends on where it stands: then they keep their order.
         optimizer: makes a torch optimizer from the parameters.
         schedule: makes a torch learning-rate schedule from the optimizer; stepped once an epoch.
         elbo: any Pyro ELBO, one of :mod:`pyro_vae.inference.objectives` say; by default Trace_ELBO, in
@@ -92,6 +108,8 @@ def fit(
         compile: "auto" runs the step as one compiled graph where that can be done and saves more
             than it costs, and says so in ``Fit.notes``; "on" does it always, and raises where it
             cannot be done; "off" never.
+        args: with ``kwargs``, in place of ``data``: each step calls the program with them, as they are,
+            and where they are.
         precision: what matrix products and convolutions multiply in training: "float32", "bf16"
             (rounded to bfloat16, as autocast does; needs the step as a graph) or, on CUDA, "tf32". All
             else is float32, as are validation and every evidence.
@@ -115,37 +133,87 @@ def fit(
     settings = Settings(
         epochs, batch_size, schedule, beta, kl_warmup, patience, keep_best, seed, progress
     )
-    target, place = as_program(program), resolve(device)
+    target, train, place = _opened(as_program(program), data, device, args, kwargs)
     check_modes(compile, precision, place)
     for module in target.modules.values():
         module.to(place)
-    if isinstance(data, DataSet):
-        data, validation = data.train, data.validation if validation is None else validation
+    if isinstance(data, DataSet) and validation is None:
+        validation = data.validation
     columns = num_arguments(target.model)
-    train = batches(data, place, columns)
     held_out = None if validation is None else batches(validation, place, columns)
     kind = type(program).__qualname__ if target.modules else "functions"
     run = Run(None if out is None else Path(out), resume, {"program": kind, **(record or {})})
     with run.sole_use(), _own_noise(seed), own_parameters(target), _training(target), _noted():
-        first = next(train.take(order(train.num_units, seed, 0), batch_size))
+        examined, first, rows = settle(
+            target, train, batch_size or train.batch_size, shuffle, seed, partial(_all, target)
+        )
+        _check_held_out(target, rows, held_out)
+        notes = [*examined.notes, *rows.notes]
         with undisturbed(target, seed):
-            layout = examine(target, *first)
             if isinstance(elbo, Objective):
-                elbo = elbo.planned(target, *first, num_data=train.num_units)
-            notes = check_of_pyro(elbo, target, layout, first)
+                elbo = elbo.planned(examined, *first, num_data=train.num_units)
+            notes += check_of_pyro(elbo, examined)
+            terms = what_is_no_elbo(elbo, examined)
         stored = stored_parameters(target, *first, seed=seed)
         beside = elbo.modules if isinstance(elbo, Objective) else {}
         modules = {**target.modules, **{f"{checkpoint.BESIDE}{n}.": m for n, m in beside.items()}}
         learning = replace(target, modules=modules)
         parameters = {**named_parameters(learning), **stored}
-        step = Step(target, layout, parameters, elbo or default_elbo(layout), optimizer, clip_norm)
+        elbo = elbo or default_elbo(examined.layout)
+        step = Step(examined, rows, parameters, elbo, optimizer, clip_norm)
         with undisturbed(target, seed):
             step.check_everything_trains(first)
+        settings = replace(settings, batch_size=rows.batch_size)
         compiled = partial(use_compiled, step, compile, precision, first, train.num_units, settings)
         learnt = checkpoint.tensors_of(learning, stored)
-        return Loop(step, learnt, train, held_out, place, run, settings).run(
-            resume, "images" if first[0].dim() == 4 else "rows", lambda: notes + compiled()
-        )
+        noun = "images" if first and first[0].dim() == 4 else "rows" if first else "steps"
+        loop = Loop(step, learnt, train, held_out, place, run, settings, is_elbo=not terms)
+        return loop.run(resume, noun, lambda: [*notes, *terms, *compiled()])
+
+
+def _opened(
+    program: Program,
+    data: Any,
+    device: str | torch.device,
+    args: tuple[Any, ...] | None,
+    kwargs: Mapping[str, Any] | None,
+) -> tuple[Program, Batches, torch.device]:
+    """The program and what to call it with: rows of data, or one call over and over."""
+    if isinstance(data, DataSet):
+        data = data.train
+    if data is not None and args is None and kwargs is None:
+        place = resolve(device)
+        return program, batches(data, place, num_arguments(program.model)), place
+    args, kwargs = call_arguments(data, args, kwargs)
+    tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor)]
+    place = tensors[0].device if tensors and device == "auto" else resolve(device)
+    model, guide = (
+        partial(function, *args, **kwargs) for function in (program.model, program.guide)
+    )
+    return replace(program, model=model, guide=guide), OneCall(place), place
+
+
+def _all(program: Program, examined: Examination) -> dict[str, torch.Tensor]:
+    """All that can be trained: in the program's modules, and in Pyro's store."""
+    store = dict(pyro.get_param_store().named_parameters())
+    return {**named_parameters(program), **{f"store/{n}": p for n, p in store.items()}}
+
+
+def _check_held_out(program: Program, rows: Rows, held_out: Batches | None) -> None:
+    """:raises InputError: the guide has parameters for each row, and is to score others."""
+    if held_out is None or not rows.of_rows or held_out.num_units == rows.num_rows:
+        return
+    count = held_out.num_units
+    found = as_found(program.modules, program.model, program.guide)
+    try:
+        with undisturbed(program), found, torch.no_grad():
+            examine(program, *next(held_out.take(torch.arange(count), count)))
+    except InputError as error:
+        raise InputError(
+            f"the validation data have {count:,} rows and the training data {rows.num_rows:,}, and "
+            f"{rows.of_rows[0]} has parameters for each of these: such a guide says nothing of other rows, "
+            "so leave validation out"
+        ) from error
 
 
 @contextmanager

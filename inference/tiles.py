@@ -17,19 +17,21 @@ from tqdm import tqdm
 from pyro_vae.data import Batches, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
+from pyro_vae.examination import Examination, examine
 from pyro_vae.inference.call import Call
 from pyro_vae.inference.importance import Allocated
 from pyro_vae.inference.independence import (
+    OTHERS,
     check_data_are_apart,
     check_every_value_is_drawn,
     coupled,
-    drawn,
+    noise,
     place_matters,
+    seen,
 )
 from pyro_vae.inference.onednn import linear_by_onednn
 from pyro_vae.isolation import as_found, rng_state, seed_all, set_rng_state, undisturbed
-from pyro_vae.layout import Layout, examine
-from pyro_vae.particles import draws_together
+from pyro_vae.particles import pair_together, read_particles, score_model
 from pyro_vae.program import Program, as_program, num_arguments
 
 UNITS = {"cpu": 64, "cuda": 2048}  # of a tile, where nobody says
@@ -49,9 +51,9 @@ class Tiles:
     seed: int
     rows: Batches | None
     index: Sequence[Tensor]  # the numbers of each tile's rows
-    notes: tuple[
-        str, ...
-    ] = ()  # why all rows are one tile, if there is more to say than the layout does
+    found: as_found  # the program as it was found, for calls of other sizes
+    why_whole: str = ""  # why all rows are one tile, if there is more to say than the layout does
+    notes: tuple[str, ...] = ()  # what else there is to be said of the program
 
     @property
     def units(self) -> int:
@@ -72,11 +74,13 @@ class Tiles:
         few, index = self.few, self.index[number]
         if self.rows is None or not few.by_rows:
             return few
+        if len(index) != few.layout.num_units:
+            self.found.restore()  # what a guide keeps of a call may be of its size
         try:
             call = _of_rows(few.program, self.rows, few.layout.unit, index, strict=False)
         except InputError as error:
             raise InputError(f"rows {int(index[0]):,} to {int(index[-1]):,}: {error}") from error
-        return replace(call, together=few.together, by_rows=True)
+        return replace(call, together=few.together, by_rows=True, noise=few.noise)
 
 
 @contextmanager
@@ -96,34 +100,43 @@ def tiled(
     :param args: with ``kwargs``, what to call the program with, once, in place of data.
     """
     target = as_program(program)
-    if (data is None) == (args is None and kwargs is None):
-        raise InputError(
-            "give either data, or args and kwargs to call the program with as they are"
-        )
-    args, kwargs = _checked(args, kwargs)
-    rows = None if data is None else _rows(target, data, device)
-    with undisturbed(target, seed), as_found(target.modules), torch.no_grad(), linear_by_onednn():
+    rows = None
+    if data is not None and args is None and kwargs is None:
+        rows = _rows(target, data, device)
+    else:
+        args, kwargs = call_arguments(data, args, kwargs)
+    found = as_found(target.modules, target.model, target.guide)
+    with undisturbed(target, seed), found, torch.no_grad(), linear_by_onednn():
         if rows is None:
             few = _call(target, unit, args, kwargs, by_rows=False)
         else:
-            few = first_rows(target, rows, unit)
+            few = first_rows(target, rows, unit, found)
         base = int(torch.randint(2**31, ()))
         with pyro.validation_enabled(False):
-            check_every_value_is_drawn(drawn(few))
-            few = replace(few, together=_together(few))
-            few, notes = _settled(few, rows, unit)
+            check_every_value_is_drawn(seen(few))
+            unsteady = noise(few)
+            few = paired(replace(few, noise=unsteady))
+            why = ""
+            if unsteady is None:  # else nothing can be told by running it again
+                few, why = _settled(few, rows, unit, found)
             index: Sequence[Tensor] = [torch.arange(few.layout.num_units)]
             if rows is not None and few.by_rows:
                 at_most = units.get(rows.device.type, units["cpu"])
                 index = torch.arange(rows.num_units).tensor_split(-(-rows.num_units // at_most))
-            yield Tiles(few, base, rows, index, notes)
+            yield Tiles(few, base, rows, index, found, why, _notes(few))
 
 
-def _checked(args: Any, kwargs: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    """The arguments of a call, none where none are given.
+def call_arguments(data: Any, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """The arguments of the one call that stands in place of data.
 
-    :raises InputError: they are not a tuple and a mapping, or hold no data.
+    :raises InputError: there are data, too, or nothing at all; they are not a tuple and a mapping, or
+        hold no data.
     """
+    if data is not None or (args is None and kwargs is None):
+        raise InputError(
+            "give either data, or args and kwargs to call the program with as they are (args=() where it "
+            "takes none)"
+        )
     if args is not None and not isinstance(args, tuple | list):
         raise InputError(
             f"args must be a tuple of the program's arguments, not {type(args).__name__}: args=(x,)"
@@ -158,7 +171,8 @@ def _call(
     by_rows: bool = True,
     strict: bool = True,
 ) -> Call:
-    layout = _examined(program, unit, args, kwargs, strict)
+    examined = _examined(program, unit, args, kwargs, strict)
+    layout = examined.layout
     by_name = layout.unit is not None and not by_rows and layout.size != layout.num_units
     subsampled = (*layout.subsampled, *([layout.unit] if by_name else []))
     if subsampled:
@@ -166,7 +180,7 @@ def _call(
             f"plate {subsampled[0]!r} takes a subsample, so what is scored is not the data: an "
             "evidence wants all of them, so leave subsample_size out"
         )
-    return Call(program, layout, False, args, kwargs)
+    return Call(examined.program, layout, False, args, kwargs, examined=examined)
 
 
 def _examined(
@@ -175,7 +189,7 @@ def _examined(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     strict: bool,
-) -> Layout:
+) -> Examination:
     """What :func:`examine` says; but NaN in some units are their affair, wherever in the data these are."""
     state = rng_state()
     try:
@@ -183,44 +197,48 @@ def _examined(
     except InputError:
         set_rng_state(state)
         with contextlib.suppress(ValueError, RuntimeError, TypeError):  # the refusal says it better
-            layout = examine(program, *args, unit=unit, strict=False, **kwargs)
-            set_rng_state(state)
+            examined = examine(program, *args, unit=unit, strict=False, **kwargs)
             with pyro.validation_enabled(False):
-                scores = drawn(Call(program, layout, False, args, kwargs)).scores()
-            weights = scores["model"] - scores["guide"]
+                layout = examined.layout
+                weights = read_particles(examined.model, examined.guide, layout, 1).log_weights
             nan = weights.isnan()
             if nan.any() and not nan.all() and not (weights == math.inf).any():
-                return layout
+                return examined
         raise
 
 
-def first_rows(program: Program, rows: Batches, unit: str | None) -> Call:
+def first_rows(program: Program, rows: Batches, unit: str | None, found: as_found) -> Call:
     """The call on a few rows; on all of them, where the program takes no fewer.
 
+    :param found: the program as it was found, to which it is brought back before another number of rows.
     :raises InputError: the program does not fit the data.
     """
     everything = torch.arange(rows.num_units)
-    count = rows.num_units if _is_yet_to_be_set_up(program) else min(rows.num_units, FIRST_ROWS)
+    count = rows.num_units if is_yet_to_be_set_up(program) else min(rows.num_units, FIRST_ROWS)
     try:
         few = _of_rows(program, rows, unit, everything[:count])
     except InputError:
         if count == rows.num_units:
             raise
+        found.restore()
         with contextlib.suppress(InputError):
             return _of_rows(program, rows, unit, everything)
         raise
-    if few.layout.unit is None:
-        return few if count == rows.num_units else _of_rows(program, rows, unit, everything)
-    return replace(few, by_rows=count < rows.num_units)
+    if few.layout.unit is None and count < rows.num_units:
+        found.restore()
+        return _of_rows(program, rows, unit, everything)
+    return replace(few, by_rows=few.layout.unit is not None and count < rows.num_units)
 
 
-def _is_yet_to_be_set_up(program: Program) -> bool:
+def is_yet_to_be_set_up(program: Program) -> bool:
     """Whether a guide takes its parameters' shapes from the first data that it sees."""
     parts = (part for module in program.modules.values() for part in module.modules())
     return any(isinstance(part, AutoGuide) and part.prototype_trace is None for part in parts)
 
 
-def _settled(few: Call, rows: Batches | None, unit: str | None) -> tuple[Call, tuple[str, ...]]:
+def _settled(
+    few: Call, rows: Batches | None, unit: str | None, found: as_found
+) -> tuple[Call, str]:
     """The call on a few units, where the data can be cut into units; else that on all; and why."""
     if coupled(few):
         plate = few.layout.unit
@@ -229,46 +247,81 @@ def _settled(few: Call, rows: Batches | None, unit: str | None) -> tuple[Call, t
                 f"the density of a unit of plate {unit!r} depends on the latents of other units, in model "
                 "or guide, so there is no evidence of each: leave `unit` out for one joint figure of all"
             )
-        whole = _whole(few, rows)
-        return replace(whole, layout=whole.layout.joined()), (
+        whole = _whole(few, rows, found)
+        return replace(whole, layout=whole.layout.joined(), examined=None, pair=None), (
             f"one joint figure of all data: the density of a unit of plate {plate!r} depends on the "
-            "latents of other units, in model or guide, so the evidence does not factorise over them",
+            "latents of other units, in model or guide, so the evidence does not factorise over them"
         )
     if rows is None or not few.by_rows:
-        return few, ()
+        return few, ""
     check_data_are_apart(few)
     try:
-        if not place_matters(_many(few, rows)):
-            return few, ()
+        if not place_matters(_many(few, rows, found)):
+            return few, ""
     except InputError:  # of rows further on, which their tile will name
-        return few, ()
-    return _whole(few, rows), (
+        return few, ""
+    return _whole(few, rows, found), (
         "what a row says depends on its place among the data, as where a model indexes something of its "
         f"own by the plate's indices: all {rows.num_units:,} rows were taken in one piece, in their order. "
-        "Pass what is indexed as a second tensor of the data to have them taken in tiles",
+        "Pass what is indexed as a second tensor of the data to have them taken in tiles"
     )
 
 
-def _together(call: Call) -> bool:
-    return draws_together(call.program, call.layout, *call.args, **call.kwargs)
+def paired(call: Call) -> Call:
+    """The call with two particles drawn together, where that is right."""
+    examined = call.examined
+    if examined is None:
+        examined = examine(call.program, *call.args, strict=False, **call.kwargs)
+    pair = pair_together(replace(examined, layout=call.layout), *call.args, **call.kwargs)
+    return replace(call, together=pair is not None, pair=pair)
 
 
-def _whole(few: Call, rows: Batches | None) -> Call:
+def _notes(few: Call) -> tuple[str, ...]:
+    examined = few.examined.notes if few.examined else ()
+    return (*examined, *unmoved(few))
+
+
+UNMOVED = (
+    "no latent of the guide moves the likelihood: log p(x) here is that of the observed sites as they are, "
+    "whatever the latents. Where that is not meant (a model that integrates its latents itself, as "
+    "contrib.gp's VariationalGP does), the figure is no evidence of that model"
+)
+
+
+def unmoved(few: Call) -> tuple[str, ...]:
+    """A note where two draws of the guide give the data one likelihood."""
+    layout, examined = few.layout, few.examined
+    latents = [name for name in layout.latents if name not in layout.enumerated]
+    if not latents or not layout.observed or examined is None or layout.enumerated:
+        return ()
+    seed_all(OTHERS)
+    other = few.pair.particles if few.pair else few.draw(1)
+    first = score_model(examined.model, layout, 1)[0]
+    finite = first.isfinite() & (first != 0)  # an indicator of what the latent rules out says 0
+    same = first == other.log_likelihood[:1]
+    return (UNMOVED,) if bool(finite.any()) and bool(same[finite].all()) else ()
+
+
+def _whole(few: Call, rows: Batches | None, found: as_found) -> Call:
     if rows is None or not few.by_rows:
         return few
     everything = torch.arange(rows.num_units)
+    found.restore()
     whole = _of_rows(few.program, rows, few.layout.unit, everything, strict=False)
-    return replace(whole, together=_together(whole))
+    return paired(whole)
 
 
-def _many(few: Call, rows: Batches) -> Call:
+def _many(few: Call, rows: Batches, found: as_found) -> Call:
     """The call on as many rows as a moderate memory takes, all if possible."""
     with Allocated() as allocated:
-        drawn(few)
+        few.draw(1)
     most = MANY_BYTES.get(rows.device.type, MANY_BYTES["cpu"]) * few.layout.num_units
     count = min(rows.num_units, max(few.layout.num_units, most // max(1, allocated.bytes)))
     (args,) = rows.take(torch.arange(count), count)
-    return replace(few, args=args, layout=few.layout.resized(count))
+    if count != few.layout.num_units:
+        found.restore()
+    layout = few.layout.resized(count)
+    return replace(few, args=args, layout=layout, examined=None, pair=None)
 
 
 def _of_rows(

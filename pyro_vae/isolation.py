@@ -8,6 +8,7 @@ import operator
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -139,23 +140,45 @@ def undisturbed(program: Program, seed: int | None = None) -> Iterator[None]:
         set_rng_state(generators)
 
 
-@contextmanager
-def as_found(modules: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Takes back what the run adds to modules: an autoguide's prototype, a cached tensor."""
-    before = [
-        (module, dict(vars(module)), {n: v.copy() for n, v in vars(module).items() if _holds(v)})
-        for root in modules.values()
-        for module in root.modules()
-    ]
-    try:
-        yield
-    finally:
-        for module, state, contents in before:
-            module.__dict__.clear()
-            module.__dict__.update(state)
+class as_found:
+    """What a program's objects hold besides tensors, as it was found: an autoguide's prototype, say.
+
+    Leaving the context takes back what runs have added to modules and to the objects that own model and
+    guide; :meth:`restore` does so at any time, as before a call of another size.
+    """
+
+    def __init__(self, modules: Mapping[str, nn.Module], *functions: Any) -> None:
+        owners = (o for f in functions for o in owners_of(f) if not isinstance(o, nn.Module))
+        parts = [part for root in modules.values() for part in root.modules()]
+        self._before = [
+            (part, dict(vars(part)), {n: v.copy() for n, v in vars(part).items() if _holds(v)})
+            for part in (*parts, *owners)
+        ]
+
+    def restore(self) -> None:
+        for part, state, contents in self._before:
+            part.__dict__.clear()
+            part.__dict__.update(state)
             for name, content in contents.items():
                 state[name].clear()
                 (state[name].extend if isinstance(content, list) else state[name].update)(content)
+
+    def __enter__(self) -> "as_found":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.restore()
+
+
+def owners_of(function: Any) -> Iterator[Any]:
+    """The objects of people's own classes whose method a callable is, or that it itself is."""
+    while function is not None:
+        own = getattr(
+            function, "__self__", None if isinstance(function, FunctionType) else function
+        )
+        if own is not None and hasattr(own, "__dict__") and not isinstance(own, type | ModuleType):
+            yield own
+        function = getattr(function, "func", None) or getattr(function, "__wrapped__", None)
 
 
 def _holds(value: Any) -> bool:

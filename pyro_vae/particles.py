@@ -1,25 +1,26 @@
 """Many draws of the latents at once, and what each says of each unit's log-probabilities."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
 import pyro
-import pyro.distributions as dist
 import torch
 from pyro import poutine
-from pyro.distributions.util import scale_and_mask
 from pyro.ops.contract import contract_to_tensor
 from pyro.ops.rings import LogRing
 from torch import Tensor
 
 from pyro_vae.errors import InputError
+from pyro_vae.examination import Examination, check_match
 from pyro_vae.layout import Layout
+from pyro_vae.masks import unmask
+from pyro_vae.probe import moves
 from pyro_vae.program import Program
-from pyro_vae.scores import log_prob
-from pyro_vae.traces import Site, latent_sites, run, sample_sites
+from pyro_vae.scores import score
+from pyro_vae.traces import Site, drawn_sites, proposal_sites, run, sample_sites
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def draw(
     """
     plate = particle_plate(num_particles, layout)
     guide_trace = run("guide", plate(program.guide), args, kwargs)
-    log_guide = score(sample_sites(guide_trace).values(), layout, num_particles)
+    log_guide = score(proposal_sites(guide_trace).values(), layout, num_particles)
     # Parts are filled in as they come: kept, they would lie scattered over the memory that the next
     # part needs in one piece, and what is taken would grow with their number.
     scores: tuple[Tensor, ...] = ()
@@ -85,7 +86,7 @@ def draw(
         log_likelihood,
         log_prior,
         log_guide,
-        {name: site["value"] for name, site in latent_sites(guide_trace).items()},
+        {name: site["value"] for name, site in drawn_sites(guide_trace).items()},
     )
 
 
@@ -97,17 +98,22 @@ def draw_one_by_one(
     at_once: int | None = None,
     **kwargs: Any,
 ) -> Particles:
-    """The same for a program that takes no further dimension on the left."""
+    """The same for a program that takes no further dimension on the left.
+
+    Which latents there are may differ from draw to draw; ``latents`` holds those that all have.
+    """
     draws = []
     for _ in range(num_particles):
         guide_trace = run("guide", program.guide, args, kwargs)
         model_trace = replay(program.model, guide_trace, layout, *args, **kwargs)
+        check_match(model_trace, guide_trace)
         draws.append(read_particles(model_trace, guide_trace, layout, 1))
+    everywhere = [n for n in draws[0].latents if all(n in d.latents for d in draws)]
     return Particles(
         torch.cat([d.log_likelihood for d in draws]),
         torch.cat([d.log_prior for d in draws]),
         torch.cat([d.log_guide for d in draws]),
-        {name: torch.stack([d.latents[name] for d in draws]) for name in draws[0].latents},
+        {name: torch.stack([d.latents[name] for d in draws]) for name in everywhere},
     )
 
 
@@ -118,99 +124,64 @@ def replay(
     *args: Any,
     **kwargs: Any,
 ) -> poutine.Trace:
-    """The model's trace at the guide's draws, with enumerated latents taking all their values.
-
-    A latent that the guide draws elsewhere and puts at a point, as AutoGuides do, has its prior counted
-    where the model masks it, too: the guide's density counts it, and the prior integrates to one.
-    """
+    """The model's trace at the guide's draws, with enumerated latents taking all their values."""
     if layout.enumerated:
         model = poutine.enum(model, first_available_dim=-2 - layout.nesting)
-    trace = run("model", poutine.replay(model, guide_trace), args, kwargs)
-    for name in layout.latents:
-        site = guide_trace.nodes.get(name)
-        if site and is_point_mass(site["fn"]) and mask_of(cast(Site, site)).all():
-            unmask(cast(Site, trace.nodes[name]))
-    return trace
+    return run("model", poutine.replay(model, guide_trace), args, kwargs)
 
 
-def is_point_mass(fn: Any) -> bool:
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
-    return isinstance(fn, dist.Delta)
+@dataclass(frozen=True)
+class Pair:
+    """Two particles drawn together: the traces, and what they weigh."""
+
+    guide: poutine.Trace
+    model: poutine.Trace
+    particles: Particles
 
 
-def mask_of(site: Site) -> Tensor:
-    """Where a site's log-probability counts, by ``poutine.mask`` or its distribution's own masks.
-
-    It broadcasts to the value's shape, ``batch | event``.
-    """
-
-    def over_events(mask: Any, event_dim: int) -> Tensor:
-        mask = torch.as_tensor(mask, device=site["value"].device)
-        return cast(Tensor, mask.reshape(mask.shape + (1,) * event_dim))
-
-    fn = site["fn"]
-    mask = over_events(True if site["mask"] is None else site["mask"], fn.event_dim)
-    while isinstance(fn, dist.Independent | dist.MaskedDistribution):
-        if isinstance(fn, dist.MaskedDistribution):
-            mask = mask & over_events(fn._mask, fn.event_dim)
-        fn = fn.base_dist
-    return mask
-
-
-def unmask(site: Site) -> None:
-    """Lets a site's log-probability count everywhere."""
-    site["mask"], site["fn"] = None, without_masks(site["fn"])
-
-
-def without_masks(fn: Any) -> Any:
-    """A distribution without the masks around it and within its events."""
-    if isinstance(fn, dist.MaskedDistribution):
-        return without_masks(fn.base_dist)
-    if isinstance(fn, dist.Independent):
-        return without_masks(fn.base_dist).to_event(fn.reinterpreted_batch_ndims)
-    return fn
-
-
-def draws_together(program: Program, layout: Layout, *args: Any, **kwargs: Any) -> bool:
-    """Whether two particles drawn together score as they do when replayed one at a time.
+def pair_together(examined: Examination, *args: Any, **kwargs: Any) -> Pair | None:
+    """Draws two particles together; None where a program mixes them up.
 
     A program that, say, averages over dimension 0 runs under a particle plate without complaint and
-    says something else; so it is tried. Nor may one particle's score change with the other's values.
+    says something else; so it is tried. The second particle must score as it does alone, and the first
+    one's score must not change with the second one's values.
     """
+    program, layout, others = examined.program, examined.layout, drawn_sites(examined.guide)
     plate = particle_plate(2, layout)
 
-    def scored(values: poutine.Trace | None = None) -> tuple[poutine.Trace, Tensor]:
+    def scored(values: poutine.Trace | None = None) -> Pair:
         guide = program.guide if values is None else poutine.replay(program.guide, values)
         guide_trace = run("guide", plate(guide), args, kwargs)
         model_trace = replay(plate(program.model), guide_trace, layout, *args, **kwargs)
-        return guide_trace, read_particles(model_trace, guide_trace, layout, 2).log_weights
+        particles = read_particles(model_trace, guide_trace, layout, 2)
+        return Pair(guide_trace, model_trace, particles)
 
     def first_kept(site: Site) -> Tensor:
-        first, other = (of_particles(s, layout, range(2)) for s in (site, others[site["name"]]))
-        return torch.cat([first[:1], other[1:]]) if is_per_particle(site, layout) else first
+        value: Tensor = site["value"]
+        if not is_per_particle(site, layout):
+            return value
+        there: Tensor = others[site["name"]]["value"]
+        return torch.cat([value[:1], there.expand(value[:1].shape)])
 
     try:
-        guide_trace, together = scored()
-        others = latent_sites(scored()[0])
-        _, changed = scored(with_values(guide_trace, first_kept))
-    except (ValueError, RuntimeError):
-        return False
-    if not torch.allclose(changed[0], together[0], rtol=1e-5, atol=1e-4, equal_nan=True):
-        return False
-    apart = []
-    for k in range(2):
-        one = with_values(guide_trace, partial(of_particles, layout=layout, some=k))
+        pair = scored()
+        weights = pair.particles.log_weights
+        changed = scored(with_values(pair.guide, first_kept)).particles.log_weights
+        if bool(moves(weights[0], changed[0]).any()):
+            return None
+        one = with_values(pair.guide, partial(of_particles, layout=layout, some=1))
         guide_again = run("guide", poutine.replay(program.guide, one), args, kwargs)
         model_again = replay(program.model, one, layout, *args, **kwargs)
-        apart.append(read_particles(model_again, guide_again, layout, 1).log_weights)
-    return torch.allclose(torch.cat(apart), together, rtol=1e-3, atol=1e-3, equal_nan=True)
+        alone = read_particles(model_again, guide_again, layout, 1).log_weights
+    except Exception:  # whatever a program raises where it takes no further dimension
+        return None
+    return None if bool(moves(weights[1:], alone).any()) else pair
 
 
 def with_values(trace: poutine.Trace, value: Callable[[Site], Tensor]) -> poutine.Trace:
     """A copy of a trace to replay, whose latents have other values."""
     copy = trace.copy()
-    for name, site in latent_sites(copy).items():
+    for name, site in drawn_sites(copy).items():
         copy.nodes[name] = cast(Any, {**site, "value": value(site)})
     return copy
 
@@ -232,8 +203,8 @@ def read_particles(
 ) -> Particles:
     """What a pair of traces says of each particle and unit."""
     log_likelihood, log_prior = score_model(model_trace, layout, num_particles)
-    log_guide = score(sample_sites(guide_trace).values(), layout, num_particles)
-    latents = {name: site["value"] for name, site in latent_sites(guide_trace).items()}
+    log_guide = score(proposal_sites(guide_trace).values(), layout, num_particles)
+    latents = {name: site["value"] for name, site in drawn_sites(guide_trace).items()}
     return Particles(log_likelihood, log_prior, log_guide, latents)
 
 
@@ -253,12 +224,6 @@ def score_model(
     free = [site for site in given if not depends_on_enumerated(site, layout)]
     log_prior = score(free, layout, num_particles)
     return sum_out(model_trace, layout).expand(num_particles, -1) - log_prior, log_prior
-
-
-def score(sites: Iterable[Site], layout: Layout, num_particles: int) -> Tensor:
-    """The sites' log-probabilities summed over everything but particles and units, (K, U)."""
-    total = sum((unit_log_prob(site, layout) for site in sites), start=torch.zeros(()))
-    return total.expand(num_particles, layout.num_units)
 
 
 def depends_on_enumerated(site: Site, layout: Layout) -> bool:
@@ -331,19 +296,3 @@ def _crossing(sites: Mapping[str, Site], layout: Layout) -> InputError:
         "factorise: make one of the plates a loop (`for i in pyro.plate(...)`) with a site each, if it is "
         "short, or draw one of the latents in the guide"
     )
-
-
-def unit_log_prob(site: Site, layout: Layout) -> Tensor:
-    """A site's log-probability summed to (K or 1, U), masked but never scaled."""
-    return unit_sum(site, log_prob(site["fn"], site["value"]), layout)
-
-
-def unit_sum(site: Site, log_prob: Tensor, layout: Layout) -> Tensor:
-    """What a site's values say, ``batch |``, summed to (K or 1, U) where the site is not masked."""
-    log_prob = scale_and_mask(log_prob, 1.0, site["mask"])
-    dims = layout.nesting + 1
-    log_prob = log_prob.reshape((1,) * (dims - log_prob.dim()) + log_prob.shape)
-    unit = dims + layout.dim if layout.unit else None
-    rest = [d for d in range(1, dims) if d != unit]
-    summed = log_prob.sum(rest) if rest else log_prob
-    return summed if layout.unit else summed.reshape(-1, 1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.isolation import undisturbed
 from pyro_vae.program import as_program
-from pyro_vae.traces import Site, latent_sites, observed_sites, run, sample_sites
+from pyro_vae.traces import Site, drawn_sites, is_point_mass, observed_sites, run, sample_sites
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def reconstructions(program: Any, *batch: Any, seed: int | None = None) -> dict[
     with undisturbed(target, seed), torch.no_grad(), pyro.validation_enabled(False):
         enable_validation(True)  # what a program itself asks of its data, and no more
         guide_trace = run("guide", target.guide, batch, {})
-        if not latent_sites(guide_trace):
+        if not drawn_sites(guide_trace):
             raise InputError(
                 "the guide draws no latent, so there is nothing to reconstruct data from"
             )
@@ -68,8 +68,14 @@ def reconstructions(program: Any, *batch: Any, seed: int | None = None) -> dict[
     return _predictions(trace, observed)
 
 
+DRAWS = 1000  # for a mean that no distribution knows
+
+
 def latent_means(program: Any, *batch: Any, seed: int | None = None) -> dict[str, Tensor]:
-    """The guide's mean of each latent site (a draw where it has none), ``batch | event``.
+    """Finds the guide's mean of each latent site, ``batch | event``; of a class, a draw.
+
+    Where the guide draws elsewhere and maps the draws onto latents, as AutoGuides do, no distribution
+    knows the mean: it is then that of 1,000 draws.
 
     >>> from pyro_vae.models import FactorAnalysis
     >>> latent_means(FactorAnalysis((3,), 2), torch.zeros(5, 3))["z"].shape
@@ -79,7 +85,21 @@ def latent_means(program: Any, *batch: Any, seed: int | None = None) -> dict[str
     with undisturbed(target, seed), torch.no_grad(), pyro.validation_enabled(False):
         enable_validation(True)  # what a program itself asks of its data, and no more
         trace = run("guide", target.guide, batch, {})
-    return {name: _mean(site) for name, site in sample_sites(trace).items()}
+        sites = {n: s for n, s in drawn_sites(trace).items() if not s["infer"].get("is_auxiliary")}
+        made = [name for name, site in sites.items() if is_point_mass(site["fn"])]
+        is_drawn = len(sites) < len(drawn_sites(trace))
+        of_draws = _means_of_draws(target.guide, batch, made) if made and is_drawn else {}
+    return {name: _mean(site) for name, site in sites.items()} | of_draws
+
+
+def _means_of_draws(guide: Any, batch: Any, names: list[str]) -> dict[str, Tensor]:
+    totals: dict[str, Tensor] = {}
+    for _ in range(DRAWS):
+        trace = run("guide", guide, batch, {})
+        for name in names:
+            value = trace.nodes[name]["value"].detach()
+            totals[name] = totals[name] + value if name in totals else value.clone()
+    return {name: total / DRAWS for name, total in totals.items()}
 
 
 def _predictions(trace: poutine.Trace, observed: poutine.Trace) -> dict[str, Prediction]:

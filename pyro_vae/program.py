@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pyro import poutine
+from pyro.poutine.guide import GuideMessenger
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
@@ -49,7 +51,8 @@ def as_program(program: Any) -> Program:
         owners = {"model.": _owner(model), "guide.": _owner(guide)}
         if owners["model."] is owners["guide."]:
             owners = {"": owners["model."]}
-        return Program(model, guide, {name: m for name, m in owners.items() if m is not None})
+        modules = {name: m for name, m in owners.items() if m is not None}
+        return Program(model, plain_guide(guide), modules)
     raise InputError(
         f"{type(program).__name__} is no program: pass an object with `.model` and `.guide`, "
         "or the pair (model, guide) of callables"
@@ -67,7 +70,7 @@ def _owner(function: Callable[..., Any]) -> nn.Module | None:
 
 
 def num_arguments(function: Callable[..., Any]) -> int | None:
-    """How many positional arguments a callable needs; None where it takes any number.
+    """How many positional arguments a callable needs; None where it takes any number, or needs none.
 
     >>> num_arguments(lambda x, y=None: None)
     1
@@ -75,4 +78,19 @@ def num_arguments(function: Callable[..., Any]) -> int | None:
     parameters = inspect.signature(function).parameters.values()
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return None
-    return sum(p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in parameters)
+    return sum(p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in parameters) or None
+
+
+def plain_guide(guide: Callable[..., Any]) -> Callable[..., Any]:
+    """The guide as a callable that draws the latents and does nothing else.
+
+    Pyro's messenger guides (``AutoNormalMessenger`` and others) run the model inside, and so pass what it
+    observes and computes, too; these sites are hidden.
+    """
+    if isinstance(poutine.unwrap(guide), GuideMessenger):
+        return poutine.block(guide, hide_fn=_is_given)
+    return guide
+
+
+def _is_given(msg: Any) -> bool:
+    return bool(msg["type"] == "sample" and msg["is_observed"])

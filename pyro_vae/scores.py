@@ -5,12 +5,19 @@ decoders and guides end in are summed here in three or four; ``log_prob`` itself
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pyro.distributions as dist
 import torch
+from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 from torch.nn.functional import softplus
+
+from pyro_vae.errors import InputError
+from pyro_vae.layout import Layout
+from pyro_vae.traces import Site, first_line
 
 
 def log_prob(fn: dist.TorchDistribution, value: Tensor) -> Tensor:
@@ -71,3 +78,63 @@ def unexpanded(parameter: Tensor, event_dim: int) -> Tensor:
     """One of the equal copies along each batch dimension that it was expanded to."""
     strides = parameter.stride()[: parameter.dim() - event_dim]
     return parameter[tuple(slice(None if stride else 1) for stride in strides)]
+
+
+# --- of a site, by unit -----------------------------------------------------------------------
+
+
+def score(sites: Iterable[Site], layout: Layout, num_particles: int) -> Tensor:
+    """The sites' log-probabilities summed over everything but particles and units, (K, U)."""
+    total = sum((unit_log_prob(site, layout) for site in sites), start=torch.zeros(()))
+    return total.expand(num_particles, layout.num_units)
+
+
+def unit_log_prob(site: Site, layout: Layout) -> Tensor:
+    """A site's log-probability summed to (K or 1, U), masked but never scaled."""
+    try:
+        with unvalidated(site["fn"]):
+            log_probability = log_prob(site["fn"], site["value"])
+    except Exception as error:  # whatever a person's own distribution raises
+        raise InputError(cannot_score(site, error)) from error
+    return unit_sum(site, log_probability, layout)
+
+
+@contextmanager
+def unvalidated(fn: Any) -> Iterator[None]:
+    """A distribution without checks of its values, which a score of 0, or NaN, replaces."""
+    checking = [part for part in _parts(fn) if vars(part).get("_validate_args")]
+    for part in checking:
+        part._validate_args = False
+    try:
+        yield
+    finally:
+        for part in checking:
+            part._validate_args = True
+
+
+def _parts(fn: Any) -> Iterator[Any]:
+    """A distribution and those that it is made of."""
+    yield fn
+    for name in ("base_dist", "_component_distribution", "_mixture_distribution"):
+        if name in vars(fn):
+            yield from _parts(vars(fn)[name])
+
+
+def cannot_score(site: Site, error: Exception) -> str:
+    """What to say of a site whose distribution raises an error at its value."""
+    shape = tuple(getattr(site["value"], "shape", ()))
+    return (
+        f"site {site['name']!r} ({type(site['fn']).__name__}) cannot score a value of shape {shape}: "
+        f"{type(error).__name__}: {first_line(error)}"
+    )
+
+
+def unit_sum(site: Site, log_prob: Tensor, layout: Layout) -> Tensor:
+    """What a site's values say, ``batch |``, summed to (K or 1, U) where the site is not masked."""
+    log_prob = scale_and_mask(log_prob, 1.0, site["mask"])
+    dims = layout.nesting + 1
+    log_prob = log_prob.reshape((1,) * (dims - log_prob.dim()) + log_prob.shape)
+    unit = dims + layout.dim if layout.unit else None
+    rest = [d for d in range(1, dims) if d != unit]
+    summed = log_prob.sum(rest) if rest else log_prob
+    return summed if layout.unit else summed.reshape(-1, 1)

@@ -10,7 +10,8 @@ from pyro import poutine
 from torch.distributions import constraints
 
 from pyro_vae.errors import InputError
-from pyro_vae.traces import Site, observed_sites, sample_sites
+from pyro_vae.scores import cannot_score
+from pyro_vae.traces import Site, first_line, observed_sites, sample_sites
 
 
 def check_log_prob(part: str, trace: poutine.Trace) -> None:
@@ -21,11 +22,11 @@ def check_log_prob(part: str, trace: poutine.Trace) -> None:
             if _has_no_mass_there(site):
                 continue  # a likelihood may be zero
             raise InputError(_support_message(part, name, site, error)) from error
-        except (RuntimeError, TypeError) as error:
+        except Exception as error:  # whatever a person's own distribution raises
+            if not isinstance(error, RuntimeError | TypeError):
+                raise InputError(f"the {part}'s {cannot_score(site, error)}") from error
             kind = str(site["value"].dtype).removeprefix("torch.")
-            reason = (
-                "pass numbers, as by .float()" if kind == "bool" else str(error).split(chr(10))[0]
-            )
+            reason = "pass numbers, as by .float()" if kind == "bool" else first_line(error)
             raise InputError(
                 f"the {part}'s site {name!r} ({site['fn']}) cannot score values of type {kind}: {reason}"
             ) from error
@@ -44,7 +45,7 @@ def check_data(trace: poutine.Trace) -> None:
         fn, value = site["fn"], site["value"]
         try:
             inside = fn.support.check(value)
-        except (NotImplementedError, ValueError, RuntimeError):
+        except Exception:  # of a support that is not known, or a person's own
             continue
         nan = value.isnan()
         while nan.dim() > inside.dim():
@@ -56,10 +57,11 @@ def check_data(trace: poutine.Trace) -> None:
 def _has_no_mass_there(site: Site) -> bool:
     """Whether a distribution itself gives what lies outside its support the probability 0."""
     unchecked = mock.patch.object(torch.distributions.Distribution, "_validate_sample")
-    with unchecked, contextlib.suppress(ValueError, RuntimeError, IndexError):
+    with unchecked, contextlib.suppress(Exception):
         log_prob = site["fn"].log_prob(site["value"])
         inside = site["fn"].support.check(site["value"])
-        return bool((log_prob[~inside] == -math.inf).all() and site["is_observed"])
+        nothing = (log_prob[~inside] == -math.inf).all() and not log_prob.isnan().any()
+        return bool(nothing and site["is_observed"])
     return False
 
 

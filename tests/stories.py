@@ -78,7 +78,7 @@ class GlobalMean:
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, parts: int) -> None:
     """Ctrl-C after so many parts of the weights."""
-    draw, left = Importance.draw, [parts + 3]  # one draw checks the proposal, two measure it
+    draw, left = Importance.draw, [parts + 2]  # two draws measure the proposal
 
     def interrupted(*args: Any) -> Any:
         left[0] -= 1

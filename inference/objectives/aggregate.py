@@ -9,7 +9,7 @@ from torch import Tensor
 from pyro_vae.inference.objectives.draws import Draws
 from pyro_vae.inference.objectives.objective import Objective
 from pyro_vae.inference.objectives.requirements import Seen
-from pyro_vae.traces import Site, latent_sites
+from pyro_vae.traces import Site, drawn_sites
 
 
 class Aggregate(Objective, abc.ABC):
@@ -30,8 +30,8 @@ class Aggregate(Objective, abc.ABC):
 
 def latent_vector(draws: Draws) -> tuple[Site, Site]:
     """The guide's site, whose value is ``U | Z``, and the model's."""
-    ((name, site),) = latent_sites(draws.guides[0]).items()
-    return site, latent_sites(draws.models[0])[name]
+    ((name, site),) = drawn_sites(draws.guides[0]).items()
+    return site, drawn_sites(draws.models[0])[name]
 
 
 def covariance(vectors: Tensor) -> Tensor:

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError
 from pyro_vae.layout import Layout
-from pyro_vae.particles import particle_plate, score_model, unit_log_prob, with_values
+from pyro_vae.particles import particle_plate, score_model, with_values
 from pyro_vae.program import Program
-from pyro_vae.traces import Site, latent_sites, sample_sites
+from pyro_vae.scores import unit_log_prob
+from pyro_vae.traces import Site, drawn_sites, proposal_sites, sample_sites, sized
 
 Calls = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of model and guide
 
@@ -123,7 +124,8 @@ class Draws:
     def scale(self) -> float:
         """What a unit counts: N / B where its plate is subsampled, and any scale that all sites share."""
         traces = (self.models[0], self.guides[0])
-        scales = {site["scale"] for trace in traces for site in sample_sites(trace).values()}
+        sites = [*sample_sites(traces[0]).values(), *proposal_sites(traces[1]).values()]
+        scales = {site["scale"] for site in sites}
         if len(scales) == 1 and not any(isinstance(scale, Tensor) for scale in scales):
             return float(scales.pop())
         return self.layout.size / self.layout.num_units
@@ -142,7 +144,7 @@ class Draws:
 
     @cached_property
     def log_guide(self) -> Tensor:
-        return torch.cat([self._score(sample_sites(trace).values()) for trace in self.guides])
+        return torch.cat([self._score(proposal_sites(trace).values()) for trace in self.guides])
 
     @cached_property
     def copies(self) -> "Draws":
@@ -150,7 +152,7 @@ class Draws:
         by them, and one can be had with respect to them."""
         guides = [with_values(trace, _copied) for trace in self.guides]
         program = self.program
-        if len(latent_sites(guides[0])) > 1:  # a site's distribution may depend on another's value
+        if len(drawn_sites(guides[0])) > 1:  # a site's distribution may depend on another's value
             guides = [self._run(program.guide, trace) for trace in guides]
         return replace(self, guides=guides)
 
@@ -161,8 +163,8 @@ class Draws:
         """
         values, copies = [], []
         for ours, theirs in zip(self.guides, self.copies.guides, strict=True):
-            at_copies = latent_sites(theirs)
-            for name, site in latent_sites(ours).items():
+            at_copies = drawn_sites(theirs)
+            for name, site in drawn_sites(ours).items():
                 if at_copies[name]["value"].requires_grad:
                     values.append(site["value"])
                     copies.append(at_copies[name]["value"])
@@ -186,7 +188,7 @@ class Draws:
         inside = in_particle_plate(function, self.plan, self._each)
         if sums_out:
             inside = poutine.enum(inside, first_available_dim=-2 - self.plan.layout.nesting)
-        return poutine.trace(poutine.replay(inside, values)).get_trace(*args, **kwargs)
+        return sized(poutine.trace(poutine.replay(inside, values)).get_trace(*args, **kwargs))
 
     def _score_model(self, trace: poutine.Trace) -> tuple[Tensor, Tensor]:
         sites = sample_sites(trace)
@@ -194,7 +196,7 @@ class Draws:
             self._check_unweighted(sites)
             return score_model(trace, self.layout, self._each)
         observed = [site for site in sites.values() if site["is_observed"]]
-        return self._score(observed), self._score(latent_sites(trace).values())
+        return self._score(observed), self._score(drawn_sites(trace).values())
 
     def _check_unweighted(self, sites: dict[str, Site]) -> None:
         for name, site in sites.items():
@@ -263,7 +265,7 @@ def draw(
         if guides:  # the same units in all runs, if the program itself chooses them
             guide = poutine.replay(program.guide, _subsamples(guides[0]))
         with Cut() if cut else nullcontext():
-            guides.append(poutine.trace(guide).get_trace(*args, **kwargs))
+            guides.append(sized(poutine.trace(guide).get_trace(*args, **kwargs)))
     return Draws(program, plan, arguments, num_particles, guides)
 
 

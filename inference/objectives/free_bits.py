@@ -7,7 +7,7 @@ from torch import Tensor
 from pyro_vae.inference.objectives.draws import Draws
 from pyro_vae.inference.objectives.objective import Objective, checked_number
 from pyro_vae.inference.objectives.requirements import factors
-from pyro_vae.traces import Site, latent_sites
+from pyro_vae.traces import Site, drawn_sites
 
 
 class FreeBits(Objective):
@@ -48,7 +48,7 @@ def rates(draws: Draws) -> Tensor:
 
 def _of_run(draws: Draws, guide: poutine.Trace, model: poutine.Trace) -> Tensor:
     """The same, summed over the draws and units of one run."""
-    proposed, latent = latent_sites(guide), latent_sites(model)
+    proposed, latent = drawn_sites(guide), drawn_sites(model)
     if proposed.keys() != latent.keys():
         return draws.scored.rate.sum().unsqueeze(0) / len(draws.guides)
     groups = []

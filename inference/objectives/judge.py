@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from pyro_vae.inference.objectives.draws import Plan
 from pyro_vae.inference.objectives.iwae import IWAE
 from pyro_vae.inference.objectives.objective import Figure, Objective, figure_of
 from pyro_vae.inference.objectives.trace_elbo import TraceELBO
+from pyro_vae.layout import Layout
 
 
 def judge_of(elbo: Any) -> tuple[Any, Figure]:
@@ -18,6 +20,12 @@ def judge_of(elbo: Any) -> tuple[Any, Figure]:
         return elbo, figure
     if not isinstance(elbo, Objective):
         return TraceELBO(), "elbo"
-    judge = IWAE(num_particles=1)  # of one draw it is the ELBO, of whatever such objectives take
-    judge.plan = elbo.plan
+    judge = elbo_of_draws(elbo.plan.layout) if elbo.plan else IWAE(num_particles=1)
     return judge, "elbo"
+
+
+def elbo_of_draws(layout: Layout) -> Objective:
+    """The ELBO of one draw, of what counts in the densities and nothing else."""
+    judge = IWAE(num_particles=1)
+    judge.plan = Plan(layout)
+    return judge

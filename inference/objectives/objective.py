@@ -11,12 +11,12 @@ from pyro.infer.enum import get_importance_trace
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError, at_least_1
+from pyro_vae.examination import Examination, examine
 from pyro_vae.inference.objectives.draws import Draws, Plan, draw
 from pyro_vae.inference.objectives.requirements import Seen, see
 from pyro_vae.inference.objectives.schedule import Schedule
 from pyro_vae.isolation import undisturbed
-from pyro_vae.layout import examine
-from pyro_vae.particles import draws_together
+from pyro_vae.particles import pair_together
 from pyro_vae.program import Program, as_program
 
 Figure = Literal["elbo", "bound", "objective"]
@@ -78,26 +78,32 @@ class Objective(ELBO, abc.ABC):
     def planned(self: Self, program: Any, *args: Any, num_data: int | None = None) -> Self:
         """One of the same kind for a program, which is run to see what it is.
 
+        :param program: a model and guide, or what has been seen of them on ``args``.
         :param num_data: how many units there are in all.
         :raises InputError: the program is none, or lacks what the objective needs.
         """
-        planned = copy.copy(self)
-        planned.plan = planned._plan(as_program(program), args, {}, num_data)
+        planned, examined = copy.copy(self), program
+        if not isinstance(program, Examination):
+            examined = _examined(as_program(program), args, {})
+        planned.plan = planned._plan(examined, args, {}, num_data)
         return planned
 
-    def _plan(self, program: Program, args: Any, kwargs: Any, num_data: int | None = None) -> Plan:
-        with undisturbed(program), torch.no_grad():
-            layout = examine(program, *args, **kwargs)
-            seen = see(program, layout, args, kwargs)
+    def _plan(
+        self, examined: Examination, args: Any, kwargs: Any, num_data: int | None = None
+    ) -> Plan:
+        pair = None
+        with undisturbed(examined.program), torch.no_grad():
+            seen = see(examined)
             self.check(seen)
             self.prepare(seen)
-            together = self.num_particles > 1 and draws_together(program, layout, *args, **kwargs)
-        return Plan(layout, together, num_data)
+            if self.num_particles > 1:
+                pair = pair_together(examined, *args, **kwargs)
+        return Plan(examined.layout, pair is not None, num_data)
 
     def draw(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Draws:
         program = Program(model, guide)
         if self.plan is None:
-            self.plan = self._plan(as_program((model, guide)), args, kwargs)
+            self.plan = self._plan(_examined(program, args, kwargs), args, kwargs)
         return draw(program, self.plan, self.num_particles, (args, kwargs), self.cuts_draws)
 
     # --- Pyro's interface -----------------------------------------------------------------------
@@ -127,6 +133,11 @@ class Objective(ELBO, abc.ABC):
 
     def _get_trace(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Any:
         return get_importance_trace("flat", self.max_plate_nesting, model, guide, args, kwargs)
+
+
+def _examined(program: Program, args: Any, kwargs: Any) -> Examination:
+    with undisturbed(program), torch.no_grad():
+        return examine(program, *args, **kwargs)
 
 
 def with_gradient_of(value: Tensor, surrogate: Tensor) -> Tensor:

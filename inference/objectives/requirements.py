@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch.distributions
-from pyro import poutine
 from pyro.distributions import MaskedDistribution
 from pyro.infer import (
     RenyiELBO,
@@ -16,9 +15,9 @@ from pyro.infer import (
 )
 
 from pyro_vae.errors import InputError
+from pyro_vae.examination import Examination
 from pyro_vae.layout import Layout
-from pyro_vae.program import Program
-from pyro_vae.traces import Site, latent_sites, run
+from pyro_vae.traces import Site, drawn_sites, latent_sites
 
 SUMS_NOTHING_OUT = Trace_ELBO | TraceGraph_ELBO | RenyiELBO | ReweightedWakeSleep
 BY_DRAWS = TraceMeanField_ELBO | TraceTailAdaptive_ELBO  # gradients go through them
@@ -65,7 +64,7 @@ class Seen:
         for name, site in self.proposed.items():
             try:
                 site["fn"].log_prob(site["value"].clone())
-            except (KeyError, NotImplementedError) as error:  # a transform without an inverse
+            except Exception as error:  # as a transform without an inverse raises
                 raise InputError(
                     f"{objective} scores draws again, and the guide's site {name!r} scores only what it "
                     f"has just drawn ({_kind(site['fn'])} by a transform without an inverse): use "
@@ -143,21 +142,21 @@ class Seen:
             )
 
 
-def check_of_pyro(elbo: Any, program: Program, layout: Layout, args: Any) -> list[str]:
+def check_of_pyro(elbo: Any, examined: Examination) -> list[str]:
     """What is to be said of an ELBO of Pyro's that sums no site out, where one is marked to be.
 
     :raises InputError: it cannot do without, or has no gradient through the draws that it needs.
     """
     if not isinstance(elbo, SUMS_NOTHING_OUT):
         return []
-    objective = type(elbo).__name__
+    objective, layout = type(elbo).__name__, examined.layout
     if layout.enumerated:
         raise InputError(
             f"{objective} sums no site out, and {layout.enumerated[0]!r} is to be: the guide does not "
             f"draw it. {DEFAULT} does"
         )
     if isinstance(elbo, BY_DRAWS):
-        see(program, layout, args, {}).must_be_reparameterised(objective)
+        see(examined).must_be_reparameterised(objective)
     return [
         f"{objective} draws {name!r}, which is marked to be summed out, and its gradient is noisy: "
         f"{DEFAULT} sums it out"
@@ -165,11 +164,10 @@ def check_of_pyro(elbo: Any, program: Program, layout: Layout, args: Any) -> lis
     ]
 
 
-def see(program: Program, layout: Layout, args: Any, kwargs: Any) -> Seen:
-    guide = run("guide", program.guide, args, kwargs)
-    model = run("model", poutine.replay(program.model, guide), args, kwargs)
-    given = {n: s for n, s in latent_sites(model).items() if n not in layout.enumerated}
-    return Seen(layout, latent_sites(guide), given)
+def see(examined: Examination) -> Seen:
+    layout, model = examined.layout, latent_sites(examined.model)
+    given = {n: s for n, s in model.items() if n not in layout.enumerated}
+    return Seen(layout, drawn_sites(examined.guide), given)
 
 
 def factors(fn: Any) -> Any:

@@ -9,8 +9,8 @@ from pyro_vae.cli.experiment import Experiment
 from pyro_vae.cli.run_folder import rows_of
 from pyro_vae.data import DataSet, filled_in
 from pyro_vae.errors import InputError
+from pyro_vae.examination import examine
 from pyro_vae.isolation import as_found, undisturbed
-from pyro_vae.layout import examine
 from pyro_vae.program import as_program
 
 ROWS = 256  # of each split, that a model is tried on

@@ -1,6 +1,6 @@
 """Data sets by name, from files and from folders, and batches of them on a device."""
 
-from pyro_vae.data.batching import Batches, batches
+from pyro_vae.data.batching import Batches, OneCall, batches
 from pyro_vae.data.loading import ROOT_VARIABLE, Binarize, Listing, available, load
 from pyro_vae.data.rows import LazyRows
 from pyro_vae.data.sets import DataSet, Split
@@ -14,6 +14,7 @@ __all__ = [
     "Encoding",
     "LazyRows",
     "Listing",
+    "OneCall",
     "Split",
     "ValueRange",
     "available",

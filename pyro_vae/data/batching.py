@@ -110,6 +110,17 @@ class _Streamed(Batches):
             yield (self._encoding(x), *rest)
 
 
+class OneCall(Batches):
+    """In place of rows: a program that is called with what it has, once a pass."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.num_units = device, 1
+        self.description = "one call with arguments as they are"
+
+    def _take(self, order: Tensor, batch_size: int) -> Iterator[Batch]:
+        yield ()
+
+
 def batches(
     data: Any,
     device: torch.device | str = "cpu",

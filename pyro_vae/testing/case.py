@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import pyro
 import torch
@@ -15,15 +15,18 @@ from pyro_vae import checkpoint
 from pyro_vae.data import Batches
 from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
+from pyro_vae.inference.independence import Run
 from pyro_vae.inference.objectives import default_elbo
+from pyro_vae.inference.rows import Rows
 from pyro_vae.inference.step import Step
 from pyro_vae.inference.svi import ADAM
-from pyro_vae.inference.tiles import FIRST_ROWS, first_rows
+from pyro_vae.inference.tiles import FIRST_ROWS, first_rows, paired
+from pyro_vae.isolation import as_found
 from pyro_vae.layout import Layout
 from pyro_vae.parameters import named_parameters, stored_parameters
-from pyro_vae.particles import draws_together, unit_log_prob
+from pyro_vae.probe import moves
 from pyro_vae.program import Program
-from pyro_vae.traces import latent_sites, run, sample_sites
+from pyro_vae.traces import run
 
 Batch = tuple[Tensor, ...]
 STEPS = 3  # of the optimizer; a network that ends in zeros passes no gradient on in the first
@@ -31,29 +34,6 @@ STEPS = 3  # of the optimizer; a network that ends in zeros passes no gradient o
 
 class NotApplicable(Exception):
     """Why a check says nothing of this program, or not here."""
-
-
-@dataclass(frozen=True)
-class Traces:
-    """The guide's trace, and the model's at its draws."""
-
-    guide: poutine.Trace
-    model: poutine.Trace
-
-    def latents(self) -> poutine.Trace:
-        """Everything that was drawn, to replay: also what the model alone draws, to be summed out."""
-        drawn = self.guide.copy()
-        for name, site in latent_sites(self.model).items():
-            drawn.nodes.setdefault(name, cast(Any, site))
-        return drawn
-
-    def scores(self, layout: Layout) -> dict[str, Tensor]:
-        """The log-probability of each site of both, by its name in words, (K or 1, units)."""
-        return {
-            f"the {part}'s site {name!r}": unit_log_prob(site, layout).detach()
-            for part, trace in (("guide", self.guide), ("model", self.model))
-            for name, site in sample_sites(trace).items()
-        }
 
 
 @dataclass(frozen=True)
@@ -80,11 +60,11 @@ class Case:
 
         :raises InputError: it does not run.
         """
+        found = as_found(self.program.modules, self.program.model, self.program.guide)
         with torch.no_grad():
-            call = first_rows(self.program, self.rows, self.unit)
+            call = first_rows(self.program, self.rows, self.unit, found)
             with pyro.validation_enabled(False):
-                together = draws_together(self.program, call.layout, *call.args)
-        return replace(call, together=together)
+                return paired(call)
 
     @property
     def layout(self) -> Layout:
@@ -118,14 +98,14 @@ class Case:
         """What a checkpoint holds, by name: parameters and buffers."""
         return checkpoint.tensors_of(self.program, self.stored)
 
-    def traces(self, given: poutine.Trace | None = None, args: Batch | None = None) -> Traces:
+    def traces(self, given: poutine.Trace | None = None, args: Batch | None = None) -> Run:
         """One run of guide and model, or one at ``given`` draws."""
         args, program = self.args if args is None else args, self.program
         with torch.no_grad():
             guide = program.guide if given is None else poutine.replay(program.guide, given)
             guide_trace = run("guide", guide, args, {})
             model = poutine.replay(program.model, given or guide_trace)
-            return Traces(guide_trace, run("model", model, args, {}))
+            return Run(guide_trace, run("model", model, args, {}))
 
     @cached_property
     def elbo(self) -> Any:  # Pyro's base class declares no methods
@@ -146,7 +126,10 @@ class Case:
         """:raises NotApplicable: there is nothing to train."""
         if not self.parameters:
             raise NotApplicable("it has no parameters")
-        return Step(self.program, self.layout, self.parameters, self.elbo, ADAM, None)
+        examined = self.call.examined
+        assert examined is not None  # the first call of a program is one that showed it
+        count = len(self.args[0])
+        return Step(examined, Rows(count, count, True), self.parameters, self.elbo, ADAM, None)
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -184,8 +167,8 @@ def difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> tuple[
     for name in [*one, *(name for name in other if name not in one)]:
         zero = torch.zeros(())
         a, b = torch.broadcast_tensors(one.get(name, zero), other.get(name, zero).to(zero.device))
-        off = (a.cpu() - b.cpu()).abs()
-        if not (off <= 1e-4 * (1 + a.cpu().abs())).all():
+        if bool(moves(a.cpu(), b.cpu()).any()):
+            off = (a.cpu() - b.cpu()).abs()
             finite = off[off.isfinite()]
             return name, float(finite.max()) if len(finite) else float("inf")
     return None

@@ -10,10 +10,11 @@ from pyro_vae.graph import render_model
 from pyro_vae.inference.estimate import log_evidence
 from pyro_vae.inference.evidence import Evidence
 from pyro_vae.inference.report import NO_VARIANCE
-from pyro_vae.particles import is_point_mass, with_values
+from pyro_vae.layout import check_proper
+from pyro_vae.particles import with_values
 from pyro_vae.predict import prior_samples
 from pyro_vae.testing.case import Case, NotApplicable, difference
-from pyro_vae.traces import check_proper, latent_sites, observed_sites, sample_sites
+from pyro_vae.traces import drawn_sites, is_point_mass, observed_sites, sample_sites
 
 REPEATS = 20  # of the training loss
 SIGMAS = 5
@@ -23,7 +24,7 @@ def prior(case: Case) -> str:
     """Data drawn from the prior have the shapes of the data given."""
     traces = case.traces()
     try:
-        check_proper(traces.model)
+        check_proper(case.layout)
     except InputError as flat:
         raise NotApplicable(str(flat)) from flat
     drawn = prior_samples(case.program, *case.args, seed=case.seed)
@@ -117,7 +118,7 @@ def _scaled(case: Case) -> str:
     """A site whose log-probability counts otherwise than its plate's subsampling says, in words."""
     share = case.layout.size / case.layout.num_units
     traces = case.traces()
-    for name, site in {**sample_sites(traces.model), **latent_sites(traces.guide)}.items():
+    for name, site in {**sample_sites(traces.model), **drawn_sites(traces.guide)}.items():
         scale = torch.as_tensor(site["scale"], dtype=torch.float64)
         if not torch.allclose(scale, torch.tensor(share, dtype=torch.float64)):
             return f"site {name!r} is scaled"

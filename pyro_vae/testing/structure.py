@@ -8,12 +8,21 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
+from pyro_vae.examination import examine
 from pyro_vae.inference.capture import side_effect, tensors_of
 from pyro_vae.inference.estimate import joint_note
-from pyro_vae.layout import Layout, examine
-from pyro_vae.particles import is_point_mass, of_particles, particle_plate, with_values
-from pyro_vae.testing.case import Case, NotApplicable, Traces, difference
-from pyro_vae.traces import Site, latent_sites, observed_sites, run, sample_sites
+from pyro_vae.inference.independence import Run
+from pyro_vae.layout import Layout
+from pyro_vae.particles import of_particles, particle_plate, with_values
+from pyro_vae.testing.case import Case, NotApplicable, difference
+from pyro_vae.traces import (
+    Site,
+    drawn_sites,
+    is_point_mass,
+    observed_sites,
+    run,
+    sample_sites,
+)
 
 
 def runs(case: Case) -> str:
@@ -28,7 +37,7 @@ def sites(case: Case) -> str:
     value can be scored."""
     examine(case.program, *case.args)
     traces = case.traces()
-    return f"{len(latent_sites(traces.guide))} latent, {len(observed_sites(traces.model))} observed"
+    return f"{len(drawn_sites(traces.guide))} latent, {len(observed_sites(traces.model))} observed"
 
 
 def plates(case: Case) -> str:
@@ -39,14 +48,14 @@ def plates(case: Case) -> str:
     return f"the unit is {case.layout.unit!r}"
 
 
-def _refuse_rows_as_event(case: Case, traces: Traces) -> None:
+def _refuse_rows_as_event(case: Case, traces: Run) -> None:
     """A latent outside of every plate that grows with the data is one for each datum."""
     fewer = tuple(rows[:-1] for rows in case.args)
     try:
         shorter = sample_sites(case.traces(args=fewer).guide)
     except InputError:
         return
-    for name, site in latent_sites(traces.guide).items():
+    for name, site in drawn_sites(traces.guide).items():
         is_free = not site["cond_indep_stack"] and not site["infer"].get("is_auxiliary")
         if is_free and name in shorter and shorter[name]["value"].shape != site["value"].shape:
             raise InputError(
@@ -114,7 +123,7 @@ def factorises(case: Case) -> str:
     # at a point a value scores nothing, once it is rounded
     at_points = {
         f"the guide's site {name!r}"
-        for name, site in latent_sites(together.guide).items()
+        for name, site in drawn_sites(together.guide).items()
         if is_point_mass(site["fn"])
     }
     for row in (0, count - 1):
@@ -141,7 +150,7 @@ def _of_unit(site: Site, layout: Layout, row: int) -> Tensor:
     return value if dim < 0 or value.shape[dim] == 1 else value.narrow(dim, row, 1)
 
 
-def _alone(case: Case, given: poutine.Trace, row: int) -> Traces:
+def _alone(case: Case, given: poutine.Trace, row: int) -> Run:
     """The traces of one row; a program that takes neither that nor all but one has a size of its own."""
     own_size = NotApplicable(f"it takes {len(case.args[0])} data alone")
     try:
@@ -197,8 +206,8 @@ def particles(case: Case) -> str:
     raise InputError("two particles drawn together score otherwise than one by one")
 
 
-def _two_together(case: Case) -> Traces:
+def _two_together(case: Case) -> Run:
     """Discrete latents that the model alone has are drawn, not summed out, so that sites compare."""
     program, plate = case.program, particle_plate(2, case.layout)
     guide = run("guide", plate(program.guide), case.args, {})
-    return Traces(guide, run("model", poutine.replay(plate(program.model), guide), case.args, {}))
+    return Run(guide, run("model", poutine.replay(plate(program.model), guide), case.args, {}), 2)

@@ -27,7 +27,7 @@ from pyro_vae.inference.compile import Compiled, Engine, kept
 from pyro_vae.inference.importance import Importance, bytes_per_particle
 from pyro_vae.particles import read_particles
 from pyro_vae.testing.case import STEPS, Case, NotApplicable, difference
-from pyro_vae.traces import latent_sites
+from pyro_vae.traces import drawn_sites
 
 # whose draws are a smooth function of their parameters at given noise, with that very gradient; those
 # of a Gamma or a mixture have a gradient too, but not the one of what the generator does
@@ -84,7 +84,7 @@ def gradients(case: Case) -> str:
     for name, slope in zip(parameters, given, strict=True):
         if not slope.isfinite().all():
             raise InputError(f"the gradient for {name!r} is not finite")
-    for name, site in latent_sites(case.traces().guide).items():
+    for name, site in drawn_sites(case.traces().guide).items():
         if isinstance(_base(site["fn"]), dist.OneHotCategoricalStraightThrough):
             raise NotApplicable(
                 f"the gradient through {name!r} is the straight-through one, which is biased by intent"
@@ -163,7 +163,7 @@ def _base(fn: Any) -> Any:
 
 def _is_rough(case: Case) -> bool:
     """Whether the guide draws what the same noise may not move smoothly with its parameters."""
-    for site in latent_sites(case.traces().guide).values():
+    for site in drawn_sites(case.traces().guide).values():
         fn = _base(site["fn"])
         summed_out = site["infer"].get("enumerate") is not None
         if not summed_out and not (fn.has_rsample and isinstance(fn, SMOOTH)):

@@ -263,7 +263,9 @@ def test_guides_with_parameters_for_each_datum() -> None:
     evidence = log_evidence((Conjugate.model, guide), x, num_particles=5000, seed=0)
     exact = Conjugate.log_evidence(x).double()
     assert z_scores(evidence.log_evidence, exact, evidence.standard_error).max() < 4
-    with pytest.raises(InputError, match="needs batch_size to be the number of data"):
+    with pytest.raises(
+        InputError, match=r"guide's site .* where a row stands .*Take batch_size=20"
+    ):
         fit(
             (Conjugate.model, AutoNormal(Conjugate.model)),
             x,

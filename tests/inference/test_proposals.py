@@ -12,10 +12,10 @@ from stories import Conjugate
 from torch import Tensor
 
 from pyro_vae import InputError, evaluate, log_evidence
+from pyro_vae.examination import examine
 from pyro_vae.inference.proposals import refined, wider
-from pyro_vae.layout import examine
 from pyro_vae.models import FactorAnalysis
-from pyro_vae.particles import draws_together
+from pyro_vae.particles import pair_together
 
 X = torch.randn(20, generator=torch.Generator().manual_seed(1)) * 1.5
 
@@ -46,8 +46,7 @@ def test_refinement_closes_the_amortisation_gap() -> None:
     x = torch.randn(30, 6)
     better = refined(model, steps=300, learning_rate=0.1)
     with torch.no_grad():
-        layout = examine(better, x)
-        assert draws_together(better, layout, x)
+        assert pair_together(examine(better, x), x)
     before, after = (evaluate(p, x, num_particles=200, seed=0).elbo.mean() for p in (model, better))
     exact = model.log_evidence(x).detach().double()
     assert exact.mean() - after < 0.05 < exact.mean() - before

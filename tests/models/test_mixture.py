@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from pyro_vae import InputError, fit, log_evidence
+from pyro_vae.examination import examine
 from pyro_vae.guides import VonMisesFisher
 from pyro_vae.inference.objectives import default_elbo
-from pyro_vae.layout import examine
 from pyro_vae.likelihoods import Bernoulli, FixedScaleNormal, Missing
 from pyro_vae.models import MixtureVAE
 from pyro_vae.networks import MLP
@@ -58,7 +58,7 @@ def test_the_evidence_is_that_of_a_mixture_of_gaussians(vae) -> None:
 def test_the_elbo_of_fit_sums_over_components(vae) -> None:
     """At given z it is log sum_k p(k, z, x) - log q(z | x), by hand."""
     x = data(vae, 5)
-    elbo = default_elbo(examine(as_program(vae), x))
+    elbo = default_elbo(examine(as_program(vae), x).layout)
     pyro.set_rng_seed(3)
     found = -elbo.loss(vae.model, vae.guide, x)
     pyro.set_rng_seed(3)

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from pyro_vae import InputError, fit, log_evidence, prior_samples
+from pyro_vae.examination import examine
 from pyro_vae.inference.objectives import default_elbo
-from pyro_vae.layout import examine
 from pyro_vae.likelihoods import Bernoulli, FixedScaleNormal, Missing
 from pyro_vae.models import SemiSupervisedVAE
 from pyro_vae.networks import MLP, MaskedInput
@@ -77,7 +77,7 @@ def test_with_the_posterior_as_guide_every_weight_is_the_evidence(vae) -> None:
 
 def test_the_elbo_of_fit_sums_over_classes_and_is_exact_here(vae) -> None:
     x = torch.randn(8, 3).double()
-    elbo = default_elbo(examine(as_program(vae), x, LABELS))
+    elbo = default_elbo(examine(as_program(vae), x, LABELS).layout)
     assert -elbo.loss(vae.model, vae.guide, x, LABELS) == pytest.approx(
         float(exactly(vae, x, LABELS).sum())
     )
@@ -102,7 +102,7 @@ def test_the_classifiers_term_is_in_the_gradient_of_training_and_in_no_figure(va
     vae.requires_grad_(True)
     x, weight = torch.randn(8, 3).double(), vae.classifier_weight
     parameters = list(vae.classifier.parameters())
-    elbo = default_elbo(examine(as_program(vae), x, LABELS))
+    elbo = default_elbo(examine(as_program(vae), x, LABELS).layout)
     figures = {}
     for mode in (True, False):
         vae.train(mode)

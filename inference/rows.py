@@ -1,0 +1,262 @@
+"""How a fit takes its rows: how many at a time, in which order, and what a batch of them counts."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+from pyro_vae.data import Batches, OneCall
+from pyro_vae.errors import InputError
+from pyro_vae.examination import Examination, examine
+from pyro_vae.inference.call import Call
+from pyro_vae.inference.independence import Run, again, moved, place_matters
+from pyro_vae.inference.tiles import is_yet_to_be_set_up
+from pyro_vae.isolation import as_found, undisturbed
+from pyro_vae.program import Program
+from pyro_vae.traces import is_factor, observed_sites, sample_sites
+
+Batch = tuple[Tensor, ...]
+
+DEFAULT_BATCH = 128
+MOST_ROWS = 100_000  # of a batch, where nobody says
+MOVED = 0.01  # what parameters are moved by, to tell apart those that start out equal
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How a fit takes its rows.
+
+    Attributes:
+        num_rows: how many there are in all.
+        batch_size: how many a step takes.
+        shuffle: whether each epoch takes them in an order of its own.
+        scaled: the plates that hold a batch, and stand for all rows.
+        is_whole: whether figures are of all rows together, not of each.
+        of_rows: the guide's sites whose parameters belong to rows.
+        notes: all of this in sentences.
+    """
+
+    num_rows: int
+    batch_size: int
+    shuffle: bool
+    scaled: frozenset[str] = frozenset()
+    is_whole: bool = False
+    of_rows: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def order(self, seed: int, epoch: int) -> Tensor:
+        """The order of the data in an epoch, a function of (seed, epoch) alone."""
+        if not self.shuffle:
+            return torch.arange(self.num_rows)
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        return torch.randperm(self.num_rows, generator=generator)
+
+    def scale(self, program: Program, batch: Batch, num_rows: int | None = None) -> Program:
+        """The program with the plates that hold the batch counting for all rows.
+
+        :param num_rows: how many these are; by default those of the training data.
+        """
+        if not self.scaled or not batch:
+            return program
+        factor = (num_rows or self.num_rows) / len(batch[0])
+        if factor == 1:
+            return program
+        model, guide = (_Scaled(self.scaled, factor)(f) for f in (program.model, program.guide))
+        return replace(program, model=model, guide=guide)
+
+
+class _Scaled(Messenger):
+    """Scales what lies in some plates, as ``pyro.plate(name, size, subsample_size)`` does."""
+
+    def __init__(self, plates: frozenset[str], factor: float) -> None:
+        super().__init__()
+        self.plates, self.factor = plates, factor
+
+    def _process_message(self, msg: Any) -> None:
+        if any(frame.name in self.plates for frame in msg["cond_indep_stack"]):
+            msg["scale"] = msg["scale"] * self.factor
+
+
+@dataclass
+class _Look:
+    """What is seen of a program on so many rows, and what it has registered in Pyro's store by then."""
+
+    examined: Examination
+    args: Batch
+    place: list[str] = field(default_factory=list)
+    store: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_whole(self) -> bool:
+        return self.examined.layout.unit is None
+
+
+def settle(
+    program: Program,
+    train: Batches,
+    batch_size: int | None,
+    shuffle: bool | None,
+    seed: int,
+    parameters: Callable[[Examination], Mapping[str, Tensor]],
+) -> tuple[Examination, Batch, Rows]:
+    """Finds out how the rows are to be taken; what the program has registered by then, stays so.
+
+    Where a latent is shared by all rows, a batch is all of them, up to 100,000, if nobody says otherwise,
+    and a smaller one counts for all. Rows whose score depends on where they stand (a guide with parameters
+    for each row, a series, a covariate that is looked up by position) keep their order, all in one batch.
+
+    :param shuffle: None to find out; True says that place does not matter.
+    :param parameters: of an examined program, to be moved a little while it is tried.
+    :raises InputError: batches of that size would be another model.
+    """
+    if isinstance(train, OneCall):
+        look = _look(program, train, 1, True, seed, parameters)
+        pyro.get_param_store().set_state(look.store)
+        return look.examined, (), Rows(1, 1, False, is_whole=look.is_whole)
+    found = as_found(program.modules, program.model, program.guide)
+    count, most = train.num_units, min(train.num_units, MOST_ROWS)
+    first = most if is_yet_to_be_set_up(program) else min(most, DEFAULT_BATCH)
+    look = _look(program, train, min(count, batch_size or first), shuffle, seed, parameters)
+    rows = len(look.args[0])
+    if batch_size is None and rows < most and (look.is_whole or look.place):
+        found.restore()
+        look = _look(program, train, most, shuffle, seed, parameters)
+        rows = len(look.args[0])
+    pyro.get_param_store().set_state(look.store)
+    if look.place and rows < count:
+        found.restore()
+        raise InputError(_displaced(look.place, rows, count))
+    scaled, notes = frozenset[str](), []
+    if look.is_whole and rows < count:
+        scaled = _held(program, look, train, seed)
+        plates = ", ".join(map(repr, sorted(scaled)))
+        notes = [
+            f"a step takes {rows:,} of {count:,} rows for all of them"
+            + (f": what lies in plate {plates} counts {count / rows:.4g} times" if scaled else "")
+        ]
+    elif look.is_whole and count > DEFAULT_BATCH:
+        notes = [f"a step takes all {rows:,} rows, as some latents are shared by them"]
+    if look.place:
+        notes = [
+            f"the rows keep their order, all {rows:,} in a step: {look.place[0]} depends on where a row "
+            "stands (shuffle=True says that it does not)"
+        ]
+    of_rows = tuple(site for site in look.place if site.startswith("the guide"))
+    shuffled = not look.place if shuffle is None else shuffle
+    taken = Rows(count, rows, shuffled, scaled, look.is_whole, of_rows, tuple(notes))
+    return look.examined, look.args, taken
+
+
+def _look(
+    program: Program,
+    train: Batches,
+    count: int,
+    shuffle: bool | None,
+    seed: int,
+    parameters: Callable[[Examination], Mapping[str, Tensor]],
+) -> _Look:
+    args = next(train.take(torch.arange(count), count))
+    with undisturbed(program, seed), torch.no_grad():
+        look = _Look(examine(program, *args), args)
+        look.store = pyro.get_param_store().get_state()
+        if not shuffle and count > 1:
+            with pyro.validation_enabled(False):
+                look.place = _places(look, parameters(look.examined))
+    return look
+
+
+def _places(look: _Look, parameters: Mapping[str, Tensor]) -> list[str]:
+    """The sites that score a row otherwise where it stands elsewhere in the batch.
+
+    Parameters for each row may all start out equal, so they are moved apart while it is tried.
+    """
+    examined = look.examined
+    call = Call(examined.program, examined.layout, False, look.args, by_rows=True)
+    first = Run(examined.guide, examined.model)
+
+    def tried() -> list[str]:
+        here = again(call, first)
+        places = place_matters(call, here)
+        if places and moved(here, again(call, first), examined.layout):
+            return []  # noise, which moves anything
+        return places
+
+    try:
+        with moved_a_little(parameters):
+            return tried()
+    except InputError:  # a parameter that may not be moved, say
+        return tried()
+
+
+@contextmanager
+def moved_a_little(parameters: Mapping[str, Tensor]) -> Iterator[None]:
+    """Adds a hundredth of noise to parameters for a while."""
+    before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    try:
+        for parameter in parameters.values():
+            if parameter.is_floating_point():
+                noise = torch.randn_like(parameter)
+                parameter.data.add_(MOVED * noise * (1 + parameter.data.abs()))
+        yield
+    finally:
+        for name, parameter in parameters.items():
+            parameter.data.copy_(before[name])
+
+
+def _displaced(places: list[str], rows: int, count: int) -> str:
+    return (
+        f"batches of {rows:,} of {count:,} rows would take one another's place: {places[0]} depends on where "
+        "a row stands in its batch (parameters for each row, as an AutoGuide over their latents has, a "
+        f"series, or something looked up by position). Take batch_size={count}, or pass the row numbers as "
+        "a further tensor and look up by them, or, if place does not matter, say shuffle=True"
+    )
+
+
+def _held(program: Program, look: _Look, train: Batches, seed: int) -> frozenset[str]:
+    """The plates that are as long as the batch, of whatever length, and do not scale by themselves.
+
+    :raises InputError: some data lie in none, so that nothing could make a batch count for all of them.
+    """
+    rows = len(look.args[0])
+    args = next(train.take(torch.arange(rows - 1 or 2), rows - 1 or 2))
+    found = as_found(program.modules, program.model, program.guide)
+    try:
+        with undisturbed(program, seed), found, torch.no_grad():
+            fewer = examine(look.examined.program, *args)
+    except InputError as error:
+        raise InputError(
+            f"the program takes {rows:,} rows and no fewer, so a batch of them cannot count for all "
+            f"{train.num_units:,}: {error}"
+        ) from error
+    long, less = (_lengths(e.model) | _lengths(e.guide) for e in (look.examined, fewer))
+    grow = {name for name, size in long.items() if size == rows and less.get(name) == len(args[0])}
+    for name, site in observed_sites(look.examined.model).items():
+        other = sample_sites(fewer.model).get(name)
+        held = any(frame.name in grow for frame in site["cond_indep_stack"])
+        if not held and not is_factor(site) and (not other or _shape(other) != _shape(site)):
+            raise InputError(
+                f"site {name!r} holds the rows of a batch, and no plate does, so {rows:,} of them cannot "
+                f"count for all {train.num_units:,}: put it in a plate (`with pyro.plate(...)` around it), "
+                f"or take batch_size={train.num_units}"
+            )
+    return frozenset(name for name in grow if name not in _scaling(look.examined.model))
+
+
+def _lengths(trace: poutine.Trace) -> dict[str, int]:
+    stacks = (site["cond_indep_stack"] for site in sample_sites(trace).values())
+    return {frame.name: frame.size for stack in stacks for frame in stack}
+
+
+def _scaling(trace: poutine.Trace) -> set[str]:
+    stacks = (site["cond_indep_stack"] for site in sample_sites(trace).values())
+    return {f.name for stack in stacks for f in stack if (f.full_size or f.size) != f.size}
+
+
+def _shape(site: Any) -> torch.Size:
+    return torch.Size(site["value"].shape)

@@ -1,0 +1,268 @@
+"""What one run of a program shows: its sites, plates and densities, and whether they fit one another."""
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.infer.util import enable_validation
+from torch import Tensor
+
+from pyro_vae.adapters import tensors_for_numbers, unmasked, with_gradients
+from pyro_vae.errors import InputError, nearest
+from pyro_vae.layout import Layout, read_layout
+from pyro_vae.masks import mask_of, unmask_sites
+from pyro_vae.probe import all_latents, moved_sites, other_value, site_scores
+from pyro_vae.program import Program
+from pyro_vae.traces import (
+    NeedsGradients,
+    Site,
+    batch_of,
+    declared_events,
+    drawn_sites,
+    innermost,
+    is_factor,
+    is_point_mass,
+    latent_sites,
+    observed_sites,
+    run,
+    sample_sites,
+    shape_of,
+)
+from pyro_vae.validity import check_data, check_log_prob
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What one run of guide and model showed; whatever else wants to know the program starts from here.
+
+    Attributes:
+        program: the program, with what it needs around it to be scored (:mod:`pyro_vae.adapters`).
+        layout: its sites and plates.
+        guide: the guide's trace.
+        model: the model's trace at the guide's draws.
+        notes: what counts otherwise than one may think, in sentences.
+    """
+
+    program: Program
+    layout: Layout
+    guide: poutine.Trace
+    model: poutine.Trace
+    notes: tuple[str, ...] = ()
+
+
+def examine(
+    program: Program, *args: Any, unit: str | None = None, strict: bool = True, **kwargs: Any
+) -> Examination:
+    """Runs guide and model once, with every check that Pyro and torch know, and reads the plates.
+
+    A model that masks a latent, or leaves its prior flat, runs once more for each such latent, to see
+    whether anything else that counts depends on it.
+
+    :param unit: the unit plate's name; by default the outermost plate that all latent and observed
+        sites share.
+    :param strict: refuse log-probabilities that are NaN, too; else only data outside the support.
+    :raises InputError: the model or guide raises (with the site), a site is missing on one side,
+        ``unit`` is not there or does not hold every site.
+    """
+    with pyro.validation_enabled(strict), torch.no_grad():
+        enable_validation(True)  # what a program itself asks of its data counts for all of them
+        try:
+            guide_trace, model_trace, sums_out = _run_both(program, args, kwargs)
+        except NeedsGradients:
+            program = with_gradients(program)
+            guide_trace, model_trace, sums_out = _run_both(program, args, kwargs)
+        if any(site.get("was_number") for site in observed_sites(model_trace).values()):
+            program = tensors_for_numbers(program)
+        check_match(model_trace, guide_trace)
+        layout = read_layout(model_trace, guide_trace, unit)
+        layout = replace(layout, holds_enumerated_only=sums_out)
+        if strict:
+            check_log_prob("guide", guide_trace)
+            check_log_prob("model", model_trace)
+        else:
+            check_data(model_trace)
+        for part, trace in (("guide", guide_trace), ("model", model_trace)):
+            _check_shapes(part, trace, layout)
+        with pyro.validation_enabled(False):
+            return settle_densities(
+                Examination(program, layout, guide_trace, model_trace), args, kwargs
+            )
+
+
+MOST_PLATES = 8  # dimensions kept for plates where a model is tried with all values of its latents
+
+
+def _run_both(
+    program: Program, args: Any, kwargs: Any
+) -> tuple[poutine.Trace, poutine.Trace, bool]:
+    """The traces of guide and model, and whether the model runs only where it is summed out."""
+    guide_trace = run("guide", program.guide, args, kwargs)
+    try:
+        model = poutine.replay(program.model, guide_trace)
+        return guide_trace, run("model", model, args, kwargs), False
+    except NeedsGradients:
+        raise
+    except InputError:
+        model = poutine.enum(program.model, first_available_dim=-1 - MOST_PLATES)
+        with suppress(InputError):
+            trace = run("model", poutine.replay(model, guide_trace), args, kwargs)
+            if any(s["infer"].get("_enumerate_dim") for s in latent_sites(trace).values()):
+                return guide_trace, trace, True
+        raise
+
+
+def settle_densities(seen: Examination, args: Any, kwargs: Any) -> Examination:
+    """Finds out what the densities of masked and flat latents stand for, and makes them count as that.
+
+    Where nothing else that counts depends on what a latent's mask takes out, that part integrates to one,
+    so its prior may count, and does where the guide's density counts there. Where something depends on it,
+    the model's density is what the model says, without that prior; the guide's draws count all the same.
+    A flat latent (ImproperUniform) has a density where a factor or another latent's prior depends on it.
+    """
+    layout, latents = seen.layout, latent_sites(seen.model)
+    guide, model, apart, notes = set(), set(), set(), []
+    flat = list(layout.flat)
+    for name in layout.flat:
+        carriers = [
+            other
+            for other in _moved_by(seen, name, torch.ones((), dtype=torch.bool), args, kwargs)
+            if not latents.get(other) or other != name
+            if is_density(sample_sites(seen.model)[other])
+        ]
+        if carriers:
+            flat.remove(name)
+            notes.append(
+                f"{name!r} is flat (ImproperUniform): its density is that of {carriers[0]!r}"
+            )
+    for name in layout.latents:
+        own, proposed = mask_of(latents[name]), sample_sites(seen.guide).get(name)
+        if bool(own.all()) or proposed is None:
+            continue
+        if _moved_by(seen, name, ~own, args, kwargs):
+            apart.add(name)
+            guide.add(name)
+            notes.append(
+                f"the model masks the prior of {name!r}, and other sites depend on what it masks: the "
+                "figures are those of the density as it is written, without that prior"
+            )
+        elif bool(mask_of(proposed).all()):
+            model.add(name)
+    return replace(
+        seen,
+        program=unmasked(seen.program, frozenset(model), frozenset(guide)),
+        layout=replace(layout, flat=tuple(flat), without_prior=tuple(sorted(apart))),
+        guide=unmask_sites(seen.guide, guide),
+        model=unmask_sites(seen.model, model),
+        notes=tuple(notes),
+    )
+
+
+def is_density(site: Site) -> bool:
+    """Whether a model's site says how latents are distributed, rather than data."""
+    return not site["is_observed"] or is_factor(site) or is_point_mass(site["fn"])
+
+
+def _moved_by(seen: Examination, name: str, where: Tensor, args: Any, kwargs: Any) -> list[str]:
+    """The model's sites that score otherwise when a latent has another value where it is said."""
+    site = sample_sites(seen.model)[name]
+    there = torch.where(where, other_value(site), site["value"])
+    latents = all_latents(seen.guide, seen.model)
+    latents.nodes[name] = cast(Any, {**site, "value": there})
+    model = poutine.replay(seen.program.model, latents)
+    if seen.layout.holds_enumerated_only:
+        model = poutine.enum(model, first_available_dim=-1 - MOST_PLATES)
+    before = site_scores(seen.model, seen.layout)
+    after = site_scores(run("model", model, args, kwargs), seen.layout)
+    return moved_sites(before, after)
+
+
+def check_match(model_trace: poutine.Trace, guide_trace: poutine.Trace) -> None:
+    """Refuses a guide that does not draw just what the model draws, by :mod:`pyro_vae.traces`."""
+    latents, proposed = latent_sites(model_trace), drawn_sites(guide_trace)
+    for name, site in proposed.items():
+        there = model_trace.nodes.get(name)
+        if name in latents:
+            if latents[name]["value"] is not site["value"]:
+                raise InputError(f"the model's site {name!r} does not take the guide's value")
+        elif there is not None:
+            _check_computed(name, site, cast(Site, there))
+        elif not site["infer"].get("is_auxiliary"):
+            raise InputError(
+                f"the guide samples {name!r}, which the model has not{nearest(name, latents)}"
+            )
+    for name, site in latents.items():
+        if name in proposed or site["infer"].get("enumerate") == "parallel":
+            continue
+        if site["infer"].get("enumerate"):
+            raise InputError(
+                f"the model's site {name!r} is marked enumerate={site['infer']['enumerate']!r}; latents "
+                'are summed out in parallel only: mark it `infer={"enumerate": "parallel"}`'
+            )
+        raise InputError(
+            f"the model samples {name!r}, which the guide has not: add "
+            f"`pyro.sample({name!r}, ...)` to the guide, or, if it is discrete, have it summed "
+            'out by `infer={"enumerate": "parallel"}` in the model'
+        )
+    for name, site in observed_sites(guide_trace).items():
+        if is_factor(site) and "has_rsample" not in vars(innermost(site["fn"])):
+            raise InputError(
+                f"the guide's factor {name!r} does not say what it is: has_rsample=True makes it part of "
+                "the guide's density (a Jacobian), has_rsample=False a term of the training loss alone"
+            )
+
+
+def _check_computed(name: str, proposed: Site, there: Site) -> None:
+    """A name that is no latent of the model's: the guide may compute it too, and never draw it."""
+    if there["type"] == "sample" and not there["is_observed"]:  # a Delta
+        if is_point_mass(proposed["fn"]) and torch.equal(proposed["value"], there["value"]):
+            return
+        what = "computes (Delta)"
+    elif there["type"] == "param":
+        what = "has as a parameter"
+    elif there["type"] == "sample" and there["infer"].get("_deterministic"):
+        if is_point_mass(proposed["fn"]):
+            return  # an AutoGuide's record of it
+        what = "computes (pyro.deterministic)"
+    else:
+        what = "observes (`obs=`, or `pyro.condition`)"
+    raise InputError(
+        f"the guide draws {name!r}, which the model {what}, so the draw would count in the guide's density "
+        "and nowhere in the model's: leave it out of the guide"
+    )
+
+
+def _check_shapes(part: str, trace: poutine.Trace, layout: Layout) -> None:
+    for name, site in sample_sites(trace).items():
+        shape = batch_of(site)
+        if (
+            layout.holds_enumerated_only
+        ):  # what lies left of the plates are values to be summed over
+            shape = shape[max(0, len(shape) - layout.nesting) :]
+        declared = [frame for frame in site["cond_indep_stack"] if frame.vectorized]
+        allowed = {frame.dim for frame in declared}
+        wide = [d for d in range(-len(shape), 0) if shape[d] > 1 and d not in allowed]
+        if wide:
+            raise InputError(
+                f"the {part}'s site {name!r} has log-probabilities of shape {tuple(shape)}, which "
+                f"its plates do not explain at dimension {wide[0]}: add `.to_event(...)`, or a plate, or "
+                f"mend the shapes of distribution {tuple(shape_of(site['fn']))} and value "
+                f"{tuple(site['value'].shape)}"
+            )
+        if not _fits_as_declared(site["fn"], site["value"]):
+            raise InputError(
+                f"the {part}'s site {name!r} has a distribution of shape {tuple(shape_of(site['fn']))} "
+                f"(batch | event), but a value of shape {tuple(site['value'].shape)}: they fit by "
+                "broadcasting only, which counts the same numbers more than once"
+            )
+
+
+def _fits_as_declared(fn: Any, value: Tensor) -> bool:
+    """Whether a value is as long as its distribution in the dimensions that ``to_event`` made events.
+
+    The others are the distribution's own affair: a hidden Markov model of one step stands for any number.
+    """
+    declared, own = declared_events(fn), value.shape[value.dim() - fn.event_dim :]
+    return value.dim() >= fn.event_dim and own[:declared] == fn.event_shape[:declared]
