@@ -25,13 +25,13 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import Adam
 
+from pyro_vae.examination import examine
 from pyro_vae.inference.capture import capture
 from pyro_vae.inference.compile import Compiled
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.inference.onednn import use_onednn
 from pyro_vae.inference.rows import Rows
 from pyro_vae.inference.step import Step
-from pyro_vae.examination import examine
 from pyro_vae.models import VAE
 from pyro_vae.networks import MLP, ConvDecoder, ConvEncoder, Network, Shape
 from pyro_vae.parameters import named_parameters

@@ -250,8 +250,8 @@ def use_compiled(
         step.products = partial(on_cuda, "tf32")
     if mode == "off":
         return []
-    full, rest = divmod(num_units, settings.batch_size)
-    steps = {settings.batch_size: full * settings.epochs, rest: settings.epochs}
+    full, rest = divmod(num_units, step.rows.batch_size)
+    steps = {step.rows.batch_size: full * settings.epochs, rest: settings.epochs}
     tempered = settings.beta != 1 or settings.kl_warmup > 0
     steps = {rows: n for rows, n in steps.items() if rows and n}
     run = Compiled(step, mode, steps, tempered, precision)

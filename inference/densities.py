@@ -1,5 +1,6 @@
 """Whether the densities that a program gives are those of what it draws."""
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -173,6 +174,13 @@ def what_is_no_elbo(elbo: Any, examined: Examination) -> list[str]:
         "trained by is not called an ELBO"
         for name in terms[:1]
     ]
+    sites = {**sample_sites(examined.guide), **sample_sites(examined.model)}
+    said += [
+        f"site {name!r} is weighted in training (poutine.scale), so what is trained by is not called an "
+        "ELBO"
+        for name, site in sites.items()
+        if not _counts_as_its_plates_say(site)
+    ][:1]
     for name, site in drawn_sites(examined.guide).items():
         if not _scores_its_draws(site["fn"]):
             said.append(
@@ -180,6 +188,12 @@ def what_is_no_elbo(elbo: Any, examined: Examination) -> list[str]:
                 "are drawn by (a batch normalisation), so what is trained by is not called an ELBO"
             )
     return said
+
+
+def _counts_as_its_plates_say(site: Site) -> bool:
+    shares = [(f.full_size or f.size) / f.size for f in site["cond_indep_stack"] if f.size]
+    scale = torch.as_tensor(site["scale"], dtype=torch.float64)
+    return bool(((scale - math.prod(shares)).abs() <= 1e-6 * scale.abs()).all())
 
 
 def _scores_its_draws(fn: Any) -> bool:

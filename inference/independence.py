@@ -57,7 +57,8 @@ class Run:
             with suppress(InputError):
                 scores[f"the guide's site {name!r}"] = unit_log_prob(site, layout)
         if layout.holds_enumerated_only:
-            scores["the model"] = sum(score_model(self.model, layout, self.num_chains))
+            given, prior = score_model(self.model, layout, self.num_chains)
+            scores["the model"] = given + prior
         else:
             for name, site in sample_sites(self.model).items():
                 scores[f"the model's site {name!r}"] = unit_log_prob(site, layout)
@@ -82,16 +83,18 @@ def again(
     first: Run,
     value: Callable[[Site], Tensor] = lambda site: site["value"],
     num_chains: int = 1,
+    seed: int = OTHERS,
 ) -> Run:
     """A run with latents made of those of another, by default the same.
 
-    What the guide puts at a point follows from its other sites, as it did.
+    What the guide puts at a point follows from its other sites, as it did. Noise that is no sample
+    statement is the same for the same seed.
     """
     free = with_values(first.guide, value)
     for name in [n for n, site in drawn_sites(free).items() if is_point_mass(site["fn"])]:
         free.remove_node(name)
     sites = {n: s for n, s in latent_sites(first.model).items() if n not in first.guide.nodes}
-    seed_all(OTHERS)  # what is found must not hang on a seed, nor on the process
+    seed_all(seed)  # what is found must not hang on a seed, nor on the process
     return _run(call, num_chains, free, {n: {**s, "value": value(s)} for n, s in sites.items()})
 
 
@@ -217,7 +220,11 @@ def place_matters(call: Call, first: Run | None = None) -> list[str]:
     before = first.scores(layout)
     if layout.unit is not None:
         before = {name: score[:, order] for name, score in before.items()}
-    return moved_sites(before, after)
+        return moved_sites(before, after)
+    moved = moved_sites(before, after)
+    # the sites of a loop over rows change places among themselves
+    totals = ({"all": sum(scores.values(), start=torch.zeros(()))} for scores in (before, after))
+    return moved if moved_sites(*totals) else []
 
 
 def check_every_value_is_drawn(found: Run) -> None:

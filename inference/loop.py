@@ -55,7 +55,6 @@ class Settings:
     """How to run the loop; :func:`pyro_vae.inference.svi.fit` says what each means."""
 
     epochs: int
-    batch_size: int | None
     schedule: Callable[[Optimizer], LRScheduler] | None
     beta: float | Schedule
     kl_warmup: float
@@ -65,9 +64,9 @@ class Settings:
     progress: bool | None
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("beta", 0), ("kl_warmup", 0)):
+        for name, least in (("epochs", 1), ("beta", 0), ("kl_warmup", 0)):
             value = getattr(self, name)
-            if not (value is None or isinstance(value, Schedule) or value >= least):
+            if not (isinstance(value, Schedule) or value >= least):
                 raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
 
 

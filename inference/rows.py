@@ -15,7 +15,7 @@ from pyro_vae.data import Batches, OneCall
 from pyro_vae.errors import InputError
 from pyro_vae.examination import Examination, examine
 from pyro_vae.inference.call import Call
-from pyro_vae.inference.independence import Run, again, moved, place_matters
+from pyro_vae.inference.independence import OTHERS, Run, again, moved, place_matters
 from pyro_vae.inference.tiles import is_yet_to_be_set_up
 from pyro_vae.isolation import as_found, undisturbed
 from pyro_vae.program import Program
@@ -90,7 +90,7 @@ class _Look:
     examined: Examination
     args: Batch
     place: list[str] = field(default_factory=list)
-    store: Mapping[str, Any] = field(default_factory=dict)
+    store: Any = None
 
     @property
     def is_whole(self) -> bool:
@@ -121,13 +121,25 @@ def settle(
         return look.examined, (), Rows(1, 1, False, is_whole=look.is_whole)
     found = as_found(program.modules, program.model, program.guide)
     count, most = train.num_units, min(train.num_units, MOST_ROWS)
-    first = most if is_yet_to_be_set_up(program) else min(most, DEFAULT_BATCH)
-    look = _look(program, train, min(count, batch_size or first), shuffle, seed, parameters)
-    rows = len(look.args[0])
-    if batch_size is None and rows < most and (look.is_whole or look.place):
+    rows = batch_size or (most if is_yet_to_be_set_up(program) else DEFAULT_BATCH)
+    rows = min(rows, count)
+
+    def look_at(rows: int) -> _Look:
         found.restore()
-        look = _look(program, train, most, shuffle, seed, parameters)
-        rows = len(look.args[0])
+        return _look(program, train, rows, shuffle, seed, parameters)
+
+    try:
+        look = look_at(rows)
+    except InputError as error:  # as of a guide that holds parameters for each row
+        if rows == count:
+            raise
+        look = _at_all(look_at, most, error)
+        if batch_size is not None:
+            found.restore()
+            raise InputError(_takes_all(error, rows, count)) from error
+    if batch_size is None and rows < most and (look.is_whole or look.place):
+        look = look if len(look.args[0]) == most else look_at(most)
+    rows = len(look.args[0])
     pyro.get_param_store().set_state(look.store)
     if look.place and rows < count:
         found.restore()
@@ -150,7 +162,9 @@ def settle(
     of_rows = tuple(site for site in look.place if site.startswith("the guide"))
     shuffled = not look.place if shuffle is None else shuffle
     taken = Rows(count, rows, shuffled, scaled, look.is_whole, of_rows, tuple(notes))
-    return look.examined, look.args, taken
+    layout = look.examined.layout  # in which weights are whole no more
+    layout = replace(layout, subsampled=(*layout.subsampled, *sorted(scaled)))
+    return replace(look.examined, layout=layout), look.args, taken
 
 
 def _look(
@@ -183,7 +197,7 @@ def _places(look: _Look, parameters: Mapping[str, Tensor]) -> list[str]:
     def tried() -> list[str]:
         here = again(call, first)
         places = place_matters(call, here)
-        if places and moved(here, again(call, first), examined.layout):
+        if places and moved(here, again(call, first, seed=OTHERS + 1), examined.layout):
             return []  # noise, which moves anything
         return places
 
@@ -209,12 +223,29 @@ def moved_a_little(parameters: Mapping[str, Tensor]) -> Iterator[None]:
             parameter.data.copy_(before[name])
 
 
+def _at_all(look_at: Callable[[int], _Look], most: int, error: InputError) -> _Look:
+    """:raises InputError: the first refusal, where the program does not take all rows either."""
+    try:
+        return look_at(most)
+    except InputError:
+        raise error from error.__cause__
+
+
+def _takes_all(error: InputError, rows: int, count: int) -> str:
+    return (
+        f"the program takes all {count:,} rows and not {rows:,} of them, as one does that has parameters "
+        f"or covariates of its own for each row: take batch_size={count}, or pass what belongs to rows as "
+        f"a further tensor of the data ({error})"
+    )
+
+
 def _displaced(places: list[str], rows: int, count: int) -> str:
     return (
-        f"batches of {rows:,} of {count:,} rows would take one another's place: {places[0]} depends on where "
-        "a row stands in its batch (parameters for each row, as an AutoGuide over their latents has, a "
-        f"series, or something looked up by position). Take batch_size={count}, or pass the row numbers as "
-        "a further tensor and look up by them, or, if place does not matter, say shuffle=True"
+        f"batches of {rows:,} of {count:,} rows would take one another's place: {places[0]} depends on "
+        "where a row stands in its batch (parameters for each row, as an AutoGuide over their latents "
+        "has, a series, or something looked up by position). Take "
+        f"batch_size={count}, or pass the row numbers as a further tensor and look up by them, or, if "
+        "place does not matter, say shuffle=True"
     )
 
 

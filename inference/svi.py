@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from pyro_vae import checkpoint
 from pyro_vae.data import Batches, DataSet, OneCall, batches
 from pyro_vae.device import resolve
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.examination import Examination, examine
 from pyro_vae.inference.compile import Compile, check_modes, use_compiled
 from pyro_vae.inference.densities import what_is_no_elbo
@@ -130,9 +130,9 @@ def fit(
                 f"{type(elbo).__name__} weighs the KL term itself: leave beta and kl_warmup out"
             )
         beta = elbo.schedule
-    settings = Settings(
-        epochs, batch_size, schedule, beta, kl_warmup, patience, keep_best, seed, progress
-    )
+    if batch_size is not None:
+        at_least_1("batch_size", batch_size)
+    settings = Settings(epochs, schedule, beta, kl_warmup, patience, keep_best, seed, progress)
     target, train, place = _opened(as_program(program), data, device, args, kwargs)
     check_modes(compile, precision, place)
     for module in target.modules.values():
@@ -163,7 +163,6 @@ def fit(
         step = Step(examined, rows, parameters, elbo, optimizer, clip_norm)
         with undisturbed(target, seed):
             step.check_everything_trains(first)
-        settings = replace(settings, batch_size=rows.batch_size)
         compiled = partial(use_compiled, step, compile, precision, first, train.num_units, settings)
         learnt = checkpoint.tensors_of(learning, stored)
         noun = "images" if first and first[0].dim() == 4 else "rows" if first else "steps"

@@ -100,15 +100,15 @@ def tiled(
     :param args: with ``kwargs``, what to call the program with, once, in place of data.
     """
     target = as_program(program)
-    rows = None
+    rows, given, named = None, tuple[Any, ...](), dict[str, Any]()
     if data is not None and args is None and kwargs is None:
         rows = _rows(target, data, device)
     else:
-        args, kwargs = call_arguments(data, args, kwargs)
+        given, named = call_arguments(data, args, kwargs)
     found = as_found(target.modules, target.model, target.guide)
     with undisturbed(target, seed), found, torch.no_grad(), linear_by_onednn():
         if rows is None:
-            few = _call(target, unit, args, kwargs, by_rows=False)
+            few = _call(target, unit, given, named, by_rows=False)
         else:
             few = first_rows(target, rows, unit, found)
         base = int(torch.randint(2**31, ()))
@@ -126,7 +126,7 @@ def tiled(
             yield Tiles(few, base, rows, index, found, why, _notes(few))
 
 
-def call_arguments(data: Any, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+def call_arguments(data: Any, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of the one call that stands in place of data.
 
     :raises InputError: there are data, too, or nothing at all; they are not a tuple and a mapping, or
@@ -146,7 +146,7 @@ def call_arguments(data: Any, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], 
             f"kwargs must be a mapping of names to arguments, not {type(kwargs).__name__}: "
             'kwargs={"x": x}'
         )
-    args, kwargs = tuple(args or ()), kwargs or {}
+    args, kwargs = tuple(args or ()), dict(kwargs or {})
     tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
     if tensors and not any(tensor.numel() for tensor in tensors):
         raise InputError(f"the data hold no values: their shape is {tuple(tensors[0].shape)}")

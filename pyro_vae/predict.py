@@ -97,7 +97,7 @@ def _means_of_draws(guide: Any, batch: Any, names: list[str]) -> dict[str, Tenso
     for _ in range(DRAWS):
         trace = run("guide", guide, batch, {})
         for name in names:
-            value = trace.nodes[name]["value"].detach()
+            value: Tensor = sample_sites(trace)[name]["value"].detach()
             totals[name] = totals[name] + value if name in totals else value.clone()
     return {name: total / DRAWS for name, total in totals.items()}
 

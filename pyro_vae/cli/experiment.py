@@ -53,6 +53,8 @@ NOT_OPTIONS: set[str | int] = {
     "resume",
     "record",
     "progress",
+    "args",
+    "kwargs",
 }
 RUN_OPTIONS = ("config", "out", "resume")  # where things are, not what is done
 
