@@ -112,6 +112,14 @@ class Tracker(TorchDispatchMode):
         self._alive[key] = storage
         self._origins[key] = origins
 
+    def tag_parameter(self, tensor: Tensor) -> None:
+        """From here on what depends on ``tensor`` depends on a parameter."""
+        self.tag(tensor, _own(tensor))
+
+    def is_made(self, tensor: Tensor) -> bool:
+        """Whether the program has drawn or computed it, in place of a parameter of its own."""
+        return bool(self.origins(tensor) - _own(tensor))
+
     def origins(self, data: object) -> Origins:
         """What the tensors and arrays in ``data`` (nested containers, too) depend on."""
         found = (self._of_leaf(leaf) for leaf in tree_iter(data))
@@ -121,6 +129,9 @@ class Tracker(TorchDispatchMode):
         if isinstance(leaf, Tensor):
             key, storage = storage_of(leaf)
             if key in self._origins:
+                return self._origins[key]
+            if leaf.requires_grad and leaf.is_leaf:  # of Pyro's store, hidden from the handlers
+                self.tag_parameter(leaf)
                 return self._origins[key]
             if self._arrays and leaf.device.type == "cpu" and leaf.layout == torch.strided:
                 return self._of_address(storage.data_ptr())
@@ -233,6 +244,10 @@ def _operator(func: Any) -> Operator:
         writes=tuple(i for i, _, named in written if not named),
         writes_named=tuple(n for _, n, named in written if named),
     )
+
+
+def _own(tensor: Tensor) -> Origins:
+    return frozenset({Origin("parameters", str(storage_of(tensor)[0]))})
 
 
 def storage_of(tensor: Tensor) -> tuple[int, Any]:
