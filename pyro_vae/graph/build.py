@@ -143,8 +143,9 @@ def _size(frame: CondIndepStackFrame, site: Site) -> int | None:
     """How many members of the plate a site has; unknown where neither the plate nor its shape says."""
     if frame.size != ANY_SIZE:
         return int(frame.size)
-    has_dim = frame.dim is not None and len(site.counted_shape) >= -frame.dim
-    return site.counted_shape[frame.dim] if has_dim else None
+    if frame.dim is None or len(site.counted_shape) < -frame.dim:
+        return None
+    return site.counted_shape[frame.dim]
 
 
 def _longer(one: Plate, other: Plate) -> Plate:

@@ -6,6 +6,7 @@ from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
+import pyro
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
@@ -29,6 +30,7 @@ def kept(
     found |= {f"root {name}": module for name, module in modules.items()}
     tensors = [thing for thing in things if isinstance(thing, Tensor)]
     tensors += [p for module in found.values() for p in module.parameters()]
+    tensors += pyro.get_param_store()._params.values()
     with ExitStack() as stack:
         stack.enter_context(as_found(found))
         for thing in things:
@@ -40,7 +42,7 @@ def kept(
                     if isinstance(held, _CONTAINERS):
                         stack.callback(_refill, held, held.copy())
         for tensor in {id(t): t for t in tensors}.values():
-            if not nn.parameter.is_lazy(tensor):
+            if not nn.parameter.is_lazy(tensor) and not tensor.is_inference():
                 stack.callback(_restore, tensor, *_state(tensor, values))
         yield
 
@@ -50,9 +52,8 @@ def _is_code(thing: Any) -> bool:
 
 
 def _refill(container: Any, contents: Any) -> None:
-    if container != contents if isinstance(container, set) else True:
-        container.clear()
-        (container.extend if isinstance(container, list) else container.update)(contents)
+    container.clear()
+    (container.extend if isinstance(container, list) else container.update)(contents)
 
 
 def _state(tensor: Tensor, values: bool) -> tuple[Any, ...]:

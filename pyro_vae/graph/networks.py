@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 from torch.nn.parameter import is_lazy
@@ -153,13 +154,19 @@ class Networks:
         found = {}
         for key, parameter in self.found.items():
             owners = parameter.owners
-            network = next(((name, m) for name, m in owners if id(m) in called), None)
+            network = next(
+                ((name, m) for name, m in owners if id(m) in called or _is_flow(m)), None
+            )
             outer = owners[0][1] if owners else None
-            is_plain = id(outer) not in self._programs and type(outer).__name__ not in CONTAINERS
-            if network is None and owners and is_plain:
+            if network is None and outer is not None and self._is_whole(outer, called):
                 network = owners[0]
             found[str(key)] = _single(parameter) if network is None else self._network(*network)
         return found
+
+    def _is_whole(self, module: nn.Module, called: set[int]) -> bool:
+        """Whether what reads a module's parameters by hand takes it for one network."""
+        is_program = id(module) in self._programs or any(id(m) in called for m in module.modules())
+        return not is_program and type(module).__name__ not in CONTAINERS
 
     def _network(self, name: str, module: nn.Module) -> ParameterBox:
         learnt = {
@@ -169,6 +176,11 @@ class Networks:
             if (id(holder), key) not in self._drawn
         }
         return ParameterBox(name, type(module).__name__, sum(learnt.values()), None)
+
+
+def _is_flow(module: nn.Module) -> bool:
+    """A transform belongs together, whether or not the run has had to compute it."""
+    return isinstance(module, torch.distributions.Transform)
 
 
 def _single(parameter: _Parameter) -> ParameterBox:

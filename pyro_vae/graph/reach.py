@@ -1,7 +1,7 @@
 """What a function reaches: its owner, and what its variables hold."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -58,8 +58,11 @@ def _owned(owner: Any) -> Iterator[tuple[str, Any]]:
 def _held(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """A variable's value, and the modules in it where it is a container."""
     yield name, value
-    items = value.items() if type(value) is dict else ()
-    items = enumerate(value) if type(value) in (list, tuple) else items
+    items: Iterable[tuple[Any, Any]] = ()
+    if type(value) is dict:
+        items = value.items()
+    elif type(value) in (list, tuple):
+        items = enumerate(value)
     for key, inner in items:
         if isinstance(inner, nn.Module):
             yield f"{name}.{key}", inner
