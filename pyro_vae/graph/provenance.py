@@ -17,6 +17,7 @@ import numpy as np
 import pyro
 import torch
 from torch import Tensor
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
@@ -252,6 +253,8 @@ def _own(tensor: Tensor) -> Origins:
 
 def storage_of(tensor: Tensor) -> tuple[int, Any]:
     """The memory behind a tensor, which its views share, and that memory's address."""
+    while is_functorch_wrapped_tensor(tensor):  # inside of `torch.func.vmap` and its like
+        tensor = get_unwrapped(tensor)
     if tensor.layout != torch.strided:
         return id(tensor), tensor
     storage = tensor.untyped_storage()

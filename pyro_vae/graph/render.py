@@ -39,8 +39,9 @@ def render_model(
 ) -> ModelGraph:
     """The plate diagram of a model, and of its guide beside it.
 
-    The program is run once on shapes alone (a second time on values where it asks for them), and
-    leaves no trace: generators, param store, buffers, modes and gradients are as before.
+    The program is run once on shapes alone (a second time on values where it asks for them, a third
+    time with discrete sites summed out where it holds only so), and leaves no trace: generators, param
+    store, buffers, modes, gradients, arguments and what the program keeps are as before.
 
     :param model: a Pyro model; or a whole program, an object with ``.model`` and ``.guide`` or the
         pair of them.

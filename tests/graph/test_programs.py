@@ -227,6 +227,26 @@ def test_weights_written_into_a_network_are_drawn(way: str) -> None:
     assert edges(graph) == {("w", "y"), ("x", "y")}
 
 
+def test_an_ensemble_of_networks_by_vmap_and_a_derivative_of_one() -> None:
+    """Pyro's relations lack these edges, too."""
+    net = nn.Linear(2, 1)
+
+    def model(x: Tensor, y: Tensor) -> None:
+        w = pyro.sample("w", prior(torch.zeros(4, 1, 2)))
+
+        def one(weight: Tensor) -> Tensor:
+            return torch.func.functional_call(net, {"weight": weight}, (x,)).squeeze(-1)
+
+        regression(lambda x: torch.func.vmap(one)(w).mean(0), x, y)
+        normal("slope", torch.func.grad(lambda v: (one(v) ** 2).sum())(w[0]).sum())
+
+    graph = render_model(model, CALL).model
+    assert edges(graph) == {
+        (source, target) for source in ("w", "net", "x") for target in ("y", "slope")
+    }
+    assert boxes(graph) == {"net": 1}
+
+
 def test_a_lifted_weight_is_called_as_a_person_would() -> None:
     graph = render_model(lifted_by_handler(), CALL)
     assert "net$$$hidden.weight" in graph.model.by_name
