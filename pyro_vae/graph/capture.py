@@ -175,7 +175,7 @@ class _Recorder(Messenger):
         self.networks.note_statement()
         if msg["is_observed"] and any(isinstance(m, GuideMessenger) for m in _PYRO_STACK):
             return  # of the model, which such a guide runs
-        if isinstance(msg["value"], int | float | np.generic):
+        if isinstance(msg["value"], int | float | np.number | np.bool_):
             msg["value"] = torch.as_tensor(msg["value"])  # a plain number leaves no trace
         name, value = msg["name"], msg["value"]
         own = self.tracker.origins(value)

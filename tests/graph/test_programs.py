@@ -1,6 +1,7 @@
 """Programs as people write them: weights that are drawn, plates without a size, Pyro's own guides."""
 
 import copy
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -869,6 +870,41 @@ def test_objects_and_containers_are_as_they_were() -> None:
         assert (history, table) == ([1], {"n": 0})
         assert vars(notebook) == {"calls": [], "count": 0}
         assert notebook.calls is calls
+
+
+def test_objects_in_objects_and_generators_of_ones_own_are_as_they_were() -> None:
+    class Statistics:
+        def __init__(self) -> None:
+            self.seen: dict[str, list[int]] = {"rows": []}
+            self.count = 0
+
+    class Program(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.statistics = Statistics()
+            self.inner = nn.Linear(2, 2)
+            self.inner.statistics = self.statistics  # type: ignore[assignment]
+            self.torch = torch.Generator().manual_seed(1)
+            self.numpy = np.random.default_rng(1)
+            self.python = random.Random(1)
+
+        def model(self, x: Tensor) -> None:
+            self.statistics.count += 1
+            self.statistics.seen["rows"].append(len(x))
+            noise = (
+                torch.randn(5, generator=self.torch) + self.numpy.normal() + self.python.random()
+            )
+            normal("x", noise + float(normal("z", 0.0)), obs=x)
+
+    program = Program()
+    states = program.torch.get_state(), program.numpy.bit_generator.state, program.python.getstate()
+    for each in (program.model, lambda x: program.model(x)):
+        assert render_model(each, (Y,)).model.parents("x") == ("z",)
+        assert program.statistics.seen == {"rows": []}
+        assert program.statistics.count == 0
+        assert torch.equal(program.torch.get_state(), states[0])
+        assert program.numpy.bit_generator.state == states[1]
+        assert program.python.getstate() == states[2]
 
 
 def test_arguments_weights_and_types_are_as_they_were() -> None:
