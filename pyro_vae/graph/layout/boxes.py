@@ -56,7 +56,8 @@ def details(node: Node, view: View) -> Iterator[str]:
     """What the view asks to be said of a node beside its name, a line each."""
     if node.kind in RANDOM:
         if view.distributions:
-            yield f"{node.distribution}({', '.join(node.arguments)})"
+            given = f"({', '.join(node.arguments)})" if node.arguments else ""
+            yield f"{node.distribution}{given}"
         if view.shapes and (node.batch_shape or node.event_shape):
             yield f"{_shape(node.batch_shape)} | {_shape(node.event_shape)}"
         if view.constraints and node.support:
