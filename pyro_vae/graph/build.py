@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from pyro.poutine.indep_messenger import CondIndepStackFrame
+
 from pyro_vae.graph.calls import Datum
 from pyro_vae.graph.capture import Record
 from pyro_vae.graph.graph import RANDOM, Edge, Graph, Node, Plate
@@ -12,6 +14,7 @@ from pyro_vae.graph.untracked import Untracked
 
 # `pyro.sample(name, ..., obs_mask=...)` makes these two sites and a deterministic one of its name.
 _HALVES = ("_observed", "_unobserved")
+ANY_SIZE = -1  # what Pyro takes for the size of `pyro.plate("data")`
 
 
 def build(record: Record, untracked: Sequence[Untracked] = ()) -> Graph:
@@ -26,7 +29,9 @@ def build(record: Record, untracked: Sequence[Untracked] = ()) -> Graph:
         for origin in sorted(origins & names.keys())
         if names[origin] != site.name
     ]
-    statements = [_statement(site) for site in sites.values()]
+    statements = [
+        _statement(site, (name, *_halves(name, record.sites))) for name, site in sites.items()
+    ]
     used = {edge.source for edge in edges}
     data = [
         Node(name, "data", _dtype(datum.dtype), batch_shape=datum.shape)
@@ -59,8 +64,8 @@ def _names(record: Record, sites: Mapping[str, Site]) -> dict[Origin, str]:
     """What each origin is called in the graph; names are unique there."""
     names = {Origin("site", name): name for name in sites}
     for name in sites:
-        for half in _HALVES:
-            names.setdefault(Origin("site", name + half), name)
+        for half in _halves(name, record.sites):
+            names[Origin("site", half)] = name
     for datum in record.data.values():
         origin = Origin("data", datum.name)
         site = _held_by(origin, datum, sites)
@@ -87,15 +92,23 @@ def _partial_observations_joined(sites: Mapping[str, Site]) -> dict[str, Site]:
     joined = {}
     for name, site in sites.items():
         if all(name + half in sites for half in _HALVES):
-            whole = sites[name + _HALVES[0]]
-            marks = tuple(mark for mark in whole.marks if mark != "masked")
-            site = replace(whole, name=name, kind="partially_observed", marks=marks)
+            halves = [sites[name + half] for half in _HALVES]
+            kinds = {half.kind for half in halves}
+            kind = kinds.pop() if len(kinds) == 1 else "partially_observed"
+            marks = tuple(mark for mark in halves[0].marks if mark != "masked")
+            site = replace(halves[0], name=name, kind=kind, marks=marks)
         joined[name] = site
-    halves = {name + half for name in joined for half in _HALVES if name + _HALVES[0] in sites}
-    return {name: site for name, site in joined.items() if name not in halves}
+    split = {half for name in joined for half in _halves(name, sites)}
+    return {name: site for name, site in joined.items() if name not in split}
 
 
-def _statement(site: Site) -> Node:
+def _halves(name: str, sites: Mapping[str, Site]) -> tuple[str, ...]:
+    """The two sites that a partly observed one of this name is made of, if it is."""
+    halves = tuple(name + half for half in _HALVES)
+    return halves if name in sites and all(half in sites for half in halves) else ()
+
+
+def _statement(site: Site, stands_for: tuple[str, ...]) -> Node:
     plain = site.kind in RANDOM
     return Node(
         site.name,
@@ -107,6 +120,7 @@ def _statement(site: Site) -> Node:
         plates=tuple(dict.fromkeys(frame.name for frame in site.frames)),
         support=site.support if plain else None,
         marks=site.marks,
+        sites=stands_for,
     )
 
 
@@ -118,15 +132,30 @@ def _plates(sites: Iterable[Site]) -> tuple[Plate, ...]:
     found: dict[str, Plate] = {}
     for site in sites:
         for frame in site.frames:
-            full = int(frame.full_size or frame.size)
-            plate = Plate(frame.name, full, int(frame.size), sequential=not frame.vectorized)
-            found.setdefault(frame.name, plate)
+            size = _size(frame, site)
+            full = size if frame.size == ANY_SIZE else int(frame.full_size or frame.size)
+            plate = Plate(frame.name, full, size, sequential=not frame.vectorized)
+            found[frame.name] = _longer(found.get(frame.name, plate), plate)
     return tuple(found.values())
+
+
+def _size(frame: CondIndepStackFrame, site: Site) -> int | None:
+    """How many members of the plate a site has; unknown where neither the plate nor its shape says."""
+    if frame.size != ANY_SIZE:
+        return int(frame.size)
+    if frame.dim is None or len(site.counted_shape) < -frame.dim:
+        return None
+    return site.counted_shape[frame.dim]
+
+
+def _longer(one: Plate, other: Plate) -> Plate:
+    """Of a plate without a size, what a longer site shows: shorter ones are broadcast along it."""
+    return other if (other.size or 0) > (one.size or 0) else one
 
 
 def _placed(graph: Graph, data: Mapping[str, object]) -> Graph:
     """Data that have a row for each member of a plate stand inside it, with all that they feed."""
-    sizes = {plate.name: {plate.size, plate.subsample_size} - {1} for plate in graph.plates}
+    sizes = {p.name: {p.size, p.subsample_size} - {None, 1} for p in graph.plates}
     changed = {}
     for node in graph.nodes:
         if node.kind != "data":
@@ -163,9 +192,11 @@ def merged(graphs: Sequence[Graph]) -> Graph:
                 known = replace(drawn, kind="partially_observed")
             plates = tuple(dict.fromkeys((*known.plates, *node.plates)))
             marks = tuple(dict.fromkeys((*known.marks, *node.marks)))
-            nodes[node.name] = replace(known, plates=plates, marks=marks)
+            sites = tuple(dict.fromkeys((*known.sites, *node.sites)))
+            nodes[node.name] = replace(known, plates=plates, marks=marks, sites=sites)
     first: dict[str, Plate] = {}
     for plate in (plate for graph in graphs for plate in graph.plates):
-        first.setdefault(plate.name, plate)
+        known_size = first.setdefault(plate.name, plate)
+        first[plate.name] = plate if known_size.size is None else known_size
     whole = Graph(tuple(nodes.values()), (), tuple(first.values()))
     return whole.with_edges(*(edge for graph in graphs for edge in graph.edges))

@@ -5,10 +5,13 @@ from dataclasses import replace
 
 from pyro_vae.graph.graph import Graph, Node
 
+LATENT = ("latent", "partially_observed")
+UNOBSERVED = "_unobserved"  # half of a site with `obs_mask`
+
 
 def aligned(model: Graph, guide: Graph) -> tuple[Graph, Graph, list[str]]:
     """Both graphs with marks where one lacks what the other has, and the same in words."""
-    guide = _with_names_of(model, _without_single_auxiliaries(guide))
+    guide = _points_of(model, _with_names_of(model, _without_single_auxiliaries(guide)))
     faults = list(_faults(model, guide))
     for node, mark, _ in faults:
         model, guide = (
@@ -22,33 +25,41 @@ def aligned(model: Graph, guide: Graph) -> tuple[Graph, Graph, list[str]]:
 
 def _faults(model: Graph, guide: Graph) -> Iterator[tuple[Node, str, str]]:
     for node in model.nodes:
-        needed = node.kind in ("latent", "partially_observed") and "enumerated" not in node.marks
+        needed = node.kind in LATENT and "enumerated" not in node.marks
         if needed and node.name not in guide.by_name:
+            site = _drawn_as(node)
             yield (
                 node,
                 "not in guide",
-                f"the model's latent {node.name!r} is missing in the guide: "
-                f"add pyro.sample({node.name!r}, ...) there",
+                f"the model's latent {site!r} is missing in the guide: "
+                f"add pyro.sample({site!r}, ...) there",
             )
     for node in guide.nodes:
         twin = model.by_name.get(node.name)
-        if node.kind == "observed" and "auxiliary" not in node.marks:
-            yield node, "observed in guide", f"the guide observes {node.name!r}; only the model may"
-        elif node.kind != "latent" or "auxiliary" in node.marks:
+        if "auxiliary" in node.marks:
             continue
-        elif twin is None:
+        if node.kind == "observed":
+            yield node, "observed in guide", f"the guide observes {node.name!r}; only the model may"
+        elif node.kind == "latent" and (twin is None or twin.kind in ("data", "parameters")):
             yield (
                 node,
                 "not in model",
-                f"the guide samples {node.name!r}, which the model has not: "
+                f"the guide samples {node.name!r}, which the model does not: "
                 "remove it, or mark it with infer={'is_auxiliary': True}",
             )
-        elif twin.kind == "observed":
+        elif node.kind == "latent" and twin is not None and twin.kind not in LATENT:
+            does = "observes" if twin.kind == "observed" else "computes"
             yield (
                 node,
-                "observed in model",
-                f"the guide samples {node.name!r}, which the model observes",
+                f"{does.removesuffix('s')}d in model",
+                f"the guide samples {node.name!r}, which the model {does}",
             )
+
+
+def _drawn_as(node: Node) -> str:
+    """The site of the trace that a guide draws for a node."""
+    half = f"{node.name}{UNOBSERVED}"
+    return half if half in node.sites else node.name
 
 
 def _without_single_auxiliaries(guide: Graph) -> Graph:
@@ -69,10 +80,22 @@ def _without_single_auxiliaries(guide: Graph) -> Graph:
 
 
 def _with_names_of(model: Graph, guide: Graph) -> Graph:
-    """A partially observed site's guide draws ``name_unobserved``: the same node."""
+    """A partly observed site's guide draws ``name_unobserved``: the same node."""
     names = {
-        f"{node.name}_unobserved": node.name
+        site: node.name
         for node in model.nodes
-        if node.kind == "partially_observed" and node.name not in guide.by_name
+        if node.kind in LATENT and (site := _drawn_as(node)) != node.name and site in guide.by_name
     }
-    return guide.renamed(names)
+    data = {n: f"{n} (data)" for n in names.values() if n in guide.by_name}
+    return guide.renamed(data).renamed(names)
+
+
+def _points_of(model: Graph, guide: Graph) -> Graph:
+    """What the model computes and the guide repeats as a Delta is deterministic in both."""
+    computed = {n.name for n in model.nodes if n.kind == "deterministic"}
+    repeated = {
+        node.name: replace(node, kind="deterministic", arguments=(), marks=(), support=None)
+        for node in guide.nodes
+        if node.name in computed and node.kind == "latent" and node.distribution == "Delta"
+    }
+    return guide.with_nodes(repeated)

@@ -46,7 +46,7 @@ def _nest(
     nest: Nest, told: dict[str, tuple[Plate, ...]], ids: dict[str, str], view: View, indent: str
 ) -> Iterator[str]:
     for node in nest.nodes:
-        words = [node.name, *details(node, view), *node.marks]
+        words = [node.label, *details(node, view), *node.marks]
         words += [f"in {plate_label(plate, view)}" for plate in told[node.name]]
         fill = LIGHT["shade"] if node.kind in ("observed", "data") else "white"
         looks = [f"label={_quoted(*words)}", f"shape={_SHAPES.get(node.kind, 'ellipse')}"]

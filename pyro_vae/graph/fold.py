@@ -107,12 +107,12 @@ def _loop_plates(families: Iterable[_Family], graph: Graph) -> dict[str, Plate]:
         if first.kind == "parameters" or sequential & set(first.plates):
             continue
         length = len(family.nodes)
-        plate = next((p for p in found.values() if abs(p.size - length) <= 1), None)
+        plate = next((p for p in found.values() if abs((p.size or 0) - length) <= 1), None)
         if plate is None:
             name = next(n for n in ("t", *(f"t{i}" for i in range(2, 99))) if n not in taken)
             taken.add(name)
             plate = Plate(name, length, length, sequential=True)
-        if plate.size < length:
+        if (plate.size or 0) < length:
             longer = replace(plate, size=length, subsample_size=length)
             found = {n: longer if p is plate else p for n, p in found.items()}
             plate = longer
@@ -133,6 +133,7 @@ def _slice(family: _Family, loop: Plate | None) -> Node:
         kind=kinds.pop() if len(kinds) == 1 else "partially_observed",
         plates=plates,
         marks=tuple(dict.fromkeys(mark for node in nodes for mark in node.marks)),
+        sites=tuple(site for node in nodes for site in node.sites),
     )
 
 

@@ -24,7 +24,8 @@ class Node:
     """A statement, an argument of the call, or a box of parameters.
 
     ``distribution`` is the distribution's class, or a network's; ``arguments`` the distribution's
-    parameters; ``support`` the values it can take, or a parameter's constraint. ``marks`` are words
+    parameters; ``support`` the values it can take, or a parameter's constraint. ``sites`` are the trace's
+    sites that a statement stands for: more than its own where it is partially observed. ``marks`` are words
     that a picture shows: discrete, enumerated, auxiliary, conditioned, masked, scaled, missing in the
     guide, not in the model, untracked.
     """
@@ -39,6 +40,12 @@ class Node:
     support: str | None = None
     marks: tuple[str, ...] = ()
     count: int | None = None  # how many numbers a box of parameters holds
+    sites: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The name to read; of a lifted module's weight without Pyro's own punctuation."""
+        return self.name.replace("$$$", ".")
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -68,11 +75,14 @@ class Edge:
 
 @dataclass(frozen=True)
 class Plate:
-    """``size`` copies, of which a run sees ``subsample_size``; a sequential one is a Python loop."""
+    """``size`` copies, of which a run sees ``subsample_size``; a sequential one is a Python loop.
+
+    None is the size of a plate that declares none and holds nothing that shows it.
+    """
 
     name: str
-    size: int
-    subsample_size: int
+    size: int | None
+    subsample_size: int | None
     sequential: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -151,7 +161,8 @@ class Graph:
             new = names.get(node.name, node.name)
             known = nodes.get(new)
             count = (node.count or 0) + (known.count or 0) if known else node.count
-            nodes[new] = replace(known or node, name=new, count=count)
+            sites = tuple(dict.fromkeys((*(known.sites if known else ()), *node.sites)))
+            nodes[new] = replace(known or node, name=new, count=count, sites=sites)
         edges = [
             replace(e, source=names.get(e.source, e.source), target=names.get(e.target, e.target))
             for e in self.edges

@@ -54,7 +54,7 @@ def _nest(
     indent: str,
 ) -> Iterator[str]:
     for node in nest.nodes:
-        words = [node.name, *details(node, view), *node.marks]
+        words = [node.label, *details(node, view), *node.marks]
         words += [f"in {plate_label(plate, view)}" for plate in told[node.name]]
         left, right = _OUTLINES.get(node.kind, ("([", "])"))
         yield f"{indent}{ids[node.name]}{left}{_quoted(*words)}{right}"

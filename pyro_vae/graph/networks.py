@@ -4,18 +4,19 @@ A network is a module whose ``forward`` the program calls, the outermost one of 
 that the program reads directly stand for themselves.
 """
 
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 from torch.nn.parameter import is_lazy
 
 from pyro_vae.errors import InputError
 from pyro_vae.graph.provenance import storage_of
+from pyro_vae.graph.reach import reached, unwrapped
 
 # What these hold is drawn one by one: the container itself says nothing.
 CONTAINERS = (
@@ -49,17 +50,26 @@ class _Parameter:
 class Networks:
     """The modules that a program uses: known ones by name, further ones as they are called."""
 
-    def __init__(self, roots: Mapping[str, nn.Module], function: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        roots: Mapping[str, nn.Module],
+        function: Callable[..., Any],
+        is_drawn: Callable[[Tensor], bool],
+    ) -> None:
+        """``is_drawn``: whether the program has computed a weight, so that it is no parameter."""
         self.found: dict[int, _Parameter] = {}
-        self.prefixes = tuple(f"{type(root).__name__}." for root in roots.values())
+        modules = [(name, m) for name, m in reached(function) if isinstance(m, nn.Module)]
+        owners = [module for name, module in modules if not name]
+        self._roots = tuple({id(m): m for m in (*roots.values(), *owners)}.values())
+        self._closed_over = [(name, module) for name, module in modules if name]
+        self.prefixes = tuple(f"{type(root).__name__}." for root in self._roots)
         self.registered: dict[int, str] = {}  # names by `pyro.param`, by storage
-        self._roots = tuple(roots.values())
+        self._is_drawn = is_drawn
+        self._drawn: set[tuple[int, str]] = set()  # holder and name of weights that were
         self._called: set[int] = set()
-        self._programs = {id(_unwrapped(function))}  # what makes statements is no network
+        self._programs = {id(unwrapped(function))}  # what makes statements is no network
         self._depth: list[nn.Module] = []
         self.refresh()
-        for name, module in _closed_over(function):
-            self.add(name, module)
 
     def add(self, name: str, module: nn.Module) -> None:
         """Knows ``module`` by ``name`` from here on; its parameters that have a name keep it."""
@@ -70,16 +80,27 @@ class Networks:
                     raise InputError(
                         f"{path}.{key} has no shape yet: run the program once on a batch, then draw it"
                     )
+                if self._is_drawn(tensor):
+                    self._drawn.add((id(holder), key))
+                    continue
                 found = _Parameter(f"{path}.{key}", tensor, owners)
                 self.found.setdefault(storage_of(tensor)[0], found)
 
     def refresh(self) -> None:
-        """Finds parameters that the program's own modules have made since (Pyro's autoguides do)."""
+        """Finds parameters that the program's own modules have made since (Pyro's autoguides do).
+
+        A name that they have there comes before one by which a parameter was known when it was used.
+        """
+        used, self.found = self.found, {}
         for root in self._roots:
-            for key, tensor in root.named_parameters(recurse=False):
-                self.found.setdefault(storage_of(tensor)[0], _Parameter(key, tensor, ()))
             for name, child in root.named_children():
                 self.add(name, child)
+            for key, tensor in root.named_parameters(recurse=False):
+                if not is_lazy(tensor):
+                    self.found.setdefault(storage_of(tensor)[0], _Parameter(key, tensor, ()))
+        for name, module in self._closed_over:
+            self.add(name, module)
+        self.found |= {key: used[key] for key in used.keys() - self.found.keys()}
 
     @contextmanager
     def watched(self, on_new: Callable[[Tensor], None]) -> Iterator[None]:
@@ -133,18 +154,33 @@ class Networks:
         found = {}
         for key, parameter in self.found.items():
             owners = parameter.owners
-            network = next(((name, m) for name, m in owners if id(m) in called), None)
+            network = next(
+                ((name, m) for name, m in owners if id(m) in called or _is_flow(m)), None
+            )
             outer = owners[0][1] if owners else None
-            is_plain = id(outer) not in self._programs and type(outer).__name__ not in CONTAINERS
-            if network is None and owners and is_plain:
+            if network is None and outer is not None and self._is_whole(outer, called):
                 network = owners[0]
-            found[str(key)] = _single(parameter) if network is None else _network(*network)
+            found[str(key)] = _single(parameter) if network is None else self._network(*network)
         return found
 
+    def _is_whole(self, module: nn.Module, called: set[int]) -> bool:
+        """Whether what reads a module's parameters by hand takes it for one network."""
+        is_program = id(module) in self._programs or any(id(m) in called for m in module.modules())
+        return not is_program and type(module).__name__ not in CONTAINERS
 
-def _network(name: str, module: nn.Module) -> ParameterBox:
-    count = sum(p.numel() for p in module.parameters())
-    return ParameterBox(name, type(module).__name__, count, None)
+    def _network(self, name: str, module: nn.Module) -> ParameterBox:
+        learnt = {
+            id(tensor): tensor.numel()
+            for holder in module.modules()
+            for key, tensor in holder.named_parameters(recurse=False)
+            if (id(holder), key) not in self._drawn
+        }
+        return ParameterBox(name, type(module).__name__, sum(learnt.values()), None)
+
+
+def _is_flow(module: nn.Module) -> bool:
+    """A transform belongs together, whether or not the run has had to compute it."""
+    return isinstance(module, torch.distributions.Transform)
 
 
 def _single(parameter: _Parameter) -> ParameterBox:
@@ -160,34 +196,3 @@ def _owners(root: nn.Module, name: str, path: str) -> Iterator[tuple[str, nn.Mod
     for part in path[len(name) + 1 :].split(".") if len(path) > len(name) else []:
         module, name = getattr(module, part), f"{name}.{part}"
         yield name, module
-
-
-def _unwrapped(function: Any) -> Any:
-    while isinstance(function, functools.partial):
-        function = function.func
-    return function
-
-
-def _closed_over(function: Any, depth: int = 3) -> Iterator[tuple[str, nn.Module]]:
-    """Modules that a plain function reaches by a variable, with the variable's name."""
-    function = _unwrapped(function)
-    function = getattr(function, "__func__", function)
-    code = getattr(function, "__code__", None)
-    if code is None or depth == 0:
-        return
-    cells = zip(code.co_freevars, function.__closure__ or (), strict=False)
-    values = {name: cell.cell_contents for name, cell in cells if _filled(cell)}
-    values |= {n: function.__globals__[n] for n in code.co_names if n in function.__globals__}
-    for name, value in values.items():
-        if isinstance(value, nn.Module):
-            yield name, value
-        elif getattr(value, "__code__", None) or isinstance(value, functools.partial):
-            yield from _closed_over(value, depth - 1)
-
-
-def _filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018 - an empty cell raises
-    except ValueError:
-        return False
-    return True

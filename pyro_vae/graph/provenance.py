@@ -17,6 +17,7 @@ import numpy as np
 import pyro
 import torch
 from torch import Tensor
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
@@ -112,6 +113,14 @@ class Tracker(TorchDispatchMode):
         self._alive[key] = storage
         self._origins[key] = origins
 
+    def tag_parameter(self, tensor: Tensor) -> None:
+        """From here on what depends on ``tensor`` depends on a parameter."""
+        self.tag(tensor, _own(tensor))
+
+    def is_made(self, tensor: Tensor) -> bool:
+        """Whether the program has drawn or computed it, in place of a parameter of its own."""
+        return bool(self.origins(tensor) - _own(tensor))
+
     def origins(self, data: object) -> Origins:
         """What the tensors and arrays in ``data`` (nested containers, too) depend on."""
         found = (self._of_leaf(leaf) for leaf in tree_iter(data))
@@ -121,6 +130,9 @@ class Tracker(TorchDispatchMode):
         if isinstance(leaf, Tensor):
             key, storage = storage_of(leaf)
             if key in self._origins:
+                return self._origins[key]
+            if leaf.requires_grad and leaf.is_leaf:  # of Pyro's store, hidden from the handlers
+                self.tag_parameter(leaf)
                 return self._origins[key]
             if self._arrays and leaf.device.type == "cpu" and leaf.layout == torch.strided:
                 return self._of_address(storage.data_ptr())
@@ -235,8 +247,14 @@ def _operator(func: Any) -> Operator:
     )
 
 
+def _own(tensor: Tensor) -> Origins:
+    return frozenset({Origin("parameters", str(storage_of(tensor)[0]))})
+
+
 def storage_of(tensor: Tensor) -> tuple[int, Any]:
     """The memory behind a tensor, which its views share, and that memory's address."""
+    while is_functorch_wrapped_tensor(tensor):  # inside of `torch.func.vmap` and its like
+        tensor = get_unwrapped(tensor)
     if tensor.layout != torch.strided:
         return id(tensor), tensor
     storage = tensor.untyped_storage()

@@ -5,19 +5,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pyro import poutine
+from torch import nn
 
 from pyro_vae.errors import InputError, nearest
 from pyro_vae.graph.build import build, merged
-from pyro_vae.graph.calls import arguments_of
-from pyro_vae.graph.capture import SEED, Record, capture, observe
+from pyro_vae.graph.capture import Record, Runner
 from pyro_vae.graph.compare import aligned
 from pyro_vae.graph.fold import folded
 from pyro_vae.graph.graph import Edge, Graph
 from pyro_vae.graph.model_graph import ModelGraph
-from pyro_vae.graph.untracked import Findings, Untracked, experiment
+from pyro_vae.graph.untracked import Findings, Untracked, escaped, experiment
 from pyro_vae.graph.view import View
-from pyro_vae.isolation import undisturbed
 from pyro_vae.program import Program, as_program
 
 Call = tuple[tuple[Any, ...], Mapping[str, Any]]
@@ -41,8 +39,9 @@ def render_model(
 ) -> ModelGraph:
     """The plate diagram of a model, and of its guide beside it.
 
-    The program is run once on shapes alone (a second time on values where it asks for them), and
-    leaves no trace: generators, param store, buffers, modes and gradients are as before.
+    The program is run once on shapes alone (a second time on values where it asks for them, a third
+    time with discrete sites summed out where it holds only so), and leaves no trace: generators, param
+    store, buffers, modes, gradients, arguments and what the program keeps are as before.
 
     :param model: a Pyro model; or a whole program, an object with ``.model`` and ``.guide`` or the
         pair of them.
@@ -102,9 +101,24 @@ def render_model(
 def _program(model: Any, guide: Callable[..., Any] | None) -> tuple[Program, bool]:
     if guide is not None:
         return as_program((model, guide)), True
+    model = _without_guide(model)
     if isinstance(model, tuple | Program) or not callable(model) or _is_program(model):
         return as_program(model), True
     return as_program((model, model)), False
+
+
+def _without_guide(model: Any) -> Any:
+    """The model of a pair or an object that has no guide, or None for one."""
+    if isinstance(model, tuple) and len(model) == 2 and model[1] is None:
+        return model[0]
+    if getattr(model, "guide", None) is not None or not callable(getattr(model, "model", None)):
+        return model
+    runs = (
+        type(model).forward is not nn.Module.forward
+        if isinstance(model, nn.Module)
+        else callable(model)
+    )
+    return model if runs and not hasattr(model, "guide") else model.model
 
 
 def _is_program(thing: Any) -> bool:
@@ -149,17 +163,14 @@ def _graph_of(
 def _examined(
     part: str, program: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[Record, Findings]:
-    function = getattr(program, part)
-    record = capture(part, function, args, kwargs, program.modules, program.model)
+    runner = Runner(part, getattr(program, part), args, kwargs, program.modules, program.model)
+    record = runner.record()
     if not any(origin.kind == "site" for escape in record.escapes for origin in escape.origins):
         return record, Findings()
-    data = arguments_of(function, program.model, args, kwargs)
-
-    def again(draws: poutine.Trace, seed: int) -> Record:
-        return observe(part, function, args, kwargs, program.modules, data, True, draws, seed)
-
-    with undisturbed(program, seed=SEED):
-        return record, experiment(record, again)
+    if record.trace is None:
+        return record, Findings(unexamined=escaped(record))
+    with runner.rehearsed():
+        return record, experiment(record, lambda draws, seed: runner.observe(True, draws, seed))
 
 
 def _in_words(untracked: Untracked) -> str:
@@ -183,8 +194,8 @@ def _lost(record: Record, found: Findings) -> Iterator[str]:
     seen = {origin for site in record.sites.values() for origin in _all_origins(site)}
     for escape in record.escapes:
         for origin in sorted(escape.origins - seen):
-            if origin.kind != "site":
-                box = record.boxes.get(origin.name)
+            box = record.boxes.get(origin.name)
+            if origin.kind == "data" or box is not None:
                 name = box.name if box else origin.name
                 yield f"{name!r} becomes a plain number ({escape.where}): {remedy}"
 

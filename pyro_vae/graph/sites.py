@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ class Site:
     support: str | None
     batch_shape: Shape
     event_shape: Shape
+    counted_shape: Shape  # of its log-probability
     frames: tuple[CondIndepStackFrame, ...]
     arguments: Mapping[str, Origins]  # what each of the distribution's parameters depends on
     value_origins: Origins  # what an observed value depends on
@@ -68,13 +70,13 @@ def arguments(fn: Any, tracker: Tracker) -> dict[str, Origins]:
 
 def _parameters(base: Any) -> dict[str, Any]:
     """A distribution's parameters by name: those it was given, not what it can derive from them."""
-    constraints = getattr(base, "arg_constraints", {})
+    constraints = _asked(base, "arg_constraints", {})
     held: dict[str, Any] = {}
     for holder in (base, *vars(base).values()):  # a OneHotCategorical holds a Categorical
         if isinstance(holder, torch.distributions.Distribution):
             held = {n.removeprefix("_unbroadcasted_"): v for n, v in vars(holder).items()} | held
     found = {name: held[name] for name in constraints if name in held}
-    return found or {name: getattr(base, name, None) for name in constraints}
+    return found or {name: _asked(base, name) for name in constraints}
 
 
 def _reach(thing: Any, tracker: Tracker) -> Origins:
@@ -115,42 +117,97 @@ def _held(thing: Any) -> list[Any]:
     return [value for name, value in vars(thing).items() if not name.startswith("_cached")]
 
 
-def site_of(msg: dict[str, Any], found: dict[str, Origins], own: Origins) -> Site:
+def site_of(
+    part: str, msg: dict[str, Any], found: dict[str, Origins], own: Origins, nesting: int | None
+) -> Site:
+    """What a message says; of a run that sums out ``nesting`` dimensions to the left of its plates."""
     fn, base = msg["fn"], base_distribution(msg["fn"])
-    batch_shape, event_shape = tuple(fn.batch_shape), tuple(fn.event_shape)
+    batch_shape, event_shape = _shapes(fn, msg["value"])
+    frames = tuple(msg["cond_indep_stack"])
+    own_shape = (
+        batch_shape if nesting is None else batch_shape[max(len(batch_shape) - nesting, 0) :]
+    )
     return Site(
         name=msg["name"],
-        kind=_kind(msg, base),
-        distribution=type(base).__name__.lstrip("_"),
+        kind=kind_of(part, msg),
+        distribution=_name(base).strip("_<>"),
         support=_support(fn),
-        batch_shape=batch_shape,
+        batch_shape=own_shape,
         event_shape=event_shape,
-        frames=tuple(msg["cond_indep_stack"]),
+        counted_shape=_counted(batch_shape, event_shape, msg["value"]),
+        frames=frames,
         arguments=found,
         value_origins=own,
-        marks=tuple(_marks(msg, fn)),
+        marks=tuple(_marks(part, msg)),
     )
 
 
-def _kind(msg: dict[str, Any], base: Any) -> str:
+def kind_of(part: str, msg: Mapping[str, Any]) -> str:
+    """Which sites count as what.
+
+    A latent is what is drawn and not observed. A value that the model puts at a point (a Delta), or that
+    a reparameterisation does, follows from what was drawn before: it is deterministic by another name.
+    In a guide, a point is an estimate of a latent.
+    """
+    base = base_distribution(msg["fn"])
     if isinstance(base, dist.Unit):
         return "factor"
-    if msg["infer"].get("_deterministic"):
+    is_point = isinstance(base, dist.Delta)
+    is_computed = msg["is_observed"] and getattr(msg["fn"], "_mask", None) is False
+    if msg["infer"].get("_deterministic") or (is_point and is_computed):
         return "deterministic"
-    return "observed" if msg["is_observed"] else "latent"
+    if msg["is_observed"]:
+        return "observed"
+    return "deterministic" if is_point and part == "model" else "latent"
+
+
+def _asked(thing: Any, name: str, default: Any = None) -> Any:
+    """An attribute, whatever a person's own class raises in place of it."""
+    try:
+        return getattr(thing, name, default)
+    except Exception:
+        return default
+
+
+def _name(base: Any) -> str:
+    is_function = isinstance(base, FunctionType | MethodType)
+    return base.__name__ if is_function else type(base).__name__
+
+
+def _shapes(fn: Any, value: Any) -> tuple[Shape, Shape]:
+    """Batch and event shape; of what declares none, the value is one event."""
+    batch, event = _asked(fn, "batch_shape"), _asked(fn, "event_shape")
+    if batch is None or event is None:
+        return (), tuple(_asked(value, "shape", ()))
+    return tuple(batch), tuple(event)
+
+
+def _counted(batch_shape: Shape, event_shape: Shape, value: Any) -> Shape:
+    """The shape of the log-probability: an observed value may be longer than its distribution."""
+    shape = tuple(_asked(value, "shape", ()))
+    try:
+        own = shape[: len(shape) - len(event_shape)]
+        return tuple(np.broadcast_shapes(batch_shape, own))
+    except ValueError:
+        return batch_shape
+
+
+def nesting_of(frames: Iterable[CondIndepStackFrame]) -> int:
+    """How many dimensions plates take."""
+    return max((-frame.dim for frame in frames if frame.dim is not None), default=0)
 
 
 def _support(fn: Any) -> str | None:
     try:
         return describe(fn.support)
-    except (NotImplementedError, AttributeError):
+    except Exception:  # of a person's own class, whatever it raises
         return None
 
 
-def _marks(msg: dict[str, Any], fn: Any) -> Iterator[str]:
-    if msg["infer"].get("_deterministic") or isinstance(base_distribution(fn), dist.Unit):
+def _marks(part: str, msg: dict[str, Any]) -> Iterator[str]:
+    if kind_of(part, msg) in ("deterministic", "factor"):
         return
-    name, infer, mask = msg["name"], msg["infer"], msg["mask"]
+    name, infer, mask, fn = msg["name"], msg["infer"], msg["mask"], msg["fn"]
     if _is_discrete(fn):
         yield "discrete"
     if infer.get("enumerate"):
@@ -168,17 +225,17 @@ def _marks(msg: dict[str, Any], fn: Any) -> Iterator[str]:
 def _is_discrete(fn: Any) -> bool:
     try:
         return bool(fn.support.is_discrete)
-    except (NotImplementedError, AttributeError):
-        return bool(getattr(fn, "has_enumerate_support", False))
+    except Exception:  # of a person's own class, whatever it raises
+        return bool(_asked(fn, "has_enumerate_support", False))
 
 
 def _is_scaled(msg: dict[str, Any]) -> bool:
     """Whether the log-probability is scaled by more than its plates' subsampling."""
     scale = msg["scale"]
-    if isinstance(scale, Tensor):
-        return True
-    for frame in msg["cond_indep_stack"]:
+    for frame in msg["cond_indep_stack"]:  # of a plate without a size, both sizes are -1
         scale = scale / ((frame.full_size or frame.size) / frame.size if frame.size else 1)
+    if isinstance(scale, Tensor):
+        return scale.is_meta or bool(((scale - 1).abs() > 1e-6).any())
     return abs(scale - 1) > 1e-9
 
 

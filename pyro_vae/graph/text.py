@@ -53,7 +53,7 @@ def _nest(
         words = [*details(node, view), *node.marks]
         words += [f"in {plate_label(plate, view)}" for plate in told[node.name]]
         yield (
-            f"{indent}{_SIGNS[node.kind]} {printable(node.name)}",
+            f"{indent}{_SIGNS[node.kind]} {printable(node.label)}",
             ", ".join(words),
             _parents(node, graph),
         )
@@ -66,10 +66,10 @@ def _nest(
 
 def _parents(node: Node, graph: Graph) -> str:
     edges = [edge for edge in graph.edges if edge.target == node.name]
-    return "← " + ", ".join(map(_parent, edges)) if edges else ""
+    return "← " + ", ".join(_parent(e, graph.by_name[e.source]) for e in edges) if edges else ""
 
 
-def _parent(edge: Edge) -> str:
+def _parent(edge: Edge, source: Node) -> str:
     lag = f"[t-{edge.lag}]" if edge.lag else ""
     how = "" if edge.how == "tracked" else f" ({edge.how})"
-    return f"{printable(edge.source)}{lag}{how}"
+    return f"{printable(source.label)}{lag}{how}"

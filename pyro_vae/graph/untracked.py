@@ -14,6 +14,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from pyro_vae.errors import InputError
 from pyro_vae.graph.capture import Record
 from pyro_vae.graph.sites import base_distribution, held_tensors
 
@@ -53,17 +54,23 @@ def experiment(record: Record, again: Callable[[poutine.Trace, int], Record]) ->
     branches: list[Record] = []
     unexamined: dict[str, str] = {}
     assert record.trace is not None
-    start = monotonic()
-    reference = again(record.trace, 0)
-    noisy = {target for target, _ in _differences(reference, again(record.trace, 1), "")}
-    for number, (source, where) in enumerate(_escaped(record).items()):
+    start, sources = monotonic(), escaped(record)
+    try:
+        reference = again(record.trace, 0)
+        noisy = {target for target, _ in _differences(reference, again(record.trace, 1), "")}
+    except InputError:  # the program does not run twice
+        return Findings(unexamined=sources)
+    for number, (source, where) in enumerate(sources.items()):
         if number >= MAX_SOURCES or monotonic() - start > MAX_SECONDS:
             unexamined[source] = where
             continue
         for value in _other_values(record.trace.nodes[source]):
             changed = record.trace.copy()
             changed.nodes[source] = {**changed.nodes[source], "value": value}
-            outcome = again(changed, 0)
+            try:
+                outcome = again(changed, 0)
+            except InputError:  # the program does not take this value
+                continue
             if outcome.sites.keys() - record.sites.keys():
                 branches.append(outcome)
             for target, branch in _differences(reference, outcome, source):
@@ -74,7 +81,7 @@ def experiment(record: Record, again: Callable[[poutine.Trace, int], Record]) ->
     return Findings(tuple(found.values()), tuple(branches), unexamined)
 
 
-def _escaped(record: Record) -> dict[str, str]:
+def escaped(record: Record) -> dict[str, str]:
     """Latents whose values left the tensors, in the program's order, and where they did."""
     found: dict[str, list[str]] = {}
     for escape in record.escapes:

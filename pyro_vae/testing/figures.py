@@ -128,7 +128,8 @@ def _scaled(case: Case) -> str:
 def graph(case: Case) -> str:
     """The diagram renders, and every site is in it."""
     drawn = render_model(case.program, case.args)
-    missing = {*case.layout.latents, *case.layout.observed} - drawn.model.by_name.keys()
+    shown = {site for node in drawn.model.nodes for site in node.sites}
+    missing = {*case.layout.latents, *case.layout.observed} - shown
     if missing:
         raise InputError(f"the diagram lacks {', '.join(map(repr, sorted(missing)))}")
     if not drawn.svg.startswith("<"):

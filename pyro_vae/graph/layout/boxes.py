@@ -43,9 +43,9 @@ def box(node: Node, view: View) -> Box:
 
 
 def plate_label(plate: Plate, view: View) -> str:
-    """``data  1797``; with subsampling ``data  64 of 1797``."""
+    """``data  1797``; with subsampling ``data  64 of 1797``; of an unknown size ``data``."""
     name = printable(plate.name)
-    if not view.sizes:
+    if not view.sizes or plate.size is None:
         return name
     subsampled = plate.subsample_size != plate.size
     size = f"{plate.subsample_size} of {plate.size}" if subsampled else f"{plate.size}"
@@ -56,7 +56,8 @@ def details(node: Node, view: View) -> Iterator[str]:
     """What the view asks to be said of a node beside its name, a line each."""
     if node.kind in RANDOM:
         if view.distributions:
-            yield f"{node.distribution}({', '.join(node.arguments)})"
+            given = f"({', '.join(node.arguments)})" if node.arguments else ""
+            yield f"{node.distribution}{given}"
         if view.shapes and (node.batch_shape or node.event_shape):
             yield f"{_shape(node.batch_shape)} | {_shape(node.event_shape)}"
         if view.constraints and node.support:
@@ -92,7 +93,7 @@ def _lines(node: Node, view: View) -> Iterator[tuple[str, str]]:
 def _name_lines(node: Node) -> Iterator[str]:
     """A box of several parameters gets as many lines as make it about as wide as it is high."""
     line = ""
-    for name in node.name.split(", ") if node.kind == "parameters" else [node.name]:
+    for name in node.label.split(", ") if node.kind == "parameters" else [node.label]:
         longer = f"{line}, {name}" if line else name
         if line and text_width(longer, SIZES["name"]) > WIDEST_NAMES:
             yield f"{line},"
