@@ -20,6 +20,10 @@ from pyro_vae.inference.coordinates import support_of
 
 ROUNDING = 1e-5  # of an interval, at most of 1: closer ends are the same
 PROBES, DRAWS = 1200, 16  # to find what lies beyond an end
+REACHING, FAR = (
+    64,
+    (1.0, 10.0, 100.0, 1000.0),
+)  # draws of a flow's base, and how far they are sent out
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,27 @@ def _reaches(fn: Any, sign: int, edge: Tensor, end: Tensor, value: Tensor, least
     for _ in range(fn.event_dim):
         there = there.any(-1)
     return bool(((log_mass > least) & there).any())
+
+
+def reach_of(fn: Any) -> Range | None:
+    """How far each number of a flow's values reaches, by what it makes of its base's draws, far out too.
+
+    A flow says that it fills a space, and one that ends in bounded units (tanh) does not. None where a
+    distribution is no such flow.
+    """
+    fn = without_independence(fn)
+    if not isinstance(fn, TransformedDistribution) or not any(
+        cast(Any, t.domain).event_dim for t in fn.transforms
+    ):
+        return None
+    with contextlib.suppress(Exception):  # a support or a draw that is not to be had
+        base = fn.base_dist.sample(torch.Size((REACHING,)))
+        value = torch.cat([base * far for far in FAR])
+        for transform in fn.transforms:
+            value = transform(value)
+        value = value.nan_to_num(0.0)
+        return Range(value.amin(0), value.amax(0))
+    return None
 
 
 def without_independence(fn: Any) -> Any:

@@ -23,12 +23,13 @@ from pyro_vae.inference.ranges import (
     goes_beyond,
     is_plainly_transformed,
     range_of,
+    reach_of,
     reaches_beyond,
     said_range,
     without_independence,
 )
 from pyro_vae.layout import Layout
-from pyro_vae.masks import mask_of
+from pyro_vae.masks import mask_of, without_masks
 from pyro_vae.particles import read_particles
 from pyro_vae.scores import score, unit_sum
 from pyro_vae.traces import (
@@ -41,6 +42,7 @@ from pyro_vae.traces import (
 )
 
 DRAWS = 200  # of a discrete site without end
+PRIOR_DRAWS = 16  # that a flow must reach
 TRIES, TRIES_ALONE = 64, 8  # of the other latents, with a value that the guide never draws
 # probabilities that a guide must not have where a prior has the other; torch keeps them from 0 by 1e-7
 NEVER, SELDOM = math.log(2e-7), math.log(1e-4)
@@ -109,6 +111,7 @@ def check_support(
     """:raises InputError: the guide's support at a site is not the prior's."""
     sides = [(guide_site, model_site, "beyond the prior's", "", -math.inf)]
     if narrower_too:
+        _check_reach(name, guide_site["fn"], model_site, remedy)
         sides.append((model_site, guide_site, "short of the prior's", remedy, NEGLIGIBLE))
     for here, there, what, other, least in sides:
         if not _holds(there["fn"], here["fn"], here["value"], least):
@@ -116,6 +119,25 @@ def check_support(
                 f"the guide's support at site {name!r} reaches {what} ({guide_site['fn']} against "
                 f"{model_site['fn']}): give the guide a distribution with the prior's support{other}"
             )
+
+
+def _check_reach(name: str, guide: Any, model_site: Site, remedy: str) -> None:
+    """:raises InputError: a flow never comes near what the prior draws."""
+    prior = without_masks(model_site["fn"])
+    reach = reach_of(guide) if prior.has_rsample and not is_point_mass(prior) else None
+    if reach is None:
+        return
+    try:
+        drawn = prior.sample(torch.Size((PRIOR_DRAWS,)))
+    except UNSAID:  # a flat prior draws nothing
+        return
+    slack = (reach.upper - reach.lower) / 10
+    if ((drawn < reach.lower - slack) | (drawn > reach.upper + slack)).any():
+        raise InputError(
+            f"the guide's flow at site {name!r} stays short of the prior's draws, whatever it is fed with "
+            f"(from {float(reach.lower.min()):.3g} to {float(reach.upper.max()):.3g}): give it a last "
+            f"layer without bounds{remedy}"
+        )
 
 
 def check_values(call: Call, name: str, site: Site, model_site: Site) -> None:

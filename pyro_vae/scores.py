@@ -17,7 +17,7 @@ from torch.nn.functional import softplus
 
 from pyro_vae.errors import InputError
 from pyro_vae.layout import Layout
-from pyro_vae.traces import Site, first_line
+from pyro_vae.traces import Site, first_line, innermost
 
 
 def log_prob(fn: dist.TorchDistribution, value: Tensor) -> Tensor:
@@ -123,8 +123,9 @@ def _parts(fn: Any) -> Iterator[Any]:
 def cannot_score(site: Site, error: Exception) -> str:
     """What to say of a site whose distribution raises an error at its value."""
     shape = tuple(getattr(site["value"], "shape", ()))
+    kind = type(innermost(site["fn"])).__name__
     return (
-        f"site {site['name']!r} ({type(site['fn']).__name__}) cannot score a value of shape {shape}: "
+        f"site {site['name']!r} ({kind}) cannot score a value of shape {shape}: "
         f"{type(error).__name__}: {first_line(error)}"
     )
 
