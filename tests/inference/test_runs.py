@@ -1,0 +1,99 @@
+"""How often a program is run before the work itself begins."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.infer.autoguide import AutoNormal
+from torch import Tensor, nn
+
+from pyro_vae import fit, log_evidence
+from pyro_vae.inference.objectives import IWAE, TCVAE
+from pyro_vae.inference.step import Step
+from pyro_vae.inference.weights import WeightSums
+
+X = torch.randn(300, 4, generator=torch.Generator().manual_seed(0))
+
+
+class Begun(Exception):
+    pass
+
+
+@contextmanager
+def ended_by(owner: type, method: str) -> Iterator[None]:
+    """Ends whatever is done where the work begins."""
+
+    def begin(*_: Any, **__: Any) -> None:
+        raise Begun
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Begun):
+        patch.setattr(owner, method, begin)
+        yield
+
+
+class Counted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.runs = nn.Linear(4, 2), nn.Linear(2, 4), 0
+
+    def model(self, x: Tensor) -> None:
+        self.runs += 1
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(self.decoder(z), 1.0).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(self.encoder(x), 0.8).to_event(1))
+
+
+class Shared(Counted):
+    def model(self, x: Tensor) -> None:
+        self.runs += 1
+        w = pyro.sample("w", dist.Normal(torch.zeros(4), 1.0).to_event(1))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal((x * w).sum(-1), 1.0), obs=x[:, 0])
+
+
+def runs_of(program: Counted, work: Callable[[], Any], owner: type, method: str) -> int:
+    """The runs of the model; the guide is run as often, or less."""
+    # what is kept on the object is taken back, so the count is kept elsewhere
+    count = [0]
+    model = type(program).model
+
+    def counted(self: Any, x: Tensor) -> None:
+        count[0] += 1
+        model(self, x)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(program), "model", counted)
+        with ended_by(owner, method):
+            work()
+    return count[0]
+
+
+@pytest.mark.parametrize("x", [X[:5], X])
+def test_an_evidence_begins_after_15_runs(x: Tensor) -> None:
+    program = Counted()
+    runs = runs_of(program, lambda: log_evidence(program, x, seed=0), WeightSums, "add")
+    assert 1 <= runs <= 15
+
+
+def test_an_evidence_of_what_all_rows_share_begins_after_15_runs() -> None:
+    program = Shared()
+    pair = program.model, AutoNormal(program.model)
+    assert runs_of(program, lambda: log_evidence(pair, X, seed=0), WeightSums, "add") <= 15
+
+
+@pytest.mark.parametrize("elbo", [None, IWAE(5), TCVAE(2.0)])
+def test_a_fit_begins_after_8_runs(elbo: Any) -> None:
+    program = Counted()
+
+    def work() -> None:
+        fit(program, X, elbo=elbo, compile="off", progress=False, device="cpu")
+
+    assert 1 <= runs_of(program, work, Step, "__call__") <= 8
