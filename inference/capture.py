@@ -8,10 +8,13 @@ control flow on values, numbers from elsewhere than the arguments and torch's ge
 import pickle
 import random
 import sys
+import textwrap
+import traceback
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
 
@@ -33,6 +36,8 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.overrides import TorchFunctionMode
 
 from pyro_vae.inference.constants import Answers, share_memory
+
+NOT_THEIRS = tuple(str(Path(file).parent) for file in (torch.__file__, pyro.__file__, __file__))
 
 
 class CannotCapture(Exception):
@@ -66,7 +71,9 @@ def capture(function: Callable[..., Any], *arguments: Tensor) -> Graph:
         difference = _first_difference(first.module.code, second.module.code)
         raise CannotCapture(f"it does not do the same in every run ({difference})")
     if first.answers != second.answers:
-        raise CannotCapture("it does not do the same in every run (what Python is told of a constant)")
+        raise CannotCapture(
+            "it does not do the same in every run (what Python is told of a constant)"
+        )
     for one, other in zip(first.tensors, second.tensors, strict=True):
         if one is not other and not same_value(one, other):
             raise CannotCapture(
@@ -90,13 +97,8 @@ def trace(function: Callable[..., Any], *arguments: Tensor, all_fixed: bool = Fa
     with _LastSite() as last:
         try:
             module = make_fx(answered, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
-        except (DataDependentOutputException, GuardOnDataDependentSymNode) as error:
-            raise CannotCapture(f"Python needs to know a tensor's value {last}") from error
-        except DynamicOutputShapeException as error:
-            raise CannotCapture(f"a shape depends on a tensor's values {last}") from error
         except Exception as error:
-            reason = str(error).strip().split("\n")[0]
-            raise CannotCapture(f"{type(error).__name__} {last}: {reason}") from error
+            raise CannotCapture(_why(error, last, answers)) from error
     graph = _with_tensors_as_inputs(module)
     if not all_fixed and share_memory(answers.held, [t for t in graph.tensors if t.requires_grad]):
         raise CannotCapture("Python needs to know a parameter's value")
@@ -124,6 +126,27 @@ def _with_tensors_as_inputs(module: fx.GraphModule) -> Graph:
             node.replace_all_uses_with(inputs[id(tensor)])
             graph.erase_node(node)
     return Graph(fx.GraphModule({}, graph), tensors)
+
+
+def _why(error: Exception, last: "_LastSite", answers: Answers) -> str:
+    where = _line(traceback.extract_tb(error.__traceback__))
+    if isinstance(error, DataDependentOutputException | GuardOnDataDependentSymNode):
+        return f"Python needs to know a tensor's value {last}{where}"
+    if isinstance(error, DynamicOutputShapeException):
+        return f"a shape depends on a tensor's values {last}{where}"
+    reason = f"{type(error).__name__} {last}: {next(iter(str(error).strip().splitlines()), '')}"
+    if not answers.open:
+        return reason
+    return f"Python needs to know a tensor's value{_line(answers.open)}; then came {reason}"
+
+
+def _line(frames: Iterable[traceback.FrameSummary]) -> str:
+    """The last line of the person's own code, in brackets."""
+    theirs = [frame for frame in frames if not frame.filename.startswith(NOT_THEIRS)]
+    if not theirs:
+        return ""
+    code = textwrap.shorten(theirs[-1].line or "", 80)
+    return f" (line {theirs[-1].lineno} of {Path(theirs[-1].filename).name}: `{code}`)"
 
 
 def _first_difference(one: str, other: str) -> str:
@@ -376,4 +399,4 @@ def _attributes(value: Any) -> list[tuple[str, Any]]:
     # a transform remembers its last result, to be found again by the identity of its input
     is_transform = isinstance(value, torch.distributions.Transform)
     attributes = list(getattr(value, "__dict__", {}).items())
-    return [(n, p) for n, p in attributes if not (is_transform and n.startswith("_cached"))]
+    return [(n, p) for n, p in attributes if not (is_transform and n.startswith("_cache"))]

@@ -1,7 +1,8 @@
 """What Python may ask of tensors while it is traced: what every run would answer in the same way."""
 
 import operator
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -29,9 +30,12 @@ class Answers(TorchDispatchMode):
         super().__init__()
         self.all_fixed = all_fixed
         self.given: list[Any] = []  # in the order of the questions
+        self.open: Iterable[traceback.FrameSummary] = ()  # where a symbol was the last answer
         self.known: dict[fx.Node, Any] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is aten.index.Tensor:
+            args = (args[0], [place for index in args[1] for place in self.places(index)])
         if func not in QUESTIONS:
             return func(*args, **(kwargs or {}))
         values = [self.value(asked) for asked in args]
@@ -42,7 +46,18 @@ class Answers(TorchDispatchMode):
         answer = func(*args)
         if isinstance(answer, bool | int | float | complex):  # what memory happens to hold
             raise DataDependentOutputException(func)
+        self.open = traceback.extract_stack()
         return answer
+
+    def places(self, index: Any) -> Iterable[Any]:
+        """An index, or where a mask that is constant is True: as many as there always are."""
+        is_mask = isinstance(index, Tensor) and index.dtype == torch.bool
+        mask = self.value(index) if is_mask else None
+        if mask is None:
+            return [index]
+        with _disable_current_modes():
+            found = mask.nonzero(as_tuple=True)
+        return map(aten.lift_fresh.default, found)
 
     def value(self, asked: Tensor) -> Tensor | None:
         """A tensor's value, or None where another run may have another one."""
@@ -54,7 +69,9 @@ class Answers(TorchDispatchMode):
         if not needed.isdisjoint(changed) or not all(map(is_constant, needed)):
             return None
         held, other = (tensors(nodes, tracer.root) for nodes in (needed, changed))
-        if share_memory(held, other) or not (self.all_fixed or not any(x.requires_grad for x in held)):
+        if share_memory(held, other) or not (
+            self.all_fixed or not any(x.requires_grad for x in held)
+        ):
             return None
         with _disable_current_modes(), torch.no_grad():
             for each in sorted(needed - self.known.keys()):
