@@ -46,11 +46,11 @@ def stored_parameters(program: Program, *args: Any, seed: int | None = None) -> 
     return {name: kept[name] for name in kept if name in used and id(kept[name]) not in own}
 
 
-def hidden_parameters(reached: Iterable[Tensor]) -> list[str]:
-    """The names that Pyro's store has for tensors.
+def hidden_parameters(reached: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Those of the tensors that Pyro's store keeps, by name.
 
-    Where a loss reaches one of them and :func:`stored_parameters` does not have it, the program hides it
-    (`poutine.block`). Pyro's SVI trains what it sees in the trace, so the parameter stays as it is.
+    Where a loss reaches one that :func:`stored_parameters` does not have, the program hides it
+    (`poutine.block`). Pyro's SVI trains what it sees in the trace, so it leaves such a one as it is.
     """
     names = {id(p): name for name, p in pyro.get_param_store().get_state()["params"].items()}
-    return [names[id(tensor)] for tensor in reached if id(tensor) in names]
+    return {names[id(tensor)]: tensor for tensor in reached if id(tensor) in names}
