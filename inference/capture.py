@@ -255,7 +255,7 @@ class _Unchecked:
 @contextmanager
 def unchecked() -> Iterator[None]:
     """Without validation, which would read values; :class:`Checks` takes its place."""
-    replaced = {"_validate_args": _Unchecked(), "_validate_sample": _as_it_is}
+    replaced: dict[str, Any] = {"_validate_args": _Unchecked(), "_validate_sample": _as_it_is}
     with pyro.validation_enabled(False), mock.patch.multiple(Distribution, **replaced):
         yield
 

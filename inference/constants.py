@@ -11,6 +11,7 @@ from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import DataDependentOutputException
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 aten = torch.ops.aten
 QUESTIONS = (aten._local_scalar_dense.default, aten.is_nonzero.default, aten.equal.default)
@@ -36,6 +37,8 @@ class Answers(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is aten.index.Tensor:
             args = (args[0], [place for index in args[1] for place in self.places(index)])
+        elif Tag.dynamic_output_shape in func.tags:
+            return self.sized(func, args, kwargs or {})
         if func not in QUESTIONS:
             return func(*args, **(kwargs or {}))
         values = [self.value(asked) for asked in args]
@@ -48,6 +51,16 @@ class Answers(TorchDispatchMode):
             raise DataDependentOutputException(func)
         self.open = traceback.extract_stack()
         return answer
+
+    def sized(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """What has as many entries as values say: always as many, where the values are constant."""
+        asked = [x for x in tree_leaves(args) if isinstance(x, Tensor)]
+        values = {id(x): self.value(x) for x in asked}
+        if any(value is None for value in values.values()):
+            return func(*args, **kwargs)
+        with _disable_current_modes():
+            found = func(*tree_map_only(Tensor, lambda x: values[id(x)], args), **kwargs)
+        return tree_map_only(Tensor, aten.lift_fresh.default, found)
 
     def places(self, index: Any) -> Iterable[Any]:
         """An index, or where a mask that is constant is True: as many as there always are."""

@@ -284,6 +284,9 @@ CONSTANTS = {
     "a list": lambda *_: LEVELS.tolist()[0],
     "entries": entry,
     "what a mask selects": lambda *_: len(LEVELS.repeat(2)[:3][SEEN]) / 4,
+    "how many there are": lambda *_: (
+        len(torch.unique(LEVELS)) / 4 + torch.bincount(torch.tensor([0, 2])).sum().item() / 8
+    ),
     "equality": lambda *_: float(torch.equal(LEVELS, LEVELS.flip(0))),
     "by the name of a function": lambda *_: np.sqrt(torch.tensor(2.0).item()),
 }
@@ -443,6 +446,7 @@ READ = {
     "by its sign": lambda _, weight: 1.0 if weight > 0 else 2.0,
     "past autograd": lambda _, weight: weight.data.item(),
     "of noise": lambda *_: float(torch.rand(())),
+    "how many are positive": lambda x, _: 1.0 + len((x > 0).nonzero()),
 }
 
 REFUSED = {
