@@ -5,6 +5,7 @@ Python did in that run is frozen into it, so a program is refused where Python h
 control flow on values, numbers from elsewhere than the arguments and torch's generators, side effects.
 """
 
+import os
 import pickle
 import random
 import sys
@@ -37,7 +38,9 @@ from torch.overrides import TorchFunctionMode
 
 from pyro_vae.inference.constants import Answers, share_memory
 
-NOT_THEIRS = tuple(str(Path(file).parent) for file in (torch.__file__, pyro.__file__, __file__))
+NOT_THEIRS = tuple(
+    f"{Path(file).parent}{os.sep}" for file in (torch.__file__, pyro.__file__, __file__)
+)
 
 
 class CannotCapture(Exception):
