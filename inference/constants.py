@@ -82,9 +82,8 @@ class Answers(TorchDispatchMode):
         if not needed.isdisjoint(changed) or not all(map(is_constant, needed)):
             return None
         held, other = (tensors(nodes, tracer.root) for nodes in (needed, changed))
-        if share_memory(held, other) or not (
-            self.all_fixed or not any(x.requires_grad for x in held)
-        ):
+        is_trained = not self.all_fixed and any(x.requires_grad for x in held)
+        if is_trained or share_memory(held, other):
             return None
         with _disable_current_modes(), torch.no_grad():
             for each in sorted(needed - self.known.keys()):
