@@ -5,14 +5,19 @@ Python did in that run is frozen into it, so a program is refused where Python h
 control flow on values, numbers from elsewhere than the arguments and torch's generators, side effects.
 """
 
+import os
 import pickle
 import random
 import sys
+import textwrap
+import traceback
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+from unittest import mock
 
 import numpy as np
 import pyro
@@ -26,9 +31,16 @@ from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
 )
+from torch.distributions import Distribution
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.overrides import TorchFunctionMode
+
+from pyro_vae.inference.constants import Answers, share_memory
+
+NOT_THEIRS = tuple(
+    f"{Path(file).parent}{os.sep}" for file in (torch.__file__, pyro.__file__, __file__)
+)
 
 
 class CannotCapture(Exception):
@@ -40,11 +52,14 @@ class Graph:
     """``module(*tensors, *arguments)`` is the step.
 
     ``tensors`` are those it read without having got them as arguments: parameters, buffers,
-    constants; the very objects, so that an update in place reaches the graph.
+    constants; the very objects, so that an update in place reaches the graph. ``answers`` are what
+    Python was told of constants, ``fixed`` the tensors that this follows from, with their versions.
     """
 
     module: fx.GraphModule
     tensors: list[Tensor]
+    answers: list[Any] = field(default_factory=list)
+    fixed: list[tuple[Tensor, int]] = field(default_factory=list)
 
 
 def capture(function: Callable[..., Any], *arguments: Tensor) -> Graph:
@@ -58,8 +73,12 @@ def capture(function: Callable[..., Any], *arguments: Tensor) -> Graph:
     if first.module.code != second.module.code:
         difference = _first_difference(first.module.code, second.module.code)
         raise CannotCapture(f"it does not do the same in every run ({difference})")
+    if first.answers != second.answers:
+        raise CannotCapture(
+            "it does not do the same in every run (what Python is told of a constant)"
+        )
     for one, other in zip(first.tensors, second.tensors, strict=True):
-        if one is not other and not _same_value(one, other):
+        if one is not other and not same_value(one, other):
             raise CannotCapture(
                 f"a constant of shape {tuple(one.shape)} is another one in every run: it comes from a "
                 "counter, from NumPy or from Python's random numbers"
@@ -67,19 +86,27 @@ def capture(function: Callable[..., Any], *arguments: Tensor) -> Graph:
     return first
 
 
-def trace(function: Callable[..., Any], *arguments: Tensor) -> Graph:
-    """:func:`capture`, by one run alone: for those that look at the outcome."""
+def trace(function: Callable[..., Any], *arguments: Tensor, all_fixed: bool = False) -> Graph:
+    """:func:`capture`, by one run alone: for those that look at the outcome.
+
+    :param all_fixed: whether parameters stay as they are, so that Python may know their values.
+    """
+    answers = Answers(all_fixed)
+
+    def answered(*fake: Tensor) -> Any:
+        with answers:
+            return function(*fake)
+
     with _LastSite() as last:
         try:
-            module = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
-        except (DataDependentOutputException, GuardOnDataDependentSymNode) as error:
-            raise CannotCapture(f"Python needs to know a tensor's value {last}") from error
-        except DynamicOutputShapeException as error:
-            raise CannotCapture(f"a shape depends on a tensor's values {last}") from error
+            module = make_fx(answered, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
         except Exception as error:
-            reason = str(error).strip().split("\n")[0]
-            raise CannotCapture(f"{type(error).__name__} {last}: {reason}") from error
-    return _with_tensors_as_inputs(module)
+            raise CannotCapture(_why(error, last, answers)) from error
+    graph = _with_tensors_as_inputs(module)
+    if not all_fixed and share_memory(answers.held, [t for t in graph.tensors if t.requires_grad]):
+        raise CannotCapture("Python needs to know a parameter's value")
+    fixed = [(tensor, tensor._version) for tensor in answers.held]
+    return replace(graph, answers=answers.given, fixed=fixed)
 
 
 def _with_tensors_as_inputs(module: fx.GraphModule) -> Graph:
@@ -104,6 +131,27 @@ def _with_tensors_as_inputs(module: fx.GraphModule) -> Graph:
     return Graph(fx.GraphModule({}, graph), tensors)
 
 
+def _why(error: Exception, last: "_LastSite", answers: Answers) -> str:
+    where = _line(traceback.extract_tb(error.__traceback__))
+    if isinstance(error, DataDependentOutputException | GuardOnDataDependentSymNode):
+        return f"Python needs to know a tensor's value {last}{where}"
+    if isinstance(error, DynamicOutputShapeException):
+        return f"a shape depends on a tensor's values {last}{where}"
+    reason = f"{type(error).__name__} {last}: {next(iter(str(error).strip().splitlines()), '')}"
+    if not answers.open:
+        return reason
+    return f"Python needs to know a tensor's value{_line(answers.open)}; then came {reason}"
+
+
+def _line(frames: Iterable[traceback.FrameSummary]) -> str:
+    """The last line of the person's own code, in brackets."""
+    theirs = [frame for frame in frames if not frame.filename.startswith(NOT_THEIRS)]
+    if not theirs:
+        return ""
+    code = textwrap.shorten(theirs[-1].line or "", 80)
+    return f" (line {theirs[-1].lineno} of {Path(theirs[-1].filename).name}: `{code}`)"
+
+
 def _first_difference(one: str, other: str) -> str:
     for line, other_line in zip(one.splitlines(), other.splitlines(), strict=False):
         if line != other_line:
@@ -111,10 +159,10 @@ def _first_difference(one: str, other: str) -> str:
     return "one run has more operations"
 
 
-def _same_value(one: Tensor, other: Tensor) -> bool:
+def same_value(one: Tensor, other: Tensor) -> bool:
     if one.shape != other.shape or one.dtype != other.dtype or one.device != other.device:
         return False
-    return bool(torch.equal(one, other)) or bool((one.isnan() & other.isnan()).any())
+    return torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 class _LastSite(Messenger):
@@ -155,18 +203,18 @@ class Checks(Messenger):
         fn = msg["fn"]
         if isinstance(fn, _Subsample):
             return
-        with suppress(NotImplementedError):  # no support is known
-            self._check(fn, fn.support, msg["value"])
-        while hasattr(fn, "base_dist"):
-            fn = fn.base_dist
-        for name, constraint in getattr(fn, "arg_constraints", {}).items():
-            # as torch does it: arguments that were given, not those derived from them when asked for
-            if name in fn.__dict__ and not constraints.is_dependent(constraint):
-                self._check(fn, constraint, getattr(fn, name))
+        parts = list(_parts_of(fn))
+        if not any(_is_unwanted(part) for part in parts):
+            with suppress(NotImplementedError):  # no support is known
+                self._check(fn.support, msg["value"])
+        for part in parts:
+            for name, constraint in getattr(part, "arg_constraints", {}).items():
+                # as torch does it: arguments that were given, not those derived from them when asked for
+                is_given = name in part.__dict__ and not constraints.is_dependent(constraint)
+                if is_given and not _is_unwanted(part):
+                    self._check(constraint, getattr(part, name))
 
-    def _check(self, fn: Any, constraint: Any, value: Any) -> None:
-        if getattr(fn, "_validate_args", None) is False:  # the person's own wish; see `unchecked`
-            return
+    def _check(self, constraint: Any, value: Any) -> None:
         try:
             self.passed.append(constraint.check(value).all())
         except (
@@ -177,15 +225,41 @@ class Checks(Messenger):
             self.complete = False
 
 
+def _parts_of(fn: Any) -> Iterator[Any]:
+    """A distribution and those that it is made of."""
+    yield fn
+    for part in list(vars(fn).values()):
+        if isinstance(part, Distribution):
+            yield from _parts_of(part)
+
+
+def _is_unwanted(fn: Any) -> bool:
+    """Whether a person has asked for no validation of a distribution; see :class:`_Unchecked`."""
+    return getattr(fn, "_validate_args", None) is False
+
+
+class _Unchecked:
+    """An attribute `_validate_args` that says 0 of each distribution, or False where that was asked for.
+
+    In the class's place it answers for an instance, too, that was made with validation, at any time
+    and in any other.
+    """
+
+    def __get__(self, fn: Any, kind: Any) -> Literal[0, False]:
+        return False if fn is not None and vars(fn).get("_validate_args") is False else 0
+
+    def __set__(self, fn: Any, value: Any) -> None:
+        if isinstance(value, bool):
+            vars(fn)["_validate_args"] = value
+        else:  # copied from another one, as `expand` does it
+            vars(fn).pop("_validate_args", None)
+
+
 @contextmanager
 def unchecked() -> Iterator[None]:
-    """Without validation, which would read values; :class:`Checks` takes its place.
-
-    A distribution that was made with ``validate_args=False`` still differs from the others: those
-    have 0.
-    """
-    with pyro.validation_enabled(False):
-        torch.distributions.Distribution.set_default_validate_args(0)  # type: ignore[arg-type]
+    """Without validation, which would read values; :class:`Checks` takes its place."""
+    replaced: dict[str, Any] = {"_validate_args": _Unchecked(), "_validate_sample": _as_it_is}
+    with pyro.validation_enabled(False), mock.patch.multiple(Distribution, **replaced):
         yield
 
 
@@ -270,7 +344,7 @@ def tensors_of(owners: Mapping[str, Any]) -> list[Tensor]:
 
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one is other or _same_value(one, other)
+        return one is other or same_value(one, other)
     return bool(one is other or (type(one) is type(other) and one == other))
 
 
@@ -328,4 +402,4 @@ def _attributes(value: Any) -> list[tuple[str, Any]]:
     # a transform remembers its last result, to be found again by the identity of its input
     is_transform = isinstance(value, torch.distributions.Transform)
     attributes = list(getattr(value, "__dict__", {}).items())
-    return [(n, p) for n, p in attributes if not (is_transform and n.startswith("_cached"))]
+    return [(n, p) for n, p in attributes if not (is_transform and n.startswith("_cache"))]

@@ -1,14 +1,15 @@
 """Functions that are called again and again: Python at first, a graph without it where they go on."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tag, Tensor, fx
+from torch import Tensor, fx
 from torch._ops import OpOverload
 
 from pyro_vae.inference.capture import Graph, trace
+from pyro_vae.inference.constants import draws, written
 from pyro_vae.inference.onednn import use_onednn
 
 Tensors = tuple[Tensor, ...]
@@ -44,7 +45,7 @@ class Captured:
     def try_graph(self, shapes: Any, arguments: Tensors, result: Tensors) -> None:
         try:
             if self.calls[shapes] == WORTH_A_GRAPH:
-                self.graphs[shapes] = fast(trace(self.function, *arguments))
+                self.graphs[shapes] = fast(trace(self.function, *arguments, all_fixed=True))
             if shapes in self.graphs and not same(run(self.graphs[shapes], *arguments), result):
                 del self.graphs[shapes]
         except Exception:  # whatever it was, Python can do without a graph
@@ -111,23 +112,6 @@ def folded(graph: Graph) -> Graph:
             with torch.no_grad():
                 known[node] = node.target(*args, **kwargs)
     return with_inputs(nodes, known, {n: t for n, t in owned.items() if n in changing})
-
-
-def written(nodes: fx.Graph) -> Iterator[fx.Node]:
-    """What an operation writes to, and what that is a view of."""
-    for node in nodes.nodes:
-        if isinstance(node.target, OpOverload) and node.target._schema.is_mutable:
-            yield node
-            for source in node.all_input_nodes:
-                yield source
-                while isinstance(source.target, OpOverload) and source.target.is_view:
-                    (source, *_) = source.all_input_nodes
-                    yield source
-
-
-def draws(node: fx.Node) -> bool:
-    target = node.target
-    return isinstance(target, OpOverload) and Tag.nondeterministic_seeded in target.tags
 
 
 def with_inputs(nodes: fx.Graph, known: dict[fx.Node, Any], others: dict[fx.Node, Tensor]) -> Graph:

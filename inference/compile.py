@@ -3,9 +3,9 @@
 import copy
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -20,6 +20,7 @@ from pyro_vae.inference.capture import (
     Checks,
     Graph,
     capture,
+    same_value,
     side_effect,
     tensors_of,
     unchecked,
@@ -48,11 +49,17 @@ class Engine:
     run: Callable[..., Any]
     tensors: list[Tensor]
     is_checked: bool  # does it say whether the values pass Pyro's checks?
+    fixed: Sequence[tuple[Tensor, int]] = ()  # what it takes for constants, with their versions
 
     def __call__(self, beta: Tensor, batch: Batch) -> tuple[Any, ...]:
         """(loss, whether all checks passed, a gradient for each parameter)."""
         with torch.no_grad():
             return tuple(self.run(*self.tensors, beta, *batch))
+
+    @property
+    def holds(self) -> bool:
+        """Nobody has written to what Python was told the value of."""
+        return all(tensor._version == version for tensor, version in self.fixed)
 
 
 @dataclass
@@ -91,7 +98,10 @@ class Compiled:
         key = tuple((column.shape, column.stride(), column.dtype) for column in batch)
         if key not in self.engines:
             self.engines[key] = self.prepare(batch)
-        return self.engines[key]
+        engine = self.engines[key]
+        if engine is not None and not engine.holds:
+            engine = self.engines[key] = None
+        return engine
 
     def __post_init__(self) -> None:
         parameter = next(iter(self.step.parameters.values()))
@@ -142,7 +152,7 @@ class Compiled:
             self.refuse_what_no_graph_shows(batch)
             checks = Checks()
             graph = capture(self.function(checks), *arguments)
-            plain = Engine(graph.module, graph.tensors, checks.complete)
+            plain = Engine(graph.module, graph.tensors, checks.complete, graph.fixed)
             self.compare(plain, batch, tolerance=1e-5)
             if self.is_rounded:
                 use_bfloat16(graph.module)
@@ -151,7 +161,7 @@ class Compiled:
             if not inductor:
                 return plain, "as a graph, without Pyro"
             try:
-                engine = Engine(by_inductor(graph, *arguments), graph.tensors, checks.complete)
+                engine = replace(plain, run=by_inductor(graph, *arguments))
                 self.compare(engine, batch, BFLOAT16 if self.is_rounded else 1e-3, self.is_rounded)
             except Exception as error:
                 reason = f"Inductor could not compile it: {first_line(error)}"
@@ -192,23 +202,29 @@ class Compiled:
     def compare(
         self, engine: Engine, batch: Batch, tolerance: float, as_a_whole: bool = False
     ) -> None:
-        """The engine's loss, gradients, buffers and noise are Pyro's own, on other data and noise, too.
+        """The engine's loss, gradients, buffers and noise are Pyro's own.
+
+        Then once more with other data, noise and parameters (a step further on, as Adam would set it).
 
         :param as_a_whole: whether gradients may be off by the tolerance of the largest of all, and not
             each of its own: rounded to 8 digits, what nearly cancels in a sum is lost.
         :raises CannotCapture: they are not, up to rounding.
         """
         other = tuple(column.flip(0) if column.dim() else column for column in batch)
+        parameters = list(self.step.parameters.values())
+        moves: list[Tensor | None] = [None] * len(parameters)
         for skipped, data, beta in ((0, batch, 1.0), (5, other, 0.5 if self.tempered else 1.0)):
             outcomes = []
             for run in (self.by_pyro, partial(self.by_engine, engine)):
-                with kept(engine.tensors):
+                fixed = [tensor for tensor, _ in engine.fixed]
+                with kept(engine.tensors + fixed), moved(parameters, moves), unwritten(fixed):
                     torch.rand(skipped, device=self.device)
                     loss, gradients = run(data, beta)
                     noise = torch.rand((), device=self.device)  # the next that anybody would draw
                     held = [t.detach().clone() for t in engine.tensors if not t.requires_grad]
                     outcomes.append((loss, gradients, held, noise))
-            scale = max(map(_largest, outcomes[0][1])) if as_a_whole else 0.0
+            moves = outcomes[0][1]
+            scale = max(map(_largest, moves)) if as_a_whole else 0.0
             _check_same(outcomes[0], outcomes[1], self.step.parameters, tolerance, scale)
 
     def by_pyro(self, batch: Batch, beta: float) -> Outcome:
@@ -272,8 +288,33 @@ def kept(tensors: list[Tensor]) -> Iterator[None]:
         set_rng_state(generators)
         with torch.no_grad():
             for tensor, value in held:
-                if not torch.equal(tensor, value):  # not all that write say so in the version
+                if not same_value(tensor, value):  # not all that write say so in the version
                     tensor.copy_(value)
+
+
+@contextmanager
+def moved(parameters: list[Tensor], gradients: list[Tensor | None]) -> Iterator[None]:
+    """With parameters down their gradients, as far as Adam's first step takes them."""
+    before = [parameter.detach().clone() for parameter in parameters]
+    with torch.no_grad():
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None:
+                parameter.sub_(1e-3 * gradient.sgn())
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for parameter, value in zip(parameters, before, strict=True):
+                parameter.copy_(value)
+
+
+@contextmanager
+def unwritten(tensors: list[Tensor]) -> Iterator[None]:
+    """:raises CannotCapture: what passes for a constant is another one afterwards."""
+    before = [tensor.detach().clone() for tensor in tensors]
+    yield
+    if not all(map(same_value, tensors, before)):
+        raise CannotCapture("Python needs to know a tensor's value, which every run changes")
 
 
 def first_line(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """Where a program's parameters are: in its modules, or in Pyro's store."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pyro
@@ -43,3 +44,13 @@ def stored_parameters(program: Program, *args: Any, seed: int | None = None) -> 
     own = {id(p) for module in program.modules.values() for p in module.parameters()}
     kept = registered["params"]
     return {name: kept[name] for name in kept if name in used and id(kept[name]) not in own}
+
+
+def hidden_parameters(reached: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Those of the tensors that Pyro's store keeps, by name.
+
+    Where a loss reaches one that :func:`stored_parameters` does not have, the program hides it
+    (`poutine.block`). Pyro's SVI trains what it sees in the trace, so it leaves such a one as it is.
+    """
+    names = {id(p): name for name, p in pyro.get_param_store().get_state()["params"].items()}
+    return {names[id(tensor)]: tensor for tensor in reached if id(tensor) in names}

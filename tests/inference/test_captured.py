@@ -13,6 +13,16 @@ from pyro_vae.inference.captured import Captured
 from pyro_vae.models import VAE, FactorAnalysis
 
 WEIGHT = torch.randn(200, 300)
+SCALE = torch.nn.Parameter(torch.tensor(2.0))
+
+
+def written_by_rows(x: Tensor) -> Tensor:
+    """A constant, written to through one of several views."""
+    sums = torch.zeros(2)
+    with torch.no_grad():
+        first, _ = sums.unbind()
+        first.add_(x.sum())
+    return sums.sum()
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +48,10 @@ def gradient_of(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], tupl
         lambda x: x.reshape(2, 50, 200).permute(0, 1, 2).contiguous().flatten(0, 1).sum(-1),
         lambda x: torch.zeros(200).add_(x.sum(0)),  # a constant that is written to
         lambda x: torch.where(x > 0, x, torch.nan).sum(-1),
+        lambda x: (
+            x.sum(-1) * SCALE.item() if SCALE > 1 else x.sum(-1)
+        ),  # parameters stay as they are
+        lambda x: x.sum(-1) + written_by_rows(x),
     ],
 )
 def test_the_graph_says_the_same(function: Callable[[Tensor], Tensor]) -> None:

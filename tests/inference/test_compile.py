@@ -19,11 +19,13 @@ from pyro.infer import RenyiELBO, Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO, T
 from pyro.infer.autoguide import AutoIAFNormal, AutoMultivariateNormal, AutoNormal
 from stories import Conjugate, GlobalMean, PyroStyleVAE
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.optim import SGD, Adam, AdamW
-from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from pyro_vae import InputError, checkpoint, fit
 from pyro_vae.inference import compile, loop
+from pyro_vae.inference.capture import unchecked
 from pyro_vae.inference.loop import Fit, Loop
 from pyro_vae.models import VAE, FactorAnalysis
 from pyro_vae.networks import ConvDecoder, ConvEncoder
@@ -199,7 +201,99 @@ def tensor_counter() -> tuple[Any, ...]:
     return (model, story.guide), X, {}
 
 
+def with_prior(prior: Any, **options: Any) -> tuple[Any, ...]:
+    """A mean of two values with a prior that is made once, while validation is on."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", prior)
+            pyro.sample("x", dist.Normal(z.sum(-1), 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        loc = pyro.param("loc", torch.full((2,), 0.5))
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.LogNormal(loc, 0.5).to_event(1))
+
+    return (model, guide), FIRST, options
+
+
+class SureOfItself(dist.LogNormal):
+    """Checks what it scores whatever is asked for."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        self._validate_sample(value)
+        return super().log_prob(value)
+
+
+def two(base: Any) -> Any:
+    return base.expand([2]).to_event(1)
+
+
+def mixture() -> Any:
+    parts = dist.LogNormal(torch.tensor([-1.0, 1.0]), torch.ones(2))
+    return dist.MixtureSameFamily(dist.Categorical(torch.ones(2)), parts)
+
+
+PRIORS = {
+    "expanded": lambda: two(dist.Exponential(1.0)),
+    "of a tensor": lambda: dist.Gamma(torch.ones(2), torch.ones(2)).to_event(1),
+    "validated": lambda: two(dist.Gamma(2.0, 1.0, validate_args=True)),
+    "not validated": lambda: two(dist.Gamma(2.0, 1.0, validate_args=False)),
+    "transformed": lambda: two(
+        dist.TransformedDistribution(
+            two(dist.Normal(0.0, 1.0)).base_dist, transforms.ExpTransform()
+        )
+    ),
+    "masked": lambda: two(dist.LogNormal(0.0, 1.0)).mask(torch.tensor(True)),
+    "mixed": lambda: two(mixture()),
+    "one's own": lambda: two(SureOfItself(0.0, 1.0)),
+}
+
+
+def reading(read: Callable[[Tensor, Tensor], float], **options: Any) -> tuple[Any, ...]:
+    """The scale is what Python makes of the data and of a parameter that is trained."""
+
+    def model(x: Tensor) -> None:
+        weight = pyro.param("weight", torch.tensor(0.5))
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(x.new_zeros(2), 1.0).to_event(1))
+            scale = 1.0 + read(x, weight)
+            pyro.sample("x", dist.Normal(weight * z.sum(-1), scale), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(pyro.param("loc", torch.ones(2)), 1.0).to_event(1))
+
+    return (model, guide), FIRST, options
+
+
+LEVELS, SEEN = torch.tensor([0.5, 0.25]), torch.tensor([True, False, True])
+
+
+def entry(x: Tensor, _: Tensor) -> float:
+    """A tensor that the run makes and writes to, from numbers alone."""
+    table = torch.arange(6.0).reshape(2, 3)
+    return float(table.sum()) / 15 + table[1].tolist()[2] / 5
+
+
+CONSTANTS = {
+    "a product of a shape": lambda x, _: torch.tensor([*x.shape, 2]).prod().item() / 100,
+    "an integer": lambda x, _: 1.0 / int(torch.sum(torch.tensor(x.shape))),
+    "an arange": lambda x, _: torch.arange(x.shape[0]).sum().item() / 100,
+    "a hyper-parameter": lambda *_: LEVELS[1].item() if LEVELS[0] > 0.3 else 7.0,
+    "a list": lambda *_: LEVELS.tolist()[0],
+    "entries": entry,
+    "what a mask selects": lambda *_: len(LEVELS.repeat(2)[:3][SEEN]) / 4,
+    "how many there are": lambda *_: (
+        len(torch.unique(LEVELS)) / 4 + torch.bincount(torch.tensor([0, 2])).sum().item() / 8
+    ),
+    "equality": lambda *_: float(torch.equal(LEVELS, LEVELS.flip(0))),
+    "by the name of a function": lambda *_: np.sqrt(torch.tensor(2.0).item()),
+}
+
 CAPTURED = {
+    **{f"prior {name}": partial(lambda make: with_prior(make()), p) for name, p in PRIORS.items()},
+    **{f"constant {name}": partial(reading, read) for name, read in CONSTANTS.items()},
     "factor analysis": lambda: (FactorAnalysis((6,), 2), X, {}),
     "pyro style": vae,
     "Trace_ELBO": lambda: vae(elbo=Trace_ELBO()),
@@ -317,7 +411,54 @@ def hidden_counter() -> tuple[Any, ...]:
     return factor_analysis_with(lambda loc: loc * (1 + next(numbers) / 1000))
 
 
+def counted_in_a_tensor(read_first: bool) -> tuple[Any, ...]:
+    count = torch.zeros(())
+
+    def read(*_: Tensor) -> float:
+        number = count.item() if read_first else count.add_(1).item()
+        count.add_(float(read_first))
+        return min(1.0, number / 1000)
+
+    return reading(read)
+
+
+def statistic() -> tuple[Any, ...]:
+    norm = nn.BatchNorm1d(1, affine=False)
+
+    def read(x: Tensor, _: Tensor) -> float:
+        norm(x[:, None])
+        return float(norm.running_var[0])
+
+    return reading(read)
+
+
+def numpy_generator_decides() -> tuple[Any, ...]:
+    generator = np.random.default_rng(0)
+    return reading(lambda *_: 1.0 if torch.tensor(generator.normal()) > 0 else 2.0)
+
+
+VALUE = "Python needs to know a tensor's value"
+READ = {
+    "of the data": lambda x, _: 1.0 if x.sum() > 0 else 2.0,
+    "of a batch statistic": lambda x, _: x.square().mean().item(),
+    "of the parameter": lambda _, weight: weight.exp().item(),
+    "of one number": lambda _, weight: abs(weight.item()),
+    "by its sign": lambda _, weight: 1.0 if weight > 0 else 2.0,
+    "past autograd": lambda _, weight: weight.data.item(),
+    "of noise": lambda *_: float(torch.rand(())),
+    "how many are positive": lambda x, _: 1.0 + len((x > 0).nonzero()),
+}
+
 REFUSED = {
+    **{f"value {name}": (partial(reading, read), VALUE) for name, read in READ.items()},
+    "value in a list": (
+        lambda: reading(lambda _, weight: weight.tolist()),
+        "would .* Pyro's",
+    ),
+    "tensor counter": (lambda: counted_in_a_tensor(False), VALUE),
+    "tensor counter, read first": (lambda: counted_in_a_tensor(True), "every run"),
+    "running statistic": (statistic, VALUE),
+    "numpy generator decides": (numpy_generator_decides, "in every run|where Pyro's is"),
     "branch": (
         lambda: factor_analysis_with(lambda loc: loc if loc.mean() > 0 else 2 * loc),
         "Python needs to know a tensor's value after site 'z'",
@@ -361,7 +502,7 @@ def test_a_refusal_names_its_reason_and_python_goes_on(name) -> None:
     (note,) = result.notes
     assert note.startswith("batches of 50 run step by step in Python: ")
     if (
-        "counter" not in name and "generator" not in name
+        "counter" not in name and "generator" not in name and "running" not in name
     ):  # those count the runs that were looked at
         for one, other in zip(parameters, expected, strict=True):
             torch.testing.assert_close(one, other)
@@ -457,6 +598,71 @@ def test_a_wish_not_to_validate_is_heard() -> None:
     with graphs_only():
         result = quick(Relaxed((6,), 2), X.sigmoid(), compile="auto")
     assert "as a graph" in result.notes[0]
+
+
+def test_a_reason_names_the_line() -> None:
+    make, reason = REFUSED["value of the data"]
+    with pytest.raises(
+        InputError, match=reason + r" after site 'z' \(line \d+ of test_compile.py: `.*x.sum"
+    ):
+        trained(make, "on")
+
+
+@pytest.mark.parametrize("wish", [None, True, False])
+def test_a_distribution_made_outside_is_as_it_was(wish) -> None:
+    inner = dist.Gamma(torch.ones(2), 1.0, validate_args=wish)
+    prior = dist.Independent(inner.expand([2]), 1)
+    before = [dict(vars(fn)) for fn in (inner, prior, prior.base_dist)]
+    with unchecked():
+        assert not inner._validate_args
+        assert (inner._validate_args is False) is (wish is False)
+        assert (prior.expand([3]).base_dist._validate_args is False) is (wish is False)
+        later = prior.expand([3])
+    assert [dict(vars(fn)) for fn in (inner, prior, prior.base_dist)] == before
+    assert "_validate_args" not in vars(Distribution())
+    assert Distribution._validate_args is True
+    assert later.base_dist._validate_args is (wish is not False)
+
+
+def test_what_lies_outside_the_support_of_a_distribution_made_outside_is_found() -> None:
+    x = FIRST.repeat(6).exp()
+    x[200] = -1.0
+    likelihood = dist.Exponential(1.0).expand([1])
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", likelihood.expand([len(x)]), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(pyro.param("loc", torch.tensor(0.5)), 1.0))
+
+    with graphs_only(), pytest.raises(InputError, match="outside the support of its Exponential"):
+        quick((model, guide), x, compile="auto")
+
+
+def test_a_constant_that_is_written_to_between_steps_is_read_again() -> None:
+    """By whatever runs between two epochs; from then on Python does the step."""
+
+    def make() -> tuple[Any, ...]:
+        level = torch.tensor(0.5)
+
+        def schedule(optimizer: Any) -> Any:
+            def rate(epoch: int) -> float:
+                level.fill_(0.5 + epoch)
+                return 1.0
+
+            return LambdaLR(optimizer, rate)
+
+        return reading(lambda *_: level.item(), schedule=schedule)
+
+    _, expected = trained(make, "off")
+    with graphs_only():
+        captured, parameters = trained(make, "auto")
+    assert all("as a graph" in note for note in captured.notes)
+    for one, other in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_a_loss_that_is_not_finite_names_its_site() -> None:
