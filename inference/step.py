@@ -18,6 +18,7 @@ from pyro_vae.inference.objectives import Tempered, TraceELBO
 from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.inference.rows import Rows
 from pyro_vae.inference.update import Update
+from pyro_vae.parameters import hidden_parameters
 from pyro_vae.program import Program
 from pyro_vae.scores import cannot_score
 from pyro_vae.traces import first_line, run, sample_sites
@@ -169,17 +170,20 @@ class Step:
         said = f"{type(self.elbo).__name__} raised {type(error).__name__}: {first_line(error)}"
         return InputError(message or said)
 
-    def check_everything_trains(self, batch: Batch) -> None:
+    def check_everything_trains(self, batch: Batch) -> list[str]:
         """Refuses a program with a parameter in its loss that no update would move.
 
-        That is what Pyro does, silently, to a network that no ``pyro.module`` registers.
+        That is what Pyro does, silently, to a network that no ``pyro.module`` registers. What is
+        registered and hidden (``poutine.block``) stays as it is, as in Pyro's SVI; a note names it.
         """
         mine = {id(p) for p in self.parameters.values()}
         try:
             loss = self.loss(batch)
         except Exception as error:
             raise self.explain(batch, error) from error
-        lost = [leaf for leaf in leaves(loss) if id(leaf) not in mine]
+        others = [leaf for leaf in leaves(loss) if id(leaf) not in mine]
+        hidden = hidden_parameters(others)
+        lost = [leaf for leaf in others if not any(leaf is p for p in hidden.values())]
         if lost:
             shapes = ", ".join(str(tuple(leaf.shape)) for leaf in lost[:4])
             raise InputError(
@@ -188,6 +192,10 @@ class Step:
                 "`pyro.module(name, network)` in the function that uses it, or make it part of the "
                 "program's module, or freeze it by `requires_grad_(False)`"
             )
+        if not hidden:
+            return []
+        names = ", ".join(map(repr, hidden))
+        return [f"parameters that the program hides (poutine.block) stay as they are: {names}"]
 
 
 def fused(optimizer: Optimizer) -> Optimizer:

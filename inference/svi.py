@@ -38,7 +38,7 @@ from pyro_vae.isolation import (
     set_rng_state,
     undisturbed,
 )
-from pyro_vae.parameters import named_parameters, stored_parameters
+from pyro_vae.parameters import named_parameters, registered
 from pyro_vae.program import Program, as_program, num_arguments
 
 ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
@@ -154,7 +154,7 @@ def fit(
                 elbo = elbo.planned(examined, *first, num_data=train.num_units)
             notes += check_of_pyro(elbo, examined)
             terms = what_is_no_elbo(elbo, examined)
-        stored = stored_parameters(target, *first, seed=seed)
+        stored = registered(target, examined.guide, examined.model)
         beside = elbo.modules if isinstance(elbo, Objective) else {}
         modules = {**target.modules, **{f"{checkpoint.BESIDE}{n}.": m for n, m in beside.items()}}
         learning = replace(target, modules=modules)
@@ -162,7 +162,7 @@ def fit(
         elbo = elbo or default_elbo(examined.layout)
         step = Step(examined, rows, parameters, elbo, optimizer, clip_norm)
         with undisturbed(target, seed):
-            step.check_everything_trains(first)
+            notes += step.check_everything_trains(first)
         compiled = partial(use_compiled, step, compile, precision, first, train.num_units, settings)
         learnt = checkpoint.tensors_of(learning, stored)
         noun = "images" if first and first[0].dim() == 4 else "rows" if first else "steps"

@@ -33,16 +33,17 @@ def stored_parameters(program: Program, *args: Any, seed: int | None = None) -> 
         guide_trace = run("guide", program.guide, args, {})
         # at the guide's draws, for a prior may be one that nothing can be drawn from
         model_trace = run("model", poutine.replay(program.model, guide_trace), args, {})
-        registered = store.get_state()
-    store.set_state(registered)
-    used = {
-        n
-        for t in (guide_trace, model_trace)
-        for n, site in t.nodes.items()
-        if site["type"] == "param"
-    }
+        by_then = store.get_state()
+    store.set_state(by_then)
+    return registered(program, guide_trace, model_trace)
+
+
+def registered(program: Program, *traces: poutine.Trace) -> dict[str, Tensor]:
+    """The parameters that traces have reached in Pyro's store and that no module of the program holds."""
+    sites = (item for trace in traces for item in trace.nodes.items())
+    used = {name for name, site in sites if site["type"] == "param"}
     own = {id(p) for module in program.modules.values() for p in module.parameters()}
-    kept = registered["params"]
+    kept = pyro.get_param_store().get_state()["params"]
     return {name: kept[name] for name in kept if name in used and id(kept[name]) not in own}
 
 

@@ -280,7 +280,7 @@ def captured_step(case: Case) -> str:
             graph = capture(run.function(checks), run.weight(1.0), *case.args)
         except CannotCapture as reason:
             raise NotApplicable(f"it runs step by step in Python: {reason}") from reason
-        engine = Engine(graph.module, graph.tensors, checks.complete)
+        engine = Engine(graph.module, graph.tensors, checks.complete, graph.fixed)
         try:
             run.compare(engine, case.args, tolerance=1e-3)
         except CannotCapture as reason:

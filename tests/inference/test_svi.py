@@ -4,12 +4,15 @@ import json
 import signal
 import threading
 from functools import partial
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from pyro.infer import RenyiELBO, Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
+from pyro import poutine
+from pyro.distributions import constraints
+from pyro.infer import SVI, RenyiELBO, Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 from pyro.infer.autoguide import AutoNormal
 from stories import Conjugate, GlobalMean, PyroStyleVAE
 from torch import Tensor, nn
@@ -433,3 +436,44 @@ def test_data_come_in_many_forms() -> None:
         trained.append(model.loadings)
     assert all(torch.equal(trained[0], other) for other in trained[1:])
     assert batches(x).num_units == 512
+
+
+def hiding(**what: Any) -> tuple[Any, Any]:
+    """A model with a scale of its own, of which it hides something."""
+
+    def model(x: Tensor) -> None:
+        scale = pyro.param("scale", torch.tensor(2.0), constraint=constraints.positive)
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z, scale), obs=x)
+
+    def guide(x: Tensor) -> None:
+        loc = pyro.param("loc", torch.tensor(0.5))
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(loc, 1.0))
+
+    return poutine.block(model, **what), guide
+
+
+@pytest.mark.parametrize(
+    "what", [{"hide_types": ["param"]}, {"hide": ["scale"]}, {"expose": ["z", "x", "data"]}]
+)
+def test_a_parameter_that_is_hidden_stays_as_it_is_and_a_note_says_so(what) -> None:
+    """As in Pyro's SVI, which trains what it sees in the trace."""
+    x = torch.randn(20, generator=torch.Generator().manual_seed(0))
+    pyro.clear_param_store()
+    model, guide = hiding(**what)
+    svi = SVI(model, guide, pyro.optim.SGD({"lr": 0.1}), Trace_ELBO())
+    pyro.set_rng_seed(0)
+    svi.step(x)
+    expected = {n: pyro.param(n).item() for n in ("scale", "loc")}
+    assert expected["scale"] == pytest.approx(2.0)
+    assert expected["loc"] != 0.5
+    pyro.clear_param_store()
+    result = fit((model, guide), x, epochs=3, batch_size=20, progress=False, device="cpu")
+    assert pyro.param("scale").item() == pytest.approx(2.0)
+    assert pyro.param("loc").item() != 0.5
+    assert (
+        "parameters that the program hides (poutine.block) stay as they are: 'scale'"
+        in result.notes
+    )

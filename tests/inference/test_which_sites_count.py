@@ -48,7 +48,7 @@ def is_right(found: Any, exact: float) -> bool:
 
 def with_factor(x: Tensor) -> None:
     normal_guide(x)
-    with pyro.plate("data", len(x)):
+    with pyro.plate("more", len(x)):
         pyro.factor("aux", torch.full((len(x),), 3.0), has_rsample=False)
 
 
@@ -58,7 +58,7 @@ def with_factor_outside(x: Tensor) -> None:
 
 
 def observing(x: Tensor) -> None:
-    with pyro.plate("data", len(x)):
+    with pyro.plate("more", len(x)):
         pyro.sample("t", dist.Normal(0.0, 1.0), obs=x, infer={"is_auxiliary": True})
     normal_guide(x)
 
@@ -294,7 +294,7 @@ def test_a_masked_prior_stays_out_where_the_data_depend_on_it(
 
 
 def test_the_elbo_and_the_evidence_of_an_observed_mask_agree() -> None:
-    """Latents that the mask rules out have a density in the guide, so their prior counts in training too."""
+    """Latents that the mask rules out have a density in the guide: their prior counts in training, too."""
     seen = X > 0
 
     def model(x: Tensor) -> None:
@@ -591,7 +591,7 @@ def test_a_likelihood_that_cannot_score_the_data() -> None:
             pyro.sample("y", dist.TransformedDistribution(base, [spline]), obs=y)
 
     program = model, lambda y: None
-    with pytest.raises(InputError, match="model's site 'y' cannot be scored: .*support"):
+    with pytest.raises(InputError, match=r"model's site 'y' cannot be scored: .*support"):
         quick(program, y, epochs=1)
     found = log_evidence(program, y)
     lost = int(found.log_evidence.isnan().sum())
