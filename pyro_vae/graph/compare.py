@@ -38,9 +38,7 @@ def _faults(model: Graph, guide: Graph) -> Iterator[tuple[Node, str, str]]:
         twin = model.by_name.get(node.name)
         if "auxiliary" in node.marks:
             continue
-        if node.kind == "observed":
-            yield node, "observed in guide", f"the guide observes {node.name!r}; only the model may"
-        elif node.kind == "latent" and (twin is None or twin.kind in ("data", "parameters")):
+        if node.kind == "latent" and (twin is None or twin.kind in ("data", "parameters")):
             yield (
                 node,
                 "not in model",
