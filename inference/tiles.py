@@ -29,7 +29,6 @@ from pyro_vae.inference.independence import (
 from pyro_vae.inference.onednn import linear_by_onednn
 from pyro_vae.isolation import as_found, rng_state, seed_all, set_rng_state, undisturbed
 from pyro_vae.layout import Layout, examine
-from pyro_vae.particles import draws_together
 from pyro_vae.program import Program, as_program, num_arguments
 
 UNITS = {"cpu": 64, "cuda": 2048}  # of a tile, where nobody says
@@ -76,7 +75,8 @@ class Tiles:
             call = _of_rows(few.program, self.rows, few.layout.unit, index, strict=False)
         except InputError as error:
             raise InputError(f"rows {int(index[0]):,} to {int(index[-1]):,}: {error}") from error
-        return replace(call, together=few.together, by_rows=True)
+        ways = {"together": few.together, "by_vmap": few.by_vmap, "reason": few.reason}
+        return replace(call, **ways, by_rows=True)
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def tiled(
         base = int(torch.randint(2**31, ()))
         with pyro.validation_enabled(False):
             check_every_value_is_drawn(drawn(few))
-            few = replace(few, together=_together(few))
+            few = few.settled()
             few, notes = _settled(few, rows, unit)
             index: Sequence[Tensor] = [torch.arange(few.layout.num_units)]
             if rows is not None and few.by_rows:
@@ -249,16 +249,12 @@ def _settled(few: Call, rows: Batches | None, unit: str | None) -> tuple[Call, t
     )
 
 
-def _together(call: Call) -> bool:
-    return draws_together(call.program, call.layout, *call.args, **call.kwargs)
-
-
 def _whole(few: Call, rows: Batches | None) -> Call:
     if rows is None or not few.by_rows:
         return few
     everything = torch.arange(rows.num_units)
     whole = _of_rows(few.program, rows, few.layout.unit, everything, strict=False)
-    return replace(whole, together=_together(whole))
+    return whole.settled()
 
 
 def _many(few: Call, rows: Batches) -> Call:

@@ -7,6 +7,7 @@ networks.
 
 import copy
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,7 +24,6 @@ from torch.distributions import Distribution, Transform
 from torch.nn.functional import linear
 from torch.overrides import TorchFunctionMode
 
-from pyro_vae.errors import InputError
 from pyro_vae.particles import is_point_mass
 
 
@@ -37,7 +37,6 @@ def each(
 
     :param values: tensors, or dictionaries of them, ``num_runs, ...``.
     :raises RuntimeError: the function cannot be mapped, as where it needs a tensor's value in Python.
-    :raises InputError: a site is drawn by another generator than torch's.
 
     >>> each(lambda w: torch.ones(3, 2) @ w, 2, torch.tensor([[1.0, 1.0], [1.0, 2.0]]))
     tensor([[2., 2., 2.],
@@ -167,22 +166,23 @@ LAYERS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
 class _Draws(Messenger):
-    """Draws sites: all runs at once, or, where ``vmap`` has no such sampler, one after another."""
+    """Draws sites: all runs at once; where that cannot be, by ``vmap`` or by its generator, in turn."""
 
     def __init__(self, number: Tensor) -> None:
         super().__init__()
         self.number = number
 
     def _pyro_sample(self, msg: Any) -> None:
-        fn = msg["fn"]
+        # what a distribution works out and keeps is of these runs, and it may be made once for all calls
+        fn = msg["fn"] = _swapped(msg["fn"], lambda x: x, {})
         if msg["done"] or msg["value"] is not None or isinstance(fn, _Subsample):
             return
         try:
             value = fn(*msg["args"], **msg["kwargs"])
         except (RuntimeError, NotImplementedError):
+            value = None
+        if value is None or not (is_batchedtensor(value) or is_point_mass(fn)):
             value = _Sample.apply(fn, self.number, *_tensors(fn))
-        if not is_batchedtensor(value) and not is_point_mass(fn) and value.numel():
-            raise InputError(f"site {msg['name']!r} is drawn by another generator than torch's")
         msg["value"], msg["done"] = value, True
 
 
@@ -235,5 +235,6 @@ def _swapped(x: Any, swap: Callable[[Tensor], Tensor], seen: dict[int, Any]) -> 
     if id(x) not in seen:
         seen[id(x)] = copy.copy(x)
         for name, part in vars(x).items():
-            seen[id(x)].__dict__[name] = _swapped(part, swap, seen)
+            is_back = isinstance(part, weakref.ref)  # from a transform to its inverse
+            seen[id(x)].__dict__[name] = None if is_back else _swapped(part, swap, seen)
     return seen[id(x)]
