@@ -47,7 +47,7 @@ class Call:
         return next((t.device for t in (*tensors, *parameters)), torch.device("cpu"))
 
     def settled(self) -> "Call":
-        """The call that runs many chains in the fastest way which says of each what a run by itself says."""
+        """The call that runs many chains in the fastest way that scores each as a run by itself does."""
         program, layout, args, kwargs = self.program, self.layout, self.args, self.kwargs
         if draws_together(program, layout, *args, **kwargs):
             return replace(self, together=True)
@@ -69,13 +69,13 @@ class Call:
 
     def draw(self, num_particles: int, at_once: int | None = None) -> Particles:
         """Draws from the guide, and what they weigh; one by one where it must be."""
-        what, how = (self.program, self.layout, num_particles, *self.args), {"at_once": at_once}
+        call, kwargs = (self.program, self.layout, num_particles, *self.args), self.kwargs
         if self.together:
-            return draw(*what, **how, **self.kwargs)
-        if self.by_vmap:
-            with contextlib.suppress(Exception):  # of data unlike the first; one by one will do, or say it
-                return draw_by_vmap(*what, **how, **self.kwargs)
-        return draw_one_by_one(*what, **self.kwargs)
+            return draw(*call, at_once=at_once, **kwargs)
+        if self.by_vmap:  # of data unlike the first, one by one may do, or say why not
+            with contextlib.suppress(Exception):
+                return draw_by_vmap(*call, at_once=at_once, **kwargs)
+        return draw_one_by_one(*call, **kwargs)
 
     def guide(self, num_chains: int, handler: Callable[..., Any] | None = None) -> poutine.Trace:
         guide = self.chains(self.program.guide, num_chains)

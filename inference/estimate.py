@@ -36,8 +36,8 @@ METHODS: dict[str, Callable[[], Method]] = {
 
 
 ONE_BY_ONE = (
-    "particles were drawn one at a time; all at once is many times as fast. What stands in the way: {}. Mend "
-    "that, or let the program take a further dimension on the left: count dimensions from the right "
+    "particles were drawn one at a time; all at once is many times as fast. What stands in the way: {}. "
+    "Mend that, or let the program take a further dimension on the left: count dimensions from the right "
     "(`dim=-1`, `x[..., 0]`, `x.reshape(*x.shape[:-1], ...)`)"
 )
 CHECKSUM = "checksum"  # of a tile's data, among its figures

@@ -58,7 +58,9 @@ class Path(abc.ABC):
         if self.call.together or len(u) == 1:
             return self._log_densities(u)
         if self.call.by_vmap:
-            start, end = each(lambda one: [log[0] for log in self._log_densities(one[None])], len(u), u)
+            start, end = each(
+                lambda one: [log[0] for log in self._log_densities(one[None])], len(u), u
+            )
             return start, end
         pairs = [self._log_densities(one) for one in u.split(1)]
         start, end = (torch.cat(logs) for logs in zip(*pairs, strict=True))

@@ -9,7 +9,7 @@ import copy
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from unittest import mock
 
@@ -23,8 +23,6 @@ from torch._decomp import decomposition_table
 from torch.distributions import Distribution, Transform
 from torch.nn.functional import linear
 from torch.overrides import TorchFunctionMode
-
-from pyro_vae.particles import is_point_mass
 
 
 def each(
@@ -55,11 +53,12 @@ def each(
 def _mappable() -> Iterator[None]:
     """No distribution looks at its values, be it made outside of the run; and Pyro's sums can be mapped."""
     with (
-        mock.patch.object(Distribution, "_validate_sample", lambda self, value: None),
+        mock.patch.object(Distribution, "_validate_sample"),
         mock.patch.object(special, "_SafeLog", _SafeLog),
         warnings.catch_warnings(),
     ):
-        warnings.filterwarnings("ignore", message=".*performance drop")  # against a rule, not a loop
+        for words in (".*performance drop", "An output with one or more elements was resized"):
+            warnings.filterwarnings("ignore", message=words)  # of torch, to itself
         yield
 
 
@@ -133,9 +132,7 @@ def _recurrent(func: Any, args: tuple[Any, ...]) -> Callable[..., Any] | None:
         return None
     if name in CELLS:
         return CELLS[name]
-    is_packed = isinstance(args[3], list | tuple)  # the weights, after a packed sequence's lengths
-    overload = getattr(getattr(torch.ops.aten, name), "data" if is_packed else "input")
-    return decomposition_table[overload]
+    return decomposition_table[getattr(torch.ops.aten, name).input]
 
 
 def _differ(x: Any) -> bool:
@@ -165,8 +162,11 @@ LAYERS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 # --- draws ----------------------------------------------------------------------------------------
 
 
+KNOWN = ("torch.", "pyro.", "pyro_vae.")  # to draw from torch's generator, by which runs differ
+
+
 class _Draws(Messenger):
-    """Draws sites: all runs at once; where that cannot be, by ``vmap`` or by its generator, in turn."""
+    """Draws sites of all runs at once; in turn where ``vmap`` has no sampler, or one that is not known."""
 
     def __init__(self, number: Tensor) -> None:
         super().__init__()
@@ -174,14 +174,15 @@ class _Draws(Messenger):
 
     def _pyro_sample(self, msg: Any) -> None:
         # what a distribution works out and keeps is of these runs, and it may be made once for all calls
-        fn = msg["fn"] = _swapped(msg["fn"], lambda x: x, {})
+        parts: dict[int, Any] = {}
+        fn = msg["fn"] = _swapped(msg["fn"], lambda x: x, parts)
         if msg["done"] or msg["value"] is not None or isinstance(fn, _Subsample):
             return
-        try:
-            value = fn(*msg["args"], **msg["kwargs"])
-        except (RuntimeError, NotImplementedError):
-            value = None
-        if value is None or not (is_batchedtensor(value) or is_point_mass(fn)):
+        value = None
+        if parts and all(type(part).__module__.startswith(KNOWN) for part in parts.values()):
+            with suppress(RuntimeError, NotImplementedError):
+                value = fn(*msg["args"], **msg["kwargs"])
+        if value is None:  # each run in turn
             value = _Sample.apply(fn, self.number, *_tensors(fn))
         msg["value"], msg["done"] = value, True
 

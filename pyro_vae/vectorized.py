@@ -81,7 +81,9 @@ def why_not_by_vmap(program: Program, layout: Layout, *args: Any, **kwargs: Any)
         expected = torch.cat([getattr(alone, part) for alone in apart])
         off = (getattr(pair, part) - expected).abs() / (1 + expected.abs())
         if (off > TOLERANCE).any() or not torch.equal(off.isnan(), expected.isnan()):
-            return f"its {part.replace('log_', '')} is another under torch's vmap, by {off.max():.2g}"
+            return (
+                f"its {part.replace('log_', '')} is another under torch's vmap, by {off.max():.2g}"
+            )
     return ""
 
 
