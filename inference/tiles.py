@@ -75,8 +75,7 @@ class Tiles:
             call = _of_rows(few.program, self.rows, few.layout.unit, index, strict=False)
         except InputError as error:
             raise InputError(f"rows {int(index[0]):,} to {int(index[-1]):,}: {error}") from error
-        ways = {"together": few.together, "by_vmap": few.by_vmap, "reason": few.reason}
-        return replace(call, **ways, by_rows=True)
+        return replace(few, layout=call.layout, args=call.args)
 
 
 @contextmanager
