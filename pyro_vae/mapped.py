@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from unittest import mock
 
+import pyro.util
 import torch
 from pyro.ops import special
 from pyro.poutine.messenger import Messenger
@@ -51,9 +52,11 @@ def each(
 
 @contextmanager
 def _mappable() -> Iterator[None]:
-    """No distribution looks at its values, be it made outside of the run; and Pyro's sums can be mapped."""
+    """No distribution, wherever it was made, nor Pyro looks for bad values; and its sums can be mapped."""
     with (
         mock.patch.object(Distribution, "_validate_sample"),
+        mock.patch.object(pyro.util, "torch_isnan", return_value=False),
+        mock.patch.object(pyro.util, "torch_isinf", return_value=False),
         mock.patch.object(special, "_SafeLog", _SafeLog),
         warnings.catch_warnings(),
     ):

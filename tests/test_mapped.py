@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from pyro_vae.mapped import each
 
+# torch's Wishart takes every sound sample for a singular one
+pytestmark = pytest.mark.filterwarnings("ignore:Singular sample detected")
+
 HALF, ONE, TWO = torch.tensor(0.5), torch.tensor(1.0), torch.tensor(2.0)
 COVARIANCE = torch.tensor([[1.0, 0.3], [0.3, 2.0]])
 TRIL = torch.linalg.cholesky(COVARIANCE)

@@ -16,6 +16,7 @@ from pyro.distributions import constraints
 from pyro.infer import autoguide
 from pyro.nn import PyroModule, PyroSample
 from pyro.ops.indexing import Vindex
+from pyro.util import warn_if_nan
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,7 +27,7 @@ from pyro_vae.inference.hmc import Sampler
 from pyro_vae.inference.importance import Importance
 from pyro_vae.inference.paths import FromGuide, FromPrior
 from pyro_vae.inference.tiles import tiled
-from pyro_vae.layout import examine
+from pyro_vae.layout import Layout, examine
 from pyro_vae.particles import draws_together
 from pyro_vae.program import Program, as_program
 from pyro_vae.vectorized import draw_by_vmap, why_not_by_vmap
@@ -579,12 +580,27 @@ def test_data_unlike_the_first_are_taken_one_by_one() -> None:
 # --- what stands in the way ---------------------------------------------------------------------------
 
 
-def reason(model: Callable[..., Any]) -> str:
-    program = as_program((model, posterior))
+def examine_loosely(model: Callable[..., Any]) -> Layout:
     with torch.no_grad():
-        layout = examine(program, X, Y)
-        with pyro.validation_enabled(False):
-            return why_not_by_vmap(program, layout, X, Y)
+        return examine(as_program((model, posterior)), X, Y, strict=False)
+
+
+def reason(model: Callable[..., Any]) -> str:
+    layout = examine_loosely(model)
+    with torch.no_grad(), pyro.validation_enabled(False):
+        return why_not_by_vmap(as_program((model, posterior)), layout, X, Y)
+
+
+def test_a_likelihood_of_zero_and_a_look_for_nan_are_no_reasons() -> None:
+    def model(x: Tensor, y: Tensor) -> None:
+        w = pyro.sample("w", dist.Normal(torch.zeros(5), 1.0).to_event(1))
+        loc = warn_if_nan(x @ w, "loc")
+        pyro.sample("y", dist.Uniform(loc + 50, loc + 51).to_event(1), obs=y)
+
+    with torch.no_grad(), pyro.validation_enabled(False):
+        drawn = draw_by_vmap(as_program((model, posterior)), examine_loosely(model), 3, X, Y)
+    assert (drawn.log_likelihood == -math.inf).all()
+    assert reason(model) == ""
 
 
 def test_a_branch_on_a_latent_is_named() -> None:
