@@ -1,5 +1,6 @@
 """One call of a program, and many chains of it at once."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,16 +9,29 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from pyro_vae.examination import Examination
+from pyro_vae.examination import Examination, examine
 from pyro_vae.layout import Layout
-from pyro_vae.particles import Pair, Particles, draw, draw_one_by_one, particle_plate, replay
+from pyro_vae.particles import (
+    Pair,
+    Particles,
+    draw,
+    draw_one_by_one,
+    pair_together,
+    particle_plate,
+    replay,
+)
 from pyro_vae.program import Program
 from pyro_vae.traces import run
+from pyro_vae.vectorized import draw_by_vmap, why_not_by_vmap
 
 
 @dataclass(frozen=True)
 class Call:
-    """A program, the arguments of one call, and whether it can run many chains at once."""
+    """A program, the arguments of one call, and how it runs many chains.
+
+    ``together``: under a plate over chains, left of its own; else as many runs, which ``by_vmap`` are
+    made at once. Where neither can be, ``reason`` says what stands in the way of the second.
+    """
 
     program: Program
     layout: Layout
@@ -25,6 +39,8 @@ class Call:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     by_rows: bool = False  # whether the arguments are rows, any number of which make a call
+    by_vmap: bool = False
+    reason: str = ""
     examined: Examination | None = None  # the run that showed the layout
     pair: Pair | None = None  # two particles drawn together, where that is right
     noise: str | None = None  # what scores the same latents otherwise the next time, if anything
@@ -34,6 +50,18 @@ class Call:
         tensors = (a for a in (*self.args, *self.kwargs.values()) if isinstance(a, Tensor))
         parameters = (p for module in self.program.modules.values() for p in module.parameters())
         return next((t.device for t in (*tensors, *parameters)), torch.device("cpu"))
+
+    def settled(self) -> "Call":
+        """The call that runs many chains in the fastest way that scores each as a run by itself does."""
+        examined = self.examined
+        if examined is None:
+            examined = examine(self.program, *self.args, strict=False, **self.kwargs)
+        examined = replace(examined, layout=self.layout)
+        pair = pair_together(examined, *self.args, **self.kwargs)
+        if pair is not None:
+            return replace(self, together=True, pair=pair)
+        reason = why_not_by_vmap(self.program, self.layout, *self.args, **self.kwargs)
+        return replace(self, together=False, by_vmap=not reason, reason=reason)
 
     def some(self, units: Tensor) -> "Call":
         """The call for some units alone, by number; for all of them, where it cannot be cut."""
@@ -51,10 +79,13 @@ class Call:
 
     def draw(self, num_particles: int, at_once: int | None = None) -> Particles:
         """Draws from the guide, and what they weigh; one by one where it must be."""
-        drawing = draw if self.together else draw_one_by_one
-        return drawing(
-            self.program, self.layout, num_particles, *self.args, at_once=at_once, **self.kwargs
-        )
+        call, kwargs = (self.program, self.layout, num_particles, *self.args), self.kwargs
+        if self.together:
+            return draw(*call, at_once=at_once, **kwargs)
+        if self.by_vmap:  # of data unlike the first, one by one may do, or say why not
+            with contextlib.suppress(Exception):
+                return draw_by_vmap(*call, at_once=at_once, **kwargs)
+        return draw_one_by_one(*call, **kwargs)
 
     def guide(self, num_chains: int, handler: Callable[..., Any] | None = None) -> poutine.Trace:
         guide = self.chains(self.program.guide, num_chains)

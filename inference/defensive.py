@@ -1,5 +1,6 @@
 """Draws from a mixture of guide and prior, whose weights are bounded however narrow the guide is."""
 
+import contextlib
 import math
 from functools import partial
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
 from pyro_vae.inference.coordinates import support_of
+from pyro_vae.mapped import each
 from pyro_vae.particles import Particles, of_particles, score_model, sum_out, with_values
 from pyro_vae.scores import unit_sum
 from pyro_vae.traces import (
@@ -35,6 +37,9 @@ def draw_defensively(
     :raises InputError: the guide draws elsewhere and transforms, as AutoGuides do, so that its density
         at a draw of the prior is not known.
     """
+    if call.by_vmap:
+        with contextlib.suppress(Exception):  # one by one will do, or say what is wrong
+            return _draw_by_vmap(call, prior_share, num_particles)
     sizes = [num_particles] if call.together else [1] * num_particles
     parts = [_draw(call, prior_share, size, at_once or size) for size in sizes]
     latents = {
@@ -47,6 +52,14 @@ def draw_defensively(
         torch.cat([part.log_guide for part in parts]),
         latents,
     )
+
+
+def _draw_by_vmap(call: Call, prior_share: float, num_particles: int) -> Particles:
+    def one() -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        drawn = _draw(call, prior_share, 1, 1)
+        return drawn.log_likelihood[0], drawn.log_prior[0], drawn.log_guide[0], drawn.latents
+
+    return Particles(*each(one, num_particles, at_once=PRIOR_DRAWS))
 
 
 def _draw(call: Call, prior_share: float, num_particles: int, at_once: int) -> Particles:

@@ -37,8 +37,8 @@ METHODS: dict[str, Callable[[], Method]] = {
 
 
 ONE_BY_ONE = (
-    "particles were drawn one at a time, for the program does not take a further dimension on the left, or "
-    "mixes up what lies along it; all at once is many times as fast: count dimensions from the right "
+    "particles were drawn one at a time; all at once is many times as fast. What stands in the way: {}. "
+    "Mend that, or let the program take a further dimension on the left: count dimensions from the right "
     "(`dim=-1`, `x[..., 0]`, `x.reshape(*x.shape[:-1], ...)`)"
 )
 CHECKSUM = "checksum"  # of a tile's data, among its figures
@@ -199,10 +199,15 @@ class _Run:
                 *notes,
                 *((self.tiles.why_whole,) if self.tiles.why_whole else joint_note(layout)),
                 *self.tiles.notes,
-                *(() if self.tiles.few.together or self.method.is_exact else (ONE_BY_ONE,)),
+                *_one_by_one(self.tiles.few, self.method),
                 *self.method.notes(figures, self.tiles.few),
             ),
         )
+
+
+def _one_by_one(few: Call, method: Method) -> tuple[str, ...]:
+    at_once = few.together or few.by_vmap or method.is_exact
+    return () if at_once else (ONE_BY_ONE.format(few.reason),)
 
 
 def named(method: str | Method) -> Method:

@@ -5,6 +5,7 @@ A path knows its program; what moves along it (:mod:`pyro_vae.inference.hmc`) se
 
 import abc
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import pyro.distributions as dist
@@ -21,7 +22,9 @@ from pyro_vae.inference.coordinates import (
 )
 from pyro_vae.inference.densities import check_map, refuse_noise
 from pyro_vae.inference.supports import check_known, check_masks, check_support
+from pyro_vae.mapped import each
 from pyro_vae.particles import sum_out
+from pyro_vae.probe import moves
 from pyro_vae.scores import unit_log_prob
 from pyro_vae.traces import (
     Site,
@@ -35,7 +38,7 @@ from pyro_vae.traces import (
     sample_sites,
 )
 
-DRAWS = 8  # from the prior at a time
+DRAWS, AT_ONCE = 8, 64  # from the prior at a time; and where a chain is a run of its own
 
 
 class Path(abc.ABC):
@@ -54,12 +57,20 @@ class Path(abc.ABC):
             return torch.zeros(num_chains, self.call.layout.num_units, 0, device=self.call.device)
         if self.call.together:
             return self._draw(num_chains)
+        if self.call.by_vmap:
+            drawn: Tensor = each(lambda: self._draw(1)[0], num_chains, at_once=AT_ONCE)
+            return drawn
         return torch.cat([self._draw(1) for _ in range(num_chains)])
 
     def log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """The logs of start and end, (K, U) each, in nats."""
         if self.call.together or len(u) == 1:
             return self._log_densities(u)
+        if self.call.by_vmap:
+            start, end = each(
+                lambda one: [log[0] for log in self._log_densities(one[None])], len(u), u
+            )
+            return start, end
         pairs = [self._log_densities(one) for one in u.split(1)]
         start, end = (torch.cat(logs) for logs in zip(*pairs, strict=True))
         return start, end
@@ -69,6 +80,21 @@ class Path(abc.ABC):
         u = self.draw(1)
         for one, other in zip(self.log_densities(u), self.log_densities(u), strict=True):
             refuse_noise(one, other)
+
+    def settle(self) -> None:
+        """Takes chains one after another, where ``vmap`` cannot take them or makes others of them."""
+        if not self.call.by_vmap:
+            return
+        try:
+            u = self.draw(2)
+            together, apart = self.log_densities(u), [self.log_densities(one) for one in u.split(1)]
+            same = not any(
+                bool(moves(torch.cat(alone), logs).any())
+                for logs, *alone in zip(together, *apart, strict=True)
+            )
+        except Exception:  # whatever it is, one by one will do, or say it better
+            same = False
+        self.call = replace(self.call, by_vmap=same)
 
     @abc.abstractmethod
     def at(self, latents: poutine.Trace) -> Tensor:
@@ -102,6 +128,7 @@ class FromPrior(Path):
         moving = self._moving(trace)
         check_known(moving)
         self.coordinates = Coordinates(moving, call.layout, call.together)
+        self.settle()
 
     def at(self, latents: poutine.Trace) -> Tensor:
         trace = self._run_model(1, lambda model: poutine.replay(model, latents))
@@ -171,6 +198,7 @@ class FromGuide(Path):
         self.coordinates = Coordinates(moving, call.layout, call.together)
         self._refuse_what_cannot_start(trace)
         self._fixed = trace if self._sites_are_independent(trace) else None
+        self.settle()
 
     def at(self, latents: poutine.Trace) -> Tensor:
         names = drawn_sites(latents).keys()

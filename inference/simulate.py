@@ -1,6 +1,7 @@
 """Data and latents drawn together from a model, with the data handed back through its arguments."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ def simulate(call: Call) -> tuple[Call, poutine.Trace]:
     copies = [a.clone() if isinstance(a, Tensor) else a for a in args]
     for name, site in observed_sites(given).items():
         _write(name, site["value"], sample_sites(drawn)[name]["value"], args, copies)
-    simulated = Call(call.program, call.layout, call.together, tuple(copies), call.kwargs)
+    simulated = replace(call, args=tuple(copies), by_rows=False)
     _check_again(simulated, drawn, observed_sites(given))
     return simulated, drawn
 

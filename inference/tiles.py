@@ -31,7 +31,7 @@ from pyro_vae.inference.independence import (
 )
 from pyro_vae.inference.onednn import linear_by_onednn
 from pyro_vae.isolation import as_found, rng_state, seed_all, set_rng_state, undisturbed
-from pyro_vae.particles import pair_together, read_particles, score_model
+from pyro_vae.particles import read_particles, score_model
 from pyro_vae.program import Program, as_program, num_arguments
 
 UNITS = {"cpu": 64, "cuda": 2048}  # of a tile, where nobody says
@@ -80,7 +80,14 @@ class Tiles:
             call = _of_rows(few.program, self.rows, few.layout.unit, index, strict=False)
         except InputError as error:
             raise InputError(f"rows {int(index[0]):,} to {int(index[-1]):,}: {error}") from error
-        return replace(call, together=few.together, by_rows=True, noise=few.noise)
+        return replace(
+            few,
+            layout=call.layout,
+            args=call.args,
+            examined=call.examined,
+            pair=None,
+            program=call.program,
+        )
 
 
 @contextmanager
@@ -115,7 +122,7 @@ def tiled(
         with pyro.validation_enabled(False):
             check_every_value_is_drawn(seen(few))
             unsteady = noise(few)
-            few = paired(replace(few, noise=unsteady))
+            few = replace(few, noise=unsteady).settled()
             why = ""
             if unsteady is None:  # else nothing can be told by running it again
                 few, why = _settled(few, rows, unit, found)
@@ -267,15 +274,6 @@ def _settled(
     )
 
 
-def paired(call: Call) -> Call:
-    """The call with two particles drawn together, where that is right."""
-    examined = call.examined
-    if examined is None:
-        examined = examine(call.program, *call.args, strict=False, **call.kwargs)
-    pair = pair_together(replace(examined, layout=call.layout), *call.args, **call.kwargs)
-    return replace(call, together=pair is not None, pair=pair)
-
-
 def _notes(few: Call) -> tuple[str, ...]:
     examined = few.examined.notes if few.examined else ()
     return (*examined, *unmoved(few))
@@ -308,7 +306,7 @@ def _whole(few: Call, rows: Batches | None, found: as_found) -> Call:
     everything = torch.arange(rows.num_units)
     found.restore()
     whole = _of_rows(few.program, rows, few.layout.unit, everything, strict=False)
-    return paired(whole)
+    return whole.settled()
 
 
 def _many(few: Call, rows: Batches, found: as_found) -> Call:

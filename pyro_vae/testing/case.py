@@ -20,7 +20,7 @@ from pyro_vae.inference.objectives import default_elbo
 from pyro_vae.inference.rows import Rows
 from pyro_vae.inference.step import Step
 from pyro_vae.inference.svi import ADAM
-from pyro_vae.inference.tiles import FIRST_ROWS, first_rows, paired
+from pyro_vae.inference.tiles import FIRST_ROWS, first_rows
 from pyro_vae.isolation import as_found
 from pyro_vae.layout import Layout
 from pyro_vae.parameters import named_parameters, stored_parameters
@@ -64,7 +64,7 @@ class Case:
         with torch.no_grad():
             call = first_rows(self.program, self.rows, self.unit, found)
             with pyro.validation_enabled(False):
-                return paired(call)
+                return call.settled()
 
     @property
     def layout(self) -> Layout:

@@ -418,10 +418,12 @@ def test_particles_drawn_one_at_a_time_are_told_of() -> None:
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", dist.Normal(0.0, 1.0))
             assert z.dim() == 1
-            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+            shift = 0.0 * float(z.sum())
+            pyro.sample("x", dist.Normal(z + shift, 1.0), obs=x)
 
     evidence = log_evidence((model, normal_guide), X[:5], num_particles=50, seed=0)
     assert "drawn one at a time" in evidence.notes[0]
+    assert "a tensor becomes a Python number in `shift = 0.0 * float(z.sum())`" in evidence.notes[0]
     assert log_evidence((Conjugate.model, normal_guide), X[:5], seed=0).notes == ()
 
 

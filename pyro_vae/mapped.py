@@ -1,0 +1,244 @@
+"""A function run many times at once by ``torch.func.vmap``, with what Pyro programs need besides.
+
+Each run sees the shapes of a run by itself. By itself ``vmap`` takes a tensor that is made within a run for
+shared by all runs, and refuses to write noise or latents to it; it lacks some samplers and all recurrent
+networks.
+"""
+
+import copy
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from unittest import mock
+
+import pyro.util
+import torch
+from pyro.ops import special
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.subsample_messenger import _Subsample
+from torch import Tensor, nn
+from torch._C._functorch import is_batchedtensor
+from torch._decomp import decomposition_table
+from torch.distributions import Distribution, Transform
+from torch.nn.functional import linear
+from torch.overrides import TorchFunctionMode
+
+
+def each(
+    function: Callable[..., Any], num_runs: int, *values: Any, at_once: int | None = None
+) -> Any:
+    """What a function gives for each of so many values, stacked on the left.
+
+    Sites that it samples are drawn for each run by itself; these draws depend on ``at_once``, as nothing
+    else does.
+
+    :param values: tensors, or dictionaries of them, ``num_runs, ...``.
+    :raises RuntimeError: the function cannot be mapped, as where it needs a tensor's value in Python.
+
+    >>> each(lambda w: torch.ones(3, 2) @ w, 2, torch.tensor([[1.0, 1.0], [1.0, 2.0]]))
+    tensor([[2., 2., 2.],
+            [3., 3., 3.]])
+    """
+
+    def one(number: Tensor, *values: Any) -> Any:
+        with _Own(number), _Draws(number), _mappable():
+            return function(*values)
+
+    mapped = torch.func.vmap(one, randomness="different", chunk_size=at_once)
+    return mapped(torch.arange(num_runs), *values)
+
+
+@contextmanager
+def _mappable() -> Iterator[None]:
+    """No distribution, wherever it was made, nor Pyro looks for bad values; and its sums can be mapped."""
+    with (
+        mock.patch.object(Distribution, "_validate_sample"),
+        mock.patch.object(pyro.util, "torch_isnan", return_value=False),
+        mock.patch.object(pyro.util, "torch_isinf", return_value=False),
+        mock.patch.object(special, "_SafeLog", _SafeLog),
+        warnings.catch_warnings(),
+    ):
+        for words in (".*performance drop", "An output with one or more elements was resized"):
+            warnings.filterwarnings("ignore", message=words)  # of torch, to itself
+        yield
+
+
+class _SafeLog(torch.autograd.Function):
+    """Pyro's logarithm, whose gradient is finite at 0."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.log()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return gradient / x.clamp(min=torch.finfo(x.dtype).eps)
+
+
+# --- operations -----------------------------------------------------------------------------------
+
+MAKERS = {
+    *(torch.zeros, torch.ones, torch.empty, torch.full),
+    *(torch.zeros_like, torch.ones_like, torch.empty_like, torch.full_like),
+    *(Tensor.new_zeros, Tensor.new_ones, Tensor.new_empty, Tensor.new_full, Tensor.new),
+    *(torch.clone, Tensor.clone),
+}
+GET_DATA = Tensor.data.__get__  # type: ignore[attr-defined]
+
+
+class _Own(TorchFunctionMode):
+    """Makes a tensor that a run makes the run's own, and does what ``vmap`` has not learnt.
+
+    :param number: of the run.
+    """
+
+    def __init__(self, number: Tensor) -> None:
+        super().__init__()
+        self.number = number
+        self.marks: dict[torch.device, Tensor] = {}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func is Tensor.__setitem__ and _fills(*args):
+            return args[0].masked_fill_(args[1], args[2])
+        if func == GET_DATA:
+            return args[0].detach()
+        other = _recurrent(func, args)
+        result = (other or func)(*args, **(kwargs or {}))
+        if func not in MAKERS or is_batchedtensor(result):
+            return result
+        if result.device not in self.marks:
+            self.marks[result.device] = self.number.to(result.device) >= 0
+        return torch.where(self.marks[result.device], result, result)
+
+
+def _fills(x: Tensor, index: Any, value: Any) -> bool:
+    """Whether ``x[index] = value`` puts one number wherever a mask is True."""
+    is_mask = isinstance(index, Tensor) and index.dtype == torch.bool and index.shape == x.shape
+    return is_mask and (not isinstance(value, Tensor) or value.dim() == 0)
+
+
+def _recurrent(func: Any, args: tuple[Any, ...]) -> Callable[..., Any] | None:
+    """A recurrent network by its formulas, where what it reads or its weights differ from run to run."""
+    name = getattr(func, "__name__", "")
+    if name not in (*CELLS, *LAYERS) or not _differ(args):
+        return None
+    if name in CELLS:
+        return CELLS[name]
+    return decomposition_table[getattr(torch.ops.aten, name).input]
+
+
+def _differ(x: Any) -> bool:
+    if isinstance(x, list | tuple):
+        return any(map(_differ, x))
+    return isinstance(x, Tensor) and is_batchedtensor(x)
+
+
+def _lstm_cell(x: Tensor, state: Any, wi: Tensor, wh: Tensor, bi: Any, bh: Any) -> Any:
+    h, c = state
+    entry, forget, new, out = (linear(x, wi, bi) + linear(h, wh, bh)).chunk(4, -1)
+    c = forget.sigmoid() * c + entry.sigmoid() * new.tanh()
+    return out.sigmoid() * c.tanh(), c
+
+
+def _gru_cell(x: Tensor, h: Tensor, wi: Tensor, wh: Tensor, bi: Any, bh: Any) -> Tensor:
+    reset, keep, new = linear(x, wi, bi).chunk(3, -1)
+    h_reset, h_keep, h_new = linear(h, wh, bh).chunk(3, -1)
+    new = (new + (reset + h_reset).sigmoid() * h_new).tanh()
+    return new + (keep + h_keep).sigmoid() * (h - new)
+
+
+CELLS: dict[str, Callable[..., Any]] = {"lstm_cell": _lstm_cell, "gru_cell": _gru_cell}
+LAYERS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+
+
+# --- draws ----------------------------------------------------------------------------------------
+
+
+KNOWN = ("torch.", "pyro.", "pyro_vae.")  # to draw from torch's generator, by which runs differ
+
+
+class _Draws(Messenger):
+    """Draws sites of all runs at once; in turn where ``vmap`` has no sampler, or one that is not known."""
+
+    def __init__(self, number: Tensor) -> None:
+        super().__init__()
+        self.number = number
+
+    def _pyro_sample(self, msg: Any) -> None:
+        # what a distribution works out and keeps is of these runs, and it may be made once for all calls
+        parts: dict[int, Any] = {}
+        fn = msg["fn"] = _swapped(msg["fn"], lambda x: x, parts)
+        if msg["done"] or msg["value"] is not None or isinstance(fn, _Subsample):
+            return
+        value = None
+        if parts and all(type(part).__module__.startswith(KNOWN) for part in parts.values()):
+            with suppress(RuntimeError, NotImplementedError):
+                value = fn(*msg["args"], **msg["kwargs"])
+        if value is None:  # each run in turn
+            value = _Sample.apply(fn, self.number, *_tensors(fn))
+        msg["value"], msg["done"] = value, True
+
+
+class _Sample(torch.autograd.Function):
+    """One draw of a distribution, rebuilt with given tensors; under ``vmap`` a draw for each run."""
+
+    @staticmethod
+    def forward(fn: Any, number: Tensor, *tensors: Tensor) -> Tensor:
+        given = iter(tensors)
+        value: Tensor = _swapped(fn, lambda _: next(given), {})()
+        return value
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, fn: Any, number: Tensor, *tensors: Tensor) -> Any:
+        def of_run(k: int) -> list[Tensor]:
+            pairs = zip(tensors, in_dims[2:], strict=True)
+            return [x if dim is None else x.select(dim, k) for x, dim in pairs]
+
+        draws = [_Sample.forward(fn, number, *of_run(k)) for k in range(info.batch_size)]
+        return torch.stack(draws), 0
+
+
+def _tensors(fn: Any) -> list[Tensor]:
+    """What a distribution holds, in the order in which they are swapped."""
+    tensors: list[Tensor] = []
+
+    def keep(x: Tensor) -> Tensor:
+        tensors.append(x)
+        return x
+
+    _swapped(fn, keep, {})
+    return tensors
+
+
+def _swapped(x: Any, swap: Callable[[Tensor], Tensor], seen: dict[int, Any]) -> Any:
+    """A copy of a distribution with other tensors in the place of its own.
+
+    :param seen: copies by the object's identity: a transform and its inverse hold each other.
+    """
+    if isinstance(x, Tensor):
+        return swap(x)
+    if type(x) in (list, tuple):
+        return type(x)(_swapped(part, swap, seen) for part in x)
+    if not isinstance(x, Distribution | Transform) or isinstance(x, nn.Module):
+        return x
+    if id(x) not in seen:
+        seen[id(x)] = copy.copy(x)
+        for name, part in vars(x).items():
+            is_back = isinstance(part, weakref.ref)  # from a transform to its inverse
+            seen[id(x)].__dict__[name] = None if is_back else _swapped(part, swap, seen)
+    return seen[id(x)]
