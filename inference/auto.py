@@ -75,8 +75,8 @@ class Auto(Method):
         annealed, units = int(figures["annealed"].sum()), len(figures["annealed"])
         words = (
             f"{annealed:,} of {units:,} units were annealed, with {self.num_chains} chains each, for a few "
-            "importance weights decided their figures, or those of most in their tile; the bounds over K are of "
-            "importance sampling",
+            "importance weights decided their figures, or those of most in their tile; the bounds over K "
+            "are those of importance sampling",
         )
         if annealed:
             return words + self.annealed.notes(figures, few)

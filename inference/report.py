@@ -51,20 +51,18 @@ def _without_error(evidence: Evidence) -> Iterator[str]:
     is_heavy = lost & (evidence.pareto_k > evidence.bad_k)
     reasons = []
     if is_heavy.any():
-        reasons.append(
-            f"{int(is_heavy.sum()):,} of {units:,} units have a Pareto k above {evidence.bad_k:.2g}"
-        )
+        why = f"have a Pareto k above {evidence.bad_k:.2g}"
+        reasons.append(f"{int(is_heavy.sum()):,} of {units:,} units {why}")
     if (is_few := lost & ~is_heavy).any():
-        ess = float(evidence.ess[is_few].median())
-        reasons.append(
-            f"{int(is_few.sum()):,} of {units:,} units have too few effective weights ({ess:.1f} in the "
-            "median)"
-        )
-    first = f"the first is unit {int(lost.nonzero()[0])}"
+        why = f"have too few effective weights, {float(evidence.ess[is_few].median()):.1f} in the median"
+        reasons.append(f"{int(is_few.sum()):,} of {units:,} units {why}")
     said = (
-        f"{' and '.join(reasons)} ({first}): a few weights decide their figures, which are probably too "
-        "low, by nobody knows how much. They have no error, and so the mean has none. "
+        f"{' and '.join(reasons)}: a few weights decide their figures, which are probably too low, by "
+        "nobody knows how much. They have no error "
     )
+    if units > 1:
+        said += f"(the first is unit {int(lost.nonzero()[0])}), and so the mean has none"
+    said = said.rstrip() + ". "
     known = evidence.standard_error.isfinite()
     if known.any():
         errors = evidence.standard_error[known]
