@@ -85,8 +85,9 @@ def test_an_auxiliary_site_and_its_point_are_masked_alike(draws, points, fits) -
             evidence = log_evidence(
                 (model, guide), args=(X,), method=method, num_particles=2000, seed=0
             )
-            off = evidence.log_evidence - exact
-            assert (off.abs() < 4 * evidence.standard_error + 1e-5).all()
+            off, known = evidence.log_evidence - exact, ~evidence.without_error
+            assert known.sum() >= 7
+            assert (off.abs() < 4 * evidence.standard_error + 1e-5)[known].all()
         else:
             with pytest.raises(InputError, match="mask site 'z' differently"):
                 log_evidence((model, guide), args=(X,), method=method)
