@@ -34,6 +34,7 @@ from torch import Tensor
 from pyro_vae.inference.psis import Tail, bad_k
 
 FEWEST = 4  # weights that have an error
+SAME = 1e-10  # variance up to which weights are equal but for rounding, as without latents
 LEAST_ESS = 4 - 1e-9  # effective weights; four equal ones are four, but for rounding
 FIT = 100  # weights from which on the tail says more than a log-normal would
 RARE = 10  # samples of which one holds a weight beyond the horizon
@@ -55,9 +56,11 @@ def standard_error(
     :param largest: log-weights, descending: those of the tail, or at least the larger half of K < 100.
     :param count: K.
     """
-    if count < FEWEST:
+    if count < 2:
         return torch.full_like(log_mean, math.nan)
     variance = (count / ess - 1).clamp(min=0) * count / (count - 1)  # of a weight over its mean
+    if count < FEWEST:
+        return torch.where(variance < SAME, variance.sqrt(), math.nan)
     student = (count - 1) / (count - 3)  # the variance of Student's t: that one is estimated, too
     is_heavy = tail.k > bad_k(count)
     if count < FIT:

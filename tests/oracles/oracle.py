@@ -57,9 +57,9 @@ def oracle(**marks: Any) -> Callable[[Callable[[], Parts]], Oracle]:
 def errors_off(evidence: Evidence, exact: Tensor) -> Tensor:
     """How many of its own standard errors an evidence is off, of each unit and, last, of the mean.
 
-    Units that have no error are left out. What is summed out or filtered exactly has no standard error
-    either, it is 0, and log-densities of some tens of nats add up in float32 to 1e-5 at best; so that is the
-    least error there can be.
+    Units that have no honest error are left out. What is summed out or filtered exactly has one of 0, and
+    log-densities of some tens of nats add up in float32 to 1e-5 at best; so that is the least error there
+    can be.
     """
     known = ~evidence.without_error
     off, errors = (evidence.log_evidence - exact)[known], evidence.standard_error[known]
