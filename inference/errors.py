@@ -7,17 +7,17 @@ Pareto distribution that is fitted to the tail (S. Johansson, "Estimating the me
 distributions", Extremes 6, 2003, estimates a mean so; the fit is that of :mod:`pyro_vae.inference.psis`).
 
 Let u be the tail's start, M of K weights lie above it, and W - u given W > u have shape k and scale s. A
-weight above x = u + s (q^-k - 1) / k is drawn with probability q M / K. Take q = 1 / (10 M): one sample
-of K draws in ten holds such a weight. To the mean m they all contribute
+weight above x = u + s (q^-k - 1) / k is drawn with probability q M / K. Take q = 1 / (8 M): one sample
+of K draws in eight holds such a weight. To the mean m they all contribute
 
-    E[(W - m) 1(W > x)] / m = (x - m + (s + k (x - u)) / (1 - k)) / (10 K m),
+    E[(W - m) 1(W > x)] / m = (x - m + (s + k (x - u)) / (1 - k)) / (8 K m),
 
 for the mean excess over x is again that of a generalised Pareto. A sample without any of them is too
 low by that much, relative to m, so in nats; it is taken at the upper end of what the fit leaves open
 about k, k + 1.8 (1 + k) / sqrt(M + 10), the error being that of maximum likelihood (R. L. Smith,
 "Estimating tails of probability distributions", Annals of Statistics 15, 1987), and at most 0.95, since
 the weights' mean is finite, so that k is below 1. The error grows with k and with what is not known
-about it, and falls to that of the delta method for light tails and large K. Why one in ten and 1.8: they
+about it, and falls to that of the delta method for light tails and large K. Why one in eight and 1.8: they
 make intervals cover, on tails of any k, that are no wider than need be (``benchmarks/coverage.py``).
 
 Fewer than 100 weights say too little of a tail. They are taken to be log-normal, as annealing's nearly
@@ -37,7 +37,7 @@ FEWEST = 4  # weights that have an error
 SAME = 1e-10  # variance up to which weights are equal but for rounding, as without latents
 LEAST_ESS = 4 - 1e-9  # effective weights; four equal ones are four, but for rounding
 FIT = 100  # weights from which on the tail says more than a log-normal would
-RARE = 10  # samples of which one holds a weight beyond the horizon
+RARE = 8  # samples of which one holds a weight beyond the horizon
 SIGMAS = 1.8  # of k
 LARGEST_K = 0.95
 LARGE = 1.0  # nats; beyond, the log-normal of a few weights is a guess
@@ -82,7 +82,7 @@ def log_normal_variance(largest: Tensor, count: int) -> Tensor:
 
 
 def unseen(tail: Tail, mean: Tensor, count: int) -> Tensor:
-    """The share of the mean that is expected from weights as large as one sample in ten has, or larger.
+    """The share of the mean that is expected from weights as large as one sample in eight has, or larger.
 
     :param mean: of the weights, relative to the largest.
     """

@@ -127,9 +127,9 @@ def test_the_unseen_share_is_the_integral_of_the_tail() -> None:
     k, scale, cutoff, mean, count = 0.4, 0.2, 1.5, 1.0, 10_000
     above, sigmas = 300, 1.8
     upper = k + sigmas * (1 + k) / math.sqrt(above + 10)
-    v = (torch.arange(2_000_000).double() + 0.5) / 2_000_000 / (10 * above)  # P(W > w | tail)
+    v = (torch.arange(2_000_000).double() + 0.5) / 2_000_000 / (8 * above)  # P(W > w | tail)
     w = cutoff + scale * (v**-upper - 1) / upper
-    share = (w - mean).mean().item() / (10 * count) / mean
+    share = (w - mean).mean().item() / (8 * count) / mean
     tail = Tail(*(torch.tensor([x]).double() for x in (k, scale, cutoff, above)))
     largest = torch.zeros(1, 1).double()
     ess = torch.tensor([count]).double()  # no variance: what is left is the share

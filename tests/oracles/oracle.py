@@ -64,4 +64,6 @@ def errors_off(evidence: Evidence, exact: Tensor) -> Tensor:
     known = ~evidence.without_error
     off, errors = (evidence.log_evidence - exact)[known], evidence.standard_error[known]
     mean_off = abs(float(off.mean())) / max(mean_error(errors), 1e-5)
-    return torch.cat([off.abs() / errors.clamp(min=1e-5), torch.tensor([mean_off], dtype=off.dtype)])
+    return torch.cat(
+        [off.abs() / errors.clamp(min=1e-5), torch.tensor([mean_off], dtype=off.dtype)]
+    )
