@@ -34,7 +34,9 @@ for name, make in models.items():
     fit(model, digits, epochs=epochs, kl_warmup=epochs / 3, batch_size=64, progress=False)
     particles = 2 if options.smoke else 500
     evidence = log_evidence(model, digits.test, num_particles=particles, seed=0)
-    print(f"{name:<28} {evidence.mean:8.3f} ± {evidence.mean_standard_error:.3f} nats a digit")
+    print(
+        f"{name:<28} {evidence.mean:8.3f} ± {evidence.sampling_error:.3f} (of the data) nats a digit"
+    )
     samples.append(prior_samples(model, torch.zeros(16, 1, 8, 8), seed=0)["x"].mean)
 if options.out:
     caption = f"16 means each of p(x | z): {'; '.join(models)}"

@@ -27,7 +27,8 @@ for name, items in {"1PL": OneParameter, "2PL": TwoParameter}.items():
     found = latent_means(model, x)["z"]
     same = torch.corrcoef(torch.stack([found[:, 0], trait[:, 0]]))[0, 1]
     print(
-        f"{name}: log p(x) {evidence.mean:.3f} ± {evidence.mean_standard_error:.3f} nats a person; "
+        f"{name}: log p(x) {evidence.mean:.3f} ± {evidence.sampling_error:.3f} (of the data) nats a "
+        "person; "
         f"traits correlate with the true ones at {same:.3f}"
     )
 off = torch.corrcoef(torch.stack([model.item.difficulty, difficulty]))[0, 1]

@@ -23,7 +23,9 @@ for name, model in (
 ):
     fit(model, digits, epochs=epochs, batch_size=64, progress=False)
     evidence = log_evidence(model, digits.test, num_particles=particles, seed=0)
-    print(f"{name:<16} {evidence.mean:8.2f} ± {evidence.mean_standard_error:.2f} nats a digit")
+    print(
+        f"{name:<16} {evidence.mean:8.2f} ± {evidence.sampling_error:.2f} (of the data) nats a digit"
+    )
 
 x, y = digits.test.read(), digits.test.labels
 cluster = model.clusters(x).argmax(-1)

@@ -11,7 +11,6 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.inference.annealed import Annealed
 from pyro_vae.inference.call import Call
-from pyro_vae.inference.evidence import BAD_K
 from pyro_vae.inference.importance import Importance
 from pyro_vae.inference.method import Estimator, Figures, Method, Tick, complete
 from pyro_vae.inference.tiles import UNITS
@@ -23,12 +22,12 @@ SHARE = 0.2  # of a tile's work that importance sampling is taken for
 
 @dataclass(frozen=True)
 class Auto(Method):
-    """Importance sampling; the units whose Pareto k exceeds 0.7 go on to annealing.
+    """Importance sampling; the units of which its weights give no honest error go on to annealing.
 
     Where annealing is not for the program, importance sampling is all, and a note names such units.
 
-    Where these are more than half of the units of a tile, all of them do: k is an estimate itself, and lets
-    some units pass whose weights are as bad as the others'.
+    Where these are more than half of the units of a tile, all of them do: an error is an estimate itself,
+    and lets some units pass whose weights are as bad as the others'.
 
     Which they are is read off the weights themselves, so the estimate is not unbiased any more and there
     is no certificate.
@@ -56,8 +55,8 @@ class Auto(Method):
 
         def estimate(call: Call, tick: Tick) -> Iterator["Merged"]:
             figures = complete(weigh(call, lambda share: tick(SHARE * share))).figures()
-            is_bad = figures["pareto_k"] > BAD_K
-            if 2 * is_bad.sum() > len(is_bad):  # what k lets pass is no better then
+            is_bad = without_error(figures)
+            if 2 * is_bad.sum() > len(is_bad):  # what passes is no better then
                 is_bad = torch.ones_like(is_bad)
             bad = is_bad.nonzero().squeeze(-1)
             if anneal is None or not len(bad):
@@ -75,24 +74,27 @@ class Auto(Method):
     def notes(self, figures: Figures, few: Call) -> tuple[str, ...]:
         annealed, units = int(figures["annealed"].sum()), len(figures["annealed"])
         words = (
-            f"{annealed:,} of {units:,} units were annealed, with {self.num_chains} chains each, for their "
-            f"Pareto k was above {BAD_K}, or that of most in their tile; the bounds over K are those of "
-            "importance sampling",
+            f"{annealed:,} of {units:,} units were annealed, with {self.num_chains} chains each, for a few "
+            "importance weights decided their figures, or those of most in their tile; the bounds over K "
+            "are those of importance sampling",
         )
         if annealed:
             return words + self.annealed.notes(figures, few)
-        left = int((figures["pareto_k"] > BAD_K).sum())
+        left = int(without_error(figures).sum())
         return (self._left(left, units, few),) if left else ()
 
     def _left(self, left: int, units: int, few: Call) -> str:
-        words = (
-            f"{left:,} of {units:,} units have a Pareto k above {BAD_K} and could not be annealed"
-        )
+        words = f"{left:,} of {units:,} units have bad importance weights and could not be annealed"
         try:
             self.annealed.estimator(few, self.num_chains, None)
         except InputError as error:
             words += f": {error}"
         return words
+
+
+def without_error(figures: Figures) -> Tensor:
+    """Which units have a figure and no honest error."""
+    return figures["standard_error"].isnan() & figures["log_evidence"].isfinite()
 
 
 @dataclass(frozen=True)

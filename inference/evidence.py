@@ -8,8 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from pyro_vae.errors import InputError
-
-BAD_K = 0.7
+from pyro_vae.inference.psis import bad_k
 
 
 @dataclass(frozen=True)
@@ -19,10 +18,12 @@ class Evidence:
     Attributes:
         log_evidence: log p-hat(x), with p-hat(x) the mean of K weights. Where that is unbiased, as by
             importance sampling (the IWAE bound at K), its expectation is at most log p(x).
-        standard_error: Monte-Carlo standard error of ``log_evidence``, by the delta method.
+        standard_error: Monte-Carlo standard error of ``log_evidence``: log p(x) lies within 1.96 of it in
+            some 95% of repeats, heavy tails included (:mod:`pyro_vae.inference.errors`). NaN where nothing
+            honest can be said, as a few weights decide the figure.
         ess: effective sample size (sum w)^2 / sum w^2, of K.
-        pareto_k: shape of the weights' tail; above 0.7 ``standard_error`` cannot be trusted. NaN where
-            K is too small to tell.
+        pareto_k: shape of the weights' tail, which is too heavy for K weights above :attr:`bad_k`. NaN
+            where K is too small to tell.
         smoothed: the Pareto-smoothed estimate.
         jackknife: ``log_evidence`` with its bias of order 1/K removed.
         bounds: the bound at 1, 10, 100, ... particles and K, from the same draws; of importance sampling
@@ -96,8 +97,13 @@ class Evidence:
 
     @property
     def mean_standard_error(self) -> float:
-        """Monte-Carlo standard error of :attr:`mean`: what more particles make smaller."""
-        return float(self.standard_error.square().sum().sqrt() / self.units)
+        """Monte-Carlo standard error of :attr:`mean`: what more particles make smaller.
+
+        Units are independent, so theirs are added in squares. But a log of a mean is biased, by
+        -e^2 / 2 to second order, which does not average out over units: the mean of that is added, in
+        squares too. NaN where a unit has none.
+        """
+        return mean_error(self.standard_error)
 
     @property
     def sampling_error(self) -> float:
@@ -120,9 +126,19 @@ class Evidence:
         )
 
     @property
+    def bad_k(self) -> float:
+        """Pareto k from which on K weights are too few: min(1 - 1 / log10 K, 0.7)."""
+        return bad_k(self.num_particles)
+
+    @property
+    def without_error(self) -> Tensor:
+        """Which units have a figure and no honest error; bool, ``units |``."""
+        return self.standard_error.isnan() & self.log_evidence.isfinite()
+
+    @property
     def bad_units(self) -> int:
-        """How many units have a Pareto k above 0.7."""
-        return int((self.pareto_k > BAD_K).sum())
+        """How many units have a figure and no honest error."""
+        return int(self.without_error.sum())
 
     @property
     def gap(self) -> Tensor:
@@ -206,6 +222,7 @@ class Evidence:
             "indicative": {name: _finite(_mean(value)) for name, value in self.indicative.items()},
             "bounds": {str(k): _finite(_mean(bound)) for k, bound in self.bounds.items()},
             "bad_pareto_k": None if self.pareto_k.isnan().all() else self.bad_units,
+            "units_without_error": self.bad_units,
             "units": self.units,
             "num_particles": self.num_particles,
             "unit": self.unit,
@@ -235,6 +252,11 @@ class Evidence:
         from pyro_vae.inference.report import summary
 
         return summary(self)
+
+
+def mean_error(errors: Tensor) -> float:
+    """Of the mean of independent logs of unbiased estimates, from their standard errors."""
+    return math.hypot(_error(errors), float(errors.square().mean()) / 2)
 
 
 def _check_delta(delta: float) -> None:

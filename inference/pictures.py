@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pyro_vae.data import batches
 from pyro_vae.errors import InputError
-from pyro_vae.inference.evidence import BAD_K, Evidence
+from pyro_vae.inference.evidence import Evidence
 from pyro_vae.pictures.mosaics import are_images, as_mosaic, value_range
 from pyro_vae.pictures.style import BLUE, GREY, RED, STYLE
 
@@ -29,10 +29,11 @@ def picture(evidence: Evidence, data: Any = None, numbers: Tensor | None = None)
     """What there is to see of an evidence, in nats.
 
     - The bound, averaged over units, against K, with a band of twice its Monte-Carlo standard error
-      sqrt(sum_n e_n^2) / N (none where it comes from a single block of draws); what is said from above;
-      the certificate; the jackknife and the Pareto-smoothed estimate.
-    - The histogram of Pareto k.
-    - The units in the order of their evidence, with twice their standard errors, those with k > 0.7 in
+      sqrt(sum_n e_n^2) / N (none where it comes from a single block of draws, or from weights that give no
+      honest error); what is said from above; the certificate; the jackknife and the Pareto-smoothed
+      estimate.
+    - The histogram of Pareto k, and its threshold for K weights.
+    - The units in the order of their evidence, with twice their standard errors, those that have none in
       red; and the 8 lowest and 8 highest, by number, as pictures where the data are images.
 
     Units whose evidence is not finite are counted in the caption, and left out of all else.
@@ -166,21 +167,25 @@ def _caption(seen: Seen, says_k: bool, width: int) -> list[str]:
         return [*lines, evidence.method]
     lines.append(f"{evidence.method}; K = {evidence.num_particles:,}")
     if says_k:
-        lines += _about_k(evidence.pareto_k)
+        lines += _about_k(evidence.pareto_k, evidence.bad_k)
     return [part for line in lines for part in textwrap.wrap(line, width)]
 
 
-def _about_k(k: Tensor) -> list[str]:
-    bad, flat, undefined = int((k > BAD_K).sum()), int((k == -math.inf).sum()), int(k.isnan().sum())
+def _about_k(k: Tensor, threshold: float) -> list[str]:
+    bad, flat, undefined = (
+        int((k > threshold).sum()),
+        int((k == -math.inf).sum()),
+        int(k.isnan().sum()),
+    )
     if undefined == len(k):
         return ["Pareto k: unknown, from too few weights"]
     if len(k) == 1:
-        return [f"Pareto k: {_signed(float(k), 2)}{f', above {BAD_K}' if bad else ''}"]
+        return [f"Pareto k: {_signed(float(k), 2)}{f', above {threshold:.2g}' if bad else ''}"]
     others = [
         *([f"{flat:,} with a flat tail (\N{MINUS SIGN}∞)"] if flat else []),
         *([f"{undefined:,} unknown, from too few weights"] if undefined else []),
     ]
-    share = f"Pareto k: {bad / len(k):.1%} of {_count(len(k), 'unit')} above {BAD_K}"
+    share = f"Pareto k: {bad / len(k):.1%} of {_count(len(k), 'unit')} above {threshold:.2g}"
     return [share, *([f"not drawn: {', '.join(others)}"] if others else [])]
 
 
@@ -267,18 +272,18 @@ def _certified(evidence: Evidence, digits: int) -> list[tuple[float, str]]:
 
 
 def _tails(axes: Axes, seen: Seen) -> None:
-    """Histogram of the finite Pareto k, with 0.7 an edge of its bins."""
-    k = seen.some.pareto_k
+    """Histogram of the finite Pareto k, with its threshold for K weights an edge of the bins."""
+    k, threshold = seen.some.pareto_k, seen.some.bad_k
     shown = k[k.isfinite()]
-    low, high = min(float(shown.min()), BAD_K), max(float(shown.max()), BAD_K)
+    low, high = min(float(shown.min()), threshold), max(float(shown.max()), threshold)
     width = max((high - low) / min(40, max(10, math.sqrt(len(shown)))), 1e-3)
-    below, above = math.ceil((BAD_K - low) / width), math.ceil((high - BAD_K) / width)
-    edges = [BAD_K + width * step for step in range(-below, above + 1)]
+    below, above = math.ceil((threshold - low) / width), math.ceil((high - threshold) / width)
+    edges = [threshold + width * step for step in range(-below, above + 1)]
     counts = torch.histogram(shown.clamp(edges[0], edges[-1]), torch.tensor(edges).to(shown)).hist
     colours = [BLUE] * below + [RED] * above
     axes.bar(edges[:-1], counts.tolist(), width, align="edge", color=colours, lw=0)
-    axes.axvline(BAD_K, color="black", lw=0.7, ls=(0, (4, 3)))
-    axes.set_title("\n".join(_about_k(k)), loc="left", fontsize=SMALL)
+    axes.axvline(threshold, color="black", lw=0.7, ls=(0, (4, 3)))
+    axes.set_title("\n".join(_about_k(k, threshold)), loc="left", fontsize=SMALL)
     axes.set(xlabel="Pareto k", ylabel="units")
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
 
@@ -288,7 +293,7 @@ def _units(axes: Axes, seen: Seen) -> None:
     evidence = seen.some
     order = evidence.log_evidence.argsort(stable=True)
     values, errors = evidence.log_evidence[order], 2 * evidence.standard_error[order]
-    bad, ranks = evidence.pareto_k[order] > BAD_K, torch.arange(1, len(order) + 1)
+    bad, ranks = evidence.without_error[order], torch.arange(1, len(order) + 1)
     if len(order) <= FEW:
         axes.errorbar(ranks, values, errors, fmt="o", color=BLUE, ms=3, elinewidth=0.8)
     else:
@@ -323,12 +328,12 @@ def _end(axes: Axes, seen: Seen, name: str) -> None:
         axes.annotate(
             f"{number}\n{_signed(nats, 2)}", (cell + 0.5, 0), (0, -2), textcoords="offset points",
             ha="center", va="top", fontsize=SMALL,
-            color=RED if seen.some.pareto_k[place] > BAD_K else "black",
+            color=RED if seen.some.without_error[place] else "black",
         )  # fmt: skip
     axes.set_xlim(0, EXTREMES)
     axes.set_anchor("W")
     axes.set_axis_off()
-    red = f" (red: k > {BAD_K})" if (seen.some.pareto_k[seen.ends[name]] > BAD_K).any() else ""
+    red = " (red: without an error)" if seen.some.without_error[seen.ends[name]].any() else ""
     axes.set_title(f"{name} log p(x): unit, nats{red}", loc="left", fontsize=SMALL, pad=3)
 
 

@@ -5,6 +5,7 @@ Source: A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry, "Pareto smoothed im
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,6 +20,15 @@ def tail_length(num_particles: int) -> int:
     95
     """
     return math.ceil(min(num_particles / 5, 3 * math.sqrt(num_particles)))
+
+
+def bad_k(num_particles: int) -> float:
+    """Pareto k above which K weights are too few: min(1 - 1 / log10 K, 0.7), from Vehtari et al.
+
+    >>> [round(bad_k(count), 2) for count in (100, 1000, 10_000)]
+    [0.5, 0.67, 0.7]
+    """
+    return min(1 - 1 / math.log10(max(num_particles, 2)), 0.7)
 
 
 def fit_tail(exceedances: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,8 +56,43 @@ def fit_tail(exceedances: Tensor) -> tuple[Tensor, Tensor]:
     return (count * shape + 10 * 0.5) / (count + 10), scale
 
 
-def smooth(largest: Tensor, log_total: Tensor, num_particles: int) -> tuple[Tensor, Tensor]:
-    """Pareto k of each unit, and the log of the mean weight after smoothing the tail.
+@dataclass(frozen=True)
+class Tail:
+    """The generalised Pareto distribution of each unit's largest weights, which are taken relative to the
+    largest of all; each ``units |``.
+
+    Attributes:
+        k: shape; NaN where K is too small for a fit (fewer than 5 in the tail), -inf where all the tail's
+            weights are equal, and inf where fewer than 5 stand out from the rest: they decide, and nothing
+            can be fitted to them.
+        scale: of the exceedances.
+        cutoff: where the tail starts: the largest weight outside it.
+        above: how many weights exceed that; ties with it do not.
+    """
+
+    k: Tensor
+    scale: Tensor
+    cutoff: Tensor
+    above: Tensor
+
+    @classmethod
+    def of(cls, largest: Tensor) -> "Tail":
+        """:param largest: the M + 1 largest log-weights, descending, (M + 1, units)."""
+        if len(largest) <= FEWEST:
+            nan = torch.full_like(largest[0], math.nan)
+            return cls(nan, nan, nan, torch.zeros_like(nan))
+        relative = (largest - largest[0]).exp()  # in (0, 1]
+        cutoff = relative[-1]
+        exceedances = relative[:-1].flip(0) - cutoff
+        above = (exceedances > 0).sum(0)
+        k, scale = fit_tail(exceedances)
+        k = torch.where(above < FEWEST, math.inf, k)
+        k = torch.where(exceedances[-1] < 1e-12, -math.inf, k)
+        return cls(torch.where(largest[0].isfinite(), k, math.nan), scale, cutoff, above)
+
+
+def smooth(tail: Tail, largest: Tensor, log_total: Tensor, num_particles: int) -> Tensor:
+    """The log of the mean weight after smoothing the tail, ``units |``; NaN where nothing could be fitted.
 
     The tail's weights are replaced by the expected order statistics of the fitted distribution, cut
     at the largest weight; the estimate is less variable for it and no longer unbiased.
@@ -55,32 +100,20 @@ def smooth(largest: Tensor, log_total: Tensor, num_particles: int) -> tuple[Tens
     :param largest: the M + 1 largest log-weights, descending, (M + 1, units), with
         M = ``tail_length(num_particles)``.
     :param log_total: log of the sum of all weights, ``units |``.
-    :returns: both ``units |``; k is NaN where K is too small for a fit (fewer than 5 in the tail),
-        -inf where all the tail's weights are equal, and inf where fewer than 5 stand out from the rest:
-        they decide, and nothing can be fitted to them.
     """
-    count = len(largest) - 1
+    count, k, above = len(largest) - 1, tail.k, tail.above
     if count < FEWEST:
-        nan = torch.full_like(log_total, math.nan)
-        return nan, nan
-    shift = largest[0]
-    relative = (largest - shift).exp()  # in (0, 1]
-    cutoff, tail = relative[-1], relative[:-1].flip(0)  # ascending
-    exceedances = tail - cutoff
-    above = (exceedances > 0).sum(0)
-    k, scale = fit_tail(exceedances)
-    ranks = torch.arange(count, dtype=tail.dtype, device=tail.device).unsqueeze(-1) - (
-        count - above
-    )
+        return torch.full_like(log_total, math.nan)
+    ranks = torch.arange(count, dtype=k.dtype, device=k.device).unsqueeze(-1) - (count - above)
     p = (ranks.clamp(min=-0.5) + 0.5) / above.clamp(min=1)
     quantiles = torch.where(
-        k.abs() < 1e-12, -scale * torch.log1p(-p), scale * torch.expm1(-k * torch.log1p(-p)) / k
+        k.abs() < 1e-12,
+        -tail.scale * torch.log1p(-p),
+        tail.scale * torch.expm1(-k * torch.log1p(-p)) / k,
     )
-    smoothed = (cutoff + quantiles).clamp(max=1.0)
-    rest = ((log_total - shift).exp() - tail.sum(0)).clamp(min=0)
+    smoothed = (tail.cutoff + quantiles).clamp(max=1.0)
+    shift = largest[0]
+    drawn = (largest[:-1] - shift).exp().sum(0)
+    rest = ((log_total - shift).exp() - drawn).clamp(min=0)
     log_mean = (rest + smoothed.sum(0)).log() + shift - math.log(num_particles)
-    plain = log_total - math.log(num_particles)
-    is_flat, few = tail[-1] - cutoff < 1e-12, above < FEWEST
-    k = torch.where(is_flat, -math.inf, torch.where(few, math.inf, k))
-    k = torch.where(log_total.isfinite(), k, math.nan)
-    return k, torch.where(is_flat | few, plain, log_mean)
+    return torch.where(k.isinf(), log_total - math.log(num_particles), log_mean)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from pyro_vae.inference.evidence import BAD_K, Evidence
+from pyro_vae.inference.errors import FEWEST
+from pyro_vae.inference.evidence import Evidence, mean_error
 
 WIDTH = 100
-NO_VARIANCE = 0.5  # Pareto k from which on
 Row = tuple[str, str]
 ALONE = ", from a single draw"
 
@@ -37,25 +37,61 @@ def warnings(evidence: Evidence) -> list[str]:
                 f"{int(is_so.sum()):,} of {units:,} units have {what} (the first is unit {first}): {why}, "
                 "and so none for the whole"
             )
-    if evidence.bad_units:
-        holds = "The certificate holds all the same. " if evidence.is_unbiased else ""
-        said.append(
-            f"{evidence.bad_units:,} of {units:,} units have a Pareto k above {BAD_K}: a few weights "
-            f"decide their figures, which are probably too low, with errors that are too small. {holds}"
-            "More particles, a wider proposal or annealing (at more temperatures) help"
+    return [*said, *_without_error(evidence), *_without_k(evidence), *_crossed(evidence)]
+
+
+def _without_error(evidence: Evidence) -> Iterator[str]:
+    """Whose figures have no honest error, why, and what is left without them."""
+    lost, units = evidence.without_error, evidence.units
+    if not lost.any() or evidence.num_particles == 1:
+        return
+    if evidence.num_particles < FEWEST:
+        yield f"K = {evidence.num_particles} weights have no error: it takes at least {FEWEST}"
+        return
+    is_heavy = lost & (evidence.pareto_k > evidence.bad_k)
+    reasons = []
+    if is_heavy.any():
+        why = f"have a Pareto k above {evidence.bad_k:.2g}"
+        reasons.append(f"{int(is_heavy.sum()):,} of {units:,} units {why}")
+    if (is_few := lost & ~is_heavy).any():
+        why = f"have too few effective weights, {float(evidence.ess[is_few].median()):.1f} in the median"
+        reasons.append(f"{int(is_few.sum()):,} of {units:,} units {why}")
+    said = (
+        f"{' and '.join(reasons)}: a few weights decide their figures, which are probably too low, by "
+        "nobody knows how much. They have no error "
+    )
+    if units > 1:
+        said += f"(the first is unit {int(lost.nonzero()[0])}), and so the mean has none"
+    said = said.rstrip() + ". "
+    known = evidence.standard_error.isfinite()
+    if known.any():
+        errors = evidence.standard_error[known]
+        digits = digits_of(error := mean_error(errors))
+        mean = float(evidence.log_evidence[known].mean())
+        said += f"Without them it is {mean:.{digits}f} {plus_minus(error)}. "
+    if evidence.is_unbiased:
+        said += "The certificate holds all the same. "
+    yield said + "More particles, a wider proposal or annealing (at more temperatures) help"
+
+
+def _without_k(evidence: Evidence) -> Iterator[str]:
+    if evidence.pareto_k.isnan().all() and evidence.bad_units < evidence.units:
+        yield (
+            "too few weights a unit to tell how heavy their tail is (Pareto k wants at least 25): the "
+            "errors take weights to be log-normal, as those of annealing nearly are"
         )
-    elif heavy := int((evidence.pareto_k > NO_VARIANCE).sum()):
-        said.append(
-            f"{heavy:,} of {units:,} units have a Pareto k above {NO_VARIANCE}: their weights have no "
-            "variance, so their errors are somewhat too small, the more so the nearer k is to "
-            f"{BAD_K}"
+
+
+def _crossed(evidence: Evidence) -> Iterator[str]:
+    if evidence.upper is None or not evidence.mean_gap < 0:
+        return
+    if -evidence.mean_gap < 2 * evidence.mean_gap_error:
+        yield "the figure from above lies below the one from below, by no more than their errors"
+    else:
+        yield (
+            f"the figure from above lies {-evidence.mean_gap:.3g} nats below the one from below: it bounds "
+            "nothing here. The chains are far from the posterior, at either end: more temperatures help"
         )
-    elif evidence.pareto_k.isnan().all():
-        said.append(
-            f"K = {evidence.num_particles} is too small to tell whether the errors can be trusted "
-            "(Pareto k wants at least 25)"
-        )
-    return said
 
 
 def _mean_rows(evidence: Evidence) -> Iterator[Row]:

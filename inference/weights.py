@@ -5,9 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from pyro_vae.inference.psis import smooth, tail_length
+from pyro_vae.inference.errors import standard_error
+from pyro_vae.inference.psis import Tail, smooth, tail_length
 
-EXACT = 32  # at least so many of the largest weights are kept
+EXACT = 64  # at least so many of the largest weights are kept; above FIT / 2, for a median
 
 
 class WeightSums:
@@ -30,10 +31,11 @@ class WeightSums:
         self.kept = max(tail_length(num_particles) + 1, EXACT)
         self.largest = zeros.new_full((self.kept, units), -math.inf)
         self.blocks = Blocks(1)
+        self._tail: Tail | None = None
 
     def add(self, log_weights: Tensor) -> None:
         """Takes in log-weights of shape (any number, units)."""
-        weights = log_weights.double()
+        weights, self._tail = log_weights.double(), None
         maximum = torch.maximum(self.maximum, weights.amax(0))
         # where all weights so far are zero, subtracting -inf would make NaN
         shift = torch.where(maximum == -math.inf, 0.0, maximum)
@@ -58,15 +60,19 @@ class WeightSums:
         return self.first.square() / self.second
 
     def standard_error(self) -> Tensor:
-        """Of :meth:`log_mean`, by the delta method: the relative standard error of the mean weight."""
-        if self.count < 2:
-            return torch.full_like(self.first, math.nan)
-        relative_variance = (self.count * self.second / self.first.square() - 1).clamp(min=0)
-        return (relative_variance / (self.count - 1)).sqrt()
+        """Of :meth:`log_mean`; NaN where nothing honest can be said (:mod:`pyro_vae.inference.errors`)."""
+        return standard_error(self.ess(), self.largest, self.log_mean(), self.tail(), self.count)
+
+    def tail(self) -> Tail:
+        """What is fitted to the largest weights."""
+        if self._tail is None:
+            self._tail = Tail.of(self.largest[: tail_length(self.count) + 1])
+        return self._tail
 
     def pareto(self) -> tuple[Tensor, Tensor]:
         """Pareto k, and the log of the Pareto-smoothed mean."""
-        return smooth(self.largest[: tail_length(self.count) + 1], self.log_total(), self.count)
+        largest = self.largest[: tail_length(self.count) + 1]
+        return self.tail().k, smooth(self.tail(), largest, self.log_total(), self.count)
 
     def jackknife(self) -> Tensor:
         """K L_K - (K - 1) mean_i L_(K-1) without weight i: the bound's bias of order 1/K removed.

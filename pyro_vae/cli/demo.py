@@ -20,6 +20,7 @@ from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.inference.diagnostics import evaluate
 from pyro_vae.inference.estimate import log_evidence
+from pyro_vae.inference.report import plus_minus
 from pyro_vae.inference.run import CHECKPOINT, METRICS
 from pyro_vae.predict import latent_means
 
@@ -92,7 +93,7 @@ def figures(trained: Trained) -> str:
     evaluation = evaluate(program, digits, num_particles=100, seed=seed, device=device)
     evidence = log_evidence(program, digits, num_particles=NUM_PARTICLES, seed=seed, device=device)
     active, dims = evaluation.active_units["z"]
-    log_p = f"{evidence.mean:.3f} ± {evidence.mean_standard_error:.3f}"
+    log_p = f"{evidence.mean:.3f} {plus_minus(evidence.mean_standard_error, 3)}"
     rows = [
         ("ELBO", f"{evaluation.elbo.mean():.3f}", "what was maximised: at most log p(x)"),
         (

@@ -18,6 +18,8 @@ from torch import Tensor
 from pyro_vae import InputError, load, log_evidence, pictures
 from pyro_vae.inference.evidence import Evidence
 from pyro_vae.inference.pictures import EXTREMES, picture
+from pyro_vae.inference.psis import bad_k
+from pyro_vae.inference.weights import WeightSums
 from pyro_vae.models import FactorAnalysis
 from pyro_vae.pictures.style import RED
 
@@ -34,8 +36,9 @@ def of_factor_analysis(method: str = "importance", **options: Any) -> Evidence:
 def made(log_evidence: Tensor, pareto_k: Tensor | None = None, **fields: Any) -> Evidence:
     ones = torch.ones_like(log_evidence)
     k = 0.1 * ones if pareto_k is None else pareto_k
-    kept = {"num_particles": 100, "unit": "data", "method": "importance", "is_unbiased": True}
-    return Evidence(log_evidence, 0.1 * ones, 50 * ones, k, **(kept | fields))
+    kept = {"num_particles": 10_000, "unit": "data", "method": "importance", "is_unbiased": True}
+    error = torch.where(k > 0.7, math.nan, 0.1 * ones)
+    return Evidence(log_evidence, error, 50 * ones, k, **(kept | fields))
 
 
 def panels(figure: Figure) -> dict[str, Axes]:
@@ -85,6 +88,9 @@ def test_every_method_has_its_panels(method, options, shown, tmp_path) -> None:
 
 def test_the_band_is_twice_the_error_of_the_mean_over_units() -> None:
     evidence = of_factor_analysis(num_particles=1500)
+    evidence.bounds_error[1500].nan_to_num_(
+        0.4
+    )  # a unit that has no error would leave none to the mean
     axes = panels(picture(evidence))[BOUNDS]
     curve, *others = axes.get_lines()
     (hollow,) = (line for line in others if line.get_markerfacecolor() == "white")
@@ -190,7 +196,7 @@ def test_the_extremes_are_named_and_shown() -> None:
         assert [image.get_array()[0, 0, 0] for image in axes.images] == pytest.approx(grey.tolist())
     colours = [text.get_color() for text in found["highest"].texts]
     assert colours == [RED] + ["black"] * 7
-    assert found["highest"].get_title(loc="left").endswith("(red: k > 0.7)")
+    assert found["highest"].get_title(loc="left").endswith("(red: without an error)")
 
 
 def test_tables_and_numbers() -> None:
@@ -291,12 +297,64 @@ def test_a_joint_evidence_is_one_unit() -> None:
     assert exported.attrs["is_unbiased"] == 0
 
 
-def test_weights_without_variance_are_said() -> None:
-    k = torch.cat([torch.full((3,), 0.6), torch.full((37,), 0.4)])
-    found = of_factor_analysis()
-    said = "3 of 40 units have a Pareto k above 0.5: their weights have no variance"
-    assert said in replace(found, pareto_k=k).summary()
-    assert "variance" not in replace(found, pareto_k=k.clamp(max=0.5)).summary()
-    assert (
-        "above 0.7" in replace(found, pareto_k=k + 0.2).summary()
-    )  # what is worse is said instead
+# --- what the summary says of errors ---------------------------------------------------------------
+
+
+def test_units_without_an_error_are_counted_and_left_out() -> None:
+    k = torch.cat([torch.full((37,), 0.6), torch.full((3,), 0.8)])
+    evidence = made(torch.linspace(-3, -1, 40).double(), k.double())
+    assert evidence.bad_units == 3
+    assert math.isnan(evidence.mean_standard_error)
+    says = " ".join(evidence.summary().split())
+    assert "3 of 40 units have a Pareto k above 0.7: a few weights decide" in says
+    assert "They have no error (the first is unit 37), and so the mean has none." in says
+    assert "± unknown" in says
+    rest = evidence.log_evidence[:37].mean()
+    assert f"Without them it is {rest:.3f} ± 0.017." in says  # hypot(0.1 / sqrt(37), 0.1^2 / 2)
+    assert "certificate holds" in says
+    assert evidence.to_dict()["standard_error"] is None
+    assert evidence.to_dict()["units_without_error"] == 3
+
+
+def test_a_large_k_of_weights_that_hardly_vary_is_no_alarm() -> None:
+    """Log-weights within 0.002 of each other, but for one in 250, of up to some 0.3."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(2000, 20, generator=generator).double()
+    rare = torch.rand(2000, 20, generator=generator).double() < 0.004
+    sums = WeightSums(2000, 20)
+    sums.add(0.002 * noise + rare * noise.abs() * 0.3)
+    figures = sums.figures()
+    assert (figures["ess"] > 0.99 * 2000).all()
+    assert (figures["pareto_k"] > bad_k(2000)).double().mean() > 0.8
+    evidence = Evidence.of(figures, num_particles=2000, unit="data", method="", is_unbiased=True)
+    assert evidence.bad_units == 0
+    assert evidence.mean_standard_error < 0.002
+    assert "Pareto k above" not in evidence.summary()
+
+
+@pytest.mark.parametrize("spread", [30.0, 1000.0])
+def test_few_effective_chains_are_flagged(spread) -> None:
+    generator = torch.Generator().manual_seed(0)
+    sums = WeightSums(16, 50)
+    sums.add(spread * torch.randn(16, 50, generator=generator))
+    method = {"num_particles": 16, "unit": "data", "method": "annealing", "is_unbiased": True}
+    evidence = Evidence.of(sums.figures(), **method)
+    assert evidence.bad_units == 50
+    says = " ".join(evidence.summary().split())
+    assert "50 of 50 units have too few effective weights, 1.0 in the median" in says
+    assert "too small to tell" not in says
+    assert "certified" in says
+
+
+@pytest.mark.parametrize(
+    ("upper", "words"),
+    [
+        (-2.001, "by no more than their errors"),
+        (-9.0, "7 nats below the one from below: it bounds nothing here"),
+    ],
+)
+def test_bounds_that_cross_are_said(upper, words) -> None:
+    ones = torch.ones(1, dtype=torch.float64)
+    crossed = made(-2 * ones, upper=upper * ones, upper_error=0.1 * ones)
+    assert words in " ".join(crossed.summary().split())
+    assert "from below" not in made(-2 * ones, upper=-ones, upper_error=ones).summary()

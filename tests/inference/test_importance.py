@@ -70,7 +70,10 @@ def test_factor_analysis(trained) -> None:
     if trained:
         assert z_scores(evidence.log_evidence, exact, evidence.standard_error).max() < 4
     else:  # an untrained guide: heavy weights, so the bound lies below, and most of it near
-        assert (evidence.log_evidence - exact < 4 * evidence.standard_error + 1e-3).all()
+        known = ~evidence.without_error
+        off = (evidence.log_evidence - exact).abs()[known]
+        assert (off < 4 * evidence.standard_error[known] + 1e-3).all()
+        assert evidence.certificate(1e-4) < exact.mean()
     assert (evidence.bounds[1] <= evidence.log_evidence + 1e-9).all()
 
 
@@ -261,8 +264,9 @@ def test_guides_with_parameters_for_each_datum() -> None:
     fit((Conjugate.model, guide), x, epochs=300, batch_size=20, progress=False, device="cpu",
         optimizer=lambda p: torch.optim.Adam(p, lr=0.02))  # fmt: skip
     evidence = log_evidence((Conjugate.model, guide), x, num_particles=5000, seed=0)
-    exact = Conjugate.log_evidence(x).double()
-    assert z_scores(evidence.log_evidence, exact, evidence.standard_error).max() < 4
+    exact, known = Conjugate.log_evidence(x).double(), ~evidence.without_error
+    assert known.sum() > 15  # some guides are too narrow yet
+    assert z_scores(evidence.log_evidence, exact, evidence.standard_error)[known].max() < 4
     with pytest.raises(
         InputError, match=r"guide's site .* where a row stands .*Take batch_size=20"
     ):

@@ -10,6 +10,7 @@ from oracles.masks import (
     masked_autoguide,
     masked_within_events,
 )
+from pyro import poutine
 from torch import Tensor
 
 from pyro_vae import InputError, log_evidence
@@ -71,3 +72,34 @@ def test_a_mask_within_the_event_of_one_side(inner, masked, method) -> None:
     off = (found.log_evidence - exact).abs()
     assert (off < 4.5 * found.standard_error + 1e-5).all()
     assert "masks the prior of 'z'" in " ".join(found.notes)
+
+
+@pytest.mark.parametrize(
+    ("draws", "points", "fits"),
+    [(SEEN, SEEN, 1), (True, True, 1), (SEEN, True, 0), (True, SEEN, 0), (~SEEN, SEEN, 0)],
+)  # fmt: skip
+def test_an_auxiliary_site_and_its_point_are_masked_alike(draws, points, fits) -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)), poutine.mask(mask=SEEN):
+            z = pyro.sample("z", dist.LogNormal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z.log(), 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            with poutine.mask(mask=torch.as_tensor(draws)):
+                u = pyro.sample("u", dist.Normal(x / 2, 0.8), infer={"is_auxiliary": True})
+            with poutine.mask(mask=torch.as_tensor(points)):
+                pyro.sample("z", dist.Delta(u.exp(), log_density=-u))
+
+    exact = dist.Normal(0.0, 2**0.5).log_prob(X) * SEEN
+    for method in ("importance", Annealed(10)):
+        if fits:
+            evidence = log_evidence(
+                (model, guide), args=(X,), method=method, num_particles=2000, seed=0
+            )
+            off, known = evidence.log_evidence - exact, ~evidence.without_error
+            assert known.sum() >= 7
+            assert (off.abs() < 4 * evidence.standard_error + 1e-5)[known].all()
+        else:
+            with pytest.raises(InputError, match="mask site 'z' differently"):
+                log_evidence((model, guide), args=(X,), method=method)

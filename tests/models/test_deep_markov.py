@@ -71,8 +71,10 @@ def test_its_evidence_is_the_kalman_filters(lengths: Tensor | None) -> None:
     fit(deep, batch, epochs=300, optimizer=adam, progress=False, device="cpu")
     found = log_evidence(deep, batch, num_particles=5000, seed=0)
     assert found.pareto_k.median() < 0.7
+    known = ~found.without_error
+    assert known.sum() > 4
     off = (found.log_evidence - plain.log_evidence(*batch)).abs()
-    assert (off < 5 * found.standard_error + 1e-3).all()
+    assert (off < 5 * found.standard_error + 1e-3)[known].all()
 
 
 COLUMNS = [Normal, HeteroscedasticNormal, Normal]

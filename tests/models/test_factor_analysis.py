@@ -55,7 +55,8 @@ def test_its_evidence_by_chains_in_double_precision(model: FactorAnalysis) -> No
     assert x.dtype == torch.float64
     options = {"num_particles": 200, "seed": 0, "progress": False, "device": "cpu"}
     found = log_evidence(model, x, method="ais", **options)
-    off = found.log_evidence - model.log_evidence(x)
-    assert (off.abs() < 5 * found.standard_error).all()
+    off, known = found.log_evidence - model.log_evidence(x), ~found.without_error
+    assert known.sum() >= 2
+    assert (off.abs() < 5 * found.standard_error)[known].all()
     both = log_evidence(model, x, method="bidirectional", **options)
     assert both.log_evidence.dtype == torch.float64

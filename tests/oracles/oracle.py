@@ -8,7 +8,7 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_vae.inference.evidence import Evidence
+from pyro_vae.inference.evidence import Evidence, mean_error
 
 Parts = tuple[Any, tuple[Tensor, ...], Tensor]  # program, data, exact log p(x) of each unit
 ORACLES: "list[Oracle]" = []
@@ -57,9 +57,13 @@ def oracle(**marks: Any) -> Callable[[Callable[[], Parts]], Oracle]:
 def errors_off(evidence: Evidence, exact: Tensor) -> Tensor:
     """How many of its own standard errors an evidence is off, of each unit and, last, of the mean.
 
-    What is summed out or filtered exactly has no standard error, and log-densities of some tens of nats
-    add up in float32 to 1e-5 at best; so that is the least error there can be.
+    Units that have no honest error are left out. What is summed out or filtered exactly has one of 0, and
+    log-densities of some tens of nats add up in float32 to 1e-5 at best; so that is the least error there
+    can be.
     """
-    off = (evidence.log_evidence - exact).abs() / evidence.standard_error.clamp(min=1e-5)
-    mean_off = abs(evidence.mean - float(exact.mean())) / max(evidence.mean_standard_error, 1e-5)
-    return torch.cat([off, torch.tensor([mean_off], dtype=off.dtype)])
+    known = ~evidence.without_error
+    off, errors = (evidence.log_evidence - exact)[known], evidence.standard_error[known]
+    mean_off = abs(float(off.mean())) / max(mean_error(errors), 1e-5)
+    return torch.cat(
+        [off.abs() / errors.clamp(min=1e-5), torch.tensor([mean_off], dtype=off.dtype)]
+    )

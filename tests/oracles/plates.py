@@ -180,7 +180,7 @@ def joint_mean() -> Parts:
     return (model, guide), (x,), exact.reshape(1)
 
 
-@oracle()
+@oracle(temperatures=48)
 def joint_with_local_latents() -> Parts:
     """A shared mean, and for each datum a latent about it."""
 

@@ -34,7 +34,7 @@ def check(vae: VAE, x: Tensor) -> None:
     assert not drawn["warnings"]
     importance = log_evidence(vae, x, num_particles=500, seed=0, **quick)
     annealed = log_evidence(vae, x, method=few_steps, num_particles=20, seed=0, **quick)
-    known = importance.pareto_k < 0.7  # two epochs make guides of which the others say nothing
+    known = ~(importance.without_error | annealed.without_error)  # two epochs make poor guides
     assert importance.log_evidence.isfinite().all()
     assert annealed.log_evidence.isfinite().all()
     difference = (importance.log_evidence - annealed.log_evidence)[known].sum()
