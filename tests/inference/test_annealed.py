@@ -53,8 +53,9 @@ def test_annealing_closes_what_importance_sampling_leaves(start: str) -> None:
         evidence = annealed_evidence(model, x, num_temperatures=num_temperatures, **options)
         gaps.append((exact - evidence.log_evidence).mean().item())
         errors.append(evidence.mean_standard_error)
-    assert gaps[0] > 1.5 > 0.5 > gaps[1]
-    assert abs(gaps[2]) < 4 * errors[2] < 2 * errors[1]
+    assert gaps[0] > 4 * max(abs(gaps[1]), errors[1])
+    assert abs(gaps[2]) < 4 * errors[2]
+    assert errors[2] < errors[1] < errors[0]
     assert "60 temperatures" in evidence.method
     assert evidence.certificate() < exact.mean()
 
