@@ -104,7 +104,11 @@ def test_it_finds_clusters_that_are_there() -> None:
     centres = torch.tensor([[-4.0, 0.0], [4.0, 0.0], [0.0, 5.0]])
     labels = torch.arange(600) % 3
     x = centres[labels] + 0.5 * torch.randn(600, 2)
-    parts = {"encoder": linear, "decoder": linear, "likelihood": partial(FixedScaleNormal, scale=0.4)}
+    parts = {
+        "encoder": linear,
+        "decoder": linear,
+        "likelihood": partial(FixedScaleNormal, scale=0.4),
+    }
     options = {"optimizer": partial(torch.optim.Adam, lr=0.02), "kl_warmup": 30}
 
     def fitted() -> tuple[float, MixtureVAE]:
