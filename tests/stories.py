@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from pyro_vae.inference.importance import Importance
+
+RNG = np.random.default_rng(0)  # numpy's draws; conftest seeds it for each module and each test
 
 
 class PyroStyleVAE(nn.Module):

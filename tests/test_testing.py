@@ -348,7 +348,7 @@ class Gaussian(FactorAnalysis):
         super().__init__((4,), 2)
 
 
-@broken("evidence", r"its own log_evidence gives unit 0 .* importance sampling .* 8 of 8 units")
+@broken("evidence", r"its own log_evidence gives unit 0 .* importance sampling .* [1-8] of 8 units")
 class AnEvidenceThatIsTooHigh(Gaussian):
     def log_evidence(self, x: Tensor) -> Tensor:
         return super().log_evidence(x) + 0.5

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from stories import RNG
 from torch.distributions import MultivariateNormal
 
 from pyro_vae.cli.run_folder import open_run
@@ -22,10 +23,9 @@ LINEAR = """
 
 def write_gaps(path: Path) -> np.ndarray:
     """A table of two factors, in units far from one, a quarter of it missing; rows without anything."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 4)) + 0.5 * rng.normal(size=(300, 4))
+    x = RNG.normal(size=(300, 2)) @ RNG.normal(size=(2, 4)) + 0.5 * RNG.normal(size=(300, 4))
     x = (x * np.array([1, 10, 100, 0.1]) + np.array([0, 50, 1000, 2])).round(3)
-    x[rng.random(x.shape) < 1 / 4] = math.nan
+    x[RNG.random(x.shape) < 1 / 4] = math.nan
     x[::40] = math.nan
     pd.DataFrame(x, columns=["a", "b, in cm", "c", "d"]).to_csv(path, index=False, na_rep="NA")
     return x
@@ -139,8 +139,7 @@ def test_every_verb_works_on_a_table_with_gaps(call, linear):
 
 
 def test_answers_that_are_missing_are_read_as_they_are(here, call):
-    rng = np.random.default_rng(0)
-    answers = rng.choice(["0", "1", ""], (60, 4)).tolist()
+    answers = RNG.choice(["0", "1", ""], (60, 4)).tolist()
     (here / "answers.csv").write_text("\n".join(map(",".join, [["q", "r", "s", "t"], *answers])))
     outcome = call("fit --model ItemResponse --data answers.csv --epochs 2 --out runs/answers")
     assert outcome.code == 0, outcome.err
@@ -154,8 +153,7 @@ def test_answers_that_are_missing_are_read_as_they_are(here, call):
 
 
 def test_images_with_gaps_and_a_prior_of_pseudo_inputs(here, call):
-    rng = np.random.default_rng(0)
-    images = np.where(rng.random((60, 4, 4)) < 1 / 3, math.nan, rng.random((60, 4, 4)))
+    images = np.where(RNG.random((60, 4, 4)) < 1 / 3, math.nan, RNG.random((60, 4, 4)))
     np.save(here / "images.npy", images)
     parts = "--model.likelihood Missing --model.encoder MaskedInput"
     prior = "--model.prior VampPrior --model.prior.num_components 5"
@@ -224,7 +222,7 @@ def test_a_model_of_ones_own_that_reads_gaps_needs_to_say_nothing(here, call):
 )
 def test_models_that_need_all_values(here, call, words, message):
     write_gaps(here / "gaps.csv")
-    x = np.random.default_rng(0).normal(size=(20, 2))
+    x = RNG.normal(size=(20, 2))
     x[12, 1] = math.nan
     np.savez(here / "late.npz", train=x[:10], test=x[10:])
     (here / "classes.csv").write_text("a,kind\n" + "1,0\n,1\n2.5,0\n" * 9)

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from stories import RNG
 
 from pyro_vae.data import load
 from pyro_vae.data.rows import read_all
 from pyro_vae.errors import InputError
-
-RNG = np.random.default_rng(0)
 
 
 def _npy(folder: Path, array: Any) -> str:

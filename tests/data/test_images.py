@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from stories import RNG
 
 from pyro_vae.data import LazyRows, batches, images, load
 from pyro_vae.data.rows import read_all
 from pyro_vae.errors import InputError
-
-RNG = np.random.default_rng(0)
 
 
 def _save(path: Path, array: Any) -> None:

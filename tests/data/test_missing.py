@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from stories import RNG
 
 from pyro_vae.data import DataSet, load
 from pyro_vae.data.rows import read_all
 from pyro_vae.errors import InputError
-
-RNG = np.random.default_rng(0)
 
 
 def with_gaps(shape: tuple[int, ...], values: Any = None) -> Any:

@@ -9,13 +9,12 @@ import pytest
 import torch
 from PIL import Image
 from scipy.io import savemat  # type: ignore[attr-defined]
+from stories import RNG
 
 from pyro_vae._torchvision import torchvision
 from pyro_vae.data import LazyRows, load
 from pyro_vae.data.rows import read_all
 from pyro_vae.errors import InputError
-
-RNG = np.random.default_rng(0)
 
 
 def _idx(path: Path, array: Any) -> None:

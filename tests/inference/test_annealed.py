@@ -54,7 +54,7 @@ def test_annealing_closes_what_importance_sampling_leaves(start: str) -> None:
         gaps.append((exact - evidence.log_evidence).mean().item())
         bad.append(evidence.bad_units)
         spreads.append((exact - evidence.log_evidence).std().item())
-    assert gaps[0] > 1.5 > 0.5 > gaps[1]
+    assert gaps[0] > 4 * max(abs(gaps[1]), spreads[1] / 40**0.5)
     assert bad[0] > 20 > bad[1] >= bad[2]
     assert spreads[2] < spreads[1] / 2
     assert abs(gaps[2]) < 4 * spreads[2] / 40**0.5

@@ -1,6 +1,7 @@
 """A linear decoder makes x a mixture of Gaussians, of which all is known."""
 
 from functools import partial
+from operator import itemgetter
 
 import pyro
 import pytest
@@ -12,6 +13,7 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 from pyro_vae import InputError, fit, log_evidence
 from pyro_vae.examination import examine
 from pyro_vae.guides import VonMisesFisher
+from pyro_vae.inference.importance import Importance
 from pyro_vae.inference.objectives import default_elbo
 from pyro_vae.likelihoods import Bernoulli, FixedScaleNormal, Missing
 from pyro_vae.models import MixtureVAE
@@ -48,11 +50,10 @@ def data(vae: MixtureVAE, count: int) -> Tensor:
 def test_the_evidence_is_that_of_a_mixture_of_gaussians(vae) -> None:
     x = data(vae, 12)
     expected = marginal(vae).log_prob(x)
-    sampled = log_evidence(vae, x, num_particles=20_000, seed=0)
-    trusted = sampled.pareto_k < 0.5
+    half_from_prior = Importance(0.5)  # which bounds the weights, whatever the guide
+    sampled = log_evidence(vae, x, method=half_from_prior, num_particles=20_000, seed=0)
     off = (sampled.log_evidence - expected) / sampled.standard_error
-    assert trusted.sum() >= 6
-    assert (off[trusted].abs() < 5).all()
+    assert (off.abs() < 5).all()
 
 
 def test_the_elbo_of_fit_sums_over_components(vae) -> None:
@@ -103,10 +104,20 @@ def test_it_finds_clusters_that_are_there() -> None:
     centres = torch.tensor([[-4.0, 0.0], [4.0, 0.0], [0.0, 5.0]])
     labels = torch.arange(600) % 3
     x = centres[labels] + 0.5 * torch.randn(600, 2)
-    likelihood = partial(FixedScaleNormal, scale=0.4)
-    vae = MixtureVAE((2,), 2, 8, likelihood=likelihood, encoder=linear, decoder=linear)
-    adam = partial(torch.optim.Adam, lr=0.02)
-    fit(vae, x, epochs=60, batch_size=100, optimizer=adam, progress=False)
+    parts = {
+        "encoder": linear,
+        "decoder": linear,
+        "likelihood": partial(FixedScaleNormal, scale=0.4),
+    }
+    options = {"optimizer": partial(torch.optim.Adam, lr=0.02), "kl_warmup": 30}
+
+    def fitted() -> tuple[float, MixtureVAE]:
+        vae = MixtureVAE((2,), 2, 8, **parts)
+        result = fit(vae, x, epochs=60, batch_size=100, progress=False, **options)
+        return result.metrics[-1]["train_elbo"], vae
+
+    # one start in six ends where one component has it all, half a nat below
+    _, vae = max((fitted() for _ in range(3)), key=itemgetter(0))
     found = vae.clusters(x).argmax(-1)
     matches = torch.zeros(8, 3).index_put((found, labels), torch.ones(600), accumulate=True)
     assert matches.amax(1).sum() > 570  # no component takes in two clusters, which would be 400

@@ -63,7 +63,7 @@ def chain_of_two() -> Parts:
         with pyro.plate("data", len(x)):
             loc = (x / 4).unsqueeze(-1).expand(-1, 2)
             z1 = pyro.sample("z1", dist.Normal(loc, 1.2).to_event(1))
-            pyro.sample("z2", dist.Normal(z1.mean(-1), 1.0))
+            pyro.sample("z2", dist.Normal(z1.mean(-1) + 0.4 * x, 0.8))
 
     x = 2 * torch.randn(12)
     return (model, guide), (x,), dist.Normal(0.0, 2.5**0.5).log_prob(x)

@@ -79,17 +79,20 @@ def by_hand(fa: FactorAnalysis, num_particles: int) -> tuple[Terms, Tensor, Call
     return (log_joint(z.detach()), log_joint(z), log_guide(z)), z, log_guide
 
 
+def log_mean(log_values: Tensor, dim: int = 0) -> Tensor:
+    return log_values.logsumexp(dim) - math.log(log_values.shape[dim])
+
+
 def grouped(log_weights: Tensor, groups: int) -> Tensor:
-    grouped = log_weights.reshape(groups, -1, log_weights.shape[-1])
-    return (grouped.exp().mean(1)).log().mean(0).sum()
+    return log_mean(log_weights.reshape(groups, -1, log_weights.shape[-1]), 1).mean(0).sum()
 
 
 FORMULAS: dict[str, tuple[Objective, int, Callable[[Tensor], Tensor]]] = {
     "IWAE": (IWAE(4), 4, lambda w: grouped(w, 1)),
     "MIWAE": (MIWAE(2, 3), 6, lambda w: grouped(w, 3)),
     "CIWAE": (CIWAE(4, 0.3), 4, lambda w: 0.3 * w.mean(0).sum() + 0.7 * grouped(w, 1)),
-    "Renyi": (Renyi(0.4, 5), 5, lambda w: (0.6 * w).exp().mean(0).log().sum() / 0.6),
-    "Renyi, 3": (Renyi(3.0, 5), 5, lambda w: (-2 * w).exp().mean(0).log().sum() / -2),
+    "Renyi": (Renyi(0.4, 5), 5, lambda w: log_mean(0.6 * w).sum() / 0.6),
+    "Renyi, 3": (Renyi(3.0, 5), 5, lambda w: log_mean(-2 * w).sum() / -2),
     "DReG": (DReG(4), 4, lambda w: grouped(w, 1)),
     "PIWAE": (PIWAE(2, 3), 6, lambda w: grouped(w, 1)),
     "WakeSleep": (WakeSleep(4), 4, lambda w: grouped(w, 1)),
