@@ -119,10 +119,9 @@ class Compiled:
     def prepare(self, batch: Batch) -> Engine | None:
         rows = len(batch[0]) if batch else 1
         steps = self.steps.get(rows, 0)
+        batches = f"batches of {rows}" if batch else "calls with these arguments"
         if self.mode == "auto" and steps < WORTH_A_GRAPH and not self.is_rounded:
-            self.notes.append(
-                f"batches of {rows} are not compiled: {steps} steps save less than it takes"
-            )
+            self.notes.append(f"{batches} are not compiled: {steps} steps save less than it takes")
             return None
         started = time.monotonic()
         try:
@@ -134,10 +133,10 @@ class Compiled:
                 ) from reason
             if self.mode == "on":
                 raise InputError(f"the step cannot be compiled: {reason}") from reason
-            self.notes.append(f"batches of {rows} run step by step in Python: {reason}")
+            self.notes.append(f"{batches} run step by step in Python: {reason}")
             return None
         seconds = time.monotonic() - started
-        self.notes.append(f"batches of {rows} run {how}, made in {seconds:.1f} s")
+        self.notes.append(f"{batches} run {how}, made in {seconds:.1f} s")
         return engine
 
     def build(self, batch: Batch, inductor: bool) -> tuple[Engine, str]:

@@ -1,20 +1,19 @@
 """Unconstrained coordinates: a program's continuous latents as one vector for each chain and unit."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-import pyro.distributions as dist
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
-from torch.distributions import Independent, MixtureSameFamily, biject_to, constraints
+from torch.distributions import biject_to, constraints
 from torch.distributions.transforms import IndependentTransform, Transform
 
 from pyro_vae.errors import InputError
 from pyro_vae.layout import Layout
 from pyro_vae.masks import mask_of
+from pyro_vae.support import support_of
 from pyro_vae.traces import Site, declared_events, shape_of
 
 
@@ -49,22 +48,6 @@ def biject(support: constraints.Constraint) -> Transform:
     """``biject_to``, also onto the support that the components of a mixture share."""
     of_mixture = type(support).__name__ == "MixtureSameFamilyConstraint"  # not in every torch
     return biject_to(cast(Any, support).base_constraint if of_mixture else support)
-
-
-ANGLES = (dist.VonMises, dist.SineBivariateVonMises, dist.SineSkewed)
-
-
-def support_of(fn: Any) -> Any:
-    """A distribution's support: of an angle once round the circle, which torch takes for the real line."""
-    part = fn
-    while isinstance(part, (Independent, MixtureSameFamily, dist.MaskedDistribution)):
-        part = (
-            part.component_distribution if isinstance(part, MixtureSameFamily) else part.base_dist
-        )
-    if not isinstance(part, ANGLES):
-        return fn.support
-    circle: Any = constraints.interval(-math.pi, math.pi)
-    return constraints.independent(circle, fn.event_dim) if fn.event_dim else circle
 
 
 def num_coordinates(name: str, site: Site, layout: Layout) -> int:
@@ -165,7 +148,10 @@ class Coordinates:
 
     def _raw(self, name: str, site: Site) -> Tensor:
         fn = site["fn"]
-        raw: Tensor = bijection(name, fn).inv(site["value"].expand(shape_of(fn)))
+        shape, value = shape_of(fn), site["value"]
+        while value.dim() > len(shape) and len(value) == 1:  # as an AutoGuide's of a lone number
+            value = value.squeeze(0)
+        raw: Tensor = bijection(name, fn).inv(value.expand(shape))
         batch = len(fn.batch_shape) - self.together
         return self._padded(raw, self.layout.nesting - batch)
 

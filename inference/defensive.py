@@ -10,10 +10,10 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
-from pyro_vae.inference.coordinates import support_of
 from pyro_vae.mapped import each
 from pyro_vae.particles import Particles, of_particles, score_model, sum_out, with_values
 from pyro_vae.scores import unit_sum
+from pyro_vae.support import support_of
 from pyro_vae.traces import (
     Site,
     drawn_sites,

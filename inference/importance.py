@@ -15,7 +15,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.call import Call
 from pyro_vae.inference.defensive import draw_defensively
 from pyro_vae.inference.densities import check_map, check_steady
-from pyro_vae.inference.method import Estimator, Method, Tick, memory
+from pyro_vae.inference.method import Estimator, Figures, Method, Tick, memory
 from pyro_vae.inference.supports import check_proposal
 from pyro_vae.inference.weights import WeightSums
 from pyro_vae.isolation import seed_all
@@ -56,7 +56,7 @@ class Importance(Method):
         return "importance sampling from the guide"
 
     def estimator(self, few: Call, num_particles: int, max_memory: int | None) -> Estimator:
-        check_proposal(few, narrower_too=not self.prior_share)
+        few = check_proposal(few, narrower_too=not self.prior_share)
         check_steady(few)
         check_map(few)
         keep_freed_pages()
@@ -64,7 +64,7 @@ class Importance(Method):
         weights_at_once = memory(max_memory, few.device, MAX_MEMORY) / per_weight
 
         def estimate(call: Call, tick: Tick) -> Iterator[WeightSums]:
-            check_proposal(call, narrower_too=not self.prior_share)
+            call = check_proposal(call, narrower_too=not self.prior_share)
             units = call.layout.num_units
             sums = WeightSums(num_particles, units, call.device)
             at_once = 1 << int(math.log2(max(1, weights_at_once / units)))
@@ -77,6 +77,12 @@ class Importance(Method):
                 yield sums
 
         return estimate
+
+    def notes(self, figures: Figures, few: Call) -> tuple[str, ...]:
+        return tuple(
+            f"the guide draws values of {name!r} where the prior has nothing: these draws weigh nothing"
+            for name in check_proposal(few, narrower_too=False).layout.beyond
+        )
 
     def draw(self, call: Call, num_particles: int, at_once: int | None = None) -> Particles:
         if self.prior_share:

@@ -106,7 +106,8 @@ def _of_tile(call: Call, count: int, num_draws: int, levels: Tensor) -> Imputati
             f"{', '.join(map(repr, layout.observed))}"
             + ("" if call.together else " and takes one draw a call")
         )
-    check_proposal(call)
+    call = check_proposal(call)
+    layout = call.layout
     guide = call.guide(count)
     joint = call.joint(count, guide)
     log_weights = read_particles(joint, guide, layout, count).log_weights  # (K, N)

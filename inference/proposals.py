@@ -19,9 +19,9 @@ from torch.distributions import constraints, transform_to
 from torch.distributions.transforms import AffineTransform
 
 from pyro_vae.errors import InputError, at_least_1, positive
-from pyro_vae.inference.coordinates import support_of
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.program import Program, as_program
+from pyro_vae.support import support_of
 from pyro_vae.traces import Site, drawn_sites, is_point_mass, run
 
 

@@ -16,7 +16,7 @@ from torch.distributions.transforms import (
     Transform,
 )
 
-from pyro_vae.inference.coordinates import support_of
+from pyro_vae.support import support_of
 
 ROUNDING = 1e-5  # of an interval, at most of 1: closer ends are the same
 PROBES, DRAWS = 1200, 16  # to find what lies beyond an end

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -17,7 +18,6 @@ from pyro_vae.inference.coordinates import (
     biject,
     num_coordinates,
     num_counted,
-    support_of,
 )
 from pyro_vae.inference.ranges import (
     goes_beyond,
@@ -32,6 +32,7 @@ from pyro_vae.layout import Layout
 from pyro_vae.masks import mask_of, without_masks
 from pyro_vae.particles import read_particles
 from pyro_vae.scores import score, unit_sum
+from pyro_vae.support import support_of
 from pyro_vae.traces import (
     Site,
     declared_events,
@@ -50,25 +51,40 @@ UNSAID = (NotImplementedError, RuntimeError, ValueError)  # of a support that is
 NEGLIGIBLE = math.log(5e-324)  # the least of float64: a tail of the prior that may be left out
 
 
-def check_proposal(call: Call, narrower_too: bool = True) -> None:
-    """Refuses a guide from whose draws no weight can be formed.
+def check_proposal(call: Call, narrower_too: bool = True) -> Call:
+    """Refuses a guide from whose draws no weight can be formed; gives the call that forms them.
 
-    It must spread every latent, over the prior's support. Beyond it a weight means nothing; short of it a
-    part of the evidence is never seen, and nothing in the weights would say so.
+    It must spread every latent, over the prior's support. Short of it a part of the evidence is never seen,
+    and nothing in the weights would say so; beyond it a draw weighs nothing, where the prior can say that.
 
     :raises InputError: it does not.
     """
     guide, model = call.one()
     guide_sites, model_sites = drawn_sites(guide), sample_sites(model)
     check_spread(call, guide_sites, model_sites)
+    beyond = []
     for name in call.layout.latents:
         if name in guide_sites and not is_point_mass(guide_sites[name]["fn"]):
+            here, there = guide_sites[name], model_sites[name]
             # a likelihood may rule latents out: only who wrote the guide knows where it is not 0
-            vouched = guide_sites[name]["infer"].get("covers_posterior", False)
-            check_support(name, guide_sites[name], model_sites[name], narrower_too and not vouched)
+            vouched = here["infer"].get("covers_posterior", False)
+            if not call.layout.enumerated and _goes_beyond(here, there):
+                beyond.append(name)
+            check_support(name, here, there, narrower_too and not vouched, name not in beyond)
             if narrower_too and not vouched:
-                check_values(call, name, guide_sites[name], model_sites[name])
+                check_values(call, name, here, there)
     check_masks(call.layout, guide_sites, model_sites)
+    return replace(call, layout=replace(call.layout, beyond=tuple(beyond))) if beyond else call
+
+
+def _goes_beyond(guide: Site, model: Site) -> bool:
+    """Whether a guide draws continuous values outside of a support that the prior itself can tell."""
+    fn, value = model["fn"], guide["value"]
+    with contextlib.suppress(*UNSAID):
+        if support_of(fn).is_discrete or support_of(guide["fn"]).is_discrete:
+            return False
+        return not _holds(fn, guide["fn"], value, -math.inf) and _is_as_said(fn, model["value"])
+    return False
 
 
 def check_spread(call: Call, guide: Mapping[str, Site], model: Mapping[str, Site]) -> None:
@@ -106,18 +122,22 @@ def check_support(
     guide_site: Site,
     model_site: Site,
     narrower_too: bool = True,
+    beyond_too: bool = True,
     remedy: str = FROM_BOTH,
 ) -> None:
     """:raises InputError: the guide's support at a site is not the prior's."""
-    sides = [(guide_site, model_site, "beyond the prior's", "", -math.inf)]
+    sides = []
+    if beyond_too:
+        sides.append((guide_site, model_site, "beyond the prior's", "", -math.inf))
     if narrower_too:
         _check_reach(name, guide_site["fn"], model_site, remedy)
         sides.append((model_site, guide_site, "short of the prior's", remedy, NEGLIGIBLE))
     for here, there, what, other, least in sides:
         if not _holds(there["fn"], here["fn"], here["value"], least):
             raise InputError(
-                f"the guide's support at site {name!r} reaches {what} ({guide_site['fn']} against "
-                f"{model_site['fn']}): give the guide a distribution with the prior's support{other}"
+                f"the guide's support at site {name!r} reaches {what} "
+                f"({in_words(guide_site['fn'])} against {in_words(model_site['fn'])}): give the guide a "
+                f"distribution with the prior's support{other}"
             )
 
 
@@ -138,6 +158,20 @@ def _check_reach(name: str, guide: Any, model_site: Site, remedy: str) -> None:
             f"(from {float(reach.lower.min()):.3g} to {float(reach.upper.max()):.3g}): give it a last "
             f"layer without bounds{remedy}"
         )
+
+
+def in_words(fn: Any) -> str:
+    """A distribution's kind, and its parameters where each is one number."""
+    base = without_independence(fn)
+    given = {n: vars(base)[n] for n in getattr(base, "arg_constraints", {}) if n in vars(base)}
+    numbers = [f"{n}={float(p.reshape(-1)[0]):.4g}" for n, p in given.items() if _is_one(p)]
+    return f"{type(base).__name__}({', '.join(numbers)})"
+
+
+def _is_one(parameter: Any) -> bool:
+    """Whether a parameter is a single number, however often it is repeated."""
+    is_tensor = isinstance(parameter, Tensor) and parameter.numel() > 0
+    return is_tensor and bool((parameter == parameter.reshape(-1)[0]).all())
 
 
 def check_values(call: Call, name: str, site: Site, model_site: Site) -> None:
@@ -200,7 +234,8 @@ def check_masks(layout: Layout, guide: Mapping[str, Site], model: Mapping[str, S
         drawn = (name for name in guide if not is_point_mass(guide[name]["fn"]))
         has = sum(num_counted(name, guide[name], layout) for name in drawn)
         wanted = sum(num_counted(name, model[name], layout) for name in latents)
-        wanted += sum(num_coordinates(name, model[name], layout) for name in layout.without_prior)
+        apart = [name for name in layout.without_prior if name in guide]
+        wanted += sum(num_coordinates(name, model[name], layout) for name in apart)
         _refuse_unless(points[0], abs(has - wanted) < 0.5)
 
 

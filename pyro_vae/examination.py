@@ -84,7 +84,7 @@ def examine(
             check_log_prob("model", model_trace)
         else:
             check_data(model_trace)
-        for part, trace in (("guide", guide_trace), ("model", model_trace)):
+        for part, trace in (("model", model_trace), ("guide", guide_trace)):
             _check_shapes(part, trace, layout)
         with pyro.validation_enabled(False):
             return settle_densities(
@@ -92,7 +92,7 @@ def examine(
             )
 
 
-MOST_PLATES = 8  # dimensions kept for plates where a model is tried with all values of its latents
+MOST_PLATES = 8  # dimensions of plates, where a model is tried with all values of its latents
 
 
 def _run_both(
@@ -105,12 +105,23 @@ def _run_both(
         return guide_trace, run("model", model, args, kwargs), False
     except NeedsGradients:
         raise
-    except InputError:
-        model = poutine.enum(program.model, first_available_dim=-1 - MOST_PLATES)
-        with suppress(InputError):
-            trace = run("model", poutine.replay(model, guide_trace), args, kwargs)
-            if any(s["infer"].get("_enumerate_dim") for s in latent_sites(trace).values()):
-                return guide_trace, trace, True
+    except InputError as error:
+        for most in range(MOST_PLATES):
+            model = poutine.enum(program.model, first_available_dim=-1 - most)
+            with suppress(InputError):
+                trace = run("model", poutine.replay(model, guide_trace), args, kwargs)
+                sites = latent_sites(trace).values()
+                depth = max(
+                    (-f.dim for s in sites for f in s["cond_indep_stack"] if f.dim), default=0
+                )
+                if depth <= most and any(s["infer"].get("_enumerate_dim") for s in sites):
+                    return guide_trace, trace, True
+        marked = [n for n, s in drawn_sites(guide_trace).items() if s["infer"].get("enumerate")]
+        if marked:
+            raise InputError(
+                f"{error} (the guide marks {marked[0]!r} to be enumerated, and it was drawn here: the "
+                "model must take one value of it, too)"
+            ) from error
         raise
 
 
@@ -139,16 +150,16 @@ def settle_densities(seen: Examination, args: Any, kwargs: Any) -> Examination:
             )
     for name in layout.latents:
         own, proposed = mask_of(latents[name]), sample_sites(seen.guide).get(name)
-        if bool(own.all()) or proposed is None:
+        if bool(own.all()):
             continue
         if _moved_by(seen, name, ~own, args, kwargs):
             apart.add(name)
-            guide.add(name)
+            guide |= {name} if proposed else set()
             notes.append(
                 f"the model masks the prior of {name!r}, and other sites depend on what it masks: the "
                 "figures are those of the density as it is written, without that prior"
             )
-        elif bool(mask_of(proposed).all()):
+        elif proposed and bool(mask_of(proposed).all()):
             model.add(name)
     return replace(
         seen,
@@ -173,7 +184,7 @@ def _moved_by(seen: Examination, name: str, where: Tensor, args: Any, kwargs: An
     latents.nodes[name] = cast(Any, {**site, "value": there})
     model = poutine.replay(seen.program.model, latents)
     if seen.layout.holds_enumerated_only:
-        model = poutine.enum(model, first_available_dim=-1 - MOST_PLATES)
+        model = poutine.enum(model, first_available_dim=-1 - seen.layout.nesting)
     before = site_scores(seen.model, seen.layout)
     after = site_scores(run("model", model, args, kwargs), seen.layout)
     return moved_sites(before, after)

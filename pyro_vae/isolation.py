@@ -143,8 +143,9 @@ def undisturbed(program: Program, seed: int | None = None) -> Iterator[None]:
 class as_found:
     """What a program's objects hold besides tensors, as it was found: an autoguide's prototype, say.
 
-    Leaving the context takes back what runs have added to modules and to the objects that own model and
-    guide; :meth:`restore` does so at any time, as before a call of another size.
+    But not whether a module is in training: :func:`undisturbed` says that. Leaving the context takes back
+    what runs have added to modules and to the objects that own model and guide; :meth:`restore` does so at
+    any time, as before a call of another size.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], *functions: Any) -> None:
@@ -157,8 +158,9 @@ class as_found:
 
     def restore(self) -> None:
         for part, state, contents in self._before:
+            mode = {"training": part.training} if isinstance(part, nn.Module) else {}
             part.__dict__.clear()
-            part.__dict__.update(state)
+            part.__dict__.update(state | mode)
             for name, content in contents.items():
                 state[name].clear()
                 (state[name].extend if isinstance(content, list) else state[name].update)(content)

@@ -43,6 +43,7 @@ class Layout:
     # plates within the unit, sequential ones too, that hold a part of what they stand for
     subsampled: tuple[str, ...] = ()
     without_prior: tuple[str, ...] = ()  # latents that count, and whose prior the model masks
+    beyond: tuple[str, ...] = ()  # latents that the guide also draws where the prior has nothing
     holds_enumerated_only: bool = (
         False  # the model runs only where its latents take all their values
     )

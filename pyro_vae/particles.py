@@ -1,5 +1,6 @@
 """Many draws of the latents at once, and what each says of each unit's log-probabilities."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -38,8 +39,9 @@ class Particles:
 
     @property
     def log_weights(self) -> Tensor:
-        """log p(x, z) - log q(z | x), shape (K, U)."""
-        return self.log_likelihood + self.log_prior - self.log_guide
+        """log p(x, z) - log q(z | x), shape (K, U); minus infinity where the prior has nothing."""
+        log_weights = self.log_likelihood + self.log_prior - self.log_guide
+        return torch.where(self.log_prior == -math.inf, -math.inf, log_weights)
 
 
 PARTICLES = "_particles"
@@ -244,7 +246,8 @@ def sum_out(model_trace: poutine.Trace, layout: Layout) -> Tensor:
     sites = sample_sites(model_trace)
     for name, site in sites.items():
         site["scale"] = 1.0  # an evidence is neither tempered nor subsampled
-        if name in layout.enumerated:  # what is masked out counts 1 over all its values, not each 1
+        # what is masked out counts 1 over all its values, not each 1, unless something depends on it
+        if name in layout.enumerated and name not in layout.without_prior:
             unmask(site)
     model_trace.compute_log_prob()
     try:

@@ -21,6 +21,7 @@ from pyro_vae.scores import unit_log_prob
 from pyro_vae.traces import Site, latent_sites, sample_sites
 
 ABSOLUTE, RELATIVE = 1e-3, 1e-5
+TRIES = 30
 JITTER = 0.5  # of unconstrained numbers
 
 
@@ -61,6 +62,8 @@ def other_value(site: Site) -> Tensor:
     fn = without_masks(site["fn"])
     with suppress(NotImplementedError, ValueError, RuntimeError):
         drawn: Tensor = fn.sample()
+        for _ in range(TRIES):  # a discrete draw may be the same once more
+            drawn = torch.where(drawn == value, fn.sample(), drawn)
         if drawn.shape == value.shape:
             return drawn
     try:

@@ -17,6 +17,7 @@ from torch.nn.functional import softplus
 
 from pyro_vae.errors import InputError
 from pyro_vae.layout import Layout
+from pyro_vae.support import where_within
 from pyro_vae.traces import Site, first_line, innermost
 
 
@@ -96,6 +97,8 @@ def unit_log_prob(site: Site, layout: Layout) -> Tensor:
             log_probability = log_prob(site["fn"], site["value"])
     except Exception as error:  # whatever a person's own distribution raises
         raise InputError(cannot_score(site, error)) from error
+    if site["name"] in layout.beyond:
+        log_probability = where_within(site["fn"], site["value"], log_probability)
     return unit_sum(site, log_probability, layout)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyro
 import torch
+from pyro.ops.special import _log_factorial_cache
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
@@ -39,12 +40,25 @@ def kept(
     tensors += pyro.get_param_store()._params.values()
     with ExitStack() as stack:
         stack.enter_context(as_found(roots))
+        stack.enter_context(_cleared(_log_factorial_cache))
         for undo in _of_objects([*found.values(), *modules.values()]):
             stack.callback(undo)
         for tensor in {id(t): t for t in tensors}.values():
             if not nn.parameter.is_lazy(tensor) and not tensor.is_inference():
                 stack.callback(_of_tensor(tensor, values))
         yield
+
+
+@contextmanager
+def _cleared(cache: dict[int, Any]) -> Iterator[None]:
+    """A cache of Pyro's by a tensor's identity, which must not remember what a run on shapes has made."""
+    before = dict(cache)
+    cache.clear()
+    try:
+        yield
+    finally:
+        cache.clear()
+        cache.update(before)
 
 
 def _of_objects(things: Iterable[Any]) -> Iterator[Undo]:

@@ -218,7 +218,7 @@ def shifted(base: Any) -> Any:
 
 def test_supports_that_are_not_what_they_are_said_to_be() -> None:
     exponential, wide = shifted(dist.Exponential(1.0)), dist.Normal(2.5, 0.8)
-    with pytest.raises(InputError, match="beyond the prior's"):
+    with pytest.raises(InputError, match="beyond the prior's"):  # and its formula goes on there
         log_evidence(of(lambda x: exponential, lambda x: wide), X)
     with pytest.raises(InputError, match="does not know the support"):
         log_evidence(of(lambda x: exponential, lambda x: wide), X, method=Annealed(5, "prior"))

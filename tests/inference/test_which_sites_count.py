@@ -382,6 +382,65 @@ def test_a_likelihood_that_no_latent_moves_is_told_of() -> None:
     assert said not in " ".join(log_evidence((Conjugate.model, normal_guide), X, seed=0).notes)
 
 
+GRID = torch.linspace(0, 40, 400001, dtype=torch.double)[1:]
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [
+        dist.Gamma(2.0, 1.0),
+        dist.Exponential(1.0),
+        dist.HalfNormal(2.0),
+        dist.Uniform(0.0, 4.0),
+        dist.LogNormal(0.0, 0.5),
+    ],
+)
+def test_draws_where_the_prior_has_nothing_weigh_nothing(prior: Any) -> None:
+    """Whatever the prior's formula, and the likelihood, say there."""
+
+    def model(x: Tensor) -> None:
+        s = pyro.sample("s", prior)
+        with pyro.plate("n", len(x)):
+            pyro.sample("x", dist.Normal(0.0, s), obs=x)
+
+    def guide(x: Tensor) -> None:
+        pyro.sample("s", dist.StudentT(3.0, 1.0, 0.5))
+
+    x = X[:5]
+    inside = prior.support.check(GRID)
+    log_prior = torch.where(
+        inside,
+        prior.log_prob(GRID.clamp(max=4) if isinstance(prior, dist.Uniform) else GRID),
+        -math.inf,
+    )
+    log_joint = log_prior + dist.Normal(0.0, GRID[:, None]).log_prob(x).sum(-1)
+    exact = log_joint.logsumexp(0).item() + math.log(40 / 400000)
+    found = log_evidence((model, guide), args=(x,), num_particles=20_000, seed=0)
+    assert is_right(found, exact)
+    assert "these draws weigh nothing" in " ".join(found.notes)
+    with pytest.raises(InputError, match="reaches beyond the prior's"):
+        log_evidence((model, guide), args=(x,), method="ais")
+
+
+def test_a_masked_latent_that_is_summed_out_and_counts_elsewhere() -> None:
+    def model(z: Tensor) -> None:
+        p = pyro.sample("p", dist.Beta(2.0, 2.0))
+        k = pyro.sample("k", dist.Binomial(3, 0.5).mask(False), infer={"enumerate": "parallel"})
+        pyro.sample("y", dist.Binomial(3, 0.1 + 0.8 * p), obs=k)
+        pyro.sample("z", dist.Normal(k, 1.0), obs=z)
+
+    def guide(z: Tensor) -> None:
+        pyro.sample("p", dist.Beta(2.0, 2.5))
+
+    z, k = torch.tensor(1.0), torch.arange(4.0)
+    p = (torch.arange(20000) + 0.5) / 20000
+    each = dist.Binomial(3, (0.1 + 0.8 * p).unsqueeze(-1)).log_prob(k)
+    each = each + dist.Normal(k, 1.0).log_prob(z)
+    log_joint = dist.Beta(2.0, 2.0).log_prob(p) + each.logsumexp(-1)
+    found = log_evidence((model, guide), args=(z,), num_particles=5000, seed=0)
+    assert is_right(found, log_joint.logsumexp(0).item() - math.log(20000))
+
+
 # --- latents that come and go, and values of other kinds ------------------------------------------
 
 
@@ -638,6 +697,33 @@ def test_a_guide_that_keeps_what_its_first_call_was_of() -> None:
         assert is_right(log_evidence((Conjugate.model, guide), **call, seed=0), EXACT)
     assert guide.plates == kept
     guide(X)
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.BatchNorm1d(2, affine=False)])
+def test_a_program_is_weighed_in_evaluation_mode_throughout(layer: nn.Module) -> None:
+    """Also where it is brought back to what it was, for calls of another size."""
+
+    class Noisy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def model(self, x: Tensor) -> None:
+            with pyro.plate("data", len(x)):
+                z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+                pyro.sample("x", dist.Normal(self.layer(10 * z), 10.0).to_event(1), obs=x)
+
+        def guide(self, x: Tensor) -> None:
+            with pyro.plate("data", len(x)):
+                pyro.sample("z", dist.Normal(x / 20, 0.75).to_event(1))
+
+    x = 10 * torch.randn(101, 2, generator=torch.Generator().manual_seed(0))
+    program = Noisy().train()
+    found = log_evidence(program, x, seed=0)
+    exact = dist.Normal(0.0, 200**0.5).log_prob(x).sum(-1).mean().item()
+    assert abs(found.mean - exact) < 4.5 * found.mean_standard_error + 1e-4
+    assert layer.training
+    assert not found.notes
 
 
 def test_the_means_of_an_autoguide_are_those_of_its_posterior() -> None:
