@@ -12,7 +12,6 @@ shapes that each wants, and networks are small.
 import argparse
 import fnmatch
 import sys
-import time
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -50,6 +49,15 @@ def results(source: Source, only: str) -> Iterator[tuple[str, Result]]:
             )
 
 
+def described(file: str, result: Result) -> str:
+    """A case's row for the terminal: the words, the sentences behind them, the faults."""
+    times = ", ".join(f"{seconds:.1f}" for seconds in result.seconds.values())
+    words = " | ".join((result.fit, result.loss, result.evidence, result.diagram))
+    said = [f"    {verb}: {sentence}" for verb, sentence in result.said.items()]
+    wrong = [f"    WRONG {sentence}" for sentence in result.wrong]
+    return "\n".join([f"{file}: {result.name} | {words} ({times} s)", *said, *wrong])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", type=Path, help="a checkout of Pyro")
@@ -63,16 +71,8 @@ def main() -> None:
     compile.WORTH_A_GRAPH, compile.WORTH_INDUCTOR = 0, sys.maxsize
     rows: list[tuple[str, Result]] = []
     for file, result in results(source, options.only):
-        started = time.monotonic()
         rows.append((file, result))
-        print(
-            f"{file}: {result.name} | {result.fit} | {result.loss} | {result.evidence} | {result.diagram}"
-        )
-        for verb, sentence in result.said.items():
-            print(f"    {verb}: {sentence}")
-        for sentence in result.wrong:
-            print(f"    WRONG {sentence}", flush=True)
-        del started
+        print(described(file, result), flush=True)
     if options.out is not None:
         options.out.write_text(table(source.commit, pyro.__version__, rows))
 

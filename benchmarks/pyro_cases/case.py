@@ -25,6 +25,7 @@ class Case:
             each, or something closed over lies along them.
         elbo: makes the ELBO that the example trains by, where that is another than Trace_ELBO or,
             with enumerated sites, TraceEnum_ELBO; `fit` is given it, too.
+        nesting: of plates, for a program that holds only under enumeration.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Case:
     rows: bool = False
     ordered: bool = False
     elbo: Callable[[], Any] | None = None
+    nesting: int | None = None
 
 
 def of(file: str) -> Callable[[Maker], Maker]:

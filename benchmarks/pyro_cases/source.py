@@ -37,7 +37,8 @@ class Source:
         """The module in a file, with its folder to import from."""
         path = self.path / file
         spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module, execute = importlib.util.module_from_spec(spec), spec.loader.exec_module
         with self.importing(path.parent):
             sys.modules[path.stem] = module
@@ -51,7 +52,7 @@ class Source:
         :param upto: the number of the last cell that counts.
         """
         space = types.ModuleType(Path(file).stem)
-        space.__dict__.update(given)
+        space.__dict__.update(smoke_test=True, **given)
         cells = json.loads((self.path / file).read_text())["cells"][
             : None if upto is None else upto + 1
         ]
