@@ -227,7 +227,7 @@ def epidemiology(source: Source) -> Iterator[Case]:
         pyro.set_rng_seed(0)
         story = kind(20, 3.0, data)
         story.relaxed, story.num_quant_bins = True, 1
-        start = story._heuristic(num_particles=64, ess_threshold=0.5, retries=10)
+        start = story._heuristic(None, num_particles=64, ess_threshold=0.5, retries=10)
         guide = AutoLowRankMultivariateNormal(story._relaxed_model, init_loc_fn=start)
         yield Case(f"{kind.__name__}, relaxed", (story._relaxed_model, guide))
 

@@ -7,6 +7,7 @@ from typing import Any
 import pyro
 import torch
 from pyro import poutine
+from pyro.distributions import Unit
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO
 from pyro.infer.inspect import get_model_relations
 from torch import Tensor
@@ -52,7 +53,8 @@ class Peer:
         loss = self.loss()
         pyro.set_rng_seed(SEED)
         loss = getattr(loss, "differentiable_loss", loss.loss)
-        return -float(loss(self.program.model, self.program.guide, *args, **self.case.kwargs))
+        value = loss(self.program.model, self.program.guide, *args, **self.case.kwargs)
+        return -float(value.detach() if isinstance(value, Tensor) else value)
 
     def loss(self) -> Any:
         if self.case.elbo is not None:
@@ -82,7 +84,7 @@ class Peer:
                 draws = [-loss(*pair, *case.args, **case.kwargs) for _ in range(DRAWS)]
                 return torch.tensor(draws, dtype=torch.float64).unsqueeze(1)
             traces = (self.run(self.program.guide, self.program.model) for _ in range(DRAWS))
-            return torch.stack([per_unit(p, unit) - per_unit(q, unit) for q, p in traces])
+            return torch.stack([per_unit(p, unit) - per_unit(proposal(q), unit) for q, p in traces])
 
 
 def edges_by_pyro(case: Case, shown: Iterable[str]) -> set[Pair]:
@@ -111,6 +113,19 @@ def moves(case: Case, pair: Pair) -> bool:
             if source in values:
                 values[source] = trace.nodes[source]["fn"].sample()
     return any(not torch.allclose(score, scores[0], equal_nan=True) for score in scores)
+
+
+def proposal(trace: poutine.Trace) -> poutine.Trace:
+    """A guide's run without what counts in Pyro's training loss alone.
+
+    That is what it observes, and factors of `has_rsample=False`.
+    """
+    kept = trace.copy()
+    for name, site in trace.nodes.items():
+        counts = isinstance(site.get("fn"), Unit) and site["fn"].has_rsample
+        if site["type"] == "sample" and site["is_observed"] and not counts:
+            kept.remove_node(name)
+    return kept
 
 
 def per_unit(trace: poutine.Trace, unit: str | None) -> Tensor:

@@ -167,13 +167,13 @@ def epi_intro(source: Source) -> Iterator[Case]:
     data = torch.tensor([1.0, 2.0, 3.0, 2.0, 1.0])
     story = space.SimpleSIRModel(20, 3.0, data)
     story.relaxed, story.num_quant_bins = True, 1
-    start = story._heuristic(num_particles=64, ess_threshold=0.5, retries=10)
+    start = story._heuristic(None, num_particles=64, ess_threshold=0.5, retries=10)
     model = story._relaxed_model
     yield Case("SimpleSIRModel, relaxed", (model, AutoNormal(model, init_loc_fn=start)))
     population, coupling = torch.tensor([20.0, 30.0]), torch.eye(2).clamp(min=0.1)
     story = space.RegionalSIRModel(population, coupling, 3.0, torch.stack([data, data], -1))
     story.relaxed, story.num_quant_bins = True, 1
-    start = story._heuristic(num_particles=64, ess_threshold=0.5, retries=10)
+    start = story._heuristic(None, num_particles=64, ess_threshold=0.5, retries=10)
     model = story._relaxed_model
     yield Case("RegionalSIRModel, relaxed", (model, AutoNormal(model, init_loc_fn=start)))
 
