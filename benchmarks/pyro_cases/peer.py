@@ -10,6 +10,7 @@ from pyro import poutine
 from pyro.distributions import Unit
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO
 from pyro.infer.inspect import get_model_relations
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pyro_cases.case import Case
@@ -133,7 +134,7 @@ def per_unit(trace: poutine.Trace, unit: str | None) -> Tensor:
     trace.compute_log_prob()
     sums = torch.zeros(1, dtype=torch.float64)
     for site in trace.nodes.values():
-        if site["type"] != "sample":
+        if site["type"] != "sample" or site_is_subsample(site):
             continue
         dim = next((f.dim for f in site["cond_indep_stack"] if f.name == unit), None)
         values = site["unscaled_log_prob"].detach().double()

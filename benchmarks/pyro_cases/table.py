@@ -2,7 +2,26 @@
 
 from collections.abc import Iterable, Iterator
 
-from pyro_cases.trial import Result
+from pyro_cases.examples import NOT_TRIED
+from pyro_cases.trial import EPOCHS, PARTICLES, Result
+
+HEAD = """# Pyro's examples and tutorials
+
+By `python benchmarks/pyro_examples.py PATH_OF_PYRO --out docs/pyro_examples.md`: every program in Pyro's
+`examples/` and tutorials that runs offline, with small networks and drawn data, under Pyro {version};
+the programs are those of commit `{commit}`.
+
+- **fit**: how {epochs} epochs of `fit` ran: as one graph, or in Python, with the reason below.
+- **loss**: that of the first step against Pyro's own ELBO at the same parameters with the same noise: "=" on
+  rows in their order, "= shuffled" on rows as `fit` had shuffled them.
+- **evidence**: the total of `log_evidence` with {particles} particles, held against weights of Pyro's own
+  traces: its mean log-weight, the ELBO, always; the figure itself where Pareto's k is below 0.7.
+- **diagram**: how many edges between sites there are; in brackets, Pyro's number where it is another one.
+  Each of Pyro's that is lacking was tried: nothing moves along it.
+
+What differs by more than rounding (of losses) or 4 standard errors (of estimates) is **bold** and listed at
+the end.
+"""
 
 
 def table(commit: str, version: str, rows: Iterable[tuple[str, Result]]) -> str:
@@ -14,9 +33,9 @@ def table(commit: str, version: str, rows: Iterable[tuple[str, Result]]) -> str:
             return word
         return f"{word} [{notes.setdefault(sentence, len(notes) + 1)}]"
 
+    head = HEAD.format(version=version, commit=commit, epochs=EPOCHS, particles=PARTICLES)
     lines = [
-        f"Pyro {version}; the programs of commit `{commit}`.",
-        "",
+        head,
         "| file | program | fit | loss | evidence | diagram |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
@@ -34,7 +53,10 @@ def table(commit: str, version: str, rows: Iterable[tuple[str, Result]]) -> str:
         lines.append(f"| {' | '.join(cells)} |")
         before = file
     lines += ["", *(f"{number}. {sentence}" for sentence, number in notes.items())]
-    return "\n".join([*lines, "", *faults(rows)]) + "\n"
+    lines += ["", "Not tried:", "", *(f"- {files}: {why}" for files, why in NOT_TRIED.items())]
+    wrong = list(faults(rows))
+    lines += ["", f"Faults: {len(wrong) or 'none'}.", *([""] if wrong else []), *wrong]
+    return "\n".join(lines) + "\n"
 
 
 def faults(rows: Iterable[tuple[str, Result]]) -> Iterator[str]:

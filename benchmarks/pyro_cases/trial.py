@@ -115,10 +115,14 @@ class Trial:
 
     def train(self, peer: Peer) -> None:
         case, result = self.case, self.result
-        expected = {"same order": peer.elbo(case.args)}
-        if case.rows and not case.ordered:
-            shuffled = order(len(case.args[0]), SEED, 0)
-            expected["shuffled"] = peer.elbo(tuple(a[shuffled] for a in case.args))
+        expected, refusal = {}, ""
+        try:
+            expected["same order"] = peer.elbo(case.args)
+            if case.rows and not case.ordered:
+                shuffled = order(len(case.args[0]), SEED, 0)
+                expected["shuffled"] = peer.elbo(tuple(a[shuffled] for a in case.args))
+        except Exception as error:
+            refusal = f"(Pyro's: {type(error).__name__})"
         done: Fit | None = self.attempt("fit", self.fitted)
         if done is None:
             return
@@ -131,6 +135,9 @@ class Trial:
             if any(close(elbo * units, figure) for units in peer.units()):
                 result.loss = "=" if how == "same order" else f"= {how}"
                 return
+        if refusal:
+            result.loss = f"{elbo:.6g} {refusal}"
+            return
         result.loss = f"**{elbo:.6g}**"
         shown = ", ".join(f"{figure:.7g} ({how})" for how, figure in expected.items())
         result.wrong.append(f"fit: {name} {elbo:.7g}, Pyro's of the whole {shown}")
