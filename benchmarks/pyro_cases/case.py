@@ -21,8 +21,7 @@ class Case:
         kwargs: likewise by name.
         rows: whether the arguments' rows are the data, so that ``fit`` is given them as ``data``;
             else the whole call is handed over as it is.
-        ordered: whether a row has a place, so that `fit` may not shuffle: a guide has parameters for
-            each, or something closed over lies along them.
+        ordered: whether a row has a place, which `fit` must find out: a guide has parameters for each.
         elbo: makes the ELBO that the example trains by, where that is another than Trace_ELBO or,
             with enumerated sites, TraceEnum_ELBO; `fit` is given it, too.
         nesting: of plates, for a program that holds only under enumeration.

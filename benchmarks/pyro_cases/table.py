@@ -12,8 +12,8 @@ By `python benchmarks/pyro_examples.py PATH_OF_PYRO --out docs/pyro_examples.md`
 the programs are those of commit `{commit}`.
 
 - **fit**: how {epochs} epochs of `fit` ran: as one graph, or in Python, with the reason below.
-- **loss**: that of the first step against Pyro's own ELBO at the same parameters with the same noise: "=" on
-  rows in their order, "= shuffled" on rows as `fit` had shuffled them.
+- **loss**: "=" where that of the first step is Pyro's own ELBO at the same parameters, with the same noise
+  and rows in the same order (by `shuffle=False`; where rows have a place, `fit` must see it).
 - **evidence**: the total of `log_evidence` with {particles} particles, held against weights of Pyro's own
   traces: its mean log-weight, the ELBO, always; the figure itself where Pareto's k is below 0.7.
 - **diagram**: how many edges between sites there are; in brackets, Pyro's number where it is another one.
