@@ -11,6 +11,7 @@ shapes that each wants, and networks are small.
 
 import argparse
 import fnmatch
+import logging
 import sys
 import traceback
 import warnings
@@ -66,6 +67,7 @@ def main() -> None:
     options = parser.parse_args()
     source = Source(options.path.resolve())
     warnings.simplefilter("ignore")
+    logging.disable(logging.INFO)
     torchvision()  # Pyro's examples import it
     # a graph however short the run, but nothing of Inductor, which takes half a minute a program
     compile.WORTH_A_GRAPH, compile.WORTH_INDUCTOR = 0, sys.maxsize

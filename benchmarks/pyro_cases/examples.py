@@ -306,7 +306,7 @@ def mue(source: Source) -> Iterator[Case]:
     from pyro.contrib.mue.models import FactorMuE, ProfileHMM
 
     data = BiosequenceDataset(["BABBA", "BAAB", "BABBB"], "list", "AB", include_stop=False)
-    batch = data[torch.arange(3)][0]
+    batch = data[torch.arange(3)][0].float()
     story = ProfileHMM(5, data.alphabet_length)
     yield Case("ProfileHMM", story, (batch, torch.tensor(1.0)))
     story = FactorMuE(data.max_length, data.alphabet_length, 2, batch_size=3)
@@ -373,9 +373,9 @@ def inclined_plane(source: Source) -> Iterator[Case]:
     module = source.module("examples/inclined_plane.py")
 
     def guide(_: Tensor) -> None:
-        pyro.sample("mu", pyro.distributions.Uniform(0.0, 0.5))
+        pyro.sample("mu", pyro.distributions.Uniform(0.0, 1.0))
 
-    yield Case("simulator", (module.model, guide), (module.observed_data[:3],))
+    yield Case("simulator", (module.model, guide), (module.observed_data[:1],))
 
 
 @of("examples/svi_torch.py")

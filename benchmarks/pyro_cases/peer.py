@@ -67,7 +67,7 @@ class Peer:
         """By how many units an ELBO per unit may have been divided."""
         rows = {len(a) for a in self.case.args if isinstance(a, Tensor) and a.dim()}
         sizes = {size for frame in self.frames for size in (frame.size, frame.full_size) if size}
-        return {1, *(rows if self.case.rows else ()), *sizes} - {-1}  # of a plate without a size
+        return {1, *rows, *sizes} - {-1}  # of a plate without a size
 
     # --- weights --------------------------------------------------------------------------
 
