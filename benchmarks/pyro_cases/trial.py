@@ -142,7 +142,7 @@ class Trial:
             given = {"data": args if len(args) > 1 else args[0], "batch_size": len(args[0])}
             given |= {} if case.ordered else {"shuffle": False}  # rows with a place keep it unasked
         return fit(
-            case.program, **given, epochs=EPOCHS, seed=SEED, optimizer=partial(Adam, lr=0.01),
+            case.program, **given, epochs=EPOCHS, seed=SEED, optimizer=partial(Adam, lr=3e-3),
             elbo=case.elbo() if case.elbo else None, device="cpu", progress=False, compile="auto",
         )  # fmt: skip
 
