@@ -96,8 +96,11 @@ class Trial:
         drawn = self.attempt("diagram", lambda: render_model(case.program, case.args, case.kwargs))
         if drawn is None:
             return
-        shown = {n.name for n in drawn.model.nodes if n.kind in SHOWN}
-        edges = drawn.model.without("deterministic").edges
+        graph = drawn.model.without("deterministic")
+        for node in graph.nodes:  # what a reparameteriser has computed: Pyro looks through it
+            if (node.kind, node.distribution) == ("observed", "Delta"):
+                graph = graph.contracted(node.name)
+        shown, edges = {n.name for n in graph.nodes if n.kind in SHOWN}, graph.edges
         ours = {(e.source, e.target) for e in edges if {e.source, e.target} <= shown}
         result.diagram = str(len(ours))
         try:
