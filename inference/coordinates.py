@@ -13,6 +13,7 @@ from torch.distributions.transforms import IndependentTransform, Transform
 from pyro_vae.errors import InputError
 from pyro_vae.layout import Layout
 from pyro_vae.masks import mask_of
+from pyro_vae.scores import unit_sum
 from pyro_vae.support import support_of
 from pyro_vae.traces import Site, declared_events, shape_of
 
@@ -60,10 +61,13 @@ def num_coordinates(name: str, site: Site, layout: Layout) -> int:
     return int(bijection(name, fn).inverse_shape(shape).numel())
 
 
-def num_counted(name: str, site: Site, layout: Layout) -> float:
-    """The same, of what no mask takes out."""
-    counts = mask_of(site).expand(shape_of(site["fn"])).double().mean()
-    return num_coordinates(name, site, layout) * float(counts)
+def num_counted(name: str, site: Site, layout: Layout) -> Tensor:
+    """How many numbers of each unit move a site, (1, U), without those that a mask takes out."""
+    fn, free = site["fn"], {**site, "mask": None}
+    counts = mask_of(site).expand(shape_of(fn)).double()
+    each = counts.reshape(*fn.batch_shape, -1).mean(-1)
+    share = unit_sum(free, each, layout) / unit_sum(free, torch.ones_like(each), layout)
+    return share * (num_coordinates(name, site, layout) / layout.num_units)
 
 
 def everything_counts(site: Site) -> bool:

@@ -232,11 +232,12 @@ def check_masks(layout: Layout, guide: Mapping[str, Site], model: Mapping[str, S
             _refuse_unless(name, bool((mask == mask_of(model[name])).all()))
     if points:
         drawn = (name for name in guide if not is_point_mass(guide[name]["fn"]))
-        has = sum(num_counted(name, guide[name], layout) for name in drawn)
-        wanted = sum(num_counted(name, model[name], layout) for name in latents)
+        none = torch.zeros(())
+        has = sum((num_counted(name, guide[name], layout) for name in drawn), start=none)
+        wanted = sum((num_counted(name, model[name], layout) for name in latents), start=none)
         apart = [name for name in layout.without_prior if name in guide]
-        wanted += sum(num_coordinates(name, model[name], layout) for name in apart)
-        _refuse_unless(points[0], abs(has - wanted) < 0.5)
+        wanted += sum(num_coordinates(n, model[n], layout) for n in apart) / layout.num_units
+        _refuse_unless(points[0], bool(((has - wanted).abs() < 0.5).all()))
 
 
 def _refuse_unless(name: str, same_mask: bool) -> None:
