@@ -15,7 +15,7 @@ from pyro_vae.layout import Layout
 from pyro_vae.masks import mask_of
 from pyro_vae.scores import unit_sum
 from pyro_vae.support import support_of
-from pyro_vae.traces import Site, declared_events, shape_of
+from pyro_vae.traces import Site, declared_events, innermost, shape_of
 
 
 class Immovable(InputError):
@@ -28,7 +28,7 @@ class Immovable(InputError):
 
 def bijection(name: str, fn: Any) -> Transform:
     """The map from unconstrained numbers onto the support of a site's distribution."""
-    support = support_of(fn)
+    support = known_support(name, fn)
     try:
         if not support.is_discrete:
             return biject(support)
@@ -45,6 +45,17 @@ def bijection(name: str, fn: Any) -> Transform:
     )
 
 
+def known_support(name: str, fn: Any) -> Any:
+    """:raises Immovable: a distribution, of a person's own perhaps, does not say where its values lie."""
+    try:
+        return support_of(fn)
+    except (NotImplementedError, AttributeError) as error:
+        raise Immovable(
+            f"the distribution of site {name!r} ({type(innermost(fn)).__name__}) says no support",
+            "give it one (`support = constraints.real`), or estimate by importance sampling",
+        ) from error
+
+
 def biject(support: constraints.Constraint) -> Transform:
     """``biject_to``, also onto the support that the components of a mixture share."""
     of_mixture = type(support).__name__ == "MixtureSameFamilyConstraint"  # not in every torch
@@ -56,7 +67,7 @@ def num_coordinates(name: str, site: Site, layout: Layout) -> int:
     fn = site["fn"]
     plates = fn.batch_shape[-1 - layout.nesting :]  # what lies further left is enumeration
     shape = torch.Size((*plates, *fn.event_shape))
-    if support_of(fn).is_discrete:
+    if known_support(name, fn).is_discrete:
         return int(shape.numel())
     return int(bijection(name, fn).inverse_shape(shape).numel())
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -78,6 +78,17 @@ def check_map(call: Call) -> None:
             bijection.check_density()
 
 
+@dataclass(frozen=True)
+class _Derivative:
+    """Of a map at some point: the sites there, and sign and log of |det|, (1, U)."""
+
+    sites: Mapping[str, Site]
+    log_jacobian: Tensor
+    v: Tensor
+    sign: Tensor
+    log_det: Tensor
+
+
 class _Map:
     """From a guide's auxiliary sites to the latents that it puts at points, all else held."""
 
@@ -118,22 +129,43 @@ class _Map:
                         "the guide a distribution with the prior's support"
                     )
 
-    def check_density(self) -> None:
-        if not 0 < self.source.size <= MOST:
-            return
+    def derivative(self, u: Tensor) -> _Derivative | None:
+        """At u (1, U, D); None where there is none."""
         with torch.enable_grad():
-            u = self.origin.detach().requires_grad_()
+            u = u.detach().requires_grad_()
             sites, log_jacobian = self.at(u)
             values = {n: {**site, "value": sites[n]["value"]} for n, site in self.to.items()}
             v = self.target.of(values)
             if not v.requires_grad:
-                return
+                return None
             rows = [
                 torch.autograd.grad(column.sum(), u, retain_graph=True, materialize_grads=True)[0]
                 for column in v.unbind(-1)
             ]
-        log_det = torch.stack(rows, -2).double().slogdet().logabsdet
-        arrival = Placement(self.target, v.detach())
+        sign, log_det = torch.stack(rows, -2).double().slogdet()
+        return _Derivative(sites, log_jacobian, v.detach(), sign, log_det)
+
+    def check_one_to_one(self, sign: Tensor) -> None:
+        """A map of the whole space onto another is one-to-one only if its determinant keeps its sign."""
+        for other in (-self.origin, self.origin - 2, self.origin + 2):
+            there = self.derivative(other)
+            turned = there is not None and bool((sign * there.sign < 0).any())
+            if turned:
+                raise InputError(
+                    f"the guide makes the same {', '.join(map(repr, self.to))} of several values of "
+                    f"{self._names} (the map turns back), so the density of a draw is not known: use a map "
+                    "that is one-to-one"
+                )
+
+    def check_density(self) -> None:
+        if not 0 < self.source.size <= MOST:
+            return
+        here = self.derivative(self.origin)
+        if here is None:
+            return
+        self.check_one_to_one(here.sign)
+        sites, log_jacobian, v, log_det = here.sites, here.log_jacobian, here.v, here.log_det
+        arrival = Placement(self.target, v)
         for name, site in self.to.items():
             arrival.place(name, site["fn"])
         said = score(sites.values(), self.call.layout, 1)
@@ -175,6 +207,12 @@ def what_is_no_elbo(elbo: Any, examined: Examination) -> list[str]:
         for name in terms[:1]
     ]
     sites = {**sample_sites(examined.guide), **sample_sites(examined.model)}
+    said += [
+        f"the model masks the prior of {name!r}, which counts in Pyro's sum over its values, so what is "
+        "trained by is not called an ELBO"
+        for name in examined.layout.without_prior
+        if name in examined.layout.enumerated
+    ][:1]
     said += [
         f"site {name!r} is weighted in training (poutine.scale), so what is trained by is not called an "
         "ELBO"

@@ -109,9 +109,9 @@ def _run(call: Call, num_chains: int, given: poutine.Trace, sites: dict[str, Sit
     return Run(guide, run("model", model, call.args, call.kwargs), num_chains)
 
 
-def moved(before: Run, after: Run, layout: Layout) -> list[str]:
+def moved(before: Run, after: Run, layout: Layout, fine: bool = False) -> list[str]:
     """The sites of which a score has moved."""
-    return moved_sites(before.scores(layout), after.scores(layout))
+    return moved_sites(before.scores(layout), after.scores(layout), fine)
 
 
 def noise(call: Call) -> str | None:
@@ -201,13 +201,14 @@ def check_data_are_apart(call: Call) -> None:
             )
 
 
-def place_matters(call: Call, first: Run | None = None) -> list[str]:
+def place_matters(call: Call, first: Run | None = None, fine: bool = False) -> list[str]:
     """The sites that score otherwise where the same rows, with the same latents, are in another order.
 
-    Of a joint evidence a site's whole score is looked at, and its values go along with the rows where a
+    Where a unit is no row, a site's whole score is looked at, and its values go along with the rows where a
     plate of as many units holds it.
 
     :param first: a run of the call; by default one is made.
+    :param fine: whether all is computed in float64.
     """
     call = replace(call, together=False, pair=None)
     seed_all(0)
@@ -215,16 +216,16 @@ def place_matters(call: Call, first: Run | None = None) -> list[str]:
     order = torch.randperm(rows)
     other = replace(call, args=_rows(call, order))
     first = first or drawn(call)
-    layout = call.layout
+    layout = call.layout if call.layout.num_units == rows else call.layout.joined()
     after = again(other, first, lambda site: _taken(site, order, layout, rows)).scores(layout)
     before = first.scores(layout)
     if layout.unit is not None:
         before = {name: score[:, order] for name, score in before.items()}
-        return moved_sites(before, after)
-    moved = moved_sites(before, after)
+        return moved_sites(before, after, fine)
+    moved = moved_sites(before, after, fine)
     # the sites of a loop over rows change places among themselves
     totals = ({"all": sum(scores.values(), start=torch.zeros(()))} for scores in (before, after))
-    return moved if moved_sites(*totals) else []
+    return moved if moved_sites(*totals, fine) else []
 
 
 def check_every_value_is_drawn(found: Run) -> None:

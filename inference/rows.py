@@ -1,7 +1,7 @@
 """How a fit takes its rows: how many at a time, in which order, and what a batch of them counts."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,15 +15,19 @@ from pyro_vae.data import Batches, OneCall
 from pyro_vae.errors import InputError
 from pyro_vae.examination import Examination, examine
 from pyro_vae.inference.call import Call
-from pyro_vae.inference.independence import OTHERS, Run, again, moved, place_matters
+from pyro_vae.inference.float64 import in_float64
+from pyro_vae.inference.importance import Allocated
+from pyro_vae.inference.independence import OTHERS, Run, again, drawn, moved, place_matters
 from pyro_vae.inference.tiles import is_yet_to_be_set_up
 from pyro_vae.isolation import as_found, undisturbed
+from pyro_vae.probe import all_latents, moves
 from pyro_vae.program import Program
-from pyro_vae.traces import is_factor, observed_sites, sample_sites
+from pyro_vae.traces import Site, drawn_sites, is_factor, observed_sites, run, sample_sites
 
 Batch = tuple[Tensor, ...]
 
 DEFAULT_BATCH = 128
+MANY_BYTES = 2**26  # of all that is computed to see whether places matter
 MOST_ROWS = 100_000  # of a batch, where nobody says
 MOVED = 0.01  # what parameters are moved by, to tell apart those that start out equal
 
@@ -94,7 +98,9 @@ class _Look:
 
     @property
     def is_whole(self) -> bool:
-        return self.examined.layout.unit is None
+        """Whether figures are of all rows together: none has one of its own."""
+        layout = self.examined.layout
+        return layout.unit is None or (bool(self.args) and layout.num_units != len(self.args[0]))
 
 
 def settle(
@@ -181,31 +187,54 @@ def _look(
         look.store = pyro.get_param_store().get_state()
         if not shuffle and count > 1:
             with pyro.validation_enabled(False):
-                look.place = _places(look, parameters(look.examined))
+                look.place = _places(look, train, parameters(look.examined))
     return look
 
 
-def _places(look: _Look, parameters: Mapping[str, Tensor]) -> list[str]:
-    """The sites that score a row otherwise where it stands elsewhere in the batch.
+def _places(look: _Look, train: Batches, parameters: Mapping[str, Tensor]) -> list[str]:
+    """The sites that score a row otherwise where it stands elsewhere.
 
-    Parameters for each row may all start out equal, so they are moved apart while it is tried.
+    More rows than a batch are looked at, where the program takes them: places may differ further on alone.
+    Parameters for each row may all start out equal, so they are moved apart while it is tried; and an order
+    that hardly counts yet is seen in float64.
     """
-    examined = look.examined
-    call = Call(examined.program, examined.layout, False, look.args, by_rows=True)
-    first = Run(examined.guide, examined.model)
+    call = Call(look.examined.program, look.examined.layout, False, look.args, by_rows=True)
+    seen = Run(look.examined.guide, look.examined.model)
+    ways: list[Callable[[], list[str]]] = [
+        lambda: _tried(_of_many(call, train), None, fine=True),
+        lambda: _tried(call, None, fine=True),
+        lambda: _tried(call, seen, fine=False),
+    ]
+    for way in ways:
+        # as where float64, or so many rows, are not taken
+        with suppress(InputError, RuntimeError, IndexError), moved_a_little(parameters):
+            return way()
+    return ways[-1]()  # a parameter may not be moved
 
-    def tried() -> list[str]:
-        here = again(call, first)
-        places = place_matters(call, here)
-        if places and moved(here, again(call, first, seed=OTHERS + 1), examined.layout):
+
+def _tried(call: Call, first: Run | None, fine: bool) -> list[str]:
+    """:raises InputError: the program does not compute in float64, where it is to."""
+    with in_float64(call) if fine else nullcontext(call) as wide:
+        here = drawn(wide) if first is None else again(wide, first)
+        scores = here.scores(wide.layout).values()
+        if fine and any(score.dtype != torch.float64 for score in scores):
+            raise InputError("the program does not compute in float64")
+        places = place_matters(wide, here, fine)
+        if places and moved(here, again(wide, here, seed=OTHERS + 1), wide.layout, fine):
             return []  # noise, which moves anything
         return places
 
-    try:
-        with moved_a_little(parameters):
-            return tried()
-    except InputError:  # a parameter that may not be moved, say
-        return tried()
+
+def _of_many(call: Call, train: Batches) -> Call:
+    """The call on as many rows as a moderate memory takes, where each has a figure of its own."""
+    rows = len(call.args[0])
+    if rows == train.num_units or call.layout.num_units != rows:
+        return call
+    with Allocated() as allocated:
+        call.draw(1)
+    count = max(rows, min(train.num_units, MANY_BYTES * rows // max(1, allocated.bytes)))
+    args = next(train.take(torch.arange(count), count))
+    return replace(call, args=args, layout=call.layout.resized(count))
 
 
 @contextmanager
@@ -267,27 +296,39 @@ def _held(program: Program, look: _Look, train: Batches, seed: int) -> frozenset
         ) from error
     long, less = (_lengths(e.model) | _lengths(e.guide) for e in (look.examined, fewer))
     grow = {name for name, size in long.items() if size == rows and less.get(name) == len(args[0])}
+    there = _at_the_same_latents(look, args, grow)
     for name, site in observed_sites(look.examined.model).items():
-        other = sample_sites(fewer.model).get(name)
-        held = any(frame.name in grow for frame in site["cond_indep_stack"])
-        if not held and not is_factor(site) and (not other or _shape(other) != _shape(site)):
+        frames = site["cond_indep_stack"]
+        held = any(f.name in grow or (f.full_size or f.size) == train.num_units for f in frames)
+        if not held and (name not in there or _says_otherwise(site, there[name])):
             raise InputError(
                 f"site {name!r} holds the rows of a batch, and no plate does, so {rows:,} of them cannot "
                 f"count for all {train.num_units:,}: put it in a plate (`with pyro.plate(...)` around it), "
                 f"or take batch_size={train.num_units}"
             )
-    return frozenset(name for name in grow if name not in _scaling(look.examined.model))
+    return frozenset(grow)
+
+
+def _at_the_same_latents(look: _Look, args: Batch, grow: Container[str]) -> dict[str, Site]:
+    """The model's sites on fewer rows, at the latents that all rows share."""
+    latents = all_latents(look.examined.guide, look.examined.model)
+    for name, site in drawn_sites(latents).items():
+        if any(frame.name in grow for frame in site["cond_indep_stack"]):
+            latents.remove_node(name)
+    model = poutine.replay(look.examined.program.model, latents)
+    with torch.no_grad():
+        return sample_sites(run("model", model, args, {}))
+
+
+def _says_otherwise(one: Site, other: Site) -> bool:
+    """Whether a site has another shape or, a factor, another value; data may well have another."""
+    if one["value"].shape != other["value"].shape:
+        return True
+    scores = [site["fn"].log_prob(site["value"]).sum() for site in (one, other)]
+    return is_factor(one) and bool(moves(*scores).any())
 
 
 def _lengths(trace: poutine.Trace) -> dict[str, int]:
+    """How many each plate stands for."""
     stacks = (site["cond_indep_stack"] for site in sample_sites(trace).values())
-    return {frame.name: frame.size for stack in stacks for frame in stack}
-
-
-def _scaling(trace: poutine.Trace) -> set[str]:
-    stacks = (site["cond_indep_stack"] for site in sample_sites(trace).values())
-    return {f.name for stack in stacks for f in stack if (f.full_size or f.size) != f.size}
-
-
-def _shape(site: Any) -> torch.Size:
-    return torch.Size(site["value"].shape)
+    return {frame.name: frame.full_size or frame.size for stack in stacks for frame in stack}

@@ -110,7 +110,9 @@ class Step:
 
     def units(self, batch: Batch) -> int:
         """How many units the ELBO of a batch stands for."""
-        return self.layout.units_of(len(batch[0])) if batch else self.layout.size
+        if self.rows.is_whole or not batch:
+            return self.layout.size
+        return self.layout.units_of(len(batch[0]))
 
     def __call__(self, batch: Batch, beta: float = 1.0, check: bool = True) -> Tensor:
         """One update; returns the ELBO per unit before it.

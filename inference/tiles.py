@@ -231,10 +231,11 @@ def first_rows(program: Program, rows: Batches, unit: str | None, found: as_foun
         with contextlib.suppress(InputError):
             return _of_rows(program, rows, unit, everything)
         raise
-    if few.layout.unit is None and count < rows.num_units:
+    are_rows = few.layout.unit is not None and few.layout.num_units == count
+    if not are_rows and count < rows.num_units:
         found.restore()
         return _of_rows(program, rows, unit, everything)
-    return replace(few, by_rows=few.layout.unit is not None and count < rows.num_units)
+    return replace(few, by_rows=are_rows and count < rows.num_units)
 
 
 def is_yet_to_be_set_up(program: Program) -> bool:
@@ -328,13 +329,10 @@ def _of_rows(
     count = len(index)
     (args,) = rows.take(index, count)
     call = _call(program, unit, args, {}, strict=strict)
-    layout = call.layout
-    if layout.unit is not None and layout.num_units != count:
-        raise InputError(
-            f"plate {layout.unit!r} takes {layout.num_units} units of a batch of {count} rows: an "
-            "evidence wants every unit, so let the plate be as long as the batch, not a subsample"
-        )
-    return call
+    if call.layout.unit is None or call.layout.num_units == count:
+        return call
+    # units that are no rows: of all rows, or of a subsample, which is refused
+    return _call(program, unit, args, {}, by_rows=False, strict=strict)
 
 
 def progress_bar(total: float, progress: bool | None, unit: str = "unit") -> tqdm:

@@ -114,6 +114,6 @@ def _predictions(trace: poutine.Trace, observed: poutine.Trace) -> dict[str, Pre
 def _mean(site: Site) -> Tensor:
     try:
         mean: Tensor = site["fn"].mean
-    except (NotImplementedError, AttributeError):
+    except Exception:  # of a distribution without one, or a person's own
         return site["value"]
     return site["value"] if mean.isnan().all() else mean  # a class has no mean, which torch says so

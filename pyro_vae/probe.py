@@ -2,7 +2,8 @@
 
 One tolerance tells a score that has moved from rounding: a thousandth of a nat, and 1e-5 of the score
 itself. Sums of thousands of float32 terms, taken in another order or in a larger matrix product, differ
-by less; what moves a unit's figure by less is not seen.
+by less; what moves a unit's figure by less is not seen. Where all is computed in float64 for that purpose
+(``fine``), it is a millionth of that, so that what hardly counts at the first parameters is seen, too.
 """
 
 from collections.abc import Mapping
@@ -25,11 +26,15 @@ TRIES = 30
 JITTER = 0.5  # of unconstrained numbers
 
 
-def moves(before: Tensor, after: Tensor) -> Tensor:
+FINE = 1e-6
+
+
+def moves(before: Tensor, after: Tensor, fine: bool = False) -> Tensor:
     """Where a score is another one, elementwise; both NaN, or the same infinity, are none."""
     before, after = torch.broadcast_tensors(before, after)
     same = (before == after) | (before.isnan() & after.isnan())
-    return ~(same | ((before - after).abs() <= ABSOLUTE + RELATIVE * before.abs()))
+    leeway = (ABSOLUTE + RELATIVE * before.abs()) * (FINE if fine else 1.0)
+    return ~(same | ((before - after).abs() <= leeway))
 
 
 def site_scores(trace: poutine.Trace, layout: Layout) -> dict[str, Tensor]:
@@ -39,12 +44,15 @@ def site_scores(trace: poutine.Trace, layout: Layout) -> dict[str, Tensor]:
     }
 
 
-def moved_sites(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> list[str]:
+def moved_sites(
+    before: Mapping[str, Tensor], after: Mapping[str, Tensor], fine: bool = False
+) -> list[str]:
     """The sites of which a score has moved, or that are on one side only."""
+    both = before.keys() & after.keys()
     return [
         name
         for name in dict.fromkeys([*before, *after])
-        if name not in before or name not in after or bool(moves(before[name], after[name]).any())
+        if name not in both or bool(moves(before[name], after[name], fine).any())
     ]
 
 

@@ -20,9 +20,10 @@ INVALID = re.compile(
     r" but found invalid values:"
 )
 
+TAKEN = re.compile(r"site (\S+) must be sampled in trace")  # Pyro's words
 FLAT = (
     "it has no evidence, and nothing can be drawn from it (ImproperUniform); a proper prior, as a VAE "
-    "has, would have both"
+    "has, would have both. An AutoGuide takes a start of its own: init_loc_fn=init_to_value(values=...)"
 )
 
 
@@ -52,6 +53,11 @@ def _traced(part: str, function: Callable[..., Any], args: Any, kwargs: Any) -> 
     except Exception as error:
         if isinstance(error, NotImplementedError) and "ImproperUniform" in str(error):
             raise InputError(f"a prior of the {part} is flat: {FLAT}") from error
+        if taken := TAKEN.match(str(error)):
+            raise InputError(
+                f"the guide observes or computes {taken[1]!r}, which the model draws: the guide is to draw "
+                "it, by `pyro.sample` without `obs=`"
+            ) from error
         kind = InputError
         if not torch.is_grad_enabled() and "require grad" in str(error):
             kind = NeedsGradients

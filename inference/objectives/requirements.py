@@ -56,7 +56,8 @@ class Seen:
             whose = "the unit" if self.layout.unit is None else f"the unit {self.layout.unit!r}"
             raise InputError(
                 f"{objective} needs whole weights, and plate {plate!r} within {whose} is subsampled, so "
-                f"that the figure would be no bound: give {plate!r} all its rows, or use TraceELBO"
+                f"that the figure would be no bound: give {plate!r} all its rows (a batch_size of all, no "
+                "subsample_size), or use TraceELBO"
             )
 
     def must_score_copies(self, objective: str) -> None:
