@@ -1,6 +1,5 @@
 """Whether the densities that a program gives are those of what it draws."""
 
-import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from pyro_vae.probe import moves
 from pyro_vae.scores import score
 from pyro_vae.traces import (
     Site,
+    by_plates,
     drawn_sites,
     is_jacobian,
     is_point_mass,
@@ -229,9 +229,8 @@ def what_is_no_elbo(elbo: Any, examined: Examination) -> list[str]:
 
 
 def _counts_as_its_plates_say(site: Site) -> bool:
-    shares = [(f.full_size or f.size) / f.size for f in site["cond_indep_stack"] if f.size]
     scale = torch.as_tensor(site["scale"], dtype=torch.float64)
-    return bool(((scale - math.prod(shares)).abs() <= 1e-6 * scale.abs()).all())
+    return bool(((scale - by_plates(site)).abs() <= 1e-6 * scale.abs()).all())
 
 
 def _scores_its_draws(fn: Any) -> bool:

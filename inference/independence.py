@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import torch
 from pyro import poutine
+from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
 
 from pyro_vae.errors import InputError
@@ -14,7 +15,7 @@ from pyro_vae.inference.call import Call
 from pyro_vae.isolation import seed_all
 from pyro_vae.layout import Layout
 from pyro_vae.particles import is_per_particle, score_model, with_values
-from pyro_vae.probe import all_latents, moved_sites, moves
+from pyro_vae.probe import all_latents, moved_sites, moves, other_value
 from pyro_vae.scores import unit_log_prob
 from pyro_vae.traces import (
     Site,
@@ -94,8 +95,14 @@ def again(
     for name in [n for n, site in drawn_sites(free).items() if is_point_mass(site["fn"])]:
         free.remove_node(name)
     sites = {n: s for n, s in latent_sites(first.model).items() if n not in first.guide.nodes}
+    subsamples: dict[str, Site] = {
+        name: cast(Site, site)
+        for name, site in first.model.nodes.items()
+        if isinstance(site.get("fn"), _Subsample) and name not in first.guide.nodes
+    }
     seed_all(seed)  # what is found must not hang on a seed, nor on the process
-    return _run(call, num_chains, free, {n: {**s, "value": value(s)} for n, s in sites.items()})
+    own = {name: {**site, "value": value(site)} for name, site in sites.items()}
+    return _run(call, num_chains, free, own | subsamples)
 
 
 def _run(call: Call, num_chains: int, given: poutine.Trace, sites: dict[str, Site]) -> Run:
@@ -151,6 +158,24 @@ def coupled(call: Call) -> bool:
     return False
 
 
+def meet(call: Call, first: Run, fine: bool = False) -> bool:
+    """Whether units score otherwise when half of them, at random, get other latents: a quick look."""
+    layout = call.layout
+    if layout.unit is None or layout.num_units < 2 or layout.size != layout.num_units:
+        return False
+    seed_all(1)
+    changed = torch.randperm(layout.num_units) % 2 == 1
+
+    def mixed(site: Site) -> Tensor:
+        return torch.where(_along(changed, site, layout), other_value(site), site["value"])
+
+    before, after = (run.scores(layout) for run in (first, again(call, first, mixed)))
+    return any(
+        bool((moves(before[name], after[name], fine) & ~changed).any())
+        for name in before.keys() & after.keys()
+    )
+
+
 def _moves_together(call: Call, changed: Tensor) -> bool:
     """Whether units score otherwise when those that are ``changed``, (V, U), get other latents."""
     if call.pair is None or call.layout.enumerated:
@@ -174,21 +199,24 @@ def _moves_alone(
     )
 
 
-def check_data_are_apart(call: Call) -> None:
+def check_data_are_apart(call: Call) -> bool:
     """Refuses a model in which a datum's density depends on the other data of its batch.
 
-    Of a batch, the second half is replaced by the first, and that one scored at the same latents.
+    Of a batch, the second half is replaced by the first, and that one scored at the same latents; False
+    where the program does not take such data, as one that wants its rows in order.
     """
     half = call.layout.num_units // 2
     order = torch.cat([torch.arange(half), torch.arange(call.layout.num_units - half)])
     first = seen(call)
     other = replace(call, args=_rows(call, order), together=False)
-    if call.layout.holds_enumerated_only:
-        model = other.joint(1, first.guide)
-    else:
-        model = run(
-            "model", poutine.replay(call.program.model, first.latents()), other.args, call.kwargs
-        )
+    try:
+        if call.layout.holds_enumerated_only:
+            model = other.joint(1, first.guide)
+        else:
+            replayed = poutine.replay(call.program.model, first.latents())
+            model = run("model", replayed, other.args, call.kwargs)
+    except InputError:
+        return False
     before, after = (r.scores(call.layout) for r in (first, Run(poutine.Trace(), model)))
     for name, score in after.items():
         there = before[name][0, :half]
@@ -199,33 +227,51 @@ def check_data_are_apart(call: Call) -> None:
                 f"so there is no log p(x) of a unit of plate {call.layout.unit!r}: leave statistics of the "
                 "batch out of the model"
             )
+    return True
 
 
 def place_matters(call: Call, first: Run | None = None, fine: bool = False) -> list[str]:
     """The sites that score otherwise where the same rows, with the same latents, are in another order.
 
     Where a unit is no row, a site's whole score is looked at, and its values go along with the rows where a
-    plate of as many units holds it.
+    plate of as many units holds it. Of a plate that takes a subsample, the rows of that one change places.
+    A program that refuses the other order is named itself.
 
     :param first: a run of the call; by default one is made.
     :param fine: whether all is computed in float64.
     """
     call = replace(call, together=False, pair=None)
     seed_all(0)
-    rows = len(call.args[0])
-    order = torch.randperm(rows)
-    other = replace(call, args=_rows(call, order))
     first = first or drawn(call)
-    layout = call.layout if call.layout.num_units == rows else call.layout.joined()
-    after = again(other, first, lambda site: _taken(site, order, layout, rows)).scores(layout)
+    layout = call.layout if call.layout.size == len(call.args[0]) else call.layout.joined()
+    places = _subsample(first, layout, len(call.args[0]))
+    turn = torch.randperm(len(places))
+    turn = turn.roll(1) if torch.equal(turn, torch.arange(len(turn))) else turn
+    order = torch.arange(len(call.args[0]))
+    order[places] = places[turn]
+    other = replace(call, args=_rows(call, order))
+    try:
+        after = again(other, first, lambda site: _taken(site, turn, layout)).scores(layout)
+    except InputError:
+        return ["the program"]
     before = first.scores(layout)
     if layout.unit is not None:
-        before = {name: score[:, order] for name, score in before.items()}
+        before = {name: score[:, turn] for name, score in before.items()}
         return moved_sites(before, after, fine)
     moved = moved_sites(before, after, fine)
     # the sites of a loop over rows change places among themselves
-    totals = ({"all": sum(scores.values(), start=torch.zeros(()))} for scores in (before, after))
-    return moved if moved_sites(*totals, fine) else []
+    one, two = (sum(scores.values(), start=torch.zeros(())) for scores in (before, after))
+    return moved if bool(moves(one, two, fine).any()) else []
+
+
+def _subsample(run: Run, layout: Layout, rows: int) -> Tensor:
+    """The numbers of the rows that the unit's plate takes."""
+    for trace in (run.guide, run.model):
+        if layout.unit is not None and layout.unit in trace.nodes:
+            indices = torch.as_tensor(trace.nodes[layout.unit]["value"]).cpu()
+            if len(indices) == layout.num_units:
+                return indices
+    return torch.arange(rows)
 
 
 def check_every_value_is_drawn(found: Run) -> None:
@@ -273,9 +319,10 @@ def _along(mask: Tensor, site: Site, layout: Layout) -> Tensor:
     return mask.reshape(*mask.shape[:-1], *(1,) * between, mask.shape[-1], *(1,) * behind)
 
 
-def _taken(site: Site, order: Tensor, layout: Layout, rows: int) -> Tensor:
+def _taken(site: Site, order: Tensor, layout: Layout) -> Tensor:
     """A site's value with its units, or what goes along with the rows, in another order."""
     value: Tensor = site["value"]
+    rows = len(order)
     if layout.unit is not None:
         dims = [layout.dim]
     else:

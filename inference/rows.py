@@ -17,7 +17,15 @@ from pyro_vae.examination import Examination, examine
 from pyro_vae.inference.call import Call
 from pyro_vae.inference.float64 import in_float64
 from pyro_vae.inference.importance import Allocated
-from pyro_vae.inference.independence import OTHERS, Run, again, drawn, moved, place_matters
+from pyro_vae.inference.independence import (
+    OTHERS,
+    Run,
+    again,
+    drawn,
+    meet,
+    moved,
+    place_matters,
+)
 from pyro_vae.inference.tiles import is_yet_to_be_set_up
 from pyro_vae.isolation import as_found, undisturbed
 from pyro_vae.probe import all_latents, moves
@@ -93,14 +101,16 @@ class _Look:
 
     examined: Examination
     args: Batch
-    place: list[str] = field(default_factory=list)
+    bytes: int  # that a run takes
     store: Any = None
+    place: list[str] = field(default_factory=list)
+    units_meet: bool = False
 
     @property
     def is_whole(self) -> bool:
         """Whether figures are of all rows together: none has one of its own."""
         layout = self.examined.layout
-        return layout.unit is None or (bool(self.args) and layout.num_units != len(self.args[0]))
+        return layout.unit is None or (bool(self.args) and layout.size != len(self.args[0]))
 
 
 def settle(
@@ -143,7 +153,7 @@ def settle(
         if batch_size is not None:
             found.restore()
             raise InputError(_takes_all(error, rows, count)) from error
-    if batch_size is None and rows < most and (look.is_whole or look.place):
+    if batch_size is None and rows < most and (look.is_whole or look.place or look.units_meet):
         look = look if len(look.args[0]) == most else look_at(most)
     rows = len(look.args[0])
     pyro.get_param_store().set_state(look.store)
@@ -160,6 +170,11 @@ def settle(
         ]
     elif look.is_whole and count > DEFAULT_BATCH:
         notes = [f"a step takes all {rows:,} rows, as some latents are shared by them"]
+    if look.units_meet and rows < count:
+        notes = [
+            f"units of plate {look.examined.layout.unit!r} depend on one another's latents, so there is "
+            f"one joint figure of all data: each batch of {rows:,} counts as data of their own"
+        ]
     if look.place:
         notes = [
             f"the rows keep their order, all {rows:,} in a step: {look.place[0]} depends on where a row "
@@ -183,16 +198,17 @@ def _look(
 ) -> _Look:
     args = next(train.take(torch.arange(count), count))
     with undisturbed(program, seed), torch.no_grad():
-        look = _Look(examine(program, *args), args)
-        look.store = pyro.get_param_store().get_state()
+        with Allocated() as allocated:
+            examined = examine(program, *args)
+        look = _Look(examined, args, allocated.bytes, pyro.get_param_store().get_state())
         if not shuffle and count > 1:
             with pyro.validation_enabled(False):
-                look.place = _places(look, train, parameters(look.examined))
+                _try_orders(look, train, parameters(look.examined))
     return look
 
 
-def _places(look: _Look, train: Batches, parameters: Mapping[str, Tensor]) -> list[str]:
-    """The sites that score a row otherwise where it stands elsewhere.
+def _try_orders(look: _Look, train: Batches, parameters: Mapping[str, Tensor]) -> None:
+    """Finds the sites that score a row otherwise where it stands elsewhere, or with other units' latents.
 
     More rows than a batch are looked at, where the program takes them: places may differ further on alone.
     Parameters for each row may all start out equal, so they are moved apart while it is tried; and an order
@@ -200,39 +216,42 @@ def _places(look: _Look, train: Batches, parameters: Mapping[str, Tensor]) -> li
     """
     call = Call(look.examined.program, look.examined.layout, False, look.args, by_rows=True)
     seen = Run(look.examined.guide, look.examined.model)
-    ways: list[Callable[[], list[str]]] = [
-        lambda: _tried(_of_many(call, train), None, fine=True),
+    ways: list[Callable[[], tuple[list[str], bool]]] = [
+        lambda: _tried(_of_many(call, train, look.bytes), None, fine=True),
         lambda: _tried(call, None, fine=True),
         lambda: _tried(call, seen, fine=False),
     ]
     for way in ways:
         # as where float64, or so many rows, are not taken
         with suppress(InputError, RuntimeError, IndexError), moved_a_little(parameters):
-            return way()
-    return ways[-1]()  # a parameter may not be moved
+            look.place, look.units_meet = way()
+            return
+    look.place, look.units_meet = ways[-1]()  # a parameter may not be moved
 
 
-def _tried(call: Call, first: Run | None, fine: bool) -> list[str]:
-    """:raises InputError: the program does not compute in float64, where it is to."""
+def _tried(call: Call, first: Run | None, fine: bool) -> tuple[list[str], bool]:
+    """The sites for which place matters, and whether units depend on one another's latents.
+
+    :raises InputError: the program does not compute in float64, where it is to."""
     with in_float64(call) if fine else nullcontext(call) as wide:
         here = drawn(wide) if first is None else again(wide, first)
         scores = here.scores(wide.layout).values()
         if fine and any(score.dtype != torch.float64 for score in scores):
             raise InputError("the program does not compute in float64")
-        places = place_matters(wide, here, fine)
-        if places and moved(here, again(wide, here, seed=OTHERS + 1), wide.layout, fine):
-            return []  # noise, which moves anything
-        return places
+        places, units_meet = place_matters(wide, here, fine), meet(wide, here, fine)
+        if places or units_meet:  # what noise moves, says nothing
+            noisy = moved(here, again(wide, here, seed=OTHERS + 1), wide.layout, fine)
+            places = [name for name in places if name not in noisy]
+            units_meet = units_meet and not noisy
+        return places, units_meet
 
 
-def _of_many(call: Call, train: Batches) -> Call:
+def _of_many(call: Call, train: Batches, of_rows: int) -> Call:
     """The call on as many rows as a moderate memory takes, where each has a figure of its own."""
     rows = len(call.args[0])
     if rows == train.num_units or call.layout.num_units != rows:
         return call
-    with Allocated() as allocated:
-        call.draw(1)
-    count = max(rows, min(train.num_units, MANY_BYTES * rows // max(1, allocated.bytes)))
+    count = max(rows, min(train.num_units, MANY_BYTES * rows // max(1, of_rows)))
     args = next(train.take(torch.arange(count), count))
     return replace(call, args=args, layout=call.layout.resized(count))
 
@@ -244,8 +263,9 @@ def moved_a_little(parameters: Mapping[str, Tensor]) -> Iterator[None]:
     try:
         for parameter in parameters.values():
             if parameter.is_floating_point():
-                noise = torch.randn_like(parameter)
-                parameter.data.add_(MOVED * noise * (1 + parameter.data.abs()))
+                size = parameter.data.abs()  # a scale keeps its sign
+                size = torch.where(size > 0, size.clamp(max=1e30), 1.0)
+                parameter.data.add_(MOVED * torch.randn_like(parameter).clamp(-9, 9) * size)
         yield
     finally:
         for name, parameter in parameters.items():

@@ -169,6 +169,10 @@ class Step:
                 f"{first_line(error)} (a guide with parameters of its own for each "
                 "datum, as AutoGuides have them, needs batch_size to be the number of data)"
             )
+        if isinstance(error, KeyError):
+            return InputError(
+                f"model and guide did not draw the same latents in this step: {error} is on one side only"
+            )
         said = f"{type(self.elbo).__name__} raised {type(error).__name__}: {first_line(error)}"
         return InputError(message or said)
 

@@ -133,7 +133,7 @@ def fit(
     if batch_size is not None:
         at_least_1("batch_size", batch_size)
     settings = Settings(epochs, schedule, beta, kl_warmup, patience, keep_best, seed, progress)
-    target, train, place = _opened(as_program(program), data, device, args, kwargs)
+    target, train, place = _opened(as_program(program), data, validation, device, args, kwargs)
     check_modes(compile, precision, place)
     for module in target.modules.values():
         module.to(place)
@@ -147,6 +147,7 @@ def fit(
         examined, first, rows = settle(
             target, train, batch_size or train.batch_size, shuffle, seed, partial(_all, target)
         )
+        run.record |= {"rows": [rows.num_rows, rows.batch_size, rows.shuffle]}
         _check_held_out(target, rows, held_out)
         notes = [*examined.notes, *rows.notes]
         with undisturbed(target, seed):
@@ -173,6 +174,7 @@ def fit(
 def _opened(
     program: Program,
     data: Any,
+    validation: Any,
     device: str | torch.device,
     args: tuple[Any, ...] | None,
     kwargs: Mapping[str, Any] | None,
@@ -184,6 +186,8 @@ def _opened(
         place = resolve(device)
         return program, batches(data, place, num_arguments(program.model)), place
     args, kwargs = call_arguments(data, args, kwargs)
+    if validation is not None:
+        raise InputError("validation data go with data; a call by args and kwargs has none")
     tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor)]
     place = tensors[0].device if tensors and device == "auto" else resolve(device)
     model, guide = (

@@ -33,6 +33,7 @@ from pyro_vae.inference.onednn import linear_by_onednn
 from pyro_vae.isolation import as_found, rng_state, seed_all, set_rng_state, undisturbed
 from pyro_vae.particles import read_particles, score_model
 from pyro_vae.program import Program, as_program, num_arguments
+from pyro_vae.traces import drawn_sites
 
 UNITS = {"cpu": 64, "cuda": 2048}  # of a tile, where nobody says
 MANY_BYTES = {"cpu": 2**22, "cuda": 2**28}  # of all that is computed to see whether places matter
@@ -77,7 +78,8 @@ class Tiles:
         if len(index) != few.layout.num_units:
             self.found.restore()  # what a guide keeps of a call may be of its size
         try:
-            call = _of_rows(few.program, self.rows, few.layout.unit, index, strict=False)
+            unit, known = few.layout.unit, few.examined
+            call = _of_rows(few.program, self.rows, unit, index, strict=False, known=known)
         except InputError as error:
             raise InputError(f"rows {int(index[0]):,} to {int(index[-1]):,}: {error}") from error
         return replace(
@@ -177,8 +179,9 @@ def _call(
     kwargs: Mapping[str, Any],
     by_rows: bool = True,
     strict: bool = True,
+    known: Examination | None = None,
 ) -> Call:
-    examined = _examined(program, unit, args, kwargs, strict)
+    examined = _examined(program, unit, args, kwargs, strict, known)
     layout = examined.layout
     by_name = layout.unit is not None and not by_rows and layout.size != layout.num_units
     subsampled = (*layout.subsampled, *([layout.unit] if by_name else []))
@@ -196,15 +199,16 @@ def _examined(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     strict: bool,
+    known: Examination | None,
 ) -> Examination:
     """What :func:`examine` says; but NaN in some units are their affair, wherever in the data these are."""
     state = rng_state()
     try:
-        return examine(program, *args, unit=unit, strict=strict, **kwargs)
+        return examine(program, *args, unit=unit, strict=strict, known=known, **kwargs)
     except InputError:
         set_rng_state(state)
         with contextlib.suppress(ValueError, RuntimeError, TypeError):  # the refusal says it better
-            examined = examine(program, *args, unit=unit, strict=False, **kwargs)
+            examined = examine(program, *args, unit=unit, strict=False, known=known, **kwargs)
             with pyro.validation_enabled(False):
                 layout = examined.layout
                 weights = read_particles(examined.model, examined.guide, layout, 1).log_weights
@@ -262,12 +266,12 @@ def _settled(
         )
     if rows is None or not few.by_rows:
         return few, ""
-    check_data_are_apart(few)
-    try:
-        if not place_matters(_many(few, rows, found)):
+    if check_data_are_apart(few):
+        try:
+            if not place_matters(_many(few, rows, found)):
+                return few, ""
+        except InputError:  # of rows further on, which their tile will name
             return few, ""
-    except InputError:  # of rows further on, which their tile will name
-        return few, ""
     return _whole(few, rows, found), (
         "what a row says depends on its place among the data, as where a model indexes something of its "
         f"own by the plate's indices: all {rows.num_units:,} rows were taken in one piece, in their order. "
@@ -295,10 +299,15 @@ def unmoved(few: Call) -> tuple[str, ...]:
         return ()
     seed_all(OTHERS)
     other = few.pair.particles if few.pair else few.draw(1)
+    changed = all(
+        name in other.latents and bool((other.latents[name][0] != site["value"]).all())
+        for name, site in drawn_sites(examined.guide).items()
+        if name in latents
+    )
     first = score_model(examined.model, layout, 1)[0]
     finite = first.isfinite() & (first != 0)  # an indicator of what the latent rules out says 0
     same = first == other.log_likelihood[:1]
-    return (UNMOVED,) if bool(finite.any()) and bool(same[finite].all()) else ()
+    return (UNMOVED,) if changed and bool(finite.any()) and bool(same[finite].all()) else ()
 
 
 def _whole(few: Call, rows: Batches | None, found: as_found) -> Call:
@@ -324,11 +333,16 @@ def _many(few: Call, rows: Batches, found: as_found) -> Call:
 
 
 def _of_rows(
-    program: Program, rows: Batches, unit: str | None, index: Tensor, strict: bool = True
+    program: Program,
+    rows: Batches,
+    unit: str | None,
+    index: Tensor,
+    strict: bool = True,
+    known: Examination | None = None,
 ) -> Call:
     count = len(index)
     (args,) = rows.take(index, count)
-    call = _call(program, unit, args, {}, strict=strict)
+    call = _call(program, unit, args, {}, strict=strict, known=known)
     if call.layout.unit is None or call.layout.num_units == count:
         return call
     # units that are no rows: of all rows, or of a subsample, which is refused

@@ -1,5 +1,6 @@
 """What one run of a program shows: its sites, plates and densities, and whether they fit one another."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -28,6 +29,7 @@ from pyro_vae.traces import (
     latent_sites,
     observed_sites,
     run,
+    run_as_it_is,
     sample_sites,
     shape_of,
 )
@@ -44,6 +46,7 @@ class Examination:
         guide: the guide's trace.
         model: the model's trace at the guide's draws.
         notes: what counts otherwise than one may think, in sentences.
+        free: latents of which a mask takes something out that nothing else depends on.
     """
 
     program: Program
@@ -51,19 +54,26 @@ class Examination:
     guide: poutine.Trace
     model: poutine.Trace
     notes: tuple[str, ...] = ()
+    free: frozenset[str] = frozenset()
 
 
 def examine(
-    program: Program, *args: Any, unit: str | None = None, strict: bool = True, **kwargs: Any
+    program: Program,
+    *args: Any,
+    unit: str | None = None,
+    strict: bool = True,
+    known: Examination | None = None,
+    **kwargs: Any,
 ) -> Examination:
     """Runs guide and model once, with every check that Pyro and torch know, and reads the plates.
 
-    A model that masks a latent, or leaves its prior flat, runs once more for each such latent, to see
-    whether anything else that counts depends on it.
+    A model that masks latents runs once more, to see whether anything else that counts depends on what the
+    masks take out; and once for each of them, where something does. So does one for each flat prior.
 
     :param unit: the unit plate's name; by default the outermost plate that all latent and observed
         sites share.
     :param strict: refuse log-probabilities that are NaN, too; else only data outside the support.
+    :param known: what was seen on other rows, so that masked latents need not be looked at again.
     :raises InputError: the model or guide raises (with the site), a site is missing on one side,
         ``unit`` is not there or does not hold every site.
     """
@@ -87,9 +97,8 @@ def examine(
         for part, trace in (("model", model_trace), ("guide", guide_trace)):
             _check_shapes(part, trace, layout)
         with pyro.validation_enabled(False):
-            return settle_densities(
-                Examination(program, layout, guide_trace, model_trace), args, kwargs
-            )
+            seen = Examination(program, layout, guide_trace, model_trace)
+            return settle_densities(seen, known, args, kwargs)
 
 
 MOST_PLATES = 8  # dimensions of plates, where a model is tried with all values of its latents
@@ -99,17 +108,17 @@ def _run_both(
     program: Program, args: Any, kwargs: Any
 ) -> tuple[poutine.Trace, poutine.Trace, bool]:
     """The traces of guide and model, and whether the model runs only where it is summed out."""
-    guide_trace = run("guide", program.guide, args, kwargs)
+    guide_trace = run_as_it_is("guide", program.guide, args, kwargs)
     try:
         model = poutine.replay(program.model, guide_trace)
-        return guide_trace, run("model", model, args, kwargs), False
+        return guide_trace, run_as_it_is("model", model, args, kwargs), False
     except NeedsGradients:
         raise
     except InputError as error:
         for most in range(MOST_PLATES):
             model = poutine.enum(program.model, first_available_dim=-1 - most)
             with suppress(InputError):
-                trace = run("model", poutine.replay(model, guide_trace), args, kwargs)
+                trace = run_as_it_is("model", poutine.replay(model, guide_trace), args, kwargs)
                 sites = latent_sites(trace).values()
                 depth = max(
                     (-f.dim for s in sites for f in s["cond_indep_stack"] if f.dim), default=0
@@ -125,7 +134,9 @@ def _run_both(
         raise
 
 
-def settle_densities(seen: Examination, args: Any, kwargs: Any) -> Examination:
+def settle_densities(
+    seen: Examination, known: Examination | None, args: Any, kwargs: Any
+) -> Examination:
     """Finds out what the densities of masked and flat latents stand for, and makes them count as that.
 
     Where nothing else that counts depends on what a latent's mask takes out, that part integrates to one,
@@ -134,41 +145,62 @@ def settle_densities(seen: Examination, args: Any, kwargs: Any) -> Examination:
     A flat latent (ImproperUniform) has a density where a factor or another latent's prior depends on it.
     """
     layout, latents = seen.layout, latent_sites(seen.model)
-    guide, model, apart, notes = set(), set(), set(), []
-    flat = list(layout.flat)
-    for name in layout.flat:
-        carriers = [
-            other
-            for other in _moved_by(seen, name, torch.ones((), dtype=torch.bool), args, kwargs)
-            if not latents.get(other) or other != name
-            if is_density(sample_sites(seen.model)[other])
-        ]
+    flat, notes = _settle_flat(seen, args, kwargs)
+    masks = {name: mask_of(latents[name]) for name in layout.latents}
+    masked = {name: ~mask for name, mask in masks.items() if not bool(mask.all())}
+    apart = _depended_on(seen, masked, known, args, kwargs)
+    proposed, unmasked_in_model = drawn_sites(seen.guide), set()
+    for name in masked.keys() - apart:
+        if name in proposed and bool(mask_of(proposed[name]).all()):
+            unmasked_in_model.add(name)
+    unmasked_in_guide = apart & proposed.keys()
+    notes += [
+        f"the model masks the prior of {name!r}, and other sites depend on what it masks: the figures are "
+        "those of the density as it is written, without that prior"
+        for name in sorted(apart)
+    ]
+    return replace(
+        seen,
+        program=unmasked(seen.program, frozenset(unmasked_in_model), frozenset(unmasked_in_guide)),
+        layout=replace(layout, flat=flat, without_prior=tuple(sorted(apart))),
+        guide=unmask_sites(seen.guide, unmasked_in_guide),
+        model=unmask_sites(seen.model, unmasked_in_model),
+        notes=tuple(notes),
+        free=frozenset(masked.keys() - apart),
+    )
+
+
+def _settle_flat(seen: Examination, args: Any, kwargs: Any) -> tuple[tuple[str, ...], list[str]]:
+    """The latents whose prior is flat, and has no density elsewhere; and where the others have theirs."""
+    flat, notes, sites = [], [], sample_sites(seen.model)
+    for name in seen.layout.flat:
+        everywhere = {name: torch.ones((), dtype=torch.bool)}
+        moved = _moved_by(seen, everywhere, args, kwargs)
+        carriers = [other for other in moved if other != name and is_density(sites[other])]
         if carriers:
-            flat.remove(name)
             notes.append(
                 f"{name!r} is flat (ImproperUniform): its density is that of {carriers[0]!r}"
             )
-    for name in layout.latents:
-        own, proposed = mask_of(latents[name]), sample_sites(seen.guide).get(name)
-        if bool(own.all()):
-            continue
-        if _moved_by(seen, name, ~own, args, kwargs):
-            apart.add(name)
-            guide |= {name} if proposed else set()
-            notes.append(
-                f"the model masks the prior of {name!r}, and other sites depend on what it masks: the "
-                "figures are those of the density as it is written, without that prior"
-            )
-        elif proposed and bool(mask_of(proposed).all()):
-            model.add(name)
-    return replace(
-        seen,
-        program=unmasked(seen.program, frozenset(model), frozenset(guide)),
-        layout=replace(layout, flat=tuple(flat), without_prior=tuple(sorted(apart))),
-        guide=unmask_sites(seen.guide, guide),
-        model=unmask_sites(seen.model, model),
-        notes=tuple(notes),
-    )
+        else:
+            flat.append(name)
+    return tuple(flat), notes
+
+
+def _depended_on(
+    seen: Examination,
+    masked: Mapping[str, Tensor],
+    known: Examination | None,
+    args: Any,
+    kwargs: Any,
+) -> set[str]:
+    """The masked latents on which something else that counts depends, where they are masked."""
+    before = set(known.layout.without_prior) if known else set()
+    new = {n: m for n, m in masked.items() if n not in before and not (known and n in known.free)}
+    if not new or not _moved_by(seen, new, args, kwargs):
+        return before & masked.keys()
+    if len(new) > 1:
+        new = {n: mask for n, mask in new.items() if _moved_by(seen, {n: mask}, args, kwargs)}
+    return (before & masked.keys()) | new.keys()
 
 
 def is_density(site: Site) -> bool:
@@ -176,12 +208,13 @@ def is_density(site: Site) -> bool:
     return not site["is_observed"] or is_factor(site) or is_point_mass(site["fn"])
 
 
-def _moved_by(seen: Examination, name: str, where: Tensor, args: Any, kwargs: Any) -> list[str]:
-    """The model's sites that score otherwise when a latent has another value where it is said."""
-    site = sample_sites(seen.model)[name]
-    there = torch.where(where, other_value(site), site["value"])
+def _moved_by(seen: Examination, where: Mapping[str, Tensor], args: Any, kwargs: Any) -> list[str]:
+    """The model's sites that score otherwise when latents have other values where it is said."""
     latents = all_latents(seen.guide, seen.model)
-    latents.nodes[name] = cast(Any, {**site, "value": there})
+    for name, there in where.items():
+        site = sample_sites(seen.model)[name]
+        value = torch.where(there, other_value(site), site["value"])
+        latents.nodes[name] = cast(Any, {**site, "value": value})
     model = poutine.replay(seen.program.model, latents)
     if seen.layout.holds_enumerated_only:
         model = poutine.enum(model, first_available_dim=-1 - seen.layout.nesting)

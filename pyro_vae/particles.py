@@ -110,7 +110,12 @@ def draw_one_by_one(
         model_trace = replay(program.model, guide_trace, layout, *args, **kwargs)
         check_match(model_trace, guide_trace)
         draws.append(read_particles(model_trace, guide_trace, layout, 1))
-    everywhere = [n for n in draws[0].latents if all(n in d.latents for d in draws)]
+    first = draws[0].latents
+    everywhere = [
+        name
+        for name in first
+        if all(name in d.latents and d.latents[name].shape == first[name].shape for d in draws)
+    ]
     return Particles(
         torch.cat([d.log_likelihood for d in draws]),
         torch.cat([d.log_prior for d in draws]),

@@ -6,7 +6,7 @@ by less; what moves a unit's figure by less is not seen. Where all is computed i
 (``fine``), it is a millionth of that, so that what hardly counts at the first parameters is seen, too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.layout import Layout
 from pyro_vae.masks import without_masks
 from pyro_vae.scores import unit_log_prob
-from pyro_vae.traces import Site, latent_sites, sample_sites
+from pyro_vae.traces import Site, innermost, latent_sites, sample_sites
 
 ABSOLUTE, RELATIVE = 1e-3, 1e-5
 TRIES = 30
@@ -34,7 +34,7 @@ def moves(before: Tensor, after: Tensor, fine: bool = False) -> Tensor:
     before, after = torch.broadcast_tensors(before, after)
     same = (before == after) | (before.isnan() & after.isnan())
     leeway = (ABSOLUTE + RELATIVE * before.abs()) * (FINE if fine else 1.0)
-    return ~(same | ((before - after).abs() <= leeway))
+    return ~(same | (before.isfinite() & ((before - after).abs() <= leeway)))
 
 
 def site_scores(trace: poutine.Trace, layout: Layout) -> dict[str, Tensor]:
@@ -64,14 +64,25 @@ def all_latents(guide: poutine.Trace, model: poutine.Trace) -> poutine.Trace:
     return latents
 
 
+def _replaced(fn: Any, value: Tensor, drawn: Tensor, others: Iterable[Tensor]) -> Tensor:
+    """Draws with others in the place of those that are the value itself."""
+    own = len(innermost(fn).event_shape)  # dimensions of a single draw: a class as a vector, say
+    for other in others:
+        same = (drawn == value).reshape(*drawn.shape[: drawn.dim() - own], -1).all(-1)
+        drawn = torch.where(same.reshape(same.shape + (1,) * own), other, drawn)
+    return drawn
+
+
 def other_value(site: Site) -> Tensor:
     """Another value of a site within its support, of the same shape."""
     value: Tensor = site["value"]
     fn = without_masks(site["fn"])
     with suppress(NotImplementedError, ValueError, RuntimeError):
         drawn: Tensor = fn.sample()
-        for _ in range(TRIES):  # a discrete draw may be the same once more
-            drawn = torch.where(drawn == value, fn.sample(), drawn)
+        if fn.support.is_discrete:  # a draw may well be the same once more
+            drawn = _replaced(fn, value, drawn, (fn.sample() for _ in range(TRIES)))
+            with suppress(NotImplementedError):
+                drawn = _replaced(fn, value, drawn, fn.enumerate_support(expand=True))
         if drawn.shape == value.shape:
             return drawn
     try:

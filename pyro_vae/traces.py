@@ -1,5 +1,6 @@
 """One call of a model or guide, as the sites that it reached, and which of them count as what."""
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any, cast
@@ -34,17 +35,18 @@ def run(part: str, function: Callable[..., Any], args: Any, kwargs: Any) -> pout
     Numbers that a program observes become tensors, and plates without a size get that of their sites.
     """
     try:
-        return _traced(part, function, args, kwargs)
+        return run_as_it_is(part, function, args, kwargs)
     except NeedsGradients:
         with torch.enable_grad():
-            return _traced(part, function, args, kwargs)
+            return run_as_it_is(part, function, args, kwargs)
 
 
 class NeedsGradients(InputError):
     """The program differentiates inside, and gradients were turned off around it."""
 
 
-def _traced(part: str, function: Callable[..., Any], args: Any, kwargs: Any) -> poutine.Trace:
+def run_as_it_is(part: str, function: Callable[..., Any], args: Any, kwargs: Any) -> poutine.Trace:
+    """:raises NeedsGradients: it takes gradients, where the caller has turned them off."""
     tracer = poutine.trace(function)
     try:
         trace = tracer.get_trace(*args, **kwargs)
@@ -119,6 +121,12 @@ def sized(trace: poutine.Trace) -> poutine.Trace:
             for f in site["cond_indep_stack"]
         )
     return trace
+
+
+def by_plates(site: Site) -> float:
+    """What a site is scaled by where its plates take subsamples."""
+    shares = ((f.full_size or f.size) / f.size for f in site["cond_indep_stack"] if f.size)
+    return math.prod(shares)
 
 
 def batch_of(site: Site) -> torch.Size:

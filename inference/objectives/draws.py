@@ -17,7 +17,14 @@ from pyro_vae.layout import Layout
 from pyro_vae.particles import particle_plate, score_model, with_values
 from pyro_vae.program import Program
 from pyro_vae.scores import unit_log_prob
-from pyro_vae.traces import Site, drawn_sites, proposal_sites, sample_sites, sized
+from pyro_vae.traces import (
+    Site,
+    by_plates,
+    drawn_sites,
+    proposal_sites,
+    sample_sites,
+    sized,
+)
 
 Calls = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of model and guide
 
@@ -27,12 +34,14 @@ class Plan:
     """How a program is drawn from.
 
     ``together``: all draws under one plate; else one run after another, of the same units.
+    ``is_weighted``: whether sites count by ``poutine.scale``, too, and not by their plates alone.
     ``num_data``: how many units there are in all, of which a batch is a part, where that is known.
     """
 
     layout: Layout
     together: bool = False
     num_data: int | None = None
+    is_weighted: bool = True
 
 
 class Cut(Messenger):
@@ -125,6 +134,8 @@ class Draws:
         """What a unit counts: N / B where its plate is subsampled, and any scale that all sites share."""
         traces = (self.models[0], self.guides[0])
         sites = [*sample_sites(traces[0]).values(), *proposal_sites(traces[1]).values()]
+        if not self.plan.is_weighted:
+            return self.layout.size / self.layout.num_units
         scales = {site["scale"] for site in sites}
         if len(scales) == 1 and not any(isinstance(scale, Tensor) for scale in scales):
             return float(scales.pop())
@@ -225,7 +236,7 @@ class Draws:
 
     def weight(self, site: Site) -> float | Tensor | None:
         """What a site is scaled by beyond what its unit counts; None for 1."""
-        scale = site["scale"]
+        scale = site["scale"] if self.plan.is_weighted else by_plates(site)
         if isinstance(scale, Tensor):
             return scale / self.scale
         return None if scale == self.scale else float(scale / self.scale)

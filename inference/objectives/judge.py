@@ -27,5 +27,5 @@ def judge_of(elbo: Any) -> tuple[Any, Figure]:
 def elbo_of_draws(layout: Layout) -> Objective:
     """The ELBO of one draw, of what counts in the densities and nothing else."""
     judge = IWAE(num_particles=1)
-    judge.plan = Plan(layout)
+    judge.plan = Plan(layout, is_weighted=False)
     return judge

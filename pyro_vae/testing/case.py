@@ -118,7 +118,7 @@ class Case:
 
     def loss(self, elbo: Any = None) -> Tensor:
         """Minus the ELBO per unit as ``fit`` has it, by one draw or by ``elbo``, ``|``."""
-        program, units = self.program, self.layout.units_of(len(self.args[0]))
+        program, units = self.call.program, self.layout.units_of(len(self.args[0]))
         elbo = elbo or self.elbo
         return elbo.differentiable_loss(program.model, program.guide, *self.args) / units
 

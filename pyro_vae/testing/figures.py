@@ -60,7 +60,9 @@ def evidence(case: Case) -> str:
     scaled = _scaled(case)
     if scaled:
         return f"{said}; {scaled}, so what is trained is no ELBO"
-    elbos = torch.tensor([_elbo(case) for _ in range(REPEATS)], dtype=torch.float64)
+    # units that depend on one another have one figure, though a plate holds them
+    units = 1 if figures.unit is None else case.layout.units_of(len(case.args[0]))
+    elbos = torch.tensor([_elbo(case) / units for _ in range(REPEATS)], dtype=torch.float64)
     elbo, error = float(elbos.mean()), float(elbos.std()) / math.sqrt(REPEATS)
     own = figures.mean_standard_error
     if math.isnan(
@@ -103,9 +105,9 @@ def _beside(figures: Evidence, exact: Evidence) -> str:
 
 @torch.no_grad()
 def _elbo(case: Case) -> float:
-    """Pyro's own figure per unit, by one draw."""
-    program, units = case.program, case.layout.units_of(len(case.args[0]))
-    return -case.elbo.loss(program.model, program.guide, *case.args) / units
+    """Pyro's own figure of all units together, by one draw."""
+    program = case.call.program
+    return -case.elbo.loss(program.model, program.guide, *case.args)
 
 
 def _refuse_points(case: Case) -> None:
