@@ -1,6 +1,5 @@
 """One call of a program, and many chains of it at once."""
 
-import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -83,8 +82,12 @@ class Call:
         if self.together:
             return draw(*call, at_once=at_once, **kwargs)
         if self.by_vmap:  # of data unlike the first, one by one may do, or say why not
-            with contextlib.suppress(Exception):
+            try:
                 return draw_by_vmap(*call, at_once=at_once, **kwargs)
+            except torch.OutOfMemoryError:
+                raise
+            except Exception:
+                return draw_one_by_one(*call, **kwargs)
         return draw_one_by_one(*call, **kwargs)
 
     def guide(self, num_chains: int, handler: Callable[..., Any] | None = None) -> poutine.Trace:

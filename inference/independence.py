@@ -118,14 +118,24 @@ def _run(call: Call, num_chains: int, given: poutine.Trace, sites: dict[str, Sit
 
 def moved(before: Run, after: Run, layout: Layout, fine: bool = False) -> list[str]:
     """The sites of which a score has moved."""
-    return moved_sites(before.scores(layout), after.scores(layout), fine)
+    return _moved(before.scores(layout), after.scores(layout), fine)
+
+
+def _moved(before: dict[str, Tensor], after: dict[str, Tensor], fine: bool = False) -> list[str]:
+    """The same, of scores; a guide's site may be on one side only, as it scores what it has just drawn."""
+    both = before.keys() & after.keys()
+    one, two = (
+        {name: score for name, score in scores.items() if name in both or "model" in name}
+        for scores in (before, after)
+    )
+    return moved_sites(one, two, fine)
 
 
 def noise(call: Call) -> str | None:
     """What scores the same latents otherwise the next time, in words; None where nothing does."""
     first = seen(call)
     before, after = (run.scores(call.layout) for run in (first, again(call, first)))
-    for name in moved_sites(before, after):
+    for name in _moved(before, after):
         if name in before and name in after:
             return f"{name}, by up to {float((before[name] - after[name]).abs().max()):.3g} nats"
         return name
@@ -167,6 +177,8 @@ def meet(call: Call, first: Run, fine: bool = False) -> bool:
     changed = torch.randperm(layout.num_units) % 2 == 1
 
     def mixed(site: Site) -> Tensor:
+        if site["name"] in layout.enumerated or is_point_mass(site["fn"]):
+            return cast(Tensor, site["value"])
         return torch.where(_along(changed, site, layout), other_value(site), site["value"])
 
     before, after = (run.scores(layout) for run in (first, again(call, first, mixed)))
@@ -244,7 +256,7 @@ def place_matters(call: Call, first: Run | None = None, fine: bool = False) -> l
     seed_all(0)
     first = first or drawn(call)
     layout = call.layout if call.layout.size == len(call.args[0]) else call.layout.joined()
-    places = _subsample(first, layout, len(call.args[0]))
+    places = _subsample(first, len(call.args[0]))
     turn = torch.randperm(len(places))
     turn = turn.roll(1) if torch.equal(turn, torch.arange(len(turn))) else turn
     order = torch.arange(len(call.args[0]))
@@ -257,20 +269,23 @@ def place_matters(call: Call, first: Run | None = None, fine: bool = False) -> l
     before = first.scores(layout)
     if layout.unit is not None:
         before = {name: score[:, turn] for name, score in before.items()}
-        return moved_sites(before, after, fine)
-    moved = moved_sites(before, after, fine)
+        return _moved(before, after, fine)
+    moved = _moved(before, after, fine)
     # the sites of a loop over rows change places among themselves
-    one, two = (sum(scores.values(), start=torch.zeros(())) for scores in (before, after))
+    both = before.keys() & after.keys()
+    one, two = (
+        sum((scores[name] for name in both), start=torch.zeros(())) for scores in (before, after)
+    )
     return moved if bool(moves(one, two, fine).any()) else []
 
 
-def _subsample(run: Run, layout: Layout, rows: int) -> Tensor:
-    """The numbers of the rows that the unit's plate takes."""
+def _subsample(run: Run, rows: int) -> Tensor:
+    """The numbers of the rows that a plate over them takes."""
     for trace in (run.guide, run.model):
-        if layout.unit is not None and layout.unit in trace.nodes:
-            indices = torch.as_tensor(trace.nodes[layout.unit]["value"]).cpu()
-            if len(indices) == layout.num_units:
-                return indices
+        for site in trace.nodes.values():
+            fn = site.get("fn")
+            if isinstance(fn, _Subsample) and fn.size == rows:
+                return torch.as_tensor(site["value"]).cpu()
     return torch.arange(rows)
 
 
@@ -327,7 +342,7 @@ def _taken(site: Site, order: Tensor, layout: Layout) -> Tensor:
         dims = [layout.dim]
     else:
         frames = [f for f in site["cond_indep_stack"] if f.vectorized]
-        dims = [f.dim for f in frames if f.size == rows == (f.full_size or rows)]
+        dims = [f.dim for f in frames if f.size == rows]
     for dim in dims:
         at = value.dim() - site["fn"].event_dim + dim
         if at >= 0 and value.shape[at] == rows:

@@ -195,7 +195,7 @@ class Loop:
         """The ELBO, or other bound, per unit on held-out data, with the same noise at every epoch."""
         total, count = 0.0, held_out.num_units
         at_once = self.rows.batch_size
-        if self.rows.is_whole or not self.rows.shuffle:
+        if self.rows.is_whole or self.rows.has_places:
             at_once = max(at_once, min(count, MOST_ROWS))
         program, checked = self.step.program, pyro.validation_enabled(self.position.epoch == 0)
         with undisturbed(program, self.settings.seed), checked:

@@ -30,13 +30,22 @@ from pyro_vae.inference.tiles import is_yet_to_be_set_up
 from pyro_vae.isolation import as_found, undisturbed
 from pyro_vae.probe import all_latents, moves
 from pyro_vae.program import Program
-from pyro_vae.traces import Site, drawn_sites, is_factor, observed_sites, run, sample_sites
+from pyro_vae.traces import (
+    Site,
+    by_plates,
+    drawn_sites,
+    is_factor,
+    observed_sites,
+    run,
+    sample_sites,
+)
 
 Batch = tuple[Tensor, ...]
 
 DEFAULT_BATCH = 128
 MANY_BYTES = 2**26  # of all that is computed to see whether places matter
 MOST_ROWS = 100_000  # of a batch, where nobody says
+NOISE_RUNS = 4  # to see what moves by itself
 MOVED = 0.01  # what parameters are moved by, to tell apart those that start out equal
 
 
@@ -50,6 +59,7 @@ class Rows:
         shuffle: whether each epoch takes them in an order of its own.
         scaled: the plates that hold a batch, and stand for all rows.
         is_whole: whether figures are of all rows together, not of each.
+        has_places: whether what a row scores depends on where it stands.
         of_rows: the guide's sites whose parameters belong to rows.
         notes: all of this in sentences.
     """
@@ -59,6 +69,7 @@ class Rows:
     shuffle: bool
     scaled: frozenset[str] = frozenset()
     is_whole: bool = False
+    has_places: bool = False
     of_rows: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -157,6 +168,8 @@ def settle(
         look = look if len(look.args[0]) == most else look_at(most)
     rows = len(look.args[0])
     pyro.get_param_store().set_state(look.store)
+    if rows < count and look.examined.has_masks:  # which may first take something out further on
+        look.examined = _with_masks_of_all(look, program, train, most, seed)
     if look.place and rows < count:
         found.restore()
         raise InputError(_displaced(look.place, rows, count))
@@ -182,10 +195,22 @@ def settle(
         ]
     of_rows = tuple(site for site in look.place if site.startswith("the guide"))
     shuffled = not look.place if shuffle is None else shuffle
-    taken = Rows(count, rows, shuffled, scaled, look.is_whole, of_rows, tuple(notes))
+    taken = Rows(
+        count, rows, shuffled, scaled, look.is_whole, bool(look.place), of_rows, tuple(notes)
+    )
     layout = look.examined.layout  # in which weights are whole no more
     layout = replace(layout, subsampled=(*layout.subsampled, *sorted(scaled)))
     return replace(look.examined, layout=layout), look.args, taken
+
+
+def _with_masks_of_all(
+    look: _Look, program: Program, train: Batches, most: int, seed: int
+) -> Examination:
+    """What was seen of a batch, with what counts of masked latents among all rows."""
+    with undisturbed(program, seed), torch.no_grad():
+        every = examine(program, *next(train.take(torch.arange(most), most)))
+    layout = replace(look.examined.layout, without_prior=every.layout.without_prior)
+    return replace(look.examined, program=every.program, layout=layout, notes=every.notes)
 
 
 def _look(
@@ -240,7 +265,8 @@ def _tried(call: Call, first: Run | None, fine: bool) -> tuple[list[str], bool]:
             raise InputError("the program does not compute in float64")
         places, units_meet = place_matters(wide, here, fine), meet(wide, here, fine)
         if places or units_meet:  # what noise moves, says nothing
-            noisy = moved(here, again(wide, here, seed=OTHERS + 1), wide.layout, fine)
+            runs = (again(wide, here, seed=OTHERS + i) for i in range(NOISE_RUNS))
+            noisy = {name for run in runs for name in moved(here, run, wide.layout, fine)}
             places = [name for name in places if name not in noisy]
             units_meet = units_meet and not noisy
         return places, units_meet
@@ -326,7 +352,17 @@ def _held(program: Program, look: _Look, train: Batches, seed: int) -> frozenset
                 f"count for all {train.num_units:,}: put it in a plate (`with pyro.plate(...)` around it), "
                 f"or take batch_size={train.num_units}"
             )
-    return frozenset(grow)
+    summed = [n for n in look.examined.layout.marked if not _is_in(look.examined.model, n, grow)]
+    if summed:
+        raise InputError(
+            f"{summed[0]!r} is to be summed out and shared by all rows, and {rows:,} of them cannot count "
+            f"for all {train.num_units:,} in that sum: take batch_size={train.num_units}"
+        )
+    return frozenset() if _scales_itself(look, grow, train.num_units) else frozenset(grow)
+
+
+def _is_in(trace: poutine.Trace, name: str, plates: Container[str]) -> bool:
+    return any(f.name in plates for f in sample_sites(trace)[name]["cond_indep_stack"])
 
 
 def _at_the_same_latents(look: _Look, args: Batch, grow: Container[str]) -> dict[str, Site]:
@@ -341,11 +377,20 @@ def _at_the_same_latents(look: _Look, args: Batch, grow: Container[str]) -> dict
 
 
 def _says_otherwise(one: Site, other: Site) -> bool:
-    """Whether a site has another shape or, a factor, another value; data may well have another."""
-    if one["value"].shape != other["value"].shape:
+    """Whether a site, at the same latents, is another on other rows: it holds them, or is made of them."""
+    if not is_factor(one) and not torch.equal(one["value"], other["value"]):
         return True
     scores = [site["fn"].log_prob(site["value"]).sum() for site in (one, other)]
-    return is_factor(one) and bool(moves(*scores).any())
+    return bool(moves(*scores).any())
+
+
+def _scales_itself(look: _Look, grow: Container[str], count: int) -> bool:
+    """Whether the program makes what lies in these plates count for all rows (``poutine.scale``)."""
+    sites = sample_sites(look.examined.model).values()
+    within = [s for s in sites if any(f.name in grow for f in s["cond_indep_stack"])]
+    wanted = count / len(look.args[0])
+    shares = [torch.as_tensor(s["scale"] / by_plates(s) / wanted) for s in within]
+    return bool(within) and all(bool(((share - 1).abs() < 1e-4).all()) for share in shares)
 
 
 def _lengths(trace: poutine.Trace) -> dict[str, int]:

@@ -126,6 +126,7 @@ def check_support(
     remedy: str = FROM_BOTH,
 ) -> None:
     """:raises InputError: the guide's support at a site is not the prior's."""
+    _check_domain(name, guide_site["fn"])
     sides = []
     if beyond_too:
         sides.append((guide_site, model_site, "beyond the prior's", "", -math.inf))
@@ -139,6 +140,24 @@ def check_support(
                 f"({in_words(guide_site['fn'])} against {in_words(model_site['fn'])}): give the guide a "
                 f"distribution with the prior's support{other}"
             )
+
+
+def _check_domain(name: str, guide: Any) -> None:
+    """:raises InputError: a transform gets values that it is not made for, and so is not one-to-one."""
+    fn = without_independence(guide)
+    if not is_plainly_transformed(fn):
+        return
+    outside = False
+    with contextlib.suppress(*UNSAID):
+        value = fn.base_dist.sample(torch.Size((PRIOR_DRAWS,)))
+        for transform in fn.transforms:
+            outside = outside or not bool(cast(Any, transform.domain).check(value).all())
+            value = transform(value)
+    if outside:
+        raise InputError(
+            f"at the guide's site {name!r} a transform gets values outside of its domain "
+            f"({in_words(fn.base_dist)} by {fn.transforms}), so the density of a draw is not known"
+        )
 
 
 def _check_reach(name: str, guide: Any, model_site: Site, remedy: str) -> None:

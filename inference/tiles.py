@@ -30,7 +30,14 @@ from pyro_vae.inference.independence import (
     seen,
 )
 from pyro_vae.inference.onednn import linear_by_onednn
-from pyro_vae.isolation import as_found, rng_state, seed_all, set_rng_state, undisturbed
+from pyro_vae.isolation import (
+    as_found,
+    modules_of,
+    rng_state,
+    seed_all,
+    set_rng_state,
+    undisturbed,
+)
 from pyro_vae.particles import read_particles, score_model
 from pyro_vae.program import Program, as_program, num_arguments
 from pyro_vae.traces import drawn_sites
@@ -244,7 +251,7 @@ def first_rows(program: Program, rows: Batches, unit: str | None, found: as_foun
 
 def is_yet_to_be_set_up(program: Program) -> bool:
     """Whether a guide takes its parameters' shapes from the first data that it sees."""
-    parts = (part for module in program.modules.values() for part in module.modules())
+    parts = modules_of(program)
     return any(isinstance(part, AutoGuide) and part.prototype_trace is None for part in parts)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from pyro_vae.adapters import tensors_for_numbers, unmasked, with_gradients
 from pyro_vae.errors import InputError, nearest
 from pyro_vae.layout import Layout, read_layout
-from pyro_vae.masks import mask_of, unmask_sites
+from pyro_vae.masks import has_own_mask, mask_of, unmask_sites
 from pyro_vae.probe import all_latents, moved_sites, other_value, site_scores
 from pyro_vae.program import Program
 from pyro_vae.traces import (
@@ -55,6 +55,12 @@ class Examination:
     model: poutine.Trace
     notes: tuple[str, ...] = ()
     free: frozenset[str] = frozenset()
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether latents have masks, which on other rows may take out what they do not here."""
+        sites = [*latent_sites(self.model).values(), *drawn_sites(self.guide).values()]
+        return any(s["mask"] is not None or has_own_mask(s["fn"]) for s in sites)
 
 
 def examine(
@@ -115,7 +121,9 @@ def _run_both(
     except NeedsGradients:
         raise
     except InputError as error:
-        for most in range(MOST_PLATES):
+        reached = getattr(error, "reached", poutine.Trace())
+        summed = any(s["infer"].get("enumerate") for s in drawn_sites(reached).values())
+        for most in range(MOST_PLATES if summed else 0):
             model = poutine.enum(program.model, first_available_dim=-1 - most)
             with suppress(InputError):
                 trace = run_as_it_is("model", poutine.replay(model, guide_trace), args, kwargs)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
 from pyro_vae.program import Program
+from pyro_vae.reach import reached
 
 
 def rng_state() -> dict[str, Any]:
@@ -119,9 +120,8 @@ def undisturbed(program: Program, seed: int | None = None) -> Iterator[None]:
     entries = store.get_state()
     hook = nn.modules.module.register_module_forward_pre_hook(evaluate)
     try:
-        for root in program.modules.values():
-            for module in root.modules():
-                evaluate(module)
+        for module in modules_of(program):
+            evaluate(module)
         if seed is not None:
             pyro.set_rng_seed(checked_seed(seed))
         with own_parameters(program):
@@ -149,11 +149,14 @@ class as_found:
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], *functions: Any) -> None:
-        owners = (o for f in functions for o in owners_of(f) if not isinstance(o, nn.Module))
-        parts = [part for root in modules.values() for part in root.modules()]
+        held = [thing for function in functions for _, thing in reached(function)]
+        roots = [*modules.values(), *(thing for thing in held if isinstance(thing, nn.Module))]
+        parts: dict[int, Any] = {id(part): part for root in roots for part in root.modules()}
+        owners = (owner for function in functions for owner in owners_of(function))
+        parts |= {id(owner): owner for owner in owners if id(owner) not in parts}
         self._before = [
             (part, dict(vars(part)), {n: v.copy() for n, v in vars(part).items() if _holds(v)})
-            for part in (*parts, *owners)
+            for part in parts.values()
         ]
 
     def restore(self) -> None:
@@ -170,6 +173,14 @@ class as_found:
 
     def __exit__(self, *_: object) -> None:
         self.restore()
+
+
+def modules_of(program: Program) -> list[nn.Module]:
+    """All modules that a program uses, also those that its functions close over, each once."""
+    functions = (program.model, program.guide)
+    held = (thing for function in functions for _, thing in reached(function))
+    roots = [*program.modules.values(), *(thing for thing in held if isinstance(thing, nn.Module))]
+    return [*{id(module): module for root in roots for module in root.modules()}.values()]
 
 
 def owners_of(function: Any) -> Iterator[Any]:

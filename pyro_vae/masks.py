@@ -30,6 +30,15 @@ def mask_of(site: Site) -> Tensor:
     return mask
 
 
+def has_own_mask(fn: Any) -> bool:
+    """Whether a distribution has a mask of its own, whatever it takes out."""
+    while isinstance(fn, dist.Independent | dist.MaskedDistribution):
+        if isinstance(fn, dist.MaskedDistribution):
+            return True
+        fn = fn.base_dist
+    return False
+
+
 def unmask(site: Site) -> None:
     """Lets a site's log-probability count everywhere."""
     site["mask"], site["fn"] = None, without_masks(site["fn"])

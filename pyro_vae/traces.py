@@ -66,11 +66,13 @@ def run_as_it_is(part: str, function: Callable[..., Any], args: Any, kwargs: Any
         sites = list(sample_sites(tracer.trace))
         where = f"after site {sites[-1]!r}" if sites else "before its first site"
         shapes = ", ".join(str(tuple(a.shape)) for a in args if isinstance(a, Tensor))
-        raise kind(
+        refused = kind(
             f"the {part} raised {type(error).__name__} {where}: {first_line(error)}"
             + (f" (called with tensors of shape {shapes})" if shapes else "")
             + _not_finite(args)
-        ) from error
+        )
+        refused.reached = tracer.trace  # type: ignore[attr-defined]  # how far it came
+        raise refused from error
     for site in sample_sites(trace).values():
         if not isinstance(site["value"], Tensor):
             site["value"], site["was_number"] = as_value(site["value"]), True

@@ -19,8 +19,8 @@ def check_log_prob(part: str, trace: poutine.Trace) -> None:
         try:
             log_prob = site["fn"].log_prob(site["value"])
         except ValueError as error:
-            if _has_no_mass_there(site):
-                continue  # a likelihood may be zero
+            if _has_no_mass_there(site) or (part == "model" and not site["is_observed"]):
+                continue  # a likelihood may be zero; and so may the prior of what the guide draws
             raise InputError(_support_message(part, name, site, error)) from error
         except Exception as error:  # whatever a person's own distribution raises
             kind = str(site["value"].dtype).removeprefix("torch.")

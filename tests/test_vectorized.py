@@ -452,7 +452,7 @@ def posterior(x: Tensor, y: Tensor) -> None:
     ids=["importance", "defensive", "from the guide", "from the prior", "exact"],
 )
 def test_a_regression(method: Any) -> None:
-    count = 4000 if "Importance" in str(method) or method == "importance" else 64
+    count = 4000 if "Importance" in str(method) or method == "importance" else 200
     evidence = log_evidence(
         (regression, posterior), args=(X, Y), method=method, num_particles=count, seed=1
     )

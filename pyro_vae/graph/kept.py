@@ -14,8 +14,8 @@ from pyro.ops.special import _log_factorial_cache
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from pyro_vae.graph.reach import reached
 from pyro_vae.isolation import as_found
+from pyro_vae.reach import reached
 
 DEPTH = 4  # objects in objects
 MANY = 1000  # of a longer list the elements are data, not objects that keep something

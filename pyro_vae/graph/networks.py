@@ -16,7 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from pyro_vae.errors import InputError
 from pyro_vae.graph.provenance import storage_of
-from pyro_vae.graph.reach import reached, unwrapped
+from pyro_vae.reach import reached, unwrapped
 
 # What these hold is drawn one by one: the container itself says nothing.
 CONTAINERS = (

