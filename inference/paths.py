@@ -243,12 +243,15 @@ class FromGuide(Path):
             return False
         if sites.keys() != others.keys() or any(is_point_mass(s["fn"]) for s in sites.values()):
             return False
-        return all(
-            torch.equal(
-                site["fn"].log_prob(site["value"]), others[name]["fn"].log_prob(site["value"])
+        try:
+            return all(
+                torch.equal(
+                    site["fn"].log_prob(site["value"]), others[name]["fn"].log_prob(site["value"])
+                )
+                for name, site in sites.items()
             )
-            for name, site in sites.items()
-        )
+        except Exception:  # of one that scores only what it has just drawn
+            return False
 
     def _refuse_what_cannot_start(self, guide_trace: poutine.Trace) -> None:
         model_sites = sample_sites(self.call.joint(1, guide_trace))

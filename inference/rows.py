@@ -167,12 +167,14 @@ def settle(
     if batch_size is None and rows < most and (look.is_whole or look.place or look.units_meet):
         look = look if len(look.args[0]) == most else look_at(most)
     rows = len(look.args[0])
+    of_rows = tuple(site for site in look.place if site.startswith("the guide"))
+    in_order = shuffle is False and not of_rows  # as somebody asks for who takes a series in parts
+    if look.place and rows < count and not in_order:
+        found.restore()
+        raise InputError(_displaced(look.place, rows, count))
     pyro.get_param_store().set_state(look.store)
     if rows < count and look.examined.has_masks:  # which may first take something out further on
         look.examined = _with_masks_of_all(look, program, train, most, seed)
-    if look.place and rows < count:
-        found.restore()
-        raise InputError(_displaced(look.place, rows, count))
     scaled, notes = frozenset[str](), []
     if look.is_whole and rows < count:
         scaled = _held(program, look, train, seed)
@@ -190,10 +192,9 @@ def settle(
         ]
     if look.place:
         notes = [
-            f"the rows keep their order, all {rows:,} in a step: {look.place[0]} depends on where a row "
-            "stands (shuffle=True says that it does not)"
+            f"the rows keep their order, {'all ' * (rows == count)}{rows:,} in a step: {look.place[0]} "
+            "depends on where a row stands (shuffle=True says that it does not)"
         ]
-    of_rows = tuple(site for site in look.place if site.startswith("the guide"))
     shuffled = not look.place if shuffle is None else shuffle
     taken = Rows(
         count, rows, shuffled, scaled, look.is_whole, bool(look.place), of_rows, tuple(notes)
@@ -208,7 +209,7 @@ def _with_masks_of_all(
 ) -> Examination:
     """What was seen of a batch, with what counts of masked latents among all rows."""
     with undisturbed(program, seed), torch.no_grad():
-        every = examine(program, *next(train.take(torch.arange(most), most)))
+        every = examine(program, *next(train.take(torch.arange(most), most)), num_rows=most)
     layout = replace(look.examined.layout, without_prior=every.layout.without_prior)
     return replace(look.examined, program=every.program, layout=layout, notes=every.notes)
 
@@ -224,7 +225,7 @@ def _look(
     args = next(train.take(torch.arange(count), count))
     with undisturbed(program, seed), torch.no_grad():
         with Allocated() as allocated:
-            examined = examine(program, *args)
+            examined = examine(program, *args, num_rows=len(args[0]) if args else None)
         look = _Look(examined, args, allocated.bytes, pyro.get_param_store().get_state())
         if not shuffle and count > 1:
             with pyro.validation_enabled(False):
@@ -273,13 +274,14 @@ def _tried(call: Call, first: Run | None, fine: bool) -> tuple[list[str], bool]:
 
 
 def _of_many(call: Call, train: Batches, of_rows: int) -> Call:
-    """The call on as many rows as a moderate memory takes, where each has a figure of its own."""
+    """The call on as many rows as a moderate memory takes, unless units are no rows."""
     rows = len(call.args[0])
-    if rows == train.num_units or call.layout.num_units != rows:
+    is_whole = call.layout.unit is None
+    if rows == train.num_units or not (is_whole or call.layout.num_units == rows):
         return call
     count = max(rows, min(train.num_units, MANY_BYTES * rows // max(1, of_rows)))
     args = next(train.take(torch.arange(count), count))
-    return replace(call, args=args, layout=call.layout.resized(count))
+    return replace(call, args=args, layout=call.layout.resized(count), examined=None)
 
 
 @contextmanager

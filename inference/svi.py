@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from pyro_vae import checkpoint
 from pyro_vae.data import Batches, DataSet, OneCall, batches
 from pyro_vae.device import resolve
-from pyro_vae.errors import InputError, at_least_1
+from pyro_vae.errors import InputError, at_least_1, in_words
 from pyro_vae.examination import Examination, examine
 from pyro_vae.inference.compile import Compile, check_modes, use_compiled
 from pyro_vae.inference.densities import what_is_no_elbo
@@ -44,6 +44,7 @@ from pyro_vae.program import Program, as_program, num_arguments
 ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
 
 
+@in_words("fit")
 def fit(
     program: Any,
     data: Any = None,
@@ -139,8 +140,9 @@ def fit(
         module.to(place)
     if isinstance(data, DataSet) and validation is None:
         validation = data.validation
-    columns = num_arguments(target.model)
-    held_out = None if validation is None else batches(validation, place, columns)
+    held_out = None
+    if validation is not None:
+        held_out = batches(validation, place, num_arguments(target.model))
     kind = type(program).__qualname__ if target.modules else "functions"
     run = Run(None if out is None else Path(out), resume, {"program": kind, **(record or {})})
     with run.sole_use(), _own_noise(seed), own_parameters(target), _training(target), _noted():
@@ -150,6 +152,10 @@ def fit(
         run.record |= {"rows": [rows.num_rows, rows.batch_size, rows.shuffle]}
         _check_held_out(target, rows, held_out)
         notes = [*examined.notes, *rows.notes]
+        if held_out is not None and rows.has_places:
+            notes.append(
+                "rows have a place: the validation rows are scored at the places of the first rows"
+            )
         with undisturbed(target, seed):
             if isinstance(elbo, Objective):
                 elbo = elbo.planned(examined, *first, num_data=train.num_units)

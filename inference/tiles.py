@@ -188,7 +188,8 @@ def _call(
     strict: bool = True,
     known: Examination | None = None,
 ) -> Call:
-    examined = _examined(program, unit, args, kwargs, strict, known)
+    num_rows = len(args[0]) if by_rows else None
+    examined = _examined(program, unit, args, kwargs, strict, known, num_rows)
     layout = examined.layout
     by_name = layout.unit is not None and not by_rows and layout.size != layout.num_units
     subsampled = (*layout.subsampled, *([layout.unit] if by_name else []))
@@ -207,15 +208,20 @@ def _examined(
     kwargs: Mapping[str, Any],
     strict: bool,
     known: Examination | None,
+    num_rows: int | None,
 ) -> Examination:
     """What :func:`examine` says; but NaN in some units are their affair, wherever in the data these are."""
     state = rng_state()
     try:
-        return examine(program, *args, unit=unit, strict=strict, known=known, **kwargs)
+        return examine(
+            program, *args, unit=unit, strict=strict, known=known, num_rows=num_rows, **kwargs
+        )
     except InputError:
         set_rng_state(state)
         with contextlib.suppress(ValueError, RuntimeError, TypeError):  # the refusal says it better
-            examined = examine(program, *args, unit=unit, strict=False, known=known, **kwargs)
+            examined = examine(
+                program, *args, unit=unit, strict=False, known=known, num_rows=num_rows, **kwargs
+            )
             with pyro.validation_enabled(False):
                 layout = examined.layout
                 weights = read_particles(examined.model, examined.guide, layout, 1).log_weights

@@ -3,8 +3,14 @@
 import difflib
 import math
 import operator
-from collections.abc import Iterable, Sequence
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+OURS, LIBRARIES = "pyro_vae", {"torch", "pyro", "numpy", "zuko", *sys.stdlib_module_names}
 
 
 class InputError(ValueError):
@@ -12,6 +18,36 @@ class InputError(ValueError):
 
     The command line prints the message and ends with exit code 2.
     """
+
+
+def _theirs(error: Exception) -> traceback.FrameSummary | None:
+    """The line of a person's own code that raised an error, unless ours did later on."""
+    found = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if module == OURS:
+            found = None
+        elif module not in LIBRARIES or module == "__main__":
+            found = traceback.FrameSummary(frame.f_code.co_filename, line, frame.f_code.co_name)
+    return found
+
+
+@contextmanager
+def in_words(verb: str) -> Iterator[None]:
+    """Says in a sentence what a person's own code raises, wherever that is; all else passes as it is."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        frame = _theirs(error)
+        if frame is None:
+            raise
+        said = next(iter(str(error).strip().splitlines()), "no reason given")
+        raise InputError(
+            f"{verb}: the program raised {type(error).__name__}: {said} (line {frame.lineno} of "
+            f"{Path(frame.filename).name}: `{frame.line}`)"
+        ) from error
 
 
 def nearest(name: object, known: Iterable[str]) -> str:

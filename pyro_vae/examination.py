@@ -1,6 +1,6 @@
 """What one run of a program shows: its sites, plates and densities, and whether they fit one another."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -69,6 +69,7 @@ def examine(
     unit: str | None = None,
     strict: bool = True,
     known: Examination | None = None,
+    num_rows: int | None = None,
     **kwargs: Any,
 ) -> Examination:
     """Runs guide and model once, with every check that Pyro and torch know, and reads the plates.
@@ -79,6 +80,7 @@ def examine(
     :param unit: the unit plate's name; by default the outermost plate that all latent and observed
         sites share.
     :param strict: refuse log-probabilities that are NaN, too; else only data outside the support.
+    :param num_rows: how many rows the arguments are, where they are rows.
     :param known: what was seen on other rows, so that masked latents need not be looked at again.
     :raises InputError: the model or guide raises (with the site), a site is missing on one side,
         ``unit`` is not there or does not hold every site.
@@ -93,7 +95,7 @@ def examine(
         if any(site.get("was_number") for site in observed_sites(model_trace).values()):
             program = tensors_for_numbers(program)
         check_match(model_trace, guide_trace)
-        layout = read_layout(model_trace, guide_trace, unit)
+        layout = read_layout(model_trace, guide_trace, unit, num_rows)
         layout = replace(layout, holds_enumerated_only=sums_out)
         if strict:
             check_log_prob("guide", guide_trace)
@@ -107,6 +109,7 @@ def examine(
             return settle_densities(seen, known, args, kwargs)
 
 
+MASK_DRAWS = 3  # of a guide whose latents are masked, as a mask may depend on them
 MOST_PLATES = 8  # dimensions of plates, where a model is tried with all values of its latents
 
 
@@ -152,11 +155,15 @@ def settle_densities(
     the model's density is what the model says, without that prior; the guide's draws count all the same.
     A flat latent (ImproperUniform) has a density where a factor or another latent's prior depends on it.
     """
-    layout, latents = seen.layout, latent_sites(seen.model)
+    layout = seen.layout
     flat, notes = _settle_flat(seen, args, kwargs)
-    masks = {name: mask_of(latents[name]) for name in layout.latents}
-    masked = {name: ~mask for name, mask in masks.items() if not bool(mask.all())}
+    masked = _masked(seen)
     apart = _depended_on(seen, masked, known, args, kwargs)
+    for other in _other_draws(seen, args, kwargs) if seen.has_masks else ():
+        there = _masked(other)
+        if there.keys() != masked.keys() or any((there[n] != masked[n]).any() for n in there):
+            masked |= there  # by a mask that depends on latents
+            apart |= _depended_on(other, there, known, args, kwargs)
     proposed, unmasked_in_model = drawn_sites(seen.guide), set()
     for name in masked.keys() - apart:
         if name in proposed and bool(mask_of(proposed[name]).all()):
@@ -176,6 +183,21 @@ def settle_densities(
         notes=tuple(notes),
         free=frozenset(masked.keys() - apart),
     )
+
+
+def _masked(seen: Examination) -> dict[str, Tensor]:
+    """What masks take out of the model's latents."""
+    sites = latent_sites(seen.model)
+    masks = {name: mask_of(sites[name]) for name in seen.layout.latents if name in sites}
+    return {name: ~mask for name, mask in masks.items() if not bool(mask.all())}
+
+
+def _other_draws(seen: Examination, args: Any, kwargs: Any) -> Iterator[Examination]:
+    """What one sees at other draws of the guide."""
+    for _ in range(MASK_DRAWS if not seen.layout.holds_enumerated_only else 0):
+        guide = run("guide", seen.program.guide, args, kwargs)
+        model = run("model", poutine.replay(seen.program.model, guide), args, kwargs)
+        yield replace(seen, guide=guide, model=model)
 
 
 def _settle_flat(seen: Examination, args: Any, kwargs: Any) -> tuple[tuple[str, ...], list[str]]:

@@ -67,10 +67,14 @@ class Layout:
 
 
 def read_layout(
-    model_trace: poutine.Trace, guide_trace: poutine.Trace, unit: str | None = None
+    model_trace: poutine.Trace,
+    guide_trace: poutine.Trace,
+    unit: str | None = None,
+    num_rows: int | None = None,
 ) -> Layout:
     """Reads the plates of both traces, and finds the unit: the outermost plate that holds every site.
 
+    :param num_rows: where the arguments are rows, how many: of several such plates one for rows is taken.
     :raises InputError: ``unit`` is not there or does not hold every site.
     """
     sites = [
@@ -106,7 +110,8 @@ def read_layout(
         without = outside or tuple(n for n, s in sites if not _in_some_plate(s))
         return Layout(None, 0, 1, 1, outside=without, subsampled=tuple(sorted(subsampled)), **shape)
     outermost = [frame.name for frame in stacks[0][1] if frame.name in shared]
-    frame = frames[unit or outermost[0]]
+    of_rows = [n for n in outermost if (frames[n].full_size or frames[n].size) == num_rows]
+    frame = frames[unit or (of_rows or outermost)[0]]
     return Layout(
         frame.name,
         frame.dim,

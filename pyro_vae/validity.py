@@ -2,16 +2,18 @@
 
 import contextlib
 import math
+from typing import Any
 from unittest import mock
 
 import pyro.distributions as dist
 import torch
 from pyro import poutine
+from torch import Tensor
 from torch.distributions import constraints
 
 from pyro_vae.errors import InputError
 from pyro_vae.scores import cannot_score
-from pyro_vae.traces import Site, observed_sites, sample_sites
+from pyro_vae.traces import Site, batch_of, innermost, observed_sites, sample_sites
 
 
 def check_log_prob(part: str, trace: poutine.Trace) -> None:
@@ -30,6 +32,7 @@ def check_log_prob(part: str, trace: poutine.Trace) -> None:
                 f"the {part}'s site {name!r} ({site['fn']}) cannot score values of type bool: "
                 "pass numbers, as by .float()"
             ) from error
+        _check_result(part, site, log_prob)
         if log_prob.isnan().any() or (log_prob == math.inf).any():
             raise InputError(
                 f"the {part}'s log-probability at site {name!r} is {log_prob.max():g} "
@@ -37,6 +40,22 @@ def check_log_prob(part: str, trace: poutine.Trace) -> None:
                 + ": the density has no bound there"
                 * bool((log_prob == math.inf).any())
             )
+
+
+def _check_result(part: str, site: Site, log_prob: Any) -> None:
+    """:raises InputError: a person's own distribution gives something else than a score for each draw."""
+    if not isinstance(log_prob, Tensor) or not log_prob.is_floating_point():
+        kind = log_prob.dtype if isinstance(log_prob, Tensor) else type(log_prob).__name__
+        given = f"a value of type {kind}"
+    elif log_prob.shape != batch_of(site):
+        given = f"a tensor of shape {tuple(log_prob.shape)}"
+    else:
+        return
+    kind = type(innermost(site["fn"])).__name__
+    raise InputError(
+        f"log_prob of the {part}'s site {site['name']!r} ({kind}) gives {given}: it is to give a real "
+        f"tensor of shape {tuple(batch_of(site))}, a score for each draw"
+    )
 
 
 def check_data(trace: poutine.Trace) -> None:
