@@ -208,6 +208,99 @@ def test_validation_rows_that_a_guide_knows_nothing_of() -> None:
     quick((local, AutoNormal(local)), X, validation=X, epochs=1)
 
 
+def test_a_group_index_that_is_sorted_is_seen_beyond_the_first_batch() -> None:
+    group = torch.arange(600) // 300
+    x = 5.0 * group + 0.5 * drawn(600, seed=7)
+
+    def model(x: Tensor) -> None:
+        means = pyro.param("means", torch.zeros(2))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(means[group[: len(x)]], 0.5), obs=x)
+
+    result = quick((model, lambda x: None), x, epochs=300, optimizer=partial(Adam, lr=0.1))
+    assert "keep their order" in " ".join(result.notes)
+    best = torch.stack([x[:300].mean(), x[300:].mean()])
+    torch.testing.assert_close(pyro.param("means").detach(), best, rtol=0, atol=0.02)
+    with pytest.raises(InputError, match="Take batch_size=600"):
+        quick((model, lambda x: None), x, epochs=1, batch_size=100)
+
+
+def test_an_order_that_hardly_counts_at_first() -> None:
+    """Returns of a thousandth, a scale of 1: at first the order moves no score by a millionth."""
+    y = torch.zeros(400)
+    for t in range(1, 400):
+        y[t] = 0.8 * y[t - 1] + 0.002 * drawn(1, seed=t).item()
+
+    def model(y: Tensor) -> None:
+        phi, log_scale = pyro.param("phi", torch.tensor(0.0)), pyro.param("s", torch.tensor(0.0))
+        with pyro.plate("time", len(y)):
+            before = torch.cat([torch.zeros(1), y[:-1]])
+            pyro.sample("y", dist.Normal(phi * before, log_scale.exp()), obs=y)
+
+    assert "keep their order" in " ".join(quick((model, lambda y: None), y, epochs=1).notes)
+
+
+def test_a_series_in_parts_for_whoever_asks() -> None:
+    def model(y: Tensor) -> None:
+        step = pyro.param("step", torch.tensor(1.0), constraint=dist.constraints.positive)
+        with pyro.plate("time", len(y)):
+            pyro.sample("y", dist.Normal(torch.cat([torch.zeros(1), y[:-1]]), step), obs=y)
+
+    seen = quick((model, lambda y: None), X, epochs=1, batch_size=100, shuffle=False)
+    assert "the rows keep their order, 100 in a step" in " ".join(seen.notes)
+
+
+def test_a_program_that_wants_its_rows_in_order() -> None:
+    times = drawn(60).abs().cumsum(0)
+
+    def model(t: Tensor) -> None:
+        assert (t.diff() > 0).all()
+        with pyro.plate("events", len(t)):
+            pyro.sample("t", dist.Exponential(pyro.param("rate", torch.tensor(1.0))), obs=t)
+
+    program = model, lambda t: None
+    assert "keep their order" in " ".join(quick(program, times, epochs=1).notes)
+    exact = dist.Exponential(pyro.param("rate").detach()).log_prob(times).mean().item()
+    assert log_evidence(program, times).mean == pytest.approx(exact, abs=1e-4)
+
+
+@pytest.mark.parametrize("count", [2, 60])
+def test_noise_hides_no_place(count: int) -> None:
+    """A model that augments its data, and a guide with parameters for each row."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z, 0.5), obs=x + 0.1 * torch.randn(len(x)))
+
+    result = quick((model, AutoNormal(model)), X[:count], epochs=1)
+    assert "the guide's site 'z_unconstrained' depends on" in " ".join(result.notes)
+
+
+def test_masks_that_begin_further_on_are_seen() -> None:
+    """They take latents out of the model which the guide draws all the same."""
+    seen = torch.arange(500) < 300
+
+    def model(x: Tensor, seen: Tensor) -> None:
+        with pyro.plate("data", len(x)), pyro.poutine.mask(mask=seen):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x: Tensor, seen: Tensor) -> None:
+        log_scales = pyro.param("log_scales", torch.tensor([-0.3, 1.0]))
+        with pyro.plate("data", len(x)):
+            scale = torch.where(seen, log_scales[0], log_scales[1]).exp()
+            pyro.sample("z", dist.Normal(x * seen / 2, scale))
+
+    x = drawn(500, seed=8) * 2**0.5
+    result = quick((model, guide), (x, seen), epochs=100, optimizer=partial(Adam, lr=0.05))
+    exact = torch.where(seen, dist.Normal(0.0, 2**0.5).log_prob(x), 0.0).mean().item()
+    elbo = sum(m["train_elbo"] for m in result.metrics[-20:]) / 20
+    assert exact - 0.05 < elbo < exact + 0.02
+    scales = pyro.param("log_scales").exp()
+    assert scales[1].item() == pytest.approx(1.0, abs=0.1)  # of what is masked, the prior's
+
+
 # --- latents that all rows share ------------------------------------------------------------------
 
 
@@ -278,6 +371,86 @@ def test_a_batch_has_the_gradient_of_pyros_subsample() -> None:
     losses = [svi.step(batch) for batch in x[order].split(10)]
     torch.testing.assert_close(ours, pyro.param("loc").detach(), rtol=1e-4, atol=1e-5)
     assert result.metrics[0]["train_elbo"] == pytest.approx(-sum(losses) / 4, rel=1e-4)
+
+
+def of_a_subsample(x: Tensor) -> None:
+    """The plate stands for the batch, not for all rows."""
+    mean = pyro.sample("mean", dist.Normal(0.0, 10.0))
+    with pyro.plate("n", len(x), subsample_size=20) as some:
+        pyro.sample("x", dist.Normal(mean, 1.0), obs=x[some])
+
+
+def scaled_by_hand(x: Tensor) -> None:
+    mean = pyro.sample("mean", dist.Normal(0.0, 10.0))
+    with pyro.plate("n", len(x)), pyro.poutine.scale(scale=300 / len(x)):
+        pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+
+
+@pytest.mark.parametrize("model", [of_a_subsample, scaled_by_hand])
+def test_a_batch_counts_once_for_all_rows(model: Any) -> None:
+    def guide(x: Tensor) -> None:
+        loc, log_scale = pyro.param("loc", torch.tensor(3.0)), pyro.param("s", torch.tensor(-3.0))
+        pyro.sample("mean", dist.Normal(loc, log_scale.exp()))
+
+    adam = partial(Adam, lr=0.005)
+    quick((model, guide), X / 2 + 3, epochs=400, batch_size=60, optimizer=adam)
+    assert pyro.param("s").exp().item() == pytest.approx(300**-0.5, rel=0.2)
+
+
+def by_a_factor(x: Tensor) -> None:
+    mean = pyro.sample("mean", dist.Normal(0.0, 10.0))
+    pyro.factor("likelihood", dist.Normal(mean, 1.0).log_prob(x).sum())
+
+
+def by_its_mean(x: Tensor) -> None:
+    mean = pyro.sample("mean", dist.Normal(0.0, 10.0))
+    pyro.sample("x", dist.Normal(mean, len(x) ** -0.5), obs=x.mean())
+
+
+@pytest.mark.parametrize("model", [by_a_factor, by_its_mean])
+def test_what_is_made_of_a_batch_cannot_count_for_all(model: Any) -> None:
+    with pytest.raises(InputError, match="holds the rows of a batch, and no plate does"):
+        quick((model, AutoNormal(model)), X, epochs=1, batch_size=50)
+
+
+@pytest.mark.parametrize("batch_size", [None, 60])
+def test_units_that_are_no_rows(batch_size: int | None) -> None:
+    """Each of five columns has a mean of its own; the rows lie in an inner plate."""
+    x = drawn(300, 5, seed=9) + torch.arange(5.0)
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("columns", 5, dim=-1):
+            mean = pyro.sample("mean", dist.Normal(0.0, 10.0))
+            with pyro.plate("rows", len(x), dim=-2):
+                pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+
+    guide = AutoNormal(model)
+    adam = partial(Adam, lr=0.02)
+    result = quick(
+        (model, guide), x, epochs=200 if batch_size else 1000, batch_size=batch_size, optimizer=adam
+    )
+    found = log_evidence((model, guide), x, num_particles=5000, seed=0)
+    covariance = torch.full((300, 300), 100.0) + torch.eye(300)
+    exact = dist.MultivariateNormal(torch.zeros(300), covariance).log_prob(x.T).mean().item()
+    assert (found.unit, found.units) == ("columns", 5)
+    assert abs(found.mean - exact) < 0.2
+    elbo = sum(m["train_elbo"] for m in result.metrics[-50:]) / 50
+    assert exact - 3 < elbo < exact + 1
+
+
+def test_units_that_depend_on_one_another_are_one_batch() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z - z.mean(-1, keepdim=True), 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(pyro.param("a", torch.tensor(0.5)) * x, 0.8))
+
+    quick((model, guide), X, epochs=1)
+    said = quick((model, guide), X, epochs=1, batch_size=50).notes
+    assert "units of plate 'data' depend on one another's latents" in " ".join(said)
 
 
 def test_rows_in_no_plate_cannot_count_for_all() -> None:

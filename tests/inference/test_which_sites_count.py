@@ -158,6 +158,32 @@ def test_a_wrong_jacobian_is_refused() -> None:
         log_evidence((scales, wrong_factor), torch.tensor([0.5, 2.0, 4.0]))
 
 
+@pytest.mark.parametrize(
+    "turn", [lambda u: (u**2, -(2 * u.abs()).log()), lambda u: (u.abs(), 0 * u)]
+)
+def test_a_map_that_turns_back(turn: Any) -> None:
+    """Its derivative is right wherever one looks, and two draws give one latent."""
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            u = pyro.sample("u", dist.Normal(x * 0, 1.0), infer={"is_auxiliary": True})
+            value, log_density = turn(u)
+            pyro.sample("s", dist.Delta(value, log_density=log_density))
+
+    with pytest.raises(InputError, match="the map turns back"):
+        log_evidence((scales, guide), torch.tensor([0.5, 2.0, 4.0]))
+
+
+def test_a_transform_outside_of_its_domain() -> None:
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            square = transforms.PowerTransform(torch.tensor(2.0))
+            pyro.sample("s", dist.TransformedDistribution(dist.Normal(x * 0, 1.0), [square]))
+
+    with pytest.raises(InputError, match="outside of its domain"):
+        log_evidence((scales, guide), torch.tensor([0.5, 2.0, 4.0]))
+
+
 def test_a_factor_that_does_not_say_what_it_is() -> None:
     def guide(x: Tensor) -> None:
         normal_guide(x)
@@ -613,6 +639,22 @@ def test_whatever_an_own_distribution_raises(error: type[Exception]) -> None:
             verb((Conjugate.model, never), X)
 
 
+@pytest.mark.parametrize("given", [1.0, None, torch.zeros(7), torch.zeros(()).long()])
+def test_an_own_log_prob_of_another_kind(given: Any) -> None:
+    class Strange(dist.Normal):
+        def log_prob(self, value: Tensor) -> Any:
+            return given
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", Strange(z, torch.ones(len(x))), obs=x)
+
+    for verb in (log_evidence, quick):
+        with pytest.raises(InputError, match="log_prob of the model's site 'x'"):
+            verb((model, normal_guide), X)
+
+
 class WithTuples(Own):
     """Its shapes are plain tuples."""
 
@@ -728,6 +770,38 @@ def test_a_program_is_weighed_in_evaluation_mode_throughout(layer: nn.Module) ->
     assert abs(found.mean - exact) < 4.5 * found.mean_standard_error + 1e-4
     assert layer.training
     assert not found.notes
+
+
+def test_a_closed_over_normalisation_is_evaluated() -> None:
+    norm = transforms.BatchNorm(2)
+    norm.moving_mean.fill_(1.0)
+
+    def model(x: Tensor) -> None:
+        pyro.module("norm", norm)
+        with pyro.plate("data", len(x)):
+            base = dist.Normal(torch.zeros(2), 1.0).to_event(1)
+            pyro.sample("x", dist.TransformedDistribution(base, [norm]), obs=x)
+
+    x = torch.randn(30, 2, generator=torch.Generator().manual_seed(2)) + 1
+    found = log_evidence((model, lambda x: None), x)
+    exact = dist.Normal(1.0, 1.0).log_prob(x).sum(-1).mean().item()
+    assert found.unit == "data"
+    assert found.mean == pytest.approx(exact, abs=1e-3)
+    assert norm.training
+
+
+def test_the_mean_of_a_latent_that_depends_on_another() -> None:
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            a = pyro.sample("a", dist.Normal(x / 3, 0.5))
+            pyro.sample("b", dist.Normal(a.exp(), 0.3))
+
+    x = X[:4]
+    exact = (x / 3 + 0.125).exp()
+    error = exact * math.sqrt(math.expm1(0.25) / 1000)
+    means = latent_means((Conjugate.model, guide), x, seed=0)
+    torch.testing.assert_close(means["a"], x / 3)
+    assert ((means["b"] - exact).abs() < 4.5 * error).all()
 
 
 def test_the_means_of_an_autoguide_are_those_of_its_posterior() -> None:
