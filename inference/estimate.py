@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, distributed
 from tqdm import tqdm
 
-from pyro_vae.errors import InputError, at_least_1, in_words, nearest
+from pyro_vae.errors import InputError, at_least_1, nearest
 from pyro_vae.examination import examine
 from pyro_vae.inference.annealed import Annealed
 from pyro_vae.inference.auto import Auto
@@ -55,7 +55,6 @@ class Interrupted(KeyboardInterrupt):
         self.evidence, self.units = evidence, units
 
 
-@in_words("log_evidence")
 def log_evidence(
     program: Any,
     data: Any = None,

@@ -44,7 +44,6 @@ from pyro_vae.program import Program, as_program, num_arguments
 ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
 
 
-@in_words("fit")
 def fit(
     program: Any,
     data: Any = None,
@@ -146,25 +145,29 @@ def fit(
     kind = type(program).__qualname__ if target.modules else "functions"
     run = Run(None if out is None else Path(out), resume, {"program": kind, **(record or {})})
     with run.sole_use(), _own_noise(seed), own_parameters(target), _training(target), _noted():
-        examined, first, rows = settle(
-            target, train, batch_size or train.batch_size, shuffle, seed, partial(_all, target)
-        )
-        run.record |= {"rows": [rows.num_rows, rows.batch_size, rows.shuffle]}
-        _check_held_out(target, rows, held_out)
-        notes = [*examined.notes, *rows.notes]
-        if held_out is not None and rows.has_places:
-            notes.append(
-                "rows have a place: the validation rows are scored at the places of the first rows"
+        with in_words():
+            examined, first, rows = settle(
+                target, train, batch_size or train.batch_size, shuffle, seed, partial(_all, target)
             )
-        with undisturbed(target, seed):
-            if isinstance(elbo, Objective):
-                elbo = elbo.planned(examined, *first, num_data=train.num_units)
-            notes += check_of_pyro(elbo, examined)
-            terms = what_is_no_elbo(elbo, examined)
-        stored = registered(target, examined.guide, examined.model)
-        beside = elbo.modules if isinstance(elbo, Objective) else {}
-        modules = {**target.modules, **{f"{checkpoint.BESIDE}{n}.": m for n, m in beside.items()}}
-        learning = replace(target, modules=modules)
+            run.record |= {"rows": [rows.num_rows, rows.batch_size, rows.shuffle]}
+            _check_held_out(target, rows, held_out)
+            notes = [*examined.notes, *rows.notes]
+            if held_out is not None and rows.has_places:
+                notes.append(
+                    "rows have a place: the validation rows are scored at the places of the first rows"
+                )
+            with undisturbed(target, seed):
+                if isinstance(elbo, Objective):
+                    elbo = elbo.planned(examined, *first, num_data=train.num_units)
+                notes += check_of_pyro(elbo, examined)
+                terms = what_is_no_elbo(elbo, examined)
+            stored = registered(target, examined.guide, examined.model)
+            beside = elbo.modules if isinstance(elbo, Objective) else {}
+            modules = {
+                **target.modules,
+                **{f"{checkpoint.BESIDE}{n}.": m for n, m in beside.items()},
+            }
+            learning = replace(target, modules=modules)
         parameters = {**named_parameters(learning), **stored}
         elbo = elbo or default_elbo(examined.layout)
         step = Step(examined, rows, parameters, elbo, optimizer, clip_norm)

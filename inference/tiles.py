@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from pyro_vae.data import Batches, batches
 from pyro_vae.device import resolve
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, in_words
 from pyro_vae.examination import Examination, examine
 from pyro_vae.inference.call import Call
 from pyro_vae.inference.importance import Allocated
@@ -123,23 +123,32 @@ def tiled(
         given, named = call_arguments(data, args, kwargs)
     found = as_found(target.modules, target.model, target.guide)
     with undisturbed(target, seed), found, torch.no_grad(), linear_by_onednn():
-        if rows is None:
-            few = _call(target, unit, given, named, by_rows=False)
-        else:
-            few = first_rows(target, rows, unit, found)
-        base = int(torch.randint(2**31, ()))
+        with in_words():
+            if rows is None:
+                few = _call(target, unit, given, named, by_rows=False)
+            else:
+                few = first_rows(target, rows, unit, found)
+            base = int(torch.randint(2**31, ()))
+            few, why, notes = _looked_at(few, rows, unit, found)
         with pyro.validation_enabled(False):
-            check_every_value_is_drawn(seen(few))
-            unsteady = noise(few)
-            few = replace(few, noise=unsteady).settled()
-            why = ""
-            if unsteady is None:  # else nothing can be told by running it again
-                few, why = _settled(few, rows, unit, found)
             index: Sequence[Tensor] = [torch.arange(few.layout.num_units)]
             if rows is not None and few.by_rows:
                 at_most = units.get(rows.device.type, units["cpu"])
                 index = torch.arange(rows.num_units).tensor_split(-(-rows.num_units // at_most))
-            yield Tiles(few, base, rows, index, found, why, _notes(few))
+            yield Tiles(few, base, rows, index, found, why, notes)
+
+
+def _looked_at(
+    few: Call, rows: Batches | None, unit: str | None, found: as_found
+) -> tuple[Call, str, tuple[str, ...]]:
+    """The call as it is to be worked off, why all rows are one tile, and what else is to be said."""
+    with pyro.validation_enabled(False):
+        check_every_value_is_drawn(seen(few))
+        few = replace(few, noise=noise(few)).settled()
+        why = ""
+        if few.noise is None:  # else nothing can be told by running it again
+            few, why = _settled(few, rows, unit, found)
+        return few, why, _notes(few)
 
 
 def call_arguments(data: Any, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -33,8 +33,8 @@ def _theirs(error: Exception) -> traceback.FrameSummary | None:
 
 
 @contextmanager
-def in_words(verb: str) -> Iterator[None]:
-    """Says in a sentence what a person's own code raises, wherever that is; all else passes as it is."""
+def in_words() -> Iterator[None]:
+    """Says in a sentence what a person's own code raises while it is looked at; all else passes."""
     try:
         yield
     except InputError:
@@ -45,7 +45,7 @@ def in_words(verb: str) -> Iterator[None]:
             raise
         said = next(iter(str(error).strip().splitlines()), "no reason given")
         raise InputError(
-            f"{verb}: the program raised {type(error).__name__}: {said} (line {frame.lineno} of "
+            f"the program raised {type(error).__name__}: {said} (line {frame.lineno} of "
             f"{Path(frame.filename).name}: `{frame.line}`)"
         ) from error
 

@@ -69,7 +69,7 @@ def test_its_evidence_is_the_kalman_filters(lengths: Tensor | None) -> None:
         part.requires_grad_(False)
     adam = partial(torch.optim.Adam, lr=0.02)
     fit(deep, batch, epochs=300, optimizer=adam, progress=False, device="cpu")
-    found = log_evidence(deep, batch, num_particles=5000, seed=0)
+    found = log_evidence(deep, batch, num_particles=20_000, seed=0)
     assert found.pareto_k.median() < 0.7
     known = ~found.without_error
     assert known.sum() > 4
