@@ -5,6 +5,7 @@ Python did in that run is frozen into it, so a program is refused where Python h
 control flow on values, numbers from elsewhere than the arguments and torch's generators, side effects.
 """
 
+import contextlib
 import os
 import pickle
 import random
@@ -39,7 +40,8 @@ from torch.overrides import TorchFunctionMode
 from pyro_vae.inference.constants import Answers, share_memory
 
 NOT_THEIRS = tuple(
-    f"{Path(file).parent}{os.sep}" for file in (torch.__file__, pyro.__file__, __file__)
+    f"{Path(file).parent}{os.sep}"
+    for file in (torch.__file__, pyro.__file__, contextlib.__file__, __file__)
 )
 
 
@@ -135,6 +137,8 @@ def _why(error: Exception, last: "_LastSite", answers: Answers) -> str:
     where = _line(traceback.extract_tb(error.__traceback__))
     if isinstance(error, DataDependentOutputException | GuardOnDataDependentSymNode):
         return f"Python needs to know a tensor's value {last}{where}"
+    if "data is not allocated" in str(error):  # torch's words for a value that is only traced
+        return f"Python or NumPy needs to know a tensor's value {last}{where}"
     if isinstance(error, DynamicOutputShapeException):
         return f"a shape depends on a tensor's values {last}{where}"
     reason = f"{type(error).__name__} {last}: {next(iter(str(error).strip().splitlines()), '')}"
@@ -149,7 +153,8 @@ def _line(frames: Iterable[traceback.FrameSummary]) -> str:
     if not theirs:
         return ""
     code = textwrap.shorten(theirs[-1].line or "", 80)
-    return f" (line {theirs[-1].lineno} of {Path(theirs[-1].filename).name}: `{code}`)"
+    shown = f": `{code}`" if code else ""  # of a notebook's cell there may be none
+    return f" (line {theirs[-1].lineno} of {Path(theirs[-1].filename).name}{shown})"
 
 
 def _first_difference(one: str, other: str) -> str:

@@ -169,11 +169,14 @@ def settle_densities(
         if name in proposed and bool(mask_of(proposed[name]).all()):
             unmasked_in_model.add(name)
     unmasked_in_guide = apart & proposed.keys()
-    notes += [
-        f"the model masks the prior of {name!r}, and other sites depend on what it masks: the figures are "
-        "those of the density as it is written, without that prior"
-        for name in sorted(apart)
-    ]
+    if apart:
+        names = [name for name in layout.latents if name in apart]
+        more = f" and {len(names) - 3} more" if len(names) > 4 else ""
+        shown = ", ".join(map(repr, names[:3] if more else names)) + more
+        notes.append(
+            f"the model masks the prior of {shown}, and other sites depend on what it masks: the figures are "
+            "those of the density as it is written, without that prior"
+        )
     return replace(
         seen,
         program=unmasked(seen.program, frozenset(unmasked_in_model), frozenset(unmasked_in_guide)),

@@ -123,7 +123,8 @@ def reason_of(error: BaseException) -> str:
             where = f" where site {site['name']!r} ({site['fn']}) is scored"
         elif not name.startswith((*LIBRARIES, "<")):
             line = linecache.getline(name, number).strip()
-            where = f" in `{line}` ({Path(name).name}, line {number})"
+            shown = f" in `{line}`" if line else ""
+            where = f"{shown} ({Path(name).name}, line {number})"
     return what + where
 
 
