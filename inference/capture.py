@@ -39,9 +39,9 @@ from torch.overrides import TorchFunctionMode
 
 from pyro_vae.inference.constants import Answers, share_memory
 
-NOT_THEIRS = tuple(
-    f"{Path(file).parent}{os.sep}"
-    for file in (torch.__file__, pyro.__file__, contextlib.__file__, __file__)
+NOT_THEIRS = (
+    *(f"{Path(file).parent}{os.sep}" for file in (torch.__file__, pyro.__file__, __file__)),
+    contextlib.__file__,
 )
 
 

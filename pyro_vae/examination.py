@@ -174,8 +174,8 @@ def settle_densities(
         more = f" and {len(names) - 3} more" if len(names) > 4 else ""
         shown = ", ".join(map(repr, names[:3] if more else names)) + more
         notes.append(
-            f"the model masks the prior of {shown}, and other sites depend on what it masks: the figures are "
-            "those of the density as it is written, without that prior"
+            f"the model masks the prior of {shown}, and other sites depend on what it masks: the figures "
+            "are those of the density as it is written, without that prior"
         )
     return replace(
         seen,
