@@ -285,7 +285,11 @@ def _subsample(run: Run, rows: int) -> Tensor:
         for site in trace.nodes.values():
             fn = site.get("fn")
             if isinstance(fn, _Subsample) and fn.size == rows:
-                return torch.as_tensor(site["value"]).cpu()
+                indices = torch.as_tensor(site["value"]).cpu()
+                if (
+                    indices.dtype == torch.long and indices.dim() == 1
+                ):  # some hand over the data here
+                    return indices
     return torch.arange(rows)
 
 

@@ -250,6 +250,24 @@ def test_a_series_in_parts_for_whoever_asks() -> None:
     assert "the rows keep their order, 100 in a step" in " ".join(seen.notes)
 
 
+def test_data_that_are_handed_over_as_a_subsample() -> None:
+    """As Pyro's CEVAE has it: the plate's indices are the data themselves."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x), subsample=x):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x), subsample=x):
+            pyro.sample("z", dist.Normal(pyro.param("a", torch.tensor(0.5)) * x, 0.75))
+
+    assert "order" not in " ".join(quick((model, guide), X, epochs=1).notes)
+    found = log_evidence((model, guide), X, seed=0)
+    exact = dist.Normal(0.0, 2**0.5).log_prob(X).mean().item()
+    assert abs(found.mean - exact) < 4 * found.mean_standard_error + 0.01
+
+
 def test_a_program_that_wants_its_rows_in_order() -> None:
     times = drawn(60).abs().cumsum(0)
 
