@@ -43,7 +43,7 @@ from pyro_vae.traces import (
 Batch = tuple[Tensor, ...]
 
 DEFAULT_BATCH = 128
-MANY_BYTES = 2**26  # of all that is computed to see whether places matter
+MANY_BYTES = 2**24  # of all that is computed to see whether places matter
 MOST_ROWS = 100_000  # of a batch, where nobody says
 NOISE_RUNS = 4  # to see what moves by itself
 MOVED = 0.01  # what parameters are moved by, to tell apart those that start out equal
