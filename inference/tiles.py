@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from inspect import signature
 from typing import Any
 
 import pyro
@@ -121,6 +123,9 @@ def tiled(
         rows = _rows(target, data, device)
     else:
         given, named = call_arguments(data, args, kwargs)
+        if named.keys() & signature(examine).parameters.keys():  # a name that is taken
+            model, guide = (partial(f, **named) for f in (target.model, target.guide))
+            target, named = replace(target, model=model, guide=guide), {}
     found = as_found(target.modules, target.model, target.guide)
     with undisturbed(target, seed), found, torch.no_grad(), linear_by_onednn():
         with in_words():

@@ -65,6 +65,7 @@ class Examination:
 
 def examine(
     program: Program,
+    /,
     *args: Any,
     unit: str | None = None,
     strict: bool = True,

@@ -545,3 +545,24 @@ def test_programs_without_arguments_and_with_defaults() -> None:
         result = quick(program, **call, epochs=150, optimizer=adam)
         assert abs(result.metrics[-1]["train_elbo"] - exact) < 0.1
         assert abs(log_evidence(program, **call, seed=0).mean - exact) < 0.05
+
+
+def test_names_of_arguments_are_a_persons_own() -> None:
+    """Also those that an examination has itself."""
+
+    def model(x: Tensor, unit: float, num_rows: int, *, strict: bool) -> None:
+        assert strict
+        with pyro.plate("data", num_rows):
+            z = pyro.sample("z", dist.Normal(0.0, unit))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x: Tensor, unit: float, num_rows: int, *, strict: bool) -> None:
+        with pyro.plate("data", num_rows):
+            pyro.sample("z", dist.Normal(pyro.param("a", torch.tensor(0.5)) * x, 0.75))
+
+    x = drawn(20, seed=10)
+    kwargs = {"unit": 1.0, "num_rows": 20, "strict": True}
+    found = log_evidence((model, guide), args=(x,), kwargs=kwargs, seed=0)
+    exact = dist.Normal(0.0, 2**0.5).log_prob(x).mean().item()
+    assert abs(found.mean - exact) < 4 * found.mean_standard_error + 0.01
+    quick((model, guide), args=(x,), kwargs=kwargs, epochs=1)
