@@ -1,7 +1,6 @@
 """How a fit takes its rows: how many at a time, in which order, and what a batch of them counts."""
 
-from collections.abc import Callable, Container, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,18 +13,8 @@ from torch import Tensor
 from pyro_vae.data import Batches, OneCall
 from pyro_vae.errors import InputError
 from pyro_vae.examination import Examination, examine
-from pyro_vae.inference.call import Call
-from pyro_vae.inference.float64 import in_float64
 from pyro_vae.inference.importance import Allocated
-from pyro_vae.inference.independence import (
-    OTHERS,
-    Run,
-    again,
-    drawn,
-    meet,
-    moved,
-    place_matters,
-)
+from pyro_vae.inference.places import look_for_places
 from pyro_vae.inference.tiles import is_yet_to_be_set_up
 from pyro_vae.isolation import as_found, undisturbed
 from pyro_vae.probe import all_latents, moves
@@ -43,10 +32,7 @@ from pyro_vae.traces import (
 Batch = tuple[Tensor, ...]
 
 DEFAULT_BATCH = 128
-MANY_BYTES = 2**24  # of all that is computed to see whether places matter
 MOST_ROWS = 100_000  # of a batch, where nobody says
-NOISE_RUNS = 4  # to see what moves by itself
-MOVED = 0.01  # what parameters are moved by, to tell apart those that start out equal
 
 
 @dataclass(frozen=True)
@@ -102,7 +88,7 @@ class _Scaled(Messenger):
         self.plates, self.factor = plates, factor
 
     def _process_message(self, msg: Any) -> None:
-        if any(frame.name in self.plates for frame in msg["cond_indep_stack"]):
+        if _is_in(msg, self.plates):
             msg["scale"] = msg["scale"] * self.factor
 
 
@@ -175,33 +161,45 @@ def settle(
     pyro.get_param_store().set_state(look.store)
     if rows < count and look.examined.has_masks:  # which may first take something out further on
         look.examined = _with_masks_of_all(look, program, train, most, seed)
-    scaled, notes = frozenset[str](), []
-    if look.is_whole and rows < count:
-        scaled = _held(program, look, train, seed)
-        plates = ", ".join(map(repr, sorted(scaled)))
-        notes = [
-            f"a step takes {rows:,} of {count:,} rows for all of them"
-            + (f": what lies in plate {plates} counts {count / rows:.4g} times" if scaled else "")
-        ]
-    elif look.is_whole and count > DEFAULT_BATCH:
-        notes = [f"a step takes all {rows:,} rows, as some latents are shared by them"]
-    if look.units_meet and rows < count:
-        notes = [
-            f"units of plate {look.examined.layout.unit!r} depend on one another's latents, so there is "
-            f"one joint figure of all data: each batch of {rows:,} counts as data of their own"
-        ]
-    if look.place:
-        notes = [
-            f"the rows keep their order, {'all ' * (rows == count)}{rows:,} in a step: {look.place[0]} "
-            "depends on where a row stands (shuffle=True says that it does not)"
-        ]
+    scaled = _held(program, look, train, seed) if look.is_whole and rows < count else frozenset()
     shuffled = not look.place if shuffle is None else shuffle
     taken = Rows(
-        count, rows, shuffled, scaled, look.is_whole, bool(look.place), of_rows, tuple(notes)
+        count,
+        rows,
+        shuffled,
+        scaled,
+        look.is_whole,
+        bool(look.place),
+        of_rows,
+        _notes(look, count, scaled),
     )
     layout = look.examined.layout  # in which weights are whole no more
     layout = replace(layout, subsampled=(*layout.subsampled, *sorted(scaled)))
     return replace(look.examined, layout=layout), look.args, taken
+
+
+def _notes(look: _Look, count: int, scaled: frozenset[str]) -> tuple[str, ...]:
+    """How the rows, ``count`` in all, are taken, in a sentence, where it is not as one may think."""
+    rows = len(look.args[0])
+    if look.place:
+        return (
+            f"the rows keep their order, {'all ' * (rows == count)}{rows:,} in a step: {look.place[0]} "
+            "depends on where a row stands (shuffle=True says that it does not)",
+        )
+    if look.units_meet and rows < count:
+        return (
+            f"units of plate {look.examined.layout.unit!r} depend on one another's latents, so there is "
+            f"one joint figure of all data: each batch of {rows:,} counts as data of their own",
+        )
+    if look.is_whole and rows < count:
+        plates = ", ".join(map(repr, sorted(scaled)))
+        return (
+            f"a step takes {rows:,} of {count:,} rows for all of them"
+            + (f": what lies in plate {plates} counts {count / rows:.4g} times" if scaled else ""),
+        )
+    if look.is_whole and count > DEFAULT_BATCH:
+        return (f"a step takes all {rows:,} rows, as some latents are shared by them",)
+    return ()
 
 
 def _with_masks_of_all(
@@ -229,75 +227,10 @@ def _look(
         look = _Look(examined, args, allocated.bytes, pyro.get_param_store().get_state())
         if not shuffle and count > 1:
             with pyro.validation_enabled(False):
-                _try_orders(look, train, parameters(look.examined))
+                look.place, look.units_meet = look_for_places(
+                    examined, args, train, parameters(examined), look.bytes
+                )
     return look
-
-
-def _try_orders(look: _Look, train: Batches, parameters: Mapping[str, Tensor]) -> None:
-    """Finds the sites that score a row otherwise where it stands elsewhere, or with other units' latents.
-
-    More rows than a batch are looked at, where the program takes them: places may differ further on alone.
-    Parameters for each row may all start out equal, so they are moved apart while it is tried; and an order
-    that hardly counts yet is seen in float64.
-    """
-    call = Call(look.examined.program, look.examined.layout, False, look.args, by_rows=True)
-    seen = Run(look.examined.guide, look.examined.model)
-    ways: list[Callable[[], tuple[list[str], bool]]] = [
-        lambda: _tried(_of_many(call, train, look.bytes), None, fine=True),
-        lambda: _tried(call, None, fine=True),
-        lambda: _tried(call, seen, fine=False),
-    ]
-    for way in ways:
-        # as where float64, or so many rows, are not taken
-        with suppress(InputError, RuntimeError, IndexError), moved_a_little(parameters):
-            look.place, look.units_meet = way()
-            return
-    look.place, look.units_meet = ways[-1]()  # a parameter may not be moved
-
-
-def _tried(call: Call, first: Run | None, fine: bool) -> tuple[list[str], bool]:
-    """The sites for which place matters, and whether units depend on one another's latents.
-
-    :raises InputError: the program does not compute in float64, where it is to."""
-    with in_float64(call) if fine else nullcontext(call) as wide:
-        here = drawn(wide) if first is None else again(wide, first)
-        scores = here.scores(wide.layout).values()
-        if fine and any(score.dtype != torch.float64 for score in scores):
-            raise InputError("the program does not compute in float64")
-        places, units_meet = place_matters(wide, here, fine), meet(wide, here, fine)
-        if places or units_meet:  # what noise moves, says nothing
-            runs = (again(wide, here, seed=OTHERS + i) for i in range(NOISE_RUNS))
-            noisy = {name for run in runs for name in moved(here, run, wide.layout, fine)}
-            places = [name for name in places if name not in noisy]
-            units_meet = units_meet and not noisy
-        return places, units_meet
-
-
-def _of_many(call: Call, train: Batches, of_rows: int) -> Call:
-    """The call on as many rows as a moderate memory takes, unless units are no rows."""
-    rows = len(call.args[0])
-    is_whole = call.layout.unit is None
-    if rows == train.num_units or not (is_whole or call.layout.num_units == rows):
-        return call
-    count = max(rows, min(train.num_units, MANY_BYTES * rows // max(1, of_rows)))
-    args = next(train.take(torch.arange(count), count))
-    return replace(call, args=args, layout=call.layout.resized(count), examined=None)
-
-
-@contextmanager
-def moved_a_little(parameters: Mapping[str, Tensor]) -> Iterator[None]:
-    """Adds a hundredth of noise to parameters for a while."""
-    before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    try:
-        for parameter in parameters.values():
-            if parameter.is_floating_point():
-                size = parameter.data.abs()  # a scale keeps its sign
-                size = torch.where(size > 0, size.clamp(max=1e30), 1.0)
-                parameter.data.add_(MOVED * torch.randn_like(parameter).clamp(-9, 9) * size)
-        yield
-    finally:
-        for name, parameter in parameters.items():
-            parameter.data.copy_(before[name])
 
 
 def _at_all(look_at: Callable[[int], _Look], most: int, error: InputError) -> _Look:
@@ -354,7 +287,8 @@ def _held(program: Program, look: _Look, train: Batches, seed: int) -> frozenset
                 f"count for all {train.num_units:,}: put it in a plate (`with pyro.plate(...)` around it), "
                 f"or take batch_size={train.num_units}"
             )
-    summed = [n for n in look.examined.layout.marked if not _is_in(look.examined.model, n, grow)]
+    sites = sample_sites(look.examined.model)
+    summed = [name for name in look.examined.layout.marked if not _is_in(sites[name], grow)]
     if summed:
         raise InputError(
             f"{summed[0]!r} is to be summed out and shared by all rows, and {rows:,} of them cannot count "
@@ -363,15 +297,15 @@ def _held(program: Program, look: _Look, train: Batches, seed: int) -> frozenset
     return frozenset() if _scales_itself(look, grow, train.num_units) else frozenset(grow)
 
 
-def _is_in(trace: poutine.Trace, name: str, plates: Container[str]) -> bool:
-    return any(f.name in plates for f in sample_sites(trace)[name]["cond_indep_stack"])
+def _is_in(site: Any, plates: Container[str]) -> bool:
+    return any(frame.name in plates for frame in site["cond_indep_stack"])
 
 
 def _at_the_same_latents(look: _Look, args: Batch, grow: Container[str]) -> dict[str, Site]:
     """The model's sites on fewer rows, at the latents that all rows share."""
     latents = all_latents(look.examined.guide, look.examined.model)
     for name, site in drawn_sites(latents).items():
-        if any(frame.name in grow for frame in site["cond_indep_stack"]):
+        if _is_in(site, grow):
             latents.remove_node(name)
     model = poutine.replay(look.examined.program.model, latents)
     with torch.no_grad():
@@ -389,7 +323,7 @@ def _says_otherwise(one: Site, other: Site) -> bool:
 def _scales_itself(look: _Look, grow: Container[str], count: int) -> bool:
     """Whether the program makes what lies in these plates count for all rows (``poutine.scale``)."""
     sites = sample_sites(look.examined.model).values()
-    within = [s for s in sites if any(f.name in grow for f in s["cond_indep_stack"])]
+    within = [site for site in sites if _is_in(site, grow)]
     wanted = count / len(look.args[0])
     shares = [torch.as_tensor(s["scale"] / by_plates(s) / wanted) for s in within]
     return bool(within) and all(bool(((share - 1).abs() < 1e-4).all()) for share in shares)

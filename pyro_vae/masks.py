@@ -1,6 +1,6 @@
 """Where a site's log-probability counts."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from typing import Any, cast
 
 import pyro.distributions as dist
@@ -23,20 +23,22 @@ def mask_of(site: Site) -> Tensor:
 
     fn = site["fn"]
     mask = over_events(True if site["mask"] is None else site["mask"], fn.event_dim)
-    while isinstance(fn, dist.Independent | dist.MaskedDistribution):
-        if isinstance(fn, dist.MaskedDistribution):
-            mask = mask & over_events(fn._mask, fn.event_dim)
-        fn = fn.base_dist
+    for part in _masked_parts(fn):
+        mask = mask & over_events(part._mask, part.event_dim)
     return mask
 
 
 def has_own_mask(fn: Any) -> bool:
     """Whether a distribution has a mask of its own, whatever it takes out."""
+    return any(True for _ in _masked_parts(fn))
+
+
+def _masked_parts(fn: Any) -> Iterator[Any]:
+    """The masked distributions that a distribution is made of, from outside in."""
     while isinstance(fn, dist.Independent | dist.MaskedDistribution):
         if isinstance(fn, dist.MaskedDistribution):
-            return True
+            yield fn
         fn = fn.base_dist
-    return False
 
 
 def unmask(site: Site) -> None:
