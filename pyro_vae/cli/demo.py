@@ -1,5 +1,6 @@
 """``pyro-vae demo``: the main job, from data to figures and pictures, in under a minute."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.inference.diagnostics import evaluate
 from pyro_vae.inference.estimate import log_evidence
-from pyro_vae.inference.report import plus_minus
+from pyro_vae.inference.report import WIDTH, plus_minus, warnings
 from pyro_vae.inference.run import CHECKPOINT, METRICS
 from pyro_vae.predict import latent_means
 
@@ -110,10 +111,12 @@ def figures(trained: Trained) -> str:
         ("active units", f"{active} of {dims}", "dimensions of z that vary with x"),
     ]
     lines = table([(f"  {name}", figure, words) for name, figure, words in rows])
-    return (
-        f"\n{evidence.units} held-out digits, nats per image:\n{lines}\n"
-        f"  (log p(x) of the digits at large: ± {evidence.sampling_error:.2f}, from so few of them)"
+    at_large = (
+        f"(log p(x) of the digits at large: ± {evidence.sampling_error:.2f}, from so few of them)"
     )
+    said = [textwrap.fill(text, WIDTH - 2) for text in (at_large, *warnings(evidence))]
+    below = textwrap.indent("\n".join(said), "  ")
+    return f"\n{evidence.units} held-out digits, nats per image:\n{lines}\n{below}"
 
 
 def draw_pictures(folder: Path, trained: Trained) -> None:

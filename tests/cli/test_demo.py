@@ -21,6 +21,7 @@ def test_it_reports_every_figure_and_leaves_every_file(here, demo):
     assert elbo < evidence < 0
     assert elbo == pytest.approx(-float(figures["rate"]) - float(figures["distortion"]), abs=2e-3)
     assert "nats per image" in demo.out
+    assert ("± unknown" in demo.out) == ("They have no error" in demo.out)  # and says why
     assert {path.name for path in (here / "runs/demo").iterdir()} == FILES.keys()
 
 
