@@ -102,6 +102,11 @@ def figures(trained: Trained) -> str:
             log_p,
             f"importance sampling, {NUM_PARTICLES:,} draws; ± its Monte-Carlo error",
         ),
+        (
+            "certified",
+            f"{evidence.certificate():.3f}",
+            "log p(x) is at least that, 95 times in 100",
+        ),
         ("rate", f"{evaluation.rate.mean():.3f}", "E KL(q(z | x), p(z)): what z tells of x"),
         (
             "distortion",
