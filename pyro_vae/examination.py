@@ -30,6 +30,7 @@ from pyro_vae.traces import (
     observed_sites,
     run,
     run_as_it_is,
+    run_at,
     sample_sites,
     shape_of,
 )
@@ -120,8 +121,7 @@ def _run_both(
     """The traces of guide and model, and whether the model runs only where it is summed out."""
     guide_trace = run_as_it_is("guide", program.guide, args, kwargs)
     try:
-        model = poutine.replay(program.model, guide_trace)
-        return guide_trace, run_as_it_is("model", model, args, kwargs), False
+        return guide_trace, run_at(guide_trace, program.model, args, kwargs, run_as_it_is), False
     except NeedsGradients:
         raise
     except InputError as error:
@@ -200,7 +200,7 @@ def _other_draws(seen: Examination, args: Any, kwargs: Any) -> Iterator[Examinat
     """What one sees at other draws of the guide."""
     for _ in range(MASK_DRAWS if not seen.layout.holds_enumerated_only else 0):
         guide = run("guide", seen.program.guide, args, kwargs)
-        model = run("model", poutine.replay(seen.program.model, guide), args, kwargs)
+        model = run_at(guide, seen.program.model, args, kwargs)
         yield replace(seen, guide=guide, model=model)
 
 

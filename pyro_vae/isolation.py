@@ -76,14 +76,19 @@ def own_parameters(program: Program) -> Iterator[None]:
         return
     store = pyro.get_param_store()
     own = {id(p) for module in program.modules.values() for p in module.parameters()}
-    strangers = [
-        name
-        for name, value in store.named_parameters()
-        if isinstance(value, nn.Parameter) and id(value) not in own
-    ]
     before = store.get_state()
-    for name in strangers:
-        del store[name]
+    strangers = {
+        name
+        for name, value in before["params"].items()
+        if isinstance(value, nn.Parameter) and id(value) not in own
+    }
+    store.clear()  # as `del store[name]` raises where two names share a parameter
+    store.set_state(
+        {
+            "params": {n: v for n, v in before["params"].items() if n not in strangers},
+            "constraints": {n: v for n, v in before["constraints"].items() if n not in strangers},
+        }
+    )
     try:
         yield
     finally:

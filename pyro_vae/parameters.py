@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_vae.isolation import undisturbed
 from pyro_vae.program import Program
-from pyro_vae.traces import run
+from pyro_vae.traces import run, run_at
 
 
 def named_parameters(program: Program) -> dict[str, Tensor]:
@@ -31,8 +31,8 @@ def stored_parameters(program: Program, *args: Any, seed: int | None = None) -> 
     store = pyro.get_param_store()
     with undisturbed(program, seed), torch.no_grad():
         guide_trace = run("guide", program.guide, args, {})
-        # at the guide's draws, for a prior may be one that nothing can be drawn from
-        model_trace = run("model", poutine.replay(program.model, guide_trace), args, {})
+        # not by itself, for a prior may be one that nothing can be drawn from
+        model_trace = run_at(guide_trace, program.model, args, {})
         by_then = store.get_state()
     store.set_state(by_then)
     return registered(program, guide_trace, model_trace)

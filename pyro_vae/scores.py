@@ -33,7 +33,9 @@ def log_prob(fn: dist.TorchDistribution, value: Tensor) -> Tensor:
         base, event_dim = base.base_dist, event_dim + base.reinterpreted_batch_ndims
     summed = SUMMED.get(type(base))
     shape = value.shape[value.dim() - event_dim :]
-    if not summed or not event_dim or base._validate_args or shape != fn.event_shape:
+    if not summed or base._validate_args or shape != fn.event_shape:
+        return fn.log_prob(value)
+    if not event_dim and summed is not normal:
         return fn.log_prob(value)
     return summed(base, value, tuple(range(-event_dim, 0)))
 
@@ -62,14 +64,22 @@ def sum_of_logs(x: Tensor) -> Tensor:
 
 
 def normal(fn: dist.Normal, value: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Divides by the scale, not by the variance, which is 0 in float32 from a scale of 1e-23 on.
+
+    A scale that is 0 by rounding counts as the least there is, so that the density is great and no NaN.
+    """
     x, _ = torch.broadcast_tensors(value, fn.loc)
     loc, scale = unexpanded(fn.loc, len(dims)), unexpanded(fn.scale, len(dims))
+    scale = scale.clamp(min=torch.finfo(scale.dtype).tiny)
     standard = x - loc
     if torch.is_grad_enabled():
         standard = (standard / scale).square()
     else:
         standard.div_(scale).square_()
-    return -0.5 * standard.sum(dims) - (scale.log() + 0.5 * math.log(2 * math.pi)).sum(dims)
+    log_scale = scale.log() + 0.5 * math.log(2 * math.pi)
+    if not dims:
+        return -0.5 * standard - log_scale
+    return -0.5 * standard.sum(dims) - log_scale.sum(dims)
 
 
 SUMMED: dict[type, Callable[..., Tensor]] = {dist.Bernoulli: bernoulli, dist.Normal: normal}
@@ -85,8 +95,16 @@ def unexpanded(parameter: Tensor, event_dim: int) -> Tensor:
 
 
 def score(sites: Iterable[Site], layout: Layout, num_particles: int) -> Tensor:
-    """The sites' log-probabilities summed over everything but particles and units, (K, U)."""
-    total = sum((unit_log_prob(site, layout) for site in sites), start=torch.zeros(()))
+    """The sites' log-probabilities summed over everything but particles and units, (K, U).
+
+    Where one is minus infinity the sum is, whatever the others say: a latent that a guide of great scale
+    has put at infinity has no density, and no number for what follows from it.
+    """
+    total, nothing = torch.zeros(()), torch.zeros((), dtype=torch.bool)
+    for site in sites:
+        term = unit_log_prob(site, layout)
+        total, nothing = total + term, nothing | (term == -math.inf)
+    total = torch.where(nothing, -math.inf, total)
     return total.expand(num_particles, layout.num_units)
 
 

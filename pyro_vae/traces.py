@@ -1,5 +1,6 @@
 """One call of a model or guide, as the sites that it reached, and which of them count as what."""
 
+import contextlib
 import math
 import re
 from collections.abc import Callable
@@ -77,6 +78,45 @@ def run_as_it_is(part: str, function: Callable[..., Any], args: Any, kwargs: Any
         if not isinstance(site["value"], Tensor):
             site["value"], site["was_number"] = as_value(site["value"]), True
     return sized(trace)
+
+
+def run_at(
+    guide_trace: poutine.Trace,
+    model: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+    run: Callable[..., poutine.Trace] = run,
+) -> poutine.Trace:
+    """The model's trace at what the guide has drawn.
+
+    A draw outside of its prior's support weighs nothing, so what the model raises on it says nothing of
+    the model: it is moved inside, in the guide's trace, too.
+    """
+    while True:
+        try:
+            return run("model", poutine.replay(model, guide_trace), args, kwargs)
+        except InputError as error:
+            if not _move_inside(guide_trace, getattr(error, "reached", poutine.Trace())):
+                raise
+
+
+def _move_inside(guide_trace: poutine.Trace, reached: poutine.Trace) -> bool:
+    """Puts prior draws in place of those that the prior's support does not hold; says whether any was."""
+    moved = False
+    for name, site in drawn_sites(reached).items():
+        proposed = guide_trace.nodes.get(name)
+        with contextlib.suppress(
+            NotImplementedError, AttributeError
+        ):  # no support, or nothing to draw from
+            inside = site["fn"].support.check(site["value"])
+            if proposed is None or bool(inside.all()):
+                continue
+            inside = inside.reshape(inside.shape + (1,) * site["fn"].event_dim)
+            other = site["fn"].sample()
+            if bool(site["fn"].support.check(other).all()):
+                proposed["value"] = torch.where(inside, site["value"], other)
+                moved = True
+    return moved
 
 
 def first_line(error: Exception) -> str:

@@ -79,6 +79,17 @@ def test_another_models_parameters_in_the_store_are_not_taken_for_ones_own() -> 
     assert stored_parameters(as_program(second), x) == {}
 
 
+def test_another_models_parameter_may_have_two_names() -> None:
+    other = nn.Linear(6, 6)
+    pyro.module("one", other)
+    pyro.module("two", other)
+    mine, x = PyroStyleVAE(), torch.ones(2, 6)
+    with own_parameters(as_program(mine)):
+        assert len(pyro.get_param_store()) == 0
+        mine.guide(x)
+    assert {"one$$$weight", "two$$$weight", "encoder$$$weight"} <= pyro.get_param_store().keys()
+
+
 def test_seeds_are_pyros(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "manual_seed", torch.default_generator.manual_seed)  # no `--seed`
     draws = []

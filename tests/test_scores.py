@@ -1,10 +1,12 @@
 """Sums in fewer passes say what `log_prob` says, of any shape, and where they do not apply, too."""
 
+import pyro
 import pyro.distributions as dist
 import pytest
 import torch
 from torch import Tensor
 
+from pyro_vae import log_evidence
 from pyro_vae.scores import log_prob
 
 EPS = torch.finfo(torch.float32).eps
@@ -101,3 +103,37 @@ def test_they_have_the_same_gradient(make) -> None:
 
     ours = gradients(log_prob)
     torch.testing.assert_close(ours, gradients(lambda fn, value: fn.log_prob(value)))
+
+
+def test_a_draw_at_infinity_weighs_nothing() -> None:
+    """...though what follows from it is no number; the others give the evidence."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            y = pyro.sample("y", dist.Normal(0.0, 1.0))
+            z = pyro.sample("z", dist.Normal(y, 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        shares, scales = torch.tensor([0.8, 0.2]), torch.tensor([1.5, 3e38])
+        with pyro.plate("data", len(x)):
+            one_in_twenty_overflows = dist.MixtureSameFamily(
+                dist.Categorical(shares), dist.Normal(0.0, scales)
+            )
+            y = pyro.sample("y", one_in_twenty_overflows)
+            pyro.sample("z", dist.Normal((y + x) / 2, 1.5))
+
+    x = torch.linspace(-2, 2, 6)
+    found = log_evidence((model, guide), x, num_particles=20_000, seed=0)
+    exact = dist.Normal(0.0, 3**0.5).log_prob(x)
+    assert ((found.log_evidence - exact).abs() < 5 * found.standard_error).all()
+
+
+@pytest.mark.parametrize("events", [0, 1])
+def test_a_normal_whose_variance_is_0_in_float32_has_a_density(events: int) -> None:
+    scale, loc = torch.tensor([1e-30, 1e-10]), torch.tensor([3.0, 4.0])
+    found = log_prob(dist.Normal(loc, scale, validate_args=False).to_event(events), loc)
+    exact = dist.Normal(loc.double(), scale.double()).to_event(events).log_prob(loc.double())
+    torch.testing.assert_close(found.double(), exact, rtol=4 * EPS, atol=0)
+    none = dist.Normal(loc, torch.zeros(2), validate_args=False).to_event(events)
+    assert (log_prob(none, loc) > 80).all()

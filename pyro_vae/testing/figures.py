@@ -59,9 +59,12 @@ def evidence(case: Case) -> str:
     }
     figures = log_evidence(case.program, case.args, num_particles=case.num_particles, **options)
     if not figures.log_evidence.isfinite().all():
-        raise InputError(
-            f"the evidence is {figures.mean:g} nats: no draw of the guide has a weight"
+        why = (
+            "a draw's weight is not a number"
+            if math.isnan(figures.mean)
+            else "no draw has a weight"
         )
+        raise InputError(f"the evidence is {figures.mean:g} nats: {why}")
     said = f"{figures.mean:.4g} nats"
     if case.program.log_evidence is not None:
         exact = log_evidence(case.program, case.args, method="exact", **options)
