@@ -69,6 +69,15 @@ def pytest_make_collect_report(collector: pytest.Collector) -> None:
     start(collector)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef, request: pytest.FixtureRequest) -> None:
+    if (
+        fixturedef.scope != "function"
+    ):  # it is made before `_same_start`, after whatever test came before
+        pyro.clear_param_store()
+        start(request.node)
+
+
 @pytest.fixture(autouse=True)
 def _same_start(request: pytest.FixtureRequest) -> None:
     pyro.clear_param_store()

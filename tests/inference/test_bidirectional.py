@@ -3,12 +3,14 @@
 import json
 import math
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from oracles import errors_off
 from pyro.infer.autoguide import AutoNormal
 from stories import Conjugate, GlobalMean
 from torch import Tensor
@@ -38,9 +40,11 @@ sandwich = partial(bidirectional, how=Sandwich)
 
 @pytest.fixture
 def bad_guide() -> FactorAnalysis:
-    """Not trained at all."""
+    """Not trained at all, and neither guide nor prior is near the posterior."""
     torch.manual_seed(0)
-    return FactorAnalysis((6,), 3)
+    model = FactorAnalysis((6,), 3)
+    torch.nn.init.eye_(model.loadings).data.mul_(2)
+    return model
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:
@@ -70,8 +74,8 @@ def test_the_exact_value_lies_between_and_the_gap_shrinks(
         assert low < exact.mean() < high
         assert bounds.mean_gap == pytest.approx(below + above)
         gaps.append(bounds.mean_gap)
-    assert gaps[0] > 2 * gaps[1] > 4 * gaps[2]
-    assert gaps[2] < 0.1
+    assert all(b < max(a / 2, 4 * bounds.mean_gap_error) for a, b in pairwise(gaps))
+    assert gaps[2] < 0.1 < gaps[0]
     assert gaps[2] > -3 * bounds.mean_gap_error
 
 
@@ -158,9 +162,10 @@ def test_a_joint_evidence_is_bounded_too() -> None:
 
 def test_given_data(bad_guide: FactorAnalysis) -> None:
     x = torch.randn(60, 6) @ torch.randn(6, 6)
-    exact = bad_guide.log_evidence(x).mean().item()
+    each = bad_guide.log_evidence(x).detach()
+    exact = each.mean().item()
     bounds = sandwich(bad_guide, x, num_temperatures=60, num_particles=16, seed=0)
-    assert abs(bounds.mean - exact) < 4 * bounds.mean_standard_error
+    assert errors_off(bounds, each)[-1] < 4
     assert abs(bounds.upper.mean().item() - exact) < 4 * bounds.mean_gap_error
     assert bounds.indicative["CUBO"].mean() < exact < bounds.indicative["EUBO"].mean()
     assert math.isnan(bounds.interval()[0])

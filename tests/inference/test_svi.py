@@ -84,6 +84,7 @@ def test_pyro_style_and_autoguides_train() -> None:
         x,
         epochs=800,
         batch_size=20,
+        elbo=Trace_ELBO(num_particles=16, vectorize_particles=True),
         optimizer=partial(Adam, lr=0.02),
         schedule=partial(CosineAnnealingLR, T_max=800),
     )

@@ -105,9 +105,11 @@ def test_what_lies_beyond_a_length_does_not_count() -> None:
 def test_a_fit_reaches_the_evidence() -> None:
     truth = random_model((8, 3))
     truth.transition.copy_(torch.tensor([[0.8, -0.5], [0.5, 0.8]]))
+    torch.nn.init.eye_(truth.loadings)  # so that steps by Adam get there soon
+    truth.log_scale.fill_(-0.5)
     x = joint_normal(truth, 8).sample((256,)).unflatten(-1, (8, 3)).float()
     model, best = StateSpace((8, 3), 2), truth.float().log_evidence(x).mean().item()
-    assert model.log_evidence(x).mean() < best - 10
+    assert model.log_evidence(x).mean() < best - 5
     adam = partial(torch.optim.Adam, lr=0.05)
     result = fit(model, x, epochs=150, batch_size=64, optimizer=adam, progress=False, device="cpu")
     evidence = model.log_evidence(x).mean().item()

@@ -65,7 +65,7 @@ def test_it_learns_what_a_sentence_is_about() -> None:
     x = torch.where(torch.arange(6) < torch.randint(2, 7, (600, 1)), x, 0)
     vae = TokenVAE((6,), 2, num_tokens=7, end=0, word_dropout=0.5, hidden_dim=32)
     adam = partial(torch.optim.Adam, lr=1e-2)
-    fit(vae, x, epochs=30, optimizer=adam, progress=False, device="cpu", kl_warmup=10)
+    fit(vae, x, epochs=30, optimizer=adam, progress=False, device="cpu", beta=0.3)
     made = reconstructions(vae, x, seed=0)["x"].value
     first = made[:, 0]
     assert ((first > 3).long() == which[:, 0]).float().mean() > 0.9

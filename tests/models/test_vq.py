@@ -90,7 +90,7 @@ def test_it_uses_its_codes() -> None:
     x = patterns[torch.randint(6, (600,))]
     x = (x - (torch.rand(600, 12) < 0.05).float()).abs()
     torch.manual_seed(0)
-    model = VQVAE((12,), 2, 4, 4)
+    model = VQVAE((12,), 2, 8, 4)
     adam = partial(torch.optim.Adam, lr=5e-3)
     fit(model, x, epochs=60, kl_warmup=50, optimizer=adam, progress=False, device="cpu")
     by_columns = torch.distributions.Bernoulli(x.mean(0)).log_prob(x).sum(-1).mean()

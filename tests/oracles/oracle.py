@@ -54,7 +54,27 @@ def oracle(**marks: Any) -> Callable[[Callable[[], Parts]], Oracle]:
     return made
 
 
-def errors_off(evidence: Evidence, exact: Tensor) -> Tensor:
+def agrees(
+    estimate: Callable[[int], Evidence], num_particles: int, exact: Tensor, least: float = 1e-5
+) -> bool:
+    """Whether estimates are off by less than 4 of their errors, of each unit and of the mean.
+
+    Of thousands of estimates some are off by more, and some have no error, by chance; a wrong one is off
+    at any number of particles. So many more decide before it is called wrong.
+
+    Args:
+        estimate: makes an estimate of so many particles.
+        num_particles: how many, at first.
+        exact: log p(x) of each unit.
+        least: the least error that the arithmetic has.
+    """
+    return any(
+        bool((errors_off(estimate(count), exact, least) < 4).all())
+        for count in (num_particles, 16 * num_particles)
+    )
+
+
+def errors_off(evidence: Evidence, exact: Tensor, least: float = 1e-5) -> Tensor:
     """How many of its own standard errors an evidence is off, of each unit and, last, of the mean.
 
     Units that have no honest error are left out. What is summed out or filtered exactly has one of 0, and
@@ -63,7 +83,7 @@ def errors_off(evidence: Evidence, exact: Tensor) -> Tensor:
     """
     known = ~evidence.without_error
     off, errors = (evidence.log_evidence - exact)[known], evidence.standard_error[known]
-    mean_off = abs(float(off.mean())) / max(mean_error(errors), 1e-5)
+    mean_off = abs(float(off.mean())) / max(mean_error(errors), least)
     return torch.cat(
-        [off.abs() / errors.clamp(min=1e-5), torch.tensor([mean_off], dtype=off.dtype)]
+        [off.abs() / errors.clamp(min=least), torch.tensor([mean_off], dtype=off.dtype)]
     )

@@ -260,13 +260,15 @@ def test_more_draws_make_iwae_tighter_and_the_first_is_the_elbo() -> None:
     tril = (fa.raw_tril.tril(-1) + fa.raw_tril.diagonal().exp().diag()).detach()
     guide = dist.MultivariateNormal(fa.regression(X).detach(), scale_tril=tril)
     elbo = fa.log_evidence(X) - torch.distributions.kl_divergence(guide, fa.posterior(X))
-    exact, many = elbo.sum().detach(), X.repeat(2000, 1)
+    exact, many = elbo.sum().detach(), X.repeat(100, 1)
     values = []
     for k in (1, 4, 32):
         pyro.set_rng_seed(k)
-        values.append(-IWAE(k).planned(fa, many).loss(fa.model, fa.guide, many) / 2000)
-    assert values[0] == pytest.approx(float(exact), abs=0.3)
-    assert values[0] < values[1] < values[2] < evidence(fa, X)
+        bound = IWAE(k).planned(fa, many)
+        values.append([-bound.loss(fa.model, fa.guide, many) / 100 for _ in range(20)])
+    means, errors = torch.tensor(values).mean(1), torch.tensor(values).std(1) / 20**0.5
+    assert means[0] == pytest.approx(float(exact), abs=5 * float(errors[0]))
+    assert means[0] < means[1] < means[2] < evidence(fa, X)
 
 
 @pytest.mark.parametrize("alpha", [0.5, 0.0])
@@ -324,9 +326,12 @@ def test_with_the_posterior_as_guide_a_subsample_of_equal_data_gives_the_evidenc
     planned.plan = type(planned.plan)(planned.plan.layout, together and planned.plan.together)
     assert -planned.loss(*program, x) == pytest.approx(evidence(fa, x), rel=1e-4)
     if named(elbo) == "Renyi":
-        pyros = -RenyiELBO(alpha=0.5, num_particles=5).loss(*subsampled(story(), 4), x)
-        ours = -Renyi(0.5, 5).loss(*subsampled(story(), 4), x)
-        assert pyros != pytest.approx(ours, rel=1e-2)  # whose scale is inside
+        pyros, ours = (
+            torch.tensor([-elbo.loss(*subsampled(story(), 4), x) for _ in range(200)])
+            for elbo in (RenyiELBO(alpha=0.5, num_particles=5), Renyi(0.5, 5))
+        )
+        error = ((pyros.var() + ours.var()) / 200).sqrt()
+        assert pyros.mean() - ours.mean() > 5 * error  # its scale is inside, and so it is no bound
 
 
 @pytest.mark.parametrize("elbo", [IWAE(4), Renyi(0.5, 4), DReG(3)], ids=named)
@@ -390,7 +395,7 @@ def test_latents_of_the_model_alone_are_summed_out(together: bool) -> None:
 
     def guide(x: Tensor) -> None:
         with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Normal(0.3 * x, 0.9))
+            pyro.sample("z", dist.Normal(x / 2, 1.5))
 
     x = X[:, 0]
     results = []

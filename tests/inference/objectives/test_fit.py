@@ -23,6 +23,7 @@ from pyro.optim import Adam as PyroAdam
 from stories import Conjugate, GlobalMean, PyroStyleVAE
 from torch import Tensor, nn
 from torch.optim import Adam
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from pyro_vae import InputError, fit, guides, log_evidence, priors
 from pyro_vae.inference import compile
@@ -262,7 +263,10 @@ def test_autoguides_with_sites_of_their_own() -> None:
     for elbo in (DReG(4), PIWAE(2, 2), StickingTheLanding(), WakeSleep(4), FreeBits(0.0)):
         pyro.clear_param_store()
         guide = AutoNormal(model)
-        quick((model, guide), x, batch_size=20, epochs=200, elbo=elbo)
+        quick(
+            (model, guide), x, batch_size=20, epochs=400, elbo=elbo,
+            optimizer=partial(Adam, lr=0.02), schedule=partial(CosineAnnealingLR, T_max=400),
+        )  # fmt: skip
         assert guide.median()["mean"].item() == pytest.approx(mean, rel=0.05)
         error = log_evidence((model, guide), x, num_particles=5000).mean_standard_error
         assert -IWAE(5000).loss(model, guide, x) == pytest.approx(evidence, abs=5 * error)
