@@ -3,7 +3,7 @@
 import contextlib
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,6 +34,7 @@ from pyro_vae.inference.independence import (
 from pyro_vae.inference.onednn import linear_by_onednn
 from pyro_vae.isolation import (
     as_found,
+    forget,
     modules_of,
     rng_state,
     seed_all,
@@ -251,7 +252,7 @@ def first_rows(program: Program, rows: Batches, unit: str | None, found: as_foun
     :param found: the program as it was found, to which it is brought back before another number of rows.
     :raises InputError: the program does not fit the data.
     """
-    everything = torch.arange(rows.num_units)
+    everything, before = torch.arange(rows.num_units), set(pyro.get_param_store().keys())
     count = rows.num_units if is_yet_to_be_set_up(program) else min(rows.num_units, FIRST_ROWS)
     try:
         few = _of_rows(program, rows, unit, everything[:count])
@@ -262,11 +263,39 @@ def first_rows(program: Program, rows: Batches, unit: str | None, found: as_foun
         with contextlib.suppress(InputError):
             return _of_rows(program, rows, unit, everything)
         raise
+    if 1 < count < rows.num_units and _makes_parameters_of_rows(program, rows, unit, before):
+        found.restore()
+        return _of_rows(program, rows, unit, everything)
     are_rows = few.layout.unit is not None and few.layout.num_units == count
     if not are_rows and count < rows.num_units:
         found.restore()
         return _of_rows(program, rows, unit, everything)
     return replace(few, by_rows=are_rows and count < rows.num_units)
+
+
+def _makes_parameters_of_rows(
+    program: Program, rows: Batches, unit: str | None, before: Collection[str]
+) -> bool:
+    """Whether a parameter that the store did not hold ``before`` has been made as long as the few rows.
+
+    A run on one row less tells; what was made goes, if so.
+    """
+    store = pyro.get_param_store()
+
+    def made() -> dict[str, torch.Size]:
+        named = store.named_parameters()
+        return {name: value.shape for name, value in named if name not in before}
+
+    shapes, held = made(), store.get_state()
+    if not any(FIRST_ROWS in shape for shape in shapes.values()):
+        return False
+    forget(shapes)
+    _of_rows(program, rows, unit, torch.arange(FIRST_ROWS - 1))
+    changes = made() != shapes
+    forget(shapes)
+    if not changes:
+        store.set_state(held)
+    return changes
 
 
 def is_yet_to_be_set_up(program: Program) -> bool:

@@ -6,7 +6,7 @@ Pyro's param store, train/eval modes, BatchNorm's buffers, validation flags.
 
 import operator
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import FunctionType, ModuleType
 from typing import Any
@@ -82,13 +82,7 @@ def own_parameters(program: Program) -> Iterator[None]:
         for name, value in before["params"].items()
         if isinstance(value, nn.Parameter) and id(value) not in own
     }
-    store.clear()  # as `del store[name]` raises where two names share a parameter
-    store.set_state(
-        {
-            "params": {n: v for n, v in before["params"].items() if n not in strangers},
-            "constraints": {n: v for n, v in before["constraints"].items() if n not in strangers},
-        }
-    )
+    forget(strangers)
     try:
         yield
     finally:
@@ -100,6 +94,17 @@ def own_parameters(program: Program) -> Iterator[None]:
                 "constraints": {**before["constraints"], **after["constraints"]},
             }
         )
+
+
+def forget(names: Collection[str]) -> None:
+    """Takes parameters out of Pyro's store, where ``del`` raises if two names share one."""
+    store = pyro.get_param_store()
+    kept = {
+        part: {name: value for name, value in held.items() if name not in names}
+        for part, held in store.get_state().items()
+    }
+    store.clear()
+    store.set_state(kept)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from oracles import errors_off
 from pyro.infer import SVI, TraceMeanField_ELBO
 from pyro.infer.autoguide import AutoDiagonalNormal, AutoMultivariateNormal, AutoNormal
 from stories import Conjugate
@@ -566,3 +567,20 @@ def test_names_of_arguments_are_a_persons_own() -> None:
     exact = dist.Normal(0.0, 2**0.5).log_prob(x).mean().item()
     assert abs(found.mean - exact) < 4 * found.mean_standard_error + 0.01
     quick((model, guide), args=(x,), kwargs=kwargs, epochs=1)
+
+
+@pytest.mark.parametrize("per_row", [False, True])
+def test_parameters_of_rows_that_no_fit_has_made(per_row: bool) -> None:
+    """They are made as long as the data; one that only happens to be as long as the first rows is not."""
+
+    def guide(x: Tensor) -> None:
+        slope = pyro.param("slope", torch.tensor(0.5))
+        scales = pyro.param("scales", torch.full((8,), 0.8))
+        own = pyro.param("own", torch.zeros(len(x))) if per_row else 0.0
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(slope * x + own, scales.mean()))
+
+    x, exact = torch.linspace(-2, 2, 300), dist.Normal(0.0, 2**0.5)
+    found = log_evidence((Conjugate.model, guide), x, num_particles=2000, seed=0)
+    assert (errors_off(found, exact.log_prob(x)) < 5).all()
+    assert not pyro.get_param_store().keys()
