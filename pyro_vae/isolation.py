@@ -99,12 +99,14 @@ def own_parameters(program: Program) -> Iterator[None]:
 def forget(names: Collection[str]) -> None:
     """Takes parameters out of Pyro's store, where ``del`` raises if two names share one."""
     store = pyro.get_param_store()
-    kept = {
-        part: {name: value for name, value in held.items() if name not in names}
-        for part, held in store.get_state().items()
-    }
+    held = store.get_state()
     store.clear()
-    store.set_state(kept)
+    store.set_state(
+        {
+            "params": {n: v for n, v in held["params"].items() if n not in names},
+            "constraints": {n: v for n, v in held["constraints"].items() if n not in names},
+        }
+    )
 
 
 @contextmanager
