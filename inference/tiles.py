@@ -240,8 +240,8 @@ def _examined(
             with pyro.validation_enabled(False):
                 layout = examined.layout
                 weights = read_particles(examined.model, examined.guide, layout, 1).log_weights
-            nan = weights.isnan()
-            if nan.any() and not nan.all() and not (weights == math.inf).any():
+            useless = weights.isnan() | (weights == -math.inf)  # by a draw at infinity, say
+            if useless.any() and not useless.all() and not (weights == math.inf).any():
                 return examined
         raise
 

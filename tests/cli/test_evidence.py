@@ -29,12 +29,12 @@ def test_every_method_comes_to_the_exact_evidence(call, factors):
     exact = json.loads(call("evidence runs/fa --method exact --split train --json").out)
     assert exact["is_exact"]
     for words in (
-        "--method importance --num_particles 3000",
+        "--method importance --num_particles 20000",
         "--method importance --num_particles 3000 --prior_share 0.2",
-        "--num_particles 3000 --widen 1.2",
-        "--num_particles 3000 --refine 20",
+        "--num_particles 20000 --widen 1.2",
+        "--num_particles 20000 --refine 20",
         "--method ais --num_temperatures 20 --start prior --num_leapfrog 5",
-        "--method auto --num_particles 500 --num_temperatures 20",
+        "--method auto --num_particles 5000 --num_temperatures 20",
         "--method sandwich --num_temperatures 20",
     ):
         figures = json.loads(call(f"evidence runs/fa --split train --json {words}").out)
