@@ -88,7 +88,9 @@ def evidence(case: Case) -> str:
     ):  # no weights' mean lies below the mean of their logs, an ELBO that has an error
         own = float(figures.bounds_error[1].square().sum().sqrt() / figures.units)
     slack = SIGMAS * math.hypot(error, own) + 1e-4 * (1 + abs(elbo))
-    if math.isnan(elbo) or elbo > figures.mean + slack:  # of one that is minus infinity, slack is NaN
+    if (
+        math.isnan(elbo) or elbo > figures.mean + slack
+    ):  # of one that is minus infinity, slack is NaN
         raise InputError(
             f"the ELBO that is trained is {elbo:.4g} nats per unit, above the evidence of {said} by "
             "more than chance: they are not of the same program"
