@@ -82,15 +82,16 @@ def test_a_fit_finds_the_entropy_of_a_gaussian() -> None:
 def test_draws_lie_on_the_levels_and_follow_the_density() -> None:
     torch.manual_seed(0)
     model, count = DequantizedFlow((1,), levels=3), 20_000
+    for parameter in model.parameters():
+        parameter.data.mul_(0.5)  # a tame flow, so that each level has mass
     drawn = prior_samples(model, torch.zeros(count, 1), seed=0)["x"].value
     x = torch.tensor([[0.0], [0.5], [1.0]])
     found = log_evidence(model, x, num_particles=10_000, seed=0)
-    mass, known = found.log_evidence.exp(), ~found.without_error
+    mass = found.log_evidence.exp()
     share = torch.stack([(drawn == level).double().mean() for level in x])
     assert share.sum().item() == pytest.approx(1)
     variance = share * (1 - share) / count + (mass * found.standard_error).square()
-    assert known.sum() >= 2
-    assert ((share - mass).abs() < 5 * variance.sqrt() + 5 / count)[known].all()
+    assert ((share - mass).abs() < 5 * variance.sqrt() + 5 / count).all()
 
 
 def test_glow_is_a_bijection_with_that_jacobian() -> None:

@@ -269,7 +269,8 @@ def test_autoguides_with_sites_of_their_own() -> None:
         )  # fmt: skip
         assert guide.median()["mean"].item() == pytest.approx(mean, rel=0.05)
         error = log_evidence((model, guide), x, num_particles=5000).mean_standard_error
-        assert -IWAE(5000).loss(model, guide, x) == pytest.approx(evidence, abs=5 * error)
+        least = 1e-5  # what float32 leaves of sums of tens of nats
+        assert -IWAE(5000).loss(model, guide, x) == pytest.approx(evidence, abs=5 * error + least)
     pyro.clear_param_store()
     guide = AutoDelta(model)
     guide(x)
