@@ -40,6 +40,7 @@ from pyro_vae.isolation import (
 )
 from pyro_vae.parameters import named_parameters, registered
 from pyro_vae.program import Program, as_program, num_arguments
+from pyro_vae.units import ROWS, Units, learn_units
 
 ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
 
@@ -146,6 +147,8 @@ def fit(
     run = Run(None if out is None else Path(out), resume, {"program": kind, **(record or {})})
     with run.sole_use(), _own_noise(seed), own_parameters(target), _training(target), _noted():
         with in_words():
+            if not resume:
+                _learn_units(target, train, seed)
             examined, first, rows = settle(
                 target, train, batch_size or train.batch_size, shuffle, seed, partial(_all, target)
             )
@@ -203,6 +206,20 @@ def _opened(
         partial(function, *args, **kwargs) for function in (program.model, program.guide)
     )
     return replace(program, model=model, guide=guide), OneCall(place), place
+
+
+def _learn_units(program: Program, train: Batches, seed: int) -> None:
+    """Shows some rows to the parts that work in the data's units, unless they have learnt them."""
+    units = [m for root in program.modules.values() for m in root.modules() if isinstance(m, Units)]
+    if all(bool(part.is_learnt) for part in units) or isinstance(train, OneCall):
+        return
+    before = rng_state()
+    generator = torch.Generator().manual_seed(seed)
+    some = torch.randperm(train.num_units, generator=generator)[:ROWS]
+    x, *_ = next(train.take(some, len(some)))
+    set_rng_state(before)
+    for module in program.modules.values():
+        learn_units(module, x)
 
 
 def _all(program: Program, examined: Examination) -> dict[str, torch.Tensor]:
