@@ -87,8 +87,12 @@ def rows_of(x: Tensor, shape: Sequence[int]) -> Tensor | None:
 def learn_units(module: nn.Module, x: Tensor) -> None:
     """Shows rows ``rows | X`` to each part of a module that has a method ``learn_units``.
 
-    Such a part shows them to its own parts, if these are to see them.
+    Such a part shows them to its own parts, if these are to see them. One whose parameters are all frozen
+    stays as it is.
     """
+    parameters = list(module.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        return
     learn: Any = getattr(module, "learn_units", None)
     if callable(learn):
         learn(x)

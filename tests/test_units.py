@@ -173,6 +173,14 @@ def test_the_exact_evidence_is_that_of_the_raw_values() -> None:
     )
 
 
+def test_frozen_parts_stay_as_they_are() -> None:
+    model = VAE((3,), 2, likelihood=Normal)
+    model.likelihood.requires_grad_(False)
+    fit(model, in_two_units()[1], **quick)
+    assert not model.likelihood.units.is_learnt
+    assert model.recognition.encoder.units.is_learnt
+
+
 def test_a_part_of_ones_own_learns_too() -> None:
     class Own(nn.Module):
         def __init__(self) -> None:

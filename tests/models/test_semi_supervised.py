@@ -34,7 +34,8 @@ def vae(monkeypatch: pytest.MonkeyPatch) -> SemiSupervisedVAE:
         parameter.normal_()
     weight, means, covariance = of_classes(vae)
     features, head, classifier = (
-        network.layers[-1] for network in (vae.features, vae.recognition.encoder, vae.classifier)
+        network.layers[-1]
+        for network in (vae.features.network, vae.recognition.encoder, vae.classifier.network)
     )
     features.weight.copy_(torch.eye(3))
     features.bias.zero_()
@@ -85,7 +86,7 @@ def test_the_elbo_of_fit_sums_over_classes_and_is_exact_here(vae) -> None:
 
 def test_another_guide_gives_the_same_evidence(vae) -> None:
     x = torch.randn(8, 3).double()
-    vae.classifier.layers[-1].weight *= 0.7
+    vae.classifier.network.layers[-1].weight *= 0.7
     vae.recognition.encoder.layers[-1].bias += 0.3
     found = log_evidence(vae, (x, LABELS), num_particles=20_000, seed=0)
     off = (found.log_evidence - exactly(vae, x, LABELS)) / found.standard_error
@@ -120,7 +121,7 @@ def test_the_classifiers_term_is_in_the_gradient_of_training_and_in_no_figure(va
 def test_a_classifier_that_is_sure_leaves_no_class_out() -> None:
     torch.manual_seed(0)
     vae = SemiSupervisedVAE((4,), 2, num_classes=3)
-    vae.classifier.layers[-1].bias.data = torch.tensor([100.0, 0.0, 0.0])
+    vae.classifier.network.layers[-1].bias.data = torch.tensor([100.0, 0.0, 0.0])
     x, y = torch.bernoulli(torch.full((6, 4), 0.5)), torch.full((6,), -1)
     q = pyro.poutine.trace(vae.guide).get_trace(x, y).nodes["y"]["fn"].probs
     torch.testing.assert_close(q, torch.tensor([1 - 2e-3 / 3, 1e-3 / 3, 1e-3 / 3]).expand(6, 3))
