@@ -121,7 +121,7 @@ def test_the_classifiers_term_is_in_the_gradient_of_training_and_in_no_figure(va
 def test_a_classifier_that_is_sure_leaves_no_class_out() -> None:
     torch.manual_seed(0)
     vae = SemiSupervisedVAE((4,), 2, num_classes=3)
-    vae.classifier.network.layers[-1].bias.data = torch.tensor([100.0, 0.0, 0.0])
+    vae.classifier.layers[-1].bias.data = torch.tensor([100.0, 0.0, 0.0])
     x, y = torch.bernoulli(torch.full((6, 4), 0.5)), torch.full((6,), -1)
     q = pyro.poutine.trace(vae.guide).get_trace(x, y).nodes["y"]["fn"].probs
     torch.testing.assert_close(q, torch.tensor([1 - 2e-3 / 3, 1e-3 / 3, 1e-3 / 3]).expand(6, 3))
