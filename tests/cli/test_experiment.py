@@ -55,7 +55,7 @@ def test_parts_are_made_with_their_options_and_the_shape_of_the_data():
     assert isinstance(vae, VAE)
     assert isinstance(vae.likelihood, FixedScaleNormal)
     assert vae.likelihood.scale == 0.5
-    assert isinstance(vae.recognition.encoder, ConvEncoder)
+    assert isinstance(vae.recognition.encoder.network, ConvEncoder)
     assert vae.likelihood(torch.zeros(2, 3)).event_shape == (1, 8, 8)
     kwargs = experiment.fit_options()
     assert kwargs["epochs"] == 7
