@@ -7,10 +7,12 @@ from pyro_vae.distributions.mixture import NormalMixture, mixture
 from pyro_vae.distributions.raster import Raster
 from pyro_vae.distributions.sphere import SphericalUniform, VonMisesFisher
 from pyro_vae.distributions.tables import Columns, Grades, Names, WithMissing
+from pyro_vae.distributions.unit_interval import ContinuousBernoulli
 
 __all__ = [
     "Chain",
     "Columns",
+    "ContinuousBernoulli",
     "DiscretizedLogistic",
     "Grades",
     "Grid",
