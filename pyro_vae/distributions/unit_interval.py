@@ -1,4 +1,7 @@
-"""A density on [0, 1] in one number. Torch takes its constant from a probability, which float32 rounds to 1."""
+"""A density on [0, 1] of one parameter.
+
+Torch has it, but takes its constant from a probability, which float32 rounds to 1 from a logit of 16 on.
+"""
 
 from collections.abc import Sequence
 
@@ -70,7 +73,7 @@ class ContinuousBernoulli(dist.TorchDistribution):
         return new
 
     def _few_or_size(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Whether a logit is small; it, or 0; its size, or 1: each formula, and its slope, where it holds."""
+        """Whether a logit is small; that, or 0; its size, or 1: what each of two formulas can take."""
         is_few = self.logits.abs() < FEW
         return (
             is_few,
