@@ -7,11 +7,16 @@ from torch import Tensor, nn
 from pyro_vae import distributions
 from pyro_vae.errors import at_least
 from pyro_vae.likelihoods.likelihood import Likelihood
+from pyro_vae.links import RATE, log_link
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 
 
 class Poisson(Likelihood):
     """p(x | z) = prod_i Poisson(x_i | exp(decoder(z)_i)), for counts 0, 1, 2, ...
+
+    Beyond exp(15), about 3 million, rates grow in proportion to the decoder's outputs only
+    (:func:`pyro_vae.links.log_link`): an output that starts at 60 is no rate of 1e26.
+
 
     >>> Poisson(2, (4,))(torch.zeros(5, 2)).mean.shape
     torch.Size([5, 4])
@@ -19,13 +24,14 @@ class Poisson(Likelihood):
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         (log_rate,) = self.split(outputs)
-        return dist.Poisson(log_rate.exp())
+        return distributions.Poisson(log_link(log_rate, RATE))
 
 
 class NegativeBinomial(Likelihood):
     """p(x | z) = prod_i NegativeBinomial(x_i | mean exp(decoder(z)_i), r_i), for overdispersed counts.
 
-    The variance is mean + mean^2 / r_i; each r_i is learned and does not depend on z.
+    The variance is mean + mean^2 / r_i; each r_i is learned and does not depend on z. Means
+    beyond exp(15) grow as those of :class:`Poisson`.
 
     Source: R. Lopez, J. Regier, M. B. Cole, M. I. Jordan, N. Yosef, "Deep generative modeling for
     single-cell transcriptomics", 2018, https://doi.org/10.1038/s41592-018-0229-2.
@@ -40,7 +46,11 @@ class NegativeBinomial(Likelihood):
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         (log_mean,) = self.split(outputs)
-        return dist.NegativeBinomial(self.log_r.exp(), logits=log_mean - self.log_r)
+        return self.counts(log_mean)
+
+    def counts(self, raw: Tensor) -> dist.TorchDistribution:
+        log_mean, log_r = log_link(raw, RATE), log_link(self.log_r, RATE)
+        return distributions.NegativeBinomial(log_r.exp(), logits=log_mean - log_r)
 
 
 class ZeroInflatedPoisson(Likelihood):
@@ -57,7 +67,7 @@ class ZeroInflatedPoisson(Likelihood):
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         log_rate, gate = self.split(outputs)
-        return distributions.ZeroInflated(dist.Poisson(log_rate.exp()), gate)
+        return distributions.ZeroInflated(distributions.Poisson(log_link(log_rate, RATE)), gate)
 
 
 class ZeroInflatedNegativeBinomial(NegativeBinomial):
@@ -74,8 +84,7 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         log_mean, gate = self.split(outputs)
-        counts = dist.NegativeBinomial(self.log_r.exp(), logits=log_mean - self.log_r)
-        return distributions.ZeroInflated(counts, gate)
+        return distributions.ZeroInflated(self.counts(log_mean), gate)
 
 
 class Tokens(Likelihood):

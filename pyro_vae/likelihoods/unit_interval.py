@@ -43,4 +43,4 @@ class Beta(Likelihood):
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         a, b = self.split(softplus(outputs) + 1e-3)
-        return dist.Beta(a, b)
+        return distributions.Beta(a, b)
