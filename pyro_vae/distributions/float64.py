@@ -28,7 +28,7 @@ class Beta(dist.Beta):
 
     >>> import torch
     >>> Beta(torch.tensor(1e6), torch.tensor(1e6)).log_prob(torch.tensor(0.5))
-    tensor(7.0281)
+    tensor(7.0285)
     """
 
     def log_prob(self, value: Tensor) -> Tensor:

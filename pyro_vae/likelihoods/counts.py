@@ -42,7 +42,7 @@ class NegativeBinomial(Likelihood):
 
     def __init__(self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP) -> None:
         super().__init__(latent_dim, data_shape, decoder)
-        self.log_r = nn.Parameter(torch.zeros(*data_shape))
+        self.log_r = nn.Parameter(torch.zeros(tuple(data_shape)))
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         (log_mean,) = self.split(outputs)
