@@ -21,4 +21,4 @@ def log_link(raw: Tensor, bend: float) -> Tensor:
     tensor([4.5400e-05, 1.0000e+00, 3.0000e+00])
     """
     over, under = (raw - bend).relu(), (LEAST - raw).relu()
-    return raw - over + over.log1p() + under - under.log1p()
+    return raw.clamp(LEAST, bend) + over.log1p() - under.log1p()
