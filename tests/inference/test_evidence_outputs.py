@@ -362,6 +362,6 @@ def test_bounds_that_cross_are_said(upper, words) -> None:
 
 def test_a_densitys_bits_per_dimension_are_said_to_be_that() -> None:
     evidence = made(torch.tensor([3.0, 4.0]), values_per_unit=4)
-    said = " ".join(str(evidence).split())
+    said = " ".join(evidence.summary().split())
     assert "bits per dimension below 0 are those of a density" in said
-    assert "below 0" not in str(made(torch.tensor([-3.0, -4.0]), values_per_unit=4))
+    assert "below 0" not in made(torch.tensor([-3.0, -4.0]), values_per_unit=4).summary()
