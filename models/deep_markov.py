@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.likelihoods import Bernoulli, Likelihood, Missing
+from pyro_vae.links import SCALE, log_link
 from pyro_vae.networks import MLP, Flat, Network, NetworkFactory, Shape
 from pyro_vae.priors import LearnedNormal
 from pyro_vae.steps import check_steps, seen_steps
@@ -98,7 +99,9 @@ class DeepMarkov(nn.Module):
                 hidden = (self.combine(z).tanh() + state) / 2  # (B, hidden)
                 loc, log_scale = self.proposal(hidden).chunk(2, -1)
                 with pyro.poutine.mask(mask=seen[t]):
-                    z = pyro.sample(f"z_{t}", dist.Normal(loc, log_scale.exp()).to_event(1))
+                    z = pyro.sample(
+                        f"z_{t}", dist.Normal(loc, log_link(log_scale, SCALE).exp()).to_event(1)
+                    )
 
     def read_backwards(self, x: Tensor, seen: Tensor) -> list[Tensor]:
         """The GRU's state after x_T, ..., x_t, for each t, (B, hidden)."""

@@ -163,9 +163,9 @@ class Experiment:
 
     def with_likelihood_for(self, data: DataSet) -> "Experiment":
         """The same with the likelihood that suits the data's values."""
-        chosen = ["--model.likelihood", likelihood_for(data.values)]
-        config = {**self.to_dict(), "model": self.to_dict()["model"]["init_args"]}
-        return replace(self, options=read(self.parser, chosen, config))
+        config = self.to_dict()
+        config["model"] = config["model"]["init_args"] | {"likelihood": likelihood_for(data.values)}
+        return replace(self, options=read(self.parser, [], config))
 
     def build(self, data: DataSet) -> Any:
         """The model, untrained: the same one at each call.

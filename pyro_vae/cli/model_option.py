@@ -148,10 +148,15 @@ def chooses_likelihood(model: type) -> bool:
     return ours and "likelihood" in inspect.signature(model).parameters
 
 
-def likelihood_for(values: ValueRange) -> str:
-    """The likelihood for data of which nothing is known but their values."""
+def likelihood_for(values: ValueRange) -> dict[str, Any]:
+    """The likelihood, as a configuration has it, for data of which nothing is known but their values.
+
+    Data on levels get probabilities: a density of values that recur can grow without bound.
+    """
     if values.levels == 2:
-        return "pyro_vae.likelihoods.Bernoulli"
-    if values.in_unit_interval:
-        return "pyro_vae.likelihoods.ContinuousBernoulli"
-    return "pyro_vae.likelihoods.Normal"
+        name, arguments = "Bernoulli", {}
+    elif values.levels is not None:
+        name, arguments = "DiscretizedLogistic", {"levels": values.levels}
+    else:
+        name, arguments = "ContinuousBernoulli" if values.in_unit_interval else "Normal", {}
+    return {"class_path": f"pyro_vae.likelihoods.{name}", "init_args": arguments}

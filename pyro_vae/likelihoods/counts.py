@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from pyro_vae import distributions
 from pyro_vae.errors import at_least
 from pyro_vae.likelihoods.likelihood import Likelihood
+from pyro_vae.links import RATE, log_link
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 from pyro_vae.units import Units, rows_of
 
@@ -26,7 +27,7 @@ class Counts(Likelihood):
             self.units.learn_log_mean(rows)
 
     def log_mean(self, outputs: Tensor) -> Tensor:
-        return self.units.location + outputs
+        return self.units.location + log_link(outputs, RATE)
 
 
 class Poisson(Counts):
@@ -34,20 +35,23 @@ class Poisson(Counts):
 
     m are the data's means, 1 until rows have been seen (:class:`pyro_vae.units.Units`).
 
+    Beyond exp(15) m, about 3 million, rates grow in proportion to the decoder's outputs only
+    (:func:`pyro_vae.links.log_link`): an output that starts at 60 is no rate of 1e26.
+
     >>> Poisson(2, (4,))(torch.zeros(5, 2)).mean.shape
     torch.Size([5, 4])
     """
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         (log_rate,) = self.split(outputs)
-        return dist.Poisson(self.log_mean(log_rate).exp())
+        return distributions.Poisson(self.log_mean(log_rate))
 
 
 class NegativeBinomial(Counts):
     """p(x | z) = prod_i NegativeBinomial(x_i | mean m_i exp(decoder(z)_i), r_i), for overdispersed counts.
 
     The variance is mean + mean^2 / r_i; each r_i is learned and does not depend on z. m are the data's
-    means, 1 until rows have been seen.
+    means, 1 until rows have been seen; means beyond exp(15) m_i grow as those of :class:`Poisson`.
 
     Source: R. Lopez, J. Regier, M. B. Cole, M. I. Jordan, N. Yosef, "Deep generative modeling for
     single-cell transcriptomics", 2018, https://doi.org/10.1038/s41592-018-0229-2.
@@ -58,14 +62,15 @@ class NegativeBinomial(Counts):
 
     def __init__(self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP) -> None:
         super().__init__(latent_dim, data_shape, decoder)
-        self.log_r = nn.Parameter(torch.zeros(*data_shape))
+        self.log_r = nn.Parameter(torch.zeros(tuple(data_shape)))
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         (log_mean,) = self.split(outputs)
         return self.of_log_mean(self.log_mean(log_mean))
 
-    def of_log_mean(self, log_mean: Tensor) -> dist.NegativeBinomial:
-        return dist.NegativeBinomial(self.log_r.exp(), logits=log_mean - self.log_r)
+    def of_log_mean(self, log_mean: Tensor) -> distributions.NegativeBinomial:
+        log_r = log_link(self.log_r, RATE)
+        return distributions.NegativeBinomial(log_r.exp(), logits=log_mean - log_r)
 
 
 class ZeroInflatedPoisson(Counts):
@@ -82,7 +87,8 @@ class ZeroInflatedPoisson(Counts):
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         log_rate, gate = self.split(outputs)
-        return distributions.ZeroInflated(dist.Poisson(self.log_mean(log_rate).exp()), gate)
+        poisson = distributions.Poisson(self.log_mean(log_rate))
+        return distributions.ZeroInflated(poisson, gate)
 
 
 class ZeroInflatedNegativeBinomial(NegativeBinomial):

@@ -5,8 +5,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from pyro_vae import distributions
 from pyro_vae.errors import positive
 from pyro_vae.likelihoods.likelihood import Likelihood
+from pyro_vae.links import RATE, log_link
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 from pyro_vae.units import Units, rows_of
 
@@ -170,4 +172,5 @@ class StudentT(Normal):
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         normal = super().of_values(outputs)
-        return dist.StudentT(1 + self.log_df.exp(), normal.loc, normal.scale)
+        df = 1 + log_link(self.log_df, RATE).exp()
+        return distributions.StudentT(df, normal.loc, normal.scale)

@@ -97,15 +97,17 @@ def test_the_seed_decides_where_the_parameters_start():
 
 
 @pytest.mark.parametrize(
-    ("values", "likelihood"),
+    ("values", "likelihood", "arguments"),
     [
-        (ValueRange(0.0, 1.0, 2), "Bernoulli"),
-        (ValueRange(0.0, 1.0, 17), "ContinuousBernoulli"),
-        (ValueRange(-2.0, 3.0), "Normal"),
+        (ValueRange(0.0, 1.0, 2), "Bernoulli", {}),
+        (ValueRange(0.0, 1.0, 17), "DiscretizedLogistic", {"levels": 17}),
+        (ValueRange(0.1, 0.9), "ContinuousBernoulli", {}),
+        (ValueRange(-2.0, 3.0), "Normal", {}),
     ],
 )
-def test_the_likelihood_follows_the_values(values, likelihood):
-    assert likelihood_for(values) == f"pyro_vae.likelihoods.{likelihood}"
+def test_the_likelihood_follows_the_values(values, likelihood, arguments):
+    path = f"pyro_vae.likelihoods.{likelihood}"
+    assert likelihood_for(values) == {"class_path": path, "init_args": arguments}
 
 
 def test_only_an_open_likelihood_is_chosen():
@@ -114,8 +116,8 @@ def test_only_an_open_likelihood_is_chosen():
     assert not chosen.leaves_likelihood_open()
     assert not asked("--model FactorAnalysis").leaves_likelihood_open()
     config = asked("--model VAE").with_likelihood_for(load("digits")).to_dict()
-    path = config["model"]["init_args"]["likelihood"]["class_path"]
-    assert path == "pyro_vae.likelihoods.ContinuousBernoulli"
+    assert config["model"]["init_args"]["likelihood"] == likelihood_for(load("digits").values)
+    assert asked("--model VAE").with_likelihood_for(load("digits")).build(load("digits"))
 
 
 @pytest.mark.parametrize(
