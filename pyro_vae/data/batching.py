@@ -185,7 +185,8 @@ def _of_columns(
     for column in columns:
         if not column.shape:
             raise InputError(
-                "a tensor without dimensions has no rows; its first dimension counts them"
+                "a tensor without dimensions has no rows, which its first dimension counts: of one "
+                "datum x[0:1] has one"
             )
     lengths = [len(column) for column in columns]
     if len(set(lengths)) > 1:
