@@ -3,7 +3,8 @@
 import inspect
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pyro
@@ -56,7 +57,8 @@ NOT_OPTIONS: set[str | int] = {
     "args",
     "kwargs",
 }
-RUN_OPTIONS = ("config", "out", "resume")  # where things are, not what is done
+HOME = "working_directory"  # where a run's relative paths start
+RUN_OPTIONS = ("config", "out", "resume", HOME)  # where things are, not what is done
 
 
 def fit_parser(model: type | None) -> ArgumentParser:
@@ -94,11 +96,12 @@ def fit_parser(model: type | None) -> ArgumentParser:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A model's class, and a value for every option of ``parser``."""
+    """A model's class, and a value for every option of ``parser``; relative paths start at ``home``."""
 
     model: type
     options: Namespace
     parser: ArgumentParser
+    home: Path = field(default_factory=Path.cwd)
 
     @classmethod
     def read(cls, words: Sequence[str], config: Mapping[str, Any] | None = None) -> "Experiment":
@@ -106,6 +109,7 @@ class Experiment:
 
         :raises InputError: no model, an unknown one, or options that it does not take.
         """
+        home = (config or {}).get(HOME)
         config = {k: v for k, v in (config or {}).items() if k not in RUN_OPTIONS}
         given = config.pop("model", None) or {}
         given = {"class_path": given} if isinstance(given, str) else given
@@ -122,7 +126,10 @@ class Experiment:
         if arguments and find_class(given["class_path"]) is model:
             config["model"] = arguments
         parser = fit_parser(model)
-        return cls(model, read(parser, words, config), parser)
+        options = read(parser, words, config)
+        is_stated = any(word.partition("=")[0] == "--data" for word in words)
+        known = not is_stated and isinstance(home, str)
+        return cls(model, options, parser, Path(home) if known else Path.cwd())
 
     def to_dict(self) -> dict[str, Any]:
         """Every option that says what is done, as YAML takes it; :meth:`read` reads it."""
@@ -133,7 +140,8 @@ class Experiment:
 
     def to_yaml(self) -> str:
         head = f"# pyro-vae {pyro_vae.__version__}; `pyro-vae fit --config` reads this file\n"
-        return head + yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        options = self.to_dict() | {HOME: str(self.home)}
+        return head + yaml.safe_dump(options, sort_keys=False, allow_unicode=True)
 
     def load_data(self, missing: bool = True) -> DataSet:
         """The data. Values may be ``missing``: whether the model reads those is seen once it is built."""
@@ -143,8 +151,8 @@ class Experiment:
         if options.data is None:
             raise InputError("which data? --data digits, another of `pyro-vae data`, or a path")
         data = load(
-            options.data,
-            root=options.data_root,
+            self._found(options.data),
+            root=options.data_root and self._found(options.data_root),
             download=options.download,
             binarize=options.binarize,
             seed=options.data_seed,
@@ -154,9 +162,15 @@ class Experiment:
             image_size=options.image_size,
             missing=missing,
         )
+        data = replace(data, name=options.data)
         if options.labelled is None:
             return data
         return data.with_labels_of(options.labelled, options.data_seed)
+
+    def _found(self, name: str) -> str:
+        """A path as it is to be opened from here: below ``home``, or else below the working directory."""
+        there = self.home / name
+        return str(there) if self.home != Path.cwd() and there.exists() else name
 
     def leaves_likelihood_open(self) -> bool:
         return chooses_likelihood(self.model) and self.options.model.likelihood is None

@@ -27,7 +27,9 @@ CONFIG = "config.yaml"
 OWN = (CHECKPOINT, CONFIG, METRICS)
 TRUSTED = ("pyro_vae", "torch.nn", "torch.optim", "pyro.infer")
 PARTS = ("model", "optimizer", "schedule", "elbo", "beta")  # options that name classes
-MAY_CHANGE = {"epochs", "device", "data_root", "download"}  # when a run is opened again
+# when a run is opened again
+MAY_CHANGE = {"epochs", "patience", "device", "data_root", "download", "optimizer.init_args.lr"}
+SAID = {"patience", "optimizer.init_args.lr"}  # of these, what is said where it changes
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -105,6 +107,7 @@ class Run:
 
     folder: Path
     experiment: Experiment
+    changes: tuple[str, ...] = ()  # of what a resumed run does, in words
 
     @cached_property
     def saved(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -126,7 +129,16 @@ class Run:
         return data
 
     def load_program(self, data: DataSet, device: torch.device) -> Any:
-        """The run's model with the best parameters that it found."""
+        """The run's model with the best parameters that it found.
+
+        :raises InputError: it has none yet.
+        """
+        position = self.saved[1].get("position", {})
+        if not (position.get("epoch") or position.get("batch")):
+            raise InputError(
+                f"the run in {self.folder} has not taken a step, so its model is as it was made: "
+                f"pyro-vae fit --resume {self.folder}{naming(self.experiment.to_dict())} fits it"
+            )
         program = self.experiment.build(data)
         target = as_program(program)
         for module in target.modules.values():
@@ -164,14 +176,19 @@ def open_run(folder: Path | str, words: Sequence[str] = ()) -> Run:
     run = Experiment.read([], config)
     restated = Experiment.read(words, config)
     was, now = _flat(run.to_dict()), _flat(restated.to_dict())
-    for key in was | now:
-        if was.get(key) != now.get(key) and key not in MAY_CHANGE:
-            option = key.replace(".init_args", "").removesuffix(".class_path")
+    changed = [key for key in was | now if was.get(key) != now.get(key)]
+    for key in changed:
+        if key not in MAY_CHANGE:
             raise InputError(
-                f"{folder} has --{option} {was.get(key)}, not {now.get(key)}: a run keeps its "
+                f"{folder} has --{_option(key)} {was.get(key)}, not {now.get(key)}: a run keeps its "
                 "options; for others begin a new one with --config and --out"
             )
-    return Run(folder, restated)
+    changes = (f"--{_option(k)} {now[k]}, not {was[k]}," for k in changed if k in SAID)
+    return Run(folder, restated, tuple(changes))
+
+
+def _option(key: str) -> str:
+    return key.replace(".init_args", "").removesuffix(".class_path")
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

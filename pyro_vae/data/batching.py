@@ -239,7 +239,8 @@ def _of_loader(
         }
         options["multiprocessing_context"] = loader.multiprocessing_context
         made = _of_dataset(data, device, columns, loader.collate_fn, **options)
-    made.batch_size = loader.batch_size
+    sampler: Any = loader.batch_sampler  # which has the size, whoever made it
+    made.batch_size = sampler.batch_size
     return made
 
 
