@@ -65,7 +65,7 @@ def fit_parser(model: type | None) -> ArgumentParser:
     """The options of a fit; those of the model's constructor, when it is known, among them."""
     parser = new_parser("fit", DESCRIPTION, EXAMPLES)
     add = parser.add_argument_group("the run").add_argument
-    add("--out", type=str | None, help="the run's folder; by default runs/MODEL-DATA")
+    add("-o", "--out", type=str | None, help="the run's folder; by default runs/MODEL-DATA")
     add("--config", action="config", help="a YAML file of options, as a run leaves it")
     add("--resume", type=str | None, metavar="RUN", help="go on with the run in that folder")
     add("--device", type=str, default="auto", help="cpu, cuda, cuda:1, ...")

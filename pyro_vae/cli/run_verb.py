@@ -45,6 +45,7 @@ class Trained:
     split: Split
     device: torch.device
     seed: int
+    label: str | None = None  # what the file calls the column of the classes
 
     def rows(self, index: Tensor) -> tuple[Tensor, ...]:
         """The split's rows numbered ``index``, as the program takes them."""
@@ -94,4 +95,5 @@ def open_trained(options: Namespace) -> Trained:
     if split not in data.splits:
         raise InputError(f"{data.name} has no {split} rows; it has {', '.join(data.splits)}")
     program = run.load_program(data, device)
-    return Trained(program, data, data.splits[split], device, options.seed)
+    label = run.experiment.options.label
+    return Trained(program, data, data.splits[split], device, options.seed, label)
