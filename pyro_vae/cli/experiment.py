@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from pyro_vae.cli.model_option import (
 )
 from pyro_vae.data import Binarize, DataSet, Split, filled_in, load
 from pyro_vae.data.batching import batches
+from pyro_vae.data.named import NAMED
 from pyro_vae.errors import InputError
 from pyro_vae.inference.svi import fit
 from pyro_vae.isolation import undisturbed
@@ -170,7 +172,8 @@ class Experiment:
     def _found(self, name: str) -> str:
         """A path as it is to be opened from here: below ``home``, or else below the working directory."""
         there = self.home / name
-        return str(there) if self.home != Path.cwd() and there.exists() else name
+        is_there = self.home != Path.cwd() and name not in NAMED and os.path.exists(there)
+        return str(there) if is_there else name
 
     def leaves_likelihood_open(self) -> bool:
         return chooses_likelihood(self.model) and self.options.model.likelihood is None

@@ -1,6 +1,7 @@
 """A run's folder: what it holds, who may write to it, and how a run is opened again."""
 
 import importlib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import yaml
 
 from pyro_vae import checkpoint
 from pyro_vae.cli.arguments import allow_imports, take_options
-from pyro_vae.cli.experiment import Experiment
+from pyro_vae.cli.experiment import HOME, Experiment
 from pyro_vae.cli.model_option import find_class
 from pyro_vae.data import DataSet, Split, batches
 from pyro_vae.errors import InputError, nearest
@@ -173,6 +174,7 @@ def open_run(folder: Path | str, words: Sequence[str] = ()) -> Run:
         raise InputError(f"there is no run in {folder}{hint}")
     config = read_config(folder / CONFIG)
     _check_names(config, words, folder)
+    config[HOME] = str(_home(config, folder))
     run = Experiment.read([], config)
     restated = Experiment.read(words, config)
     was, now = _flat(run.to_dict()), _flat(restated.to_dict())
@@ -185,6 +187,13 @@ def open_run(folder: Path | str, words: Sequence[str] = ()) -> Run:
             )
     changes = (f"--{_option(k)} {now[k]}, not {was[k]}," for k in changed if k in SAID)
     return Run(folder, restated, tuple(changes))
+
+
+def _home(config: Mapping[str, Any], folder: Path) -> Path:
+    """Where a run's relative paths start: where it was begun, or, if all has moved, a folder above it."""
+    begun, data = Path(str(config.get(HOME, ""))), str(config.get("data"))
+    places = (begun, Path.cwd(), *folder.absolute().parents)
+    return next((place for place in places if os.path.exists(place / data)), begun)
 
 
 def _option(key: str) -> str:
