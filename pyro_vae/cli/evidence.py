@@ -172,7 +172,8 @@ def in_bytes(text: str) -> int:
 
 
 def kept_path(options: Namespace) -> Path:
-    settings = (options.split, options.method, options.num_particles or "default", options.seed)
+    of = options.split or ("test" if options.data is None else f"of_{Path(options.data).stem}")
+    settings = (of, options.method, options.num_particles or "default", options.seed)
     return Path(options.run, f"evidence-{'-'.join(map(str, settings))}.part")
 
 

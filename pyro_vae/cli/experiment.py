@@ -25,7 +25,7 @@ from pyro_vae.cli.model_option import (
     likelihood_for,
     path_of,
 )
-from pyro_vae.data import Binarize, DataSet, Split, filled_in, load
+from pyro_vae.data import Binarize, DataSet, Remembered, Split, filled_in, load
 from pyro_vae.data.batching import batches
 from pyro_vae.data.named import NAMED
 from pyro_vae.errors import InputError
@@ -205,6 +205,8 @@ class Experiment:
                 f"{type(error).__name__}: {str(error).strip().split(chr(10))[0]}"
             ) from error
         program = as_program(model)
+        if isinstance(data, Remembered):  # then all that it starts from has been learnt
+            return model
         for module in program.modules.values():
             for part in module.modules():
                 if isinstance(part, VampPrior):

@@ -14,7 +14,7 @@ from pyro_vae.cli.gaps import check_reads_gaps
 from pyro_vae.cli.graph import leave_graph
 from pyro_vae.cli.model_option import grows_without_bound
 from pyro_vae.cli.run_folder import CONFIG, Run, check_free, claimed, naming, open_run, read_config
-from pyro_vae.data import DataSet
+from pyro_vae.data import DataSet, facts_of
 from pyro_vae.inference.loop import Fit, shown_figure
 from pyro_vae.inference.run import CHECKPOINT
 from pyro_vae.inference.svi import fit
@@ -48,7 +48,7 @@ def train(folder: Path, experiment: Experiment, data: DataSet) -> tuple[Any, Fit
     program = experiment.build(data)
     check_reads_gaps(experiment, program, data)
     with claimed(folder, experiment), _resumable(folder, experiment):
-        record = {"data": data.record()}
+        record = {"data": data.record(), "facts": facts_of(data)}
         result = fit(program, data, out=folder, record=record, **experiment.fit_options())
     draw_curve(folder, result, data)
     leave_graph(folder, program, data)
@@ -63,7 +63,7 @@ def _resume(folder: Path, words: Sequence[str]) -> int:
         note(f"{said} from here on")
     checkpoint.write_text(folder / CONFIG, run.experiment.to_yaml())
     with _resumable(folder, run.experiment):
-        record = {"data": data.record()}
+        record = {"data": data.record(), "facts": facts_of(data)}
         result = fit(program, data, out=folder, resume=True, record=record, **options)
     draw_curve(folder, result, data)
     if result.metrics and result.metrics[-1]["epoch"] == before:

@@ -50,9 +50,12 @@ def main(words: Sequence[str]) -> int:
     options = read_options(parser, words)
     path = out_path(options, (TABLE, ARRAYS))
     trained = open_trained(options)
-    splits = list(trained.data.splits.values()) if options.split is None else [trained.split]
+    of_all = options.split is None and options.data is None
+    splits = list(trained.data.splits.values()) if of_all else [trained.split]
     if not any(split.num_missing for split in splits):
-        raise InputError(f"there is nothing to fill in: no value of {trained.data.name} is missing")
+        raise InputError(
+            f"there is nothing to fill in: no value of {options.data or trained.data.name} is missing"
+        )
     if not is_arrays(path) and len(trained.data.event_shape) != 1:
         raise InputError(f"data that are no table are written as {ARRAYS}, not as {path}")
     arrays = in_file_order(

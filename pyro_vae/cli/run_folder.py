@@ -17,7 +17,7 @@ from pyro_vae import checkpoint
 from pyro_vae.cli.arguments import allow_imports, take_options
 from pyro_vae.cli.experiment import HOME, Experiment
 from pyro_vae.cli.model_option import find_class
-from pyro_vae.data import DataSet, Split, batches
+from pyro_vae.data import DataSet, Split, batches, new_rows, remembered
 from pyro_vae.errors import InputError, nearest
 from pyro_vae.files import sole_use
 from pyro_vae.inference.run import CHECKPOINT, METRICS
@@ -128,6 +128,27 @@ class Run:
                 f"their {', '.join(changed)} changed"
             )
         return data
+
+    def remembered_data(self) -> DataSet:
+        """What the run knows of its data, without them."""
+        options, facts = self.experiment.options, self.saved[1].get("facts")
+        if not isinstance(facts, Mapping):
+            raise InputError(f"{self.folder / CHECKPOINT} does not say what the data were like")
+        return remembered(options.data, facts, options.binarize)
+
+    def new_data(self, name: str) -> Split:
+        """Other data, all rows of them, as the run's model takes them."""
+        options, known = self.experiment.options, self.remembered_data()
+        return new_rows(
+            name,
+            known,
+            label=options.label,
+            labels_wanted=num_arguments(self.experiment.model.model) > 2,  # with self
+            root=options.data_root,
+            binarize=options.binarize,
+            seed=options.data_seed,
+            image_size=options.image_size,
+        )
 
     def load_program(self, data: DataSet, device: torch.device) -> Any:
         """The run's model with the best parameters that it found.

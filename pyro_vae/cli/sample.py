@@ -40,7 +40,7 @@ def main(words: Sequence[str]) -> int:
     add_out(parser, "samples.png")
     options = read_options(parser, words)
     path = out_path(options)
-    trained = open_trained(options)
+    trained = open_trained(options, rows_needed=False)
     drawn, classes = draw(trained, options.num)
     if is_arrays(path):
         values = {name: prediction.value for name, prediction in drawn.items()}
@@ -75,13 +75,12 @@ def picture(trained: Trained, drawn: dict[str, Prediction]) -> Figure:
     if prediction.mean.dim() == 4:
         caption = f"{count} means of $p(x\\,|\\,z)$, $z$ from the prior"
         return pictures.samples(prediction.mean, caption=caption)
-    known = trained.data.train
-    rows = torch.arange(min(len(known), 10_000))
-    data = known.to_original(known.read(rows))
-    same = data.shape[1:] == prediction.value.shape[1:]
+    known, data = trained.rows_to_compare, None
+    if known is not None and known.event_shape == prediction.value.shape[1:]:
+        data = known.to_original(known.read(torch.arange(min(len(known), 10_000))))
     return pictures.samples(
         prediction.value,
-        data if same else None,
+        data,
         trained.split.column_names,
         f"{count:,} draws from the model",
     )
