@@ -84,9 +84,9 @@ def fit(
             or a data set (whose validation split is used then).
         validation: held-out data of the same kind, for early stopping and keep-best.
         epochs: passes over the data.
-        batch_size: data a step; by default a DataLoader's own, or 128, and all of them, up to 100,000, where
-            latents are shared by all data or rows have a place. A smaller batch counts for all data where
-            latents are shared.
+        batch_size: data a step; by default a DataLoader's own, or 128, and all of them, up to 100,000,
+            where latents are shared by all data or rows have a place. A smaller batch counts for all data
+            where latents are shared.
         shuffle: whether each epoch takes the rows in an order of its own. By default it does, unless
             what a row scores depends on where it stands: then they keep their order.
         optimizer: makes a torch optimizer from the parameters.

@@ -130,8 +130,8 @@ class Experiment:
         parser = fit_parser(model)
         options = read(parser, words, config)
         is_stated = any(word.partition("=")[0] == "--data" for word in words)
-        known = not is_stated and isinstance(home, str)
-        return cls(model, options, parser, Path(home) if known else Path.cwd())
+        begun = Path(home) if isinstance(home, str) and not is_stated else Path.cwd()
+        return cls(model, options, parser, begun)
 
     def to_dict(self) -> dict[str, Any]:
         """Every option that says what is done, as YAML takes it; :meth:`read` reads it."""

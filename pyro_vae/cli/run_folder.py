@@ -138,12 +138,13 @@ class Run:
 
     def new_data(self, name: str) -> Split:
         """Other data, all rows of them, as the run's model takes them."""
-        options, known = self.experiment.options, self.remembered_data()
+        options, model = self.experiment.options, getattr(self.experiment.model, "model", None)
+        takes = None if model is None else num_arguments(model)  # with self
         return new_rows(
             name,
-            known,
+            self.remembered_data(),
             label=options.label,
-            labels_wanted=num_arguments(self.experiment.model.model) > 2,  # with self
+            labels_wanted=takes is not None and takes > 2,
             root=options.data_root,
             binarize=options.binarize,
             seed=options.data_seed,
