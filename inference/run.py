@@ -31,6 +31,7 @@ class Position:
     total: float = 0.0  # sum of the ELBO over the epoch's units so far
     best: float = -math.inf  # validation ELBO per unit
     best_epoch: int = 0
+    patient_from: int = 0  # the epoch before which patience does not count
 
 
 class Run:

@@ -85,8 +85,9 @@ def fit(
             or a data set (whose validation split is used then).
         validation: held-out data of the same kind, for early stopping and keep-best.
         epochs: passes over the data.
-        batch_size: data a step; by default 128, and all of them, up to 100,000, where latents are shared
-            by all data or rows have a place. A smaller batch counts for all data where latents are shared.
+        batch_size: data a step; by default a DataLoader's own, or 128, and all of them, up to 100,000,
+            where latents are shared by all data or rows have a place. A smaller batch counts for all data
+            where latents are shared.
         shuffle: whether each epoch takes the rows in an order of its own. By default it does, unless
             what a row scores depends on where it stands: then they keep their order.
         optimizer: makes a torch optimizer from the parameters.
@@ -98,12 +99,12 @@ def fit(
         kl_warmup: epochs over which that weight grows from 0 to beta.
         clip_norm: largest norm of the gradient of the ELBO per unit.
         patience: stop after so many epochs without a better validation ELBO (or bound, where that is
-            what the objective is).
+            what the objective is). Epochs in which a KL weight changes (warm-up, a schedule) do not count.
         keep_best: end with the parameters of the epoch where it was best.
         seed: of the order of the data and of all noise.
         device: "auto" is the GPU where there is one.
         out: a folder for metrics and checkpoints.
-        resume: go on with the run in ``out``.
+        resume: go on with the run in ``out``; the optimizer may have another learning rate now.
         record: what else the checkpoint should hold; compared on resume.
         progress: whether to draw a bar; by default where standard error is a terminal.
         compile: "auto" runs the step as one compiled graph where that can be done and saves more

@@ -2,8 +2,10 @@
 
 import inspect
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pyro
@@ -23,8 +25,9 @@ from pyro_vae.cli.model_option import (
     likelihood_for,
     path_of,
 )
-from pyro_vae.data import Binarize, DataSet, Split, filled_in, load
+from pyro_vae.data import Binarize, DataSet, Remembered, Split, filled_in, load
 from pyro_vae.data.batching import batches
+from pyro_vae.data.named import NAMED
 from pyro_vae.errors import InputError
 from pyro_vae.inference.svi import fit
 from pyro_vae.isolation import undisturbed
@@ -56,14 +59,15 @@ NOT_OPTIONS: set[str | int] = {
     "args",
     "kwargs",
 }
-RUN_OPTIONS = ("config", "out", "resume")  # where things are, not what is done
+HOME = "working_directory"  # where a run's relative paths start
+RUN_OPTIONS = ("config", "out", "resume", HOME)  # where things are, not what is done
 
 
 def fit_parser(model: type | None) -> ArgumentParser:
     """The options of a fit; those of the model's constructor, when it is known, among them."""
     parser = new_parser("fit", DESCRIPTION, EXAMPLES)
     add = parser.add_argument_group("the run").add_argument
-    add("--out", type=str | None, help="the run's folder; by default runs/MODEL-DATA")
+    add("-o", "--out", type=str | None, help="the run's folder; by default runs/MODEL-DATA")
     add("--config", action="config", help="a YAML file of options, as a run leaves it")
     add("--resume", type=str | None, metavar="RUN", help="go on with the run in that folder")
     add("--device", type=str, default="auto", help="cpu, cuda, cuda:1, ...")
@@ -94,11 +98,12 @@ def fit_parser(model: type | None) -> ArgumentParser:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A model's class, and a value for every option of ``parser``."""
+    """A model's class, and a value for every option of ``parser``; relative paths start at ``home``."""
 
     model: type
     options: Namespace
     parser: ArgumentParser
+    home: Path = field(default_factory=Path.cwd)
 
     @classmethod
     def read(cls, words: Sequence[str], config: Mapping[str, Any] | None = None) -> "Experiment":
@@ -106,6 +111,7 @@ class Experiment:
 
         :raises InputError: no model, an unknown one, or options that it does not take.
         """
+        home = (config or {}).get(HOME)
         config = {k: v for k, v in (config or {}).items() if k not in RUN_OPTIONS}
         given = config.pop("model", None) or {}
         given = {"class_path": given} if isinstance(given, str) else given
@@ -122,7 +128,10 @@ class Experiment:
         if arguments and find_class(given["class_path"]) is model:
             config["model"] = arguments
         parser = fit_parser(model)
-        return cls(model, read(parser, words, config), parser)
+        options = read(parser, words, config)
+        is_stated = any(word.partition("=")[0] == "--data" for word in words)
+        begun = Path(home) if isinstance(home, str) and not is_stated else Path.cwd()
+        return cls(model, options, parser, begun)
 
     def to_dict(self) -> dict[str, Any]:
         """Every option that says what is done, as YAML takes it; :meth:`read` reads it."""
@@ -133,7 +142,8 @@ class Experiment:
 
     def to_yaml(self) -> str:
         head = f"# pyro-vae {pyro_vae.__version__}; `pyro-vae fit --config` reads this file\n"
-        return head + yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        options = self.to_dict() | {HOME: str(self.home)}
+        return head + yaml.safe_dump(options, sort_keys=False, allow_unicode=True)
 
     def load_data(self, missing: bool = True) -> DataSet:
         """The data. Values may be ``missing``: whether the model reads those is seen once it is built."""
@@ -143,8 +153,8 @@ class Experiment:
         if options.data is None:
             raise InputError("which data? --data digits, another of `pyro-vae data`, or a path")
         data = load(
-            options.data,
-            root=options.data_root,
+            self._found(options.data),
+            root=options.data_root and self._found(options.data_root),
             download=options.download,
             binarize=options.binarize,
             seed=options.data_seed,
@@ -154,9 +164,16 @@ class Experiment:
             image_size=options.image_size,
             missing=missing,
         )
+        data = replace(data, name=options.data)
         if options.labelled is None:
             return data
         return data.with_labels_of(options.labelled, options.data_seed)
+
+    def _found(self, name: str) -> str:
+        """A path as it is to be opened from here: below ``home``, or else below the working directory."""
+        there = self.home / name
+        is_there = self.home != Path.cwd() and name not in NAMED and os.path.exists(there)
+        return str(there) if is_there else name
 
     def leaves_likelihood_open(self) -> bool:
         return chooses_likelihood(self.model) and self.options.model.likelihood is None
@@ -188,6 +205,8 @@ class Experiment:
                 f"{type(error).__name__}: {str(error).strip().split(chr(10))[0]}"
             ) from error
         program = as_program(model)
+        if isinstance(data, Remembered):  # then all that it starts from has been learnt
+            return model
         for module in program.modules.values():
             for part in module.modules():
                 if isinstance(part, VampPrior):

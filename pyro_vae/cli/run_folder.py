@@ -1,6 +1,7 @@
 """A run's folder: what it holds, who may write to it, and how a run is opened again."""
 
 import importlib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,9 +15,9 @@ import yaml
 
 from pyro_vae import checkpoint
 from pyro_vae.cli.arguments import allow_imports, take_options
-from pyro_vae.cli.experiment import Experiment
+from pyro_vae.cli.experiment import HOME, Experiment
 from pyro_vae.cli.model_option import find_class
-from pyro_vae.data import DataSet, Split, batches
+from pyro_vae.data import DataSet, Split, batches, new_rows, remembered
 from pyro_vae.errors import InputError, nearest
 from pyro_vae.files import sole_use
 from pyro_vae.inference.run import CHECKPOINT, METRICS
@@ -27,7 +28,9 @@ CONFIG = "config.yaml"
 OWN = (CHECKPOINT, CONFIG, METRICS)
 TRUSTED = ("pyro_vae", "torch.nn", "torch.optim", "pyro.infer")
 PARTS = ("model", "optimizer", "schedule", "elbo", "beta")  # options that name classes
-MAY_CHANGE = {"epochs", "device", "data_root", "download"}  # when a run is opened again
+# when a run is opened again
+MAY_CHANGE = {"epochs", "patience", "device", "data_root", "download", "optimizer.init_args.lr"}
+SAID = {"patience", "optimizer.init_args.lr"}  # of these, what is said where it changes
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -105,6 +108,7 @@ class Run:
 
     folder: Path
     experiment: Experiment
+    changes: tuple[str, ...] = ()  # of what a resumed run does, in words
 
     @cached_property
     def saved(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -125,8 +129,39 @@ class Run:
             )
         return data
 
+    def remembered_data(self) -> DataSet:
+        """What the run knows of its data, without them."""
+        options, facts = self.experiment.options, self.saved[1].get("facts")
+        if not isinstance(facts, Mapping):
+            raise InputError(f"{self.folder / CHECKPOINT} does not say what the data were like")
+        return remembered(options.data, facts, options.binarize)
+
+    def new_data(self, name: str) -> Split:
+        """Other data, all rows of them, as the run's model takes them."""
+        options, model = self.experiment.options, getattr(self.experiment.model, "model", None)
+        takes = None if model is None else num_arguments(model)  # with self
+        return new_rows(
+            name,
+            self.remembered_data(),
+            label=options.label,
+            labels_wanted=takes is not None and takes > 2,
+            root=options.data_root,
+            binarize=options.binarize,
+            seed=options.data_seed,
+            image_size=options.image_size,
+        )
+
     def load_program(self, data: DataSet, device: torch.device) -> Any:
-        """The run's model with the best parameters that it found."""
+        """The run's model with the best parameters that it found.
+
+        :raises InputError: it has none yet.
+        """
+        position = self.saved[1].get("position", {})
+        if not (position.get("epoch") or position.get("batch")):
+            raise InputError(
+                f"the run in {self.folder} has not taken a step, so its model is as it was made: "
+                f"pyro-vae fit --resume {self.folder}{naming(self.experiment.to_dict())} fits it"
+            )
         program = self.experiment.build(data)
         target = as_program(program)
         for module in target.modules.values():
@@ -161,17 +196,30 @@ def open_run(folder: Path | str, words: Sequence[str] = ()) -> Run:
         raise InputError(f"there is no run in {folder}{hint}")
     config = read_config(folder / CONFIG)
     _check_names(config, words, folder)
+    config[HOME] = str(_home(config, folder))
     run = Experiment.read([], config)
     restated = Experiment.read(words, config)
     was, now = _flat(run.to_dict()), _flat(restated.to_dict())
-    for key in was | now:
-        if was.get(key) != now.get(key) and key not in MAY_CHANGE:
-            option = key.replace(".init_args", "").removesuffix(".class_path")
+    changed = [key for key in was | now if was.get(key) != now.get(key)]
+    for key in changed:
+        if key not in MAY_CHANGE:
             raise InputError(
-                f"{folder} has --{option} {was.get(key)}, not {now.get(key)}: a run keeps its "
+                f"{folder} has --{_option(key)} {was.get(key)}, not {now.get(key)}: a run keeps its "
                 "options; for others begin a new one with --config and --out"
             )
-    return Run(folder, restated)
+    changes = (f"--{_option(k)} {now[k]}, not {was[k]}," for k in changed if k in SAID)
+    return Run(folder, restated, tuple(changes))
+
+
+def _home(config: Mapping[str, Any], folder: Path) -> Path:
+    """Where a run's relative paths start: where it was begun, or, if all has moved, a folder above it."""
+    begun, data = Path(str(config.get(HOME, ""))), str(config.get("data"))
+    places = (begun, Path.cwd(), *folder.absolute().parents)
+    return next((place for place in places if os.path.exists(place / data)), begun)
+
+
+def _option(key: str) -> str:
+    return key.replace(".init_args", "").removesuffix(".class_path")
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

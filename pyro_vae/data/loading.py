@@ -80,24 +80,45 @@ def load(
         raise InputError(f"image_size={image_size} is no size in pixels; 64 would be one")
     if not -(2**63) <= seed < 2**64:
         raise InputError(f"seed={seed} is out of range: a seed has 64 bits")
+    source = source_of(
+        name,
+        root=root,
+        download=download,
+        label=label,
+        image_size=image_size,
+        seed=seed,
+        missing=missing,
+    )
+    return _treated(name, source, binarize, standardize, validation, seed)
+
+
+def source_of(
+    name: str,
+    *,
+    root: Path | str | None = None,
+    download: bool = False,
+    label: str | None = None,
+    image_size: int | None = None,
+    seed: int = 0,
+    missing: bool = False,
+) -> Source:
+    """What a named data set, a file, or a folder gives, before any treatment; as :func:`load` says."""
     path = Path(name).expanduser()
     if name in NAMED:
         if label is not None:
             raise InputError(
                 f"label={label!r} is for tables and .npz files; {name} has its own labels"
             )
-        source = _read_named(name, root, download, image_size)
-    elif (name and path.exists()) or path.suffix.lower() in _ENDINGS or len(path.parts) > 1:
+        return _read_named(name, root, download, image_size)
+    if (name and path.exists()) or path.suffix.lower() in _ENDINGS or len(path.parts) > 1:
         try:
-            source = _read_path(path, label, image_size, seed, missing)
+            return _read_path(path, label, image_size, seed, missing)
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    else:
-        raise InputError(
-            f"there is no data set or file {name!r}{nearest(name.lower(), NAMED)} "
-            f"(or a path: a folder of images, {', '.join(_ENDINGS)})"
-        )
-    return _treated(name, source, binarize, standardize, validation, seed)
+    raise InputError(
+        f"there is no data set or file {name!r}{nearest(name.lower(), NAMED)} "
+        f"(or a path: a folder of images, {', '.join(_ENDINGS)})"
+    )
 
 
 def _read_named(name: str, root: Path | str | None, download: bool, size: int | None) -> Source:

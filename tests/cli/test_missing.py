@@ -125,7 +125,7 @@ def test_a_filled_table_reads_as_the_one_that_it_was(call, linear, fill, name):
 def test_every_verb_works_on_a_table_with_gaps(call, linear):
     for words in (
         "fit --resume runs/linear --epochs 61",
-        "evidence runs/linear --method ais --num_temperatures 5 --plot evidence.png",
+        "evidence runs/linear --method ais --num_temperatures 5 --out evidence.png",
         "graph runs/linear --out graph.svg",
         "sample runs/linear --out samples.png",
         "reconstruct runs/linear --out reconstructions.png",
