@@ -180,7 +180,9 @@ def arrow(**columns: Any) -> bytes:
 TABLES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a million columns": (
         ".csv",
-        lambda: "\n".join([",".join(map("c{}".format, range(10**6))), *["1," * 999_999 + "2"] * 4]).encode(),
+        lambda: "\n".join(
+            [",".join(map("c{}".format, range(10**6))), *["1," * 999_999 + "2"] * 4]
+        ).encode(),
     ),
     "a million cells in line 3": (".csv", lambda: b"a,b\n1,2\n" + b"1," * 10**6 + b"\n"),
     "one line of 300 MB": (".csv", lambda: b"1" * 300_000_000),
@@ -210,7 +212,7 @@ TABLES: dict[str, tuple[str, Callable[[], bytes]]] = {
     ),
     "dates out of range": (
         ".parquet",
-        lambda: arrow(a=pa.array([2**60] * 20, pa.timestamp("s")), b=[1.0] * 20),
+        lambda: arrow(a=pa.array([2**50] * 20, pa.timestamp("ms")), b=[1.0] * 20),
     ),
     "columns of one name": (
         ".parquet",
@@ -255,7 +257,9 @@ def png(width: int, height: int, body: bytes = b"") -> bytes:
     """A PNG whose header says what it likes."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = chunk(b"IDAT", zlib.compress(body, 1)) if body else b""
@@ -264,7 +268,9 @@ def png(width: int, height: int, body: bytes = b"") -> bytes:
 
 def picture(kind: str = "PNG", size: int = 8, **options: Any) -> bytes:
     out = io.BytesIO()
-    Image.fromarray(np.arange(size * size, dtype=np.uint8).reshape(size, size)).save(out, kind, **options)
+    Image.fromarray(np.arange(size * size, dtype=np.uint8).reshape(size, size)).save(
+        out, kind, **options
+    )
     return out.getvalue()
 
 
@@ -280,7 +286,9 @@ def images(folder: Path, last: bytes, name: str | bytes = "9.png", good: int = 5
     folder.mkdir()
     for number in range(good):
         (folder / f"{number}.png").write_bytes(picture())
-    Path(os.path.join(os.fsencode(folder), os.fsencode(name)).decode("utf-8", "surrogateescape")).write_bytes(last)
+    Path(
+        os.path.join(os.fsencode(folder), os.fsencode(name)).decode("utf-8", "surrogateescape")
+    ).write_bytes(last)
     return folder
 
 
@@ -303,7 +311,10 @@ FOLDERS: dict[str, Callable[[Path], Path]] = {
     "a WebP of noise": lambda p: images(p, b"RIFF\xff\xff\xff\x7fWEBPVP8 " + bytes(99), "9.webp"),
     "a PPM that lies": lambda p: images(p, b"P6 100000 100000 255\n" + bytes(99), "9.ppm"),
     "a BMP that lies": lambda p: images(
-        p, b"BM" + struct.pack("<IIIIiiHHIIIIII", 99, 0, 54, 40, 2**30, -(2**31), 1, 24, 0, 0, 0, 0, 0, 0), "9.bmp"
+        p,
+        b"BM"
+        + struct.pack("<IIIIiiHHIIIIII", 99, 0, 54, 40, 2**30, -(2**31), 1, 24, 0, 0, 0, 0, 0, 0),
+        "9.bmp",
     ),
     "a name that is no UTF-8": lambda p: images(p, png(60_000, 60_000), b"\xff\xfe.png"),
     "an empty folder": lambda p: (p.mkdir(), p)[1],
@@ -378,19 +389,30 @@ def raw(name: str, content: bytes) -> Callable[[Path], None]:
     return lambda run: (run / name).write_bytes(content) and None
 
 
+def folder(name: str) -> Callable[[Path], None]:
+    def put(run: Path) -> None:
+        (run / name).unlink()
+        (run / name).mkdir()
+
+    return put
+
+
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12)
 )
+IN_A_LINE = "{" + LAUGHS.replace("\n", ", ")[:-2] + "}"
 CONFIGS: dict[str, Callable[[Path], None]] = {
     "recursive YAML": config("a: &a [*a]\nmodel: *a\n"),
     "a recursive mapping": config("&a {model: *a}\n"),
     "deep YAML": config("model: " + "[" * 20_000 + "]" * 20_000 + "\n"),
     "deep but lawful YAML": config("model: " + "[" * 300 + "]" * 300 + "\n"),
     "an alias bomb": config(LAUGHS + "model: *a11\n"),
-    "an alias bomb for a part": config("beta: " + "*a11\n" + "", add=True) if False else config(
-        LAUGHS + "model: {class_path: VAE, init_args: {prior: *a11}}\n"
+    "an alias bomb for a part": config("beta: " + "*a11\n" + "", add=True)
+    if False
+    else config(LAUGHS + "model: {class_path: VAE, init_args: {prior: *a11}}\n"),
+    "an alias bomb in a string": option(
+        "model/init_args/prior", "{" + LAUGHS.replace("\n", ", ")[:-2] + "}"
     ),
-    "an alias bomb in a string": option("model/init_args/prior", "{" + LAUGHS.replace("\n", ", ")[:-2] + "}"),
     "a tag for an object": config("model: !!python/object/apply:os.mkdir [OWNED]\n"),
     "a tag for a name": config("model: !!python/name:os.mkdir\n"),
     "an unknown tag": config("model: !mine x\n"),
@@ -426,7 +448,17 @@ CONFIGS: dict[str, Callable[[Path], None]] = {
 RECORDS: dict[str, Callable[[Path], None]] = {
     **{
         f"no {key}": without(key)
-        for key in ("position", "optimizer", "numpy", "python", "data", "program", "rows", "format", "checksum")
+        for key in (
+            "position",
+            "optimizer",
+            "numpy",
+            "python",
+            "data",
+            "program",
+            "rows",
+            "format",
+            "checksum",
+        )
     },
     "no epoch": without("position", "epoch"),
     "no fingerprints": without("data", "fingerprints"),
@@ -468,24 +500,28 @@ RECORDS: dict[str, Callable[[Path], None]] = {
     "whole numbers for parameters": lambda run: edit_record(
         run, lambda t: t.update({n: v.long() for n, v in t.items() if "/" in n}), tensors=True
     ),
-    "a checkpoint that is a folder": lambda run: (
-        (run / "checkpoint.safetensors").unlink(),
-        (run / "checkpoint.safetensors").mkdir(),
-    )[0],
+    "a checkpoint that is a folder": folder("checkpoint.safetensors"),
     "a checkpoint of no bytes": raw("checkpoint.safetensors", b""),
     "a checkpoint of zeros": raw("checkpoint.safetensors", bytes(10_000)),
     "a checkpoint cut": lambda run: raw(
         "checkpoint.safetensors", (run / "checkpoint.safetensors").read_bytes()[:-100]
     )(run),
-    "a checkpoint with a long header": raw("checkpoint.safetensors", struct.pack("<Q", 2**62) + bytes(99)),
-    "a pickle for a checkpoint": raw("checkpoint.safetensors", b"\x80\x04\x95\x0e\0\0\0\0\0\0\0\x8c\x02os"),
+    "a checkpoint with a long header": raw(
+        "checkpoint.safetensors", struct.pack("<Q", 2**62) + bytes(99)
+    ),
+    "a pickle for a checkpoint": raw(
+        "checkpoint.safetensors", b"\x80\x04\x95\x0e\0\0\0\0\0\0\0\x8c\x02os"
+    ),
     "metrics of noise": raw("metrics.jsonl", b"\xff\xfe\0{"),
     "metrics that are numbers": raw("metrics.jsonl", b"1\n2\n"),
     "metrics without an epoch": raw("metrics.jsonl", b'{"train_elbo": -1.0}\n' * 2),
     "metrics of words": raw("metrics.jsonl", b'{"epoch": "x", "train_elbo": "y"}\n' * 2),
     "metrics that are deep": raw("metrics.jsonl", b"[" * 100_000 + b"\n"),
     "metrics without figures": raw("metrics.jsonl", b'{"epoch": 1}\n{"epoch": 2}\n'),
-    "metrics that are a folder": lambda run: ((run / "metrics.jsonl").unlink(), (run / "metrics.jsonl").mkdir())[0],
+    "metrics that are a folder": lambda run: (
+        (run / "metrics.jsonl").unlink(),
+        (run / "metrics.jsonl").mkdir(),
+    )[0],
 }
 
 # --- command lines --------------------------------------------------------------------------
@@ -506,7 +542,7 @@ ABSURD: dict[str, str] = {
     "a million layers": f"{NEW} --model.encoder.hidden_dims [{','.join('1' * 20000)}]",
     "--epochs 1e30": f"{NEW} --epochs {10**30} --validation 1000000",
     "--batch_size 1e30": f"{NEW} --batch_size {10**30} --model.latent_dim 0",
-    "--num_particles 1e9": f"{NEW} --elbo pyro_vae.inference.objectives.IWAE --elbo.num_particles 1000000000",
+    "--num_particles 1e9": f"{NEW} --elbo IWAE --elbo.num_particles 1000000000",
     "evidence with 1e15 particles": "evidence RUN --num_particles 1000000000000000",
     "--seed 1e30": f"{NEW} --seed {10**30}",
     "a word that is no UTF-8": "fit --model VAE --data \udcff\udcfe.csv --out runs/new",
@@ -515,7 +551,9 @@ ABSURD: dict[str, str] = {
     "a name with an escape": "fit --model VAE --data \x1b[31mred.csv --out runs/new",
     "an out that is no UTF-8": "fit --model VAE --data digits --epochs 1 --out runs/\udcff",
     "a deep value": f"{NEW} --model.prior {'[' * 20_000}",
-    "a bomb for a value": f"{NEW} --model.prior {{{LAUGHS.replace(chr(10), ',')}}}".replace(": ", ":"),
+    "a bomb for a value": f"{NEW} --model.prior {{{LAUGHS.replace(chr(10), ',')}}}".replace(
+        ": ", ":"
+    ),
     "a tag for a value": f"{NEW} --model.prior !!python/object/apply:os.mkdir",
     "a null byte": "fit --model VAE --data a\0b.csv --out runs/new",
 }

@@ -6,13 +6,29 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+MOST_LINES, MOST_LETTERS = 6, 600
+
 
 def note(text: str) -> None:
-    print(text, file=sys.stderr)
+    print(shown(text), file=sys.stderr)
 
 
 def fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    print(shown(f"error: {message}"), file=sys.stderr)
+
+
+def shown(text: str) -> str:
+    """A text that may quote a file, as a terminal can take it: short, and without control characters.
+
+    >>> print(shown("\\x1b[2J" + 1000 * "x")[:12])
+    \\x1b[2Jxxxxx
+    """
+    lines = text.split("\n")[:MOST_LINES]
+    lines = [
+        ln if len(ln) <= MOST_LETTERS else f"{ln[: MOST_LETTERS - 200]} ... {ln[-190:]}"
+        for ln in lines
+    ]
+    return "\n".join("".join(c if c.isprintable() else ascii(c)[1:-1] for c in ln) for ln in lines)
 
 
 def command() -> str:
