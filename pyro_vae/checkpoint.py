@@ -6,16 +6,17 @@ or not at all. Nothing in it is executed or instantiated when it is read.
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, reading
 from pyro_vae.files import replacing
 from pyro_vae.program import Program
 
@@ -55,14 +56,12 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     if not path.is_file():
         raise InputError(f"there is no checkpoint at {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            record = json.loads((file.metadata() or {})[_KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except KeyError as error:
-        raise InputError(f"{path} is a safetensors file, but no checkpoint of pyro_vae") from error
-    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is damaged: {error}") from error
+    with reading(path), safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get(_KEY)
+        if text is None:
+            raise InputError(f"{path} is a safetensors file, but no checkpoint of pyro_vae")
+        record = json.loads(text)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if not isinstance(record, dict) or not isinstance(record.get("format"), int):
         raise InputError(f"{path} is damaged: its record is unreadable")
     if record["format"] > FORMAT:
@@ -73,6 +72,17 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if record.get("checksum") != checksum(tensors):
         raise InputError(f"{path} is damaged: its checksum is not that of its tensors")
     return tensors, record
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Says of a checkpoint, whose tensors are sound, that its record is not what we write."""
+    with reading(path):
+        try:
+            yield
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            lacks = f"lacks {error}" if isinstance(error, KeyError) else f"is odd ({error})"
+            raise InputError(f"{path} is damaged: its record {lacks}") from error
 
 
 def tensors_of(program: Program, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -96,7 +106,8 @@ def load_into(
     :raises InputError: names or shapes differ; nothing is copied then.
     """
     missing, foreign = sorted(mine.keys() - tensors), sorted(tensors.keys() - mine)
-    unlike = sorted(n for n in mine.keys() & tensors if mine[n].shape != tensors[n].shape)
+    both = sorted(mine.keys() & tensors)
+    unlike = [n for n in both if mine[n].shape != tensors[n].shape]
     if missing or foreign or unlike:
         name = (unlike or missing or foreign)[0]
         detail = (
@@ -106,5 +117,11 @@ def load_into(
             else f"{name!r} is {'not there' if missing else 'only there'}"
         )
         raise InputError(f"{source} is of another model: {detail}")
+    for name in both:
+        if mine[name].dtype != tensors[name].dtype:
+            raise InputError(
+                f"{source} is of another model: {name!r} is {tensors[name].dtype} there and "
+                f"{mine[name].dtype} here"
+            )
     for name, value in mine.items():
         value.copy_(tensors[name])

@@ -62,10 +62,11 @@ def describe(error: BaseException) -> tuple[int, str]:
 
 def _in_code_of_the_user(error: BaseException) -> str | None:
     """The file and line of the innermost call in code that is neither ours nor installed."""
-    installed = {Path(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib", "platlib")}
+    kinds = ("stdlib", "purelib", "platlib")
+    installed = {Path(sysconfig.get_path(kind)).resolve() for kind in kinds}
     place = None
     for frame, line in traceback.walk_tb(error.__traceback__):
-        path = Path(frame.f_code.co_filename)
+        path = Path(frame.f_code.co_filename).resolve()
         ours = frame.f_globals.get("__name__", "").split(".")[0] in ("pyro_vae", "__main__")
         if path.is_file() and not ours and not any(map(path.is_relative_to, installed)):
             place = f"{path.name}, line {line}"

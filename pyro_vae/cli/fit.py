@@ -48,7 +48,7 @@ def train(folder: Path, experiment: Experiment, data: DataSet) -> tuple[Any, Fit
     program = experiment.build(data)
     check_reads_gaps(experiment, program, data)
     with claimed(folder, experiment), _resumable(folder, experiment):
-        record = {"data": data.record()}
+        record = {"data": data.record(), "options": experiment.to_dict()}
         result = fit(program, data, out=folder, record=record, **experiment.fit_options())
     draw_curve(folder, result, data)
     leave_graph(folder, program, data)
@@ -61,7 +61,7 @@ def _resume(folder: Path, words: Sequence[str]) -> int:
     program, options = run.experiment.build(data), run.experiment.fit_options()
     checkpoint.write_text(folder / CONFIG, run.experiment.to_yaml())
     with _resumable(folder, run.experiment):
-        record = {"data": data.record()}
+        record = {"data": data.record(), "options": run.saved[1]["options"]}
         result = fit(program, data, out=folder, resume=True, record=record, **options)
     draw_curve(folder, result, data)
     if result.metrics and result.metrics[-1]["epoch"] == before:
