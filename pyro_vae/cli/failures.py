@@ -1,5 +1,6 @@
 """What went wrong, in one sentence, and whose turn it is to put it right."""
 
+import re
 import signal
 import sysconfig
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from pyro_vae.errors import InputError
+from pyro_vae.memory import available, in_words
 
 
 class Terminated(KeyboardInterrupt):
@@ -50,6 +52,8 @@ def describe(error: BaseException) -> tuple[int, str]:
     if "(os error" in reason:  # as safetensors, written in another language, words them
         return 2, reason
     if isinstance(error, MemoryError) or "out of memory" in reason or "allocate memory" in reason:
+        if match := re.search(r"allocate (\d+) bytes", reason):  # torch's words are for its authors
+            reason = f"{in_words(int(match[1]))} are asked for, {in_words(available())} are free"
         return 2, f"not enough memory ({reason}); a smaller batch or model needs less"
     place = _in_code_of_the_user(error)
     if place is not None:

@@ -9,6 +9,7 @@ from pyro_vae import pictures
 from pyro_vae.cli.output import add_out, is_arrays, out_path, write_arrays
 from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
 from pyro_vae.errors import InputError
+from pyro_vae.memory import check_fits
 from pyro_vae.predict import Prediction, prior_samples
 
 DESCRIPTION = """\
@@ -19,6 +20,8 @@ EXAMPLES = (
     "pyro-vae sample runs/vae --num 64 --out samples.png",
     "pyro-vae sample runs/vae --num 10000 --seed 1 --out samples.npz",
 )
+MOST_ROWS, MOST_VALUES = 10_000, 2**24  # that are drawn at once
+MOST_IMAGES = 10_000  # in one picture
 
 
 def main(words: Sequence[str]) -> int:
@@ -28,6 +31,14 @@ def main(words: Sequence[str]) -> int:
     options = read_options(parser, words)
     path = out_path(options)
     trained = open_trained(options)
+    if (
+        not is_arrays(path)
+        and len(trained.data.event_shape) == 3
+        and (options.num or 0) > MOST_IMAGES
+    ):
+        raise InputError(
+            f"a picture shows up to {MOST_IMAGES:,} images; --out with .npz takes more"
+        )
     drawn = draw(trained, options.num)
     if is_arrays(path):
         values = {name: prediction.value for name, prediction in drawn.items()}
@@ -45,8 +56,26 @@ def draw(trained: Trained, num: int | None = None) -> dict[str, Prediction]:
         num = 64 if len(trained.data.event_shape) == 3 else 2_000
     if num < 1:
         raise InputError(f"--num must be at least 1, not {num}")
-    batch = trained.rows(torch.arange(num) % len(trained.split))
-    return trained.in_data_units(prior_samples(trained.program, *batch, seed=trained.seed))
+    at_once = max(1, min(MOST_ROWS, MOST_VALUES // max(1, trained.data.event_shape.numel())))
+    first = _draw_some(trained, 0, min(num, at_once), trained.seed)
+    held = sum(p.value.nbytes + p.mean.nbytes for p in first.values()) // min(num, at_once)
+    check_fits(f"--num {num:,}", 2 * num * held, "draw fewer at a time, each with another --seed")
+    pieces, generator = [first], torch.Generator().manual_seed(trained.seed)
+    for start in range(at_once, num, at_once):
+        seed = int(torch.randint(2**31, (), generator=generator))
+        pieces.append(_draw_some(trained, start, min(num, start + at_once), seed))
+    return {
+        name: Prediction(
+            torch.cat([piece[name].value for piece in pieces]),
+            torch.cat([piece[name].mean for piece in pieces]),
+        )
+        for name in first
+    }
+
+
+def _draw_some(trained: Trained, start: int, stop: int, seed: int) -> dict[str, Prediction]:
+    batch = trained.rows(torch.arange(start, stop) % len(trained.split))
+    return trained.in_data_units(prior_samples(trained.program, *batch, seed=seed))
 
 
 def picture(trained: Trained, drawn: dict[str, Prediction]) -> Figure:
