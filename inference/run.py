@@ -39,7 +39,7 @@ class Position:
 
         :raises ValueError: it is none.
         """
-        position = cls(**record)
+        position = cls(**{field.name: record[field.name] for field in fields(cls)})
         for field in fields(cls):
             value = getattr(position, field.name)
             counts = type(field.default) is int

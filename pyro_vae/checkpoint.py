@@ -97,31 +97,36 @@ def tensors_of(program: Program, stored: Mapping[str, Tensor]) -> dict[str, Tens
     return own | {f"store/{name}": value for name, value in stored.items()}
 
 
+def check_alike(
+    mine: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: Path | str
+) -> None:
+    """:raises InputError: names, shapes or types of ``tensors``, read from ``source``, are others."""
+    missing, foreign = sorted(mine.keys() - tensors), sorted(tensors.keys() - mine)
+    unlike = sorted(n for n in mine.keys() & tensors if _kind(mine[n]) != _kind(tensors[n]))
+    if missing or foreign or unlike:
+        name = (unlike or missing or foreign)[0]
+        there, here = (_kind(x[name]) for x in (tensors, mine)) if unlike else ("", "")
+        detail = (
+            f"{name!r} has {there} there and {here.removeprefix('shape ')} here"
+            if unlike
+            else f"{name!r} is {'not there' if missing else 'only there'}"
+        )
+        raise InputError(f"{source} is of another model: {detail}")
+
+
+def _kind(x: Tensor) -> str:
+    numbers = "" if x.dtype == torch.float32 else f" of {str(x.dtype).removeprefix('torch.')}"
+    return f"shape {tuple(x.shape)}{numbers}"
+
+
 @torch.no_grad()
 def load_into(
     mine: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: Path | str
 ) -> None:
     """Copies ``tensors``, read from ``source``, into those of a program of the same structure.
 
-    :raises InputError: names or shapes differ; nothing is copied then.
+    :raises InputError: they are not alike; nothing is copied then.
     """
-    missing, foreign = sorted(mine.keys() - tensors), sorted(tensors.keys() - mine)
-    both = sorted(mine.keys() & tensors)
-    unlike = [n for n in both if mine[n].shape != tensors[n].shape]
-    if missing or foreign or unlike:
-        name = (unlike or missing or foreign)[0]
-        detail = (
-            f"{name!r} has shape {tuple(tensors[name].shape)} there and "
-            f"{tuple(mine[name].shape)} here"
-            if unlike
-            else f"{name!r} is {'not there' if missing else 'only there'}"
-        )
-        raise InputError(f"{source} is of another model: {detail}")
-    for name in both:
-        if mine[name].dtype != tensors[name].dtype:
-            raise InputError(
-                f"{source} is of another model: {name!r} is {tensors[name].dtype} there and "
-                f"{mine[name].dtype} here"
-            )
+    check_alike(mine, tensors, source)
     for name, value in mine.items():
         value.copy_(tensors[name])

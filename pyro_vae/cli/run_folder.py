@@ -123,8 +123,10 @@ class Run:
         tensors, record = checkpoint.read(self.folder / CHECKPOINT)
         with checkpoint.understood(self.folder / CHECKPOINT):
             Position.read(record["position"])
-            for part in ("data", "options"):
-                _ = record[part].keys()
+            for part in ("data", "options", "optimizer"):
+                record[part].keys()
+            for part in ("program", "rows", "numpy", "python"):
+                _ = record[part]
         return tensors, record
 
     def load_data(self) -> DataSet:

@@ -11,8 +11,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import pyro_vae.cli.fit
-import pyro_vae.cli.sample
+import pandas  # noqa: F401
+import pyarrow.parquet  # noqa: F401
+
 from pyro_vae.cli import main
 
 LIMIT = 6 * 2**30  # above what the start takes: a guard for the machine, not the criterion
@@ -31,7 +32,9 @@ def held(kind: str = "VmRSS:") -> int:
 
 def child(folder: str, words: list[str], report: int) -> None:
     os.chdir(folder)
-    out, err = (os.open(f"../{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for name in ("out", "err"))
+    out, err = (
+        os.open(f"../{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for name in ("out", "err")
+    )
     os.dup2(out, 1)
     os.dup2(err, 2)
     sys.stdout = os.fdopen(1, "w", encoding="utf-8")
