@@ -18,7 +18,7 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 LIKELY = 2**30  # bytes that any file may unpack to
-RATIO = 300  # how many times its size a larger one may: deflate packs 1,000 zeros into a byte
+RATIO = 200  # how many times its size a larger one may: deflate packs up to 1,000 zeros into a byte
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _HELD = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 

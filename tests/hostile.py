@@ -60,17 +60,12 @@ def with_method(content: bytes, method: int) -> bytes:
 
 
 def bomb(size: int) -> bytes:
-    """``size`` float32 zeros as an .npz whose headers are all true."""
-    head = npy_bytes((size // 100, 100), content=b"")
-    packer = zlib.compressobj(1, zlib.DEFLATED, -15)
-    packed, crc, block = [packer.compress(head)], zlib.crc32(head), bytes(2**24)
-    left = 4 * size
-    while left:
-        piece = block[:left]
-        packed.append(packer.compress(piece))
-        crc, left = zlib.crc32(piece, crc), left - len(piece)
-    data = b"".join([*packed, packer.flush()])
-    return zip_of("x.npy", data, crc, len(head) + 4 * size)
+    """``size`` float32 zeros as an .npz whose sizes are all true; only the checksum at its end is not."""
+    head, packer = npy_bytes((size // 100, 100), content=b""), zlib.compressobj(9, zlib.DEFLATED, -15)
+    first = packer.compress(head) + packer.flush(zlib.Z_FULL_FLUSH)
+    block = packer.compress(bytes(2**24)) + packer.flush(zlib.Z_FULL_FLUSH)
+    last = packer.compress(bytes(4 * size % 2**24)) + packer.flush()
+    return zip_of("x.npy", first + block * (4 * size // 2**24) + last, 0, len(head) + 4 * size)
 
 
 def zip_of(name: str, packed: bytes, crc: int, size: int) -> bytes:

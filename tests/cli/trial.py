@@ -8,7 +8,7 @@ import os
 import resource
 import sys
 import time
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 
 import pandas  # noqa: F401
@@ -74,5 +74,7 @@ def tried(folder: str, words: list[str]) -> list[int]:
 
 
 if __name__ == "__main__":
+    with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
+        main("fit --model VAE --data nowhere.csv".split())  # warms up what reads options
     for line in sys.stdin:
         print(json.dumps(tried(*json.loads(line))), flush=True)
