@@ -2,12 +2,14 @@
 
 import json
 import math
+import random
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -108,8 +110,8 @@ class Run:
                     f"{path} is of another run: its {key} is {_brief(record.get(key))}, "
                     f"not {_brief(now)}"
                 )
+        position = check(path, tensors, record)
         with checkpoint.understood(path):
-            position = Position.read(record["position"])
             metrics = read_metrics(self.folder / METRICS)
             metrics = [m for m in metrics if m["epoch"] <= position.epoch]
             _load_optimizer(optimizer, tensors, record["optimizer"])
@@ -147,6 +149,21 @@ def _is_record(metrics: Any) -> bool:
     return bool(figures) and all(type(value) in (int, float) for value in metrics.values())
 
 
+def check(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Position:
+    """Where the run of a checkpoint stands, if a run can go on from it.
+
+    :raises InputError: something is not there, or not what it should be.
+    """
+    with checkpoint.understood(path):
+        states = _generators(tensors, record)
+        torch.Generator().set_state(states["torch"])
+        np.random.RandomState().set_state(states["numpy"])
+        random.Random().setstate(states["python"])
+        _slots(tensors, record["optimizer"])
+        _ = record["program"], record["rows"]
+        return Position.read(record["position"])
+
+
 def _generators(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> dict[str, Any]:
     names = [f"rng/cuda/{i}" for i in range(torch.cuda.device_count())]
     return {
@@ -176,13 +193,19 @@ def _optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str,
 def _load_optimizer(
     optimizer: Optimizer, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
 ) -> None:
+    state = _slots(tensors, numbers)
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _slots(tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """What an optimizer keeps, for each parameter by its number."""
     state: dict[int, dict[str, Any]] = {}
     for name, value in {**tensors, **numbers}.items():
         if name.startswith("optimizer/"):
             _, index, slot = name.split("/")
             state.setdefault(int(index), {})[slot] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    return state
 
 
 def _numpy_to_json(state: tuple[Any, ...]) -> list[Any]:

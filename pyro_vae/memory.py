@@ -104,13 +104,14 @@ def in_words(count: float) -> str:
 def of_this_machine() -> Iterator[None]:
     """Within the block, more memory than the machine has is refused to whoever asks for it.
 
-    Else the system grants it, and kills the process, or another, when it is used. Only on Linux.
+    Else the system grants it, and kills the process, or another, when it is used. Only on Linux, and
+    not where there is a GPU, whose driver reserves more addresses than there is memory.
     """
-    if resource is None or not Path("/proc/meminfo").exists():
+    if not Path("/proc/meminfo").exists() or Path("/dev/nvidiactl").exists() or resource is None:
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    most = min(total(), *(limit for limit in (soft, hard, total()) if limit >= 0))
+    most = min(limit for limit in (soft, hard, total()) if limit != resource.RLIM_INFINITY)
     resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
     try:
         yield
