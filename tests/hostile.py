@@ -61,7 +61,10 @@ def with_method(content: bytes, method: int) -> bytes:
 
 def bomb(size: int) -> bytes:
     """``size`` float32 zeros as an .npz whose sizes are all true; only the checksum at its end is not."""
-    head, packer = npy_bytes((size // 100, 100), content=b""), zlib.compressobj(9, zlib.DEFLATED, -15)
+    head, packer = (
+        npy_bytes((size // 100, 100), content=b""),
+        zlib.compressobj(9, zlib.DEFLATED, -15),
+    )
     first = packer.compress(head) + packer.flush(zlib.Z_FULL_FLUSH)
     block = packer.compress(bytes(2**24)) + packer.flush(zlib.Z_FULL_FLUSH)
     last = packer.compress(bytes(4 * size % 2**24)) + packer.flush()
@@ -226,7 +229,10 @@ TABLES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a bomb of rows": (".parquet", lambda: repeated(80)),
     "a bomb of words": (
         ".parquet",
-        lambda: arrow(a=pa.array(["w" * 4000] * 10**6).dictionary_encode(), b=np.zeros(10**6)),
+        lambda: arrow(
+            a=pa.DictionaryArray.from_arrays(np.zeros(10**6, np.int32), ["w" * 4000]),
+            b=np.zeros(10**6),
+        ),
     ),
     "120,000 columns of Parquet": (
         ".parquet",

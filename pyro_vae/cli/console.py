@@ -14,21 +14,19 @@ def note(text: str) -> None:
 
 
 def fail(message: str) -> None:
-    print(shown(f"error: {message}"), file=sys.stderr)
+    lines = f"error: {message}".split("\n")[:MOST_LINES]
+    print(shown("\n".join(lines)), file=sys.stderr)
 
 
 def shown(text: str) -> str:
-    """A text that may quote a file, as a terminal can take it: short, and without control characters.
+    """A text that may quote a file, as a terminal can take it: short lines without control characters.
 
     >>> print(shown("\\x1b[2J" + 1000 * "x")[:12])
     \\x1b[2Jxxxxx
     """
-    lines = text.split("\n")[:MOST_LINES]
-    lines = [
-        ln if len(ln) <= MOST_LETTERS else f"{ln[: MOST_LETTERS - 200]} ... {ln[-190:]}"
-        for ln in lines
-    ]
-    return "\n".join("".join(c if c.isprintable() else ascii(c)[1:-1] for c in ln) for ln in lines)
+    cut = MOST_LETTERS // 2
+    lines = [t if len(t) <= 2 * cut else f"{t[:cut]} ... {t[-cut:]}" for t in text.split("\n")]
+    return "\n".join("".join(c if c.isprintable() else ascii(c)[1:-1] for c in t) for t in lines)
 
 
 def command() -> str:

@@ -9,7 +9,7 @@ from pyro_vae import pictures
 from pyro_vae.cli.output import add_out, is_arrays, out_path, write_arrays
 from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
 from pyro_vae.errors import InputError
-from pyro_vae.memory import check_fits
+from pyro_vae.memory import in_words
 from pyro_vae.predict import Prediction, prior_samples
 
 DESCRIPTION = """\
@@ -21,6 +21,7 @@ EXAMPLES = (
     "pyro-vae sample runs/vae --num 10000 --seed 1 --out samples.npz",
 )
 MOST_ROWS, MOST_VALUES = 10_000, 2**24  # that are drawn at once
+MOST_BYTES = 2**30  # of draws and their means
 MOST_IMAGES = 10_000  # in one picture
 
 
@@ -56,21 +57,28 @@ def draw(trained: Trained, num: int | None = None) -> dict[str, Prediction]:
         num = 64 if len(trained.data.event_shape) == 3 else 2_000
     if num < 1:
         raise InputError(f"--num must be at least 1, not {num}")
-    at_once = max(1, min(MOST_ROWS, MOST_VALUES // max(1, trained.data.event_shape.numel())))
-    first = _draw_some(trained, 0, min(num, at_once), trained.seed)
-    held = sum(p.value.nbytes + p.mean.nbytes for p in first.values()) // min(num, at_once)
-    check_fits(f"--num {num:,}", 2 * num * held, "draw fewer at a time, each with another --seed")
-    pieces, generator = [first], torch.Generator().manual_seed(trained.seed)
-    for start in range(at_once, num, at_once):
-        seed = int(torch.randint(2**31, (), generator=generator))
-        pieces.append(_draw_some(trained, start, min(num, start + at_once), seed))
-    return {
-        name: Prediction(
-            torch.cat([piece[name].value for piece in pieces]),
-            torch.cat([piece[name].mean for piece in pieces]),
+    at_once = min(num, max(1, min(MOST_ROWS, MOST_VALUES // trained.data.event_shape.numel())))
+    first = _draw_some(trained, 0, at_once, trained.seed)
+    if at_once == num:
+        return first
+    need = num * sum(p.value.nbytes + p.mean.nbytes for p in first.values()) // at_once
+    if need > MOST_BYTES:
+        raise InputError(
+            f"--num {num:,} would take {in_words(need)} of memory; up to {in_words(MOST_BYTES)} are "
+            "drawn at a time: draw fewer, each time with another --seed"
         )
-        for name in first
+    drawn = {
+        name: Prediction(*(x.new_empty((num, *x.shape[1:])) for x in (p.value, p.mean)))
+        for name, p in first.items()
     }
+    generator = torch.Generator().manual_seed(trained.seed)
+    for start in range(0, num, at_once):
+        stop, seed = min(num, start + at_once), int(torch.randint(2**31, (), generator=generator))
+        some = first if start == 0 else _draw_some(trained, start, stop, seed)
+        for name, prediction in some.items():
+            drawn[name].value[start:stop] = prediction.value
+            drawn[name].mean[start:stop] = prediction.mean
+    return drawn
 
 
 def _draw_some(trained: Trained, start: int, stop: int, seed: int) -> dict[str, Prediction]:
