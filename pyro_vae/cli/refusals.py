@@ -132,7 +132,9 @@ class CommandLine:
             found = found.get(part, found.get("init_args", Namespace()).get(part))
             if found is None:
                 return ""
-        path = found.get("class_path", "") if isinstance(found, Namespace) else str(found)
+        if isinstance(found, Namespace):
+            found = found.get("class_path", "")
+        path = found if isinstance(found, str) else ""
         return path.rpartition(".")[0]
 
     def _without(self, name: str) -> Namespace:

@@ -29,7 +29,7 @@ MOST_PIXELS = 2**26  # of one image; a larger one takes a gigabyte to decode
 LARGE = 2**22  # pixels; such images are decoded one at a time
 
 _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # none that runs a program
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # none that runs a program
 _SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val"),
