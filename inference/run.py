@@ -41,7 +41,8 @@ class Position:
 
         :raises ValueError: it is none.
         """
-        position = cls(**{field.name: record[field.name] for field in fields(cls)})
+        _ = [record[field.name] for field in fields(cls)]  # none has its default
+        position = cls(**record)
         for field in fields(cls):
             value = getattr(position, field.name)
             counts = type(field.default) is int
