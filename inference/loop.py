@@ -283,6 +283,13 @@ class Loop:
 
     def load(self) -> None:
         tensors, self.position = self.files.load(self.step.optimizer)
+        at = self.position
+        if at.batch > self.steps_per_epoch or bool(at.batch) != (
+            0 < at.units <= self.train.num_units
+        ):
+            raise InputError(
+                f"{CHECKPOINT} is damaged: batch {at.batch:,} with {at.units:,} rows is none of an epoch's"
+            )
         self.total.fill_(self.position.total)
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}}
         for name, value in tensors.items():
@@ -290,6 +297,8 @@ class Loop:
             if part in parts:
                 parts[part][rest] = value
         checkpoint.load_into(self.learnt, parts["model"], CHECKPOINT)
+        if parts["best"]:
+            checkpoint.check_alike(self.learnt, parts["best"], CHECKPOINT)
         self.best = {n: v.to(self.learnt[n].device) for n, v in parts["best"].items()}
         is_another_rate = False
         for metrics in self.files.metrics:

@@ -31,6 +31,7 @@ from pyro_vae.data.named import NAMED
 from pyro_vae.errors import InputError
 from pyro_vae.inference.svi import fit
 from pyro_vae.isolation import undisturbed
+from pyro_vae.memory import Allocations
 from pyro_vae.priors import VampPrior
 from pyro_vae.program import Program, as_program, num_arguments
 
@@ -59,6 +60,8 @@ NOT_OPTIONS: set[str | int] = {
     "args",
     "kwargs",
 }
+COPIES = 4  # of the parameters, while they are fitted: they, their gradient, and what Adam keeps
+SMALLER = "smaller networks, fewer latents or smaller images take less"
 HOME = "working_directory"  # where a run's relative paths start
 RUN_OPTIONS = ("config", "out", "resume", HOME)  # where things are, not what is done
 
@@ -196,7 +199,8 @@ class Experiment:
             known.pop("num_classes", None)
         arguments |= known
         try:
-            model = self.model(**arguments)
+            with Allocations(f"fitting {self.model.__name__}", COPIES, SMALLER):
+                model = self.model(**arguments)
         except InputError:
             raise
         except Exception as error:

@@ -48,7 +48,8 @@ def train(folder: Path, experiment: Experiment, data: DataSet) -> tuple[Any, Fit
     program = experiment.build(data)
     check_reads_gaps(experiment, program, data)
     with claimed(folder, experiment), _resumable(folder, experiment):
-        record = {"data": data.record(), "facts": facts_of(data)}
+        options = experiment.to_dict()
+        record = {"data": data.record(), "facts": facts_of(data), "options": options}
         result = fit(program, data, out=folder, record=record, **experiment.fit_options())
     draw_curve(folder, result, data)
     leave_graph(folder, program, data)
@@ -63,7 +64,8 @@ def _resume(folder: Path, words: Sequence[str]) -> int:
         note(f"{said} from here on")
     checkpoint.write_text(folder / CONFIG, run.experiment.to_yaml())
     with _resumable(folder, run.experiment):
-        record = {"data": data.record(), "facts": facts_of(data)}
+        kept = run.saved[1]["options"]
+        record = {"data": data.record(), "facts": facts_of(data), "options": kept}
         result = fit(program, data, out=folder, resume=True, record=record, **options)
     draw_curve(folder, result, data)
     if result.metrics and result.metrics[-1]["epoch"] == before:

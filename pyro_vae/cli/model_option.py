@@ -34,6 +34,8 @@ def find_class(name: str) -> type:
     >>> find_class("VAE")
     <class 'pyro_vae.models.vae.VAE'>
     """
+    if not isinstance(name, str) or not name:
+        raise InputError(f"--model takes the name of a class, not {name!r}")
     if "/" in name or name.endswith(".py"):
         stem = Path(name).stem
         raise InputError(f"--model takes a class, not a file: say {stem}.CLASS beside {stem}.py")

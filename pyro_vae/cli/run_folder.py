@@ -5,22 +5,22 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from pyro_vae import checkpoint
+from pyro_vae.cli import plain_yaml
 from pyro_vae.cli.arguments import allow_imports, take_options
 from pyro_vae.cli.experiment import HOME, Experiment
 from pyro_vae.cli.model_option import find_class
 from pyro_vae.data import DataSet, Split, batches, new_rows, remembered
-from pyro_vae.errors import InputError, nearest
+from pyro_vae.errors import InputError, nearest, reading
 from pyro_vae.files import sole_use
-from pyro_vae.inference.run import CHECKPOINT, METRICS
+from pyro_vae.inference.run import CHECKPOINT, METRICS, Position, check
 from pyro_vae.parameters import stored_parameters
 from pyro_vae.program import as_program, num_arguments
 
@@ -28,8 +28,15 @@ CONFIG = "config.yaml"
 OWN = (CHECKPOINT, CONFIG, METRICS)
 TRUSTED = ("pyro_vae", "torch.nn", "torch.optim", "pyro.infer")
 PARTS = ("model", "optimizer", "schedule", "elbo", "beta")  # options that name classes
-# when a run is opened again
-MAY_CHANGE = {"epochs", "patience", "device", "data_root", "download", "optimizer.init_args.lr"}
+MAY_CHANGE = {  # when a run is opened again, by a command line or in its file
+    "epochs",
+    "patience",
+    "optimizer.init_args.lr",
+    "compile",
+    "device",
+    "data_root",
+    "download",
+}
 SAID = {"patience", "optimizer.init_args.lr"}  # of these, what is said where it changes
 
 
@@ -40,11 +47,8 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}")
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} is no YAML: {reason}") from error
+    with reading(path):
+        config = plain_yaml.load(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(config, dict):
         raise InputError(f"{path} holds no options: it should be a mapping, as runs leave it")
     return config
@@ -71,10 +75,11 @@ def _is_stillborn(folder: Path) -> bool:
     if not path.is_file() or not (folder / CONFIG).is_file():
         return False
     try:
-        position = checkpoint.read(path)[1]["position"]
-    except (InputError, KeyError):
+        with checkpoint.understood(path):
+            position = Position.read(checkpoint.read(path)[1]["position"])
+    except InputError:
         return False
-    return position["epoch"] == position["batch"] == 0
+    return position.epoch == position.batch == 0
 
 
 @contextmanager
@@ -84,17 +89,22 @@ def claimed(folder: Path, experiment: Experiment) -> Iterator[None]:
     :raises InputError: the folder holds another run.
     """
     check_free(folder)
-    was_there = folder.is_dir()
+    made = [f for f in (folder, *folder.parents) if not f.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     _remove(folder)
     checkpoint.write_text(folder / CONFIG, experiment.to_yaml())
     try:
         yield
+    except Exception:
+        if _is_stillborn(folder):
+            _remove(folder)
+        raise
     finally:
         if not (folder / CHECKPOINT).exists():
             _remove(folder)
-            if not was_there:
-                folder.rmdir()
+            for parent in made:
+                if not any(parent.iterdir()):
+                    parent.rmdir()
 
 
 def _remove(folder: Path) -> None:
@@ -112,7 +122,13 @@ class Run:
 
     @cached_property
     def saved(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        return checkpoint.read(self.folder / CHECKPOINT)
+        """The tensors and the record of the run's checkpoint."""
+        tensors, record = checkpoint.read(self.folder / CHECKPOINT)
+        check(self.folder / CHECKPOINT, tensors, record)
+        with checkpoint.understood(self.folder / CHECKPOINT):
+            for part in ("data", "options"):
+                record[part].keys()
+        return tensors, record
 
     def load_data(self) -> DataSet:
         """The data that the run was fitted to.
@@ -197,18 +213,14 @@ def open_run(folder: Path | str, words: Sequence[str] = ()) -> Run:
     config = read_config(folder / CONFIG)
     _check_names(config, words, folder)
     config[HOME] = str(_home(config, folder))
-    run = Experiment.read([], config)
+    run = Run(folder, Experiment.read([], config))
+    _check_kept(f"{folder} was made with", run.saved[1].get("options"), run.experiment)
     restated = Experiment.read(words, config)
-    was, now = _flat(run.to_dict()), _flat(restated.to_dict())
-    changed = [key for key in was | now if was.get(key) != now.get(key)]
-    for key in changed:
-        if key not in MAY_CHANGE:
-            raise InputError(
-                f"{folder} has --{_option(key)} {was.get(key)}, not {now.get(key)}: a run keeps its "
-                "options; for others begin a new one with --config and --out"
-            )
-    changes = (f"--{_option(k)} {now[k]}, not {was[k]}," for k in changed if k in SAID)
-    return Run(folder, restated, tuple(changes))
+    _check_kept(f"{folder} has", run.experiment.to_dict(), restated)
+    was, now = _flat(run.experiment.to_dict()), _flat(restated.to_dict())
+    changed = (key for key in was | now if key in SAID and was.get(key) != now.get(key))
+    changes = (f"--{_option(key)} {now[key]}, not {was[key]}," for key in changed)
+    return replace(run, experiment=restated, changes=tuple(changes))
 
 
 def _home(config: Mapping[str, Any], folder: Path) -> Path:
@@ -216,6 +228,18 @@ def _home(config: Mapping[str, Any], folder: Path) -> Path:
     begun, data = Path(str(config.get(HOME, ""))), str(config.get("data"))
     places = (begun, Path.cwd(), *folder.absolute().parents)
     return next((place for place in places if os.path.exists(place / data)), begun)
+
+
+def _check_kept(whose: str, before: Any, experiment: Experiment) -> None:
+    """:raises InputError: an option beyond ``MAY_CHANGE`` is not what it was."""
+    was, now = _flat(before), _flat(experiment.to_dict())
+    for key in was | now:
+        if was.get(key) != now.get(key) and key not in MAY_CHANGE:
+            raise InputError(
+                f"{whose} --{_option(key)} {was.get(key)}, not {now.get(key)}: a run keeps its "
+                "options; for others begin a new one with --config and --out. What may change: "
+                f"{', '.join(sorted(name.replace('.init_args', '') for name in MAY_CHANGE))}"
+            )
 
 
 def _option(key: str) -> str:

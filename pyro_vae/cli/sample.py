@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from pyro_vae import pictures
 from pyro_vae.cli.output import (
@@ -21,6 +22,7 @@ from pyro_vae.cli.output import (
 )
 from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
 from pyro_vae.errors import InputError
+from pyro_vae.memory import in_words
 from pyro_vae.predict import Prediction, prior_samples
 
 DESCRIPTION = """\
@@ -32,6 +34,9 @@ EXAMPLES = (
     "pyro-vae sample runs/vae --num 64 --out samples.png",
     "pyro-vae sample runs/vae --num 10000 --seed 1 --out samples.npz",
 )
+MOST_ROWS, MOST_VALUES = 10_000, 2**24  # that are drawn at once
+MOST_BYTES = 2**30  # of draws and their means
+MOST_IMAGES = 10_000  # in one picture
 
 
 def main(words: Sequence[str]) -> int:
@@ -41,6 +46,15 @@ def main(words: Sequence[str]) -> int:
     options = read_options(parser, words)
     path = out_path(options)
     trained = open_trained(options, rows_needed=False)
+    if (
+        not is_arrays(path)
+        and not is_table(path)
+        and len(trained.data.event_shape) == 3
+        and (options.num or 0) > MOST_IMAGES
+    ):
+        raise InputError(
+            f"a picture shows up to {MOST_IMAGES:,} images; --out with .npz takes more"
+        )
     drawn, classes = draw(trained, options.num)
     if is_arrays(path):
         values = {name: prediction.value for name, prediction in drawn.items()}
@@ -61,12 +75,42 @@ def draw(trained: Trained, num: int | None = None) -> tuple[dict[str, Prediction
         num = 64 if len(trained.data.event_shape) == 3 else 2_000
     if num < 1:
         raise InputError(f"--num must be at least 1, not {num}")
-    batch = trained.rows(torch.arange(num) % len(trained.split))
-    drawn = trained.in_data_units(prior_samples(trained.program, *batch, seed=trained.seed))
+    at_once = min(num, max(1, min(MOST_ROWS, MOST_VALUES // trained.data.event_shape.numel())))
+    first, labels = _draw_some(trained, 0, at_once, trained.seed)
+    if at_once == num:
+        return first, {} if labels is None else classes_of(trained.split, labels)
+    need = num * sum(p.value.nbytes + p.mean.nbytes for p in first.values()) // at_once
+    if need > MOST_BYTES:
+        raise InputError(
+            f"--num {num:,} would take {in_words(need)} of memory; up to {in_words(MOST_BYTES)} are "
+            "drawn at a time: draw fewer, each time with another --seed"
+        )
+    drawn = {
+        name: Prediction(*(x.new_empty((num, *x.shape[1:])) for x in (p.value, p.mean)))
+        for name, p in first.items()
+    }
+    generator, all_labels = torch.Generator().manual_seed(trained.seed), []
+    for start in range(0, num, at_once):
+        stop, seed = min(num, start + at_once), int(torch.randint(2**31, (), generator=generator))
+        if start:
+            first, labels = _draw_some(trained, start, stop, seed)
+        for name, prediction in first.items():
+            drawn[name].value[start:stop] = prediction.value
+            drawn[name].mean[start:stop] = prediction.mean
+        all_labels.append(labels)
+    known = [part for part in all_labels if part is not None]
+    return drawn, classes_of(trained.split, torch.cat(known)) if known else {}
+
+
+def _draw_some(
+    trained: Trained, start: int, stop: int, seed: int
+) -> tuple[dict[str, Prediction], Tensor | None]:
+    """The draws of some rows, and their labels, drawn where none is given."""
+    batch = trained.rows(torch.arange(start, stop) % len(trained.split))
+    drawn = trained.in_data_units(prior_samples(trained.program, *batch, seed=seed))
     if len(batch) == 1:
-        return drawn, {}
-    labels = drawn["label"].value if "label" in drawn else batch[1]  # drawn where none is given
-    return drawn, classes_of(trained.split, labels)
+        return drawn, None
+    return drawn, drawn["label"].value if "label" in drawn else batch[1]
 
 
 def picture(trained: Trained, drawn: dict[str, Prediction]) -> Figure:

@@ -22,7 +22,7 @@ from pyro_vae.data.values import (
     standardised,
     value_range,
 )
-from pyro_vae.errors import InputError, nearest
+from pyro_vae.errors import InputError, nearest, reading
 
 Binarize = Literal["none", "threshold", "stochastic", "fixed"]
 
@@ -110,15 +110,18 @@ def source_of(
                 f"label={label!r} is for tables and .npz files; {name} has its own labels"
             )
         return _read_named(name, root, download, image_size)
-    if (name and path.exists()) or path.suffix.lower() in _ENDINGS or len(path.parts) > 1:
-        try:
+    if (name and _exists(path)) or path.suffix.lower() in _ENDINGS or len(path.parts) > 1:
+        with reading(path):
             return _read_path(path, label, image_size, seed, missing)
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     raise InputError(
         f"there is no data set or file {name!r}{nearest(name.lower(), NAMED)} "
         f"(or a path: a folder of images, {', '.join(_ENDINGS)})"
     )
+
+
+def _exists(path: Path) -> bool:
+    with reading(path):  # a name may be too long
+        return path.exists()
 
 
 def _read_named(name: str, root: Path | str | None, download: bool, size: int | None) -> Source:

@@ -156,7 +156,8 @@ def test_a_checkpoint_of_another_model(call, vae):
     shutil.copy("runs/fa/checkpoint.safetensors", vae)
     outcome = call("evidence", str(vae))
     assert outcome.code == 2
-    assert "are not those that runs/vae was fitted to" in outcome.err  # the binarisation differs
+    made = "runs/vae was made with --model pyro_vae.models.FactorAnalysis, not pyro_vae.models.VAE"
+    assert made in outcome.err
 
 
 def test_data_that_changed(here, call):
@@ -276,9 +277,9 @@ class TestClaims:
             _ = {}[(folder / "config.yaml").exists()]
         assert not folder.exists()
 
-    def test_a_run_without_a_step_gives_way(self, here, call):
+    def test_of_a_run_that_fails_before_its_first_step_nothing_stays(self, here, call):
         failing = "fit --model my_model.FailsLater --data digits --out runs/new"
         assert call(failing).code == 2
-        assert (here / "runs/new/checkpoint.safetensors").exists()
+        assert not (here / "runs").exists()
         fit = "fit --model my_model.MyVAE --data digits --epochs 1 --out runs/new"
         assert call(fit).code == 0
