@@ -75,6 +75,6 @@ def tried(folder: str, words: list[str]) -> list[int]:
 
 if __name__ == "__main__":
     with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
-        main("fit --model VAE --data nowhere.csv".split())  # warms up what reads options
+        main(["fit", "--model", "VAE", "--data", "nowhere.csv"])  # warms up what reads options
     for line in sys.stdin:
         print(json.dumps(tried(*json.loads(line))), flush=True)
