@@ -501,7 +501,7 @@ def test_a_mixture_whose_parts_are_summed_out_by_annealing() -> None:
             pyro.sample("y", dist.Normal(both[z.long()], 0.7), obs=y)
 
     def guide(y: Tensor) -> None:
-        pyro.sample("theta", dist.Normal(0.5, 1.0))
+        pyro.sample("theta", dist.Normal(0.5, 2.0))  # wherever the data draw it
 
     grid = torch.linspace(-8, 8, 20_001, dtype=torch.float64)
     parts = [

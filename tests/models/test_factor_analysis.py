@@ -9,6 +9,7 @@ from oracles import agrees
 from torch.distributions import MultivariateNormal
 
 from pyro_vae import log_evidence, prior_samples
+from pyro_vae.inference.annealed import Annealed
 from pyro_vae.models import FactorAnalysis
 
 
@@ -57,7 +58,8 @@ def test_its_evidence_by_chains_in_double_precision(model: FactorAnalysis) -> No
     x = prior_samples(model, torch.zeros(3, 2, 3).double(), seed=0)["x"].value
     assert x.dtype == torch.float64
     options = {"seed": 0, "progress": False, "device": "cpu"}
-    found = partial(log_evidence, model, x, method="ais", **options)
+    from_prior = Annealed(40, start="prior")  # the guide is not trained at all
+    found = partial(log_evidence, model, x, method=from_prior, **options)
     assert agrees(lambda count: found(num_particles=count), 200, model.log_evidence(x))
     both = log_evidence(model, x, method="bidirectional", num_particles=200, **options)
     assert both.log_evidence.dtype == torch.float64
