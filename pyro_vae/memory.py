@@ -1,14 +1,9 @@
 """How much memory this machine has, and a word on what would take more, before it is taken."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from math import prod
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyro_vae.errors import InputError
 
@@ -60,32 +55,6 @@ def check_unpacked(where: str, size: int, stored: int) -> None:
         )
     # rows are copied when they are divided into splits, and again when they are converted
     check_fits(where, 3 * size, "take fewer rows, or a smaller type")
-
-
-_MAKE = {f"aten::{name}" for name in ("empty", "zeros", "ones", "full", "rand", "randn", "eye")}
-
-
-class Allocations(TorchDispatchMode):
-    """Within its block, adds up the tensors that are made, and refuses one that is too large.
-
-    :param what: what they are made for.
-    :param times: how many times their memory will be needed.
-    """
-
-    def __init__(self, what: str, times: int, remedy: str) -> None:
-        super().__init__()
-        self.what, self.times, self.remedy, self.taken = what, times, remedy, 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        options = kwargs or {}
-        if func.name().partition(".")[0] in _MAKE and args and isinstance(args[0], Sequence):
-            dtype = options.get("dtype") or torch.get_default_dtype()
-            self.taken += prod(args[0]) * dtype.itemsize
-            if self.taken > LIKELY // 4:
-                check_fits(self.what, self.times * self.taken, self.remedy)
-        return func(*args, **options)
 
 
 def in_words(count: float) -> str:

@@ -15,6 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor, nn
 
 import pyro_vae
+from pyro_vae.allocations import Allocations
 from pyro_vae.cli.arguments import new_parser, read, take_options
 from pyro_vae.cli.model_option import (
     FILLED,
@@ -31,7 +32,6 @@ from pyro_vae.data.named import NAMED
 from pyro_vae.errors import InputError
 from pyro_vae.inference.svi import fit
 from pyro_vae.isolation import undisturbed
-from pyro_vae.memory import Allocations
 from pyro_vae.priors import VampPrior
 from pyro_vae.program import Program, as_program, num_arguments
 
