@@ -246,7 +246,7 @@ def test_it_says_where_the_last_epoch_is_the_best(call, rate, is_last):
 def test_a_run_without_a_step_leaves_nothing(here, call):
     own = "--model my_model.FailsLater"
     assert call("fit", own, "--data digits --out runs/new").code == 2
-    assert not Path("runs").exists()
+    assert not (here / "runs").exists()
     for verb in ("evidence", "sample", "reconstruct"):
         outcome = call(f"{verb} runs/new", own)
         assert outcome.code == 2
