@@ -83,8 +83,8 @@ def fit_parser(model: type | None) -> ArgumentParser:
     add("--label", type=str | None, help="the column, or the array of an .npz, with the labels")
     add("--labelled", type=int | None, help="keep the labels of so many training rows, at random; "
         "the others are -1, not seen")  # fmt: skip
-    add("--standardize", type=bool | None, help="to mean 0 and standard deviation 1; by default "
-        "where values are real and not all in [0, 1]")  # fmt: skip
+    add("--standardize", type=bool | None, help="to mean 0 and standard deviation 1; by default only "
+        "where 32 bits would lose the differences between rows")  # fmt: skip
     add("--image_size", type=int | None, help="height and width in pixels, for a folder of images")
     add("--data_seed", type=int, default=0, help="of splits and of binarisation drawn once")
     parser.add_function_arguments(fit, as_group=True, skip=NOT_OPTIONS)
@@ -184,7 +184,7 @@ class Experiment:
     def with_likelihood_for(self, data: DataSet) -> "Experiment":
         """The same with the likelihood that suits the data's values."""
         config = self.to_dict()
-        config["model"] = config["model"]["init_args"] | {"likelihood": likelihood_for(data.values)}
+        config["model"] = config["model"]["init_args"] | {"likelihood": likelihood_for(data)}
         return replace(self, options=read(self.parser, [], config))
 
     def build(self, data: DataSet) -> Any:

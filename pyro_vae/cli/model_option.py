@@ -12,7 +12,7 @@ import torch
 
 import pyro_vae.models
 from pyro_vae.cli.arguments import look_here_for
-from pyro_vae.data import DataSet, ValueRange
+from pyro_vae.data import DataSet
 from pyro_vae.errors import InputError, nearest
 from pyro_vae.program import num_arguments
 
@@ -150,15 +150,18 @@ def chooses_likelihood(model: type) -> bool:
     return ours and "likelihood" in inspect.signature(model).parameters
 
 
-def likelihood_for(values: ValueRange) -> dict[str, Any]:
+def likelihood_for(data: DataSet) -> dict[str, Any]:
     """The likelihood, as a configuration has it, for data of which nothing is known but their values.
 
-    Data on levels get probabilities: a density of values that recur can grow without bound.
+    Data on levels get probabilities: a density of values that recur can grow without bound. Columns of a
+    table differ in how well they are explained, so each value has a scale of its own.
     """
+    values = data.values
     if values.levels == 2:
         name, arguments = "Bernoulli", {}
     elif values.levels is not None:
         name, arguments = "DiscretizedLogistic", {"levels": values.levels}
     else:
-        name, arguments = "ContinuousBernoulli" if values.in_unit_interval else "Normal", {}
+        real = "HeteroscedasticNormal" if len(data.event_shape) == 1 else "Normal"
+        name, arguments = "ContinuousBernoulli" if values.in_unit_interval else real, {}
     return {"class_path": f"pyro_vae.likelihoods.{name}", "init_args": arguments}

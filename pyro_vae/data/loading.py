@@ -58,7 +58,8 @@ def load(
         family the last 10,000 training images); of files and folders a tenth, as for the test.
     :param label: the column of a table, or array of an ``.npz``, that holds the labels.
     :param standardize: subtract the training rows' mean and divide by their standard deviation,
-        column by column; by default where values are real and not all in [0, 1].
+        column by column. By default a model is given what is in the file, but where float32 would lose the
+        differences between rows, as of times in seconds since 1970.
     :param image_size: height and width of the images in a folder, or of celeba's.
     :param missing: keep values that are missing from a file (NaN; in a table also empty cells and NA), as
         NaN, for a model that reads them. By default they are refused.
@@ -214,7 +215,8 @@ def _treated(
             raise InputError(f"binarize={binarize!r} needs all values, and {name} has missing ones")
         rows, encodings = _binarize(rows, encoding, binarize, seed)
         values = ValueRange(0.0, 1.0, 2)
-    if standardize or (standardize is None and levels is None and not values.in_unit_interval):
+    is_fine = rows["train"].dtype == torch.float64  # kept so as float32 would lose differences
+    if standardize or (standardize is None and is_fine and levels is None):
         encodings = dict.fromkeys(rows, standardised(rows["train"], encoding))
         values = value_range(rows, encodings["train"], levels)
     splits = {
