@@ -106,7 +106,9 @@ def latent_means(program: Any, *batch: Any, seed: int | None = None) -> dict[str
         trace = run("guide", target.guide, batch, {})
         sites = {n: s for n, s in drawn_sites(trace).items() if not s["infer"].get("is_auxiliary")}
         means = {name: _mean(site).detach() for name, site in sites.items()}
-        if any(bool((mean == mean[:1]).all()) for mean in means.values()):  # one datum for all
+        if any(
+            mean.dim() and bool((mean == mean[:1]).all()) for mean in means.values()
+        ):  # one datum for all
             check_batch_dimension(run_at(trace, target.model, batch, {}), batch)
         again = drawn_sites(run("guide", target.guide, batch, {}))
         unsure = [n for n in sites if n not in again or not _is_same(means[n], _mean(again[n]))]

@@ -12,8 +12,8 @@ from pyro_vae.networks import MLP, NetworkFactory, Shape
 class MeanFieldNormal(AmortizedGuide):
     """q(z | x) = prod_d Normal(z_d | loc_d(x), scale_d(x)), with scale = exp(log_scale).
 
-    Above 1 scales grow in proportion to the encoder's outputs only (:func:`pyro_vae.links.log_link`), here
-    and in the guides below.
+    Above exp(3), about 20, scales grow in proportion to the encoder's outputs only
+    (:func:`pyro_vae.links.log_link`), here and in the guides below.
 
     >>> MeanFieldNormal((1, 8, 8), 4)(torch.zeros(5, 1, 8, 8)).batch_shape
     torch.Size([5])
