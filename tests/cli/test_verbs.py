@@ -51,7 +51,7 @@ def test_fit_leaves_what_it_promises(vae):
 
 def test_fit_says_how_it_chose_the_likelihood_and_what_comes_next(call):
     outcome = call("fit --model VAE --data table.csv --epochs 1 --out runs/t")
-    assert "likelihood: Normal, as the data are real values" in outcome.err
+    assert "likelihood: HeteroscedasticNormal, as the data are real values" in outcome.err
     assert " evidence runs/t\n" in outcome.err
     assert outcome.out.startswith("runs/t: 1 epoch in ")
     assert outcome.out.count("\n") == 1
@@ -130,7 +130,7 @@ def test_samples_of_a_table_are_in_its_own_units(call, factors):
     run = open_run(factors)
     data = run.load_data()
     model = run.load_program(data, torch.device("cpu"))
-    bias = data.train.to_original(model.bias.detach()).numpy()  # E x under the model
+    bias = (model.units.location + model.units.scale * model.bias).detach().numpy()  # E x
     error = drawn["x"].std(0) / math.sqrt(4000)
     assert (np.abs(drawn["x"].mean(0) - bias) < 5 * error).all()
     assert (np.abs(drawn["x_mean"].mean(0) - bias) < 5 * error).all()
