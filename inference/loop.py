@@ -29,6 +29,7 @@ from pyro_vae.inference.step import Step
 from pyro_vae.isolation import rng_state, set_rng_state, undisturbed
 
 PARTS = ("train", "validation")
+NEARLY = 0.01  # of its last value: a number that changes by as little counts as settled
 SAVE_EVERY = 10.0  # seconds: what a kill can cost in time; it never changes the result
 
 
@@ -138,9 +139,27 @@ class Loop:
         return Fit(self.files.metrics, best_epoch, time.monotonic() - started, tuple(notes))
 
     def is_done(self) -> bool:
+        return self.position.epoch >= self.settings.epochs or self.is_stale()
+
+    def is_stale(self) -> bool:
+        """Whether patience is at its end."""
         at, patience = self.position, self.settings.patience
-        is_stale = patience is not None and at.epoch - at.best_epoch >= patience
-        return at.epoch >= self.settings.epochs or (self.held_out is not None and is_stale)
+        if patience is None or self.held_out is None:
+            return False
+        since = max(at.best_epoch, at.patient_from)
+        return sum(map(self.has_settled, range(since + 1, at.epoch + 1))) >= patience
+
+    def has_settled(self, epoch: int) -> bool:
+        """Whether the scheduled number stood still over an epoch, or is nearly what it is to become.
+
+        As long as the KL term's weight grows, that an epoch is no better says nothing.
+        """
+        after, final = map(self.weight_after_epoch, (epoch, self.settings.epochs))
+        stood = epoch > 1 and after == self.weight_after_epoch(epoch - 1)
+        return stood or abs(after - final) <= NEARLY * abs(final)
+
+    def weight_after_epoch(self, epoch: int) -> float:
+        return self.weight_after(epoch * self.steps_per_epoch)
 
     def epoch(self, stopping: Callable[[], bool], bar: tqdm) -> None:
         """Runs, or goes on with, one epoch; leaves it in the middle when asked to stop."""
@@ -172,7 +191,7 @@ class Loop:
             "epoch": at.epoch + 1,
             self.train_name: float(self.total) / at.units,
             self.weight_name: self.kl_weight(before=1),
-            "learning_rate": float(self.step.optimizer.param_groups[0]["lr"]),
+            "learning_rate": self.learning_rate,
         }
         if self.held_out is not None:
             metrics[self.held_out_name] = self.validate(self.held_out)
@@ -211,16 +230,25 @@ class Loop:
 
     def kl_weight(self, before: int = 0) -> float:
         """The scheduled number, beta, at the step about to be taken, or some steps before that."""
+        done = self.position.epoch * self.steps_per_epoch + self.position.batch
+        return self.weight_after(done - before + 1)
+
+    def weight_after(self, steps: int) -> float:
+        """The scheduled number at the last of so many steps."""
         beta = self.settings.beta
         warmup = self.settings.kl_warmup * self.steps_per_epoch
-        step = self.position.epoch * self.steps_per_epoch + self.position.batch - before
-        weight = beta((step + 1) / self.steps_per_epoch) if isinstance(beta, Schedule) else beta
-        return weight * min(1.0, (step + 1) / max(warmup, 1))
+        weight = beta(steps / self.steps_per_epoch) if isinstance(beta, Schedule) else beta
+        return weight * min(1.0, steps / max(warmup, 1))
+
+    @property
+    def learning_rate(self) -> float:
+        return float(self.step.optimizer.param_groups[0]["lr"])
 
     def advance_schedule(self, metrics: Metrics) -> None:
         if isinstance(self.schedule, ReduceLROnPlateau):
-            # it takes something to be made smaller
-            self.schedule.step(-shown_figure(metrics)[1])
+            if self.has_settled(metrics["epoch"]):  # its patience does not count before, either
+                # it takes something to be made smaller
+                self.schedule.step(-shown_figure(metrics)[1])
         elif self.schedule is not None:
             with warnings.catch_warnings():  # torch's, when a resumed run replays the schedule
                 warnings.filterwarnings("ignore", "Detected call of `lr_scheduler", UserWarning)
@@ -255,6 +283,13 @@ class Loop:
 
     def load(self) -> None:
         tensors, self.position = self.files.load(self.step.optimizer)
+        at = self.position
+        if at.batch > self.steps_per_epoch or bool(at.batch) != (
+            0 < at.units <= self.train.num_units
+        ):
+            raise InputError(
+                f"{CHECKPOINT} is damaged: batch {at.batch:,} with {at.units:,} rows is none of an epoch's"
+            )
         self.total.fill_(self.position.total)
         parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}}
         for name, value in tensors.items():
@@ -262,9 +297,15 @@ class Loop:
             if part in parts:
                 parts[part][rest] = value
         checkpoint.load_into(self.learnt, parts["model"], CHECKPOINT)
+        if parts["best"]:
+            checkpoint.check_alike(self.learnt, parts["best"], CHECKPOINT)
         self.best = {n: v.to(self.learnt[n].device) for n, v in parts["best"].items()}
+        is_another_rate = False
         for metrics in self.files.metrics:
+            is_another_rate = metrics["learning_rate"] != self.learning_rate
             self.advance_schedule(metrics)
+        if self.is_stale() and is_another_rate:
+            self.position.patient_from = self.position.epoch  # it is to have its chance
 
     def snapshot(self) -> "_Snapshot":
         return _Snapshot(

@@ -37,7 +37,13 @@ def warnings(evidence: Evidence) -> list[str]:
                 f"{int(is_so.sum()):,} of {units:,} units have {what} (the first is unit {first}): {why}, "
                 "and so none for the whole"
             )
-    return [*said, *_without_error(evidence), *_without_k(evidence), *_crossed(evidence)]
+    return [
+        *said,
+        *_without_error(evidence),
+        *_without_k(evidence),
+        *_crossed(evidence),
+        *_of_a_density(evidence),
+    ]
 
 
 def _without_error(evidence: Evidence) -> Iterator[str]:
@@ -91,6 +97,15 @@ def _crossed(evidence: Evidence) -> Iterator[str]:
         yield (
             f"the figure from above lies {-evidence.mean_gap:.3g} nats below the one from below: it bounds "
             "nothing here. The chains are far from the posterior, at either end: more temperatures help"
+        )
+
+
+def _of_a_density(evidence: Evidence) -> Iterator[str]:
+    if evidence.bits_per_dimension < 0:
+        yield (
+            "bits per dimension below 0 are those of a density: of values that recur, as zeros and grey "
+            "levels do, it can grow without bound. A likelihood of levels, such as DiscretizedLogistic, "
+            "gives probabilities"
         )
 
 

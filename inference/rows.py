@@ -17,6 +17,7 @@ from pyro_vae.inference.importance import Allocated
 from pyro_vae.inference.places import look_for_places
 from pyro_vae.inference.tiles import is_yet_to_be_set_up
 from pyro_vae.isolation import as_found, undisturbed
+from pyro_vae.one_datum import OneDatum
 from pyro_vae.probe import all_latents, moves
 from pyro_vae.program import Program
 from pyro_vae.traces import (
@@ -237,6 +238,8 @@ def _at_all(look_at: Callable[[int], _Look], most: int, error: InputError) -> _L
     """:raises InputError: the first refusal, where the program does not take all rows either."""
     try:
         return look_at(most)
+    except OneDatum:
+        raise
     except InputError:
         raise error from error.__cause__
 

@@ -2,23 +2,26 @@
 
 import json
 import math
+import random
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from pyro_vae import checkpoint
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, reading
 from pyro_vae.files import sole_use
 from pyro_vae.isolation import rng_state, set_rng_state
 
 Metrics = dict[str, Any]
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
+FIGURES = ("train", "validation")  # how the names of figures in the metrics begin
 
 
 @dataclass
@@ -31,6 +34,22 @@ class Position:
     total: float = 0.0  # sum of the ELBO over the epoch's units so far
     best: float = -math.inf  # validation ELBO per unit
     best_epoch: int = 0
+    patient_from: int = 0  # the epoch before which patience does not count
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> "Position":
+        """What a checkpoint says, where it can be one.
+
+        :raises ValueError: it is none.
+        """
+        _ = [record[field.name] for field in fields(cls)]  # none has its default
+        position = cls(**record)
+        for field in fields(cls):
+            value = getattr(position, field.name)
+            counts = type(field.default) is int
+            if type(value) not in ((int,) if counts else (int, float)) or (counts and value < 0):
+                raise ValueError(f"{field.name} is {value!r}")
+        return position
 
 
 class Run:
@@ -93,41 +112,68 @@ class Run:
                     f"{path} is of another run: its {key} is {_brief(record.get(key))}, "
                     f"not {_brief(now)}"
                 )
-        position = Position(**record["position"])
-        self._truncate_metrics(position.epoch)
-        _load_optimizer(optimizer, tensors, record["optimizer"])
-        cuda = [
-            tensors[f"rng/cuda/{i}"]
-            for i in range(torch.cuda.device_count())
-            if f"rng/cuda/{i}" in tensors
-        ]
-        set_rng_state(
-            {
-                "torch": tensors["rng/torch"],
-                "cuda": cuda,
-                "numpy": _numpy_from_json(record["numpy"]),
-                "python": _tuples(record["python"]),
-            }
-        )
+        position = check(path, tensors, record)
+        with checkpoint.understood(path):
+            metrics = read_metrics(self.folder / METRICS)
+            metrics = [m for m in metrics if m["epoch"] <= position.epoch]
+            _load_optimizer(optimizer, tensors, record["optimizer"])
+            set_rng_state(_generators(tensors, record))
+        self._truncate_metrics(metrics)
         return tensors, position
 
-    def _truncate_metrics(self, epochs: int) -> None:
+    def _truncate_metrics(self, metrics: list[Metrics]) -> None:
         assert self.folder is not None
-        path = self.folder / METRICS
-        self.metrics = [m for m in read_metrics(path) if m["epoch"] <= epochs]
-        checkpoint.write_text(path, "".join(json.dumps(m) + "\n" for m in self.metrics))
+        self.metrics = metrics
+        text = "".join(json.dumps(m) + "\n" for m in metrics)
+        checkpoint.write_text(self.folder / METRICS, text)
 
 
 def read_metrics(path: Path) -> list[Metrics]:
-    """The metrics of each epoch; a last line that was cut off in the middle is left out."""
-    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
-    metrics = []
-    for line in lines:
-        try:
+    """The metrics of each epoch; a last line that was cut off in the middle is left out.
+
+    :raises InputError: another line is no record of an epoch.
+    """
+    if not path.exists():
+        return []
+    metrics: list[Metrics] = []
+    with reading(path):
+        for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
             metrics.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            if not _is_record(metrics[-1]):
+                raise InputError(f"{path} is damaged: line {len(metrics)} is no record of an epoch")
     return metrics
+
+
+def _is_record(metrics: Any) -> bool:
+    if not isinstance(metrics, dict) or type(metrics.get("epoch")) is not int:
+        return False
+    figures = [value for name, value in metrics.items() if name.startswith(FIGURES)]
+    return bool(figures) and all(type(value) in (int, float) for value in metrics.values())
+
+
+def check(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Position:
+    """Where the run of a checkpoint stands, if a run can go on from it.
+
+    :raises InputError: something is not there, or not what it should be.
+    """
+    with checkpoint.understood(path):
+        states = _generators(tensors, record)
+        torch.Generator().set_state(states["torch"])
+        np.random.RandomState().set_state(states["numpy"])
+        random.Random().setstate(states["python"])
+        _slots(tensors, record["optimizer"])
+        _ = record["program"], record["rows"]
+        return Position.read(record["position"])
+
+
+def _generators(tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> dict[str, Any]:
+    names = [f"rng/cuda/{i}" for i in range(torch.cuda.device_count())]
+    return {
+        "torch": tensors["rng/torch"],
+        "cuda": [tensors[name] for name in names if name in tensors],
+        "numpy": _numpy_from_json(record["numpy"]),
+        "python": _tuples(record["python"]),
+    }
 
 
 def _brief(value: Any) -> str:
@@ -149,13 +195,19 @@ def _optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str,
 def _load_optimizer(
     optimizer: Optimizer, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]
 ) -> None:
+    state = _slots(tensors, numbers)
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _slots(tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """What an optimizer keeps, for each parameter by its number."""
     state: dict[int, dict[str, Any]] = {}
     for name, value in {**tensors, **numbers}.items():
         if name.startswith("optimizer/"):
             _, index, slot = name.split("/")
             state.setdefault(int(index), {})[slot] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    return state
 
 
 def _numpy_to_json(state: tuple[Any, ...]) -> list[Any]:

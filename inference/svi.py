@@ -40,6 +40,7 @@ from pyro_vae.isolation import (
 )
 from pyro_vae.parameters import named_parameters, registered
 from pyro_vae.program import Program, as_program, num_arguments
+from pyro_vae.units import ROWS, Units, learn_units
 
 ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
 
@@ -84,8 +85,9 @@ def fit(
             or a data set (whose validation split is used then).
         validation: held-out data of the same kind, for early stopping and keep-best.
         epochs: passes over the data.
-        batch_size: data a step; by default 128, and all of them, up to 100,000, where latents are shared
-            by all data or rows have a place. A smaller batch counts for all data where latents are shared.
+        batch_size: data a step; by default a DataLoader's own, or 128, and all of them, up to 100,000,
+            where latents are shared by all data or rows have a place. A smaller batch counts for all data
+            where latents are shared.
         shuffle: whether each epoch takes the rows in an order of its own. By default it does, unless
             what a row scores depends on where it stands: then they keep their order.
         optimizer: makes a torch optimizer from the parameters.
@@ -97,12 +99,12 @@ def fit(
         kl_warmup: epochs over which that weight grows from 0 to beta.
         clip_norm: largest norm of the gradient of the ELBO per unit.
         patience: stop after so many epochs without a better validation ELBO (or bound, where that is
-            what the objective is).
+            what the objective is). Epochs in which a KL weight changes (warm-up, a schedule) do not count.
         keep_best: end with the parameters of the epoch where it was best.
         seed: of the order of the data and of all noise.
         device: "auto" is the GPU where there is one.
         out: a folder for metrics and checkpoints.
-        resume: go on with the run in ``out``.
+        resume: go on with the run in ``out``; the optimizer may have another learning rate now.
         record: what else the checkpoint should hold; compared on resume.
         progress: whether to draw a bar; by default where standard error is a terminal.
         compile: "auto" runs the step as one compiled graph where that can be done and saves more
@@ -146,6 +148,8 @@ def fit(
     run = Run(None if out is None else Path(out), resume, {"program": kind, **(record or {})})
     with run.sole_use(), _own_noise(seed), own_parameters(target), _training(target), _noted():
         with in_words():
+            if not resume:
+                _learn_units(target, train, seed)
             examined, first, rows = settle(
                 target, train, batch_size or train.batch_size, shuffle, seed, partial(_all, target)
             )
@@ -203,6 +207,20 @@ def _opened(
         partial(function, *args, **kwargs) for function in (program.model, program.guide)
     )
     return replace(program, model=model, guide=guide), OneCall(place), place
+
+
+def _learn_units(program: Program, train: Batches, seed: int) -> None:
+    """Shows some rows to the parts that work in the data's units, unless they have learnt them."""
+    units = [m for root in program.modules.values() for m in root.modules() if isinstance(m, Units)]
+    if all(bool(part.is_learnt) for part in units) or isinstance(train, OneCall):
+        return
+    before = rng_state()
+    generator = torch.Generator().manual_seed(seed)
+    some = torch.randperm(train.num_units, generator=generator)[:ROWS]
+    x, *_ = next(train.take(some, len(some)))
+    set_rng_state(before)
+    for module in program.modules.values():
+        learn_units(module, x)
 
 
 def _all(program: Program, examined: Examination) -> dict[str, torch.Tensor]:

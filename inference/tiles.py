@@ -41,6 +41,7 @@ from pyro_vae.isolation import (
     set_rng_state,
     undisturbed,
 )
+from pyro_vae.one_datum import OneDatum
 from pyro_vae.particles import read_particles, score_model
 from pyro_vae.program import Program, as_program, num_arguments
 from pyro_vae.traces import drawn_sites
@@ -231,6 +232,8 @@ def _examined(
         return examine(
             program, *args, unit=unit, strict=strict, known=known, num_rows=num_rows, **kwargs
         )
+    except OneDatum:
+        raise
     except InputError:
         set_rng_state(state)
         with contextlib.suppress(Exception):  # the refusal says it better
@@ -256,13 +259,16 @@ def first_rows(program: Program, rows: Batches, unit: str | None, found: as_foun
     count = rows.num_units if is_yet_to_be_set_up(program) else min(rows.num_units, FIRST_ROWS)
     try:
         few = _of_rows(program, rows, unit, everything[:count])
-    except InputError:
+    except InputError as error:
         if count == rows.num_units:
             raise
         found.restore()
-        with contextlib.suppress(InputError):
+        try:
             return _of_rows(program, rows, unit, everything)
-        raise
+        except OneDatum:
+            raise
+        except InputError:  # the few rows' refusal says it better
+            raise error from error.__cause__
     if 1 < count < rows.num_units and _makes_parameters_of_rows(program, rows, unit, before):
         found.restore()
         return _of_rows(program, rows, unit, everything)

@@ -53,8 +53,8 @@ class Autoencoder(nn.Module):
     ) -> None:
         super().__init__()
         self.latent_dim = at_least_1("latent_dim", latent_dim)
-        self.encoder = Network.make(encoder, data_shape, (latent_dim,))
         self.likelihood = Likelihood.make(likelihood, latent_dim, data_shape, decoder)
+        self.encoder = Network.make(self.likelihood.reading(encoder), data_shape, (latent_dim,))
         check_reads_missing(self.likelihood, self.encoder)
 
     def model(self, x: Tensor) -> None:

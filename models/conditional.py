@@ -92,10 +92,11 @@ class ConditionalVAE(nn.Module):
             )
         self.condition = condition
         (size,) = self.condition.out_shape
-        self.features = Network.make(encoder, data_shape, (feature_dim,))
+        self.likelihood = Likelihood.make(likelihood, latent_dim + size, data_shape, decoder)
+        reading = self.likelihood.reading(encoder)
+        self.features = Network.make(reading, data_shape, (feature_dim,))
         self.recognition = AmortizedGuide.make(guide, (feature_dim + size,), latent_dim, head)
         self.prior = Prior.make(prior, latent_dim, self.recognition)
-        self.likelihood = Likelihood.make(likelihood, latent_dim + size, data_shape, decoder)
         check_same_latent(self.prior, self.recognition)
         check_reads_missing(self.likelihood, self.features)
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.likelihoods import Bernoulli, Likelihood, Missing
-from pyro_vae.networks import MLP, NetworkFactory, Shape
+from pyro_vae.links import SCALE, log_link
+from pyro_vae.networks import MLP, Flat, Network, NetworkFactory, Shape
 from pyro_vae.priors import LearnedNormal
 from pyro_vae.steps import check_steps, seen_steps
 from pyro_vae.transitions import GatedTransition, Transition, TransitionFactory
@@ -68,7 +69,9 @@ class DeepMarkov(nn.Module):
                 "DeepMarkov's guide reads every value of a sequence, and its likelihood leaves out those "
                 "that are missing: fill them in, and take the likelihood itself, without Missing"
             )
-        self.reader = nn.GRUCell(math.prod(self.step_shape), hidden_dim)
+        size = math.prod(self.step_shape)
+        self.inputs = Network.make(self.likelihood.reading(Flat), self.step_shape, (size,))
+        self.reader = nn.GRUCell(size, hidden_dim)
         self.combine = nn.Linear(latent_dim, hidden_dim)
         self.proposal = nn.Linear(hidden_dim, 2 * latent_dim)
         self.before = nn.Parameter(torch.zeros(latent_dim))  # in the place of z_0, for the guide
@@ -96,11 +99,13 @@ class DeepMarkov(nn.Module):
                 hidden = (self.combine(z).tanh() + state) / 2  # (B, hidden)
                 loc, log_scale = self.proposal(hidden).chunk(2, -1)
                 with pyro.poutine.mask(mask=seen[t]):
-                    z = pyro.sample(f"z_{t}", dist.Normal(loc, log_scale.exp()).to_event(1))
+                    z = pyro.sample(
+                        f"z_{t}", dist.Normal(loc, log_link(log_scale, SCALE).exp()).to_event(1)
+                    )
 
     def read_backwards(self, x: Tensor, seen: Tensor) -> list[Tensor]:
         """The GRU's state after x_T, ..., x_t, for each t, (B, hidden)."""
-        steps = x.reshape(len(x), self.steps, -1)
+        steps = self.inputs(x.reshape(len(x), self.steps, *self.step_shape))
         state, states = x.new_zeros(len(x), self.reader.hidden_size), []
         for t in reversed(range(self.steps)):
             state = torch.where(seen[t, ..., None], self.reader(steps[:, t], state), state)

@@ -10,13 +10,17 @@ from torch import Tensor, nn
 from pyro_vae.errors import sizes
 from pyro_vae.networks import Shape
 from pyro_vae.priors import StandardNormal
+from pyro_vae.units import Units, rows_of
 
 
 class FactorAnalysis(nn.Module):
-    """z ~ Normal(0, I), x ~ Normal(W z + b, diag(scale^2)); guide q(z | x) = Normal(A x + c, L L').
+    """z ~ Normal(0, I), y ~ Normal(W z + b, diag(scale^2)); guide q(z | y) = Normal(A y + c, L L').
+
+    y is (x - m) / s, with m and s the data's location and scale: 0 and 1 until a fit has seen rows
+    (:mod:`pyro_vae.units`). All densities are those of x.
 
     The guide's family holds the exact posterior, so a fitted ELBO can reach the evidence
-    log Normal(x | b, W W' + diag(scale^2)). With one scale for all values this is probabilistic
+    log Normal(y | b, W W' + diag(scale^2)) - sum log s. With one scale for all values this is probabilistic
     principal component analysis.
 
     Source: D. J. Bartholomew, M. Knott, I. Moustaki, "Latent variable models and factor analysis",
@@ -42,33 +46,45 @@ class FactorAnalysis(nn.Module):
         self.loadings = nn.Parameter(torch.randn(size, latent_dim) / math.sqrt(size))  # W
         self.bias = nn.Parameter(torch.zeros(size))  # b
         self.log_scale = nn.Parameter(torch.zeros(1 if isotropic else size))
+        # m, s: of each value, but for one noise one s
+        self.units = Units((1, size) if isotropic else (size,))
         self.regression = nn.Linear(size, latent_dim)  # A, c
         self.raw_tril = nn.Parameter(torch.zeros(latent_dim, latent_dim))  # L
 
     def model(self, x: Tensor) -> None:
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", self.prior())  # (B | Z)
-            loc = (z @ self.loadings.T + self.bias).unflatten(-1, self.data_shape)
-            scale = self.log_scale.exp().expand_as(self.bias).reshape(self.data_shape)
-            pyro.sample(
-                "x", dist.Normal(loc, scale).to_event(len(self.data_shape)), obs=x
-            )  # (B | X)
+            loc = self.units.location + self.units.scale * (z @ self.loadings.T + self.bias)
+            scale = (self.units.scale * self.log_scale.exp()).expand_as(self.bias)
+            p = dist.Normal(loc.unflatten(-1, self.data_shape), scale.reshape(self.data_shape))
+            pyro.sample("x", p.to_event(len(self.data_shape)), obs=x)  # (B | X)
 
     def guide(self, x: Tensor) -> None:
         tril = self.raw_tril.tril(-1) + self.raw_tril.diagonal().exp().diag()
         with pyro.plate("data", len(x)):
-            loc = self.regression(x.flatten(1))  # (B, Z)
+            loc = self.regression(self._scaled(x.flatten(1)))  # (B, Z)
             pyro.sample("z", dist.MultivariateNormal(loc, scale_tril=tril))  # (B | Z)
+
+    def learn_units(self, x: Tensor) -> None:
+        rows = rows_of(x, self.data_shape)
+        if rows is not None:
+            self.units.learn(rows.flatten(1))
+
+    def _scaled(self, flat: Tensor) -> Tensor:
+        return (flat - self.units.location) / self.units.scale
 
     def log_evidence(self, x: Tensor) -> Tensor:
         """log p(x) in nats, exactly; x is ``batch | X``, the result ``batch |``."""
         variance = (2 * self.log_scale).exp().expand_as(self.bias)
         evidence = dist.LowRankMultivariateNormal(self.bias, self.loadings, variance)
-        return evidence.log_prob(x.flatten(-len(self.data_shape)))
+        log_units = self.units.scale.log().expand_as(self.bias).sum()
+        return evidence.log_prob(self._scaled(x.flatten(-len(self.data_shape)))) - log_units
 
     def posterior(self, x: Tensor) -> dist.MultivariateNormal:
         """p(z | x), exactly, ``batch | Z``."""
         weighted = self.loadings / (2 * self.log_scale).exp().unsqueeze(-1)  # (D, Z)
         precision = torch.eye(self.latent_dim).to(weighted) + self.loadings.T @ weighted
-        loc = torch.linalg.solve(precision, ((x.flatten(1) - self.bias) @ weighted).mT).mT
+        loc = torch.linalg.solve(
+            precision, ((self._scaled(x.flatten(1)) - self.bias) @ weighted).mT
+        ).mT
         return dist.MultivariateNormal(loc, precision_matrix=precision)

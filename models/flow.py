@@ -12,6 +12,7 @@ from pyro_vae.distributions.grid import Grid
 from pyro_vae.errors import InputError, at_least
 from pyro_vae.flows import Coupling, Density, FlowFactory
 from pyro_vae.networks import Shape
+from pyro_vae.units import Units
 
 
 class FlowDensity(nn.Module):
@@ -43,11 +44,23 @@ class FlowDensity(nn.Module):
     def __init__(self, data_shape: Shape, *, flow: FlowFactory = Coupling) -> None:
         super().__init__()
         self.density = Density(data_shape, flow)
+        self.units = Units(data_shape)
+
+    def learn_units(self, x: Tensor) -> None:
+        self.density.check(x)
+        self.units.learn(x)
+
+    def of_data(self) -> dist.TransformedDistribution:
+        """p(x), ``| X``, in the data's units."""
+        shape = self.density.data_shape
+        location, scale = self.units.location.expand(shape), self.units.scale.expand(shape)
+        last = dist.transforms.AffineTransform(location, scale, event_dim=len(shape))
+        return dist.TransformedDistribution(self.density(), [last])
 
     def model(self, x: Tensor) -> None:
         self.density.check(x)
         with pyro.plate("data", len(x)):
-            pyro.sample("x", self.density(), obs=x)  # (B | X)
+            pyro.sample("x", self.of_data(), obs=x)  # (B | X)
 
     def guide(self, x: Tensor) -> None:
         """Nothing is latent."""
@@ -55,7 +68,7 @@ class FlowDensity(nn.Module):
     def log_evidence(self, x: Tensor) -> Tensor:
         """log p(x) in nats, exactly; x is ``batch | X``, the result ``batch |``."""
         self.density.check(x)
-        return self.density().log_prob(x)
+        return self.of_data().log_prob(x)
 
 
 class DequantizedFlow(nn.Module):

@@ -84,7 +84,7 @@ class HierarchicalVAE(nn.Module):
         layers = [MeanFieldNormal((above,), size, between) for size, above in pairs]
         self.layers = nn.ModuleList(layers)  # p(z_1 | z_2), ..., p(z_(L-1) | z_L)
         self.likelihood = Likelihood.make(likelihood, latent_dims[0], data_shape, decoder)
-        parts = encoder, between, layers
+        parts = self.likelihood.reading(encoder), between, layers
         self.recognition = HierarchicalGuide.make(guide, data_shape, latent_dims, *parts)
         check_reads_missing(self.likelihood, self.recognition.encoder)
 

@@ -57,7 +57,8 @@ class MixtureVAE(nn.Module):
         at_least_1("latent_dim", latent_dim)
         at_least_1("num_components", num_components)
         self.likelihood = Likelihood.make(likelihood, latent_dim, data_shape, decoder)
-        self.recognition = AmortizedGuide.make(guide, data_shape, latent_dim, encoder)
+        reading = self.likelihood.reading(encoder)
+        self.recognition = AmortizedGuide.make(guide, data_shape, latent_dim, reading)
         if self.recognition.support != MeanFieldNormal.support:
             raise InputError(
                 f"the components are Gaussian, and {type(self.recognition).__name__} puts z on "

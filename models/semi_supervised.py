@@ -85,7 +85,9 @@ class SemiSupervisedVAE(ConditionalVAE):
         super().__init__(data_shape, latent_dim, num_classes=num_classes, **parts)
         if not 0 <= classifier_weight < math.inf:
             raise InputError(f"classifier_weight must not be negative, but is {classifier_weight}")
-        self.classifier = Network.make(classifier, data_shape, (num_classes,))
+        self.classifier = Network.make(
+            self.likelihood.reading(classifier), data_shape, (num_classes,)
+        )
         check_reads_missing(self.likelihood, self.classifier, "classifier")
         self.classifier_weight = classifier_weight
         self.logits = nn.Parameter(torch.zeros(num_classes))  # of w

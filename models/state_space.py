@@ -11,6 +11,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.networks import Shape
 from pyro_vae.steps import as_data, as_steps, seen_steps
 from pyro_vae.transitions import from_later
+from pyro_vae.units import Units
 
 
 class StateSpace(nn.Module):
@@ -62,6 +63,7 @@ class StateSpace(nn.Module):
         self.loadings = nn.Parameter(torch.randn(size, latent_dim) / math.sqrt(size))  # C
         self.bias = nn.Parameter(torch.zeros(size))  # b
         self.log_scale = nn.Parameter(torch.zeros(size))  # log r
+        self.units = Units((size,))  # of x; A to L are of x less its location, over its scale
         self.regression = nn.Linear(size, latent_dim)  # H, h
         self.raw_tril = nn.Parameter(torch.zeros(latent_dim, latent_dim))  # L
 
@@ -76,7 +78,9 @@ class StateSpace(nn.Module):
                 loc, scale = z @ self.transition.T, torch.ones_like(scale)
                 states.append(z)
             loc = torch.stack(states, -2) @ self.loadings.T + self.bias  # (B, T, D)
-            scale = as_data(self.log_scale.exp().expand_as(loc), self.data_shape)
+            loc = self.units.location + self.units.scale * loc
+            scale = (self.units.scale * self.log_scale.exp()).expand_as(loc)
+            scale = as_data(scale, self.data_shape)
             p = dist.Normal(as_data(loc, self.data_shape), scale)
             if lengths is not None:
                 p = p.mask(as_data(seen.T.unsqueeze(-1).expand_as(loc), self.data_shape))
@@ -95,16 +99,23 @@ class StateSpace(nn.Module):
                     z = pyro.sample(f"z_{t}", q)  # (B | Z)
                 loc, precision = z @ self.transition.T, torch.eye(self.latent_dim).to(z)
 
+    def learn_units(self, x: Tensor) -> None:
+        self.units.learn(as_steps(x, self.data_shape).flatten(0, -2))
+
+    def _scaled_steps(self, x: Tensor) -> Tensor:
+        return (as_steps(x, self.data_shape) - self.units.location) / self.units.scale
+
     def log_evidence(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """log p(x) in nats, exactly; x is ``batch | T, D``, the result ``batch |``."""
         seen, total = seen_steps(x, self.data_shape, lengths), x.new_zeros(len(x))
         loc, covariance = self.initial_loc, (2 * self.initial_log_scale).exp().diag()
         noise, identity = (2 * self.log_scale).exp().diag(), torch.eye(self.latent_dim).to(x)
-        for t, x_t in enumerate(as_steps(x, self.data_shape).unbind(1)):
+        log_units = self.units.scale.log().sum()
+        for t, x_t in enumerate(self._scaled_steps(x).unbind(1)):
             cross = covariance @ self.loadings.T  # (Z, D)
             spread = self.loadings @ cross + noise  # of x_t given all before it, (D, D)
             predicted = dist.MultivariateNormal(loc @ self.loadings.T + self.bias, spread)
-            total = total + torch.where(seen[t], predicted.log_prob(x_t), 0.0)
+            total = total + torch.where(seen[t], predicted.log_prob(x_t) - log_units, 0.0)
             gain = torch.linalg.solve(spread, cross.T)  # (D, Z)
             loc = (loc + (x_t - predicted.mean) @ gain) @ self.transition.T
             covariance = covariance - cross @ gain
@@ -114,7 +125,7 @@ class StateSpace(nn.Module):
     def messages(self, x: Tensor, seen: Tensor) -> list[tuple[Tensor, Tensor]]:
         """What x_t and all after it say of z_t: its weight ([B,] Z, Z) and its field (B, Z), each t."""
         tril = self.raw_tril.tril(-1) + self.raw_tril.diagonal().exp().diag()
-        fields = self.regression(as_steps(x, self.data_shape))  # (B, T, Z)
+        fields = self.regression(self._scaled_steps(x))  # (B, T, Z)
         potentials = [
             (seen[t, ..., None, None] * (tril @ tril.T), seen[t, ..., None] * fields[:, t])
             for t in range(self.steps)

@@ -73,11 +73,12 @@ class VQVAE(nn.Module):
         at_least_1("num_positions", num_positions)
         at_least(2, "num_codes", num_codes)
         at_least_1("code_dim", code_dim)
-        self.encoder = Network.make(encoder, data_shape, (num_positions, code_dim))
+        self.likelihood = Likelihood.make(likelihood, num_positions * code_dim, data_shape, decoder)
+        reading = self.likelihood.reading(encoder)
+        self.encoder = Network.make(reading, data_shape, (num_positions, code_dim))
         self.codebook = nn.Parameter(torch.randn(num_codes, code_dim))  # w
         self.log_variance = nn.Parameter(torch.zeros(()))  # log v
         self.network = CausalGRU(num_codes)
-        self.likelihood = Likelihood.make(likelihood, num_positions * code_dim, data_shape, decoder)
         check_reads_missing(self.likelihood, self.encoder)
         self.straight_through = straight_through
         zero = torch.zeros(num_positions, num_codes)

@@ -6,16 +6,17 @@ or not at all. Nothing in it is executed or instantiated when it is read.
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, reading
 from pyro_vae.files import replacing
 from pyro_vae.program import Program
 
@@ -55,14 +56,12 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     if not path.is_file():
         raise InputError(f"there is no checkpoint at {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            record = json.loads((file.metadata() or {})[_KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except KeyError as error:
-        raise InputError(f"{path} is a safetensors file, but no checkpoint of pyro_vae") from error
-    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is damaged: {error}") from error
+    with reading(path), safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get(_KEY)
+        if text is None:
+            raise InputError(f"{path} is a safetensors file, but no checkpoint of pyro_vae")
+        record = json.loads(text)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if not isinstance(record, dict) or not isinstance(record.get("format"), int):
         raise InputError(f"{path} is damaged: its record is unreadable")
     if record["format"] > FORMAT:
@@ -73,6 +72,17 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if record.get("checksum") != checksum(tensors):
         raise InputError(f"{path} is damaged: its checksum is not that of its tensors")
     return tensors, record
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Says of a checkpoint, whose tensors are sound, that its record is not what we write."""
+    with reading(path):
+        try:
+            yield
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            lacks = f"lacks {error}" if isinstance(error, KeyError) else f"is odd ({error})"
+            raise InputError(f"{path} is damaged: its record {lacks}") from error
 
 
 def tensors_of(program: Program, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -87,24 +97,36 @@ def tensors_of(program: Program, stored: Mapping[str, Tensor]) -> dict[str, Tens
     return own | {f"store/{name}": value for name, value in stored.items()}
 
 
+def check_alike(
+    mine: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: Path | str
+) -> None:
+    """:raises InputError: names, shapes or types of ``tensors``, read from ``source``, are others."""
+    missing, foreign = sorted(mine.keys() - tensors), sorted(tensors.keys() - mine)
+    unlike = sorted(n for n in mine.keys() & tensors if _kind(mine[n]) != _kind(tensors[n]))
+    if missing or foreign or unlike:
+        name = (unlike or missing or foreign)[0]
+        there, here = (_kind(x[name]) for x in (tensors, mine)) if unlike else ("", "")
+        detail = (
+            f"{name!r} has {there} there and {here.removeprefix('shape ')} here"
+            if unlike
+            else f"{name!r} is {'not there' if missing else 'only there'}"
+        )
+        raise InputError(f"{source} is of another model: {detail}")
+
+
+def _kind(x: Tensor) -> str:
+    numbers = "" if x.dtype == torch.float32 else f" of {str(x.dtype).removeprefix('torch.')}"
+    return f"shape {tuple(x.shape)}{numbers}"
+
+
 @torch.no_grad()
 def load_into(
     mine: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: Path | str
 ) -> None:
     """Copies ``tensors``, read from ``source``, into those of a program of the same structure.
 
-    :raises InputError: names or shapes differ; nothing is copied then.
+    :raises InputError: they are not alike; nothing is copied then.
     """
-    missing, foreign = sorted(mine.keys() - tensors), sorted(tensors.keys() - mine)
-    unlike = sorted(n for n in mine.keys() & tensors if mine[n].shape != tensors[n].shape)
-    if missing or foreign or unlike:
-        name = (unlike or missing or foreign)[0]
-        detail = (
-            f"{name!r} has shape {tuple(tensors[name].shape)} there and "
-            f"{tuple(mine[name].shape)} here"
-            if unlike
-            else f"{name!r} is {'not there' if missing else 'only there'}"
-        )
-        raise InputError(f"{source} is of another model: {detail}")
+    check_alike(mine, tensors, source)
     for name, value in mine.items():
         value.copy_(tensors[name])

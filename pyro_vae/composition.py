@@ -3,7 +3,7 @@
 from pyro_vae.errors import InputError
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.likelihoods import Likelihood, Missing
-from pyro_vae.networks import Network
+from pyro_vae.networks import Network, Scaled
 from pyro_vae.priors import Prior
 
 
@@ -20,7 +20,7 @@ def check_same_latent(prior: Prior, guide: AmortizedGuide) -> None:
 def check_reads_missing(likelihood: Likelihood, network: Network, part: str = "encoder") -> None:
     """:raises InputError: values may be missing that the encoder, or another part, cannot do without."""
     if isinstance(likelihood, Missing) and not getattr(network, "takes_missing", False):
-        name = type(network).__name__
+        name = type(network.network if isinstance(network, Scaled) else network).__name__
         raise InputError(
             f"the likelihood leaves out values that are missing, and the {part} {name} cannot: make it "
             f"partial(MaskedInput, network={name}), or --model.{part} MaskedInput"

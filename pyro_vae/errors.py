@@ -50,6 +50,30 @@ def in_words() -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def reading(what: object) -> Iterator[None]:
+    """Says of a file in a sentence what its reader raises, whatever that is."""
+    try:
+        yield
+    except InputError:
+        raise
+    except MemoryError as error:
+        raise InputError(f"{what} needs more memory than there is ({_reason(error)})") from error
+    except OSError as error:
+        raise InputError(f"{what} cannot be read: {error.strerror or _reason(error)}") from error
+    except RecursionError as error:
+        raise InputError(f"{what} is damaged: it is nested without end") from error
+    except Exception as error:
+        if "allocate memory" in str(error):  # as torch says it
+            raise InputError(f"{what} needs more memory than there is") from error
+        raise InputError(f"{what} is damaged: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    kind, said = type(error).__name__, str(error).strip().split("\n")[0]
+    return f"there is no {said}" if isinstance(error, KeyError) else said or kind
+
+
 def nearest(name: object, known: Iterable[str]) -> str:
     """``"; did you mean 'digits'?"`` where a known name is close, else the list of known names.
 

@@ -1,7 +1,7 @@
 """What one run of a program shows: its sites, plates and densities, and whether they fit one another."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from pyro_vae.adapters import tensors_for_numbers, unmasked, with_gradients
 from pyro_vae.errors import InputError, nearest
+from pyro_vae.isolation import undisturbed
 from pyro_vae.layout import Layout, read_layout
 from pyro_vae.masks import has_own_mask, mask_of, unmask_sites
+from pyro_vae.one_datum import OneDatum, check_batch_dimension
 from pyro_vae.probe import all_latents, moved_sites, other_value, site_scores
 from pyro_vae.program import Program
 from pyro_vae.traces import (
@@ -85,8 +87,45 @@ def examine(
     :param num_rows: how many rows the arguments are, where they are rows.
     :param known: what was seen on other rows, so that masked latents need not be looked at again.
     :raises InputError: the model or guide raises (with the site), a site is missing on one side,
-        ``unit`` is not there or does not hold every site.
+        ``unit`` is not there or does not hold every site, the data are one datum without its batch
+        dimension.
     """
+    with refusing_one_datum(program, () if kwargs else args, unit):
+        return _examine(program, args, kwargs, unit, strict, known, num_rows)
+
+
+@contextmanager
+def refusing_one_datum(program: Program, args: Any, unit: str | None = None) -> Iterator[None]:
+    """Says of data that the program refuses whether they are one datum that it would take.
+
+    :raises OneDatum: in place of any other refusal, where it takes them with a batch dimension more.
+    """
+    try:
+        yield
+    except OneDatum:
+        raise
+    except InputError as error:
+        tensors = [a for a in args if isinstance(a, Tensor)]
+        if not tensors or len(tensors) < len(args):
+            raise
+        layout: Layout | None = None
+        with suppress(Exception), undisturbed(program, 0):
+            layout = _examine(program, [a[None] for a in tensors], {}, unit, True, None, 1).layout
+        if layout is None or layout.unit is None or layout.num_units != 1:
+            raise
+        why = "the program takes them with one, and not as they are"
+        raise OneDatum(tensors[0], why) from error
+
+
+def _examine(
+    program: Program,
+    args: Any,
+    kwargs: Any,
+    unit: str | None,
+    strict: bool,
+    known: Examination | None,
+    num_rows: int | None,
+) -> Examination:
     with pyro.validation_enabled(strict), torch.no_grad():
         enable_validation(True)  # what a program itself asks of its data counts for all of them
         try:
@@ -97,6 +136,7 @@ def examine(
         if any(site.get("was_number") for site in observed_sites(model_trace).values()):
             program = tensors_for_numbers(program)
         check_match(model_trace, guide_trace)
+        check_batch_dimension(model_trace, (*args, *kwargs.values()))
         layout = read_layout(model_trace, guide_trace, unit, num_rows)
         layout = replace(layout, holds_enumerated_only=sums_out)
         if strict:

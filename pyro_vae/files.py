@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from pyro_vae.errors import InputError
 
@@ -44,9 +45,23 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+_held: set[IO[str]] = set()  # the files that this process has locked
+
+
+def _let_go() -> None:
+    """In a child: a lock lasts as long as any process has the file open, and the run is not the child's."""
+    for file in _held:
+        os.close(file.fileno())
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
 @contextmanager
 def sole_use(folder: Path) -> Iterator[None]:
-    """Keeps other processes that ask likewise out of a folder.
+    """Keeps other processes that ask likewise out of a folder, for as long as this one lives.
 
     :raises InputError: another process has it.
     """
@@ -61,7 +76,9 @@ def sole_use(folder: Path) -> Iterator[None]:
             raise InputError(
                 f"{folder} is in use by another run: wait for it, or choose another folder"
             ) from error
+        _held.add(file)
         try:
             yield
         finally:
+            _held.discard(file)
             lock.unlink(missing_ok=True)

@@ -10,9 +10,11 @@ from pyro.infer.util import enable_validation
 from torch import Tensor
 
 from pyro_vae.errors import InputError
+from pyro_vae.examination import refusing_one_datum
 from pyro_vae.isolation import undisturbed
+from pyro_vae.one_datum import check_batch_dimension
 from pyro_vae.program import as_program
-from pyro_vae.traces import Site, drawn_sites, observed_sites, run, sample_sites
+from pyro_vae.traces import Site, drawn_sites, observed_sites, run, run_at, sample_sites
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,14 @@ def prior_samples(program: Any, *batch: Any, seed: int | None = None) -> dict[st
     :raises InputError: a latent's prior is flat.
     """
     target = as_program(program)
-    with undisturbed(target, seed), torch.no_grad(), pyro.validation_enabled(False):
+    with (
+        undisturbed(target, seed),
+        torch.no_grad(),
+        pyro.validation_enabled(False),
+        refusing_one_datum(target, batch),
+    ):
         observed = run("model", target.model, batch, {})
+        check_batch_dimension(observed, batch)
         trace = run("model", poutine.uncondition(target.model), batch, {})
     return _predictions(trace, observed)
 
@@ -55,7 +63,12 @@ def reconstructions(program: Any, *batch: Any, seed: int | None = None) -> dict[
     torch.Size([5, 3])
     """
     target = as_program(program)
-    with undisturbed(target, seed), torch.no_grad(), pyro.validation_enabled(False):
+    with (
+        undisturbed(target, seed),
+        torch.no_grad(),
+        pyro.validation_enabled(False),
+        refusing_one_datum(target, batch),
+    ):
         enable_validation(True)  # what a program itself asks of its data, and no more
         guide_trace = run("guide", target.guide, batch, {})
         if not drawn_sites(guide_trace):
@@ -63,6 +76,7 @@ def reconstructions(program: Any, *batch: Any, seed: int | None = None) -> dict[
                 "the guide draws no latent, so there is nothing to reconstruct data from"
             )
         observed = run("model", poutine.replay(target.model, guide_trace), batch, {})
+        check_batch_dimension(observed, batch)
         model = poutine.replay(poutine.uncondition(target.model), guide_trace)
         trace = run("model", model, batch, {})
     return _predictions(trace, observed)
@@ -82,11 +96,20 @@ def latent_means(program: Any, *batch: Any, seed: int | None = None) -> dict[str
     torch.Size([5, 2])
     """
     target = as_program(program)
-    with undisturbed(target, seed), torch.no_grad(), pyro.validation_enabled(False):
+    with (
+        undisturbed(target, seed),
+        torch.no_grad(),
+        pyro.validation_enabled(False),
+        refusing_one_datum(target, batch),
+    ):
         enable_validation(True)  # what a program itself asks of its data, and no more
         trace = run("guide", target.guide, batch, {})
         sites = {n: s for n, s in drawn_sites(trace).items() if not s["infer"].get("is_auxiliary")}
         means = {name: _mean(site).detach() for name, site in sites.items()}
+        if any(
+            mean.dim() and bool((mean == mean[:1]).all()) for mean in means.values()
+        ):  # one datum for all
+            check_batch_dimension(run_at(trace, target.model, batch, {}), batch)
         again = drawn_sites(run("guide", target.guide, batch, {}))
         unsure = [n for n in sites if n not in again or not _is_same(means[n], _mean(again[n]))]
         if len(drawn_sites(trace)) > 1 and unsure:

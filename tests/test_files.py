@@ -1,5 +1,11 @@
 """Files there whole or not at all; a folder with one owner."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from pyro_vae import InputError
@@ -35,3 +41,39 @@ def test_a_folder_has_one_owner_at_a_time(tmp_path) -> None:
     with sole_use(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
+
+
+OWNER = """
+import os, signal, sys, time
+from pathlib import Path
+from pyro_vae.files import sole_use
+
+with sole_use(Path(sys.argv[1])):
+    worker = os.fork()
+    if not worker:
+        os.close(1)
+        time.sleep(60)
+        os._exit(0)
+    print(worker, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows starts workers from nothing")
+def test_a_lock_dies_with_its_run_though_a_worker_lives_on(tmp_path: Path) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, tmp_path], stdout=subprocess.PIPE)
+    assert owner.stdout is not None
+    with owner.stdout:
+        worker = int(owner.stdout.readline())
+    try:
+        with pytest.raises(InputError, match="in use by another run"):
+            with sole_use(tmp_path):
+                pass
+        owner.kill()
+        owner.wait()
+        os.kill(worker, 0)  # it is alive
+        with sole_use(tmp_path):
+            pass
+        assert not list(tmp_path.iterdir())
+    finally:
+        os.kill(worker, signal.SIGKILL)

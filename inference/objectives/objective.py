@@ -16,8 +16,10 @@ from pyro_vae.inference.objectives.draws import Draws, Plan, draw
 from pyro_vae.inference.objectives.requirements import Seen, see
 from pyro_vae.inference.objectives.schedule import Schedule
 from pyro_vae.isolation import undisturbed
+from pyro_vae.memory import check_fits
 from pyro_vae.particles import pair_together
 from pyro_vae.program import Program, as_program
+from pyro_vae.traces import sample_sites
 
 Figure = Literal["elbo", "bound", "objective"]
 Self = TypeVar("Self", bound="Objective")
@@ -97,6 +99,13 @@ class Objective(ELBO, abc.ABC):
             self.check(seen)
             self.prepare(seen)
             if self.num_particles > 1:
+                sites = [
+                    *sample_sites(examined.guide).values(),
+                    *sample_sites(examined.model).values(),
+                ]
+                values = sum(site["value"].nbytes for site in sites)
+                what = f"{type(self).__name__} with {self.num_particles:,} draws a step"
+                check_fits(what, self.num_particles * values, "fewer do, or a smaller batch")
                 pair = pair_together(examined, *args, **kwargs)
         return Plan(examined.layout, pair is not None, num_data)
 

@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from pyro_vae import memory
 from pyro_vae.cli.console import fail
 from pyro_vae.cli.failures import describe, terminated_by_exception
 from pyro_vae.errors import InputError, nearest
@@ -44,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     try:
-        with terminated_by_exception():
+        check_words(words)
+        with terminated_by_exception(), memory.of_this_machine():
             code = _run([word for word in words if word != "--debug"])
         sys.stdout.flush()
         return code
@@ -59,6 +61,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         code, message = describe(error)
         fail(message)
         return code
+
+
+def check_words(words: Sequence[str]) -> None:
+    """:raises InputError: a word holds bytes that no text file or terminal could show again."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"the word {word} is not UTF-8: rename the file, or set the terminal to UTF-8"
+            ) from error
+        if "\0" in word:
+            raise InputError(f"the word {word!r} holds a null byte")
 
 
 def _run(words: list[str]) -> int:

@@ -17,6 +17,7 @@ from jsonargparse import (
     set_parsing_settings,
 )
 
+from pyro_vae.cli.plain_yaml import guard_parser
 from pyro_vae.cli.refusals import CommandLine
 from pyro_vae.errors import InputError
 
@@ -52,6 +53,7 @@ class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
 
 def new_parser(verb: str, description: str, examples: Sequence[str]) -> ArgumentParser:
     """The parser of a verb: no abbreviations, and help that ends with examples."""
+    guard_parser()
     return ArgumentParser(
         prog=f"pyro-vae {verb}",
         usage=f"pyro-vae {verb} [OPTION ...]",
@@ -78,8 +80,12 @@ def read(
         options = parser.parse_args([*given, *words])
     except ArgumentError as error:
         raise InputError(CommandLine(parser, words, given).explain(str(error))) from error
+    except InputError:
+        raise
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        raise InputError(f"the options cannot be read: {str(error).strip() or error!r}") from error
     for name in SEEDS & set(options.keys()):
-        if not 0 <= options[name] < 2**32:
+        if options[name] is None or not 0 <= options[name] < 2**32:
             raise InputError(f"--{name} must be between 0 and 2**32 - 1, not {options[name]}")
     return options
 

@@ -6,13 +6,27 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+MOST_LINES, MOST_LETTERS = 6, 600
+
 
 def note(text: str) -> None:
-    print(text, file=sys.stderr)
+    print(shown(text), file=sys.stderr)
 
 
 def fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    lines = f"error: {message}".split("\n")[:MOST_LINES]
+    print(shown("\n".join(lines)), file=sys.stderr)
+
+
+def shown(text: str) -> str:
+    """A text that may quote a file, as a terminal can take it: short lines without control characters.
+
+    >>> print(shown("\\x1b[2J" + 1000 * "x")[:12])
+    \\x1b[2Jxxxxx
+    """
+    cut = MOST_LETTERS // 2
+    lines = [t if len(t) <= 2 * cut else f"{t[:cut]} ... {t[-cut:]}" for t in text.split("\n")]
+    return "\n".join("".join(c if c.isprintable() else ascii(c)[1:-1] for c in t) for t in lines)
 
 
 def command() -> str:

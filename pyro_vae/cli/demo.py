@@ -48,7 +48,7 @@ NUM_PARTICLES = 1000
 
 def main(words: Sequence[str]) -> int:
     parser = new_parser("demo", DESCRIPTION, EXAMPLES)
-    parser.add_argument("--out", type=str, default="runs/demo", help="the folder to fill")
+    parser.add_argument("-o", "--out", type=str, default="runs/demo", help="the folder to fill")
     parser.add_argument("--epochs", type=int, default=500, help="passes over the digits")
     parser.add_argument("--seed", type=int, default=0, help="of all draws")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, ...")
@@ -127,7 +127,7 @@ def figures(trained: Trained) -> str:
 def draw_pictures(folder: Path, trained: Trained) -> None:
     _, data, made = reconstruct(trained)
     pictures.save(reconstructions_picture(trained, data, made), folder / "reconstructions.png")
-    pictures.save(samples_picture(trained, draw(trained)), folder / "samples.png")
+    pictures.save(samples_picture(trained, draw(trained)[0]), folder / "samples.png")
     digits = trained.data.train
     (x,) = Trained(trained.program, trained.data, digits, trained.device, trained.seed).rows(
         torch.arange(len(digits))

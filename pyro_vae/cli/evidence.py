@@ -17,7 +17,17 @@ from torch import Tensor
 
 from pyro_vae import pictures
 from pyro_vae.cli.console import command, note
-from pyro_vae.cli.output import free_path
+from pyro_vae.cli.output import (
+    add_out,
+    in_file_order,
+    is_arrays,
+    is_table,
+    joined_columns,
+    origin_of,
+    out_path,
+    write_arrays,
+    write_table,
+)
 from pyro_vae.cli.processes import is_first, joined, own_device
 from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
 from pyro_vae.data import Split
@@ -45,13 +55,18 @@ the error that sampling the data makes. Methods:
   exact          in closed form, where the model has one
 
 Ctrl-C prints what is known by then; the same command with --resume goes on. Under torchrun
-(torchrun --nproc_per_node 2 -m pyro_vae evidence RUN) the data are shared out."""
+(torchrun --nproc_per_node 2 -m pyro_vae evidence RUN) the data are shared out.
+
+--out writes a picture, or for each datum its row in the file (from 0), log p(x) in nats, its Monte-Carlo
+error, effective sample size and Pareto k, and its class."""
 EXAMPLES = (
-    "pyro-vae evidence runs/vae --num_particles 5000 --plot evidence.png",
+    "pyro-vae evidence runs/vae --num_particles 5000 --out evidence.png",
+    "pyro-vae evidence runs/vae --out evidence.csv         a figure for each row",
     "pyro-vae evidence runs/vae --method ais --num_temperatures 500 --max_memory 2GB",
     "pyro-vae evidence runs/vae --method sandwich --split validation --json",
 )
 WEIGHING, ANNEALING = ("prior_share",), ("num_temperatures", "num_leapfrog", "start")
+EACH = ("log_evidence", "standard_error", "ess", "pareto_k")  # what is written of each unit
 UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -59,9 +74,7 @@ def main(words: Sequence[str]) -> int:
     options = read_options(evidence_parser(), words)
     method = method_of(options)
     memory = None if options.max_memory is None else in_bytes(options.max_memory)
-    plot = None
-    if options.plot is not None:
-        plot = free_path(Path(options.plot), options.overwrite, pictures.ENDINGS, "--plot")
+    path = None if options.out is None else out_path(options)
     options.device, code = own_device(options.device), 0
     with joined(), redirect_stdout(sys.stderr):  # a model may print
         trained = open_trained(options)
@@ -82,7 +95,7 @@ def main(words: Sequence[str]) -> int:
                 note(f"\ninterrupted{what_now(options, words)}")
             found, units, code = stop.evidence, stop.units, 130
     if is_first() and found is not None:
-        show(found, units, trained, options.json, plot)
+        show(found, units, trained, options.json, path)
     return code
 
 
@@ -101,10 +114,7 @@ def evidence_parser() -> ArgumentParser:
     parser.add_argument("--widen", type=float | None, help="spread the guide by a factor")
     parser.add_argument("--refine", type=int | None, help="fit the guide to each datum, by steps")
     parser.add_argument("--json", action="store_true", help="print one JSON object, in nats")
-    parser.add_argument("--plot", type=str | None, help="a picture to write (.png, .pdf, .svg)")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the picture if it is there"
-    )
+    add_out(parser, None, what="a picture, or a figure for each row, to write")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted estimate")
     return parser
 
@@ -162,7 +172,8 @@ def in_bytes(text: str) -> int:
 
 
 def kept_path(options: Namespace) -> Path:
-    settings = (options.split, options.method, options.num_particles or "default", options.seed)
+    of = options.split or ("test" if options.data is None else f"of_{Path(options.data).stem}")
+    settings = (of, options.method, options.num_particles or "default", options.seed)
     return Path(options.run, f"evidence-{'-'.join(map(str, settings))}.part")
 
 
@@ -192,17 +203,30 @@ def what_now(options: Namespace, words: Sequence[str]) -> str:
 
 
 def show(
-    evidence: Evidence, units: Tensor, trained: Trained, as_json: bool, plot: Path | None
+    evidence: Evidence, units: Tensor, trained: Trained, as_json: bool, path: Path | None
 ) -> None:
     of_data = trained.split.subset(units[:0] if evidence.simulated else units)
     evidence = replace(evidence, notes=(*evidence.notes, *_units_of(of_data)))
-    if plot is not None:
-        data = None
-        if evidence.units == len(units) and not evidence.simulated:
-            data = trained.split.subset(units)
-        pictures.save(picture(evidence, data, units if data else None), plot)
-        note(str(plot))
+    if path is not None:
+        write(evidence, units, trained, path)
+        note(str(path))
     print(json.dumps(evidence.to_dict()) if as_json else evidence.summary())
+
+
+def write(evidence: Evidence, units: Tensor, trained: Trained, path: Path) -> None:
+    """A picture, or what there is to know of each unit, joined to its row where units are rows."""
+    are_rows = evidence.units == len(units) and evidence.unit is not None and not evidence.simulated
+    known = origin_of(trained.split, units) if are_rows else {}
+    arrays = known | {name: getattr(evidence, name) for name in EACH}
+    if are_rows:
+        arrays = in_file_order(arrays)
+    if is_arrays(path):
+        write_arrays(path, arrays)
+    elif is_table(path):
+        write_table(path, joined_columns(arrays, [(n, arrays[n]) for n in EACH], trained.label))
+    else:
+        data = trained.split.subset(units) if are_rows else None
+        pictures.save(picture(evidence, data, known.get("rows")), path)
 
 
 def _units_of(data: Split) -> tuple[str, ...]:

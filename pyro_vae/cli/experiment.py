@@ -2,8 +2,10 @@
 
 import inspect
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pyro
@@ -13,6 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor, nn
 
 import pyro_vae
+from pyro_vae.allocations import Allocations
 from pyro_vae.cli.arguments import new_parser, read, take_options
 from pyro_vae.cli.model_option import (
     FILLED,
@@ -23,8 +26,9 @@ from pyro_vae.cli.model_option import (
     likelihood_for,
     path_of,
 )
-from pyro_vae.data import Binarize, DataSet, Split, filled_in, load
+from pyro_vae.data import Binarize, DataSet, Remembered, Split, filled_in, load
 from pyro_vae.data.batching import batches
+from pyro_vae.data.named import NAMED
 from pyro_vae.errors import InputError
 from pyro_vae.inference.svi import fit
 from pyro_vae.isolation import undisturbed
@@ -56,14 +60,17 @@ NOT_OPTIONS: set[str | int] = {
     "args",
     "kwargs",
 }
-RUN_OPTIONS = ("config", "out", "resume")  # where things are, not what is done
+COPIES = 4  # of the parameters, while they are fitted: they, their gradient, and what Adam keeps
+SMALLER = "smaller networks, fewer latents or smaller images take less"
+HOME = "working_directory"  # where a run's relative paths start
+RUN_OPTIONS = ("config", "out", "resume", HOME)  # where things are, not what is done
 
 
 def fit_parser(model: type | None) -> ArgumentParser:
     """The options of a fit; those of the model's constructor, when it is known, among them."""
     parser = new_parser("fit", DESCRIPTION, EXAMPLES)
     add = parser.add_argument_group("the run").add_argument
-    add("--out", type=str | None, help="the run's folder; by default runs/MODEL-DATA")
+    add("-o", "--out", type=str | None, help="the run's folder; by default runs/MODEL-DATA")
     add("--config", action="config", help="a YAML file of options, as a run leaves it")
     add("--resume", type=str | None, metavar="RUN", help="go on with the run in that folder")
     add("--device", type=str, default="auto", help="cpu, cuda, cuda:1, ...")
@@ -76,8 +83,8 @@ def fit_parser(model: type | None) -> ArgumentParser:
     add("--label", type=str | None, help="the column, or the array of an .npz, with the labels")
     add("--labelled", type=int | None, help="keep the labels of so many training rows, at random; "
         "the others are -1, not seen")  # fmt: skip
-    add("--standardize", type=bool | None, help="to mean 0 and standard deviation 1; by default "
-        "where values are real and not all in [0, 1]")  # fmt: skip
+    add("--standardize", type=bool | None, help="to mean 0 and standard deviation 1; by default only "
+        "where 32 bits would lose the differences between rows")  # fmt: skip
     add("--image_size", type=int | None, help="height and width in pixels, for a folder of images")
     add("--data_seed", type=int, default=0, help="of splits and of binarisation drawn once")
     parser.add_function_arguments(fit, as_group=True, skip=NOT_OPTIONS)
@@ -94,11 +101,12 @@ def fit_parser(model: type | None) -> ArgumentParser:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A model's class, and a value for every option of ``parser``."""
+    """A model's class, and a value for every option of ``parser``; relative paths start at ``home``."""
 
     model: type
     options: Namespace
     parser: ArgumentParser
+    home: Path = field(default_factory=Path.cwd)
 
     @classmethod
     def read(cls, words: Sequence[str], config: Mapping[str, Any] | None = None) -> "Experiment":
@@ -106,6 +114,7 @@ class Experiment:
 
         :raises InputError: no model, an unknown one, or options that it does not take.
         """
+        home = (config or {}).get(HOME)
         config = {k: v for k, v in (config or {}).items() if k not in RUN_OPTIONS}
         given = config.pop("model", None) or {}
         given = {"class_path": given} if isinstance(given, str) else given
@@ -122,7 +131,10 @@ class Experiment:
         if arguments and find_class(given["class_path"]) is model:
             config["model"] = arguments
         parser = fit_parser(model)
-        return cls(model, read(parser, words, config), parser)
+        options = read(parser, words, config)
+        is_stated = any(word.partition("=")[0] == "--data" for word in words)
+        begun = Path(home) if isinstance(home, str) and not is_stated else Path.cwd()
+        return cls(model, options, parser, begun)
 
     def to_dict(self) -> dict[str, Any]:
         """Every option that says what is done, as YAML takes it; :meth:`read` reads it."""
@@ -133,7 +145,8 @@ class Experiment:
 
     def to_yaml(self) -> str:
         head = f"# pyro-vae {pyro_vae.__version__}; `pyro-vae fit --config` reads this file\n"
-        return head + yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        options = self.to_dict() | {HOME: str(self.home)}
+        return head + yaml.safe_dump(options, sort_keys=False, allow_unicode=True)
 
     def load_data(self, missing: bool = True) -> DataSet:
         """The data. Values may be ``missing``: whether the model reads those is seen once it is built."""
@@ -143,8 +156,8 @@ class Experiment:
         if options.data is None:
             raise InputError("which data? --data digits, another of `pyro-vae data`, or a path")
         data = load(
-            options.data,
-            root=options.data_root,
+            self._found(options.data),
+            root=options.data_root and self._found(options.data_root),
             download=options.download,
             binarize=options.binarize,
             seed=options.data_seed,
@@ -154,18 +167,25 @@ class Experiment:
             image_size=options.image_size,
             missing=missing,
         )
+        data = replace(data, name=options.data)
         if options.labelled is None:
             return data
         return data.with_labels_of(options.labelled, options.data_seed)
+
+    def _found(self, name: str) -> str:
+        """A path as it is to be opened from here: below ``home``, or else below the working directory."""
+        there = self.home / name
+        is_there = self.home != Path.cwd() and name not in NAMED and os.path.exists(there)
+        return str(there) if is_there else name
 
     def leaves_likelihood_open(self) -> bool:
         return chooses_likelihood(self.model) and self.options.model.likelihood is None
 
     def with_likelihood_for(self, data: DataSet) -> "Experiment":
         """The same with the likelihood that suits the data's values."""
-        chosen = ["--model.likelihood", likelihood_for(data.values)]
-        config = {**self.to_dict(), "model": self.to_dict()["model"]["init_args"]}
-        return replace(self, options=read(self.parser, chosen, config))
+        config = self.to_dict()
+        config["model"] = config["model"]["init_args"] | {"likelihood": likelihood_for(data)}
+        return replace(self, options=read(self.parser, [], config))
 
     def build(self, data: DataSet) -> Any:
         """The model, untrained: the same one at each call.
@@ -179,7 +199,8 @@ class Experiment:
             known.pop("num_classes", None)
         arguments |= known
         try:
-            model = self.model(**arguments)
+            with Allocations(f"fitting {self.model.__name__}", COPIES, SMALLER):
+                model = self.model(**arguments)
         except InputError:
             raise
         except Exception as error:
@@ -188,6 +209,8 @@ class Experiment:
                 f"{type(error).__name__}: {str(error).strip().split(chr(10))[0]}"
             ) from error
         program = as_program(model)
+        if isinstance(data, Remembered):  # then all that it starts from has been learnt
+            return model
         for module in program.modules.values():
             for part in module.modules():
                 if isinstance(part, VampPrior):

@@ -1,5 +1,6 @@
 """What went wrong, in one sentence, and whose turn it is to put it right."""
 
+import re
 import signal
 import sysconfig
 import threading
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from pyro_vae.errors import InputError
+from pyro_vae.memory import available, in_words
 
 
 class Terminated(KeyboardInterrupt):
@@ -50,6 +52,8 @@ def describe(error: BaseException) -> tuple[int, str]:
     if "(os error" in reason:  # as safetensors, written in another language, words them
         return 2, reason
     if isinstance(error, MemoryError) or "out of memory" in reason or "allocate memory" in reason:
+        if match := re.search(r"allocate (\d+) bytes", reason):  # torch's words are for its authors
+            reason = f"{in_words(int(match[1]))} are asked for, {in_words(available())} are free"
         return 2, f"not enough memory ({reason}); a smaller batch or model needs less"
     place = _in_code_of_the_user(error)
     if place is not None:
@@ -62,10 +66,11 @@ def describe(error: BaseException) -> tuple[int, str]:
 
 def _in_code_of_the_user(error: BaseException) -> str | None:
     """The file and line of the innermost call in code that is neither ours nor installed."""
-    installed = {Path(sysconfig.get_path(kind)) for kind in ("stdlib", "purelib", "platlib")}
+    kinds = ("stdlib", "purelib", "platlib")
+    installed = {Path(sysconfig.get_path(kind)).resolve() for kind in kinds}
     place = None
     for frame, line in traceback.walk_tb(error.__traceback__):
-        path = Path(frame.f_code.co_filename)
+        path = Path(frame.f_code.co_filename).resolve()
         ours = frame.f_globals.get("__name__", "").split(".")[0] in ("pyro_vae", "__main__")
         if path.is_file() and not ours and not any(map(path.is_relative_to, installed)):
             place = f"{path.name}, line {line}"

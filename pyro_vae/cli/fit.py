@@ -13,8 +13,8 @@ from pyro_vae.cli.experiment import Experiment
 from pyro_vae.cli.gaps import check_reads_gaps
 from pyro_vae.cli.graph import leave_graph
 from pyro_vae.cli.model_option import grows_without_bound
-from pyro_vae.cli.run_folder import CONFIG, check_free, claimed, naming, open_run, read_config
-from pyro_vae.data import DataSet
+from pyro_vae.cli.run_folder import CONFIG, Run, check_free, claimed, naming, open_run, read_config
+from pyro_vae.data import DataSet, facts_of
 from pyro_vae.inference.loop import Fit, shown_figure
 from pyro_vae.inference.run import CHECKPOINT
 from pyro_vae.inference.svi import fit
@@ -48,7 +48,8 @@ def train(folder: Path, experiment: Experiment, data: DataSet) -> tuple[Any, Fit
     program = experiment.build(data)
     check_reads_gaps(experiment, program, data)
     with claimed(folder, experiment), _resumable(folder, experiment):
-        record = {"data": data.record()}
+        options = experiment.to_dict()
+        record = {"data": data.record(), "facts": facts_of(data), "options": options}
         result = fit(program, data, out=folder, record=record, **experiment.fit_options())
     draw_curve(folder, result, data)
     leave_graph(folder, program, data)
@@ -59,13 +60,16 @@ def _resume(folder: Path, words: Sequence[str]) -> int:
     run = open_run(folder, words)
     data, before = run.load_data(), run.saved[1]["position"]["epoch"]
     program, options = run.experiment.build(data), run.experiment.fit_options()
+    for said in run.changes:
+        note(f"{said} from here on")
     checkpoint.write_text(folder / CONFIG, run.experiment.to_yaml())
     with _resumable(folder, run.experiment):
-        record = {"data": data.record()}
+        kept = run.saved[1]["options"]
+        record = {"data": data.record(), "facts": facts_of(data), "options": kept}
         result = fit(program, data, out=folder, resume=True, record=record, **options)
     draw_curve(folder, result, data)
     if result.metrics and result.metrics[-1]["epoch"] == before:
-        note(f"the run was finished; --epochs {2 * before} would go on with it")
+        note(f"the run was finished; {_further(run, before)} would go on with it")
     report(folder, run.experiment, result, data)
     return 0
 
@@ -96,9 +100,22 @@ def report(folder: Path, experiment: Experiment, result: Fit, data: DataSet) -> 
     done = len(result.metrics)
     epochs = f"{done} epoch{'' if done == 1 else 's'}"
     print(f"{folder}: {epochs} in {result.seconds:.1f} s{_best(result)}")
+    if result.best_epoch == done:
+        note(
+            "the last epoch is the best: more epochs may help "
+            f"({command()} fit --resume {run} --epochs {2 * done})"
+        )
     note("next:")
     for verb in ("evidence", "sample", "reconstruct", *(["impute"] if data.num_missing else [])):
         note(f"  {command()} {verb} {run}")
+
+
+def _further(run: Run, epochs: int) -> str:
+    """What makes a finished run go on: more epochs, or patience, where that was at its end."""
+    options = run.experiment.options
+    if epochs >= options.epochs:
+        return f"--epochs {2 * epochs}"
+    return f"--patience {2 * options.patience} or another --optimizer.lr"
 
 
 def _best(result: Fit) -> str:

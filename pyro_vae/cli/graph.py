@@ -10,7 +10,7 @@ from pyro_vae.cli.arguments import new_parser, read, take_options
 from pyro_vae.cli.console import note
 from pyro_vae.cli.experiment import Experiment
 from pyro_vae.cli.model_option import find_function
-from pyro_vae.cli.output import free_path
+from pyro_vae.cli.output import add_out, out_path
 from pyro_vae.cli.run_folder import PARTS, open_run, rows_of
 from pyro_vae.data import DataSet, load
 from pyro_vae.errors import InputError
@@ -35,8 +35,7 @@ def main(words: Sequence[str]) -> int:
     endings = [f".{name}" for name in FORMATS]
     parser = new_parser("graph", DESCRIPTION, EXAMPLES)
     parser.add_argument("run", type=str | None, nargs="?", help="the run's folder")
-    parser.add_argument("--out", type=str | None, help=f"the file to write ({', '.join(endings)})")
-    parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
+    add_out(parser, None, endings)
     parser.add_argument("--text", action="store_true", help="print it; write no file unless --out")
     parser.add_argument("--model_only", action="store_true", help="leave out the guide")
     parser.add_argument("--fold", action="store_true", help="draw a loop's steps once")
@@ -47,8 +46,9 @@ def main(words: Sequence[str]) -> int:
         "--data DATA           the data to call it on, with --data_root, --binarize, ...",
     )
     options = read(parser, words)
-    out = options.out or (None if options.text else "graph.svg")
-    path = None if out is None else free_path(Path(out), options.overwrite, endings)
+    if options.out is None and not options.text:
+        options.out = "graph.svg"
+    path = None if options.out is None else out_path(options, endings)
     program, batch = _run(options.run, asked) if options.run else _model(asked)
     if options.model_only:
         program = getattr(program, "model", program)
@@ -75,7 +75,10 @@ def leave_graph(folder: Path, program: Any, data: DataSet) -> None:
 
 def _run(folder: str, asked: list[tuple[str, str]]) -> tuple[Any, tuple[torch.Tensor, ...]]:
     run = open_run(folder, [word for pair in asked for word in pair])
-    data = run.load_data()
+    try:
+        data = run.load_data()
+    except InputError:  # only their shapes matter
+        data = run.remembered_data()
     program = run.experiment.build(data)
     return program, _some_rows(program, data)
 

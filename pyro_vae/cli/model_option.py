@@ -12,7 +12,7 @@ import torch
 
 import pyro_vae.models
 from pyro_vae.cli.arguments import look_here_for
-from pyro_vae.data import DataSet, ValueRange
+from pyro_vae.data import DataSet
 from pyro_vae.errors import InputError, nearest
 from pyro_vae.program import num_arguments
 
@@ -34,6 +34,8 @@ def find_class(name: str) -> type:
     >>> find_class("VAE")
     <class 'pyro_vae.models.vae.VAE'>
     """
+    if not isinstance(name, str) or not name:
+        raise InputError(f"--model takes the name of a class, not {name!r}")
     if "/" in name or name.endswith(".py"):
         stem = Path(name).stem
         raise InputError(f"--model takes a class, not a file: say {stem}.CLASS beside {stem}.py")
@@ -148,10 +150,18 @@ def chooses_likelihood(model: type) -> bool:
     return ours and "likelihood" in inspect.signature(model).parameters
 
 
-def likelihood_for(values: ValueRange) -> str:
-    """The likelihood for data of which nothing is known but their values."""
+def likelihood_for(data: DataSet) -> dict[str, Any]:
+    """The likelihood, as a configuration has it, for data of which nothing is known but their values.
+
+    Data on levels get probabilities: a density of values that recur can grow without bound. Columns of a
+    table differ in how well they are explained, so each value has a scale of its own.
+    """
+    values = data.values
     if values.levels == 2:
-        return "pyro_vae.likelihoods.Bernoulli"
-    if values.in_unit_interval:
-        return "pyro_vae.likelihoods.ContinuousBernoulli"
-    return "pyro_vae.likelihoods.Normal"
+        name, arguments = "Bernoulli", {}
+    elif values.levels is not None:
+        name, arguments = "DiscretizedLogistic", {"levels": values.levels}
+    else:
+        real = "HeteroscedasticNormal" if len(data.event_shape) == 1 else "Normal"
+        name, arguments = "ContinuousBernoulli" if values.in_unit_interval else real, {}
+    return {"class_path": f"pyro_vae.likelihoods.{name}", "init_args": arguments}

@@ -6,15 +6,27 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vae import pictures
-from pyro_vae.cli.output import add_out, is_arrays, out_path, write_arrays
+from pyro_vae.cli.output import (
+    add_out,
+    check_table,
+    columns_of,
+    is_arrays,
+    is_table,
+    joined_columns,
+    origin_of,
+    out_path,
+    write_arrays,
+    write_table,
+)
 from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
 from pyro_vae.errors import InputError
 from pyro_vae.predict import Prediction, reconstructions
 
 DESCRIPTION = """\
 Draws latents from the guide, given held-out data, and shows the means of p(x | z) beside the data.
-The rows are drawn at random by the seed. An .npz holds the rows' numbers, the data, and the means
-of every observed site."""
+The rows are drawn at random by the seed. A .csv has, of a table, each row's number in its file (from 0),
+the means below the columns' names, and the class. An .npz holds the rows' numbers, the data, the means of
+every observed site, and labels."""
 EXAMPLES = (
     "pyro-vae reconstruct runs/vae --out reconstructions.png",
     "pyro-vae reconstruct runs/vae --split train --num 1000 --out reconstructions.npz",
@@ -29,9 +41,13 @@ def main(words: Sequence[str]) -> int:
     path = out_path(options)
     trained = open_trained(options)
     rows, data, made = reconstruct(trained, options.num)
+    known = origin_of(trained.split, rows)
     if is_arrays(path):
         means = {f"{name}_mean": prediction.mean for name, prediction in made.items()}
-        write_arrays(path, {"rows": rows, "data": data, **means})
+        write_arrays(path, {**known, "data": data, **means})
+    elif is_table(path):
+        columns = columns_of(trained.split, check_table(trained.of_data(made).mean, path))
+        write_table(path, joined_columns(known, columns, trained.label))
     else:
         pictures.save(picture(trained, data, made), path)
     print(path)
@@ -41,7 +57,7 @@ def main(words: Sequence[str]) -> int:
 def reconstruct(
     trained: Trained, num: int | None = None
 ) -> tuple[Tensor, Tensor, dict[str, Prediction]]:
-    """Row numbers, their data, and what the model makes of these, in the data's units."""
+    """Row numbers in the split, their data, and what the model makes of these, in the data's units."""
     if num is None:
         num = 20 if len(trained.data.event_shape) == 3 else 500
     if num < 1:

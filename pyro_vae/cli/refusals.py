@@ -127,10 +127,14 @@ class CommandLine:
     def _home(self, name: str) -> str:
         found: Any = self._without(name)
         for part in name[2:].split("."):
+            if not isinstance(found, Namespace):
+                return ""
             found = found.get(part, found.get("init_args", Namespace()).get(part))
             if found is None:
                 return ""
-        path = found if isinstance(found, str) else found.get("class_path", "")
+        if isinstance(found, Namespace):
+            found = found.get("class_path", "")
+        path = found if isinstance(found, str) else ""
         return path.rpartition(".")[0]
 
     def _without(self, name: str) -> Namespace:

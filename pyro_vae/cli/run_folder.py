@@ -1,25 +1,26 @@
 """A run's folder: what it holds, who may write to it, and how a run is opened again."""
 
 import importlib
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from pyro_vae import checkpoint
+from pyro_vae.cli import plain_yaml
 from pyro_vae.cli.arguments import allow_imports, take_options
-from pyro_vae.cli.experiment import Experiment
+from pyro_vae.cli.experiment import HOME, Experiment
 from pyro_vae.cli.model_option import find_class
-from pyro_vae.data import DataSet, Split, batches
-from pyro_vae.errors import InputError, nearest
+from pyro_vae.data import DataSet, Split, batches, new_rows, remembered
+from pyro_vae.errors import InputError, nearest, reading
 from pyro_vae.files import sole_use
-from pyro_vae.inference.run import CHECKPOINT, METRICS
+from pyro_vae.inference.run import CHECKPOINT, METRICS, Position, check
 from pyro_vae.parameters import stored_parameters
 from pyro_vae.program import as_program, num_arguments
 
@@ -27,7 +28,16 @@ CONFIG = "config.yaml"
 OWN = (CHECKPOINT, CONFIG, METRICS)
 TRUSTED = ("pyro_vae", "torch.nn", "torch.optim", "pyro.infer")
 PARTS = ("model", "optimizer", "schedule", "elbo", "beta")  # options that name classes
-MAY_CHANGE = {"epochs", "device", "data_root", "download"}  # when a run is opened again
+MAY_CHANGE = {  # when a run is opened again, by a command line or in its file
+    "epochs",
+    "patience",
+    "optimizer.init_args.lr",
+    "compile",
+    "device",
+    "data_root",
+    "download",
+}
+SAID = {"patience", "optimizer.init_args.lr"}  # of these, what is said where it changes
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -37,11 +47,8 @@ def read_config(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}")
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} is no YAML: {reason}") from error
+    with reading(path):
+        config = plain_yaml.load(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(config, dict):
         raise InputError(f"{path} holds no options: it should be a mapping, as runs leave it")
     return config
@@ -68,10 +75,11 @@ def _is_stillborn(folder: Path) -> bool:
     if not path.is_file() or not (folder / CONFIG).is_file():
         return False
     try:
-        position = checkpoint.read(path)[1]["position"]
-    except (InputError, KeyError):
+        with checkpoint.understood(path):
+            position = Position.read(checkpoint.read(path)[1]["position"])
+    except InputError:
         return False
-    return position["epoch"] == position["batch"] == 0
+    return position.epoch == position.batch == 0
 
 
 @contextmanager
@@ -81,17 +89,22 @@ def claimed(folder: Path, experiment: Experiment) -> Iterator[None]:
     :raises InputError: the folder holds another run.
     """
     check_free(folder)
-    was_there = folder.is_dir()
+    made = [f for f in (folder, *folder.parents) if not f.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     _remove(folder)
     checkpoint.write_text(folder / CONFIG, experiment.to_yaml())
     try:
         yield
+    except Exception:
+        if _is_stillborn(folder):
+            _remove(folder)
+        raise
     finally:
         if not (folder / CHECKPOINT).exists():
             _remove(folder)
-            if not was_there:
-                folder.rmdir()
+            for parent in made:
+                if not any(parent.iterdir()):
+                    parent.rmdir()
 
 
 def _remove(folder: Path) -> None:
@@ -105,10 +118,17 @@ class Run:
 
     folder: Path
     experiment: Experiment
+    changes: tuple[str, ...] = ()  # of what a resumed run does, in words
 
     @cached_property
     def saved(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        return checkpoint.read(self.folder / CHECKPOINT)
+        """The tensors and the record of the run's checkpoint."""
+        tensors, record = checkpoint.read(self.folder / CHECKPOINT)
+        check(self.folder / CHECKPOINT, tensors, record)
+        with checkpoint.understood(self.folder / CHECKPOINT):
+            for part in ("data", "options"):
+                record[part].keys()
+        return tensors, record
 
     def load_data(self) -> DataSet:
         """The data that the run was fitted to.
@@ -125,8 +145,39 @@ class Run:
             )
         return data
 
+    def remembered_data(self) -> DataSet:
+        """What the run knows of its data, without them."""
+        options, facts = self.experiment.options, self.saved[1].get("facts")
+        if not isinstance(facts, Mapping):
+            raise InputError(f"{self.folder / CHECKPOINT} does not say what the data were like")
+        return remembered(options.data, facts, options.binarize)
+
+    def new_data(self, name: str) -> Split:
+        """Other data, all rows of them, as the run's model takes them."""
+        options, model = self.experiment.options, getattr(self.experiment.model, "model", None)
+        takes = None if model is None else num_arguments(model)  # with self
+        return new_rows(
+            name,
+            self.remembered_data(),
+            label=options.label,
+            labels_wanted=takes is not None and takes > 2,
+            root=options.data_root,
+            binarize=options.binarize,
+            seed=options.data_seed,
+            image_size=options.image_size,
+        )
+
     def load_program(self, data: DataSet, device: torch.device) -> Any:
-        """The run's model with the best parameters that it found."""
+        """The run's model with the best parameters that it found.
+
+        :raises InputError: it has none yet.
+        """
+        position = self.saved[1].get("position", {})
+        if not (position.get("epoch") or position.get("batch")):
+            raise InputError(
+                f"the run in {self.folder} has not taken a step, so its model is as it was made: "
+                f"pyro-vae fit --resume {self.folder}{naming(self.experiment.to_dict())} fits it"
+            )
         program = self.experiment.build(data)
         target = as_program(program)
         for module in target.modules.values():
@@ -161,17 +212,38 @@ def open_run(folder: Path | str, words: Sequence[str] = ()) -> Run:
         raise InputError(f"there is no run in {folder}{hint}")
     config = read_config(folder / CONFIG)
     _check_names(config, words, folder)
-    run = Experiment.read([], config)
+    config[HOME] = str(_home(config, folder))
+    run = Run(folder, Experiment.read([], config))
+    _check_kept(f"{folder} was made with", run.saved[1].get("options"), run.experiment)
     restated = Experiment.read(words, config)
-    was, now = _flat(run.to_dict()), _flat(restated.to_dict())
+    _check_kept(f"{folder} has", run.experiment.to_dict(), restated)
+    was, now = _flat(run.experiment.to_dict()), _flat(restated.to_dict())
+    changed = (key for key in was | now if key in SAID and was.get(key) != now.get(key))
+    changes = (f"--{_option(key)} {now[key]}, not {was[key]}," for key in changed)
+    return replace(run, experiment=restated, changes=tuple(changes))
+
+
+def _home(config: Mapping[str, Any], folder: Path) -> Path:
+    """Where a run's relative paths start: where it was begun, or, if all has moved, a folder above it."""
+    begun, data = Path(str(config.get(HOME, ""))), str(config.get("data"))
+    places = (begun, Path.cwd(), *folder.absolute().parents)
+    return next((place for place in places if os.path.exists(place / data)), begun)
+
+
+def _check_kept(whose: str, before: Any, experiment: Experiment) -> None:
+    """:raises InputError: an option beyond ``MAY_CHANGE`` is not what it was."""
+    was, now = _flat(before), _flat(experiment.to_dict())
     for key in was | now:
         if was.get(key) != now.get(key) and key not in MAY_CHANGE:
-            option = key.replace(".init_args", "").removesuffix(".class_path")
             raise InputError(
-                f"{folder} has --{option} {was.get(key)}, not {now.get(key)}: a run keeps its "
-                "options; for others begin a new one with --config and --out"
+                f"{whose} --{_option(key)} {was.get(key)}, not {now.get(key)}: a run keeps its "
+                "options; for others begin a new one with --config and --out. What may change: "
+                f"{', '.join(sorted(name.replace('.init_args', '') for name in MAY_CHANGE))}"
             )
-    return Run(folder, restated)
+
+
+def _option(key: str) -> str:
+    return key.replace(".init_args", "").removesuffix(".class_path")
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

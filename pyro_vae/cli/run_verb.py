@@ -9,8 +9,9 @@ from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
 
 from pyro_vae.cli.arguments import new_parser, read, take_options
-from pyro_vae.cli.run_folder import PARTS, open_run, rows_of
-from pyro_vae.data import DataSet, Split
+from pyro_vae.cli.console import note
+from pyro_vae.cli.run_folder import PARTS, Run, open_run, rows_of
+from pyro_vae.data import DataSet, Remembered, Split
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.predict import Prediction
@@ -24,8 +25,10 @@ def run_parser(
     """A parser with the run and what says how it is opened; a ``split`` of None is all data."""
     parser = new_parser(verb, description, examples)
     parser.add_argument("run", type=str | None, nargs="?", help="the run's folder")
-    which = "the data to look at" + ("" if split else "; by default all")
-    parser.add_argument("--split", type=SplitName | None, default=split, help=which)
+    which = f"of the run's data; by default {split or 'all'}"
+    parser.add_argument("--split", type=SplitName | None, help=which)
+    parser.add_argument("--data", type=str | None, help="other data to look at, all rows of them; "
+        "by default those that the run was fitted to")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of all draws")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, ...")
     parser.add_argument_group(
@@ -45,10 +48,18 @@ class Trained:
     split: Split
     device: torch.device
     seed: int
+    label: str | None = None  # what the file calls the column of the classes
 
     def rows(self, index: Tensor) -> tuple[Tensor, ...]:
         """The split's rows numbered ``index``, as the program takes them."""
         return next(rows_of(self.program, self.split, self.device, index))
+
+    @property
+    def rows_to_compare(self) -> Split | None:
+        """Rows to hold draws against: those of training, or where these are not there, new ones."""
+        if not isinstance(self.data, Remembered):
+            return self.data.train
+        return None if self.split is self.data.test else self.split
 
     def some_rows(self, count: int) -> Tensor:
         """The numbers of ``count`` rows, drawn by the seed; sets are often in order of class."""
@@ -81,17 +92,36 @@ def read_options(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
     options = read(parser, words)
     if options.run is None:
         raise InputError("which run? Name its folder, as in pyro-vae evidence runs/vae")
+    if options.split is not None and options.data is not None:
+        raise InputError("--split is a part of the run's own data; of --data all rows are taken")
     options.restated = [word for pair in restated for word in pair]
     return options
 
 
-def open_trained(options: Namespace) -> Trained:
-    """The run that the options name."""
+def open_trained(options: Namespace, rows_needed: bool = True) -> Trained:
+    """The run that the options name, with the data to look at.
+
+    :param rows_needed: whether there is nothing to do without any; else what the run knows will do.
+    """
     device = resolve(options.device)
     run = open_run(options.run, options.restated)
-    data = run.load_data()
-    split = options.split or "test"
-    if split not in data.splits:
-        raise InputError(f"{data.name} has no {split} rows; it has {', '.join(data.splits)}")
-    program = run.load_program(data, device)
-    return Trained(program, data, data.splits[split], device, options.seed)
+    label = run.experiment.options.label
+    if options.data is not None:
+        data, rows = run.remembered_data(), run.new_data(options.data)
+    else:
+        data = _own_data(run, rows_needed)
+        split = options.split or "test"
+        if split not in data.splits:
+            raise InputError(f"{data.name} has no {split} rows; it has {', '.join(data.splits)}")
+        rows = data.splits[split]
+    return Trained(run.load_program(data, device), data, rows, device, options.seed, label)
+
+
+def _own_data(run: Run, rows_needed: bool) -> DataSet:
+    try:
+        return run.load_data()
+    except InputError as error:
+        if rows_needed:
+            raise InputError(f"{error}. Other data are named by --data") from error
+        note(f"without the run's data: {error}")
+        return run.remembered_data()

@@ -1,24 +1,42 @@
 """``pyro-vae sample``: draw new data from a run's model."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from pyro_vae import pictures
-from pyro_vae.cli.output import add_out, is_arrays, out_path, write_arrays
+from pyro_vae.cli.output import (
+    add_out,
+    check_table,
+    classes_of,
+    columns_of,
+    is_arrays,
+    is_table,
+    joined_columns,
+    out_path,
+    write_arrays,
+    write_table,
+)
 from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
 from pyro_vae.errors import InputError
+from pyro_vae.memory import in_words
 from pyro_vae.predict import Prediction, prior_samples
 
 DESCRIPTION = """\
 Draws latents from the prior, and data from the likelihood. A picture shows images as the means of
-p(x | z), and of a table each column's draws beside the data. An .npz holds draws and means of every
-observed site."""
+p(x | z), and of a table each column's draws beside the data. A .csv has the draws of a table below its
+columns' names. An .npz holds draws and means of every observed site. A model that takes labels is given
+those of the data in turn: the class of each draw is in a .csv's last column, and in labels."""
 EXAMPLES = (
     "pyro-vae sample runs/vae --num 64 --out samples.png",
     "pyro-vae sample runs/vae --num 10000 --seed 1 --out samples.npz",
 )
+MOST_ROWS, MOST_VALUES = 10_000, 2**24  # that are drawn at once
+MOST_BYTES = 2**30  # of draws and their means
+MOST_IMAGES = 10_000  # in one picture
 
 
 def main(words: Sequence[str]) -> int:
@@ -27,26 +45,72 @@ def main(words: Sequence[str]) -> int:
     add_out(parser, "samples.png")
     options = read_options(parser, words)
     path = out_path(options)
-    trained = open_trained(options)
-    drawn = draw(trained, options.num)
+    trained = open_trained(options, rows_needed=False)
+    if (
+        not is_arrays(path)
+        and not is_table(path)
+        and len(trained.data.event_shape) == 3
+        and (options.num or 0) > MOST_IMAGES
+    ):
+        raise InputError(
+            f"a picture shows up to {MOST_IMAGES:,} images; --out with .npz takes more"
+        )
+    drawn, classes = draw(trained, options.num)
     if is_arrays(path):
         values = {name: prediction.value for name, prediction in drawn.items()}
         means = {f"{name}_mean": prediction.mean for name, prediction in drawn.items()}
-        write_arrays(path, values | means)
+        write_arrays(path, classes | values | means)
+    elif is_table(path):
+        columns = columns_of(trained.split, check_table(trained.of_data(drawn).value, path))
+        write_table(path, joined_columns(classes, columns, trained.label))
     else:
         pictures.save(picture(trained, drawn), path)
     print(path)
     return 0
 
 
-def draw(trained: Trained, num: int | None = None) -> dict[str, Prediction]:
-    """Draws of every observed site; a model that takes labels gets those of the split, in turn."""
+def draw(trained: Trained, num: int | None = None) -> tuple[dict[str, Prediction], dict[str, Any]]:
+    """Draws of every observed site, and their classes: a model that takes labels gets them in turn."""
     if num is None:
         num = 64 if len(trained.data.event_shape) == 3 else 2_000
     if num < 1:
         raise InputError(f"--num must be at least 1, not {num}")
-    batch = trained.rows(torch.arange(num) % len(trained.split))
-    return trained.in_data_units(prior_samples(trained.program, *batch, seed=trained.seed))
+    at_once = min(num, max(1, min(MOST_ROWS, MOST_VALUES // trained.data.event_shape.numel())))
+    first, labels = _draw_some(trained, 0, at_once, trained.seed)
+    if at_once == num:
+        return first, {} if labels is None else classes_of(trained.split, labels)
+    need = num * sum(p.value.nbytes + p.mean.nbytes for p in first.values()) // at_once
+    if need > MOST_BYTES:
+        raise InputError(
+            f"--num {num:,} would take {in_words(need)} of memory; up to {in_words(MOST_BYTES)} are "
+            "drawn at a time: draw fewer, each time with another --seed"
+        )
+    drawn = {
+        name: Prediction(*(x.new_empty((num, *x.shape[1:])) for x in (p.value, p.mean)))
+        for name, p in first.items()
+    }
+    generator, all_labels = torch.Generator().manual_seed(trained.seed), []
+    for start in range(0, num, at_once):
+        stop, seed = min(num, start + at_once), int(torch.randint(2**31, (), generator=generator))
+        if start:
+            first, labels = _draw_some(trained, start, stop, seed)
+        for name, prediction in first.items():
+            drawn[name].value[start:stop] = prediction.value
+            drawn[name].mean[start:stop] = prediction.mean
+        all_labels.append(labels)
+    known = [part for part in all_labels if part is not None]
+    return drawn, classes_of(trained.split, torch.cat(known)) if known else {}
+
+
+def _draw_some(
+    trained: Trained, start: int, stop: int, seed: int
+) -> tuple[dict[str, Prediction], Tensor | None]:
+    """The draws of some rows, and their labels, drawn where none is given."""
+    batch = trained.rows(torch.arange(start, stop) % len(trained.split))
+    drawn = trained.in_data_units(prior_samples(trained.program, *batch, seed=seed))
+    if len(batch) == 1:
+        return drawn, None
+    return drawn, drawn["label"].value if "label" in drawn else batch[1]
 
 
 def picture(trained: Trained, drawn: dict[str, Prediction]) -> Figure:
@@ -55,13 +119,12 @@ def picture(trained: Trained, drawn: dict[str, Prediction]) -> Figure:
     if prediction.mean.dim() == 4:
         caption = f"{count} means of $p(x\\,|\\,z)$, $z$ from the prior"
         return pictures.samples(prediction.mean, caption=caption)
-    known = trained.data.train
-    rows = torch.arange(min(len(known), 10_000))
-    data = known.to_original(known.read(rows))
-    same = data.shape[1:] == prediction.value.shape[1:]
+    known, data = trained.rows_to_compare, None
+    if known is not None and known.event_shape == prediction.value.shape[1:]:
+        data = known.to_original(known.read(torch.arange(min(len(known), 10_000))))
     return pictures.samples(
         prediction.value,
-        data if same else None,
+        data,
         trained.split.column_names,
         f"{count:,} draws from the model",
     )

@@ -1,6 +1,7 @@
 """Data sets by name, from files and from folders, and batches of them on a device."""
 
 from pyro_vae.data.batching import Batches, OneCall, batches
+from pyro_vae.data.known import Remembered, facts_of, new_rows, remembered
 from pyro_vae.data.loading import ROOT_VARIABLE, Binarize, Listing, available, load
 from pyro_vae.data.rows import LazyRows
 from pyro_vae.data.sets import DataSet, Split
@@ -15,10 +16,14 @@ __all__ = [
     "LazyRows",
     "Listing",
     "OneCall",
+    "Remembered",
     "Split",
     "ValueRange",
     "available",
     "batches",
+    "facts_of",
     "filled_in",
     "load",
+    "new_rows",
+    "remembered",
 ]

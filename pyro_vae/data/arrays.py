@@ -1,20 +1,15 @@
 """Arrays of numbers -> rows; .npy and .npz files."""
 
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pyro_vae.data.containers import Archive, Array, read_array
 from pyro_vae.data.sources import Part, Source, shuffled
 from pyro_vae.errors import InputError, nearest
-
-Array = npt.NDArray[Any]
 
 _DATA = ("x", "data", "images")
 _LABELS = ("y", "labels", "target")
@@ -27,10 +22,8 @@ _SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val"), "t
 
 def read_npy(path: Path, seed: int, missing: bool = False) -> Source:
     """A .npy file: the rows along the first axis, without labels."""
-    with _opened(path) as array:
-        if not isinstance(array, np.ndarray):
-            raise InputError(f"{path} is not one array; an archive of arrays ends in .npz")
-        return shuffled(Part(to_rows(array, str(path), missing)), seed)
+    _check_bytes(path)
+    return shuffled(Part(to_rows(read_array(path), str(path), missing)), seed)
 
 
 def read_npz(path: Path, label: str | None, seed: int, missing: bool = False) -> Source:
@@ -38,10 +31,8 @@ def read_npz(path: Path, label: str | None, seed: int, missing: bool = False) ->
     ``train_images``; labels ``y_train``, ``train_labels``); else the rows are ``x``, ``data``,
     ``images`` or the first array, and the labels ``label``, ``y``, ``labels`` or ``target``.
     """
-    with _opened(path) as archive:
-        if isinstance(archive, np.ndarray):
-            raise InputError(f"{path} is one array, not an archive; such a file ends in .npy")
-        return _from_archive(path, archive, label, seed, missing)
+    _check_bytes(path)
+    return _from_archive(path, Archive(path), label, seed, missing)
 
 
 def _from_archive(
@@ -64,10 +55,10 @@ def _from_archive(
     data_key = _find(keys, _DATA) or next((key for key in keys if key != labels_key), None)
     if data_key is None:
         raise InputError(f"{path} holds labels ({labels_key}) and nothing else")
-    x = to_rows(_read(path, archive, data_key), f"{path}[{data_key}]", missing)
+    x = to_rows(archive[data_key], f"{path}[{data_key}]", missing)
     if labels_key is None:
         return shuffled(Part(x), seed)
-    labels, names = to_labels(_read(path, archive, labels_key), f"{path}[{labels_key}]", len(x))
+    labels, names = to_labels(archive[labels_key], f"{path}[{labels_key}]", len(x))
     return shuffled(Part(x, labels), seed, class_names=names)
 
 
@@ -77,10 +68,7 @@ def _from_splits(
     if found["test"] is None:
         raise InputError(f"{path} has the training rows {found['train']!r} but no test rows")
     order = [split for split in ("train", "validation", "test") if found[split] is not None]
-    x = {
-        s: to_rows(_read(path, archive, str(found[s])), f"{path}[{found[s]}]", missing)
-        for s in order
-    }
+    x = {s: to_rows(archive[str(found[s])], f"{path}[{found[s]}]", missing) for s in order}
     first = x["train"]
     for split, rows in x.items():
         if rows.shape[1:] != first.shape[1:] or (rows.dtype == torch.uint8) != (
@@ -97,7 +85,7 @@ def _from_splits(
     sizes = [len(x[s]) for s in order]
     labels, names = None, None
     if labelled:
-        pieces = [_read(path, archive, key) for key in labelled]
+        pieces = [archive[key] for key in labelled]
         for key, piece, size in zip(labelled, pieces, sizes, strict=True):
             _check_labels_shape(piece, f"{path}[{key}]", size)
         labels, names = to_labels(
@@ -128,32 +116,9 @@ def _find(keys: Sequence[str], wanted: Sequence[str]) -> str | None:
     return next((key for key in wanted if key in keys), None)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _check_bytes(path: Path) -> None:
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty")
-    with path.open("rb") as file:
-        try:
-            content = np.load(file, allow_pickle=False)
-        except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-            raise _unreadable(str(path), error) from error
-        yield content
-
-
-def _read(path: Path, archive: Mapping[str, Array], key: str) -> Array:
-    try:
-        return archive[key]
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise _unreadable(f"{path}[{key}]", error) from error
-
-
-def _unreadable(where: str, error: Exception) -> InputError:
-    if "pickle" in str(error):
-        return InputError(
-            f"{where} holds Python objects, which are never loaded; save an array of numbers "
-            "(array.astype('float32'))"
-        )
-    return InputError(f"{where} is damaged or not a NumPy file: {error}")
 
 
 def to_rows(array: Array, where: str, missing: bool = False) -> Tensor:

@@ -185,7 +185,8 @@ def _of_columns(
     for column in columns:
         if not column.shape:
             raise InputError(
-                "a tensor without dimensions has no rows; its first dimension counts them"
+                "a tensor without dimensions has no rows, which its first dimension counts: of one "
+                "datum x[0:1] has one"
             )
     lengths = [len(column) for column in columns]
     if len(set(lengths)) > 1:
@@ -238,7 +239,8 @@ def _of_loader(
         }
         options["multiprocessing_context"] = loader.multiprocessing_context
         made = _of_dataset(data, device, columns, loader.collate_fn, **options)
-    made.batch_size = loader.batch_size
+    sampler: Any = loader.batch_sampler  # which has the size, whoever made it
+    made.batch_size = sampler.batch_size
     return made
 
 

@@ -22,7 +22,7 @@ from pyro_vae.data.values import (
     standardised,
     value_range,
 )
-from pyro_vae.errors import InputError, nearest
+from pyro_vae.errors import InputError, nearest, reading
 
 Binarize = Literal["none", "threshold", "stochastic", "fixed"]
 
@@ -58,7 +58,8 @@ def load(
         family the last 10,000 training images); of files and folders a tenth, as for the test.
     :param label: the column of a table, or array of an ``.npz``, that holds the labels.
     :param standardize: subtract the training rows' mean and divide by their standard deviation,
-        column by column; by default where values are real and not all in [0, 1].
+        column by column. By default a model is given what is in the file, but where float32 would lose the
+        differences between rows, as of times in seconds since 1970.
     :param image_size: height and width of the images in a folder, or of celeba's.
     :param missing: keep values that are missing from a file (NaN; in a table also empty cells and NA), as
         NaN, for a model that reads them. By default they are refused.
@@ -80,24 +81,48 @@ def load(
         raise InputError(f"image_size={image_size} is no size in pixels; 64 would be one")
     if not -(2**63) <= seed < 2**64:
         raise InputError(f"seed={seed} is out of range: a seed has 64 bits")
+    source = source_of(
+        name,
+        root=root,
+        download=download,
+        label=label,
+        image_size=image_size,
+        seed=seed,
+        missing=missing,
+    )
+    return _treated(name, source, binarize, standardize, validation, seed)
+
+
+def source_of(
+    name: str,
+    *,
+    root: Path | str | None = None,
+    download: bool = False,
+    label: str | None = None,
+    image_size: int | None = None,
+    seed: int = 0,
+    missing: bool = False,
+) -> Source:
+    """What a named data set, a file, or a folder gives, before any treatment; as :func:`load` says."""
     path = Path(name).expanduser()
     if name in NAMED:
         if label is not None:
             raise InputError(
                 f"label={label!r} is for tables and .npz files; {name} has its own labels"
             )
-        source = _read_named(name, root, download, image_size)
-    elif (name and path.exists()) or path.suffix.lower() in _ENDINGS or len(path.parts) > 1:
-        try:
-            source = _read_path(path, label, image_size, seed, missing)
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    else:
-        raise InputError(
-            f"there is no data set or file {name!r}{nearest(name.lower(), NAMED)} "
-            f"(or a path: a folder of images, {', '.join(_ENDINGS)})"
-        )
-    return _treated(name, source, binarize, standardize, validation, seed)
+        return _read_named(name, root, download, image_size)
+    if (name and _exists(path)) or path.suffix.lower() in _ENDINGS or len(path.parts) > 1:
+        with reading(path):
+            return _read_path(path, label, image_size, seed, missing)
+    raise InputError(
+        f"there is no data set or file {name!r}{nearest(name.lower(), NAMED)} "
+        f"(or a path: a folder of images, {', '.join(_ENDINGS)})"
+    )
+
+
+def _exists(path: Path) -> bool:
+    with reading(path):  # a name may be too long
+        return path.exists()
 
 
 def _read_named(name: str, root: Path | str | None, download: bool, size: int | None) -> Source:
@@ -190,7 +215,8 @@ def _treated(
             raise InputError(f"binarize={binarize!r} needs all values, and {name} has missing ones")
         rows, encodings = _binarize(rows, encoding, binarize, seed)
         values = ValueRange(0.0, 1.0, 2)
-    if standardize or (standardize is None and levels is None and not values.in_unit_interval):
+    is_fine = rows["train"].dtype == torch.float64  # kept so as float32 would lose differences
+    if standardize or (standardize is None and is_fine and levels is None):
         encodings = dict.fromkeys(rows, standardised(rows["train"], encoding))
         values = value_range(rows, encodings["train"], levels)
     splits = {

@@ -55,10 +55,7 @@ def shuffled(
     """Rows without splits of their own: in an order drawn from ``seed``, a tenth for the test and
     as many for validation.
 
-    :raises InputError: there are fewer than three rows.
     """
-    if len(rows) < 3:
-        raise InputError(f"too few rows ({len(rows)}): training, validation and test need one each")
     num_test = max(1, len(rows) // 10) if num_test is None else num_test
     order = permutation(len(rows), seed)
     pool, test = rows.subset(order[:-num_test]), rows.subset(order[-num_test:])
@@ -69,7 +66,7 @@ def divide(source: Source, validation: float | int | None, seed: int) -> dict[st
     """The splits by name. A number or a fraction of the pool's rows, where ``validation`` gives
     one, is drawn from ``seed``; else the set's own validation rows are taken. None is no split.
 
-    :raises InputError: ``validation`` is negative or leaves nothing to train on.
+    :raises InputError: ``validation`` is negative, or nothing is left to train on.
     """
     pool, number = source.pool, source.num_validation
     if validation is not None:
@@ -81,6 +78,10 @@ def divide(source: Source, validation: float | int | None, seed: int) -> dict[st
             )
         number = int(validation * len(pool)) if fraction else int(validation)
         pool = pool.subset(permutation(len(pool), seed))
+    elif number >= len(pool):
+        raise InputError(
+            f"too few rows ({len(pool) + len(source.test)}): training, validation and test need one each"
+        )
     rows = torch.arange(len(pool))
     parts = {"train": pool.subset(rows[: len(pool) - number])}
     if number:

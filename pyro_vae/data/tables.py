@@ -9,10 +9,14 @@ from torch import Tensor
 from pyro_vae.data.arrays import READS_MISSING, to_labels, to_rows
 from pyro_vae.data.sources import Part, Source, shuffled
 from pyro_vae.errors import InputError, nearest
+from pyro_vae.memory import check_fits, check_unpacked
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+    from pyarrow import parquet
 
+MOST_COLUMNS, MOST_LETTERS = 100_000, 2**24  # of a table, of the first line of a .csv file
 NO_VALUE = {"", "NA", "N/A", "#N/A", "n/a", "<NA>", "NULL", "null", "None"}  # some of pandas' own
 
 
@@ -31,6 +35,9 @@ def read_table(path: Path, label: str | None, seed: int, missing: bool = False) 
         raise InputError(f"{path} is empty")
     frame = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
     frame.columns = frame.columns.map(str)
+    if not frame.columns.is_unique:
+        name = frame.columns[frame.columns.duplicated()][0]
+        raise InputError(f"{path} has two columns {name!r}: name each in its own way")
     if not len(frame):
         raise InputError(f"{path} holds no rows")
     labels, names = None, None
@@ -55,8 +62,12 @@ def _csv(path: Path) -> "pd.DataFrame":
 
     try:
         with path.open(encoding="utf-8-sig") as file:
-            first = file.readline().strip("\r\n")
+            first = file.readline(MOST_LETTERS).strip("\r\n")
         separator = max(",;\t", key=first.count)
+        _check_width(
+            path, MOST_COLUMNS + 1 if len(first) == MOST_LETTERS else first.count(separator) + 1
+        )
+        check_fits(str(path), 4 * path.stat().st_size, "take fewer rows, or save it as .npy")
         header = 0 if _is_header(path, first.split(separator)) else None
         return pd.read_csv(
             path, sep=separator, header=header, encoding="utf-8-sig", low_memory=False
@@ -105,14 +116,75 @@ def _labels(path: Path, column: "pd.Series") -> tuple[Tensor, tuple[str, ...] | 
 
 
 def _parquet(path: Path) -> "pd.DataFrame":
-    import pandas as pd
-
     try:
-        return pd.read_parquet(path)
+        import pyarrow as pa
+        from pyarrow import parquet
     except ImportError as error:
         raise InputError(".parquet files need pyarrow: pip install 'pyro-vae[parquet]'") from error
+    try:
+        with parquet.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            _check_width(path, len(schema))
+            words = [f.name for f in schema if pa.types.is_string(f.type)]
+            for field in schema:
+                _check_cells(path, field)
+            check_unpacked(str(path), _bytes_of_numbers(file.metadata), path.stat().st_size)
+        # words are kept once each until their lengths, repeated, are known
+        with parquet.ParquetFile(path, read_dictionary=words) as file:
+            table = file.read()
+        check_unpacked(str(path), _bytes_of_words(table), path.stat().st_size)
+        return table.cast(schema).to_pandas()
+    except InputError:
+        raise
     except (ValueError, OSError) as error:  # pyarrow's own errors are ValueErrors
         raise InputError(f"{path} is damaged or not a Parquet file: {error}") from error
+
+
+def _check_cells(path: Path, field: "pa.Field") -> None:
+    """:raises InputError: the cells of a column are no single values."""
+    from pyarrow import types
+
+    lists, bytes_ = types.is_nested(field.type), types.is_binary(field.type)
+    if (
+        lists
+        or bytes_
+        or types.is_large_binary(field.type)
+        or types.is_fixed_size_binary(field.type)
+    ):
+        raise InputError(
+            f"column {field.name!r} of {path} holds {field.type} in each cell, not a number: drop it, or "
+            "make a column of each number"
+        )
+
+
+def _bytes_of_numbers(metadata: "parquet.FileMetaData") -> int:
+    """The memory that the columns take, words by their pages alone; as the file's end says it."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    return sum(
+        8 * group.num_rows * metadata.num_columns + group.total_byte_size for group in groups
+    )
+
+
+def _bytes_of_words(table: "pa.Table") -> int:
+    """The memory that columns of words take once each row has its own."""
+    from pyarrow import compute, types
+
+    return sum(
+        compute.sum(compute.take(compute.binary_length(chunk.dictionary), chunk.indices)).as_py()
+        or 0
+        for column in table.columns
+        if types.is_dictionary(column.type)
+        for chunk in column.chunks
+        if types.is_string(chunk.dictionary.type)
+    )
+
+
+def _check_width(path: Path, columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        raise InputError(
+            f"the first line of {path} has more than {MOST_COLUMNS:,} columns, which is no table: save "
+            "an array of numbers as .npy"
+        )
 
 
 def _check_index(path: Path, frame: "pd.DataFrame") -> None:

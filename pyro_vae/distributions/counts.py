@@ -1,4 +1,8 @@
-"""Counts with more zeros than a distribution has by itself."""
+"""Counts: with more zeros than a distribution has by itself, and scored right where they are large.
+
+log p of a count of 1e6 is a difference of terms of 1e7, of which float32 would leave no digit before the
+point; so they are taken in float64.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +12,61 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
+
+
+class Poisson(dist.TorchDistribution):
+    """p(x) = exp(x log_rate - exp(log_rate)) / x!, of a log that may be so small that the rate is 0.
+
+    :param log_rate: ``batch``.
+
+    >>> Poisson(torch.tensor(0.0)).log_prob(torch.tensor([0.0, 1.0, 2.0])).exp()
+    tensor([0.3679, 0.3679, 0.1839])
+    """
+
+    arg_constraints = {"log_rate": constraints.real}  # noqa: RUF012 - torch's own protocol
+    support = constraints.nonnegative_integer
+
+    def __init__(self, log_rate: Tensor, validate_args: bool | None = None) -> None:
+        self.log_rate = log_rate
+        super().__init__(log_rate.shape, validate_args=validate_args)
+
+    @property
+    def rate(self) -> Tensor:
+        return self.log_rate.exp()
+
+    mean = rate
+    variance = rate
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        log_rate, x = self.log_rate.double(), value.double()
+        return (x * log_rate - log_rate.exp() - (x + 1).lgamma()).to(self.log_rate.dtype)
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        return torch.poisson(self.rate.expand(self._extended_shape(torch.Size(sample_shape))))
+
+    def expand(self, batch_shape: Sequence[int], _instance: object = None) -> "Poisson":
+        new = Poisson(self.log_rate.expand(torch.Size(batch_shape)), validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+
+class NegativeBinomial(dist.NegativeBinomial):
+    """Torch's, with every log-probability taken in float64.
+
+    >>> r, logits = torch.tensor([1e5]), torch.tensor([2.3026])
+    >>> NegativeBinomial(r, logits=logits).log_prob(torch.tensor([1e6]))
+    tensor([-9.0257])
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        r, logits = self.total_count.double(), self.logits.double()
+        wide = dist.NegativeBinomial(r, logits=logits, validate_args=False)
+        return wide.log_prob(value.double()).to(self.logits.dtype)
 
 
 class ZeroInflated(dist.TorchDistribution):

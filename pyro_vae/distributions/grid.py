@@ -132,15 +132,20 @@ class DiscretizedLogistic(_OnGrid):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        step = 1 / (self.levels - 1)
-        above = (value + step / 2 - self.loc) / self.scale
-        below = (value - step / 2 - self.loc) / self.scale
+        distance, end = (value - self.loc) / self.scale, 0.5 / (self.levels - 1)
+        half = end / self.scale
+        above, below = logsigmoid(distance + half), logsigmoid(half - distance)
         # s(a) - s(b) = s(a) s(-b) (1 - exp(b - a)) keeps its digits where both sigmoids are near 0 or 1
-        width = torch.log(-torch.expm1(-step / self.scale))
-        inside = logsigmoid(above) + logsigmoid(-below) + width
-        at_ends = torch.where(value < step / 2, logsigmoid(above), logsigmoid(-below))
-        is_end = (value < step / 2) | (value > 1 - step / 2)
-        return torch.where(is_end, at_ends, inside)
+        inside = above + below + torch.log(-torch.expm1(-2 * half))
+        return torch.where(value < end, above, torch.where(value > 1 - end, below, inside))
+
+    @property
+    def mean(self) -> Tensor:
+        """sum_k p(x > k d) d, one level at a time: an image of 256 levels for each pixel is large."""
+        steps, total = self.levels - 1, torch.zeros_like(self.loc)
+        for k in range(steps):
+            total = total + ((self.loc - (k + 0.5) / steps) / self.scale).sigmoid()
+        return total / steps
 
     @torch.no_grad()
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:

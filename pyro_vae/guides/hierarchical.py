@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import at_least_1
 from pyro_vae.guides.guide import AmortizedGuide
 from pyro_vae.guides.normal import MeanFieldNormal
+from pyro_vae.links import SCALE, log_link
 from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
 from pyro_vae.parts import Part
 
@@ -125,7 +126,7 @@ class Ladder(HierarchicalGuide):
         for up, head in zip(self.ups, self.heads, strict=True):
             x = up(x)
             loc, log_scale = head(x).chunk(2, -1)  # (B | Z_l) each
-            read.append(dist.Normal(loc, log_scale.exp()))
+            read.append(dist.Normal(loc, log_link(log_scale, SCALE).exp()))
         *lower, top = read
         chain: list[tuple[int, Conditional]] = [(len(read), lambda _: top.to_event(1))]
         below = list(enumerate(zip(self._layers, lower, strict=True), 1))

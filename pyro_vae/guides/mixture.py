@@ -6,6 +6,7 @@ from torch import Tensor
 from pyro_vae.distributions import NormalMixture
 from pyro_vae.errors import at_least_1
 from pyro_vae.guides.guide import AmortizedGuide
+from pyro_vae.links import SCALE, log_link
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 
 
@@ -45,4 +46,4 @@ class MixtureNormal(AmortizedGuide):
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         sizes = 1, self.latent_dim, self.latent_dim
         logits, locs, log_scales = self.encoder(x).split(sizes, -1)  # (B | K, ...)
-        return NormalMixture(logits.squeeze(-1), locs, log_scales.exp())
+        return NormalMixture(logits.squeeze(-1), locs, log_link(log_scales, SCALE).exp())

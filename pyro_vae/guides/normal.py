@@ -5,11 +5,15 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides.guide import AmortizedGuide
+from pyro_vae.links import SCALE, log_link
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 
 
 class MeanFieldNormal(AmortizedGuide):
     """q(z | x) = prod_d Normal(z_d | loc_d(x), scale_d(x)), with scale = exp(log_scale).
+
+    Above exp(3), about 20, scales grow in proportion to the encoder's outputs only
+    (:func:`pyro_vae.links.log_link`), here and in the guides below.
 
     >>> MeanFieldNormal((1, 8, 8), 4)(torch.zeros(5, 1, 8, 8)).batch_shape
     torch.Size([5])
@@ -20,7 +24,7 @@ class MeanFieldNormal(AmortizedGuide):
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         loc, log_scale = self.encoder(x).unbind(-2)  # (B | Z) each
-        return dist.Normal(loc, log_scale.exp()).to_event(1)
+        return dist.Normal(loc, log_link(log_scale, SCALE).exp()).to_event(1)
 
 
 class FullCovarianceNormal(AmortizedGuide):
@@ -39,7 +43,8 @@ class FullCovarianceNormal(AmortizedGuide):
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         numbers = self.encoder(x)  # (B | 2 + Z, Z)
         loc, log_scale, raw = numbers[..., 0, :], numbers[..., 1, :], numbers[..., 2:, :]
-        return dist.MultivariateNormal(loc, scale_tril=raw.tril(-1) + log_scale.exp().diag_embed())
+        diagonal = log_link(log_scale, SCALE).exp().diag_embed()
+        return dist.MultivariateNormal(loc, scale_tril=raw.tril(-1) + diagonal)
 
 
 class LowRankNormal(AmortizedGuide):
@@ -74,4 +79,4 @@ class LowRankNormal(AmortizedGuide):
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         numbers = self.encoder(x)  # (B | 2 + R, Z)
         loc, log_scale, factor = numbers[..., 0, :], numbers[..., 1, :], numbers[..., 2:, :].mT
-        return dist.LowRankMultivariateNormal(loc, factor, (2 * log_scale).exp())
+        return dist.LowRankMultivariateNormal(loc, factor, (2 * log_link(log_scale, SCALE)).exp())

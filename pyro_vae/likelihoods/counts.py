@@ -7,11 +7,36 @@ from torch import Tensor, nn
 from pyro_vae import distributions
 from pyro_vae.errors import at_least
 from pyro_vae.likelihoods.likelihood import Likelihood
+from pyro_vae.links import RATE, log_link
 from pyro_vae.networks import MLP, NetworkFactory, Shape
+from pyro_vae.units import Units, rows_of
 
 
-class Poisson(Likelihood):
-    """p(x | z) = prod_i Poisson(x_i | exp(decoder(z)_i)), for counts 0, 1, 2, ...
+class Counts(Likelihood):
+    """Of counts whose mean a first fit learns from its rows: where the decoder says 0, it is that."""
+
+    in_logs = True
+
+    def __init__(self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP) -> None:
+        super().__init__(latent_dim, data_shape, decoder)
+        self.units = Units(data_shape)  # whose location is the log of the mean
+
+    def learn_units(self, x: Tensor) -> None:
+        rows = rows_of(x, self.units.shape)
+        if rows is not None:
+            self.units.learn_log_mean(rows)
+
+    def log_mean(self, outputs: Tensor) -> Tensor:
+        return self.units.location + log_link(outputs, RATE)
+
+
+class Poisson(Counts):
+    """p(x | z) = prod_i Poisson(x_i | m_i exp(decoder(z)_i)), for counts 0, 1, 2, ...
+
+    m are the data's means, 1 until rows have been seen (:class:`pyro_vae.units.Units`).
+
+    Beyond exp(15) m, about 3 million, rates grow in proportion to the decoder's outputs only
+    (:func:`pyro_vae.links.log_link`): an output that starts at 60 is no rate of 1e26.
 
     >>> Poisson(2, (4,))(torch.zeros(5, 2)).mean.shape
     torch.Size([5, 4])
@@ -19,13 +44,14 @@ class Poisson(Likelihood):
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         (log_rate,) = self.split(outputs)
-        return dist.Poisson(log_rate.exp())
+        return distributions.Poisson(self.log_mean(log_rate))
 
 
-class NegativeBinomial(Likelihood):
-    """p(x | z) = prod_i NegativeBinomial(x_i | mean exp(decoder(z)_i), r_i), for overdispersed counts.
+class NegativeBinomial(Counts):
+    """p(x | z) = prod_i NegativeBinomial(x_i | mean m_i exp(decoder(z)_i), r_i), for overdispersed counts.
 
-    The variance is mean + mean^2 / r_i; each r_i is learned and does not depend on z.
+    The variance is mean + mean^2 / r_i; each r_i is learned and does not depend on z. m are the data's
+    means, 1 until rows have been seen; means beyond exp(15) m_i grow as those of :class:`Poisson`.
 
     Source: R. Lopez, J. Regier, M. B. Cole, M. I. Jordan, N. Yosef, "Deep generative modeling for
     single-cell transcriptomics", 2018, https://doi.org/10.1038/s41592-018-0229-2.
@@ -36,14 +62,18 @@ class NegativeBinomial(Likelihood):
 
     def __init__(self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP) -> None:
         super().__init__(latent_dim, data_shape, decoder)
-        self.log_r = nn.Parameter(torch.zeros(*data_shape))
+        self.log_r = nn.Parameter(torch.zeros(tuple(data_shape)))
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         (log_mean,) = self.split(outputs)
-        return dist.NegativeBinomial(self.log_r.exp(), logits=log_mean - self.log_r)
+        return self.of_log_mean(self.log_mean(log_mean))
+
+    def of_log_mean(self, log_mean: Tensor) -> distributions.NegativeBinomial:
+        log_r = log_link(self.log_r, RATE)
+        return distributions.NegativeBinomial(log_r.exp(), logits=log_mean - log_r)
 
 
-class ZeroInflatedPoisson(Likelihood):
+class ZeroInflatedPoisson(Counts):
     """p(x | z) = prod_i g_i [x_i = 0] + (1 - g_i) Poisson(x_i | rate_i), g and log rate from the decoder.
 
     Source: D. Lambert, "Zero-inflated Poisson regression, with an application to defects in
@@ -57,7 +87,8 @@ class ZeroInflatedPoisson(Likelihood):
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         log_rate, gate = self.split(outputs)
-        return distributions.ZeroInflated(dist.Poisson(log_rate.exp()), gate)
+        poisson = distributions.Poisson(self.log_mean(log_rate))
+        return distributions.ZeroInflated(poisson, gate)
 
 
 class ZeroInflatedNegativeBinomial(NegativeBinomial):
@@ -74,8 +105,7 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         log_mean, gate = self.split(outputs)
-        counts = dist.NegativeBinomial(self.log_r.exp(), logits=log_mean - self.log_r)
-        return distributions.ZeroInflated(counts, gate)
+        return distributions.ZeroInflated(self.of_log_mean(self.log_mean(log_mean)), gate)
 
 
 class Tokens(Likelihood):

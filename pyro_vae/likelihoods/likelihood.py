@@ -2,24 +2,27 @@
 
 import abc
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 import pyro.distributions as dist
 from torch import Tensor
 
 from pyro_vae.errors import InputError, sizes
-from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
+from pyro_vae.networks import MLP, Network, NetworkFactory, Scaled, Shape
 from pyro_vae.parts import Part
 
 
 class Likelihood(Part):
     """Calls its decoder and turns ``numbers_per_value`` outputs for each value of x into p(x | z).
 
-    Of likelihoods of single values others are made; ``no_part`` says why one is none of those.
+    Of likelihoods of single values others are made; ``no_part`` says why one is none of those. ``in_logs``
+    says whether an encoder is to read such values as logs, or else scaled; None: as they are.
     """
 
     numbers_per_value = 1
     no_part: ClassVar[str] = ""
+    in_logs: ClassVar[bool | None] = None
 
     def __init__(self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP) -> None:
         super().__init__()
@@ -30,6 +33,15 @@ class Likelihood(Part):
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         outputs = self.decoder(z)  # B | numbers_per_value, X
         return self.of_values(outputs).to_event(self.event_dim)
+
+    def reading(self, encoder: NetworkFactory) -> NetworkFactory:
+        """The encoder that reads such values in their own units."""
+        if self.in_logs is None:
+            return encoder
+        return partial(Scaled, network=encoder, logs=self.in_logs)
+
+    def learn_units(self, x: Tensor) -> None:
+        """Starts where rows of data ``rows | X`` lie (:mod:`pyro_vae.units`)."""
 
     @abc.abstractmethod
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:

@@ -1,23 +1,48 @@
-"""Likelihoods of real values."""
+"""Likelihoods of real values: in the data's units, which the decoder's outputs are multiples of."""
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from pyro_vae import distributions
 from pyro_vae.errors import positive
 from pyro_vae.likelihoods.likelihood import Likelihood
+from pyro_vae.links import RATE, log_link
 from pyro_vae.networks import MLP, NetworkFactory, Shape
+from pyro_vae.units import Units, rows_of
 
 
-class Normal(Likelihood):
-    """p(x | z) = prod_i Normal(x_i | decoder(z)_i, scale), with one learned scale for all values.
+class Real(Likelihood):
+    """Of values whose location and scale a first fit learns from its rows."""
+
+    in_logs = False
+
+    def __init__(self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP) -> None:
+        super().__init__(latent_dim, data_shape, decoder)
+        self.units = Units(data_shape)
+
+    def learn_units(self, x: Tensor) -> None:
+        rows = rows_of(x, self.units.shape)
+        if rows is not None:
+            self.units.learn(rows)
+
+    def located(self, loc: Tensor) -> Tensor:
+        """Locations in the data's units, of numbers of size 1."""
+        return self.units.location + self.units.scale * loc
+
+
+class Normal(Real):
+    """p(x | z) = prod_i Normal(x_i | m_i + s_i decoder(z)_i, s_i scale), one learned scale for all values.
+
+    m and s are the data's location and scale (:class:`pyro_vae.units.Units`): columns' means and standard
+    deviations, or 0 and 1 where all values lie in [0, 1].
 
     Args:
         latent_dim: size of z.
         data_shape: shape of x.
         decoder: makes the network from the two shapes.
-        initial_scale: where the scale starts.
+        initial_scale: where the scale starts, over the data's.
 
     :raises InputError: ``initial_scale`` is not positive.
     """
@@ -34,11 +59,11 @@ class Normal(Likelihood):
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         (loc,) = self.split(outputs)
-        return dist.Normal(loc, self.log_scale.exp())
+        return dist.Normal(self.located(loc), self.units.scale * self.log_scale.exp())
 
 
-class FixedScaleNormal(Likelihood):
-    """p(x | z) = prod_i Normal(x_i | decoder(z)_i, scale), with a given scale.
+class FixedScaleNormal(Real):
+    """p(x | z) = prod_i Normal(x_i | m_i + s_i decoder(z)_i, scale), with a given scale, in data units.
 
     Args:
         latent_dim: size of z.
@@ -59,11 +84,13 @@ class FixedScaleNormal(Likelihood):
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         (loc,) = self.split(outputs)
-        return dist.Normal(loc, self.scale)
+        return dist.Normal(self.located(loc), self.scale)
 
 
-class HeteroscedasticNormal(Likelihood):
-    """p(x | z) = prod_i Normal(x_i | loc_i(z), scale_i(z)): the decoder gives every value its own scale.
+class HeteroscedasticNormal(Real):
+    """p(x | z) = prod_i Normal(x_i | m_i + s_i loc_i(z), s_i scale_i(z)): every value has its own scale.
+
+    m and s are the data's location and scale, as of :class:`Normal`; the decoder gives loc and scale.
 
     Without a floor under the scale the likelihood of a value that never varies is unbounded.
 
@@ -71,7 +98,7 @@ class HeteroscedasticNormal(Likelihood):
         latent_dim: size of z.
         data_shape: shape of x.
         decoder: makes the network from the two shapes.
-        min_scale: the floor under every scale; 0 is none.
+        min_scale: the floor under every scale_i(z); 0 is none.
 
     :raises InputError: ``min_scale`` is negative.
     """
@@ -90,17 +117,23 @@ class HeteroscedasticNormal(Likelihood):
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         loc, raw_scale = self.split(outputs)
-        return dist.Normal(loc, self.min_scale + softplus(raw_scale))
+        scale = self.min_scale + softplus(raw_scale)
+        return dist.Normal(self.located(loc), self.units.scale * scale)
 
 
 class LogNormal(HeteroscedasticNormal):
-    """p(x | z) = prod_i LogNormal(x_i | loc_i(z), scale_i(z)), for positive values.
+    """p(x | z) = prod_i LogNormal(x_i | m_i + s_i loc_i(z), s_i scale_i(z)), for positive values.
 
-    Loc and scale are those of log x.
+    Loc and scale are those of log x, and so are the data's m and s.
 
     >>> bool((LogNormal(2, (4,))(torch.zeros(5, 2)).sample() > 0).all())
     True
     """
+
+    in_logs = True
+
+    def learn_units(self, x: Tensor) -> None:
+        super().learn_units(x.log())
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         log_x = super().of_values(outputs)
@@ -108,7 +141,7 @@ class LogNormal(HeteroscedasticNormal):
 
 
 class StudentT(Normal):
-    """p(x | z) = prod_i StudentT(x_i | df, decoder(z)_i, scale), for values with outliers.
+    """p(x | z) = prod_i StudentT(x_i | df, m_i + s_i decoder(z)_i, s_i scale), for values with outliers.
 
     The scale and the degrees of freedom, which stay above 1, are learned, one for all values.
 
@@ -139,4 +172,5 @@ class StudentT(Normal):
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         normal = super().of_values(outputs)
-        return dist.StudentT(1 + self.log_df.exp(), normal.loc, normal.scale)
+        df = 1 + log_link(self.log_df, RATE).exp()
+        return distributions.StudentT(df, normal.loc, normal.scale)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import pyro.distributions as dist
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from pyro_vae import distributions
 from pyro_vae.errors import InputError
 from pyro_vae.likelihoods.likelihood import Likelihood, LikelihoodFactory, Outputs
 from pyro_vae.likelihoods.real import Normal
-from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
+from pyro_vae.networks import MLP, Network, NetworkFactory, Scaled, Shape
 
 
 class Heterogeneous(Likelihood):
@@ -67,6 +68,17 @@ class Heterogeneous(Likelihood):
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         return self.of_values(self.decoder(z)).to_event(1)
 
+    def reading(self, encoder: NetworkFactory) -> NetworkFactory:
+        logs = [False] * sum(map(len, self.places))
+        for kind, places in zip(self.kinds, self.places, strict=True):
+            for place in places:
+                logs[place] = bool(kind.in_logs)
+        return partial(Scaled, network=encoder, logs=logs)
+
+    def learn_units(self, x: Tensor) -> None:
+        for kind, places in zip(self.kinds, self.places, strict=True):
+            kind.learn_units(x[..., places])
+
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         parts = [
             kind.of_values(numbers.unflatten(-1, (kind.numbers_per_value, -1)))
@@ -111,6 +123,12 @@ class Missing(Likelihood):
         self.complete = Likelihood.make(likelihood, latent_dim, data_shape, decoder)
         if not isinstance(self.complete, Heterogeneous):
             self.check_part(self.complete)
+
+    def reading(self, encoder: NetworkFactory) -> NetworkFactory:
+        return self.complete.reading(encoder)
+
+    def learn_units(self, x: Tensor) -> None:
+        self.complete.learn_units(x)
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         return self.of_values(self.complete.decoder(z)).to_event(self.event_dim)

@@ -4,6 +4,7 @@ import pyro.distributions as dist
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from pyro_vae import distributions
 from pyro_vae.likelihoods.likelihood import Likelihood
 
 
@@ -28,7 +29,7 @@ class ContinuousBernoulli(Likelihood):
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         (logits,) = self.split(outputs)
-        return dist.ContinuousBernoulli(logits=logits)
+        return distributions.ContinuousBernoulli(logits)
 
 
 class Beta(Likelihood):
@@ -42,4 +43,4 @@ class Beta(Likelihood):
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         a, b = self.split(softplus(outputs) + 1e-3)
-        return dist.Beta(a, b)
+        return distributions.Beta(a, b)

@@ -8,7 +8,7 @@ shapes: a class here, or ``functools.partial(MLP, hidden_dims=(200, 200))``.
 
 from pyro_vae.networks.conditions import OneHot, join
 from pyro_vae.networks.convolutional import ConvDecoder, ConvEncoder
-from pyro_vae.networks.inputs import EmbeddedTokens, MaskedInput
+from pyro_vae.networks.inputs import EmbeddedTokens, Flat, MaskedInput, Scaled
 from pyro_vae.networks.mlp import MLP, GatedMLP
 from pyro_vae.networks.network import Network, NetworkFactory, Shape
 from pyro_vae.networks.residual import ResidualDecoder, ResidualEncoder
@@ -22,6 +22,7 @@ __all__ = [
     "ConvEncoder",
     "DeepSets",
     "EmbeddedTokens",
+    "Flat",
     "GatedMLP",
     "MaskedInput",
     "Network",
@@ -29,6 +30,7 @@ __all__ = [
     "OneHot",
     "ResidualDecoder",
     "ResidualEncoder",
+    "Scaled",
     "Shape",
     "Transformer",
     "join",

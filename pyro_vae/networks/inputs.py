@@ -1,4 +1,6 @@
-"""What stands before another network: inputs with missing values, inputs that are names."""
+"""What stands before another network: inputs in their own units, with missing values, of names."""
+
+from collections.abc import Sequence
 
 import torch
 from pyro.infer.util import is_validation_enabled
@@ -7,6 +9,70 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.networks.mlp import MLP
 from pyro_vae.networks.network import Network, NetworkFactory, Shape
+from pyro_vae.units import Units, rows_of
+
+
+class Flat(Network):
+    """The inputs themselves, as one vector.
+
+    >>> Flat((2, 3), (6,))(torch.zeros(5, 2, 3)).shape
+    torch.Size([5, 6])
+    """
+
+    def transform(self, x: Tensor) -> Tensor:
+        return x.flatten(1) if x.dim() > 1 else x
+
+
+class Scaled(Network):
+    """Any network, for inputs in the data's own units: each less its mean, over its standard deviation.
+
+    Counts and other positive values that span orders of magnitude are read as log(1 + x) before that.
+    The units are learnt from the rows of the first fit (:mod:`pyro_vae.units`).
+
+    Args:
+        in_shape: shape of one input.
+        out_shape: shape of one output.
+        network: makes the network from the two shapes.
+        logs: whether all inputs are read as logs, or which columns are.
+
+    >>> network = Scaled((2,), (3,), logs=[True, False])
+    >>> network.learn_units(torch.tensor([[0.0, 300.0], [1e6, 500.0]]))
+    >>> network.scaled(torch.tensor([[0.0, 300.0]]))
+    tensor([[-1., -1.]])
+    """
+
+    logs: Tensor | None
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        network: NetworkFactory = MLP,
+        logs: bool | Sequence[bool] = False,
+    ) -> None:
+        super().__init__(in_shape, out_shape)
+        self.network = Network.make(network, in_shape, out_shape)
+        self.takes_missing = getattr(self.network, "takes_missing", False)
+        self.units = Units(in_shape)
+        which = None if logs is False else torch.tensor(logs)
+        self.register_buffer("logs", which, persistent=False)
+
+    def learn_units(self, x: Tensor) -> None:
+        """Takes location and scale from rows of data ``rows | X``."""
+        rows = rows_of(x, self.in_shape)
+        if rows is not None:
+            self.units.learn(self._in_logs(rows))
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """What the network is given of inputs ``N | in_shape``."""
+        return (self._in_logs(x) - self.units.location) / self.units.scale
+
+    def transform(self, x: Tensor) -> Tensor:
+        out: Tensor = self.network(self.scaled(x))
+        return out
+
+    def _in_logs(self, x: Tensor) -> Tensor:
+        return x if self.logs is None else torch.where(self.logs, x.clamp(min=0).log1p(), x)
 
 
 class MaskedInput(Network):

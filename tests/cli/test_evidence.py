@@ -63,9 +63,9 @@ def test_a_method_that_the_model_has_not(call, vae):
         ("--widen 0", "must be a positive number"),
         ("--max_memory 2XB", "--max_memory 2XB is no size: write it as 500MB"),
         ("--max_memory 0", "--max_memory 0 is no size"),
-        ("--plot evidence.bmp", "--plot evidence.bmp has no ending"),
-        ("--plot none/evidence.png", "no folder none"),
-        ("--plot table.csv", "no ending"),
+        ("--out evidence.bmp", "--out evidence.bmp has no ending"),
+        ("--out none/evidence.png", "no folder none"),
+        ("--out table.txt", "no ending"),
     ],
 )
 def test_wrong_options(call, vae, words, message):
@@ -90,12 +90,12 @@ def test_memory_changes_no_figure(call, vae):
 
 
 def test_a_picture_is_left_and_none_is_overwritten(call, vae):
-    words = "evidence runs/vae --num_particles 30 --plot evidence.png"
+    words = "evidence runs/vae --num_particles 30 --out evidence.png"
     assert call(words).code == 0
     assert Path("evidence.png").read_bytes().startswith(b"\x89PNG")
     again = call(words)
     assert again.code == 2
-    assert "choose another --plot, or pass --overwrite" in again.err
+    assert "choose another --out, or pass --overwrite" in again.err
     assert call(words, "--overwrite").code == 0
 
 

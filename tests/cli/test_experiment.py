@@ -6,7 +6,7 @@ import yaml
 
 from pyro_vae.cli.experiment import Experiment
 from pyro_vae.cli.model_option import filled, find_class, grows_without_bound, likelihood_for
-from pyro_vae.data import ValueRange, load
+from pyro_vae.data import DataSet, Split, ValueRange, load
 from pyro_vae.errors import InputError
 from pyro_vae.likelihoods import FixedScaleNormal
 from pyro_vae.models import VAE, FactorAnalysis, FlowDensity
@@ -55,7 +55,7 @@ def test_parts_are_made_with_their_options_and_the_shape_of_the_data():
     assert isinstance(vae, VAE)
     assert isinstance(vae.likelihood, FixedScaleNormal)
     assert vae.likelihood.scale == 0.5
-    assert isinstance(vae.recognition.encoder, ConvEncoder)
+    assert isinstance(vae.recognition.encoder.network, ConvEncoder)
     assert vae.likelihood(torch.zeros(2, 3)).event_shape == (1, 8, 8)
     kwargs = experiment.fit_options()
     assert kwargs["epochs"] == 7
@@ -97,15 +97,25 @@ def test_the_seed_decides_where_the_parameters_start():
 
 
 @pytest.mark.parametrize(
-    ("values", "likelihood"),
+    ("values", "likelihood", "arguments"),
     [
-        (ValueRange(0.0, 1.0, 2), "Bernoulli"),
-        (ValueRange(0.0, 1.0, 17), "ContinuousBernoulli"),
-        (ValueRange(-2.0, 3.0), "Normal"),
+        (ValueRange(0.0, 1.0, 2), "Bernoulli", {}),
+        (ValueRange(0.0, 1.0, 17), "DiscretizedLogistic", {"levels": 17}),
+        (ValueRange(0.1, 0.9), "ContinuousBernoulli", {}),
+        (ValueRange(-2.0, 3.0), "HeteroscedasticNormal", {}),
     ],
 )
-def test_the_likelihood_follows_the_values(values, likelihood):
-    assert likelihood_for(values) == f"pyro_vae.likelihoods.{likelihood}"
+def test_the_likelihood_follows_the_values(values, likelihood, arguments):
+    split = Split(torch.zeros(2, 3), values)
+    path = f"pyro_vae.likelihoods.{likelihood}"
+    chosen = likelihood_for(DataSet("rows", split, None, split))
+    assert chosen == {"class_path": path, "init_args": arguments}
+
+
+def test_images_of_real_values_share_a_scale():
+    split = Split(torch.zeros(2, 1, 3, 3), ValueRange(-2.0, 3.0))
+    chosen = likelihood_for(DataSet("images", split, None, split))
+    assert chosen["class_path"] == "pyro_vae.likelihoods.Normal"
 
 
 def test_only_an_open_likelihood_is_chosen():
@@ -114,8 +124,8 @@ def test_only_an_open_likelihood_is_chosen():
     assert not chosen.leaves_likelihood_open()
     assert not asked("--model FactorAnalysis").leaves_likelihood_open()
     config = asked("--model VAE").with_likelihood_for(load("digits")).to_dict()
-    path = config["model"]["init_args"]["likelihood"]["class_path"]
-    assert path == "pyro_vae.likelihoods.ContinuousBernoulli"
+    assert config["model"]["init_args"]["likelihood"] == likelihood_for(load("digits"))
+    assert asked("--model VAE").with_likelihood_for(load("digits")).build(load("digits"))
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,9 @@ def marginal(model) -> tuple[torch.Tensor, torch.Tensor]:
     complete = model.likelihood.complete
     layer = complete.decoder.layers[-1]
     noise = (2 * complete.log_scale).exp() * torch.eye(4)
-    return layer.bias, layer.weight @ layer.weight.T + noise
+    units = complete.units.scale
+    covariance = (layer.weight @ layer.weight.T + noise) * units * units[:, None]
+    return complete.units.location + units * layer.bias, covariance
 
 
 def test_the_evidence_is_the_marginals_of_what_was_observed(call, linear):
@@ -71,7 +73,18 @@ def test_the_evidence_is_the_marginals_of_what_was_observed(call, linear):
     assert figures["units_without_error"] < len(x) / 10  # the guide is not quite trained for some
     assert (figures["standard_error"] is None) == (figures["units_without_error"] > 0)
     assert figures["bits_per_dimension"] is None
+    assert not any("standardised" in note for note in figures["notes"])
+    complete = model.likelihood.complete  # a fit has learnt its units from what is there
+    torch.testing.assert_close(complete.units.location, x.nanmean(0))
+
+
+def test_a_density_of_standardised_values_is_said_to_be_one(here, call):
+    write_gaps(here / "gaps.csv")
+    assert call(LINEAR, "--standardize true --epochs 1").code == 0
+    data, _ = opened(Path("runs/linear"))
+    figures = json.loads(call("evidence runs/linear --num_particles 20 --split train --json").out)
     (note,) = (note for note in figures["notes"] if "standardised" in note)
+    x = data.train.read()
     shift = (data.train.scale.log() * ~x.isnan()).sum() / len(x)
     assert f"on average {shift:.3f} nats lower" in note
 
@@ -87,11 +100,7 @@ def test_gaps_are_filled_by_the_conditional_in_the_files_order_and_units(call, l
     np.testing.assert_allclose(found["data"], x, rtol=1e-6)
     assert found["draws"].shape == (300, 5, 4)
     assert found["quantiles"].shape == (300, 3, 4)
-    data, model = opened(folder)
-    loc, covariance = marginal(model)
-    unit = data.train.scale
-    loc = data.train.to_original(loc).double()
-    covariance = (covariance * unit * unit.unsqueeze(-1)).double()
+    loc, covariance = (part.double() for part in marginal(opened(folder)[1]))
     for n in np.flatnonzero(gaps.any(1)):
         gone, seen = torch.from_numpy(gaps[n]), torch.from_numpy(~gaps[n])
         gain = covariance[gone][:, seen] @ torch.linalg.inv(covariance[seen][:, seen])
@@ -125,7 +134,7 @@ def test_a_filled_table_reads_as_the_one_that_it_was(call, linear, fill, name):
 def test_every_verb_works_on_a_table_with_gaps(call, linear):
     for words in (
         "fit --resume runs/linear --epochs 61",
-        "evidence runs/linear --method ais --num_temperatures 5 --plot evidence.png",
+        "evidence runs/linear --method ais --num_temperatures 5 --out evidence.png",
         "graph runs/linear --out graph.svg",
         "sample runs/linear --out samples.png",
         "reconstruct runs/linear --out reconstructions.png",
@@ -211,7 +220,7 @@ def test_a_model_of_ones_own_that_reads_gaps_needs_to_say_nothing(here, call):
             "--model.classifier MaskedInput",
         ),
         (
-            "ItemResponse --data grades.csv --model.item Graded",
+            "ItemResponse --data grades.csv --model.item Graded --standardize true",
             "if they were standardised, leave that out (--standardize false)",
         ),
         (

@@ -127,6 +127,8 @@ def test_options_of_a_run_are_kept(vae):
         open_run(vae, ["--model.latent_dim", "3"])
     with pytest.raises(InputError, match=r"has --model pyro_vae.models.VAE"):
         open_run(vae, ["--model", "FactorAnalysis"])
+    run = open_run(vae, ["--optimizer.lr", "0.1", "--patience", "7", "--epochs", "9"])
+    assert run.changes == ("--optimizer.lr 0.1, not 0.001,", "--patience 7, not None,")
     assert open_run(vae, ["--epochs", "9", "--device", "cpu"]).experiment.options.epochs == 9
 
 
@@ -154,7 +156,8 @@ def test_a_checkpoint_of_another_model(call, vae):
     shutil.copy("runs/fa/checkpoint.safetensors", vae)
     outcome = call("evidence", str(vae))
     assert outcome.code == 2
-    assert "are not those that runs/vae was fitted to" in outcome.err  # the binarisation differs
+    made = "runs/vae was made with --model pyro_vae.models.FactorAnalysis, not pyro_vae.models.VAE"
+    assert made in outcome.err
 
 
 def test_data_that_changed(here, call):
@@ -168,6 +171,86 @@ def test_data_that_changed(here, call):
         assert "are not those that runs/table was fitted to: their" in outcome.err
     (here / "table.csv").write_text(table)
     assert call("evidence", "runs/table").code == 0
+
+
+class TestFromAnyFolder:
+    FIT = "fit --model FactorAnalysis --data table.csv --epochs 1 -o runs/table"
+
+    @pytest.fixture
+    def elsewhere(self, here, call, monkeypatch):
+        assert call(self.FIT).code == 0
+        (here / "elsewhere").mkdir()
+        monkeypatch.chdir(here / "elsewhere")
+        return here
+
+    def test_a_run_is_opened(self, call, elsewhere):
+        run = elsewhere / "runs/table"
+        for words in (
+            f"evidence {run} --num_particles 5 -o evidence.csv",
+            f"sample {run} -o samples.csv",
+            f"reconstruct {run} -o reconstructions.csv",
+            f"graph {run}",
+            f"fit --resume {run} --epochs 2",
+            f"fit --config {run}/config.yaml -o again",
+        ):
+            outcome = call(words)
+            assert outcome.code == 0, (words, outcome.err)
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        assert config["data"] == "table.csv"
+        assert config["working_directory"] == str(elsewhere)
+
+    def test_another_file_of_that_name_is_not_taken(self, call, elsewhere):
+        (elsewhere / "elsewhere/table.csv").write_text("age,height\n1,2\n3,4\n5,6\n7,8\n")
+        assert call(f"evidence {elsewhere}/runs/table --num_particles 5").code == 0
+        assert call(self.FIT.replace("runs", "mine")).code == 0  # but by its own name it is
+
+    def test_a_folder_that_has_moved(self, call, elsewhere, monkeypatch):
+        (elsewhere / "moved").mkdir()
+        for name in ("runs", "table.csv"):
+            shutil.move(elsewhere / name, elsewhere / "moved" / name)
+        run = elsewhere / "moved/runs/table"
+        assert call(f"evidence {run} --num_particles 5").code == 0
+
+
+def test_another_learning_rate(call, vae):
+    outcome = call("fit --resume runs/vae --epochs 3 --optimizer.lr 1e-4")
+    assert outcome.code == 0, outcome.err
+    assert "--optimizer.lr 0.0001, not 0.001, from here on" in outcome.err
+    metrics = [json.loads(line) for line in (vae / "metrics.jsonl").read_text().splitlines()]
+    assert [m["learning_rate"] for m in metrics] == [1e-3, 1e-3, 1e-4]
+    assert yaml.safe_load((vae / "config.yaml").read_text())["optimizer"]["init_args"]["lr"] == 1e-4
+    again = call("fit --resume runs/vae")
+    assert "from here on" not in again.err
+    assert "the run was finished; --epochs 6 would go on with it" in again.err
+
+
+def test_a_run_that_patience_ended_says_what_goes_on_with_it(call):
+    fit = "fit --model FactorAnalysis --data table.csv --optimizer SGD --optimizer.lr 1e-30"
+    outcome = call(fit, "--patience 2 --epochs 50 -o runs/still")
+    assert outcome.out.startswith("runs/still: 3 epochs")
+    again = call("fit --resume runs/still")
+    further = "the run was finished; --patience 4 or another --optimizer.lr would go on with it"
+    assert further in again.err
+    assert call("fit --resume runs/still --patience 4").out.startswith("runs/still: 5 epochs")
+
+
+@pytest.mark.parametrize(("rate", "is_last"), [(1e-3, True), (1e-30, False)])
+def test_it_says_where_the_last_epoch_is_the_best(call, rate, is_last):
+    fit = f"fit --model FactorAnalysis --data table.csv --optimizer SGD --optimizer.lr {rate}"
+    outcome = call(fit, "--epochs 4 -o runs/t")
+    said = "the last epoch is the best: more epochs may help"
+    assert (said in outcome.err) == is_last
+    assert ("fit --resume runs/t --epochs 8" in outcome.err) == is_last
+
+
+def test_a_run_without_a_step_leaves_nothing(here, call):
+    own = "--model my_model.FailsLater"
+    assert call("fit", own, "--data digits --out runs/new").code == 2
+    assert not (here / "runs").exists()
+    for verb in ("evidence", "sample", "reconstruct"):
+        outcome = call(f"{verb} runs/new", own)
+        assert outcome.code == 2
+        assert "there is no run in runs/new" in outcome.err
 
 
 class TestClaims:
@@ -194,9 +277,9 @@ class TestClaims:
             _ = {}[(folder / "config.yaml").exists()]
         assert not folder.exists()
 
-    def test_a_run_without_a_step_gives_way(self, here, call):
+    def test_of_a_run_that_fails_before_its_first_step_nothing_stays(self, here, call):
         failing = "fit --model my_model.FailsLater --data digits --out runs/new"
         assert call(failing).code == 2
-        assert (here / "runs/new/checkpoint.safetensors").exists()
+        assert not (here / "runs").exists()
         fit = "fit --model my_model.MyVAE --data digits --epochs 1 --out runs/new"
         assert call(fit).code == 0

@@ -179,5 +179,92 @@ def test_folders_that_do_not_fit(folder: Path, tmp_path: Path) -> None:
     cut.unlink()
     _save(folder / "stray.png", _grey(1))
     fails(r"stray\.png lies beside the folders even, odd")
-    (folder / "train").mkdir()
-    fails("a folder train but no folder test")
+    _save(tmp_path / "alone" / "train" / "0.png", _grey(1))
+    fails("a folder train but no folder test", tmp_path / "alone")
+    _save(tmp_path / "alone" / "Testing" / "0.png", _grey(1))
+    _save(tmp_path / "alone" / "test" / "0.png", _grey(1))
+    fails("the folders Testing and test, each of which could be its test", tmp_path / "alone")
+    _save(tmp_path / "more" / "train" / "0.png", _grey(1))
+    _save(tmp_path / "more" / "test" / "0.png", _grey(1))
+    _save(tmp_path / "more" / "cats" / "0.png", _grey(1))
+    fails(r"splits \(train, test\) and the folder cats, which is none", tmp_path / "more")
+    _save(tmp_path / "half" / "test" / "0.png", _grey(1))
+    fails("a folder test but no folder train", tmp_path / "half")
+
+
+def test_names_of_splits_in_large_letters_and_in_full(tmp_path: Path) -> None:
+    for number in range(12):
+        split = "Training" if number < 6 else "Validation" if number < 9 else "Testing"
+        _save(tmp_path / split / "ab"[number % 2] / f"{number:02}.png", _grey(number))
+    data = load(str(tmp_path))
+    first = [sorted(read_all(s.x)[:, 0, 0, 0].tolist()) for s in data.splits.values()]
+    assert first == [[*range(6)], [6, 7, 8], [9, 10, 11]]
+    assert data.train.class_names == ("a", "b")
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for number in range(12):
+        _save(tmp_path / ("bus", "car", "train")[number % 3] / f"{number}.png", _grey(number))
+    assert load(str(tmp_path)).train.class_names == ("bus", "car", "train")
+
+
+def test_what_programs_leave_behind_is_passed_over(folder: Path) -> None:
+    for name in (".ipynb_checkpoints/1.png", "__MACOSX/2.png", "even/.ipynb_checkpoints/3.png"):
+        _save(folder / name, _grey(99))
+    for name in ("even/._0.png", "Thumbs.db", ".DS_Store", "odd/Thumbs.db"):
+        (folder / name).write_bytes(b"no image")
+    data = load(str(folder))
+    assert data.train.class_names == ("even", "odd")
+    numbers = [int(n) for s in data.splits.values() for n in read_all(s.x)[:, 0, 0, 0]]
+    assert sorted(numbers) == list(range(20))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_is_white(tmp_path: Path, mode: str) -> None:
+    for number in range(3):
+        image = Image.new("RGBA", (3, 2), (40, 40, 40, 255))
+        image.putpixel((0, 0), (200, 200, 200, 0))  # a colour that nobody is to see
+        if mode != "P":
+            image.putpixel((1, 0), (100, 100, 100, 51))  # a fifth of it over white
+        if mode == "P":
+            image = image.convert("RGB").quantize(4)
+            image.info["transparency"] = image.getpixel((0, 0))
+            image.save(tmp_path / f"{number}.png", transparency=image.getpixel((0, 0)))
+        else:
+            image.convert(mode).save(tmp_path / f"{number}.png")
+    x = read_all(load(str(tmp_path)).train.x)
+    assert (x[:, :, 0, 0] == 255).all()
+    assert (x[:, :, 1, 2] == 40).all()
+    if mode != "P":
+        assert ((x[:, :, 0, 1].int() - 224).abs() <= 1).all()  # 0.2 x 100 + 0.8 x 255
+
+
+@pytest.mark.parametrize("lazily", [False, True])
+def test_images_are_turned_as_the_camera_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lazily: bool
+) -> None:
+    upright = np.zeros((4, 6), dtype=np.uint8)
+    upright[0, 0], upright[0, 5] = 100, 200
+    turns = {1: upright, 3: np.rot90(upright, 2), 6: np.rot90(upright, 1), 8: np.rot90(upright, -1)}
+    for orientation, stored in turns.items():  # 6: the camera's right side is the picture's top
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.fromarray(np.ascontiguousarray(stored)).save(
+            tmp_path / f"{orientation}.png", exif=exif
+        )
+    if lazily:
+        monkeypatch.setattr(images, "IN_MEMORY_BYTES", 0)
+    data = load(str(tmp_path))
+    assert data.event_shape == (1, 4, 6)
+    for split in data.splits.values():
+        assert (read_all(split.x) == torch.from_numpy(upright)).all()
+
+
+def test_images_of_absurd_size_are_not_decoded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "MOST_PIXELS", 23)
+    with pytest.raises(
+        InputError, match=r"0\.png has 6x4 pixels; up to 23 are read: scale it down"
+    ):
+        load(str(folder))

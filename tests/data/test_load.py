@@ -74,8 +74,19 @@ def test_validation_that_does_not_fit(validation: float) -> None:
         load("digits", validation=validation)
 
 
+def test_a_table_comes_as_it_is_in_the_file(table: str) -> None:
+    plain = load(table)
+    assert "standardised" not in plain.describe()
+    assert torch.equal(plain.train.read(), read_all(plain.train.x))
+    seconds = 1.7e9 + 3 * RNG.normal(size=(50, 2))  # where float32 knows minutes
+    path = Path(table).with_name("times.npy")
+    np.save(path, seconds)
+    assert "standardised" in load(str(path)).describe()
+    assert load(str(path)).train.read().std() == pytest.approx(1, abs=0.2)
+
+
 def test_standardised_by_the_training_rows(table: str) -> None:
-    data = load(table)
+    data = load(table, standardize=True)
     assert "standardised" in data.describe()
     seen = data.train.read()
     torch.testing.assert_close(seen.mean(0), torch.zeros(3), atol=1e-5, rtol=0)

@@ -358,3 +358,10 @@ def test_bounds_that_cross_are_said(upper, words) -> None:
     crossed = made(-2 * ones, upper=upper * ones, upper_error=0.1 * ones)
     assert words in " ".join(crossed.summary().split())
     assert "from below" not in made(-2 * ones, upper=-ones, upper_error=ones).summary()
+
+
+def test_a_densitys_bits_per_dimension_are_said_to_be_that() -> None:
+    evidence = made(torch.tensor([3.0, 4.0]), values_per_unit=4)
+    said = " ".join(evidence.summary().split())
+    assert "bits per dimension below 0 are those of a density" in said
+    assert "below 0" not in made(torch.tensor([-3.0, -4.0]), values_per_unit=4).summary()

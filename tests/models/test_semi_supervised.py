@@ -34,7 +34,8 @@ def vae(monkeypatch: pytest.MonkeyPatch) -> SemiSupervisedVAE:
         parameter.normal_()
     weight, means, covariance = of_classes(vae)
     features, head, classifier = (
-        network.layers[-1] for network in (vae.features, vae.recognition.encoder, vae.classifier)
+        network.layers[-1]
+        for network in (vae.features.network, vae.recognition.encoder, vae.classifier.network)
     )
     features.weight.copy_(torch.eye(3))
     features.bias.zero_()
@@ -85,7 +86,7 @@ def test_the_elbo_of_fit_sums_over_classes_and_is_exact_here(vae) -> None:
 
 def test_another_guide_gives_the_same_evidence(vae) -> None:
     x = torch.randn(8, 3).double()
-    vae.classifier.layers[-1].weight *= 0.7
+    vae.classifier.network.layers[-1].weight *= 0.7
     vae.recognition.encoder.layers[-1].bias += 0.3
     found = log_evidence(vae, (x, LABELS), num_particles=20_000, seed=0)
     off = (found.log_evidence - exactly(vae, x, LABELS)) / found.standard_error

@@ -1,0 +1,185 @@
+"""Data sets without their rows: what a fitted model needs to know of the data, and new rows alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae.data.binarize import Draw, Threshold, binarized
+from pyro_vae.data.loading import Binarize, source_of
+from pyro_vae.data.rows import chunks, read_all
+from pyro_vae.data.sets import DataSet, Split
+from pyro_vae.data.sources import Source
+from pyro_vae.data.values import Encoding, ValueRange
+from pyro_vae.errors import InputError, nearest
+
+
+@dataclass(frozen=True, eq=False)
+class Remembered(DataSet):
+    """A data set that is not there: every split is a blank row, or one of each class."""
+
+
+def facts_of(data: DataSet) -> dict[str, Any]:
+    """What :func:`remembered` needs, as JSON takes it."""
+    train = data.train
+    return {
+        "event_shape": list(data.event_shape),
+        "values": [data.values.low, data.values.high, data.values.levels],
+        "location": None if train.location is None else train.location.double().tolist(),
+        "scale": None if train.scale is None else train.scale.double().tolist(),
+        "dtype": str(torch.float64 if _is_wide(train.encoding) else torch.float32),
+        "num_classes": data.num_classes,
+        "class_names": None if train.class_names is None else list(train.class_names),
+        "column_names": None if train.column_names is None else list(train.column_names),
+    }
+
+
+def _is_wide(encoding: Encoding) -> bool:
+    return encoding.location is not None and encoding.location.dtype == torch.float64
+
+
+def remembered(name: str, facts: Mapping[str, Any], binarize: str = "none") -> Remembered:
+    """The data set of that name by its facts alone."""
+    dtype = torch.float64 if facts["dtype"] == str(torch.float64) else torch.float32
+    location, scale = (
+        None if facts[part] is None else torch.tensor(facts[part], dtype=dtype)
+        for part in ("location", "scale")
+    )
+    shape = torch.Size(facts["event_shape"])
+    blank = torch.zeros(shape, dtype=dtype) if location is None else location
+    rows = facts["num_classes"] or 1
+    low, high, levels = facts["values"]
+    split = Split(
+        blank.expand(rows, *shape).clone(),
+        ValueRange(low, high, levels),
+        Encoding(location=location, scale=scale),
+        None if facts["num_classes"] is None else torch.arange(rows),
+        _names(facts["class_names"]),
+        _names(facts["column_names"]),
+    )
+    return Remembered(name, split, None, split, binarize)
+
+
+def _names(names: list[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)
+
+
+def new_rows(
+    name: str,
+    known: DataSet,
+    *,
+    label: str | None = None,
+    labels_wanted: bool = False,
+    root: Path | str | None = None,
+    binarize: Binarize = "none",
+    seed: int = 0,
+    image_size: int | None = None,
+) -> Split:
+    """All rows of other data, in their order, treated as those of a known set were.
+
+    Columns of a table are found by their names, classes by theirs.
+
+    :param label: the column, or array, of the classes; it may be missing unless ``labels_wanted``.
+    :raises InputError: they are of another shape, lack a column, or have values or classes of another kind.
+    """
+    options: Any = {"root": root, "image_size": image_size, "seed": seed, "missing": True}
+    try:
+        source = source_of(name, label=label, **options)
+    except InputError:
+        if label is None or labels_wanted:
+            raise
+        source = source_of(name, label=None, **options)
+    x, labels = _in_order(source)
+    x = _columns(name, x, source.column_names, known)
+    if x.shape[1:] != known.event_shape:
+        raise InputError(
+            f"the rows of {name} are of shape {tuple(x.shape[1:])}, and those that the run was fitted to "
+            f"of {tuple(known.event_shape)}"
+        )
+    encoding = Encoding(unit=_unit(x, source.levels, known.values))
+    _check_values(name, x, encoding, known.values, binarize)
+    train = known.train
+    split = Split(
+        x,
+        known.values,
+        replace(encoding, location=train.location, scale=train.scale),
+        None if labels is None else _labels(name, labels, source.class_names, known),
+        train.class_names,
+        train.column_names,
+    )
+    if binarize != "none":
+        rule = Threshold() if binarize == "threshold" else Draw(seed, "test")
+        return replace(split, x=binarized(x, encoding, rule), encoding=Encoding())
+    return split
+
+
+def _in_order(source: Source) -> tuple[Tensor, Tensor | None]:
+    """The rows, and their labels, of pool and test as they stand in their file."""
+    parts = [part for part in (source.pool, source.test) if len(part)]
+    labels = [part.labels for part in parts if part.labels is not None]
+    together = torch.cat(labels) if len(labels) == len(parts) else None
+    places = [part.places for part in parts]
+    x = torch.cat([read_all(part.x) for part in parts])
+    numbered = [place for place in places if place is not None]
+    if len(numbered) < len(parts):  # each part is in order
+        return x, together
+    order = torch.cat(numbered).argsort()
+    return x[order], None if together is None else together[order]
+
+
+def _columns(name: str, x: Tensor, names: Any, known: DataSet) -> Tensor:
+    """The columns of a table that the known one has, in its order."""
+    wanted = known.train.column_names
+    if names is None or wanted is None or tuple(names) == wanted:
+        return x
+    names = list(names)
+    for column in wanted:
+        if column not in names:
+            raise InputError(f"{name} has no column {column!r}{nearest(column, names)}")
+    return x[:, [names.index(column) for column in wanted]]
+
+
+def _unit(x: Tensor, levels: int | None, values: ValueRange) -> float:
+    """What one is, as stored."""
+    if levels is not None:
+        return levels - 1.0
+    if x.dtype != torch.uint8:
+        return 1.0
+    only_bits = values.levels == 2 and all(int(chunk.max()) <= 1 for chunk in chunks(x))
+    return 1.0 if only_bits else 255.0
+
+
+def _check_values(
+    name: str, x: Tensor, encoding: Encoding, values: ValueRange, binarize: str
+) -> None:
+    if values.levels is None:
+        return
+    for chunk in chunks(x):
+        seen = encoding(chunk)
+        seen = seen[~seen.isnan()]
+        fits = (seen >= 0) & (seen <= 1)
+        if values.levels == 2 and binarize == "none":
+            fits = (seen == 0) | (seen == 1)
+        if not fits.all():
+            raise InputError(
+                f"{name} holds {float(seen[~fits][0]):.6g}, and the data that the run was fitted to are "
+                f"{values}"
+            )
+
+
+def _labels(name: str, labels: Tensor, names: Any, known: DataSet) -> Tensor:
+    """Labels by the numbers that the classes have in the known set."""
+    own = known.train.class_names or tuple(map(str, range(known.num_classes or 0)))
+    found = list(names) if names is not None else list(map(str, range(int(labels.max()) + 1)))
+    numbers = {-1: -1}
+    for number in labels.unique().tolist():
+        if number >= 0:
+            if found[number] not in own:
+                raise InputError(
+                    f"{name} has a class {found[number]!r}{nearest(found[number], own)}"
+                )
+            numbers[number] = own.index(found[number])
+    return torch.tensor([numbers[number] for number in labels.tolist()])

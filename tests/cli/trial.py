@@ -1,0 +1,80 @@
+"""Runs command lines, each in a process of its own that starts warm, and says what they did and took.
+
+``python trial.py`` reads from standard input a line of JSON for each: ``[folder, words]``.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+from contextlib import redirect_stderr, suppress
+from pathlib import Path
+
+import pandas  # noqa: F401
+import pyarrow.parquet  # noqa: F401
+
+from pyro_vae.cli import main
+
+LIMIT = 6 * 2**30  # above what the start takes: a guard for the machine, not the criterion
+SECONDS = int(os.environ.get("TRIAL_SECONDS", "60"))
+
+
+def peak() -> int:
+    """The most memory that this process has held since its last reset, in bytes."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+
+def held(kind: str = "VmRSS:") -> int:
+    return 1024 * int(Path("/proc/self/status").read_text().split(kind)[1].split()[0])
+
+
+def child(folder: str, words: list[str], report: int) -> None:
+    os.chdir(folder)
+    out, err = (
+        os.open(f"../{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC) for name in ("out", "err")
+    )
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace")
+    Path("/proc/self/clear_refs").write_text("5")
+    start = held()
+    if os.environ.get("TRIAL_LIMIT"):
+        limit = held("VmData:") + LIMIT
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    code = 99
+    with suppress(BaseException):
+        code = main(words)
+    with suppress(BaseException):
+        sys.stdout.flush()
+    with suppress(BaseException):
+        sys.stderr.flush()
+    os.write(report, json.dumps([code, peak() - start]).encode())
+    os._exit(0)
+
+
+def tried(folder: str, words: list[str]) -> list[int]:
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        child(folder, words, writing)
+    os.close(writing)
+    end = time.monotonic() + SECONDS
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        if time.monotonic() > end:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+            return [124, 0]
+        time.sleep(0.01)
+    with os.fdopen(reading, "rb") as file:
+        text = file.read()
+    return json.loads(text) if text else [137, 0]
+
+
+if __name__ == "__main__":
+    with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
+        main(["fit", "--model", "VAE", "--data", "nowhere.csv"])  # warms up what reads options
+    for line in sys.stdin:
+        print(json.dumps(tried(*json.loads(line))), flush=True)

@@ -1,0 +1,204 @@
+"""Parts that work in the data's units: what they learn from rows, and that nothing else depends on it."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from oracles import errors_off
+from torch import Tensor, nn
+
+from pyro_vae import fit, latent_means, log_evidence
+from pyro_vae.likelihoods import (
+    Bernoulli,
+    FixedScaleNormal,
+    Heterogeneous,
+    HeteroscedasticNormal,
+    LogNormal,
+    Missing,
+    NegativeBinomial,
+    Normal,
+    Poisson,
+    StudentT,
+    ZeroInflatedNegativeBinomial,
+    ZeroInflatedPoisson,
+)
+from pyro_vae.models import VAE, DeepMarkov, FactorAnalysis, FlowDensity, StateSpace
+from pyro_vae.networks import MLP, MaskedInput, Scaled
+from pyro_vae.units import Units, learn_units
+
+SPREAD = torch.tensor([1e-3, 1.0, 1e5])
+PLACE = torch.tensor([-7e-3, 0.5, 3e5])
+quick: dict[str, Any] = {"epochs": 3, "progress": False, "device": "cpu"}
+quick["optimizer"] = partial(torch.optim.Adam, lr=0.01)
+
+
+def in_two_units(shape: tuple[int, ...] = (3,)) -> tuple[Tensor, Tensor]:
+    """Standard rows, and the same in units of their own: columns' alone, or all values'."""
+    x = torch.randn(120, *shape)
+    dims = (0,) if len(shape) == 1 else tuple(range(len(shape) + 1))
+    x = (x - x.mean(dims, keepdim=True)) / x.var(dims, correction=0, keepdim=True).sqrt()
+    return x, (x * SPREAD + PLACE if len(shape) == 1 else 50 * x + 300)
+
+
+MODELS = {
+    "normal": lambda: VAE((3,), 2, likelihood=Normal),
+    "heteroscedastic": lambda: VAE((3,), 2, likelihood=HeteroscedasticNormal),
+    "student": lambda: VAE((3,), 2, likelihood=StudentT),
+    "factors": lambda: FactorAnalysis((3,), 2),
+    "flow": lambda: FlowDensity((3,)),
+    "missing": lambda: VAE((3,), 2, likelihood=Missing, encoder=MaskedInput),
+    "kalman": lambda: StateSpace((4, 2), 2),
+    "markov": lambda: DeepMarkov((4, 2), 2, likelihood=Normal),
+    "image": lambda: VAE((1, 3, 4), 2, likelihood=Normal),
+}
+SHAPES = {"kalman": (4, 2), "markov": (4, 2), "image": (1, 3, 4)}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_fit_is_the_same_in_any_units(name: str) -> None:
+    """...but for the density, whose log takes off that of the units."""
+    shape = SHAPES.get(name, (3,))
+    standard, raw = in_two_units(shape)
+    if name == "kalman":  # whose units are those of each value of a step
+        raw = standard = (standard - standard.mean((0, 1))) / standard.flatten(0, 1).std(
+            0, correction=0
+        )
+        raw = 50 * standard + 300
+    figures = []
+    for x in (standard, raw):
+        torch.manual_seed(0)
+        model = MODELS[name]()
+        result = fit(model, x, **quick)
+        figures.append(torch.tensor([m["train_elbo"] for m in result.metrics]).double())
+    units = SPREAD.log().sum() if shape == (3,) else torch.tensor(50.0).log() * standard[0].numel()
+    torch.testing.assert_close(figures[1] + units.double(), figures[0], rtol=1e-4, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "likelihood", [Poisson, NegativeBinomial, ZeroInflatedPoisson, ZeroInflatedNegativeBinomial]
+)
+def test_counts_start_at_their_means(likelihood: Any) -> None:
+    x = torch.poisson(torch.tensor([0.0, 3.0, 4000.0]).expand(500, 3))
+    part = likelihood(2, (3,), decoder=Zero)
+    before = part(torch.zeros(1, 2)).mean
+    part.learn_units(x)
+    ratio = (part(torch.zeros(1, 2)).mean / before)[0]
+    torch.testing.assert_close(ratio[1:], x.mean(0)[1:], rtol=0.01, atol=0)
+    assert ratio[0] < 0.01
+    encoder = part.reading(MLP)((3,), (2,))
+    encoder.learn_units(x)
+    scaled = encoder.scaled(x)
+    assert scaled.abs().max() < 7
+    torch.testing.assert_close(scaled[:, 1:].std(0, correction=0), torch.ones(2))
+
+
+class Zero(nn.Module):
+    def __init__(self, in_shape: Any, out_shape: Any) -> None:
+        super().__init__()
+        self.out_shape = out_shape
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z.new_zeros(len(z), *self.out_shape)
+
+
+def test_counts_of_a_sequencers_depth_have_an_elbo_from_the_first_epoch() -> None:
+    profile = torch.distributions.Dirichlet(torch.full((40,), 0.3)).sample((3,))
+    depth = torch.distributions.LogNormal(7.6, 0.5).sample((300, 1))
+    x = torch.poisson(depth * profile[torch.randint(3, (300,))])
+    result = fit(VAE((40,), likelihood=NegativeBinomial), x, batch_size=50, **quick)
+    independent = torch.distributions.Poisson(x.mean(0).clamp(min=0.1)).log_prob(x).sum(-1).mean()
+    assert result.metrics[0]["train_elbo"] > independent
+
+
+def test_logs_of_positive_values() -> None:
+    x = torch.randn(400, 2).exp() * torch.tensor([1e-3, 1e6])
+    part = LogNormal(2, (2,), decoder=Zero)
+    part.learn_units(x)
+    p = part(torch.zeros(1, 2)).base_dist
+    torch.testing.assert_close(p.loc[0], x.log().mean(0), rtol=1e-4, atol=1e-4)
+
+
+def test_each_column_of_a_table_has_its_units() -> None:
+    columns = [Normal, Poisson, Bernoulli]
+    x = torch.stack([300 + 50 * torch.randn(90), torch.full((90,), 9.0), torch.rand(90).round()], 1)
+    x[0] = torch.nan
+    vae = VAE(
+        (3,), 2, likelihood=partial(Missing, likelihood=partial(Heterogeneous, columns=columns)),
+        encoder=MaskedInput,
+    )  # fmt: skip
+    fit(vae, x, **quick)
+    normal, poisson, bernoulli = vae.likelihood.complete.kinds
+    torch.testing.assert_close(normal.units.location, x[1:, 0].mean()[None])
+    torch.testing.assert_close(poisson.units.location.exp(), torch.tensor([9.0]), rtol=0.1, atol=0)
+    assert not hasattr(bernoulli, "units")
+    assert isinstance(vae.recognition.encoder, Scaled)
+    assert vae.recognition.encoder.logs.tolist() == [False, True, False]
+
+
+def test_what_lies_between_0_and_1_or_never_varies() -> None:
+    units = Units((2,))
+    units.learn(torch.rand(9, 2).where(torch.eye(9, 2) == 0, torch.nan))
+    assert units.location.tolist() == [0, 0]
+    assert units.scale.tolist() == [1, 1]
+    units = Units((2,))
+    units.learn(torch.tensor([[7.0, torch.nan], [7.0, torch.nan]]))
+    assert units.location.tolist() == [7, 0]
+    assert units.scale.tolist() == [1, 1]
+
+
+def test_they_are_learnt_once_and_kept(tmp_path: Any) -> None:
+    _, raw = in_two_units()
+    vae = VAE((3,), 2, likelihood=Normal)
+    fit(vae, raw, **quick)
+    kept = [b.clone() for b in vae.buffers()]
+    fit(vae, 1.1 * raw, **quick)
+    for before, after in zip(kept, vae.buffers(), strict=True):
+        torch.testing.assert_close(before, after)
+    state = vae.state_dict()
+    other = VAE((3,), 2, likelihood=Normal)
+    other.load_state_dict(state)
+    torch.testing.assert_close(latent_means(other, raw)["z"], latent_means(vae, raw)["z"])
+
+
+def test_the_exact_evidence_is_that_of_the_raw_values() -> None:
+    _, raw = in_two_units()
+    model = FactorAnalysis((3,), 1)
+    fit(model, raw, **quick)
+    found = log_evidence(model, raw, num_particles=5000, seed=0)
+    assert (errors_off(found, model.log_evidence(raw).detach()) < 5).all()
+    exact = log_evidence(model, raw, method="exact")
+    torch.testing.assert_close(
+        exact.log_evidence, model.log_evidence(raw).double(), rtol=1e-5, atol=1e-4
+    )
+
+
+def test_frozen_parts_stay_as_they_are() -> None:
+    model = VAE((3,), 2, likelihood=Normal)
+    model.likelihood.requires_grad_(False)
+    fit(model, in_two_units()[1], **quick)
+    assert not model.likelihood.units.is_learnt
+    assert model.recognition.encoder.units.is_learnt
+
+
+def test_a_part_of_ones_own_learns_too() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("top", torch.zeros(()))
+
+        def learn_units(self, x: Tensor) -> None:
+            self.top.copy_(x.max())
+
+    module = nn.Sequential(nn.Sequential(Own()), MLP((3,), (2,)))
+    learn_units(module, torch.tensor([[1.0, 5.0]]))
+    assert module[0][0].top == 5
+
+
+def test_fixed_scales_are_in_the_datas_units() -> None:
+    part = FixedScaleNormal(2, (3,), decoder=Zero, scale=0.25)
+    _, raw = in_two_units()
+    part.learn_units(raw)
+    p = part(torch.zeros(1, 2)).base_dist
+    torch.testing.assert_close(p.loc[0], raw.mean(0))
+    assert (p.scale == 0.25).all()
