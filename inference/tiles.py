@@ -47,7 +47,7 @@ from pyro_vae.program import Program, as_program, num_arguments
 from pyro_vae.traces import drawn_sites
 
 UNITS = {"cpu": 64, "cuda": 2048}  # of a tile, where nobody says
-MANY_BYTES = {"cpu": 2**25, "cuda": 2**28}  # of all that is computed to see whether places matter
+MANY_BYTES = {"cpu": 2**24, "cuda": 2**28}  # of all that is computed to see whether places matter
 FIRST_ROWS = 8  # rows that show what a program looks like
 
 
