@@ -40,7 +40,8 @@ from pyro_vae.isolation import (
 )
 from pyro_vae.parameters import named_parameters, registered
 from pyro_vae.program import Program, as_program, num_arguments
-from pyro_vae.units import ROWS, Units, learn_units
+from pyro_vae.traces import first_line
+from pyro_vae.units import ROWS, learners
 
 ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
 
@@ -211,16 +212,27 @@ def _opened(
 
 def _learn_units(program: Program, train: Batches, seed: int) -> None:
     """Shows some rows to the parts that work in the data's units, unless they have learnt them."""
-    units = [m for root in program.modules.values() for m in root.modules() if isinstance(m, Units)]
-    if all(bool(part.is_learnt) for part in units) or isinstance(train, OneCall):
+    parts = [part for module in program.modules.values() for part in learners(module)]
+    if not parts or isinstance(train, OneCall):
         return
     before = rng_state()
     generator = torch.Generator().manual_seed(seed)
     some = torch.randperm(train.num_units, generator=generator)[:ROWS]
-    x, *_ = next(train.take(some, len(some)))
+    rows = next(train.take(some, len(some)))
     set_rng_state(before)
-    for module in program.modules.values():
-        learn_units(module, x)
+    for part in parts:
+        try:
+            part.learn_units(rows[0])
+        except Exception as error:
+            with (
+                undisturbed(program),
+                torch.no_grad(),
+            ):  # which says of data of another shape what is wrong
+                examine(program, *(column[:2] for column in rows))
+            raise InputError(
+                f"{type(part).__name__} cannot learn units from data of shape {tuple(rows[0].shape)}: "
+                f"{type(error).__name__}: {first_line(error)}"
+            ) from error
 
 
 def _all(program: Program, examined: Examination) -> dict[str, torch.Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import sizes
 from pyro_vae.networks import Shape
 from pyro_vae.priors import StandardNormal
-from pyro_vae.units import Units, rows_of
+from pyro_vae.units import Units
 
 
 class FactorAnalysis(nn.Module):
@@ -46,8 +46,8 @@ class FactorAnalysis(nn.Module):
         self.loadings = nn.Parameter(torch.randn(size, latent_dim) / math.sqrt(size))  # W
         self.bias = nn.Parameter(torch.zeros(size))  # b
         self.log_scale = nn.Parameter(torch.zeros(1 if isotropic else size))
-        # m, s: of each value, but for one noise one s
-        self.units = Units((1, size) if isotropic else (size,))
+        # m, s: of each value, but one for all where the noise is one
+        self.units = Units(() if isotropic else (size,))
         self.regression = nn.Linear(size, latent_dim)  # A, c
         self.raw_tril = nn.Parameter(torch.zeros(latent_dim, latent_dim))  # L
 
@@ -66,9 +66,7 @@ class FactorAnalysis(nn.Module):
             pyro.sample("z", dist.MultivariateNormal(loc, scale_tril=tril))  # (B | Z)
 
     def learn_units(self, x: Tensor) -> None:
-        rows = rows_of(x, self.data_shape)
-        if rows is not None:
-            self.units.learn(rows.flatten(1))
+        self.units.learn(x.flatten(1))
 
     def _scaled(self, flat: Tensor) -> Tensor:
         return (flat - self.units.location) / self.units.scale

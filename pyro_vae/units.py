@@ -4,7 +4,7 @@ A program is given what is in the file. Its parts work with numbers of size 1, s
 an encoder that reads them and a likelihood that makes them, keep a :class:`Units` of each element.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -42,28 +42,14 @@ class Units(nn.Module):
         self.register_buffer("is_learnt", torch.tensor(False))
 
     @torch.no_grad()
-    def learn_log_mean(self, counts: Tensor) -> None:
-        """Takes for the location the log of the mean of counts ``rows | X``; the scale stays 1."""
-        if self.is_learnt:
-            return
-        self.is_learnt.fill_(True)
-        counts = counts.double().reshape(-1, *self.location.shape)
-        seen = (~counts.isnan()).sum(0)
-        mean = (counts.nansum(0) + 0.5) / (seen + 1)  # of a column without any, no log of 0
-        self.location.copy_(mean.log())
-
-    @torch.no_grad()
     def learn(self, x: Tensor) -> None:
-        """Takes location and scale from rows ``rows | X``; NaN is a value that is missing.
+        """Takes location and scale from data ``rows | X``; NaN is a value that is missing.
 
-        A second fit of the same module changes nothing, or what the first has learnt would mean something
-        else.
+        Of longer data, as a series is of its steps, X is the last dimensions; of data of any other shape
+        nothing is learnt.
         """
-        if self.is_learnt:
-            return
-        self.is_learnt.fill_(True)
-        x = x.double().reshape(-1, *self.location.shape)
-        if bool(((x >= 0) & (x <= 1) | x.isnan()).all()):
+        x = self._first_rows(x)
+        if x is None or bool(((x >= 0) & (x <= 1) | x.isnan()).all()):
             return
         location = x.nanmean(0)
         scale = (x - location).square().nanmean(0).sqrt()
@@ -71,31 +57,41 @@ class Units(nn.Module):
         self.location.copy_(torch.where(location.isfinite(), location, 0.0))
         self.scale.copy_(torch.where(varies & scale.isfinite(), scale, 1.0))
 
+    @torch.no_grad()
+    def learn_log_mean(self, counts: Tensor) -> None:
+        """Takes for the location the log of the mean of counts ``rows | X``; the scale stays 1."""
+        counts = self._first_rows(counts)
+        if counts is None:
+            return
+        seen = (~counts.isnan()).sum(0)
+        mean = (counts.nansum(0) + 0.5) / (seen + 1)  # of a column without any, no log of 0
+        self.location.copy_(mean.log())
 
-def rows_of(x: Tensor, shape: Sequence[int]) -> Tensor | None:
-    """Data ``rows | X`` as rows of a part that has the last dimensions of X, as a series' steps are.
+    def _first_rows(self, x: Tensor) -> Any:
+        """Data in float64, one row for each that has a location; None where all is learnt, or of others.
 
-    >>> rows_of(torch.zeros(5, 7, 3), (3,)).shape, rows_of(torch.zeros(5, 7), (3,))
-    (torch.Size([35, 3]), None)
+        What has been learnt stays, or parameters that go with it would mean something else.
+        """
+        if self.is_learnt or x.shape[1:][max(x.dim() - 1 - len(self.shape), 0) :] != self.shape:
+            return None
+        self.is_learnt.fill_(True)
+        return x.double().reshape(-1, *self.location.shape)
+
+
+def learners(module: nn.Module) -> Iterator[Any]:
+    """The parts of a module that are yet to be shown rows: each has a method ``learn_units``.
+
+    Such a part shows them to its own parts, if these are to see them. One is left out whose parameters are
+    all frozen, or whose :class:`Units` have all been learnt.
     """
-    shape = tuple(shape)
-    if x.shape[1:][max(x.dim() - 1 - len(shape), 0) :] != shape:
-        return None
-    return x.reshape(-1, *shape)
-
-
-def learn_units(module: nn.Module, x: Tensor) -> None:
-    """Shows rows ``rows | X`` to each part of a module that has a method ``learn_units``.
-
-    Such a part shows them to its own parts, if these are to see them. One whose parameters are all frozen
-    stays as it is.
-    """
-    parameters = list(module.parameters())
+    parameters, units = (
+        list(module.parameters()),
+        [m for m in module.modules() if isinstance(m, Units)],
+    )
     if parameters and not any(parameter.requires_grad for parameter in parameters):
         return
-    learn: Any = getattr(module, "learn_units", None)
-    if callable(learn):
-        learn(x)
-        return
-    for child in module.children():
-        learn_units(child, x)
+    if not callable(getattr(module, "learn_units", None)):
+        for child in module.children():
+            yield from learners(child)
+    elif not units or not all(bool(part.is_learnt) for part in units):
+        yield module

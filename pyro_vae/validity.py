@@ -5,11 +5,10 @@ import math
 from typing import Any
 from unittest import mock
 
-import pyro.distributions as dist
 import torch
 from pyro import poutine
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import TransformedDistribution, constraints
 
 from pyro_vae.errors import InputError
 from pyro_vae.scores import cannot_score
@@ -86,7 +85,7 @@ def _has_no_mass_there(site: Site) -> bool:
 
 def _support_message(part: str, name: str, site: Site, error: ValueError) -> str:
     base = site["fn"]
-    while hasattr(base, "base_dist") and not isinstance(base, dist.TransformedDistribution):
+    while hasattr(base, "base_dist") and not isinstance(base, TransformedDistribution):
         base = base.base_dist
     value = site["value"]
     kind = type(base).__name__

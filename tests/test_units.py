@@ -8,7 +8,7 @@ import torch
 from oracles import errors_off
 from torch import Tensor, nn
 
-from pyro_vae import fit, latent_means, log_evidence
+from pyro_vae import InputError, fit, latent_means, log_evidence
 from pyro_vae.likelihoods import (
     Bernoulli,
     FixedScaleNormal,
@@ -25,7 +25,7 @@ from pyro_vae.likelihoods import (
 )
 from pyro_vae.models import VAE, DeepMarkov, FactorAnalysis, FlowDensity, StateSpace
 from pyro_vae.networks import MLP, MaskedInput, Scaled
-from pyro_vae.units import Units, learn_units
+from pyro_vae.units import Units, learners
 
 SPREAD = torch.tensor([1e-3, 1.0, 1e5])
 PLACE = torch.tensor([-7e-3, 0.5, 3e5])
@@ -190,9 +190,18 @@ def test_a_part_of_ones_own_learns_too() -> None:
         def learn_units(self, x: Tensor) -> None:
             self.top.copy_(x.max())
 
-    module = nn.Sequential(nn.Sequential(Own()), MLP((3,), (2,)))
-    learn_units(module, torch.tensor([[1.0, 5.0]]))
-    assert module[0][0].top == 5
+    class Program(VAE):
+        """Whose likelihood of zeros and ones has no units."""
+
+        def __init__(self) -> None:
+            super().__init__((3,), 2)
+            self.own = nn.Sequential(Own())
+
+    program, x = Program(), torch.ones(4, 3)
+    fit(program, x, **quick)
+    assert program.own[0].top == 1
+    assert [*learners(program)] == [program.own[0]]
+    assert not [*learners(MLP((3,), (2,)))]
 
 
 def test_fixed_scales_are_in_the_datas_units() -> None:
@@ -202,3 +211,29 @@ def test_fixed_scales_are_in_the_datas_units() -> None:
     p = part(torch.zeros(1, 2)).base_dist
     torch.testing.assert_close(p.loc[0], raw.mean(0))
     assert (p.scale == 0.25).all()
+
+
+TABLE = VAE((2,), 2, likelihood=partial(Heterogeneous, columns=[Normal, Poisson]))
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "message"),
+    [
+        (StateSpace((7, 3), 2), (5,), r"sequences of shape \(7, 3\)"),
+        (FactorAnalysis((3,), 1), (5,), "the guide raised"),
+        (
+            VAE((2,), 2, likelihood=partial(Heterogeneous, columns=[Normal, Poisson])),
+            (5, 1),
+            "Scaled takes",
+        ),
+        (VAE((3,), 2, likelihood=Normal), (5, 4), "Scaled takes"),
+    ],
+)
+def test_data_of_another_shape_are_refused_in_words(model: Any, shape: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        fit(model, torch.randn(shape), **quick)
+
+
+def test_what_lies_outside_of_a_transformed_support_is_said_of_it() -> None:
+    with pytest.raises(InputError, match="outside the support of its LogNormal: GreaterThan"):
+        fit(VAE((3,), 2, likelihood=LogNormal), -torch.rand(5, 3), **quick)

@@ -9,7 +9,7 @@ from pyro_vae.errors import at_least
 from pyro_vae.likelihoods.likelihood import Likelihood
 from pyro_vae.links import RATE, log_link
 from pyro_vae.networks import MLP, NetworkFactory, Shape
-from pyro_vae.units import Units, rows_of
+from pyro_vae.units import Units
 
 
 class Counts(Likelihood):
@@ -22,9 +22,7 @@ class Counts(Likelihood):
         self.units = Units(data_shape)  # whose location is the log of the mean
 
     def learn_units(self, x: Tensor) -> None:
-        rows = rows_of(x, self.units.shape)
-        if rows is not None:
-            self.units.learn_log_mean(rows)
+        self.units.learn_log_mean(x)
 
     def log_mean(self, outputs: Tensor) -> Tensor:
         return self.units.location + log_link(outputs, RATE)

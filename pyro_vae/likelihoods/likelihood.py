@@ -40,9 +40,6 @@ class Likelihood(Part):
             return encoder
         return partial(Scaled, network=encoder, logs=self.in_logs)
 
-    def learn_units(self, x: Tensor) -> None:
-        """Starts where rows of data ``rows | X`` lie (:mod:`pyro_vae.units`)."""
-
     @abc.abstractmethod
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         """The values' distribution, ``B, X |``, from outputs ``B, numbers_per_value, X |``."""

@@ -10,7 +10,7 @@ from pyro_vae.errors import positive
 from pyro_vae.likelihoods.likelihood import Likelihood
 from pyro_vae.links import RATE, log_link
 from pyro_vae.networks import MLP, NetworkFactory, Shape
-from pyro_vae.units import Units, rows_of
+from pyro_vae.units import Units
 
 
 class Real(Likelihood):
@@ -23,9 +23,7 @@ class Real(Likelihood):
         self.units = Units(data_shape)
 
     def learn_units(self, x: Tensor) -> None:
-        rows = rows_of(x, self.units.shape)
-        if rows is not None:
-            self.units.learn(rows)
+        self.units.learn(x)
 
     def located(self, loc: Tensor) -> Tensor:
         """Locations in the data's units, of numbers of size 1."""

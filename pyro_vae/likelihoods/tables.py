@@ -12,6 +12,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.likelihoods.likelihood import Likelihood, LikelihoodFactory, Outputs
 from pyro_vae.likelihoods.real import Normal
 from pyro_vae.networks import MLP, Network, NetworkFactory, Scaled, Shape
+from pyro_vae.units import learners
 
 
 class Heterogeneous(Likelihood):
@@ -77,7 +78,8 @@ class Heterogeneous(Likelihood):
 
     def learn_units(self, x: Tensor) -> None:
         for kind, places in zip(self.kinds, self.places, strict=True):
-            kind.learn_units(x[..., places])
+            for part in learners(kind):
+                part.learn_units(x[..., places])
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         parts = [
@@ -126,9 +128,6 @@ class Missing(Likelihood):
 
     def reading(self, encoder: NetworkFactory) -> NetworkFactory:
         return self.complete.reading(encoder)
-
-    def learn_units(self, x: Tensor) -> None:
-        self.complete.learn_units(x)
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         return self.of_values(self.complete.decoder(z)).to_event(self.event_dim)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.networks.mlp import MLP
 from pyro_vae.networks.network import Network, NetworkFactory, Shape
-from pyro_vae.units import Units, rows_of
+from pyro_vae.units import Units
 
 
 class Flat(Network):
@@ -59,9 +59,8 @@ class Scaled(Network):
 
     def learn_units(self, x: Tensor) -> None:
         """Takes location and scale from rows of data ``rows | X``."""
-        rows = rows_of(x, self.in_shape)
-        if rows is not None:
-            self.units.learn(self._in_logs(rows))
+        if x.shape[-1:] == self.in_shape[-1:]:  # else these are no inputs, and have no such columns
+            self.units.learn(self._in_logs(x))
 
     def scaled(self, x: Tensor) -> Tensor:
         """What the network is given of inputs ``N | in_shape``."""
