@@ -228,7 +228,7 @@ def _learn_units(program: Program, train: Batches, seed: int) -> None:
                 undisturbed(program),
                 torch.no_grad(),
             ):  # which says of data of another shape what is wrong
-                examine(program, *(column[:2] for column in rows))
+                examine(program, *rows)
             raise InputError(
                 f"{type(part).__name__} cannot learn units from data of shape {tuple(rows[0].shape)}: "
                 f"{type(error).__name__}: {first_line(error)}"
