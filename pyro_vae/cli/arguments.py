@@ -21,6 +21,7 @@ from pyro_vae.cli.plain_yaml import guard_parser
 from pyro_vae.cli.refusals import CommandLine
 from pyro_vae.errors import InputError
 
+MANY = {"--columns", "--kinds", "--missing", "--arguments"}  # options with one value or more
 SEEDS = {"seed", "data_seed"}  # options that every generator must be able to take
 
 
@@ -115,22 +116,25 @@ def look_here_for(path: str) -> None:
 
 def take_options(
     words: Sequence[str], wanted: Callable[[str], bool]
-) -> tuple[list[tuple[str, str]], list[str]]:
-    """Takes out of a command line the options whose names are wanted, each with its value.
+) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Takes out of a command line the options whose names are wanted, each with its value, or values.
 
     >>> take_options(["a", "--x", "1", "--y=2", "--z", "3"], lambda name: name in ("--x", "--y"))
     ([('--x', '1'), ('--y', '2')], ['a', '--z', '3'])
     """
     taken, rest = [], []
-    remaining = iter(words)
-    for word in remaining:
+    remaining = list(words)
+    while remaining:
+        word = remaining.pop(0)
         name, equals, value = word.partition("=")
         if not (word.startswith("--") and wanted(name)):
             rest.append(word)
             continue
-        if not equals:
-            value = next(remaining, "--")
-            if value.startswith("--"):
-                raise InputError(f"{name} needs a value")
-        taken.append((name, value))
+        values = [value] if equals else remaining[:1]
+        if not values or (not equals and values[0].startswith("--")):
+            raise InputError(f"{name} needs a value")
+        del remaining[: 0 if equals else 1]
+        while name in MANY and remaining and not remaining[0].startswith("--"):
+            values.append(remaining.pop(0))
+        taken.append((name, *values))
     return taken, rest

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 import pyro_vae
 from pyro_vae.allocations import Allocations
 from pyro_vae.cli.arguments import new_parser, read, take_options
+from pyro_vae.cli.data_options import add_data_options, load_by
 from pyro_vae.cli.model_option import (
     FILLED,
     check_leaves_labels_out,
@@ -26,9 +26,8 @@ from pyro_vae.cli.model_option import (
     likelihood_for,
     path_of,
 )
-from pyro_vae.data import Binarize, DataSet, Remembered, Split, filled_in, load
+from pyro_vae.data import DataSet, Remembered, Split, filled_in
 from pyro_vae.data.batching import batches
-from pyro_vae.data.named import NAMED
 from pyro_vae.errors import InputError
 from pyro_vae.inference.svi import fit
 from pyro_vae.isolation import undisturbed
@@ -74,19 +73,10 @@ def fit_parser(model: type | None) -> ArgumentParser:
     add("--config", action="config", help="a YAML file of options, as a run leaves it")
     add("--resume", type=str | None, metavar="RUN", help="go on with the run in that folder")
     add("--device", type=str, default="auto", help="cpu, cuda, cuda:1, ...")
+    add_data_options(parser)
     add = parser.add_argument_group("the data").add_argument
-    add("--data", type=str | None, help="a name that `pyro-vae data` lists, or a path")
-    add("--data_root", type=str | None, help="the named sets' folder; by default PYRO_VAE_DATA")
-    add("--download", action="store_true", help="fetch a named set that is not there")
-    add("--binarize", type=Binarize, default="none", help="how grey values become 0 and 1")
-    add("--validation", type=int | float | None, help="rows, or their fraction, to validate on")
-    add("--label", type=str | None, help="the column, or the array of an .npz, with the labels")
     add("--labelled", type=int | None, help="keep the labels of so many training rows, at random; "
         "the others are -1, not seen")  # fmt: skip
-    add("--standardize", type=bool | None, help="to mean 0 and standard deviation 1; by default only "
-        "where 32 bits would lose the differences between rows")  # fmt: skip
-    add("--image_size", type=int | None, help="height and width in pixels, for a folder of images")
-    add("--data_seed", type=int, default=0, help="of splits and of binarisation drawn once")
     parser.add_function_arguments(fit, as_group=True, skip=NOT_OPTIONS)
     parser.set_defaults(optimizer="torch.optim.Adam")
     group = parser.add_argument_group("the model", MODEL)
@@ -155,28 +145,10 @@ class Experiment:
             check_leaves_labels_out(self.model)
         if options.data is None:
             raise InputError("which data? --data digits, another of `pyro-vae data`, or a path")
-        data = load(
-            self._found(options.data),
-            root=options.data_root and self._found(options.data_root),
-            download=options.download,
-            binarize=options.binarize,
-            seed=options.data_seed,
-            validation=options.validation,
-            label=options.label,
-            standardize=options.standardize,
-            image_size=options.image_size,
-            missing=missing,
-        )
-        data = replace(data, name=options.data)
+        data = load_by(options, missing=missing, home=self.home)
         if options.labelled is None:
             return data
         return data.with_labels_of(options.labelled, options.data_seed)
-
-    def _found(self, name: str) -> str:
-        """A path as it is to be opened from here: below ``home``, or else below the working directory."""
-        there = self.home / name
-        is_there = self.home != Path.cwd() and name not in NAMED and os.path.exists(there)
-        return str(there) if is_there else name
 
     def leaves_likelihood_open(self) -> bool:
         return chooses_likelihood(self.model) and self.options.model.likelihood is None

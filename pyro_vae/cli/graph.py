@@ -8,6 +8,7 @@ import torch
 
 from pyro_vae.cli.arguments import new_parser, read, take_options
 from pyro_vae.cli.console import note
+from pyro_vae.cli.data_options import DATA
 from pyro_vae.cli.experiment import Experiment
 from pyro_vae.cli.model_option import find_function
 from pyro_vae.cli.output import add_out, out_path
@@ -25,7 +26,6 @@ EXAMPLES = (
     "pyro-vae graph --model VAE --model.latent_dim 2 --out vae.pdf",
     "pyro-vae graph --model my_model.model --data table.csv --text",
 )
-DATA = ("data", "data_root", "binarize", "label", "standardize", "image_size")
 ROWS = 64
 GRAPHS = ("graph.svg", "graph.png")  # what a run's folder holds
 
@@ -73,7 +73,7 @@ def leave_graph(folder: Path, program: Any, data: DataSet) -> None:
         note(f"no diagram: {error}")
 
 
-def _run(folder: str, asked: list[tuple[str, str]]) -> tuple[Any, tuple[torch.Tensor, ...]]:
+def _run(folder: str, asked: list[tuple[str, ...]]) -> tuple[Any, tuple[torch.Tensor, ...]]:
     run = open_run(folder, [word for pair in asked for word in pair])
     try:
         data = run.load_data()
@@ -83,8 +83,8 @@ def _run(folder: str, asked: list[tuple[str, str]]) -> tuple[Any, tuple[torch.Te
     return program, _some_rows(program, data)
 
 
-def _model(asked: list[tuple[str, str]]) -> tuple[Any, tuple[torch.Tensor, ...]]:
-    names = dict(asked)
+def _model(asked: list[tuple[str, ...]]) -> tuple[Any, tuple[torch.Tensor, ...]]:
+    names = {name: value for name, value, *_ in asked}
     if "--model" not in names:
         raise InputError("what is to be drawn? Name a run's folder, or --model VAE")
     if "--data" not in names:

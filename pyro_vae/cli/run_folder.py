@@ -15,6 +15,7 @@ import torch
 from pyro_vae import checkpoint
 from pyro_vae.cli import plain_yaml
 from pyro_vae.cli.arguments import allow_imports, take_options
+from pyro_vae.cli.data_options import reading_of
 from pyro_vae.cli.experiment import HOME, Experiment
 from pyro_vae.cli.model_option import find_class
 from pyro_vae.data import DataSet, Split, batches, new_rows, remembered
@@ -159,12 +160,10 @@ class Run:
         return new_rows(
             name,
             self.remembered_data(),
-            label=options.label,
+            reading_of(options),
             labels_wanted=takes is not None and takes > 2,
             root=options.data_root,
             binarize=options.binarize,
-            seed=options.data_seed,
-            image_size=options.image_size,
         )
 
     def load_program(self, data: DataSet, device: torch.device) -> Any:

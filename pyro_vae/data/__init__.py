@@ -1,8 +1,10 @@
 """Data sets by name, from files and from folders, and batches of them on a device."""
 
 from pyro_vae.data.batching import Batches, OneCall, batches
+from pyro_vae.data.columns import Column, Kind
 from pyro_vae.data.known import Remembered, facts_of, new_rows, remembered
 from pyro_vae.data.loading import ROOT_VARIABLE, Binarize, Listing, available, load
+from pyro_vae.data.reading import Reading
 from pyro_vae.data.rows import LazyRows
 from pyro_vae.data.sets import DataSet, Split
 from pyro_vae.data.values import Encoding, ValueRange, filled_in
@@ -11,11 +13,14 @@ __all__ = [
     "ROOT_VARIABLE",
     "Batches",
     "Binarize",
+    "Column",
     "DataSet",
     "Encoding",
+    "Kind",
     "LazyRows",
     "Listing",
     "OneCall",
+    "Reading",
     "Remembered",
     "Split",
     "ValueRange",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data.containers import Archive, Array, read_array
+from pyro_vae.data.reading import Reading
 from pyro_vae.data.sources import Part, Source, shuffled
 from pyro_vae.errors import InputError, nearest
 
@@ -20,24 +21,24 @@ READS_MISSING = (
 _SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 
 
-def read_npy(path: Path, seed: int, missing: bool = False) -> Source:
+def read_npy(path: Path, reading: Reading) -> Source:
     """A .npy file: the rows along the first axis, without labels."""
     _check_bytes(path)
-    return shuffled(Part(to_rows(read_array(path), str(path), missing)), seed)
+    rows = to_rows(read_array(path), str(path), reading.takes_gaps)
+    return shuffled(Part(rows), reading.seed)
 
 
-def read_npz(path: Path, label: str | None, seed: int, missing: bool = False) -> Source:
+def read_npz(path: Path, reading: Reading) -> Source:
     """A .npz file. Arrays named after the splits are taken as such (``train``, ``x_train``,
     ``train_images``; labels ``y_train``, ``train_labels``); else the rows are ``x``, ``data``,
     ``images`` or the first array, and the labels ``label``, ``y``, ``labels`` or ``target``.
     """
     _check_bytes(path)
-    return _from_archive(path, Archive(path), label, seed, missing)
+    return _from_archive(path, Archive(path), reading)
 
 
-def _from_archive(
-    path: Path, archive: Mapping[str, Array], label: str | None, seed: int, missing: bool
-) -> Source:
+def _from_archive(path: Path, archive: Mapping[str, Array], reading: Reading) -> Source:
+    label, missing = reading.label, reading.takes_gaps
     keys = list(archive)
     if not keys:
         raise InputError(f"{path} holds no arrays")
@@ -57,9 +58,9 @@ def _from_archive(
         raise InputError(f"{path} holds labels ({labels_key}) and nothing else")
     x = to_rows(archive[data_key], f"{path}[{data_key}]", missing)
     if labels_key is None:
-        return shuffled(Part(x), seed)
+        return shuffled(Part(x), reading.seed)
     labels, names = to_labels(archive[labels_key], f"{path}[{labels_key}]", len(x))
-    return shuffled(Part(x, labels), seed, class_names=names)
+    return shuffled(Part(x, labels), reading.seed, class_names=names)
 
 
 def _from_splits(

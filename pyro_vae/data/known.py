@@ -1,7 +1,7 @@
 """Data sets without their rows: what a fitted model needs to know of the data, and new rows alike."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data.binarize import Draw, Threshold, binarized
+from pyro_vae.data.columns import Column, Kind
 from pyro_vae.data.loading import Binarize, source_of
+from pyro_vae.data.reading import Reading
 from pyro_vae.data.rows import chunks, read_all
 from pyro_vae.data.sets import DataSet, Split
 from pyro_vae.data.sources import Source
@@ -33,7 +35,7 @@ def facts_of(data: DataSet) -> dict[str, Any]:
         "dtype": str(torch.float64 if _is_wide(train.encoding) else torch.float32),
         "num_classes": data.num_classes,
         "class_names": None if train.class_names is None else list(train.class_names),
-        "column_names": None if train.column_names is None else list(train.column_names),
+        "columns": None if train.columns is None else [asdict(column) for column in train.columns],
     }
 
 
@@ -58,7 +60,7 @@ def remembered(name: str, facts: Mapping[str, Any], binarize: str = "none") -> R
         Encoding(location=location, scale=scale),
         None if facts["num_classes"] is None else torch.arange(rows),
         _names(facts["class_names"]),
-        _names(facts["column_names"]),
+        _columns_of(facts["columns"]),
     )
     return Remembered(name, split, None, split, binarize)
 
@@ -67,33 +69,39 @@ def _names(names: list[str] | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
 
 
+def _columns_of(columns: list[dict[str, Any]] | None) -> tuple[Column, ...] | None:
+    if columns is None:
+        return None
+    return tuple(
+        Column(column["name"], Kind(column["kind"]), _names(column["categories"]))
+        for column in columns
+    )
+
+
 def new_rows(
     name: str,
     known: DataSet,
+    reading: Reading,
     *,
-    label: str | None = None,
     labels_wanted: bool = False,
     root: Path | str | None = None,
     binarize: Binarize = "none",
-    seed: int = 0,
-    image_size: int | None = None,
 ) -> Split:
     """All rows of other data, in their order, treated as those of a known set were.
 
     Columns of a table are found by their names, classes by theirs.
 
-    :param label: the column, or array, of the classes; it may be missing unless ``labels_wanted``.
+    :param reading: how they are read; of its label there may be none unless ``labels_wanted``.
     :raises InputError: they are of another shape, lack a column, or have values or classes of another kind.
     """
-    options: Any = {"root": root, "image_size": image_size, "seed": seed, "missing": True}
     try:
-        source = source_of(name, label=label, **options)
+        source = source_of(name, reading, root=root)
     except InputError:
-        if label is None or labels_wanted:
+        if reading.label is None or labels_wanted:
             raise
-        source = source_of(name, label=None, **options)
+        source = source_of(name, replace(reading, label=None), root=root)
     x, labels = _in_order(source)
-    x = _columns(name, x, source.column_names, known)
+    x = _columns(name, x, source.columns, known)
     if x.shape[1:] != known.event_shape:
         raise InputError(
             f"the rows of {name} are of shape {tuple(x.shape[1:])}, and those that the run was fitted to "
@@ -108,10 +116,10 @@ def new_rows(
         replace(encoding, location=train.location, scale=train.scale),
         None if labels is None else _labels(name, labels, source.class_names, known),
         train.class_names,
-        train.column_names,
+        train.columns,
     )
     if binarize != "none":
-        rule = Threshold() if binarize == "threshold" else Draw(seed, "test")
+        rule = Threshold() if binarize == "threshold" else Draw(reading.seed, "test")
         return replace(split, x=binarized(x, encoding, rule), encoding=Encoding())
     return split
 
@@ -130,12 +138,14 @@ def _in_order(source: Source) -> tuple[Tensor, Tensor | None]:
     return x[order], None if together is None else together[order]
 
 
-def _columns(name: str, x: Tensor, names: Any, known: DataSet) -> Tensor:
+def _columns(name: str, x: Tensor, columns: Any, known: DataSet) -> Tensor:
     """The columns of a table that the known one has, in its order."""
     wanted = known.train.column_names
-    if names is None or wanted is None or tuple(names) == wanted:
+    if columns is None or wanted is None:
         return x
-    names = list(names)
+    names = [column.name for column in columns]
+    if tuple(names) == wanted:
+        return x
     for column in wanted:
         if column not in names:
             raise InputError(f"{name} has no column {column!r}{nearest(column, names)}")

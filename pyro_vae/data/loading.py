@@ -1,6 +1,7 @@
 """``load``: a name or a path -> a data set, its values treated as asked."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -8,8 +9,10 @@ import torch
 
 from pyro_vae.data.arrays import read_npy, read_npz
 from pyro_vae.data.binarize import Draw, Threshold, binarized
+from pyro_vae.data.columns import Kind, known_kinds
 from pyro_vae.data.images import read_folder
 from pyro_vae.data.named import NAMED, Request
+from pyro_vae.data.reading import Reading
 from pyro_vae.data.rows import Rows, chunks
 from pyro_vae.data.sets import DataSet, Split
 from pyro_vae.data.sources import Source, divide
@@ -38,10 +41,18 @@ def load(
     binarize: Binarize = "none",
     seed: int = 0,
     validation: float | int | None = None,
-    label: str | None = None,
     standardize: bool | None = None,
+    label: str | None = None,
+    array: str | None = None,
+    columns: Sequence[str] | None = None,
+    kinds: Mapping[str, Kind | str] | None = None,
+    id: str | None = None,
+    separator: str | None = None,
+    decimal: str | None = None,
+    header: bool | None = None,
+    missing: bool | Sequence[str | float] = False,
+    pixels: bool | None = None,
     image_size: int | None = None,
-    missing: bool = False,
 ) -> DataSet:
     """Training, validation and test rows of a named data set, a file, or a folder of images.
 
@@ -56,13 +67,24 @@ def load(
     :param validation: how many rows, or which fraction, of those that are not for the test to
         validate on, drawn at random by ``seed``; 0 for none. By default the set's own (of the MNIST
         family the last 10,000 training images); of files and folders a tenth, as for the test.
-    :param label: the column of a table, or array of an ``.npz``, that holds the labels.
     :param standardize: subtract the training rows' mean and divide by their standard deviation,
         column by column. By default a model is given what is in the file, but where float32 would lose the
         differences between rows, as of times in seconds since 1970.
-    :param image_size: height and width of the images in a folder, or of celeba's.
+    :param label: the column of a table, or array of an archive, that holds the labels.
+    :param array: the array of an archive (``.npz``, ``.mat``) that holds the rows.
+    :param columns: the columns of a table that are read, in this order; by default all.
+    :param kinds: of columns by name, what their values are: ``real``, ``positive``, ``count``, ``binary``,
+        ``category`` or ``date``. By default what they look like.
+    :param id: the column that names the rows: no model sees it, and outputs repeat it.
+    :param separator: what stands between the cells of a text file; by default what it looks like.
+    :param decimal: what stands before the decimals in it, ``.`` or ``,``; likewise.
+    :param header: whether its first line names the columns; likewise.
     :param missing: keep values that are missing from a file (NaN; in a table also empty cells and NA), as
-        NaN, for a model that reads them. By default they are refused.
+        NaN, for a model that reads them; or the values that stand for a missing one, such as
+        ``(-999,)``. By default they are refused.
+    :param pixels: whether whole numbers from 0 to 255 are grey levels, which a model sees as k/255; by
+        default where rows have the shape of images.
+    :param image_size: height and width of the images in a folder, or of celeba's.
     :raises InputError: what is wrong with a name, a path, a value or an option, and where.
 
     >>> digits = load("digits")
@@ -81,39 +103,35 @@ def load(
         raise InputError(f"image_size={image_size} is no size in pixels; 64 would be one")
     if not -(2**63) <= seed < 2**64:
         raise InputError(f"seed={seed} is out of range: a seed has 64 bits")
-    source = source_of(
-        name,
-        root=root,
-        download=download,
+    reading = Reading(
         label=label,
+        array=array,
+        columns=columns,
+        kinds=known_kinds(kinds or {}),
+        id=id,
+        separator=separator,
+        decimal=decimal,
+        header=header,
+        missing=missing,
+        pixels=pixels,
         image_size=image_size,
         seed=seed,
-        missing=missing,
     )
+    source = source_of(name, reading, root=root, download=download)
     return _treated(name, source, binarize, standardize, validation, seed)
 
 
 def source_of(
-    name: str,
-    *,
-    root: Path | str | None = None,
-    download: bool = False,
-    label: str | None = None,
-    image_size: int | None = None,
-    seed: int = 0,
-    missing: bool = False,
+    name: str, how: Reading, *, root: Path | str | None = None, download: bool = False
 ) -> Source:
     """What a named data set, a file, or a folder gives, before any treatment; as :func:`load` says."""
     path = Path(name).expanduser()
     if name in NAMED:
-        if label is not None:
-            raise InputError(
-                f"label={label!r} is for tables and .npz files; {name} has its own labels"
-            )
-        return _read_named(name, root, download, image_size)
+        how.check_only({"image_size"} if name == "celeba" else (), name)
+        return _read_named(name, root, download, how.image_size)
     if (name and _exists(path)) or path.suffix.lower() in _ENDINGS or len(path.parts) > 1:
         with reading(path):
-            return _read_path(path, label, image_size, seed, missing)
+            return _read_path(path, how)
     raise InputError(
         f"there is no data set or file {name!r}{nearest(name.lower(), NAMED)} "
         f"(or a path: a folder of images, {', '.join(_ENDINGS)})"
@@ -127,8 +145,6 @@ def _exists(path: Path) -> bool:
 
 def _read_named(name: str, root: Path | str | None, download: bool, size: int | None) -> Source:
     entry = NAMED[name]
-    if size is not None and name != "celeba":
-        raise InputError(f"image_size is for folders of images and celeba; {name} has one size")
     folder = _root(root)
     there = not entry.files or (folder is not None and entry.is_there(folder))
     if not there:
@@ -167,28 +183,26 @@ def _missing(name: str, root: Path | None) -> str:
     return f"{where}, and it cannot be downloaded: put {entry.files[0]} there, or {place}"
 
 
-def _read_path(
-    path: Path, label: str | None, image_size: int | None, seed: int, missing: bool
-) -> Source:
+def _read_path(path: Path, reading: Reading) -> Source:
     suffix = path.suffix.lower()
     if not path.exists():
         raise InputError(f"there is no file or folder {path}")
     if path.is_dir():
-        if label is not None:
-            raise InputError(
-                "label= is for tables and .npz files; subfolders label a folder's images"
-            )
-        return read_folder(path, image_size, seed)
-    if image_size is not None:
-        raise InputError(f"image_size is for folders of images, which {path} is not")
+        reading.check_only({"image_size"}, "a folder of images")
+        return read_folder(path, reading.image_size, reading.seed)
     if suffix == ".npy":
-        if label is not None:
-            raise InputError("label= is for tables and .npz files; a .npy file has no labels")
-        return read_npy(path, seed, missing)
+        reading.check_only({"pixels"}, "a .npy file, which is one array")
+        return read_npy(path, reading)
     if suffix == ".npz":
-        return read_npz(path, label, seed, missing)
-    if suffix in (".csv", ".parquet"):
-        return read_table(path, label, seed, missing)
+        reading.check_only({"pixels", "label", "array"}, "an archive of arrays")
+        return read_npz(path, reading)
+    if suffix == ".csv":
+        of_table = {"label", "columns", "kinds", "id", "separator", "decimal", "header"}
+        reading.check_only(of_table, "a table of text")
+        return read_table(path, reading)
+    if suffix == ".parquet":
+        reading.check_only({"label", "columns", "kinds", "id"}, "a .parquet file")
+        return read_table(path, reading)
     raise InputError(f"{path} has an unknown ending; known: {', '.join(_ENDINGS)}, or a folder")
 
 
@@ -226,12 +240,19 @@ def _treated(
             encodings[split],
             parts[split].labels,
             None if source.class_names is None else tuple(source.class_names),
-            None if source.column_names is None else tuple(source.column_names),
+            None if source.columns is None else tuple(source.columns),
             parts[split].places,
         )
         for split, x in rows.items()
     }
-    return DataSet(name, splits["train"], splits.get("validation"), splits["test"], binarize)
+    return DataSet(
+        name,
+        splits["train"],
+        splits.get("validation"),
+        splits["test"],
+        binarize,
+        tuple(source.remarks),
+    )
 
 
 def _check_columns(name: str, source: Source, x: Rows) -> None:
@@ -241,8 +262,8 @@ def _check_columns(name: str, source: Source, x: Rows) -> None:
     never = torch.stack([chunk.isnan().all(0) for chunk in chunks(x)]).all(0)
     if never.any():
         index = tuple(never.nonzero()[0].tolist())
-        names = source.column_names
-        where = f"in column {names[index[0]]!r}" if names else f"at index {index}"
+        columns = source.columns
+        where = f"in column {columns[index[0]].name!r}" if columns else f"at index {index}"
         raise InputError(
             f"no training row of {name} has a value {where} ({int(never.sum()):,} such in all), so "
             "that nothing can be learnt of it: leave it out"

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyro_vae.data.columns import Column
 from pyro_vae.data.rows import Rows, subset
 from pyro_vae.data.values import Encoding, ValueRange, num_missing
 from pyro_vae.errors import InputError
@@ -36,7 +37,7 @@ class Split:
     encoding: Encoding = field(default_factory=Encoding)
     labels: Tensor | None = None
     class_names: tuple[str, ...] | None = None
-    column_names: tuple[str, ...] | None = None
+    columns: tuple[Column, ...] | None = None
     places: Tensor | None = None
 
     def __len__(self) -> int:
@@ -46,6 +47,11 @@ class Split:
     def event_shape(self) -> torch.Size:
         """The shape of one row."""
         return self.x.shape[1:]
+
+    @property
+    def column_names(self) -> tuple[str, ...] | None:
+        """The names of a table's columns."""
+        return None if self.columns is None else tuple(column.name for column in self.columns)
 
     @property
     def stochastic(self) -> bool:
@@ -141,6 +147,7 @@ class DataSet:
     validation: Split | None
     test: Split
     binarize: str = "none"
+    remarks: tuple[str, ...] = ()  # how a file was read, where it could be read otherwise
 
     @property
     def event_shape(self) -> torch.Size:
@@ -189,7 +196,7 @@ class DataSet:
         return replace(self, train=replace(self.train, labels=kept))
 
     def describe(self) -> str:
-        """What the set is and how its values are treated, in a line."""
+        """What the set is and how its values are treated; a line each for what was guessed of a file."""
         sizes = " / ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
         facts = [f"{sizes} rows of {'x'.join(map(str, self.event_shape)) or 1}", str(self.values)]
         facts += _BINARIZED[self.binarize]
@@ -202,7 +209,7 @@ class DataSet:
             facts.append(f"{self.num_classes} classes")
         if self.train.labels is not None and (self.train.labels < 0).any():
             facts.append(f"labels of {int((self.train.labels >= 0).sum()):,} training rows")
-        return f"{self.name}: {'; '.join(facts)}"
+        return "\n".join([f"{self.name}: {'; '.join(facts)}", *(f"  {r}" for r in self.remarks)])
 
     def record(self) -> dict[str, Any]:
         """The facts that a run keeps, as JSON takes them; equal for equal data and treatment."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pyro_vae.data.columns import Column
 from pyro_vae.data.rows import Rows, subset
 from pyro_vae.errors import InputError
 
@@ -32,15 +33,17 @@ class Source:
     """A pool of rows to train and validate on, and the rows kept for the test.
 
     The last ``num_validation`` rows of the pool are the set's own validation rows. ``levels`` is
-    the number of grey levels where it is not to be found out from the values.
+    the number of grey levels where it is not to be found out from the values. ``remarks`` say how the file
+    was read, where it could be read otherwise.
     """
 
     pool: Part
     num_validation: int
     test: Part
     class_names: Sequence[str] | None = None
-    column_names: Sequence[str] | None = None
+    columns: Sequence[Column] | None = None
     levels: int | None = None
+    remarks: Sequence[str] = ()
 
 
 def shuffled(
@@ -49,17 +52,17 @@ def shuffled(
     *,
     num_test: int | None = None,
     class_names: Sequence[str] | None = None,
-    column_names: Sequence[str] | None = None,
+    columns: Sequence[Column] | None = None,
     levels: int | None = None,
+    remarks: Sequence[str] = (),
 ) -> Source:
     """Rows without splits of their own: in an order drawn from ``seed``, a tenth for the test and
     as many for validation.
-
     """
     num_test = max(1, len(rows) // 10) if num_test is None else num_test
     order = permutation(len(rows), seed)
     pool, test = rows.subset(order[:-num_test]), rows.subset(order[-num_test:])
-    return Source(pool, num_test, test, class_names, column_names, levels)
+    return Source(pool, num_test, test, class_names, columns, levels, remarks)
 
 
 def divide(source: Source, validation: float | int | None, seed: int) -> dict[str, Part]:

@@ -7,6 +7,8 @@ import numpy as np
 from torch import Tensor
 
 from pyro_vae.data.arrays import READS_MISSING, to_labels, to_rows
+from pyro_vae.data.columns import Column
+from pyro_vae.data.reading import Reading
 from pyro_vae.data.sources import Part, Source, shuffled
 from pyro_vae.errors import InputError, nearest
 from pyro_vae.memory import check_fits, check_unpacked
@@ -20,19 +22,19 @@ MOST_COLUMNS, MOST_LETTERS = 100_000, 2**24  # of a table, of the first line of 
 NO_VALUE = {"", "NA", "N/A", "#N/A", "n/a", "<NA>", "NULL", "null", "None"}  # some of pandas' own
 
 
-def read_table(path: Path, label: str | None, seed: int, missing: bool = False) -> Source:
+def read_table(path: Path, reading: Reading) -> Source:
     """A table: each line a row, each column an element of the event, but for the column ``label``.
 
     A .csv file is split at commas, semicolons or tabs, whichever its first line has; a first line
     of numbers only is data, with the columns named 0, 1, 2, ... A cell that is empty, NA or nan has
     no value.
 
-    :param missing: let cells without a value pass, as NaN.
     :raises InputError: the file is empty or damaged, ``label`` is no column, or another column has
         values that are missing or not numbers (with row and column), or none at all.
     """
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty")
+    label, missing = reading.label, reading.takes_gaps
     frame = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
     frame.columns = frame.columns.map(str)
     if not frame.columns.is_unique:
@@ -54,7 +56,8 @@ def read_table(path: Path, label: str | None, seed: int, missing: bool = False) 
     _check_complete(path, frame, missing, f", {READS_MISSING}")
     x = to_rows(frame.to_numpy(dtype=np.float64, na_value=np.nan), str(path), missing)
     part = Part(x, labels)
-    return shuffled(part, seed, class_names=names, column_names=tuple(frame.columns))
+    columns = [Column(name) for name in frame.columns]
+    return shuffled(part, reading.seed, class_names=names, columns=columns)
 
 
 def _csv(path: Path) -> "pd.DataFrame":

@@ -239,7 +239,7 @@ def test_damaged_empty_missing_and_misnamed_files(tmp_path: Path) -> None:
     archive.rename(tmp_path / "archive.npy")
     with pytest.raises(InputError, match=r"ends in \.npz"):
         load(str(tmp_path / "archive.npy"))
-    with pytest.raises(InputError, match="has no labels"):
+    with pytest.raises(InputError, match="label is for tables and archives"):
         load(str(whole), label="y")
     with pytest.raises(InputError, match="image_size is for folders"):
         load(str(whole), image_size=8)

@@ -158,7 +158,7 @@ def test_folders_that_do_not_fit(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     fails("no images in .*empty", tmp_path / "empty")
     (folder / ".hidden.png").write_text("passed over")
-    fails("subfolders label", label="y")
+    fails("label is for tables and archives", label="y")
     fails("image_size=0 is no size", image_size=0)
     assert len(load(str(folder)).train) == 16
 

@@ -250,7 +250,7 @@ def test_fingerprint_of_digits_is_known(monkeypatch: pytest.MonkeyPatch) -> None
         ("digits", {"seed": 2**64}, "out of range"),
         ("digits", {"binarize": "treshold"}, "did you mean 'threshold'"),
         ("digits", {"binarize": "fixed", "standardize": True}, "exclude each other"),
-        ("digits", {"label": "y"}, "has its own labels"),
+        ("digits", {"label": "y"}, "label is for tables and archives"),
         ("digits", {"image_size": 16}, "image_size is for folders"),
     ],
 )

@@ -1,0 +1,93 @@
+"""The options that say which data, and how a file is to be read."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from pyro_vae.data import Binarize, DataSet, Kind, Reading, load
+from pyro_vae.data.columns import known_kinds
+from pyro_vae.data.named import NAMED
+from pyro_vae.errors import InputError
+
+READING = (  # what a file's readers are told
+    "label",
+    "array",
+    "columns",
+    "kinds",
+    "id",
+    "separator",
+    "decimal",
+    "header",
+    "missing",
+    "pixels",
+    "image_size",
+)
+DATA = ("data", "data_root", "binarize", "standardize", *READING)
+
+
+def add_data_options(parser: ArgumentParser) -> None:
+    """The options by which a data set is named and read."""
+    add = parser.add_argument_group("the data").add_argument
+    add("--data", type=str | None, help="a name that `pyro-vae data` lists, or a path")
+    add("--data_root", type=str | None, help="the named sets' folder; by default PYRO_VAE_DATA")
+    add("--download", action="store_true", help="fetch a named set that is not there")
+    add("--binarize", type=Binarize, default="none", help="how grey values become 0 and 1")
+    add("--validation", type=int | float | None, help="rows, or their fraction, to validate on")
+    add("--standardize", type=bool | None, help="to mean 0 and standard deviation 1; by default only "
+        "where 32 bits would lose the differences between rows")  # fmt: skip
+    add("--data_seed", type=int, default=0, help="of splits and of binarisation drawn once")
+    add = parser.add_argument_group("how a file is read; by default as it looks").add_argument
+    add("--label", type=str | None, help="the column, or the array of an archive, with the labels")
+    add("--array", type=str | None, help="the array of an archive with the rows")
+    add("--columns", type=str, nargs="+", help="the columns of a table to read")
+    add("--kinds", type=str, nargs="+", metavar="COLUMN=KIND",
+        help=f"what columns hold: {', '.join(Kind)}")  # fmt: skip
+    add("--id", type=str | None, help="the column that names the rows; outputs repeat it")
+    add("--separator", type=str | None, help="what stands between cells: , ; tab or space")
+    add("--decimal", type=str | None, help="what stands before decimals: . or ,")
+    add("--header", type=bool | None, help="whether the first line names the columns")
+    add("--missing", type=str, nargs="+", help="values that stand for a missing one")
+    add("--pixels", type=bool | None, help="whether whole numbers from 0 to 255 are grey levels")
+    add("--image_size", type=int | None, help="height and width of images in a folder, in pixels")
+
+
+def reading_of(options: Namespace) -> Reading:
+    """How the options say that a file is read; values may be missing."""
+    said: dict[str, Any] = {name: options[name] for name in READING}
+    said["kinds"] = known_kinds(dict(_pair("kinds", word) for word in said["kinds"] or ()))
+    said["missing"] = said["missing"] or True
+    return Reading(**said, seed=options.data_seed)
+
+
+def load_by(options: Namespace, missing: bool = True, home: Path | None = None) -> DataSet:
+    """The data that the options name; values may be ``missing``, and relative paths start at ``home``."""
+    reading = reading_of(options)
+    said = {name: getattr(reading, name) for name in READING}
+    data = load(
+        _found(options.data, home),
+        root=options.data_root and _found(options.data_root, home),
+        download=options.download,
+        binarize=options.binarize,
+        seed=options.data_seed,
+        validation=options.validation,
+        standardize=options.standardize,
+        **said | ({} if missing else {"missing": False}),
+    )
+    return replace(data, name=options.data)
+
+
+def _found(name: str, home: Path | None) -> str:
+    """A path as it is to be opened from here: below ``home``, or else below the working directory."""
+    if home is None or home == Path.cwd() or name in NAMED or not os.path.exists(home / name):
+        return name
+    return str(home / name)
+
+
+def _pair(option: str, word: str) -> tuple[str, str]:
+    name, equals, value = word.rpartition("=")
+    if not (name and equals and value):
+        raise InputError(f"--{option} takes pairs as in --{option} age=real, not {word!r}")
+    return name, value
