@@ -1,6 +1,6 @@
 """Data sets without their rows: what a fitted model needs to know of the data, and new rows alike."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ from torch import Tensor
 
 from pyro_vae.data.binarize import Draw, Threshold, binarized
 from pyro_vae.data.columns import Column, Kind
-from pyro_vae.data.loading import Binarize, source_of
+from pyro_vae.data.loading import Binarize, options_of, source_of
 from pyro_vae.data.reading import Reading
-from pyro_vae.data.rows import chunks, read_all
+from pyro_vae.data.rows import chosen, chunks, read_all
 from pyro_vae.data.sets import DataSet, Split
 from pyro_vae.data.sources import Source
 from pyro_vae.data.values import Encoding, ValueRange
@@ -35,6 +35,7 @@ def facts_of(data: DataSet) -> dict[str, Any]:
         "dtype": str(torch.float64 if _is_wide(train.encoding) else torch.float32),
         "num_classes": data.num_classes,
         "class_names": None if train.class_names is None else list(train.class_names),
+        "pixels": data.pixels,
         "columns": None if train.columns is None else [asdict(column) for column in train.columns],
     }
 
@@ -62,7 +63,7 @@ def remembered(name: str, facts: Mapping[str, Any], binarize: str = "none") -> R
         _names(facts["class_names"]),
         _columns_of(facts["columns"]),
     )
-    return Remembered(name, split, None, split, binarize)
+    return Remembered(name, split, None, split, binarize, pixels=facts.get("pixels"))
 
 
 def _names(names: list[str] | None) -> tuple[str, ...] | None:
@@ -94,20 +95,22 @@ def new_rows(
     :param reading: how they are read; of its label there may be none unless ``labels_wanted``.
     :raises InputError: they are of another shape, lack a column, or have values or classes of another kind.
     """
+    reading = _as_known(name, reading, known)
     try:
         source = source_of(name, reading, root=root)
     except InputError:
         if reading.label is None or labels_wanted:
             raise
         source = source_of(name, replace(reading, label=None), root=root)
-    x, labels = _in_order(source)
+    x, labels, ids = _in_order(source)
     x = _columns(name, x, source.columns, known)
     if x.shape[1:] != known.event_shape:
         raise InputError(
             f"the rows of {name} are of shape {tuple(x.shape[1:])}, and those that the run was fitted to "
             f"of {tuple(known.event_shape)}"
         )
-    encoding = Encoding(unit=_unit(x, source.levels, known.values))
+    unit = 1.0 if reading.pixels is False else _unit(x, source.levels, known.values)
+    encoding = Encoding(unit=unit)
     _check_values(name, x, encoding, known.values, binarize)
     train = known.train
     split = Split(
@@ -117,6 +120,8 @@ def new_rows(
         None if labels is None else _labels(name, labels, source.class_names, known),
         train.class_names,
         train.columns,
+        ids=ids,
+        id_name=source.pool.id_name,
     )
     if binarize != "none":
         rule = Threshold() if binarize == "threshold" else Draw(reading.seed, "test")
@@ -124,8 +129,20 @@ def new_rows(
     return split
 
 
-def _in_order(source: Source) -> tuple[Tensor, Tensor | None]:
-    """The rows, and their labels, of pool and test as they stand in their file."""
+def _as_known(name: str, reading: Reading, known: DataSet) -> Reading:
+    """How a file is read, where what is known of the data leaves nothing to guess."""
+    options = options_of(name)
+    if "columns" in options and reading.columns is None:
+        reading = replace(reading, columns=known.train.column_names)
+    if "pixels" in options and reading.pixels is None:
+        # of a set on known levels that came from no pixels, others of the same may do
+        decided = known.pixels or known.values.levels is None
+        reading = replace(reading, pixels=known.pixels if decided else None)
+    return reading
+
+
+def _in_order(source: Source) -> tuple[Tensor, Tensor | None, Sequence[str] | None]:
+    """The rows, their labels and their names, of pool and test as they stand in their file."""
     parts = [part for part in (source.pool, source.test) if len(part)]
     labels = [part.labels for part in parts if part.labels is not None]
     together = torch.cat(labels) if len(labels) == len(parts) else None
@@ -133,9 +150,14 @@ def _in_order(source: Source) -> tuple[Tensor, Tensor | None]:
     x = torch.cat([read_all(part.x) for part in parts])
     numbered = [place for place in places if place is not None]
     if len(numbered) < len(parts):  # each part is in order
-        return x, together
+        return x, together, None
     order = torch.cat(numbered).argsort()
-    return x[order], None if together is None else together[order]
+    ids = [name for part in parts for name in part.ids or ()]
+    return (
+        x[order],
+        None if together is None else together[order],
+        chosen(ids, order) if ids else None,
+    )
 
 
 def _columns(name: str, x: Tensor, columns: Any, known: DataSet) -> Tensor:

@@ -1,22 +1,26 @@
 """``load``: a name or a path -> a data set, its values treated as asked."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import torch
 
-from pyro_vae.data.arrays import read_npy, read_npz
+from pyro_vae.data.annotated import read_h5ad
+from pyro_vae.data.archives import read_npz
+from pyro_vae.data.arrays import read_npy
 from pyro_vae.data.binarize import Draw, Threshold, binarized
 from pyro_vae.data.columns import Kind, known_kinds
 from pyro_vae.data.images import read_folder
+from pyro_vae.data.matlab import read_mat
 from pyro_vae.data.named import NAMED, Request
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.rows import Rows, chunks
 from pyro_vae.data.sets import DataSet, Split
 from pyro_vae.data.sources import Source, divide
 from pyro_vae.data.tables import read_table
+from pyro_vae.data.text import TEXTS, ending, is_packed
 from pyro_vae.data.values import (
     Encoding,
     ValueRange,
@@ -30,7 +34,20 @@ from pyro_vae.errors import InputError, nearest, reading
 Binarize = Literal["none", "threshold", "stochastic", "fixed"]
 
 ROOT_VARIABLE = "PYRO_VAE_DATA"
-_ENDINGS = (".npy", ".npz", ".csv", ".parquet")
+_OF_TABLES = frozenset({"label", "columns", "kinds", "id"})
+_OF_TEXT = _OF_TABLES | {"separator", "decimal", "header"}
+_OF_ARCHIVES = frozenset({"pixels", "label", "array"})
+_READERS: dict[str, tuple[Callable[[Path, Reading], Source], frozenset[str], str]] = {
+    ".npy": (read_npy, frozenset({"pixels"}), "a .npy file, which is one array"),
+    ".npz": (read_npz, _OF_ARCHIVES, "an archive of arrays"),
+    ".mat": (read_mat, _OF_ARCHIVES, "a .mat file"),
+    ".h5ad": (read_h5ad, frozenset({"label", "array", "columns"}), "a .h5ad file"),
+    ".csv": (read_table, _OF_TEXT, "a table of text"),
+    ".tsv": (read_table, _OF_TEXT, "a table of text"),
+    ".txt": (read_table, _OF_TEXT, "a table of text"),
+    ".parquet": (read_table, _OF_TABLES, "a .parquet file"),
+}
+ENDINGS = tuple(_READERS)  # of text also with .gz
 
 
 def load(
@@ -56,8 +73,9 @@ def load(
 ) -> DataSet:
     """Training, validation and test rows of a named data set, a file, or a folder of images.
 
-    :param name: a name that ``available`` lists, or a path: ``.npy``, ``.npz``, ``.csv``,
-        ``.parquet``, or a folder of images.
+    :param name: a name that ``available`` lists, or a path: a table (``.csv``, ``.tsv``, ``.txt``, each
+        also with ``.gz``; ``.parquet``), arrays (``.npy``, ``.npz``, ``.mat``, ``.h5ad``), or a folder of
+        images.
     :param root: the folder that holds the named sets; by default what ``PYRO_VAE_DATA`` names.
     :param download: fetch a named set into ``root`` if it is not there; else nothing is fetched.
     :param binarize: ``none``; ``threshold`` (1 above 1/2); ``stochastic``: training rows are
@@ -71,7 +89,7 @@ def load(
         column by column. By default a model is given what is in the file, but where float32 would lose the
         differences between rows, as of times in seconds since 1970.
     :param label: the column of a table, or array of an archive, that holds the labels.
-    :param array: the array of an archive (``.npz``, ``.mat``) that holds the rows.
+    :param array: the array of an archive (``.npz``, ``.mat``; a layer of ``.h5ad``) that holds the rows.
     :param columns: the columns of a table that are read, in this order; by default all.
     :param kinds: of columns by name, what their values are: ``real``, ``positive``, ``count``, ``binary``,
         ``category`` or ``date``. By default what they look like.
@@ -129,12 +147,12 @@ def source_of(
     if name in NAMED:
         how.check_only({"image_size"} if name == "celeba" else (), name)
         return _read_named(name, root, download, how.image_size)
-    if (name and _exists(path)) or path.suffix.lower() in _ENDINGS or len(path.parts) > 1:
+    if (name and _exists(path)) or ending(path) in ENDINGS or len(path.parts) > 1:
         with reading(path):
             return _read_path(path, how)
     raise InputError(
         f"there is no data set or file {name!r}{nearest(name.lower(), NAMED)} "
-        f"(or a path: a folder of images, {', '.join(_ENDINGS)})"
+        f"(or a path: a folder of images, {', '.join(ENDINGS)})"
     )
 
 
@@ -184,26 +202,23 @@ def _missing(name: str, root: Path | None) -> str:
 
 
 def _read_path(path: Path, reading: Reading) -> Source:
-    suffix = path.suffix.lower()
     if not path.exists():
         raise InputError(f"there is no file or folder {path}")
     if path.is_dir():
         reading.check_only({"image_size"}, "a folder of images")
         return read_folder(path, reading.image_size, reading.seed)
-    if suffix == ".npy":
-        reading.check_only({"pixels"}, "a .npy file, which is one array")
-        return read_npy(path, reading)
-    if suffix == ".npz":
-        reading.check_only({"pixels", "label", "array"}, "an archive of arrays")
-        return read_npz(path, reading)
-    if suffix == ".csv":
-        of_table = {"label", "columns", "kinds", "id", "separator", "decimal", "header"}
-        reading.check_only(of_table, "a table of text")
-        return read_table(path, reading)
-    if suffix == ".parquet":
-        reading.check_only({"label", "columns", "kinds", "id"}, "a .parquet file")
-        return read_table(path, reading)
-    raise InputError(f"{path} has an unknown ending; known: {', '.join(_ENDINGS)}, or a folder")
+    if ending(path) not in _READERS or (is_packed(path) and ending(path) not in TEXTS):
+        raise InputError(
+            f"{path} has an unknown ending; known: {', '.join(ENDINGS)}, or a folder (.gz: text alone)"
+        )
+    read, options, what = _READERS[ending(path)]
+    reading.check_only(options, what)
+    return read(path, reading)
+
+
+def options_of(name: str) -> frozenset[str]:
+    """The options of :func:`load` that say how a file of that name is read."""
+    return _READERS[ending(Path(name))][1] if ending(Path(name)) in _READERS else frozenset()
 
 
 def _treated(
@@ -242,6 +257,8 @@ def _treated(
             None if source.class_names is None else tuple(source.class_names),
             None if source.columns is None else tuple(source.columns),
             parts[split].places,
+            parts[split].ids,
+            parts[split].id_name,
         )
         for split, x in rows.items()
     }
@@ -252,6 +269,7 @@ def _treated(
         splits["test"],
         binarize,
         tuple(source.remarks),
+        source.pixels,
     )
 
 

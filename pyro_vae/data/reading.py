@@ -9,7 +9,7 @@ from pyro_vae.errors import InputError
 _FOR = {
     "label": "tables and archives of arrays",
     "array": "archives of arrays",
-    "columns": "tables",
+    "columns": "tables and .h5ad files",
     "kinds": "tables",
     "id": "tables",
     "separator": "tables of text",

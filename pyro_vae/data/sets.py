@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data.columns import Column
-from pyro_vae.data.rows import Rows, subset
+from pyro_vae.data.rows import Rows, chosen, subset
 from pyro_vae.data.values import Encoding, ValueRange, num_missing
 from pyro_vae.errors import InputError
 
@@ -21,7 +22,8 @@ class Split:
     ``x`` (N | event) is a tensor (uint8 wherever nothing is lost by it, else float) or, where the
     set is too large for memory, rows that are read when they are indexed. Images are (C, H, W).
     ``labels`` (N,) are int64. ``values`` says what the model sees, after ``encoding``. Values that are
-    missing are NaN. ``places`` (N,) are those of the rows in their file, from 0.
+    missing are NaN. ``places`` (N,) are those of the rows in their file, from 0; ``ids`` their names there,
+    in a column ``id_name``.
 
     >>> import torch
     >>> pixels = torch.tensor([[0, 255], [255, 51]], dtype=torch.uint8)
@@ -39,6 +41,8 @@ class Split:
     class_names: tuple[str, ...] | None = None
     columns: tuple[Column, ...] | None = None
     places: Tensor | None = None
+    ids: Sequence[str] | None = None
+    id_name: str | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -95,7 +99,8 @@ class Split:
         """The rows numbered ``indices``, in that order."""
         labels = None if self.labels is None else self.labels[indices]
         places = None if self.places is None else self.places[indices]
-        return replace(self, x=subset(self.x, indices), labels=labels, places=places)
+        ids = None if self.ids is None else chosen(self.ids, indices)
+        return replace(self, x=subset(self.x, indices), labels=labels, places=places, ids=ids)
 
     def tensors(self, columns: int = 1) -> tuple[Rows, ...]:
         """The first ``columns`` of (x, labels), as stored.
@@ -148,6 +153,7 @@ class DataSet:
     test: Split
     binarize: str = "none"
     remarks: tuple[str, ...] = ()  # how a file was read, where it could be read otherwise
+    pixels: bool | None = None  # whether whole numbers are grey levels; None where no array is read
 
     @property
     def event_shape(self) -> torch.Size:
