@@ -19,6 +19,7 @@ _WHOLE = re.compile(r"[-+]?\d+")
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(inf|infinity)", re.IGNORECASE)
 COMMA_NUMBER = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
 AGREE = 0.9  # of the lines have as many cells as most
+_MANY = 5  # numbers that stand in even steps by chance seldom
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def _names_columns(
     """Whether the first line names the columns; and whether it could be otherwise.
 
     It does where a word stands above numbers. Where it has numbers, they name columns if they count
-    them, are in even steps, are whole above decimals, or are far from all that is below.
+    them, are five or more in even steps, are whole above decimals, or are far from all that is below.
     """
     if len(first) == width - 1:
         return True, False
@@ -197,7 +198,8 @@ def _are_names(path: Path, numbers: Sequence[tuple[str, Sequence[str]]], has_ind
     if counts or are_above_decimals:
         return True
     rows = list(zip(*below, strict=False))[:20]
-    if _is_even(values) and not all(_is_even(list(map(_float, row))) for row in rows):
+    is_even = _is_even(values) and not all(_is_even(list(map(_float, row))) for row in rows)
+    if is_even and len(values) >= _MANY:
         return True
     outside = [
         _is_far(value, list(map(_float, column)))

@@ -33,9 +33,7 @@ def read_mat(path: Path, reading: Reading) -> Source:
     :raises InputError: it is damaged, of version 7.3, or holds no numbers.
     """
     check_bytes(path)
-    return read_arrays(path, Matrices(path), reading)
-    matrices = Matrices(path)
-    source = read_arrays(path, matrices, reading)
+    source = read_arrays(path, Matrices(path), reading)
     rows, event = len(source.pool) + len(source.test), source.pool.x.shape[1:]
     if len(event) == 1 and rows < event[0] and source.pool.labels is None:
         remark = (
