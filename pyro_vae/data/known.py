@@ -96,8 +96,7 @@ def new_rows(
     :param reading: how they are read; of its label there may be none unless ``labels_wanted``.
     :raises InputError: they are of another shape, lack a column, or have values or classes of another kind.
     """
-    kinds = {column.name: column.kind for column in known.train.columns or ()}
-    reading = replace(reading, kinds=kinds)
+    reading = replace(reading, kinds=_kinds_that_code(known.train.columns or ()))
     try:
         source = source_of(name, reading, root=root)
     except InputError:
@@ -141,6 +140,12 @@ def _in_order(source: Source) -> tuple[Tensor, Tensor | None]:
         return x, together
     order = torch.cat(numbered).argsort()
     return x[order], None if together is None else together[order]
+
+
+def _kinds_that_code(columns: Sequence[Column]) -> dict[str, Kind]:
+    """The kinds without which cells would be other numbers, or none, in other rows."""
+    dates = {c.name: c.kind for c in columns if c.kind in (Kind.DATE, Kind.TIME)}
+    return dates | {c.name: Kind.CATEGORY for c in columns if c.categories is not None}
 
 
 def _columns(name: str, x: Tensor, columns: Sequence[Column], known: Sequence[Column]) -> Tensor:
