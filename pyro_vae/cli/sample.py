@@ -126,6 +126,6 @@ def picture(trained: Trained, drawn: dict[str, Prediction]) -> Figure:
     return pictures.samples(
         prediction.value,
         data,
-        trained.split.column_names,
+        trained.split.columns,
         f"{count:,} draws from the model",
     )
