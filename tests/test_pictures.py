@@ -123,7 +123,7 @@ def test_words_are_bars_and_counts_have_a_bin_each():
     assert income.get_xscale() == "log"
     assert [bar.get_height() for bar in visits.patches[:4]] == [0.25, 0.5, 0, 0.25]
     day.figure.canvas.draw()
-    assert "2019" in day.xaxis.get_major_formatter().format_ticks([18000.0])[0]
+    assert "2019" in day.xaxis.get_major_formatter().get_offset()
 
 
 def test_words_that_are_taken_for_others_are_counted():
