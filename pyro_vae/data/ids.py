@@ -75,7 +75,7 @@ def _names_rows(frame: "pd.DataFrame", place: int) -> bool:
     if not (whole or words) or column.duplicated().any():
         return False
     if place == 0 and words and len(column) > 1 and not _are_dates(column):
-        return True
+        return _share_of_numbers(column) < 1 / 2  # of more it is numbers, and a cell that is wrong
     if place == 0 and name in ("X", "...1", "X1"):  # as R calls a column that had no name
         return _counts(column)
     if NAMELESS.fullmatch(name):
@@ -99,7 +99,12 @@ def _are_words(column: "pd.Series") -> bool:
 
     if not (pd.api.types.is_string_dtype(column) or pd.api.types.is_object_dtype(column)):
         return False
-    return not all(NUMBER.fullmatch(str(word)) for word in column[:_SAMPLE])
+    return _share_of_numbers(column) < 1
+
+
+def _share_of_numbers(column: "pd.Series") -> float:
+    some = column[:_SAMPLE]
+    return sum(NUMBER.fullmatch(str(word)) is not None for word in some) / max(1, len(some))
 
 
 def _are_dates(column: "pd.Series") -> bool:

@@ -1,6 +1,7 @@
 """Arrays in MATLAB's .mat files -> rows, and labels. Nothing in such a file is executed."""
 
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -85,8 +86,14 @@ class Matrices(Mapping[str, Array]):
             if min(shape, default=0) < 0:
                 raise InputError(f"{where} is damaged: it says that it has the shape {shape}")
             check_unpacked(where, size, self._stored)
-        with saying(where):
-            found: Any = loadmat(self.path, variable_names=[name], mat_dtype=True)[name]
+        with saying(where), warnings.catch_warnings():
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)
+            try:
+                found: Any = loadmat(self.path, variable_names=[name], mat_dtype=True)[name]
+            except np.exceptions.ComplexWarning as error:
+                raise InputError(
+                    f"{where} holds complex numbers, which no model here takes"
+                ) from error
             if kind == "sparse":
                 matrix = found if found.format == "coo" else found.tocsc()
                 places = (

@@ -48,7 +48,8 @@ def dense(where: str, kind: str, shape: Any, data: Array, places: list[Array]) -
 
     size = np.asarray(shape).reshape(-1)
     parts = (data, *places)
-    if size.dtype.kind not in "iu" or len(size) != 2 or any(part.ndim != 1 for part in parts):
+    counted = all(part.dtype.kind in "iu" or not part.size for part in (size, *places))
+    if not counted or len(size) != 2 or any(part.ndim != 1 for part in parts):
         raise InputError(f"{where} is damaged: it is not the sparse matrix of any rows and columns")
     if data.dtype.kind not in "biuf":
         raise InputError(f"{where} holds {data.dtype} values, not numbers")
