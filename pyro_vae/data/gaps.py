@@ -41,10 +41,11 @@ def settled(
     plain = words[~words.isin(gaps)]
     if plain.str.casefold().isin(_TRUTH).all():
         return rest.str.casefold().map(_TRUTH).astype("boolean"), set(gaps)
-    if decimal == "," and not plain.str.contains(".", regex=False).any():
+    is_mixed = decimal == "," and bool(plain.str.contains(".", regex=False).any())
+    if decimal == ",":
         rest = rest.str.replace(",", ".", regex=False)
     numbers = pd.to_numeric(rest, errors="coerce")
-    if bool((numbers.notna() == rest.notna()).all()):
+    if not is_mixed and bool((numbers.notna() == rest.notna()).all()):
         return numbers.astype(np.float64), set(gaps)
     gaps = words[words.isin(said or WORDS)]
     return column.mask(column.isin(gaps)), set(gaps)

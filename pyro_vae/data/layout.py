@@ -188,6 +188,13 @@ def _are_names(path: Path, numbers: Sequence[tuple[str, Sequence[str]]], has_ind
     decimals = [not _WHOLE.fullmatch(cell.strip()) for column in below for cell in column]
     are_above_decimals = sum(decimals) > len(decimals) * 2 / 3
     counts = values == list(range(len(values)))  # as pandas names columns that have no names
+    rows = list(zip(*below, strict=False))[:20]
+    outside = [
+        _is_far(value, list(map(_float, column)))
+        for value, column in zip(values, below, strict=True)
+    ]
+    if len(values) > 1 and len(rows) > 2 and sum(outside) >= AGREE * len(outside):
+        return True
     if len(values) < 3:
         if counts and not (are_above_decimals or has_index):
             raise InputError(
@@ -197,15 +204,8 @@ def _are_names(path: Path, numbers: Sequence[tuple[str, Sequence[str]]], has_ind
         return counts
     if counts or are_above_decimals:
         return True
-    rows = list(zip(*below, strict=False))[:20]
     is_even = _is_even(values) and not all(_is_even(list(map(_float, row))) for row in rows)
-    if is_even and len(values) >= _MANY:
-        return True
-    outside = [
-        _is_far(value, list(map(_float, column)))
-        for value, column in zip(values, below, strict=True)
-    ]
-    return len(rows) > 2 and sum(outside) >= AGREE * len(outside)
+    return is_even and len(values) >= _MANY
 
 
 def _is_even(values: Sequence[float]) -> bool:
@@ -217,7 +217,8 @@ def _is_far(value: float, column: Sequence[float]) -> bool:
     if not column:
         return True
     low, high = min(column), max(column)
-    return not low - (high - low) <= value <= high + (high - low)
+    spread = high - low or abs(high)
+    return not low - spread <= value <= high + spread
 
 
 def _float(cell: str) -> float:

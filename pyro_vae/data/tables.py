@@ -12,7 +12,7 @@ from pyro_vae.data.gaps import remarks_on_codes, without_codes
 from pyro_vae.data.ids import check_names, without_ids
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.sources import Part, Source, shuffled
-from pyro_vae.data.text import check_width, read_text
+from pyro_vae.data.text import check_unique, check_width, read_text
 from pyro_vae.errors import InputError, nearest
 from pyro_vae.memory import check_unpacked
 
@@ -37,9 +37,7 @@ def read_table(path: Path, reading: Reading) -> Source:
     is_parquet = path.suffix.lower() == ".parquet"
     frame, remarks = (_parquet(path), []) if is_parquet else read_text(path, reading)
     frame.columns = frame.columns.map(str)
-    if not frame.columns.is_unique:
-        name = frame.columns[frame.columns.duplicated()][0]
-        raise InputError(f"{path} has two columns {name!r}: name each in its own way")
+    check_unique(path, list(frame.columns))
     if not len(frame):
         raise InputError(f"{path} holds no rows")
     frame = without_codes(frame, reading.codes)

@@ -4,7 +4,8 @@ import csv
 import gzip
 import re
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -139,6 +140,13 @@ def check_width(path: Path, columns: int) -> None:
         )
 
 
+def check_unique(path: Path, names: Sequence[str]) -> None:
+    """:raises InputError: two columns have one name."""
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"{path} has two columns {twice!r}: name each in its own way")
+
+
 # --- the cells ------------------------------------------------------------------------------
 
 
@@ -218,6 +226,7 @@ def _named(path: Path, frame: "pd.DataFrame", layout: Layout) -> tuple["pd.DataF
             f"the others {width:,}"
         )
     names = [name or f"Unnamed: {place}" for place, name in enumerate(names)]
+    check_unique(path, names)
     frame.columns = names
     blank = [n for n in names if n.startswith("Unnamed: ") and frame[n].isna().all()]
     if blank and len(frame):
