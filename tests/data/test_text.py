@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from in_order import ids, rows
 
-from pyro_vae.data import DataSet, load
-from pyro_vae.data.rows import read_all
+from pyro_vae.data import load
 from pyro_vae.errors import InputError
 
 N = 30
@@ -24,23 +24,6 @@ def written(folder: Path, text: str, name: str = "t.csv", encoding: str = "utf-8
     content = text.encode(encoding)
     path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     return str(path)
-
-
-def rows(data: DataSet) -> Any:
-    """All rows as stored, in the file's order."""
-    splits = data.splits.values()
-    order = torch.cat([s.places for s in splits if s.places is not None]).argsort()
-    return torch.cat([read_all(s.x) for s in splits])[order].numpy()
-
-
-def ids(data: DataSet) -> list[str] | None:
-    """The names of all rows, in the file's order."""
-    found = {
-        int(place): name
-        for split in data.splits.values()
-        for place, name in zip(split.places, split.ids or (), strict=bool(split.ids))
-    }
-    return [found[place] for place in sorted(found)] or None
 
 
 def lines(*columns: Sequence[object], separator: str = ",", header: str | None = None) -> str:
