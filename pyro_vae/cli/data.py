@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pyro_vae.cli.arguments import new_parser, read
 from pyro_vae.cli.console import note, table
 from pyro_vae.data import ROOT_VARIABLE, available
+from pyro_vae.data.loading import ENDINGS
 
 
 def main(words: Sequence[str]) -> int:
@@ -16,6 +17,6 @@ def main(words: Sequence[str]) -> int:
     print(table([("NAME", "WHAT", "WHERE"), *available(options.data_root)]))
     note(
         "and any path: a folder of images (with train/ and test/ or class folders, or none), "
-        ".npy, .npz, .csv, .parquet"
+        f"{', '.join(ENDINGS)} (text also packed, .csv.gz)"
     )
     return 0
