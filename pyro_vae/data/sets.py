@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -143,6 +144,12 @@ _BINARIZED = {
 }
 
 
+def _kinds(columns: Sequence[Column]) -> str:
+    """How many columns are of each kind."""
+    counts = Counter(str(column.kind) for column in columns)
+    return f"columns: {', '.join(f'{count:,} {kind}' for kind, count in counts.items())}"
+
+
 @dataclass(frozen=True, eq=False)
 class DataSet:
     """Training, validation and test rows, disjoint and alike; no ``validation`` is None."""
@@ -204,7 +211,11 @@ class DataSet:
     def describe(self) -> str:
         """What the set is and how its values are treated; a line each for what was guessed of a file."""
         sizes = " / ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
-        facts = [f"{sizes} rows of {'x'.join(map(str, self.event_shape)) or 1}", str(self.values)]
+        facts = [f"{sizes} rows of {'x'.join(map(str, self.event_shape)) or 1}"]
+        columns = self.train.columns or ()
+        facts += [_kinds(columns)] if columns else []
+        if len({column.kind for column in columns}) < 2:  # else a range of all means nothing
+            facts.append(str(self.values))
         facts += _BINARIZED[self.binarize]
         if self.num_missing:
             total = sum(split.x.shape.numel() for split in self.splits.values())
