@@ -1,6 +1,6 @@
 """Values that stand for a missing one: words, codes that a person names, and codes that nobody named."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,23 +32,30 @@ def settled(
     Among numbers any known word is a gap; among words those of pandas are, and where ``codes`` are named
     these alone.
     """
-    import pandas as pd
+    said, words = {str(code) for code in codes}, set(column.dropna())
+    gaps = {word for word in words if word.strip() in said or is_gap(word)}
+    plain = words - gaps
+    if all(word.casefold() in _TRUTH for word in plain):
+        return column.map({w: _TRUTH[w.casefold()] for w in plain}).astype("boolean"), gaps
+    numbers = _by_number(plain, decimal)
+    if numbers is not None:
+        return column.map(numbers).astype(np.float64), gaps
+    gaps = words & (said or WORDS)
+    return (column.mask(column.isin(gaps)) if gaps else column), gaps
 
-    said = {str(code) for code in codes}
-    words = pd.Series(column.dropna().unique())
-    gaps = words[words.str.strip().isin(said) | words.map(is_gap)]
-    rest = column.mask(column.isin(gaps))
-    plain = words[~words.isin(gaps)]
-    if plain.str.casefold().isin(_TRUTH).all():
-        return rest.str.casefold().map(_TRUTH).astype("boolean"), set(gaps)
-    is_mixed = decimal == "," and bool(plain.str.contains(".", regex=False).any())
-    if decimal == ",":
-        rest = rest.str.replace(",", ".", regex=False)
-    numbers = pd.to_numeric(rest, errors="coerce")
-    if not is_mixed and bool((numbers.notna() == rest.notna()).all()):
-        return numbers.astype(np.float64), set(gaps)
-    gaps = words[words.isin(said or WORDS)]
-    return column.mask(column.isin(gaps)), set(gaps)
+
+def _by_number(words: Iterable[str], decimal: str) -> dict[str, float] | None:
+    """The number that each word is; None where one is none."""
+    other = "," if decimal == "." else "."
+    found = {}
+    for word in words:
+        try:
+            found[word] = float(word.replace(",", "."))
+        except ValueError:
+            return None
+        if other in word or "_" in word:
+            return None
+    return found
 
 
 def without_codes(frame: "pd.DataFrame", codes: Sequence[str | float]) -> "pd.DataFrame":
@@ -56,6 +63,7 @@ def without_codes(frame: "pd.DataFrame", codes: Sequence[str | float]) -> "pd.Da
     import pandas as pd
 
     numbers, words = _numbers(codes), [str(code) for code in codes]
+    changed = {}
     for name in frame if codes else ():
         column = frame[name]
         if pd.api.types.is_bool_dtype(column):
@@ -67,8 +75,10 @@ def without_codes(frame: "pd.DataFrame", codes: Sequence[str | float]) -> "pd.Da
         if hit.any():
             if pd.api.types.is_integer_dtype(column):
                 column = column.astype(np.float64)
-            frame = frame.assign(**{str(name): column.mask(hit)})
-    return frame
+            changed[name] = column.mask(hit)
+    return (
+        pd.DataFrame({name: changed.get(name, frame[name]) for name in frame}) if changed else frame
+    )
 
 
 def array_without_codes(array: Array, codes: Sequence[str | float]) -> Array:

@@ -66,11 +66,17 @@ def without_ids(path: Path, frame: "pd.DataFrame", reading: Reading) -> Named:
 
 
 def _names_rows(frame: "pd.DataFrame", place: int) -> bool:
-    name, column = str(frame.columns[place]), frame.iloc[:, place]
+    name = str(frame.columns[place])
+    called = re.sub(r"[\s_.-]+", " ", name.strip()).casefold()
+    is_nameless = NAMELESS.fullmatch(name) is not None
+    is_id = called in _NAMES or _ENDS_IN_ID.fullmatch(name.strip()) is not None
+    if place > 0 and not (is_nameless or is_id):
+        return False
+    column = frame.iloc[:, place]
     if column.isna().any():
         return False
     whole, words = _are_whole(column), _are_words(column)
-    if place == 0 and NAMELESS.fullmatch(name):
+    if place == 0 and is_nameless:
         return whole or words
     if not (whole or words) or column.duplicated().any():
         return False
@@ -78,10 +84,7 @@ def _names_rows(frame: "pd.DataFrame", place: int) -> bool:
         return _share_of_numbers(column) < 1 / 2  # of more it is numbers, and a cell that is wrong
     if place == 0 and name in ("X", "...1", "X1"):  # as R calls a column that had no name
         return _counts(column)
-    if NAMELESS.fullmatch(name):
-        return _counts(column)
-    called = re.sub(r"[\s_.-]+", " ", name.strip()).casefold()
-    return called in _NAMES or _ENDS_IN_ID.fullmatch(name.strip()) is not None
+    return _counts(column) if is_nameless else is_id
 
 
 def _are_whole(column: "pd.Series") -> bool:

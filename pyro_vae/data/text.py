@@ -5,7 +5,7 @@ import gzip
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -239,16 +239,23 @@ def _settled(
     path: Path, frame: "pd.DataFrame", reading: Reading, decimal: str
 ) -> tuple["pd.DataFrame", list[str]]:
     """The frame with numbers where there are words for missing ones; and these words."""
+    import pandas as pd
+
     found: set[str] = set()
+    changed: dict[Hashable, pd.Series] = {}
     for name in frame:
         if frame[name].dtype.kind in "iufb":
             continue
-        whole = frame[name].map(str, na_action="ignore")
+        whole = frame[name]
+        if whole.dtype == object:  # truth values among gaps
+            whole = whole.map(str, na_action="ignore")
         column, gaps = settled(whole, reading.codes, decimal)
         found |= gaps
         if column.dtype.kind in "OU" or column.dtype == whole.dtype:
             _check_marks(path, str(name), column, decimal)
-        frame[name] = column
+        changed[name] = column
+    if changed:  # all at once: one by one, each takes longer than the last
+        frame = pd.DataFrame({name: changed.get(name, frame[name]) for name in frame})
     return frame, sorted(found)
 
 

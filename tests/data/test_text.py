@@ -1,7 +1,6 @@
 """Tables of text as people have them: what is read, cell by cell, and what is said of it."""
 
 import gzip
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ def written(folder: Path, text: str, name: str = "t.csv", encoding: str = "utf-8
     return str(path)
 
 
-def lines(*columns: Sequence[object], separator: str = ",", header: str | None = None) -> str:
+def lines(*columns: Any, separator: str = ",", header: str | None = None) -> str:
     body = [separator.join(map(str, row)) for row in zip(*columns, strict=True)]
     return "\n".join([header, *body] if header is not None else body) + "\n"
 
