@@ -26,7 +26,7 @@ from pyro_vae.inference.objectives import Objective, Schedule, default_elbo
 from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.inference.objectives.requirements import check_of_pyro
 from pyro_vae.inference.precision import Precision
-from pyro_vae.inference.rows import Rows, settle
+from pyro_vae.inference.rows import LEAST_EPOCHS, Rows, default_epochs, settle
 from pyro_vae.inference.run import Run
 from pyro_vae.inference.step import OptimizerFactory, Step
 from pyro_vae.inference.tiles import call_arguments
@@ -51,7 +51,7 @@ def fit(
     data: Any = None,
     *,
     validation: Any = None,
-    epochs: int = 100,
+    epochs: int | None = None,
     batch_size: int | None = None,
     shuffle: bool | None = None,
     optimizer: OptimizerFactory = ADAM,
@@ -85,7 +85,8 @@ def fit(
         data: a tensor, a tuple of tensors of equal length, a torch Dataset, a DataLoader, a split,
             or a data set (whose validation split is used then).
         validation: held-out data of the same kind, for early stopping and keep-best.
-        epochs: passes over the data.
+        epochs: passes over the data; by default 100, or what small data need for 5,000 steps, as far as
+            that is no more than 5 million rows (:func:`pyro_vae.inference.rows.default_epochs`).
         batch_size: data a step; by default a DataLoader's own, or 128, and all of them, up to 100,000,
             where latents are shared by all data or rows have a place. A smaller batch counts for all data
             where latents are shared.
@@ -135,7 +136,16 @@ def fit(
         beta = elbo.schedule
     if batch_size is not None:
         at_least_1("batch_size", batch_size)
-    settings = Settings(epochs, schedule, beta, kl_warmup, patience, keep_best, seed, progress)
+    settings = Settings(
+        1 if epochs is None else epochs,
+        schedule,
+        beta,
+        kl_warmup,
+        patience,
+        keep_best,
+        seed,
+        progress,
+    )
     target, train, place = _opened(as_program(program), data, validation, device, args, kwargs)
     check_modes(compile, precision, place)
     for module in target.modules.values():
@@ -157,6 +167,12 @@ def fit(
             run.record |= {"rows": [rows.num_rows, rows.batch_size, rows.shuffle]}
             _check_held_out(target, rows, held_out)
             notes = [*examined.notes, *rows.notes]
+            if epochs is None:
+                settings = replace(settings, epochs=default_epochs(rows))
+                if settings.epochs > LEAST_EPOCHS:
+                    notes.append(
+                        f"{settings.epochs:,} epochs of {rows.num_rows:,} rows, as they are few"
+                    )
             if held_out is not None and rows.has_places:
                 notes.append(
                     "rows have a place: the validation rows are scored at the places of the first rows"

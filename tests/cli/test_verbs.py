@@ -85,6 +85,20 @@ def test_a_finished_run_says_that_it_is_finished(call, vae):
     assert "the run was finished; --epochs 4 would go on with it" in outcome.err
 
 
+def test_the_data_say_how_many_epochs_there_are_to_be(call):
+    still = "--optimizer SGD --optimizer.lr 1e-30 --patience 2 --compile off --out runs/still"
+    outcome = call("fit --model FactorAnalysis --data table.csv", still)
+    assert outcome.code == 0, outcome.err
+    assert "5,000 epochs of 48 rows" in outcome.err
+    assert outcome.out.startswith("runs/still: 3 epochs in ")
+    config = Path("runs/still/config.yaml")
+    assert yaml.safe_load(config.read_text())["epochs"] == 5000
+    finished = "the run was finished; --patience 4 or another --optimizer.lr would go on with it"
+    assert finished in call("fit --resume runs/still").err
+    assert call("fit --resume runs/still --patience 3").out.startswith("runs/still: 4 epochs")
+    assert call("fit --resume runs/still --patience 9 --epochs 5").out.startswith("runs/still: 5 ")
+
+
 def test_evidence_is_that_of_the_saved_model(call, factors):
     outcome = call("evidence runs/fa --num_particles 2000 --seed 3 --json")
     figures = json.loads(outcome.out)
