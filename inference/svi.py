@@ -21,6 +21,7 @@ from pyro_vae.errors import InputError, at_least_1, in_words
 from pyro_vae.examination import Examination, examine
 from pyro_vae.inference.compile import Compile, check_modes, use_compiled
 from pyro_vae.inference.densities import what_is_no_elbo
+from pyro_vae.inference.first_rows import show_rows
 from pyro_vae.inference.loop import Fit, Loop, Settings
 from pyro_vae.inference.objectives import Objective, Schedule, default_elbo
 from pyro_vae.inference.objectives.objective import Scheduled
@@ -40,8 +41,6 @@ from pyro_vae.isolation import (
 )
 from pyro_vae.parameters import named_parameters, registered
 from pyro_vae.program import Program, as_program, num_arguments
-from pyro_vae.traces import first_line
-from pyro_vae.units import ROWS, learners
 
 ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
 
@@ -160,7 +159,7 @@ def fit(
     with run.sole_use(), _own_noise(seed), own_parameters(target), _training(target), _noted():
         with in_words():
             if not resume:
-                _learn_units(target, train, seed)
+                show_rows(target, train, seed)
             examined, first, rows = settle(
                 target, train, batch_size or train.batch_size, shuffle, seed, partial(_all, target)
             )
@@ -224,31 +223,6 @@ def _opened(
         partial(function, *args, **kwargs) for function in (program.model, program.guide)
     )
     return replace(program, model=model, guide=guide), OneCall(place), place
-
-
-def _learn_units(program: Program, train: Batches, seed: int) -> None:
-    """Shows some rows to the parts that work in the data's units, unless they have learnt them."""
-    parts = [part for module in program.modules.values() for part in learners(module)]
-    if not parts or isinstance(train, OneCall):
-        return
-    before = rng_state()
-    generator = torch.Generator().manual_seed(seed)
-    some = torch.randperm(train.num_units, generator=generator)[:ROWS]
-    rows = next(train.take(some, len(some)))
-    set_rng_state(before)
-    for part in parts:
-        try:
-            part.learn_units(rows[0])
-        except Exception as error:
-            with (
-                undisturbed(program),
-                torch.no_grad(),
-            ):  # which says of data of another shape what is wrong
-                examine(program, *rows)
-            raise InputError(
-                f"{type(part).__name__} cannot learn units from data of shape {tuple(rows[0].shape)}: "
-                f"{type(error).__name__}: {first_line(error)}"
-            ) from error
 
 
 def _all(program: Program, examined: Examination) -> dict[str, torch.Tensor]:

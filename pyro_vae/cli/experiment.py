@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pyro
-import torch
 import yaml
 from jsonargparse import ArgumentParser, Namespace
-from torch import Tensor, nn
 
 import pyro_vae
 from pyro_vae.allocations import Allocations
@@ -26,13 +24,10 @@ from pyro_vae.cli.model_option import (
     likelihood_for,
     path_of,
 )
-from pyro_vae.data import DataSet, Remembered, Split, filled_in
-from pyro_vae.data.batching import batches
+from pyro_vae.data import DataSet
 from pyro_vae.errors import InputError
 from pyro_vae.inference.svi import fit
-from pyro_vae.isolation import undisturbed
-from pyro_vae.priors import VampPrior
-from pyro_vae.program import Program, as_program, num_arguments
+from pyro_vae.program import as_program
 
 DESCRIPTION = """\
 Fits a model to data by stochastic variational inference, and leaves in OUT: the resolved
@@ -180,14 +175,7 @@ class Experiment:
                 f"{self.model.__name__} cannot be made of these options: "
                 f"{type(error).__name__}: {str(error).strip().split(chr(10))[0]}"
             ) from error
-        program = as_program(model)
-        if isinstance(data, Remembered):  # then all that it starts from has been learnt
-            return model
-        for module in program.modules.values():
-            for part in module.modules():
-                if isinstance(part, VampPrior):
-                    some = torch.randperm(len(data.train))[: len(part.pseudo_inputs)]
-                    part.start_from(_read_by(part.guide, program, data.train, some))
+        as_program(model)
         return model
 
     def fit_options(self) -> dict[str, Any]:
@@ -208,15 +196,3 @@ class Experiment:
             while cause is not None and not isinstance(cause, InputError):
                 cause = cause.__cause__
             raise cause or error from error
-
-
-def _read_by(guide: nn.Module, program: Program, split: Split, rows: Tensor) -> Tensor:
-    """What a program's guide hands to the network ``guide`` of some rows; their gaps are filled in."""
-    columns = num_arguments(program.model)
-    x, *rest = next(batches(split, columns=columns).take(rows, len(rows)))
-    x = filled_in(x, split.read()) if split.num_missing else x
-    read: list[Tensor] = []
-    hook = guide.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
-    with undisturbed(program), torch.no_grad(), hook:
-        program.guide(x, *rest)
-    return [*read, x][0]

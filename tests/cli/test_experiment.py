@@ -10,7 +10,7 @@ from pyro_vae.data import DataSet, Split, ValueRange, load
 from pyro_vae.errors import InputError
 from pyro_vae.likelihoods import FixedScaleNormal
 from pyro_vae.models import VAE, FactorAnalysis, FlowDensity
-from pyro_vae.networks import ConvEncoder, join
+from pyro_vae.networks import ConvEncoder
 
 WORDS = """
     --model VAE --data digits --model.latent_dim 3 --model.likelihood FixedScaleNormal
@@ -60,29 +60,6 @@ def test_parts_are_made_with_their_options_and_the_shape_of_the_data():
     kwargs = experiment.fit_options()
     assert kwargs["epochs"] == 7
     assert isinstance(kwargs["optimizer"](vae.parameters()), torch.optim.SGD)
-
-
-def test_a_vamp_prior_starts_from_data():
-    words = "--model VAE --data digits --model.likelihood Bernoulli --model.prior VampPrior"
-    words += " --model.prior.num_components"
-    data = load("digits")
-    pseudo_inputs = asked(f"{words} 7").build(data).prior.pseudo_inputs
-    rows = {tuple(row.tolist()) for row in data.train.read().flatten(1)}
-    assert {tuple(row.tolist()) for row in pseudo_inputs.flatten(1)} <= rows
-    assert torch.equal(asked(f"{words} 7").build(data).prior.pseudo_inputs, pseudo_inputs)
-    with pytest.raises(InputError, match="2000 pseudo-inputs from as many rows"):
-        asked(f"{words} 2000").build(data)
-
-
-@pytest.mark.parametrize("name", ["ConditionalVAE", "SemiSupervisedVAE"])
-def test_of_data_with_labels_it_starts_from_what_the_guide_reads(name):
-    words = f"--model {name} --data digits --model.likelihood Bernoulli --model.prior VampPrior"
-    data = load("digits")
-    model = asked(f"{words} --model.prior.num_components 7").build(data)
-    with torch.no_grad():
-        known = join(model.features(data.train.read()), model.condition(data.train.labels))
-    apart = (model.prior.pseudo_inputs.unsqueeze(1) - known).norm(dim=-1)
-    assert apart.min(1).values.max() < 1e-4 < apart.median()
 
 
 def test_the_seed_decides_where_the_parameters_start():
