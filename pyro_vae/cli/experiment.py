@@ -15,13 +15,13 @@ import pyro_vae
 from pyro_vae.allocations import Allocations
 from pyro_vae.cli.arguments import new_parser, read, take_options
 from pyro_vae.cli.data_options import add_data_options, load_by
+from pyro_vae.cli.likelihood_choice import likelihood_for
 from pyro_vae.cli.model_option import (
     FILLED,
     check_leaves_labels_out,
     chooses_likelihood,
     filled,
     find_class,
-    likelihood_for,
     path_of,
 )
 from pyro_vae.data import DataSet

@@ -148,20 +148,3 @@ def chooses_likelihood(model: type) -> bool:
     """Whether the model is one of ours that takes any likelihood."""
     ours = model.__module__.split(".")[0] == "pyro_vae"
     return ours and "likelihood" in inspect.signature(model).parameters
-
-
-def likelihood_for(data: DataSet) -> dict[str, Any]:
-    """The likelihood, as a configuration has it, for data of which nothing is known but their values.
-
-    Data on levels get probabilities: a density of values that recur can grow without bound. Columns of a
-    table differ in how well they are explained, so each value has a scale of its own.
-    """
-    values = data.values
-    if values.levels == 2:
-        name, arguments = "Bernoulli", {}
-    elif values.levels is not None:
-        name, arguments = "DiscretizedLogistic", {"levels": values.levels}
-    else:
-        real = "HeteroscedasticNormal" if len(data.event_shape) == 1 else "Normal"
-        name, arguments = "ContinuousBernoulli" if values.in_unit_interval else real, {}
-    return {"class_path": f"pyro_vae.likelihoods.{name}", "init_args": arguments}

@@ -91,10 +91,22 @@ def check_table(values: Tensor, path: Path) -> Tensor:
     return values
 
 
-def columns_of(split: Split, values: Tensor) -> list[tuple[str, Tensor]]:
-    """The columns of a table of values (N | columns), by the names that they have in the file."""
-    names = split.column_names or [str(number) for number in range(values.shape[1])]
-    return list(zip(names, values.cpu().T, strict=True))
+def columns_of(split: Split, values: Tensor) -> list[tuple[str, Sequence[Any]]]:
+    """The columns of a table of values (N | columns), as the file names and writes them."""
+    if split.columns is None:
+        return [(str(number), column) for number, column in enumerate(values.cpu().T.numpy())]
+    pairs = zip(split.columns, values.cpu().T.numpy(), strict=True)
+    return [(column.name, column.written(x)) for column, x in pairs]
+
+
+def categories_of(split: Split) -> dict[str, Sequence[str]]:
+    """By name for an archive of arrays: what 0, 1, ... stand for in a table's columns of words."""
+    columns = split.columns or ()
+    return {
+        f"categories_{column.name}": column.categories
+        for column in columns
+        if column.categories is not None
+    }
 
 
 # --- what joins an output to the data ---------------------------------------------------------

@@ -8,6 +8,7 @@ from torch import Tensor
 from pyro_vae import pictures
 from pyro_vae.cli.output import (
     add_out,
+    categories_of,
     check_table,
     columns_of,
     is_arrays,
@@ -44,7 +45,7 @@ def main(words: Sequence[str]) -> int:
     known = origin_of(trained.split, rows)
     if is_arrays(path):
         means = {f"{name}_mean": prediction.mean for name, prediction in made.items()}
-        write_arrays(path, {**known, "data": data, **means})
+        write_arrays(path, {**known, "data": data, **means, **categories_of(trained.split)})
     elif is_table(path):
         columns = columns_of(trained.split, check_table(trained.of_data(made).mean, path))
         write_table(path, joined_columns(known, columns, trained.label))
@@ -75,4 +76,4 @@ def picture(trained: Trained, data: Tensor, made: dict[str, Prediction]) -> Figu
             f"the model's sites have shapes {[tuple(p.mean.shape[1:]) for p in made.values()]}, none "
             f"of them the data's {tuple(data.shape[1:])}; --out with .npz writes them all"
         )
-    return pictures.reconstructions(data, means, trained.split.column_names)
+    return pictures.reconstructions(data, means, trained.split.columns)

@@ -10,6 +10,7 @@ from torch import Tensor
 from pyro_vae import pictures
 from pyro_vae.cli.output import (
     add_out,
+    categories_of,
     check_table,
     classes_of,
     columns_of,
@@ -59,7 +60,7 @@ def main(words: Sequence[str]) -> int:
     if is_arrays(path):
         values = {name: prediction.value for name, prediction in drawn.items()}
         means = {f"{name}_mean": prediction.mean for name, prediction in drawn.items()}
-        write_arrays(path, classes | values | means)
+        write_arrays(path, classes | values | means | categories_of(trained.split))
     elif is_table(path):
         columns = columns_of(trained.split, check_table(trained.of_data(drawn).value, path))
         write_table(path, joined_columns(classes, columns, trained.label))
@@ -125,6 +126,6 @@ def picture(trained: Trained, drawn: dict[str, Prediction]) -> Figure:
     return pictures.samples(
         prediction.value,
         data,
-        trained.split.column_names,
+        trained.split.columns,
         f"{count:,} draws from the model",
     )

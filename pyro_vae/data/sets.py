@@ -2,6 +2,8 @@
 
 import functools
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -138,6 +140,12 @@ _BINARIZED = {
 }
 
 
+def _kinds(columns: Sequence[Column]) -> str:
+    """How many columns are of each kind."""
+    counts = Counter(str(column.kind) for column in columns)
+    return f"columns: {', '.join(f'{count:,} {kind}' for kind, count in counts.items())}"
+
+
 @dataclass(frozen=True, eq=False)
 class DataSet:
     """Training, validation and test rows, disjoint and alike; no ``validation`` is None."""
@@ -198,18 +206,32 @@ class DataSet:
     def describe(self) -> str:
         """What the set is and how its values are treated; a line each for what was guessed of a file."""
         sizes = " / ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
-        facts = [f"{sizes} rows of {'x'.join(map(str, self.event_shape)) or 1}", str(self.values)]
+        facts = [f"{sizes} rows of {'x'.join(map(str, self.event_shape)) or 1}"]
+        columns = self.train.columns or ()
+        facts += [_kinds(columns)] if columns else []
+        if len({column.kind for column in columns}) < 2:  # else a range of all means nothing
+            facts.append(str(self.values))
         facts += _BINARIZED[self.binarize]
         if self.num_missing:
             total = sum(split.x.shape.numel() for split in self.splits.values())
             facts.append(f"{self.num_missing:,} of {total:,} values missing")
-        if self.train.location is not None:
-            facts.append("standardised by the training rows' mean and standard deviation")
+        if self.train.scale is not None:
+            facts.append(
+                f"{self._scaled()}standardised by the training rows' mean and standard deviation"
+            )
         if self.num_classes is not None:
             facts.append(f"{self.num_classes} classes")
         if self.train.labels is not None and (self.train.labels < 0).any():
             facts.append(f"labels of {int((self.train.labels >= 0).sum()):,} training rows")
         return "\n".join([f"{self.name}: {'; '.join(facts)}", *(f"  {r}" for r in self.remarks)])
+
+    def _scaled(self) -> str:
+        """The names of the columns that are standardised, if not all are."""
+        scale = self.train.scale
+        if self.train.columns is None or scale is None or bool((scale != 1).all()):
+            return ""
+        pairs = zip(self.train.columns, (scale != 1).tolist(), strict=True)
+        return ", ".join(column.name for column, is_scaled in pairs if is_scaled) + " "
 
     def record(self) -> dict[str, Any]:
         """The facts that a run keeps, as JSON takes them; equal for equal data and treatment."""
