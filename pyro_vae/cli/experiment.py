@@ -15,11 +15,10 @@ import pyro_vae
 from pyro_vae.allocations import Allocations
 from pyro_vae.cli.arguments import new_parser, read, take_options
 from pyro_vae.cli.data_options import add_data_options, load_by
-from pyro_vae.cli.likelihood_choice import likelihood_for
+from pyro_vae.cli.filling import filled_in, in_words, open_names
 from pyro_vae.cli.model_option import (
     FILLED,
     check_leaves_labels_out,
-    chooses_likelihood,
     filled,
     find_class,
     path_of,
@@ -76,20 +75,27 @@ def fit_parser(model: type | None) -> ArgumentParser:
     parser.set_defaults(optimizer="torch.optim.Adam")
     group = parser.add_argument_group("the model", MODEL)
     if model is not None:
+        open_ones, parameters = open_names(model), inspect.signature(model).parameters
+        needed = {n for n in open_ones if parameters[n].default is inspect.Parameter.empty}
         group.add_class_arguments(
-            model, "model", as_group=False, skip=set(FILLED), fail_untyped=False
+            model, "model", as_group=False, skip={*FILLED, *needed}, fail_untyped=False
         )
-        if chooses_likelihood(model):  # once the data are known
-            parser.set_defaults({"model.likelihood": None})
+        for name in needed:
+            group.add_argument(f"--model.{name}", type=int | None, help="by default of the data")
+        parser.set_defaults({f"model.{name}": None for name in open_ones})  # once these are known
     return parser
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A model's class, and a value for every option of ``parser``; relative paths start at ``home``."""
+    """A model's class, and a value for every option of ``parser``; relative paths start at ``home``.
+
+    ``given`` are the model's options that a person or a file has said.
+    """
 
     model: type
     options: Namespace
+    given: Mapping[str, Any]
     parser: ArgumentParser
     home: Path = field(default_factory=Path.cwd)
 
@@ -119,7 +125,10 @@ class Experiment:
         options = read(parser, words, config)
         is_stated = any(word.partition("=")[0] == "--data" for word in words)
         begun = Path(home) if isinstance(home, str) and not is_stated else Path.cwd()
-        return cls(model, options, parser, begun)
+        stated, _ = take_options(words, lambda name: name.startswith("--model."))
+        said = [word for pair in stated for word in pair]
+        told = read(parser, said, {"model": config.get("model", {})}, defaults=False)
+        return cls(model, options, told.get("model", Namespace()).as_dict(), parser, begun)
 
     def to_dict(self) -> dict[str, Any]:
         """Every option that says what is done, as YAML takes it; :meth:`read` reads it."""
@@ -145,14 +154,13 @@ class Experiment:
             return data
         return data.with_labels_of(options.labelled, options.data_seed)
 
-    def leaves_likelihood_open(self) -> bool:
-        return chooses_likelihood(self.model) and self.options.model.likelihood is None
-
-    def with_likelihood_for(self, data: DataSet) -> "Experiment":
-        """The same with the likelihood that suits the data's values."""
+    def suited_to(self, data: DataSet) -> tuple["Experiment", str | None]:
+        """The same with what the data say of the model's options that are not given; and that in words."""
         config = self.to_dict()
-        config["model"] = config["model"]["init_args"] | {"likelihood": likelihood_for(data)}
-        return replace(self, options=read(self.parser, [], config))
+        arguments = config["model"]["init_args"]
+        config["model"], said = filled_in(self.model, arguments, self.given, data)
+        suited = replace(self, options=read(self.parser, [], config), given=config["model"])
+        return suited, in_words(said, data) if said else None
 
     def build(self, data: DataSet) -> Any:
         """The model, untrained: the same one at each call.

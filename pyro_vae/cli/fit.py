@@ -36,9 +36,9 @@ def main(words: Sequence[str]) -> int:
     note(data.describe())
     if warning := grows_without_bound(experiment.model, data):
         note(warning)
-    if experiment.leaves_likelihood_open():
-        experiment = experiment.with_likelihood_for(data)
-        note(f"likelihood: {_likelihood(experiment)}, as the data are {data.values}")
+    experiment, chosen = experiment.suited_to(data)
+    if chosen:
+        note(chosen)
     _, result = train(folder, experiment, data)
     report(folder, experiment, result, data)
     return 0
@@ -139,7 +139,3 @@ def _best(result: Fit) -> str:
 def _default_folder(experiment: Experiment) -> str:
     data = Path(experiment.options.data or "data").stem
     return f"runs/{experiment.model.__name__}-{data}".lower()
-
-
-def _likelihood(experiment: Experiment) -> str:
-    return experiment.options.model.likelihood.class_path.rpartition(".")[2]
