@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyro
+import torch
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
@@ -15,7 +16,7 @@ import pyro_vae
 from pyro_vae.allocations import Allocations
 from pyro_vae.cli.arguments import new_parser, read, take_options
 from pyro_vae.cli.data_options import add_data_options, load_by
-from pyro_vae.cli.filling import filled_in, in_words, open_names
+from pyro_vae.cli.filling import filled_in, in_words, is_ours, open_names
 from pyro_vae.cli.model_option import (
     FILLED,
     check_leaves_labels_out,
@@ -53,7 +54,9 @@ NOT_OPTIONS: set[str | int] = {
     "args",
     "kwargs",
 }
-COPIES = 4  # of the parameters, while they are fitted: they, their gradient, and what Adam keeps
+# of the parameters, while they are fitted: they, their gradient, two that Adam keeps, the best so far; and
+# all of these but the gradient, twice, while a checkpoint is written
+COPIES = 13
 SMALLER = "smaller networks, fewer latents or smaller images take less"
 HOME = "working_directory"  # where a run's relative paths start
 RUN_OPTIONS = ("config", "out", "resume", HOME)  # where things are, not what is done
@@ -167,14 +170,16 @@ class Experiment:
 
         :raises InputError: its constructor raises, or what it makes is no program.
         """
-        pyro.set_rng_seed(self.options.seed)
         arguments = dict(vars(self._instantiated().get("model", Namespace())))
         known = filled(self.model, data)
         if arguments.get("condition") is not None:  # it reads the labels in its own way
             known.pop("num_classes", None)
         arguments |= known
+        if is_ours(self.model):
+            self._weigh(arguments)
+        pyro.set_rng_seed(self.options.seed)
         try:
-            with Allocations(f"fitting {self.model.__name__}", COPIES, SMALLER):
+            with self._allocations():
                 model = self.model(**arguments)
         except InputError:
             raise
@@ -185,6 +190,19 @@ class Experiment:
             ) from error
         as_program(model)
         return model
+
+    def _allocations(self) -> Allocations:
+        return Allocations(f"fitting {self.model.__name__}", COPIES, SMALLER)
+
+    def _weigh(self, arguments: Mapping[str, Any]) -> None:
+        """:raises InputError: a model of these options takes more memory than there is; none is taken."""
+        try:
+            with self._allocations(), torch.device("meta"):
+                self.model(**arguments)
+        except InputError:
+            raise
+        except Exception:  # what needs the values of its tensors is weighed while it is made
+            return
 
     def fit_options(self) -> dict[str, Any]:
         """What :func:`pyro_vae.fit` takes beside the program and the data."""
