@@ -42,12 +42,13 @@ class Fit:
     Of an objective that is another bound of the evidence they are ``train_bound`` and
     ``validation_bound``; of one that is no bound ``train_objective`` and ``validation_elbo``.
     Where a prior is flat there is no evidence, and both are an ``objective``.
-    ``notes`` says in sentences how the steps were run.
+    ``epochs`` is how many there were to be. ``notes`` says in sentences how the steps were run.
     """
 
     metrics: list[Metrics]
     best_epoch: int | None
     seconds: float
+    epochs: int
     notes: tuple[str, ...] = ()
 
 
@@ -113,7 +114,7 @@ class Loop:
         self.runs_ahead = device.type != "cpu"  # the host does not wait for each loss
         self.schedule = settings.schedule(step.optimizer) if settings.schedule else None
         self.rows = step.rows
-        self.steps_per_epoch = math.ceil(train.num_units / self.rows.batch_size)
+        self.steps_per_epoch = self.rows.steps
 
     def run(self, resume: bool, noun: str, start: Callable[[], list[str]] = list) -> Fit:
         """Runs or goes on to the end.
@@ -136,7 +137,8 @@ class Loop:
         if self.best:
             checkpoint.load_into(self.learnt, self.best, CHECKPOINT)
         best_epoch = self.position.best_epoch if self.best else None
-        return Fit(self.files.metrics, best_epoch, time.monotonic() - started, tuple(notes))
+        seconds = time.monotonic() - started
+        return Fit(self.files.metrics, best_epoch, seconds, self.settings.epochs, tuple(notes))
 
     def is_done(self) -> bool:
         return self.position.epoch >= self.settings.epochs or self.is_stale()

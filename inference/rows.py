@@ -1,5 +1,6 @@
 """How a fit takes its rows: how many at a time, in which order, and what a batch of them counts."""
 
+import math
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -34,6 +35,12 @@ Batch = tuple[Tensor, ...]
 
 DEFAULT_BATCH = 128
 MOST_ROWS = 100_000  # of a batch, where nobody says
+# of a fit, where nobody says how long
+LEAST_EPOCHS = 100
+ENOUGH_STEPS = (
+    5_000  # Adam takes a parameter about its learning rate further a step: 5 in all, at 1e-3
+)
+ENOUGH_ROWS = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,11 @@ class Rows:
     of_rows: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def steps(self) -> int:
+        """How many an epoch takes."""
+        return math.ceil(self.num_rows / self.batch_size)
+
     def order(self, seed: int, epoch: int) -> Tensor:
         """The order of the data in an epoch, a function of (seed, epoch) alone."""
         if not self.shuffle:
@@ -79,6 +91,21 @@ class Rows:
             return program
         model, guide = (_Scaled(self.scaled, factor)(f) for f in (program.model, program.guide))
         return replace(program, model=model, guide=guide)
+
+
+def default_epochs(rows: Rows) -> int:
+    """How many passes a fit takes where nobody says: 100, or more of small data.
+
+    With S steps an epoch, and N rows, max(100, min(5,000 / S, 5,000,000 / N)), rounded up: small data get
+    5,000 steps, unless a step is of so many rows that they are more than 5 million in all.
+
+    >>> [default_epochs(Rows(count, 128, True)) for count in (150, 500, 60_000)]
+    [2500, 1250, 100]
+    >>> [default_epochs(Rows(count, count, True)) for count in (1, 1_000, 20_000)]
+    [5000, 5000, 250]
+    """
+    enough = min(ENOUGH_STEPS / rows.steps, ENOUGH_ROWS / rows.num_rows)
+    return max(LEAST_EPOCHS, math.ceil(enough))
 
 
 class _Scaled(Messenger):

@@ -69,16 +69,19 @@ def new_parser(verb: str, description: str, examples: Sequence[str]) -> Argument
 
 
 def read(
-    parser: ArgumentParser, words: Sequence[str], config: Mapping[str, Any] | None = None
+    parser: ArgumentParser,
+    words: Sequence[str],
+    config: Mapping[str, Any] | None = None,
+    defaults: bool = True,
 ) -> Namespace:
-    """The options that ``words`` give, over those of ``config``, over the defaults.
+    """The options that ``words`` give, over those of ``config``, over the ``defaults``, if these count.
 
     :raises InputError: an unknown option, a value of the wrong kind, something missing.
     """
     given = ["--config", yaml.safe_dump(dict(config))] if config else []
     allow_imports(word.rpartition("=")[2] for word in words)  # a person typed them
     try:
-        options = parser.parse_args([*given, *words])
+        options = parser.parse_args([*given, *words], defaults=defaults)
     except ArgumentError as error:
         raise InputError(CommandLine(parser, words, given).explain(str(error))) from error
     except InputError:

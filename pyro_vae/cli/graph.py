@@ -96,8 +96,7 @@ def _model(asked: list[tuple[str, ...]]) -> tuple[Any, tuple[torch.Tensor, ...]]
         return function, _some_rows((function, function), data)
     experiment = Experiment.read([word for pair in asked for word in pair])
     data = experiment.load_data()
-    if experiment.leaves_likelihood_open():
-        experiment = experiment.with_likelihood_for(data)
+    experiment, _ = experiment.suited_to(data)
     program = experiment.build(data)
     return program, _some_rows(program, data)
 

@@ -142,9 +142,3 @@ def check_leaves_labels_out(model: type) -> None:
             f"--labelled leaves rows without a label, and {model.__name__} needs one of each: leave it "
             "out, or take SemiSupervisedVAE"
         )
-
-
-def chooses_likelihood(model: type) -> bool:
-    """Whether the model is one of ours that takes any likelihood."""
-    ours = model.__module__.split(".")[0] == "pyro_vae"
-    return ours and "likelihood" in inspect.signature(model).parameters
