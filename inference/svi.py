@@ -39,7 +39,7 @@ from pyro_vae.isolation import (
     undisturbed,
 )
 from pyro_vae.parameters import named_parameters, registered
-from pyro_vae.program import Program, as_program, num_arguments
+from pyro_vae.program import Program, as_program, signature
 from pyro_vae.traces import first_line
 from pyro_vae.units import ROWS, learners
 
@@ -144,7 +144,7 @@ def fit(
         validation = data.validation
     held_out = None
     if validation is not None:
-        held_out = batches(validation, place, num_arguments(target.model))
+        held_out = batches(validation, place, signature(target))
     kind = type(program).__qualname__ if target.modules else "functions"
     run = Run(None if out is None else Path(out), resume, {"program": kind, **(record or {})})
     with run.sole_use(), _own_noise(seed), own_parameters(target), _training(target), _noted():
@@ -198,7 +198,7 @@ def _opened(
         data = data.train
     if data is not None and args is None and kwargs is None:
         place = resolve(device)
-        return program, batches(data, place, num_arguments(program.model)), place
+        return program, batches(data, place, signature(program)), place
     args, kwargs = call_arguments(data, args, kwargs)
     if validation is not None:
         raise InputError("validation data go with data; a call by args and kwargs has none")

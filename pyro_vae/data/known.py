@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyro_vae.data.arguments import Argument
 from pyro_vae.data.binarize import Draw, Threshold, binarized
 from pyro_vae.data.columns import Column, Kind
-from pyro_vae.data.loading import Binarize, source_of
+from pyro_vae.data.loading import Binarize, check_categories, source_of
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.rows import chunks, read_all
 from pyro_vae.data.sets import DataSet, Split
-from pyro_vae.data.sources import Source
+from pyro_vae.data.sources import Part, Source
 from pyro_vae.data.values import Encoding, ValueRange
 from pyro_vae.errors import InputError, nearest
 
@@ -35,6 +36,7 @@ def facts_of(data: DataSet) -> dict[str, Any]:
         "dtype": str(torch.float64 if _is_wide(train.encoding) else torch.float32),
         "num_classes": data.num_classes,
         "class_names": None if train.class_names is None else list(train.class_names),
+        "arguments": None if train.arguments is None else [asdict(a) for a in train.arguments],
         "columns": None if train.columns is None else [asdict(column) for column in train.columns],
     }
 
@@ -61,12 +63,19 @@ def remembered(name: str, facts: Mapping[str, Any], binarize: str = "none") -> R
         None if facts["num_classes"] is None else torch.arange(rows),
         _names(facts["class_names"]),
         _columns_of(facts["columns"]),
+        arguments=_arguments_of(facts["arguments"]),
     )
     return Remembered(name, split, None, split, binarize)
 
 
 def _names(names: list[str] | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
+
+
+def _arguments_of(arguments: list[dict[str, Any]] | None) -> tuple[Argument, ...] | None:
+    if arguments is None:
+        return None
+    return tuple(Argument(**{**known, "places": tuple(known["places"])}) for known in arguments)
 
 
 def _columns_of(columns: list[dict[str, Any]] | None) -> tuple[Column, ...] | None:
@@ -117,7 +126,9 @@ def new_rows(
         None if labels is None else _labels(name, labels, source.class_names, known),
         train.class_names,
         train.columns,
+        arguments=train.arguments,
     )
+    check_categories(name, Part(x), train.columns or (), train.arguments or ())
     if binarize != "none":
         rule = Threshold() if binarize == "threshold" else Draw(reading.seed, "test")
         return replace(split, x=binarized(x, encoding, rule), encoding=Encoding())

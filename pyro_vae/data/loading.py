@@ -7,15 +7,16 @@ from typing import Literal, NamedTuple, get_args
 
 import torch
 
+from pyro_vae.data.arguments import Argument, Asked, arguments_of
 from pyro_vae.data.arrays import read_npy, read_npz
 from pyro_vae.data.binarize import Draw, Threshold, binarized
-from pyro_vae.data.columns import Kind, known_kinds
+from pyro_vae.data.columns import Column, Kind, known_kinds
 from pyro_vae.data.images import read_folder
 from pyro_vae.data.named import NAMED, Request
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.rows import Rows, chunks
 from pyro_vae.data.sets import DataSet, Split
-from pyro_vae.data.sources import Source, divide
+from pyro_vae.data.sources import Part, Source, divide
 from pyro_vae.data.tables import read_table
 from pyro_vae.data.values import (
     Encoding,
@@ -44,6 +45,7 @@ def load(
     standardize: bool | None = None,
     label: str | None = None,
     array: str | None = None,
+    arguments: Asked | None = None,
     columns: Sequence[str] | None = None,
     kinds: Mapping[str, Kind | str] | None = None,
     id: str | None = None,
@@ -72,6 +74,9 @@ def load(
         differences between rows, as of times in seconds since 1970.
     :param label: the column of a table, or array of an archive, that holds the labels.
     :param array: the array of an archive (``.npz``, ``.mat``) that holds the rows.
+    :param arguments: columns of a table by the names of the model's parameters that they are given to, as
+        ``{"x": ["age", "income"], "group": "clinic", "y": "visits"}``: a list as (B | columns), a single
+        name as (B,), categories as int64.
     :param columns: the columns of a table that are read, in this order; by default all.
     :param kinds: of columns by name, what their values are: ``real``, ``positive``, ``count``, ``binary``,
         ``category`` or ``date``. By default what they look like.
@@ -103,9 +108,14 @@ def load(
         raise InputError(f"image_size={image_size} is no size in pixels; 64 would be one")
     if not -(2**63) <= seed < 2**64:
         raise InputError(f"seed={seed} is out of range: a seed has 64 bits")
+    if arguments is not None and label is not None:
+        raise InputError(
+            "label and arguments exclude each other: name the label's column as one of the arguments"
+        )
     reading = Reading(
         label=label,
         array=array,
+        arguments=arguments,
         columns=columns,
         kinds=known_kinds(kinds or {}),
         id=id,
@@ -118,7 +128,7 @@ def load(
         seed=seed,
     )
     source = source_of(name, reading, root=root, download=download)
-    return _treated(name, source, binarize, standardize, validation, seed)
+    return _treated(name, source, binarize, standardize, validation, seed, arguments)
 
 
 def source_of(
@@ -197,11 +207,20 @@ def _read_path(path: Path, reading: Reading) -> Source:
         reading.check_only({"pixels", "label", "array"}, "an archive of arrays")
         return read_npz(path, reading)
     if suffix == ".csv":
-        of_table = {"label", "columns", "kinds", "id", "separator", "decimal", "header"}
+        of_table = {
+            "label",
+            "arguments",
+            "columns",
+            "kinds",
+            "id",
+            "separator",
+            "decimal",
+            "header",
+        }
         reading.check_only(of_table, "a table of text")
         return read_table(path, reading)
     if suffix == ".parquet":
-        reading.check_only({"label", "columns", "kinds", "id"}, "a .parquet file")
+        reading.check_only({"label", "arguments", "columns", "kinds", "id"}, "a .parquet file")
         return read_table(path, reading)
     raise InputError(f"{path} has an unknown ending; known: {', '.join(_ENDINGS)}, or a folder")
 
@@ -213,9 +232,13 @@ def _treated(
     standardize: bool | None,
     validation: float | int | None,
     seed: int,
+    asked: Asked | None,
 ) -> DataSet:
     """The source's rows in splits, as a model is to see them."""
+    arguments = None if asked is None else arguments_of(asked, source.columns, name)
     parts = divide(source, validation, seed)
+    for part in parts.values():
+        check_categories(name, part, source.columns or (), arguments or ())
     rows, encoding, levels = recognise({s: part.x for s, part in parts.items()}, source.levels)
     _check_columns(name, source, rows["train"])
     values = value_range(rows, encoding, levels)
@@ -242,6 +265,7 @@ def _treated(
             None if source.class_names is None else tuple(source.class_names),
             None if source.columns is None else tuple(source.columns),
             parts[split].places,
+            arguments,
         )
         for split, x in rows.items()
     }
@@ -253,6 +277,22 @@ def _treated(
         binarize,
         tuple(source.remarks),
     )
+
+
+def check_categories(
+    name: str, part: Part, columns: Sequence[Column], arguments: Sequence[Argument]
+) -> None:
+    """:raises InputError: a category that is an argument is missing from a row."""
+    for place in [p for argument in arguments if argument.is_category for p in argument.places]:
+        x = part.x[torch.arange(len(part))][:, place]
+        if num_missing(x):
+            row = int(x.isnan().int().argmax())
+            row = row if part.places is None else int(part.places[row])
+            raise InputError(
+                f"{name} has no value in row {row + 1}, column {columns[place].name!r} ({num_missing(x):,} "
+                "such rows), and a category that is an argument must be one of its levels: leave these rows "
+                "out"
+            )
 
 
 def _check_columns(name: str, source: Source, x: Rows) -> None:
