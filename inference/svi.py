@@ -15,7 +15,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyro_vae import checkpoint
-from pyro_vae.data import Batches, DataSet, OneCall, batches
+from pyro_vae.data import Batch, Batches, DataSet, OneCall, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError, at_least_1, in_words
 from pyro_vae.examination import Examination, examine
@@ -41,7 +41,7 @@ from pyro_vae.isolation import (
 from pyro_vae.parameters import named_parameters, registered
 from pyro_vae.program import Program, as_program, signature
 from pyro_vae.traces import first_line
-from pyro_vae.units import ROWS, learners
+from pyro_vae.units import ROWS, Units, learners
 
 ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
 
@@ -222,7 +222,7 @@ def _learn_units(program: Program, train: Batches, seed: int) -> None:
     set_rng_state(before)
     for part in parts:
         try:
-            part.learn_units(rows[0])
+            part.learn_units(_shown_to(part, rows))
         except Exception as error:
             with (
                 undisturbed(program),
@@ -230,9 +230,17 @@ def _learn_units(program: Program, train: Batches, seed: int) -> None:
             ):  # which says of data of another shape what is wrong
                 examine(program, *rows)
             raise InputError(
-                f"{type(part).__name__} cannot learn units from data of shape {tuple(rows[0].shape)}: "
+                f"{type(part).__name__} cannot learn units from data of shape "
+                f"{tuple(_shown_to(part, rows).shape)}: "
                 f"{type(error).__name__}: {first_line(error)}"
             ) from error
+
+
+def _shown_to(part: torch.nn.Module, rows: Batch) -> torch.Tensor:
+    """The argument that a part learns its units of: the first of numbers in their shape, or the first."""
+    shapes = {units.shape for units in part.modules() if isinstance(units, Units)}
+    fits = (x for x in rows if x.is_floating_point() and tuple(x.shape[1:]) in shapes)
+    return next(fits, rows[0])
 
 
 def _all(program: Program, examined: Examination) -> dict[str, torch.Tensor]:

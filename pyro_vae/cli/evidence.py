@@ -206,7 +206,7 @@ def show(
     evidence: Evidence, units: Tensor, trained: Trained, as_json: bool, path: Path | None
 ) -> None:
     of_data = trained.split.subset(units[:0] if evidence.simulated else units)
-    evidence = replace(evidence, notes=(*evidence.notes, *_units_of(of_data)))
+    evidence = replace(evidence, notes=(*evidence.notes, *_units_of(trained, of_data)))
     if path is not None:
         write(evidence, units, trained, path)
         note(str(path))
@@ -229,12 +229,12 @@ def write(evidence: Evidence, units: Tensor, trained: Trained, path: Path) -> No
         pictures.save(picture(evidence, data, known.get("rows")), path)
 
 
-def _units_of(data: Split) -> tuple[str, ...]:
+def _units_of(trained: Trained, data: Split) -> tuple[str, ...]:
     """Says of standardised data what their own units would make of a density."""
     scale = data.scale
     if scale is None:
         return ()
-    log_scale = scale.double().log()
+    log_scale = scale.double().log() * trained.is_observed()
     shift, whose = float(log_scale.sum()), "the figure for each datum is"
     if data.num_missing:
         shift = float((log_scale * ~data.read().isnan()).sum() / len(data))

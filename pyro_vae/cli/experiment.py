@@ -18,21 +18,21 @@ from pyro_vae.allocations import Allocations
 from pyro_vae.cli.arguments import new_parser, read, take_options
 from pyro_vae.cli.data_options import add_data_options, load_by
 from pyro_vae.cli.model_option import (
-    FILLED,
     check_leaves_labels_out,
     chooses_likelihood,
     filled,
+    fillers,
     find_class,
     likelihood_for,
     path_of,
 )
-from pyro_vae.data import DataSet, Remembered, Split, filled_in
+from pyro_vae.data import DataSet, Remembered, Split
 from pyro_vae.data.batching import batches
 from pyro_vae.errors import InputError
 from pyro_vae.inference.svi import fit
 from pyro_vae.isolation import undisturbed
 from pyro_vae.priors import VampPrior
-from pyro_vae.program import Program, as_program, num_arguments
+from pyro_vae.program import Program, as_program, signature
 
 DESCRIPTION = """\
 Fits a model to data by stochastic variational inference, and leaves in OUT: the resolved
@@ -65,8 +65,11 @@ HOME = "working_directory"  # where a run's relative paths start
 RUN_OPTIONS = ("config", "out", "resume", HOME)  # where things are, not what is done
 
 
-def fit_parser(model: type | None) -> ArgumentParser:
-    """The options of a fit; those of the model's constructor, when it is known, among them."""
+def fit_parser(model: type | None, arguments: Sequence[str] = ()) -> ArgumentParser:
+    """The options of a fit; those of the model's constructor, when it is known, among them.
+
+    :param arguments: names of the model's arguments, of which the data fill in constructor's parameters.
+    """
     parser = new_parser("fit", DESCRIPTION, EXAMPLES)
     add = parser.add_argument_group("the run").add_argument
     add("-o", "--out", type=str | None, help="the run's folder; by default runs/MODEL-DATA")
@@ -82,7 +85,7 @@ def fit_parser(model: type | None) -> ArgumentParser:
     group = parser.add_argument_group("the model", MODEL)
     if model is not None:
         group.add_class_arguments(
-            model, "model", as_group=False, skip=set(FILLED), fail_untyped=False
+            model, "model", as_group=False, skip=set(fillers(arguments)), fail_untyped=False
         )
         if chooses_likelihood(model):  # once the data are known
             parser.set_defaults({"model.likelihood": None})
@@ -120,7 +123,7 @@ class Experiment:
         arguments = given.get("init_args", {})
         if arguments and find_class(given["class_path"]) is model:
             config["model"] = arguments
-        parser = fit_parser(model)
+        parser = fit_parser(model, _arguments(words, config))
         options = read(parser, words, config)
         is_stated = any(word.partition("=")[0] == "--data" for word in words)
         begun = Path(home) if isinstance(home, str) and not is_stated else Path.cwd()
@@ -210,11 +213,19 @@ class Experiment:
             raise cause or error from error
 
 
+def _arguments(words: Sequence[str], config: Mapping[str, Any]) -> list[str]:
+    """The names that ``--arguments`` is going to have."""
+    given, _ = take_options(words, "--arguments".__eq__)
+    pairs = given[-1][1:] if given else config.get("arguments") or ()
+    return [str(pair).partition("=")[0] for pair in pairs]
+
+
 def _read_by(guide: nn.Module, program: Program, split: Split, rows: Tensor) -> Tensor:
     """What a program's guide hands to the network ``guide`` of some rows; their gaps are filled in."""
-    columns = num_arguments(program.model)
-    x, *rest = next(batches(split, columns=columns).take(rows, len(rows)))
-    x = filled_in(x, split.read()) if split.num_missing else x
+    some = split.subset(rows).filled_in(split)
+    x, *rest = next(
+        batches(some, columns=signature(program)).take(torch.arange(len(rows)), len(rows))
+    )
     read: list[Tensor] = []
     hook = guide.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
     with undisturbed(program), torch.no_grad(), hook:

@@ -105,8 +105,9 @@ def report(folder: Path, experiment: Experiment, result: Fit, data: DataSet) -> 
             "the last epoch is the best: more epochs may help "
             f"({command()} fit --resume {run} --epochs {2 * done})"
         )
+    fills_gaps = data.num_missing and data.train.arguments is None
     note("next:")
-    for verb in ("evidence", "sample", "reconstruct", *(["impute"] if data.num_missing else [])):
+    for verb in ("evidence", "sample", "reconstruct", *(["impute"] if fills_gaps else [])):
         note(f"  {command()} {verb} {run}")
 
 

@@ -46,7 +46,11 @@ def main(words: Sequence[str]) -> int:
         means = {f"{name}_mean": prediction.mean for name, prediction in made.items()}
         write_arrays(path, {**known, "data": data, **means})
     elif is_table(path):
-        columns = columns_of(trained.split, check_table(trained.of_data(made).mean, path))
+        argument = trained.argument_of(trained.of_data(made))
+        means = trained.of_data(made).mean
+        if argument is None:
+            check_table(means, path)
+        columns = columns_of(trained.split, means, argument)
         write_table(path, joined_columns(known, columns, trained.label))
     else:
         pictures.save(picture(trained, data, made), path)
@@ -65,14 +69,24 @@ def reconstruct(
     rows = trained.some_rows(num)
     batch = trained.rows(rows)
     made = reconstructions(trained.program, *batch, seed=trained.seed)
-    return rows, trained.split.to_original(batch[0]), trained.in_data_units(made)
+    made = trained.in_data_units(made)
+    if not trained.arguments:
+        return rows, trained.split.to_original(batch[0]), made
+    argument = trained.argument_of(trained.of_data(made))
+    if argument is None:
+        raise InputError(
+            "no site of the model observes one of its arguments as it is, so there is nothing to hold "
+            f"what it makes of them against: it is given {', '.join(a.name for a in trained.arguments)}"
+        )
+    return rows, trained.split.values_of(argument, rows), made
 
 
 def picture(trained: Trained, data: Tensor, made: dict[str, Prediction]) -> Figure:
-    means = trained.of_data(made).mean
+    prediction = trained.of_data(made)
+    means = prediction.mean
     if means.shape != data.shape:
         raise InputError(
             f"the model's sites have shapes {[tuple(p.mean.shape[1:]) for p in made.values()]}, none "
             f"of them the data's {tuple(data.shape[1:])}; --out with .npz writes them all"
         )
-    return pictures.reconstructions(data, means, trained.split.column_names)
+    return pictures.reconstructions(data, means, trained.names_of(prediction))

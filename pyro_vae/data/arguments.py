@@ -98,8 +98,8 @@ def in_order(arguments: Sequence[Argument], takes: Signature) -> tuple[Argument,
     for place, name in enumerate(takes.guide or ()):
         if name in named and given[place : place + 1] != (name,):
             raise InputError(
-                f"the model takes {', '.join(given)}, and the guide {', '.join(takes.guide or ())}: both are "
-                "called with the same arguments, so give them the same parameters in the same order"
+                f"the model takes {', '.join(given)}, and the guide {', '.join(takes.guide or ())}: both "
+                "are called with the same arguments, so give them the same parameters in the same order"
             )
     return tuple(named[name] for name in given)
 

@@ -290,8 +290,8 @@ def check_categories(
             row = row if part.places is None else int(part.places[row])
             raise InputError(
                 f"{name} has no value in row {row + 1}, column {columns[place].name!r} ({num_missing(x):,} "
-                "such rows), and a category that is an argument must be one of its levels: leave these rows "
-                "out"
+                "such rows), and a category that is an argument must be one of its levels: leave these "
+                "rows out"
             )
 
 

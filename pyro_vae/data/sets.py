@@ -154,6 +154,12 @@ class Split:
         )
         return Input(x, replace(self.encoding, location=location, scale=scale))
 
+    def values_of(self, argument: Argument, indices: Tensor) -> Tensor:
+        """What an argument has in the rows numbered ``indices``, in the file's own units."""
+        rows, encoding = self.input(argument)
+        x = rows[indices]
+        return x if encoding is None else replace(encoding, location=None, scale=None)(x)
+
     def num_levels(self, argument: str) -> int | None:
         """How many levels the category has that is an argument; None where it is none, or several."""
         found = [a for a in self.arguments or () if a.name == argument]
