@@ -20,6 +20,7 @@ from pyro_vae.likelihoods import (
     Normal,
     Poisson,
     StudentT,
+    Tokens,
     ZeroInflatedNegativeBinomial,
     ZeroInflatedPoisson,
 )
@@ -134,6 +135,22 @@ def test_each_column_of_a_table_has_its_units() -> None:
     assert not hasattr(bernoulli, "units")
     assert isinstance(vae.recognition.encoder, Scaled)
     assert vae.recognition.encoder.logs.tolist() == [False, True, False]
+
+
+def test_an_encoder_reads_names_one_by_one_and_gaps_as_gaps() -> None:
+    columns = [Normal, *(partial(Tokens, num_tokens=n) for n in (3, 2, 3)), Poisson]
+    likelihood = partial(Missing, likelihood=partial(Heterogeneous, columns=columns))
+    vae = VAE((5,), 2, likelihood=likelihood, encoder=MaskedInput)
+    assert [kind.num_names for kind in vae.likelihood.complete.kinds] == [0, 3, 2, 0]
+    assert vae.likelihood.complete.places == [[0], [1, 3], [2], [4]]  # like columns share a likelihood
+    nan = torch.nan
+    x = torch.tensor([[5.0, 2.0, 0.0, 1.0, 0.0], [nan, 0.0, nan, nan, nan]])
+    encoder = vae.recognition.encoder
+    expected = torch.tensor(
+        [[5.0, 0, 0, 1, 1, 0, 0, 1, 0, 0], [nan, 1, 0, 0, nan, nan, nan, nan, nan, nan]]
+    )
+    torch.testing.assert_close(encoder.scaled(x), expected, equal_nan=True)
+    assert log_evidence(vae, x, num_particles=10).log_evidence.isfinite().all()
 
 
 def test_what_lies_between_0_and_1_or_never_varies() -> None:

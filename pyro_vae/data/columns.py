@@ -13,6 +13,7 @@ class Kind(StrEnum):
     REAL = "real"
     POSITIVE = "positive"  # real, and spread over orders of magnitude
     COUNT = "count"  # whole numbers from 0
+    GRADE = "grade"  # a few whole numbers from 0, such as answers on a scale
     BINARY = "binary"  # one of two
     CATEGORY = "category"  # one of several that have no order
     DATE = "date"  # days since 1970

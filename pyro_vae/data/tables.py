@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from pyro_vae.data.arrays import READS_MISSING, to_labels, to_rows
-from pyro_vae.data.columns import Column
+from pyro_vae.data.frames import as_numbers
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.sources import Part, Source, shuffled
 from pyro_vae.errors import InputError, nearest
@@ -51,13 +51,10 @@ def read_table(path: Path, reading: Reading) -> Source:
     if not frame.shape[1]:
         raise InputError(f"{path} has no column besides the label")
     _check_index(path, frame)
-    frame = _with_truth_values(frame)
-    _check_numeric(path, frame, label)
     _check_complete(path, frame, missing, f", {READS_MISSING}")
-    x = to_rows(frame.to_numpy(dtype=np.float64, na_value=np.nan), str(path), missing)
-    part = Part(x, labels)
-    columns = [Column(name) for name in frame.columns]
-    return shuffled(part, reading.seed, class_names=names, columns=columns)
+    values, columns, remarks = as_numbers(str(path), frame, reading.kinds)
+    part = Part(to_rows(values, str(path), missing), labels)
+    return shuffled(part, reading.seed, class_names=names, columns=columns, remarks=remarks)
 
 
 def _csv(path: Path) -> "pd.DataFrame":
@@ -197,34 +194,6 @@ def _check_index(path: Path, frame: "pd.DataFrame") -> None:
             f"the first column of {path} has no name and counts the rows, as an index does: "
             "drop it (pandas: to_csv(index=False)), or name it if it is data"
         )
-
-
-def _with_truth_values(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Columns of nothing but truth values and gaps, or of gaps alone, as numbers."""
-
-    def is_truth(column: "pd.Series") -> bool:
-        return column.dtype == object and bool(column.dropna().isin([True, False]).all())
-
-    return frame.astype({name: "boolean" for name in frame if is_truth(frame[name])})
-
-
-def _check_numeric(path: Path, frame: "pd.DataFrame", label: str | None) -> None:
-    import pandas as pd
-
-    bad = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
-    if not bad:
-        return
-    column = frame[bad[0]]
-    wrong = column.notna() & pd.to_numeric(column.astype(str), errors="coerce").isna()
-    row = int(np.asarray(wrong).argmax())
-    more = f", nor are {len(bad) - 1} more: {', '.join(map(repr, bad[1:6]))}" if bad[1:] else ""
-    remedy = "drop it, or code it as numbers, with empty cells for what is missing"
-    if label is None:
-        remedy = f"if it is the class, name it as the label (label={bad[0]!r}); else {remedy}"
-    raise InputError(
-        f"column {bad[0]!r} of {path} is not numeric ({str(column.iloc[row])!r} in row {row + 1})"
-        f"{more}: {remedy}"
-    )
 
 
 def _check_complete(

@@ -124,7 +124,7 @@ class Tokens(Likelihood):
     def __init__(
         self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP, num_tokens: int = 2
     ) -> None:
-        self.numbers_per_value = at_least(2, "num_tokens", num_tokens)
+        self.numbers_per_value = self.num_names = at_least(2, "num_tokens", num_tokens)
         super().__init__(latent_dim, data_shape, decoder)
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:

@@ -17,12 +17,14 @@ class Likelihood(Part):
     """Calls its decoder and turns ``numbers_per_value`` outputs for each value of x into p(x | z).
 
     Of likelihoods of single values others are made; ``no_part`` says why one is none of those. ``in_logs``
-    says whether an encoder is to read such values as logs, or else scaled; None: as they are.
+    says whether an encoder is to read such values as logs, or else scaled; None: as they are. ``num_names``
+    says how many names there are where values are such, by number.
     """
 
     numbers_per_value = 1
     no_part: ClassVar[str] = ""
     in_logs: ClassVar[bool | None] = None
+    num_names = 0
 
     def __init__(self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP) -> None:
         super().__init__()

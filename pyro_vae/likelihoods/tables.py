@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import pyro.distributions as dist
 from torch import Tensor, nn
@@ -18,7 +19,8 @@ from pyro_vae.units import learners
 class Heterogeneous(Likelihood):
     """p(x | z) = prod_j p_j(x_j | z): each column of a table has a likelihood of its own, all one decoder.
 
-    Columns that are given the very same likelihood share its parameters.
+    Columns that are given the same likelihood, with the same options, share its parameters. The encoder
+    reads counts and positive values as logs, names as one number each, all in the table's own units.
 
     Source: A. Nazábal, P. M. Olmos, Z. Ghahramani, I. Valera, "Handling incomplete heterogeneous data
     using VAEs", 2018, https://arxiv.org/abs/1807.03653.
@@ -54,8 +56,14 @@ class Heterogeneous(Likelihood):
                 f"{tuple(data_shape)}: name one for each column of a table"
             )
         self.event_dim = 1
-        kinds = list({id(kind): kind for kind in columns}.values())
-        self.places = [[j for j, c in enumerate(columns) if c is kind] for kind in kinds]
+        kinds: list[LikelihoodFactory] = []
+        self.places: list[list[int]] = []
+        for place, column in enumerate(columns):
+            same = next((j for j, kind in enumerate(kinds) if _are_same(kind, column)), len(kinds))
+            if same == len(kinds):
+                kinds.append(column)
+                self.places.append([])
+            self.places[same].append(place)
         made = [
             Likelihood.make(kind, latent_dim, (len(places),), Outputs)
             for kind, places in zip(kinds, self.places, strict=True)
@@ -71,10 +79,11 @@ class Heterogeneous(Likelihood):
 
     def reading(self, encoder: NetworkFactory) -> NetworkFactory:
         logs = [False] * sum(map(len, self.places))
+        names = [0] * len(logs)
         for kind, places in zip(self.kinds, self.places, strict=True):
             for place in places:
-                logs[place] = bool(kind.in_logs)
-        return partial(Scaled, network=encoder, logs=logs)
+                logs[place], names[place] = bool(kind.in_logs), kind.num_names
+        return partial(Scaled, network=encoder, logs=logs, names=names)
 
     def learn_units(self, x: Tensor) -> None:
         for kind, places in zip(self.kinds, self.places, strict=True):
@@ -87,6 +96,13 @@ class Heterogeneous(Likelihood):
             for kind, numbers in zip(self.kinds, outputs.split(self.sizes, -1), strict=True)
         ]
         return distributions.Columns(parts, self.places)
+
+
+def _are_same(one: Any, other: Any) -> bool:
+    """Whether two factories make the same: they are one, or partials of one with the same options."""
+    if not (isinstance(one, partial) and isinstance(other, partial)):
+        return one is other
+    return (one.func, one.args, one.keywords) == (other.func, other.args, other.keywords)
 
 
 class Missing(Likelihood):

@@ -26,22 +26,28 @@ class Flat(Network):
 class Scaled(Network):
     """Any network, for inputs in the data's own units: each less its mean, over its standard deviation.
 
-    Counts and other positive values that span orders of magnitude are read as log(1 + x) before that.
-    The units are learnt from the rows of the first fit (:mod:`pyro_vae.units`).
+    Counts and other positive values that span orders of magnitude are read as log(1 + x) before that; of
+    a name by number, 0 to K - 1, K numbers are read, the one of its name 1 and all others 0. The units are
+    learnt from the rows of the first fit (:mod:`pyro_vae.units`).
 
     Args:
         in_shape: shape of one input.
         out_shape: shape of one output.
         network: makes the network from the two shapes.
         logs: whether all inputs are read as logs, or which columns are.
+        names: of how many names each column's values are, 0 where they are numbers; empty: of none.
 
     >>> network = Scaled((2,), (3,), logs=[True, False])
     >>> network.learn_units(torch.tensor([[0.0, 300.0], [1e6, 500.0]]))
     >>> network.scaled(torch.tensor([[0.0, 300.0]]))
     tensor([[-1., -1.]])
+    >>> Scaled((2,), (3,), names=[0, 3]).scaled(torch.tensor([[5.0, 2.0]]))
+    tensor([[5., 0., 0., 1.]])
     """
 
     logs: Tensor | None
+    column: Tensor | None
+    name: Tensor
 
     def __init__(
         self,
@@ -49,8 +55,14 @@ class Scaled(Network):
         out_shape: Shape,
         network: NetworkFactory = MLP,
         logs: bool | Sequence[bool] = False,
+        names: Sequence[int] = (),
     ) -> None:
         super().__init__(in_shape, out_shape)
+        read = [(j, name) for j, k in enumerate(names) for name in (range(k) if k else [-1])]
+        column, name = torch.tensor(read).unbind(-1) if any(names) else (None, None)
+        self.register_buffer("column", column, persistent=False)  # of each number that is read
+        self.register_buffer("name", name, persistent=False)  # that it is 1 for; -1: it is a number
+        in_shape = in_shape if column is None else (len(read),)
         self.network = Network.make(network, in_shape, out_shape)
         self.takes_missing = getattr(self.network, "takes_missing", False)
         self.units = Units(in_shape)
@@ -64,7 +76,12 @@ class Scaled(Network):
 
     def scaled(self, x: Tensor) -> Tensor:
         """What the network is given of inputs ``N | in_shape``."""
-        return (self._in_logs(x) - self.units.location) / self.units.scale
+        scaled = (self._in_logs(x) - self.units.location) / self.units.scale
+        if self.column is None:
+            return scaled
+        x, scaled = x[..., self.column], scaled[..., self.column]
+        is_name = torch.where(x.isnan(), x, (x == self.name).to(x))
+        return torch.where(self.name < 0, scaled, is_name)
 
     def transform(self, x: Tensor) -> Tensor:
         out: Tensor = self.network(self.scaled(x))

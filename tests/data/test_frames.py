@@ -1,0 +1,125 @@
+"""What becomes of a table's columns: words, truth values, dates, and numbers of all kinds."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pyro_vae.data import Column, Kind, load
+from pyro_vae.data.frames import as_numbers
+from pyro_vae.data.kinds import kind_of, kind_of_all
+
+N = 1200
+
+
+def _draws(seed: int) -> dict[str, tuple[np.ndarray, Kind]]:
+    """Values drawn from one distribution of each kind, and the kind."""
+    rng = np.random.default_rng(seed)
+    return {
+        "normal": (rng.normal(40, 12, N), Kind.REAL),
+        "whole degrees": (rng.normal(10, 8, N).round(), Kind.REAL),
+        "years": (rng.integers(1960, 2020, N), Kind.REAL),
+        "log-normal": (rng.lognormal(8, 0.6, N), Kind.POSITIVE),
+        "salaries": (rng.lognormal(10, 0.6, N).round(), Kind.POSITIVE),
+        "poisson": (rng.poisson(2, N), Kind.COUNT),
+        "many": (rng.poisson(100, N), Kind.COUNT),
+        "overdispersed": (rng.negative_binomial(1, 0.01, N), Kind.COUNT),
+        "answers": (rng.binomial(4, 0.6, N) + 1, Kind.GRADE),
+        "two codes": (rng.integers(1, 3, N), Kind.GRADE),
+        "digits": (rng.integers(0, 10, N), Kind.GRADE),
+        "zeros and ones": (rng.integers(0, 2, N), Kind.BINARY),
+        "rain": (rng.normal(size=N).clip(0), Kind.REAL),
+    }
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", _draws(0))
+def test_kinds_are_those_that_the_values_were_drawn_from(name: str, seed: int) -> None:
+    values, kind = _draws(seed)[name]
+    values = values.astype(np.float64)
+    values[::10] = np.nan
+    assert kind_of(values) is kind
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([7.0] * 9, Kind.REAL),
+        ([0.0] * 9, Kind.BINARY),
+        ([np.nan] * 9, Kind.REAL),
+        ([-1.0, 1.0] * 9, Kind.REAL),
+        ([1e300, 2.0, 3.0], Kind.POSITIVE),
+    ],
+)
+def test_columns_with_little_in_them(values: list[float], kind: Kind) -> None:
+    assert kind_of(np.array(values)) is kind
+
+
+def test_the_columns_of_a_matrix_are_of_one_kind() -> None:
+    counts = np.random.default_rng(0).poisson(0.06, (300, 60)).astype(float)
+    assert {kind_of(column) for column in counts.T} == {Kind.BINARY, Kind.COUNT}  # each by itself
+    counts[0] = 30
+    assert kind_of_all(counts.T) is Kind.COUNT
+    frame = pd.DataFrame(counts, columns=[f"gene{j}" for j in range(60)])
+    _, columns, _ = as_numbers("genes", frame, {})
+    assert {column.kind for column in columns} == {Kind.COUNT}
+
+
+def test_words_truths_and_dates_become_numbers_and_keep_their_names() -> None:
+    frame = pd.DataFrame(
+        {
+            "smoker": ["yes", "no", None, "no"] * 5,
+            "job": ["nurse", "cook", "clerk", None] * 5,
+            "ill": [True, False, False, True] * 5,
+            "maybe": [True, None, False, True] * 5,
+            "visit": ["2020-01-01", "1970-01-02", None, "1969-12-31"] * 5,
+            "seen": ["1.1.1970", "31.12.1970", "2.1.1970", "1.2.1970"] * 5,
+            "at": pd.to_datetime(["1970-01-01T12", None, "1970-01-03T00", "1970-01-02T00"] * 5),
+        }
+    )
+    values, columns, said = as_numbers("people", frame, {})
+    nan = np.nan
+    assert not said
+    np.testing.assert_array_equal(
+        values[:4],
+        [
+            [1, 2, 1, 1, 18262, 0, 0.5],
+            [0, 1, 0, nan, 1, 364, nan],
+            [nan, 0, 0, 0, nan, 1, 2],
+            [0, nan, 1, 1, -1, 31, 1],
+        ],
+    )
+    assert columns == [
+        Column("smoker", Kind.BINARY, ("no", "yes")),
+        Column("job", Kind.CATEGORY, ("clerk", "cook", "nurse")),
+        Column("ill", Kind.BINARY, ("False", "True")),
+        Column("maybe", Kind.BINARY, ("False", "True")),
+        Column("visit", Kind.DATE),
+        Column("seen", Kind.DATE),
+        Column("at", Kind.DATE),
+    ]
+
+
+def test_a_person_decides() -> None:
+    frame = pd.DataFrame({"clinic": [10.0, 20.0, None, 5.0] * 5, "n": [1, 5, 1, 5] * 5})
+    kinds = {"clinic": Kind.CATEGORY, "n": Kind.REAL}
+    values, columns, _ = as_numbers("t", frame, kinds)
+    assert columns == [Column("clinic", Kind.CATEGORY, ("5", "10", "20")), Column("n", Kind.REAL)]
+    np.testing.assert_array_equal(values[:4, 0], [1, 2, np.nan, 0])
+    np.testing.assert_array_equal(values[:4, 1], [1, 5, 1, 5])
+
+
+def test_what_only_names_the_rows_is_left_out_and_that_is_said(tmp_path: Path) -> None:
+    rows = [f"{i % 7}.5,patient {i},{i % 12 + 1}/{i % 12 + 1}/2020\n" for i in range(40)]
+    (tmp_path / "t.csv").write_text("a,name,day\n" + "".join(rows))
+    data = load(str(tmp_path / "t.csv"))
+    assert data.train.column_names == ("a",)
+    said = data.describe().splitlines()[1:]
+    assert "'name' is left out: its 40 different words in 40 rows are no categories" in said[0]
+    assert "'day' is left out: its dates may begin with the day or the month" in said[1]
+    kept = load(str(tmp_path / "t.csv"), kinds={"name": "category"})
+    assert kept.train.columns is not None
+    assert len(kept.train.columns[1].categories or ()) == 40
+    assert torch.equal(kept.train.read()[:, 1].unique(), kept.train.read()[:, 1].sort().values)
