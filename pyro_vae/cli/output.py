@@ -110,7 +110,7 @@ def _columns_of_argument(split: Split, argument: Argument, values: Tensor) -> li
     ]
 
 
-def _by_name(column: Column, values: Tensor) -> Sequence[Any]:
+def _by_name(column: Column, values: Tensor) -> Iterable[Any]:
     """Numbers of categories by their names; what is between them, as a mean may be, stays."""
     names, whole = column.categories or (), bool((values == values.round()).all())
     return [names[int(k)] for k in values] if whole else values

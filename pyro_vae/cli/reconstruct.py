@@ -46,11 +46,10 @@ def main(words: Sequence[str]) -> int:
         means = {f"{name}_mean": prediction.mean for name, prediction in made.items()}
         write_arrays(path, {**known, "data": data, **means})
     elif is_table(path):
-        argument = trained.argument_of(trained.of_data(made))
-        means = trained.of_data(made).mean
-        if argument is None:
-            check_table(means, path)
-        columns = columns_of(trained.split, means, argument)
+        prediction = trained.of_data(made)
+        argument = trained.argument_of(prediction)
+        table = prediction.mean if argument else check_table(prediction.mean, path)
+        columns = columns_of(trained.split, table, argument)
         write_table(path, joined_columns(known, columns, trained.label))
     else:
         pictures.save(picture(trained, data, made), path)

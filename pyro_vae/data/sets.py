@@ -135,11 +135,10 @@ class Split:
         :raises InputError: the data do not have it.
         """
         if self.arguments is not None:
-            known = isinstance(takes, Signature)
-            return [
-                self.input(a)
-                for a in (in_order(self.arguments, takes) if known else self.arguments)
-            ]
+            known = (
+                in_order(self.arguments, takes) if isinstance(takes, Signature) else self.arguments
+            )
+            return [self.input(argument) for argument in known]
         number = takes.number if isinstance(takes, Signature) else takes
         x, *labels = self.tensors(number or 1)
         return [Input(x, self.encoding), *(Input(y, None) for y in labels)]
