@@ -152,7 +152,13 @@ def fit(
             if not resume:
                 _learn_units(target, train, seed)
             examined, first, rows = settle(
-                target, train, batch_size or train.batch_size, shuffle, seed, partial(_all, target)
+                target,
+                train,
+                batch_size or train.batch_size,
+                shuffle,
+                seed,
+                partial(_all, target),
+                is_judged=held_out is not None,
             )
             run.record |= {"rows": [rows.num_rows, rows.batch_size, rows.shuffle]}
             _check_held_out(target, rows, held_out)
@@ -160,6 +166,11 @@ def fit(
             if held_out is not None and rows.has_places:
                 notes.append(
                     "rows have a place: the validation rows are scored at the places of the first rows"
+                )
+            if held_out is not None and rows.scaled and held_out.num_units != train.num_units:
+                notes.append(
+                    f"the {held_out.num_units:,} validation rows stand for all {train.num_units:,}, whose "
+                    "latents they share"
                 )
             with undisturbed(target, seed):
                 if isinstance(elbo, Objective):
