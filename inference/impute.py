@@ -24,6 +24,7 @@ class Imputation:
     Attributes:
         mean: the posterior mean of each value, ``N | X``; of names by number it means nothing.
         scale: its posterior standard deviation, ``N | X``; 0 where it was observed.
+        mode: the most probable of each value, ``N | X``, where values recur, as names and counts do.
         quantiles: ``Q, N | X``, of each value by itself.
         draws: ``S, N | X``, each of all values of a datum together.
         ess: effective sample size of the weights, ``N``; of 1 all draws are the same.
@@ -31,6 +32,7 @@ class Imputation:
 
     mean: Tensor
     scale: Tensor
+    mode: Tensor
     quantiles: Tensor
     draws: Tensor
     ess: Tensor
@@ -89,7 +91,14 @@ def impute(
     return Imputation(
         *(
             torch.cat([getattr(part, name) for part in parts], dim)
-            for name, dim in (("mean", 0), ("scale", 0), ("quantiles", 1), ("draws", 1), ("ess", 0))
+            for name, dim in (
+                ("mean", 0),
+                ("scale", 0),
+                ("mode", 0),
+                ("quantiles", 1),
+                ("draws", 1),
+                ("ess", 0),
+            )
         )
     )
 
@@ -127,11 +136,13 @@ def _of_tile(call: Call, count: int, num_draws: int, levels: Tensor) -> Imputati
         means = drawn
     w = weights.reshape(*weights.shape, *(1,) * fn.event_dim)
     mean = (w * means).sum(0)
+    ordered, below = _in_order(drawn, w.expand_as(drawn))
     index = torch.multinomial(weights.T, num_draws, replacement=True).T  # (S, N)
     return Imputation(
         torch.where(missing, mean, x),
         torch.where(missing, (w * (drawn - mean).square()).sum(0).sqrt(), 0.0),
-        _quantiles(drawn, w.expand_as(drawn), levels.to(drawn)),
+        _mode(ordered, below),
+        _quantiles(ordered, below, levels.to(drawn)),
         drawn[index, torch.arange(len(x), device=x.device)],
         1 / weights.square().sum(0),
     )
@@ -155,10 +166,23 @@ def _gaps(call: Call, observed: Tensor) -> Tensor:
     )
 
 
-def _quantiles(values: Tensor, weights: Tensor, levels: Tensor) -> Tensor:
-    """The least value with at least so much weight at or below it, of each column of (K, ...)."""
+def _in_order(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Values (K, ...) from the least to the largest, and the weight at or below each."""
     ordered, order = values.sort(0)
-    below = weights.gather(0, order).cumsum(0)
-    last = len(values) - 1
+    return ordered, weights.gather(0, order).cumsum(0)
+
+
+def _mode(ordered: Tensor, below: Tensor) -> Tensor:
+    """The value with the most weight on it, of each column; of those that tie the least."""
+    is_new = torch.ones_like(ordered, dtype=torch.bool)
+    is_new[1:] = ordered[1:] != ordered[:-1]
+    before = torch.cat([torch.zeros_like(below[:1]), below[:-1]])
+    on_value = below - torch.where(is_new, before, 0.0).cummax(0).values
+    return ordered.gather(0, on_value.argmax(0, keepdim=True))[0]
+
+
+def _quantiles(ordered: Tensor, below: Tensor, levels: Tensor) -> Tensor:
+    """The least value with at least so much weight at or below it, of each column."""
+    last = len(ordered) - 1
     at = torch.stack([(below < level * below[-1]).sum(0).clamp(max=last) for level in levels])
     return ordered.gather(0, at)

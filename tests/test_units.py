@@ -142,7 +142,12 @@ def test_an_encoder_reads_names_one_by_one_and_gaps_as_gaps() -> None:
     likelihood = partial(Missing, likelihood=partial(Heterogeneous, columns=columns))
     vae = VAE((5,), 2, likelihood=likelihood, encoder=MaskedInput)
     assert [kind.num_names for kind in vae.likelihood.complete.kinds] == [0, 3, 2, 0]
-    assert vae.likelihood.complete.places == [[0], [1, 3], [2], [4]]  # like columns share a likelihood
+    assert vae.likelihood.complete.places == [
+        [0],
+        [1, 3],
+        [2],
+        [4],
+    ]  # like columns share a likelihood
     nan = torch.nan
     x = torch.tensor([[5.0, 2.0, 0.0, 1.0, 0.0], [nan, 0.0, nan, nan, nan]])
     encoder = vae.recognition.encoder

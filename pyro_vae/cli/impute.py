@@ -1,6 +1,6 @@
 """``pyro-vae impute``: fill in what is missing from the data of a run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,6 +11,7 @@ from pyro_vae.cli.output import (
     ARRAYS,
     TABLE,
     add_out,
+    categories_of,
     columns_of,
     in_file_order,
     is_arrays,
@@ -30,8 +31,8 @@ Fills in the values that are missing from a run's data, by what is observed of t
 model: p(x_missing | x_observed), by importance sampling. The rows are those of the file, all of them
 and in its order; of a --split, with their numbers in the file, from 0. A .csv has one value in each gap,
 and the class in its last column. An .npz holds the rows' numbers, the data, and of each value the posterior
-mean, its standard deviation (scale), quantiles (5, 50 and 95%) and draws; ess is the effective sample size
-of each row's weights."""
+mean, its standard deviation (scale), the most probable value (mode), quantiles (5, 50 and 95%) and draws; ess
+is the effective sample size of each row's weights."""
 EXAMPLES = (
     "pyro-vae impute runs/table --out filled.csv",
     "pyro-vae impute runs/table --split test --num_particles 10000 --out filled.npz",
@@ -45,7 +46,8 @@ def main(words: Sequence[str]) -> int:
     add("--num_particles", type=int, default=1000, help="draws from the guide for each row")
     add("--num_draws", type=int, default=20, help="draws of each row's values in an .npz")
     add("--fill", type=Literal["mean", "median", "draw"], default="mean", help="a .csv's gaps with "
-        "the posterior mean or median, or a draw; all but the mean are values that can be")  # fmt: skip
+        "the posterior mean or median, or a draw; all but the mean are values that can be; of words, the "
+        "most probable one or a draw")  # fmt: skip
     add_out(parser, "imputed.csv", (TABLE, ARRAYS))
     options = read_options(parser, words)
     path = out_path(options, (TABLE, ARRAYS))
@@ -74,14 +76,9 @@ def main(words: Sequence[str]) -> int:
             f"of {poor:,} rows the effective sample size is below {FEW}: more --num_particles help"
         )
     if is_arrays(path):
-        write_arrays(path, arrays)
+        write_arrays(path, arrays | categories_of(trained.split))
     else:
-        chosen = {
-            "mean": arrays["mean"],
-            "median": arrays["quantiles"][:, 1],
-            "draw": arrays["draws"][:, 0],
-        }
-        columns = columns_of(trained.split, chosen[options.fill])
+        columns = columns_of(trained.split, values_for(trained.split, arrays, options.fill))
         known = {name: x for name, x in arrays.items() if name in ("labels", "classes")}
         if options.split is not None:
             known["rows"] = arrays["rows"]
@@ -113,10 +110,20 @@ def filled(trained: Trained, split: Split, num_particles: int, num_draws: int) -
         "data": data,
         "mean": in_units(found.mean),
         "scale": scale if split.scale is None else scale * split.scale,
+        "mode": in_units(found.mode),
         "quantiles": in_units(found.quantiles).movedim(1, 0),
         "draws": in_units(found.draws).movedim(1, 0),
         "ess": found.ess.cpu(),
     }
+
+
+def values_for(split: Split, arrays: Mapping[str, Tensor], fill: str) -> Tensor:
+    """One value for each gap; of words, which have neither mean nor median, the most probable."""
+    if fill == "draw":
+        return arrays["draws"][:, 0]
+    values = arrays["mean"] if fill == "mean" else arrays["quantiles"][:, 1]
+    words = torch.tensor([not column.is_number for column in split.columns or ()])
+    return torch.where(words, arrays["mode"], values) if words.any() else values
 
 
 def together(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:

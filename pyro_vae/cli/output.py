@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
 
 from pyro_vae import pictures
-from pyro_vae.data import Argument, Column, Split
+from pyro_vae.data import Argument, Split
 from pyro_vae.errors import InputError
 from pyro_vae.files import replacing
 
@@ -93,27 +93,24 @@ def check_table(values: Tensor, path: Path) -> Tensor:
 
 def columns_of(
     split: Split, values: Tensor, argument: Argument | None = None
-) -> list[tuple[str, Any]]:
-    """The columns of a table of values (N | columns), or of an argument's, by their names in the file."""
+) -> list[tuple[str, Sequence[Any]]]:
+    """The columns of a table of values (N | columns), or of an argument's, as the file has them."""
+    table, columns = values.cpu().reshape(len(values), -1).T.numpy(), split.columns
+    if columns is None:
+        return [(str(number), column) for number, column in enumerate(table)]
     if argument is not None:
-        return _columns_of_argument(split, argument, values)
-    names = split.column_names or [str(number) for number in range(values.shape[1])]
-    return list(zip(names, values.cpu().T, strict=True))
+        columns = tuple(columns[place] for place in argument.places)
+    return [(c.name, c.written(x)) for c, x in zip(columns, table, strict=True)]
 
 
-def _columns_of_argument(split: Split, argument: Argument, values: Tensor) -> list[tuple[str, Any]]:
-    table = values.cpu() if values.dim() == 2 else values.cpu().unsqueeze(-1)
-    columns = [(split.columns or ())[place] for place in argument.places]
-    return [
-        (column.name, _by_name(column, x) if column.categories else x)
-        for column, x in zip(columns, table.T, strict=True)
-    ]
-
-
-def _by_name(column: Column, values: Tensor) -> Iterable[Any]:
-    """Numbers of categories by their names; what is between them, as a mean may be, stays."""
-    names, whole = column.categories or (), bool((values == values.round()).all())
-    return [names[int(k)] for k in values] if whole else values
+def categories_of(split: Split) -> dict[str, Sequence[str]]:
+    """By name for an archive of arrays: what 0, 1, ... stand for in a table's columns of words."""
+    columns = split.columns or ()
+    return {
+        f"categories_{column.name}": column.categories
+        for column in columns
+        if column.categories is not None
+    }
 
 
 # --- what joins an output to the data ---------------------------------------------------------

@@ -8,6 +8,7 @@ from torch import Tensor
 from pyro_vae import pictures
 from pyro_vae.cli.output import (
     add_out,
+    categories_of,
     check_table,
     columns_of,
     is_arrays,
@@ -44,7 +45,7 @@ def main(words: Sequence[str]) -> int:
     known = origin_of(trained.split, rows)
     if is_arrays(path):
         means = {f"{name}_mean": prediction.mean for name, prediction in made.items()}
-        write_arrays(path, {**known, "data": data, **means})
+        write_arrays(path, {**known, "data": data, **means, **categories_of(trained.split)})
     elif is_table(path):
         prediction = trained.of_data(made)
         argument = trained.argument_of(prediction)

@@ -12,6 +12,7 @@ from torch import Tensor
 from pyro_vae import pictures
 from pyro_vae.cli.output import (
     add_out,
+    categories_of,
     check_table,
     classes_of,
     columns_of,
@@ -64,7 +65,7 @@ def main(words: Sequence[str]) -> int:
     if is_arrays(path):
         values = {name: prediction.value for name, prediction in drawn.items()}
         means = {f"{name}_mean": prediction.mean for name, prediction in drawn.items()}
-        write_arrays(path, known | values | means)
+        write_arrays(path, known | values | means | categories_of(trained.split))
     elif is_table(path) and trained.arguments:
         write_table(path, joined_columns(known, columns_with_draws(trained, known, drawn, path)))
     elif is_table(path):
@@ -87,7 +88,7 @@ def draw(trained: Trained, num: int | None = None) -> tuple[dict[str, Prediction
     at_once = min(num, max(1, min(MOST_ROWS, MOST_VALUES // trained.data.event_shape.numel())))
     first, labels = _draw_some(trained, 0, at_once, trained.seed)
     if at_once == num:
-        return first, _given(trained, num, labels)
+        return first, _given(trained, first, num, labels)
     need = num * sum(p.value.nbytes + p.mean.nbytes for p in first.values()) // at_once
     if need > MOST_BYTES:
         raise InputError(
@@ -108,29 +109,35 @@ def draw(trained: Trained, num: int | None = None) -> tuple[dict[str, Prediction
             drawn[name].mean[start:stop] = prediction.mean
         all_labels.append(labels)
     known = [part for part in all_labels if part is not None]
-    return drawn, _given(trained, num, torch.cat(known) if known else None)
+    return drawn, _given(trained, drawn, num, torch.cat(known) if known else None)
 
 
 def _empty(num: int, like: Tensor) -> Tensor:
     return like.new_empty((num, *like.shape[1:]))
 
 
-def _given(trained: Trained, num: int, labels: Tensor | None) -> dict[str, Any]:
+def _given(
+    trained: Trained, drawn: dict[str, Prediction], num: int, labels: Tensor | None
+) -> dict[str, Any]:
     """What each draw was made of."""
     if not trained.arguments:
         return {} if labels is None else classes_of(trained.split, labels)
     index = torch.arange(num) % len(trained.split)
-    given = {a.name: trained.split.values_of(a, index) for a in trained.arguments}
-    return {"rows": rows_of_file(trained.split, index), **given}
+    observed = [trained.argument_of(prediction) for prediction in drawn.values()]
+    known = {
+        a.name: trained.split.values_of(a, index) for a in trained.arguments if a not in observed
+    }
+    return {"rows": rows_of_file(trained.split, index), **known}
 
 
 def columns_with_draws(
     trained: Trained, given: dict[str, Any], drawn: dict[str, Prediction], path: Path
 ) -> list[tuple[str, Any]]:
-    """The columns of all arguments; where a site observes one, its draws, and last those of other sites."""
+    """The columns of the arguments that were given, and the draws, below the columns that they stand for."""
     columns: dict[str, Any] = {}
     for argument in trained.arguments:
-        columns |= columns_of(trained.split, given[argument.name], argument)
+        if argument.name in given:
+            columns |= columns_of(trained.split, given[argument.name], argument)
     for name, prediction in drawn.items():
         observed, value = trained.argument_of(prediction), prediction.value.cpu()
         if observed is not None:

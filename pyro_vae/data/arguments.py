@@ -115,14 +115,9 @@ def in_words(arguments: Sequence[Argument], columns: Sequence[Column]) -> str:
         column = columns[place]
         if column.kind is not Kind.CATEGORY:
             return column.name
-        return f"{column.name} ({len(levels_of(column))} categories)"
+        return f"{column.name} ({column.num_names} categories)"
 
     return "; ".join(f"{a.name}: {', '.join(map(of, a.places))}" for a in arguments)
-
-
-def levels_of(column: Column) -> tuple[str, ...]:
-    """The names of a category's levels; numbers that have no others are 0 and 1."""
-    return column.categories or ("0", "1")
 
 
 def _as_list(names: str | Sequence[str]) -> list[str]:

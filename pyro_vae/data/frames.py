@@ -45,7 +45,7 @@ def as_numbers(
             continue
         numbers, kind, categories = found
         values.append(numbers)
-        columns.append(Column(str(name), kind, categories))
+        columns.append(_column(str(name), numbers, kind, categories))
     if not columns:
         raise InputError(f"{where} has no column that a model could use. {'; '.join(remarks)}")
     return np.stack(values, 1), _of_a_matrix(values, columns, kinds), remarks
@@ -59,7 +59,14 @@ def _of_a_matrix(
     if len(columns) <= WIDE or kinds or any(c.kind not in whole or c.categories for c in columns):
         return columns
     kind = kind_of_all(values)
-    return [Column(column.name, kind) for column in columns]
+    return [_column(column.name, x, kind) for column, x in zip(columns, values, strict=True)]
+
+
+def _column(
+    name: str, values: Values, kind: Kind, categories: tuple[str, ...] | None = None
+) -> Column:
+    highest = int(np.nanmax(values)) if kind is Kind.GRADE and categories is None else None
+    return Column(name, kind, categories, highest)
 
 
 Found = tuple[Values, Kind, tuple[str, ...] | None]
@@ -69,7 +76,7 @@ def _read(at: str, column: "pd.Series", said: Kind | None) -> Found | str:
     """A column as numbers, its kind and its categories; or why it is left out."""
     import pandas as pd
 
-    if said in (Kind.CATEGORY, Kind.BINARY) and not _is_zero_or_one(column):
+    if said is Kind.CATEGORY or (said is Kind.BINARY and not _is_zero_or_one(column)):
         return _categories(at, column, said)
     if pd.api.types.is_bool_dtype(column) or _holds_truths(column):
         return _numbers(column.astype("boolean")), said or Kind.BINARY, ("False", "True")
@@ -77,7 +84,10 @@ def _read(at: str, column: "pd.Series", said: Kind | None) -> Found | str:
         numbers = _numbers(column)
         return numbers, _checked(at, numbers, said) or kind_of(numbers), None
     if (days := _days(column)) is not None:
-        return days if isinstance(days, str) else (days, said or Kind.DATE, None)
+        if isinstance(days, str):
+            return days
+        is_whole = bool((np.isnan(days) | (days == days.round())).all())
+        return days, said or (Kind.DATE if is_whole else Kind.TIME), None
     _check_words(at, column, said)
     known = column.dropna().nunique()
     if known > min(MOST_CATEGORIES, max(2, len(column) // 2)):

@@ -1,6 +1,6 @@
 """Data sets without their rows: what a fitted model needs to know of the data, and new rows alike."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,9 @@ def _columns_of(columns: list[dict[str, Any]] | None) -> tuple[Column, ...] | No
     if columns is None:
         return None
     return tuple(
-        Column(column["name"], Kind(column["kind"]), _names(column["categories"]))
+        Column(
+            column["name"], Kind(column["kind"]), _names(column["categories"]), column["highest"]
+        )
         for column in columns
     )
 
@@ -103,6 +105,7 @@ def new_rows(
     :param reading: how they are read; of its label there may be none unless ``labels_wanted``.
     :raises InputError: they are of another shape, lack a column, or have values or classes of another kind.
     """
+    reading = replace(reading, kinds=_kinds_that_code(known.train.columns or ()))
     try:
         source = source_of(name, reading, root=root)
     except InputError:
@@ -110,7 +113,8 @@ def new_rows(
             raise
         source = source_of(name, replace(reading, label=None), root=root)
     x, labels = _in_order(source)
-    x = _columns(name, x, source.columns, known)
+    if source.columns is not None and known.train.columns is not None:
+        x = _columns(name, x, source.columns, known.train.columns)
     if x.shape[1:] != known.event_shape:
         raise InputError(
             f"the rows of {name} are of shape {tuple(x.shape[1:])}, and those that the run was fitted to "
@@ -149,18 +153,40 @@ def _in_order(source: Source) -> tuple[Tensor, Tensor | None]:
     return x[order], None if together is None else together[order]
 
 
-def _columns(name: str, x: Tensor, columns: Any, known: DataSet) -> Tensor:
-    """The columns of a table that the known one has, in its order."""
-    wanted = known.train.column_names
-    if columns is None or wanted is None:
-        return x
+def _kinds_that_code(columns: Sequence[Column]) -> dict[str, Kind]:
+    """The kinds without which cells would be other numbers, or none, in other rows."""
+    dates = {c.name: c.kind for c in columns if c.kind in (Kind.DATE, Kind.TIME)}
+    return dates | {c.name: Kind.CATEGORY for c in columns if c.categories is not None}
+
+
+def _columns(name: str, x: Tensor, columns: Sequence[Column], known: Sequence[Column]) -> Tensor:
+    """The columns of a table that the known one has, in its order, their words by its numbers."""
     names = [column.name for column in columns]
-    if tuple(names) == wanted:
+    found = []
+    for column in known:
+        if column.name not in names:
+            raise InputError(f"{name} has no column {column.name!r}{nearest(column.name, names)}")
+        place = names.index(column.name)
+        found.append(_by_known_names(name, x[:, place], columns[place], column))
+    return torch.stack(found, 1)
+
+
+def _by_known_names(name: str, x: Tensor, column: Column, known: Column) -> Tensor:
+    """A column whose words have the numbers that they have in the known one."""
+    if known.categories is None and column.categories is None:
         return x
-    for column in wanted:
-        if column not in names:
-            raise InputError(f"{name} has no column {column!r}{nearest(column, names)}")
-    return x[:, [names.index(column) for column in wanted]]
+    numbers = {word: float(number) for number, word in enumerate(known.categories or ())}
+    seen = x[~x.isnan()]
+    words = list(column.categories or map(str, range(int(seen.max()) + 1 if len(seen) else 0)))
+    for word in (words[int(number)] for number in seen.unique()):
+        if word not in numbers:
+            what = f"only {', '.join(numbers)}" if numbers else "only numbers"
+            raise InputError(
+                f"{name} has {word!r} in column {column.name!r}, where the data that the run was fitted to "
+                f"have {what}"
+            )
+    table = torch.tensor([numbers.get(word, torch.nan) for word in words], dtype=x.dtype)
+    return torch.where(x.isnan(), x, table[x.nan_to_num().long()] if len(table) else x)
 
 
 def _unit(x: Tensor, levels: int | None, values: ValueRange) -> float:

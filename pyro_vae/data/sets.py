@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from pyro_vae.data.arguments import Argument, in_order, in_words, levels_of
+from pyro_vae.data.arguments import Argument, in_order, in_words
 from pyro_vae.data.columns import Column
 from pyro_vae.data.rows import Rows, subset
 from pyro_vae.data.values import Encoding, ValueRange, filled_in, num_missing
@@ -168,7 +168,7 @@ class Split:
             or not (found[0].is_category and len(found[0].places) == 1)
         ):
             return None
-        return len(levels_of(self.columns[found[0].places[0]]))
+        return self.columns[found[0].places[0]].num_names
 
     def filled_in(self, known: "Split") -> "Split":
         """The same with a value of a row of ``known`` in place of each that is missing."""

@@ -66,6 +66,8 @@ class ByColumn(constraints.Constraint):
 class Columns(dist.TorchDistribution):
     """Independent values, ``batch, columns |``, of which each group of columns has its distribution.
 
+    The ``mean`` of names, which have none, is the most probable one.
+
     :param parts: distributions ``batch, columns of the group |``.
     :param places: the numbers of each group's columns.
 
@@ -88,7 +90,8 @@ class Columns(dist.TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        return _joined([part.mean for part in self.parts], self.places)
+        centres = [p.mode if isinstance(p, Names) else p.mean for p in self.parts]
+        return _joined(centres, self.places)
 
     def log_prob(self, value: Tensor) -> Tensor:
         pairs = zip(self.parts, self.places, strict=True)

@@ -62,10 +62,10 @@ class Scaled(Network):
         column, name = torch.tensor(read).unbind(-1) if any(names) else (None, None)
         self.register_buffer("column", column, persistent=False)  # of each number that is read
         self.register_buffer("name", name, persistent=False)  # that it is 1 for; -1: it is a number
-        in_shape = in_shape if column is None else (len(read),)
-        self.network = Network.make(network, in_shape, out_shape)
+        read_shape = in_shape if column is None else (len(read),)
+        self.network = Network.make(network, read_shape, out_shape)
         self.takes_missing = getattr(self.network, "takes_missing", False)
-        self.units = Units(in_shape)
+        self.units = Units(self.in_shape)
         which = None if logs is False else torch.tensor(logs)
         self.register_buffer("logs", which, persistent=False)
 

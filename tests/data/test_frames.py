@@ -98,7 +98,7 @@ def test_words_truths_and_dates_become_numbers_and_keep_their_names() -> None:
         Column("maybe", Kind.BINARY, ("False", "True")),
         Column("visit", Kind.DATE),
         Column("seen", Kind.DATE),
-        Column("at", Kind.DATE),
+        Column("at", Kind.TIME),
     ]
 
 

@@ -10,7 +10,7 @@ from torch.distributions import MultivariateNormal, Normal
 
 from pyro_vae import InputError, impute
 from pyro_vae.guides import FullCovarianceNormal
-from pyro_vae.likelihoods import FixedScaleNormal, Missing, Tokens
+from pyro_vae.likelihoods import FixedScaleNormal, Heterogeneous, Missing, Tokens
 from pyro_vae.models import VAE, FactorAnalysis
 from pyro_vae.networks import MLP, MaskedInput
 
@@ -42,6 +42,30 @@ def x() -> Tensor:
     x[0] = torch.nan  # nothing is known of it
     x[1] = 0.5  # nothing is missing
     return x
+
+
+@torch.no_grad()
+def test_the_most_probable_name_is_that_of_the_posterior() -> None:
+    torch.manual_seed(0)
+    columns = [partial(Tokens, num_tokens=3), FixedScaleNormal]
+    likelihood = partial(Missing, likelihood=partial(Heterogeneous, columns=columns))
+    decoder = partial(MLP, hidden_dims=())
+    vae = VAE((2,), 1, likelihood=likelihood, encoder=MaskedInput, decoder=decoder)
+    for parameter in vae.likelihood.parameters():
+        parameter.mul_(4)
+    y = torch.linspace(-6, 6, 25)
+    x = torch.stack([torch.full_like(y, torch.nan), y], 1)
+    found = impute(vae, x, num_particles=K, seed=0)
+    z = torch.linspace(-8, 8, 2001)[:, None]
+    names, normal = vae.likelihood(z).base_dist.base_dist.parts
+    posterior = (Normal(0.0, 1.0).log_prob(z) + normal.log_prob(y)).softmax(0)  # (Z, N)
+    p = posterior.T @ names.probs[:, 0]  # (N, 3)
+    best = p.topk(2).values
+    clear = best[:, 0] - best[:, 1] > 5 / found.ess.sqrt()
+    assert clear.sum() > 15
+    assert len(p.argmax(-1)[clear].unique()) > 1
+    assert torch.equal(found.mode[clear, 0], p.argmax(-1)[clear].float())
+    assert torch.equal(found.mode[:, 1], y)
 
 
 def conditional(vae: VAE, row: Tensor) -> MultivariateNormal:
