@@ -206,7 +206,8 @@ def show(
     evidence: Evidence, units: Tensor, trained: Trained, as_json: bool, path: Path | None
 ) -> None:
     of_data = trained.split.subset(units[:0] if evidence.simulated else units)
-    evidence = replace(evidence, notes=(*evidence.notes, *_units_of(trained, of_data)))
+    notes = (*evidence.notes, *_whose(evidence, trained), *_units_of(trained, of_data))
+    evidence = replace(evidence, notes=notes)
     if path is not None:
         write(evidence, units, trained, path)
         note(str(path))
@@ -227,6 +228,16 @@ def write(evidence: Evidence, units: Tensor, trained: Trained, path: Path) -> No
     else:
         data = trained.split.subset(units) if are_rows else None
         pictures.save(picture(evidence, data, known.get("rows")), path)
+
+
+def _whose(evidence: Evidence, trained: Trained) -> tuple[str, ...]:
+    """Says of one figure of other rows that the guide is not for these."""
+    if evidence.unit is not None or evidence.simulated or trained.split is trained.data.train:
+        return ()
+    return (
+        "the guide stands for the posterior given the training rows, whose latents they share; of other "
+        "rows by themselves it is a poor proposal: --split train has the evidence that the run was fitted to",
+    )
 
 
 def _units_of(trained: Trained, data: Split) -> tuple[str, ...]:

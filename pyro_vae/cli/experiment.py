@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import pyro_vae
 from pyro_vae.allocations import Allocations
 from pyro_vae.cli.arguments import new_parser, read, take_options
-from pyro_vae.cli.data_options import add_data_options, load_by
+from pyro_vae.cli.data_options import add_data_options, columns_by_argument, load_by
 from pyro_vae.cli.model_option import (
     check_leaves_labels_out,
     chooses_likelihood,
@@ -216,8 +216,10 @@ class Experiment:
 def _arguments(words: Sequence[str], config: Mapping[str, Any]) -> list[str]:
     """The names that ``--arguments`` is going to have."""
     given, _ = take_options(words, "--arguments".__eq__)
-    pairs = given[-1][1:] if given else config.get("arguments") or ()
-    return [str(pair).partition("=")[0] for pair in pairs]
+    if given:
+        return list(columns_by_argument(given[-1][1:]) or ())
+    kept = config.get("arguments")
+    return [str(pair).partition("=")[0] for pair in kept] if isinstance(kept, list) else []
 
 
 def _read_by(guide: nn.Module, program: Program, split: Split, rows: Tensor) -> Tensor:

@@ -133,7 +133,7 @@ def _given(
 def columns_with_draws(
     trained: Trained, given: dict[str, Any], drawn: dict[str, Prediction], path: Path
 ) -> list[tuple[str, Any]]:
-    """The columns of the arguments that were given, and the draws, below the columns that they stand for."""
+    """The columns of what was given, and of what was drawn, by the names of the columns that it is of."""
     columns: dict[str, Any] = {}
     for argument in trained.arguments:
         if argument.name in given:
