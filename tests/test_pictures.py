@@ -6,6 +6,7 @@ import torch
 from matplotlib.image import imread
 
 from pyro_vae import pictures
+from pyro_vae.data import Column, Kind
 from pyro_vae.errors import InputError
 from pyro_vae.pictures.mosaics import MISSING
 
@@ -101,6 +102,45 @@ def test_samples_of_a_table_stand_beside_the_data():
     panels = pictures.samples(torch.randn(50, 2), torch.randn(80, 2)).axes
     assert [panel.get_title() for panel in panels] == ["column 1", "column 2"]
     assert labels_of(panels[0]) == ["data", "model"]
+
+
+TABLE = [
+    Column("job", Kind.CATEGORY, ("clerk", "nurse", "a very long word")),
+    Column("income", Kind.POSITIVE),
+    Column("visits", Kind.COUNT),
+    Column("day", Kind.DATE),
+]
+KINDS = torch.tensor(
+    [[0.0, 10, 0, 18000], [0, 1e4, 1, 18100], [1, 1e3, 1, 18200], [2, 1e2, 3, torch.nan]]
+)
+
+
+def test_words_are_bars_and_counts_have_a_bin_each():
+    panels = pictures.samples(KINDS[[0, 0, 2, 3]].nan_to_num(18000.0), KINDS, TABLE).axes
+    job, income, visits, day, *_ = panels
+    assert [label.get_text() for label in job.get_xticklabels()] == ["clerk", "nurse", "a very l…"]
+    assert [bar.get_height() for bar in job.patches] == [0.5, 0.25, 0.25] * 2  # data, then model
+    assert income.get_xscale() == "log"
+    assert [bar.get_height() for bar in visits.patches[:4]] == [0.25, 0.5, 0, 0.25]
+    day.figure.canvas.draw()
+    assert "2019" in day.xaxis.get_major_formatter().get_offset()
+
+
+def test_words_that_are_taken_for_others_are_counted():
+    made = KINDS.clone()
+    made[1, 0] = 1.0
+    made[:, 1] *= 10
+    job, income, *_ = pictures.reconstructions(KINDS, made, TABLE).axes
+    assert job.get_title() == "job: 75% right"
+    expected = [
+        [0.5, 0, 0],
+        [0.5, 1, 0],
+        [0, 0, 1],
+    ]  # of each column, as what it is made again
+    assert job.images[0].get_array().tolist() == expected
+    log_x = KINDS[:, 1].log10()
+    share = 1 - len(log_x) / (log_x - log_x.mean()).square().sum()
+    assert f"of logs = {share:.2f}" in income.texts[0].get_text()
 
 
 def test_what_is_missing_from_images_has_a_colour_of_its_own():

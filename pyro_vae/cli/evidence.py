@@ -236,7 +236,7 @@ def _whose(evidence: Evidence, trained: Trained) -> tuple[str, ...]:
         return ()
     return (
         "the guide stands for the posterior given the training rows, whose latents they share; of other "
-        "rows by themselves it is a poor proposal: --split train has the evidence that the run was fitted to",
+        "rows by themselves it is a poor proposal: --split train has the evidence that it was fitted to",
     )
 
 

@@ -19,6 +19,7 @@ from pyro_vae.cli.arguments import new_parser, read, take_options
 from pyro_vae.cli.data_options import add_data_options, columns_by_argument, load_by
 from pyro_vae.cli.model_option import (
     check_leaves_labels_out,
+    check_takes_arguments,
     chooses_likelihood,
     filled,
     fillers,
@@ -167,6 +168,7 @@ class Experiment:
 
         :raises InputError: its constructor raises, or what it makes is no program.
         """
+        check_takes_arguments(self.model, data)
         pyro.set_rng_seed(self.options.seed)
         arguments = dict(vars(self._instantiated().get("model", Namespace())))
         known = filled(self.model, data)

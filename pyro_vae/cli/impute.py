@@ -30,9 +30,9 @@ DESCRIPTION = """\
 Fills in the values that are missing from a run's data, by what is observed of the same row and the
 model: p(x_missing | x_observed), by importance sampling. The rows are those of the file, all of them
 and in its order; of a --split, with their numbers in the file, from 0. A .csv has one value in each gap,
-and the class in its last column. An .npz holds the rows' numbers, the data, and of each value the posterior
-mean, its standard deviation (scale), the most probable value (mode), quantiles (5, 50 and 95%) and draws; ess
-is the effective sample size of each row's weights."""
+and the class in its last column. An .npz holds the rows' numbers, the data, and of each value the
+posterior mean, its standard deviation (scale), the most probable value (mode), quantiles (5, 50 and 95%)
+and draws; ess is the effective sample size of each row's weights."""
 EXAMPLES = (
     "pyro-vae impute runs/table --out filled.csv",
     "pyro-vae impute runs/table --split test --num_particles 10000 --out filled.npz",

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,8 +14,9 @@ import torch
 import pyro_vae.models
 from pyro_vae.cli.arguments import look_here_for
 from pyro_vae.data import Argument, DataSet
+from pyro_vae.data.arguments import in_order
 from pyro_vae.errors import InputError, nearest
-from pyro_vae.program import num_arguments
+from pyro_vae.program import num_arguments, signature
 
 # a constructor's parameter of such a name is no option: the data fill it
 FILLED: dict[str, Callable[[DataSet], Any]] = {
@@ -138,6 +140,15 @@ def filled(model: type, data: DataSet) -> dict[str, Any]:
             "an archive's array, and a folder of images has a folder for each class"
         )
     return {name: value for name, value in values.items() if value is not None}
+
+
+def check_takes_arguments(model: type, data: DataSet) -> None:
+    """:raises InputError: the class has a model, or a guide, that does not take the data's arguments."""
+    methods = [getattr(model, name, None) for name in ("model", "guide")]
+    if data.train.arguments is None or not callable(methods[0]):
+        return
+    of_self = [partial(m, None) if callable(m) else lambda *args: None for m in methods]
+    in_order(data.train.arguments, signature((of_self[0], of_self[1])))
 
 
 def _first_column(data: DataSet, argument: Argument) -> str:

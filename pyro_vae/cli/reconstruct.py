@@ -89,4 +89,4 @@ def picture(trained: Trained, data: Tensor, made: dict[str, Prediction]) -> Figu
             f"the model's sites have shapes {[tuple(p.mean.shape[1:]) for p in made.values()]}, none "
             f"of them the data's {tuple(data.shape[1:])}; --out with .npz writes them all"
         )
-    return pictures.reconstructions(data, means, trained.names_of(prediction))
+    return pictures.reconstructions(data, means, trained.columns_of(prediction))

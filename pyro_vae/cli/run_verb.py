@@ -12,7 +12,7 @@ from torch import Tensor
 from pyro_vae.cli.arguments import new_parser, read, take_options
 from pyro_vae.cli.console import note
 from pyro_vae.cli.run_folder import PARTS, Run, open_run, rows_of
-from pyro_vae.data import Argument, DataSet, Remembered, Split
+from pyro_vae.data import Argument, Column, DataSet, Remembered, Split
 from pyro_vae.data.arguments import in_order
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
@@ -80,12 +80,12 @@ class Trained:
         place = prediction.argument
         return self.arguments[place] if self.arguments and place is not None else None
 
-    def names_of(self, prediction: Prediction) -> tuple[str, ...] | None:
+    def columns_of(self, prediction: Prediction) -> tuple[Column, ...] | None:
         """The columns of a table that a site stands for."""
-        names, argument = self.split.column_names, self.argument_of(prediction)
-        if names is None or argument is None:
-            return names
-        return tuple(names[place] for place in argument.places)
+        columns, argument = self.split.columns, self.argument_of(prediction)
+        if columns is None or argument is None:
+            return columns
+        return tuple(columns[place] for place in argument.places)
 
     def is_observed(self) -> Tensor:
         """By column of arguments 1 where the model gives a density of it, else 0; 1 without arguments."""

@@ -176,6 +176,6 @@ def picture(trained: Trained, drawn: dict[str, Prediction]) -> Figure:
     return pictures.samples(
         prediction.value,
         data,
-        trained.names_of(prediction),
+        trained.columns_of(prediction),
         f"{count:,} draws from the model",
     )

@@ -36,7 +36,13 @@ class Argument:
 
 
 def columns_named(asked: Asked) -> list[str]:
-    """All columns that arguments take, each once."""
+    """All columns that arguments take, each once.
+
+    :raises InputError: one takes none.
+    """
+    for argument, names in asked.items():
+        if not names:
+            raise InputError(f"the argument {argument!r} has no column")
     return list(dict.fromkeys(name for names in asked.values() for name in _as_list(names)))
 
 
@@ -45,8 +51,7 @@ def arguments_of(
 ) -> tuple[Argument, ...]:
     """The arguments that are asked for, of a table with these columns.
 
-    :raises InputError: there is no table, or no such column; or an argument has none, or has categories
-        and numbers.
+    :raises InputError: there is no table, or no such column; or an argument has categories and numbers.
     """
     if columns is None:
         raise InputError(f"arguments are columns of a table, and {where} is none")
@@ -58,8 +63,6 @@ def arguments_of(
     for name, wanted in asked.items():
         places = tuple(names.index(column) for column in _as_list(wanted))
         of_kinds = {place: columns[place].kind is Kind.CATEGORY for place in places}
-        if not places:
-            raise InputError(f"the argument {name!r} has no column")
         if len(set(of_kinds.values())) > 1:
             category = next(names[place] for place in places if of_kinds[place])
             raise InputError(

@@ -10,6 +10,7 @@ from torch import Tensor
 from pyro_vae.data.containers import Archive, Array, read_array
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.sources import Part, Source, shuffled
+from pyro_vae.data.values import lost_in_float32
 from pyro_vae.errors import InputError, nearest
 
 _DATA = ("x", "data", "images")
@@ -153,9 +154,7 @@ def _narrow(array: Array) -> Array:
     wide = np.ascontiguousarray(array, dtype=np.float64)
     with np.errstate(over="ignore"):
         narrow = wide.astype(np.float32)
-    spread = np.fmax.reduce(wide) - np.fmin.reduce(wide)  # of what is not missing
-    lost = (np.fmax.reduce(np.abs(narrow - wide)) > 1e-5 * spread) & (spread > 0)
-    return wide if lost.any() else narrow
+    return wide if lost_in_float32(torch.from_numpy(wide)).any() else narrow
 
 
 def check_finite(array: Array, where: str, missing: bool = False, of_nan: str = "") -> None:

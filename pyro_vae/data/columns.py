@@ -56,9 +56,8 @@ class Column:
 
     def written(self, values: npt.NDArray[Any]) -> Sequence[Any]:
         """Values (N,) as a file has them: words where they stand for such, dates as dates; NaN is empty."""
-        between = values[~np.isnan(values)] % 1 != 0  # as a mean of zeros and ones is
-        if self.categories is not None and not between.any():
-            return ["" if np.isnan(x) else self.categories[int(x)] for x in values]
+        if self.categories is not None:
+            return ["" if np.isnan(x) else self.categories[round(x)] for x in values]
         if self.kind in (Kind.DATE, Kind.TIME):
             unit, per_day = ("D", 1) if self.kind is Kind.DATE else ("s", 86_400)
             return [

@@ -1,5 +1,6 @@
 """Data sets without their rows: what a fitted model needs to know of the data, and new rows alike."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,9 +27,9 @@ class Remembered(DataSet):
 
 
 def facts_of(data: DataSet) -> dict[str, Any]:
-    """What :func:`remembered` needs, as JSON takes it."""
+    """What :func:`remembered` needs, as JSON gives it back."""
     train = data.train
-    return {
+    facts = {
         "event_shape": list(data.event_shape),
         "values": [data.values.low, data.values.high, data.values.levels],
         "location": None if train.location is None else train.location.double().tolist(),
@@ -39,6 +40,8 @@ def facts_of(data: DataSet) -> dict[str, Any]:
         "arguments": None if train.arguments is None else [asdict(a) for a in train.arguments],
         "columns": None if train.columns is None else [asdict(column) for column in train.columns],
     }
+    read: dict[str, Any] = json.loads(json.dumps(facts))  # tuples are lists there
+    return read
 
 
 def _is_wide(encoding: Encoding) -> bool:

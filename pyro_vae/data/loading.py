@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import torch
+from torch import Tensor
 
 from pyro_vae.data.arguments import Argument, Asked, arguments_of
 from pyro_vae.data.arrays import read_npy, read_npz
@@ -21,6 +23,7 @@ from pyro_vae.data.tables import read_table
 from pyro_vae.data.values import (
     Encoding,
     ValueRange,
+    lost_in_float32,
     num_missing,
     recognise,
     standardised,
@@ -252,9 +255,9 @@ def _treated(
             raise InputError(f"binarize={binarize!r} needs all values, and {name} has missing ones")
         rows, encodings = _binarize(rows, encoding, binarize, seed)
         values = ValueRange(0.0, 1.0, 2)
-    is_fine = rows["train"].dtype == torch.float64  # kept so as float32 would lose differences
-    if standardize or (standardize is None and is_fine and levels is None):
-        encodings = dict.fromkeys(rows, standardised(rows["train"], encoding))
+    scaled = _to_be_scaled(rows["train"], source.columns, standardize)
+    if scaled.any():
+        encodings = dict.fromkeys(rows, standardised(rows["train"], encoding, scaled))
         values = value_range(rows, encodings["train"], levels)
     splits = {
         split: Split(
@@ -263,7 +266,7 @@ def _treated(
             encodings[split],
             parts[split].labels,
             None if source.class_names is None else tuple(source.class_names),
-            None if source.columns is None else tuple(source.columns),
+            None if source.columns is None else _as_scaled(source.columns, scaled),
             parts[split].places,
             arguments,
         )
@@ -293,6 +296,27 @@ def check_categories(
                 "such rows), and a category that is an argument must be one of its levels: leave these "
                 "rows out"
             )
+
+
+def _to_be_scaled(x: Rows, columns: Sequence[Column] | None, standardize: bool | None) -> Tensor:
+    """Which elements of the event are brought to mean 0 and standard deviation 1: never names by number."""
+    if standardize is False:
+        return torch.zeros(x.shape[1:], dtype=torch.bool)
+    which = lost_in_float32(x) if standardize is None else torch.ones(x.shape[1:], dtype=torch.bool)
+    if columns is not None:
+        which &= torch.tensor([c.is_number and c.kind is not Kind.BINARY for c in columns])
+    return which
+
+
+def _as_scaled(columns: Sequence[Column], scaled: Tensor) -> tuple[Column, ...]:
+    """What columns hold once some are scaled: these are counts no more."""
+    dates = (Kind.DATE, Kind.TIME)
+    return tuple(
+        replace(column, kind=Kind.REAL, highest=None)
+        if is_scaled and column.kind not in dates
+        else column
+        for column, is_scaled in zip(columns, scaled.tolist(), strict=True)
+    )
 
 
 def _check_columns(name: str, source: Source, x: Rows) -> None:

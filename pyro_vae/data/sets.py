@@ -263,8 +263,10 @@ class DataSet:
         if self.num_missing:
             total = sum(split.x.shape.numel() for split in self.splits.values())
             facts.append(f"{self.num_missing:,} of {total:,} values missing")
-        if self.train.location is not None:
-            facts.append("standardised by the training rows' mean and standard deviation")
+        if self.train.scale is not None:
+            facts.append(
+                f"{self._scaled()}standardised by the training rows' mean and standard deviation"
+            )
         if self.num_classes is not None:
             facts.append(f"{self.num_classes} classes")
         if self.train.labels is not None and (self.train.labels < 0).any():
@@ -276,6 +278,14 @@ class DataSet:
                 *lines,
             ]
         return "\n".join([f"{self.name}: {'; '.join(facts)}", *(f"  {line}" for line in lines)])
+
+    def _scaled(self) -> str:
+        """The names of the columns that are standardised, if not all are."""
+        scale = self.train.scale
+        if self.train.columns is None or scale is None or bool((scale != 1).all()):
+            return ""
+        pairs = zip(self.train.columns, (scale != 1).tolist(), strict=True)
+        return ", ".join(column.name for column, is_scaled in pairs if is_scaled) + " "
 
     def record(self) -> dict[str, Any]:
         """The facts that a run keeps, as JSON takes them; equal for equal data and treatment."""

@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from pyro_vae.data.arrays import READS_MISSING, to_labels, to_rows
+from pyro_vae.data.columns import Kind
 from pyro_vae.data.frames import as_numbers
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.sources import Part, Source, shuffled
@@ -50,11 +51,26 @@ def read_table(path: Path, reading: Reading) -> Source:
         labels, names = _labels(path, frame.pop(label))
     if not frame.shape[1]:
         raise InputError(f"{path} has no column besides the label")
+    frame, kinds = _wanted(path, frame, reading)
     _check_index(path, frame)
     _check_complete(path, frame, missing, f", {READS_MISSING}")
-    values, columns, remarks = as_numbers(str(path), frame, reading.kinds)
+    values, columns, remarks = as_numbers(str(path), frame, kinds)
     part = Part(to_rows(values, str(path), missing), labels)
     return shuffled(part, reading.seed, class_names=names, columns=columns, remarks=remarks)
+
+
+def _wanted(
+    path: Path, frame: "pd.DataFrame", reading: Reading
+) -> tuple["pd.DataFrame", dict[str, Kind]]:
+    """The columns that are asked for, and what is said of these."""
+    for name in (*(reading.columns or ()), *reading.kinds):
+        if name not in frame:
+            raise InputError(f"{path} has no column {name!r}{nearest(name, frame.columns)}")
+    if reading.columns is not None:
+        if not reading.columns:
+            raise InputError(f"columns=[] leaves nothing of {path}: name those that are to be read")
+        frame = frame[list(dict.fromkeys(reading.columns))]
+    return frame, {name: kind for name, kind in reading.kinds.items() if name in frame}
 
 
 def _csv(path: Path) -> "pd.DataFrame":

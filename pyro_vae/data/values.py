@@ -142,11 +142,25 @@ def _eight_bit(parts: Mapping[str, Rows], factor: float) -> dict[str, Rows]:
     }
 
 
-def standardised(x: Rows, encoding: Encoding) -> Encoding:
+def lost_in_float32(x: Rows) -> Tensor:
+    """Of which elements of the event, ``| event``, float32 would lose the differences between rows."""
+    if x.dtype != torch.float64:
+        return torch.zeros(x.shape[1:], dtype=torch.bool)
+    low, high = (
+        torch.full(x.shape[1:], end, dtype=torch.float64) for end in (torch.inf, -torch.inf)
+    )
+    error = torch.zeros_like(low)
+    for y in chunks(x):
+        low, high = low.minimum(_least(y)), high.maximum(_greatest(y))
+        error = error.maximum(_greatest((y.float().double() - y).abs()))
+    return (high > low) & (error > 1e-5 * (high - low))
+
+
+def standardised(x: Rows, encoding: Encoding, which: Tensor) -> Encoding:
     """``encoding``, and then the mean of ``x`` subtracted and its standard deviation divided out.
 
     Both are taken per element of the event over the n rows that have it (the variance divides by n); an
-    element that never varies gets scale 1.
+    element that never varies gets scale 1. Elements but ``which`` (| event) stay as they are.
     """
     total, squares, count = (torch.zeros(x.shape[1:], dtype=torch.float64) for _ in range(3))
     low, high = total + torch.inf, total - torch.inf
@@ -154,11 +168,11 @@ def standardised(x: Rows, encoding: Encoding) -> Encoding:
         y = chunk.double() / encoding.unit
         total, count = total + y.nansum(0), count + (~y.isnan()).sum(0)
         low, high = low.minimum(_least(y)), high.maximum(_greatest(y))
-    location = total / count
+    location = torch.where(which, total / count, 0.0)
     for chunk in chunks(x):
         squares += (chunk.double() / encoding.unit - location).square().nansum(0)
     scale = (squares / count).sqrt()
-    scale = torch.where((low < high) & (scale > 0), scale, 1.0)
+    scale = torch.where((low < high) & (scale > 0) & which, scale, 1.0)
     if not (location.isfinite() & scale.isfinite()).all():
         raise InputError(
             f"values up to {max(low.abs().max(), high.abs().max()):.3g} are too large to "

@@ -7,6 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from pyro_vae.data.columns import Column
 from pyro_vae.errors import InputError
 from pyro_vae.pictures.mosaics import are_images, as_mosaic, show, value_range
 from pyro_vae.pictures.style import styled
@@ -15,7 +16,7 @@ from pyro_vae.pictures.tables import as_table, reconstructed_columns, sampled_co
 
 @styled
 def reconstructions(
-    originals: Tensor, means: Tensor, columns: Sequence[str] | None = None
+    originals: Tensor, means: Tensor, columns: Sequence[Column | str] | None = None
 ) -> Figure:
     """Data beside what the model makes of them, E[x' | z] with z from the guide.
 
@@ -66,7 +67,7 @@ def reconstructions(
 def samples(
     values: Tensor,
     data: Tensor | None = None,
-    columns: Sequence[str] | None = None,
+    columns: Sequence[Column | str] | None = None,
     caption: str | None = None,
 ) -> Figure:
     """What the model makes up. Images (N | C, H, W): a grid. Tables: each column's distribution.
@@ -74,7 +75,7 @@ def samples(
     Args:
         values: draws from the model, or the means of p(x | z) for z from the prior.
         data: data beside which a table's columns are drawn, and which give images' range of grey.
-        columns: the table's column names.
+        columns: the table's columns, or their names.
         caption: what the values are.
     """
     caption = f"{len(values):,} samples from the model" if caption is None else caption

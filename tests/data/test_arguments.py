@@ -74,7 +74,7 @@ def test_each_argument_has_its_columns_and_each_row_its_own(path: str) -> None:
         assert [CLINICS[k] for k in group] == rows["clinic"].tolist()
         assert np.array_equal(y.numpy(), rows["visits"].to_numpy(np.float32))
     assert (
-        "\n  arguments x: age, income; group: clinic (3 categories); y: visits\n" in data.describe()
+        "\n  arguments x: age, income; group: clinic (3 categories); y: visits" in data.describe()
     )
     assert data.train.num_levels("group") == 3
     assert data.train.num_levels("y") is None

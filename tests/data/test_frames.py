@@ -123,3 +123,29 @@ def test_what_only_names_the_rows_is_left_out_and_that_is_said(tmp_path: Path) -
     assert kept.train.columns is not None
     assert len(kept.train.columns[1].categories or ()) == 40
     assert torch.equal(kept.train.read()[:, 1].unique(), kept.train.read()[:, 1].sort().values)
+
+
+def test_only_columns_that_float32_could_not_tell_apart_are_standardised(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "seconds": 1.7e9 + rng.normal(size=60),
+            "job": rng.choice(["nurse", "cook", "clerk"], 60),
+            "visits": rng.poisson(3, 60),
+        }
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    data = load(str(tmp_path / "t.csv"))
+    x = data.train.read()
+    assert x[:, 0].mean().abs() < 1e-4
+    assert set(x[:, 1].tolist()) == {0, 1, 2}
+    assert torch.equal(x[:, 2], x[:, 2].round())
+    assert "; seconds standardised by the training rows" in data.describe()
+    places = data.train.places
+    assert places is not None
+    back = data.train.to_original(x.double())
+    np.testing.assert_allclose(back[:, 0], frame["seconds"].to_numpy()[places], rtol=0, atol=1e-5)
+    whole = load(str(tmp_path / "t.csv"), standardize=True)
+    assert whole.train.columns is not None
+    assert [column.kind for column in whole.train.columns] == [Kind.REAL, Kind.CATEGORY, Kind.REAL]
+    assert set(whole.train.read()[:, 1].tolist()) == {0, 1, 2}
