@@ -31,10 +31,11 @@ READING = (  # what a file's readers are told
 DATA = ("data", "data_root", "binarize", "standardize", *READING)
 
 
-def add_data_options(parser: ArgumentParser) -> None:
-    """The options by which a data set is named and read."""
+def add_data_options(parser: ArgumentParser, named: bool = True) -> None:
+    """The options by which a data set is named, unless it is ``named`` otherwise, and read."""
     add = parser.add_argument_group("the data").add_argument
-    add("--data", type=str | None, help="a name that `pyro-vae data` lists, or a path")
+    if named:
+        add("--data", type=str | None, help="a name that `pyro-vae data` lists, or a path")
     add("--data_root", type=str | None, help="the named sets' folder; by default PYRO_VAE_DATA")
     add("--download", action="store_true", help="fetch a named set that is not there")
     add("--binarize", type=Binarize, default="none", help="how grey values become 0 and 1")

@@ -17,6 +17,7 @@ import pyro_vae
 from pyro_vae.allocations import Allocations
 from pyro_vae.cli.arguments import new_parser, read, take_options
 from pyro_vae.cli.data_options import add_data_options, columns_by_argument, load_by
+from pyro_vae.cli.likelihood_choice import likelihood_for
 from pyro_vae.cli.model_option import (
     check_leaves_labels_out,
     check_takes_arguments,
@@ -24,7 +25,6 @@ from pyro_vae.cli.model_option import (
     filled,
     fillers,
     find_class,
-    likelihood_for,
     path_of,
 )
 from pyro_vae.data import DataSet, Remembered, Split

@@ -28,10 +28,8 @@ FILLED: dict[str, Callable[[DataSet], Any]] = {
 
 def _shape_of_x(data: DataSet) -> tuple[int, ...]:
     """The shape of a datum, or of the argument ``x``, or of the first where none is named so."""
-    arguments = data.train.arguments
-    if arguments is None:
-        return tuple(data.event_shape)
-    return next((a for a in arguments if a.name == "x"), arguments[0]).shape
+    argument = data.train.main_argument
+    return tuple(data.event_shape) if argument is None else argument.shape
 
 
 def fillers(arguments: Iterable[str]) -> dict[str, Callable[[DataSet], Any]]:
@@ -132,7 +130,7 @@ def filled(model: type, data: DataSet) -> dict[str, Any]:
         if unknown.get(f"num_{argument.name}", 0) in (None, inspect.Parameter.empty):
             raise InputError(
                 f"{model.__name__} needs to know how many levels the argument {argument.name!r} has, and "
-                f"it is no category: --kinds {_first_column(data, argument)}=category makes it one"
+                f"it is no category: --kinds {_column_names(data, argument)}=category makes it one"
             )
     if unknown.get("num_classes", 0) in (None, inspect.Parameter.empty):
         raise InputError(
@@ -151,8 +149,8 @@ def check_takes_arguments(model: type, data: DataSet) -> None:
     in_order(data.train.arguments, signature((of_self[0], of_self[1])))
 
 
-def _first_column(data: DataSet, argument: Argument) -> str:
-    return (data.train.column_names or ())[argument.places[0]]
+def _column_names(data: DataSet, argument: Argument) -> str:
+    return ", ".join(column.name for column in data.train.columns_of(argument) or ())
 
 
 def grows_without_bound(model: type, data: DataSet) -> str | None:
@@ -187,20 +185,3 @@ def chooses_likelihood(model: type) -> bool:
     """Whether the model is one of ours that takes any likelihood."""
     ours = model.__module__.split(".")[0] == "pyro_vae"
     return ours and "likelihood" in inspect.signature(model).parameters
-
-
-def likelihood_for(data: DataSet) -> dict[str, Any]:
-    """The likelihood, as a configuration has it, for data of which nothing is known but their values.
-
-    Data on levels get probabilities: a density of values that recur can grow without bound. Columns of a
-    table differ in how well they are explained, so each value has a scale of its own.
-    """
-    values = data.values
-    if values.levels == 2:
-        name, arguments = "Bernoulli", {}
-    elif values.levels is not None:
-        name, arguments = "DiscretizedLogistic", {"levels": values.levels}
-    else:
-        real = "HeteroscedasticNormal" if len(data.event_shape) == 1 else "Normal"
-        name, arguments = "ContinuousBernoulli" if values.in_unit_interval else real, {}
-    return {"class_path": f"pyro_vae.likelihoods.{name}", "init_args": arguments}

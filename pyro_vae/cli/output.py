@@ -95,11 +95,9 @@ def columns_of(
     split: Split, values: Tensor, argument: Argument | None = None
 ) -> list[tuple[str, Sequence[Any]]]:
     """The columns of a table of values (N | columns), or of an argument's, as the file has them."""
-    table, columns = values.cpu().reshape(len(values), -1).T.numpy(), split.columns
+    table, columns = values.cpu().reshape(len(values), -1).T.numpy(), split.columns_of(argument)
     if columns is None:
         return [(str(number), column) for number, column in enumerate(table)]
-    if argument is not None:
-        columns = tuple(columns[place] for place in argument.places)
     return [(c.name, c.written(x)) for c, x in zip(columns, table, strict=True)]
 
 

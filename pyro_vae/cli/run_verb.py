@@ -82,10 +82,7 @@ class Trained:
 
     def columns_of(self, prediction: Prediction) -> tuple[Column, ...] | None:
         """The columns of a table that a site stands for."""
-        columns, argument = self.split.columns, self.argument_of(prediction)
-        if columns is None or argument is None:
-            return columns
-        return tuple(columns[place] for place in argument.places)
+        return self.split.columns_of(self.argument_of(prediction))
 
     def is_observed(self) -> Tensor:
         """By column of arguments 1 where the model gives a density of it, else 0; 1 without arguments."""

@@ -45,7 +45,8 @@ def kind_of_all(columns: Iterable[Values]) -> Kind:
             scores = _scores(some[~np.isnan(some)])
         shared = total.keys() & scores.keys() if number else scores.keys()
         total = {kind: total.get(kind, 0.0) + scores[kind] for kind in scores if kind in shared}
-    return max(total, key=lambda kind: total[kind])
+    handicap = {Kind.COUNT: MARGIN, Kind.POSITIVE: -MARGIN}
+    return max(total, key=lambda kind: total[kind] + handicap.get(kind, 0.0))
 
 
 def _scores(x: Values) -> dict[Kind, float]:
@@ -58,9 +59,9 @@ def _scores(x: Values) -> dict[Kind, float]:
     half = 0.5 if is_whole else 0.0
     scores = {Kind.REAL: _normal(values, counts, half)}
     if values[0] > 0:
-        scores[Kind.POSITIVE] = _log_normal(values, counts, half) - MARGIN
+        scores[Kind.POSITIVE] = _log_normal(values, counts, half)
     if is_whole and values[0] >= 0:
-        scores[Kind.COUNT] = _count(values, counts) + MARGIN
+        scores[Kind.COUNT] = _count(values, counts)
         if values[-1] <= MOST_GRADES:
             scores[Kind.GRADE] = _grade(counts)
         if values[-1] <= 1:

@@ -2,6 +2,8 @@
 
 import functools
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -143,6 +145,18 @@ class Split:
         x, *labels = self.tensors(number or 1)
         return [Input(x, self.encoding), *(Input(y, None) for y in labels)]
 
+    @property
+    def main_argument(self) -> Argument | None:
+        """The argument ``x``, or the first where none is named so; None where all columns are x."""
+        arguments = self.arguments or ()
+        return next((a for a in arguments if a.name == "x"), next(iter(arguments), None))
+
+    def columns_of(self, argument: Argument | None) -> tuple[Column, ...] | None:
+        """The columns of a table, or of an argument."""
+        if self.columns is None or argument is None:
+            return self.columns
+        return tuple(self.columns[place] for place in argument.places)
+
     def input(self, argument: Argument) -> Input:
         """The columns of an argument."""
         x = argument.of(self.x[torch.arange(len(self))])
@@ -162,13 +176,8 @@ class Split:
     def num_levels(self, argument: str) -> int | None:
         """How many levels the category has that is an argument; None where it is none, or several."""
         found = [a for a in self.arguments or () if a.name == argument]
-        if (
-            not found
-            or self.columns is None
-            or not (found[0].is_category and len(found[0].places) == 1)
-        ):
-            return None
-        return self.columns[found[0].places[0]].num_names
+        columns = self.columns_of(found[0]) if found and found[0].is_category else None
+        return columns[0].num_names if columns and len(columns) == 1 else None
 
     def filled_in(self, known: "Split") -> "Split":
         """The same with a value of a row of ``known`` in place of each that is missing."""
@@ -196,6 +205,12 @@ _BINARIZED = {
     "stochastic": ["drawn from the grey values at every pass (validation and test: once)"],
     "fixed": ["drawn once from the grey values"],
 }
+
+
+def _kinds(columns: Sequence[Column]) -> str:
+    """How many columns are of each kind."""
+    counts = Counter(str(column.kind) for column in columns)
+    return f"columns: {', '.join(f'{count:,} {kind}' for kind, count in counts.items())}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,7 +273,11 @@ class DataSet:
     def describe(self) -> str:
         """What the set is and how its values are treated; a line each for what was guessed of a file."""
         sizes = " / ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
-        facts = [f"{sizes} rows of {'x'.join(map(str, self.event_shape)) or 1}", str(self.values)]
+        facts = [f"{sizes} rows of {'x'.join(map(str, self.event_shape)) or 1}"]
+        columns = self.train.columns or ()
+        facts += [_kinds(columns)] if columns else []
+        if len({column.kind for column in columns}) < 2:  # else a range of all means nothing
+            facts.append(str(self.values))
         facts += _BINARIZED[self.binarize]
         if self.num_missing:
             total = sum(split.x.shape.numel() for split in self.splits.values())

@@ -5,7 +5,8 @@ import torch
 import yaml
 
 from pyro_vae.cli.experiment import Experiment
-from pyro_vae.cli.model_option import filled, find_class, grows_without_bound, likelihood_for
+from pyro_vae.cli.likelihood_choice import likelihood_for
+from pyro_vae.cli.model_option import filled, find_class, grows_without_bound
 from pyro_vae.data import DataSet, Split, ValueRange, load
 from pyro_vae.errors import InputError
 from pyro_vae.likelihoods import FixedScaleNormal
@@ -96,24 +97,34 @@ def test_the_seed_decides_where_the_parameters_start():
     assert not torch.equal(start("1"), start("2"))
 
 
+ROWS = {
+    "reals": torch.linspace(-2, 3, 60).reshape(20, 3),
+    "unit": torch.linspace(0.1, 0.9, 60).reshape(20, 3),
+    "counts": 100 * torch.arange(60.0).square().reshape(20, 3),
+    "grades": 1 + torch.arange(300.0).reshape(100, 3) % 5,
+}
+
+
 @pytest.mark.parametrize(
-    ("values", "likelihood", "arguments"),
+    ("x", "levels", "likelihood", "arguments"),
     [
-        (ValueRange(0.0, 1.0, 2), "Bernoulli", {}),
-        (ValueRange(0.0, 1.0, 17), "DiscretizedLogistic", {"levels": 17}),
-        (ValueRange(0.1, 0.9), "ContinuousBernoulli", {}),
-        (ValueRange(-2.0, 3.0), "HeteroscedasticNormal", {}),
+        ("unit", 2, "Bernoulli", {}),
+        ("unit", 17, "DiscretizedLogistic", {"levels": 17}),
+        ("unit", None, "ContinuousBernoulli", {}),
+        ("reals", None, "HeteroscedasticNormal", {}),
+        ("counts", None, "NegativeBinomial", {}),
+        ("grades", None, "Tokens", {"num_tokens": 6}),
     ],
 )
-def test_the_likelihood_follows_the_values(values, likelihood, arguments):
-    split = Split(torch.zeros(2, 3), values)
-    path = f"pyro_vae.likelihoods.{likelihood}"
+def test_the_likelihood_follows_the_values(x, levels, likelihood, arguments):
+    rows = ROWS[x]
+    split = Split(rows, ValueRange(float(rows.min()), float(rows.max()), levels))
     chosen = likelihood_for(DataSet("rows", split, None, split))
-    assert chosen == {"class_path": path, "init_args": arguments}
+    assert chosen == {"class_path": f"pyro_vae.likelihoods.{likelihood}", "init_args": arguments}
 
 
 def test_images_of_real_values_share_a_scale():
-    split = Split(torch.zeros(2, 1, 3, 3), ValueRange(-2.0, 3.0))
+    split = Split(torch.randn(20, 1, 3, 3), ValueRange(-2.0, 3.0))
     chosen = likelihood_for(DataSet("images", split, None, split))
     assert chosen["class_path"] == "pyro_vae.likelihoods.Normal"
 
