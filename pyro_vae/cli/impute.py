@@ -55,7 +55,7 @@ def main(words: Sequence[str]) -> int:
     if trained.arguments:
         raise InputError(
             "impute fills in the gaps of a model's one x, and the run's model is given columns by name: "
-            "fit a model of all columns, without --arguments"
+            "fit a model of all columns (or of --columns), without --arguments"
         )
     of_all = options.split is None and options.data is None
     splits = list(trained.data.splits.values()) if of_all else [trained.split]
