@@ -101,7 +101,7 @@ def columns_by_argument(words: Sequence[str] | None) -> dict[str, str | list[str
     >>> columns_by_argument(["x=age,income", "group=clinic", "y=visits,", 'z="Smith, J."'])
     {'x': ['age', 'income'], 'group': 'clinic', 'y': ['visits'], 'z': 'Smith, J.'}
     """
-    if words is None:
+    if not words:
         return None
     named: dict[str, str | list[str]] = {}
     for word in words:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import pyro_vae
 from pyro_vae.allocations import Allocations
-from pyro_vae.cli.arguments import new_parser, read, take_options
+from pyro_vae.cli.arguments import MANY, new_parser, read, take_options
 from pyro_vae.cli.data_options import add_data_options, columns_by_argument, load_by
 from pyro_vae.cli.likelihood_choice import likelihood_for
 from pyro_vae.cli.model_option import (
@@ -109,7 +109,7 @@ class Experiment:
         :raises InputError: no model, an unknown one, or options that it does not take.
         """
         home = (config or {}).get(HOME)
-        config = {k: v for k, v in (config or {}).items() if k not in RUN_OPTIONS}
+        config = {k: _as_words(k, v) for k, v in (config or {}).items() if k not in RUN_OPTIONS}
         given = config.pop("model", None) or {}
         given = {"class_path": given} if isinstance(given, str) else given
         if not isinstance(given, Mapping) or not isinstance(given.get("init_args", {}), Mapping):
@@ -220,8 +220,19 @@ def _arguments(words: Sequence[str], config: Mapping[str, Any]) -> list[str]:
     given, _ = take_options(words, "--arguments".__eq__)
     if given:
         return list(columns_by_argument(given[-1][1:]) or ())
-    kept = config.get("arguments")
-    return [str(pair).partition("=")[0] for pair in kept] if isinstance(kept, list) else []
+    return list(columns_by_argument(config.get("arguments")) or ())
+
+
+def _as_words(name: str, value: Any) -> Any:
+    """A configuration's value of an option, as a list of words where it takes one value or more.
+
+    :raises InputError: it is no list of words or numbers.
+    """
+    if f"--{name}" not in MANY or value is None:
+        return value
+    if not isinstance(value, list) or not all(isinstance(v, str | int | float) for v in value):
+        raise InputError(f"the configuration's `{name}` must be a list of words, as in [a, b]")
+    return [str(word) for word in value]
 
 
 def _read_by(guide: nn.Module, program: Program, split: Split, rows: Tensor) -> Tensor:

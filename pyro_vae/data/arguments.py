@@ -38,8 +38,12 @@ class Argument:
 def columns_named(asked: Asked) -> list[str]:
     """All columns that arguments take, each once.
 
-    :raises InputError: one takes none.
+    :raises InputError: there are none, or one takes none.
     """
+    if not asked:
+        raise InputError(
+            "arguments={} names no column: leave it out, and a model is given all as x"
+        )
     for argument, names in asked.items():
         if not names:
             raise InputError(f"the argument {argument!r} has no column")

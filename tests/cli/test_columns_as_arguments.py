@@ -285,6 +285,16 @@ def test_a_run_keeps_its_arguments(run, call):
     assert "a run keeps its options" in other.err
 
 
+@pytest.mark.parametrize("written", ["3", "x=age", "{x: [age]}", "[[x=age]]", "[null]", "[x]"])
+def test_a_configuration_whose_arguments_are_none(run, here, call, written):
+    config = yaml.safe_load((run.folder / "config.yaml").read_text())
+    config["arguments"] = yaml.safe_load(written)
+    (here / "other.yaml").write_text(yaml.safe_dump(config))
+    outcome = call(f"fit --config other.yaml {OURS} -o runs/other")
+    assert outcome.code == 2
+    assert "list of words" in outcome.err or "takes pairs" in outcome.err
+
+
 def test_names_that_hold_commas_or_equals_signs(people, call):
     people.rename(columns={"age": "age,x", "income": "a=b"}).to_csv("people.csv", index=False)
     words = ["fit", "--model", "stories_of_mine.Linear", "--data", "people.csv", "--epochs", "1"]

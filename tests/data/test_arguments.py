@@ -134,6 +134,7 @@ def test_gaps_are_handed_on_in_numbers_and_refused_in_categories(tmp_path: Path)
         ({"x": "agee"}, {}, "no column 'agee'; did you mean 'age'"),
         ({"x": ["age", "clinic"]}, {}, "'x' holds numbers and the category 'clinic'"),
         ({"x": []}, {}, "'x' has no column"),
+        ({}, {}, "names no column"),
         ({"x": "age"}, {"label": "clinic"}, "label and arguments exclude each other"),
     ],
 )
