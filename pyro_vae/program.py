@@ -113,9 +113,13 @@ def signature(program: Any) -> Signature:
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
-    """What a callable takes by position; None where that is any number."""
+    """What a callable takes by position; None where that is any number, or nobody knows."""
+    function = poutine.unwrap(function)  # of a handler, which has no signature
     function = function.forward if isinstance(function, nn.Module) else function
-    parameters = inspect.signature(function).parameters.values()
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # of what is built in
+        return None
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return None
     return [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
