@@ -21,12 +21,13 @@ from pyro_vae.errors import InputError, at_least_1, in_words
 from pyro_vae.examination import Examination, examine
 from pyro_vae.inference.compile import Compile, check_modes, use_compiled
 from pyro_vae.inference.densities import what_is_no_elbo
+from pyro_vae.inference.first_rows import show_rows
 from pyro_vae.inference.loop import Fit, Loop, Settings
 from pyro_vae.inference.objectives import Objective, Schedule, default_elbo
 from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.inference.objectives.requirements import check_of_pyro
 from pyro_vae.inference.precision import Precision
-from pyro_vae.inference.rows import Rows, settle
+from pyro_vae.inference.rows import LEAST_EPOCHS, Rows, default_epochs, settle
 from pyro_vae.inference.run import Run
 from pyro_vae.inference.step import OptimizerFactory, Step
 from pyro_vae.inference.tiles import call_arguments
@@ -39,9 +40,7 @@ from pyro_vae.isolation import (
     undisturbed,
 )
 from pyro_vae.parameters import named_parameters, registered
-from pyro_vae.program import Program, as_program, num_arguments
-from pyro_vae.traces import first_line
-from pyro_vae.units import ROWS, learners
+from pyro_vae.program import Program, as_program, signature
 
 ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
 
@@ -51,7 +50,7 @@ def fit(
     data: Any = None,
     *,
     validation: Any = None,
-    epochs: int = 100,
+    epochs: int | None = None,
     batch_size: int | None = None,
     shuffle: bool | None = None,
     optimizer: OptimizerFactory = ADAM,
@@ -85,7 +84,8 @@ def fit(
         data: a tensor, a tuple of tensors of equal length, a torch Dataset, a DataLoader, a split,
             or a data set (whose validation split is used then).
         validation: held-out data of the same kind, for early stopping and keep-best.
-        epochs: passes over the data.
+        epochs: passes over the data; by default 100, or what small data need for 5,000 steps, as far as
+            that is no more than 5 million rows (:func:`pyro_vae.inference.rows.default_epochs`).
         batch_size: data a step; by default a DataLoader's own, or 128, and all of them, up to 100,000,
             where latents are shared by all data or rows have a place. A smaller batch counts for all data
             where latents are shared.
@@ -135,7 +135,16 @@ def fit(
         beta = elbo.schedule
     if batch_size is not None:
         at_least_1("batch_size", batch_size)
-    settings = Settings(epochs, schedule, beta, kl_warmup, patience, keep_best, seed, progress)
+    settings = Settings(
+        1 if epochs is None else epochs,
+        schedule,
+        beta,
+        kl_warmup,
+        patience,
+        keep_best,
+        seed,
+        progress,
+    )
     target, train, place = _opened(as_program(program), data, validation, device, args, kwargs)
     check_modes(compile, precision, place)
     for module in target.modules.values():
@@ -144,22 +153,39 @@ def fit(
         validation = data.validation
     held_out = None
     if validation is not None:
-        held_out = batches(validation, place, num_arguments(target.model))
+        held_out = batches(validation, place, signature(target))
     kind = type(program).__qualname__ if target.modules else "functions"
     run = Run(None if out is None else Path(out), resume, {"program": kind, **(record or {})})
     with run.sole_use(), _own_noise(seed), own_parameters(target), _training(target), _noted():
         with in_words():
             if not resume:
-                _learn_units(target, train, seed)
+                show_rows(target, train, seed)
             examined, first, rows = settle(
-                target, train, batch_size or train.batch_size, shuffle, seed, partial(_all, target)
+                target,
+                train,
+                batch_size or train.batch_size,
+                shuffle,
+                seed,
+                partial(_all, target),
+                is_judged=held_out is not None,
             )
             run.record |= {"rows": [rows.num_rows, rows.batch_size, rows.shuffle]}
             _check_held_out(target, rows, held_out)
             notes = [*examined.notes, *rows.notes]
+            if epochs is None:
+                settings = replace(settings, epochs=default_epochs(rows))
+                if settings.epochs > LEAST_EPOCHS:
+                    notes.append(
+                        f"{settings.epochs:,} epochs of {rows.num_rows:,} rows, as they are few"
+                    )
             if held_out is not None and rows.has_places:
                 notes.append(
                     "rows have a place: the validation rows are scored at the places of the first rows"
+                )
+            if held_out is not None and rows.scaled and held_out.num_units != train.num_units:
+                notes.append(
+                    f"the {held_out.num_units:,} validation rows stand for all {train.num_units:,}, whose "
+                    "latents they share"
                 )
             with undisturbed(target, seed):
                 if isinstance(elbo, Objective):
@@ -198,7 +224,7 @@ def _opened(
         data = data.train
     if data is not None and args is None and kwargs is None:
         place = resolve(device)
-        return program, batches(data, place, num_arguments(program.model)), place
+        return program, batches(data, place, signature(program)), place
     args, kwargs = call_arguments(data, args, kwargs)
     if validation is not None:
         raise InputError("validation data go with data; a call by args and kwargs has none")
@@ -208,31 +234,6 @@ def _opened(
         partial(function, *args, **kwargs) for function in (program.model, program.guide)
     )
     return replace(program, model=model, guide=guide), OneCall(place), place
-
-
-def _learn_units(program: Program, train: Batches, seed: int) -> None:
-    """Shows some rows to the parts that work in the data's units, unless they have learnt them."""
-    parts = [part for module in program.modules.values() for part in learners(module)]
-    if not parts or isinstance(train, OneCall):
-        return
-    before = rng_state()
-    generator = torch.Generator().manual_seed(seed)
-    some = torch.randperm(train.num_units, generator=generator)[:ROWS]
-    rows = next(train.take(some, len(some)))
-    set_rng_state(before)
-    for part in parts:
-        try:
-            part.learn_units(rows[0])
-        except Exception as error:
-            with (
-                undisturbed(program),
-                torch.no_grad(),
-            ):  # which says of data of another shape what is wrong
-                examine(program, *rows)
-            raise InputError(
-                f"{type(part).__name__} cannot learn units from data of shape {tuple(rows[0].shape)}: "
-                f"{type(error).__name__}: {first_line(error)}"
-            ) from error
 
 
 def _all(program: Program, examined: Examination) -> dict[str, torch.Tensor]:

@@ -78,11 +78,13 @@ class Units(nn.Module):
         return x.double().reshape(-1, *self.location.shape)
 
 
-def learners(module: nn.Module) -> Iterator[Any]:
+def learners(module: nn.Module, method: str = "learn_units") -> Iterator[Any]:
     """The parts of a module that are yet to be shown rows: each has a method ``learn_units``.
 
     Such a part shows them to its own parts, if these are to see them. One is left out whose parameters are
     all frozen, or whose :class:`Units` have all been learnt.
+
+    :param method: the name of another one: a part with ``start_from`` is shown what its ``guide`` reads.
     """
     parameters, units = (
         list(module.parameters()),
@@ -90,8 +92,8 @@ def learners(module: nn.Module) -> Iterator[Any]:
     )
     if parameters and not any(parameter.requires_grad for parameter in parameters):
         return
-    if not callable(getattr(module, "learn_units", None)):
+    if not callable(getattr(module, method, None)):
         for child in module.children():
-            yield from learners(child)
+            yield from learners(child, method)
     elif not units or not all(bool(part.is_learnt) for part in units):
         yield module

@@ -24,8 +24,17 @@ from pyro_vae.likelihoods import (
     ZeroInflatedNegativeBinomial,
     ZeroInflatedPoisson,
 )
-from pyro_vae.models import VAE, DeepMarkov, FactorAnalysis, FlowDensity, StateSpace
-from pyro_vae.networks import MLP, MaskedInput, Scaled
+from pyro_vae.models import (
+    VAE,
+    ConditionalVAE,
+    DeepMarkov,
+    FactorAnalysis,
+    FlowDensity,
+    SemiSupervisedVAE,
+    StateSpace,
+)
+from pyro_vae.networks import MLP, MaskedInput, Scaled, join
+from pyro_vae.priors import VampPrior
 from pyro_vae.units import Units, learners
 
 SPREAD = torch.tensor([1e-3, 1.0, 1e5])
@@ -46,6 +55,7 @@ MODELS = {
     "normal": lambda: VAE((3,), 2, likelihood=Normal),
     "heteroscedastic": lambda: VAE((3,), 2, likelihood=HeteroscedasticNormal),
     "student": lambda: VAE((3,), 2, likelihood=StudentT),
+    "vamp": lambda: VAE((3,), 2, likelihood=Normal, prior=partial(VampPrior, num_components=7)),
     "factors": lambda: FactorAnalysis((3,), 2),
     "flow": lambda: FlowDensity((3,)),
     "missing": lambda: VAE((3,), 2, likelihood=Missing, encoder=MaskedInput),
@@ -224,6 +234,50 @@ def test_a_part_of_ones_own_learns_too() -> None:
     assert program.own[0].top == 1
     assert [*learners(program)] == [program.own[0]]
     assert not [*learners(MLP((3,), (2,)))]
+
+
+def started(model: Any, data: Any, **options: Any) -> VampPrior:
+    """The prior of a model that a fit has begun to train, and no more."""
+    still = partial(torch.optim.SGD, lr=0.0)
+    fit(model, data, epochs=1, optimizer=still, progress=False, device="cpu", **options)
+    return model.prior
+
+
+SEVEN = partial(VampPrior, num_components=7)
+
+
+def test_a_vamp_prior_starts_from_rows_of_a_first_fit() -> None:
+    x = torch.rand(50, 1, 4, 4).round()
+    priors = [started(VAE((1, 4, 4), 2, prior=SEVEN), x, seed=seed) for seed in (0, 0, 1)]
+    first, again, other = (prior.pseudo_inputs.detach().flatten(1) for prior in priors)
+    assert {*map(tuple, first.tolist())} <= {*map(tuple, x.flatten(1).tolist())}
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    vae = VAE((1, 4, 4), 2, prior=SEVEN)
+    vae.prior.start_from(x[:7])
+    chosen = vae.prior.pseudo_inputs.detach()
+    assert torch.equal(started(vae, x).pseudo_inputs, chosen)  # as somebody has chosen
+    with pytest.raises(InputError, match="51 pseudo-inputs from as many rows"):
+        started(VAE((1, 4, 4), 2, prior=partial(VampPrior, num_components=51)), x)
+
+
+@pytest.mark.parametrize("kind", [ConditionalVAE, SemiSupervisedVAE])
+def test_with_labels_it_starts_from_what_the_guide_reads(kind: Any) -> None:
+    x, y = torch.rand(50, 5).round(), torch.arange(50) % 3
+    model = kind((5,), 2, num_classes=3, prior=SEVEN)
+    inputs = started(model, (x, y)).pseudo_inputs
+    known = join(model.features(x), model.condition(y))
+    apart = (inputs.unsqueeze(1) - known).norm(dim=-1)
+    assert apart.min(1).values.max() < 1e-5 < 100 * apart.median()
+
+
+def test_gaps_are_filled_in_where_it_starts() -> None:
+    x = torch.where(torch.rand(50, 3) < 0.3, torch.nan, 40 + torch.randn(50, 3))
+    vae = VAE((3,), 2, prior=SEVEN, likelihood=Missing, encoder=MaskedInput)
+    inputs = started(vae, x).pseudo_inputs
+    apart = (inputs.unsqueeze(1) - x).abs()  # of each from each row
+    assert apart.nan_to_num(0).amax(-1).amin(1).max() < 1e-4  # a row, but for its gaps
+    assert apart.nan_to_num(torch.inf).amin(1).max() < 1e-4  # which have a value of their column
 
 
 def test_fixed_scales_are_in_the_datas_units() -> None:

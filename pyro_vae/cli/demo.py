@@ -31,7 +31,8 @@ at every pass), and reports on digits that it has not seen. Nothing is downloade
 the folder already is made again."""
 EXAMPLES = ("pyro-vae demo", "pyro-vae demo --epochs 20 --seed 1 --out runs/short")
 ASKED = ("--model", "VAE", "--data", "digits", "--binarize", "stochastic",
-         "--model.latent_dim", "10", "--optimizer.lr", "2e-3")  # fmt: skip
+         "--model.latent_dim", "10", "--model.encoder", "MLP", "--model.decoder", "MLP",
+         "--optimizer.lr", "2e-3")  # fmt: skip
 FILES = {
     CONFIG: "every option; `pyro-vae fit --config` reads it",
     METRICS: "the ELBO after every epoch, as JSON lines",
@@ -60,7 +61,7 @@ def main(words: Sequence[str]) -> int:
     make_way(folder, experiment)
     data = experiment.load_data()
     note(data.describe())
-    experiment = experiment.with_likelihood_for(data)
+    experiment, _ = experiment.suited_to(data)
     program, _ = train(folder, experiment, data)
     trained = Trained(program, data, data.test, resolve(options.device), options.seed)
     note("estimating log p(x) of the held-out digits ...")

@@ -11,28 +11,24 @@ import pyro
 import torch
 import yaml
 from jsonargparse import ArgumentParser, Namespace
-from torch import Tensor, nn
 
 import pyro_vae
 from pyro_vae.allocations import Allocations
-from pyro_vae.cli.arguments import new_parser, read, take_options
-from pyro_vae.cli.data_options import add_data_options, load_by
-from pyro_vae.cli.likelihood_choice import likelihood_for
+from pyro_vae.cli.arguments import MANY, new_parser, read, take_options
+from pyro_vae.cli.data_options import add_data_options, columns_by_argument, load_by
+from pyro_vae.cli.filling import filled_in, in_words, is_ours, open_names
 from pyro_vae.cli.model_option import (
-    FILLED,
     check_leaves_labels_out,
-    chooses_likelihood,
+    check_takes_arguments,
     filled,
+    fillers,
     find_class,
     path_of,
 )
-from pyro_vae.data import DataSet, Remembered, Split, filled_in
-from pyro_vae.data.batching import batches
+from pyro_vae.data import DataSet
 from pyro_vae.errors import InputError
 from pyro_vae.inference.svi import fit
-from pyro_vae.isolation import undisturbed
-from pyro_vae.priors import VampPrior
-from pyro_vae.program import Program, as_program, num_arguments
+from pyro_vae.program import as_program
 
 DESCRIPTION = """\
 Fits a model to data by stochastic variational inference, and leaves in OUT: the resolved
@@ -59,14 +55,19 @@ NOT_OPTIONS: set[str | int] = {
     "args",
     "kwargs",
 }
-COPIES = 4  # of the parameters, while they are fitted: they, their gradient, and what Adam keeps
+# of the parameters, while they are fitted: they, their gradient, two that Adam keeps, the best so far; and
+# all of these but the gradient, twice, while a checkpoint is written
+COPIES = 13
 SMALLER = "smaller networks, fewer latents or smaller images take less"
 HOME = "working_directory"  # where a run's relative paths start
 RUN_OPTIONS = ("config", "out", "resume", HOME)  # where things are, not what is done
 
 
-def fit_parser(model: type | None) -> ArgumentParser:
-    """The options of a fit; those of the model's constructor, when it is known, among them."""
+def fit_parser(model: type | None, arguments: Sequence[str] = ()) -> ArgumentParser:
+    """The options of a fit; those of the model's constructor, when it is known, among them.
+
+    :param arguments: names of the model's arguments, of which the data fill in constructor's parameters.
+    """
     parser = new_parser("fit", DESCRIPTION, EXAMPLES)
     add = parser.add_argument_group("the run").add_argument
     add("-o", "--out", type=str | None, help="the run's folder; by default runs/MODEL-DATA")
@@ -81,20 +82,27 @@ def fit_parser(model: type | None) -> ArgumentParser:
     parser.set_defaults(optimizer="torch.optim.Adam")
     group = parser.add_argument_group("the model", MODEL)
     if model is not None:
+        open_ones, parameters = open_names(model), inspect.signature(model).parameters
+        needed = {n for n in open_ones if parameters[n].default is inspect.Parameter.empty}
         group.add_class_arguments(
-            model, "model", as_group=False, skip=set(FILLED), fail_untyped=False
+            model, "model", as_group=False, skip={*fillers(arguments), *needed}, fail_untyped=False
         )
-        if chooses_likelihood(model):  # once the data are known
-            parser.set_defaults({"model.likelihood": None})
+        for name in needed:
+            group.add_argument(f"--model.{name}", type=int | None, help="by default of the data")
+        parser.set_defaults({f"model.{name}": None for name in open_ones})  # once these are known
     return parser
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A model's class, and a value for every option of ``parser``; relative paths start at ``home``."""
+    """A model's class, and a value for every option of ``parser``; relative paths start at ``home``.
+
+    ``given`` are the model's options that a person or a file has said.
+    """
 
     model: type
     options: Namespace
+    given: Mapping[str, Any]
     parser: ArgumentParser
     home: Path = field(default_factory=Path.cwd)
 
@@ -105,7 +113,7 @@ class Experiment:
         :raises InputError: no model, an unknown one, or options that it does not take.
         """
         home = (config or {}).get(HOME)
-        config = {k: v for k, v in (config or {}).items() if k not in RUN_OPTIONS}
+        config = {k: _as_words(k, v) for k, v in (config or {}).items() if k not in RUN_OPTIONS}
         given = config.pop("model", None) or {}
         given = {"class_path": given} if isinstance(given, str) else given
         if not isinstance(given, Mapping) or not isinstance(given.get("init_args", {}), Mapping):
@@ -120,11 +128,14 @@ class Experiment:
         arguments = given.get("init_args", {})
         if arguments and find_class(given["class_path"]) is model:
             config["model"] = arguments
-        parser = fit_parser(model)
+        parser = fit_parser(model, _arguments(words, config))
         options = read(parser, words, config)
         is_stated = any(word.partition("=")[0] == "--data" for word in words)
         begun = Path(home) if isinstance(home, str) and not is_stated else Path.cwd()
-        return cls(model, options, parser, begun)
+        stated, _ = take_options(words, lambda name: name.startswith("--model."))
+        said = [word for pair in stated for word in pair]
+        told = read(parser, said, {"model": config.get("model", {})}, defaults=False)
+        return cls(model, options, told.get("model", Namespace()).as_dict(), parser, begun)
 
     def to_dict(self) -> dict[str, Any]:
         """Every option that says what is done, as YAML takes it; :meth:`read` reads it."""
@@ -150,28 +161,30 @@ class Experiment:
             return data
         return data.with_labels_of(options.labelled, options.data_seed)
 
-    def leaves_likelihood_open(self) -> bool:
-        return chooses_likelihood(self.model) and self.options.model.likelihood is None
-
-    def with_likelihood_for(self, data: DataSet) -> "Experiment":
-        """The same with the likelihood that suits the data's values."""
+    def suited_to(self, data: DataSet) -> tuple["Experiment", str | None]:
+        """The same with what the data say of the model's options that are not given; and that in words."""
         config = self.to_dict()
-        config["model"] = config["model"]["init_args"] | {"likelihood": likelihood_for(data)}
-        return replace(self, options=read(self.parser, [], config))
+        arguments = config["model"]["init_args"]
+        config["model"], said = filled_in(self.model, arguments, self.given, data)
+        suited = replace(self, options=read(self.parser, [], config), given=config["model"])
+        return suited, in_words(said, data) if said else None
 
     def build(self, data: DataSet) -> Any:
         """The model, untrained: the same one at each call.
 
         :raises InputError: its constructor raises, or what it makes is no program.
         """
-        pyro.set_rng_seed(self.options.seed)
+        check_takes_arguments(self.model, data)
         arguments = dict(vars(self._instantiated().get("model", Namespace())))
         known = filled(self.model, data)
         if arguments.get("condition") is not None:  # it reads the labels in its own way
             known.pop("num_classes", None)
         arguments |= known
+        if is_ours(self.model):
+            self._weigh(arguments)
+        pyro.set_rng_seed(self.options.seed)
         try:
-            with Allocations(f"fitting {self.model.__name__}", COPIES, SMALLER):
+            with self._allocations():
                 model = self.model(**arguments)
         except InputError:
             raise
@@ -180,15 +193,21 @@ class Experiment:
                 f"{self.model.__name__} cannot be made of these options: "
                 f"{type(error).__name__}: {str(error).strip().split(chr(10))[0]}"
             ) from error
-        program = as_program(model)
-        if isinstance(data, Remembered):  # then all that it starts from has been learnt
-            return model
-        for module in program.modules.values():
-            for part in module.modules():
-                if isinstance(part, VampPrior):
-                    some = torch.randperm(len(data.train))[: len(part.pseudo_inputs)]
-                    part.start_from(_read_by(part.guide, program, data.train, some))
+        as_program(model)
         return model
+
+    def _allocations(self) -> Allocations:
+        return Allocations(f"fitting {self.model.__name__}", COPIES, SMALLER)
+
+    def _weigh(self, arguments: Mapping[str, Any]) -> None:
+        """:raises InputError: a model of these options takes more memory than there is; none is taken."""
+        try:
+            with self._allocations(), torch.device("meta"):
+                self.model(**arguments)
+        except InputError:
+            raise
+        except Exception:  # what needs the values of its tensors is weighed while it is made
+            return
 
     def fit_options(self) -> dict[str, Any]:
         """What :func:`pyro_vae.fit` takes beside the program and the data."""
@@ -210,13 +229,21 @@ class Experiment:
             raise cause or error from error
 
 
-def _read_by(guide: nn.Module, program: Program, split: Split, rows: Tensor) -> Tensor:
-    """What a program's guide hands to the network ``guide`` of some rows; their gaps are filled in."""
-    columns = num_arguments(program.model)
-    x, *rest = next(batches(split, columns=columns).take(rows, len(rows)))
-    x = filled_in(x, split.read()) if split.num_missing else x
-    read: list[Tensor] = []
-    hook = guide.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
-    with undisturbed(program), torch.no_grad(), hook:
-        program.guide(x, *rest)
-    return [*read, x][0]
+def _arguments(words: Sequence[str], config: Mapping[str, Any]) -> list[str]:
+    """The names that ``--arguments`` is going to have."""
+    given, _ = take_options(words, "--arguments".__eq__)
+    if given:
+        return list(columns_by_argument(given[-1][1:]) or ())
+    return list(columns_by_argument(config.get("arguments")) or ())
+
+
+def _as_words(name: str, value: Any) -> Any:
+    """A configuration's value of an option, as a list of words where it takes one value or more.
+
+    :raises InputError: it is no list of words or numbers.
+    """
+    if f"--{name}" not in MANY or value is None:
+        return value
+    if not isinstance(value, list) or not all(isinstance(v, str | int | float) for v in value):
+        raise InputError(f"the configuration's `{name}` must be a list of words, as in [a, b]")
+    return [str(word) for word in value]

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,9 @@ def main(words: Sequence[str]) -> int:
     note(data.describe())
     if warning := grows_without_bound(experiment.model, data):
         note(warning)
-    if experiment.leaves_likelihood_open():
-        experiment = experiment.with_likelihood_for(data)
-        note(f"likelihood: {_likelihood(experiment)}, as the data are {data.values}")
+    experiment, chosen = experiment.suited_to(data)
+    if chosen:
+        note(chosen)
     _, result = train(folder, experiment, data)
     report(folder, experiment, result, data)
     return 0
@@ -51,6 +52,7 @@ def train(folder: Path, experiment: Experiment, data: DataSet) -> tuple[Any, Fit
         options = experiment.to_dict()
         record = {"data": data.record(), "facts": facts_of(data), "options": options}
         result = fit(program, data, out=folder, record=record, **experiment.fit_options())
+    _note_epochs(folder, experiment, result)
     draw_curve(folder, result, data)
     leave_graph(folder, program, data)
     return program, result
@@ -67,9 +69,10 @@ def _resume(folder: Path, words: Sequence[str]) -> int:
         kept = run.saved[1]["options"]
         record = {"data": data.record(), "facts": facts_of(data), "options": kept}
         result = fit(program, data, out=folder, resume=True, record=record, **options)
+    _note_epochs(folder, run.experiment, result)
     draw_curve(folder, result, data)
     if result.metrics and result.metrics[-1]["epoch"] == before:
-        note(f"the run was finished; {_further(run, before)} would go on with it")
+        note(f"the run was finished; {_further(run, before, result.epochs)} would go on with it")
     report(folder, run.experiment, result, data)
     return 0
 
@@ -89,6 +92,7 @@ def _resumable(folder: Path, experiment: Experiment) -> Iterator[None]:
 def draw_curve(folder: Path, result: Fit, data: DataSet) -> None:
     if result.metrics:
         unit = "image" if len(data.event_shape) == 3 else "row"
+        unit = "data set" if result.is_joint else unit
         pictures.save(pictures.learning_curve(result.metrics, unit), folder / CURVE)
 
 
@@ -105,17 +109,25 @@ def report(folder: Path, experiment: Experiment, result: Fit, data: DataSet) -> 
             "the last epoch is the best: more epochs may help "
             f"({command()} fit --resume {run} --epochs {2 * done})"
         )
+    fills_gaps = data.num_missing and data.train.arguments is None
     note("next:")
-    for verb in ("evidence", "sample", "reconstruct", *(["impute"] if data.num_missing else [])):
+    for verb in ("evidence", "sample", "reconstruct", *(["impute"] if fills_gaps else [])):
         note(f"  {command()} {verb} {run}")
 
 
-def _further(run: Run, epochs: int) -> str:
+def _further(run: Run, done: int, asked: int) -> str:
     """What makes a finished run go on: more epochs, or patience, where that was at its end."""
-    options = run.experiment.options
-    if epochs >= options.epochs:
-        return f"--epochs {2 * epochs}"
-    return f"--patience {2 * options.patience} or another --optimizer.lr"
+    if done >= asked:
+        return f"--epochs {2 * done}"
+    return f"--patience {2 * run.experiment.options.patience} or another --optimizer.lr"
+
+
+def _note_epochs(folder: Path, experiment: Experiment, result: Fit) -> None:
+    """Writes down how many epochs there were to be, where the data have said that."""
+    if experiment.options.epochs is None:
+        options = experiment.options.clone()
+        options.epochs = result.epochs
+        checkpoint.write_text(folder / CONFIG, replace(experiment, options=options).to_yaml())
 
 
 def _best(result: Fit) -> str:
@@ -123,13 +135,10 @@ def _best(result: Fit) -> str:
         return ""
     name, value = shown_figure(next(m for m in result.metrics if m["epoch"] == result.best_epoch))
     figure = name.replace("_", " ").replace("elbo", "ELBO")
-    return f"; best {figure} {value:.3f} nats per datum, at epoch {result.best_epoch}"
+    unit = "of all data together" if result.is_joint else "per datum"
+    return f"; best {figure} {value:.3f} nats {unit}, at epoch {result.best_epoch}"
 
 
 def _default_folder(experiment: Experiment) -> str:
     data = Path(experiment.options.data or "data").stem
     return f"runs/{experiment.model.__name__}-{data}".lower()
-
-
-def _likelihood(experiment: Experiment) -> str:
-    return experiment.options.model.likelihood.class_path.rpartition(".")[2]

@@ -37,15 +37,15 @@ def as_numbers(
     values: list[Values] = []
     columns: list[Column] = []
     remarks: list[str] = []
-    for name in frame:
+    for name in map(str, frame):
         at = f"column {name!r} of {where}"
-        found = _read(at, frame[name], kinds.get(str(name)))
+        found = _read(at, frame[name], kinds.get(name))
         if isinstance(found, str):
             remarks.append(f"column {name!r} is left out: {found}")
             continue
         numbers, kind, categories = found
         values.append(numbers)
-        columns.append(_column(str(name), numbers, kind, categories))
+        columns.append(_column(name, numbers, kind, categories))
     if not columns:
         raise InputError(f"{where} has no column that a model could use. {'; '.join(remarks)}")
     return np.stack(values, 1), _of_a_matrix(values, columns, kinds), remarks
@@ -76,7 +76,7 @@ def _read(at: str, column: "pd.Series", said: Kind | None) -> Found | str:
     """A column as numbers, its kind and its categories; or why it is left out."""
     import pandas as pd
 
-    if said in (Kind.CATEGORY, Kind.BINARY) and not _is_zero_or_one(column):
+    if said is Kind.CATEGORY or (said is Kind.BINARY and not _is_zero_or_one(column)):
         return _categories(at, column, said)
     if pd.api.types.is_bool_dtype(column) or _holds_truths(column):
         return _numbers(column.astype("boolean")), said or Kind.BINARY, ("False", "True")

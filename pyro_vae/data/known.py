@@ -1,5 +1,6 @@
 """Data sets without their rows: what a fitted model needs to know of the data, and new rows alike."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -8,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyro_vae.data.arguments import Argument
 from pyro_vae.data.binarize import Draw, Threshold, binarized
 from pyro_vae.data.columns import Column, Kind
-from pyro_vae.data.loading import Binarize, options_of, source_of
+from pyro_vae.data.loading import Binarize, check_categories, options_of, source_of
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.rows import chosen, chunks, read_all
 from pyro_vae.data.sets import DataSet, Split
-from pyro_vae.data.sources import Source
+from pyro_vae.data.sources import Part, Source
 from pyro_vae.data.values import Encoding, ValueRange
 from pyro_vae.errors import InputError, nearest
 
@@ -25,9 +27,9 @@ class Remembered(DataSet):
 
 
 def facts_of(data: DataSet) -> dict[str, Any]:
-    """What :func:`remembered` needs, as JSON takes it."""
+    """What :func:`remembered` needs, as JSON gives it back."""
     train = data.train
-    return {
+    facts = {
         "event_shape": list(data.event_shape),
         "values": [data.values.low, data.values.high, data.values.levels],
         "location": None if train.location is None else train.location.double().tolist(),
@@ -36,8 +38,11 @@ def facts_of(data: DataSet) -> dict[str, Any]:
         "num_classes": data.num_classes,
         "class_names": None if train.class_names is None else list(train.class_names),
         "pixels": data.pixels,
+        "arguments": None if train.arguments is None else [asdict(a) for a in train.arguments],
         "columns": None if train.columns is None else [asdict(column) for column in train.columns],
     }
+    read: dict[str, Any] = json.loads(json.dumps(facts))  # tuples are lists there
+    return read
 
 
 def _is_wide(encoding: Encoding) -> bool:
@@ -62,12 +67,19 @@ def remembered(name: str, facts: Mapping[str, Any], binarize: str = "none") -> R
         None if facts["num_classes"] is None else torch.arange(rows),
         _names(facts["class_names"]),
         _columns_of(facts["columns"]),
+        arguments=_arguments_of(facts["arguments"]),
     )
     return Remembered(name, split, None, split, binarize, pixels=facts.get("pixels"))
 
 
 def _names(names: list[str] | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
+
+
+def _arguments_of(arguments: list[dict[str, Any]] | None) -> tuple[Argument, ...] | None:
+    if arguments is None:
+        return None
+    return tuple(Argument(**{**known, "places": tuple(known["places"])}) for known in arguments)
 
 
 def _columns_of(columns: list[dict[str, Any]] | None) -> tuple[Column, ...] | None:
@@ -125,7 +137,9 @@ def new_rows(
         train.columns,
         ids=ids,
         id_name=source.pool.id_name,
+        arguments=train.arguments,
     )
+    check_categories(name, Part(x), train.columns or (), train.arguments or ())
     if binarize != "none":
         rule = Threshold() if binarize == "threshold" else Draw(reading.seed, "test")
         return replace(split, x=binarized(x, encoding, rule), encoding=Encoding())

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyro_vae.data.annotated import read_h5ad
 from pyro_vae.data.archives import read_npz
+from pyro_vae.data.arguments import Argument, Asked, arguments_of
 from pyro_vae.data.arrays import read_npy
 from pyro_vae.data.binarize import Draw, Threshold, binarized
 from pyro_vae.data.columns import Column, Kind, known_kinds
@@ -20,7 +21,7 @@ from pyro_vae.data.named import NAMED, Request
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.rows import Rows, chunks
 from pyro_vae.data.sets import DataSet, Split
-from pyro_vae.data.sources import Source, divide
+from pyro_vae.data.sources import Part, Source, divide
 from pyro_vae.data.tables import read_table
 from pyro_vae.data.text import TEXTS, ending, is_packed
 from pyro_vae.data.values import (
@@ -37,7 +38,7 @@ from pyro_vae.errors import InputError, nearest, reading
 Binarize = Literal["none", "threshold", "stochastic", "fixed"]
 
 ROOT_VARIABLE = "PYRO_VAE_DATA"
-_OF_TABLES = frozenset({"label", "columns", "kinds", "id"})
+_OF_TABLES = frozenset({"label", "arguments", "columns", "kinds", "id"})
 _OF_TEXT = _OF_TABLES | {"separator", "decimal", "header"}
 _OF_ARCHIVES = frozenset({"pixels", "label", "array"})
 _READERS: dict[str, tuple[Callable[[Path, Reading], Source], frozenset[str], str]] = {
@@ -64,6 +65,7 @@ def load(
     standardize: bool | None = None,
     label: str | None = None,
     array: str | None = None,
+    arguments: Asked | None = None,
     columns: Sequence[str] | None = None,
     kinds: Mapping[str, Kind | str] | None = None,
     id: str | None = None,
@@ -93,6 +95,9 @@ def load(
         differences between rows, as of times in seconds since 1970.
     :param label: the column of a table, or array of an archive, that holds the labels.
     :param array: the array of an archive (``.npz``, ``.mat``; a layer of ``.h5ad``) that holds the rows.
+    :param arguments: columns of a table by the names of the model's parameters that they are given to, as
+        ``{"x": ["age", "income"], "group": "clinic", "y": "visits"}``: a list as (B | columns), a single
+        name as (B,), categories as int64.
     :param columns: the columns of a table that are read, in this order; by default all.
     :param kinds: of columns by name, what their values are: ``real``, ``positive``, ``count``, ``binary``,
         ``category`` or ``date``. By default what they look like.
@@ -124,9 +129,14 @@ def load(
         raise InputError(f"image_size={image_size} is no size in pixels; 64 would be one")
     if not -(2**63) <= seed < 2**64:
         raise InputError(f"seed={seed} is out of range: a seed has 64 bits")
+    if arguments is not None and label is not None:
+        raise InputError(
+            "label and arguments exclude each other: name the label's column as one of the arguments"
+        )
     reading = Reading(
         label=label,
         array=array,
+        arguments=arguments,
         columns=columns,
         kinds=known_kinds(kinds or {}),
         id=id,
@@ -139,7 +149,7 @@ def load(
         seed=seed,
     )
     source = source_of(name, reading, root=root, download=download)
-    return _treated(name, source, binarize, standardize, validation, seed)
+    return _treated(name, source, binarize, standardize, validation, seed, arguments)
 
 
 def source_of(
@@ -231,9 +241,13 @@ def _treated(
     standardize: bool | None,
     validation: float | int | None,
     seed: int,
+    asked: Asked | None,
 ) -> DataSet:
     """The source's rows in splits, as a model is to see them."""
+    arguments = None if asked is None else arguments_of(asked, source.columns, name)
     parts = divide(source, validation, seed)
+    for part in parts.values():
+        check_categories(name, part, source.columns or (), arguments or ())
     rows, encoding, levels = recognise({s: part.x for s, part in parts.items()}, source.levels)
     _check_columns(name, source, rows["train"])
     values = value_range(rows, encoding, levels)
@@ -262,6 +276,7 @@ def _treated(
             parts[split].places,
             parts[split].ids,
             parts[split].id_name,
+            arguments,
         )
         for split, x in rows.items()
     }
@@ -274,6 +289,22 @@ def _treated(
         tuple(source.remarks),
         source.pixels,
     )
+
+
+def check_categories(
+    name: str, part: Part, columns: Sequence[Column], arguments: Sequence[Argument]
+) -> None:
+    """:raises InputError: a category that is an argument is missing from a row."""
+    for place in [p for argument in arguments if argument.is_category for p in argument.places]:
+        x = part.x[torch.arange(len(part))][:, place]
+        if num_missing(x):
+            row = int(x.isnan().int().argmax())
+            row = row if part.places is None else int(part.places[row])
+            raise InputError(
+                f"{name} has no value in row {row + 1}, column {columns[place].name!r} ({num_missing(x):,} "
+                "such rows), and a category that is an argument must be one of its levels: leave these "
+                "rows out"
+            )
 
 
 def _to_be_scaled(x: Rows, columns: Sequence[Column] | None, standardize: bool | None) -> Tensor:

@@ -50,11 +50,13 @@ def read_table(path: Path, reading: Reading) -> Source:
     if not frame.shape[1]:
         raise InputError(f"{path} has no column besides the label")
     frame, ids, id_name, of_ids = without_ids(path, frame, reading)
+    check_names(path, list(reading.kinds), list(frame.columns))
     if reading.columns is not None:
         check_names(path, reading.columns, list(frame.columns))
         frame = frame[list(reading.columns)]
     _check_complete(path, frame, missing, f", {READS_MISSING}")
-    values, columns, of_columns = as_numbers(str(path), frame, reading.kinds)
+    kinds = {name: kind for name, kind in reading.kinds.items() if name in frame}
+    values, columns, of_columns = as_numbers(str(path), frame, kinds)
     remarks = [*remarks, *of_ids, *of_columns]
     remarks += remarks_on_codes(values, [column.name for column in columns])
     part = Part(to_rows(values, str(path), missing), labels, ids=ids, id_name=id_name)

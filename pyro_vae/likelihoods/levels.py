@@ -36,6 +36,8 @@ class Categorical(Likelihood):
 class DiscretizedLogistic(Likelihood):
     """p(x | z) = prod_i DiscretizedLogistic(x_i | loc_i(z), scale_i(z)) over grey levels in [0, 1].
 
+    Locations may lie beyond the ends, where a scale that is not small leaves little to other levels.
+
     Args:
         latent_dim: size of z.
         data_shape: shape of x.
@@ -57,7 +59,8 @@ class DiscretizedLogistic(Likelihood):
         loc, raw_scale = self.split(outputs)
         # scales of a few levels to the whole range at the start; the floor keeps a level's mass below 1
         scale = softplus(raw_scale - 2) + 0.1 / self.levels
-        return distributions.DiscretizedLogistic(loc.sigmoid(), scale, self.levels)
+        # beyond the ends, too: black for nearly certain, and else any grey, is a location below 0
+        return distributions.DiscretizedLogistic(0.5 + loc, scale, self.levels)
 
 
 class DiscretizedLogisticMixture(Likelihood):
@@ -96,12 +99,12 @@ class DiscretizedLogisticMixture(Likelihood):
         super().__init__(latent_dim, data_shape, decoder)
         self.levels = at_least(2, "levels", levels)
         # apart from the start, so that they learn different things
-        self.register_buffer("starts", torch.linspace(-2, 2, num_components), persistent=False)
+        starts = torch.linspace(0, 1, num_components + 2)[1:-1]
+        self.register_buffer("starts", starts, persistent=False)
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         numbers = outputs.movedim(-1 - self.event_dim, -1)  # B, X | 3K
         logits, loc, raw_scale = numbers.unflatten(-1, (3, -1)).unbind(-2)
         scale = softplus(raw_scale - 2) + 0.1 / self.levels
-        loc = (loc + self.starts).sigmoid()
-        components = distributions.DiscretizedLogistic(loc, scale, self.levels)
+        components = distributions.DiscretizedLogistic(loc + self.starts, scale, self.levels)
         return dist.MixtureSameFamily(dist.Categorical(logits=logits), components)

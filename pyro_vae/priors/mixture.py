@@ -8,6 +8,7 @@ from pyro_vae.distributions import NormalMixture, mixture
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.priors.prior import Prior
+from pyro_vae.units import Units
 
 
 class GaussianMixture(Prior):
@@ -43,14 +44,15 @@ class GaussianMixture(Prior):
 class VampPrior(Prior):
     """p(z) = 1/K sum_k q(z | u_k): the mean of what the guide makes of K learned pseudo-inputs u.
 
-    The guide belongs to the model; the prior reads it, and holds the pseudo-inputs alone.
+    The guide belongs to the model; the prior reads it, and holds the pseudo-inputs alone: their own units
+    times what is learned. A first fit starts them from its rows (:meth:`start_from`).
 
     Source: J. M. Tomczak, M. Welling, "VAE with a VampPrior", 2017, https://arxiv.org/abs/1705.07120.
 
     Args:
         latent_dim: size Z of z.
         guide: q(z | x).
-        num_components: K. They start from values drawn evenly from [0, 1]; see :meth:`start_from`.
+        num_components: K. Until rows have been seen they are values drawn evenly from [0, 1].
 
     :raises InputError: there is no guide, one that reads names, which no gradient moves, or
         ``num_components`` is less than 1.
@@ -82,7 +84,8 @@ class VampPrior(Prior):
                     f"VampPrior learns inputs of the guide by gradient, and {type(part).__name__}, which "
                     "reads names by number, lets none through: take another prior, such as GaussianMixture"
                 )
-        self.pseudo_inputs = nn.Parameter(torch.rand(num_components, *guide.data_shape))  # (K | X)
+        self.scaled_inputs = nn.Parameter(torch.rand(num_components, *guide.data_shape))
+        self.units = Units(guide.data_shape)
         self.register_buffer("uniform", torch.zeros(num_components), persistent=False)
         self._guide = (guide,)  # in a tuple, so that its parameters stay the model's alone
 
@@ -91,21 +94,29 @@ class VampPrior(Prior):
         """q(z | x), which belongs to the model."""
         return self._guide[0]
 
+    @property
+    def pseudo_inputs(self) -> Tensor:
+        """u, ``K | X``."""
+        return self.units.location + self.units.scale * self.scaled_inputs
+
     @torch.no_grad()
     def start_from(self, data: Tensor) -> None:
         """Sets the pseudo-inputs to rows of what the guide reads, ``rows | X``, taken at random.
 
-        Those are the data, or what a model makes of them, as ConditionalVAE does of x and y.
+        Those are the data, or what a model makes of them, as ConditionalVAE does of x and y. Their units
+        are learnt from the same.
 
         :raises InputError: there are fewer rows than components, or they are of another shape.
         """
-        shape = self.pseudo_inputs.shape
-        if data.shape[1:] != shape[1:] or len(data) < len(self.pseudo_inputs):
+        shape = self.scaled_inputs.shape
+        if data.shape[1:] != shape[1:] or len(data) < shape[0]:
             raise InputError(
                 f"VampPrior starts {shape[0]} pseudo-inputs from as many rows of shape "
                 f"{tuple(shape[1:])} at least, not from data of shape {tuple(data.shape)}"
             )
-        self.pseudo_inputs.copy_(data[torch.randperm(len(data), device=data.device)[: shape[0]]])
+        self.units.learn(data)
+        some = data[torch.randperm(len(data), device=data.device)[: shape[0]]]
+        self.scaled_inputs.copy_((some - self.units.location) / self.units.scale)
 
     def forward(self) -> dist.TorchDistribution:
         components = self.guide(self.pseudo_inputs)  # (K | Z)

@@ -1,17 +1,20 @@
 """What is asked for, as YAML and back, and the model that comes of it."""
 
+import inspect
+
 import pytest
 import torch
 import yaml
 
+import pyro_vae.models
 from pyro_vae.cli.experiment import Experiment
 from pyro_vae.cli.likelihood_choice import likelihood_for
 from pyro_vae.cli.model_option import filled, find_class, grows_without_bound
-from pyro_vae.data import DataSet, Split, ValueRange, load
+from pyro_vae.data import Column, DataSet, Kind, Split, ValueRange, load
 from pyro_vae.errors import InputError
 from pyro_vae.likelihoods import FixedScaleNormal
 from pyro_vae.models import VAE, FactorAnalysis, FlowDensity
-from pyro_vae.networks import ConvEncoder, join
+from pyro_vae.networks import ConvEncoder
 
 WORDS = """
     --model VAE --data digits --model.latent_dim 3 --model.likelihood FixedScaleNormal
@@ -63,29 +66,6 @@ def test_parts_are_made_with_their_options_and_the_shape_of_the_data():
     assert isinstance(kwargs["optimizer"](vae.parameters()), torch.optim.SGD)
 
 
-def test_a_vamp_prior_starts_from_data():
-    words = "--model VAE --data digits --model.likelihood Bernoulli --model.prior VampPrior"
-    words += " --model.prior.num_components"
-    data = load("digits")
-    pseudo_inputs = asked(f"{words} 7").build(data).prior.pseudo_inputs
-    rows = {tuple(row.tolist()) for row in data.train.read().flatten(1)}
-    assert {tuple(row.tolist()) for row in pseudo_inputs.flatten(1)} <= rows
-    assert torch.equal(asked(f"{words} 7").build(data).prior.pseudo_inputs, pseudo_inputs)
-    with pytest.raises(InputError, match="2000 pseudo-inputs from as many rows"):
-        asked(f"{words} 2000").build(data)
-
-
-@pytest.mark.parametrize("name", ["ConditionalVAE", "SemiSupervisedVAE"])
-def test_of_data_with_labels_it_starts_from_what_the_guide_reads(name):
-    words = f"--model {name} --data digits --model.likelihood Bernoulli --model.prior VampPrior"
-    data = load("digits")
-    model = asked(f"{words} --model.prior.num_components 7").build(data)
-    with torch.no_grad():
-        known = join(model.features(data.train.read()), model.condition(data.train.labels))
-    apart = (model.prior.pseudo_inputs.unsqueeze(1) - known).norm(dim=-1)
-    assert apart.min(1).values.max() < 1e-4 < apart.median()
-
-
 def test_the_seed_decides_where_the_parameters_start():
     data = load("digits")
 
@@ -129,14 +109,156 @@ def test_images_of_real_values_share_a_scale():
     assert chosen["class_path"] == "pyro_vae.likelihoods.Normal"
 
 
+def suited(words, data):
+    """The model's options with what the data say, and that in words."""
+    experiment, said = asked(words).suited_to(data)
+    return experiment.to_dict()["model"]["init_args"], said
+
+
+def of_class(part):
+    return part["class_path"].rpartition(".")[2]
+
+
 def test_only_an_open_likelihood_is_chosen():
-    assert asked("--model VAE").leaves_likelihood_open()
-    chosen = asked("--model VAE --model.likelihood Normal")
-    assert not chosen.leaves_likelihood_open()
-    assert not asked("--model FactorAnalysis").leaves_likelihood_open()
-    config = asked("--model VAE").with_likelihood_for(load("digits")).to_dict()
-    assert config["model"]["init_args"]["likelihood"] == likelihood_for(load("digits"))
-    assert asked("--model VAE").with_likelihood_for(load("digits")).build(load("digits"))
+    digits = load("digits")
+    arguments, said = suited("--model VAE", digits)
+    assert arguments["likelihood"] == likelihood_for(digits)
+    assert said.startswith(
+        "likelihood: DiscretizedLogistic, encoder: ConvEncoder, decoder: ConvDec"
+    )
+    assert said.endswith(", as the data are images of 17 levels in [0, 1]")
+    arguments, _ = suited("--model VAE --model.likelihood Normal", digits)
+    assert of_class(arguments["likelihood"]) == "Normal"
+    assert suited("--model FactorAnalysis", digits) == ({"latent_dim": 2, "isotropic": False}, None)
+    experiment, _ = asked("--model VAE").suited_to(digits)
+    again, said = experiment.suited_to(digits)
+    assert (again.to_dict(), said) == (experiment.to_dict(), None)
+    assert asked("", experiment.to_dict()).suited_to(digits)[1] is None
+    assert asked("", experiment.to_dict()).build(digits).likelihood.levels == 17
+
+
+OF_NETWORKS = (
+    "Autoencoder",
+    "ConditionalVAE",
+    "HierarchicalVAE",
+    "MixtureVAE",
+    "SemiSupervisedVAE",
+    "VAE",
+    "VQVAE",
+)
+
+
+@pytest.mark.parametrize("name", OF_NETWORKS)
+def test_images_have_convolutions_unless_networks_are_named(name):
+    digits = load("digits")
+    experiment, _ = asked(f"--model {name}").suited_to(digits)
+    parts = {type(module).__name__ for module in experiment.build(digits).modules()}
+    assert {"ConvEncoder", "ConvDecoder"} <= parts
+    for words in ("--model.encoder MLP", "--model.decoder.hidden_dims [3]"):
+        arguments, said = suited(f"--model {name} {words}", digits)
+        assert {of_class(arguments[part]) for part in ("encoder", "decoder")} == {"MLP"}
+        assert "Conv" not in said
+
+
+def test_every_model_that_has_both_networks_is_tried():
+    have_both = {
+        name
+        for name in pyro_vae.models.__all__
+        if {"encoder", "decoder"}
+        <= inspect.signature(getattr(pyro_vae.models, name)).parameters.keys()
+    }
+    assert have_both == {*OF_NETWORKS}
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 7, 20), (6, 9)])
+def test_other_data_have_no_convolutions(shape):
+    split = Split(torch.rand(20, *shape), ValueRange(0.0, 1.0))
+    arguments, _ = suited("--model VAE", DataSet("rows", split, None, split))
+    assert of_class(arguments["encoder"]) == of_class(arguments["decoder"]) == "MLP"
+
+
+def of_names(high=6, shape=(4,)):
+    """Names 0 to ``high``, the highest in the test rows alone."""
+    values = ValueRange(0.0, float(high))
+    train = Split(torch.arange(20.0 * shape[0]).reshape(20, *shape) % high, values)
+    return DataSet("names", train, None, Split(torch.full((3, *shape), float(high)), values))
+
+
+def test_names_are_counted_in_all_splits_at_whatever_depth():
+    names = of_names()
+    arguments, said = suited("--model TokenVAE", names)
+    assert arguments["num_tokens"] == 7
+    assert said == "num_tokens: 7, as the data are whole numbers from 0 to 6"
+    assert suited("--model TokenVAE --model.num_tokens 12", names)[0]["num_tokens"] == 12
+    assert suited("--model TokenVAE --model.num_tokens 2", names)[0]["num_tokens"] == 2
+    assert suited("--model TokenVAE", load("digits", binarize="fixed"))[0]["num_tokens"] == 2
+
+    words = """--model VAE --model.likelihood Missing --model.likelihood.likelihood Tokens
+        --model.encoder MaskedInput --model.encoder.network EmbeddedTokens"""
+    arguments, said = suited(words, names)
+    inner = arguments["likelihood"]["init_args"]["likelihood"]
+    assert inner == {"class_path": "pyro_vae.likelihoods.Tokens", "init_args": {"num_tokens": 7}}
+    assert arguments["encoder"]["init_args"]["network"]["init_args"]["num_tokens"] == 7
+    assert "likelihood.likelihood.num_tokens: 7" in said
+    assert "encoder.network.num_tokens: 7" in said
+    arguments, said = suited(f"{words} --model.likelihood.likelihood.num_tokens 9", names)
+    assert arguments["likelihood"]["init_args"]["likelihood"]["init_args"]["num_tokens"] == 9
+    assert arguments["encoder"]["init_args"]["network"]["init_args"]["num_tokens"] == 7
+
+
+def test_levels_of_named_parts_are_those_of_the_data():
+    digits = load("digits")
+    for name in ("DiscretizedLogistic", "Categorical", "DiscretizedLogisticMixture"):
+        arguments, _ = suited(f"--model VAE --model.likelihood {name}", digits)
+        assert arguments["likelihood"]["init_args"]["levels"] == 17
+    words = "--model VAE --model.likelihood Categorical --model.likelihood.levels 33"
+    assert suited(words, digits)[0]["likelihood"]["init_args"]["levels"] == 33
+    words = "--model ItemResponse --model.item Graded"
+    assert suited(words, of_names(4))[0]["item"]["init_args"]["levels"] == 5
+
+
+def test_data_that_are_no_names_leave_the_default():
+    split = Split(torch.rand(9, 4), ValueRange(-1.0, 2.5))
+    data = DataSet("rows", split, None, split)
+    assert suited("--model TokenVAE", data)[0]["num_tokens"] == 2
+    halves = of_names()
+    halves.test.x[0, 0] = 0.5
+    assert suited("--model TokenVAE", halves) == (suited("--model TokenVAE", data)[0], None)
+    words = "--model VAE --model.likelihood DiscretizedLogistic"
+    assert suited(words, data)[0]["likelihood"]["init_args"]["levels"] == 256
+
+
+def test_a_table_says_what_its_columns_are(here, call):
+    columns = (Column("age"), Column("job", Kind.CATEGORY, ("clerk", "cook", "other")))
+    split = Split(torch.ones(9, 2), ValueRange(0.0, 70.0), columns=columns)
+    data = DataSet("people", split, None, split)
+    words = "--model VAE --model.likelihood Missing --model.likelihood.likelihood Heterogeneous"
+    arguments, said = suited(words, data)
+    assert (
+        said
+        == "likelihood.likelihood.columns: one for each column, as the data are real values in [0, 70]"
+    )
+    found = arguments["likelihood"]["init_args"]["likelihood"]["init_args"]["columns"]
+    assert [of_class(column) for column in found] == ["HeteroscedasticNormal", "Tokens"]
+    assert found[1]["init_args"]["num_tokens"] == 3  # of its own column, not of all
+
+
+OWN = """
+class Named:
+    def __init__(self, data_shape, num_tokens: int, columns: list[str] | None = None): ...
+    def model(self, x): ...
+    def guide(self, x): ...
+"""
+
+
+def test_a_class_of_ones_own_is_told_the_number_of_names(here):
+    (here / "own_names.py").write_text(OWN)
+    arguments, _ = suited("--model own_names.Named", of_names())
+    assert arguments == {"num_tokens": 7, "columns": None}
+    with pytest.raises(
+        InputError, match=r"Named needs num_tokens, of which digits, with 17 levels"
+    ):
+        suited("--model own_names.Named", load("digits"))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -57,6 +58,43 @@ def test_fit_says_how_it_chose_the_likelihood_and_what_comes_next(call):
     assert outcome.out.count("\n") == 1
 
 
+def test_names_by_number_need_no_option_but_their_file(call, here):
+    names = np.random.default_rng(0).integers(0, 7, (60, 5))
+    names[names == 6] = 0
+    names[17, 3] = 6  # the highest is there once, in whichever split
+    np.save(here / "tokens.npy", names)
+    outcome = call("fit --model TokenVAE --data tokens.npy --epochs 2 --out runs/tokens")
+    assert outcome.code == 0, outcome.err
+    assert "num_tokens: 7, as the data are whole numbers from 0 to 6" in outcome.err
+    config = yaml.safe_load(Path("runs/tokens/config.yaml").read_text())
+    assert config["model"]["init_args"]["num_tokens"] == 7
+    assert call("evidence runs/tokens --num_particles 5 --split train").code == 0
+    assert call("sample runs/tokens --num 40 --out drawn.npz").code == 0
+    drawn = arrays("drawn.npz")["x"]
+    assert drawn.shape == (40, 5)
+    assert {*np.unique(drawn)} <= {*range(7)}
+    assert call("fit --resume runs/tokens --epochs 3").code == 0
+    os.remove("tokens.npy")
+    assert call("sample runs/tokens --num 4 --out more.npz").code == 0
+
+
+def test_images_have_convolutions(call, here):
+    photos = np.random.default_rng(0).integers(0, 256, (60, 3, 9, 10), dtype=np.uint8)
+    np.save(here / "photos.npy", photos)
+    outcome = call("fit --model VAE --data photos.npy --epochs 1 --out runs/photos")
+    assert outcome.code == 0, outcome.err
+    said = (
+        "likelihood: DiscretizedLogistic, encoder: ConvEncoder, decoder: ConvDecoder, as the data"
+    )
+    assert said in outcome.err
+    chosen = yaml.safe_load(Path("runs/photos/config.yaml").read_text())["model"]["init_args"]
+    assert chosen["encoder"]["class_path"] == "pyro_vae.networks.ConvEncoder"
+    assert chosen["decoder"]["init_args"]["channels"] == [64, 64, 32]
+    assert call("evidence runs/photos --num_particles 5").code == 0
+    plain = "--model.encoder MLP --epochs 1 --out runs/plain"
+    assert "Conv" not in call("fit --model VAE --data photos.npy", plain).err
+
+
 def test_fit_names_its_folder_itself(call):
     assert call("fit --model FactorAnalysis --data table.csv --epochs 1").code == 0
     assert Path("runs/factoranalysis-table/checkpoint.safetensors").exists()
@@ -83,6 +121,20 @@ def test_a_finished_run_says_that_it_is_finished(call, vae):
     outcome = call("fit --resume runs/vae")
     assert outcome.code == 0
     assert "the run was finished; --epochs 4 would go on with it" in outcome.err
+
+
+def test_the_data_say_how_many_epochs_there_are_to_be(call):
+    still = "--optimizer SGD --optimizer.lr 1e-30 --patience 2 --compile off --out runs/still"
+    outcome = call("fit --model FactorAnalysis --data table.csv", still)
+    assert outcome.code == 0, outcome.err
+    assert "5,000 epochs of 48 rows" in outcome.err
+    assert outcome.out.startswith("runs/still: 3 epochs in ")
+    config = Path("runs/still/config.yaml")
+    assert yaml.safe_load(config.read_text())["epochs"] == 5000
+    finished = "the run was finished; --patience 4 or another --optimizer.lr would go on with it"
+    assert finished in call("fit --resume runs/still").err
+    assert call("fit --resume runs/still --patience 3").out.startswith("runs/still: 4 epochs")
+    assert call("fit --resume runs/still --patience 9 --epochs 5").out.startswith("runs/still: 5 ")
 
 
 def test_evidence_is_that_of_the_saved_model(call, factors):

@@ -22,7 +22,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 from pyro_vae import InputError, checkpoint, fit
 from pyro_vae.data import batches
 from pyro_vae.inference.loop import Loop
-from pyro_vae.inference.rows import Rows
+from pyro_vae.inference.rows import Rows, default_epochs
 from pyro_vae.inference.run import read_metrics
 from pyro_vae.models import VAE, FactorAnalysis
 
@@ -35,6 +35,17 @@ def data(rows: int = 512, columns: int = 5) -> Tensor:
     return torch.randn(rows, 2, generator=generator) @ mix + 0.3 * torch.randn(
         rows, columns, generator=generator
     )
+
+
+def test_by_default_small_data_get_as_many_steps_as_they_need() -> None:
+    at_once = [default_epochs(Rows(rows, 128, True)) for rows in (100, 150, 500, 6_400, 60_000)]
+    assert at_once == [5000, 2500, 1250, 100, 100]
+    whole = [default_epochs(Rows(rows, rows, True)) for rows in (1, 1_000, 30_000, 100_000)]
+    assert whole == [5000, 5000, 167, 100]
+    x, still = data(500), partial(SGD, lr=0.0)
+    result = quick(FactorAnalysis((5,), 2), x, validation=x, patience=2, optimizer=still)
+    assert (result.epochs, len(result.metrics)) == (1250, 3)
+    assert any(note.startswith("1,250 epochs of 500 rows") for note in result.notes)
 
 
 def test_factor_analysis_reaches_its_own_evidence_and_the_maximum_likelihood() -> None:

@@ -15,6 +15,9 @@ from pyro_vae.networks import MLP
 
 ITEMS = [(TwoParameter, 2), (OneParameter, 2), (partial(Graded, levels=4), 4)]
 
+_nodes, _weights = np.polynomial.hermite_e.hermegauss(60)
+NODES, LOG_WEIGHTS = torch.tensor(_nodes)[:, None], torch.tensor(_weights / _weights.sum()).log()
+
 
 def with_gaps(x: Tensor, share: float = 0.3) -> Tensor:
     return torch.where(torch.rand(x.shape) < share, torch.nan, x)
@@ -70,6 +73,41 @@ def test_a_fit_recovers_items_and_people(per_person: bool) -> None:
     difficulties = torch.stack([model.item.difficulty, truth.item.difficulty])
     assert difficulties.corrcoef()[0, 1] > 0.98
     assert (difficulties[0] - difficulties[1]).abs().mean() < 0.25
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("people", [150, 500])
+def test_at_the_defaults_items_are_those_of_maximum_likelihood(people: int) -> None:
+    """...within their standard errors, of which the fit is to be a small part."""
+    truth = ItemResponse((20,))
+    truth.item.discrimination.data.copy_(0.8 + 1.4 * torch.rand(20, 1))
+    truth.item.difficulty.data.normal_()
+    x = prior_samples(truth, torch.zeros(people, 20), seed=0)["x"].value
+
+    def lost(items: Tensor) -> Tensor:
+        given = {"discrimination": items[:20, None], "difficulty": items[20:]}
+        p = torch.func.functional_call(truth.item, given, (NODES,))
+        at_nodes = p.log_prob(x.double()[:, None]).sum(-1)  # (people, nodes)
+        return -(at_nodes + LOG_WEIGHTS).logsumexp(-1).sum()
+
+    best = torch.cat([torch.ones(20), torch.zeros(20)]).double().requires_grad_()
+    optimizer = torch.optim.LBFGS([best], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        (loss := lost(best)).backward()
+        return loss
+
+    optimizer.step(closure)
+    information = torch.autograd.functional.hessian(lost, best.detach())
+    errors = information.inverse().diagonal().sqrt()
+    model = ItemResponse((20,))
+    fit(model, x, progress=False, device="cpu")
+    slopes = model.item.discrimination.detach().flatten()
+    found = torch.cat([slopes * slopes.sum().sign(), model.item.difficulty.detach()])
+    off = (found.double() - best.detach()) / errors
+    assert off.square().mean().sqrt() < 1
+    assert lost(found.double()) - lost(best) < 0.02 * people
 
 
 def test_draws_follow_the_items() -> None:

@@ -134,15 +134,17 @@ def test_a_vamp_prior_is_the_mean_of_what_the_guide_makes() -> None:
     prior, z = VampPrior(2, guide, num_components=4), torch.randn(7, 2)
     each = torch.stack([guide(u).log_prob(z) for u in prior.pseudo_inputs])
     torch.testing.assert_close(prior().log_prob(z), each.exp().mean(0).log())
-    assert [name for name, _ in prior.named_parameters()] == ["pseudo_inputs"]
-    assert {*prior.state_dict()} == {"pseudo_inputs"}
+    assert [name for name, _ in prior.named_parameters()] == ["scaled_inputs"]
+    assert {name.split(".")[0] for name in prior.state_dict()} == {"scaled_inputs", "units"}
 
 
 def test_a_vamp_prior_starts_from_data() -> None:
-    guide, data = MeanFieldNormal((3,), 2, small), torch.randn(5, 3)
+    guide, data = MeanFieldNormal((3,), 2, small), 1e4 + 1e3 * torch.randn(5, 3)
     prior = VampPrior(2, guide, num_components=5)
     prior.start_from(data)
-    assert {*map(tuple, prior.pseudo_inputs.tolist())} == {*map(tuple, data.tolist())}
+    found = prior.pseudo_inputs[prior.pseudo_inputs[:, 0].argsort()]
+    torch.testing.assert_close(found, data[data[:, 0].argsort()])
+    torch.testing.assert_close(prior.scaled_inputs.square().mean(0), torch.ones(3))
     with pytest.raises(InputError, match=r"6 pseudo-inputs from as many rows of shape \(3,\)"):
         VampPrior(2, guide, num_components=6).start_from(data)
     with pytest.raises(InputError, match=r"not from data of shape \(5, 2\)"):
