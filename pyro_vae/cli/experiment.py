@@ -37,6 +37,7 @@ EXAMPLES = (
     "pyro-vae fit --model VAE --data digits --epochs 50 --out runs/vae --seed 0",
     "pyro-vae fit --model VAE --model.latent_dim 2 --data table.csv --out runs/table",
     "pyro-vae fit --model my_model.MyVAE --data digits --out runs/mine",
+    "pyro-vae fit --model my_model.Visits --data people.csv --arguments x=age,income y=visits",
     "pyro-vae fit --config runs/vae/config.yaml --optimizer.lr 3e-4 --out runs/slower",
     "pyro-vae fit --resume runs/vae --epochs 100",
     "pyro-vae fit --model VAE --help              with the model's own options",
