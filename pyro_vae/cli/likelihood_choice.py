@@ -60,14 +60,19 @@ def likelihood_of(column: Column) -> Config:
 
 
 def named(config: Config) -> str:
-    """A likelihood as a person reads it.
+    """A part as a person reads it.
 
-    >>> named({"class_path": "pyro_vae.likelihoods.Tokens", "init_args": {"num_tokens": 3}})
-    'Tokens(num_tokens=3)'
+    >>> tokens = {"class_path": "pyro_vae.likelihoods.Tokens", "init_args": {"num_tokens": 3}}
+    >>> named({"class_path": "pyro_vae.likelihoods.Missing", "init_args": {"likelihood": tokens}})
+    'Missing(Tokens(num_tokens=3))'
     """
     name = config["class_path"].rpartition(".")[2]
     arguments = config.get("init_args", {})
-    words = [f"{k}={v}" for k, v in arguments.items() if not isinstance(v, list | dict)]
+    words = [
+        named(value) if isinstance(value, dict) else f"{option}={value}"
+        for option, value in arguments.items()
+        if not isinstance(value, list)
+    ]
     return f"{name}({', '.join(words)})" if words else name
 
 
