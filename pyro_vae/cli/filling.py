@@ -59,7 +59,7 @@ def is_ours(kind: Any) -> bool:
 
 
 def filled_in(
-    model: type, options: Config, given: Config, data: DataSet
+    model: type, options: Config, given: Mapping[str, Any], data: DataSet
 ) -> tuple[Config, dict[str, Any]]:
     """A model's options with what the data say of those that are not ``given``.
 
