@@ -102,7 +102,7 @@ def test_a_constant_column_is_drawn_too():
 
 def test_samples_of_a_table_stand_beside_the_data():
     panels = pictures.samples(torch.randn(50, 2), torch.randn(80, 2)).axes
-    assert [panel.get_title() for panel in panels] == ["column 1", "column 2"]
+    assert [panel.get_title() for panel in panels] == ["column 0", "column 1"]
     assert labels_of(panels[0]) == ["data", "model"]
 
 

@@ -136,7 +136,13 @@ def _check_numbers(array: Array, where: str) -> None:
         raise InputError(f"{where} holds no rows (its shape is {array.shape})")
 
 
-def to_rows(array: Array, where: str, missing: bool = False, pixels: bool | None = None) -> Tensor:
+def to_rows(
+    array: Array,
+    where: str,
+    missing: bool = False,
+    pixels: bool | None = None,
+    to_the_digit: bool = False,
+) -> Tensor:
     """The array's numbers as rows (N | event): uint8 if they are grey levels or truth values, else float.
 
     A vector is N rows of one number; (N, H, W) are grey images (N, 1, H, W); images with their one,
@@ -144,6 +150,7 @@ def to_rows(array: Array, where: str, missing: bool = False, pixels: bool | None
 
     :param missing: let NaN pass, as a value that is missing.
     :param pixels: whether they are grey levels from 0 to 255; None to find out.
+    :param to_the_digit: float64 unless nothing is lost in float32, as outputs repeat the values.
     :raises InputError: not numbers, no rows, or a NaN or an infinity (with its index).
     """
     _check_numbers(array, where)
@@ -159,16 +166,18 @@ def to_rows(array: Array, where: str, missing: bool = False, pixels: bool | None
         return torch.from_numpy(_narrow(array / 255))
     if pixels or array.dtype == np.bool_ or (array.dtype == np.uint8 and array.max() <= 1):
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.uint8))
-    return torch.from_numpy(_narrow(array))
+    return torch.from_numpy(_narrow(array, to_the_digit))
 
 
-def _narrow(array: Array) -> Array:
-    """float32, or float64 where the differences between rows would be lost in float32."""
+def _narrow(array: Array, to_the_digit: bool = False) -> Array:
+    """float32, or float64 where the differences between rows, or ``to_the_digit`` any, would be lost."""
     if array.dtype in (np.float16, np.float32):
         return np.ascontiguousarray(array, dtype=np.float32)
     wide = np.ascontiguousarray(array, dtype=np.float64)
     with np.errstate(over="ignore"):
         narrow = wide.astype(np.float32)
+    if to_the_digit:
+        return narrow if np.array_equal(narrow, wide, equal_nan=True) else wide
     return wide if lost_in_float32(torch.from_numpy(wide)).any() else narrow
 
 

@@ -63,7 +63,11 @@ class Column:
             steps = np.where(np.isnan(values), 0, np.round(values * per_day)).astype(np.int64)
             words = steps.astype(f"datetime64[{unit}]").astype(str)
             return np.where(np.isnan(values), "", words).tolist()
-        return values
+        if values.dtype != np.float64:
+            return values
+        with np.errstate(over="ignore"):
+            narrow = values.astype(np.float32)  # in which a model's values have fewer digits
+        return [x if x != y else y for x, y in zip(values, narrow, strict=True)]
 
 
 def known_kinds(kinds: Mapping[str, str]) -> dict[str, Kind]:

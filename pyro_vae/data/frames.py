@@ -199,5 +199,7 @@ def _categories(at: str, column: "pd.Series", said: Kind | None) -> Found:
         raise InputError(f"{at} is said to be binary, and has {len(found):,} values")
     numbers = np.full(len(column), np.nan)
     numbers[there] = codes
-    kind = said or (Kind.BINARY if len(found) <= 2 else Kind.CATEGORY)
+    kind = said or (Kind.BINARY if len(found) == 2 else Kind.CATEGORY)
+    if len(found) < 2:  # there is no second that could be drawn
+        kind = Kind.CATEGORY
     return numbers, kind, tuple(map(str, found))

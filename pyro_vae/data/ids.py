@@ -17,7 +17,8 @@ _NAMES = {
     "#", "id", "ids", "idx", "index", "key", "no", "nr", "obs", "row", "row names", "rowid", "rowname",
     "rownames", "row number", "rownumber", "uid", "uuid", "guid",
 }  # fmt: skip
-_ENDS_IN_ID = re.compile(r".*([\s_.-]id|[a-z]I[dD]|[a-z]_ID)", re.DOTALL)
+_ENDS_IN_ID = re.compile(r"(.*[\s_.-])?(?i:ids?|uid)|.*[a-z]I[dD]", re.DOTALL)
+_MANY = 20  # numbers called id, up to which these may tell groups apart
 _SAMPLE = 100  # words that are looked at
 
 
@@ -33,8 +34,9 @@ class Named(NamedTuple):
 def without_ids(path: Path, frame: "pd.DataFrame", reading: Reading) -> Named:
     """Takes the columns that name the rows out of a table, unless ``columns`` or ``kinds`` name them.
 
-    They are the one that ``id`` names; a first column without a name, or of words that all differ; and
-    those called id, index, row and the like whose whole numbers or words all differ.
+    They are the one that ``id`` names; a first column without a name, or of words that all differ; those
+    called id, index, row and the like whose whole numbers or words all differ; and those called id with
+    more than 20 whole numbers, which may repeat: a patient comes again, and the number is still a name.
 
     :raises InputError: there is no column ``id``.
     """
@@ -73,6 +75,8 @@ def _names_rows(frame: "pd.DataFrame", place: int) -> bool:
     if place > 0 and not (is_nameless or is_id):
         return False
     column = frame.iloc[:, place]
+    if _ENDS_IN_ID.fullmatch(name.strip()) and column.nunique() > _MANY:
+        return _are_whole(column.dropna())
     if column.isna().any():
         return False
     whole, words = _are_whole(column), _are_words(column)
@@ -144,10 +148,8 @@ def _sentence(name: str) -> str:
 
 
 def _words(column: "pd.Series") -> tuple[str, ...]:
-    import numpy as np
-
-    if _are_whole(column):
-        column = column.astype(np.int64) if column.dtype.kind in "f" else column
+    if _are_whole(column.dropna()):
+        column = column.astype("Int64")  # not 7.0 for 7 where one is missing
     gaps = column.isna()
     return tuple("" if gap else str(value) for value, gap in zip(column, gaps, strict=True))
 

@@ -1,6 +1,6 @@
 """The kind of a column, told from its values: which distribution, by itself, explains them best."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,8 @@ def kind_of(values: Values) -> Kind:
     criterion): a negative binomial (count), one probability each (grade), a normal (real), a log-normal
     (positive). The first two are for whole numbers from 0; of whole numbers the last two give the
     probability of ``x - 1/2`` to ``x + 1/2``. Whole numbers from 0 are counts unless another kind is
-    better by 5 nats, and values are real unless their logs are better by 5 nats.
+    better by 5 nats, and values are real unless their logs are better by 5 nats. Where all are whole
+    numbers from 0 to 20, they are no measurements: what is drawn is to be one of these, and not 3.7.
 
     >>> kind_of(np.array([18.5, 40.2, 33.1, 25.0])), kind_of(np.array([1.0, 5.0, 5.0, 1.0] * 9))
     (<Kind.REAL: 'real'>, <Kind.GRADE: 'grade'>)
@@ -34,39 +35,61 @@ def kind_of(values: Values) -> Kind:
 
 
 def kind_of_all(columns: Iterable[Values]) -> Kind:
-    """The one kind that suits columns best that are to be of one kind, as those of a matrix are."""
+    """The one kind that suits columns best that are to be of one kind, as those of a matrix are.
+
+    One that never varies only rules out what it cannot be, as a count that is never negative.
+    """
     total: dict[Kind, float] = {}
+    varies = False
     columns = list(columns)
-    for number, values in enumerate(columns[:: -(-len(columns) // COLUMNS)]):
-        some = values[:: -(-len(values) // ROWS)].astype(np.float64)
+    for number, column in enumerate(columns[:: -(-len(columns) // COLUMNS)]):
+        some = column[:: -(-len(column) // ROWS)].astype(np.float64)
         with np.errstate(
             over="ignore", divide="ignore", invalid="ignore"
         ):  # a variance may overflow
-            scores = _scores(some[~np.isnan(some)])
+            values, counts = np.unique(some[~np.isnan(some)], return_counts=True)
+            scores = _scores(values, counts)
+        varies = varies or len(values) > 1
         shared = total.keys() & scores.keys() if number else scores.keys()
         total = {kind: total.get(kind, 0.0) + scores[kind] for kind in scores if kind in shared}
+    if not varies:
+        is_bit = Kind.BINARY in total and any(not np.isnan(column).all() for column in columns)
+        return Kind.BINARY if is_bit else Kind.REAL
     handicap = {Kind.COUNT: MARGIN, Kind.POSITIVE: -MARGIN}
     return max(total, key=lambda kind: total[kind] + handicap.get(kind, 0.0))
 
 
-def _scores(x: Values) -> dict[Kind, float]:
-    """How well each kind that the values may be of explains them, in nats."""
-    values, counts = np.unique(x, return_counts=True)
+def _scores(values: Values, counts: Values) -> dict[Kind, float]:
+    """How well each kind that values, which occur so often, may be of explains them, in nats."""
+    kinds = _possible(values)
     if len(values) < 2:
-        is_bit = len(values) == 1 and values[0] in (0.0, 1.0)
-        return {Kind.REAL: 0.0} | ({Kind.BINARY: 1.0} if is_bit else {})
-    is_whole = bool((values == values.round()).all() and values[-1] < MOST_COUNTED)
-    half = 0.5 if is_whole else 0.0
-    scores = {Kind.REAL: _normal(values, counts, half)}
-    if values[0] > 0:
-        scores[Kind.POSITIVE] = _log_normal(values, counts, half)
-    if is_whole and values[0] >= 0:
-        scores[Kind.COUNT] = _count(values, counts)
-        if values[-1] <= MOST_GRADES:
-            scores[Kind.GRADE] = _grade(counts)
-        if values[-1] <= 1:
-            scores[Kind.BINARY] = np.inf
-    return scores
+        return dict.fromkeys(kinds, 0.0)
+    is_small = Kind.GRADE in kinds
+    half = 0.5 if values[-1] < MOST_COUNTED and (values == values.round()).all() else 0.0
+    how: dict[Kind, Callable[[], float]] = {
+        Kind.REAL: lambda: -np.inf if is_small else _normal(values, counts, half),
+        Kind.POSITIVE: lambda: -np.inf if is_small else _log_normal(values, counts, half),
+        Kind.COUNT: lambda: _count(values, counts),
+        Kind.GRADE: lambda: _grade(counts),
+        Kind.BINARY: lambda: np.inf,
+    }
+    return {kind: how[kind]() for kind in kinds}
+
+
+def _possible(values: Values) -> list[Kind]:
+    """The kinds of which the values, sorted, could be."""
+    if not len(values):
+        return [Kind.REAL, Kind.POSITIVE, Kind.COUNT, Kind.GRADE, Kind.BINARY]
+    least, most = values[0], values[-1]
+    is_count = least >= 0 and most < MOST_COUNTED and bool((values == values.round()).all())
+    possible = {
+        Kind.REAL: True,
+        Kind.POSITIVE: least > 0,
+        Kind.COUNT: is_count,
+        Kind.GRADE: is_count and most <= MOST_GRADES,
+        Kind.BINARY: is_count and most <= 1,
+    }
+    return [kind for kind, is_so in possible.items() if is_so]
 
 
 def _penalty(counts: Values, parameters: int) -> float:

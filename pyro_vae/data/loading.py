@@ -27,6 +27,7 @@ from pyro_vae.data.text import TEXTS, ending, is_packed
 from pyro_vae.data.values import (
     Encoding,
     ValueRange,
+    centred,
     lost_in_float32,
     num_missing,
     recognise,
@@ -263,7 +264,8 @@ def _treated(
         values = ValueRange(0.0, 1.0, 2)
     scaled = _to_be_scaled(rows["train"], source.columns, standardize)
     if scaled.any():
-        encodings = dict.fromkeys(rows, standardised(rows["train"], encoding, scaled))
+        brought = centred if standardize is None else standardised
+        encodings = dict.fromkeys(rows, brought(rows["train"], encoding, scaled))
         values = value_range(rows, encodings["train"], levels)
     splits = {
         split: Split(
@@ -308,11 +310,12 @@ def check_categories(
 
 
 def _to_be_scaled(x: Rows, columns: Sequence[Column] | None, standardize: bool | None) -> Tensor:
-    """Which elements of the event are brought to mean 0 and standard deviation 1: never names by number."""
+    """Which elements of the event are centred or standardised: never names by number, times always."""
     if standardize is False:
         return torch.zeros(x.shape[1:], dtype=torch.bool)
     which = lost_in_float32(x) if standardize is None else torch.ones(x.shape[1:], dtype=torch.bool)
     if columns is not None:
+        which |= torch.tensor([c.kind is Kind.TIME for c in columns])  # seconds are few among days
         which &= torch.tensor([c.is_number and c.kind is not Kind.BINARY for c in columns])
     return which
 

@@ -76,12 +76,12 @@ class Split:
 
     @property
     def location(self) -> Tensor | None:
-        """The training rows' mean (| event), where the set is standardised."""
+        """The training rows' mean (| event), where the set is centred or standardised."""
         return self.encoding.location
 
     @property
     def scale(self) -> Tensor | None:
-        """The training rows' standard deviation (| event), where the set is standardised."""
+        """The training rows' standard deviation (| event) where the set is standardised; 1 if centred."""
         return self.encoding.scale
 
     @functools.cached_property
@@ -175,7 +175,9 @@ class Split:
         """What an argument has in the rows numbered ``indices``, in the file's own units."""
         rows, encoding = self.input(argument)
         x = rows[indices]
-        return x if encoding is None else replace(encoding, location=None, scale=None)(x)
+        if encoding is None or x.dtype == torch.float64:  # which float32 could not hold
+            return x
+        return replace(encoding, location=None, scale=None)(x)
 
     def num_levels(self, argument: str) -> int | None:
         """How many levels the category has that is an argument; None where it is none, or several."""
@@ -287,10 +289,7 @@ class DataSet:
         if self.num_missing:
             total = sum(split.x.shape.numel() for split in self.splits.values())
             facts.append(f"{self.num_missing:,} of {total:,} values missing")
-        if self.train.scale is not None:
-            facts.append(
-                f"{self._scaled()}standardised by the training rows' mean and standard deviation"
-            )
+        facts += self._brought()
         if self.num_classes is not None:
             facts.append(f"{self.num_classes} classes")
         if self.train.labels is not None and (self.train.labels < 0).any():
@@ -303,13 +302,27 @@ class DataSet:
             ]
         return "\n".join([f"{self.name}: {'; '.join(facts)}", *(f"  {line}" for line in lines)])
 
-    def _scaled(self) -> str:
-        """The names of the columns that are standardised, if not all are."""
-        scale = self.train.scale
-        if self.train.columns is None or scale is None or bool((scale != 1).all()):
+    def _brought(self) -> list[str]:
+        """What is done to columns that are centred or standardised, with their names if not to all."""
+        location, scale = self.train.location, self.train.scale
+        if location is None or scale is None:
+            return []
+        is_scaled, moved = scale != 1, (location != 0) | (scale != 1)
+        sentences = []
+        for which, what in (
+            (moved & ~is_scaled, "centred at the training rows' mean"),
+            (is_scaled, "standardised by the training rows' mean and standard deviation"),
+        ):
+            if which.any():
+                sentences.append(f"{self._names_of(which)}{what}")
+        return sentences
+
+    def _names_of(self, which: Tensor) -> str:
+        columns = self.train.columns
+        if columns is None or which.all():
             return ""
-        pairs = zip(self.train.columns, (scale != 1).tolist(), strict=True)
-        return ", ".join(column.name for column, is_scaled in pairs if is_scaled) + " "
+        pairs = zip(columns, which.tolist(), strict=True)
+        return ", ".join(column.name for column, chosen in pairs if chosen) + " "
 
     def record(self) -> dict[str, Any]:
         """The facts that a run keeps, as JSON takes them; equal for equal data and treatment."""

@@ -54,13 +54,26 @@ def read_table(path: Path, reading: Reading) -> Source:
     if reading.columns is not None:
         check_names(path, reading.columns, list(frame.columns))
         frame = frame[list(reading.columns)]
+    else:
+        frame, empty = _without_empty(frame, reading)
+        remarks = [*remarks, *empty]
     _check_complete(path, frame, missing, f", {READS_MISSING}")
     kinds = {name: kind for name, kind in reading.kinds.items() if name in frame}
     values, columns, of_columns = as_numbers(str(path), frame, kinds)
     remarks = [*remarks, *of_ids, *of_columns]
     remarks += remarks_on_codes(values, [column.name for column in columns])
-    part = Part(to_rows(values, str(path), missing), labels, ids=ids, id_name=id_name)
+    rows = to_rows(values, str(path), missing, to_the_digit=True)
+    part = Part(rows, labels, ids=ids, id_name=id_name)
     return shuffled(part, reading.seed, class_names=names, columns=columns, remarks=remarks)
+
+
+def _without_empty(frame: "pd.DataFrame", reading: Reading) -> tuple["pd.DataFrame", list[str]]:
+    """The columns that have a value or that ``kinds`` names, and what is to be said of the others."""
+    empty = [name for name in frame if frame[name].isna().all() and name not in reading.kinds]
+    if len(empty) == frame.shape[1]:
+        return frame, []
+    remarks = [f"column {name!r} is left out, as it has no value" for name in empty]
+    return frame.drop(columns=empty), remarks
 
 
 def _labels(path: Path, column: "pd.Series") -> tuple[Tensor, tuple[str, ...] | None]:
@@ -93,7 +106,10 @@ def _parquet(path: Path) -> "pd.DataFrame":
         with parquet.ParquetFile(path, read_dictionary=words) as file:
             table = file.read()
         check_unpacked(str(path), _bytes_of_words(table), path.stat().st_size)
-        return _with_index(table.cast(schema).to_pandas())
+        frame = table.cast(schema).to_pandas()
+        decimals = [f.name for f in schema if pa.types.is_decimal(f.type) and f.name in frame]
+        # which pandas takes for objects, and pyarrow rounds to a neighbour
+        return _with_index(frame.astype(dict.fromkeys(decimals, np.float64)))
     except InputError:
         raise
     except (ValueError, OSError) as error:  # pyarrow's own errors are ValueErrors

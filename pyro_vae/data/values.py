@@ -9,6 +9,8 @@ from torch import Tensor
 from pyro_vae.data.rows import LazyRows, Rows, chunks
 from pyro_vae.errors import InputError
 
+MODERATE = 1e-12, 1e12  # standard deviations with which float32 can compute densities
+
 
 @dataclass(frozen=True)
 class ValueRange:
@@ -43,8 +45,8 @@ class Encoding:
     """Stored values -> what a model sees: ``(x / unit - location) / scale``, then perhaps a draw.
 
     ``unit`` is what one is, as stored (255 for 8-bit pixels). ``location`` and ``scale`` have the
-    event's shape and are None unless the set is standardised. With ``stochastic`` the outcome is a
-    Bernoulli draw, anew at each call, from the global generator of the values' device.
+    event's shape and are None unless the set is centred or standardised. With ``stochastic`` the outcome
+    is a Bernoulli draw, anew at each call, from the global generator of the values' device.
 
     >>> Encoding(unit=255.0)(torch.tensor([[0, 51, 255]], dtype=torch.uint8))
     tensor([[0.0000, 0.2000, 1.0000]])
@@ -67,10 +69,10 @@ class Encoding:
         return (torch.rand_like(x) < x if self.stochastic else x).to(dtype)
 
     def invert(self, x: Tensor) -> Tensor:
-        """A model's values back in the units they had before they were standardised."""
+        """A model's values back where they were before they were centred or standardised; as precise."""
         if self.location is None or self.scale is None:
             return x
-        return x * self.scale.to(x) + self.location.to(x)
+        return x * self.scale.to(x.device) + self.location.to(x.device)
 
     def to(self, device: torch.device) -> "Encoding":
         if self.location is None or self.scale is None:
@@ -129,9 +131,10 @@ def _only(x: Rows, low: int, high: int) -> bool:
 
 
 def _is_eight_bit(x: Rows) -> bool:
-    """Whether every value is exactly a k/255, as division in its own precision gives it, or missing."""
+    """Whether every value is exactly a k/255, as division in float32 gives it, or missing."""
     return all(
-        bool((((c * 255).round().clamp(0, 255) / 255 == c) | c.isnan()).all()) for c in chunks(x)
+        bool((((c * 255).round().clamp(0, 255) / 255 == c) | c.isnan()).all())
+        for c in map(Tensor.float, chunks(x))
     )
 
 
@@ -154,6 +157,17 @@ def lost_in_float32(x: Rows) -> Tensor:
         low, high = low.minimum(_least(y)), high.maximum(_greatest(y))
         error = error.maximum(_greatest((y.float().double() - y).abs()))
     return (high > low) & (error > 1e-5 * (high - low))
+
+
+def centred(x: Rows, encoding: Encoding, which: Tensor) -> Encoding:
+    """``encoding``, and then the mean of ``x`` subtracted, so that densities are those of the data's units.
+
+    The standard deviation is divided out only where float32 could not hold the square of its inverse.
+    """
+    found = standardised(x, encoding, which)
+    assert found.scale is not None
+    extreme = (found.scale < MODERATE[0]) | (found.scale > MODERATE[1])
+    return replace(found, scale=torch.where(extreme, found.scale, 1.0))
 
 
 def standardised(x: Rows, encoding: Encoding, which: Tensor) -> Encoding:

@@ -115,7 +115,7 @@ class Tokens(Likelihood):
         decoder: makes the network from the two shapes.
         num_tokens: how many names there are.
 
-    :raises InputError: ``num_tokens`` is less than 2.
+    :raises InputError: ``num_tokens`` is less than 1.
 
     >>> Tokens(2, (4,), num_tokens=10)(torch.zeros(5, 2)).sample().shape
     torch.Size([5, 4])
@@ -124,7 +124,7 @@ class Tokens(Likelihood):
     def __init__(
         self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP, num_tokens: int = 2
     ) -> None:
-        self.numbers_per_value = self.num_names = at_least(2, "num_tokens", num_tokens)
+        self.numbers_per_value = self.num_names = at_least(1, "num_tokens", num_tokens)
         super().__init__(latent_dim, data_shape, decoder)
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:

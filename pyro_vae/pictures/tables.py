@@ -41,7 +41,7 @@ def _panels(
     panels = list(figure.subplots(down, across, squeeze=False).flat)
     for panel in panels[count:]:
         panel.set_axis_off()
-    named = columns or [f"column {i + 1}" for i in range(count)]
+    named = columns or [f"column {i}" for i in range(count)]  # as a .csv has them
     shown = [c if isinstance(c, Column) else Column(str(c)) for c in named[:count]]
     for panel, column in zip(panels, shown, strict=False):
         panel.spines[["top", "right"]].set_visible(False)

@@ -125,3 +125,25 @@ def test_every_verb_writes_to_out(call, vae):
         assert call(words).code == 0, words
         assert Path(words.split()[-1]).exists()
         assert "--overwrite" in call(words).err
+
+
+def test_the_names_of_rows_go_from_the_file_to_every_output_of_rows(here, call):
+    lines = [
+        "who,a,b",
+        *(f"w{i:02d},{i % 7 + 0.5},{'' if i % 9 == 4 else i % 5}" for i in range(60)),
+    ]
+    (here / "named.csv").write_text("\n".join(lines) + "\n")
+    assert call("fit --model VAE --data named.csv -o runs/n", SMALL).code == 0
+    there = pd.read_csv("named.csv")["who"]
+    for verb in ("evidence runs/n", "reconstruct runs/n", "impute runs/n --split test"):
+        assert call(f"{verb} -o {verb[:4]}.csv").code == 0
+        table = pd.read_csv(f"{verb[:4]}.csv")
+        assert list(table)[:2] == ["row", "who"]
+        assert (table["who"] == there[table["row"]].to_numpy()).all()
+    assert call("impute runs/n -o whole.csv").code == 0
+    whole = pd.read_csv("whole.csv")
+    assert list(whole) == ["who", "a", "b"]
+    assert (whole["who"] == there).all()
+    assert call("evidence runs/n -o figures.npz").code == 0
+    figures = arrays("figures.npz")
+    assert (figures["ids"] == there[figures["rows"]].to_numpy()).all()

@@ -113,7 +113,7 @@ def test_numbers_are_standardised_and_categories_are_not(path: str) -> None:
     assert torch.equal(group, raw_group)
     every = torch.arange(len(data.train))
     for argument, raw in zip(data.train.arguments or (), (raw_x, raw_group, raw_y), strict=True):
-        assert torch.equal(data.train.values_of(argument, every), raw)
+        assert torch.equal(data.train.values_of(argument, every).to(raw.dtype), raw)
 
 
 def test_gaps_are_handed_on_in_numbers_and_refused_in_categories(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What becomes of a table's columns: words, truth values, dates, and numbers of all kinds."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from pyro_vae.data import Column, Kind, load
 from pyro_vae.data.frames import as_numbers
 from pyro_vae.data.kinds import kind_of, kind_of_all
+from pyro_vae.errors import InputError
 
 N = 1200
 
@@ -65,6 +67,21 @@ def test_the_columns_of_a_matrix_are_of_one_kind() -> None:
     frame = pd.DataFrame(counts, columns=[f"gene{j}" for j in range(60)])
     _, columns, _ = as_numbers("genes", frame, {})
     assert {column.kind for column in columns} == {Kind.COUNT}
+    for constant in (0.0, 2.0, np.nan):  # a gene that is nowhere seen, or as often everywhere
+        for place in (0, 5):
+            counts[:, place] = constant
+            assert kind_of_all(counts.T) is Kind.COUNT
+    counts[:, 5] = -1.0
+    assert kind_of_all(counts.T) is Kind.REAL
+
+
+@pytest.mark.parametrize("spread", [0.4, 0.7, 1.5])
+@pytest.mark.parametrize("rows", [5, 50, 500])
+def test_answers_on_a_scale_are_no_measurements(rows: int, spread: float) -> None:
+    answers = np.random.default_rng(rows).normal(3, spread, rows).round().clip(1, 5)
+    assert kind_of(answers) in (Kind.GRADE, Kind.COUNT)
+    shifted = np.stack([answers, answers + 0.5])  # where one column is measured, all are
+    assert kind_of_all(shifted) is Kind.REAL
 
 
 def test_words_truths_and_dates_become_numbers_and_keep_their_names() -> None:
@@ -125,7 +142,7 @@ def test_what_only_names_the_rows_is_left_out_and_that_is_said(tmp_path: Path) -
     assert torch.equal(kept.train.read()[:, 1].unique(), kept.train.read()[:, 1].sort().values)
 
 
-def test_only_columns_that_float32_could_not_tell_apart_are_standardised(tmp_path: Path) -> None:
+def test_only_columns_that_float32_could_not_tell_apart_are_centred(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {
@@ -140,7 +157,9 @@ def test_only_columns_that_float32_could_not_tell_apart_are_standardised(tmp_pat
     assert x[:, 0].mean().abs() < 1e-4
     assert set(x[:, 1].tolist()) == {0, 1, 2}
     assert torch.equal(x[:, 2], x[:, 2].round())
-    assert "; seconds standardised by the training rows" in data.describe()
+    assert "; seconds centred at the training rows' mean" in data.describe()
+    assert data.train.scale is not None
+    assert (data.train.scale == 1).all()  # so that densities are those of seconds
     places = data.train.places
     assert places is not None
     back = data.train.to_original(x.double())
@@ -149,3 +168,48 @@ def test_only_columns_that_float32_could_not_tell_apart_are_standardised(tmp_pat
     assert whole.train.columns is not None
     assert [column.kind for column in whole.train.columns] == [Kind.REAL, Kind.CATEGORY, Kind.REAL]
     assert set(whole.train.read()[:, 1].tolist()) == {0, 1, 2}
+
+
+def test_what_is_written_has_the_digits_of_the_file(tmp_path: Path) -> None:
+    """Numbers of nine digits and times to the second, of which float32 keeps neither."""
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {
+            "account": rng.integers(10**8, 2 * 10**8, 500),
+            "at": pd.date_range("2024-01-01 00:00:01", periods=500, freq="6h").astype(str),
+            "price": (rng.gamma(2, 1e5, 500)).round(3),
+            "age": rng.normal(40, 12, 500).round(1),
+        }
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    train = load(str(tmp_path / "t.csv")).train
+    assert train.columns is not None
+    assert train.places is not None
+    there = frame.iloc[train.places.numpy()]
+    for column, values in zip(train.columns, train.x.T.numpy(), strict=True):
+        wanted = there[column.name].tolist()
+        if column.name == "at":
+            wanted = [at.replace(" ", "T") for at in wanted]
+        assert list(column.written(values)) == wanted
+    back = train.to_original(train.read())[:, 1].numpy()  # a model's values, to a second
+    np.testing.assert_allclose(back, train.x[:, 1], rtol=0, atol=0.5 / 86_400)
+
+
+def test_a_column_without_values_is_left_out_and_one_of_one_word_is_kept(tmp_path: Path) -> None:
+    path = str(tmp_path / "t.csv")
+    Path(path).write_text("a,nothing,word\n" + "1.5,,x\n2.5,,x\n4.5,,\n" * 7)
+    data = load(path, missing=True)
+    assert data.train.columns == (Column("a"), Column("word", Kind.CATEGORY, ("x",)))
+    assert data.remarks == ("column 'nothing' is left out, as it has no value",)
+    with pytest.raises(InputError, match=r"no training row of .* has a value in column 'nothing'"):
+        load(path, missing=True, columns=["a", "nothing"])
+
+
+def test_decimal_numbers_of_a_parquet_file(tmp_path: Path) -> None:
+    prices = [Decimal(f"{i}.{i:02d}") for i in range(30)]
+    pd.DataFrame({"price": prices, "n": range(30, 60)}).to_parquet(tmp_path / "t.parquet")
+    train = load(str(tmp_path / "t.parquet")).train
+    assert train.places is not None
+    np.testing.assert_array_equal(
+        train.x[:, 0], [float(prices[place]) for place in train.places.tolist()]
+    )

@@ -320,6 +320,17 @@ def test_a_column_that_looks_like_an_id_and_is_none(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["patient_id", "Patient ID", "PATIENT.ID", "ID", "customerId"])
+def test_numbers_called_id_are_no_data_wherever_they_stand(tmp_path: Path, name: str) -> None:
+    """They name the rows, or what the rows are of: then they come again, or are missing."""
+    repeated = [1000 + i // 2 for i in range(2 * N)]
+    for numbers in (range(1000, 1000 + 2 * N), repeated, [*repeated[1:], ""]):
+        data = load(written(tmp_path, lines([*A, *A], numbers, [*B, *B], header=f"a,{name},b")))
+        assert data.train.column_names == ("a", "b")
+        assert ids(data) == list(map(str, numbers))
+        assert data.remarks == (left_out(name),)
+
+
 def test_an_index_of_a_parquet_file(tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": A, "b": B}, index=GAPS)
     frame.to_parquet(tmp_path / "t.parquet")

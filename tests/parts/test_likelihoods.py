@@ -213,8 +213,8 @@ def test_a_missing_value_takes_no_gradient() -> None:
 def test_what_cannot_be_made_is_refused() -> None:
     with pytest.raises(InputError, match=r"for 2 columns, and the data are of shape \(3,\)"):
         Heterogeneous(2, (3,), columns=[Normal, Normal])
-    with pytest.raises(InputError, match="num_tokens must be at least 2, not 1"):
-        Tokens(2, (3,), num_tokens=1)
+    with pytest.raises(InputError, match="num_tokens must be at least 1, not 0"):
+        Tokens(2, (3,), num_tokens=0)
     with pytest.raises(InputError, match="num_components must be at least 1, not 0"):
         DiscretizedLogisticMixture(2, (3,), num_components=0)
 
