@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyro_vae.cli.experiment import Experiment
 from pyro_vae.cli.run_folder import rows_of
-from pyro_vae.data import DataSet
+from pyro_vae.data import DataSet, Split
 from pyro_vae.errors import InputError
 from pyro_vae.examination import examine
 from pyro_vae.isolation import as_found, undisturbed
@@ -33,6 +33,27 @@ def check_reads_gaps(experiment: Experiment, program: Any, data: DataSet) -> Non
                 )  # fails if that is not why
                 experiment.load_data(missing=False)  # says where the first one is
                 raise
+
+
+def check_reads_new_gaps(
+    program: Any, rows: Split, name: str, device: torch.device, seed: int
+) -> None:
+    """:raises InputError: values are missing from other data, and the model of a run needs all."""
+    if not rows.num_missing:
+        return
+    target, some = as_program(program), with_gaps(rows.read())
+    with undisturbed(target, seed), as_found(target.modules):
+        batch = next(rows_of(target, rows, device, some[:ROWS]))
+        try:
+            examine(target, *batch)
+        except InputError as error:
+            first, columns = int(some[0]), rows.columns
+            gap = rows.x[first].isnan().nonzero()[0].tolist()
+            where = f"column {columns[gap[0]].name!r}" if columns else f"at index {tuple(gap)}"
+            raise InputError(
+                f"{name} has no value in row {first + 1}, {where} ({len(some):,} such rows), and the run's "
+                "model needs all: leave these rows out, fill them in, or fit to data that have gaps"
+            ) from error
 
 
 def with_gaps(x: Tensor) -> Tensor:

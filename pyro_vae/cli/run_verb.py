@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyro_vae.cli.arguments import new_parser, read, take_options
 from pyro_vae.cli.console import note
+from pyro_vae.cli.gaps import check_reads_new_gaps
 from pyro_vae.cli.run_folder import PARTS, Run, open_run, rows_of
 from pyro_vae.data import Argument, Column, DataSet, Remembered, Split
 from pyro_vae.data.arguments import in_order
@@ -152,7 +153,10 @@ def open_trained(options: Namespace, rows_needed: bool = True) -> Trained:
         if split not in data.splits:
             raise InputError(f"{data.name} has no {split} rows; it has {', '.join(data.splits)}")
         rows = data.splits[split]
-    return Trained(run.load_program(data, device), data, rows, device, options.seed, label)
+    program = run.load_program(data, device)
+    if options.data is not None:
+        check_reads_new_gaps(program, rows, options.data, device, options.seed)
+    return Trained(program, data, rows, device, options.seed, label)
 
 
 def _own_data(run: Run, rows_needed: bool) -> DataSet:

@@ -199,3 +199,14 @@ def test_gaps_of_other_data_are_filled(here, call):
     assert filled.notna().all(axis=None)
     assert filled["a"][[0, 2]].tolist() == [3, 1]
     assert filled["b"][[1, 2]].tolist() == [2, 1]
+
+
+def test_gaps_of_other_data_are_refused_by_a_model_that_needs_all_values(here, call):
+    lines = [f"{i % 9 + 0.5},{'uv'[i % 2]},{i % 5}" for i in range(60)]
+    (here / "whole.csv").write_text("\n".join(["a,k,n", *lines]) + "\n")
+    assert call("fit --model VAE --data whole.csv --epochs 1 -o runs/w").code == 0
+    (here / "new.csv").write_text("n,k,a\n3,u,1.5\n2,,2.5\n1,v,1\n")
+    for verb in ("evidence", "reconstruct", "impute"):
+        outcome = call(f"{verb} runs/w --data new.csv")
+        assert outcome.code == 2
+        assert "new.csv has no value in row 2, column 'k' (1 such rows)" in outcome.err
