@@ -230,3 +230,8 @@ def test_no_global_state_is_touched():
     before = dict(matplotlib.rcParams)
     pictures.learning_curve(METRICS)
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_in_letters_that_the_font_lacks_are_no_warning(tmp_path):
+    pictures.save(pictures.samples(torch.randn(9, 1), None, ["名前"]), tmp_path / "a.png")

@@ -40,8 +40,8 @@ def add_data_options(parser: ArgumentParser, named: bool = True) -> None:
     add("--download", action="store_true", help="fetch a named set that is not there")
     add("--binarize", type=Binarize, default="none", help="how grey values become 0 and 1")
     add("--validation", type=int | float | None, help="rows, or their fraction, to validate on")
-    add("--standardize", type=bool | None, help="to mean 0 and standard deviation 1; by default only "
-        "where 32 bits would lose the differences between rows")  # fmt: skip
+    add("--standardize", type=bool | None, help="to mean 0 and standard deviation 1; by default none, "
+        "and times and what 32 bits would not tell apart are centred")  # fmt: skip
     add("--data_seed", type=int, default=0, help="of splits and of binarisation drawn once")
     add = parser.add_argument_group("how a file is read; by default as it looks").add_argument
     add("--label", type=str | None, help="the column, or the array of an archive, with the labels")

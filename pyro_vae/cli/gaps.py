@@ -48,7 +48,7 @@ def check_reads_new_gaps(
             examine(target, *batch)
         except InputError as error:
             first, columns = int(some[0]), rows.columns
-            gap = rows.x[first].isnan().nonzero()[0].tolist()
+            gap = rows.read(some[:1])[0].isnan().nonzero()[0].tolist()
             where = f"column {columns[gap[0]].name!r}" if columns else f"at index {tuple(gap)}"
             raise InputError(
                 f"{name} has no value in row {first + 1}, {where} ({len(some):,} such rows), and the run's "

@@ -92,8 +92,8 @@ def load(
         validate on, drawn at random by ``seed``; 0 for none. By default the set's own (of the MNIST
         family the last 10,000 training images); of files and folders a tenth, as for the test.
     :param standardize: subtract the training rows' mean and divide by their standard deviation,
-        column by column. By default a model is given what is in the file, but where float32 would lose the
-        differences between rows, as of times in seconds since 1970.
+        column by column. By default a model is given what is in the file; of times, and where float32 would
+        lose the differences between rows, less the mean.
     :param label: the column of a table, or array of an archive, that holds the labels.
     :param array: the array of an archive (``.npz``, ``.mat``; a layer of ``.h5ad``) that holds the rows.
     :param arguments: columns of a table by the names of the model's parameters that they are given to, as

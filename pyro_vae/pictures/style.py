@@ -1,6 +1,7 @@
 """What all pictures share: colours, fonts, how they are written."""
 
 import functools
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -51,7 +52,9 @@ def save(figure: Figure, path: Path | str) -> None:
     kind = path.suffix.lower()[1:]
     undated = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
     style = matplotlib.rc_context({**STYLE, "svg.hashsalt": "pyro_vae"})
-    with replacing(path) as unfinished, style:
+    with replacing(path) as unfinished, style, warnings.catch_warnings():
+        # of each letter of a name that the font lacks, twice; there stands an empty box
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")
         figure.savefig(unfinished, format=kind, dpi=200, metadata=undated)
 
 
