@@ -3,15 +3,15 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from pyro_vae.data import Batches, OneCall, filled_in
+from pyro_vae.data import Batch, Batches, OneCall, filled_in
 from pyro_vae.errors import InputError
 from pyro_vae.examination import examine
 from pyro_vae.isolation import rng_state, set_rng_state, undisturbed
 from pyro_vae.program import Program
 from pyro_vae.traces import first_line
-from pyro_vae.units import ROWS, learners
+from pyro_vae.units import ROWS, Units, learners
 
 AT_ONCE = 1_000  # rows that a guide reads
 
@@ -32,17 +32,24 @@ def show_rows(program: Program, train: Batches, seed: int) -> None:
     rows = next(train.take(some, len(some)))
     for part in units:
         try:
-            part.learn_units(rows[0])
+            part.learn_units(_shown_to(part, rows))
         except Exception as error:
             with undisturbed(program), torch.no_grad():
                 examine(program, *rows)  # which says of data of another shape what is wrong
             raise InputError(
-                f"{type(part).__name__} cannot learn units from data of shape {tuple(rows[0].shape)}: "
-                f"{type(error).__name__}: {first_line(error)}"
+                f"{type(part).__name__} cannot learn units from data of shape "
+                f"{tuple(_shown_to(part, rows).shape)}: {type(error).__name__}: {first_line(error)}"
             ) from error
     for part in starts:
         part.start_from(_read_by(part.guide, program, *rows))
     set_rng_state(before)
+
+
+def _shown_to(part: nn.Module, rows: Batch) -> Tensor:
+    """The argument that a part learns its units of: the first of numbers in their shape, or the first."""
+    shapes = {units.shape for units in part.modules() if isinstance(units, Units)}
+    fits = (x for x in rows if x.is_floating_point() and tuple(x.shape[1:]) in shapes)
+    return next(fits, rows[0])
 
 
 def _read_by(guide: Any, program: Program, x: Tensor, *rest: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ class Fit:
     ``validation_bound``; of one that is no bound ``train_objective`` and ``validation_elbo``.
     Where a prior is flat there is no evidence, and both are an ``objective``.
     ``epochs`` is how many there were to be. ``notes`` says in sentences how the steps were run.
+    ``is_joint`` is whether the figures are of all data together, as where latents are shared by all.
     """
 
     metrics: list[Metrics]
@@ -50,6 +51,7 @@ class Fit:
     seconds: float
     epochs: int
     notes: tuple[str, ...] = ()
+    is_joint: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,8 +139,9 @@ class Loop:
         if self.best:
             checkpoint.load_into(self.learnt, self.best, CHECKPOINT)
         best_epoch = self.position.best_epoch if self.best else None
-        seconds = time.monotonic() - started
-        return Fit(self.files.metrics, best_epoch, seconds, self.settings.epochs, tuple(notes))
+        seconds, is_joint = time.monotonic() - started, self.rows.is_whole
+        epochs = self.settings.epochs
+        return Fit(self.files.metrics, best_epoch, seconds, epochs, tuple(notes), is_joint)
 
     def is_done(self) -> bool:
         return self.position.epoch >= self.settings.epochs or self.is_stale()
@@ -213,7 +216,11 @@ class Loop:
         )
 
     def validate(self, held_out: Batches) -> float:
-        """The ELBO, or other bound, per unit on held-out data, with the same noise at every epoch."""
+        """The ELBO, or other bound, per unit on held-out data, with the same noise at every epoch.
+
+        Where latents are shared by all rows the guide is for the training rows, so held-out ones stand for
+        as many as those are: by themselves they would be scored under a posterior that is not theirs.
+        """
         total, count = 0.0, held_out.num_units
         at_once = self.rows.batch_size
         if self.rows.is_whole or self.rows.has_places:
@@ -221,7 +228,7 @@ class Loop:
         program, checked = self.step.program, pyro.validation_enabled(self.position.epoch == 0)
         with undisturbed(program, self.settings.seed), checked:
             for batch in held_out.take(torch.arange(count), at_once):
-                scaled = self.rows.scale(program, batch, count)
+                scaled = self.rows.scale(program, batch)
                 try:
                     loss = self.judge.loss(scaled.model, scaled.guide, *batch)
                 except (ValueError, RuntimeError) as error:  # a check of ours, Pyro's or torch's

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -51,7 +52,7 @@ class Rows:
         num_rows: how many there are in all.
         batch_size: how many a step takes.
         shuffle: whether each epoch takes them in an order of its own.
-        scaled: the plates that hold a batch, and stand for all rows.
+        scaled: the plates that hold a batch, of training or held-out rows, and stand for all rows.
         is_whole: whether figures are of all rows together, not of each.
         has_places: whether what a row scores depends on where it stands.
         of_rows: the guide's sites whose parameters belong to rows.
@@ -79,14 +80,11 @@ class Rows:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         return torch.randperm(self.num_rows, generator=generator)
 
-    def scale(self, program: Program, batch: Batch, num_rows: int | None = None) -> Program:
-        """The program with the plates that hold the batch counting for all rows.
-
-        :param num_rows: how many these are; by default those of the training data.
-        """
+    def scale(self, program: Program, batch: Batch) -> Program:
+        """The program with the plates that hold the batch counting for all rows."""
         if not self.scaled or not batch:
             return program
-        factor = (num_rows or self.num_rows) / len(batch[0])
+        factor = self.num_rows / len(batch[0])
         if factor == 1:
             return program
         model, guide = (_Scaled(self.scaled, factor)(f) for f in (program.model, program.guide))
@@ -145,6 +143,7 @@ def settle(
     shuffle: bool | None,
     seed: int,
     parameters: Callable[[Examination], Mapping[str, Tensor]],
+    is_judged: bool = False,
 ) -> tuple[Examination, Batch, Rows]:
     """Finds out how the rows are to be taken; what the program has registered by then, stays so.
 
@@ -154,6 +153,7 @@ def settle(
 
     :param shuffle: None to find out; True says that place does not matter.
     :param parameters: of an examined program, to be moved a little while it is tried.
+    :param is_judged: whether other rows are to stand for all of these, held-out ones.
     :raises InputError: batches of that size would be another model.
     """
     if isinstance(train, OneCall):
@@ -189,7 +189,12 @@ def settle(
     pyro.get_param_store().set_state(look.store)
     if rows < count and look.examined.has_masks:  # which may first take something out further on
         look.examined = _with_masks_of_all(look, program, train, most, seed)
-    scaled = _held(program, look, train, seed) if look.is_whole and rows < count else frozenset()
+    scaled: frozenset[str] = frozenset()
+    if look.is_whole and rows < count:
+        scaled = _held(program, look, train, seed)
+    elif look.is_whole and is_judged and not look.place and count > 1:
+        with suppress(InputError):  # then held-out rows count as data of their own
+            scaled = _held(program, look, train, seed)
     shuffled = not look.place if shuffle is None else shuffle
     taken = Rows(
         count,
@@ -201,8 +206,9 @@ def settle(
         of_rows,
         _notes(look, count, scaled),
     )
-    layout = look.examined.layout  # in which weights are whole no more
-    layout = replace(layout, subsampled=(*layout.subsampled, *sorted(scaled)))
+    layout = look.examined.layout
+    if rows < count:  # weights are whole no more
+        layout = replace(layout, subsampled=(*layout.subsampled, *sorted(scaled)))
     return replace(look.examined, layout=layout), look.args, taken
 
 
@@ -295,7 +301,9 @@ def _held(program: Program, look: _Look, train: Batches, seed: int) -> frozenset
     :raises InputError: some data lie in none, so that nothing could make a batch count for all of them.
     """
     rows = len(look.args[0])
-    args = next(train.take(torch.arange(rows - 1 or 2), rows - 1 or 2))
+    is_all = rows == train.num_units  # then fewer tell whether they would count for all
+    few = rows // 2 if is_all else rows - 1 or 2
+    args = next(train.take(torch.arange(few), few))
     found = as_found(program.modules, program.model, program.guide)
     try:
         with undisturbed(program, seed), found, torch.no_grad():
@@ -324,7 +332,8 @@ def _held(program: Program, look: _Look, train: Batches, seed: int) -> frozenset
             f"{summed[0]!r} is to be summed out and shared by all rows, and {rows:,} of them cannot count "
             f"for all {train.num_units:,} in that sum: take batch_size={train.num_units}"
         )
-    return frozenset() if _scales_itself(look, grow, train.num_units) else frozenset(grow)
+    seen, wanted = (fewer, rows / few) if is_all else (look.examined, train.num_units / rows)
+    return frozenset() if _scales_itself(seen, grow, wanted) else frozenset(grow)
 
 
 def _is_in(site: Any, plates: Container[str]) -> bool:
@@ -350,11 +359,10 @@ def _says_otherwise(one: Site, other: Site) -> bool:
     return bool(moves(*scores).any())
 
 
-def _scales_itself(look: _Look, grow: Container[str], count: int) -> bool:
-    """Whether the program makes what lies in these plates count for all rows (``poutine.scale``)."""
-    sites = sample_sites(look.examined.model).values()
+def _scales_itself(seen: Examination, grow: Container[str], wanted: float) -> bool:
+    """Whether a program makes what lies in these plates count so many times (``poutine.scale``)."""
+    sites = sample_sites(seen.model).values()
     within = [site for site in sites if _is_in(site, grow)]
-    wanted = count / len(look.args[0])
     shares = [torch.as_tensor(s["scale"] / by_plates(s) / wanted) for s in within]
     return bool(within) and all(bool(((share - 1).abs() < 1e-4).all()) for share in shares)
 

@@ -40,7 +40,7 @@ from pyro_vae.isolation import (
     undisturbed,
 )
 from pyro_vae.parameters import named_parameters, registered
-from pyro_vae.program import Program, as_program, num_arguments
+from pyro_vae.program import Program, as_program, signature
 
 ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
 
@@ -153,7 +153,7 @@ def fit(
         validation = data.validation
     held_out = None
     if validation is not None:
-        held_out = batches(validation, place, num_arguments(target.model))
+        held_out = batches(validation, place, signature(target))
     kind = type(program).__qualname__ if target.modules else "functions"
     run = Run(None if out is None else Path(out), resume, {"program": kind, **(record or {})})
     with run.sole_use(), _own_noise(seed), own_parameters(target), _training(target), _noted():
@@ -161,7 +161,13 @@ def fit(
             if not resume:
                 show_rows(target, train, seed)
             examined, first, rows = settle(
-                target, train, batch_size or train.batch_size, shuffle, seed, partial(_all, target)
+                target,
+                train,
+                batch_size or train.batch_size,
+                shuffle,
+                seed,
+                partial(_all, target),
+                is_judged=held_out is not None,
             )
             run.record |= {"rows": [rows.num_rows, rows.batch_size, rows.shuffle]}
             _check_held_out(target, rows, held_out)
@@ -175,6 +181,11 @@ def fit(
             if held_out is not None and rows.has_places:
                 notes.append(
                     "rows have a place: the validation rows are scored at the places of the first rows"
+                )
+            if held_out is not None and rows.scaled and held_out.num_units != train.num_units:
+                notes.append(
+                    f"the {held_out.num_units:,} validation rows stand for all {train.num_units:,}, whose "
+                    "latents they share"
                 )
             with undisturbed(target, seed):
                 if isinstance(elbo, Objective):
@@ -213,7 +224,7 @@ def _opened(
         data = data.train
     if data is not None and args is None and kwargs is None:
         place = resolve(device)
-        return program, batches(data, place, num_arguments(program.model)), place
+        return program, batches(data, place, signature(program)), place
     args, kwargs = call_arguments(data, args, kwargs)
     if validation is not None:
         raise InputError("validation data go with data; a call by args and kwargs has none")

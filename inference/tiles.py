@@ -1,13 +1,13 @@
 """Data cut into tiles of units, each with its own noise, so that memory never changes a figure."""
 
 import contextlib
+import inspect
 import math
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from inspect import signature
 from typing import Any
 
 import pyro
@@ -43,7 +43,7 @@ from pyro_vae.isolation import (
 )
 from pyro_vae.one_datum import OneDatum
 from pyro_vae.particles import read_particles, score_model
-from pyro_vae.program import Program, as_program, num_arguments
+from pyro_vae.program import Program, as_program, signature
 from pyro_vae.traces import drawn_sites
 
 UNITS = {"cpu": 64, "cuda": 2048}  # of a tile, where nobody says
@@ -125,7 +125,7 @@ def tiled(
         rows = _rows(target, data, device)
     else:
         given, named = call_arguments(data, args, kwargs)
-        if named.keys() & signature(examine).parameters.keys():  # a name that is taken
+        if named.keys() & inspect.signature(examine).parameters.keys():  # a name that is taken
             model, guide = (partial(f, **named) for f in (target.model, target.guide))
             target, named = replace(target, model=model, guide=guide), {}
     found = as_found(target.modules, target.model, target.guide)
@@ -192,7 +192,7 @@ def _rows(program: Program, data: Any, device: str | torch.device) -> Batches:
     place = resolve(device)
     for module in program.modules.values():
         module.to(place)
-    return batches(data, place, num_arguments(program.model))
+    return batches(data, place, signature(program))
 
 
 def _call(

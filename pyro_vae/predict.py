@@ -21,11 +21,13 @@ from pyro_vae.traces import Site, drawn_sites, observed_sites, run, run_at, samp
 class Prediction:
     """Of one observed site: a draw, and the mean of the distribution it is from (``batch | event``).
 
-    ``mean`` is the draw itself where the distribution has no mean.
+    ``mean`` is the draw itself where the distribution has no mean. ``argument`` is which of the batch the
+    site observes, None where that is none of it as it is.
     """
 
     value: Tensor
     mean: Tensor
+    argument: int | None = None
 
 
 def prior_samples(program: Any, *batch: Any, seed: int | None = None) -> dict[str, Prediction]:
@@ -50,7 +52,7 @@ def prior_samples(program: Any, *batch: Any, seed: int | None = None) -> dict[st
         observed = run("model", target.model, batch, {})
         check_batch_dimension(observed, batch)
         trace = run("model", poutine.uncondition(target.model), batch, {})
-    return _predictions(trace, observed)
+    return _predictions(trace, observed, batch)
 
 
 def reconstructions(program: Any, *batch: Any, seed: int | None = None) -> dict[str, Prediction]:
@@ -79,7 +81,22 @@ def reconstructions(program: Any, *batch: Any, seed: int | None = None) -> dict[
         check_batch_dimension(observed, batch)
         model = poutine.replay(poutine.uncondition(target.model), guide_trace)
         trace = run("model", model, batch, {})
-    return _predictions(trace, observed)
+    return _predictions(trace, observed, batch)
+
+
+def observed_arguments(program: Any, *batch: Any) -> list[int]:
+    """Which of the batch a model observes as they are.
+
+    >>> from pyro_vae.models import FactorAnalysis
+    >>> observed_arguments(FactorAnalysis((3,), 2), torch.zeros(5, 3))
+    [0]
+    """
+    target = as_program(program)
+    with undisturbed(target), torch.no_grad(), pyro.validation_enabled(False):
+        guide_trace = run("guide", target.guide, batch, {})
+        observed = observed_sites(run_at(guide_trace, target.model, batch, {}))
+    values = {id(site["value"]) for site in observed.values()}
+    return [number for number, argument in enumerate(batch) if id(argument) in values]
 
 
 DRAWS = 1000  # for a mean that no distribution knows
@@ -131,10 +148,13 @@ def _means_of_draws(guide: Any, batch: Any, names: list[str]) -> dict[str, Tenso
     return {name: total / DRAWS for name, total in totals.items()}
 
 
-def _predictions(trace: poutine.Trace, observed: poutine.Trace) -> dict[str, Prediction]:
+def _predictions(
+    trace: poutine.Trace, observed: poutine.Trace, batch: tuple[Any, ...]
+) -> dict[str, Prediction]:
     names = observed_sites(observed)
+    given = {id(argument): number for number, argument in enumerate(batch)}
     return {
-        name: Prediction(site["value"], _mean(site))
+        name: Prediction(site["value"], _mean(site), given.get(id(names[name]["value"])))
         for name, site in sample_sites(trace).items()
         if name in names
     }

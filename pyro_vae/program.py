@@ -81,6 +81,54 @@ def num_arguments(function: Callable[..., Any]) -> int | None:
     return sum(p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in parameters) or None
 
 
+@dataclass(frozen=True)
+class Signature:
+    """What a program is called with: the names that model and guide give to it, in order.
+
+    ``number`` is how many arguments the model needs, as :func:`num_arguments` counts them. Names are None
+    where any number is taken.
+    """
+
+    number: int | None
+    model: tuple[str, ...] | None
+    guide: tuple[str, ...] | None
+    needed: frozenset[str]  # of the model's, those without a default
+
+
+def signature(program: Any) -> Signature:
+    """What the model and the guide of a program take.
+
+    >>> signature((lambda x, group, y=None: None, lambda x, group, y=None: None)).model
+    ('x', 'group', 'y')
+    """
+    target = as_program(program)
+    model = _parameters(target.model)
+    needed = (p.name for p in model or () if p.default is p.empty)
+    return Signature(
+        num_arguments(target.model),
+        _names(model),
+        _names(_parameters(target.guide)),
+        frozenset(needed),
+    )
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
+    """What a callable takes by position; None where that is any number, or nobody knows."""
+    function = poutine.unwrap(function)  # of a handler, which has no signature
+    function = function.forward if isinstance(function, nn.Module) else function
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:  # of what is built in
+        return None
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return None
+    return [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def _names(parameters: list[inspect.Parameter] | None) -> tuple[str, ...] | None:
+    return None if parameters is None else tuple(p.name for p in parameters)
+
+
 def plain_guide(guide: Callable[..., Any]) -> Callable[..., Any]:
     """The guide as a callable that draws the latents and does nothing else.
 

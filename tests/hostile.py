@@ -1,5 +1,6 @@
 """Hostile and damaged inputs: files, run folders and command lines, each made by a small function."""
 
+import gzip
 import io
 import json
 import os
@@ -18,8 +19,10 @@ from numpy.lib import format as npy
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
+from scipy.io import savemat
 
 ROWS = np.arange(60.0).reshape(20, 3)
+RNG_ROWS = np.random.default_rng(0).normal(size=(40, 3))
 GOOD = "a,b\n" + "1,2\n3,5\n" * 20
 
 
@@ -184,13 +187,14 @@ TABLES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "one line of 300 MB": (".csv", lambda: b"1" * 300_000_000),
     "latin-1 names": (".csv", lambda: "größe,höhe\n1,2\n2,3\n4,4\n".encode("latin-1")),
     "latin-1 further down": (".csv", lambda: (GOOD * 3000 + "ä,1\n").encode("latin-1")),
-    "UTF-16": (".csv", lambda: GOOD.encode("utf-16")),
+    "UTF-16 with half a letter": (".csv", lambda: GOOD.encode("utf-16")[:-1]),
+    "UTF-16 of noise": (".txt", lambda: b"\xff\xfe" + np.random.default_rng(0).bytes(20_001)),
     "zeros": (".csv", lambda: bytes(10_000)),
     "noise": (".csv", lambda: np.random.default_rng(0).bytes(20_000)),
     "a quote without end": (".csv", lambda: b'a,b\n"1,2\n' + b"1,2\n" * 50),
     "a first line that is one quote": (".csv", lambda: b'"a,b\n' + b"1,2\n" * 50),
-    "controls in a name": (".csv", lambda: b'"a\n\n\n\n\n\n\n\n\x1b[2J\a",b\nx,1\nx,2\nx,3\nx,4\n'),
-    "a long name": (".csv", lambda: b"n" * 10**6 + b",b\nx,1\nx,2\nx,3\nx,4\n"),
+    "controls in a name": (".csv", lambda: b'"a\n\n\n\n\n\n\n\n\x1b[2J\a",b\n1,1\n2,2\n3,3\nx,4\n'),
+    "a long name": (".csv", lambda: b"n" * 10**6 + b",b\n1,1\n2,2\n3,3\nx,4\n"),
     "a long cell": (".csv", lambda: b"a,b\n1,2\n3," + b"z" * 10**7 + b"\n1,2\n3,4\n"),
     "two columns of one name": (".csv", lambda: b"a,a\n" + b"1,x\n" * 20),
     "numbers beyond floats": (".csv", lambda: b"a,b\n" + b"1,1e999\n" * 20),
@@ -220,7 +224,10 @@ TABLES: dict[str, tuple[str, Callable[[], bytes]]] = {
         ".parquet",
         lambda: arrow(abcd=["x"] * 20, efgh=[1.0] * 20).replace(b"abcd", b"a\xff\xfed"),
     ),
-    "a column named by a type": (".parquet", lambda: arrow(**{"": ["x"] * 20, " ": [1.0] * 20})),
+    "a column named by a type": (
+        ".parquet",
+        lambda: arrow(**{"": ["1"] * 19 + ["x"], " ": [1.0] * 20}),
+    ),
     "cut": (".parquet", lambda: arrow(a=[1.0] * 999)[:-30]),
     "damaged": (
         ".parquet",
@@ -247,6 +254,217 @@ TABLES: dict[str, tuple[str, Callable[[], bytes]]] = {
         ),
     ),
 }
+
+
+# --- packed text, and what other programs write -----------------------------------------------
+
+
+def packed_zeros(size: int, line: bytes = b"0,0\n") -> bytes:
+    """A .gz of the same line again and again."""
+    packer, block = zlib.compressobj(9, zlib.DEFLATED, 31), line * (2**20 // len(line))
+    start = packer.compress(b"a,b\n")
+    return (
+        start + b"".join(packer.compress(block) for _ in range(size // len(block))) + packer.flush()
+    )
+
+
+def sparse(
+    shape: Any, data: Any, indices: Any, indptr: Any, kind: str = "csr", **more: Any
+) -> bytes:
+    """What scipy.sparse.save_npz writes, but for its parts, which are what they like."""
+    parts = {"shape": shape, "data": data, "indices": indices, "indptr": indptr, **more}
+    parts["format"] = np.array(kind.encode())
+    return archive({f"{name}.npy": array_bytes(np.array(part)) for name, part in parts.items()})
+
+
+def mat(do_compression: bool = False, **arrays: Any) -> bytes:
+    out = io.BytesIO()
+    savemat(out, arrays, do_compression=do_compression)
+    return out.getvalue()
+
+
+def mat_bomb(size: int, element: bytes) -> bytes:
+    """A .mat file of one packed element, which goes on with zeros."""
+    packer, block = zlib.compressobj(9), bytes(2**24)
+    packed = packer.compress(element)
+    packed += b"".join(packer.compress(block) for _ in range(size // len(block))) + packer.flush()
+    return mat(x=1.0)[:128] + struct.pack("<II", 15, len(packed)) + packed
+
+
+def matrix(rows: int, columns: int, nbytes: int) -> bytes:
+    """The beginning of an array of doubles, x, in a .mat file."""
+    inside = struct.pack("<IIII", 6, 8, 6, 0) + struct.pack("<IIii", 5, 8, rows, columns)
+    inside += struct.pack("<HHcxxx", 1, 1, b"x") + struct.pack("<II", 9, nbytes)
+    return struct.pack("<II", 14, (len(inside) + nbytes) % 2**32) + inside
+
+
+def mat4(rows: int, columns: int, content: bytes = bytes(99)) -> bytes:
+    return struct.pack("<iiiii", 0, rows, columns, 0, 2) + b"x\0" + content
+
+
+def annotated(change: Callable[[Any], Any]) -> bytes:
+    """An .h5ad file of 20 cells and 3 genes, and then changed."""
+    import h5py
+
+    out = io.BytesIO()
+    with h5py.File(out, "w") as file:
+        file["X"] = ROWS
+        for axis, names in (("obs", 20), ("var", 3)):
+            group = file.create_group(axis)
+            group.attrs["_index"] = "_index"
+            group["_index"] = [f"{axis}{number}" for number in range(names)]
+        change(file)
+    return out.getvalue()
+
+
+def replacing(**nodes: Any) -> Callable[[], bytes]:
+    """An .h5ad file with other arrays, or others' options, in the place of some."""
+
+    def change(file: Any) -> None:
+        for name, node in nodes.items():
+            place = name.replace("__", "/")
+            del file[place]
+            if isinstance(node, dict):
+                file.create_dataset(place, **node)
+            elif node is not None:
+                file[place] = node
+
+    return lambda: annotated(change)
+
+
+def sparse_group(shape: Any, data: Any, indices: Any, indptr: Any, **attributes: Any) -> Any:
+    def change(file: Any) -> None:
+        del file["X"]
+        group = file.create_group("X")
+        group.attrs.update({"encoding-type": "csr_matrix", "shape": shape, **attributes})
+        for name, part in (("data", data), ("indices", indices), ("indptr", indptr)):
+            group[name] = part
+
+    return lambda: annotated(change)
+
+
+FOREIGN: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "a .gz of no bytes": (".csv.gz", lambda: b""),
+    "a .gz of noise": (".csv.gz", lambda: np.random.default_rng(0).bytes(9999)),
+    "a .gz cut": (".csv.gz", lambda: gzip.compress(GOOD.encode() * 99)[:-20]),
+    "a .gz with a wrong checksum": (
+        ".tsv.gz",
+        lambda: gzip.compress(GOOD.encode())[:-8] + bytes(8),
+    ),
+    "a .gz of a .gz": (".txt.gz", lambda: gzip.compress(gzip.compress(GOOD.encode()))),
+    "a .gz bomb of text": (".csv.gz", lambda: packed_zeros(6 * 10**8)),
+    "a .gz bomb of one line": (".csv.gz", lambda: packed_zeros(6 * 10**8, b"0")),
+    "a .gz bomb of one line of 200 MB": (".txt.gz", lambda: packed_zeros(2 * 10**8, b"0")),
+    "an array in a .gz": (".npy.gz", lambda: gzip.compress(array_bytes(ROWS))),
+    "blanks for a table": (".txt", lambda: b" \n" * 9999),
+    "a million blanks": (".txt", lambda: b" " * 10**6 + b"\n1 2\n3 4\n"),
+    "200,000 columns by blanks": (".txt", lambda: b"1 " * 200_000 + b"\n" + b"1 " * 200_000),
+    "a sparse matrix of 4 TB": (
+        ".npz",
+        lambda: sparse([10**6, 10**6], [1.0], [0], [0] + [1] * 10**6),
+    ),
+    "a sparse matrix of no values, 4 GB": (
+        ".npz",
+        lambda: sparse([10**5, 10**4], np.zeros(0), [], [0] * (10**5 + 1)),
+    ),
+    "a sparse matrix beyond 64 bits": (".npz", lambda: sparse([2**63, 2**63], [1.0], [0], [0, 1])),
+    "a negative sparse matrix": (".npz", lambda: sparse([-2, 3], [1.0], [0], [0, 1])),
+    "a sparse matrix of three axes": (".npz", lambda: sparse([2, 3, 4], [1.0], [0], [0, 1, 1])),
+    "a sparse matrix with columns out of range": (
+        ".npz",
+        lambda: sparse([20, 3], np.ones(20), [10**9] * 20, range(21)),
+    ),
+    "a sparse matrix with negative columns": (
+        ".npz",
+        lambda: sparse([20, 3], np.ones(20), [-(10**9)] * 20, range(21)),
+    ),
+    "a sparse matrix with pointers out of range": (
+        ".npz",
+        lambda: sparse([20, 3], np.ones(20), [0] * 20, [0] + [10**12] * 20),
+    ),
+    "a sparse matrix with pointers that go back": (
+        ".npz",
+        lambda: sparse([20, 3], np.ones(20), [0] * 20, [0, 20, -5] + [20] * 18),
+    ),
+    "a sparse matrix with rows out of range": (
+        ".npz",
+        lambda: sparse([20, 3], [1.0], [], [], "coo", row=[10**9], col=[0]),
+    ),
+    "a sparse matrix of words": (".npz", lambda: sparse([1, 1], ["a"], [0], [0, 1])),
+    "a sparse matrix of fractions of columns": (
+        ".npz",
+        lambda: sparse([20, 3], np.ones(20), [0.5] * 20, range(21)),
+    ),
+    "a sparse matrix without columns": (".npz", lambda: sparse([20, 3], [1.0], [], [], "coo")),
+    "a sparse matrix of an unknown format": (
+        ".npz",
+        lambda: sparse([1, 1], [1.0], [0], [0], "xyz"),
+    ),
+    "formats for a format": (
+        ".npz",
+        lambda: archive({f"{n}.npy": array_bytes(ROWS) for n in ("format", "shape", "data")}),
+    ),
+    "a .mat of no bytes": (".mat", lambda: b""),
+    "a .mat of zeros": (".mat", lambda: bytes(9999)),
+    "a .mat of noise": (".mat", lambda: np.random.default_rng(0).bytes(9999)),
+    "a .mat header alone": (".mat", lambda: mat(x=ROWS)[:128]),
+    "a .mat cut": (".mat", lambda: mat(x=ROWS)[:-99]),
+    "a .mat of noise behind its header": (
+        ".mat",
+        lambda: mat(x=ROWS)[:128] + np.random.default_rng(0).bytes(9999),
+    ),
+    "a .mat packed and damaged": (
+        ".mat",
+        lambda: (lambda b: b[:170] + b"\xff" * 20 + b[190:])(mat(True, x=RNG_ROWS)),
+    ),
+    "a .mat that lies, 4 TB": (".mat", lambda: mat(x=1.0)[:128] + matrix(10**6, 10**6, 2**32 - 99)),
+    "a .mat of a negative shape": (
+        ".mat",
+        lambda: mat(x=1.0)[:128] + matrix(-5, 3, 99) + bytes(99),
+    ),
+    "a .mat bomb": (".mat", lambda: mat_bomb(2**31, matrix(2**14, 2**14, 2**31))),
+    "a .mat bomb with a small shape": (".mat", lambda: mat_bomb(2**31, matrix(20, 3, 2**31))),
+    "a .mat of version 4 that lies": (".mat", lambda: mat4(10**5, 10**5)),
+    "a .mat of version 4, negative": (".mat", lambda: mat4(-5, 3)),
+    "a .mat of version 4, without numbers": (".mat", lambda: mat4(20, 3)),
+    "a .mat of version 7.3": (".mat", lambda: bytes(512) + b"\x89HDF\r\n\x1a\n" + bytes(99)),
+    "a .mat of cells": (".mat", lambda: mat(x=np.array([[1], [2, 3]] * 9, dtype=object))),
+    "a .mat of records": (".mat", lambda: mat(x={"a": 1, "b": {"c": ROWS}})),
+    "a .mat of complex numbers": (".mat", lambda: mat(x=ROWS * 1j)),
+    "an .h5ad of no bytes": (".h5ad", lambda: b""),
+    "an .h5ad of noise": (".h5ad", lambda: np.random.default_rng(0).bytes(9999)),
+    "an .h5ad cut": (".h5ad", lambda: annotated(lambda _: None)[:2000]),
+}
+OF_H5AD: dict[str, Callable[[], bytes]] = {
+    "no X": replacing(X=None),
+    "no names": replacing(obs=None),
+    "names that are a number": replacing(var=3.0),
+    "too few names": replacing(var___index=["a"]),
+    "names of two axes": replacing(var___index=[["a", "b", "c"]]),
+    "X of words": replacing(X=[["a"]]),
+    "X of three axes": replacing(X=np.ones((20, 3, 2))),
+    "X of 4 TB that were never written": replacing(
+        X={"shape": (10**6, 10**6), "dtype": "f4", "chunks": (1000, 1000)}
+    ),
+    "X of zeros, 4 GB": replacing(
+        X={"shape": (10**5, 10**4), "dtype": "f4", "chunks": (1000, 1000), "compression": "gzip"}
+    ),
+    "a sparse X of 4 TB": sparse_group([10**6, 10**6], [1.0], [0], [0, 1]),
+    "a sparse X out of range": sparse_group([20, 3], np.ones(20), [99] * 20, np.arange(21)),
+    "a sparse X without a shape": sparse_group("x", [1.0], [0], [0, 1]),
+    "a sparse X of an unknown form": sparse_group(
+        [20, 3], [1.0], [0], [0, 1], **{"encoding-type": "xyz"}
+    ),
+    "an X that is a link to elsewhere": lambda: annotated(
+        lambda file: (file.pop("X"), file.__setitem__("X", external("elsewhere.h5", "X")))
+    ),
+}
+
+
+def external(name: str, place: str) -> Any:
+    import h5py
+
+    return h5py.ExternalLink(name, place)
 
 
 # --- folders of images ----------------------------------------------------------------------
@@ -561,7 +779,8 @@ def data_file(name: str, folder: Path) -> Path:
     """The hostile file, or folder of images, of that name."""
     if name in FOLDERS:
         return FOLDERS[name](folder / "photos")
-    ending, make = {**ARRAYS, **TABLES}[name]
+    of_h5ad = {known: (".h5ad", make) for known, make in OF_H5AD.items()}
+    ending, make = {**ARRAYS, **TABLES, **FOREIGN, **of_h5ad}[name]
     path = folder / f"data{ending}"
     path.write_bytes(make())
     return path

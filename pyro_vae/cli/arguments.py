@@ -117,6 +117,14 @@ def look_here_for(path: str) -> None:
             sys.path.insert(0, here)
 
 
+def is_option(word: str) -> bool:
+    """
+    >>> is_option("--data"), is_option("-o"), is_option("-999")
+    (True, True, False)
+    """
+    return word.startswith("--") or bool(re.fullmatch("-[a-z]", word))
+
+
 def take_options(
     words: Sequence[str], wanted: Callable[[str], bool]
 ) -> tuple[list[tuple[str, ...]], list[str]]:
@@ -137,7 +145,7 @@ def take_options(
         if not values or (not equals and values[0].startswith("--")):
             raise InputError(f"{name} needs a value")
         del remaining[: 0 if equals else 1]
-        while name in MANY and remaining and not remaining[0].startswith("--"):
+        while name in MANY and remaining and not is_option(remaining[0]):
             values.append(remaining.pop(0))
         taken.append((name, *values))
     return taken, rest

@@ -56,7 +56,7 @@ def _rows_of(data: DataSet) -> list[tuple[str, ...]]:
     x = np.concatenate(
         [read_all(split.x)[:, : len(columns)].numpy() for split in data.splits.values()]
     )
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for column, values in zip(columns, x.T, strict=True):
         gaps = np.isnan(values)
         lines.append(

@@ -1,6 +1,8 @@
 """The options that say which data, and how a file is to be read."""
 
+import csv
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from pyro_vae.errors import InputError
 READING = (  # what a file's readers are told
     "label",
     "array",
+    "arguments",
     "columns",
     "kinds",
     "id",
@@ -43,6 +46,8 @@ def add_data_options(parser: ArgumentParser, named: bool = True) -> None:
     add = parser.add_argument_group("how a file is read; by default as it looks").add_argument
     add("--label", type=str | None, help="the column, or the array of an archive, with the labels")
     add("--array", type=str | None, help="the array of an archive with the rows")
+    add("--arguments", type=str, nargs="+", metavar="NAME=COLUMN",
+        help="columns by the model's parameters that are given them: x=age,income y=visits")  # fmt: skip
     add("--columns", type=str, nargs="+", help="the columns of a table to read")
     add("--kinds", type=str, nargs="+", metavar="COLUMN=KIND",
         help=f"what columns hold: {', '.join(Kind)}")  # fmt: skip
@@ -59,6 +64,7 @@ def reading_of(options: Namespace) -> Reading:
     """How the options say that a file is read; values may be missing."""
     said: dict[str, Any] = {name: options[name] for name in READING}
     said["kinds"] = known_kinds(dict(_pair("kinds", word) for word in said["kinds"] or ()))
+    said["arguments"] = columns_by_argument(said["arguments"])
     said["missing"] = said["missing"] or True
     return Reading(**said, seed=options.data_seed)
 
@@ -85,6 +91,33 @@ def _found(name: str, home: Path | None) -> str:
     if home is None or home == Path.cwd() or name in NAMED or not os.path.exists(home / name):
         return name
     return str(home / name)
+
+
+def columns_by_argument(words: Sequence[str] | None) -> dict[str, str | list[str]] | None:
+    """What ``--arguments`` says: one column of a name by itself, or, where there are commas, a list.
+
+    A name with commas stands in quotes, as in a .csv file.
+
+    >>> columns_by_argument(["x=age,income", "group=clinic", "y=visits,", 'z="Smith, J."'])
+    {'x': ['age', 'income'], 'group': 'clinic', 'y': ['visits'], 'z': 'Smith, J.'}
+    """
+    if not words:
+        return None
+    named: dict[str, str | list[str]] = {}
+    for word in words:
+        name, _, said = word.partition("=")
+        cells = next(csv.reader([said], skipinitialspace=True), [])
+        columns = [cell for cell in cells if cell]
+        if not (name.isidentifier() and columns):
+            raise InputError(
+                f"--arguments takes pairs as in --arguments x=age,income y=visits, not {word!r}"
+            )
+        if name in named:
+            raise InputError(
+                f"--arguments names {name!r} twice: list its columns, as in x=age,income"
+            )
+        named[name] = columns if len(cells) > 1 else columns[0]
+    return named
 
 
 def _pair(option: str, word: str) -> tuple[str, str]:

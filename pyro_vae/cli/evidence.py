@@ -206,7 +206,8 @@ def show(
     evidence: Evidence, units: Tensor, trained: Trained, as_json: bool, path: Path | None
 ) -> None:
     of_data = trained.split.subset(units[:0] if evidence.simulated else units)
-    evidence = replace(evidence, notes=(*evidence.notes, *_units_of(of_data)))
+    notes = (*evidence.notes, *_whose(evidence, trained), *_units_of(trained, of_data))
+    evidence = replace(evidence, notes=notes)
     if path is not None:
         write(evidence, units, trained, path)
         note(str(path))
@@ -229,12 +230,22 @@ def write(evidence: Evidence, units: Tensor, trained: Trained, path: Path) -> No
         pictures.save(picture(evidence, data, known.get("rows")), path)
 
 
-def _units_of(data: Split) -> tuple[str, ...]:
+def _whose(evidence: Evidence, trained: Trained) -> tuple[str, ...]:
+    """Says of one figure of other rows that the guide is not for these."""
+    if evidence.unit is not None or evidence.simulated or trained.split is trained.data.train:
+        return ()
+    return (
+        "the guide stands for the posterior given the training rows, whose latents they share; of other "
+        "rows by themselves it is a poor proposal: --split train has the evidence that it was fitted to",
+    )
+
+
+def _units_of(trained: Trained, data: Split) -> tuple[str, ...]:
     """Says of standardised data what their own units would make of a density."""
     scale = data.scale
     if scale is None:
         return ()
-    log_scale = scale.double().log()
+    log_scale = scale.double().log() * trained.is_observed()
     shift, whose = float(log_scale.sum()), "the figure for each datum is"
     if data.num_missing:
         shift = float((log_scale * ~data.read().isnan()).sum() / len(data))

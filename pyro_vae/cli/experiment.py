@@ -14,13 +14,14 @@ from jsonargparse import ArgumentParser, Namespace
 
 import pyro_vae
 from pyro_vae.allocations import Allocations
-from pyro_vae.cli.arguments import new_parser, read, take_options
-from pyro_vae.cli.data_options import add_data_options, load_by
+from pyro_vae.cli.arguments import MANY, new_parser, read, take_options
+from pyro_vae.cli.data_options import add_data_options, columns_by_argument, load_by
 from pyro_vae.cli.filling import filled_in, in_words, is_ours, open_names
 from pyro_vae.cli.model_option import (
-    FILLED,
     check_leaves_labels_out,
+    check_takes_arguments,
     filled,
+    fillers,
     find_class,
     path_of,
 )
@@ -36,6 +37,7 @@ EXAMPLES = (
     "pyro-vae fit --model VAE --data digits --epochs 50 --out runs/vae --seed 0",
     "pyro-vae fit --model VAE --model.latent_dim 2 --data table.csv --out runs/table",
     "pyro-vae fit --model my_model.MyVAE --data digits --out runs/mine",
+    "pyro-vae fit --model my_model.Visits --data people.csv --arguments x=age,income y=visits",
     "pyro-vae fit --config runs/vae/config.yaml --optimizer.lr 3e-4 --out runs/slower",
     "pyro-vae fit --resume runs/vae --epochs 100",
     "pyro-vae fit --model VAE --help              with the model's own options",
@@ -62,8 +64,11 @@ HOME = "working_directory"  # where a run's relative paths start
 RUN_OPTIONS = ("config", "out", "resume", HOME)  # where things are, not what is done
 
 
-def fit_parser(model: type | None) -> ArgumentParser:
-    """The options of a fit; those of the model's constructor, when it is known, among them."""
+def fit_parser(model: type | None, arguments: Sequence[str] = ()) -> ArgumentParser:
+    """The options of a fit; those of the model's constructor, when it is known, among them.
+
+    :param arguments: names of the model's arguments, of which the data fill in constructor's parameters.
+    """
     parser = new_parser("fit", DESCRIPTION, EXAMPLES)
     add = parser.add_argument_group("the run").add_argument
     add("-o", "--out", type=str | None, help="the run's folder; by default runs/MODEL-DATA")
@@ -81,7 +86,7 @@ def fit_parser(model: type | None) -> ArgumentParser:
         open_ones, parameters = open_names(model), inspect.signature(model).parameters
         needed = {n for n in open_ones if parameters[n].default is inspect.Parameter.empty}
         group.add_class_arguments(
-            model, "model", as_group=False, skip={*FILLED, *needed}, fail_untyped=False
+            model, "model", as_group=False, skip={*fillers(arguments), *needed}, fail_untyped=False
         )
         for name in needed:
             group.add_argument(f"--model.{name}", type=int | None, help="by default of the data")
@@ -109,7 +114,7 @@ class Experiment:
         :raises InputError: no model, an unknown one, or options that it does not take.
         """
         home = (config or {}).get(HOME)
-        config = {k: v for k, v in (config or {}).items() if k not in RUN_OPTIONS}
+        config = {k: _as_words(k, v) for k, v in (config or {}).items() if k not in RUN_OPTIONS}
         given = config.pop("model", None) or {}
         given = {"class_path": given} if isinstance(given, str) else given
         if not isinstance(given, Mapping) or not isinstance(given.get("init_args", {}), Mapping):
@@ -124,7 +129,7 @@ class Experiment:
         arguments = given.get("init_args", {})
         if arguments and find_class(given["class_path"]) is model:
             config["model"] = arguments
-        parser = fit_parser(model)
+        parser = fit_parser(model, _arguments(words, config))
         options = read(parser, words, config)
         is_stated = any(word.partition("=")[0] == "--data" for word in words)
         begun = Path(home) if isinstance(home, str) and not is_stated else Path.cwd()
@@ -170,6 +175,7 @@ class Experiment:
 
         :raises InputError: its constructor raises, or what it makes is no program.
         """
+        check_takes_arguments(self.model, data)
         arguments = dict(vars(self._instantiated().get("model", Namespace())))
         known = filled(self.model, data)
         if arguments.get("condition") is not None:  # it reads the labels in its own way
@@ -222,3 +228,23 @@ class Experiment:
             while cause is not None and not isinstance(cause, InputError):
                 cause = cause.__cause__
             raise cause or error from error
+
+
+def _arguments(words: Sequence[str], config: Mapping[str, Any]) -> list[str]:
+    """The names that ``--arguments`` is going to have."""
+    given, _ = take_options(words, "--arguments".__eq__)
+    if given:
+        return list(columns_by_argument(given[-1][1:]) or ())
+    return list(columns_by_argument(config.get("arguments")) or ())
+
+
+def _as_words(name: str, value: Any) -> Any:
+    """A configuration's value of an option, as a list of words where it takes one value or more.
+
+    :raises InputError: it is no list of words or numbers.
+    """
+    if f"--{name}" not in MANY or value is None:
+        return value
+    if not isinstance(value, list) or not all(isinstance(v, str | int | float) for v in value):
+        raise InputError(f"the configuration's `{name}` must be a list of words, as in [a, b]")
+    return [str(word) for word in value]

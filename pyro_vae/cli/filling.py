@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from pyro_vae.cli.likelihood_choice import Config, likelihood_for, likelihood_of, named
-from pyro_vae.cli.model_option import FILLED
+from pyro_vae.cli.model_option import FILLED, path_of
 from pyro_vae.data import DataSet
 from pyro_vae.data.rows import chunks
 from pyro_vae.errors import InputError
+from pyro_vae.likelihoods import Missing
+from pyro_vae.networks import MaskedInput
 
 SMALLEST_IMAGE = 8  # height and width, of which three halvings leave one
 CONVOLUTIONS: Config = {
@@ -107,8 +109,7 @@ def _filled_part(value: Any, given: Any, data: DataSet) -> tuple[Any, dict[str, 
     if not isinstance(value, Mapping) or "class_path" not in value:
         return value, {}
     given = given if isinstance(given, Mapping) else {}
-    module, _, name = value["class_path"].rpartition(".")
-    kind = getattr(importlib.import_module(module), name)
+    kind = _class_of(dict(value))
     options, given = value.get("init_args", {}), given.get("init_args", {})
     options, said = _filled(kind, dict(options), dict(given), data)
     return {**value, "init_args": options}, said
@@ -120,7 +121,8 @@ def _filled_part(value: Any, given: Any, data: DataSet) -> tuple[Any, dict[str, 
 def chosen_parts(model: type, given: Mapping[str, Any], data: DataSet) -> Config:
     """The parts that are chosen for one of our models by what the data are.
 
-    Images have convolutions, unless one of the networks is named.
+    Images have convolutions, unless one of the networks is named. Where values are missing, the likelihood
+    and the encoder leave these out.
     """
     if not is_ours(model):
         return {}
@@ -134,6 +136,35 @@ def chosen_parts(model: type, given: Mapping[str, Any], data: DataSet) -> Config
     )  # one's own may want others
     if networks <= parameters.keys() and not networks & given.keys() and suits and is_image(data):
         found |= CONVOLUTIONS
+    if {"likelihood", "encoder"} <= parameters.keys() and suits and data.num_missing:
+        readers = {"encoder", "classifier"} & parameters.keys()
+        networks = {n: {**given, **found}.get(n) or _default(parameters[n]) for n in readers}
+        found |= _leaving_gaps_out(likelihood, networks)
+    return found
+
+
+def _leaving_gaps_out(likelihood: Config, networks: Mapping[str, Config]) -> Config:
+    """Parts around a likelihood, and networks that read data, that leave out values that are missing."""
+    found = {}
+    if not issubclass(_class_of(likelihood), Missing):
+        found["likelihood"] = _around(Missing, likelihood=likelihood)
+    for name, network in networks.items():
+        if not getattr(_class_of(network), "takes_missing", False):
+            found[name] = _around(MaskedInput, network=network)
+    return found
+
+
+def _around(kind: type, **part: Config) -> Config:
+    return {"class_path": path_of(kind), "init_args": part}
+
+
+def _default(parameter: inspect.Parameter) -> Config:
+    return {"class_path": path_of(parameter.default), "init_args": {}}
+
+
+def _class_of(config: Config) -> type:
+    module, _, name = config["class_path"].rpartition(".")
+    found: type = getattr(importlib.import_module(module), name)
     return found
 
 
@@ -144,13 +175,29 @@ def is_image(data: DataSet) -> bool:
 
 def in_words(said: Mapping[str, Any], data: DataSet) -> str:
     """One sentence on what was filled in, and why."""
-    found = ", ".join(f"{name}: {_short(value)}" for name, value in said.items())
+    whole = {name: value for name, value in said.items() if name.partition(".")[0] not in said}
+    whole |= {name: value for name, value in said.items() if "." not in name}
+    found = ", ".join(f"{name}: {_short(value)}" for name, value in whole.items())
+    return f"{found}, as the data are {_kind_in_words(said, data)}"
+
+
+def _kind_in_words(said: Mapping[str, Any], data: DataSet) -> str:
+    gaps = f" of which {data.num_missing:,} values are missing" if data.num_missing else ""
+    kinds = {str(column.kind) for column in data.train.columns or ()}
+    if kinds:
+        words = kinds.pop() if len(kinds) == 1 else "several kinds (`pyro-vae data` shows each)"
+        return f"columns of {words}{gaps}"
     names = any(name.endswith("num_tokens") for name in said) and data.values.levels is None
     values = f"whole numbers from 0 to {data.values.high:.0f}" if names else str(data.values)
-    return f"{found}, as the data are {'images of ' * ('encoder' in said)}{values}"
+    return f"{'images of ' * is_image(data)}{values}{gaps}"
 
 
 def _short(value: Any) -> str:
     if isinstance(value, list):
         return "one for each column"
-    return named({"class_path": value["class_path"]}) if isinstance(value, Mapping) else str(value)
+    if not isinstance(value, Mapping):
+        return str(value)
+    within = [
+        _short(part) for part in value.get("init_args", {}).values() if isinstance(part, Mapping)
+    ]
+    return named({"class_path": value["class_path"]}) + (f"({', '.join(within)})" if within else "")

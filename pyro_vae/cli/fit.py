@@ -92,6 +92,7 @@ def _resumable(folder: Path, experiment: Experiment) -> Iterator[None]:
 def draw_curve(folder: Path, result: Fit, data: DataSet) -> None:
     if result.metrics:
         unit = "image" if len(data.event_shape) == 3 else "row"
+        unit = "data set" if result.is_joint else unit
         pictures.save(pictures.learning_curve(result.metrics, unit), folder / CURVE)
 
 
@@ -108,8 +109,9 @@ def report(folder: Path, experiment: Experiment, result: Fit, data: DataSet) -> 
             "the last epoch is the best: more epochs may help "
             f"({command()} fit --resume {run} --epochs {2 * done})"
         )
+    fills_gaps = data.num_missing and data.train.arguments is None
     note("next:")
-    for verb in ("evidence", "sample", "reconstruct", *(["impute"] if data.num_missing else [])):
+    for verb in ("evidence", "sample", "reconstruct", *(["impute"] if fills_gaps else [])):
         note(f"  {command()} {verb} {run}")
 
 
@@ -133,7 +135,8 @@ def _best(result: Fit) -> str:
         return ""
     name, value = shown_figure(next(m for m in result.metrics if m["epoch"] == result.best_epoch))
     figure = name.replace("_", " ").replace("elbo", "ELBO")
-    return f"; best {figure} {value:.3f} nats per datum, at epoch {result.best_epoch}"
+    unit = "of all data together" if result.is_joint else "per datum"
+    return f"; best {figure} {value:.3f} nats {unit}, at epoch {result.best_epoch}"
 
 
 def _default_folder(experiment: Experiment) -> str:

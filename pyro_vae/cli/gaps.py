@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyro_vae.cli.experiment import Experiment
 from pyro_vae.cli.run_folder import rows_of
-from pyro_vae.data import DataSet, filled_in
+from pyro_vae.data import DataSet
 from pyro_vae.errors import InputError
 from pyro_vae.examination import examine
 from pyro_vae.isolation import as_found, undisturbed
@@ -22,12 +22,15 @@ def check_reads_gaps(experiment: Experiment, program: Any, data: DataSet) -> Non
     for split in data.splits.values():
         if not split.num_missing:
             continue
-        x, *rest = next(rows_of(target, split, cpu, with_gaps(split.read())[:ROWS]))
+        rows = with_gaps(split.read())[:ROWS]
         with undisturbed(target, experiment.options.seed), as_found(target.modules):
             try:
-                examine(target, x, *rest)
+                examine(target, *next(rows_of(target, split, cpu, rows)))
             except InputError:
-                examine(target, filled_in(x, data.train.read()), *rest)  # fails if that is not why
+                whole = split.filled_in(data.train)
+                examine(
+                    target, *next(rows_of(target, whole, cpu, rows))
+                )  # fails if that is not why
                 experiment.load_data(missing=False)  # says where the first one is
                 raise
 

@@ -8,12 +8,12 @@ import torch
 
 from pyro_vae.cli.arguments import new_parser, read, take_options
 from pyro_vae.cli.console import note
-from pyro_vae.cli.data_options import DATA
+from pyro_vae.cli.data_options import DATA, add_data_options, load_by
 from pyro_vae.cli.experiment import Experiment
 from pyro_vae.cli.model_option import find_function
 from pyro_vae.cli.output import add_out, out_path
 from pyro_vae.cli.run_folder import PARTS, open_run, rows_of
-from pyro_vae.data import DataSet, load
+from pyro_vae.data import DataSet
 from pyro_vae.errors import InputError
 from pyro_vae.graph import render_model
 from pyro_vae.graph.formats import FORMATS
@@ -91,8 +91,10 @@ def _model(asked: list[tuple[str, ...]]) -> tuple[Any, tuple[torch.Tensor, ...]]
         asked = [*asked, ("--data", "digits")]
     function = find_function(names["--model"])
     if function is not None:
-        name, root = names.get("--data", "digits"), names.get("--data_root")
-        data = load(name, root=root, missing=True)
+        parser = new_parser("graph", DESCRIPTION, EXAMPLES)
+        add_data_options(parser)
+        said = [word for pair in asked if pair[0] != "--model" for word in pair]
+        data = load_by(read(parser, said))
         return function, _some_rows((function, function), data)
     experiment = Experiment.read([word for pair in asked for word in pair])
     data = experiment.load_data()

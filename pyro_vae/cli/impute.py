@@ -52,6 +52,11 @@ def main(words: Sequence[str]) -> int:
     options = read_options(parser, words)
     path = out_path(options, (TABLE, ARRAYS))
     trained = open_trained(options)
+    if trained.arguments:
+        raise InputError(
+            "impute fills in the gaps of a model's one x, and the run's model is given columns by name: "
+            "fit a model of all columns (or of --columns), without --arguments"
+        )
     of_all = options.split is None and options.data is None
     splits = list(trained.data.splits.values()) if of_all else [trained.split]
     if not any(split.num_missing for split in splits):

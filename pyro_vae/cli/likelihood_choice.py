@@ -21,7 +21,7 @@ _OF_KIND = {
 
 
 def likelihood_for(data: DataSet) -> Config:
-    """The likelihood of data by their kind.
+    """The likelihood of data, or of the argument x, by their kind.
 
     Data on levels get probabilities: a density of values that recur can grow without bound. Columns of a
     table differ in how well they are explained, so each value has a scale of its own.
@@ -31,8 +31,9 @@ def likelihood_for(data: DataSet) -> Config:
         return _config("Bernoulli")
     if values.levels is not None:
         return _config("DiscretizedLogistic", levels=values.levels)
-    if data.train.columns is not None:
-        return likelihood_of_columns(data.train.columns)
+    columns = data.train.columns_of(data.train.main_argument)
+    if columns is not None:
+        return likelihood_of_columns(columns)
     if values.in_unit_interval:
         return _config("ContinuousBernoulli")
     first = next(chunks(data.train.x)).flatten(1)
@@ -59,14 +60,19 @@ def likelihood_of(column: Column) -> Config:
 
 
 def named(config: Config) -> str:
-    """A likelihood as a person reads it.
+    """A part as a person reads it.
 
-    >>> named({"class_path": "pyro_vae.likelihoods.Tokens", "init_args": {"num_tokens": 3}})
-    'Tokens(num_tokens=3)'
+    >>> tokens = {"class_path": "pyro_vae.likelihoods.Tokens", "init_args": {"num_tokens": 3}}
+    >>> named({"class_path": "pyro_vae.likelihoods.Missing", "init_args": {"likelihood": tokens}})
+    'Missing(Tokens(num_tokens=3))'
     """
     name = config["class_path"].rpartition(".")[2]
     arguments = config.get("init_args", {})
-    words = [f"{k}={v}" for k, v in arguments.items() if not isinstance(v, list | dict)]
+    words = [
+        named(value) if isinstance(value, dict) else f"{option}={value}"
+        for option, value in arguments.items()
+        if not isinstance(value, list)
+    ]
     return f"{name}({', '.join(words)})" if words else name
 
 

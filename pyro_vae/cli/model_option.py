@@ -3,7 +3,8 @@
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,16 +13,32 @@ import torch
 
 import pyro_vae.models
 from pyro_vae.cli.arguments import look_here_for
-from pyro_vae.data import DataSet
+from pyro_vae.data import Argument, DataSet
+from pyro_vae.data.arguments import in_order
 from pyro_vae.errors import InputError, nearest
-from pyro_vae.program import num_arguments
+from pyro_vae.program import num_arguments, signature
 
 # a constructor's parameter of such a name is no option: the data fill it
 FILLED: dict[str, Callable[[DataSet], Any]] = {
-    "data_shape": lambda data: tuple(data.event_shape),
+    "data_shape": lambda data: _shape_of_x(data),
     "num_classes": lambda data: data.num_classes,  # None where there are no labels
     "levels": lambda data: data.values.levels,  # None where values are real
 }
+
+
+def _shape_of_x(data: DataSet) -> tuple[int, ...]:
+    """The shape of a datum, or of the argument ``x``, or of the first where none is named so."""
+    argument = data.train.main_argument
+    return tuple(data.event_shape) if argument is None else argument.shape
+
+
+def fillers(arguments: Iterable[str]) -> dict[str, Callable[[DataSet], Any]]:
+    """``FILLED``, and of each argument NAME that is a category ``num_NAME``: how many levels it has."""
+
+    def levels_of(name: str) -> Callable[[DataSet], Any]:
+        return lambda data: data.train.num_levels(name)
+
+    return FILLED | {f"num_{name}": levels_of(name) for name in arguments}
 
 
 def find_class(name: str) -> type:
@@ -100,20 +117,40 @@ def filled(model: type, data: DataSet) -> dict[str, Any]:
 
     :raises InputError: it needs to know how many classes or levels there are, and the data do not say.
     """
-    parameters = inspect.signature(model).parameters
-    values = {name: fill(data) for name, fill in FILLED.items() if name in parameters}
+    parameters, arguments = inspect.signature(model).parameters, data.train.arguments or ()
+    fill_in = fillers(argument.name for argument in arguments)
+    values = {name: fill(data) for name, fill in fill_in.items() if name in parameters}
     unknown = {name: parameters[name].default for name, value in values.items() if value is None}
     if unknown.get("levels") is inspect.Parameter.empty:
         raise InputError(
             f"{model.__name__} needs values on levels, and {data.name} has {data.values}: leave "
             "--standardize out, or binarise them (--binarize threshold)"
         )
+    for argument in arguments:
+        if unknown.get(f"num_{argument.name}", 0) in (None, inspect.Parameter.empty):
+            raise InputError(
+                f"{model.__name__} needs to know how many levels the argument {argument.name!r} has, and "
+                f"it is no category: --kinds {_column_names(data, argument)}=category makes it one"
+            )
     if unknown.get("num_classes", 0) in (None, inspect.Parameter.empty):
         raise InputError(
             f"{model.__name__} needs labels, and {data.name} has none: --label names a table's column or "
             "an archive's array, and a folder of images has a folder for each class"
         )
     return {name: value for name, value in values.items() if value is not None}
+
+
+def check_takes_arguments(model: type, data: DataSet) -> None:
+    """:raises InputError: the class has a model, or a guide, that does not take the data's arguments."""
+    methods = [getattr(model, name, None) for name in ("model", "guide")]
+    if data.train.arguments is None or not callable(methods[0]):
+        return
+    of_self = [partial(m, None) if callable(m) else lambda *args: None for m in methods]
+    in_order(data.train.arguments, signature((of_self[0], of_self[1])))
+
+
+def _column_names(data: DataSet, argument: Argument) -> str:
+    return ", ".join(column.name for column in data.train.columns_of(argument) or ())
 
 
 def grows_without_bound(model: type, data: DataSet) -> str | None:

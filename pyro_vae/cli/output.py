@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
 
 from pyro_vae import pictures
-from pyro_vae.data import Split
+from pyro_vae.data import Argument, Split
 from pyro_vae.errors import InputError
 from pyro_vae.files import replacing
 
@@ -91,12 +91,14 @@ def check_table(values: Tensor, path: Path) -> Tensor:
     return values
 
 
-def columns_of(split: Split, values: Tensor) -> list[tuple[str, Sequence[Any]]]:
-    """The columns of a table of values (N | columns), as the file names and writes them."""
-    if split.columns is None:
-        return [(str(number), column) for number, column in enumerate(values.cpu().T.numpy())]
-    pairs = zip(split.columns, values.cpu().T.numpy(), strict=True)
-    return [(column.name, column.written(x)) for column, x in pairs]
+def columns_of(
+    split: Split, values: Tensor, argument: Argument | None = None
+) -> list[tuple[str, Iterable[Any]]]:
+    """The columns of a table of values (N | columns), or of an argument's, as the file has them."""
+    table, columns = values.cpu().reshape(len(values), -1).T.numpy(), split.columns_of(argument)
+    if columns is None:
+        return [(str(number), column) for number, column in enumerate(table)]
+    return [(c.name, c.written(x)) for c, x in zip(columns, table, strict=True)]
 
 
 def categories_of(split: Split) -> dict[str, Sequence[str]]:

@@ -47,7 +47,10 @@ def main(words: Sequence[str]) -> int:
         means = {f"{name}_mean": prediction.mean for name, prediction in made.items()}
         write_arrays(path, {**known, "data": data, **means, **categories_of(trained.split)})
     elif is_table(path):
-        columns = columns_of(trained.split, check_table(trained.of_data(made).mean, path))
+        prediction = trained.of_data(made)
+        argument = trained.argument_of(prediction)
+        table = prediction.mean if argument else check_table(prediction.mean, path)
+        columns = columns_of(trained.split, table, argument)
         write_table(path, joined_columns(known, columns, trained.label))
     else:
         pictures.save(picture(trained, data, made), path)
@@ -66,14 +69,24 @@ def reconstruct(
     rows = trained.some_rows(num)
     batch = trained.rows(rows)
     made = reconstructions(trained.program, *batch, seed=trained.seed)
-    return rows, trained.split.to_original(batch[0]), trained.in_data_units(made)
+    made = trained.in_data_units(made)
+    if not trained.arguments:
+        return rows, trained.split.to_original(batch[0]), made
+    argument = trained.argument_of(trained.of_data(made))
+    if argument is None:
+        raise InputError(
+            "no site of the model observes one of its arguments as it is, so there is nothing to hold "
+            f"what it makes of them against: it is given {', '.join(a.name for a in trained.arguments)}"
+        )
+    return rows, trained.split.values_of(argument, rows), made
 
 
 def picture(trained: Trained, data: Tensor, made: dict[str, Prediction]) -> Figure:
-    means = trained.of_data(made).mean
+    prediction = trained.of_data(made)
+    means = prediction.mean
     if means.shape != data.shape:
         raise InputError(
             f"the model's sites have shapes {[tuple(p.mean.shape[1:]) for p in made.values()]}, none "
             f"of them the data's {tuple(data.shape[1:])}; --out with .npz writes them all"
         )
-    return pictures.reconstructions(data, means, trained.split.columns)
+    return pictures.reconstructions(data, means, trained.columns_of(prediction))

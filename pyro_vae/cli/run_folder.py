@@ -23,7 +23,7 @@ from pyro_vae.errors import InputError, nearest, reading
 from pyro_vae.files import sole_use
 from pyro_vae.inference.run import CHECKPOINT, METRICS, Position, check
 from pyro_vae.parameters import stored_parameters
-from pyro_vae.program import as_program, num_arguments
+from pyro_vae.program import as_program, num_arguments, signature
 
 CONFIG = "config.yaml"
 OWN = (CHECKPOINT, CONFIG, METRICS)
@@ -193,8 +193,7 @@ class Run:
 
 def rows_of(program: Any, split: Split, device: torch.device, index: torch.Tensor) -> Any:
     """The rows of a split numbered ``index``, as the program takes them."""
-    columns = num_arguments(as_program(program).model)
-    return batches(split, device, columns).take(index, len(index))
+    return batches(split, device, signature(program)).take(index, len(index))
 
 
 def open_run(folder: Path | str, words: Sequence[str] = ()) -> Run:

@@ -1,7 +1,8 @@
 """What every verb on a finished run shares: its options, and the run with its data and program."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -11,10 +12,12 @@ from torch import Tensor
 from pyro_vae.cli.arguments import new_parser, read, take_options
 from pyro_vae.cli.console import note
 from pyro_vae.cli.run_folder import PARTS, Run, open_run, rows_of
-from pyro_vae.data import DataSet, Remembered, Split
+from pyro_vae.data import Argument, Column, DataSet, Remembered, Split
+from pyro_vae.data.arguments import in_order
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
-from pyro_vae.predict import Prediction
+from pyro_vae.predict import Prediction, observed_arguments
+from pyro_vae.program import signature
 
 SplitName = Literal["train", "validation", "test"]
 
@@ -66,20 +69,52 @@ class Trained:
         generator = torch.Generator().manual_seed(self.seed)
         return torch.randperm(len(self.split), generator=generator)[:count]
 
+    @cached_property
+    def arguments(self) -> tuple[Argument, ...]:
+        """The columns that the program is given, in its order; none where it is given all as one."""
+        arguments = self.split.arguments
+        return () if arguments is None else in_order(arguments, signature(self.program))
+
+    def argument_of(self, prediction: Prediction) -> Argument | None:
+        """The argument that a site observes."""
+        place = prediction.argument
+        return self.arguments[place] if self.arguments and place is not None else None
+
+    def columns_of(self, prediction: Prediction) -> tuple[Column, ...] | None:
+        """The columns of a table that a site stands for."""
+        return self.split.columns_of(self.argument_of(prediction))
+
+    def is_observed(self) -> Tensor:
+        """By column of arguments 1 where the model gives a density of it, else 0; 1 without arguments."""
+        if not self.arguments:
+            return torch.ones(())
+        columns = torch.zeros(self.split.event_shape)
+        for place in observed_arguments(self.program, *self.rows(torch.arange(1))):
+            if not self.arguments[place].is_category:  # which have no units
+                columns[list(self.arguments[place].places)] = 1.0
+        return columns
+
     def in_data_units(self, predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
-        """Undoes the standardisation at the sites that have the data's shape."""
-        back = self.split.to_original
-        return {
-            name: Prediction(back(p.value), back(p.mean)) if self._is_data(p) else p
-            for name, p in predictions.items()
-        }
+        """Undoes the standardisation at the sites that stand for data."""
+        return {name: self._in_data_units(p) for name, p in predictions.items()}
+
+    def _in_data_units(self, p: Prediction) -> Prediction:
+        argument = self.argument_of(p)
+        encoding = self.split.encoding if argument is None else self.split.input(argument).encoding
+        if encoding is None or not self._is_data(p):
+            return p
+        return replace(p, value=encoding.invert(p.value), mean=encoding.invert(p.mean))
 
     def of_data(self, predictions: Mapping[str, Prediction]) -> Prediction:
-        """The prediction at the site that has the data's shape, or else at the first."""
+        """The prediction at the first site that stands for data, or else at the first."""
         found = [p for p in predictions.values() if self._is_data(p)]
         return (found or list(predictions.values()))[0]
 
     def _is_data(self, prediction: Prediction) -> bool:
+        """Whether a site observes an argument, or, where there are none by name, has the data's shape."""
+        if self.arguments:
+            argument = self.argument_of(prediction)
+            return argument is not None and prediction.value.shape[1:] == argument.shape
         return prediction.value.shape[1:] == self.data.event_shape
 
 
@@ -109,7 +144,10 @@ def open_trained(options: Namespace, rows_needed: bool = True) -> Trained:
     if options.data is not None:
         data, rows = run.remembered_data(), run.new_data(options.data)
     else:
-        data = _own_data(run, rows_needed)
+        by_name = (
+            run.experiment.options.arguments is not None
+        )  # then draws are given the others' values
+        data = _own_data(run, rows_needed or by_name)
         split = options.split or "test"
         if split not in data.splits:
             raise InputError(f"{data.name} has no {split} rows; it has {', '.join(data.splits)}")

@@ -1,6 +1,8 @@
 """``pyro-vae sample``: draw new data from a run's model."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from pyro_vae.cli.output import (
     is_table,
     joined_columns,
     out_path,
+    rows_of_file,
     write_arrays,
     write_table,
 )
@@ -30,7 +33,9 @@ DESCRIPTION = """\
 Draws latents from the prior, and data from the likelihood. A picture shows images as the means of
 p(x | z), and of a table each column's draws beside the data. A .csv has the draws of a table below its
 columns' names. An .npz holds draws and means of every observed site. A model that takes labels is given
-those of the data in turn: the class of each draw is in a .csv's last column, and in labels."""
+those of the data in turn: the class of each draw is in a .csv's last column, and in labels. One that takes
+columns by name (--arguments) is given those of the data's rows in turn: a .csv has them all, with draws
+of what the model observes, and the row's number in the file."""
 EXAMPLES = (
     "pyro-vae sample runs/vae --num 64 --out samples.png",
     "pyro-vae sample runs/vae --num 10000 --seed 1 --out samples.npz",
@@ -56,14 +61,16 @@ def main(words: Sequence[str]) -> int:
         raise InputError(
             f"a picture shows up to {MOST_IMAGES:,} images; --out with .npz takes more"
         )
-    drawn, classes = draw(trained, options.num)
+    drawn, known = draw(trained, options.num)
     if is_arrays(path):
         values = {name: prediction.value for name, prediction in drawn.items()}
         means = {f"{name}_mean": prediction.mean for name, prediction in drawn.items()}
-        write_arrays(path, classes | values | means | categories_of(trained.split))
+        write_arrays(path, known | values | means | categories_of(trained.split))
+    elif is_table(path) and trained.arguments:
+        write_table(path, joined_columns(known, columns_with_draws(trained, known, drawn, path)))
     elif is_table(path):
         columns = columns_of(trained.split, check_table(trained.of_data(drawn).value, path))
-        write_table(path, joined_columns(classes, columns, trained.label))
+        write_table(path, joined_columns(known, columns, trained.label))
     else:
         pictures.save(picture(trained, drawn), path)
     print(path)
@@ -71,7 +78,9 @@ def main(words: Sequence[str]) -> int:
 
 
 def draw(trained: Trained, num: int | None = None) -> tuple[dict[str, Prediction], dict[str, Any]]:
-    """Draws of every observed site, and their classes: a model that takes labels gets them in turn."""
+    """Draws of every observed site, and what the model was given for them: the data's classes, or the rows
+    and the other arguments of the data, in turn.
+    """
     if num is None:
         num = 64 if len(trained.data.event_shape) == 3 else 2_000
     if num < 1:
@@ -79,7 +88,7 @@ def draw(trained: Trained, num: int | None = None) -> tuple[dict[str, Prediction
     at_once = min(num, max(1, min(MOST_ROWS, MOST_VALUES // trained.data.event_shape.numel())))
     first, labels = _draw_some(trained, 0, at_once, trained.seed)
     if at_once == num:
-        return first, {} if labels is None else classes_of(trained.split, labels)
+        return first, _given(trained, first, num, labels)
     need = num * sum(p.value.nbytes + p.mean.nbytes for p in first.values()) // at_once
     if need > MOST_BYTES:
         raise InputError(
@@ -87,7 +96,7 @@ def draw(trained: Trained, num: int | None = None) -> tuple[dict[str, Prediction
             "drawn at a time: draw fewer, each time with another --seed"
         )
     drawn = {
-        name: Prediction(*(x.new_empty((num, *x.shape[1:])) for x in (p.value, p.mean)))
+        name: replace(p, value=_empty(num, p.value), mean=_empty(num, p.mean))
         for name, p in first.items()
     }
     generator, all_labels = torch.Generator().manual_seed(trained.seed), []
@@ -100,7 +109,45 @@ def draw(trained: Trained, num: int | None = None) -> tuple[dict[str, Prediction
             drawn[name].mean[start:stop] = prediction.mean
         all_labels.append(labels)
     known = [part for part in all_labels if part is not None]
-    return drawn, classes_of(trained.split, torch.cat(known)) if known else {}
+    return drawn, _given(trained, drawn, num, torch.cat(known) if known else None)
+
+
+def _empty(num: int, like: Tensor) -> Tensor:
+    return like.new_empty((num, *like.shape[1:]))
+
+
+def _given(
+    trained: Trained, drawn: dict[str, Prediction], num: int, labels: Tensor | None
+) -> dict[str, Any]:
+    """What each draw was made of."""
+    if not trained.arguments:
+        return {} if labels is None else classes_of(trained.split, labels)
+    index = torch.arange(num) % len(trained.split)
+    observed = [trained.argument_of(prediction) for prediction in drawn.values()]
+    known = {
+        a.name: trained.split.values_of(a, index) for a in trained.arguments if a not in observed
+    }
+    return {"rows": rows_of_file(trained.split, index), **known}
+
+
+def columns_with_draws(
+    trained: Trained, given: dict[str, Any], drawn: dict[str, Prediction], path: Path
+) -> list[tuple[str, Any]]:
+    """The columns of what was given, and of what was drawn, by the names of the columns that it is of."""
+    columns: dict[str, Any] = {}
+    for argument in trained.arguments:
+        if argument.name in given:
+            columns |= columns_of(trained.split, given[argument.name], argument)
+    for name, prediction in drawn.items():
+        observed, value = trained.argument_of(prediction), prediction.value.cpu()
+        if observed is not None:
+            columns |= columns_of(trained.split, value, observed)
+        elif value.dim() == 1:
+            columns[name] = value
+        else:
+            table = check_table(value, path)
+            columns |= {f"{name}_{place}": column for place, column in enumerate(table.T)}
+    return list(columns.items())
 
 
 def _draw_some(
@@ -109,7 +156,7 @@ def _draw_some(
     """The draws of some rows, and their labels, drawn where none is given."""
     batch = trained.rows(torch.arange(start, stop) % len(trained.split))
     drawn = trained.in_data_units(prior_samples(trained.program, *batch, seed=seed))
-    if len(batch) == 1:
+    if len(batch) == 1 or trained.arguments:
         return drawn, None
     return drawn, drawn["label"].value if "label" in drawn else batch[1]
 
@@ -120,12 +167,15 @@ def picture(trained: Trained, drawn: dict[str, Prediction]) -> Figure:
     if prediction.mean.dim() == 4:
         caption = f"{count} means of $p(x\\,|\\,z)$, $z$ from the prior"
         return pictures.samples(prediction.mean, caption=caption)
-    known, data = trained.rows_to_compare, None
-    if known is not None and known.event_shape == prediction.value.shape[1:]:
-        data = known.to_original(known.read(torch.arange(min(len(known), 10_000))))
+    known, data, argument = trained.rows_to_compare, None, trained.argument_of(prediction)
+    some = torch.arange(min(10_000, 0 if known is None else len(known)))
+    if known is not None and argument is not None:
+        data = known.values_of(argument, some)
+    elif known is not None and known.event_shape == prediction.value.shape[1:]:
+        data = known.to_original(known.read(some))
     return pictures.samples(
         prediction.value,
         data,
-        trained.split.columns,
+        trained.columns_of(prediction),
         f"{count:,} draws from the model",
     )

@@ -1,6 +1,7 @@
 """Data sets by name, from files and from folders, and batches of them on a device."""
 
-from pyro_vae.data.batching import Batches, OneCall, batches
+from pyro_vae.data.arguments import Argument
+from pyro_vae.data.batching import Batch, Batches, OneCall, batches
 from pyro_vae.data.columns import Column, Kind
 from pyro_vae.data.known import Remembered, facts_of, new_rows, remembered
 from pyro_vae.data.loading import ROOT_VARIABLE, Binarize, Listing, available, load
@@ -11,6 +12,8 @@ from pyro_vae.data.values import Encoding, ValueRange, filled_in
 
 __all__ = [
     "ROOT_VARIABLE",
+    "Argument",
+    "Batch",
     "Batches",
     "Binarize",
     "Column",

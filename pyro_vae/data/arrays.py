@@ -1,148 +1,163 @@
-"""Arrays of numbers -> rows; .npy and .npz files."""
+"""Arrays of numbers -> rows; .npy files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_vae.data.containers import Archive, Array, read_array
+from pyro_vae.data.containers import Array, read_array
+from pyro_vae.data.gaps import array_without_codes, remarks_on_codes
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.sources import Part, Source, shuffled
 from pyro_vae.data.values import lost_in_float32
-from pyro_vae.errors import InputError, nearest
+from pyro_vae.errors import InputError
 
-_DATA = ("x", "data", "images")
-_LABELS = ("y", "labels", "target")
 READS_MISSING = (
     "or take a model that reads missing values: --model ItemResponse, or --model.likelihood Missing "
     "--model.encoder MaskedInput (in Python, load(..., missing=True))"
 )
-_SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
+_CHANNELS = (1, 3, 4)  # grey, colour, colour and transparency
+_LEAST_SIDE = 5  # of images whose channels are taken to be last
+_BRIGHT = 128  # some pixel of images is as bright; counts and codes in their place are not
 
 
 def read_npy(path: Path, reading: Reading) -> Source:
     """A .npy file: the rows along the first axis, without labels."""
-    _check_bytes(path)
-    rows = to_rows(read_array(path), str(path), reading.takes_gaps)
-    return shuffled(Part(rows), reading.seed)
+    check_bytes(path)
+    array = array_without_codes(read_array(path), reading.codes)
+    rows, pixels, remarks = rows_of([array], [str(path)], reading)
+    return shuffled(Part(rows[0]), reading.seed, remarks=remarks, pixels=pixels)
 
 
-def read_npz(path: Path, reading: Reading) -> Source:
-    """A .npz file. Arrays named after the splits are taken as such (``train``, ``x_train``,
-    ``train_images``; labels ``y_train``, ``train_labels``); else the rows are ``x``, ``data``,
-    ``images`` or the first array, and the labels ``label``, ``y``, ``labels`` or ``target``.
+def rows_of(
+    arrays: Sequence[Array], where: Sequence[str], reading: Reading
+) -> tuple[list[Tensor], bool, list[str]]:
+    """The rows of arrays that belong together, whether they are grey levels, and what was guessed."""
+    for array, name in zip(arrays, where, strict=True):
+        _check_numbers(array, name)
+    pixels = are_pixels(arrays, where[0], reading.pixels)
+    rows = [
+        to_rows(array, name, reading.takes_gaps, pixels)
+        for array, name in zip(arrays, where, strict=True)
+    ]
+    remarks = [*_remark_on_shape(arrays[0]), *_remark_on_levels(arrays, pixels, reading.pixels)]
+    if arrays[0].ndim == 2 and arrays[0].dtype.kind != "b":
+        remarks += remarks_on_codes(arrays[0], None)
+    return rows, pixels, remarks
+
+
+def are_pixels(arrays: Sequence[Array], where: str, said: bool | None = None) -> bool:
+    """Whether whole numbers from 0 to 255 are grey levels; zeros and ones alone are left as they are.
+
+    They are where rows have the shape of images, bytes always and other numbers if one is 128 or more.
+
+    :param said: what a person says.
+    :raises InputError: it is said that they are, and some are neither such numbers nor from 0 to 1.
     """
-    _check_bytes(path)
-    return _from_archive(path, Archive(path), reading)
-
-
-def _from_archive(path: Path, archive: Mapping[str, Array], reading: Reading) -> Source:
-    label, missing = reading.label, reading.takes_gaps
-    keys = list(archive)
-    if not keys:
-        raise InputError(f"{path} holds no arrays")
-    parts = {split: _find(keys, _data_keys(names)) for split, names in _SPLITS.items()}
-    if parts["train"] is not None:
-        if label is not None:
-            raise InputError(
-                f"{path} has splits of its own; their labels are y_train, y_test and so on, "
-                f"not {label!r}"
-            )
-        return _from_splits(path, archive, parts, missing)
-    if label is not None and label not in keys:
-        raise InputError(f"{path} has no array {label!r}{nearest(label, keys)}")
-    labels_key = label or _find(keys, _LABELS)
-    data_key = _find(keys, _DATA) or next((key for key in keys if key != labels_key), None)
-    if data_key is None:
-        raise InputError(f"{path} holds labels ({labels_key}) and nothing else")
-    x = to_rows(archive[data_key], f"{path}[{data_key}]", missing)
-    if labels_key is None:
-        return shuffled(Part(x), reading.seed)
-    labels, names = to_labels(archive[labels_key], f"{path}[{labels_key}]", len(x))
-    return shuffled(Part(x, labels), reading.seed, class_names=names)
-
-
-def _from_splits(
-    path: Path, archive: Mapping[str, Array], found: Mapping[str, str | None], missing: bool
-) -> Source:
-    if found["test"] is None:
-        raise InputError(f"{path} has the training rows {found['train']!r} but no test rows")
-    order = [split for split in ("train", "validation", "test") if found[split] is not None]
-    x = {s: to_rows(archive[str(found[s])], f"{path}[{found[s]}]", missing) for s in order}
-    first = x["train"]
-    for split, rows in x.items():
-        if rows.shape[1:] != first.shape[1:] or (rows.dtype == torch.uint8) != (
-            first.dtype == torch.uint8
-        ):
-            raise InputError(
-                f"{path}: the {split} rows are {_kind(rows)}, the training rows {_kind(first)}; "
-                "all splits need the same shape and type"
-            )
-    keys = {s: _find(list(archive), _labels_keys(_SPLITS[s])) for s in order}
-    labelled = [key for key in keys.values() if key is not None]
-    if labelled and len(labelled) < len(order):
-        raise InputError(f"{path} has labels {', '.join(labelled)}, but not for every split")
-    sizes = [len(x[s]) for s in order]
-    labels, names = None, None
-    if labelled:
-        pieces = [archive[key] for key in labelled]
-        for key, piece, size in zip(labelled, pieces, sizes, strict=True):
-            _check_labels_shape(piece, f"{path}[{key}]", size)
-        labels, names = to_labels(
-            np.concatenate([p.reshape(-1) for p in pieces]), f"{path}[labels]", sum(sizes)
+    if said is False or not all(map(len, arrays)):
+        return False
+    whole = all(map(_are_bytes, arrays))
+    if said and not whole and not all(map(_are_in_unit_interval, arrays)):
+        raise InputError(
+            f"pixels=True, but {where} holds numbers that are neither whole and from 0 to 255, nor all "
+            "from 0 to 1"
         )
-    num_test = sizes[-1]
-    whole = Part(torch.cat([x[s] for s in order]), labels)
-    rows = torch.arange(len(whole))
-    num_validation = sizes[1] if "validation" in order else 0
-    return Source(
-        whole.subset(rows[:-num_test]), num_validation, whole.subset(rows[-num_test:]), names
+    if said or not whole or arrays[0].ndim not in (3, 4):
+        return bool(said) and whole
+    most = max(np.nanmax(array) for array in arrays)
+    return bool(most > 1 if arrays[0].dtype == np.uint8 else most >= _BRIGHT)
+
+
+def _are_bytes(array: Array) -> bool:
+    """Whether there are only whole numbers from 0 to 255, and gaps."""
+    if array.dtype in (np.uint8, np.bool_):
+        return True
+    return all(
+        bool((((part >= 0) & (part <= 255) & (part == np.rint(part))) | np.isnan(part)).all())
+        for part in _pieces(array)
     )
 
 
-def _kind(x: Tensor) -> str:
-    return f"{'x'.join(map(str, x.shape[1:]))} of {str(x.dtype).removeprefix('torch.')}"
+def _are_in_unit_interval(array: Array) -> bool:
+    return all(bool((((p >= 0) & (p <= 1)) | np.isnan(p)).all()) for p in _pieces(array))
 
 
-def _data_keys(names: Sequence[str]) -> list[str]:
-    return [f.format(n) for n in names for f in ("{}", "x_{}", "{}_x", "{}_data", "{}_images")]
+def _pieces(array: Array) -> Iterator[Array]:
+    """The rows, a bounded number at a time."""
+    step = max(1, 2**22 // max(1, array[:1].size))
+    return (array[start : start + step] for start in range(0, len(array), step))
 
 
-def _labels_keys(names: Sequence[str]) -> list[str]:
-    return [f.format(n) for n in names for f in ("y_{}", "{}_y", "{}_labels", "labels_{}")]
+def _channels_last(shape: Sequence[int]) -> bool | None:
+    """Whether rows are images with their channels last; None where it cannot be told."""
+    if len(shape) != 4 or shape[3] not in _CHANNELS:
+        return False
+    if shape[1] in _CHANNELS or min(shape[1:3]) < _LEAST_SIDE:
+        return None
+    return True
 
 
-def _find(keys: Sequence[str], wanted: Sequence[str]) -> str | None:
-    return next((key for key in wanted if key in keys), None)
+def _remark_on_shape(array: Array) -> list[str]:
+    last = _channels_last(array.shape)
+    if last is False:
+        return []
+    first, second, third = array.shape[1:]
+    if last:
+        return [f"images with their channels last were turned to {third}x{first}x{second}"]
+    return [
+        f"rows of {first}x{second}x{third} are taken as {first} channels of {second}x{third}, not as "
+        f"{third} channels of {first}x{second}: move the axis if they are that"
+    ]
 
 
-def _check_bytes(path: Path) -> None:
+def _remark_on_levels(arrays: Sequence[Array], pixels: bool, said: bool | None) -> list[str]:
+    if said is not None:
+        return []
+    if pixels:
+        return ["whole numbers from 0 to 255 are grey levels, k/255 (--pixels false: as they are)"]
+    looks = arrays[0].dtype == np.uint8 or arrays[0].ndim in (3, 4)
+    if looks and all(map(_are_bytes, arrays)) and max(np.nanmax(a) for a in arrays) > 1:
+        return ["whole numbers are taken as they are (--pixels true: as grey levels, k/255)"]
+    return []
+
+
+def check_bytes(path: Path) -> None:
+    """:raises InputError: the file is empty."""
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty")
 
 
-def to_rows(array: Array, where: str, missing: bool = False) -> Tensor:
-    """The array's numbers as rows (N | event): uint8 stays, truth values become it, all else float.
-
-    A vector is N rows of one number; (N, H, W) are grey images (N, 1, H, W); images with their one,
-    three or four channels last are turned to (N, C, H, W).
-
-    :param missing: let NaN pass, as a value that is missing.
-    :raises InputError: not numbers, no rows, or a NaN or an infinity (with its index).
-    """
+def _check_numbers(array: Array, where: str) -> None:
     if array.dtype.kind not in "biuf":
         raise InputError(f"{where} holds {array.dtype} values, not numbers")
     if array.ndim == 0 or array.size == 0:
         raise InputError(f"{where} holds no rows (its shape is {array.shape})")
+
+
+def to_rows(array: Array, where: str, missing: bool = False, pixels: bool | None = None) -> Tensor:
+    """The array's numbers as rows (N | event): uint8 if they are grey levels or truth values, else float.
+
+    A vector is N rows of one number; (N, H, W) are grey images (N, 1, H, W); images with their one,
+    three or four channels last, and sides above 4, are turned to (N, C, H, W).
+
+    :param missing: let NaN pass, as a value that is missing.
+    :param pixels: whether they are grey levels from 0 to 255; None to find out.
+    :raises InputError: not numbers, no rows, or a NaN or an infinity (with its index).
+    """
+    _check_numbers(array, where)
+    if pixels is None:
+        pixels = are_pixels([array], where)
     if array.dtype.kind == "f":
         check_finite(array, where, missing, f", {READS_MISSING}")
     if array.ndim in (1, 3):
         array = array[:, None]
-    elif array.ndim == 4 and array.shape[3] in (1, 3, 4) and array.shape[1] not in (1, 3, 4):
+    elif _channels_last(array.shape):
         array = np.moveaxis(array, 3, 1)
-    if array.dtype in (np.uint8, np.bool_):
+    if pixels and np.isnan(array).any():
+        return torch.from_numpy(_narrow(array / 255))
+    if pixels or array.dtype == np.bool_ or (array.dtype == np.uint8 and array.max() <= 1):
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.uint8))
     return torch.from_numpy(_narrow(array))
 
@@ -177,7 +192,7 @@ def to_labels(array: Array, where: str, rows: int) -> tuple[Tensor, tuple[str, .
 
     :raises InputError: not one label per row, or labels that are neither whole numbers nor names.
     """
-    _check_labels_shape(array, where, rows)
+    check_labels_shape(array, where, rows)
     array = array.reshape(-1)
     if array.dtype.kind == "f":
         check_finite(array, where)
@@ -200,7 +215,7 @@ def to_labels(array: Array, where: str, rows: int) -> tuple[Tensor, tuple[str, .
     return torch.from_numpy(codes.astype(np.int64)), tuple(map(str, names))
 
 
-def _check_labels_shape(array: Array, where: str, rows: int) -> None:
+def check_labels_shape(array: Array, where: str, rows: int) -> None:
     if array.shape not in ((rows,), (rows, 1)):
         raise InputError(
             f"{where} has shape {array.shape}, but there are {rows:,} rows; one label per row, "

@@ -2,7 +2,7 @@
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,17 +16,16 @@ from pyro_vae.data.rows import Rows, nbytes, read_all
 from pyro_vae.data.sets import DataSet, Split
 from pyro_vae.data.values import Encoding
 from pyro_vae.errors import InputError
+from pyro_vae.program import Signature
 
 Batch = tuple[Tensor, ...]
 
 LAZY_BYTES = 2**31  # rows that lie in files are held in the host's memory up to this size
 
 
-class _AsTheyAre(Encoding):
-    """A person's own tensors are not touched."""
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return x
+Encodings = Sequence[
+    Encoding | None
+]  # of columns; none at all of a person's own, which stay as they are
 
 
 class Batches(ABC):
@@ -61,9 +60,9 @@ class Batches(ABC):
 class _Resident(Batches):
     """Columns that lie on the device as stored, and are gathered and encoded there."""
 
-    def __init__(self, columns: Sequence[Rows], device: torch.device, encoding: Encoding) -> None:
+    def __init__(self, columns: Sequence[Rows], device: torch.device, encodings: Encodings) -> None:
         self._columns = [read_all(column, device) for column in columns]
-        self._encoding = encoding.to(device)
+        self._encodings = _on(device, encodings)
         self.device = device
         self.num_units = len(columns[0])
         self.description = f"{_size(columns)} held on {device}"
@@ -71,8 +70,7 @@ class _Resident(Batches):
     def _take(self, order: Tensor, batch_size: int) -> Iterator[Batch]:
         # the order is copied once: a copy for each batch would wait for the device each time
         for index in order.to(self.device).split(batch_size):
-            x, *rest = (column.index_select(0, index) for column in self._columns)
-            yield (self._encoding(x), *rest)
+            yield _encoded((c.index_select(0, index) for c in self._columns), self._encodings)
 
 
 class _Streamed(Batches):
@@ -83,11 +81,11 @@ class _Streamed(Batches):
         dataset: Dataset[Any],
         device: torch.device,
         collate: Callable[[Any], Batch],
-        encoding: Encoding,
+        encodings: Encodings,
         **options: Any,
     ) -> None:
         self._dataset, self._collate, self._options = dataset, collate, options
-        self._encoding = encoding.to(device)
+        self._encodings = _on(device, encodings)
         self.device = device
         self.num_units = len(dataset)  # type: ignore[arg-type]
         self.description = f"{self.num_units:,} rows streamed to {device} by a DataLoader"
@@ -106,8 +104,19 @@ class _Streamed(Batches):
             **self._options,
         )
         for batch in loader:
-            x, *rest = (column.to(self.device, non_blocking=True) for column in batch)
-            yield (self._encoding(x), *rest)
+            moved = (column.to(self.device, non_blocking=True) for column in batch)
+            yield _encoded(moved, self._encodings)
+
+
+def _on(device: torch.device, encodings: Encodings) -> Encodings:
+    return [None if encoding is None else encoding.to(device) for encoding in encodings]
+
+
+def _encoded(columns: Iterable[Tensor], encodings: Encodings) -> Batch:
+    if not encodings:
+        return tuple(columns)
+    pairs = zip(columns, encodings, strict=True)
+    return tuple(c if encoding is None else encoding(c) for c, encoding in pairs)
 
 
 class OneCall(Batches):
@@ -124,7 +133,7 @@ class OneCall(Batches):
 def batches(
     data: Any,
     device: torch.device | str = "cpu",
-    columns: int | None = None,
+    columns: Signature | int | None = None,
     *,
     max_resident_bytes: int | None = None,
 ) -> Batches:
@@ -136,11 +145,12 @@ def batches(
     these. The order is the caller's. One that draws with replacement or by weights, or has a sampler of its
     own, is refused.
 
-    A split's values come as a model sees them, its labels as int64; all else comes as it is.
+    A split's values come as a model sees them, its labels and categories as int64; all else comes as it is.
 
-    :param columns: how many tensors the program needs: 1 for x, 2 for x and labels. What more a
-        split or a Dataset has is left out; a tuple of tensors is always taken whole. By default
-        x of a split, and all that there is of other data.
+    :param columns: what the program takes (:func:`pyro_vae.program.signature`), or how many tensors: 1 for
+        x, 2 for x and labels. What more a split or a Dataset has is left out; a tuple of tensors is always
+        taken whole. By default x of a split, or its arguments as they were named, and all that there is of
+        other data.
     :param max_resident_bytes: up to which size data are held on the device; larger ones are
         streamed. By default half of a GPU's free memory; data on the CPU stay where they are.
     :raises InputError: no rows, columns of unlike length, fewer columns than asked for, rows that
@@ -154,14 +164,16 @@ def batches(
     """
     device = torch.device(device)
     if isinstance(data, Split):
-        return _of_columns(data.tensors(columns or 1), device, data.encoding, max_resident_bytes)
+        rows, encodings = zip(*data.inputs(columns), strict=True)
+        return _of_columns(rows, device, encodings, max_resident_bytes)
+    columns = columns.number if isinstance(columns, Signature) else columns
     if isinstance(data, DataLoader):
         return _of_loader(data, device, columns, max_resident_bytes)
     tensors = _tensors(data)
     if tensors is not None:
         _check_columns(columns, len(tensors))
         taken = tensors if isinstance(data, tuple) else tensors[:columns]
-        return _of_columns(taken, device, _AsTheyAre(), max_resident_bytes)
+        return _of_columns(taken, device, (), max_resident_bytes)
     return _of_dataset(data, device, columns, stack)
 
 
@@ -180,7 +192,7 @@ def _tensors(data: Any) -> tuple[Tensor, ...] | None:
 
 
 def _of_columns(
-    columns: Sequence[Rows], device: torch.device, encoding: Encoding, budget: int | None
+    columns: Sequence[Rows], device: torch.device, encodings: Encodings, budget: int | None
 ) -> Batches:
     for column in columns:
         if not column.shape:
@@ -194,8 +206,8 @@ def _of_columns(
     if not lengths[0]:
         raise InputError("the data hold no rows")
     if _fits(columns, device, budget):
-        return _Resident(columns, device, encoding)
-    return _Streamed(_Columns(columns), device, _as_read, encoding)
+        return _Resident(columns, device, encodings)
+    return _Streamed(_Columns(columns), device, _as_read, encodings)
 
 
 def _fits(columns: Sequence[Rows], device: torch.device, budget: int | None) -> bool:
@@ -267,7 +279,7 @@ def _of_dataset(
     with torch.random.fork_rng(devices=[]):  # a look at the first row must not change the run
         first = _Collate(collate)([data[0]])
     _check_columns(columns, len(first))
-    return _Streamed(data, device, _Collate(collate, columns), _AsTheyAre(), **options)
+    return _Streamed(data, device, _Collate(collate, columns), (), **options)
 
 
 @dataclass(frozen=True)

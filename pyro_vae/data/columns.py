@@ -1,6 +1,6 @@
 """The columns of a table: their names, and what their values are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -54,15 +54,15 @@ class Column:
         """Whether a value is a number in the file as well, so that sums and means of it mean something."""
         return self.categories is None
 
-    def written(self, values: npt.NDArray[Any]) -> Sequence[Any]:
+    def written(self, values: npt.NDArray[Any]) -> Iterable[Any]:
         """Values (N,) as a file has them: words where they stand for such, dates as dates; NaN is empty."""
         if self.categories is not None:
             return ["" if np.isnan(x) else self.categories[round(x)] for x in values]
         if self.kind in (Kind.DATE, Kind.TIME):
             unit, per_day = ("D", 1) if self.kind is Kind.DATE else ("s", 86_400)
-            return [
-                "" if np.isnan(x) else str(np.datetime64(round(x * per_day), unit)) for x in values
-            ]
+            steps = np.where(np.isnan(values), 0, np.round(values * per_day)).astype(np.int64)
+            words = steps.astype(f"datetime64[{unit}]").astype(str)
+            return np.where(np.isnan(values), "", words).tolist()
         return values
 
 

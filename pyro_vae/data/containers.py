@@ -4,10 +4,12 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy
 
@@ -60,11 +62,21 @@ class Archive(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._members)
 
+    def look(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """The shape and type of an array that is not read yet."""
+        with self._opened(name) as file:
+            return _header(file, f"{self.path}[{name}]")
+
     def __getitem__(self, name: str) -> Array:
-        member, where = self._members[name], f"{self.path}[{name}]"
+        member = self._members[name]
+        with self._opened(name) as file:
+            return _read(file, f"{self.path}[{name}]", member.file_size, member.compress_size)
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[IO[bytes]]:
         try:
-            with zipfile.ZipFile(self.path) as opened, opened.open(member) as file:
-                return _read(file, where, member.file_size, member.compress_size)
+            with zipfile.ZipFile(self.path) as opened, opened.open(self._members[name]) as file:
+                yield file
         except (
             zipfile.BadZipFile,
             zlib.error,
@@ -72,18 +84,12 @@ class Archive(Mapping[str, Array]):
             NotImplementedError,
             RuntimeError,
         ) as error:
-            raise _damaged(where, error) from error
+            raise _damaged(f"{self.path}[{name}]", error) from error
 
 
 def _read(file: IO[bytes], where: str, size: int, stored: int) -> Array:
     """The array in a file of ``size`` bytes, unpacked from those that are ``stored``."""
-    try:
-        version = npy.read_magic(file)
-        if version not in _HEADERS:
-            raise ValueError(f"version {version} of the format is for columns with names")
-        shape, _, dtype = _HEADERS[version](file)
-    except (ValueError, EOFError, RecursionError, MemoryError) as error:
-        raise _damaged(where, error) from error
+    shape, dtype = _header(file, where)
     if dtype.hasobject:
         raise InputError(
             f"{where} holds Python objects, which are never loaded; save an array of numbers "
@@ -102,6 +108,18 @@ def _read(file: IO[bytes], where: str, size: int, stored: int) -> Array:
     except ValueError as error:
         raise _damaged(where, error) from error
     return array
+
+
+def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """The shape and type of the array in a file."""
+    try:
+        version = npy.read_magic(file)
+        if version not in _HEADERS:
+            raise ValueError(f"version {version} of the format is for columns with names")
+        shape, _, dtype = _HEADERS[version](file)
+    except (ValueError, EOFError, RecursionError, MemoryError) as error:
+        raise _damaged(where, error) from error
+    return shape, dtype
 
 
 def _damaged(where: str, error: Exception) -> InputError:

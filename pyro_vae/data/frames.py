@@ -37,29 +37,32 @@ def as_numbers(
     values: list[Values] = []
     columns: list[Column] = []
     remarks: list[str] = []
-    for name in frame:
-        at = f"column {name!r} of {where}"
-        found = _read(at, frame[name], kinds.get(str(name)))
+    shared = None if kinds else _kind_of_matrix(frame)
+    for name in map(str, frame):
+        found = _read(f"column {name!r} of {where}", frame[name], kinds.get(name, shared))
         if isinstance(found, str):
             remarks.append(f"column {name!r} is left out: {found}")
             continue
         numbers, kind, categories = found
         values.append(numbers)
-        columns.append(_column(str(name), numbers, kind, categories))
+        columns.append(_column(name, numbers, kind, categories))
     if not columns:
         raise InputError(f"{where} has no column that a model could use. {'; '.join(remarks)}")
-    return np.stack(values, 1), _of_a_matrix(values, columns, kinds), remarks
+    return np.stack(values, 1), columns, remarks
 
 
-def _of_a_matrix(
-    values: list[Values], columns: list[Column], kinds: Mapping[str, Kind]
-) -> list[Column]:
-    """The columns, all of one kind where they are those of a matrix of whole numbers."""
-    whole = {Kind.COUNT, Kind.GRADE, Kind.BINARY}
-    if len(columns) <= WIDE or kinds or any(c.kind not in whole or c.categories for c in columns):
-        return columns
-    kind = kind_of_all(values)
-    return [_column(column.name, x, kind) for column, x in zip(columns, values, strict=True)]
+def _kind_of_matrix(frame: "pd.DataFrame") -> Kind | None:
+    """The one kind of the columns of a matrix: many, all of whole numbers from 0, or none of whole ones."""
+    import pandas as pd
+
+    numeric = (
+        pd.api.types.is_numeric_dtype(t) and not pd.api.types.is_bool_dtype(t) for t in frame.dtypes
+    )
+    if frame.shape[1] <= WIDE or not all(numeric):
+        return None
+    values = [_numbers(frame[name]) for name in frame]
+    are_whole = {bool((np.isnan(x) | ((x >= 0) & (x == x.round()))).all()) for x in values}
+    return kind_of_all(values) if len(are_whole) == 1 else None
 
 
 def _column(
@@ -76,7 +79,7 @@ def _read(at: str, column: "pd.Series", said: Kind | None) -> Found | str:
     """A column as numbers, its kind and its categories; or why it is left out."""
     import pandas as pd
 
-    if said in (Kind.CATEGORY, Kind.BINARY) and not _is_zero_or_one(column):
+    if said is Kind.CATEGORY or (said is Kind.BINARY and not _is_zero_or_one(column)):
         return _categories(at, column, said)
     if pd.api.types.is_bool_dtype(column) or _holds_truths(column):
         return _numbers(column.astype("boolean")), said or Kind.BINARY, ("False", "True")

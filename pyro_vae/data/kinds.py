@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from pyro_vae.data.columns import Kind
 
@@ -79,7 +79,7 @@ def _normal(x: Values, counts: Values, half: float) -> float:
     if half:
         log_p = _log_mass((x - half - mean) / scale, (x + half - mean) / scale)
     else:
-        log_p = stats.norm.logpdf(x, mean, scale)
+        log_p = _log_density_of_normal(x, mean, scale)
     return float(counts @ log_p) - _penalty(counts, 2)
 
 
@@ -90,8 +90,12 @@ def _log_normal(x: Values, counts: Values, half: float) -> float:
     if half:
         log_p = _log_mass((np.log(x - half) - mean) / scale, (np.log(x + half) - mean) / scale)
     else:
-        log_p = stats.norm.logpdf(log_x, mean, scale) - log_x
+        log_p = _log_density_of_normal(log_x, mean, scale) - log_x
     return float(counts @ log_p) - _penalty(counts, 2)
+
+
+def _log_density_of_normal(x: Values, mean: float, scale: float) -> Values:
+    return -(((x - mean) / scale) ** 2) / 2 - np.log(scale) - np.log(2 * np.pi) / 2
 
 
 def _log_mass(low: Values, high: Values) -> Values:
@@ -107,7 +111,9 @@ def _count(x: Values, counts: Values) -> float:
 
     def loss(log_r: float) -> float:
         r = np.exp(log_r)
-        return -float(counts @ stats.nbinom.logpmf(x, r, r / (r + mean)))
+        coefficient = special.gammaln(x + r) - special.gammaln(r) - special.gammaln(x + 1)
+        log_p = coefficient + r * np.log(r / (r + mean)) + x * np.log(mean / (r + mean))
+        return -float(counts @ log_p)
 
     best = optimize.minimize_scalar(loss, bounds=(-7, 14), method="bounded", options={"xatol": 0.1})
     return -float(best.fun) - _penalty(counts, 2)

@@ -1,5 +1,6 @@
 """Data sets without their rows: what a fitted model needs to know of the data, and new rows alike."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -8,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyro_vae.data.arguments import Argument
 from pyro_vae.data.binarize import Draw, Threshold, binarized
 from pyro_vae.data.columns import Column, Kind
-from pyro_vae.data.loading import Binarize, source_of
+from pyro_vae.data.loading import Binarize, check_categories, options_of, source_of
 from pyro_vae.data.reading import Reading
-from pyro_vae.data.rows import chunks, read_all
+from pyro_vae.data.rows import chosen, chunks, read_all
 from pyro_vae.data.sets import DataSet, Split
-from pyro_vae.data.sources import Source
+from pyro_vae.data.sources import Part, Source
 from pyro_vae.data.values import Encoding, ValueRange
 from pyro_vae.errors import InputError, nearest
 
@@ -25,9 +27,9 @@ class Remembered(DataSet):
 
 
 def facts_of(data: DataSet) -> dict[str, Any]:
-    """What :func:`remembered` needs, as JSON takes it."""
+    """What :func:`remembered` needs, as JSON gives it back."""
     train = data.train
-    return {
+    facts = {
         "event_shape": list(data.event_shape),
         "values": [data.values.low, data.values.high, data.values.levels],
         "location": None if train.location is None else train.location.double().tolist(),
@@ -35,8 +37,12 @@ def facts_of(data: DataSet) -> dict[str, Any]:
         "dtype": str(torch.float64 if _is_wide(train.encoding) else torch.float32),
         "num_classes": data.num_classes,
         "class_names": None if train.class_names is None else list(train.class_names),
+        "pixels": data.pixels,
+        "arguments": None if train.arguments is None else [asdict(a) for a in train.arguments],
         "columns": None if train.columns is None else [asdict(column) for column in train.columns],
     }
+    read: dict[str, Any] = json.loads(json.dumps(facts))  # tuples are lists there
+    return read
 
 
 def _is_wide(encoding: Encoding) -> bool:
@@ -61,12 +67,19 @@ def remembered(name: str, facts: Mapping[str, Any], binarize: str = "none") -> R
         None if facts["num_classes"] is None else torch.arange(rows),
         _names(facts["class_names"]),
         _columns_of(facts["columns"]),
+        arguments=_arguments_of(facts["arguments"]),
     )
-    return Remembered(name, split, None, split, binarize)
+    return Remembered(name, split, None, split, binarize, pixels=facts.get("pixels"))
 
 
 def _names(names: list[str] | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
+
+
+def _arguments_of(arguments: list[dict[str, Any]] | None) -> tuple[Argument, ...] | None:
+    if arguments is None:
+        return None
+    return tuple(Argument(**{**known, "places": tuple(known["places"])}) for known in arguments)
 
 
 def _columns_of(columns: list[dict[str, Any]] | None) -> tuple[Column, ...] | None:
@@ -96,14 +109,14 @@ def new_rows(
     :param reading: how they are read; of its label there may be none unless ``labels_wanted``.
     :raises InputError: they are of another shape, lack a column, or have values or classes of another kind.
     """
-    reading = replace(reading, kinds=_kinds_that_code(known.train.columns or ()))
+    reading = _as_known(name, reading, known)
     try:
         source = source_of(name, reading, root=root)
     except InputError:
         if reading.label is None or labels_wanted:
             raise
         source = source_of(name, replace(reading, label=None), root=root)
-    x, labels = _in_order(source)
+    x, labels, ids = _in_order(source)
     if source.columns is not None and known.train.columns is not None:
         x = _columns(name, x, source.columns, known.train.columns)
     if x.shape[1:] != known.event_shape:
@@ -111,7 +124,8 @@ def new_rows(
             f"the rows of {name} are of shape {tuple(x.shape[1:])}, and those that the run was fitted to "
             f"of {tuple(known.event_shape)}"
         )
-    encoding = Encoding(unit=_unit(x, source.levels, known.values))
+    unit = 1.0 if reading.pixels is False else _unit(x, source.levels, known.values)
+    encoding = Encoding(unit=unit)
     _check_values(name, x, encoding, known.values, binarize)
     train = known.train
     split = Split(
@@ -121,15 +135,33 @@ def new_rows(
         None if labels is None else _labels(name, labels, source.class_names, known),
         train.class_names,
         train.columns,
+        ids=ids,
+        id_name=source.pool.id_name,
+        arguments=train.arguments,
     )
+    check_categories(name, Part(x), train.columns or (), train.arguments or ())
     if binarize != "none":
         rule = Threshold() if binarize == "threshold" else Draw(reading.seed, "test")
         return replace(split, x=binarized(x, encoding, rule), encoding=Encoding())
     return split
 
 
-def _in_order(source: Source) -> tuple[Tensor, Tensor | None]:
-    """The rows, and their labels, of pool and test as they stand in their file."""
+def _as_known(name: str, reading: Reading, known: DataSet) -> Reading:
+    """How a file is read, where what is known of the data leaves nothing to guess."""
+    options = options_of(name)
+    if "columns" in options and reading.columns is None:
+        reading = replace(reading, columns=known.train.column_names)
+    if "kinds" in options:
+        reading = replace(reading, kinds=_kinds_that_code(known.train.columns or ()))
+    if "pixels" in options and reading.pixels is None:
+        # of a set on known levels that came from no pixels, others of the same may do
+        decided = known.pixels or known.values.levels is None
+        reading = replace(reading, pixels=known.pixels if decided else None)
+    return reading
+
+
+def _in_order(source: Source) -> tuple[Tensor, Tensor | None, Sequence[str] | None]:
+    """The rows, their labels and their names, of pool and test as they stand in their file."""
     parts = [part for part in (source.pool, source.test) if len(part)]
     labels = [part.labels for part in parts if part.labels is not None]
     together = torch.cat(labels) if len(labels) == len(parts) else None
@@ -137,9 +169,14 @@ def _in_order(source: Source) -> tuple[Tensor, Tensor | None]:
     x = torch.cat([read_all(part.x) for part in parts])
     numbered = [place for place in places if place is not None]
     if len(numbered) < len(parts):  # each part is in order
-        return x, together
+        return x, together, None
     order = torch.cat(numbered).argsort()
-    return x[order], None if together is None else together[order]
+    ids = [name for part in parts for name in part.ids or ()]
+    return (
+        x[order],
+        None if together is None else together[order],
+        chosen(ids, order) if ids else None,
+    )
 
 
 def _kinds_that_code(columns: Sequence[Column]) -> dict[str, Kind]:

@@ -1,7 +1,7 @@
 """``load``: a name or a path -> a data set, its values treated as asked."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -9,16 +9,21 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from pyro_vae.data.arrays import read_npy, read_npz
+from pyro_vae.data.annotated import read_h5ad
+from pyro_vae.data.archives import read_npz
+from pyro_vae.data.arguments import Argument, Asked, arguments_of
+from pyro_vae.data.arrays import read_npy
 from pyro_vae.data.binarize import Draw, Threshold, binarized
 from pyro_vae.data.columns import Column, Kind, known_kinds
 from pyro_vae.data.images import read_folder
+from pyro_vae.data.matlab import read_mat
 from pyro_vae.data.named import NAMED, Request
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.rows import Rows, chunks
 from pyro_vae.data.sets import DataSet, Split
-from pyro_vae.data.sources import Source, divide
+from pyro_vae.data.sources import Part, Source, divide
 from pyro_vae.data.tables import read_table
+from pyro_vae.data.text import TEXTS, ending, is_packed
 from pyro_vae.data.values import (
     Encoding,
     ValueRange,
@@ -33,7 +38,20 @@ from pyro_vae.errors import InputError, nearest, reading
 Binarize = Literal["none", "threshold", "stochastic", "fixed"]
 
 ROOT_VARIABLE = "PYRO_VAE_DATA"
-_ENDINGS = (".npy", ".npz", ".csv", ".parquet")
+_OF_TABLES = frozenset({"label", "arguments", "columns", "kinds", "id"})
+_OF_TEXT = _OF_TABLES | {"separator", "decimal", "header"}
+_OF_ARCHIVES = frozenset({"pixels", "label", "array"})
+_READERS: dict[str, tuple[Callable[[Path, Reading], Source], frozenset[str], str]] = {
+    ".npy": (read_npy, frozenset({"pixels"}), "a .npy file, which is one array"),
+    ".npz": (read_npz, _OF_ARCHIVES, "an archive of arrays"),
+    ".mat": (read_mat, _OF_ARCHIVES, "a .mat file"),
+    ".h5ad": (read_h5ad, frozenset({"label", "array", "columns"}), "a .h5ad file"),
+    ".csv": (read_table, _OF_TEXT, "a table of text"),
+    ".tsv": (read_table, _OF_TEXT, "a table of text"),
+    ".txt": (read_table, _OF_TEXT, "a table of text"),
+    ".parquet": (read_table, _OF_TABLES, "a .parquet file"),
+}
+ENDINGS = tuple(_READERS)  # of text also with .gz
 
 
 def load(
@@ -47,6 +65,7 @@ def load(
     standardize: bool | None = None,
     label: str | None = None,
     array: str | None = None,
+    arguments: Asked | None = None,
     columns: Sequence[str] | None = None,
     kinds: Mapping[str, Kind | str] | None = None,
     id: str | None = None,
@@ -59,8 +78,9 @@ def load(
 ) -> DataSet:
     """Training, validation and test rows of a named data set, a file, or a folder of images.
 
-    :param name: a name that ``available`` lists, or a path: ``.npy``, ``.npz``, ``.csv``,
-        ``.parquet``, or a folder of images.
+    :param name: a name that ``available`` lists, or a path: a table (``.csv``, ``.tsv``, ``.txt``, each
+        also with ``.gz``; ``.parquet``), arrays (``.npy``, ``.npz``, ``.mat``, ``.h5ad``), or a folder of
+        images.
     :param root: the folder that holds the named sets; by default what ``PYRO_VAE_DATA`` names.
     :param download: fetch a named set into ``root`` if it is not there; else nothing is fetched.
     :param binarize: ``none``; ``threshold`` (1 above 1/2); ``stochastic``: training rows are
@@ -74,7 +94,10 @@ def load(
         column by column. By default a model is given what is in the file, but where float32 would lose the
         differences between rows, as of times in seconds since 1970.
     :param label: the column of a table, or array of an archive, that holds the labels.
-    :param array: the array of an archive (``.npz``, ``.mat``) that holds the rows.
+    :param array: the array of an archive (``.npz``, ``.mat``; a layer of ``.h5ad``) that holds the rows.
+    :param arguments: columns of a table by the names of the model's parameters that they are given to, as
+        ``{"x": ["age", "income"], "group": "clinic", "y": "visits"}``: a list as (B | columns), a single
+        name as (B,), categories as int64.
     :param columns: the columns of a table that are read, in this order; by default all.
     :param kinds: of columns by name, what their values are: ``real``, ``positive``, ``count``, ``binary``,
         ``category`` or ``date``. By default what they look like.
@@ -106,9 +129,14 @@ def load(
         raise InputError(f"image_size={image_size} is no size in pixels; 64 would be one")
     if not -(2**63) <= seed < 2**64:
         raise InputError(f"seed={seed} is out of range: a seed has 64 bits")
+    if arguments is not None and label is not None:
+        raise InputError(
+            "label and arguments exclude each other: name the label's column as one of the arguments"
+        )
     reading = Reading(
         label=label,
         array=array,
+        arguments=arguments,
         columns=columns,
         kinds=known_kinds(kinds or {}),
         id=id,
@@ -121,7 +149,7 @@ def load(
         seed=seed,
     )
     source = source_of(name, reading, root=root, download=download)
-    return _treated(name, source, binarize, standardize, validation, seed)
+    return _treated(name, source, binarize, standardize, validation, seed, arguments)
 
 
 def source_of(
@@ -132,12 +160,12 @@ def source_of(
     if name in NAMED:
         how.check_only({"image_size"} if name == "celeba" else (), name)
         return _read_named(name, root, download, how.image_size)
-    if (name and _exists(path)) or path.suffix.lower() in _ENDINGS or len(path.parts) > 1:
+    if (name and _exists(path)) or ending(path) in ENDINGS or len(path.parts) > 1:
         with reading(path):
             return _read_path(path, how)
     raise InputError(
         f"there is no data set or file {name!r}{nearest(name.lower(), NAMED)} "
-        f"(or a path: a folder of images, {', '.join(_ENDINGS)})"
+        f"(or a path: a folder of images, {', '.join(ENDINGS)})"
     )
 
 
@@ -187,26 +215,23 @@ def _missing(name: str, root: Path | None) -> str:
 
 
 def _read_path(path: Path, reading: Reading) -> Source:
-    suffix = path.suffix.lower()
     if not path.exists():
         raise InputError(f"there is no file or folder {path}")
     if path.is_dir():
         reading.check_only({"image_size"}, "a folder of images")
         return read_folder(path, reading.image_size, reading.seed)
-    if suffix == ".npy":
-        reading.check_only({"pixels"}, "a .npy file, which is one array")
-        return read_npy(path, reading)
-    if suffix == ".npz":
-        reading.check_only({"pixels", "label", "array"}, "an archive of arrays")
-        return read_npz(path, reading)
-    if suffix == ".csv":
-        of_table = {"label", "columns", "kinds", "id", "separator", "decimal", "header"}
-        reading.check_only(of_table, "a table of text")
-        return read_table(path, reading)
-    if suffix == ".parquet":
-        reading.check_only({"label", "columns", "kinds", "id"}, "a .parquet file")
-        return read_table(path, reading)
-    raise InputError(f"{path} has an unknown ending; known: {', '.join(_ENDINGS)}, or a folder")
+    if ending(path) not in _READERS or (is_packed(path) and ending(path) not in TEXTS):
+        raise InputError(
+            f"{path} has an unknown ending; known: {', '.join(ENDINGS)}, or a folder (.gz: text alone)"
+        )
+    read, options, what = _READERS[ending(path)]
+    reading.check_only(options, what)
+    return read(path, reading)
+
+
+def options_of(name: str) -> frozenset[str]:
+    """The options of :func:`load` that say how a file of that name is read."""
+    return _READERS[ending(Path(name))][1] if ending(Path(name)) in _READERS else frozenset()
 
 
 def _treated(
@@ -216,9 +241,13 @@ def _treated(
     standardize: bool | None,
     validation: float | int | None,
     seed: int,
+    asked: Asked | None,
 ) -> DataSet:
     """The source's rows in splits, as a model is to see them."""
+    arguments = None if asked is None else arguments_of(asked, source.columns, name)
     parts = divide(source, validation, seed)
+    for part in parts.values():
+        check_categories(name, part, source.columns or (), arguments or ())
     rows, encoding, levels = recognise({s: part.x for s, part in parts.items()}, source.levels)
     _check_columns(name, source, rows["train"])
     values = value_range(rows, encoding, levels)
@@ -245,6 +274,9 @@ def _treated(
             None if source.class_names is None else tuple(source.class_names),
             None if source.columns is None else _as_scaled(source.columns, scaled),
             parts[split].places,
+            parts[split].ids,
+            parts[split].id_name,
+            arguments,
         )
         for split, x in rows.items()
     }
@@ -255,7 +287,24 @@ def _treated(
         splits["test"],
         binarize,
         tuple(source.remarks),
+        source.pixels,
     )
+
+
+def check_categories(
+    name: str, part: Part, columns: Sequence[Column], arguments: Sequence[Argument]
+) -> None:
+    """:raises InputError: a category that is an argument is missing from a row."""
+    for place in [p for argument in arguments if argument.is_category for p in argument.places]:
+        x = part.x[torch.arange(len(part))][:, place]
+        if num_missing(x):
+            row = int(x.isnan().int().argmax())
+            row = row if part.places is None else int(part.places[row])
+            raise InputError(
+                f"{name} has no value in row {row + 1}, column {columns[place].name!r} ({num_missing(x):,} "
+                "such rows), and a category that is an argument must be one of its levels: leave these "
+                "rows out"
+            )
 
 
 def _to_be_scaled(x: Rows, columns: Sequence[Column] | None, standardize: bool | None) -> Tensor:

@@ -3,13 +3,15 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
+from pyro_vae.data.arguments import Asked, columns_named
 from pyro_vae.data.columns import Kind
 from pyro_vae.errors import InputError
 
 _FOR = {
     "label": "tables and archives of arrays",
     "array": "archives of arrays",
-    "columns": "tables",
+    "arguments": "tables",
+    "columns": "tables and .h5ad files",
     "kinds": "tables",
     "id": "tables",
     "separator": "tables of text",
@@ -26,6 +28,7 @@ class Reading:
 
     :param label: the column of a table, or the array of an archive, that holds the labels.
     :param array: the array of an archive that holds the rows.
+    :param arguments: columns by the names of the model's parameters that they are given to.
     :param columns: the columns of a table that are read, in this order.
     :param kinds: of columns by name, what their values are.
     :param id: the column that names the rows: no model sees it, and outputs repeat it.
@@ -40,6 +43,7 @@ class Reading:
 
     label: str | None = None
     array: str | None = None
+    arguments: Asked | None = None
     columns: Sequence[str] | None = None
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     id: str | None = None
@@ -50,6 +54,10 @@ class Reading:
     pixels: bool | None = None
     image_size: int | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.arguments is not None and self.columns is None:
+            object.__setattr__(self, "columns", columns_named(self.arguments))
 
     @property
     def codes(self) -> tuple[str | float, ...]:

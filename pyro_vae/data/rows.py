@@ -1,7 +1,7 @@
 """Rows of a data set as they are stored: a tensor, or files read when they are asked for."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 
 import torch
@@ -38,6 +38,11 @@ Rows = Tensor | LazyRows
 def subset(rows: Rows, index: Tensor) -> Rows:
     """The rows numbered ``index``; lazy ones stay unread."""
     return rows.subset(index) if isinstance(rows, LazyRows) else rows[index]
+
+
+def chosen(names: Sequence[str], index: Tensor) -> tuple[str, ...]:
+    """The names numbered ``index``."""
+    return tuple(names[place] for place in index.tolist())
 
 
 def nbytes(rows: Rows) -> int:

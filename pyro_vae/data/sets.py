@@ -5,15 +5,24 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from pyro_vae.data.arguments import Argument, in_order, in_words
 from pyro_vae.data.columns import Column
-from pyro_vae.data.rows import Rows, subset
-from pyro_vae.data.values import Encoding, ValueRange, num_missing
+from pyro_vae.data.rows import Rows, chosen, subset
+from pyro_vae.data.values import Encoding, ValueRange, filled_in, num_missing
 from pyro_vae.errors import InputError
+from pyro_vae.program import Signature
+
+
+class Input(NamedTuple):
+    """What a model is given: as stored (N | event), and how that becomes what it sees, if it changes."""
+
+    rows: Rows
+    encoding: Encoding | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +32,9 @@ class Split:
     ``x`` (N | event) is a tensor (uint8 wherever nothing is lost by it, else float) or, where the
     set is too large for memory, rows that are read when they are indexed. Images are (C, H, W).
     ``labels`` (N,) are int64. ``values`` says what the model sees, after ``encoding``. Values that are
-    missing are NaN. ``places`` (N,) are those of the rows in their file, from 0.
+    missing are NaN. ``places`` (N,) are those of the rows in their file, from 0; ``ids`` their names
+    there, in a column ``id_name``. With ``arguments`` a model is given these columns of ``x``, else ``x``,
+    or ``x`` and ``labels``.
 
     >>> import torch
     >>> pixels = torch.tensor([[0, 255], [255, 51]], dtype=torch.uint8)
@@ -41,6 +52,9 @@ class Split:
     class_names: tuple[str, ...] | None = None
     columns: tuple[Column, ...] | None = None
     places: Tensor | None = None
+    ids: Sequence[str] | None = None
+    id_name: str | None = None
+    arguments: tuple[Argument, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -82,6 +96,8 @@ class Split:
         Of rows that are read lazily it takes the files' names and sizes in place of their contents.
         """
         digest = hashlib.sha256(repr((self.values, self.encoding.unit, self.stochastic)).encode())
+        if self.arguments is not None:
+            digest.update(repr(self.arguments).encode())
         for part in (self.x, self.labels, self.location, self.scale):
             if part is None:
                 digest.update(b"none")
@@ -97,7 +113,8 @@ class Split:
         """The rows numbered ``indices``, in that order."""
         labels = None if self.labels is None else self.labels[indices]
         places = None if self.places is None else self.places[indices]
-        return replace(self, x=subset(self.x, indices), labels=labels, places=places)
+        ids = None if self.ids is None else chosen(self.ids, indices)
+        return replace(self, x=subset(self.x, indices), labels=labels, places=places, ids=ids)
 
     def tensors(self, columns: int = 1) -> tuple[Rows, ...]:
         """The first ``columns`` of (x, labels), as stored.
@@ -116,6 +133,60 @@ class Split:
                 "or use a model that takes x alone"
             )
         return self.x, self.labels
+
+    def inputs(self, takes: Signature | int | None = None) -> list[Input]:
+        """What a model is given of each row.
+
+        :param takes: what it takes, by name, or how many: x, or x and labels.
+        :raises InputError: the data do not have it.
+        """
+        if self.arguments is not None:
+            known = (
+                in_order(self.arguments, takes) if isinstance(takes, Signature) else self.arguments
+            )
+            return [self.input(argument) for argument in known]
+        number = takes.number if isinstance(takes, Signature) else takes
+        x, *labels = self.tensors(number or 1)
+        return [Input(x, self.encoding), *(Input(y, None) for y in labels)]
+
+    @property
+    def main_argument(self) -> Argument | None:
+        """The argument ``x``, or the first where none is named so; None where all columns are x."""
+        arguments = self.arguments or ()
+        return next((a for a in arguments if a.name == "x"), next(iter(arguments), None))
+
+    def columns_of(self, argument: Argument | None) -> tuple[Column, ...] | None:
+        """The columns of a table, or of an argument."""
+        if self.columns is None or argument is None:
+            return self.columns
+        return tuple(self.columns[place] for place in argument.places)
+
+    def input(self, argument: Argument) -> Input:
+        """The columns of an argument."""
+        x = argument.of(self.x[torch.arange(len(self))])
+        if argument.is_category:
+            return Input((x / self.encoding.unit).round().long(), None)
+        location, scale = (
+            None if e is None else argument.of(e) for e in (self.location, self.scale)
+        )
+        return Input(x, replace(self.encoding, location=location, scale=scale))
+
+    def values_of(self, argument: Argument, indices: Tensor) -> Tensor:
+        """What an argument has in the rows numbered ``indices``, in the file's own units."""
+        rows, encoding = self.input(argument)
+        x = rows[indices]
+        return x if encoding is None else replace(encoding, location=None, scale=None)(x)
+
+    def num_levels(self, argument: str) -> int | None:
+        """How many levels the category has that is an argument; None where it is none, or several."""
+        found = [a for a in self.arguments or () if a.name == argument]
+        columns = self.columns_of(found[0]) if found and found[0].is_category else None
+        return columns[0].num_names if columns and len(columns) == 1 else None
+
+    def filled_in(self, known: "Split") -> "Split":
+        """The same with a value of a row of ``known`` in place of each that is missing."""
+        rows, others = (s.x[torch.arange(len(s))] for s in (self, known))
+        return replace(self, x=filled_in(rows, others)) if self.num_missing else self
 
     def read(self, indices: Tensor | None = None) -> Tensor:
         """The rows numbered ``indices`` (all, if None) as a model sees them: (B | event).
@@ -156,6 +227,7 @@ class DataSet:
     test: Split
     binarize: str = "none"
     remarks: tuple[str, ...] = ()  # how a file was read, where it could be read otherwise
+    pixels: bool | None = None  # whether whole numbers are grey levels; None where no array is read
 
     @property
     def event_shape(self) -> torch.Size:
@@ -223,7 +295,13 @@ class DataSet:
             facts.append(f"{self.num_classes} classes")
         if self.train.labels is not None and (self.train.labels < 0).any():
             facts.append(f"labels of {int((self.train.labels >= 0).sum()):,} training rows")
-        return "\n".join([f"{self.name}: {'; '.join(facts)}", *(f"  {r}" for r in self.remarks)])
+        lines = [*self.remarks]
+        if self.train.arguments is not None:
+            lines = [
+                f"arguments {in_words(self.train.arguments, self.train.columns or ())}",
+                *lines,
+            ]
+        return "\n".join([f"{self.name}: {'; '.join(facts)}", *(f"  {line}" for line in lines)])
 
     def _scaled(self) -> str:
         """The names of the columns that are standardised, if not all are."""

@@ -7,17 +7,22 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data.columns import Column
-from pyro_vae.data.rows import Rows, subset
+from pyro_vae.data.rows import Rows, chosen, subset
 from pyro_vae.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Rows as stored (N | event), their labels (N,) if they have any, and their places in the file."""
+    """Rows as stored (N | event), and what belongs to each: its label, its place in the file, its name.
+
+    ``id_name`` is what the names' column is called.
+    """
 
     x: Rows
     labels: Tensor | None = None
     places: Tensor | None = None  # (N,), from 0; None where rows are in the file's order
+    ids: Sequence[str] | None = None  # N
+    id_name: str | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -25,7 +30,8 @@ class Part:
     def subset(self, index: Tensor) -> "Part":
         labels = None if self.labels is None else self.labels[index]
         places = index if self.places is None else self.places[index]
-        return Part(subset(self.x, index), labels, places)
+        ids = None if self.ids is None else chosen(self.ids, index)
+        return Part(subset(self.x, index), labels, places, ids, self.id_name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +40,8 @@ class Source:
 
     The last ``num_validation`` rows of the pool are the set's own validation rows. ``levels`` is
     the number of grey levels where it is not to be found out from the values. ``remarks`` say how the file
-    was read, where it could be read otherwise.
+    was read, where it could be read otherwise. ``pixels`` says, of arrays, whether whole numbers are grey
+    levels.
     """
 
     pool: Part
@@ -44,6 +51,7 @@ class Source:
     columns: Sequence[Column] | None = None
     levels: int | None = None
     remarks: Sequence[str] = ()
+    pixels: bool | None = None
 
 
 def shuffled(
@@ -55,6 +63,7 @@ def shuffled(
     columns: Sequence[Column] | None = None,
     levels: int | None = None,
     remarks: Sequence[str] = (),
+    pixels: bool | None = None,
 ) -> Source:
     """Rows without splits of their own: in an order drawn from ``seed``, a tenth for the test and
     as many for validation.
@@ -62,7 +71,7 @@ def shuffled(
     num_test = max(1, len(rows) // 10) if num_test is None else num_test
     order = permutation(len(rows), seed)
     pool, test = rows.subset(order[:-num_test]), rows.subset(order[-num_test:])
-    return Source(pool, num_test, test, class_names, columns, levels, remarks)
+    return Source(pool, num_test, test, class_names, columns, levels, remarks, pixels)
 
 
 def divide(source: Source, validation: float | int | None, seed: int) -> dict[str, Part]:

@@ -1,4 +1,4 @@
-"""Tables in .csv and .parquet files -> rows of numbers, one column of which may be the label."""
+"""Tables of text and in .parquet files -> rows of numbers, one column of which may be the label."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,40 +8,39 @@ from torch import Tensor
 
 from pyro_vae.data.arrays import READS_MISSING, to_labels, to_rows
 from pyro_vae.data.frames import as_numbers
+from pyro_vae.data.gaps import remarks_on_codes, without_codes
+from pyro_vae.data.ids import check_names, without_ids
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.sources import Part, Source, shuffled
+from pyro_vae.data.text import check_unique, check_width, read_text
 from pyro_vae.errors import InputError, nearest
-from pyro_vae.memory import check_fits, check_unpacked
+from pyro_vae.memory import check_unpacked
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     from pyarrow import parquet
 
-MOST_COLUMNS, MOST_LETTERS = 100_000, 2**24  # of a table, of the first line of a .csv file
-NO_VALUE = {"", "NA", "N/A", "#N/A", "n/a", "<NA>", "NULL", "null", "None"}  # some of pandas' own
-
 
 def read_table(path: Path, reading: Reading) -> Source:
     """A table: each line a row, each column an element of the event, but for the column ``label``.
 
-    A .csv file is split at commas, semicolons or tabs, whichever its first line has; a first line
-    of numbers only is data, with the columns named 0, 1, 2, ... A cell that is empty, NA or nan has
-    no value.
+    A column that names the rows is no element of it; it becomes their ``ids``. A cell that is empty, or
+    holds nan, a word such as NA or a code that is named as ``missing``, has no value.
 
-    :raises InputError: the file is empty or damaged, ``label`` is no column, or another column has
-        values that are missing or not numbers (with row and column), or none at all.
+    :raises InputError: the file is empty or damaged, a column that is named is not there, or another column
+        has values that are missing or not numbers (with row and column), or none at all.
     """
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty")
     label, missing = reading.label, reading.takes_gaps
-    frame = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
+    is_parquet = path.suffix.lower() == ".parquet"
+    frame, remarks = (_parquet(path), []) if is_parquet else read_text(path, reading)
     frame.columns = frame.columns.map(str)
-    if not frame.columns.is_unique:
-        name = frame.columns[frame.columns.duplicated()][0]
-        raise InputError(f"{path} has two columns {name!r}: name each in its own way")
+    check_unique(path, list(frame.columns))
     if not len(frame):
         raise InputError(f"{path} holds no rows")
+    frame = without_codes(frame, reading.codes)
     labels, names = None, None
     if label is not None:
         if label not in frame.columns:
@@ -50,57 +49,18 @@ def read_table(path: Path, reading: Reading) -> Source:
         labels, names = _labels(path, frame.pop(label))
     if not frame.shape[1]:
         raise InputError(f"{path} has no column besides the label")
-    _check_index(path, frame)
+    frame, ids, id_name, of_ids = without_ids(path, frame, reading)
+    check_names(path, list(reading.kinds), list(frame.columns))
+    if reading.columns is not None:
+        check_names(path, reading.columns, list(frame.columns))
+        frame = frame[list(reading.columns)]
     _check_complete(path, frame, missing, f", {READS_MISSING}")
-    values, columns, remarks = as_numbers(str(path), frame, reading.kinds)
-    part = Part(to_rows(values, str(path), missing), labels)
+    kinds = {name: kind for name, kind in reading.kinds.items() if name in frame}
+    values, columns, of_columns = as_numbers(str(path), frame, kinds)
+    remarks = [*remarks, *of_ids, *of_columns]
+    remarks += remarks_on_codes(values, [column.name for column in columns])
+    part = Part(to_rows(values, str(path), missing), labels, ids=ids, id_name=id_name)
     return shuffled(part, reading.seed, class_names=names, columns=columns, remarks=remarks)
-
-
-def _csv(path: Path) -> "pd.DataFrame":
-    import pandas as pd
-
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            first = file.readline(MOST_LETTERS).strip("\r\n")
-        separator = max(",;\t", key=first.count)
-        _check_width(
-            path, MOST_COLUMNS + 1 if len(first) == MOST_LETTERS else first.count(separator) + 1
-        )
-        check_fits(str(path), 4 * path.stat().st_size, "take fewer rows, or save it as .npy")
-        header = 0 if _is_header(path, first.split(separator)) else None
-        return pd.read_csv(
-            path, sep=separator, header=header, encoding="utf-8-sig", low_memory=False
-        )
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not text in UTF-8; save it as such") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
-        raise InputError(
-            f"{path} is not a table with as many cells in each line: {reason}"
-        ) from error
-
-
-def _is_header(path: Path, cells: list[str]) -> bool:
-    """Whether the first line names the columns: it does unless it is numbers and blanks only."""
-    cells = [cell.strip().strip('"') for cell in cells]
-    if not all(map(_is_number, (cell for cell in cells if cell not in NO_VALUE))):
-        return True
-    if cells != [str(number) for number in range(len(cells))]:
-        return False
-    if len(cells) < 3:
-        raise InputError(
-            f"the first line of {path} could be a row or the columns' numbers: name the columns"
-        )
-    return True  # 0,1,2,... is what pandas writes for columns without names
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def _labels(path: Path, column: "pd.Series") -> tuple[Tensor, tuple[str, ...] | None]:
@@ -124,7 +84,7 @@ def _parquet(path: Path) -> "pd.DataFrame":
     try:
         with parquet.ParquetFile(path) as file:
             schema = file.schema_arrow
-            _check_width(path, len(schema))
+            check_width(path, len(schema))
             words = [f.name for f in schema if pa.types.is_string(f.type)]
             for field in schema:
                 _check_cells(path, field)
@@ -133,11 +93,26 @@ def _parquet(path: Path) -> "pd.DataFrame":
         with parquet.ParquetFile(path, read_dictionary=words) as file:
             table = file.read()
         check_unpacked(str(path), _bytes_of_words(table), path.stat().st_size)
-        return table.cast(schema).to_pandas()
+        return _with_index(table.cast(schema).to_pandas())
     except InputError:
         raise
     except (ValueError, OSError) as error:  # pyarrow's own errors are ValueErrors
         raise InputError(f"{path} is damaged or not a Parquet file: {error}") from error
+
+
+def _with_index(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """An index that does not just count the rows as the first column, as in a table of text."""
+    import pandas as pd
+
+    index = frame.index
+    if isinstance(index, pd.RangeIndex):
+        return frame
+    if isinstance(index, pd.MultiIndex):
+        index = index.map(lambda key: " ".join(map(str, key)))
+    name = index.name if index.name is not None and index.name not in frame else "Unnamed: 0"
+    frame = frame.reset_index(drop=True)
+    frame.insert(0, name, index.to_numpy())
+    return frame
 
 
 def _check_cells(path: Path, field: "pa.Field") -> None:
@@ -177,23 +152,6 @@ def _bytes_of_words(table: "pa.Table") -> int:
         for chunk in column.chunks
         if types.is_string(chunk.dictionary.type)
     )
-
-
-def _check_width(path: Path, columns: int) -> None:
-    if columns > MOST_COLUMNS:
-        raise InputError(
-            f"the first line of {path} has more than {MOST_COLUMNS:,} columns, which is no table: save "
-            "an array of numbers as .npy"
-        )
-
-
-def _check_index(path: Path, frame: "pd.DataFrame") -> None:
-    first = frame.columns[0]
-    if first == "Unnamed: 0" and list(frame[first]) == list(range(len(frame))):
-        raise InputError(
-            f"the first column of {path} has no name and counts the rows, as an index does: "
-            "drop it (pandas: to_csv(index=False)), or name it if it is data"
-        )
 
 
 def _check_complete(

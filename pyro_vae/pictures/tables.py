@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,9 @@ def _which(table: Table) -> str:
     return f"; the first {MAX_COLUMNS} of {total} columns" if total > MAX_COLUMNS else ""
 
 
-def _scale(panel: Axes, column: Column, in_logs: bool, axes: str = "x") -> None:
+def _scale(
+    panel: Axes, column: Column, in_logs: bool, axes: Sequence[Literal["x", "y"]] = ("x",)
+) -> None:
     """Few ticks; dates as such, and positive values in logs."""
     for name in axes:
         axis = panel.xaxis if name == "x" else panel.yaxis
@@ -99,7 +101,7 @@ def _numbers_again(panel: Axes, column: Column, x: Table, y: Table) -> None:
     ends = [min(x.min(), y.min()), max(x.max(), y.max())]
     panel.plot(ends, ends, color=GREY, lw=0.8, zorder=1)
     panel.scatter(x, y, float(np.clip(2000 / len(x), 2, 12)), BLUE, lw=0, alpha=0.7, zorder=2)
-    _scale(panel, column, in_logs, "xy")
+    _scale(panel, column, in_logs, ("x", "y"))
     x, y = (np.log(x), np.log(y)) if in_logs else (x, y)
     residual, spread = ((y - x) ** 2).sum(), ((x - x.mean()) ** 2).sum()
     if spread > 0:

@@ -16,7 +16,7 @@ from pyro_vae.data import batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.isolation import as_found, checked_seed, undisturbed
-from pyro_vae.program import as_program, num_arguments
+from pyro_vae.program import as_program, signature
 from pyro_vae.testing import figures, structure, training
 from pyro_vae.testing.case import Case, NotApplicable, taken_back
 
@@ -130,7 +130,7 @@ def check_program(
         raise InputError(f"num_particles must be at least 2, not {num_particles}")
     for module in target.modules.values():
         module.to(place)
-    rows = batches(data, place, num_arguments(target.model))
+    rows = batches(data, place, signature(target))
     case = Case(target, rows, unit, num_particles, checked_seed(seed))
     outcomes: list[Outcome] = []
     with undisturbed(target, seed), as_found(target.modules):

@@ -234,10 +234,8 @@ def test_a_table_says_what_its_columns_are(here, call):
     data = DataSet("people", split, None, split)
     words = "--model VAE --model.likelihood Missing --model.likelihood.likelihood Heterogeneous"
     arguments, said = suited(words, data)
-    assert (
-        said
-        == "likelihood.likelihood.columns: one for each column, as the data are real values in [0, 70]"
-    )
+    why = "as the data are columns of several kinds (`pyro-vae data` shows each)"
+    assert said == f"likelihood.likelihood.columns: one for each column, {why}"
     found = arguments["likelihood"]["init_args"]["likelihood"]["init_args"]["columns"]
     assert [of_class(column) for column in found] == ["HeteroscedasticNormal", "Tokens"]
     assert found[1]["init_args"]["num_tokens"] == 3  # of its own column, not of all

@@ -59,8 +59,18 @@ def refused(tmp_path: Path, trial: subprocess.Popen[str]) -> Try:
     return check
 
 
-@pytest.mark.parametrize("name", [*hostile.ARRAYS, *hostile.TABLES, *hostile.FOLDERS])
+FILES = [*hostile.ARRAYS, *hostile.TABLES, *hostile.FOREIGN, *hostile.FOLDERS]
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_files_of_data(name: str, tmp_path: Path, refused: Try) -> None:
+    here = tmp_path / "here"
+    refused([*FIT.split(), str(hostile.data_file(name, here).relative_to(here))])
+
+
+@pytest.mark.parametrize("name", hostile.OF_H5AD)
+def test_annotated_matrices(name: str, tmp_path: Path, refused: Try) -> None:
+    pytest.importorskip("h5py")
     here = tmp_path / "here"
     refused([*FIT.split(), str(hostile.data_file(name, here).relative_to(here))])
 

@@ -52,7 +52,7 @@ def test_fit_leaves_what_it_promises(vae):
 
 def test_fit_says_how_it_chose_the_likelihood_and_what_comes_next(call):
     outcome = call("fit --model VAE --data table.csv --epochs 1 --out runs/t")
-    assert "likelihood: HeteroscedasticNormal, as the data are real values" in outcome.err
+    assert "likelihood: NegativeBinomial, as the data are columns of count" in outcome.err
     assert " evidence runs/t\n" in outcome.err
     assert outcome.out.startswith("runs/t: 1 epoch in ")
     assert outcome.out.count("\n") == 1
@@ -236,7 +236,7 @@ def test_pictures(call, vae, verb, ending):
         ("fit --model VAE --data digts", "did you mean 'digits'?"),
         ("fit --model VAE --data none.csv", "there is no file or folder none.csv"),
         ("fit --model VAE --data empty.csv", "empty.csv is empty"),
-        ("fit --model VAE --data gap.csv", "gap.csv has no value in row 2, column 'b'"),
+        ("fit --model FactorAnalysis --data gap.csv", "gap.csv has no value in row 2, column 'b'"),
         ("fit --model VAE --data digits --epochs 0", "epochs must be at least 1, not 0"),
         ("fit --model VAE --data digits --out runs/vae", "runs/vae holds another run"),
         ("fit --model VAE --data digits --out table.csv", "table.csv is a file"),

@@ -58,7 +58,7 @@ def test_channels_last_are_moved_not_reshaped(tmp_path: Path) -> None:
     ("array", "dtype", "levels"),
     [
         (RNG.integers(0, 256, (30, 4, 4), dtype=np.uint8), torch.uint8, 256),
-        (RNG.integers(0, 2, (30, 4)).astype(np.uint8) * 255, torch.uint8, 2),
+        (RNG.integers(0, 2, (30, 4, 4)).astype(np.uint8) * 255, torch.uint8, 2),
         (RNG.integers(0, 2, (30, 4)).astype(bool), torch.uint8, 2),
         (RNG.integers(0, 2, (30, 4)), torch.uint8, 2),
         (RNG.integers(0, 2, (30, 4)).astype(float), torch.uint8, 2),
@@ -193,7 +193,7 @@ X = np.ones((20, 2))
     [
         ({}, {}, "holds no arrays"),
         ({"train": X}, {}, "no test rows"),
-        ({"train": X, "test": np.ones((4, 3))}, {}, "test rows are 3 of float32"),
+        ({"train": X, "test": np.ones((4, 3))}, {}, "test rows are 3 of float64"),
         ({"train": X, "test": np.ones((4, 2), np.uint8)}, {}, "test rows are 2 of uint8"),
         ({"train": X, "test": X, "y_train": np.ones(20)}, {}, "not for every split"),
         ({"train": X, "test": X, "y_train": np.ones(20), "y_test": np.ones(9)}, {}, r"\(9,\)"),
@@ -221,7 +221,8 @@ def test_damaged_empty_missing_and_misnamed_files(tmp_path: Path) -> None:
         ("noise.npy", b"not an array at all", "Python objects|damaged"),
         ("noise.npz", b"PK\x03\x04 cut off", "damaged"),
         ("array.npz", whole.read_bytes(), "ends in .npy"),
-        ("a.txt", b"1 2 3", "unknown ending"),
+        ("a.doc", b"1 2 3", "unknown ending"),
+        ("a.npy.gz", b"1 2 3", "unknown ending.*text alone"),
     ):
         path = tmp_path / name
         path.write_bytes(content)

@@ -206,18 +206,19 @@ def test_real_values_in_the_unit_interval_can_be_binarised(tmp_path: Path) -> No
 
 
 def test_fingerprints_see_every_bit_and_every_treatment(tmp_path: Path) -> None:
-    base = RNG.integers(0, 256, (60, 5), dtype=np.uint8)
+    base = RNG.integers(0, 256, (60, 4, 5), dtype=np.uint8)
 
     def of(array: Any = base, **options: Any) -> str:
         return load(_save(tmp_path, array), **options).train.fingerprint
 
     changed = base ^ np.uint8(1)
-    other_type = base.astype(np.float32)
+    other_type = base + np.float32(0.5)
     prints = [
         of(),
         of(changed),
         of(other_type),
-        of(base.reshape(60, 1, 5)),
+        of(base.reshape(60, 5, 4)),
+        of(pixels=False),
         of(seed=1),
         of(validation=0),
         of(standardize=True),

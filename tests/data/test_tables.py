@@ -119,7 +119,6 @@ GOOD = "1,2\n" * 16
         (HEAD + GOOD + "1,\n", {"label": "kind"}, "no value in row 17, column 'kind'"),
         (HEAD + GOOD + "1,2.5\n", {"label": "kind"}, "'kind' holds 2.5 at row 17"),
         ("kind\n" + "1\n" * 9, {"label": "kind"}, "no column besides the label"),
-        (",a\n" + "".join(f"{i},7\n" for i in range(9)), {}, "counts the rows, as an index does"),
         ("0,1\n" * 9, {}, "name the columns"),
         (HEAD + GOOD, {"image_size": 3}, "image_size is for folders"),
     ],

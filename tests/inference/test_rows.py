@@ -8,6 +8,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from oracles import errors_off
+from pyro import poutine
 from pyro.infer import SVI, TraceMeanField_ELBO
 from pyro.infer.autoguide import AutoDiagonalNormal, AutoMultivariateNormal, AutoNormal
 from stories import Conjugate
@@ -584,3 +585,51 @@ def test_parameters_of_rows_that_no_fit_has_made(per_row: bool) -> None:
     found = log_evidence((Conjugate.model, guide), x, num_particles=2000, seed=0)
     assert (errors_off(found, exact.log_prob(x)) < 5).all()
     assert not pyro.get_param_store().keys()
+
+
+@pytest.mark.parametrize("batch_size", [None, 16])
+def test_held_out_rows_count_as_those_whose_latents_they_share(batch_size: int | None) -> None:
+    """With the posterior of the training rows for a guide, each draw gives log p(x) of these.
+
+    The validation rows, repeated, are the training rows, so they stand for them exactly.
+    """
+    few = drawn(10)
+    x = few.repeat(4)
+
+    def model(x: Tensor) -> None:
+        mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+
+    def posterior(_: Tensor) -> None:
+        loc = pyro.param("loc", x.sum() / (1 + len(x)))
+        pyro.sample("mean", dist.Normal(loc, (1 + len(x)) ** -0.5))
+
+    still = partial(SGD, lr=0.0)
+    result = quick(
+        (model, posterior), x, validation=few, epochs=3, optimizer=still, batch_size=batch_size
+    )
+    covariance = torch.eye(len(x)) + torch.ones(len(x), len(x))
+    exact = dist.MultivariateNormal(torch.zeros(len(x)), covariance).log_prob(x).item()
+    assert result.is_joint
+    assert [m["validation_elbo"] for m in result.metrics] == pytest.approx([exact] * 3, rel=1e-5)
+    assert "the 10 validation rows stand for all 40, whose latents they share" in result.notes
+
+
+def test_held_out_rows_of_a_program_that_scales_by_itself_stand_as_they_do() -> None:
+    few = drawn(10)
+    x = few.repeat(4)
+
+    def model(x: Tensor) -> None:
+        mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+        with poutine.scale(scale=40 / len(x)), pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+
+    def guide(_: Tensor) -> None:
+        pyro.sample("mean", dist.Normal(pyro.param("loc", torch.tensor(0.1)), 0.1))
+
+    still = partial(SGD, lr=0.0)
+    (whole,) = quick((model, guide), x, validation=x, epochs=1, optimizer=still).metrics
+    pyro.clear_param_store()
+    (part,) = quick((model, guide), x, validation=few, epochs=1, optimizer=still).metrics
+    assert part["validation_elbo"] == pytest.approx(whole["validation_elbo"], rel=1e-5)
