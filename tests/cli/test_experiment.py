@@ -80,6 +80,7 @@ def test_the_seed_decides_where_the_parameters_start():
 ROWS = {
     "reals": torch.linspace(-2, 3, 60).reshape(20, 3),
     "unit": torch.linspace(0.1, 0.9, 60).reshape(20, 3),
+    "grey": torch.linspace(0.1, 0.9, 180).reshape(20, 1, 3, 3),
     "counts": 100 * torch.arange(60.0).square().reshape(20, 3),
     "grades": 1 + torch.arange(300.0).reshape(100, 3) % 5,
 }
@@ -90,7 +91,8 @@ ROWS = {
     [
         ("unit", 2, "Bernoulli", {}),
         ("unit", 17, "DiscretizedLogistic", {"levels": 17}),
-        ("unit", None, "ContinuousBernoulli", {}),
+        ("unit", None, "HeteroscedasticNormal", {}),
+        ("grey", None, "ContinuousBernoulli", {}),
         ("reals", None, "HeteroscedasticNormal", {}),
         ("counts", None, "NegativeBinomial", {}),
         ("grades", None, "Tokens", {"num_tokens": 6}),
