@@ -4,7 +4,7 @@ import functools
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -333,11 +333,7 @@ class DataSet:
             "name": self.name,
             "sizes": {name: len(split) for name, split in self.splits.items()},
             "event_shape": list(self.event_shape),
-            "values": {
-                "low": self.values.low,
-                "high": self.values.high,
-                "levels": self.values.levels,
-            },
+            "values": asdict(self.values),
             "binarize": self.binarize,
             "standardize": self.train.location is not None,
             "fingerprints": {name: split.fingerprint for name, split in self.splits.items()},

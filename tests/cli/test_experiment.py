@@ -181,7 +181,7 @@ def test_other_data_have_no_convolutions(shape):
 
 def of_names(high=6, shape=(4,)):
     """Names 0 to ``high``, the highest in the test rows alone."""
-    values = ValueRange(0.0, float(high))
+    values = ValueRange(0.0, float(high), is_whole=True)
     train = Split(torch.arange(20.0 * shape[0]).reshape(20, *shape) % high, values)
     return DataSet("names", train, None, Split(torch.full((3, *shape), float(high)), values))
 
@@ -190,7 +190,7 @@ def test_names_are_counted_in_all_splits_at_whatever_depth():
     names = of_names()
     arguments, said = suited("--model TokenVAE", names)
     assert arguments["num_tokens"] == 7
-    assert said == "num_tokens: 7, as the data are whole numbers from 0 to 6"
+    assert said == "num_tokens: 7, as the data are whole numbers in [0, 6]"
     assert suited("--model TokenVAE --model.num_tokens 12", names)[0]["num_tokens"] == 12
     assert suited("--model TokenVAE --model.num_tokens 2", names)[0]["num_tokens"] == 2
     assert suited("--model TokenVAE", load("digits", binarize="fixed"))[0]["num_tokens"] == 2

@@ -66,7 +66,7 @@ def test_names_by_number_need_no_option_but_their_file(call, here):
     np.save(here / "tokens.npy", names)
     outcome = call("fit --model TokenVAE --data tokens.npy --epochs 2 --out runs/tokens")
     assert outcome.code == 0, outcome.err
-    assert "num_tokens: 7, as the data are whole numbers from 0 to 6" in outcome.err
+    assert "num_tokens: 7, as the data are whole numbers in [0, 6]" in outcome.err
     config = yaml.safe_load(Path("runs/tokens/config.yaml").read_text())
     assert config["model"]["init_args"]["num_tokens"] == 7
     assert call("evidence runs/tokens --num_particles 5 --split train").code == 0

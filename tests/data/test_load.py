@@ -237,7 +237,7 @@ def test_fingerprint_of_digits_is_known(monkeypatch: pytest.MonkeyPatch) -> None
     record = load("digits").record()
     assert json.loads(json.dumps(record)) == record
     assert record["sizes"] == {"train": 1397, "validation": 200, "test": 200}
-    assert record["values"] == {"low": 0.0, "high": 1.0, "levels": 17}
+    assert record["values"] == {"low": 0.0, "high": 1.0, "levels": 17, "is_whole": False}
     assert record["fingerprints"]["test"].startswith("76a1dc55")
 
 
