@@ -179,9 +179,9 @@ def test_other_data_have_no_convolutions(shape):
     assert of_class(arguments["encoder"]) == of_class(arguments["decoder"]) == "MLP"
 
 
-def of_names(high=6, shape=(4,)):
+def of_names(high=6, shape=(4,), is_whole=True):
     """Names 0 to ``high``, the highest in the test rows alone."""
-    values = ValueRange(0.0, float(high), is_whole=True)
+    values = ValueRange(0.0, float(high), is_whole=is_whole)
     train = Split(torch.arange(20.0 * shape[0]).reshape(20, *shape) % high, values)
     return DataSet("names", train, None, Split(torch.full((3, *shape), float(high)), values))
 
@@ -223,8 +223,7 @@ def test_data_that_are_no_names_leave_the_default():
     split = Split(torch.rand(9, 4), ValueRange(-1.0, 2.5))
     data = DataSet("rows", split, None, split)
     assert suited("--model TokenVAE", data)[0]["num_tokens"] == 2
-    halves = of_names()
-    halves.test.x[0, 0] = 0.5
+    halves = of_names(is_whole=False)
     assert suited("--model TokenVAE", halves) == (suited("--model TokenVAE", data)[0], None)
     words = "--model VAE --model.likelihood DiscretizedLogistic"
     assert suited(words, data)[0]["likelihood"]["init_args"]["levels"] == 256

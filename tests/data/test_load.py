@@ -238,7 +238,7 @@ def test_fingerprint_of_digits_is_known(monkeypatch: pytest.MonkeyPatch) -> None
     assert json.loads(json.dumps(record)) == record
     assert record["sizes"] == {"train": 1397, "validation": 200, "test": 200}
     assert record["values"] == {"low": 0.0, "high": 1.0, "levels": 17, "is_whole": False}
-    assert record["fingerprints"]["test"].startswith("76a1dc55")
+    assert record["fingerprints"]["test"].startswith("546057ef")
 
 
 @pytest.mark.parametrize(
@@ -357,3 +357,13 @@ def test_labels_are_kept_of_rows_that_have_one(tmp_path: Path) -> None:
     assert (kept >= 0).sum() == there - 1
     with pytest.raises(InputError, match="training rows have one"):
         data.with_labels_of(there + 1)
+
+
+@pytest.mark.parametrize("where", ["train", "test"])
+def test_whole_numbers_are_whole_in_all_splits(tmp_path: Path, where: str) -> None:
+    arrays = {"train": np.arange(60.0).reshape(20, 3), "test": np.arange(9.0).reshape(3, 3)}
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert str(load(str(tmp_path / "a.npz")).values) == "whole numbers in [0, 59]"
+    arrays[where][1, 1] = 0.5
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert not load(str(tmp_path / "a.npz")).values.is_whole
