@@ -316,6 +316,7 @@ def _to_be_scaled(x: Rows, columns: Sequence[Column] | None, standardize: bool |
         return torch.zeros(x.shape[1:], dtype=torch.bool)
     which = lost_in_float32(x) if standardize is None else torch.ones(x.shape[1:], dtype=torch.bool)
     if columns is not None:
+        which |= torch.tensor([c.kind is Kind.TIME for c in columns])
         which &= torch.tensor([c.is_number and c.kind is not Kind.BINARY for c in columns])
     return which
 

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pyro_vae.data.arrays import READS_MISSING, to_labels, to_rows
+from pyro_vae.data.columns import Kind
 from pyro_vae.data.frames import as_numbers
 from pyro_vae.data.gaps import remarks_on_codes, without_codes
 from pyro_vae.data.ids import check_names, without_ids
@@ -61,7 +63,11 @@ def read_table(path: Path, reading: Reading) -> Source:
     values, columns, of_columns = as_numbers(str(path), frame, kinds)
     remarks = [*remarks, *of_ids, *of_columns]
     remarks += remarks_on_codes(values, [column.name for column in columns])
-    part = Part(to_rows(values, str(path), missing), labels, ids=ids, id_name=id_name)
+    has_times = any(
+        column.kind is Kind.TIME for column in columns
+    )  # seconds, of which float32 has none
+    x = torch.from_numpy(values) if has_times else to_rows(values, str(path), missing)
+    part = Part(x, labels, ids=ids, id_name=id_name)
     return shuffled(part, reading.seed, class_names=names, columns=columns, remarks=remarks)
 
 
