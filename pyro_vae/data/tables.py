@@ -58,10 +58,11 @@ def read_table(path: Path, reading: Reading) -> Source:
     if reading.columns is not None:
         check_names(path, reading.columns, list(frame.columns))
         frame = frame[list(reading.columns)]
+    frame, of_empty = _without_empty(frame, reading)
     _check_complete(path, frame, missing, f", {READS_MISSING}")
     kinds = {name: kind for name, kind in reading.kinds.items() if name in frame}
     values, columns, of_columns = as_numbers(str(path), frame, kinds)
-    remarks = [*remarks, *of_ids, *of_columns]
+    remarks = [*remarks, *of_ids, *of_empty, *of_columns]
     remarks += remarks_on_codes(values, [column.name for column in columns])
     has_times = any(
         column.kind is Kind.TIME for column in columns
@@ -69,6 +70,14 @@ def read_table(path: Path, reading: Reading) -> Source:
     x = torch.from_numpy(values) if has_times else to_rows(values, str(path), missing)
     part = Part(x, labels, ids=ids, id_name=id_name)
     return shuffled(part, reading.seed, class_names=names, columns=columns, remarks=remarks)
+
+
+def _without_empty(frame: "pd.DataFrame", reading: Reading) -> tuple["pd.DataFrame", list[str]]:
+    """A table without columns that have no value in any row, unless they are asked for, and its remarks."""
+    asked = {*(reading.columns or ()), *reading.kinds}
+    empty = [name for name in frame if name not in asked and frame[name].isna().all()]
+    remarks = [f"column {name!r} is left out: it has no value in any row" for name in empty]
+    return frame.drop(columns=empty), remarks
 
 
 def _labels(

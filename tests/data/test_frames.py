@@ -161,6 +161,13 @@ def test_names_by_number_that_fill_up_with_zeros_are_grades() -> None:
     assert kind_of_all(names.T) is Kind.GRADE
 
 
+def test_columns_without_a_value_are_left_out_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,nothing,b\n" + "".join(f"{i}.5,,{i}\n" for i in range(20)))
+    data = load(str(tmp_path / "t.csv"))
+    assert data.train.column_names == ("a", "b")
+    assert "column 'nothing' is left out: it has no value in any row" in data.describe()
+
+
 def test_times_keep_their_seconds(tmp_path: Path) -> None:
     times = pd.date_range("2024-01-01 00:00:07", periods=3000, freq="h")
     pd.DataFrame({"time": times, "x": np.arange(3000.0) / 7}).to_csv(
