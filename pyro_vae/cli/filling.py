@@ -132,8 +132,8 @@ def chosen_parts(model: type, given: Mapping[str, Any], data: DataSet) -> Config
         found |= CONVOLUTIONS
     if {"likelihood", "encoder"} <= parameters.keys() and suits and data.num_missing:
         readers = {"encoder", "classifier"} & parameters.keys()
-        networks = {n: {**given, **found}.get(n) or _default(parameters[n]) for n in readers}
-        found |= _leaving_gaps_out(likelihood, networks)
+        reading = {n: {**given, **found}.get(n) or _default(parameters[n]) for n in readers}
+        found |= _leaving_gaps_out(likelihood, reading)
     return found
 
 

@@ -12,11 +12,13 @@ from torch import Tensor
 from pyro_vae.data.arguments import Argument
 from pyro_vae.data.binarize import Draw, Threshold, binarized
 from pyro_vae.data.columns import Column, Kind
-from pyro_vae.data.loading import Binarize, check_categories, options_of, source_of
+from pyro_vae.data.finding import options_of, source_of
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.rows import chosen, chunks, read_all
-from pyro_vae.data.sets import DataSet, Split
+from pyro_vae.data.sets import DataSet
 from pyro_vae.data.sources import Part, Source
+from pyro_vae.data.split import Split
+from pyro_vae.data.treatment import Binarize, check_categories
 from pyro_vae.data.values import Encoding, ValueRange
 from pyro_vae.errors import InputError, nearest
 
