@@ -85,8 +85,8 @@ class Units(nn.Module):
 def _fills_unit_interval(x: Tensor) -> Tensor:
     """Which columns of ``rows | X`` have values of size 1, where all data lie in [0, 1].
 
-    Rates of some thousandths have not. A pixel at the margin, which is black but in one row of a hundred, has
-    a small spread by accident, and is taken as the others are.
+    Rates of some thousandths have not. A pixel at the margin, black but in one row of a hundred, has a
+    small spread by accident, and is taken as the others are.
     """
     is_within = ((x >= 0) & (x <= 1) | x.isnan()).all()
     span = x.nan_to_num(nan=-torch.inf).amax(0) - x.nan_to_num(nan=torch.inf).amin(0)

@@ -106,7 +106,8 @@ def test_values_that_fill_the_unit_interval_stay() -> None:
     x[7, 1] = 0.02  # a pixel at the margin
     units = Units((3,))
     units.learn(x)
-    assert units.location.tolist() == [0, 0, 0] and units.scale.tolist() == [1, 1, 1]
+    assert units.location.tolist() == [0, 0, 0]
+    assert units.scale.tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize("spread", [0.06, 1.5])  # as heights and as incomes
@@ -347,3 +348,20 @@ def test_data_of_another_shape_are_refused_in_words(model: Any, shape: Any, mess
 def test_what_lies_outside_of_a_transformed_support_is_said_of_it() -> None:
     with pytest.raises(InputError, match="outside the support of its LogNormal: GreaterThan"):
         fit(VAE((3,), 2, likelihood=LogNormal), -torch.rand(5, 3), **quick)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_a_value_that_cannot_be_is_named_with_its_column(gaps: bool) -> None:
+    columns = [Normal, partial(Tokens, num_tokens=3), Poisson]
+    likelihood, options = partial(Heterogeneous, columns=columns), {}
+    if gaps:
+        likelihood, options = partial(Missing, likelihood=likelihood), {"encoder": MaskedInput}
+    vae = VAE((3,), 2, likelihood=likelihood, **options)
+    x = torch.tensor([[0.5, 1.0, 3.0], [-0.5, 2.0, 0.0]])
+    x[0, 0] = torch.nan if gaps else 0.5
+    assert log_evidence(vae, x, num_particles=3).log_evidence.isfinite().all()
+    for column, value, message in ((2, 0.5, "its Poisson"), (1, 3.0, "from 0 to 2, .* hold 3")):
+        wrong = x.clone()
+        wrong[1, column] = value
+        with pytest.raises(InputError, match=f"column {column}: .*{message}"):
+            log_evidence(vae, wrong, num_particles=3)

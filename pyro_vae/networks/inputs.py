@@ -26,10 +26,10 @@ class Flat(Network):
 class Scaled(Network):
     """Any network, for inputs in the data's own units: each less its mean, over its standard deviation.
 
-    Counts and other positive values that span orders of magnitude are read as log(x + a) before that, with
-    a the least of a column's values above 0, which of counts is 1 mostly; of a name by number, 0 to K - 1, K
-    numbers are read, the one of its name 1 and all others 0. The units are learnt from the rows of the first
-    fit (:mod:`pyro_vae.units`); until then a is 1.
+    Counts and other positive values that span orders of magnitude are read as log(x + a) before that,
+    with a the least of a column's values above 0, which of counts is 1 mostly; of a name by number, 0 to
+    K - 1, K numbers are read, the one of its name 1 and all others 0. The units are learnt from the rows
+    of the first fit (:mod:`pyro_vae.units`); until then a is 1.
 
     Args:
         in_shape: shape of one input.
