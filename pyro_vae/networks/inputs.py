@@ -41,7 +41,7 @@ class Scaled(Network):
     >>> network = Scaled((2,), (3,), logs=[True, False])
     >>> network.learn_units(torch.tensor([[0.0, 300.0], [1e6, 500.0]]))
     >>> network.scaled(torch.tensor([[0.0, 300.0]]))
-    tensor([[-1., -1.]])
+    tensor([[-1.0000, -1.0000]])
     >>> Scaled((2,), (3,), names=[0, 3]).scaled(torch.tensor([[5.0, 2.0]]))
     tensor([[5., 0., 0., 1.]])
     """
