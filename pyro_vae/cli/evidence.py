@@ -224,7 +224,12 @@ def write(evidence: Evidence, units: Tensor, trained: Trained, path: Path) -> No
     if is_arrays(path):
         write_arrays(path, arrays)
     elif is_table(path):
-        write_table(path, joined_columns(arrays, [(n, arrays[n]) for n in EACH], trained.label))
+        write_table(
+            path,
+            joined_columns(
+                arrays, [(n, arrays[n]) for n in EACH], trained.label, trained.split.id_name
+            ),
+        )
     else:
         data = trained.split.subset(units) if are_rows else None
         pictures.save(picture(evidence, data, known.get("rows")), path)

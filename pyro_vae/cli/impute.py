@@ -79,11 +79,13 @@ def main(words: Sequence[str]) -> int:
         write_arrays(path, arrays | categories_of(trained.split))
     else:
         columns = columns_of(trained.split, values_for(trained.split, arrays, options.fill))
-        known = {name: x for name, x in arrays.items() if name in ("labels", "classes")}
+        known = {name: x for name, x in arrays.items() if name in ("ids", "labels", "classes")}
         if options.split is not None:
             known["rows"] = arrays["rows"]
         named = trained.split.column_names is not None or bool(known)
-        write_table(path, joined_columns(known, columns, trained.label), header=named)
+        write_table(
+            path, joined_columns(known, columns, trained.label, trained.split.id_name), header=named
+        )
     print(path)
     return 0
 

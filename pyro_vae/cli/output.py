@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pyro_vae import pictures
 from pyro_vae.data import Argument, Split
+from pyro_vae.data.rows import chosen
 from pyro_vae.errors import InputError
 from pyro_vae.files import replacing
 
@@ -129,17 +130,22 @@ def classes_of(split: Split, labels: Tensor) -> dict[str, Any]:
 
 
 def origin_of(split: Split, index: Tensor) -> dict[str, Any]:
-    """By name what joins figures of the rows numbered ``index`` to their file: rows and classes."""
+    """By name what joins figures of the rows numbered ``index`` to their file: rows, ids, classes."""
     labels = {} if split.labels is None else classes_of(split, split.labels[index])
-    return {"rows": rows_of_file(split, index), **labels}
+    ids = {} if split.ids is None else {"ids": chosen(split.ids, index)}
+    return {"rows": rows_of_file(split, index), **ids, **labels}
 
 
 def joined_columns(
-    known: Mapping[str, Any], columns: Sequence[tuple[str, Any]], label: str | None = None
+    known: Mapping[str, Any],
+    columns: Sequence[tuple[str, Any]],
+    label: str | None = None,
+    id_name: str | None = None,
 ) -> list[tuple[str, Any]]:
-    """A table's columns after the rows' numbers and before their classes, under names of their own.
+    """A table's columns after the rows' numbers and ids and before their classes, under names of their own.
 
     :param label: what the file calls the column of the classes.
+    :param id_name: what it calls the column of the ids.
     """
     taken = {name for name, _ in columns}
 
@@ -147,6 +153,7 @@ def joined_columns(
         return name if name not in taken else free(f"{name}_")
 
     before = [(free("row"), known["rows"])] if "rows" in known else []
+    before += [(free(id_name or "id"), known["ids"])] if "ids" in known else []
     classes = known.get("classes", known.get("labels"))
     after = [] if classes is None else [(free(label or "label"), classes)]
     return [*before, *columns, *after]

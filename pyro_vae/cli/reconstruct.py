@@ -51,7 +51,7 @@ def main(words: Sequence[str]) -> int:
         argument = trained.argument_of(prediction)
         table = prediction.mean if argument else check_table(prediction.mean, path)
         columns = columns_of(trained.split, table, argument)
-        write_table(path, joined_columns(known, columns, trained.label))
+        write_table(path, joined_columns(known, columns, trained.label, trained.split.id_name))
     else:
         pictures.save(picture(trained, data, made), path)
     print(path)

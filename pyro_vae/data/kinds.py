@@ -11,10 +11,8 @@ from pyro_vae.data.columns import Kind
 
 Values = npt.NDArray[Any]
 
-MOST_GRADES = 20  # whole numbers up to this may each have a probability of its own
-LEAST_OF_HIGHEST = (
-    5  # rows that have the highest grade: of a scale that just ends there, more have it
-)
+MOST_GRADES = 60  # whole numbers up to this may each have a probability of its own
+LEAST_OF_HIGHEST = 5  # rows that must have the highest grade: at the end of a tail there are fewer
 MARGIN = 5.0  # nats by which logs must be better, and for whole numbers anything but a count
 MOST_COUNTED = 2**24  # float32 counts no further
 ROWS, COLUMNS = 10_000, 500  # that are looked at, where there are more
@@ -63,8 +61,7 @@ def _scores(x: Values) -> dict[Kind, float]:
     """How well each kind that the values may be of explains them, in nats."""
     values, counts = np.unique(x, return_counts=True)
     if len(values) < 2:
-        is_bit = len(values) == 1 and values[0] in (0.0, 1.0)
-        return {Kind.REAL: 0.0} | ({Kind.BINARY: 1.0} if is_bit else {})
+        return _scores_of_constant(values, len(x))
     is_whole = bool((values == values.round()).all() and values[-1] < MOST_COUNTED)
     half = 0.5 if is_whole else 0.0
     scores = {Kind.REAL: _normal(values, counts, half)}
@@ -76,6 +73,19 @@ def _scores(x: Values) -> dict[Kind, float]:
             scores[Kind.GRADE] = _grade(counts)
         if values[-1] <= 1:
             scores[Kind.BINARY] = np.inf
+    return scores
+
+
+def _scores_of_constant(values: Values, rows: int) -> dict[Kind, float]:
+    """The same of a column with one value, or none."""
+    scores = {Kind.REAL: -1.0}  # as good as any, but the last to be taken
+    for value in values:
+        if value > 0:
+            scores[Kind.POSITIVE] = -1.0
+        if value >= 0 and value == round(value) and value < MOST_COUNTED:
+            scores[Kind.COUNT] = -rows / 2 * np.log(max(1.0, 2 * np.pi * value))  # Poisson's
+            scores |= {Kind.GRADE: 0.0} if value <= MOST_GRADES else {}
+            scores |= {Kind.BINARY: np.inf} if value <= 1 else {}
     return scores
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ def facts_of(data: DataSet) -> dict[str, Any]:
     train = data.train
     facts = {
         "event_shape": list(data.event_shape),
-        "values": [data.values.low, data.values.high, data.values.levels],
+        "values": [*astuple(data.values)],
         "location": None if train.location is None else train.location.double().tolist(),
         "scale": None if train.scale is None else train.scale.double().tolist(),
         "dtype": str(torch.float64 if _is_wide(train.encoding) else torch.float32),
@@ -59,10 +59,9 @@ def remembered(name: str, facts: Mapping[str, Any], binarize: str = "none") -> R
     shape = torch.Size(facts["event_shape"])
     blank = torch.zeros(shape, dtype=dtype) if location is None else location
     rows = facts["num_classes"] or 1
-    low, high, levels = facts["values"]
     split = Split(
         blank.expand(rows, *shape).clone(),
-        ValueRange(low, high, levels),
+        ValueRange(*facts["values"]),
         Encoding(location=location, scale=scale),
         None if facts["num_classes"] is None else torch.arange(rows),
         _names(facts["class_names"]),

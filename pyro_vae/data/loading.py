@@ -38,14 +38,14 @@ from pyro_vae.errors import InputError, nearest, reading
 Binarize = Literal["none", "threshold", "stochastic", "fixed"]
 
 ROOT_VARIABLE = "PYRO_VAE_DATA"
-_OF_TABLES = frozenset({"label", "arguments", "columns", "kinds", "id"})
+_OF_TABLES = frozenset({"label", "unseen", "arguments", "columns", "kinds", "id"})
 _OF_TEXT = _OF_TABLES | {"separator", "decimal", "header"}
-_OF_ARCHIVES = frozenset({"pixels", "label", "array"})
+_OF_ARCHIVES = frozenset({"pixels", "label", "unseen", "array"})
 _READERS: dict[str, tuple[Callable[[Path, Reading], Source], frozenset[str], str]] = {
     ".npy": (read_npy, frozenset({"pixels"}), "a .npy file, which is one array"),
     ".npz": (read_npz, _OF_ARCHIVES, "an archive of arrays"),
     ".mat": (read_mat, _OF_ARCHIVES, "a .mat file"),
-    ".h5ad": (read_h5ad, frozenset({"label", "array", "columns"}), "a .h5ad file"),
+    ".h5ad": (read_h5ad, frozenset({"label", "unseen", "array", "columns"}), "a .h5ad file"),
     ".csv": (read_table, _OF_TEXT, "a table of text"),
     ".tsv": (read_table, _OF_TEXT, "a table of text"),
     ".txt": (read_table, _OF_TEXT, "a table of text"),
@@ -64,6 +64,7 @@ def load(
     validation: float | int | None = None,
     standardize: bool | None = None,
     label: str | None = None,
+    unseen: str | None = None,
     array: str | None = None,
     arguments: Asked | None = None,
     columns: Sequence[str] | None = None,
@@ -94,6 +95,7 @@ def load(
         column by column. By default a model is given what is in the file, but where float32 would lose the
         differences between rows, as of times in seconds since 1970.
     :param label: the column of a table, or array of an archive, that holds the labels.
+    :param unseen: the label that stands for one that was not seen, as -1, an empty cell and NaN do.
     :param array: the array of an archive (``.npz``, ``.mat``; a layer of ``.h5ad``) that holds the rows.
     :param arguments: columns of a table by the names of the model's parameters that they are given to, as
         ``{"x": ["age", "income"], "group": "clinic", "y": "visits"}``: a list as (B | columns), a single
@@ -135,6 +137,7 @@ def load(
         )
     reading = Reading(
         label=label,
+        unseen=unseen,
         array=array,
         arguments=arguments,
         columns=columns,
@@ -313,6 +316,7 @@ def _to_be_scaled(x: Rows, columns: Sequence[Column] | None, standardize: bool |
         return torch.zeros(x.shape[1:], dtype=torch.bool)
     which = lost_in_float32(x) if standardize is None else torch.ones(x.shape[1:], dtype=torch.bool)
     if columns is not None:
+        which |= torch.tensor([c.kind is Kind.TIME for c in columns])
         which &= torch.tensor([c.is_number and c.kind is not Kind.BINARY for c in columns])
     return which
 

@@ -4,7 +4,7 @@ import functools
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -203,6 +203,7 @@ class Split:
         return self.encoding.invert(x)
 
 
+MOST_CLASSES = 5  # that are named in one sentence
 _BINARIZED = {
     "none": [],
     "threshold": ["1 where the grey value is above 1/2"],
@@ -259,20 +260,21 @@ class DataSet:
         return max(int(part.max()) for part in labels) + 1 if labels else None
 
     def with_labels_of(self, count: int, seed: int = 0) -> "DataSet":
-        """The same with the labels of ``count`` training rows, taken at random; the others become -1.
+        """The same with ``count`` labels of the training rows, taken at random; the others become -1.
 
-        :raises InputError: there are no labels, or not so many rows.
+        :raises InputError: there are no labels, or not so many.
         """
         labels = self.train.labels
         if labels is None:
             raise InputError(f"{self.name} has no labels to keep {count} of")
-        if not 0 <= count <= len(labels):
+        seen = (labels >= 0).nonzero().squeeze(-1)
+        if not 0 <= count <= len(seen):
             raise InputError(
-                f"labels of {count:,} rows are asked for; there are {len(labels):,} training rows"
+                f"labels of {count:,} rows are asked for; {len(seen):,} training rows have one"
             )
-        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+        order = torch.randperm(len(seen), generator=torch.Generator().manual_seed(seed))
         kept = labels.clone()
-        kept[order[count:]] = -1
+        kept[seen[order[count:]]] = -1
         return replace(self, train=replace(self.train, labels=kept))
 
     def describe(self) -> str:
@@ -295,13 +297,27 @@ class DataSet:
             facts.append(f"{self.num_classes} classes")
         if self.train.labels is not None and (self.train.labels < 0).any():
             facts.append(f"labels of {int((self.train.labels >= 0).sum()):,} training rows")
-        lines = [*self.remarks]
+        lines = [*self.remarks, *self._on_classes()]
         if self.train.arguments is not None:
             lines = [
                 f"arguments {in_words(self.train.arguments, self.train.columns or ())}",
                 *lines,
             ]
         return "\n".join([f"{self.name}: {'; '.join(facts)}", *(f"  {line}" for line in lines)])
+
+    def _on_classes(self) -> list[str]:
+        """What is to be said of classes that no training row is of."""
+        known = self.train.labels
+        if known is None:
+            return []
+        held_out = [self.validation, self.test]
+        others = [s.labels for s in held_out if s is not None and s.labels is not None]
+        seen = {label for labels in others for label in labels.unique().tolist() if label >= 0}
+        missing = sorted(seen - set(known.unique().tolist()))
+        names = self.train.class_names
+        words = [repr(names[label]) if names else str(label) for label in missing[:MOST_CLASSES]]
+        more = f" and {len(missing) - MOST_CLASSES:,} more" if len(missing) > MOST_CLASSES else ""
+        return [f"no training row is of the class {', '.join(words)}{more}"] if missing else []
 
     def _scaled(self) -> str:
         """The names of the columns that are standardised, if not all are."""
@@ -317,11 +333,7 @@ class DataSet:
             "name": self.name,
             "sizes": {name: len(split) for name, split in self.splits.items()},
             "event_shape": list(self.event_shape),
-            "values": {
-                "low": self.values.low,
-                "high": self.values.high,
-                "levels": self.values.levels,
-            },
+            "values": asdict(self.values),
             "binarize": self.binarize,
             "standardize": self.train.location is not None,
             "fingerprints": {name: split.fingerprint for name, split in self.splits.items()},

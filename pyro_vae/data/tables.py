@@ -1,12 +1,15 @@
 """Tables of text and in .parquet files -> rows of numbers, one column of which may be the label."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from pyro_vae.data.arrays import READS_MISSING, to_labels, to_rows
+from pyro_vae.data.columns import Kind
 from pyro_vae.data.frames import as_numbers
 from pyro_vae.data.gaps import remarks_on_codes, without_codes
 from pyro_vae.data.ids import check_names, without_ids
@@ -45,8 +48,9 @@ def read_table(path: Path, reading: Reading) -> Source:
     if label is not None:
         if label not in frame.columns:
             raise InputError(f"{path} has no column {label!r}{nearest(label, frame.columns)}")
-        _check_complete(path, frame[[label]])
-        labels, names = _labels(path, frame.pop(label))
+        column = frame.pop(label)
+        labels, names = _labels(path, column, reading.unseen)
+        remarks += _on_labels(column, names)
     if not frame.shape[1]:
         raise InputError(f"{path} has no column besides the label")
     frame, ids, id_name, of_ids = without_ids(path, frame, reading)
@@ -54,25 +58,50 @@ def read_table(path: Path, reading: Reading) -> Source:
     if reading.columns is not None:
         check_names(path, reading.columns, list(frame.columns))
         frame = frame[list(reading.columns)]
+    frame, of_empty = _without_empty(frame, reading)
     _check_complete(path, frame, missing, f", {READS_MISSING}")
     kinds = {name: kind for name, kind in reading.kinds.items() if name in frame}
     values, columns, of_columns = as_numbers(str(path), frame, kinds)
-    remarks = [*remarks, *of_ids, *of_columns]
+    remarks = [*remarks, *of_ids, *of_empty, *of_columns]
     remarks += remarks_on_codes(values, [column.name for column in columns])
-    part = Part(to_rows(values, str(path), missing), labels, ids=ids, id_name=id_name)
+    has_times = any(
+        column.kind is Kind.TIME for column in columns
+    )  # seconds, of which float32 has none
+    x = torch.from_numpy(values) if has_times else to_rows(values, str(path), missing)
+    part = Part(x, labels, ids=ids, id_name=id_name)
     return shuffled(part, reading.seed, class_names=names, columns=columns, remarks=remarks)
 
 
-def _labels(path: Path, column: "pd.Series") -> tuple[Tensor, tuple[str, ...] | None]:
+def _without_empty(frame: "pd.DataFrame", reading: Reading) -> tuple["pd.DataFrame", list[str]]:
+    """A table without columns that have no value in any row, unless they are asked for, and its remarks."""
+    asked = {*(reading.columns or ()), *reading.kinds}
+    empty = [name for name in frame if name not in asked and frame[name].isna().all()]
+    remarks = [f"column {name!r} is left out: it has no value in any row" for name in empty]
+    return frame.drop(columns=empty), remarks
+
+
+def _labels(
+    path: Path, column: "pd.Series", unseen: str | None
+) -> tuple[Tensor, tuple[str, ...] | None]:
     import pandas as pd
 
-    if pd.api.types.is_bool_dtype(column) or pd.api.types.is_integer_dtype(column):
-        values = column.to_numpy(dtype=np.int64)
-    elif pd.api.types.is_float_dtype(column):
-        values = column.to_numpy(dtype=np.float64)
+    if pd.api.types.is_numeric_dtype(column):
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
-        values = column.astype(str).to_numpy(dtype=str)
-    return to_labels(values, f"{path}, column {str(column.name)!r}", len(column))
+        values = column.astype(object).where(column.notna(), "").astype(str).to_numpy(dtype=str)
+    return to_labels(values, f"{path}, column {str(column.name)!r}", len(column), unseen)
+
+
+def _on_labels(column: "pd.Series", names: Sequence[str] | None) -> list[str]:
+    """What is to be said of labels that a model sees as other numbers than the file has."""
+    import pandas as pd
+
+    if names is None or not pd.api.types.is_numeric_dtype(column):
+        return []
+    return [
+        f"column {column.name!r}, from {names[0]} to {names[-1]}, is taken for {len(names):,} classes, "
+        f"0 to {len(names) - 1:,} (--arguments y={column.name} hands it over as numbers)"
+    ]
 
 
 def _parquet(path: Path) -> "pd.DataFrame":

@@ -47,7 +47,9 @@ def test_kinds_are_those_that_the_values_were_drawn_from(name: str, seed: int) -
 @pytest.mark.parametrize(
     ("values", "kind"),
     [
-        ([7.0] * 9, Kind.REAL),
+        ([7.0] * 9, Kind.GRADE),
+        ([7.5] * 9, Kind.REAL),
+        ([-7.0] * 9, Kind.REAL),
         ([0.0] * 9, Kind.BINARY),
         ([np.nan] * 9, Kind.REAL),
         ([-1.0, 1.0] * 9, Kind.REAL),
@@ -61,7 +63,7 @@ def test_columns_with_little_in_them(values: list[float], kind: Kind) -> None:
 def test_the_columns_of_a_matrix_are_of_one_kind() -> None:
     counts = np.random.default_rng(0).poisson(0.06, (300, 60)).astype(float)
     assert {kind_of(column) for column in counts.T} == {Kind.BINARY, Kind.COUNT}  # each by itself
-    counts[0] = 30
+    counts[0] = 100
     assert kind_of_all(counts.T) is Kind.COUNT
     frame = pd.DataFrame(counts, columns=[f"gene{j}" for j in range(60)])
     _, columns, _ = as_numbers("genes", frame, {})
@@ -159,3 +161,34 @@ def test_only_columns_that_float32_could_not_tell_apart_are_standardised(tmp_pat
     assert whole.train.columns is not None
     assert [column.kind for column in whole.train.columns] == [Kind.REAL, Kind.CATEGORY, Kind.REAL]
     assert set(whole.train.read()[:, 1].tolist()) == {0, 1, 2}
+
+
+def test_names_by_number_that_fill_up_with_zeros_are_grades() -> None:
+    rng = np.random.default_rng(0)
+    names = rng.integers(1, 25, (1500, 30))
+    names[np.arange(30) >= rng.integers(8, 28, 1500)[:, None]] = 0
+    assert (names[:, -2:] == 0).all()  # which are of one value
+    assert kind_of_all(names.T) is Kind.GRADE
+
+
+def test_columns_without_a_value_are_left_out_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,nothing,b\n" + "".join(f"{i}.5,,{i}\n" for i in range(20)))
+    data = load(str(tmp_path / "t.csv"))
+    assert data.train.column_names == ("a", "b")
+    assert "column 'nothing' is left out: it has no value in any row" in data.describe()
+
+
+def test_times_keep_their_seconds(tmp_path: Path) -> None:
+    times = pd.date_range("2024-01-01 00:00:07", periods=3000, freq="h")
+    pd.DataFrame({"time": times, "x": np.arange(3000.0) / 7}).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    data = load(str(tmp_path / "t.csv"))
+    assert data.train.columns is not None
+    column, places = data.train.columns[0], data.train.places
+    assert column.kind is Kind.TIME
+    assert places is not None
+    written = list(column.written(data.train.x[:, 0].numpy()))
+    assert written == [str(times[i]).replace(" ", "T") for i in places.tolist()]
+    back = data.train.to_original(data.train.read().double())[:, 0]
+    assert (back - data.train.x[:, 0]).abs().max() < 2 / 86_400
