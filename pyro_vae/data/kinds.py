@@ -12,6 +12,7 @@ from pyro_vae.data.columns import Kind
 Values = npt.NDArray[Any]
 
 MOST_GRADES = 60  # whole numbers up to this may each have a probability of its own
+LEAST_OF_HIGHEST = 5  # rows that must have the highest grade: at the end of a tail there are fewer
 MARGIN = 5.0  # nats by which logs must be better, and for whole numbers anything but a count
 MOST_COUNTED = 2**24  # float32 counts no further
 ROWS, COLUMNS = 10_000, 500  # that are looked at, where there are more
@@ -25,7 +26,8 @@ def kind_of(values: Values) -> Kind:
     criterion): a negative binomial (count), one probability each (grade), a normal (real), a log-normal
     (positive). The first two are for whole numbers from 0; of whole numbers the last two give the
     probability of ``x - 1/2`` to ``x + 1/2``. Whole numbers from 0 are counts unless another kind is
-    better by 5 nats, and values are real unless their logs are better by 5 nats.
+    better by 5 nats, and values are real unless their logs are better by 5 nats. They are no grades, which
+    end at the highest, where that is as rare as at the end of a tail: other rows may go beyond.
 
     >>> kind_of(np.array([18.5, 40.2, 33.1, 25.0])), kind_of(np.array([1.0, 5.0, 5.0, 1.0] * 9))
     (<Kind.REAL: 'real'>, <Kind.GRADE: 'grade'>)
@@ -36,15 +38,21 @@ def kind_of(values: Values) -> Kind:
 def kind_of_all(columns: Iterable[Values]) -> Kind:
     """The one kind that suits columns best that are to be of one kind, as those of a matrix are."""
     total: dict[Kind, float] = {}
+    highest, times = -np.inf, 0
     columns = list(columns)
     for number, values in enumerate(columns[:: -(-len(columns) // COLUMNS)]):
         some = values[:: -(-len(values) // ROWS)].astype(np.float64)
         with np.errstate(
             over="ignore", divide="ignore", invalid="ignore"
         ):  # a variance may overflow
-            scores = _scores(some[~np.isnan(some)])
+            scores = _scores(some := some[~np.isnan(some)])
+        top = some.max(initial=-np.inf)
+        times = int((some == top).sum()) + times * (top == highest) if top >= highest else times
+        highest = max(top, highest)
         shared = total.keys() & scores.keys() if number else scores.keys()
         total = {kind: total.get(kind, 0.0) + scores[kind] for kind in scores if kind in shared}
+    if times < LEAST_OF_HIGHEST:
+        total.pop(Kind.GRADE, None)
     handicap = {Kind.COUNT: MARGIN, Kind.POSITIVE: -MARGIN}
     return max(total, key=lambda kind: total[kind] + handicap.get(kind, 0.0))
 

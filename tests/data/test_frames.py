@@ -27,6 +27,7 @@ def _draws(seed: int) -> dict[str, tuple[np.ndarray, Kind]]:
         "many": (rng.poisson(100, N), Kind.COUNT),
         "overdispersed": (rng.negative_binomial(1, 0.01, N), Kind.COUNT),
         "answers": (rng.binomial(4, 0.6, N) + 1, Kind.GRADE),
+        "visits, half of them none": (rng.poisson(3, N) * rng.integers(0, 2, N), Kind.COUNT),
         "two codes": (rng.integers(1, 3, N), Kind.GRADE),
         "digits": (rng.integers(0, 10, N), Kind.GRADE),
         "zeros and ones": (rng.integers(0, 2, N), Kind.BINARY),
@@ -67,6 +68,15 @@ def test_the_columns_of_a_matrix_are_of_one_kind() -> None:
     frame = pd.DataFrame(counts, columns=[f"gene{j}" for j in range(60)])
     _, columns, _ = as_numbers("genes", frame, {})
     assert {column.kind for column in columns} == {Kind.COUNT}
+
+
+def test_a_matrix_of_answers_is_on_one_scale() -> None:
+    answers = 1 + np.random.default_rng(0).binomial(4, 0.6, (300, 60))
+    answers[answers[:, 7] == 5, 7] = 4
+    frame = pd.DataFrame(answers, columns=[f"q{j}" for j in range(60)])
+    _, columns, _ = as_numbers("answers", frame, {})
+    assert {column.kind for column in columns} == {Kind.GRADE}
+    assert {column.num_names for column in columns} == {6}
 
 
 def test_words_truths_and_dates_become_numbers_and_keep_their_names() -> None:
