@@ -86,12 +86,14 @@ def _has_no_mass_there(site: Site) -> bool:
 
 def _first_wrong_column(table: Columns, value: Tensor, may_miss: bool) -> tuple[int, Any]:
     """The number of the first column with a value that cannot be, and its distribution."""
-    wrong = {}
+    wrong: dict[int, Any] = {}
     for part, places in zip(table.parts, table.places, strict=True):
         of_part = value[..., places]
         inside = part.support.check(of_part) | (of_part.isnan() & may_miss)
         fn = WithMissing(part) if may_miss else part
-        wrong |= {places[i]: fn for i in (~inside).flatten(0, -2).any(0).nonzero().flatten()}
+        wrong |= {
+            places[i]: fn for i in (~inside).flatten(0, -2).any(0).nonzero().flatten().tolist()
+        }
     return (
         min(wrong.items(), key=lambda pair: pair[0])
         if wrong
