@@ -23,6 +23,7 @@ from pyro_vae.inference.interrupt import stop_requested
 from pyro_vae.inference.objectives.judge import elbo_of_draws, judge_of
 from pyro_vae.inference.objectives.objective import Figure, Scheduled, figure_of
 from pyro_vae.inference.objectives.schedule import Schedule
+from pyro_vae.inference.rising import what_rises
 from pyro_vae.inference.rows import MOST_ROWS
 from pyro_vae.inference.run import CHECKPOINT, Metrics, Position, Run
 from pyro_vae.inference.step import Step
@@ -84,6 +85,11 @@ def shown_figure(metrics: Metrics) -> tuple[str, float]:
     return max(figures.items(), key=lambda item: PARTS.index(item[0].partition("_")[0]))
 
 
+def shown_name(figure: str) -> str:
+    """A figure's name without whose it is."""
+    return figure.partition("_")[2].replace("elbo", "ELBO")
+
+
 class Loop:
     """One run of :func:`pyro_vae.inference.svi.fit`."""
 
@@ -136,12 +142,21 @@ class Loop:
             while not self.is_done() and not stopping():
                 self.epoch(stopping, bar)
             self.save()
+            if (late := self.too_short()) and not bar.disable:
+                bar.write(late[0], file=sys.stderr)
         if self.best:
             checkpoint.load_into(self.learnt, self.best, CHECKPOINT)
         best_epoch = self.position.best_epoch if self.best else None
         seconds, is_joint = time.monotonic() - started, self.rows.is_whole
         epochs = self.settings.epochs
-        return Fit(self.files.metrics, best_epoch, seconds, epochs, tuple(notes), is_joint)
+        return Fit(self.files.metrics, best_epoch, seconds, epochs, (*notes, *late), is_joint)
+
+    def too_short(self) -> list[str]:
+        """Says, of a run that is through, what still rose; held-out data say more than that."""
+        if self.held_out is not None or self.position.epoch < self.settings.epochs:
+            return []
+        figures = [float(metrics[self.train_name]) for metrics in self.files.metrics]
+        return what_rises(f"the {shown_name(self.train_name)}", figures)
 
     def is_done(self) -> bool:
         return self.position.epoch >= self.settings.epochs or self.is_stale()
@@ -209,7 +224,7 @@ class Loop:
                 self.best = {name: value.clone() for name, value in self.learnt.items()}
         self.files.log(metrics)
         name, shown = shown_figure(metrics)
-        word = name.partition("_")[2].replace("elbo", "ELBO")
+        word = shown_name(name)
         weighted = "KL-weighted " * (name == "train_elbo" and metrics[self.weight_name] != 1)
         bar.set_description_str(
             f"epoch {at.epoch}, {weighted}{word} {shown:.2f} nats", refresh=False

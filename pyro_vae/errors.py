@@ -55,7 +55,7 @@ def reading(what: object) -> Iterator[None]:
     """Says of a file in a sentence what its reader raises, whatever that is."""
     try:
         yield
-    except InputError:
+    except (InputError, NameError):  # a name that is not defined is a fault of ours
         raise
     except MemoryError as error:
         raise InputError(f"{what} needs more memory than there is ({_reason(error)})") from error

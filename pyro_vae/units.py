@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, nn
 
 ROWS = 10_000  # that show the units, where there are more
+LEAST_SPAN = 0.1  # of values that are taken to be of size 1, from the least to the largest
 
 
 class Units(nn.Module):
     """Location and scale of the elements of a datum, 0 and 1 until rows have been seen.
 
-    They are buffers: a checkpoint holds them, and no optimizer moves them. Data that all lie in [0, 1],
-    as images do, keep 0 and 1. Data with one dimension (the columns of a table) have a location and a scale
-    each, all others, as images and series, share them.
+    They are buffers: a checkpoint holds them, and no optimizer moves them. Data that fill [0, 1], as images
+    do, keep 0 and 1. Data with one dimension (the columns of a table) have a location and a scale each, all
+    others, as images and series, share them.
 
     Args:
         shape: shape X of one datum.
@@ -42,20 +43,23 @@ class Units(nn.Module):
         self.register_buffer("is_learnt", torch.tensor(False))
 
     @torch.no_grad()
-    def learn(self, x: Tensor) -> None:
+    def learn(self, x: Tensor, may_keep: Tensor | bool = True) -> None:
         """Takes location and scale from data ``rows | X``; NaN is a value that is missing.
 
         Of longer data, as a series is of its steps, X is the last dimensions; of data of any other shape
         nothing is learnt.
+
+        :param may_keep: whether values that fill [0, 1] keep 0 and 1, each; logs, say, have no such end.
         """
         x = self._first_rows(x)
-        if x is None or bool(((x >= 0) & (x <= 1) | x.isnan()).all()):
+        if x is None:
             return
         location = x.nanmean(0)
         scale = (x - location).square().nanmean(0).sqrt()
         varies = scale > 1e-6 * location.abs()  # more than float32 rounds off
-        self.location.copy_(torch.where(location.isfinite(), location, 0.0))
-        self.scale.copy_(torch.where(varies & scale.isfinite(), scale, 1.0))
+        keeps = _fills_unit_interval(x) & torch.as_tensor(may_keep, device=x.device)
+        self.location.copy_(torch.where(location.isfinite() & ~keeps, location, 0.0))
+        self.scale.copy_(torch.where(varies & scale.isfinite() & ~keeps, scale, 1.0))
 
     @torch.no_grad()
     def learn_log_mean(self, counts: Tensor) -> None:
@@ -76,6 +80,17 @@ class Units(nn.Module):
             return None
         self.is_learnt.fill_(True)
         return x.double().reshape(-1, *self.location.shape)
+
+
+def _fills_unit_interval(x: Tensor) -> Tensor:
+    """Which columns of ``rows | X`` have values of size 1, where all data lie in [0, 1].
+
+    Rates of some thousandths have not. A pixel at the margin, black but in one row of a hundred, has a
+    small spread by accident, and is taken as the others are.
+    """
+    is_within = ((x >= 0) & (x <= 1) | x.isnan()).all()
+    span = x.nan_to_num(nan=-torch.inf).amax(0) - x.nan_to_num(nan=torch.inf).amin(0)
+    return is_within & ((span >= LEAST_SPAN) | ((x != 0).double().mean(0) < 0.01))
 
 
 def learners(module: nn.Module, method: str = "learn_units") -> Iterator[Any]:

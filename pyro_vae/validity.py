@@ -10,6 +10,7 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import TransformedDistribution, constraints
 
+from pyro_vae.distributions import Columns, WithMissing
 from pyro_vae.errors import InputError
 from pyro_vae.scores import cannot_score
 from pyro_vae.traces import Site, batch_of, innermost, observed_sites, sample_sites
@@ -83,11 +84,34 @@ def _has_no_mass_there(site: Site) -> bool:
     return False
 
 
+def _first_wrong_column(table: Columns, value: Tensor, may_miss: bool) -> tuple[int, Any]:
+    """The number of the first column with a value that cannot be, and its distribution."""
+    wrong: dict[int, Any] = {}
+    for part, places in zip(table.parts, table.places, strict=True):
+        of_part = value[..., places]
+        inside = part.support.check(of_part) | (of_part.isnan() & may_miss)
+        fn = WithMissing(part) if may_miss else part
+        wrong |= {
+            places[i]: fn for i in (~inside).flatten(0, -2).any(0).nonzero().flatten().tolist()
+        }
+    return (
+        min(wrong.items(), key=lambda pair: pair[0])
+        if wrong
+        else (table.places[0][0], table.parts[0])
+    )
+
+
 def _support_message(part: str, name: str, site: Site, error: ValueError) -> str:
-    base = site["fn"]
+    base, value, may_miss = site["fn"], site["value"], False
     while hasattr(base, "base_dist") and not isinstance(base, TransformedDistribution):
+        may_miss |= isinstance(base, WithMissing)
         base = base.base_dist
-    value = site["value"]
+    if isinstance(base, Columns):
+        column, fn = _first_wrong_column(base, value, may_miss)
+        wrong: Any = {**site, "fn": fn, "value": value[..., column]}
+        return f"column {column}: {_support_message(part, name, wrong, error)}"
+    if may_miss:
+        value = value[~value.isnan()]
     kind = type(base).__name__
     if value.isnan().any():
         first = tuple(value.isnan().nonzero()[0].tolist())
@@ -111,7 +135,7 @@ def _support_message(part: str, name: str, site: Site, error: ValueError) -> str
             f"site {name!r} takes whole numbers from 0 to {count - 1}, but the data hold {wrong[0]:g}: "
             f"{remedy}"
         )
-    if value.shape and not site["fn"].support.check(value).all():
+    if may_miss or (value.shape and not site["fn"].support.check(value).all()):
         remedy = "; if the data were standardised, leave that out (--standardize false)"
         return (
             f"the {part}'s site {name!r} got values between {value.min():g} and {value.max():g}, "

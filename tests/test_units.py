@@ -1,5 +1,6 @@
 """Parts that work in the data's units: what they learn from rows, and that nothing else depends on it."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -84,6 +85,40 @@ def test_a_fit_is_the_same_in_any_units(name: str) -> None:
         figures.append(torch.tensor([m["train_elbo"] for m in result.metrics]).double())
     units = SPREAD.log().sum() if shape == (3,) else torch.tensor(50.0).log() * standard[0].numel()
     torch.testing.assert_close(figures[1] + units.double(), figures[0], rtol=1e-4, atol=2e-3)
+
+
+@pytest.mark.parametrize("likelihood", [Normal, HeteroscedasticNormal, StudentT])
+def test_rates_of_thousandths_are_not_taken_for_values_of_size_1(likelihood: Any) -> None:
+    standard = in_two_units()[0]
+    figures = []
+    for spread in (1e-3, 10.0):
+        torch.manual_seed(0)
+        x = spread * (5 + standard)
+        assert (x.max() < 1) == (spread == 1e-3)
+        found = fit(VAE((3,), 2, likelihood=likelihood), x, **quick).metrics[-1]["train_elbo"]
+        figures.append(found + 3 * math.log(spread))
+    assert figures[0] == pytest.approx(figures[1], abs=2e-3)
+
+
+def test_values_that_fill_the_unit_interval_stay() -> None:
+    x = torch.rand(300, 3)
+    x[:, 1] = 0.0
+    x[7, 1] = 0.02  # a pixel at the margin
+    units = Units((3,))
+    units.learn(x)
+    assert units.location.tolist() == [0, 0, 0]
+    assert units.scale.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("spread", [0.06, 1.5])  # as heights and as incomes
+def test_positive_values_are_read_alike_in_any_units(spread: float) -> None:
+    figures, logs = [], spread * torch.randn(120, 3)
+    for unit in (1e-6, 1.7, 1e3):
+        torch.manual_seed(0)
+        x = unit * logs.exp()
+        found = fit(VAE((3,), 2, likelihood=LogNormal), x, **quick).metrics[-1]["train_elbo"]
+        figures.append(found + 3 * math.log(unit))
+    assert figures == pytest.approx([figures[0]] * 3, abs=2e-3)
 
 
 @pytest.mark.parametrize(
@@ -313,3 +348,20 @@ def test_data_of_another_shape_are_refused_in_words(model: Any, shape: Any, mess
 def test_what_lies_outside_of_a_transformed_support_is_said_of_it() -> None:
     with pytest.raises(InputError, match="outside the support of its LogNormal: GreaterThan"):
         fit(VAE((3,), 2, likelihood=LogNormal), -torch.rand(5, 3), **quick)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_a_value_that_cannot_be_is_named_with_its_column(gaps: bool) -> None:
+    columns = [Normal, partial(Tokens, num_tokens=3), Poisson]
+    likelihood, options = partial(Heterogeneous, columns=columns), {}
+    if gaps:
+        likelihood, options = partial(Missing, likelihood=likelihood), {"encoder": MaskedInput}
+    vae = VAE((3,), 2, likelihood=likelihood, **options)
+    x = torch.tensor([[0.5, 1.0, 3.0], [-0.5, 2.0, 0.0]])
+    x[0, 0] = torch.nan if gaps else 0.5
+    assert log_evidence(vae, x, num_particles=3).log_evidence.isfinite().all()
+    for column, value, message in ((2, 0.5, "its Poisson"), (1, 3.0, "from 0 to 2, .* hold 3")):
+        wrong = x.clone()
+        wrong[1, column] = value
+        with pytest.raises(InputError, match=f"column {column}: .*{message}"):
+            log_evidence(vae, wrong, num_particles=3)

@@ -16,6 +16,7 @@ from pyro_vae.errors import InputError
 
 READING = (  # what a file's readers are told
     "label",
+    "unseen",
     "array",
     "arguments",
     "columns",
@@ -45,6 +46,8 @@ def add_data_options(parser: ArgumentParser, named: bool = True) -> None:
     add("--data_seed", type=int, default=0, help="of splits and of binarisation drawn once")
     add = parser.add_argument_group("how a file is read; by default as it looks").add_argument
     add("--label", type=str | None, help="the column, or the array of an archive, with the labels")
+    add("--unseen", type=str | None, help="the label that stands for one that was not seen, as -1 and an "
+        "empty cell do")  # fmt: skip
     add("--array", type=str | None, help="the array of an archive with the rows")
     add("--arguments", type=str, nargs="+", metavar="NAME=COLUMN",
         help="columns by the model's parameters that are given them: x=age,income y=visits")  # fmt: skip

@@ -224,8 +224,12 @@ def write(evidence: Evidence, units: Tensor, trained: Trained, path: Path) -> No
     if is_arrays(path):
         write_arrays(path, arrays)
     elif is_table(path):
-        figures = [(name, arrays[name]) for name in EACH]
-        write_table(path, joined_columns(arrays, figures, trained.label, trained.split.id_name))
+        write_table(
+            path,
+            joined_columns(
+                arrays, [(n, arrays[n]) for n in EACH], trained.label, trained.split.id_name
+            ),
+        )
     else:
         data = trained.split.subset(units) if are_rows else None
         pictures.save(picture(evidence, data, known.get("rows")), path)
@@ -244,7 +248,7 @@ def _whose(evidence: Evidence, trained: Trained) -> tuple[str, ...]:
 def _units_of(trained: Trained, data: Split) -> tuple[str, ...]:
     """Says of standardised data what their own units would make of a density."""
     scale = data.scale
-    if scale is None or bool((scale == 1).all()):
+    if scale is None:
         return ()
     log_scale = scale.double().log() * trained.is_observed()
     shift, whose = float(log_scale.sum()), "the figure for each datum is"

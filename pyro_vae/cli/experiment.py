@@ -18,8 +18,9 @@ from pyro_vae.cli.arguments import MANY, new_parser, read, take_options
 from pyro_vae.cli.data_options import add_data_options, columns_by_argument, load_by
 from pyro_vae.cli.filling import filled_in, in_words, is_ours, open_names
 from pyro_vae.cli.model_option import (
-    check_leaves_labels_out,
+    check_labels_are_seen,
     check_takes_arguments,
+    check_takes_labels,
     filled,
     fillers,
     find_class,
@@ -154,7 +155,7 @@ class Experiment:
         """The data. Values may be ``missing``: whether the model reads those is seen once it is built."""
         options = self.options
         if options.labelled is not None:
-            check_leaves_labels_out(self.model)
+            check_takes_labels(self.model)
         if options.data is None:
             raise InputError("which data? --data digits, another of `pyro-vae data`, or a path")
         data = load_by(options, missing=missing, home=self.home)
@@ -176,6 +177,7 @@ class Experiment:
         :raises InputError: its constructor raises, or what it makes is no program.
         """
         check_takes_arguments(self.model, data)
+        check_labels_are_seen(self.model, data)
         arguments = dict(vars(self._instantiated().get("model", Namespace())))
         known = filled(self.model, data)
         if arguments.get("condition") is not None:  # it reads the labels in its own way

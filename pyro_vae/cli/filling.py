@@ -8,7 +8,6 @@ from typing import Any
 from pyro_vae.cli.likelihood_choice import Config, likelihood_for, likelihood_of, named
 from pyro_vae.cli.model_option import FILLED, path_of
 from pyro_vae.data import DataSet
-from pyro_vae.data.rows import chunks
 from pyro_vae.errors import InputError
 from pyro_vae.likelihoods import Missing
 from pyro_vae.networks import MaskedInput
@@ -25,13 +24,8 @@ def num_names(data: DataSet) -> int | None:
     values = data.values
     if values.levels == 2:
         return 2
-    if values.levels is not None or values.low < 0 or values.high % 1:
-        return None
-    for split in data.splits.values():
-        for chunk in map(split.encoding, chunks(split.x)):
-            if not ((chunk == chunk.round()) | chunk.isnan()).all():
-                return None
-    return max(2, int(values.high) + 1)
+    is_names = values.levels is None and values.is_whole and values.low >= 0
+    return max(2, int(values.high) + 1) if is_names else None
 
 
 def columns_of(data: DataSet) -> list[Config] | None:
@@ -138,8 +132,8 @@ def chosen_parts(model: type, given: Mapping[str, Any], data: DataSet) -> Config
         found |= CONVOLUTIONS
     if {"likelihood", "encoder"} <= parameters.keys() and suits and data.num_missing:
         readers = {"encoder", "classifier"} & parameters.keys()
-        networks = {n: {**given, **found}.get(n) or _default(parameters[n]) for n in readers}
-        found |= _leaving_gaps_out(likelihood, networks)
+        reading = {n: {**given, **found}.get(n) or _default(parameters[n]) for n in readers}
+        found |= _leaving_gaps_out(likelihood, reading)
     return found
 
 
@@ -178,18 +172,16 @@ def in_words(said: Mapping[str, Any], data: DataSet) -> str:
     whole = {name: value for name, value in said.items() if name.partition(".")[0] not in said}
     whole |= {name: value for name, value in said.items() if "." not in name}
     found = ", ".join(f"{name}: {_short(value)}" for name, value in whole.items())
-    return f"{found}, as the data are {_kind_in_words(said, data)}"
+    return f"{found}, as the data are {_kind_in_words(data)}"
 
 
-def _kind_in_words(said: Mapping[str, Any], data: DataSet) -> str:
+def _kind_in_words(data: DataSet) -> str:
     gaps = f" of which {data.num_missing:,} values are missing" if data.num_missing else ""
     kinds = {str(column.kind) for column in data.train.columns or ()}
     if kinds:
         words = kinds.pop() if len(kinds) == 1 else "several kinds (`pyro-vae data` shows each)"
         return f"columns of {words}{gaps}"
-    names = any(name.endswith("num_tokens") for name in said) and data.values.levels is None
-    values = f"whole numbers from 0 to {data.values.high:.0f}" if names else str(data.values)
-    return f"{'images of ' * is_image(data)}{values}{gaps}"
+    return f"{'images of ' * is_image(data)}{data.values}{gaps}"
 
 
 def _short(value: Any) -> str:

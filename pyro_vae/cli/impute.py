@@ -83,8 +83,9 @@ def main(words: Sequence[str]) -> int:
         if options.split is not None:
             known["rows"] = arrays["rows"]
         named = trained.split.column_names is not None or bool(known)
-        joined = joined_columns(known, columns, trained.label, trained.split.id_name)
-        write_table(path, joined, header=named)
+        write_table(
+            path, joined_columns(known, columns, trained.label, trained.split.id_name), header=named
+        )
     print(path)
     return 0
 

@@ -34,7 +34,7 @@ def likelihood_for(data: DataSet) -> Config:
     columns = data.train.columns_of(data.train.main_argument)
     if columns is not None:
         return likelihood_of_columns(columns)
-    if values.in_unit_interval:
+    if values.in_unit_interval and len(data.event_shape) > 1:
         return _config("ContinuousBernoulli")
     first = next(chunks(data.train.x)).flatten(1)
     kind = kind_of_all(first.T.numpy()) if data.train.scale is None else Kind.REAL

@@ -166,16 +166,24 @@ def grows_without_bound(model: type, data: DataSet) -> str | None:
     )
 
 
-def check_leaves_labels_out(model: type) -> None:
-    """:raises InputError: the model takes no labels, or needs all of them."""
+def check_takes_labels(model: type) -> None:
+    """:raises InputError: the model takes no labels, of which some are to be kept."""
     takes = num_arguments(model.model) if hasattr(model, "model") else None  # with self
     if takes is not None and takes < 3:
         raise InputError(
             f"--labelled keeps the labels of some rows, and {model.__name__} takes no labels: leave it "
             "out, or take SemiSupervisedVAE"
         )
-    if not getattr(model, "labels_may_be_unseen", True):
-        raise InputError(
-            f"--labelled leaves rows without a label, and {model.__name__} needs one of each: leave it "
-            "out, or take SemiSupervisedVAE"
-        )
+
+
+def check_labels_are_seen(model: type, data: DataSet) -> None:
+    """:raises InputError: rows have no label, and the model needs one of each."""
+    if getattr(model, "labels_may_be_unseen", True):
+        return
+    for name, split in data.splits.items():
+        missing = 0 if split.labels is None else int((split.labels < 0).sum())
+        if missing:
+            raise InputError(
+                f"{missing:,} {name} rows of {data.name} have no label, and {model.__name__} needs one of "
+                "each: leave these rows out, or take SemiSupervisedVAE"
+            )

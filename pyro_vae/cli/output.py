@@ -130,9 +130,9 @@ def classes_of(split: Split, labels: Tensor) -> dict[str, Any]:
 
 
 def origin_of(split: Split, index: Tensor) -> dict[str, Any]:
-    """By name what joins figures of the rows numbered ``index`` to their file: rows, names, classes."""
+    """By name what joins figures of the rows numbered ``index`` to their file: rows, ids, classes."""
     labels = {} if split.labels is None else classes_of(split, split.labels[index])
-    ids = {} if split.ids is None else {"ids": list(chosen(split.ids, index))}
+    ids = {} if split.ids is None else {"ids": chosen(split.ids, index)}
     return {"rows": rows_of_file(split, index), **ids, **labels}
 
 
@@ -142,10 +142,10 @@ def joined_columns(
     label: str | None = None,
     id_name: str | None = None,
 ) -> list[tuple[str, Any]]:
-    """A table's columns after the rows' numbers and names, and before their classes, each with its name.
+    """A table's columns after the rows' numbers and ids and before their classes, under names of their own.
 
     :param label: what the file calls the column of the classes.
-    :param id_name: what it calls the column of the rows' names.
+    :param id_name: what it calls the column of the ids.
     """
     taken = {name for name, _ in columns}
 

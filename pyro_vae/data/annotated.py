@@ -39,7 +39,7 @@ def read_h5ad(path: Path, reading: Reading) -> Source:
         array, remarks = _matrix(path, file, reading)
         names = _index(path, file, "var", array.shape[1])
         ids = _index(path, file, "obs", len(array))
-        labels, classes = _labels(path, file, reading.label, len(array))
+        labels, classes = _labels(path, file, reading, len(array))
     if reading.columns is not None:
         check_names(path, reading.columns, names)
         array = array[:, [names.index(name) for name in reading.columns]]
@@ -120,8 +120,9 @@ def _words(where: str, node: Any, size: int) -> list[str]:
 
 
 def _labels(
-    path: Path, file: Any, label: str | None, size: int
+    path: Path, file: Any, reading: Reading, size: int
 ) -> tuple[Tensor | None, Sequence[str] | None]:
+    label, unseen = reading.label, reading.unseen
     if label is None:
         return None, None
     known = [name for name in file["obs"] if not name.startswith("_")]
@@ -130,14 +131,13 @@ def _labels(
     node, where = file["obs"][label], f"{path}[obs/{label}]"
     if not hasattr(node, "keys"):
         if node.dtype.kind in "biuf":
-            return to_labels(_numbers(where, node), where, size)
-        return to_labels(np.array(_words(where, node, size)), where, size)
+            return to_labels(_numbers(where, node), where, size, unseen)
+        return to_labels(np.array(_words(where, node, size)), where, size, unseen)
     if "codes" not in node or "categories" not in node:
         raise InputError(f"{where} is of a form that is not known; labels may be categories")
     codes, categories = _numbers(where, node["codes"]), node["categories"]
     names = _words(where, categories, prod(categories.shape))
     if codes.shape != (size,) or codes.min() < -1 or codes.max() >= len(names):
         raise InputError(f"{where} is damaged: its codes do not fit its categories")
-    if codes.min() < 0:
-        raise InputError(f"{where} has no value in row {int(codes.argmin()) + 1}: fill it in")
-    return to_labels(np.array(names)[codes], where, size)
+    words = np.array([*names, ""])[codes]  # of -1, which has none, the last
+    return to_labels(words, where, size, unseen)

@@ -82,7 +82,7 @@ def read_arrays(path: Path, archive: Arrays, reading: Reading) -> Source:
     (x,), pixels, more = rows_of([array], [f"{path}[{data_key}]"], reading)
     labels, names = None, None
     if raw is not None:
-        labels, names = to_labels(raw, f"{path}[{labels_key}]", len(x))
+        labels, names = to_labels(raw, f"{path}[{labels_key}]", len(x), reading.unseen)
     part, remarks = Part(x, labels), [*remarks, *more]
     return shuffled(part, reading.seed, class_names=names, remarks=remarks, pixels=pixels)
 
@@ -121,7 +121,7 @@ def _from_splits(
     _check_alike(path, order, arrays)
     rows, pixels, remarks = rows_of(arrays, where, reading)
     keys = [_find(list(archive), _labels_keys(_SPLITS[s])) for s in order]
-    labels, names = _labels_of_splits(path, archive, keys, [len(x) for x in rows])
+    labels, names = _labels_of_splits(path, archive, keys, [len(x) for x in rows], reading.unseen)
     whole = Part(torch.cat(rows), labels)
     places, num_test = torch.arange(len(whole)), len(rows[-1])
     return Source(
@@ -147,7 +147,11 @@ def _check_alike(path: Path, order: Sequence[str], arrays: Sequence[Array]) -> N
 
 
 def _labels_of_splits(
-    path: Path, archive: Arrays, keys: Sequence[str | None], sizes: Sequence[int]
+    path: Path,
+    archive: Arrays,
+    keys: Sequence[str | None],
+    sizes: Sequence[int],
+    unseen: str | None,
 ) -> tuple[Tensor | None, tuple[str, ...] | None]:
     labelled = [key for key in keys if key is not None]
     if not labelled:
@@ -158,7 +162,7 @@ def _labels_of_splits(
     for key, piece, size in zip(labelled, pieces, sizes, strict=True):
         check_labels_shape(piece, f"{path}[{key}]", size)
     together = np.concatenate([piece.reshape(-1) for piece in pieces])
-    return to_labels(together, f"{path}[labels]", sum(sizes))
+    return to_labels(together, f"{path}[labels]", sum(sizes), unseen)
 
 
 def _kind(x: Array) -> str:

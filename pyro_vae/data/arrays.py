@@ -193,35 +193,58 @@ def check_finite(array: Array, where: str, missing: bool = False, of_nan: str = 
         )
 
 
-def to_labels(array: Array, where: str, rows: int) -> tuple[Tensor, tuple[str, ...] | None]:
+def to_labels(
+    array: Array, where: str, rows: int, unseen: str | None = None
+) -> tuple[Tensor, tuple[str, ...] | None]:
     """Labels as int64, and the classes' names where the labels were not numbers 0, 1, 2, ...
 
-    Whole numbers with gaps are names, too: of 0, 1000 and 2000 there are three classes. -1 beside two
-    others or more is no class, but stays: a label that was not seen. -1 and 1 are two classes.
+    Whole numbers with gaps are names, too: of 0, 1000 and 2000 there are three classes. A label that was
+    not seen is -1: so are NaN, an empty word and ``unseen``. -1 itself beside two others or more is no
+    class; -1 and 1 are two classes.
 
-    :raises InputError: not one label per row, or labels that are neither whole numbers nor names.
+    :raises InputError: not one label per row, none that was seen, or labels that are neither whole numbers
+        nor names.
     """
     check_labels_shape(array, where, rows)
     array = array.reshape(-1)
-    if array.dtype.kind == "f":
-        check_finite(array, where)
-        if (array != array.round()).any():
-            row = int((array != array.round()).argmax())
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8", "replace")
+    if array.dtype.kind not in "biufU":
+        raise InputError(f"{where} holds {array.dtype} values; labels are whole numbers or names")
+    seen = _are_seen(array, unseen)
+    if not seen.any():
+        raise InputError(f"{where} has not a single label that was seen")
+    known = array[seen]
+    if known.dtype.kind == "f":
+        if (known != known.round()).any():
+            row = int(np.flatnonzero(seen)[(known != known.round()).argmax()])
             raise InputError(
                 f"{where} holds {array[row]} at row {row + 1}; labels are whole numbers or names"
             )
-        array = array.astype(np.int64)
-    if array.dtype.kind not in "biuSU":
-        raise InputError(f"{where} holds {array.dtype} values; labels are whole numbers or names")
-    names, codes = np.unique(array, return_inverse=True)
-    if array.dtype.kind in "biu":
+        known = known.astype(np.int64)
+    names, of_known = np.unique(known, return_inverse=True)
+    codes = np.full(len(array), -1, np.int64)
+    codes[seen] = of_known
+    if known.dtype.kind in "biu":
         if names[0] == -1 and len(names) > 2:  # not seen; beside one other it is a sign
-            names, codes = names[1:], codes - 1
+            names = names[1:]
+            codes[seen] -= 1
         if np.array_equal(names, np.arange(len(names))):
-            return torch.from_numpy(codes.astype(np.int64)), None
-    if array.dtype.kind == "S":
-        names = np.char.decode(names, "utf-8", "replace")
-    return torch.from_numpy(codes.astype(np.int64)), tuple(map(str, names))
+            return torch.from_numpy(codes), None
+    return torch.from_numpy(codes), tuple(map(str, names))
+
+
+def _are_seen(labels: Array, unseen: str | None) -> Array:
+    """Which labels are no gaps, and not the one that stands for such."""
+    if labels.dtype.kind == "U":
+        return (np.char.strip(labels) != "") & (labels != (unseen or ""))
+    seen = ~np.isnan(labels) if labels.dtype.kind == "f" else np.ones(len(labels), bool)
+    if unseen is None:
+        return seen
+    try:
+        return seen & (labels != float(unseen))
+    except ValueError:  # a word, which is none of the numbers
+        return seen
 
 
 def check_labels_shape(array: Array, where: str, rows: int) -> None:

@@ -13,7 +13,8 @@ from torch.utils.data import default_collate as stack
 
 from pyro_vae.data.loaders import rows_taken
 from pyro_vae.data.rows import Rows, nbytes, read_all
-from pyro_vae.data.sets import DataSet, Split
+from pyro_vae.data.sets import DataSet
+from pyro_vae.data.split import Split
 from pyro_vae.data.values import Encoding
 from pyro_vae.errors import InputError
 from pyro_vae.program import Signature

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +47,9 @@ def as_numbers(
         numbers, kind, categories = found
         values.append(numbers)
         columns.append(_column(name, numbers, kind, categories))
+    if shared is Kind.GRADE:  # one scale: what nobody answered of one question is an answer, too
+        highest = max(column.highest or 0 for column in columns)
+        columns = [replace(column, highest=highest) for column in columns]
     if not columns:
         raise InputError(f"{where} has no column that a model could use. {'; '.join(remarks)}")
     return np.stack(values, 1), columns, remarks

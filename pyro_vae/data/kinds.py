@@ -1,6 +1,6 @@
 """The kind of a column, told from its values: which distribution, by itself, explains them best."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ from pyro_vae.data.columns import Kind
 
 Values = npt.NDArray[Any]
 
-MOST_GRADES = 20  # whole numbers up to this may each have a probability of its own
+MOST_GRADES = 60  # whole numbers up to this may each have a probability of its own
+MOST_ANSWERS = 20  # whole numbers up to this are never taken for measurements
+LEAST_OF_HIGHEST = 5  # rows that must have the highest grade: at the end of a tail there are fewer
 MARGIN = 5.0  # nats by which logs must be better, and for whole numbers anything but a count
 MOST_COUNTED = 2**24  # float32 counts no further
 ROWS, COLUMNS = 10_000, 500  # that are looked at, where there are more
@@ -25,8 +27,9 @@ def kind_of(values: Values) -> Kind:
     criterion): a negative binomial (count), one probability each (grade), a normal (real), a log-normal
     (positive). The first two are for whole numbers from 0; of whole numbers the last two give the
     probability of ``x - 1/2`` to ``x + 1/2``. Whole numbers from 0 are counts unless another kind is
-    better by 5 nats, and values are real unless their logs are better by 5 nats. Where all are whole
-    numbers from 0 to 20, they are no measurements: what is drawn is to be one of these, and not 3.7.
+    better by 5 nats, and values are real unless their logs are better by 5 nats. They are no grades, which
+    end at the highest, where that is as rare as at the end of a tail: other rows may go beyond. Where all
+    are from 0 to 20 they are no measurements: what is drawn is to be one of these, and not 3.7.
 
     >>> kind_of(np.array([18.5, 40.2, 33.1, 25.0])), kind_of(np.array([1.0, 5.0, 5.0, 1.0] * 9))
     (<Kind.REAL: 'real'>, <Kind.GRADE: 'grade'>)
@@ -35,61 +38,58 @@ def kind_of(values: Values) -> Kind:
 
 
 def kind_of_all(columns: Iterable[Values]) -> Kind:
-    """The one kind that suits columns best that are to be of one kind, as those of a matrix are.
-
-    One that never varies only rules out what it cannot be, as a count that is never negative.
-    """
+    """The one kind that suits columns best that are to be of one kind, as those of a matrix are."""
     total: dict[Kind, float] = {}
-    varies = False
+    highest, times = -np.inf, 0
     columns = list(columns)
-    for number, column in enumerate(columns[:: -(-len(columns) // COLUMNS)]):
-        some = column[:: -(-len(column) // ROWS)].astype(np.float64)
+    for number, values in enumerate(columns[:: -(-len(columns) // COLUMNS)]):
+        some = values[:: -(-len(values) // ROWS)].astype(np.float64)
         with np.errstate(
             over="ignore", divide="ignore", invalid="ignore"
         ):  # a variance may overflow
-            values, counts = np.unique(some[~np.isnan(some)], return_counts=True)
-            scores = _scores(values, counts)
-        varies = varies or len(values) > 1
+            scores = _scores(some := some[~np.isnan(some)])
+        top = some.max(initial=-np.inf)
+        times = int((some == top).sum()) + times * (top == highest) if top >= highest else times
+        highest = max(top, highest)
         shared = total.keys() & scores.keys() if number else scores.keys()
         total = {kind: total.get(kind, 0.0) + scores[kind] for kind in scores if kind in shared}
-    if not varies:
-        is_bit = Kind.BINARY in total and any(not np.isnan(column).all() for column in columns)
-        return Kind.BINARY if is_bit else Kind.REAL
+    if times < LEAST_OF_HIGHEST:
+        total.pop(Kind.GRADE, None)
     handicap = {Kind.COUNT: MARGIN, Kind.POSITIVE: -MARGIN}
     return max(total, key=lambda kind: total[kind] + handicap.get(kind, 0.0))
 
 
-def _scores(values: Values, counts: Values) -> dict[Kind, float]:
-    """How well each kind that values, which occur so often, may be of explains them, in nats."""
-    kinds = _possible(values)
+def _scores(x: Values) -> dict[Kind, float]:
+    """How well each kind that the values may be of explains them, in nats."""
+    values, counts = np.unique(x, return_counts=True)
     if len(values) < 2:
-        return dict.fromkeys(kinds, 0.0)
-    is_small = Kind.GRADE in kinds
-    half = 0.5 if values[-1] < MOST_COUNTED and (values == values.round()).all() else 0.0
-    how: dict[Kind, Callable[[], float]] = {
-        Kind.REAL: lambda: -np.inf if is_small else _normal(values, counts, half),
-        Kind.POSITIVE: lambda: -np.inf if is_small else _log_normal(values, counts, half),
-        Kind.COUNT: lambda: _count(values, counts),
-        Kind.GRADE: lambda: _grade(counts),
-        Kind.BINARY: lambda: np.inf,
-    }
-    return {kind: how[kind]() for kind in kinds}
+        return _scores_of_constant(values, len(x))
+    is_whole = bool((values == values.round()).all() and values[-1] < MOST_COUNTED)
+    is_scale = is_whole and values[0] >= 0 and values[-1] <= MOST_ANSWERS
+    half = 0.5 if is_whole else 0.0
+    scores = {Kind.REAL: -np.inf if is_scale else _normal(values, counts, half)}
+    if values[0] > 0:
+        scores[Kind.POSITIVE] = -np.inf if is_scale else _log_normal(values, counts, half)
+    if is_whole and values[0] >= 0:
+        scores[Kind.COUNT] = _count(values, counts)
+        if values[-1] <= MOST_GRADES:
+            scores[Kind.GRADE] = _grade(counts)
+        if values[-1] <= 1:
+            scores[Kind.BINARY] = np.inf
+    return scores
 
 
-def _possible(values: Values) -> list[Kind]:
-    """The kinds of which the values, sorted, could be."""
-    if not len(values):
-        return [Kind.REAL, Kind.POSITIVE, Kind.COUNT, Kind.GRADE, Kind.BINARY]
-    least, most = values[0], values[-1]
-    is_count = least >= 0 and most < MOST_COUNTED and bool((values == values.round()).all())
-    possible = {
-        Kind.REAL: True,
-        Kind.POSITIVE: least > 0,
-        Kind.COUNT: is_count,
-        Kind.GRADE: is_count and most <= MOST_GRADES,
-        Kind.BINARY: is_count and most <= 1,
-    }
-    return [kind for kind, is_so in possible.items() if is_so]
+def _scores_of_constant(values: Values, rows: int) -> dict[Kind, float]:
+    """The same of a column with one value, or none."""
+    scores = {Kind.REAL: -1.0}  # as good as any, but the last to be taken
+    for value in values:
+        if value > 0:
+            scores[Kind.POSITIVE] = -1.0
+        if value >= 0 and value == round(value) and value < MOST_COUNTED:
+            scores[Kind.COUNT] = -rows / 2 * np.log(max(1.0, 2 * np.pi * value))  # Poisson's
+            scores |= {Kind.GRADE: 0.0} if value <= MOST_GRADES else {}
+            scores |= {Kind.BINARY: np.inf} if value <= 1 else {}
+    return scores
 
 
 def _penalty(counts: Values, parameters: int) -> float:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ from torch import Tensor
 from pyro_vae.data.arguments import Argument
 from pyro_vae.data.binarize import Draw, Threshold, binarized
 from pyro_vae.data.columns import Column, Kind
-from pyro_vae.data.loading import Binarize, check_categories, options_of, source_of
+from pyro_vae.data.finding import options_of, source_of
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.rows import chosen, chunks, read_all
-from pyro_vae.data.sets import DataSet, Split
+from pyro_vae.data.sets import DataSet
 from pyro_vae.data.sources import Part, Source
+from pyro_vae.data.split import Split
+from pyro_vae.data.treatment import Binarize, check_categories
 from pyro_vae.data.values import Encoding, ValueRange
 from pyro_vae.errors import InputError, nearest
 
@@ -31,7 +33,7 @@ def facts_of(data: DataSet) -> dict[str, Any]:
     train = data.train
     facts = {
         "event_shape": list(data.event_shape),
-        "values": [data.values.low, data.values.high, data.values.levels],
+        "values": [*astuple(data.values)],
         "location": None if train.location is None else train.location.double().tolist(),
         "scale": None if train.scale is None else train.scale.double().tolist(),
         "dtype": str(torch.float64 if _is_wide(train.encoding) else torch.float32),
@@ -59,10 +61,9 @@ def remembered(name: str, facts: Mapping[str, Any], binarize: str = "none") -> R
     shape = torch.Size(facts["event_shape"])
     blank = torch.zeros(shape, dtype=dtype) if location is None else location
     rows = facts["num_classes"] or 1
-    low, high, levels = facts["values"]
     split = Split(
         blank.expand(rows, *shape).clone(),
-        ValueRange(low, high, levels),
+        ValueRange(*facts["values"]),
         Encoding(location=location, scale=scale),
         None if facts["num_classes"] is None else torch.arange(rows),
         _names(facts["class_names"]),

@@ -9,6 +9,7 @@ from pyro_vae.errors import InputError
 
 _FOR = {
     "label": "tables and archives of arrays",
+    "unseen": "tables and archives of arrays",
     "array": "archives of arrays",
     "arguments": "tables",
     "columns": "tables and .h5ad files",
@@ -27,6 +28,7 @@ class Reading:
     """What a person says of a file; None leaves it to what the file looks like.
 
     :param label: the column of a table, or the array of an archive, that holds the labels.
+    :param unseen: the label that stands for one that was not seen.
     :param array: the array of an archive that holds the rows.
     :param arguments: columns by the names of the model's parameters that they are given to.
     :param columns: the columns of a table that are read, in this order.
@@ -42,6 +44,7 @@ class Reading:
     """
 
     label: str | None = None
+    unseen: str | None = None
     array: str | None = None
     arguments: Asked | None = None
     columns: Sequence[str] | None = None

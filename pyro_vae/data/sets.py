@@ -1,222 +1,14 @@
-"""A data set in memory or on disk: its splits, and what there is to know about them."""
+"""A data set in memory or on disk: its splits."""
 
-import functools
-import hashlib
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from pyro_vae.data.arguments import Argument, in_order, in_words
-from pyro_vae.data.columns import Column
-from pyro_vae.data.rows import Rows, chosen, subset
-from pyro_vae.data.values import Encoding, ValueRange, filled_in, num_missing
+from pyro_vae.data.description import described
+from pyro_vae.data.split import Split
+from pyro_vae.data.values import ValueRange
 from pyro_vae.errors import InputError
-from pyro_vae.program import Signature
-
-
-class Input(NamedTuple):
-    """What a model is given: as stored (N | event), and how that becomes what it sees, if it changes."""
-
-    rows: Rows
-    encoding: Encoding | None
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Rows of one kind, as stored, and how they become what a model sees.
-
-    ``x`` (N | event) is a tensor (uint8 wherever nothing is lost by it, else float) or, where the
-    set is too large for memory, rows that are read when they are indexed. Images are (C, H, W).
-    ``labels`` (N,) are int64. ``values`` says what the model sees, after ``encoding``. Values that are
-    missing are NaN. ``places`` (N,) are those of the rows in their file, from 0; ``ids`` their names
-    there, in a column ``id_name``. With ``arguments`` a model is given these columns of ``x``, else ``x``,
-    or ``x`` and ``labels``.
-
-    >>> import torch
-    >>> pixels = torch.tensor([[0, 255], [255, 51]], dtype=torch.uint8)
-    >>> split = Split(pixels, ValueRange(0.0, 1.0, 256), Encoding(unit=255.0))
-    >>> split.read(torch.tensor([1]))
-    tensor([[1.0000, 0.2000]])
-    >>> split.fingerprint == split.subset(torch.tensor([0, 1])).fingerprint
-    True
-    """
-
-    x: Rows
-    values: ValueRange
-    encoding: Encoding = field(default_factory=Encoding)
-    labels: Tensor | None = None
-    class_names: tuple[str, ...] | None = None
-    columns: tuple[Column, ...] | None = None
-    places: Tensor | None = None
-    ids: Sequence[str] | None = None
-    id_name: str | None = None
-    arguments: tuple[Argument, ...] | None = None
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    @property
-    def event_shape(self) -> torch.Size:
-        """The shape of one row."""
-        return self.x.shape[1:]
-
-    @property
-    def column_names(self) -> tuple[str, ...] | None:
-        """The names of a table's columns."""
-        return None if self.columns is None else tuple(column.name for column in self.columns)
-
-    @property
-    def stochastic(self) -> bool:
-        """Whether the values are binarised anew at every pass."""
-        return self.encoding.stochastic
-
-    @property
-    def location(self) -> Tensor | None:
-        """The training rows' mean (| event), where the set is centred or standardised."""
-        return self.encoding.location
-
-    @property
-    def scale(self) -> Tensor | None:
-        """The training rows' standard deviation (| event) where the set is standardised; 1 if centred."""
-        return self.encoding.scale
-
-    @functools.cached_property
-    def num_missing(self) -> int:
-        """How many values are missing, of all rows together."""
-        return num_missing(self.x)
-
-    @functools.cached_property
-    def fingerprint(self) -> str:
-        """The sha256 of the stored rows, the labels and the encoding.
-
-        Of rows that are read lazily it takes the files' names and sizes in place of their contents.
-        """
-        digest = hashlib.sha256(repr((self.values, self.encoding.unit, self.stochastic)).encode())
-        if self.arguments is not None:
-            digest.update(repr(self.arguments).encode())
-        for part in (self.x, self.labels, self.location, self.scale):
-            if part is None:
-                digest.update(b"none")
-                continue
-            digest.update(repr((part.dtype, tuple(part.shape))).encode())
-            if isinstance(part, Tensor):
-                digest.update(part.cpu().contiguous().numpy().data)
-            else:
-                digest.update(part.identity())
-        return digest.hexdigest()
-
-    def subset(self, indices: Tensor) -> "Split":
-        """The rows numbered ``indices``, in that order."""
-        labels = None if self.labels is None else self.labels[indices]
-        places = None if self.places is None else self.places[indices]
-        ids = None if self.ids is None else chosen(self.ids, indices)
-        return replace(self, x=subset(self.x, indices), labels=labels, places=places, ids=ids)
-
-    def tensors(self, columns: int = 1) -> tuple[Rows, ...]:
-        """The first ``columns`` of (x, labels), as stored.
-
-        :raises InputError: labels are asked for and there are none, or more than two columns are.
-        """
-        if columns not in (1, 2):
-            raise InputError(
-                f"a split gives x, or x and labels, but {columns} columns are asked for"
-            )
-        if columns == 1:
-            return (self.x,)
-        if self.labels is None:
-            raise InputError(
-                "labels are asked for, but these data have none: name the label column (label=), "
-                "or use a model that takes x alone"
-            )
-        return self.x, self.labels
-
-    def inputs(self, takes: Signature | int | None = None) -> list[Input]:
-        """What a model is given of each row.
-
-        :param takes: what it takes, by name, or how many: x, or x and labels.
-        :raises InputError: the data do not have it.
-        """
-        if self.arguments is not None:
-            known = (
-                in_order(self.arguments, takes) if isinstance(takes, Signature) else self.arguments
-            )
-            return [self.input(argument) for argument in known]
-        number = takes.number if isinstance(takes, Signature) else takes
-        x, *labels = self.tensors(number or 1)
-        return [Input(x, self.encoding), *(Input(y, None) for y in labels)]
-
-    @property
-    def main_argument(self) -> Argument | None:
-        """The argument ``x``, or the first where none is named so; None where all columns are x."""
-        arguments = self.arguments or ()
-        return next((a for a in arguments if a.name == "x"), next(iter(arguments), None))
-
-    def columns_of(self, argument: Argument | None) -> tuple[Column, ...] | None:
-        """The columns of a table, or of an argument."""
-        if self.columns is None or argument is None:
-            return self.columns
-        return tuple(self.columns[place] for place in argument.places)
-
-    def input(self, argument: Argument) -> Input:
-        """The columns of an argument."""
-        x = argument.of(self.x[torch.arange(len(self))])
-        if argument.is_category:
-            return Input((x / self.encoding.unit).round().long(), None)
-        location, scale = (
-            None if e is None else argument.of(e) for e in (self.location, self.scale)
-        )
-        return Input(x, replace(self.encoding, location=location, scale=scale))
-
-    def values_of(self, argument: Argument, indices: Tensor) -> Tensor:
-        """What an argument has in the rows numbered ``indices``, in the file's own units."""
-        rows, encoding = self.input(argument)
-        x = rows[indices]
-        if encoding is None or x.dtype == torch.float64:  # which float32 could not hold
-            return x
-        return replace(encoding, location=None, scale=None)(x)
-
-    def num_levels(self, argument: str) -> int | None:
-        """How many levels the category has that is an argument; None where it is none, or several."""
-        found = [a for a in self.arguments or () if a.name == argument]
-        columns = self.columns_of(found[0]) if found and found[0].is_category else None
-        return columns[0].num_names if columns and len(columns) == 1 else None
-
-    def filled_in(self, known: "Split") -> "Split":
-        """The same with a value of a row of ``known`` in place of each that is missing."""
-        rows, others = (s.x[torch.arange(len(s))] for s in (self, known))
-        return replace(self, x=filled_in(rows, others)) if self.num_missing else self
-
-    def read(self, indices: Tensor | None = None) -> Tensor:
-        """The rows numbered ``indices`` (all, if None) as a model sees them: (B | event).
-
-        Stochastic values are drawn from the global generator.
-        """
-        return self.encoding(self.x[torch.arange(len(self)) if indices is None else indices])
-
-    def to_original(self, x: Tensor) -> Tensor:
-        """A model's values (... | event) in the units of the data: undoes the standardisation.
-
-        Grey images that were not standardised are in [0, 1] and stay there.
-        """
-        return self.encoding.invert(x)
-
-
-_BINARIZED = {
-    "none": [],
-    "threshold": ["1 where the grey value is above 1/2"],
-    "stochastic": ["drawn from the grey values at every pass (validation and test: once)"],
-    "fixed": ["drawn once from the grey values"],
-}
-
-
-def _kinds(columns: Sequence[Column]) -> str:
-    """How many columns are of each kind."""
-    counts = Counter(str(column.kind) for column in columns)
-    return f"columns: {', '.join(f'{count:,} {kind}' for kind, count in counts.items())}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,68 +53,26 @@ class DataSet:
         return max(int(part.max()) for part in labels) + 1 if labels else None
 
     def with_labels_of(self, count: int, seed: int = 0) -> "DataSet":
-        """The same with the labels of ``count`` training rows, taken at random; the others become -1.
+        """The same with ``count`` labels of the training rows, taken at random; the others become -1.
 
-        :raises InputError: there are no labels, or not so many rows.
+        :raises InputError: there are no labels, or not so many.
         """
         labels = self.train.labels
         if labels is None:
             raise InputError(f"{self.name} has no labels to keep {count} of")
-        if not 0 <= count <= len(labels):
+        seen = (labels >= 0).nonzero().squeeze(-1)
+        if not 0 <= count <= len(seen):
             raise InputError(
-                f"labels of {count:,} rows are asked for; there are {len(labels):,} training rows"
+                f"labels of {count:,} rows are asked for; {len(seen):,} training rows have one"
             )
-        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+        order = torch.randperm(len(seen), generator=torch.Generator().manual_seed(seed))
         kept = labels.clone()
-        kept[order[count:]] = -1
+        kept[seen[order[count:]]] = -1
         return replace(self, train=replace(self.train, labels=kept))
 
     def describe(self) -> str:
         """What the set is and how its values are treated; a line each for what was guessed of a file."""
-        sizes = " / ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
-        facts = [f"{sizes} rows of {'x'.join(map(str, self.event_shape)) or 1}"]
-        columns = self.train.columns or ()
-        facts += [_kinds(columns)] if columns else []
-        if len({column.kind for column in columns}) < 2:  # else a range of all means nothing
-            facts.append(str(self.values))
-        facts += _BINARIZED[self.binarize]
-        if self.num_missing:
-            total = sum(split.x.shape.numel() for split in self.splits.values())
-            facts.append(f"{self.num_missing:,} of {total:,} values missing")
-        facts += self._brought()
-        if self.num_classes is not None:
-            facts.append(f"{self.num_classes} classes")
-        if self.train.labels is not None and (self.train.labels < 0).any():
-            facts.append(f"labels of {int((self.train.labels >= 0).sum()):,} training rows")
-        lines = [*self.remarks]
-        if self.train.arguments is not None:
-            lines = [
-                f"arguments {in_words(self.train.arguments, self.train.columns or ())}",
-                *lines,
-            ]
-        return "\n".join([f"{self.name}: {'; '.join(facts)}", *(f"  {line}" for line in lines)])
-
-    def _brought(self) -> list[str]:
-        """What is done to columns that are centred or standardised, with their names if not to all."""
-        location, scale = self.train.location, self.train.scale
-        if location is None or scale is None:
-            return []
-        is_scaled, moved = scale != 1, (location != 0) | (scale != 1)
-        sentences = []
-        for which, what in (
-            (moved & ~is_scaled, "centred at the training rows' mean"),
-            (is_scaled, "standardised by the training rows' mean and standard deviation"),
-        ):
-            if which.any():
-                sentences.append(f"{self._names_of(which)}{what}")
-        return sentences
-
-    def _names_of(self, which: Tensor) -> str:
-        columns = self.train.columns
-        if columns is None or which.all():
-            return ""
-        pairs = zip(columns, which.tolist(), strict=True)
-        return ", ".join(column.name for column, chosen in pairs if chosen) + " "
+        return described(self)
 
     def record(self) -> dict[str, Any]:
         """The facts that a run keeps, as JSON takes them; equal for equal data and treatment."""
@@ -330,11 +80,7 @@ class DataSet:
             "name": self.name,
             "sizes": {name: len(split) for name, split in self.splits.items()},
             "event_shape": list(self.event_shape),
-            "values": {
-                "low": self.values.low,
-                "high": self.values.high,
-                "levels": self.values.levels,
-            },
+            "values": asdict(self.values),
             "binarize": self.binarize,
             "standardize": self.train.location is not None,
             "fingerprints": {name: split.fingerprint for name, split in self.splits.items()},

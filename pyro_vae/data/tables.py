@@ -1,5 +1,6 @@
 """Tables of text and in .parquet files -> rows of numbers, one column of which may be the label."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,8 +46,9 @@ def read_table(path: Path, reading: Reading) -> Source:
     if label is not None:
         if label not in frame.columns:
             raise InputError(f"{path} has no column {label!r}{nearest(label, frame.columns)}")
-        _check_complete(path, frame[[label]])
-        labels, names = _labels(path, frame.pop(label))
+        column = frame.pop(label)
+        labels, names = _labels(path, column, reading.unseen)
+        remarks += _on_labels(column, names)
     if not frame.shape[1]:
         raise InputError(f"{path} has no column besides the label")
     frame, ids, id_name, of_ids = without_ids(path, frame, reading)
@@ -54,13 +56,11 @@ def read_table(path: Path, reading: Reading) -> Source:
     if reading.columns is not None:
         check_names(path, reading.columns, list(frame.columns))
         frame = frame[list(reading.columns)]
-    else:
-        frame, empty = _without_empty(frame, reading)
-        remarks = [*remarks, *empty]
+    frame, of_empty = _without_empty(frame, reading)
     _check_complete(path, frame, missing, f", {READS_MISSING}")
     kinds = {name: kind for name, kind in reading.kinds.items() if name in frame}
     values, columns, of_columns = as_numbers(str(path), frame, kinds)
-    remarks = [*remarks, *of_ids, *of_columns]
+    remarks = [*remarks, *of_ids, *of_empty, *of_columns]
     remarks += remarks_on_codes(values, [column.name for column in columns])
     rows = to_rows(values, str(path), missing, to_the_digit=True)
     part = Part(rows, labels, ids=ids, id_name=id_name)
@@ -68,24 +68,35 @@ def read_table(path: Path, reading: Reading) -> Source:
 
 
 def _without_empty(frame: "pd.DataFrame", reading: Reading) -> tuple["pd.DataFrame", list[str]]:
-    """The columns that have a value or that ``kinds`` names, and what is to be said of the others."""
-    empty = [name for name in frame if frame[name].isna().all() and name not in reading.kinds]
-    if len(empty) == frame.shape[1]:
-        return frame, []
-    remarks = [f"column {name!r} is left out, as it has no value" for name in empty]
+    """A table without columns that have no value in any row, unless they are asked for, and its remarks."""
+    asked = {*(reading.columns or ()), *reading.kinds}
+    empty = [name for name in frame if name not in asked and frame[name].isna().all()]
+    remarks = [f"column {name!r} is left out: it has no value in any row" for name in empty]
     return frame.drop(columns=empty), remarks
 
 
-def _labels(path: Path, column: "pd.Series") -> tuple[Tensor, tuple[str, ...] | None]:
+def _labels(
+    path: Path, column: "pd.Series", unseen: str | None
+) -> tuple[Tensor, tuple[str, ...] | None]:
     import pandas as pd
 
-    if pd.api.types.is_bool_dtype(column) or pd.api.types.is_integer_dtype(column):
-        values = column.to_numpy(dtype=np.int64)
-    elif pd.api.types.is_float_dtype(column):
-        values = column.to_numpy(dtype=np.float64)
+    if pd.api.types.is_numeric_dtype(column):
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
-        values = column.astype(str).to_numpy(dtype=str)
-    return to_labels(values, f"{path}, column {str(column.name)!r}", len(column))
+        values = column.astype(object).where(column.notna(), "").astype(str).to_numpy(dtype=str)
+    return to_labels(values, f"{path}, column {str(column.name)!r}", len(column), unseen)
+
+
+def _on_labels(column: "pd.Series", names: Sequence[str] | None) -> list[str]:
+    """What is to be said of labels that a model sees as other numbers than the file has."""
+    import pandas as pd
+
+    if names is None or not pd.api.types.is_numeric_dtype(column):
+        return []
+    return [
+        f"column {column.name!r}, from {names[0]} to {names[-1]}, is taken for {len(names):,} classes, "
+        f"0 to {len(names) - 1:,} (--arguments y={column.name} hands it over as numbers)"
+    ]
 
 
 def _parquet(path: Path) -> "pd.DataFrame":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ MODERATE = 1e-12, 1e12  # standard deviations with which float32 can compute den
 
 @dataclass(frozen=True)
 class ValueRange:
-    """The values that a model sees: all in [low, high]; ``levels`` of them, None where real.
+    """The values that a model sees: all in [low, high]; ``levels`` of them, or whole numbers, or real.
 
     Of missing values, which are NaN, it says nothing.
 
@@ -27,6 +28,7 @@ class ValueRange:
     low: float
     high: float
     levels: int | None = None
+    is_whole: bool = False
 
     @property
     def in_unit_interval(self) -> bool:
@@ -36,7 +38,8 @@ class ValueRange:
     def __str__(self) -> str:
         if self.levels == 2:
             return "binary"
-        kind = "real values" if self.levels is None else f"{self.levels} levels"
+        kind = "whole numbers" if self.is_whole else "real values"
+        kind = kind if self.levels is None else f"{self.levels} levels"
         return f"{kind} in [{self.low:.4g}, {self.high:.4g}]"
 
 
@@ -208,7 +211,15 @@ def value_range(parts: Mapping[str, Rows], encoding: Encoding, levels: int | Non
             ends = _end(x, _least), _end(x, _greatest)
         lows.append(_least(encoding(ends[0]).flatten()).item())
         highs.append(_greatest(encoding(ends[1]).flatten()).item())
-    return ValueRange(min(lows), max(highs))
+    return ValueRange(
+        min(lows), max(highs), is_whole=all(map(partial(_is_whole, encoding), parts.values()))
+    )
+
+
+def _is_whole(encoding: Encoding, x: Rows) -> bool:
+    """Whether all encoded values are whole numbers."""
+    seen = map(encoding, chunks(x))
+    return all(bool(((y == y.round()) | y.isnan()).all()) for y in seen)
 
 
 def _end(x: Rows, end: Callable[[Tensor], Tensor]) -> Tensor:

@@ -131,7 +131,7 @@ class LogNormal(HeteroscedasticNormal):
     in_logs = True
 
     def learn_units(self, x: Tensor) -> None:
-        super().learn_units(x.log())
+        self.units.learn(x.log(), may_keep=False)
 
     def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
         log_x = super().of_values(outputs)

@@ -26,9 +26,10 @@ class Flat(Network):
 class Scaled(Network):
     """Any network, for inputs in the data's own units: each less its mean, over its standard deviation.
 
-    Counts and other positive values that span orders of magnitude are read as log(1 + x) before that; of
-    a name by number, 0 to K - 1, K numbers are read, the one of its name 1 and all others 0. The units are
-    learnt from the rows of the first fit (:mod:`pyro_vae.units`).
+    Counts and other positive values that span orders of magnitude are read as log(x + a) before that,
+    with a the least of a column's values above 0, which of counts is 1 mostly; of a name by number, 0 to
+    K - 1, K numbers are read, the one of its name 1 and all others 0. The units are learnt from the rows
+    of the first fit (:mod:`pyro_vae.units`); until then a is 1.
 
     Args:
         in_shape: shape of one input.
@@ -40,12 +41,13 @@ class Scaled(Network):
     >>> network = Scaled((2,), (3,), logs=[True, False])
     >>> network.learn_units(torch.tensor([[0.0, 300.0], [1e6, 500.0]]))
     >>> network.scaled(torch.tensor([[0.0, 300.0]]))
-    tensor([[-1., -1.]])
+    tensor([[-1.0000, -1.0000]])
     >>> Scaled((2,), (3,), names=[0, 3]).scaled(torch.tensor([[5.0, 2.0]]))
     tensor([[5., 0., 0., 1.]])
     """
 
     logs: Tensor | None
+    least: Tensor
     column: Tensor | None
     name: Tensor
 
@@ -68,11 +70,20 @@ class Scaled(Network):
         self.units = Units(self.in_shape)
         which = None if logs is False else torch.tensor(logs)
         self.register_buffer("logs", which, persistent=False)
+        if which is not None:
+            self.register_buffer("least", torch.ones_like(self.units.location))
 
     def learn_units(self, x: Tensor) -> None:
         """Takes location and scale from rows of data ``rows | X``."""
-        if x.shape[-1:] == self.in_shape[-1:]:  # else these are no inputs, and have no such columns
-            self.units.learn(self._in_logs(x))
+        if x.shape[-1:] != self.in_shape[-1:]:  # these are no inputs, and have no such columns
+            return
+        if self.logs is None:
+            self.units.learn(x)
+        elif not self.units.is_learnt:
+            rows = x.reshape(-1, *self.least.shape)
+            least = torch.where(rows > 0, rows, torch.inf).amin(0)
+            self.least.copy_(torch.where(least.isfinite(), least, 1.0))
+            self.units.learn(self._in_logs(x), may_keep=~self.logs)
 
     def scaled(self, x: Tensor) -> Tensor:
         """What the network is given of inputs ``N | in_shape``."""
@@ -88,7 +99,9 @@ class Scaled(Network):
         return out
 
     def _in_logs(self, x: Tensor) -> Tensor:
-        return x if self.logs is None else torch.where(self.logs, x.clamp(min=0).log1p(), x)
+        if self.logs is None:
+            return x
+        return torch.where(self.logs, (x.clamp(min=0) + self.least).log(), x)
 
 
 class MaskedInput(Network):

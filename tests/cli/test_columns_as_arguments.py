@@ -237,7 +237,8 @@ def test_reconstructions_are_of_what_the_model_observes(run, people, call):
         outcome = call(f"reconstruct runs/v {OURS} --num 6 -o {name}")
         assert outcome.code == 0, outcome.err
     table, arrays = pd.read_csv("r.csv"), arrays_of("r.npz")
-    assert table.columns.tolist() == ["row", "note", "visits"]
+    assert table.columns.tolist() == ["row", "note", "visits"]  # whose words name the rows
+    assert (table["note"] == people["note"].to_numpy()[table["row"]]).all()
     assert (arrays["data"] == people["visits"].to_numpy()[arrays["rows"]]).all()
     assert np.allclose(table["visits"], arrays["obs_mean"])
 

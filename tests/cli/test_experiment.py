@@ -80,6 +80,7 @@ def test_the_seed_decides_where_the_parameters_start():
 ROWS = {
     "reals": torch.linspace(-2, 3, 60).reshape(20, 3),
     "unit": torch.linspace(0.1, 0.9, 60).reshape(20, 3),
+    "grey": torch.linspace(0.1, 0.9, 180).reshape(20, 1, 3, 3),
     "counts": 100 * torch.arange(60.0).square().reshape(20, 3),
     "grades": 1 + torch.arange(300.0).reshape(100, 3) % 5,
 }
@@ -90,7 +91,8 @@ ROWS = {
     [
         ("unit", 2, "Bernoulli", {}),
         ("unit", 17, "DiscretizedLogistic", {"levels": 17}),
-        ("unit", None, "ContinuousBernoulli", {}),
+        ("unit", None, "HeteroscedasticNormal", {}),
+        ("grey", None, "ContinuousBernoulli", {}),
         ("reals", None, "HeteroscedasticNormal", {}),
         ("counts", None, "NegativeBinomial", {}),
         ("grades", None, "Tokens", {"num_tokens": 6}),
@@ -177,9 +179,9 @@ def test_other_data_have_no_convolutions(shape):
     assert of_class(arguments["encoder"]) == of_class(arguments["decoder"]) == "MLP"
 
 
-def of_names(high=6, shape=(4,)):
+def of_names(high=6, shape=(4,), is_whole=True):
     """Names 0 to ``high``, the highest in the test rows alone."""
-    values = ValueRange(0.0, float(high))
+    values = ValueRange(0.0, float(high), is_whole=is_whole)
     train = Split(torch.arange(20.0 * shape[0]).reshape(20, *shape) % high, values)
     return DataSet("names", train, None, Split(torch.full((3, *shape), float(high)), values))
 
@@ -188,7 +190,7 @@ def test_names_are_counted_in_all_splits_at_whatever_depth():
     names = of_names()
     arguments, said = suited("--model TokenVAE", names)
     assert arguments["num_tokens"] == 7
-    assert said == "num_tokens: 7, as the data are whole numbers from 0 to 6"
+    assert said == "num_tokens: 7, as the data are whole numbers in [0, 6]"
     assert suited("--model TokenVAE --model.num_tokens 12", names)[0]["num_tokens"] == 12
     assert suited("--model TokenVAE --model.num_tokens 2", names)[0]["num_tokens"] == 2
     assert suited("--model TokenVAE", load("digits", binarize="fixed"))[0]["num_tokens"] == 2
@@ -221,8 +223,7 @@ def test_data_that_are_no_names_leave_the_default():
     split = Split(torch.rand(9, 4), ValueRange(-1.0, 2.5))
     data = DataSet("rows", split, None, split)
     assert suited("--model TokenVAE", data)[0]["num_tokens"] == 2
-    halves = of_names()
-    halves.test.x[0, 0] = 0.5
+    halves = of_names(is_whole=False)
     assert suited("--model TokenVAE", halves) == (suited("--model TokenVAE", data)[0], None)
     words = "--model VAE --model.likelihood DiscretizedLogistic"
     assert suited(words, data)[0]["likelihood"]["init_args"]["levels"] == 256

@@ -213,7 +213,7 @@ def test_a_model_of_ones_own_that_reads_gaps_needs_to_say_nothing(here, call):
         (
             "SemiSupervisedVAE --data gaps.csv --label d --model.likelihood Missing "
             "--model.encoder MaskedInput",
-            "gaps.csv has no value in row 1, column 'd'",
+            "labels are whole numbers or names",
         ),
         (
             "ItemResponse --data grades.csv --model.item Graded --standardize true",

@@ -1,5 +1,6 @@
 """From data to figures: the verbs as a person calls them."""
 
+import csv
 import json
 import math
 import os
@@ -65,7 +66,7 @@ def test_names_by_number_need_no_option_but_their_file(call, here):
     np.save(here / "tokens.npy", names)
     outcome = call("fit --model TokenVAE --data tokens.npy --epochs 2 --out runs/tokens")
     assert outcome.code == 0, outcome.err
-    assert "num_tokens: 7, as the data are whole numbers from 0 to 6" in outcome.err
+    assert "num_tokens: 7, as the data are whole numbers in [0, 6]" in outcome.err
     config = yaml.safe_load(Path("runs/tokens/config.yaml").read_text())
     assert config["model"]["init_args"]["num_tokens"] == 7
     assert call("evidence runs/tokens --num_particles 5 --split train").code == 0
@@ -311,12 +312,42 @@ def test_a_model_of_few_labels(call):
     assert (drawn["label_mean"] == drawn["label"]).all()  # a class has none
     outcome = call(fit, "--labelled 5000 --out runs/many")
     assert outcome.code == 2
-    assert "labels of 5,000 rows are asked for; there are 1,397 training rows" in outcome.err
+    assert "labels of 5,000 rows are asked for; 1,397 training rows have one" in outcome.err
     for model, reason in (("VAE", "takes no labels"), ("ConditionalVAE", "needs one of each")):
         outcome = call(f"fit --model {model} --data digits --labelled 50 --out runs/none")
         assert outcome.code == 2
-        assert outcome.err.startswith("error: --labelled ")
         assert f"{model} {reason}" in outcome.err
+
+
+LABELS = {
+    "empty": ["cat", "", "dog", "cat"],
+    "NA": ["cat", "NA", "dog", "cat"],
+    "named": ["cat", "unknown", "dog", "cat"],
+    "numbers": ["0", "", "1", "0"],
+    "minus one": ["0", "-1", "1", "0"],
+    "code": ["0", "99", "1", "0"],
+}
+
+
+@pytest.mark.parametrize("how", LABELS)
+def test_labels_that_were_not_seen(here, call, how):
+    lines = [f"{i % 7}.5,{i % 5}.25,{LABELS[how][i % 4]}" for i in range(120)]
+    (here / "few.csv").write_text("\n".join(["a,b,kind", *lines]))
+    unseen = {"named": "--unseen unknown", "code": "--unseen 99"}.get(how, "")
+    fit = f"fit --data few.csv --label kind {unseen} --epochs 1 --model"
+    outcome = call(f"{fit} SemiSupervisedVAE --out runs/few")
+    assert outcome.code == 0, outcome.err
+    assert "; 2 classes; labels of " in outcome.err
+    assert call("evidence runs/few --num_particles 5 --split train -o each.csv").code == 0
+    with open(here / "each.csv") as file:
+        each = list(csv.DictReader(file))
+    not_seen = "" if how in ("empty", "NA", "named") else "-1"
+    for row in each:
+        number = int(row["row"]) % 4
+        assert row["kind"] == (not_seen if number == 1 else LABELS[how][number])
+    outcome = call(f"{fit} ConditionalVAE --out runs/all")
+    assert outcome.code == 2
+    assert "rows of few.csv have no label, and ConditionalVAE needs one of each" in outcome.err
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])

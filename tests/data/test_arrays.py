@@ -200,7 +200,7 @@ X = np.ones((20, 2))
         ({"train": X, "test": X}, {"label": "y"}, "splits of its own"),
         ({"x": X, "y": np.ones(19)}, {}, r"shape \(19,\), but there are 20 rows"),
         ({"x": X, "y": np.full(20, 0.5)}, {}, "0.5 at row 1; labels are whole"),
-        ({"x": X, "y": np.full(20, math.nan)}, {}, r"\[y\] holds nan"),
+        ({"x": X, "y": np.full(20, math.nan)}, {}, r"\[y\] has not a single label that was seen"),
         ({"x": X, "kind": np.ones(20)}, {"label": "kid"}, "did you mean 'kind'"),
         ({"x": np.array([None])}, {}, "Python objects"),
         ({"y": np.ones(20)}, {}, "nothing else"),

@@ -29,6 +29,7 @@ def _draws(seed: int) -> dict[str, tuple[np.ndarray, Kind]]:
         "many": (rng.poisson(100, N), Kind.COUNT),
         "overdispersed": (rng.negative_binomial(1, 0.01, N), Kind.COUNT),
         "answers": (rng.binomial(4, 0.6, N) + 1, Kind.GRADE),
+        "visits, half of them none": (rng.poisson(3, N) * rng.integers(0, 2, N), Kind.COUNT),
         "two codes": (rng.integers(1, 3, N), Kind.GRADE),
         "digits": (rng.integers(0, 10, N), Kind.GRADE),
         "zeros and ones": (rng.integers(0, 2, N), Kind.BINARY),
@@ -48,7 +49,9 @@ def test_kinds_are_those_that_the_values_were_drawn_from(name: str, seed: int) -
 @pytest.mark.parametrize(
     ("values", "kind"),
     [
-        ([7.0] * 9, Kind.REAL),
+        ([7.0] * 9, Kind.GRADE),
+        ([7.5] * 9, Kind.REAL),
+        ([-7.0] * 9, Kind.REAL),
         ([0.0] * 9, Kind.BINARY),
         ([np.nan] * 9, Kind.REAL),
         ([-1.0, 1.0] * 9, Kind.REAL),
@@ -62,12 +65,12 @@ def test_columns_with_little_in_them(values: list[float], kind: Kind) -> None:
 def test_the_columns_of_a_matrix_are_of_one_kind() -> None:
     counts = np.random.default_rng(0).poisson(0.06, (300, 60)).astype(float)
     assert {kind_of(column) for column in counts.T} == {Kind.BINARY, Kind.COUNT}  # each by itself
-    counts[0] = 30
+    counts[0] = 100
     assert kind_of_all(counts.T) is Kind.COUNT
     frame = pd.DataFrame(counts, columns=[f"gene{j}" for j in range(60)])
     _, columns, _ = as_numbers("genes", frame, {})
     assert {column.kind for column in columns} == {Kind.COUNT}
-    for constant in (0.0, 2.0, np.nan):  # a gene that is nowhere seen, or as often everywhere
+    for constant in (0.0, 2.0):  # a gene that is nowhere seen, or as often everywhere
         for place in (0, 5):
             counts[:, place] = constant
             assert kind_of_all(counts.T) is Kind.COUNT
@@ -82,6 +85,15 @@ def test_answers_on_a_scale_are_no_measurements(rows: int, spread: float) -> Non
     assert kind_of(answers) in (Kind.GRADE, Kind.COUNT)
     shifted = np.stack([answers, answers + 0.5])  # where one column is measured, all are
     assert kind_of_all(shifted) is Kind.REAL
+
+
+def test_a_matrix_of_answers_is_on_one_scale() -> None:
+    answers = 1 + np.random.default_rng(0).binomial(4, 0.6, (300, 60))
+    answers[answers[:, 7] == 5, 7] = 4
+    frame = pd.DataFrame(answers, columns=[f"q{j}" for j in range(60)])
+    _, columns, _ = as_numbers("answers", frame, {})
+    assert {column.kind for column in columns} == {Kind.GRADE}
+    assert {column.num_names for column in columns} == {6}
 
 
 def test_words_truths_and_dates_become_numbers_and_keep_their_names() -> None:
@@ -200,7 +212,7 @@ def test_a_column_without_values_is_left_out_and_one_of_one_word_is_kept(tmp_pat
     Path(path).write_text("a,nothing,word\n" + "1.5,,x\n2.5,,x\n4.5,,\n" * 7)
     data = load(path, missing=True)
     assert data.train.columns == (Column("a"), Column("word", Kind.CATEGORY, ("x",)))
-    assert data.remarks == ("column 'nothing' is left out, as it has no value",)
+    assert data.remarks == ("column 'nothing' is left out: it has no value in any row",)
     with pytest.raises(InputError, match=r"no training row of .* has a value in column 'nothing'"):
         load(path, missing=True, columns=["a", "nothing"])
 
@@ -213,3 +225,34 @@ def test_decimal_numbers_of_a_parquet_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         train.x[:, 0], [float(prices[place]) for place in train.places.tolist()]
     )
+
+
+def test_names_by_number_that_fill_up_with_zeros_are_grades() -> None:
+    rng = np.random.default_rng(0)
+    names = rng.integers(1, 25, (1500, 30))
+    names[np.arange(30) >= rng.integers(8, 28, 1500)[:, None]] = 0
+    assert (names[:, -2:] == 0).all()  # which are of one value
+    assert kind_of_all(names.T) is Kind.GRADE
+
+
+def test_columns_without_a_value_are_left_out_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,nothing,b\n" + "".join(f"{i}.5,,{i}\n" for i in range(20)))
+    data = load(str(tmp_path / "t.csv"))
+    assert data.train.column_names == ("a", "b")
+    assert "column 'nothing' is left out: it has no value in any row" in data.describe()
+
+
+def test_times_keep_their_seconds(tmp_path: Path) -> None:
+    times = pd.date_range("2024-01-01 00:00:07", periods=3000, freq="h")
+    pd.DataFrame({"time": times, "x": np.arange(3000.0) / 7}).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    data = load(str(tmp_path / "t.csv"))
+    assert data.train.columns is not None
+    column, places = data.train.columns[0], data.train.places
+    assert column.kind is Kind.TIME
+    assert places is not None
+    written = list(column.written(data.train.x[:, 0].numpy()))
+    assert written == [str(times[i]).replace(" ", "T") for i in places.tolist()]
+    back = data.train.to_original(data.train.read().double())[:, 0]
+    assert (back - data.train.x[:, 0]).abs().max() < 2 / 86_400

@@ -241,8 +241,8 @@ def test_fingerprint_of_digits_is_known(monkeypatch: pytest.MonkeyPatch) -> None
     record = load("digits").record()
     assert json.loads(json.dumps(record)) == record
     assert record["sizes"] == {"train": 1397, "validation": 200, "test": 200}
-    assert record["values"] == {"low": 0.0, "high": 1.0, "levels": 17}
-    assert record["fingerprints"]["test"].startswith("76a1dc55")
+    assert record["values"] == {"low": 0.0, "high": 1.0, "levels": 17, "is_whole": False}
+    assert record["fingerprints"]["test"].startswith("546057ef")
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,54 @@ def test_labels_can_be_kept_of_a_few_rows():
     assert "labels of 100 training rows" in few.describe()
     assert few.record() == digits.with_labels_of(100, seed=3).record()
     assert few.record() != digits.with_labels_of(100, seed=4).record()
-    with pytest.raises(InputError, match="labels of 1,398 rows are asked for; there are 1,397"):
+    with pytest.raises(InputError, match="labels of 1,398 rows are asked for; 1,397"):
         digits.with_labels_of(1398)
     with pytest.raises(InputError, match="no labels to keep 3 of"):
         replace(digits, train=replace(digits.train, labels=None)).with_labels_of(3)
+
+
+def test_a_class_without_a_training_row_is_said(tmp_path: Path) -> None:
+    rows = "".join(
+        f"{i}.5,{'rare' if i == 7 else 'common' if i % 2 else 'usual'}\n" for i in range(40)
+    )
+    (tmp_path / "t.csv").write_text("a,kind\n" + rows)
+    said = "no training row is of the class 'rare'"
+    for seed in range(200):
+        data = load(str(tmp_path / "t.csv"), label="kind", seed=seed)
+        labels = data.train.labels
+        assert labels is not None
+        assert (said in data.describe()) == (1 not in labels)
+        if 1 not in labels:
+            return
+    pytest.fail("200 splits all had the row among those of training")
+
+
+def test_counts_as_labels_are_said_to_be_classes(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{i}.5,{i**2 % 50}\n" for i in range(40)))
+    data = load(str(tmp_path / "t.csv"), label="y")
+    assert "'y', from 0 to 49, is taken for 22 classes, 0 to 21 (--arguments y=y" in data.describe()
+
+
+def test_labels_are_kept_of_rows_that_have_one(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "a,y\n" + "".join(f"{i}.5,{'' if i % 2 else i % 3}\n" for i in range(60))
+    )
+    data = load(str(tmp_path / "t.csv"), label="y")
+    assert data.train.labels is not None
+    there = int((data.train.labels >= 0).sum())
+    assert 0 < there < len(data.train)
+    kept = data.with_labels_of(there - 1).train.labels
+    assert kept is not None
+    assert (kept >= 0).sum() == there - 1
+    with pytest.raises(InputError, match="training rows have one"):
+        data.with_labels_of(there + 1)
+
+
+@pytest.mark.parametrize("where", ["train", "test"])
+def test_whole_numbers_are_whole_in_all_splits(tmp_path: Path, where: str) -> None:
+    arrays = {"train": np.arange(60.0).reshape(20, 3), "test": np.arange(9.0).reshape(3, 3)}
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert str(load(str(tmp_path / "a.npz")).values) == "whole numbers in [0, 59]"
+    arrays[where][1, 1] = 0.5
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert not load(str(tmp_path / "a.npz")).values.is_whole

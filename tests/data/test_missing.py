@@ -142,12 +142,12 @@ HEAD = "age,kind\n" + "1,2\n3,4\n" * 8
         (HEAD + ",3\n", {"missing": False}, "no value in row 17, column 'age'.*MaskedInput"),
         (HEAD + "1,inf\n,2\n", {}, r"an infinity in row 17, column 'kind'.*fill them in$"),
         (HEAD + "1,x\n", {}, r"'kind' .* is not numeric \('x' in row 17.*--missing x"),
-        (HEAD + "1,\n", {"label": "kind"}, r"no value in row 17, column 'kind'.*fill them in$"),
         (
             "a,b\n" + "1,\n2,\n" * 9,
             {"columns": ["a", "b"]},
             r"no training row .* in column 'b' \(1 such in all\)",
         ),
+        ("a,b\n" + ",0\n,1\n" * 9, {"columns": ["a", "b"], "binarize": "fixed"}, "in column 'a'"),
         ("a,b\n" + ",0\n.5,1\n" * 9, {"binarize": "stochastic"}, "needs all values"),
     ],
 )

@@ -3,6 +3,8 @@
 from functools import partial
 from pathlib import Path
 
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 from torch.optim import SGD, Adam
@@ -100,3 +102,27 @@ def test_a_loaders_batch_size_counts(loader, tmp_path: Path) -> None:
         folder = tmp_path / str(batch_size)
         fit(FactorAnalysis((3,), 1), rows, epochs=1, batch_size=batch_size, out=folder)
         assert checkpoint.read(folder / CHECKPOINT)[1]["rows"][1] == expected
+
+
+@pytest.mark.parametrize("far", [True, False])
+def test_a_fit_that_ends_on_the_way_says_so(far: bool) -> None:
+    """5,000 steps of 0.001 move a location by 5 at most: to 3, and not to 30."""
+    x = torch.full((20,), 30.0 if far else 3.0)
+
+    class Mean(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.loc = torch.nn.Parameter(torch.tensor(0.0))
+
+        def model(self, x: torch.Tensor) -> None:
+            mean = pyro.sample("mean", dist.Normal(0.0, 100.0))
+            with pyro.plate("rows", len(x)):
+                pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+
+        def guide(self, x: torch.Tensor) -> None:
+            pyro.sample("mean", dist.Normal(self.loc, 20**-0.5))
+
+    mean = Mean()
+    notes = fit(mean, x, progress=False, device="cpu").notes
+    assert any("the ELBO still rose by" in note for note in notes) == far
+    assert (abs(mean.loc.item() - x[0].item()) > 1) == far

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
-from pyro_vae import InputError, checkpoint, fit
+from pyro_vae import InputError, checkpoint, fit, log_evidence
 from pyro_vae.data import batches
 from pyro_vae.inference.loop import Loop
 from pyro_vae.inference.rows import Rows, default_epochs
 from pyro_vae.inference.run import read_metrics
+from pyro_vae.likelihoods import HeteroscedasticNormal
 from pyro_vae.models import VAE, FactorAnalysis
 
 quick = partial(fit, progress=False, device="cpu")
@@ -46,6 +47,24 @@ def test_by_default_small_data_get_as_many_steps_as_they_need() -> None:
     result = quick(FactorAnalysis((5,), 2), x, validation=x, patience=2, optimizer=still)
     assert (result.epochs, len(result.metrics)) == (1250, 3)
     assert any(note.startswith("1,250 epochs of 500 rows") for note in result.notes)
+
+
+def test_without_held_out_data_a_large_model_does_not_learn_small_data_by_heart() -> None:
+    x = data(250)
+    torch.manual_seed(0)
+    vae = VAE((5,), 2, likelihood=HeteroscedasticNormal)
+    result = quick(vae, x[:50])
+    assert result.epochs == 100
+    assert any("parameters could learn the 250 values by heart" in note for note in result.notes)
+    torch.manual_seed(0)
+    longer = VAE((5,), 2, likelihood=HeteroscedasticNormal)
+    quick(longer, x[:50], epochs=1000)
+    new = [log_evidence(m, x[50:], num_particles=100, seed=0).mean for m in (vae, longer)]
+    assert new[0] > new[1] + 10
+    still = partial(SGD, lr=0.0)
+    assert quick(FactorAnalysis((5,), 2), x[:50], optimizer=still).epochs == 5000
+    judged = quick(vae, x[:50], validation=x[50:], patience=1, optimizer=still)
+    assert judged.epochs == 5000
 
 
 def test_factor_analysis_reaches_its_own_evidence_and_the_maximum_likelihood() -> None:

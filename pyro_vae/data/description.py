@@ -1,0 +1,88 @@
+"""A data set in words."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from pyro_vae.data.arguments import in_words
+from pyro_vae.data.columns import Column
+
+if TYPE_CHECKING:
+    from pyro_vae.data.sets import DataSet
+
+MOST_CLASSES = 5  # that are named in one sentence
+_BINARIZED = {
+    "none": [],
+    "threshold": ["1 where the grey value is above 1/2"],
+    "stochastic": ["drawn from the grey values at every pass (validation and test: once)"],
+    "fixed": ["drawn once from the grey values"],
+}
+
+
+def _kinds(columns: Sequence[Column]) -> str:
+    """How many columns are of each kind."""
+    counts = Counter(str(column.kind) for column in columns)
+    return f"columns: {', '.join(f'{count:,} {kind}' for kind, count in counts.items())}"
+
+
+def described(data: "DataSet") -> str:
+    """What the set is and how its values are treated; a line each for what was guessed of a file."""
+    sizes = " / ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
+    facts = [f"{sizes} rows of {'x'.join(map(str, data.event_shape)) or 1}"]
+    columns = data.train.columns or ()
+    facts += [_kinds(columns)] if columns else []
+    if len({column.kind for column in columns}) < 2:  # else a range of all means nothing
+        facts.append(str(data.values))
+    facts += _BINARIZED[data.binarize]
+    if data.num_missing:
+        total = sum(split.x.shape.numel() for split in data.splits.values())
+        facts.append(f"{data.num_missing:,} of {total:,} values missing")
+    facts += _brought(data)
+    if data.num_classes is not None:
+        facts.append(f"{data.num_classes} classes")
+    if data.train.labels is not None and (data.train.labels < 0).any():
+        facts.append(f"labels of {int((data.train.labels >= 0).sum()):,} training rows")
+    lines = [*data.remarks, *_on_classes(data)]
+    if data.train.arguments is not None:
+        lines = [
+            f"arguments {in_words(data.train.arguments, data.train.columns or ())}",
+            *lines,
+        ]
+    return "\n".join([f"{data.name}: {'; '.join(facts)}", *(f"  {line}" for line in lines)])
+
+
+def _on_classes(data: "DataSet") -> list[str]:
+    """What is to be said of classes that no training row is of."""
+    known = data.train.labels
+    if known is None:
+        return []
+    held_out = [data.validation, data.test]
+    others = [s.labels for s in held_out if s is not None and s.labels is not None]
+    seen = {label for labels in others for label in labels.unique().tolist() if label >= 0}
+    missing = sorted(seen - set(known.unique().tolist()))
+    names = data.train.class_names
+    words = [repr(names[label]) if names else str(label) for label in missing[:MOST_CLASSES]]
+    more = f" and {len(missing) - MOST_CLASSES:,} more" if len(missing) > MOST_CLASSES else ""
+    return [f"no training row is of the class {', '.join(words)}{more}"] if missing else []
+
+
+def _brought(data: "DataSet") -> list[str]:
+    """What is done to columns that are centred or standardised, with their names if not to all."""
+    location, scale = data.train.location, data.train.scale
+    if location is None or scale is None:
+        return []
+    is_scaled, is_moved = scale != 1, (location != 0) | (scale != 1)
+    sentences = (
+        (is_moved & ~is_scaled, "centred at the training rows' mean"),
+        (is_scaled, "standardised by the training rows' mean and standard deviation"),
+    )
+    return [f"{_names_of(data, which)}{what}" for which, what in sentences if which.any()]
+
+
+def _names_of(data: "DataSet", which: Tensor) -> str:
+    if data.train.columns is None or which.all():
+        return ""
+    pairs = zip(data.train.columns, which.tolist(), strict=True)
+    return ", ".join(column.name for column, is_so in pairs if is_so) + " "
