@@ -29,7 +29,7 @@ def settled(
     """A column of words as numbers or truth values, where it is nothing else beside gaps; and the words
     that were taken for gaps.
 
-    Among numbers any known word is a gap; among words those of pandas are, and where ``codes`` are named
+    Among numbers any known word is a gap; among words those of pandas are, and where ``codes`` name words
     these alone.
     """
     said, words = {str(code) for code in codes}, set(column.dropna())
@@ -40,7 +40,8 @@ def settled(
     numbers = _by_number(plain, decimal)
     if numbers is not None:
         return column.map(numbers).astype(np.float64), gaps
-    gaps = words & (said or WORDS)
+    are_numbers = len(_numbers(codes)) == len(codes)  # which say nothing of words
+    gaps = words & (said | WORDS if are_numbers else said)
     return (column.mask(column.isin(gaps)) if gaps else column), gaps
 
 

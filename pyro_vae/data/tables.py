@@ -68,11 +68,27 @@ def read_table(path: Path, reading: Reading) -> Source:
 
 
 def _without_empty(frame: "pd.DataFrame", reading: Reading) -> tuple["pd.DataFrame", list[str]]:
-    """A table without columns that have no value in any row, unless they are asked for, and its remarks."""
-    asked = {*(reading.columns or ()), *reading.kinds}
-    empty = [name for name in frame if name not in asked and frame[name].isna().all()]
-    remarks = [f"column {name!r} is left out: it has no value in any row" for name in empty]
-    return frame.drop(columns=empty), remarks
+    """A table without columns that say nothing, unless they are asked for, and its remarks.
+
+    These are columns without any value, and of one number of which only a density could be learnt.
+    """
+    import pandas as pd
+
+    asked, remarks = {*(reading.columns or ()), *reading.kinds}, {}
+    for name in frame:
+        known = frame[name].dropna()
+        if name in asked or (len(known) and (known != known.iloc[0]).any()):
+            continue
+        if not len(known):
+            remarks[name] = "it has no value in any row"
+        elif pd.api.types.is_float_dtype(known) and known.iloc[0] % 1:
+            remarks[name] = (
+                f"it is {known.iloc[0]:g} in every row, and its density would have no bound"
+            )
+    if len(remarks) == frame.shape[1]:  # something must be left
+        return frame, []
+    said = [f"column {name!r} is left out: {why}" for name, why in remarks.items()]
+    return frame.drop(columns=list(remarks)), said
 
 
 def _labels(

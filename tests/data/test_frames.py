@@ -242,6 +242,18 @@ def test_columns_without_a_value_are_left_out_and_that_is_said(tmp_path: Path) -
     assert "column 'nothing' is left out: it has no value in any row" in data.describe()
 
 
+def test_numbers_that_never_vary_are_left_out_where_only_a_density_could_say_so(
+    tmp_path: Path,
+) -> None:
+    lines = "".join(f"{i}.5,7.5,3,-2,yes\n" for i in range(20))
+    (tmp_path / "t.csv").write_text("a,half,three,minus,word\n" + lines)
+    data = load(str(tmp_path / "t.csv"))
+    assert data.train.column_names == ("a", "three", "minus", "word")
+    assert "'half' is left out: it is 7.5 in every row, and its density" in data.describe()
+    asked = load(str(tmp_path / "t.csv"), columns=["a", "half"])
+    assert asked.train.column_names == ("a", "half")
+
+
 def test_times_keep_their_seconds(tmp_path: Path) -> None:
     times = pd.date_range("2024-01-01 00:00:07", periods=3000, freq="h")
     pd.DataFrame({"time": times, "x": np.arange(3000.0) / 7}).to_csv(

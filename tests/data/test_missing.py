@@ -148,7 +148,7 @@ HEAD = "age,kind\n" + "1,2\n3,4\n" * 8
             r"no training row .* in column 'b' \(1 such in all\)",
         ),
         ("a,b\n" + ",0\n,1\n" * 9, {"columns": ["a", "b"], "binarize": "fixed"}, "in column 'a'"),
-        ("a,b\n" + ",0\n.5,1\n" * 9, {"binarize": "stochastic"}, "needs all values"),
+        ("a,b\n" + ",0\n.5,1\n.25,1\n" * 6, {"binarize": "stochastic"}, "needs all values"),
     ],
 )
 def test_what_is_refused_of_tables_with_gaps(

@@ -258,7 +258,9 @@ def test_a_person_overrules(tmp_path: Path) -> None:
     assert len(rows(load(doubtful, header=False))) == 9
     assert len(rows(load(doubtful, header=True))) == 8
     for word in ("semicolon", ";"):
-        comma = load(written(tmp_path, "a;b\n" + "1,234;5\n" * 9), separator=word, decimal=",")
+        comma = load(
+            written(tmp_path, "a;b\n" + "1,234;5\n2,5;5\n" * 9), separator=word, decimal=","
+        )
         assert rows(comma)[0].tolist() == [np.float32(1.234), 5]
         assert not comma.remarks
     cells = load(written(tmp_path, "a b;c\n" + "1 2;3\n4 5;6\n" * 9), separator="space")
@@ -360,6 +362,8 @@ def test_words_are_missing_among_words_unless_others_are_named(tmp_path: Path) -
     assert np.isnan(rows(named)[1::3, 0]).all()
     assert named.train.columns is not None
     assert named.train.columns[0].categories == ("None", "high")
+    code = load(written(tmp_path, text), missing=["-999"])
+    assert np.isnan(rows(code)[::3, 0]).all()
 
 
 CODES = [-999 if i % 6 == 0 else i for i in range(N)]
