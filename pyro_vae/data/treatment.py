@@ -43,7 +43,8 @@ def treated(
     parts = divide(source, validation, seed)
     for part in parts.values():
         check_categories(name, part, source.columns or (), arguments or ())
-    rows, encoding, levels = recognise({s: part.x for s, part in parts.items()}, source.levels)
+    stored = {name: part.x for name, part in parts.items()}
+    rows, encoding, levels = recognise(stored, source.levels, source.columns is not None)
     _check_columns(name, source, rows["train"])
     values = value_range(rows, encoding, levels)
     encodings = dict.fromkeys(rows, encoding)

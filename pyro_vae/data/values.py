@@ -1,6 +1,6 @@
 """What values a model sees, and how they come from the stored ones."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from pyro_vae.data.rows import LazyRows, Rows, chunks
 from pyro_vae.errors import InputError
 
+FEWEST_LEVELS = 17  # of grey values as floats: shares of fifths are k/255, too
 MODERATE = 1e-12, 1e12  # standard deviations with which float32 can compute densities
 
 
@@ -84,14 +85,15 @@ class Encoding:
 
 
 def recognise(
-    parts: Mapping[str, Rows], levels: int | None = None
+    parts: Mapping[str, Rows], levels: int | None = None, is_table: bool = False
 ) -> tuple[dict[str, Rows], Encoding, int | None]:
     """The rows of all splits as uint8 where nothing is lost by it, and what the values are.
 
     Returns the rows, the encoding that brings them to a model's values, and the number of levels.
     Values 0 and 1 only (or 0 and 255, of uint8) are binary; uint8 is k/255, and so is a float that
-    equals k/255; all else is real. ``levels`` says how many there are where it is known. Where a value
-    is missing all stay as they are.
+    equals k/255, if rows have the shape of images or 17 or more levels; all else, and what is not 0 and 1
+    in a table, is real. ``levels`` says how many there are where it is known. Where a value is missing all
+    stay as they are.
     """
     if levels is not None:
         return dict(parts), Encoding(unit=levels - 1.0), levels
@@ -107,7 +109,9 @@ def recognise(
     missing = any(map(num_missing, rows))
     if all(_only(x, 0, 1) for x in rows):
         return (dict(parts) if missing else _eight_bit(parts, 1)), Encoding(), 2
-    if all(_is_eight_bit(x) for x in rows):
+    are_shaped = len(rows[0].shape) > 2  # as images are
+    grey = not is_table and all(map(_is_eight_bit, rows))
+    if grey and (are_shaped or _num_levels(rows) >= FEWEST_LEVELS):
         if missing:
             return dict(parts), Encoding(), 256
         return _eight_bit(parts, 255), Encoding(unit=255.0), 256
@@ -139,6 +143,14 @@ def _is_eight_bit(x: Rows) -> bool:
         bool((((c * 255).round().clamp(0, 255) / 255 == c) | c.isnan()).all())
         for c in map(Tensor.float, chunks(x))
     )
+
+
+def _num_levels(parts: Iterable[Rows]) -> int:
+    """How many of the values k/255 there are."""
+    seen = torch.zeros(256, dtype=torch.bool)
+    for chunk in (c for x in parts for c in chunks(x)):
+        seen[(chunk[~chunk.isnan()] * 255).round().long()] = True
+    return int(seen.sum())
 
 
 def _eight_bit(parts: Mapping[str, Rows], factor: float) -> dict[str, Rows]:

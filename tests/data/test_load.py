@@ -371,3 +371,15 @@ def test_whole_numbers_are_whole_in_all_splits(tmp_path: Path, where: str) -> No
     arrays[where][1, 1] = 0.5
     np.savez(tmp_path / "a.npz", **arrays)
     assert not load(str(tmp_path / "a.npz")).values.is_whole
+
+
+def test_shares_in_fifths_are_no_grey_levels(tmp_path: Path) -> None:
+    fifths = np.arange(60.0).reshape(20, 3) % 6 / 5  # each is a k/255
+    np.save(tmp_path / "a.npy", fifths)
+    np.savetxt(tmp_path / "t.csv", fifths, delimiter=",", header="a,b,c", comments="")
+    for name in ("a.npy", "t.csv"):
+        data = load(str(tmp_path / name))
+        assert data.values.levels is None
+        assert data.train.x.dtype != torch.uint8
+    np.save(tmp_path / "grey.npy", np.arange(60.0).reshape(20, 3) * 4 / 255)
+    assert load(str(tmp_path / "grey.npy")).values.levels == 256
