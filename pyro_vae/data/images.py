@@ -7,7 +7,9 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from math import prod
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 IN_MEMORY_BYTES = 2**31  # a folder that takes more than this, as pixels, is read lazily
 
+USUAL_SIZE = 64  # height and width of images of unlike sizes
 MOST_PIXELS = 2**26  # of one image; a larger one takes a gigabyte to decode
 LARGE = 2**22  # pixels; such images are decoded one at a time
 
@@ -135,8 +138,9 @@ def read_folder(path: Path, image_size: int | None, seed: int) -> Source:
     A tenth of the training images is for validation where there is no such folder, and another for the
     test. An image is turned as its EXIF data say; what is transparent is white.
 
-    :param image_size: height and width to bring all images to; None if they are all alike.
-    :raises InputError: there are no images, or images of unlike sizes, or one is unreadable.
+    :param image_size: height and width to bring all images to; None: as they are, if they are all alike,
+        else to 64, or to the median of their shorter sides if that is less.
+    :raises InputError: there are no images, or one is unreadable.
     """
     folders = _splits(path)
     if "train" not in folders:
@@ -145,8 +149,8 @@ def read_folder(path: Path, image_size: int | None, seed: int) -> Source:
                 f"{path} has a folder {next(iter(folders.values())).name} but no folder train"
             )
         files, names = _labelled([path])
-        x = _images(path, [file for file, _ in files], image_size)
-        return shuffled(Part(x, _codes(files, names)), seed, class_names=names)
+        x, remarks = _images([file for file, _ in files], image_size)
+        return shuffled(Part(x, _codes(files, names)), seed, class_names=names, remarks=remarks)
     if "test" not in folders:
         raise InputError(
             f"{path} has a folder train but no folder test; rename one, or move some images there"
@@ -154,13 +158,12 @@ def read_folder(path: Path, image_size: int | None, seed: int) -> Source:
     order = [s for s in ("train", "validation", "test") if s in folders]
     files, names = _labelled([folders[s] for s in order])
     inside = [[f for f, _ in files if f.is_relative_to(folders[s])] for s in order]
-    x = _images(path, [file for file, _ in files], image_size)
+    x, remarks = _images([file for file, _ in files], image_size)
     whole, rows = Part(x, _codes(files, names)), torch.arange(len(files))
     num_test = len(inside[-1])
     num_validation = len(inside[1]) if "validation" in order else 0
-    return Source(
-        whole.subset(rows[:-num_test]), num_validation, whole.subset(rows[-num_test:]), names
-    )
+    pool, test = whole.subset(rows[:-num_test]), whole.subset(rows[-num_test:])
+    return Source(pool, num_validation, test, names, remarks=remarks)
 
 
 def _splits(path: Path) -> dict[str, Path]:
@@ -240,24 +243,23 @@ def _codes(files: Sequence[tuple[Path, str]], names: tuple[str, ...] | None) -> 
     return torch.tensor([code[name] for _, name in files])
 
 
-def _images(folder: Path, files: Sequence[Path], image_size: int | None) -> Rows:
-    headers = list(_threads().map(_header, files))
+def _images(files: Sequence[Path], image_size: int | None) -> tuple[Rows, list[str]]:
+    """The images of the files, all of one size, and what is to be said of that."""
+    headers, remarks = list(_threads().map(_header, files)), []
     channels = 1 if all(grey for grey, _ in headers) else 3
-    width, height = headers[0][1]
-    if image_size is not None:
-        width = height = image_size
-    else:
-        for file, (_, size) in zip(files, headers, strict=True):
-            if size != (width, height):
-                raise InputError(
-                    f"the images in {folder} are of unlike sizes ({files[0].name} is "
-                    f"{width}x{height}, {file.name} is {size[0]}x{size[1]}): give one with "
-                    "image_size=64 (--image_size 64)"
-                )
+    sizes = {size for _, size in headers}
+    if image_size is None and len(sizes) > 1:
+        image_size = min(USUAL_SIZE, int(median(min(size) for _, size in headers)))
+        least, largest = (f"{w}x{h}" for w, h in (f(sizes, key=prod) for f in (min, max)))
+        remarks = [
+            f"the images are of unlike sizes, from {least} to {largest}, and are brought to "
+            f"{image_size}x{image_size} (--image_size)"
+        ]
+    width, height = headers[0][1] if image_size is None else (image_size, image_size)
     one = channels * height * width
     check_fits(f"one image of {width}x{height}", 16 * one, "a smaller image_size (--image_size 64)")
     rows = ImageFiles(files, (channels, height, width))
-    return rows if nbytes(rows) > IN_MEMORY_BYTES else read_all(rows)
+    return (rows if nbytes(rows) > IN_MEMORY_BYTES else read_all(rows)), remarks
 
 
 def _header(path: Path) -> tuple[bool, tuple[int, int]]:

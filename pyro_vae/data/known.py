@@ -154,6 +154,8 @@ def _as_known(name: str, reading: Reading, known: DataSet) -> Reading:
         reading = replace(reading, columns=known.train.column_names)
     if "kinds" in options:
         reading = replace(reading, kinds=_kinds_that_code(known.train.columns or ()))
+    if Path(name).expanduser().is_dir() and reading.image_size is None:
+        reading = replace(reading, image_size=_side(known.event_shape))
     if "pixels" in options and reading.pixels is None:
         # of a set on known levels that came from no pixels, others of the same may do
         decided = known.pixels or known.values.levels is None
@@ -178,6 +180,11 @@ def _in_order(source: Source) -> tuple[Tensor, Tensor | None, Sequence[str] | No
         None if together is None else together[order],
         chosen(ids, order) if ids else None,
     )
+
+
+def _side(shape: Sequence[int]) -> int | None:
+    """Height and width of square images."""
+    return shape[-1] if len(shape) == 3 and shape[-1] == shape[-2] else None
 
 
 def _kinds_that_code(columns: Sequence[Column]) -> dict[str, Kind]:

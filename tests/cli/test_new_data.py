@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from pyro_vae import log_evidence
 from pyro_vae.cli.run_folder import open_run
@@ -185,6 +186,20 @@ class TestClasses:
         (flowers / "flowers.csv").unlink()
         assert call("sample runs/f --num 5 -o drawn.csv").code == 0
         assert pd.read_csv("drawn.csv")["kind"].tolist() == ["ash", "elm", "oak", "ash", "elm"]
+
+
+def test_photographs_of_any_size_are_brought_to_that_of_the_runs_own(here, call):
+    for folder, count, least in (("photos", 30, 9), ("new", 4, 20)):
+        (here / folder).mkdir()
+        for i in range(count):
+            pixels = np.full((least + i % 3, least + i % 5), 8 * i, np.uint8)
+            Image.fromarray(pixels).save(here / folder / f"{i:02}.png")
+    outcome = call("fit --model VAE", SMALL.replace("--model.encoder.hidden_dims [4]", ""),
+        "--model.encoder MLP --data photos --out runs/p")  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert "are of unlike sizes, from 9x9 to 13x11, and are brought to 10x10" in outcome.err
+    found = each(call, "evidence runs/p --data new --num_particles 20")
+    assert found["row"].tolist() == [0, 1, 2, 3]
 
 
 def test_gaps_of_other_data_are_filled(here, call):
