@@ -28,7 +28,7 @@ from pyro_vae.inference.objectives import Objective, Schedule, default_elbo
 from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.inference.objectives.requirements import check_of_pyro
 from pyro_vae.inference.precision import Precision
-from pyro_vae.inference.rows import LEAST_EPOCHS, Rows, default_epochs, settle
+from pyro_vae.inference.rows import USUAL_EPOCHS, Rows, default_epochs, settle
 from pyro_vae.inference.run import Run
 from pyro_vae.inference.step import OptimizerFactory, Step
 from pyro_vae.inference.tiles import call_arguments
@@ -86,7 +86,8 @@ def fit(
             or a data set (whose validation split is used then).
         validation: held-out data of the same kind, for early stopping and keep-best.
         epochs: passes over the data; by default 100, or what small data need for 5,000 steps, as far as
-            that is no more than 5 million rows (:func:`pyro_vae.inference.rows.default_epochs`). Without
+            that is no more than 5 million rows, or fewer of more than 200,000 rows
+            (:func:`pyro_vae.inference.rows.default_epochs`). Without
             held-out data 100, too, of a model with more parameters than the data have values.
         batch_size: data a step; by default a DataLoader's own, or 128, and all of them, up to 100,000,
             where latents are shared by all data or rows have a place. A smaller batch counts for all data
@@ -246,15 +247,17 @@ def _epochs(
 ) -> tuple[int, list[str]]:
     """How many epochs a fit takes where nobody says, and why, if not 100."""
     many = default_epochs(rows)
-    if many == LEAST_EPOCHS:
+    if many == USUAL_EPOCHS:
         return many, []
+    if many < USUAL_EPOCHS:
+        return many, [f"{many:,} epochs of {rows.num_rows:,} rows, as they are many"]
     if held_out is None:
         with undisturbed(program, seed):
             found = memorising(examined, first, rows, _all(program, examined))
         if found is not None:
             parameters, values = found
-            return LEAST_EPOCHS, [
-                f"{LEAST_EPOCHS} epochs: in more, {parameters:,} parameters could learn the {values:,} "
+            return USUAL_EPOCHS, [
+                f"{USUAL_EPOCHS} epochs: in more, {parameters:,} parameters could learn the {values:,} "
                 "values by heart (validation=, rows of their own, would tell when)"
             ]
     return many, [f"{many:,} epochs of {rows.num_rows:,} rows, as they are few"]

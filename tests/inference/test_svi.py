@@ -43,6 +43,9 @@ def test_by_default_small_data_get_as_many_steps_as_they_need() -> None:
     assert at_once == [5000, 2500, 1250, 100, 100]
     whole = [default_epochs(Rows(rows, rows, True)) for rows in (1, 1_000, 30_000, 100_000)]
     assert whole == [5000, 5000, 167, 100]
+    many = [default_epochs(Rows(rows, size, True)) for rows, size in
+            ((200_000, 128), (10**6, 128), (10**8, 128), (10**6, 10**5))]  # fmt: skip
+    assert many == [100, 20, 10, 100]
     x, still = data(500), partial(SGD, lr=0.0)
     result = quick(FactorAnalysis((5,), 2), x, validation=x, patience=2, optimizer=still)
     assert (result.epochs, len(result.metrics)) == (1250, 3)
