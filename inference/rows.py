@@ -95,8 +95,8 @@ def default_epochs(rows: Rows) -> int:
 
     With S steps an epoch, and N rows, at least min(5,000 / S, 5,000,000 / N), rounded up: small data get
     5,000 steps, unless a step is of so many rows that they are more than 5 million in all. Data of more
-    than 200,000 rows are passed over fewer times than 100, for 20 million in all, but 10 times at least, and
-    5,000 steps.
+    than 200,000 rows are passed over fewer times than 100, for 20 million in all, but at least 10 times and
+    for 5,000 steps.
 
     >>> [default_epochs(Rows(count, 128, True)) for count in (150, 500, 60_000, 1_000_000, 10**8)]
     [2500, 1250, 100, 20, 10]
