@@ -206,10 +206,6 @@ TABLES: dict[str, tuple[str, Callable[[], bytes]]] = {
         ".parquet",
         lambda: arrow(a=pa.array([[("k", 1)]] * 20, pa.map_(pa.string(), pa.int64()))),
     ),
-    "decimals": (
-        ".parquet",
-        lambda: arrow(a=pa.array([1] * 20).cast(pa.decimal128(38, 5)), b=pa.array([None] * 20)),
-    ),
     "dates out of range": (
         ".parquet",
         lambda: arrow(a=pa.array([2**50] * 20, pa.timestamp("ms")), b=[1.0] * 20),

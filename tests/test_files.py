@@ -51,6 +51,7 @@ from pyro_vae.files import sole_use
 with sole_use(Path(sys.argv[1])):
     worker = os.fork()
     if not worker:
+        print("ready", flush=True)  # and has let go of the lock
         os.close(1)
         time.sleep(60)
         os._exit(0)
@@ -64,7 +65,8 @@ def test_a_lock_dies_with_its_run_though_a_worker_lives_on(tmp_path: Path) -> No
     owner = subprocess.Popen([sys.executable, "-c", OWNER, tmp_path], stdout=subprocess.PIPE)
     assert owner.stdout is not None
     with owner.stdout:
-        worker = int(owner.stdout.readline())
+        said = {owner.stdout.readline(), owner.stdout.readline()}
+        (worker,) = map(int, said - {b"ready\n"})
     try:
         with pytest.raises(InputError, match="in use by another run"):
             with sole_use(tmp_path):

@@ -81,10 +81,10 @@ def _without_empty(frame: "pd.DataFrame", reading: Reading) -> tuple["pd.DataFra
             continue
         if not len(known):
             remarks[name] = "it has no value in any row"
-        elif pd.api.types.is_float_dtype(known) and known.iloc[0] % 1:
-            remarks[name] = (
-                f"it is {known.iloc[0]:g} in every row, and its density would have no bound"
-            )
+        elif (
+            pd.api.types.is_float_dtype(known) and np.isfinite(value := known.iloc[0]) and value % 1
+        ):
+            remarks[name] = f"it is {value:g} in every row, and its density would have no bound"
     if len(remarks) == frame.shape[1]:  # something must be left
         return frame, []
     said = [f"column {name!r} is left out: {why}" for name, why in remarks.items()]

@@ -135,7 +135,7 @@ def test_the_names_of_rows_go_from_the_file_to_every_output_of_rows(here, call):
     (here / "named.csv").write_text("\n".join(lines) + "\n")
     assert call("fit --model VAE --data named.csv -o runs/n", SMALL).code == 0
     there = pd.read_csv("named.csv")["who"]
-    for verb in ("evidence runs/n", "reconstruct runs/n", "impute runs/n --split test"):
+    for verb in ("evidence runs/n", "reconstruct runs/n", "impute runs/n --split train"):
         assert call(f"{verb} -o {verb[:4]}.csv").code == 0
         table = pd.read_csv(f"{verb[:4]}.csv")
         assert list(table)[:2] == ["row", "who"]
