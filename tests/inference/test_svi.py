@@ -62,8 +62,11 @@ def test_without_held_out_data_a_large_model_does_not_learn_small_data_by_heart(
     torch.manual_seed(0)
     longer = VAE((5,), 2, likelihood=HeteroscedasticNormal)
     quick(longer, x[:50], epochs=1000)
-    new = [log_evidence(m, x[50:], num_particles=100, seed=0).mean for m in (vae, longer)]
-    assert new[0] > new[1] + 10
+    of_new = [
+        log_evidence(m, x[50:], num_particles=100, seed=0).log_evidence for m in (vae, longer)
+    ]
+    gain = (of_new[0] - of_new[1]).clamp(-20, 20)  # of each row; a few are off by thousands
+    assert gain.mean() > 3 * gain.std() / len(gain) ** 0.5
     still = partial(SGD, lr=0.0)
     assert quick(FactorAnalysis((5,), 2), x[:50], optimizer=still).epochs == 5000
     judged = quick(vae, x[:50], validation=x[50:], patience=1, optimizer=still)
