@@ -36,11 +36,6 @@ Batch = tuple[Tensor, ...]
 
 DEFAULT_BATCH = 128
 MOST_ROWS = 100_000  # of a batch, where nobody says
-# of a fit, where nobody says how long
-USUAL_EPOCHS, LEAST_EPOCHS = 100, 10
-MOST_ROWS_IN_ALL = 20_000_000  # of more, fewer epochs than the usual do
-ENOUGH_STEPS = 5_000  # Adam moves a parameter by about its learning rate a step: 5 in all, at 1e-3
-ENOUGH_ROWS = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -88,24 +83,6 @@ class Rows:
             return program
         model, guide = (_Scaled(self.scaled, factor)(f) for f in (program.model, program.guide))
         return replace(program, model=model, guide=guide)
-
-
-def default_epochs(rows: Rows) -> int:
-    """How many passes a fit takes where nobody says: 100, more of small data, fewer of large.
-
-    With S steps an epoch, and N rows, at least min(5,000 / S, 5,000,000 / N), rounded up: small data get
-    5,000 steps, unless a step is of so many rows that they are more than 5 million in all. Data of more
-    than 200,000 rows are passed over fewer times than 100, for 20 million in all, but at least 10 times and
-    for 5,000 steps.
-
-    >>> [default_epochs(Rows(count, 128, True)) for count in (150, 500, 60_000, 1_000_000, 10**8)]
-    [2500, 1250, 100, 20, 10]
-    >>> [default_epochs(Rows(count, count, True)) for count in (1, 1_000, 20_000)]
-    [5000, 5000, 250]
-    """
-    enough = min(ENOUGH_STEPS / rows.steps, ENOUGH_ROWS / rows.num_rows)
-    fewer = max(LEAST_EPOCHS, MOST_ROWS_IN_ALL / rows.num_rows, ENOUGH_STEPS / rows.steps)
-    return math.ceil(max(min(USUAL_EPOCHS, fewer), enough))
 
 
 class _Scaled(Messenger):

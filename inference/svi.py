@@ -15,20 +15,20 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyro_vae import checkpoint
-from pyro_vae.data import Batch, Batches, DataSet, OneCall, batches
+from pyro_vae.data import Batches, DataSet, OneCall, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError, at_least_1, in_words
 from pyro_vae.examination import Examination, examine
 from pyro_vae.inference.compile import Compile, check_modes, use_compiled
 from pyro_vae.inference.densities import what_is_no_elbo
+from pyro_vae.inference.epochs import epochs_for
 from pyro_vae.inference.first_rows import show_rows
 from pyro_vae.inference.loop import Fit, Loop, Settings
-from pyro_vae.inference.memorising import memorising
 from pyro_vae.inference.objectives import Objective, Schedule, default_elbo
 from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.inference.objectives.requirements import check_of_pyro
 from pyro_vae.inference.precision import Precision
-from pyro_vae.inference.rows import USUAL_EPOCHS, Rows, default_epochs, settle
+from pyro_vae.inference.rows import Rows, settle
 from pyro_vae.inference.run import Run
 from pyro_vae.inference.step import OptimizerFactory, Step
 from pyro_vae.inference.tiles import call_arguments
@@ -85,10 +85,8 @@ def fit(
         data: a tensor, a tuple of tensors of equal length, a torch Dataset, a DataLoader, a split,
             or a data set (whose validation split is used then).
         validation: held-out data of the same kind, for early stopping and keep-best.
-        epochs: passes over the data; by default 100, or what small data need for 5,000 steps, as far as
-            that is no more than 5 million rows, or fewer of more than 200,000 rows
-            (:func:`pyro_vae.inference.rows.default_epochs`). Without
-            held-out data 100, too, of a model with more parameters than the data have values.
+        epochs: passes over the data; by default 100, or more of small data, or fewer of large
+            (:func:`pyro_vae.inference.epochs.default_epochs`).
         batch_size: data a step; by default a DataLoader's own, or 128, and all of them, up to 100,000,
             where latents are shared by all data or rows have a place. A smaller batch counts for all data
             where latents are shared.
@@ -176,7 +174,9 @@ def fit(
             _check_held_out(target, rows, held_out)
             notes = [*examined.notes, *rows.notes]
             if epochs is None:
-                count, more = _epochs(target, examined, first, rows, held_out, seed)
+                trained = _all(target, examined) if held_out is None else None
+                with undisturbed(target, seed):
+                    count, more = epochs_for(rows, examined, first, trained)
                 settings = replace(settings, epochs=count)
                 notes += more
             if held_out is not None and rows.has_places:
@@ -235,32 +235,6 @@ def _opened(
         partial(function, *args, **kwargs) for function in (program.model, program.guide)
     )
     return replace(program, model=model, guide=guide), OneCall(place), place
-
-
-def _epochs(
-    program: Program,
-    examined: Examination,
-    first: Batch,
-    rows: Rows,
-    held_out: Batches | None,
-    seed: int,
-) -> tuple[int, list[str]]:
-    """How many epochs a fit takes where nobody says, and why, if not 100."""
-    many = default_epochs(rows)
-    if many == USUAL_EPOCHS:
-        return many, []
-    if many < USUAL_EPOCHS:
-        return many, [f"{many:,} epochs of {rows.num_rows:,} rows, as they are many"]
-    if held_out is None:
-        with undisturbed(program, seed):
-            found = memorising(examined, first, rows, _all(program, examined))
-        if found is not None:
-            parameters, values = found
-            return USUAL_EPOCHS, [
-                f"{USUAL_EPOCHS} epochs: in more, {parameters:,} parameters could learn the {values:,} "
-                "values by heart (validation=, rows of their own, would tell when)"
-            ]
-    return many, [f"{many:,} epochs of {rows.num_rows:,} rows, as they are few"]
 
 
 def _all(program: Program, examined: Examination) -> dict[str, torch.Tensor]:

@@ -101,10 +101,8 @@ def learners(module: nn.Module, method: str = "learn_units") -> Iterator[Any]:
 
     :param method: the name of another one: a part with ``start_from`` is shown what its ``guide`` reads.
     """
-    parameters, units = (
-        list(module.parameters()),
-        [m for m in module.modules() if isinstance(m, Units)],
-    )
+    parameters = list(module.parameters())
+    units = [part for part in module.modules() if isinstance(part, Units)]
     if parameters and not any(parameter.requires_grad for parameter in parameters):
         return
     if not callable(getattr(module, method, None)):

@@ -675,3 +675,27 @@ def test_bad_input() -> None:
         check_program(Sound(), X, seed=-1)
     with pytest.raises(InputError):
         check_program(Sound(), "data")
+
+
+class SharpClass(nn.Module):
+    """A class whose probability turns within a step of finite differences that suits a smooth loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(0.1))
+
+    def model(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            c = pyro.sample("c", dist.Bernoulli(0.5))
+            pyro.sample("x", dist.Normal(c, 1.0), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            logits = 3 * (500 * (self.w - 0.1)).sin() + 0 * x
+            pyro.sample("c", dist.Bernoulli(logits=logits))
+
+
+def test_a_right_gradient_of_a_class_that_turns_fast_is_not_called_wrong() -> None:
+    report = check_program(SharpClass(), torch.randn(9) + 2, num_particles=50)
+    outcome = next(each for each in report.outcomes if each.check == "gradients")
+    assert outcome.outcome == "ok", outcome.reason

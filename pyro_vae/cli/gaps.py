@@ -28,9 +28,8 @@ def check_reads_gaps(experiment: Experiment, program: Any, data: DataSet) -> Non
                 examine(target, *next(rows_of(target, split, cpu, rows)))
             except InputError:
                 whole = split.filled_in(data.train)
-                examine(
-                    target, *next(rows_of(target, whole, cpu, rows))
-                )  # fails if that is not why
+                batch = next(rows_of(target, whole, cpu, rows))
+                examine(target, *batch)  # fails if that is not why
                 experiment.load_data(missing=False)  # says where the first one is
                 raise
 

@@ -1,6 +1,7 @@
 """``pyro-vae impute``: fill in what is missing from the data of a run."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -78,16 +79,21 @@ def main(words: Sequence[str]) -> int:
     if is_arrays(path):
         write_arrays(path, arrays | categories_of(trained.split))
     else:
-        columns = columns_of(trained.split, values_for(trained.split, arrays, options.fill))
-        known = {name: x for name, x in arrays.items() if name in ("ids", "labels", "classes")}
-        if options.split is not None:
-            known["rows"] = arrays["rows"]
-        named = trained.split.column_names is not None or bool(known)
-        write_table(
-            path, joined_columns(known, columns, trained.label, trained.split.id_name), header=named
-        )
+        write_filled(path, trained, arrays, options.fill, with_rows=options.split is not None)
     print(path)
     return 0
+
+
+def write_filled(
+    path: Path, trained: Trained, arrays: Mapping[str, Any], fill: str, with_rows: bool
+) -> None:
+    """Writes a table with one value in each gap; the rows' numbers only where some rows are left out."""
+    split = trained.split
+    columns = columns_of(split, values_for(split, arrays, fill))
+    kept = {"ids", "labels", "classes", *(["rows"] if with_rows else [])}
+    known = {name: x for name, x in arrays.items() if name in kept}
+    joined = joined_columns(known, columns, trained.label, split.id_name)
+    write_table(path, joined, header=split.column_names is not None or bool(known))
 
 
 def filled(trained: Trained, split: Split, num_particles: int, num_draws: int) -> dict[str, Any]:

@@ -145,9 +145,8 @@ def open_trained(options: Namespace, rows_needed: bool = True) -> Trained:
     if options.data is not None:
         data, rows = run.remembered_data(), run.new_data(options.data)
     else:
-        by_name = (
-            run.experiment.options.arguments is not None
-        )  # then draws are given the others' values
+        # by name, draws are given the values of the columns that are not drawn
+        by_name = run.experiment.options.arguments is not None
         data = _own_data(run, rows_needed or by_name)
         split = options.split or "test"
         if split not in data.splits:

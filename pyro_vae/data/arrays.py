@@ -15,8 +15,8 @@ from pyro_vae.data.values import lost_in_float32
 from pyro_vae.errors import InputError
 
 READS_MISSING = (
-    "or take a model that reads missing values: --model ItemResponse, or --model.likelihood Missing "
-    "--model.encoder MaskedInput (in Python, load(..., missing=True))"
+    "or take a model that leaves them out, such as VAE or ItemResponse (in Python, load(..., "
+    "missing=True), and the likelihood Missing with the encoder MaskedInput)"
 )
 _CHANNELS = (1, 3, 4)  # grey, colour, colour and transparency
 _LEAST_SIDE = 5  # of images whose channels are taken to be last

@@ -21,12 +21,9 @@ from pyro_vae.program import Signature
 
 Batch = tuple[Tensor, ...]
 
+Encodings = Sequence[Encoding | None]  # of columns; empty of a person's own, which stay as they are
+
 LAZY_BYTES = 2**31  # rows that lie in files are held in the host's memory up to this size
-
-
-Encodings = Sequence[
-    Encoding | None
-]  # of columns; none at all of a person's own, which stay as they are
 
 
 class Batches(ABC):

@@ -44,10 +44,10 @@ def kind_of_all(columns: Iterable[Values]) -> Kind:
     columns = list(columns)
     for number, values in enumerate(columns[:: -(-len(columns) // COLUMNS)]):
         some = values[:: -(-len(values) // ROWS)].astype(np.float64)
-        with np.errstate(
-            over="ignore", divide="ignore", invalid="ignore"
-        ):  # a variance may overflow
-            scores = _scores(some := some[~np.isnan(some)])
+        some = some[~np.isnan(some)]
+        # a variance may overflow
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            scores = _scores(some)
         top = some.max(initial=-np.inf)
         times = int((some == top).sum()) + times * (top == highest) if top >= highest else times
         highest = max(top, highest)

@@ -96,7 +96,9 @@ def _labels(
 ) -> tuple[Tensor, tuple[str, ...] | None]:
     import pandas as pd
 
-    if pd.api.types.is_numeric_dtype(column):
+    if pd.api.types.is_integer_dtype(column) and column.notna().all():  # floats end at 2^53
+        values = column.to_numpy(dtype=np.int64)
+    elif pd.api.types.is_numeric_dtype(column):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
     else:
         values = column.astype(object).where(column.notna(), "").astype(str).to_numpy(dtype=str)

@@ -62,30 +62,25 @@ def treated(
         brought = centred if standardize is None else standardised
         encodings = dict.fromkeys(rows, brought(rows["train"], encoding, scaled))
         values = value_range(rows, encodings["train"], levels)
+    class_names = None if source.class_names is None else tuple(source.class_names)
+    columns = None if source.columns is None else _as_scaled(source.columns, scaled)
     splits = {
         split: Split(
-            x,
+            rows[split],
             values,
             encodings[split],
-            parts[split].labels,
-            None if source.class_names is None else tuple(source.class_names),
-            None if source.columns is None else _as_scaled(source.columns, scaled),
-            parts[split].places,
-            parts[split].ids,
-            parts[split].id_name,
+            part.labels,
+            class_names,
+            columns,
+            part.places,
+            part.ids,
+            part.id_name,
             arguments,
         )
-        for split, x in rows.items()
+        for split, part in parts.items()
     }
-    return DataSet(
-        name,
-        splits["train"],
-        splits.get("validation"),
-        splits["test"],
-        binarize,
-        tuple(source.remarks),
-        source.pixels,
-    )
+    train, held_out, test = splits["train"], splits.get("validation"), splits["test"]
+    return DataSet(name, train, held_out, test, binarize, tuple(source.remarks), source.pixels)
 
 
 def check_categories(

@@ -383,3 +383,11 @@ def test_shares_in_fifths_are_no_grey_levels(tmp_path: Path) -> None:
         assert data.train.x.dtype != torch.uint8
     np.save(tmp_path / "grey.npy", np.arange(60.0).reshape(20, 3) * 4 / 255)
     assert load(str(tmp_path / "grey.npy")).values.levels == 256
+
+
+def test_long_numbers_as_labels_stay_apart(tmp_path: Path) -> None:
+    names = [2**60, 2**60 + 1, 2**60 + 2]  # alike as floats
+    rows = "".join(f"{i}.5,{names[i % 3]}\n" for i in range(60))
+    (tmp_path / "t.csv").write_text("a,y\n" + rows)
+    data = load(str(tmp_path / "t.csv"), label="y")
+    assert data.train.class_names == tuple(map(str, names))

@@ -162,7 +162,7 @@ def test_what_is_refused_of_tables_with_gaps(
 
 def test_what_is_refused_of_arrays_with_gaps(tmp_path: Path) -> None:
     x = with_gaps((20, 3))
-    with pytest.raises(InputError, match=r"nan at index \(.*or take a model that reads missing"):
+    with pytest.raises(InputError, match=r"nan at index \(.*or take a model that leaves them out"):
         load(saved(tmp_path, "npy", x))
     x[3, 1] = math.inf
     with pytest.raises(InputError, match=r"inf at index \(3, 1\) \(1 values .*fill them in$"):

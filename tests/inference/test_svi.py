@@ -21,8 +21,9 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
 from pyro_vae import InputError, checkpoint, fit, log_evidence
 from pyro_vae.data import batches
+from pyro_vae.inference.epochs import default_epochs
 from pyro_vae.inference.loop import Loop
-from pyro_vae.inference.rows import Rows, default_epochs
+from pyro_vae.inference.rows import Rows
 from pyro_vae.inference.run import read_metrics
 from pyro_vae.likelihoods import HeteroscedasticNormal
 from pyro_vae.models import VAE, FactorAnalysis
