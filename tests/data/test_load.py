@@ -391,3 +391,15 @@ def test_long_numbers_as_labels_stay_apart(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,y\n" + rows)
     data = load(str(tmp_path / "t.csv"), label="y")
     assert data.train.class_names == tuple(map(str, names))
+
+
+def test_start_up_waits_for_no_library_that_only_some_files_need() -> None:
+    def imported(what: str) -> set[str]:
+        code = f"import sys, {what}; print(*sys.modules)"
+        ran = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, check=True, text=True
+        )
+        return set(ran.stdout.split())
+
+    needless = imported("torch, pyro, pyro_vae.data") - imported("torch, pyro")
+    assert not needless & {"scipy", "pandas", "sklearn", "pyarrow", "h5py"}
