@@ -29,8 +29,8 @@ def num_names(data: DataSet) -> int | None:
 
 
 def columns_of(data: DataSet) -> list[Config] | None:
-    """A likelihood for each column of a table."""
-    columns = data.train.columns
+    """A likelihood for each column of a table, or of the argument x."""
+    columns = data.train.columns_of(data.train.main_argument)
     return None if columns is None else [likelihood_of(column) for column in columns]
 
 
@@ -177,7 +177,8 @@ def in_words(said: Mapping[str, Any], data: DataSet) -> str:
 
 def _kind_in_words(data: DataSet) -> str:
     gaps = f" of which {data.num_missing:,} values are missing" if data.num_missing else ""
-    kinds = {str(column.kind) for column in data.train.columns or ()}
+    columns = data.train.columns_of(data.train.main_argument) or ()
+    kinds = {str(column.kind) for column in columns}
     if kinds:
         words = kinds.pop() if len(kinds) == 1 else "several kinds (`pyro-vae data` shows each)"
         return f"columns of {words}{gaps}"

@@ -10,7 +10,7 @@ import pyro_vae.models
 from pyro_vae.cli.experiment import Experiment
 from pyro_vae.cli.likelihood_choice import likelihood_for
 from pyro_vae.cli.model_option import filled, find_class, grows_without_bound
-from pyro_vae.data import Column, DataSet, Kind, Split, ValueRange, load
+from pyro_vae.data import Argument, Column, DataSet, Kind, Split, ValueRange, load
 from pyro_vae.errors import InputError
 from pyro_vae.likelihoods import FixedScaleNormal
 from pyro_vae.models import VAE, FactorAnalysis, FlowDensity
@@ -240,6 +240,21 @@ def test_a_table_says_what_its_columns_are(here, call):
     found = arguments["likelihood"]["init_args"]["likelihood"]["init_args"]["columns"]
     assert [of_class(column) for column in found] == ["HeteroscedasticNormal", "Tokens"]
     assert found[1]["init_args"]["num_tokens"] == 3  # of its own column, not of all
+
+
+def test_the_columns_of_a_table_are_those_of_the_argument_x():
+    columns = (
+        Column("y", Kind.COUNT),
+        Column("age"),
+        Column("job", Kind.CATEGORY, ("clerk", "cook")),
+    )
+    x = Argument("x", (1, 2), False, False)
+    split = Split(torch.ones(9, 3), ValueRange(0.0, 70.0), columns=columns, arguments=(x,))
+    arguments, _ = suited(
+        "--model VAE --model.likelihood Heterogeneous", DataSet("t", split, None, split)
+    )
+    found = arguments["likelihood"]["init_args"]["columns"]
+    assert [of_class(column) for column in found] == ["HeteroscedasticNormal", "Tokens"]
 
 
 OWN = """
