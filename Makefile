@@ -23,9 +23,7 @@ test: install lint  ## lint, types, doctests and the whole test suite but its sl
 lint: install  ## ruff and mypy
 	$(RUN)/ruff check
 	$(RUN)/ruff format --check
-	@rm -rf build/house && mkdir -p build/house
-	@cp -R pyro_vae build/house/ && cp -R models inference build/house/pyro_vae/
-	$(RUN)/mypy build/house/pyro_vae
+	$(RUN)/mypy pyro_vae
 
 slow: install  ## the slow proofs: coverage over repeats, kills, MNIST (PYRO_VAE_DATA)
 	$(RUN)/pytest -n auto -m slow

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from pyro_vae import log_evidence
-from pyro_vae.inference import captured
-from pyro_vae.inference.annealed import Annealed
+from pyro_vae.inference.compiling import graph_cache
+from pyro_vae.inference.evidence.annealed import Annealed
 from pyro_vae.models import VAE, FactorAnalysis
 
 NEVER = 10**9  # calls
@@ -38,7 +38,7 @@ def cases() -> dict[str, tuple[Any, Tensor, int]]:
 def run(model: Any, x: Tensor, temperatures: int, worth_a_graph: int) -> tuple[float, float]:
     """Seconds, and the mean evidence."""
     method = Annealed(num_temperatures=temperatures)
-    with mock.patch.object(captured, "WORTH_A_GRAPH", worth_a_graph):
+    with mock.patch.object(graph_cache, "WORTH_A_GRAPH", worth_a_graph):
         started = time.process_time()
         mean = log_evidence(model, x, method=method, num_particles=16, seed=0).mean
         return time.process_time() - started, mean
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    usual = captured.WORTH_A_GRAPH
+    usual = graph_cache.WORTH_A_GRAPH
     print(f"{'':40s}{'temperatures':>12s}{'by the program':>18s}{'as a graph':>14s}{'ratio':>8s}")
     for name, (model, x, temperatures) in cases().items():
         runs = [

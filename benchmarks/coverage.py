@@ -15,7 +15,7 @@ import math
 import torch
 from torch import Tensor
 
-from pyro_vae.inference.weights import WeightSums
+from pyro_vae.inference.evidence.weights import WeightSums
 
 TAILS = (0.3, 0.5, 0.6, 0.7, 0.9)
 SPREADS = (0.1, 0.5, 1.0, 1.5, 3.0)

@@ -33,8 +33,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import Adam
 
 from pyro_vae import load, log_evidence
-from pyro_vae.inference.evidence import Evidence
-from pyro_vae.inference.onednn import product
+from pyro_vae.inference.compiling.onednn import product
+from pyro_vae.inference.evidence.result import Evidence
 
 Estimate = Callable[[HandVAE, Tensor, int], float]
 """The mean over images of log p(x), in nats, from K weights for each."""

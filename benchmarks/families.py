@@ -28,7 +28,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from pyro_vae import fit, load, log_evidence
 from pyro_vae.data import DataSet
 from pyro_vae.flows import Coupling
-from pyro_vae.inference.evidence import Evidence
+from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.inference.objectives import IWAE, DReG, TraceELBO
 from pyro_vae.models import VAE, HierarchicalVAE
 from pyro_vae.networks import MLP

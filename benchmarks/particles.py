@@ -18,8 +18,8 @@ import torch
 from pyro.infer import Importance
 from torch import Tensor, nn
 
-from pyro_vae.inference.call import Call
-from pyro_vae.inference.tiles import tiled
+from pyro_vae.inference.evidence.tiles import tiled
+from pyro_vae.program.bound_program import Call
 
 Way = Callable[[], tuple[Tensor, float]]
 

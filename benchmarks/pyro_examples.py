@@ -27,7 +27,7 @@ from pyro_cases.table import table
 from pyro_cases.trial import Result, try_out
 
 from pyro_vae._torchvision import torchvision
-from pyro_vae.inference import compile
+from pyro_vae.inference.svi import compiled_step
 
 
 def results(source: Source, only: str) -> Iterator[tuple[str, Result]]:
@@ -70,7 +70,7 @@ def main() -> None:
     logging.disable(logging.INFO)
     torchvision()  # Pyro's examples import it
     # a graph however short the run, but nothing of Inductor, which takes half a minute a program
-    compile.WORTH_A_GRAPH, compile.WORTH_INDUCTOR = 0, sys.maxsize
+    compiled_step.WORTH_A_GRAPH, compiled_step.WORTH_INDUCTOR = 0, sys.maxsize
     rows: list[tuple[str, Result]] = []
     for file, result in results(source, options.only):
         rows.append((file, result))

@@ -25,17 +25,17 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import Adam
 
-from pyro_vae.examination import examine
-from pyro_vae.inference.capture import capture
-from pyro_vae.inference.compile import Compiled
+from pyro_vae.inference.compiling.fx_capture import capture
+from pyro_vae.inference.compiling.onednn import use_onednn
 from pyro_vae.inference.objectives import TraceELBO
-from pyro_vae.inference.onednn import use_onednn
-from pyro_vae.inference.rows import Rows
-from pyro_vae.inference.step import Step
+from pyro_vae.inference.svi.compiled_step import Compiled
+from pyro_vae.inference.svi.rows import Rows
+from pyro_vae.inference.svi.step import Step
 from pyro_vae.models import VAE
 from pyro_vae.networks import MLP, ConvDecoder, ConvEncoder, Network, Shape
-from pyro_vae.parameters import named_parameters
-from pyro_vae.program import as_program
+from pyro_vae.program.contract import as_program
+from pyro_vae.program.examination import examine
+from pyro_vae.program.parameters import named_parameters
 
 SHAPE, LATENT_DIM = (1, 28, 28), 50
 DENSE = partial(MLP, hidden_dims=(200, 200), activation=nn.Softplus)

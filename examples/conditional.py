@@ -6,7 +6,7 @@ from pathlib import Path
 import pyro
 import torch
 
-from pyro_vae import fit, load, log_evidence, pictures
+from pyro_vae import fit, load, log_evidence, plots
 from pyro_vae.models import VAE, ConditionalVAE
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -44,7 +44,7 @@ if options.out:
         z = model.recognition(torch.cat([model.features(x), model.read(x, y)], -1)).mean[:10]
         classes = torch.arange(10).expand(10, 10)  # handwriting, class
         means = model.decode(z.unsqueeze(1).expand(10, 10, -1), classes).mean
-    pictures.save(
-        pictures.samples(means.flatten(0, 1), caption="a handwriting a row, a class a column"),
+    plots.save(
+        plots.samples(means.flatten(0, 1), caption="a handwriting a row, a class a column"),
         Path(options.out),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from pyro_vae import fit, load, log_evidence, pictures, prior_samples
+from pyro_vae import fit, load, log_evidence, plots, prior_samples
 from pyro_vae.flows import Autoregressive, Coupling, Glow
 from pyro_vae.models import DequantizedFlow
 
@@ -35,4 +35,4 @@ for name, flow in flows.items():
     samples.append(prior_samples(model, torch.zeros(16, 1, 8, 8), seed=0)["x"].value)
 if options.out:
     caption = f"16 draws each of {', '.join(flows)}"
-    pictures.save(pictures.samples(torch.cat(samples), caption=caption), Path(options.out))
+    plots.save(plots.samples(torch.cat(samples), caption=caption), Path(options.out))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyro
 import torch
 
-from pyro_vae import fit, load, log_evidence, pictures, prior_samples
+from pyro_vae import fit, load, log_evidence, plots, prior_samples
 from pyro_vae.guides import Ladder
 from pyro_vae.models import VAE, HierarchicalVAE
 from pyro_vae.networks import MLP
@@ -40,4 +40,4 @@ for name, make in models.items():
     samples.append(prior_samples(model, torch.zeros(16, 1, 8, 8), seed=0)["x"].mean)
 if options.out:
     caption = f"16 means each of p(x | z): {'; '.join(models)}"
-    pictures.save(pictures.samples(torch.cat(samples), caption=caption), Path(options.out))
+    plots.save(plots.samples(torch.cat(samples), caption=caption), Path(options.out))

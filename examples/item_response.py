@@ -6,7 +6,7 @@ from functools import partial
 import torch
 
 from pyro_vae import fit, latent_means, log_evidence
-from pyro_vae.items import OneParameter, TwoParameter
+from pyro_vae.item_models import OneParameter, TwoParameter
 from pyro_vae.models import ItemResponse
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from pyro_vae import fit, impute, load, pictures
+from pyro_vae import fit, impute, load, plots
 from pyro_vae.likelihoods import Missing, Normal
 from pyro_vae.models import VAE
 from pyro_vae.networks import MaskedInput
@@ -38,6 +38,4 @@ low, _, high = found.quantiles
 covered = ((low <= truth) & (truth <= high))[missing].float().mean()
 print(f"{covered:.0%} of the missing pixels lie in their 90% intervals")
 if options.out:
-    pictures.save(
-        pictures.reconstructions(seen[:10].nan_to_num(0.5), found.mean[:10]), Path(options.out)
-    )
+    plots.save(plots.reconstructions(seen[:10].nan_to_num(0.5), found.mean[:10]), Path(options.out))

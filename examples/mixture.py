@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from sklearn.metrics import normalized_mutual_info_score
 
-from pyro_vae import fit, load, log_evidence, pictures
+from pyro_vae import fit, load, log_evidence, plots
 from pyro_vae.models import VAE, MixtureVAE
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -38,4 +38,4 @@ if options.out:
         k = model.logits.argsort(descending=True)[:10].repeat_interleave(10)
         means = model.likelihood(model.component(k).sample()).mean
     caption = "draws from each of the ten largest clusters, a row each"
-    pictures.save(pictures.samples(means, caption=caption), Path(options.out))
+    plots.save(plots.samples(means, caption=caption), Path(options.out))

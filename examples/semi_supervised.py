@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cross_entropy
 
-from pyro_vae import fit, load, log_evidence, pictures
+from pyro_vae import fit, load, log_evidence, plots
 from pyro_vae.likelihoods import FixedScaleNormal
 from pyro_vae.models import SemiSupervisedVAE
 from pyro_vae.networks import MLP
@@ -45,4 +45,4 @@ for what, labels in (("log p(x, y)", y), ("log p(x)", torch.full_like(y, -1))):
 if options.out:
     with torch.no_grad():
         means = model.decode(torch.randn(100, 4), torch.arange(10).repeat_interleave(10)).mean
-    pictures.save(pictures.samples(means, caption="draws of each class"), Path(options.out))
+    plots.save(plots.samples(means, caption="draws of each class"), Path(options.out))

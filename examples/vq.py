@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from pyro_vae import fit, load, log_evidence, pictures, prior_samples
+from pyro_vae import fit, load, log_evidence, plots, prior_samples
 from pyro_vae.models import VQVAE
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -28,4 +28,4 @@ evidence = log_evidence(model, test, num_particles=10 if options.smoke else 50, 
 print(f"log p(x) = {evidence.mean:.2f} ± {evidence.sampling_error:.2f} nats a digit")
 if options.out:
     draws = prior_samples(model, torch.zeros(64, 1, 8, 8), seed=0)["x"].mean
-    pictures.save(pictures.samples(draws, caption="64 draws of codes"), Path(options.out))
+    plots.save(plots.samples(draws, caption="64 draws of codes"), Path(options.out))

@@ -7,7 +7,7 @@ import pyro.distributions as dist
 from pyro.distributions import constraints
 from torch import Tensor, nn
 
-from pyro_vae.composition import check_reads_missing
+from pyro_vae.compatibility import check_reads_missing
 from pyro_vae.errors import at_least_1
 from pyro_vae.likelihoods import Bernoulli, Likelihood
 from pyro_vae.networks import MLP, Network, NetworkFactory, Shape

@@ -13,8 +13,8 @@ from pyro_vae.likelihoods import Bernoulli, Likelihood, Missing
 from pyro_vae.links import SCALE, log_link
 from pyro_vae.networks import MLP, Flat, Network, NetworkFactory, Shape
 from pyro_vae.priors import LearnedNormal
-from pyro_vae.steps import check_steps, seen_steps
-from pyro_vae.transitions import GatedTransition, Transition, TransitionFactory
+from pyro_vae.sequences.steps import check_steps, seen_steps
+from pyro_vae.sequences.transitions import GatedTransition, Transition, TransitionFactory
 
 
 class DeepMarkov(nn.Module):
@@ -32,7 +32,7 @@ class DeepMarkov(nn.Module):
     Args:
         data_shape: (T, D), or (T,) for one value a step; of an image (1, T, columns), the rows are steps.
         latent_dim: size Z of the state.
-        transition: p(z_t | z_(t-1)), made from Z (:mod:`pyro_vae.transitions`).
+        transition: p(z_t | z_(t-1)), made from Z (:mod:`pyro_vae.sequences.transitions`).
         likelihood: p(x_t | z_t), made from Z, the shape of a step and the decoder.
         decoder: the likelihood's network, made from an input and an output shape.
         hidden_dim: size of the GRU's state.

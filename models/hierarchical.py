@@ -6,7 +6,7 @@ from itertools import pairwise
 import pyro
 from torch import Tensor, nn
 
-from pyro_vae.composition import check_reads_missing
+from pyro_vae.compatibility import check_reads_missing
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide, BottomUp, HierarchicalGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood

@@ -8,12 +8,12 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.composition import check_same_latent
+from pyro_vae.compatibility import check_same_latent
 from pyro_vae.distributions import WithMissing
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
 from pyro_vae.guides.per_person import PerPerson
-from pyro_vae.items import Item, ItemFactory, TwoParameter
+from pyro_vae.item_models import Item, ItemFactory, TwoParameter
 from pyro_vae.networks import MaskedInput, NetworkFactory, Shape
 from pyro_vae.priors import StandardNormal
 
@@ -31,7 +31,7 @@ class ItemResponse(nn.Module):
         data_shape: shape X of one person's answers.
         latent_dim: number Z of traits.
         item: p(x_i | z), made from the number of traits and X: 2PL, or another of
-            :mod:`pyro_vae.items`.
+            :mod:`pyro_vae.item_models`.
         guide: q(z | x), made from a shape, the number of traits and the encoder.
         encoder: the guide's network; it takes missing answers.
         num_people: makes the guide a table, of a row of its own for each of so many people, in place of

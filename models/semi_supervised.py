@@ -9,14 +9,14 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.composition import check_reads_missing
+from pyro_vae.compatibility import check_reads_missing
 from pyro_vae.errors import InputError
 from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood
+from pyro_vae.models._partial_labels import even_where, seen_labels, spread_out
 from pyro_vae.models.conditional import ConditionalVAE
 from pyro_vae.networks import MLP, Network, NetworkFactory, Shape, join
 from pyro_vae.priors import Prior, StandardNormal
-from pyro_vae.unseen import even_where, seen_labels, spread_out
 
 SUMMED_OUT: Any = {"enumerate": "parallel"}
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
 from pyro_vae.networks import Shape
-from pyro_vae.steps import as_data, as_steps, seen_steps
-from pyro_vae.transitions import from_later
+from pyro_vae.sequences.steps import as_data, as_steps, seen_steps
+from pyro_vae.sequences.transitions import from_later
 from pyro_vae.units import Units
 
 

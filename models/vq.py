@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import rms_norm
 
 from pyro_vae import distributions
-from pyro_vae.composition import check_reads_missing
+from pyro_vae.compatibility import check_reads_missing
 from pyro_vae.errors import at_least, at_least_1
 from pyro_vae.likelihoods import Bernoulli, Likelihood
 from pyro_vae.networks import MLP, Network, NetworkFactory, Shape

@@ -11,17 +11,17 @@ if TYPE_CHECKING:  # what __getattr__ hands out
     from pyro_vae.data import load as load
     from pyro_vae.errors import InputError as InputError
     from pyro_vae.graph import render_model as render_model
-    from pyro_vae.inference.diagnostics import evaluate as evaluate
-    from pyro_vae.inference.estimate import log_evidence as log_evidence
-    from pyro_vae.inference.impute import impute as impute
-    from pyro_vae.inference.svi import fit as fit
-    from pyro_vae.predict import (
+    from pyro_vae.inference.evidence.estimate import log_evidence as log_evidence
+    from pyro_vae.inference.posterior.diagnostics import evaluate as evaluate
+    from pyro_vae.inference.posterior.impute import impute as impute
+    from pyro_vae.inference.svi.fit import fit as fit
+    from pyro_vae.program.predict import (
         latent_means as latent_means,
     )
-    from pyro_vae.predict import (
+    from pyro_vae.program.predict import (
         prior_samples as prior_samples,
     )
-    from pyro_vae.predict import (
+    from pyro_vae.program.predict import (
         reconstructions as reconstructions,
     )
 
@@ -29,14 +29,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "InputError": "pyro_vae.errors",
-    "evaluate": "pyro_vae.inference.diagnostics",
-    "fit": "pyro_vae.inference.svi",
-    "impute": "pyro_vae.inference.impute",
-    "latent_means": "pyro_vae.predict",
+    "evaluate": "pyro_vae.inference.posterior.diagnostics",
+    "fit": "pyro_vae.inference.svi.fit",
+    "impute": "pyro_vae.inference.posterior.impute",
+    "latent_means": "pyro_vae.program.predict",
     "load": "pyro_vae.data",
-    "log_evidence": "pyro_vae.inference.estimate",
-    "prior_samples": "pyro_vae.predict",
-    "reconstructions": "pyro_vae.predict",
+    "log_evidence": "pyro_vae.inference.evidence.estimate",
+    "prior_samples": "pyro_vae.program.predict",
+    "reconstructions": "pyro_vae.program.predict",
     "render_model": "pyro_vae.graph",
 }
 __all__ = list(_HOMES)

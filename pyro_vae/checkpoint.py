@@ -17,8 +17,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pyro_vae.errors import InputError, reading
-from pyro_vae.files import replacing
-from pyro_vae.program import Program
+from pyro_vae.program.contract import Program
+from pyro_vae.storage import replacing
 
 FORMAT = 1
 BESIDE = "objective/"  # before the names of what was trained beside a program, and is no part of it
@@ -87,7 +87,7 @@ def understood(path: Path) -> Iterator[None]:
 
 def tensors_of(program: Program, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All that a program has learnt: its modules' parameters and buffers, and what it keeps in
-    Pyro's store (:func:`pyro_vae.parameters.stored_parameters`)."""
+    Pyro's store (:func:`pyro_vae.program.parameters.stored_parameters`)."""
     own = {
         prefix + name: value
         for prefix, module in program.modules.items()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from pyro_vae.inference.importance import Importance
+from pyro_vae.inference.evidence.importance import Importance
 
 RNG = np.random.default_rng(0)  # numpy's draws; conftest seeds it for each module and each test
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pyro_vae import InputError
-from pyro_vae.files import replacing, sole_use
+from pyro_vae.storage import replacing, sole_use
 
 
 def test_an_error_in_the_middle_leaves_the_old_file_and_nothing_else(tmp_path) -> None:
@@ -46,7 +46,7 @@ def test_a_folder_has_one_owner_at_a_time(tmp_path) -> None:
 OWNER = """
 import os, signal, sys, time
 from pathlib import Path
-from pyro_vae.files import sole_use
+from pyro_vae.storage import sole_use
 
 with sole_use(Path(sys.argv[1])):
     worker = os.fork()

@@ -10,9 +10,9 @@ import torch
 from stories import PyroStyleVAE
 from torch import Tensor, nn
 
-from pyro_vae.isolation import own_parameters, seed_all, undisturbed
-from pyro_vae.parameters import stored_parameters
-from pyro_vae.program import Program, as_program
+from pyro_vae.program.contract import Program, as_program
+from pyro_vae.program.isolation import own_parameters, seed_all, undisturbed
+from pyro_vae.program.parameters import stored_parameters
 
 NET = nn.Sequential(nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 6))
 

@@ -15,7 +15,7 @@ from pyro.distributions.testing.rejection_exponential import RejectionExponentia
 from pyro.ops.special import safe_log
 from torch import Tensor, nn
 
-from pyro_vae.mapped import each
+from pyro_vae.program.vmap import each
 
 # torch's Wishart takes every sound sample for a singular one
 pytestmark = pytest.mark.filterwarnings("ignore:Singular sample detected")

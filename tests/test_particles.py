@@ -12,9 +12,9 @@ from stories import Conjugate, GlobalMean
 from torch import Tensor
 
 from pyro_vae import InputError, log_evidence
-from pyro_vae.examination import examine
-from pyro_vae.particles import draw, draw_one_by_one, pair_together
-from pyro_vae.program import as_program
+from pyro_vae.program.contract import as_program
+from pyro_vae.program.examination import examine
+from pyro_vae.program.particles import draw, draw_one_by_one, pair_together
 
 X = torch.tensor([0.5, -1.0, 2.0])
 

@@ -12,10 +12,10 @@ from stories import Conjugate, GlobalMean, PyroStyleVAE
 from torch import Tensor, nn
 
 from pyro_vae import InputError
-from pyro_vae.examination import examine
 from pyro_vae.models import VAE
-from pyro_vae.parameters import named_parameters, stored_parameters
-from pyro_vae.program import as_program, num_arguments
+from pyro_vae.program.contract import as_program, num_arguments
+from pyro_vae.program.examination import examine
+from pyro_vae.program.parameters import named_parameters, stored_parameters
 
 X = torch.arange(12.0).reshape(2, 6) / 12
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae import log_evidence
-from pyro_vae.scores import log_prob
+from pyro_vae.program.log_prob import log_prob
 
 EPS = torch.finfo(torch.float32).eps
 

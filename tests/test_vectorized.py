@@ -22,18 +22,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pyro_vae import log_evidence
-from pyro_vae.examination import examine
-from pyro_vae.inference.annealed import Annealed
-from pyro_vae.inference.call import Call
-from pyro_vae.inference.evidence import Evidence
-from pyro_vae.inference.hmc import Sampler
-from pyro_vae.inference.importance import Importance
-from pyro_vae.inference.paths import FromGuide, FromPrior
-from pyro_vae.inference.tiles import tiled
-from pyro_vae.layout import Layout
-from pyro_vae.particles import pair_together
-from pyro_vae.program import Program, as_program
-from pyro_vae.vectorized import draw_by_vmap, why_not_by_vmap
+from pyro_vae.inference.annealing.hmc import Sampler
+from pyro_vae.inference.annealing.paths import FromGuide, FromPrior
+from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.importance import Importance
+from pyro_vae.inference.evidence.result import Evidence
+from pyro_vae.inference.evidence.tiles import tiled
+from pyro_vae.program.bound_program import Call
+from pyro_vae.program.contract import Program, as_program
+from pyro_vae.program.examination import examine
+from pyro_vae.program.particles import pair_together
+from pyro_vae.program.structure import Layout
+from pyro_vae.program.vmap_particles import draw_by_vmap, why_not_by_vmap
 
 NOISE = torch.Generator().manual_seed(0)
 X = torch.randn(20, 5, generator=NOISE)

@@ -14,8 +14,8 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from pyro_cases.case import Case
-from pyro_vae.isolation import undisturbed
-from pyro_vae.program import as_program
+from pyro_vae.program.contract import as_program
+from pyro_vae.program.isolation import undisturbed
 
 SEED, DRAWS = 0, 200
 Pair = tuple[str, str]

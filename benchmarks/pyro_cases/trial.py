@@ -20,10 +20,10 @@ from torch.optim import Adam
 from pyro_cases.case import Case
 from pyro_cases.peer import SEED, Peer, edges_by_pyro, log_mean_exp, moves
 from pyro_vae import InputError, fit, log_evidence, render_model
-from pyro_vae.inference.estimate import ONE_BY_ONE
-from pyro_vae.inference.evidence import Evidence
-from pyro_vae.inference.loop import Fit
-from pyro_vae.isolation import rng_state, set_rng_state
+from pyro_vae.inference.evidence.estimate import ONE_BY_ONE
+from pyro_vae.inference.evidence.result import Evidence
+from pyro_vae.inference.svi.training_loop import Fit
+from pyro_vae.program.isolation import rng_state, set_rng_state
 
 EPOCHS, PARTICLES = 30, 500
 SECONDS = 60  # that a verb may take

@@ -9,7 +9,7 @@ from torch import Tensor
 from pyro_vae.inference.objectives.draws import Draws
 from pyro_vae.inference.objectives.objective import Objective
 from pyro_vae.inference.objectives.requirements import Seen
-from pyro_vae.traces import Site, drawn_sites
+from pyro_vae.program.trace import Site, drawn_sites
 
 
 class Aggregate(Objective, abc.ABC):

@@ -5,7 +5,7 @@ from typing import Any
 import pyro.infer
 
 from pyro_vae.inference.objectives.trace_elbo import TraceELBO
-from pyro_vae.layout import Layout
+from pyro_vae.program.structure import Layout
 
 
 def default_elbo(layout: Layout, num_particles: int = 1) -> Any:  # Pyro's base declares no methods

@@ -13,11 +13,11 @@ from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
 
 from pyro_vae.errors import InputError
-from pyro_vae.layout import Layout
-from pyro_vae.particles import particle_plate, score_model, with_values
-from pyro_vae.program import Program
-from pyro_vae.scores import unit_log_prob
-from pyro_vae.traces import (
+from pyro_vae.program.contract import Program
+from pyro_vae.program.log_prob import unit_log_prob
+from pyro_vae.program.particles import particle_plate, score_model, with_values
+from pyro_vae.program.structure import Layout
+from pyro_vae.program.trace import (
     Site,
     by_plates,
     drawn_sites,

@@ -7,7 +7,7 @@ from torch import Tensor
 from pyro_vae.inference.objectives.draws import Draws
 from pyro_vae.inference.objectives.objective import Objective, checked_number
 from pyro_vae.inference.objectives.requirements import factors
-from pyro_vae.traces import Site, drawn_sites
+from pyro_vae.program.trace import Site, drawn_sites
 
 
 class FreeBits(Objective):

@@ -6,7 +6,7 @@ from pyro_vae.inference.objectives.draws import Plan
 from pyro_vae.inference.objectives.iwae import IWAE
 from pyro_vae.inference.objectives.objective import Figure, Objective, figure_of
 from pyro_vae.inference.objectives.trace_elbo import TraceELBO
-from pyro_vae.layout import Layout
+from pyro_vae.program.structure import Layout
 
 
 def judge_of(elbo: Any) -> tuple[Any, Figure]:

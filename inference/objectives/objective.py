@@ -11,15 +11,15 @@ from pyro.infer.enum import get_importance_trace
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError, at_least_1
-from pyro_vae.examination import Examination, examine
 from pyro_vae.inference.objectives.draws import Draws, Plan, draw
 from pyro_vae.inference.objectives.requirements import Seen, see
 from pyro_vae.inference.objectives.schedule import Schedule
-from pyro_vae.isolation import undisturbed
 from pyro_vae.memory import check_fits
-from pyro_vae.particles import pair_together
-from pyro_vae.program import Program, as_program
-from pyro_vae.traces import sample_sites
+from pyro_vae.program.contract import Program, as_program
+from pyro_vae.program.examination import Examination, examine
+from pyro_vae.program.isolation import undisturbed
+from pyro_vae.program.particles import pair_together
+from pyro_vae.program.trace import sample_sites
 
 Figure = Literal["elbo", "bound", "objective"]
 Self = TypeVar("Self", bound="Objective")

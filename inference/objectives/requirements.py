@@ -15,9 +15,9 @@ from pyro.infer import (
 )
 
 from pyro_vae.errors import InputError
-from pyro_vae.examination import Examination
-from pyro_vae.layout import Layout
-from pyro_vae.traces import Site, drawn_sites, latent_sites
+from pyro_vae.program.examination import Examination
+from pyro_vae.program.structure import Layout
+from pyro_vae.program.trace import Site, drawn_sites, latent_sites
 
 SUMS_NOTHING_OUT = Trace_ELBO | TraceGraph_ELBO | RenyiELBO | ReweightedWakeSleep
 BY_DRAWS = TraceMeanField_ELBO | TraceTailAdaptive_ELBO  # gradients go through them

@@ -10,7 +10,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from pyro_vae.data import Binarize, DataSet, Kind, Reading, load
-from pyro_vae.data.columns import known_kinds
+from pyro_vae.data.columns.column import known_kinds
 from pyro_vae.data.named import NAMED
 from pyro_vae.errors import InputError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from pyro_vae import pictures
+from pyro_vae import plots
 from pyro_vae.cli.arguments import new_parser, read
 from pyro_vae.cli.console import command, note, table
 from pyro_vae.cli.experiment import Experiment
@@ -19,11 +19,11 @@ from pyro_vae.cli.sample import draw
 from pyro_vae.cli.sample import picture as samples_picture
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
-from pyro_vae.inference.diagnostics import evaluate
-from pyro_vae.inference.estimate import log_evidence
-from pyro_vae.inference.report import WIDTH, plus_minus, warnings
-from pyro_vae.inference.run import CHECKPOINT, METRICS
-from pyro_vae.predict import latent_means
+from pyro_vae.inference.evidence.estimate import log_evidence
+from pyro_vae.inference.evidence.report import WIDTH, plus_minus, warnings
+from pyro_vae.inference.posterior.diagnostics import evaluate
+from pyro_vae.inference.svi.run_state import CHECKPOINT, METRICS
+from pyro_vae.program.predict import latent_means
 
 DESCRIPTION = """\
 Trains a VAE on the 1,797 handwritten digits that scikit-learn ships (8x8 grey values, binarised anew
@@ -127,15 +127,15 @@ def figures(trained: Trained) -> str:
 
 def draw_pictures(folder: Path, trained: Trained) -> None:
     _, data, made = reconstruct(trained)
-    pictures.save(reconstructions_picture(trained, data, made), folder / "reconstructions.png")
-    pictures.save(samples_picture(trained, draw(trained)[0]), folder / "samples.png")
+    plots.save(reconstructions_picture(trained, data, made), folder / "reconstructions.png")
+    plots.save(samples_picture(trained, draw(trained)[0]), folder / "samples.png")
     digits = trained.data.train
     (x,) = Trained(trained.program, trained.data, digits, trained.device, trained.seed).rows(
         torch.arange(len(digits))
     )
     latents = latent_means(trained.program, x, seed=trained.seed)["z"]
-    pictures.save(
-        pictures.latent_space(latents, digits.labels, digits.class_names),
+    plots.save(
+        plots.latent_space(latents, digits.labels, digits.class_names),
         folder / "latent_space.png",
     )
 

@@ -15,7 +15,7 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
 
-from pyro_vae import pictures
+from pyro_vae import plots
 from pyro_vae.cli.console import command, note
 from pyro_vae.cli.output import (
     add_out,
@@ -32,16 +32,16 @@ from pyro_vae.cli.processes import is_first, joined, own_device
 from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
 from pyro_vae.data import Split
 from pyro_vae.errors import InputError
-from pyro_vae.inference.annealed import Annealed
-from pyro_vae.inference.auto import Auto
-from pyro_vae.inference.bidirectional import Bidirectional, Sandwich
-from pyro_vae.inference.estimate import METHODS, Interrupted, log_evidence
-from pyro_vae.inference.evidence import Evidence
-from pyro_vae.inference.exact import Exact
-from pyro_vae.inference.importance import Importance
-from pyro_vae.inference.method import Method
-from pyro_vae.inference.pictures import picture
-from pyro_vae.inference.proposals import refined, wider
+from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.auto import Auto
+from pyro_vae.inference.evidence.bidirectional import Bidirectional, Sandwich
+from pyro_vae.inference.evidence.estimate import METHODS, Interrupted, log_evidence
+from pyro_vae.inference.evidence.exact import Exact
+from pyro_vae.inference.evidence.importance import Importance
+from pyro_vae.inference.evidence.method import Method
+from pyro_vae.inference.evidence.plots import picture
+from pyro_vae.inference.evidence.proposals import refined, wider
+from pyro_vae.inference.evidence.result import Evidence
 
 DESCRIPTION = """\
 Estimates log p(x) of each held-out datum, and prints the mean in nats, with its Monte-Carlo error and
@@ -232,7 +232,7 @@ def write(evidence: Evidence, units: Tensor, trained: Trained, path: Path) -> No
         )
     else:
         data = trained.split.subset(units) if are_rows else None
-        pictures.save(picture(evidence, data, known.get("rows")), path)
+        plots.save(picture(evidence, data, known.get("rows")), path)
 
 
 def _whose(evidence: Evidence, trained: Trained) -> tuple[str, ...]:

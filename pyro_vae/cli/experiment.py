@@ -28,8 +28,8 @@ from pyro_vae.cli.model_option import (
 )
 from pyro_vae.data import DataSet
 from pyro_vae.errors import InputError
-from pyro_vae.inference.svi import fit
-from pyro_vae.program import as_program
+from pyro_vae.inference.svi.fit import fit
+from pyro_vae.program.contract import as_program
 
 DESCRIPTION = """\
 Fits a model to data by stochastic variational inference, and leaves in OUT: the resolved

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pyro_vae import checkpoint, pictures
+from pyro_vae import checkpoint, plots
 from pyro_vae.cli.arguments import take_options
 from pyro_vae.cli.console import command, note
 from pyro_vae.cli.experiment import Experiment
@@ -16,9 +16,9 @@ from pyro_vae.cli.graph import leave_graph
 from pyro_vae.cli.model_option import grows_without_bound
 from pyro_vae.cli.run_folder import CONFIG, Run, check_free, claimed, naming, open_run, read_config
 from pyro_vae.data import DataSet, facts_of
-from pyro_vae.inference.loop import Fit, shown_figure
-from pyro_vae.inference.run import CHECKPOINT
-from pyro_vae.inference.svi import fit
+from pyro_vae.inference.svi.fit import fit
+from pyro_vae.inference.svi.run_state import CHECKPOINT
+from pyro_vae.inference.svi.training_loop import Fit, shown_figure
 
 CURVE = "learning_curve.png"
 
@@ -93,7 +93,7 @@ def draw_curve(folder: Path, result: Fit, data: DataSet) -> None:
     if result.metrics:
         unit = "image" if len(data.event_shape) == 3 else "row"
         unit = "data set" if result.is_joint else unit
-        pictures.save(pictures.learning_curve(result.metrics, unit), folder / CURVE)
+        plots.save(plots.learning_curve(result.metrics, unit), folder / CURVE)
 
 
 def report(folder: Path, experiment: Experiment, result: Fit, data: DataSet) -> None:

@@ -9,9 +9,9 @@ from pyro_vae.cli.experiment import Experiment
 from pyro_vae.cli.run_folder import rows_of
 from pyro_vae.data import DataSet, Split
 from pyro_vae.errors import InputError
-from pyro_vae.examination import examine
-from pyro_vae.isolation import as_found, undisturbed
-from pyro_vae.program import as_program
+from pyro_vae.program.contract import as_program
+from pyro_vae.program.examination import examine
+from pyro_vae.program.isolation import as_found, undisturbed
 
 ROWS = 256  # of each split, that a model is tried on
 

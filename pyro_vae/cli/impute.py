@@ -25,7 +25,7 @@ from pyro_vae.cli.output import (
 from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
 from pyro_vae.data import Split
 from pyro_vae.errors import InputError
-from pyro_vae.inference.impute import Imputation, impute
+from pyro_vae.inference.posterior.impute import Imputation, impute
 
 DESCRIPTION = """\
 Fills in the values that are missing from a run's data, by what is observed of the same row and the

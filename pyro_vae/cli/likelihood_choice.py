@@ -3,7 +3,7 @@
 from typing import Any
 
 from pyro_vae.data import Column, DataSet, Kind
-from pyro_vae.data.kinds import kind_of_all
+from pyro_vae.data.columns.kinds import kind_of_all
 from pyro_vae.data.rows import chunks
 
 Config = dict[str, Any]

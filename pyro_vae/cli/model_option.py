@@ -16,7 +16,7 @@ from pyro_vae.cli.arguments import look_here_for
 from pyro_vae.data import Argument, DataSet
 from pyro_vae.data.arguments import in_order
 from pyro_vae.errors import InputError, nearest
-from pyro_vae.program import num_arguments, signature
+from pyro_vae.program.contract import num_arguments, signature
 
 # a constructor's parameter of such a name is no option: the data fill it
 FILLED: dict[str, Callable[[DataSet], Any]] = {

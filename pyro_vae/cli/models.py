@@ -8,10 +8,11 @@ from types import ModuleType
 from pyro.infer import ELBO
 
 import pyro_vae.models
-from pyro_vae import flows, guides, items, likelihoods, networks, priors, transitions
+from pyro_vae import flows, guides, item_models, likelihoods, networks, priors
 from pyro_vae.cli.arguments import new_parser, read
 from pyro_vae.cli.console import note
 from pyro_vae.inference import objectives
+from pyro_vae.sequences import transitions
 
 PARTS: dict[str, tuple[ModuleType, type]] = {
     "prior": (priors, object),
@@ -19,7 +20,7 @@ PARTS: dict[str, tuple[ModuleType, type]] = {
     "likelihood": (likelihoods, object),
     "encoder, decoder": (networks, object),
     "flow": (flows, flows.Flow),
-    "item": (items, items.Item),
+    "item": (item_models, item_models.Item),
     "transition": (transitions, transitions.Transition),
     "--elbo": (objectives, ELBO),
     "--beta": (objectives, objectives.Schedule),

@@ -10,14 +10,14 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
 
-from pyro_vae import pictures
+from pyro_vae import plots
 from pyro_vae.data import Argument, Split
 from pyro_vae.data.rows import chosen
 from pyro_vae.errors import InputError
-from pyro_vae.files import replacing
+from pyro_vae.storage import replacing
 
 ARRAYS, TABLE = ".npz", ".csv"
-ALL = (*pictures.ENDINGS, TABLE, ARRAYS)
+ALL = (*plots.ENDINGS, TABLE, ARRAYS)
 
 
 def add_out(

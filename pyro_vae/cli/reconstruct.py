@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pyro_vae import pictures
+from pyro_vae import plots
 from pyro_vae.cli.output import (
     add_out,
     categories_of,
@@ -21,7 +21,7 @@ from pyro_vae.cli.output import (
 )
 from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
 from pyro_vae.errors import InputError
-from pyro_vae.predict import Prediction, reconstructions
+from pyro_vae.program.predict import Prediction, reconstructions
 
 DESCRIPTION = """\
 Draws latents from the guide, given held-out data, and shows the means of p(x | z) beside the data.
@@ -53,7 +53,7 @@ def main(words: Sequence[str]) -> int:
         columns = columns_of(trained.split, table, argument)
         write_table(path, joined_columns(known, columns, trained.label, trained.split.id_name))
     else:
-        pictures.save(picture(trained, data, made), path)
+        plots.save(picture(trained, data, made), path)
     print(path)
     return 0
 
@@ -89,4 +89,4 @@ def picture(trained: Trained, data: Tensor, made: dict[str, Prediction]) -> Figu
             f"the model's sites have shapes {[tuple(p.mean.shape[1:]) for p in made.values()]}, none "
             f"of them the data's {tuple(data.shape[1:])}; --out with .npz writes them all"
         )
-    return pictures.reconstructions(data, means, trained.columns_of(prediction))
+    return plots.reconstructions(data, means, trained.columns_of(prediction))

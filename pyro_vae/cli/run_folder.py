@@ -20,10 +20,10 @@ from pyro_vae.cli.experiment import HOME, Experiment
 from pyro_vae.cli.model_option import find_class
 from pyro_vae.data import DataSet, Split, batches, new_rows, remembered
 from pyro_vae.errors import InputError, nearest, reading
-from pyro_vae.files import sole_use
-from pyro_vae.inference.run import CHECKPOINT, METRICS, Position, check
-from pyro_vae.parameters import stored_parameters
-from pyro_vae.program import as_program, num_arguments, signature
+from pyro_vae.inference.svi.run_state import CHECKPOINT, METRICS, Position, check
+from pyro_vae.program.contract import as_program, num_arguments, signature
+from pyro_vae.program.parameters import stored_parameters
+from pyro_vae.storage import sole_use
 
 CONFIG = "config.yaml"
 OWN = (CHECKPOINT, CONFIG, METRICS)

@@ -17,8 +17,8 @@ from pyro_vae.data import Argument, Column, DataSet, Remembered, Split
 from pyro_vae.data.arguments import in_order
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
-from pyro_vae.predict import Prediction, observed_arguments
-from pyro_vae.program import signature
+from pyro_vae.program.contract import signature
+from pyro_vae.program.predict import Prediction, observed_arguments
 
 SplitName = Literal["train", "validation", "test"]
 

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from pyro_vae import pictures
+from pyro_vae import plots
 from pyro_vae.cli.output import (
     add_out,
     categories_of,
@@ -27,7 +27,7 @@ from pyro_vae.cli.output import (
 from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
 from pyro_vae.errors import InputError
 from pyro_vae.memory import in_words
-from pyro_vae.predict import Prediction, prior_samples
+from pyro_vae.program.predict import Prediction, prior_samples
 
 DESCRIPTION = """\
 Draws latents from the prior, and data from the likelihood. A picture shows images as the means of
@@ -72,7 +72,7 @@ def main(words: Sequence[str]) -> int:
         columns = columns_of(trained.split, check_table(trained.of_data(drawn).value, path))
         write_table(path, joined_columns(known, columns, trained.label))
     else:
-        pictures.save(picture(trained, drawn), path)
+        plots.save(picture(trained, drawn), path)
     print(path)
     return 0
 
@@ -166,14 +166,14 @@ def picture(trained: Trained, drawn: dict[str, Prediction]) -> Figure:
     count = len(prediction.mean)
     if prediction.mean.dim() == 4:
         caption = f"{count} means of $p(x\\,|\\,z)$, $z$ from the prior"
-        return pictures.samples(prediction.mean, caption=caption)
+        return plots.samples(prediction.mean, caption=caption)
     known, data, argument = trained.rows_to_compare, None, trained.argument_of(prediction)
     some = torch.arange(min(10_000, 0 if known is None else len(known)))
     if known is not None and argument is not None:
         data = known.values_of(argument, some)
     elif known is not None and known.event_shape == prediction.value.shape[1:]:
         data = known.to_original(known.read(some))
-    return pictures.samples(
+    return plots.samples(
         prediction.value,
         data,
         trained.columns_of(prediction),

@@ -2,7 +2,7 @@
 
 from pyro_vae.data.arguments import Argument
 from pyro_vae.data.batching import Batch, Batches, OneCall, batches
-from pyro_vae.data.columns import Column, Kind
+from pyro_vae.data.columns.column import Column, Kind
 from pyro_vae.data.finding import ROOT_VARIABLE, Listing, available
 from pyro_vae.data.known import Remembered, facts_of, new_rows, remembered
 from pyro_vae.data.loading import load

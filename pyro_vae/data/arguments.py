@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from pyro_vae.data.columns import Column, Kind
+from pyro_vae.data.columns.column import Column, Kind
 from pyro_vae.errors import InputError, nearest
-from pyro_vae.program import Signature
+from pyro_vae.program.contract import Signature
 
 Asked = Mapping[str, str | Sequence[str]]  # names of columns by names of arguments
 

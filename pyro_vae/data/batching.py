@@ -17,7 +17,7 @@ from pyro_vae.data.sets import DataSet
 from pyro_vae.data.split import Split
 from pyro_vae.data.values import Encoding
 from pyro_vae.errors import InputError
-from pyro_vae.program import Signature
+from pyro_vae.program.contract import Signature
 
 Batch = tuple[Tensor, ...]
 
@@ -145,7 +145,7 @@ def batches(
 
     A split's values come as a model sees them, its labels and categories as int64; all else comes as it is.
 
-    :param columns: what the program takes (:func:`pyro_vae.program.signature`), or how many tensors: 1 for
+    :param columns: what the program takes (its ``signature``), or how many tensors: 1 for
         x, 2 for x and labels. What more a split or a Dataset has is left out; a tuple of tensors is always
         taken whole. By default x of a split, or its arguments as they were named, and all that there is of
         other data.

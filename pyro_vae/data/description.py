@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from pyro_vae.data.arguments import in_words
-from pyro_vae.data.columns import Column
+from pyro_vae.data.columns.column import Column
 
 if TYPE_CHECKING:
     from pyro_vae.data.sets import DataSet

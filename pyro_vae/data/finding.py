@@ -5,16 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from pyro_vae.data.annotated import read_h5ad
-from pyro_vae.data.archives import read_npz
-from pyro_vae.data.arrays import read_npy
-from pyro_vae.data.images import read_folder
-from pyro_vae.data.matlab import read_mat
 from pyro_vae.data.named import NAMED, Request
+from pyro_vae.data.readers.archives import read_npz
+from pyro_vae.data.readers.arrays import read_npy
+from pyro_vae.data.readers.h5ad import read_h5ad
+from pyro_vae.data.readers.images import read_folder
+from pyro_vae.data.readers.matlab import read_mat
+from pyro_vae.data.readers.tables import read_table
+from pyro_vae.data.readers.text import TEXTS, ending, is_packed
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.sources import Source
-from pyro_vae.data.tables import read_table
-from pyro_vae.data.text import TEXTS, ending, is_packed
 from pyro_vae.errors import InputError, nearest, reading
 
 ROOT_VARIABLE = "PYRO_VAE_DATA"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyro_vae.data.arguments import Argument
 from pyro_vae.data.binarize import Draw, Threshold, binarized
-from pyro_vae.data.columns import Column, Kind
+from pyro_vae.data.columns.column import Column, Kind
 from pyro_vae.data.finding import options_of, source_of
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.rows import chosen, chunks, read_all

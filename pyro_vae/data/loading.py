@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from pyro_vae.data.arguments import Asked
-from pyro_vae.data.columns import Kind, known_kinds
+from pyro_vae.data.columns.column import Kind, known_kinds
 from pyro_vae.data.finding import source_of
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.sets import DataSet

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from pyro_vae._torchvision import torchvision
-from pyro_vae.data.arrays import to_rows
-from pyro_vae.data.images import ImageFiles
+from pyro_vae.data.readers.arrays import to_rows
+from pyro_vae.data.readers.images import ImageFiles
 from pyro_vae.data.sources import Part, Source, permutation, shuffled
 from pyro_vae.errors import InputError
 

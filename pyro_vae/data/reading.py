@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
 from pyro_vae.data.arguments import Asked, columns_named
-from pyro_vae.data.columns import Kind
+from pyro_vae.data.columns.column import Kind
 from pyro_vae.errors import InputError
 
 _FOR = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pyro_vae.data.columns import Column
+from pyro_vae.data.columns.column import Column
 from pyro_vae.data.rows import Rows, chosen, subset
 from pyro_vae.errors import InputError
 

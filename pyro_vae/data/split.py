@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data.arguments import Argument, in_order
-from pyro_vae.data.columns import Column
+from pyro_vae.data.columns.column import Column
 from pyro_vae.data.rows import Rows, chosen, subset
 from pyro_vae.data.values import Encoding, ValueRange, filled_in, num_missing
 from pyro_vae.errors import InputError
-from pyro_vae.program import Signature
+from pyro_vae.program.contract import Signature
 
 
 class Input(NamedTuple):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyro_vae.data.arguments import Argument, Asked, arguments_of
 from pyro_vae.data.binarize import Draw, Threshold, binarized
-from pyro_vae.data.columns import Column, Kind
+from pyro_vae.data.columns.column import Column, Kind
 from pyro_vae.data.rows import Rows, chunks
 from pyro_vae.data.sets import DataSet
 from pyro_vae.data.sources import Part, Source, divide

@@ -8,15 +8,15 @@ from typing import Any
 from torch import nn
 
 from pyro_vae.errors import InputError, nearest
-from pyro_vae.graph.build import build, merged
-from pyro_vae.graph.capture import Record, Runner
 from pyro_vae.graph.compare import aligned
 from pyro_vae.graph.fold import folded
 from pyro_vae.graph.graph import Edge, Graph
 from pyro_vae.graph.model_graph import ModelGraph
-from pyro_vae.graph.untracked import Findings, Untracked, escaped, experiment
+from pyro_vae.graph.record.build import build, merged
+from pyro_vae.graph.record.recorder import Record, Runner
+from pyro_vae.graph.record.untracked import Findings, Untracked, escaped, experiment
 from pyro_vae.graph.view import View
-from pyro_vae.program import Program, as_program
+from pyro_vae.program.contract import Program, as_program
 
 Call = tuple[tuple[Any, ...], Mapping[str, Any]]
 

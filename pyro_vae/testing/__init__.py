@@ -15,8 +15,8 @@ import torch
 from pyro_vae.data import batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
-from pyro_vae.isolation import as_found, checked_seed, undisturbed
-from pyro_vae.program import as_program, signature
+from pyro_vae.program.contract import as_program, signature
+from pyro_vae.program.isolation import as_found, checked_seed, undisturbed
 from pyro_vae.testing import figures, structure, training
 from pyro_vae.testing.case import Case, NotApplicable, taken_back
 

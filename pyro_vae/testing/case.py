@@ -14,19 +14,19 @@ from torch import Tensor
 from pyro_vae import checkpoint
 from pyro_vae.data import Batches
 from pyro_vae.errors import InputError
-from pyro_vae.inference.call import Call
-from pyro_vae.inference.independence import Run
+from pyro_vae.inference.checks.independence import Run
+from pyro_vae.inference.evidence.tiles import FIRST_ROWS, first_rows
 from pyro_vae.inference.objectives import default_elbo
-from pyro_vae.inference.rows import Rows
-from pyro_vae.inference.step import Step
-from pyro_vae.inference.svi import ADAM
-from pyro_vae.inference.tiles import FIRST_ROWS, first_rows
-from pyro_vae.isolation import as_found
-from pyro_vae.layout import Layout
-from pyro_vae.parameters import named_parameters, stored_parameters
-from pyro_vae.probe import moves
-from pyro_vae.program import Program
-from pyro_vae.traces import run
+from pyro_vae.inference.svi.fit import ADAM
+from pyro_vae.inference.svi.rows import Rows
+from pyro_vae.inference.svi.step import Step
+from pyro_vae.program.bound_program import Call
+from pyro_vae.program.contract import Program
+from pyro_vae.program.isolation import as_found
+from pyro_vae.program.parameters import named_parameters, stored_parameters
+from pyro_vae.program.probe import moves
+from pyro_vae.program.structure import Layout
+from pyro_vae.program.trace import run
 
 Batch = tuple[Tensor, ...]
 STEPS = 3  # of the optimizer; a network that ends in zeros passes no gradient on in the first

@@ -8,18 +8,18 @@ import torch
 
 from pyro_vae.errors import InputError
 from pyro_vae.graph import render_model
-from pyro_vae.inference.estimate import log_evidence
-from pyro_vae.inference.evidence import Evidence
-from pyro_vae.particles import with_values
-from pyro_vae.predict import prior_samples
-from pyro_vae.testing.case import Case, NotApplicable, difference
-from pyro_vae.traces import (
+from pyro_vae.inference.evidence.estimate import log_evidence
+from pyro_vae.inference.evidence.result import Evidence
+from pyro_vae.program.particles import with_values
+from pyro_vae.program.predict import prior_samples
+from pyro_vae.program.trace import (
     drawn_sites,
     is_point_mass,
     latent_sites,
     observed_sites,
     sample_sites,
 )
+from pyro_vae.testing.case import Case, NotApplicable, difference
 
 NO_VARIANCE = 0.5  # Pareto k from which on
 MORE = 50  # times as many particles, before a closed form is called wrong

@@ -8,14 +8,13 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
-from pyro_vae.examination import examine
-from pyro_vae.inference.capture import side_effect, tensors_of
-from pyro_vae.inference.estimate import joint_note
-from pyro_vae.inference.independence import Run
-from pyro_vae.layout import Layout
-from pyro_vae.particles import of_particles, particle_plate, with_values
-from pyro_vae.testing.case import Case, NotApplicable, difference
-from pyro_vae.traces import (
+from pyro_vae.inference.checks.independence import Run
+from pyro_vae.inference.compiling.fx_capture import side_effect, tensors_of
+from pyro_vae.inference.evidence.estimate import joint_note
+from pyro_vae.program.examination import examine
+from pyro_vae.program.particles import of_particles, particle_plate, with_values
+from pyro_vae.program.structure import Layout
+from pyro_vae.program.trace import (
     Site,
     drawn_sites,
     is_point_mass,
@@ -23,6 +22,7 @@ from pyro_vae.traces import (
     run,
     sample_sites,
 )
+from pyro_vae.testing.case import Case, NotApplicable, difference
 
 
 def runs(case: Case) -> str:

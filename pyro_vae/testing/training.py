@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pyro_vae import checkpoint
 from pyro_vae.errors import InputError
-from pyro_vae.inference.capture import (
+from pyro_vae.inference.compiling.fx_capture import (
     CannotCapture,
     Checks,
     capture,
@@ -23,11 +23,11 @@ from pyro_vae.inference.capture import (
     tensors_of,
     unchecked,
 )
-from pyro_vae.inference.compile import Compiled, Engine, kept
-from pyro_vae.inference.importance import Importance, bytes_per_particle
-from pyro_vae.particles import read_particles
+from pyro_vae.inference.evidence.importance import Importance, bytes_per_particle
+from pyro_vae.inference.svi.compiled_step import Compiled, Engine, kept
+from pyro_vae.program.particles import read_particles
+from pyro_vae.program.trace import drawn_sites
 from pyro_vae.testing.case import STEPS, Case, NotApplicable, difference
-from pyro_vae.traces import drawn_sites
 
 # whose draws are a smooth function of their parameters at given noise, with that very gradient; those
 # of a Gamma or a mixture have a gradient too, but not the one of what the generator does

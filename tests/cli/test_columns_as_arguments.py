@@ -14,7 +14,7 @@ from stories import RNG
 from pyro_vae import fit
 from pyro_vae.cli.run_folder import open_run
 from pyro_vae.data import batches, load
-from pyro_vae.program import signature
+from pyro_vae.program.contract import signature
 
 STORIES = '''
 import pyro

@@ -13,7 +13,7 @@ from stories import interrupt_after
 
 from pyro_vae.cli.evidence import in_bytes
 from pyro_vae.errors import InputError
-from pyro_vae.inference.importance import Importance
+from pyro_vae.inference.evidence.importance import Importance
 
 FA = "fit --model FactorAnalysis --model.latent_dim 1 --data table.csv --batch_size 16"
 

@@ -20,7 +20,7 @@ from pyro_vae.data import DataSet, batches, facts_of, load, remembered
 from pyro_vae.errors import InputError
 from pyro_vae.likelihoods import HeteroscedasticNormal
 from pyro_vae.networks import Scaled
-from pyro_vae.program import signature
+from pyro_vae.program.contract import signature
 from pyro_vae.testing import check_program
 
 N = 60

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from pyro_vae.data import Column, Kind, load
-from pyro_vae.data.frames import as_numbers
-from pyro_vae.data.kinds import kind_of, kind_of_all
+from pyro_vae.data.columns.frames import as_numbers
+from pyro_vae.data.columns.kinds import kind_of, kind_of_all
 from pyro_vae.errors import InputError
 
 N = 1200

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from stories import RNG
 
-from pyro_vae.data import LazyRows, batches, images, load
+from pyro_vae.data import LazyRows, batches, load
+from pyro_vae.data.readers import images
 from pyro_vae.data.rows import read_all
 from pyro_vae.errors import InputError
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyro_vae.graph import render_model
-from pyro_vae.graph.fonts import text_width
 from pyro_vae.graph.graph import Edge, Graph, Node, Plate
 from pyro_vae.graph.layout import arrange
+from pyro_vae.graph.layout.fonts import text_width
 from pyro_vae.graph.view import View
 
 
@@ -121,7 +121,7 @@ def test_guide_and_model_have_the_same_latents_on_the_same_level(name, gallery):
 def test_labels_are_measured_with_the_fonts_own_advances():
     from fontTools.ttLib import TTFont
 
-    from pyro_vae.graph.fonts import _font_file
+    from pyro_vae.graph.layout.fonts import _font_file
 
     font = TTFont(_font_file())
     advances, glyphs = font["hmtx"], font.getBestCmap()

@@ -517,7 +517,7 @@ def test_every_edge_that_pyro_finds_is_found(model, include):
 
 
 def test_what_there_is_no_time_to_examine_is_told(monkeypatch):
-    monkeypatch.setattr("pyro_vae.graph.untracked.MAX_SECONDS", -1.0)
+    monkeypatch.setattr("pyro_vae.graph.record.untracked.MAX_SECONDS", -1.0)
     graph = render_model(lambda: normal("y", normal("z", 0.0).item()))
     assert edges(graph.model) == set()
     (warning,) = graph.warnings

@@ -14,18 +14,18 @@ from stories import Conjugate, PyroStyleVAE
 from torch import Tensor, nn
 
 from pyro_vae import InputError, log_evidence
-from pyro_vae.examination import examine
-from pyro_vae.inference import annealed, tiles
-from pyro_vae.inference.annealed import Annealed
-from pyro_vae.inference.call import Call
-from pyro_vae.inference.evidence import Evidence
-from pyro_vae.inference.hmc import Sampler, Steps
-from pyro_vae.inference.paths import FromGuide, FromPrior
-from pyro_vae.inference.schedules import linear, sigmoid
-from pyro_vae.inference.walks import walk
-from pyro_vae.isolation import rng_state
+from pyro_vae.inference.annealing.hmc import Sampler, Steps
+from pyro_vae.inference.annealing.paths import FromGuide, FromPrior
+from pyro_vae.inference.annealing.schedules import linear, sigmoid
+from pyro_vae.inference.evidence import annealed, tiles
+from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.chains import walk
+from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.models import FactorAnalysis
-from pyro_vae.program import as_program
+from pyro_vae.program.bound_program import Call
+from pyro_vae.program.contract import as_program
+from pyro_vae.program.examination import examine
+from pyro_vae.program.isolation import rng_state
 
 RUN = ("num_particles", "unit", "seed", "max_memory", "device", "progress")
 

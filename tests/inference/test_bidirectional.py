@@ -16,11 +16,11 @@ from stories import Conjugate, GlobalMean
 from torch import Tensor
 
 from pyro_vae import InputError, log_evidence
-from pyro_vae.inference.annealed import Annealed
-from pyro_vae.inference.bidirectional import Bidirectional, Sandwich
-from pyro_vae.inference.evidence import Evidence
-from pyro_vae.isolation import rng_state
+from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.bidirectional import Bidirectional, Sandwich
+from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.models import VAE, FactorAnalysis
+from pyro_vae.program.isolation import rng_state
 
 
 def bidirectional(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from pyro_vae import evaluate, fit, load
-from pyro_vae.inference.rows import Rows
+from pyro_vae.inference.svi.rows import Rows
 from pyro_vae.models import VAE
 from pyro_vae.networks import MLP
 

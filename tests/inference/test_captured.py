@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from pyro_vae import log_evidence
-from pyro_vae.inference import captured
-from pyro_vae.inference.annealed import Annealed
-from pyro_vae.inference.captured import Captured
+from pyro_vae.inference.compiling import graph_cache
+from pyro_vae.inference.compiling.graph_cache import Captured
+from pyro_vae.inference.evidence.annealed import Annealed
 from pyro_vae.models import VAE, FactorAnalysis
 
 WEIGHT = torch.randn(200, 300)
@@ -27,7 +27,7 @@ def written_by_rows(x: Tensor) -> Tensor:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(captured, "WORTH_A_GRAPH", 3)
+    monkeypatch.setattr(graph_cache, "WORTH_A_GRAPH", 3)
 
 
 def gradient_of(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], tuple[Tensor, ...]]:
@@ -101,7 +101,7 @@ def test_annealing_by_graphs_is_annealing(monkeypatch: pytest.MonkeyPatch) -> No
     for program, data in pairs:
         figures = []
         for worth in (3, 10**9):
-            monkeypatch.setattr(captured, "WORTH_A_GRAPH", worth)
+            monkeypatch.setattr(graph_cache, "WORTH_A_GRAPH", worth)
             method = Annealed(num_temperatures=20, num_leapfrog=3)
             figures.append(log_evidence(program, data, method=method, seed=0).log_evidence)
         torch.testing.assert_close(*figures, rtol=1e-4, atol=1e-4)

@@ -24,9 +24,9 @@ from torch.optim import SGD, Adam, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from pyro_vae import InputError, checkpoint, fit
-from pyro_vae.inference import compile, loop
-from pyro_vae.inference.capture import unchecked
-from pyro_vae.inference.loop import Fit, Loop
+from pyro_vae.inference.compiling.fx_capture import unchecked
+from pyro_vae.inference.svi import compiled_step, training_loop
+from pyro_vae.inference.svi.training_loop import Fit, Loop
 from pyro_vae.models import VAE, FactorAnalysis
 from pyro_vae.networks import ConvDecoder, ConvEncoder
 
@@ -40,8 +40,8 @@ quick = partial(fit, epochs=3, batch_size=20, progress=False, device="cpu",
 def worth(graph: int, inductor: int) -> Iterator[None]:
     """From how many steps on something is worth it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compile, "WORTH_A_GRAPH", graph)
-        patch.setattr(compile, "WORTH_INDUCTOR", inductor)
+        patch.setattr(compiled_step, "WORTH_A_GRAPH", graph)
+        patch.setattr(compiled_step, "WORTH_INDUCTOR", inductor)
         yield
 
 
@@ -510,7 +510,7 @@ def test_a_refusal_names_its_reason_and_python_goes_on(name) -> None:
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_a_graph_that_is_wrong_is_found_out(monkeypatch, what) -> None:
-    capture = compile.capture
+    capture = compiled_step.capture
 
     def wrong(function, *arguments):
         def other(*args):
@@ -521,7 +521,7 @@ def test_a_graph_that_is_wrong_is_found_out(monkeypatch, what) -> None:
 
         return capture(other, *arguments)
 
-    monkeypatch.setattr(compile, "capture", wrong)
+    monkeypatch.setattr(compiled_step, "capture", wrong)
     with pytest.raises(
         InputError, match="where Pyro's is" if what == "loss" else "its gradient for"
     ):
@@ -532,7 +532,7 @@ def test_without_a_compiler_the_graph_runs(monkeypatch) -> None:
     def fails(*_: Any) -> None:
         raise RuntimeError("no C++ compiler")
 
-    monkeypatch.setattr(compile, "by_inductor", fails)
+    monkeypatch.setattr(compiled_step, "by_inductor", fails)
     with worth(0, 0):
         result, _ = trained(vae, "auto")
     assert (
@@ -721,7 +721,7 @@ def test_killed_and_resumed_is_the_same_run_on_the_compiled_path(tmp_path, mode)
         options = {"epochs": 400, "kl_warmup": 2.0, "out": folder}
         resume = (folder / "checkpoint.safetensors").exists()
         with pytest.MonkeyPatch.context() as patch, worth(0, 0 if mode == "on" else 10**9):
-            patch.setattr(loop, "SAVE_EVERY", 0.003)
+            patch.setattr(training_loop, "SAVE_EVERY", 0.003)
             trained(lambda: (FactorAnalysis((6,), 2), X, options), mode, resume=resume)
 
     def run(folder: Path, kills: int) -> dict[str, Tensor]:

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pyro_vae.inference.errors import standard_error
-from pyro_vae.inference.psis import Tail, bad_k
-from pyro_vae.inference.weights import WeightSums
+from pyro_vae.inference.evidence.psis import Tail, bad_k
+from pyro_vae.inference.evidence.standard_error import standard_error
+from pyro_vae.inference.evidence.weights import WeightSums
 
 REPEATS = 1000
 Draw = Callable[[int, int, torch.Generator], Tensor]

@@ -14,12 +14,12 @@ from stories import Conjugate, GlobalMean, interrupt_after
 from torch import Tensor
 
 from pyro_vae import InputError, guides, log_evidence, priors
-from pyro_vae.inference import importance
-from pyro_vae.inference.annealed import Annealed
-from pyro_vae.inference.auto import Auto
-from pyro_vae.inference.estimate import METHODS, Interrupted
-from pyro_vae.inference.evidence import mean_error
-from pyro_vae.inference.importance import Importance
+from pyro_vae.inference.evidence import importance
+from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.auto import Auto
+from pyro_vae.inference.evidence.estimate import METHODS, Interrupted
+from pyro_vae.inference.evidence.importance import Importance
+from pyro_vae.inference.evidence.result import mean_error
 from pyro_vae.models import VAE, DequantizedFlow, FactorAnalysis
 
 X = torch.randn(300, generator=torch.Generator().manual_seed(1)) * 1.5
@@ -149,7 +149,7 @@ import os, sys, torch
 from torch import distributed
 from stories import Conjugate
 from pyro_vae import log_evidence
-from pyro_vae.inference.annealed import Annealed
+from pyro_vae.inference.evidence.annealed import Annealed
 
 rank = os.environ.get("RANK", "alone")
 if rank != "alone":

@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 from stories import GlobalMean
 from torch import Tensor
 
-from pyro_vae import InputError, load, log_evidence, pictures
-from pyro_vae.inference.evidence import Evidence
-from pyro_vae.inference.pictures import EXTREMES, picture
-from pyro_vae.inference.psis import bad_k
-from pyro_vae.inference.weights import WeightSums
+from pyro_vae import InputError, load, log_evidence, plots
+from pyro_vae.inference.evidence.plots import EXTREMES, picture
+from pyro_vae.inference.evidence.psis import bad_k
+from pyro_vae.inference.evidence.result import Evidence
+from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.models import FactorAnalysis
-from pyro_vae.pictures.style import RED
+from pyro_vae.plots.style import RED
 
 MINUS = "\N{MINUS SIGN}"
 X = torch.randn(40, 3, generator=torch.Generator().manual_seed(1)) * 2
@@ -83,7 +83,7 @@ def test_every_method_has_its_panels(method, options, shown, tmp_path) -> None:
     assert set(panels(figure)) == shown | ENDS
     assert evidence.method in caption(figure)
     assert f"{evidence.mean:.3f}".replace("-", MINUS)[:-1] in caption(figure)
-    pictures.save(figure, tmp_path / "evidence.png")
+    plots.save(figure, tmp_path / "evidence.png")
 
 
 def test_the_band_is_twice_the_error_of_the_mean_over_units() -> None:

@@ -20,7 +20,7 @@ from pyro_vae import (
     prior_samples,
     reconstructions,
 )
-from pyro_vae.inference.weights import WeightSums
+from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.models import VAE, FactorAnalysis
 
 X = torch.randn(50, generator=torch.Generator().manual_seed(1)) * 1.5

@@ -13,9 +13,9 @@ from stories import Conjugate
 from torch import Tensor
 
 from pyro_vae import InputError, log_evidence
-from pyro_vae.inference.annealed import Annealed
-from pyro_vae.inference.tiles import tiled
-from pyro_vae.program import as_program
+from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.tiles import tiled
+from pyro_vae.program.contract import as_program
 
 N = 12
 Y = torch.randn(N, generator=torch.Generator().manual_seed(1))

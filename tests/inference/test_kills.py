@@ -14,7 +14,7 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from pyro_vae import checkpoint, fit, load
-from pyro_vae.inference import loop
+from pyro_vae.inference.svi import training_loop
 from pyro_vae.models import VAE
 from pyro_vae.networks import MLP
 
@@ -22,7 +22,7 @@ from pyro_vae.networks import MLP
 def train(folder: Path) -> None:
     """A run with everything that has a state: noise, schedule, warm-up, best parameters."""
     torch.set_num_threads(1)
-    loop.SAVE_EVERY = 0.003  # so that many kills fall into a save
+    training_loop.SAVE_EVERY = 0.003  # so that many kills fall into a save
     data = load("digits", binarize="stochastic")
     torch.manual_seed(0)
     small = partial(MLP, hidden_dims=(16,))

@@ -18,10 +18,10 @@ from pyro import poutine
 from torch import Tensor
 
 from pyro_vae import InputError, log_evidence
-from pyro_vae.inference.annealed import Annealed
-from pyro_vae.inference.auto import Auto
-from pyro_vae.inference.bidirectional import Sandwich
-from pyro_vae.inference.evidence import Evidence
+from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.auto import Auto
+from pyro_vae.inference.evidence.bidirectional import Sandwich
+from pyro_vae.inference.evidence.result import Evidence
 
 X = torch.randn(8, generator=torch.Generator().manual_seed(1))
 SEEN = X > -0.3

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.inference import onednn
-from pyro_vae.inference.onednn import linear_by_onednn
+from pyro_vae.inference.compiling import onednn
+from pyro_vae.inference.compiling.onednn import linear_by_onednn
 
 LAYER, ROWS = nn.Linear(200, 300), torch.randn(100, 200)
 

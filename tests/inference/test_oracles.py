@@ -14,9 +14,9 @@ from pyro.infer.autoguide import AutoNormal
 from torch import Tensor
 
 from pyro_vae import InputError, log_evidence
-from pyro_vae.inference.annealed import Annealed
-from pyro_vae.inference.evidence import Evidence
-from pyro_vae.inference.weights import WeightSums
+from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.result import Evidence
+from pyro_vae.inference.evidence.weights import WeightSums
 
 SOUND = [oracle for oracle in ORACLES if not oracle.narrow]
 NARROW = [oracle for oracle in ORACLES if oracle.narrow]

@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, Tensor
 
 from pyro_vae import checkpoint, fit
 from pyro_vae.inference.objectives import Capacity, Cyclical, Linear
-from pyro_vae.inference.run import CHECKPOINT, read_metrics
+from pyro_vae.inference.svi.run_state import CHECKPOINT, read_metrics
 from pyro_vae.models import FactorAnalysis
 
 STILL = partial(SGD, lr=0.0)  # so that no epoch is better than the first

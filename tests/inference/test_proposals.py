@@ -12,10 +12,10 @@ from stories import Conjugate
 from torch import Tensor
 
 from pyro_vae import InputError, evaluate, log_evidence
-from pyro_vae.examination import examine
-from pyro_vae.inference.proposals import refined, wider
+from pyro_vae.inference.evidence.proposals import refined, wider
 from pyro_vae.models import FactorAnalysis
-from pyro_vae.particles import pair_together
+from pyro_vae.program.examination import examine
+from pyro_vae.program.particles import pair_together
 
 X = torch.randn(20, generator=torch.Generator().manual_seed(1)) * 1.5
 

@@ -17,7 +17,7 @@ from torch.optim import SGD, Adam
 
 from pyro_vae import InputError, fit, log_evidence
 from pyro_vae.inference.objectives import IWAE
-from pyro_vae.inference.rows import Rows
+from pyro_vae.inference.svi.rows import Rows
 
 quick = partial(fit, progress=False, device="cpu", compile="off")
 

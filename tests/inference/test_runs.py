@@ -12,9 +12,9 @@ from pyro.infer.autoguide import AutoNormal
 from torch import Tensor, nn
 
 from pyro_vae import fit, log_evidence
+from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.inference.objectives import IWAE, TCVAE
-from pyro_vae.inference.step import Step
-from pyro_vae.inference.weights import WeightSums
+from pyro_vae.inference.svi.step import Step
 
 X = torch.randn(300, 4, generator=torch.Generator().manual_seed(0))
 

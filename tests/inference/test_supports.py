@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyro_vae import InputError, log_evidence
-from pyro_vae.inference.annealed import Annealed
-from pyro_vae.inference.importance import Importance
-from pyro_vae.inference.proposals import wider
-from pyro_vae.inference.supports import check_known, check_support
+from pyro_vae.inference.checks.support import check_known, check_support
+from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.importance import Importance
+from pyro_vae.inference.evidence.proposals import wider
 
 ONES, EYE = torch.ones(3), torch.eye(3)
 

@@ -21,10 +21,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
 from pyro_vae import InputError, checkpoint, fit, log_evidence
 from pyro_vae.data import batches
-from pyro_vae.inference.epochs import default_epochs
-from pyro_vae.inference.loop import Loop
-from pyro_vae.inference.rows import Rows
-from pyro_vae.inference.run import read_metrics
+from pyro_vae.inference.svi.epochs import default_epochs
+from pyro_vae.inference.svi.rows import Rows
+from pyro_vae.inference.svi.run_state import read_metrics
+from pyro_vae.inference.svi.training_loop import Loop
 from pyro_vae.likelihoods import HeteroscedasticNormal
 from pyro_vae.models import VAE, FactorAnalysis
 

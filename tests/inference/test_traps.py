@@ -14,9 +14,9 @@ from stories import Conjugate
 from torch import Tensor
 
 from pyro_vae import InputError, log_evidence
-from pyro_vae.inference.annealed import Annealed
-from pyro_vae.inference.importance import Importance
-from pyro_vae.inference.proposals import wider
+from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.importance import Importance
+from pyro_vae.inference.evidence.proposals import wider
 
 X = torch.randn(100, generator=torch.Generator().manual_seed(4)).sort().values
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
-from pyro_vae.inference.step import OptimizerFactory, fused
-from pyro_vae.inference.update import Update
+from pyro_vae.inference.svi.optimizer_update import Update
+from pyro_vae.inference.svi.step import OptimizerFactory, fused
 
 OPTIMIZERS = {
     "Adam": Adam,

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pyro_vae.inference.psis import Tail, smooth, tail_length
-from pyro_vae.inference.weights import WeightSums
+from pyro_vae.inference.evidence.psis import Tail, smooth, tail_length
+from pyro_vae.inference.evidence.weights import WeightSums
 
 
 def weights(count: int, units: int = 4, spread: float = 1.5) -> Tensor:

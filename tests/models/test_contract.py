@@ -38,8 +38,8 @@ from pyro_vae.models import (
 )
 from pyro_vae.networks import ConvDecoder, ConvEncoder
 from pyro_vae.priors import FlowPrior, GaussianMixture, VampPrior
+from pyro_vae.sequences.transitions import LinearTransition
 from pyro_vae.testing import check_program
-from pyro_vae.transitions import LinearTransition
 
 Shelf = list[tuple[str, Callable[[], nn.Module], Callable[[], Any]]]
 

@@ -9,7 +9,7 @@ from oracles import agrees
 from torch import Tensor
 
 from pyro_vae import InputError, fit, log_evidence
-from pyro_vae.inference.evidence import Evidence
+from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.likelihoods import (
     Bernoulli,
     Categorical,
@@ -21,7 +21,7 @@ from pyro_vae.likelihoods import (
 from pyro_vae.likelihoods.sentences import Sentences
 from pyro_vae.models import DeepMarkov, StateSpace
 from pyro_vae.networks import MLP
-from pyro_vae.transitions import LinearTransition
+from pyro_vae.sequences.transitions import LinearTransition
 
 LENGTHS = torch.tensor([4, 1, 3, 2] * 2)
 SHAPES = [(4, 3), (4,), (1, 4, 3)]

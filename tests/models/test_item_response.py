@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyro_vae import InputError, fit, latent_means, log_evidence, prior_samples
 from pyro_vae.guides import BottomUp, Categorical, RelaxedCategorical, VonMisesFisher
-from pyro_vae.items import Graded, OneParameter, TwoParameter
+from pyro_vae.item_models import Graded, OneParameter, TwoParameter
 from pyro_vae.models import ItemResponse
 from pyro_vae.networks import MLP
 

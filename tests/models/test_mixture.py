@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from pyro_vae import InputError, fit, log_evidence
-from pyro_vae.examination import examine
 from pyro_vae.guides import VonMisesFisher
-from pyro_vae.inference.importance import Importance
+from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.objectives import default_elbo
 from pyro_vae.likelihoods import Bernoulli, FixedScaleNormal, Missing
 from pyro_vae.models import MixtureVAE
 from pyro_vae.networks import MLP
-from pyro_vae.program import as_program
+from pyro_vae.program.contract import as_program
+from pyro_vae.program.examination import examine
 
 linear = partial(MLP, hidden_dims=())
 NOISE = 0.5

@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from pyro_vae import InputError, fit, log_evidence, prior_samples
-from pyro_vae.examination import examine
 from pyro_vae.inference.objectives import default_elbo
 from pyro_vae.likelihoods import Bernoulli, FixedScaleNormal, Missing
 from pyro_vae.models import SemiSupervisedVAE
 from pyro_vae.networks import MLP, MaskedInput
-from pyro_vae.program import as_program
+from pyro_vae.program.contract import as_program
+from pyro_vae.program.examination import examine
 
 linear = partial(MLP, hidden_dims=())
 PARTS = dict.fromkeys(("encoder", "decoder", "head", "classifier"), linear)

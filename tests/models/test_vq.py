@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot, rms_norm
 
 from pyro_vae import InputError, fit, log_evidence, prior_samples
-from pyro_vae.inference.importance import Importance
+from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.likelihoods import Missing
 from pyro_vae.models import VQVAE

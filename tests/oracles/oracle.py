@@ -8,7 +8,7 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_vae.inference.evidence import Evidence, mean_error
+from pyro_vae.inference.evidence.result import Evidence, mean_error
 
 Parts = tuple[Any, tuple[Tensor, ...], Tensor]  # program, data, exact log p(x) of each unit
 ORACLES: "list[Oracle]" = []

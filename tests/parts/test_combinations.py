@@ -11,8 +11,8 @@ from torch import Tensor
 
 from pyro_vae import InputError, fit, guides, log_evidence, priors, render_model
 from pyro_vae.guides import MeanFieldNormal
-from pyro_vae.inference import compile
-from pyro_vae.inference.annealed import Annealed
+from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.svi import compiled_step
 from pyro_vae.likelihoods import Bernoulli, Heterogeneous, Missing
 from pyro_vae.models import VAE
 from pyro_vae.networks import MaskedInput
@@ -128,8 +128,8 @@ def test_a_table_with_missing_cells() -> None:
 
 @pytest.mark.parametrize("name", [*LIKELIHOODS, *PRIORS, *GUIDES])
 def test_a_step_becomes_a_graph_without_pyro(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compile, "WORTH_A_GRAPH", 0)
-    monkeypatch.setattr(compile, "WORTH_INDUCTOR", 10**9)
+    monkeypatch.setattr(compiled_step, "WORTH_A_GRAPH", 0)
+    monkeypatch.setattr(compiled_step, "WORTH_INDUCTOR", 10**9)
     x = data_for(LIKELIHOODS.get(name, Bernoulli))
     (note,) = fit(with_part(name), x, epochs=1, batch_size=12, **quick).notes
     assert "run as a graph, without Pyro" in note
@@ -137,8 +137,8 @@ def test_a_step_becomes_a_graph_without_pyro(name: str, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("place", ELSEWHERE)
 def test_so_does_a_step_elsewhere(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compile, "WORTH_A_GRAPH", 0)
-    monkeypatch.setattr(compile, "WORTH_INDUCTOR", 10**9)
+    monkeypatch.setattr(compiled_step, "WORTH_A_GRAPH", 0)
+    monkeypatch.setattr(compiled_step, "WORTH_INDUCTOR", 10**9)
     prior, guide = ELSEWHERE[place]
     (note,) = fit(make((4,), 3, prior=prior, guide=guide), BINARY, epochs=1, **quick).notes
     assert "run as a graph, without Pyro" in note

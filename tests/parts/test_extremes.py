@@ -18,11 +18,11 @@ from parts.parts import LIKELIHOODS, small
 from torch import Tensor
 
 from pyro_vae import distributions, fit, log_evidence
-from pyro_vae.inference import compile
+from pyro_vae.inference.svi import compiled_step
 from pyro_vae.likelihoods import ContinuousBernoulli, NegativeBinomial, ZeroInflatedNegativeBinomial
 from pyro_vae.links import LEAST, RATE, SCALE, log_link
 from pyro_vae.models import VAE
-from pyro_vae.scores import log_prob
+from pyro_vae.program.log_prob import log_prob
 
 ROUNDINGS = 100 * torch.finfo(torch.float32).eps
 Make = Callable[..., Any]
@@ -229,8 +229,8 @@ def test_draws_of_a_continuous_bernoulli_follow_it(logit: float) -> None:
 
 def test_its_step_is_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     """...also where logits are so large that torch's slopes are noise, which differs from run to run."""
-    monkeypatch.setattr(compile, "WORTH_A_GRAPH", 0)
-    monkeypatch.setattr(compile, "WORTH_INDUCTOR", 10**9)
+    monkeypatch.setattr(compiled_step, "WORTH_A_GRAPH", 0)
+    monkeypatch.setattr(compiled_step, "WORTH_INDUCTOR", 10**9)
     model, x = VAE((400,), 2, likelihood=ContinuousBernoulli), torch.rand(64, 400).round(decimals=1)
     with torch.no_grad():
         [*model.likelihood.parameters()][-2].mul_(50)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from parts.parts import small
 
 from pyro_vae import InputError, fit
-from pyro_vae.inference import compile
+from pyro_vae.inference.svi import compiled_step
 from pyro_vae.likelihoods import FixedScaleNormal, Tokens
 from pyro_vae.models import VAE
 from pyro_vae.networks import (
@@ -103,8 +103,8 @@ def test_data_are_independent_and_every_parameter_counts(name: str) -> None:
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_a_step_with_it_becomes_a_graph(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compile, "WORTH_A_GRAPH", 0)
-    monkeypatch.setattr(compile, "WORTH_INDUCTOR", 10**9)
+    monkeypatch.setattr(compiled_step, "WORTH_A_GRAPH", 0)
+    monkeypatch.setattr(compiled_step, "WORTH_INDUCTOR", 10**9)
     make, shape = ENCODERS[name]
     vae = VAE(shape, 2, likelihood=FixedScaleNormal, encoder=make, decoder=small)
     notes = fit(vae, torch.randn(8, *shape), epochs=1, progress=False, device="cpu").notes

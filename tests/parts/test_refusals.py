@@ -10,7 +10,7 @@ import torch
 from parts.parts import small
 from torch import Tensor, nn
 
-from pyro_vae import InputError, flows, guides, items, priors
+from pyro_vae import InputError, flows, guides, item_models, priors
 from pyro_vae import likelihoods as of_data
 from pyro_vae import networks as nets
 from pyro_vae.models import (
@@ -53,7 +53,11 @@ OTHER_KINDS: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (partial(VAE, ROW), {"prior": an_mlp}, "an_mlp makes a MLP, which is no Prior"),
     (partial(VAE, ROW), {"guide": priors.StandardNormal}, "it is no AmortizedGuide"),
     (partial(VAE, ROW), {"likelihood": nets.MLP}, "MLP does not fit here, as it is no Likelihood"),
-    (partial(VAE, ROW), {"likelihood": items.TwoParameter}, "it is no Likelihood: .* Bernoulli"),
+    (
+        partial(VAE, ROW),
+        {"likelihood": item_models.TwoParameter},
+        "it is no Likelihood: .* Bernoulli",
+    ),
     (partial(VAE, ROW), {"encoder": of_data.Bernoulli}, "Bernoulli .* it is no Network"),
     (partial(VAE, ROW), {"encoder": to_seven}, r"\(4,\) to \(2, 16\) is wanted .*\(4,\) to \(7,\)"),
     (partial(VAE, ROW), {"decoder": to_seven}, r"\(16,\) to \(1, 4\) is wanted .* to \(7,\)"),

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import hypot
 
-from pyro_vae.graph.fonts import LINE, MINUS, printable, text_width
 from pyro_vae.graph.graph import Edge, Graph
 from pyro_vae.graph.layout.boxes import Box, box, plate_label
+from pyro_vae.graph.layout.fonts import LINE, MINUS, printable, text_width
 from pyro_vae.graph.layout.order import Order, centred, ordered
 from pyro_vae.graph.layout.place import Frame, columns, frames, plate_rect, row_centers
 from pyro_vae.graph.layout.route import Router, outline_point

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
 
-from pyro_vae.graph.fonts import ASCENT, DASH, LINE, TIMES, printable, text_width
 from pyro_vae.graph.graph import RANDOM, Node, Plate, Shape
+from pyro_vae.graph.layout.fonts import ASCENT, DASH, LINE, TIMES, printable, text_width
 from pyro_vae.graph.layout.scene import NodeShape, Rect, Text
 from pyro_vae.graph.view import View
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import hypot
 
-from pyro_vae.graph.fonts import ASCENT, text_width
 from pyro_vae.graph.graph import Edge, Node, Plate
+from pyro_vae.graph.layout.fonts import ASCENT, text_width
 
 Point = tuple[float, float]
 HEAD = (7.5, 3.0)  # an arrow head's length and half width

@@ -26,8 +26,7 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from pyro_vae import InputError, fit, guides, log_evidence, priors
-from pyro_vae.inference import compile
-from pyro_vae.inference.loop import Loop
+from pyro_vae.inference.evidence.proposals import refined
 from pyro_vae.inference.objectives import (
     CIWAE,
     DIPVAE1,
@@ -49,7 +48,8 @@ from pyro_vae.inference.objectives import (
     WakeSleep,
 )
 from pyro_vae.inference.objectives.aggregate import Aggregate
-from pyro_vae.inference.proposals import refined
+from pyro_vae.inference.svi import compiled_step
+from pyro_vae.inference.svi.training_loop import Loop
 from pyro_vae.models import VAE, FactorAnalysis, MixtureVAE, SemiSupervisedVAE
 
 X = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
@@ -88,7 +88,7 @@ def trained(elbo: Any, mode: str = "off", **options: Any) -> tuple[Any, list[Ten
 def test_the_captured_step_is_the_step_in_python(
     elbo: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compile, "WORTH_A_GRAPH", 0)
+    monkeypatch.setattr(compiled_step, "WORTH_A_GRAPH", 0)
     eager, expected = trained(elbo)
     captured, parameters = trained(elbo, "auto")
     (note,) = captured.notes
@@ -103,7 +103,7 @@ def test_the_captured_step_is_the_step_in_python(
 
 
 def test_a_schedule_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compile, "WORTH_A_GRAPH", 0)
+    monkeypatch.setattr(compiled_step, "WORTH_A_GRAPH", 0)
     _, expected = trained(IWAE(2), beta=Cyclical(2.0, epochs=2))
     captured, parameters = trained(IWAE(2), "auto", beta=Cyclical(2.0, epochs=2))
     assert "as a graph" in captured.notes[0]

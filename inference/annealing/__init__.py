@@ -1,0 +1,1 @@
+"""Hamiltonian Monte Carlo along a path, and its parts."""

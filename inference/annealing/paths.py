@@ -1,0 +1,276 @@
+"""Where annealing starts and ends: the log-densities of both ends of a geometric path.
+
+A path knows its program; what moves along it (:mod:`pyro_vae.inference.annealing.hmc`) sees numbers only.
+"""
+
+import abc
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from pyro_vae.errors import InputError
+from pyro_vae.inference.checks.density import check_map, refuse_noise
+from pyro_vae.inference.checks.support import check_known, check_masks, check_support
+from pyro_vae.program.bound_program import Call
+from pyro_vae.program.log_prob import unit_log_prob
+from pyro_vae.program.particles import sum_out
+from pyro_vae.program.probe import moves
+from pyro_vae.program.trace import (
+    Site,
+    drawn_sites,
+    is_factor,
+    is_point_mass,
+    latent_sites,
+    observed_sites,
+    proposal_sites,
+    run,
+    sample_sites,
+)
+from pyro_vae.program.unconstrained import (
+    Coordinates,
+    Placement,
+    num_coordinates,
+)
+from pyro_vae.program.vmap import each
+
+DRAWS, AT_ONCE = 8, 64  # from the prior at a time; and where a chain is a run of its own
+
+
+class Path(abc.ABC):
+    """The geometric path p_b(u) ∝ start(u)^(1 - b) end(u)^b between two densities of K chains for U units.
+
+    ``start`` is normalised and can be drawn from; ``end`` is p(x, z), whose integral is the evidence.
+    Both are densities of the unconstrained coordinates u, ``K, U, D``, all Jacobians counted.
+    """
+
+    call: Call
+    coordinates: Coordinates
+
+    def draw(self, num_chains: int) -> Tensor:
+        """Coordinates (K, U, D) of draws from the start."""
+        if not self.coordinates.size:
+            return torch.zeros(num_chains, self.call.layout.num_units, 0, device=self.call.device)
+        if self.call.together:
+            return self._draw(num_chains)
+        if self.call.by_vmap:
+            drawn: Tensor = each(lambda: self._draw(1)[0], num_chains, at_once=AT_ONCE)
+            return drawn
+        return torch.cat([self._draw(1) for _ in range(num_chains)])
+
+    def log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """The logs of start and end, (K, U) each, in nats."""
+        if self.call.together or len(u) == 1:
+            return self._log_densities(u)
+        if self.call.by_vmap:
+            start, end = each(
+                lambda one: [log[0] for log in self._log_densities(one[None])], len(u), u
+            )
+            return start, end
+        pairs = [self._log_densities(one) for one in u.split(1)]
+        start, end = (torch.cat(logs) for logs in zip(*pairs, strict=True))
+        return start, end
+
+    def check(self) -> None:
+        """Refuses a program whose densities are no functions of its latents."""
+        u = self.draw(1)
+        for one, other in zip(self.log_densities(u), self.log_densities(u), strict=True):
+            refuse_noise(one, other)
+
+    def settle(self) -> None:
+        """Takes chains one after another, where ``vmap`` cannot take them or makes others of them."""
+        if not self.call.by_vmap:
+            return
+        try:
+            u = self.draw(2)
+            together, apart = self.log_densities(u), [self.log_densities(one) for one in u.split(1)]
+            same = not any(
+                bool(moves(torch.cat(alone), logs).any())
+                for logs, *alone in zip(together, *apart, strict=True)
+            )
+        except Exception:  # whatever it is, one by one will do, or say it better
+            same = False
+        self.call = replace(self.call, by_vmap=same)
+
+    @abc.abstractmethod
+    def at(self, latents: poutine.Trace) -> Tensor:
+        """The coordinates (1, U, D) of given latents."""
+
+    @abc.abstractmethod
+    def _draw(self, num_chains: int) -> Tensor: ...
+
+    @abc.abstractmethod
+    def _log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def _score(self, sites: Mapping[str, Site], num_chains: int) -> Tensor:
+        terms = (unit_log_prob(site, self.call.layout) for site in sites.values())
+        total = sum(terms, start=torch.zeros((), device=self.call.device))
+        return total.expand(num_chains, self.call.layout.num_units)
+
+    def _score_model(self, trace: poutine.Trace, num_chains: int) -> Tensor:
+        layout = self.call.layout
+        if layout.enumerated and sample_sites(trace):
+            return sum_out(trace, layout).expand(num_chains, layout.num_units)
+        return self._score(sample_sites(trace), num_chains)
+
+
+class FromPrior(Path):
+    """From p(z), with enumerated latents summed out, to p(x, z)."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        _refuse_densities_elsewhere(call)
+        trace = self._ancestral(1)
+        moving = self._moving(trace)
+        check_known(moving)
+        self.coordinates = Coordinates(moving, call.layout, call.together)
+        self.settle()
+
+    def at(self, latents: poutine.Trace) -> Tensor:
+        trace = self._run_model(1, lambda model: poutine.replay(model, latents))
+        return self.coordinates.of(self._moving(trace))
+
+    def _draw(self, num_chains: int) -> Tensor:
+        # a few at a time: the model computes its likelihood too
+        sizes = [min(DRAWS, num_chains - first) for first in range(0, num_chains, DRAWS)]
+        draws = [self.coordinates.of(self._moving(self._ancestral(size))) for size in sizes]
+        return torch.cat(draws)
+
+    def _log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        placement = Placement(self.coordinates, u)
+        joint = self._run_model(len(u), placement, enumerate_=True)
+        prior = joint.copy()
+        for name in observed_sites(joint):
+            prior.remove_node(name)
+        log_prior = self._score_model(prior, len(u))
+        log_joint = self._score_model(joint, len(u))
+        return log_prior + placement.log_jacobian, log_joint + placement.log_jacobian
+
+    def _ancestral(self, num_chains: int) -> poutine.Trace:
+        return self._run_model(num_chains, lambda model: model)
+
+    def _run_model(
+        self, num_chains: int, handler: Callable[..., Any], enumerate_: bool = False
+    ) -> poutine.Trace:
+        call = self.call
+        model = call.chains(call.program.model, num_chains)
+        if enumerate_ and call.layout.enumerated:
+            model = poutine.enum(model, first_available_dim=-2 - call.layout.nesting)
+        return run("model", handler(model), call.args, call.kwargs)
+
+    def _moving(self, trace: poutine.Trace) -> dict[str, Site]:
+        latents = latent_sites(trace)
+        return {n: site for n, site in latents.items() if n not in self.call.layout.enumerated}
+
+
+def _refuse_densities_elsewhere(call: Call) -> None:
+    """What is drawn from the prior must follow it: a mask or a factor that changes it is not drawn from."""
+    _, model = call.one()
+    improper = [
+        n for n, s in latent_sites(model).items() if isinstance(s["fn"], dist.ImproperUniform)
+    ]
+    factors = [n for n, s in observed_sites(model).items() if is_factor(s)]
+    for name in (*call.layout.without_prior, *improper):
+        raise InputError(
+            f"the prior of {name!r} cannot be drawn from (its density is masked, or stands elsewhere"
+            + (f": {factors[0]!r}" if factors else "")
+            + '): anneal from the guide (start="guide"), or estimate the evidence by importance sampling'
+        )
+
+
+class FromGuide(Path):
+    """From q(z | x) to p(x, z).
+
+    The coordinates are those of the guide's own random sites. A guide that draws an auxiliary variable
+    and hands the model a bijection of it as a Delta with a log-density, as Pyro's AutoGuides do, moves
+    in that variable; the Delta's log-density is the Jacobian.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        trace = call.guide(1)
+        moving = self._moving(trace)
+        check_known(moving)
+        self.coordinates = Coordinates(moving, call.layout, call.together)
+        self._refuse_what_cannot_start(trace)
+        self._fixed = trace if self._sites_are_independent(trace) else None
+        self.settle()
+
+    def at(self, latents: poutine.Trace) -> Tensor:
+        names = drawn_sites(latents).keys()
+        trace = self.call.guide(1, lambda guide: poutine.replay(guide, latents))
+        strange = [name for name in self.coordinates.blocks if name not in names]
+        if strange:
+            raise InputError(
+                f"the guide draws the auxiliary site {strange[0]!r}, and which value of it belongs to "
+                'a given latent is not known: anneal from the prior (start="prior")'
+            )
+        return self.coordinates.of(sample_sites(trace))
+
+    def _draw(self, num_chains: int) -> Tensor:
+        return self.coordinates.of(sample_sites(self.call.guide(num_chains)))
+
+    def _log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        placement = Placement(self.coordinates, u)
+        guide = self._guide_at(placement, len(u))
+        joint = self.call.joint(len(u), guide)
+        sites = proposal_sites(guide)
+        deltas = {name: s for name, s in sites.items() if name not in self.coordinates.blocks}
+        moving = {name: sites[name] for name in self.coordinates.blocks}
+        start = self._score(moving, len(u)) + placement.log_jacobian
+        end = self._score_model(joint, len(u)) + placement.log_jacobian
+        return start, end - self._score(deltas, len(u))
+
+    def _guide_at(self, placement: Placement, num_chains: int) -> poutine.Trace:
+        if self._fixed is None:
+            return self.call.guide(num_chains, placement)
+        trace = poutine.Trace()  # the encoder has seen each datum once, and need not see it again
+        for name, site in drawn_sites(self._fixed).items():
+            trace.nodes[name] = cast(Any, {**site, "value": placement.place(name, site["fn"])})
+        return trace
+
+    def _moving(self, trace: poutine.Trace) -> dict[str, Site]:
+        return {n: s for n, s in drawn_sites(trace).items() if not is_point_mass(s["fn"])}
+
+    def _sites_are_independent(self, trace: poutine.Trace) -> bool:
+        """Whether no site's distribution changes with the values of the others."""
+        sites, others = proposal_sites(trace), proposal_sites(self.call.guide(1))
+        if any(s["is_observed"] for s in sites.values()):  # a Jacobian
+            return False
+        if sites.keys() != others.keys() or any(is_point_mass(s["fn"]) for s in sites.values()):
+            return False
+        try:
+            return all(
+                torch.equal(
+                    site["fn"].log_prob(site["value"]), others[name]["fn"].log_prob(site["value"])
+                )
+                for name, site in sites.items()
+            )
+        except Exception:  # of one that scores only what it has just drawn
+            return False
+
+    def _refuse_what_cannot_start(self, guide_trace: poutine.Trace) -> None:
+        model_sites = sample_sites(self.call.joint(1, guide_trace))
+        guide_sites, layout = drawn_sites(guide_trace), self.call.layout
+        latents = [name for name in layout.latents if name not in layout.enumerated]
+        wanted = sum(num_coordinates(n, model_sites[n], layout) for n in latents)
+        has = sum(num_coordinates(n, guide_sites[n], layout) for n in self.coordinates.blocks)
+        if has != wanted:
+            masses = [name for name in latents if is_point_mass(guide_sites[name]["fn"])]
+            reason = f"gives {', '.join(map(repr, masses))} a point mass and so " if masses else ""
+            raise InputError(
+                f"the guide {reason}has a density over {has} dimensions, where the model's latents have "
+                f'{wanted}: no path leads from it; anneal from the prior (start="prior")'
+            )
+        for name in latents:
+            if name in self.coordinates.blocks:
+                vouched = guide_sites[name]["infer"].get("covers_posterior", False)
+                other = "estimate the evidence by importance sampling"
+                other = other if vouched else 'anneal from the prior (start="prior")'
+                check_support(name, guide_sites[name], model_sites[name], remedy=f", or {other}")
+        check_masks(layout, guide_sites, model_sites)
+        check_map(self.call)

@@ -1,0 +1,70 @@
+"""Data and latents drawn together from a model, with the data handed back through its arguments."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from pyro_vae.errors import InputError
+from pyro_vae.program.bound_program import Call
+from pyro_vae.program.probe import moves
+from pyro_vae.program.trace import Site, drawn_sites, observed_sites, run, sample_sites
+
+
+def simulate(call: Call) -> tuple[Call, poutine.Trace]:
+    """A call whose data are a draw of p(x, z), and the trace that holds this z.
+
+    The arguments say how many data there are and hold whatever the model does not generate (lengths,
+    labels, covariates); what it observes is overwritten in copies of them.
+
+    :raises InputError: an observed value is no argument, nor part of one, so that the guide could not be
+        shown another; or the model's distributions depend on the data they generate.
+    """
+    args = tuple(a.contiguous() if isinstance(a, Tensor) else a for a in call.args)
+    given = run("model", call.program.model, args, call.kwargs)
+    drawn = run("model", poutine.uncondition(call.program.model), args, call.kwargs)
+    copies = [a.clone() if isinstance(a, Tensor) else a for a in args]
+    for name, site in observed_sites(given).items():
+        _write(name, site["value"], sample_sites(drawn)[name]["value"], args, copies)
+    simulated = replace(call, args=tuple(copies), by_rows=False)
+    _check_again(simulated, drawn, observed_sites(given))
+    return simulated, drawn
+
+
+def _write(name: str, old: Tensor, new: Tensor, args: Sequence[Any], copies: Sequence[Any]) -> None:
+    """Puts ``new`` where ``old``, a view of one of ``args``, lies in the copies."""
+    for arg, copy in zip(args, copies, strict=True):
+        if isinstance(arg, Tensor) and _is_view(old, arg) and new.shape == old.shape:
+            offset = old.storage_offset() - arg.storage_offset()
+            copy.as_strided(old.shape, old.stride(), offset).copy_(new)
+            return
+    raise InputError(
+        f"the data at site {name!r} cannot be simulated: its `obs` (shape {tuple(old.shape)}, drawn "
+        f"{tuple(new.shape)}) is not an argument of the model or a slice of one, but computed from it, "
+        "so a drawn value cannot be handed to the guide: pass the observed value itself"
+    )
+
+
+def _is_view(value: Tensor, arg: Tensor) -> bool:
+    return (
+        value.untyped_storage().data_ptr() == arg.untyped_storage().data_ptr()
+        and value.dtype == arg.dtype
+    )
+
+
+def _check_again(call: Call, drawn: poutine.Trace, observed: Mapping[str, Site]) -> None:
+    """Scores the simulated data as given data: the same values, with the same densities."""
+    again = run("model", poutine.replay(call.program.model, drawn), call.args, call.kwargs)
+    for name in [*drawn_sites(drawn), *observed]:
+        one, two = (sample_sites(trace)[name] for trace in (drawn, again))
+        before, after = (site["fn"].log_prob(site["value"]) for site in (one, two))
+        same = before.shape == after.shape and torch.equal(one["value"], two["value"])
+        if not same or bool(moves(before, after).any()):
+            raise InputError(
+                f"the model's distribution at site {name!r} depends on the observed data (or is random "
+                "itself), so data cannot be drawn from it in one pass: only the bounds on given data, "
+                "`sandwich`, can be had"
+            )

@@ -1,0 +1,1 @@
+"""What is refused because Pyro does not notice it."""

@@ -1,0 +1,1 @@
+"""A step or a density as one graph of tensor operations, without Python."""

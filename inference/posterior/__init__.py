@@ -1,0 +1,1 @@
+"""What the guide says of the latents: diagnostics and imputation."""

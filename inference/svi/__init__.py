@@ -1,0 +1,1 @@
+"""Stochastic variational inference: the fit, its loop and its step."""

@@ -1,0 +1,1 @@
+"""The columns of a table: their kinds, names and gaps."""

@@ -1,0 +1,163 @@
+"""The names of a table's rows: a column that no model sees and outputs repeat."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pyro_vae.data.readers.text_layout import NUMBER
+from pyro_vae.data.reading import Reading
+from pyro_vae.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMELESS = re.compile(r"Unnamed: \d+(\.\d+)?|__index_level_\d+__")
+_NAMES = {
+    "#", "id", "ids", "idx", "index", "key", "no", "nr", "obs", "row", "row names", "rowid", "rowname",
+    "rownames", "row number", "rownumber", "uid", "uuid", "guid",
+}  # fmt: skip
+_ENDS_IN_ID = re.compile(r"(.*[\s_.-])?(?i:ids?|uid)|.*[a-z]I[dD]", re.DOTALL)
+_MANY = 20  # numbers called id, up to which these may tell groups apart
+_SAMPLE = 100  # words that are looked at
+
+
+class Named(NamedTuple):
+    """A table without the names of its rows; these, and what their column is called; remarks."""
+
+    frame: "pd.DataFrame"
+    ids: tuple[str, ...] | None
+    name: str | None
+    remarks: list[str]
+
+
+def without_ids(path: Path, frame: "pd.DataFrame", reading: Reading) -> Named:
+    """Takes the columns that name the rows out of a table, unless ``columns`` or ``kinds`` name them.
+
+    They are the one that ``id`` names; a first column without a name, or of words that all differ; those
+    called id, index, row and the like whose whole numbers or words all differ; and those called id with
+    more than 20 whole numbers, which may repeat: a patient comes again, and the number is still a name.
+
+    :raises InputError: there is no column ``id``.
+    """
+    kept, chosen = {*(reading.columns or ()), *reading.kinds}, reading.id
+    if chosen is not None:
+        if chosen not in frame:
+            raise InputError(f"{path} has no column {chosen!r}{nearest(chosen, map(str, frame))}")
+        if chosen in kept:
+            raise InputError(
+                f"column {chosen!r} is named by id and by columns: leave out one of them"
+            )
+    found = [
+        str(name)
+        for place, name in enumerate(frame)
+        if name not in kept and name != chosen and _names_rows(frame, place)
+    ]
+    named = [*([chosen] if chosen is not None else []), *found]
+    if len(named) == frame.shape[1] and found:  # or nothing is left to learn of
+        del named[-1], found[-1]
+    if not named:
+        return Named(frame, None, None, _counting(frame, reading))
+    # a name that a person gave is better than none
+    best = chosen or min(named, key=lambda name: NAMELESS.fullmatch(name) is not None)
+    nameless = NAMELESS.fullmatch(best) is not None
+    remarks = [] if reading.columns else [_sentence(name) for name in found]
+    return Named(
+        frame.drop(columns=named), _words(frame[best]), "id" if nameless else best, remarks
+    )
+
+
+def _names_rows(frame: "pd.DataFrame", place: int) -> bool:
+    name = str(frame.columns[place])
+    called = re.sub(r"[\s_.-]+", " ", name.strip()).casefold()
+    is_nameless = NAMELESS.fullmatch(name) is not None
+    is_id = called in _NAMES or _ENDS_IN_ID.fullmatch(name.strip()) is not None
+    if place > 0 and not (is_nameless or is_id):
+        return False
+    column = frame.iloc[:, place]
+    if _ENDS_IN_ID.fullmatch(name.strip()) and column.nunique() > _MANY:
+        return _are_whole(column.dropna())
+    if column.isna().any():
+        return False
+    whole, words = _are_whole(column), _are_words(column)
+    if place == 0 and is_nameless:
+        return whole or words
+    if not (whole or words) or column.duplicated().any():
+        return False
+    if place == 0 and words and len(column) > 1 and not _are_dates(column):
+        return _share_of_numbers(column) < 1 / 2  # of more it is numbers, and a cell that is wrong
+    if place == 0 and name in ("X", "...1", "X1"):  # as R calls a column that had no name
+        return _counts(column)
+    return _counts(column) if is_nameless else is_id
+
+
+def _are_whole(column: "pd.Series") -> bool:
+    import pandas as pd
+
+    if pd.api.types.is_bool_dtype(column):
+        return False
+    if pd.api.types.is_float_dtype(column):
+        return bool((column == column.round()).all())
+    return pd.api.types.is_integer_dtype(column)
+
+
+def _are_words(column: "pd.Series") -> bool:
+    import pandas as pd
+
+    if not (pd.api.types.is_string_dtype(column) or pd.api.types.is_object_dtype(column)):
+        return False
+    return _share_of_numbers(column) < 1
+
+
+def _share_of_numbers(column: "pd.Series") -> float:
+    some = column[:_SAMPLE]
+    return sum(NUMBER.fullmatch(str(word)) is not None for word in some) / max(1, len(some))
+
+
+def _are_dates(column: "pd.Series") -> bool:
+    """Whether words begin as dates do; these are data."""
+    return all(
+        re.match(r"\s*(\d{4}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2})", str(word))
+        for word in column[:_SAMPLE]
+    )
+
+
+def _counts(column: "pd.Series") -> bool:
+    """Whether a column counts the rows, from 0 or from 1."""
+    if not _are_whole(column) or not len(column) or column.iloc[0] not in (0, 1):
+        return False
+    return bool((column.diff().iloc[1:] == 1).all())
+
+
+def _counting(frame: "pd.DataFrame", reading: Reading) -> list[str]:
+    first = frame.columns[0]
+    if reading.columns or frame.shape[1] < 2 or len(frame) < 3 or not _counts(frame[first]):
+        return []
+    return [
+        f"column {first!r} counts the rows, and is read as any other (--id {first}: it names them)"
+    ]
+
+
+def _sentence(name: str) -> str:
+    if NAMELESS.fullmatch(name):
+        return (
+            "a column without a name is left out, as it names the rows "
+            f"(--columns that have {name!r}: it is read)"
+        )
+    return f"column {name!r} is left out, as it names the rows (--columns that have it: it is read)"
+
+
+def _words(column: "pd.Series") -> tuple[str, ...]:
+    if _are_whole(column.dropna()):
+        column = column.astype("Int64")  # not 7.0 for 7 where one is missing
+    gaps = column.isna()
+    return tuple("" if gap else str(value) for value, gap in zip(column, gaps, strict=True))
+
+
+def check_names(path: Path, wanted: Sequence[str], there: Sequence[str]) -> None:
+    """:raises InputError: a column that is asked for is not there, or is asked for twice."""
+    for place, name in enumerate(wanted):
+        if name not in there:
+            raise InputError(f"{path} has no column {name!r}{nearest(name, there)}")
+        if name in wanted[:place]:
+            raise InputError(f"columns name {name!r} twice: once is enough")

@@ -1,0 +1,1 @@
+"""Record a run of a model or guide as a graph."""

@@ -1,0 +1,22 @@
+"""Pictures of a fit: its course, its reconstructions, its samples, its latent space.
+
+Each function returns a matplotlib ``Figure`` and touches no global state; :func:`save` writes it.
+Data of shape (channels, height, width) are drawn as images, all others as columns of a table; what is
+missing from them (NaN) is left out, or is a pixel of a colour of its own. The other colours are Paul
+Tol's, which the colour-blind can tell apart (https://sronpersonalpages.nl/~pault/).
+"""
+
+from pyro_vae.plots.latent_space import latent_space
+from pyro_vae.plots.learning_curve import learning_curve
+from pyro_vae.plots.observations import reconstructions, samples
+from pyro_vae.plots.style import ENDINGS, check_ending, save
+
+__all__ = [
+    "ENDINGS",
+    "check_ending",
+    "latent_space",
+    "learning_curve",
+    "reconstructions",
+    "samples",
+    "save",
+]

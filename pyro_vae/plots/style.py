@@ -1,0 +1,73 @@
+"""What all pictures share: colours, fonts, how they are written."""
+
+import functools
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pyro_vae.errors import InputError
+from pyro_vae.storage import replacing
+
+BLUE, RED, GREY = "#4477AA", "#EE6677", "#8A8A8A"
+MUTED = (
+    "#332288", "#88CCEE", "#44AA99", "#117733", "#999933",
+    "#DDCC77", "#CC6677", "#882255", "#AA4499", "#BBBBBB",
+)  # fmt: skip
+ENDINGS = (".png", ".pdf", ".svg")
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.linewidth": 0.8,
+    "pdf.fonttype": 42,
+}
+
+P = ParamSpec("P")
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    @functools.wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def save(figure: Figure, path: Path | str) -> None:
+    """Writes a figure in the format that the path's ending names, in one step.
+
+    :raises InputError: another ending than .png, .pdf or .svg, or it cannot be written.
+
+    >>> save(Figure(), "a.bmp")
+    Traceback (most recent call last):
+    pyro_vae.errors.InputError: a picture cannot be written as 'a.bmp': end it in .png, .pdf or .svg
+    """
+    path = Path(path)
+    check_ending(path)
+    kind = path.suffix.lower()[1:]
+    undated = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
+    style = matplotlib.rc_context({**STYLE, "svg.hashsalt": "pyro_vae"})
+    with replacing(path) as unfinished, style, warnings.catch_warnings():
+        # of each letter of a name that the font lacks, twice; there stands an empty box
+        warnings.filterwarnings("ignore", r"Glyph .* missing from font")
+        figure.savefig(unfinished, format=kind, dpi=200, metadata=undated)
+
+
+def check_ending(path: Path | str) -> None:
+    """:raises InputError: :func:`save` cannot write a file of that name."""
+    if Path(path).suffix.lower() not in ENDINGS:
+        raise InputError(
+            f"a picture cannot be written as {Path(path).name!r}: end it in .png, .pdf or .svg"
+        )
+
+
+def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure((width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes

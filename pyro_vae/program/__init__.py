@@ -1,0 +1,1 @@
+"""What a program is, one run of it, and how that is read."""

@@ -1,0 +1,62 @@
+"""What a program needs around it to be run and scored as it is meant."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+from pyro_vae.program.contract import Program
+from pyro_vae.program.trace import as_value
+from pyro_vae.program.wrappers import unmask
+
+
+def unmasked(program: Program, model: frozenset[str], guide: frozenset[str]) -> Program:
+    """The program with some sites of model and guide counting wherever they are masked."""
+    if not model and not guide:
+        return program
+    return replace(
+        program,
+        model=_Unmasked(model)(program.model) if model else program.model,
+        guide=_Unmasked(guide)(program.guide) if guide else program.guide,
+    )
+
+
+class _Unmasked(Messenger):
+    def __init__(self, names: frozenset[str]) -> None:
+        super().__init__()
+        self.names = names
+
+    def _pyro_sample(self, msg: Any) -> None:  # after all handlers of the program's own
+        if msg["name"] in self.names:
+            unmask(msg)
+
+
+def tensors_for_numbers(program: Program) -> Program:
+    """The program with plain numbers that the model observes as tensors."""
+    return replace(program, model=_TensorsForNumbers()(program.model))
+
+
+class _TensorsForNumbers(Messenger):
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["is_observed"] and not isinstance(msg["value"], Tensor):
+            msg["value"] = as_value(msg["value"])
+
+
+def with_gradients(program: Program) -> Program:
+    """The program with gradients inside, also where the caller needs none."""
+    return replace(
+        program, model=_with_gradients(program.model), guide=_with_gradients(program.guide)
+    )
+
+
+def _with_gradients(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function, updated=())
+    def differentiating(*args: Any, **kwargs: Any) -> Any:
+        with torch.enable_grad():
+            return function(*args, **kwargs)
+
+    return differentiating

@@ -1,0 +1,162 @@
+"""log p(value) with the event's dimensions summed, in as few passes over memory as it takes.
+
+Scoring a decoder's output costs what the passes over it cost, so the two distributions that most
+decoders and guides end in are summed here in three or four; ``log_prob`` itself takes nine.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions.util import scale_and_mask
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from pyro_vae.errors import InputError
+from pyro_vae.program.structure import Layout
+from pyro_vae.program.support import where_within
+from pyro_vae.program.trace import Site, first_line, innermost
+
+
+def log_prob(fn: dist.TorchDistribution, value: Tensor) -> Tensor:
+    """``fn.log_prob(value)``, up to rounding.
+
+    >>> fn, x = dist.Bernoulli(logits=torch.randn(5, 3, 2)).to_event(2), torch.ones(4, 1, 3, 2)
+    >>> torch.allclose(log_prob(fn, x), fn.log_prob(x))
+    True
+    """
+    base, event_dim = fn, 0
+    while isinstance(base, dist.Independent):
+        base, event_dim = base.base_dist, event_dim + base.reinterpreted_batch_ndims
+    summed = SUMMED.get(type(base))
+    shape = value.shape[value.dim() - event_dim :]
+    if not summed or base._validate_args or shape != fn.event_shape:
+        return fn.log_prob(value)
+    if not event_dim and summed is not normal:
+        return fn.log_prob(value)
+    return summed(base, value, tuple(range(-event_dim, 0)))
+
+
+def bernoulli(fn: dist.Bernoulli, value: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """sum_i x_i l_i - log(1 + exp(l_i)) with logits l."""
+    x, logits = torch.broadcast_tensors(value.to(fn.logits.dtype), fn.logits)
+    if torch.is_grad_enabled() or not logits.is_cpu:
+        # in place: a tenth faster
+        return softplus(logits).addcmul_(x, logits, value=-1).sum(dims).neg()
+    # log p = log sigmoid(|l|) - (max(l, 0) - x l), whose last term is summed where nothing cancels
+    linear = logits.relu().addcmul_(x, logits, value=-1).sum(dims)
+    return sum_of_logs(logits.abs().sigmoid_().flatten(-len(dims))) - linear
+
+
+def sum_of_logs(x: Tensor) -> Tensor:
+    """sum_i log x_i over the last dimension, for x in [1/2, 1], which is overwritten.
+
+    On a CPU a logarithm costs as much as ten products; so it is taken of products of up to sixteen.
+    """
+    for _ in range(4):
+        half = -(-x.shape[-1] // 2)
+        x, other = x[..., :half], x[..., half:]
+        x[..., : other.shape[-1]].mul_(other)
+    return x.log_().sum(-1)
+
+
+def normal(fn: dist.Normal, value: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Divides by the scale, not by the variance, which is 0 in float32 from a scale of 1e-23 on.
+
+    A scale that is 0 by rounding counts as the least there is, so that the density is great and no NaN.
+    """
+    x, _ = torch.broadcast_tensors(value, fn.loc)
+    loc, scale = unexpanded(fn.loc, len(dims)), unexpanded(fn.scale, len(dims))
+    scale = scale.clamp(min=torch.finfo(scale.dtype).tiny)
+    standard = x - loc
+    if torch.is_grad_enabled():
+        standard = (standard / scale).square()
+    else:
+        standard.div_(scale).square_()
+    log_scale = scale.log() + 0.5 * math.log(2 * math.pi)
+    if not dims:
+        return -0.5 * standard - log_scale
+    return -0.5 * standard.sum(dims) - log_scale.sum(dims)
+
+
+SUMMED: dict[type, Callable[..., Tensor]] = {dist.Bernoulli: bernoulli, dist.Normal: normal}
+
+
+def unexpanded(parameter: Tensor, event_dim: int) -> Tensor:
+    """One of the equal copies along each batch dimension that it was expanded to."""
+    strides = parameter.stride()[: parameter.dim() - event_dim]
+    return parameter[tuple(slice(None if stride else 1) for stride in strides)]
+
+
+# --- of a site, by unit -----------------------------------------------------------------------
+
+
+def score(sites: Iterable[Site], layout: Layout, num_particles: int) -> Tensor:
+    """The sites' log-probabilities summed over everything but particles and units, (K, U).
+
+    Where one is minus infinity the sum is, whatever the others say: a latent that a guide of great scale
+    has put at infinity has no density, and no number for what follows from it.
+    """
+    total, nothing = torch.zeros(()), torch.zeros((), dtype=torch.bool)
+    for site in sites:
+        term = unit_log_prob(site, layout)
+        total, nothing = total + term, nothing | (term == -math.inf)
+    total = torch.where(nothing, -math.inf, total)
+    return total.expand(num_particles, layout.num_units)
+
+
+def unit_log_prob(site: Site, layout: Layout) -> Tensor:
+    """A site's log-probability summed to (K or 1, U), masked but never scaled."""
+    try:
+        with unvalidated(site["fn"]):
+            log_probability = log_prob(site["fn"], site["value"])
+    except Exception as error:  # whatever a person's own distribution raises
+        raise InputError(cannot_score(site, error)) from error
+    if site["name"] in layout.beyond:
+        log_probability = where_within(site["fn"], site["value"], log_probability)
+    return unit_sum(site, log_probability, layout)
+
+
+@contextmanager
+def unvalidated(fn: Any) -> Iterator[None]:
+    """A distribution without checks of its values, which a score of 0, or NaN, replaces."""
+    checking = [part for part in _parts(fn) if vars(part).get("_validate_args")]
+    for part in checking:
+        part._validate_args = False
+    try:
+        yield
+    finally:
+        for part in checking:
+            part._validate_args = True
+
+
+def _parts(fn: Any) -> Iterator[Any]:
+    """A distribution and those that it is made of."""
+    yield fn
+    for name in ("base_dist", "_component_distribution", "_mixture_distribution"):
+        if name in vars(fn):
+            yield from _parts(vars(fn)[name])
+
+
+def cannot_score(site: Site, error: Exception) -> str:
+    """What to say of a site whose distribution raises an error at its value."""
+    shape = tuple(getattr(site["value"], "shape", ()))
+    kind = type(innermost(site["fn"])).__name__
+    return (
+        f"site {site['name']!r} ({kind}) cannot score a value of shape {shape}: "
+        f"{type(error).__name__}: {first_line(error)}"
+    )
+
+
+def unit_sum(site: Site, log_prob: Tensor, layout: Layout) -> Tensor:
+    """What a site's values say, ``batch |``, summed to (K or 1, U) where the site is not masked."""
+    log_prob = scale_and_mask(log_prob, 1.0, site["mask"])
+    dims = layout.nesting + 1
+    log_prob = log_prob.reshape((1,) * (dims - log_prob.dim()) + log_prob.shape)
+    unit = dims + layout.dim if layout.unit else None
+    rest = [d for d in range(1, dims) if d != unit]
+    summed = log_prob.sum(rest) if rest else log_prob
+    return summed if layout.unit else summed.reshape(-1, 1)

@@ -1,0 +1,168 @@
+"""What a program says data look like: from the prior, or from what the guide makes of given data."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.infer.util import enable_validation
+from torch import Tensor
+
+from pyro_vae.errors import InputError
+from pyro_vae.program.contract import as_program
+from pyro_vae.program.examination import refusing_one_datum
+from pyro_vae.program.isolation import undisturbed
+from pyro_vae.program.one_datum import check_batch_dimension
+from pyro_vae.program.trace import Site, drawn_sites, observed_sites, run, run_at, sample_sites
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of one observed site: a draw, and the mean of the distribution it is from (``batch | event``).
+
+    ``mean`` is the draw itself where the distribution has no mean. ``argument`` is which of the batch the
+    site observes, None where that is none of it as it is.
+    """
+
+    value: Tensor
+    mean: Tensor
+    argument: int | None = None
+
+
+def prior_samples(program: Any, *batch: Any, seed: int | None = None) -> dict[str, Prediction]:
+    """Draws latents from the prior and then data, as many as ``batch`` has rows.
+
+    The batch says how many rows and of what shape; its values are not looked at by a model that uses
+    them for ``obs=`` alone, and condition one that uses them otherwise.
+
+    >>> from pyro_vae.models import FactorAnalysis
+    >>> prior_samples(FactorAnalysis((3,), 2), torch.zeros(5, 3))["x"].value.shape
+    torch.Size([5, 3])
+
+    :raises InputError: a latent's prior is flat.
+    """
+    target = as_program(program)
+    with (
+        undisturbed(target, seed),
+        torch.no_grad(),
+        pyro.validation_enabled(False),
+        refusing_one_datum(target, batch),
+    ):
+        observed = run("model", target.model, batch, {})
+        check_batch_dimension(observed, batch)
+        trace = run("model", poutine.uncondition(target.model), batch, {})
+    return _predictions(trace, observed, batch)
+
+
+def reconstructions(program: Any, *batch: Any, seed: int | None = None) -> dict[str, Prediction]:
+    """Draws latents from the guide, given the batch, and then data anew.
+
+    :raises InputError: the program has no latent, so that data anew would be any data.
+
+    >>> from pyro_vae.models import FactorAnalysis
+    >>> reconstructions(FactorAnalysis((3,), 2), torch.zeros(5, 3))["x"].mean.shape
+    torch.Size([5, 3])
+    """
+    target = as_program(program)
+    with (
+        undisturbed(target, seed),
+        torch.no_grad(),
+        pyro.validation_enabled(False),
+        refusing_one_datum(target, batch),
+    ):
+        enable_validation(True)  # what a program itself asks of its data, and no more
+        guide_trace = run("guide", target.guide, batch, {})
+        if not drawn_sites(guide_trace):
+            raise InputError(
+                "the guide draws no latent, so there is nothing to reconstruct data from"
+            )
+        observed = run("model", poutine.replay(target.model, guide_trace), batch, {})
+        check_batch_dimension(observed, batch)
+        model = poutine.replay(poutine.uncondition(target.model), guide_trace)
+        trace = run("model", model, batch, {})
+    return _predictions(trace, observed, batch)
+
+
+def observed_arguments(program: Any, *batch: Any) -> list[int]:
+    """Which of the batch a model observes as they are.
+
+    >>> from pyro_vae.models import FactorAnalysis
+    >>> observed_arguments(FactorAnalysis((3,), 2), torch.zeros(5, 3))
+    [0]
+    """
+    target = as_program(program)
+    with undisturbed(target), torch.no_grad(), pyro.validation_enabled(False):
+        guide_trace = run("guide", target.guide, batch, {})
+        observed = observed_sites(run_at(guide_trace, target.model, batch, {}))
+    values = {id(site["value"]) for site in observed.values()}
+    return [number for number, argument in enumerate(batch) if id(argument) in values]
+
+
+DRAWS = 1000  # for a mean that no distribution knows
+
+
+def latent_means(program: Any, *batch: Any, seed: int | None = None) -> dict[str, Tensor]:
+    """Finds the guide's mean of each latent site, ``batch | event``; of a class, a draw.
+
+    Where the guide draws elsewhere and maps the draws onto latents, as AutoGuides do, or where a latent's
+    distribution depends on the draw of another, no distribution knows the mean: it is that of 1,000 draws.
+
+    >>> from pyro_vae.models import FactorAnalysis
+    >>> latent_means(FactorAnalysis((3,), 2), torch.zeros(5, 3))["z"].shape
+    torch.Size([5, 2])
+    """
+    target = as_program(program)
+    with (
+        undisturbed(target, seed),
+        torch.no_grad(),
+        pyro.validation_enabled(False),
+        refusing_one_datum(target, batch),
+    ):
+        enable_validation(True)  # what a program itself asks of its data, and no more
+        trace = run("guide", target.guide, batch, {})
+        sites = {n: s for n, s in drawn_sites(trace).items() if not s["infer"].get("is_auxiliary")}
+        means = {name: _mean(site).detach() for name, site in sites.items()}
+        if any(
+            mean.dim() and bool((mean == mean[:1]).all()) for mean in means.values()
+        ):  # one datum for all
+            check_batch_dimension(run_at(trace, target.model, batch, {}), batch)
+        again = drawn_sites(run("guide", target.guide, batch, {}))
+        unsure = [n for n in sites if n not in again or not _is_same(means[n], _mean(again[n]))]
+        if len(drawn_sites(trace)) > 1 and unsure:
+            means |= _means_of_draws(target.guide, batch, unsure)
+    return means
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def _means_of_draws(guide: Any, batch: Any, names: list[str]) -> dict[str, Tensor]:
+    totals: dict[str, Tensor] = {}
+    for _ in range(DRAWS):
+        trace = run("guide", guide, batch, {})
+        for name in names:
+            value = _mean(sample_sites(trace)[name]).detach()
+            totals[name] = totals[name] + value if name in totals else value.clone()
+    return {name: total / DRAWS for name, total in totals.items()}
+
+
+def _predictions(
+    trace: poutine.Trace, observed: poutine.Trace, batch: tuple[Any, ...]
+) -> dict[str, Prediction]:
+    names = observed_sites(observed)
+    given = {id(argument): number for number, argument in enumerate(batch)}
+    return {
+        name: Prediction(site["value"], _mean(site), given.get(id(names[name]["value"])))
+        for name, site in sample_sites(trace).items()
+        if name in names
+    }
+
+
+def _mean(site: Site) -> Tensor:
+    try:
+        mean: Tensor = site["fn"].mean
+    except Exception:  # of a distribution without one, or a person's own
+        return site["value"]
+    return site["value"] if mean.isnan().all() else mean  # a class has no mean, which torch says so

@@ -1,0 +1,1 @@
+"""Sequences: how a state moves from step to step, and which steps there are."""
