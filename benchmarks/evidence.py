@@ -265,8 +265,8 @@ def main() -> None:
         f"K = {args.num_particles}; median ± half the quartiles' distance of {args.rounds} rounds"
     )
     compare(vae, x, args.num_particles, args.rounds)
-    few, many = peak_memory(500), peak_memory(50_000)
-    print(f"Peak memory: {few / 2**20:.0f} MB at K = 500, {many / 2**20:.0f} MB at K = 50,000.")
+    example, many = peak_memory(500), peak_memory(50_000)
+    print(f"Peak memory: {example / 2**20:.0f} MB at K = 500, {many / 2**20:.0f} MB at K = 50,000.")
 
 
 if __name__ == "__main__":

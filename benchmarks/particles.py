@@ -19,7 +19,7 @@ from pyro.infer import Importance
 from torch import Tensor, nn
 
 from pyro_vae.inference.evidence.tiles import tiled
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 
 Way = Callable[[], tuple[Tensor, float]]
 
@@ -82,7 +82,7 @@ CASES: dict[str, tuple[Any, Any, Any]] = {  # model, what it is with a plate, gu
 }
 
 
-def of_call(call: Call, count: int) -> Way:
+def of_call(call: BoundProgram, count: int) -> Way:
     def run() -> tuple[Tensor, float]:
         pyro.set_rng_seed(1)
         started = time.process_time()
@@ -114,8 +114,8 @@ def main() -> None:
     print(f"{'':30s}{'plate':>16s}{'vmap':>9s}{'one by one':>18s}{'Pyro Importance':>20s}")
     for name, (model, plated, guide) in CASES.items():
         with tiled((model, guide), args=args, seed=0) as tiles:
-            call = tiles.few
-            if call.together or not call.by_vmap:
+            call = tiles.example
+            if call.vectorized or not call.by_vmap:
                 raise SystemExit(
                     f"{name} does not run by vmap: {call.reason or 'it takes a plate'}"
                 )
@@ -126,9 +126,9 @@ def main() -> None:
             }
             if plated:
                 with tiled((plated, guide), args=args, seed=0) as others:
-                    if not others.few.together:
+                    if not others.example.vectorized:
                         raise SystemExit(f"{name} takes no plate")
-                ways["plate"] = of_call(others.few, count)
+                ways["plate"] = of_call(others.example, count)
             report(name, ways, options.rounds)
 
 

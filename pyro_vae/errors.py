@@ -14,10 +14,49 @@ OURS, LIBRARIES = "pyro_vae", {"torch", "pyro", "numpy", "zuko", *sys.stdlib_mod
 
 
 class InputError(ValueError):
-    """Something handed to pyro_vae does not fit; the message says what would.
+    """Report an input that does not fit, and say what would.
 
-    The command line prints the message and ends with exit code 2.
+    ``str(error)`` joins the fields to one sentence: "the problem; expected ...: remedy". It leaves out a
+    field that the sentence already holds. The command line prints it and ends with exit code 2.
+
+    Args:
+        problem: what was found, as a clause.
+        subject: the name of the site, argument, option, column or file at fault.
+        expected: what would fit, as a noun phrase.
+        remedy: what the user can do, as an imperative.
+
+    >>> raise InputError("scale is -1", subject="scale", expected="a positive number")
+    Traceback (most recent call last):
+    pyro_vae.errors.InputError: scale is -1; expected a positive number
     """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        subject: str | None = None,
+        expected: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.problem, self.subject, self.expected, self.remedy = problem, subject, expected, remedy
+
+    def __str__(self) -> str:
+        text = self.problem
+        if self.expected and self.expected not in text:
+            text += f"; expected {self.expected}"
+        if self.remedy and self.remedy not in text:
+            text += f": {self.remedy}"
+        return text if not self.subject or self.subject in text else f"{self.subject}: {text}"
+
+    def at(self, place: str) -> "InputError":
+        """Return the same error with the place in front of the problem, such as the rows."""
+        return InputError(
+            f"{place}: {self.problem}",
+            subject=self.subject,
+            expected=self.expected,
+            remedy=self.remedy,
+        )
 
 
 def _theirs(error: Exception) -> traceback.FrameSummary | None:
@@ -87,6 +126,10 @@ def nearest(name: object, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
 
 
+def _must_be(name: str, expected: str, value: Any) -> InputError:
+    return InputError(f"{name} must be {expected}, not {value!r}", subject=name, expected=expected)
+
+
 def at_least_1(name: str, value: Any) -> int:
     """A whole number that counts something.
 
@@ -107,11 +150,11 @@ def at_least(least: int, name: str, value: Any) -> int:
     try:
         number = operator.index(value)
     except TypeError as error:
-        raise InputError(f"{name} must be a whole number, not {value!r}") from error
+        raise _must_be(name, "a whole number", value) from error
     if isinstance(value, bool):
-        raise InputError(f"{name} must be a whole number, not {value}")
+        raise _must_be(name, "a whole number", value)
     if number < least:
-        raise InputError(f"{name} must be at least {least}, not {value}")
+        raise _must_be(name, f"at least {least}", value)
     return number
 
 
@@ -124,9 +167,7 @@ def sizes(name: str, values: Any) -> tuple[int, ...]:
     """
     if isinstance(values, str) or not isinstance(values, Sequence):
         such = repr((values,)) if isinstance(values, int) else "(64, 32)"
-        raise InputError(
-            f"{name} must be a sequence of whole numbers, such as {such}, not {values!r}"
-        )
+        raise _must_be(name, f"a sequence of whole numbers, such as {such}", values)
     return tuple(at_least_1(f"each of {name}", value) for value in values)
 
 
@@ -140,7 +181,7 @@ def positive(name: str, value: Any) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{name} must be a positive number, not {value!r}") from error
+        raise _must_be(name, "a positive number", value) from error
     if not 0 < number < math.inf:
-        raise InputError(f"{name} must be a positive number, not {value}")
+        raise _must_be(name, "a positive number", value)
     return number

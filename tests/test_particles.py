@@ -21,7 +21,7 @@ X = torch.tensor([0.5, -1.0, 2.0])
 
 def test_log_weights_of_a_conjugate_pair() -> None:
     program = as_program(Conjugate)
-    drawn = draw(program, examine(program, X).layout, 4, X)
+    drawn = draw(program, examine(program, X).structure, 4, X)
     z = drawn.latents["z"]
     assert z.shape == (4, 3)
     prior, likelihood = dist.Normal(0.0, 1.0).log_prob(z), dist.Normal(z, 1.0).log_prob(X)
@@ -45,7 +45,7 @@ def test_scales_never_enter_and_masks_do(drawing) -> None:
             pyro.sample("z", dist.Normal(x, 1.0))
 
     program = as_program((model, guide))
-    drawn = drawing(program, examine(program, X).layout, 5, X)
+    drawn = drawing(program, examine(program, X).structure, 5, X)
     z = drawn.latents["z"]
     expected = dist.Normal(z, 1.0).log_prob(X) * mask
     torch.testing.assert_close(drawn.log_likelihood, expected)
@@ -66,8 +66,8 @@ def test_inner_plates_are_summed_and_event_dimensions_do_not_count_as_plates() -
             pyro.sample("z", dist.Normal(x.mean(1, keepdim=True), 1.0).to_event(1))
 
     program = as_program((model, guide))
-    layout = examine(program, x).layout
-    drawn = draw(program, layout, 5, x)
+    structure = examine(program, x).structure
+    drawn = draw(program, structure, 5, x)
     z = drawn.latents["z"]
     assert z.shape == (5, 4, 1, 2)
     torch.testing.assert_close(drawn.log_likelihood, dist.Normal(z, 1.0).log_prob(x).sum((-1, -2)))
@@ -76,7 +76,7 @@ def test_inner_plates_are_summed_and_event_dimensions_do_not_count_as_plates() -
 
 def test_a_joint_evidence_has_one_unit() -> None:
     program = as_program(GlobalMean)
-    drawn = draw(program, examine(program, X).layout, 6, X)
+    drawn = draw(program, examine(program, X).structure, 6, X)
     assert drawn.log_weights.shape == (6, 1)
 
 
@@ -89,9 +89,9 @@ def test_a_program_that_mixes_particles_up_is_caught() -> None:
             )  # over particles, if they are there
 
     program = as_program((model, Conjugate.guide))
-    layout = examine(program, X).layout
+    structure = examine(program, X).structure
     assert pair_together(examine(program, X), X) is None
-    drawn = draw_one_by_one(program, layout, 3, X)
+    drawn = draw_one_by_one(program, structure, 3, X)
     z = drawn.latents["z"]
     expected = dist.Normal(z - z.mean(-1, keepdim=True), 1.0).log_prob(X)
     torch.testing.assert_close(drawn.log_likelihood, expected)
@@ -108,7 +108,7 @@ def test_a_discrete_latent_of_the_guide() -> None:
             pyro.sample("which", dist.Categorical(torch.tensor([0.5, 0.5])))
 
     program = as_program((model, guide))
-    drawn = draw(program, examine(program, X).layout, 1000, X)
+    drawn = draw(program, examine(program, X).structure, 1000, X)
     exact = (
         dist.Normal(torch.tensor([0.0, 1.0]), 1.0).log_prob(X[:, None])
         + torch.tensor([0.2, 0.8]).log()

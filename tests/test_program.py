@@ -42,10 +42,15 @@ def test_the_unit_is_the_outermost_plate_that_all_sites_share() -> None:
             pyro.sample("z", dist.Normal(x, 1.0))
 
     program, x = as_program((model, guide)), torch.zeros(3, 4)
-    layout = examine(program, x).layout
-    assert (layout.unit, layout.dim, layout.num_units, layout.nesting) == ("rows", -2, 3, 2)
-    assert layout.plates == {"rows": 3, "columns": 4}
-    assert examine(program, x, unit="columns").layout.num_units == 4
+    structure = examine(program, x).structure
+    assert (structure.unit, structure.dim, structure.num_units, structure.max_plate_nesting) == (
+        "rows",
+        -2,
+        3,
+        2,
+    )
+    assert structure.plates == {"rows": 3, "columns": 4}
+    assert examine(program, x, unit="columns").structure.num_units == 4
     with pytest.raises(InputError, match="no plate 'colums'; did you mean 'columns'"):
         examine(program, x, unit="colums")
 
@@ -70,9 +75,9 @@ def test_a_loop_is_no_unit() -> None:
 
 
 def test_a_latent_outside_every_shared_plate_makes_the_evidence_joint() -> None:
-    layout = examine(as_program(GlobalMean), torch.zeros(4)).layout
-    assert layout.unit is None
-    assert layout.outside == ("mean",)
+    structure = examine(as_program(GlobalMean), torch.zeros(4)).structure
+    assert structure.unit is None
+    assert structure.outside == ("mean",)
     with pytest.raises(InputError, match="'data' does not hold 'mean'"):
         examine(as_program(GlobalMean), torch.zeros(4), unit="data")
 
@@ -86,10 +91,10 @@ def test_a_subsampled_plate_stands_for_all_its_units() -> None:
         with pyro.plate("data", 100, subsample_size=len(x)):
             pyro.sample("z", dist.Normal(x, 1.0))
 
-    layout = examine(as_program((model, guide)), torch.zeros(5)).layout
-    assert (layout.num_units, layout.size) == (5, 100)
-    assert layout.units_of(3) == 100
-    assert layout.resized(3).num_units == 3
+    structure = examine(as_program((model, guide)), torch.zeros(5)).structure
+    assert (structure.num_units, structure.size) == (5, 100)
+    assert structure.units_of(3) == 100
+    assert structure.resized(3).num_units == 3
 
 
 @pytest.mark.parametrize(
@@ -162,7 +167,7 @@ def repeated(x: Tensor) -> None:
 
 
 def test_an_event_is_as_long_as_what_is_observed() -> None:
-    assert examine(as_program((homogeneous, lambda x: None)), X).layout.num_units == 2
+    assert examine(as_program((homogeneous, lambda x: None)), X).structure.num_units == 2
     with pytest.raises(InputError, match=r"of shape \(2, 6\): they fit by broadcasting only"):
         examine(as_program((repeated, lambda x: None)), X)
 
@@ -199,7 +204,7 @@ def test_pyro_modules_are_programs() -> None:
 
     story = as_program(Story())
     assert set(named_parameters(story)) == {"scale_unconstrained", "net.weight", "net.bias"}
-    assert examine(story, X).layout.unit == "data"
+    assert examine(story, X).structure.unit == "data"
     assert stored_parameters(story, X) == {}
 
 

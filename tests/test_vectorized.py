@@ -28,11 +28,11 @@ from pyro_vae.inference.evidence.annealed import Annealed
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.inference.evidence.tiles import tiled
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import Program, as_program
 from pyro_vae.program.examination import examine
 from pyro_vae.program.particles import pair_together
-from pyro_vae.program.structure import Layout
+from pyro_vae.program.structure import Structure
 from pyro_vae.program.vmap_particles import draw_by_vmap, why_not_by_vmap
 
 NOISE = torch.Generator().manual_seed(0)
@@ -392,18 +392,18 @@ def test_idioms_are_taken(name: str) -> None:
     one = IDIOMS[name]
     program, args = one.program(), one.args
     with torch.no_grad():
-        layout = examine(program, *args).layout
+        structure = examine(program, *args).structure
     with torch.no_grad(), pyro.validation_enabled(False):
-        assert why_not_by_vmap(program, layout, *args) == ""
+        assert why_not_by_vmap(program, structure, *args) == ""
         pyro.set_rng_seed(1)
-        drawn = draw_by_vmap(program, layout, 30, *args)
+        drawn = draw_by_vmap(program, structure, 30, *args)
         pyro.set_rng_seed(1)
-        parts = draw_by_vmap(program, layout, 30, *args, at_once=8)
+        parts = draw_by_vmap(program, structure, 30, *args, at_once=8)
         for latent, value in drawn.latents.items():
             assert torch.equal(value, parts.latents[latent])
             assert (value != value[:1]).any()
         torch.testing.assert_close(parts.log_weights, drawn.log_weights, rtol=1e-4, atol=1e-3)
-        if layout.enumerated:
+        if structure.enumerated:
             return
         for k in (0, 29):
             expected = by_pyro(program, args, {n: value[k] for n, value in drawn.latents.items()})
@@ -589,15 +589,15 @@ def test_data_unlike_the_first_are_taken_one_by_one() -> None:
 # --- what stands in the way ---------------------------------------------------------------------------
 
 
-def examine_loosely(model: Callable[..., Any]) -> Layout:
+def examine_loosely(model: Callable[..., Any]) -> Structure:
     with torch.no_grad():
-        return examine(as_program((model, posterior)), X, Y, strict=False).layout
+        return examine(as_program((model, posterior)), X, Y, strict=False).structure
 
 
 def reason(model: Callable[..., Any]) -> str:
-    layout = examine_loosely(model)
+    structure = examine_loosely(model)
     with torch.no_grad(), pyro.validation_enabled(False):
-        return why_not_by_vmap(as_program((model, posterior)), layout, X, Y)
+        return why_not_by_vmap(as_program((model, posterior)), structure, X, Y)
 
 
 def test_a_likelihood_of_zero_and_a_look_for_nan_are_no_reasons() -> None:
@@ -676,8 +676,8 @@ def test_a_call_knows_how_it_runs() -> None:
     ways = {}
     for model in (plates, regression):
         with tiled((model, posterior), args=(X, Y), seed=0) as tiles:
-            ways[model] = tiles.few
-    assert ways[plates].together
+            ways[model] = tiles.example
+    assert ways[plates].vectorized
     assert ways[regression].by_vmap
-    assert not ways[regression].together
-    assert not any(isinstance(call, Call) and call.reason for call in ways.values())
+    assert not ways[regression].vectorized
+    assert not any(isinstance(call, BoundProgram) and call.reason for call in ways.values())

@@ -34,7 +34,7 @@ class Case:
     rows: bool = False
     ordered: bool = False
     elbo: Callable[[], Any] | None = None
-    nesting: int | None = None
+    max_plate_nesting: int | None = None
 
 
 def of(file: str) -> Callable[[Maker], Maker]:

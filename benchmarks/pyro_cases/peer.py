@@ -36,12 +36,12 @@ class Peer:
         both = [*sites[0], *sites[1]]
         self.frames = {f for s in both for f in s["cond_indep_stack"] if f.vectorized}
         self.marked = [any(s["infer"].get("enumerate") for s in part) for part in sites]
-        self.nesting = max((-frame.dim for frame in self.frames), default=0)
+        self.max_plate_nesting = max((-frame.dim for frame in self.frames), default=0)
 
     def run(self, guide: Callable[..., Any], model: Callable[..., Any]) -> list[poutine.Trace]:
         """A trace of the guide and one of the model at the guide's values."""
-        if self.case.nesting is not None:  # a program that holds only under enumeration
-            guide = poutine.enum(guide, first_available_dim=-1 - self.case.nesting)
+        if self.case.max_plate_nesting is not None:  # a program that holds only under enumeration
+            guide = poutine.enum(guide, first_available_dim=-1 - self.case.max_plate_nesting)
         args, kwargs = self.case.args, self.case.kwargs
         proposed = poutine.trace(guide).get_trace(*args, **kwargs)
         replayed = poutine.replay(model, proposed)
@@ -61,7 +61,7 @@ class Peer:
         if self.case.elbo is not None:
             return self.case.elbo()
         kind = TraceEnum_ELBO if any(self.marked) else Trace_ELBO
-        return kind(max_plate_nesting=self.nesting)
+        return kind(max_plate_nesting=self.max_plate_nesting)
 
     def units(self) -> set[int]:
         """By how many units an ELBO per unit may have been divided."""
@@ -80,7 +80,7 @@ class Peer:
         case, (guide_marked, model_marked) = self.case, self.marked
         with undisturbed(self.program, SEED):
             if model_marked and not guide_marked:
-                loss = TraceEnum_ELBO(max_plate_nesting=self.nesting).loss
+                loss = TraceEnum_ELBO(max_plate_nesting=self.max_plate_nesting).loss
                 pair = (self.program.model, self.program.guide)
                 draws = [-loss(*pair, *case.args, **case.kwargs) for _ in range(DRAWS)]
                 return torch.tensor(draws, dtype=torch.float64).unsqueeze(1)

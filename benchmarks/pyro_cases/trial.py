@@ -22,7 +22,7 @@ from pyro_cases.peer import SEED, Peer, edges_by_pyro, log_mean_exp, moves
 from pyro_vae import InputError, fit, log_evidence, render_model
 from pyro_vae.inference.evidence.estimate import ONE_BY_ONE
 from pyro_vae.inference.evidence.result import Evidence
-from pyro_vae.inference.svi.training_loop import Fit
+from pyro_vae.inference.svi.training_loop import FitResult
 from pyro_vae.program.isolation import rng_state, set_rng_state
 
 EPOCHS, PARTICLES = 30, 500
@@ -122,7 +122,7 @@ class Trial:
             expected = peer.elbo(case.args)
         except Exception as error:
             refusal = f"(Pyro's: {type(error).__name__})"
-        done: Fit | None = self.attempt("fit", self.fitted)
+        done: FitResult | None = self.attempt("fit", self.fitted)
         if done is None:
             return
         result.fit = "Python" if any("in Python" in note for note in done.notes) else "graph"
@@ -138,7 +138,7 @@ class Trial:
             result.loss = f"**{elbo:.6g}**"
             result.wrong.append(f"fit: {name} {elbo:.7g}, Pyro's of the whole {expected:.7g}")
 
-    def fitted(self) -> Fit:
+    def fitted(self) -> FitResult:
         case, args = self.case, self.case.args
         given: dict[str, Any] = {"args": args, "kwargs": case.kwargs}
         if case.rows:

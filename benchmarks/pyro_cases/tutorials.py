@@ -371,7 +371,7 @@ def tracking(source: Source) -> Iterator[Case]:
         emission_prob=0.8, emission_noise_scale=0.1,
     )  # fmt: skip
     _, _, observations = space.generate_data(args)
-    yield Case("assignment", (space.model, space.guide), (args, observations), nesting=2)
+    yield Case("assignment", (space.model, space.guide), (args, observations), max_plate_nesting=2)
 
 
 @of(HERE + "working_memory.ipynb")

@@ -16,7 +16,7 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.inference.checks.density import check_map, refuse_noise
 from pyro_vae.inference.checks.support import check_known, check_masks, check_support
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.log_prob import unit_log_prob
 from pyro_vae.program.particles import sum_out
 from pyro_vae.program.probe import moves
@@ -48,14 +48,16 @@ class Path(abc.ABC):
     Both are densities of the unconstrained coordinates u, ``K, U, D``, all Jacobians counted.
     """
 
-    call: Call
+    call: BoundProgram
     coordinates: Coordinates
 
     def draw(self, num_chains: int) -> Tensor:
         """Coordinates (K, U, D) of draws from the start."""
         if not self.coordinates.size:
-            return torch.zeros(num_chains, self.call.layout.num_units, 0, device=self.call.device)
-        if self.call.together:
+            return torch.zeros(
+                num_chains, self.call.structure.num_units, 0, device=self.call.device
+            )
+        if self.call.vectorized:
             return self._draw(num_chains)
         if self.call.by_vmap:
             drawn: Tensor = each(lambda: self._draw(1)[0], num_chains, at_once=AT_ONCE)
@@ -64,7 +66,7 @@ class Path(abc.ABC):
 
     def log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """The logs of start and end, (K, U) each, in nats."""
-        if self.call.together or len(u) == 1:
+        if self.call.vectorized or len(u) == 1:
             return self._log_densities(u)
         if self.call.by_vmap:
             start, end = each(
@@ -87,10 +89,13 @@ class Path(abc.ABC):
             return
         try:
             u = self.draw(2)
-            together, apart = self.log_densities(u), [self.log_densities(one) for one in u.split(1)]
+            vectorized, apart = (
+                self.log_densities(u),
+                [self.log_densities(one) for one in u.split(1)],
+            )
             same = not any(
                 bool(moves(torch.cat(alone), logs).any())
-                for logs, *alone in zip(together, *apart, strict=True)
+                for logs, *alone in zip(vectorized, *apart, strict=True)
             )
         except Exception:  # whatever it is, one by one will do, or say it better
             same = False
@@ -107,27 +112,27 @@ class Path(abc.ABC):
     def _log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]: ...
 
     def _score(self, sites: Mapping[str, Site], num_chains: int) -> Tensor:
-        terms = (unit_log_prob(site, self.call.layout) for site in sites.values())
+        terms = (unit_log_prob(site, self.call.structure) for site in sites.values())
         total = sum(terms, start=torch.zeros((), device=self.call.device))
-        return total.expand(num_chains, self.call.layout.num_units)
+        return total.expand(num_chains, self.call.structure.num_units)
 
     def _score_model(self, trace: poutine.Trace, num_chains: int) -> Tensor:
-        layout = self.call.layout
-        if layout.enumerated and sample_sites(trace):
-            return sum_out(trace, layout).expand(num_chains, layout.num_units)
+        structure = self.call.structure
+        if structure.enumerated and sample_sites(trace):
+            return sum_out(trace, structure).expand(num_chains, structure.num_units)
         return self._score(sample_sites(trace), num_chains)
 
 
 class FromPrior(Path):
     """From p(z), with enumerated latents summed out, to p(x, z)."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: BoundProgram) -> None:
         self.call = call
         _refuse_densities_elsewhere(call)
         trace = self._ancestral(1)
         moving = self._moving(trace)
         check_known(moving)
-        self.coordinates = Coordinates(moving, call.layout, call.together)
+        self.coordinates = Coordinates(moving, call.structure, call.vectorized)
         self.settle()
 
     def at(self, latents: poutine.Trace) -> Tensor:
@@ -158,23 +163,23 @@ class FromPrior(Path):
     ) -> poutine.Trace:
         call = self.call
         model = call.chains(call.program.model, num_chains)
-        if enumerate_ and call.layout.enumerated:
-            model = poutine.enum(model, first_available_dim=-2 - call.layout.nesting)
+        if enumerate_ and call.structure.enumerated:
+            model = poutine.enum(model, first_available_dim=-2 - call.structure.max_plate_nesting)
         return run("model", handler(model), call.args, call.kwargs)
 
     def _moving(self, trace: poutine.Trace) -> dict[str, Site]:
         latents = latent_sites(trace)
-        return {n: site for n, site in latents.items() if n not in self.call.layout.enumerated}
+        return {n: site for n, site in latents.items() if n not in self.call.structure.enumerated}
 
 
-def _refuse_densities_elsewhere(call: Call) -> None:
+def _refuse_densities_elsewhere(call: BoundProgram) -> None:
     """What is drawn from the prior must follow it: a mask or a factor that changes it is not drawn from."""
     _, model = call.one()
     improper = [
         n for n, s in latent_sites(model).items() if isinstance(s["fn"], dist.ImproperUniform)
     ]
     factors = [n for n, s in observed_sites(model).items() if is_factor(s)]
-    for name in (*call.layout.without_prior, *improper):
+    for name in (*call.structure.without_prior, *improper):
         raise InputError(
             f"the prior of {name!r} cannot be drawn from (its density is masked, or stands elsewhere"
             + (f": {factors[0]!r}" if factors else "")
@@ -190,12 +195,12 @@ class FromGuide(Path):
     in that variable; the Delta's log-density is the Jacobian.
     """
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: BoundProgram) -> None:
         self.call = call
         trace = call.guide(1)
         moving = self._moving(trace)
         check_known(moving)
-        self.coordinates = Coordinates(moving, call.layout, call.together)
+        self.coordinates = Coordinates(moving, call.structure, call.vectorized)
         self._refuse_what_cannot_start(trace)
         self._fixed = trace if self._sites_are_independent(trace) else None
         self.settle()
@@ -255,10 +260,10 @@ class FromGuide(Path):
 
     def _refuse_what_cannot_start(self, guide_trace: poutine.Trace) -> None:
         model_sites = sample_sites(self.call.joint(1, guide_trace))
-        guide_sites, layout = drawn_sites(guide_trace), self.call.layout
-        latents = [name for name in layout.latents if name not in layout.enumerated]
-        wanted = sum(num_coordinates(n, model_sites[n], layout) for n in latents)
-        has = sum(num_coordinates(n, guide_sites[n], layout) for n in self.coordinates.blocks)
+        guide_sites, structure = drawn_sites(guide_trace), self.call.structure
+        latents = [name for name in structure.latents if name not in structure.enumerated]
+        wanted = sum(num_coordinates(n, model_sites[n], structure) for n in latents)
+        has = sum(num_coordinates(n, guide_sites[n], structure) for n in self.coordinates.blocks)
         if has != wanted:
             masses = [name for name in latents if is_point_mass(guide_sites[name]["fn"])]
             reason = f"gives {', '.join(map(repr, masses))} a point mass and so " if masses else ""
@@ -272,5 +277,5 @@ class FromGuide(Path):
                 other = "estimate the evidence by importance sampling"
                 other = other if vouched else 'anneal from the prior (start="prior")'
                 check_support(name, guide_sites[name], model_sites[name], remedy=f", or {other}")
-        check_masks(layout, guide_sites, model_sites)
+        check_masks(structure, guide_sites, model_sites)
         check_map(self.call)

@@ -9,12 +9,12 @@ from pyro import poutine
 from torch import Tensor
 
 from pyro_vae.errors import InputError
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.probe import moves
 from pyro_vae.program.trace import Site, drawn_sites, observed_sites, run, sample_sites
 
 
-def simulate(call: Call) -> tuple[Call, poutine.Trace]:
+def simulate(call: BoundProgram) -> tuple[BoundProgram, poutine.Trace]:
     """A call whose data are a draw of p(x, z), and the trace that holds this z.
 
     The arguments say how many data there are and hold whatever the model does not generate (lengths,
@@ -55,7 +55,7 @@ def _is_view(value: Tensor, arg: Tensor) -> bool:
     )
 
 
-def _check_again(call: Call, drawn: poutine.Trace, observed: Mapping[str, Site]) -> None:
+def _check_again(call: BoundProgram, drawn: poutine.Trace, observed: Mapping[str, Site]) -> None:
     """Scores the simulated data as given data: the same values, with the same densities."""
     again = run("model", poutine.replay(call.program.model, drawn), call.args, call.kwargs)
     for name in [*drawn_sites(drawn), *observed]:

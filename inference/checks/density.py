@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError
 from pyro_vae.inference.checks.intervals import ROUNDING, Range, range_of, without_independence
 from pyro_vae.inference.objectives import Objective
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.examination import Examination
 from pyro_vae.program.log_prob import score
 from pyro_vae.program.probe import moves
@@ -32,7 +32,7 @@ OFF = 0.01  # of a log-density: by rounding
 SHIFTS = (-50.0, -5.0, 5.0, 50.0)  # of unconstrained numbers, to see where a map leads
 
 
-def check_steady(call: Call) -> None:
+def check_steady(call: BoundProgram) -> None:
     """:raises InputError: the program's densities are no functions of its latents."""
     if call.noise is not None:
         raise _noisy(call.noise)
@@ -51,7 +51,7 @@ def _noisy(what: str) -> InputError:
     )
 
 
-def check_map(call: Call) -> None:
+def check_map(call: BoundProgram) -> None:
     """Holds a guide that maps auxiliary draws onto latents (Delta) against the map's own derivative.
 
     The log-density of z = f(u) is that of u, less log |det df/du|, which the Delta is to say. Where u is
@@ -61,17 +61,17 @@ def check_map(call: Call) -> None:
     """
     guide, joint = call.one()
     sites = drawn_sites(guide)
-    points = [n for n in call.layout.latents if n in sites and is_point_mass(sites[n]["fn"])]
+    points = [n for n in call.structure.latents if n in sites and is_point_mass(sites[n]["fn"])]
     model = sample_sites(joint)
     to = {name: model[name] for name in points}
     drawn = {n: s for n, s in sites.items() if s["infer"].get("is_auxiliary") and n not in points}
-    call = replace(call, together=False, pair=None)
-    depth = call.layout.nesting
+    call = replace(call, vectorized=False, pair=None)
+    depth = call.structure.max_plate_nesting
     if not points or any(len(site["fn"].batch_shape) > depth for site in to.values()):
         return
     with suppress(Immovable):
-        source = Coordinates(drawn, call.layout, call.together)
-        target = Coordinates(to, call.layout, call.together)
+        source = Coordinates(drawn, call.structure, call.vectorized)
+        target = Coordinates(to, call.structure, call.vectorized)
         if source.size == target.size and source.free.all() and target.free.all():
             bijection = _Map(call, guide, drawn, to, source, target)
             bijection.check_support()
@@ -94,7 +94,7 @@ class _Map:
 
     def __init__(
         self,
-        call: Call,
+        call: BoundProgram,
         guide: poutine.Trace,
         drawn: Mapping[str, Site],
         to: Mapping[str, Site],
@@ -168,7 +168,7 @@ class _Map:
         arrival = Placement(self.target, v)
         for name, site in self.to.items():
             arrival.place(name, site["fn"])
-        said = score(sites.values(), self.call.layout, 1)
+        said = score(sites.values(), self.call.structure, 1)
         due = log_jacobian - log_det - arrival.log_jacobian
         off = (said - due).abs() > OFF * (1 + due.abs())
         if 2 * off.sum() > off.numel():  # at its edges a map is steep, and float32 no judge of it
@@ -210,8 +210,8 @@ def what_is_no_elbo(elbo: Any, examined: Examination) -> list[str]:
     said += [
         f"the model masks the prior of {name!r}, which counts in Pyro's sum over its values, so what is "
         "trained by is not called an ELBO"
-        for name in examined.layout.without_prior
-        if name in examined.layout.enumerated
+        for name in examined.structure.without_prior
+        if name in examined.structure.enumerated
     ][:1]
     said += [
         f"site {name!r} is weighted in training (poutine.scale), so what is trained by is not called an "

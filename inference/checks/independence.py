@@ -11,12 +11,12 @@ from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
 
 from pyro_vae.errors import InputError
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.isolation import seed_all
 from pyro_vae.program.log_prob import unit_log_prob
 from pyro_vae.program.particles import is_per_particle, score_model, with_values
 from pyro_vae.program.probe import all_latents, moved_sites, moves, other_value
-from pyro_vae.program.structure import Layout
+from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import (
     Site,
     drawn_sites,
@@ -34,7 +34,7 @@ OTHERS = 982_451_653  # a seed for other draws: no one else's, lest they be the 
 
 
 @dataclass(frozen=True)
-class Run:
+class Traces:
     """One run of guide and model; nothing is enumerated: what is to be so is drawn.
 
     Only a model that runs in no other way takes all values of its latents.
@@ -48,7 +48,7 @@ class Run:
         """Everything that was drawn, to replay."""
         return all_latents(self.guide, self.model)
 
-    def scores(self, layout: Layout) -> dict[str, Tensor]:
+    def scores(self, structure: Structure) -> dict[str, Tensor]:
         """The log-density of each site, (K, U), by its name in words; on the host.
 
         A guide's site that cannot score a value given to it, as a flow without an inverse, is left out.
@@ -56,36 +56,36 @@ class Run:
         scores: dict[str, Tensor] = {}
         for name, site in proposal_sites(self.guide).items():
             with suppress(InputError):
-                scores[f"the guide's site {name!r}"] = unit_log_prob(site, layout)
-        if layout.holds_enumerated_only:
-            given, prior = score_model(self.model, layout, self.num_chains)
+                scores[f"the guide's site {name!r}"] = unit_log_prob(site, structure)
+        if structure.holds_enumerated_only:
+            given, prior = score_model(self.model, structure, self.num_chains)
             scores["the model"] = given + prior
         else:
             for name, site in sample_sites(self.model).items():
-                scores[f"the model's site {name!r}"] = unit_log_prob(site, layout)
-        shape = self.num_chains, layout.num_units
+                scores[f"the model's site {name!r}"] = unit_log_prob(site, structure)
+        shape = self.num_chains, structure.num_units
         return {name: score.detach().expand(shape).cpu() for name, score in scores.items()}
 
 
-def seen(call: Call) -> Run:
+def seen(call: BoundProgram) -> Traces:
     """The run that examined the program."""
     if call.examined is None:
         return drawn(call)
-    return Run(call.examined.guide, call.examined.model)
+    return Traces(call.examined.guide, call.examined.model)
 
 
-def drawn(call: Call, num_chains: int = 1) -> Run:
+def drawn(call: BoundProgram, num_chains: int = 1) -> Traces:
     """A run with latents of its own."""
     return _run(call, num_chains, poutine.Trace(), {})
 
 
 def again(
-    call: Call,
-    first: Run,
+    call: BoundProgram,
+    first: Traces,
     value: Callable[[Site], Tensor] = lambda site: site["value"],
     num_chains: int = 1,
     seed: int = OTHERS,
-) -> Run:
+) -> Traces:
     """A run with latents made of those of another, by default the same.
 
     What the guide puts at a point follows from its other sites, as it did. Noise that is no sample
@@ -105,20 +105,22 @@ def again(
     return _run(call, num_chains, free, own | subsamples)
 
 
-def _run(call: Call, num_chains: int, given: poutine.Trace, sites: dict[str, Site]) -> Run:
+def _run(
+    call: BoundProgram, num_chains: int, given: poutine.Trace, sites: dict[str, Site]
+) -> Traces:
     """:param sites: of the model alone."""
     guide = call.guide(num_chains, lambda guide: poutine.replay(guide, given))
-    if call.layout.holds_enumerated_only:
-        return Run(guide, call.joint(num_chains, guide), num_chains)
+    if call.structure.holds_enumerated_only:
+        return Traces(guide, call.joint(num_chains, guide), num_chains)
     latents = guide.copy()
     latents.nodes.update(cast(Any, sites))
     model = poutine.replay(call.chains(call.program.model, num_chains), latents)
-    return Run(guide, run("model", model, call.args, call.kwargs), num_chains)
+    return Traces(guide, run("model", model, call.args, call.kwargs), num_chains)
 
 
-def moved(before: Run, after: Run, layout: Layout, fine: bool = False) -> list[str]:
+def moved(before: Traces, after: Traces, structure: Structure, fine: bool = False) -> list[str]:
     """The sites of which a score has moved."""
-    return _moved(before.scores(layout), after.scores(layout), fine)
+    return _moved(before.scores(structure), after.scores(structure), fine)
 
 
 def _moved(before: dict[str, Tensor], after: dict[str, Tensor], fine: bool = False) -> list[str]:
@@ -131,10 +133,10 @@ def _moved(before: dict[str, Tensor], after: dict[str, Tensor], fine: bool = Fal
     return moved_sites(one, two, fine)
 
 
-def noise(call: Call) -> str | None:
+def noise(call: BoundProgram) -> str | None:
     """What scores the same latents otherwise the next time, in words; None where nothing does."""
     first = seen(call)
-    before, after = (run.scores(call.layout) for run in (first, again(call, first)))
+    before, after = (run.scores(call.structure) for run in (first, again(call, first)))
     for name in _moved(before, after):
         if name in before and name in after:
             return f"{name}, by up to {float((before[name] - after[name]).abs().max()):.3g} nats"
@@ -142,25 +144,25 @@ def noise(call: Call) -> str | None:
     return None
 
 
-def coupled(call: Call) -> bool:
+def coupled(call: BoundProgram) -> bool:
     """Whether, in model or guide, a unit's density changes with the latents of others.
 
     Half of the units get other latents, and the other half is looked at; and the other way round, for
     several ways to cut the units in two.
     """
-    units = call.layout.num_units
-    if call.layout.unit is None or units < 2:
+    units = call.structure.num_units
+    if call.structure.unit is None or units < 2:
         return False
     seed_all(0)
     numbers = torch.randperm(units)
     bits = [numbers >> bit & 1 == 1 for bit in range(min(PARTITIONS, (units - 1).bit_length()))]
     changed = torch.stack([side for half in bits for side in (half, ~half)])
-    if call.together and units <= AT_ONCE and not _moves_together(call, changed):
+    if call.vectorized and units <= AT_ONCE and not _moves_together(call, changed):
         return False
     # else noise might differ from particle to particle
-    alone = replace(call, together=False, pair=None)
+    alone = replace(call, vectorized=False, pair=None)
     first = seen(alone)
-    before = first.scores(call.layout)
+    before = first.scores(call.structure)
     for i, row in enumerate(changed.split(1)):
         seed_all(OTHERS + i)
         if _moves_alone(alone, first, drawn(alone), before, row):
@@ -168,81 +170,85 @@ def coupled(call: Call) -> bool:
     return False
 
 
-def meet(call: Call, first: Run, fine: bool = False) -> bool:
+def meet(call: BoundProgram, first: Traces, fine: bool = False) -> bool:
     """Whether units score otherwise when half of them, at random, get other latents: a quick look."""
-    layout = call.layout
-    if layout.unit is None or layout.num_units < 2 or layout.size != layout.num_units:
+    structure = call.structure
+    if structure.unit is None or structure.num_units < 2 or structure.size != structure.num_units:
         return False
     seed_all(1)
-    changed = torch.randperm(layout.num_units) % 2 == 1
+    changed = torch.randperm(structure.num_units) % 2 == 1
 
     def mixed(site: Site) -> Tensor:
-        if site["name"] in layout.enumerated or is_point_mass(site["fn"]):
+        if site["name"] in structure.enumerated or is_point_mass(site["fn"]):
             return cast(Tensor, site["value"])
-        return torch.where(_along(changed, site, layout), other_value(site), site["value"])
+        return torch.where(_along(changed, site, structure), other_value(site), site["value"])
 
-    before, after = (run.scores(layout) for run in (first, again(call, first, mixed)))
+    before, after = (run.scores(structure) for run in (first, again(call, first, mixed)))
     return any(
         bool((moves(before[name], after[name], fine) & ~changed).any())
         for name in before.keys() & after.keys()
     )
 
 
-def _moves_together(call: Call, changed: Tensor) -> bool:
+def _moves_together(call: BoundProgram, changed: Tensor) -> bool:
     """Whether units score otherwise when those that are ``changed``, (V, U), get other latents."""
-    if call.pair is None or call.layout.enumerated:
+    if call.pair is None or call.structure.enumerated:
         pair = drawn(call, 2)
     else:
-        pair = Run(call.pair.guide, call.pair.model, 2)
+        pair = Traces(call.pair.guide, call.pair.model, 2)
     masks = torch.cat([changed.new_zeros(1, changed.shape[1]), changed])
-    layout = call.layout
-    mixed = again(call, pair, lambda site: _mixed(site, masks, layout), len(masks)).scores(layout)
+    structure = call.structure
+    mixed = again(call, pair, lambda site: _mixed(site, masks, structure), len(masks)).scores(
+        structure
+    )
     return any(bool((moves(score[:1], score[1:]) & ~changed).any()) for score in mixed.values())
 
 
 def _moves_alone(
-    call: Call, first: Run, other: Run, before: dict[str, Tensor], changed: Tensor
+    call: BoundProgram, first: Traces, other: Traces, before: dict[str, Tensor], changed: Tensor
 ) -> bool:
-    layout = call.layout
-    after = again(call, first, lambda s: _mixed_with(s, other, changed, layout)).scores(layout)
+    structure = call.structure
+    after = again(call, first, lambda s: _mixed_with(s, other, changed, structure)).scores(
+        structure
+    )
     return any(
         bool((moves(before[name], after[name]) & ~changed).any())
         for name in before.keys() & after.keys()
     )
 
 
-def check_data_are_apart(call: Call) -> bool:
+def check_data_are_apart(call: BoundProgram) -> bool:
     """Refuses a model in which a datum's density depends on the other data of its batch.
 
     Of a batch, the second half is replaced by the first, and that one scored at the same latents; False
     where the program does not take such data, as one that wants its rows in order.
     """
-    half = call.layout.num_units // 2
-    order = torch.cat([torch.arange(half), torch.arange(call.layout.num_units - half)])
+    half = call.structure.num_units // 2
+    order = torch.cat([torch.arange(half), torch.arange(call.structure.num_units - half)])
     first = seen(call)
-    other = replace(call, args=_rows(call, order), together=False)
+    other = replace(call, args=_rows(call, order), vectorized=False)
     try:
-        if call.layout.holds_enumerated_only:
+        if call.structure.holds_enumerated_only:
             model = other.joint(1, first.guide)
         else:
             replayed = poutine.replay(call.program.model, first.latents())
             model = run("model", replayed, other.args, call.kwargs)
     except InputError:
         return False
-    before, after = (r.scores(call.layout) for r in (first, Run(poutine.Trace(), model)))
+    before, after = (r.scores(call.structure) for r in (first, Traces(poutine.Trace(), model)))
     for name, score in after.items():
         there = before[name][0, :half]
         if bool(moves(there, score[0, :half]).any()):
             raise InputError(
                 "the model's density of a datum depends on the other data of its batch (by up to "
                 f"{float((there - score[0, :half]).abs().max()):.3g} nats at {name}, when these change), "
-                f"so there is no log p(x) of a unit of plate {call.layout.unit!r}: leave statistics of the "
-                "batch out of the model"
+                f"so there is no log p(x) of a unit of plate {call.structure.unit!r}: leave statistics of "
+                "the batch out of the model"
             )
     return True
 
 
-def place_matters(call: Call, first: Run | None = None, fine: bool = False) -> list[str]:
+def place_matters(call: BoundProgram, first: Traces | None = None, fine: bool = False) -> list[str]:
     """The sites that score otherwise where the same rows, with the same latents, are in another order.
 
     Where a unit is no row, a site's whole score is looked at, and its values go along with the rows where a
@@ -252,10 +258,12 @@ def place_matters(call: Call, first: Run | None = None, fine: bool = False) -> l
     :param first: a run of the call; by default one is made.
     :param fine: whether all is computed in float64.
     """
-    call = replace(call, together=False, pair=None)
+    call = replace(call, vectorized=False, pair=None)
     seed_all(0)
     first = first or drawn(call)
-    layout = call.layout if call.layout.size == len(call.args[0]) else call.layout.joined()
+    structure = (
+        call.structure if call.structure.size == len(call.args[0]) else call.structure.joined()
+    )
     places = _subsample(first, len(call.args[0]))
     turn = torch.randperm(len(places))
     turn = turn.roll(1) if torch.equal(turn, torch.arange(len(turn))) else turn
@@ -263,11 +271,11 @@ def place_matters(call: Call, first: Run | None = None, fine: bool = False) -> l
     order[places] = places[turn]
     other = replace(call, args=_rows(call, order))
     try:
-        after = again(other, first, lambda site: _taken(site, turn, layout)).scores(layout)
+        after = again(other, first, lambda site: _taken(site, turn, structure)).scores(structure)
     except InputError:
         return ["the program"]
-    before = first.scores(layout)
-    if layout.unit is not None:
+    before = first.scores(structure)
+    if structure.unit is not None:
         before = {name: score[:, turn] for name, score in before.items()}
         return _moved(before, after, fine)
     moved = _moved(before, after, fine)
@@ -279,7 +287,7 @@ def place_matters(call: Call, first: Run | None = None, fine: bool = False) -> l
     return moved if bool(moves(one, two, fine).any()) else []
 
 
-def _subsample(run: Run, rows: int) -> Tensor:
+def _subsample(run: Traces, rows: int) -> Tensor:
     """The numbers of the rows that a plate over them takes."""
     for trace in (run.guide, run.model):
         for site in trace.nodes.values():
@@ -293,7 +301,7 @@ def _subsample(run: Run, rows: int) -> Tensor:
     return torch.arange(rows)
 
 
-def check_every_value_is_drawn(found: Run) -> None:
+def check_every_value_is_drawn(found: Traces) -> None:
     """Refuses a guide that draws one value of a latent where the model has several."""
     proposed = drawn_sites(found.guide)
     for name, site in latent_sites(found.model).items():
@@ -308,42 +316,42 @@ def check_every_value_is_drawn(found: Run) -> None:
             )
 
 
-def _rows(call: Call, order: Tensor) -> tuple[Tensor, ...]:
+def _rows(call: BoundProgram, order: Tensor) -> tuple[Tensor, ...]:
     return tuple(rows[order.to(rows.device)] for rows in call.args)
 
 
-def _mixed(site: Site, changed: Tensor, layout: Layout) -> Tensor:
+def _mixed(site: Site, changed: Tensor, structure: Structure) -> Tensor:
     """Of two particles' values of a site the first's, but the second's for the units of a mask, (V, U)."""
     value: Tensor = site["value"]
-    if not is_per_particle(site, layout):
+    if not is_per_particle(site, structure):
         return value
-    return torch.where(_along(changed, site, layout), value[1:], value[:1])
+    return torch.where(_along(changed, site, structure), value[1:], value[:1])
 
 
-def _mixed_with(site: Site, other: Run, changed: Tensor, layout: Layout) -> Tensor:
+def _mixed_with(site: Site, other: Traces, changed: Tensor, structure: Structure) -> Tensor:
     """A site's value, but for some units, (1, U), that of another run."""
     value: Tensor = site["value"]
     sites = {**latent_sites(other.model), **drawn_sites(other.guide)}
     there: Tensor = sites.get(site["name"], site)["value"]
     if there.shape != value.shape:  # of another size each time it is drawn
         return value
-    return torch.where(_along(changed[0], site, layout), there, value)
+    return torch.where(_along(changed[0], site, structure), there, value)
 
 
-def _along(mask: Tensor, site: Site, layout: Layout) -> Tensor:
+def _along(mask: Tensor, site: Site, structure: Structure) -> Tensor:
     """A mask over units, (V, U) or (U), in the shape of a site's value."""
-    behind = -layout.dim - 1 + site["fn"].event_dim
+    behind = -structure.dim - 1 + site["fn"].event_dim
     between = site["value"].dim() - behind - mask.dim()
     mask = mask.to(site["value"].device)
     return mask.reshape(*mask.shape[:-1], *(1,) * between, mask.shape[-1], *(1,) * behind)
 
 
-def _taken(site: Site, order: Tensor, layout: Layout) -> Tensor:
+def _taken(site: Site, order: Tensor, structure: Structure) -> Tensor:
     """A site's value with its units, or what goes along with the rows, in another order."""
     value: Tensor = site["value"]
     rows = len(order)
-    if layout.unit is not None:
-        dims = [layout.dim]
+    if structure.unit is not None:
+        dims = [structure.dim]
     else:
         frames = [f for f in site["cond_indep_stack"] if f.vectorized]
         dims = [f.dim for f in frames if f.size == rows]

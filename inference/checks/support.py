@@ -21,10 +21,10 @@ from pyro_vae.inference.checks.intervals import (
     said_range,
     without_independence,
 )
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.log_prob import score, unit_sum
 from pyro_vae.program.particles import read_particles
-from pyro_vae.program.structure import Layout
+from pyro_vae.program.structure import Structure
 from pyro_vae.program.support import support_of
 from pyro_vae.program.trace import (
     Site,
@@ -51,7 +51,7 @@ UNSAID = (NotImplementedError, RuntimeError, ValueError)  # of a support that is
 NEGLIGIBLE = math.log(5e-324)  # the least of float64: a tail of the prior that may be left out
 
 
-def check_proposal(call: Call, narrower_too: bool = True) -> Call:
+def check_proposal(call: BoundProgram, narrower_too: bool = True) -> BoundProgram:
     """Refuses a guide from whose draws no weight can be formed; gives the call that forms them.
 
     It must spread every latent, over the prior's support. Short of it a part of the evidence is never seen,
@@ -63,18 +63,20 @@ def check_proposal(call: Call, narrower_too: bool = True) -> Call:
     guide_sites, model_sites = drawn_sites(guide), sample_sites(model)
     check_spread(call, guide_sites, model_sites)
     beyond = []
-    for name in call.layout.latents:
+    for name in call.structure.latents:
         if name in guide_sites and not is_point_mass(guide_sites[name]["fn"]):
             here, there = guide_sites[name], model_sites[name]
             # a likelihood may rule latents out: only who wrote the guide knows where it is not 0
             vouched = here["infer"].get("covers_posterior", False)
-            if not call.layout.enumerated and _goes_beyond(here, there):
+            if not call.structure.enumerated and _goes_beyond(here, there):
                 beyond.append(name)
             check_support(name, here, there, narrower_too and not vouched, name not in beyond)
             if narrower_too and not vouched:
                 check_values(call, name, here, there)
-    check_masks(call.layout, guide_sites, model_sites)
-    return replace(call, layout=replace(call.layout, beyond=tuple(beyond))) if beyond else call
+    check_masks(call.structure, guide_sites, model_sites)
+    return (
+        replace(call, structure=replace(call.structure, beyond=tuple(beyond))) if beyond else call
+    )
 
 
 def _goes_beyond(guide: Site, model: Site) -> bool:
@@ -87,9 +89,9 @@ def _goes_beyond(guide: Site, model: Site) -> bool:
     return False
 
 
-def check_spread(call: Call, guide: Mapping[str, Site], model: Mapping[str, Site]) -> None:
+def check_spread(call: BoundProgram, guide: Mapping[str, Site], model: Mapping[str, Site]) -> None:
     """The guide may put latents at points, with log-densities, if it draws as many numbers elsewhere."""
-    layout = call.layout
+    structure = call.structure
     computed = {name for name, site in model.items() if is_point_mass(site["fn"])}
     guide = {name: site for name, site in guide.items() if name not in computed}
     points = [name for name, site in guide.items() if is_point_mass(site["fn"])]
@@ -103,9 +105,9 @@ def check_spread(call: Call, guide: Mapping[str, Site], model: Mapping[str, Site
     if not elsewhere:
         return
     drawn = [name for name in guide if name not in points]
-    latents = [name for name in layout.latents if name not in layout.enumerated]
-    has = sum(num_coordinates(name, guide[name], layout) for name in drawn)
-    wanted = sum(num_coordinates(name, model[name], layout) for name in latents)
+    latents = [name for name in structure.latents if name not in structure.enumerated]
+    has = sum(num_coordinates(name, guide[name], structure) for name in drawn)
+    wanted = sum(num_coordinates(name, model[name], structure) for name in latents)
     if has != wanted:
         raise InputError(
             f"the guide draws {has} numbers ({', '.join(map(repr, drawn[:5]))}) where the model's latents "
@@ -193,7 +195,7 @@ def _is_one(parameter: Any) -> bool:
     return is_tensor and bool((parameter == parameter.reshape(-1)[0]).all())
 
 
-def check_values(call: Call, name: str, site: Site, model_site: Site) -> None:
+def check_values(call: BoundProgram, name: str, site: Site, model_site: Site) -> None:
     """A value that the guide never draws is left out of the evidence, and nothing in the weights says so.
 
     Where a unit draws the site once, the value is tried: the weights that the guide's other draws have
@@ -201,15 +203,15 @@ def check_values(call: Call, name: str, site: Site, model_site: Site) -> None:
 
     :raises InputError: that is more than one in 10,000, or cannot be told.
     """
-    layout = call.layout
+    structure = call.structure
     missed = _never_drawn(site, model_site)
     if not missed:
         return
-    once = shape_of(site["fn"]).numel() == layout.num_units * site["fn"].event_shape.numel()
+    once = shape_of(site["fn"]).numel() == structure.num_units * site["fn"].event_shape.numel()
     drawn = _log_share(call) if once else torch.zeros(())
     for value, never in missed:
         there = never.reshape(never.shape + (1,) * site["fn"].event_dim)
-        concerned = unit_sum({**site, "mask": None}, never.double(), layout) > 0
+        concerned = unit_sum({**site, "mask": None}, never.double(), structure) > 0
         counts: Any = True
         if once:
             left_out = _log_share(call, name, torch.where(there, value, site["value"]))
@@ -221,29 +223,29 @@ def check_values(call: Call, name: str, site: Site, model_site: Site) -> None:
             )
 
 
-def _log_share(call: Call, name: str = "", value: Tensor | None = None) -> Tensor:
+def _log_share(call: BoundProgram, name: str = "", value: Tensor | None = None) -> Tensor:
     """The log of the mean weight of some draws, (1, U); with a site held at a value, whose own density
     then does not count."""
-    held, layout = poutine.Trace(), call.layout
+    held, structure = poutine.Trace(), call.structure
     if value is not None:
         held.add_node(name, type="sample", is_observed=False, value=value, infer={})
-    each, times = (TRIES, 1) if call.together else (1, TRIES_ALONE)
+    each, times = (TRIES, 1) if call.vectorized else (1, TRIES_ALONE)
     logs = []
     for _ in range(times):
         guide = call.guide(each, lambda guide: poutine.replay(guide, held))
-        weights = read_particles(call.joint(each, guide), guide, layout, each).log_weights
+        weights = read_particles(call.joint(each, guide), guide, structure, each).log_weights
         if value is not None:
-            weights = weights + score([sample_sites(guide)[name]], layout, each)
+            weights = weights + score([sample_sites(guide)[name]], structure, each)
         logs.append(weights)
     return torch.cat(logs).logsumexp(0, keepdim=True) - math.log(each * times)
 
 
-def check_masks(layout: Layout, guide: Mapping[str, Site], model: Mapping[str, Site]) -> None:
+def check_masks(structure: Structure, guide: Mapping[str, Site], model: Mapping[str, Site]) -> None:
     """:raises InputError: what the guide's density counts is not what the model's does.
 
     Of a latent whose prior the model leaves out, all draws count.
     """
-    latents = [n for n in layout.latents if n in guide and n not in layout.without_prior]
+    latents = [n for n in structure.latents if n in guide and n not in structure.without_prior]
     points = [name for name in latents if is_point_mass(guide[name]["fn"])]
     for name in latents:
         mask = mask_of(guide[name])
@@ -252,10 +254,10 @@ def check_masks(layout: Layout, guide: Mapping[str, Site], model: Mapping[str, S
     if points:
         drawn = (name for name in guide if not is_point_mass(guide[name]["fn"]))
         none = torch.zeros(())
-        has = sum((num_counted(name, guide[name], layout) for name in drawn), start=none)
-        wanted = sum((num_counted(name, model[name], layout) for name in latents), start=none)
-        apart = [name for name in layout.without_prior if name in guide]
-        wanted += sum(num_coordinates(n, model[n], layout) for n in apart) / layout.num_units
+        has = sum((num_counted(name, guide[name], structure) for name in drawn), start=none)
+        wanted = sum((num_counted(name, model[name], structure) for name in latents), start=none)
+        apart = [name for name in structure.without_prior if name in guide]
+        wanted += sum(num_coordinates(n, model[n], structure) for n in apart) / structure.num_units
         _refuse_unless(points[0], bool(((has - wanted).abs() < 0.5).all()))
 
 

@@ -12,9 +12,9 @@ from pyro_vae.inference.annealing.schedules import Schedule, checked, sigmoid
 from pyro_vae.inference.evidence.chains import Walks, bytes_per_chain, walk
 from pyro_vae.inference.evidence.method import Estimator, Figures, Method, Tick, memory
 from pyro_vae.inference.evidence.tiles import UNITS
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 
-STARTS: dict[str, Callable[[Call], Path]] = {"guide": FromGuide, "prior": FromPrior}
+STARTS: dict[str, Callable[[BoundProgram], Path]] = {"guide": FromGuide, "prior": FromPrior}
 MAX_MEMORY = {"cpu": 2**28, "cuda": 2**32}  # for the gradients' graph
 ROWS = {"cpu": 2**14, "cuda": 2**17}  # chains x units that move together
 KNOTS = 20  # places of the path at which step sizes are adapted
@@ -91,16 +91,18 @@ class Annealed(Method):
             f"temperatures, {self.num_leapfrog} leapfrog steps each"
         )
 
-    def estimator(self, few: Call, num_particles: int, max_memory: int | None) -> Estimator:
-        self.sampler(few, max_memory)
+    def estimator(
+        self, example: BoundProgram, num_particles: int, max_memory: int | None
+    ) -> Estimator:
+        self.sampler(example, max_memory)
 
-        def estimate(call: Call, tick: Tick) -> Iterator[Walks]:
+        def estimate(call: BoundProgram, tick: Tick) -> Iterator[Walks]:
             sampler = self.sampler(call, max_memory)
             yield from self.forward(sampler, self.steps(sampler), num_particles, tick)
 
         return estimate
 
-    def notes(self, figures: Figures, few: Call) -> tuple[str, ...]:
+    def notes(self, figures: Figures, example: BoundProgram) -> tuple[str, ...]:
         stuck = figures["acceptance"] < STUCK
         if not stuck.any():
             return ()
@@ -112,7 +114,7 @@ class Annealed(Method):
 
     # --- one tile's chains, also for the bounds of both sides -----------------------------------
 
-    def sampler(self, call: Call, max_memory: int | None) -> Sampler:
+    def sampler(self, call: BoundProgram, max_memory: int | None) -> Sampler:
         """What moves the chains of one tile, and how many at a time."""
         path = STARTS[self.start](call)
         path.check()
@@ -138,8 +140,8 @@ class Annealed(Method):
             yield walks
 
 
-def counts(call: Call, num_particles: int) -> Iterator[int]:
+def counts(call: BoundProgram, num_particles: int) -> Iterator[int]:
     """Numbers of chains to move together, that make K."""
-    at_once = max(1, ROWS.get(call.device.type, ROWS["cpu"]) // call.layout.num_units)
+    at_once = max(1, ROWS.get(call.device.type, ROWS["cpu"]) // call.structure.num_units)
     for first in range(0, num_particles, at_once):
         yield min(at_once, num_particles - first)

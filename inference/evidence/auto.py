@@ -13,7 +13,7 @@ from pyro_vae.inference.evidence.annealed import Annealed
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.method import Estimator, Figures, Method, Tick, complete
 from pyro_vae.inference.evidence.tiles import UNITS
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 
 REPLACED = ("log_evidence", "standard_error", "ess", "pareto_k", "acceptance")
 BIASED = ("smoothed", "jackknife")
@@ -47,13 +47,15 @@ class Auto(Method):
     def described(self) -> str:
         return f"{self.importance.described}; where its weights are bad, {self.annealed.described}"
 
-    def estimator(self, few: Call, num_particles: int, max_memory: int | None) -> Estimator:
-        weigh = self.importance.estimator(few, num_particles, max_memory)
+    def estimator(
+        self, example: BoundProgram, num_particles: int, max_memory: int | None
+    ) -> Estimator:
+        weigh = self.importance.estimator(example, num_particles, max_memory)
         anneal: Estimator | None = None
         with contextlib.suppress(InputError):  # a note says why, where it was wanted
-            anneal = self.annealed.estimator(few, self.num_chains, max_memory)
+            anneal = self.annealed.estimator(example, self.num_chains, max_memory)
 
-        def estimate(call: Call, tick: Tick) -> Iterator["Merged"]:
+        def estimate(call: BoundProgram, tick: Tick) -> Iterator["Merged"]:
             figures = complete(weigh(call, lambda share: tick(SHARE * share))).figures()
             is_bad = without_error(figures)
             if 2 * is_bad.sum() > len(is_bad):  # what passes is no better then
@@ -71,7 +73,7 @@ class Auto(Method):
 
         return estimate
 
-    def notes(self, figures: Figures, few: Call) -> tuple[str, ...]:
+    def notes(self, figures: Figures, example: BoundProgram) -> tuple[str, ...]:
         annealed, units = int(figures["annealed"].sum()), len(figures["annealed"])
         words = (
             f"{annealed:,} of {units:,} units were annealed, with {self.num_chains} chains each, for a few "
@@ -79,14 +81,14 @@ class Auto(Method):
             "are those of importance sampling",
         )
         if annealed:
-            return words + self.annealed.notes(figures, few)
+            return words + self.annealed.notes(figures, example)
         left = int(without_error(figures).sum())
-        return (self._left(left, units, few),) if left else ()
+        return (self._left(left, units, example),) if left else ()
 
-    def _left(self, left: int, units: int, few: Call) -> str:
+    def _left(self, left: int, units: int, example: BoundProgram) -> str:
         words = f"{left:,} of {units:,} units have bad importance weights and could not be annealed"
         try:
-            self.annealed.estimator(few, self.num_chains, None)
+            self.annealed.estimator(example, self.num_chains, None)
         except InputError as error:
             words += f": {error}"
         return words

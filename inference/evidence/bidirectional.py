@@ -14,7 +14,7 @@ from pyro_vae.inference.evidence.chains import Walks, walk
 from pyro_vae.inference.evidence.method import Estimator, Figures, Method, Tick, complete
 from pyro_vae.inference.evidence.tiles import UNITS
 from pyro_vae.inference.evidence.weights import WeightSums
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,12 @@ class BothSides(Method):
     num_particles = Annealed.num_particles
     tile = UNITS
 
-    def estimator(self, few: Call, num_particles: int, max_memory: int | None) -> Estimator:
-        self.annealed.sampler(few, max_memory)
+    def estimator(
+        self, example: BoundProgram, num_particles: int, max_memory: int | None
+    ) -> Estimator:
+        self.annealed.sampler(example, max_memory)
 
-        def estimate(call: Call, tick: Tick) -> Iterator[Sides]:
+        def estimate(call: BoundProgram, tick: Tick) -> Iterator[Sides]:
             call, latents = self.posterior_draw(call)
             sampler = self.annealed.sampler(call, max_memory)
             steps = self.annealed.steps(sampler)
@@ -47,11 +49,11 @@ class BothSides(Method):
 
         return estimate
 
-    def notes(self, figures: Figures, few: Call) -> tuple[str, ...]:
-        return self.annealed.notes(figures, few)
+    def notes(self, figures: Figures, example: BoundProgram) -> tuple[str, ...]:
+        return self.annealed.notes(figures, example)
 
     @abc.abstractmethod
-    def posterior_draw(self, call: Call) -> tuple[Call, Trace | None]:
+    def posterior_draw(self, call: BoundProgram) -> tuple[BoundProgram, Trace | None]:
         """The data to bound the evidence of, and a draw of their posterior where one is known."""
 
 
@@ -89,7 +91,7 @@ class Bidirectional(BothSides):
     def described(self) -> str:
         return f"bidirectional, {self.annealed.described}, and back from an exact draw"
 
-    def posterior_draw(self, call: Call) -> tuple[Call, Trace | None]:
+    def posterior_draw(self, call: BoundProgram) -> tuple[BoundProgram, Trace | None]:
         return simulate(call)
 
 
@@ -124,12 +126,12 @@ class Sandwich(BothSides):
     def described(self) -> str:
         return f"sandwich, {self.annealed.described}, and back from one of its ends"
 
-    def posterior_draw(self, call: Call) -> tuple[Call, Trace | None]:
+    def posterior_draw(self, call: BoundProgram) -> tuple[BoundProgram, Trace | None]:
         return call, None
 
-    def notes(self, figures: Figures, few: Call) -> tuple[str, ...]:
+    def notes(self, figures: Figures, example: BoundProgram) -> tuple[str, ...]:
         return (
-            *super().notes(figures, few),
+            *super().notes(figures, example),
             "the upper figure is an estimate, not a bound: its chains set out from a draw that annealing "
             "made, not from the posterior itself; where annealing misses a part of the posterior, lower "
             "and upper are both too low, and close together all the same",
@@ -144,7 +146,7 @@ class Sides:
 
     below: Walks
     above: Walks
-    simulated: Call | None
+    simulated: BoundProgram | None
 
     @property
     def count(self) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor
 from pyro_vae.inference.annealing.hmc import Sampler, Steps
 from pyro_vae.inference.annealing.paths import Path
 from pyro_vae.inference.evidence.weights import WeightSums
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def walk(
 class Walks:
     """What is kept of the walks of K chains for each of U units, as they come in."""
 
-    def __init__(self, num_particles: int, call: Call) -> None:
-        units, device = call.layout.num_units, call.device
+    def __init__(self, num_particles: int, call: BoundProgram) -> None:
+        units, device = call.structure.num_units, call.device
         self.weights = WeightSums(num_particles, units, device)
         self.ratios = WeightSums(num_particles, units, device)
         self._chosen = torch.empty(0)

@@ -9,7 +9,7 @@ from pyro import poutine
 from torch import Tensor
 
 from pyro_vae.errors import InputError
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.log_prob import unit_sum
 from pyro_vae.program.particles import Particles, of_particles, score_model, sum_out, with_values
 from pyro_vae.program.support import support_of
@@ -27,7 +27,7 @@ PRIOR_DRAWS = 32  # at a time: the model computes its likelihood too
 
 
 def draw_defensively(
-    call: Call, prior_share: float, num_particles: int, at_once: int | None = None
+    call: BoundProgram, prior_share: float, num_particles: int, at_once: int | None = None
 ) -> Particles:
     """Draws all latents of a unit from the prior with probability ``prior_share``, else from the guide.
 
@@ -40,10 +40,10 @@ def draw_defensively(
     if call.by_vmap:
         with contextlib.suppress(Exception):  # one by one will do, or say what is wrong
             return _draw_by_vmap(call, prior_share, num_particles)
-    sizes = [num_particles] if call.together else [1] * num_particles
+    sizes = [num_particles] if call.vectorized else [1] * num_particles
     parts = [_draw(call, prior_share, size, at_once or size) for size in sizes]
     latents = {
-        name: torch.cat([part.latents[name] for part in parts]) if call.together else value
+        name: torch.cat([part.latents[name] for part in parts]) if call.vectorized else value
         for name, value in parts[-1].latents.items()
     }
     return Particles(
@@ -54,7 +54,7 @@ def draw_defensively(
     )
 
 
-def _draw_by_vmap(call: Call, prior_share: float, num_particles: int) -> Particles:
+def _draw_by_vmap(call: BoundProgram, prior_share: float, num_particles: int) -> Particles:
     def one() -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
         drawn = _draw(call, prior_share, 1, 1)
         return drawn.log_likelihood[0], drawn.log_prior[0], drawn.log_guide[0], drawn.latents
@@ -62,12 +62,12 @@ def _draw_by_vmap(call: Call, prior_share: float, num_particles: int) -> Particl
     return Particles(*each(one, num_particles, at_once=PRIOR_DRAWS))
 
 
-def _draw(call: Call, prior_share: float, num_particles: int, at_once: int) -> Particles:
-    layout = call.layout
+def _draw(call: BoundProgram, prior_share: float, num_particles: int, at_once: int) -> Particles:
+    structure = call.structure
     guide = call.guide(num_particles)
     _check_sites(guide)
     prior = _prior_draws(call, num_particles)
-    is_prior = torch.rand(num_particles, layout.num_units, device=call.device) < prior_share
+    is_prior = torch.rand(num_particles, structure.num_units, device=call.device) < prior_share
 
     def choose(site: Site) -> Tensor:
         return torch.where(_like(is_prior, site, call), prior[site["name"]], site["value"])
@@ -102,27 +102,27 @@ def _check_sites(guide: poutine.Trace) -> None:
         )
 
 
-def _prior_draws(call: Call, num_particles: int) -> dict[str, Tensor]:
+def _prior_draws(call: BoundProgram, num_particles: int) -> dict[str, Tensor]:
     draws: dict[str, list[Tensor]] = {}
     for first in range(0, num_particles, PRIOR_DRAWS):
         model = call.chains(call.program.model, min(PRIOR_DRAWS, num_particles - first))
         for name, site in latent_sites(run("model", model, call.args, call.kwargs)).items():
             draws.setdefault(name, []).append(site["value"])
-    return {name: torch.cat(v) if call.together else v[0] for name, v in draws.items()}
+    return {name: torch.cat(v) if call.vectorized else v[0] for name, v in draws.items()}
 
 
-def _like(per_unit: Tensor, site: Site, call: Call) -> Tensor:
+def _like(per_unit: Tensor, site: Site, call: BoundProgram) -> Tensor:
     """(K, U) with the dimensions of a site's value, to broadcast against it."""
-    layout, fn = call.layout, site["fn"]
-    plates = [1] * layout.nesting
-    if layout.unit is not None:
-        plates[layout.dim] = layout.num_units
-    inner = plates[layout.nesting - (len(fn.batch_shape) - call.together) :]
-    outer = [len(per_unit)] if call.together else []
+    structure, fn = call.structure, site["fn"]
+    plates = [1] * structure.max_plate_nesting
+    if structure.unit is not None:
+        plates[structure.dim] = structure.num_units
+    inner = plates[structure.max_plate_nesting - (len(fn.batch_shape) - call.vectorized) :]
+    outer = [len(per_unit)] if call.vectorized else []
     return per_unit.reshape(*outer, *inner, *[1] * fn.event_dim)
 
 
-def _score_within(site: Site, drawn: Tensor, call: Call) -> Tensor:
+def _score_within(site: Site, drawn: Tensor, call: BoundProgram) -> Tensor:
     """The guide's log-density, which is minus infinity where it does not reach.
 
     :param drawn: values that it does reach, in the place of others: some densities cannot be asked there.
@@ -130,18 +130,18 @@ def _score_within(site: Site, drawn: Tensor, call: Call) -> Tensor:
     fn, value = site["fn"], site["value"]
     within = support_of(fn).check(value)
     reached = torch.where(within.reshape(within.shape + (1,) * fn.event_dim), value, drawn)
-    return unit_sum(site, torch.where(within, fn.log_prob(reached), -torch.inf), call.layout)
+    return unit_sum(site, torch.where(within, fn.log_prob(reached), -torch.inf), call.structure)
 
 
-def _score_model(call: Call, latents: poutine.Trace, some: range) -> tuple[Tensor, Tensor]:
-    layout = call.layout
-    part = with_values(latents, partial(of_particles, layout=layout, some=some))
+def _score_model(call: BoundProgram, latents: poutine.Trace, some: range) -> tuple[Tensor, Tensor]:
+    structure = call.structure
+    part = with_values(latents, partial(of_particles, structure=structure, some=some))
     trace = call.joint(len(some), part)
-    log_likelihood, log_prior = score_model(trace, layout, len(some))
-    if layout.enumerated:  # latents that depend on what is summed out belong to the prior, too
+    log_likelihood, log_prior = score_model(trace, structure, len(some))
+    if structure.enumerated:  # latents that depend on what is summed out belong to the prior, too
         log_joint = log_likelihood + log_prior
         for name in observed_sites(trace):
             trace.remove_node(name)
-        log_prior = sum_out(trace, layout).expand(len(some), -1)
+        log_prior = sum_out(trace, structure).expand(len(some), -1)
         log_likelihood = log_joint - log_prior
     return log_likelihood, log_prior

@@ -20,9 +20,9 @@ from pyro_vae.inference.evidence.method import Estimator, Figures, Method, Sums
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.inference.evidence.tile_store import Kept, checksum_of, record_of
 from pyro_vae.inference.evidence.tiles import Tiles, progress_bar, tiled
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.examination import examine
-from pyro_vae.program.structure import Layout, check_proper
+from pyro_vae.program.structure import Structure, check_proper
 from pyro_vae.program.trace import is_factor, observed_sites
 from pyro_vae.program.unconstrained import everything_counts
 
@@ -115,9 +115,9 @@ def log_evidence(
         raise InputError("keep wants a seed: without one the next call would draw other noise")
     whole = tiled(program, data, unit, seed, device, how.tile, args, kwargs)
     with on_cuda("ieee"), whole as tiles:
-        check_proper(tiles.few.layout)
-        estimator = how.estimator(tiles.few, count, max_memory)
-        work = _Run(how, count, tiles, _values_per_unit(tiles.few))
+        check_proper(tiles.example.structure)
+        estimator = how.estimator(tiles.example, count, max_memory)
+        work = _Run(how, count, tiles, _values_per_unit(tiles.example))
         kept = Kept(keep, record_of(tiles, how, count) if keep else {}, _rank())
         work.done = kept.read()
         for number, figures in work.done.items():
@@ -156,7 +156,7 @@ class _Run:
                     self.done[number][CHECKSUM] = checksum_of(call)
                 kept.save(self.done)
 
-    def estimate(self, number: int, call: Call, estimator: Estimator, bar: tqdm) -> Figures:
+    def estimate(self, number: int, call: BoundProgram, estimator: Estimator, bar: tqdm) -> Figures:
         units = len(self.tiles.index[number])
         for sums in estimator(call, lambda share: bar.update(share * units)):
             if not self.done:  # else there is something to show if it ends here
@@ -186,28 +186,28 @@ class _Run:
             name: torch.cat([done[number][name] for number in sorted(done)])
             for name in next(iter(done.values()))
         }
-        layout = self.tiles.few.layout
+        structure = self.tiles.example.structure
         return Evidence.of(
             figures,
             num_particles=count,
-            unit=layout.unit,
+            unit=structure.unit,
             method=self.method.described,
             is_unbiased=self.method.is_unbiased,
             is_exact=self.method.is_exact,
             values_per_unit=self.values,
             notes=(
                 *notes,
-                *((self.tiles.why_whole,) if self.tiles.why_whole else joint_note(layout)),
+                *((self.tiles.why_whole,) if self.tiles.why_whole else joint_note(structure)),
                 *self.tiles.notes,
-                *_one_by_one(self.tiles.few, self.method),
-                *self.method.notes(figures, self.tiles.few),
+                *_one_by_one(self.tiles.example, self.method),
+                *self.method.notes(figures, self.tiles.example),
             ),
         )
 
 
-def _one_by_one(few: Call, method: Method) -> tuple[str, ...]:
-    at_once = few.together or few.by_vmap or method.is_exact
-    return () if at_once else (ONE_BY_ONE.format(few.reason),)
+def _one_by_one(example: BoundProgram, method: Method) -> tuple[str, ...]:
+    at_once = example.vectorized or example.by_vmap or method.is_exact
+    return () if at_once else (ONE_BY_ONE.format(example.reason),)
 
 
 def named(method: str | Method) -> Method:
@@ -239,12 +239,12 @@ def on_host(sums: Sums) -> Figures:
     return {name: figure.cpu() for name, figure in sums.figures().items()}
 
 
-def joint_note(layout: Layout) -> tuple[str, ...]:
+def joint_note(structure: Structure) -> tuple[str, ...]:
     """What is to be said where the evidence does not factorise."""
-    if layout.unit is not None:
+    if structure.unit is not None:
         return ()
-    if not layout.outside:
-        there_are = ", ".join(map(repr, layout.plates))
+    if not structure.outside:
+        there_are = ", ".join(map(repr, structure.plates))
         why = (
             f"no plate holds every site (there are {there_are})"
             if there_are
@@ -254,24 +254,24 @@ def joint_note(layout: Layout) -> tuple[str, ...]:
             f"one joint figure of all data: {why}, so the evidence does not factorise over data; where "
             "model and guide mean one plate, they must give it one name",
         )
-    named = ", ".join(map(repr, layout.outside[:5]))
-    more = f" and {len(layout.outside) - 5} more" if len(layout.outside) > 5 else ""
-    lie = "lie" if len(layout.outside) > 1 else "lies"
+    named = ", ".join(map(repr, structure.outside[:5]))
+    more = f" and {len(structure.outside) - 5} more" if len(structure.outside) > 5 else ""
+    lie = "lie" if len(structure.outside) > 1 else "lies"
     return (
         f"one joint figure of all data: {named}{more} {lie} outside every plate that the other sites "
         "share, so the evidence does not factorise over data",
     )
 
 
-def _values_per_unit(call: Call) -> int | None:
+def _values_per_unit(call: BoundProgram) -> int | None:
     """Observed values a unit has, where every unit of the batch has as many."""
-    if call.layout.unit is None:
+    if call.structure.unit is None:
         return None
     examined = call.examined or examine(call.program, *call.args, **call.kwargs)
     sites = [s for s in observed_sites(examined.model).values() if not is_factor(s)]
     if not all(everything_counts(site) for site in sites):
         return None
-    return sum(site["value"].numel() // call.layout.num_units for site in sites)
+    return sum(site["value"].numel() // call.structure.num_units for site in sites)
 
 
 # --- several processes ------------------------------------------------------------------------

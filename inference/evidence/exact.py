@@ -14,7 +14,7 @@ from pyro_vae.inference.evidence.annealed import MAX_MEMORY
 from pyro_vae.inference.evidence.chains import bytes_per_chain
 from pyro_vae.inference.evidence.method import Estimator, Figures, Method, Tick, memory
 from pyro_vae.inference.evidence.tiles import UNITS
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.float64 import in_float64
 from pyro_vae.program.isolation import seed_all
 from pyro_vae.program.unconstrained import Immovable
@@ -65,14 +65,16 @@ class Exact(Method):
     def described(self) -> str:
         return "exact"
 
-    def estimator(self, few: Call, num_particles: int, max_memory: int | None) -> Estimator:
-        evaluate = _known if few.program.log_evidence else _gaussian
+    def estimator(
+        self, example: BoundProgram, num_particles: int, max_memory: int | None
+    ) -> Estimator:
+        evaluate = _known if example.program.log_evidence else _gaussian
 
-        def estimate(call: Call, tick: Tick) -> Iterator[Known]:
+        def estimate(call: BoundProgram, tick: Tick) -> Iterator[Known]:
             yield Known(evaluate(call, max_memory).double())
             tick(1.0)
 
-        evaluate(few, max_memory)
+        evaluate(example, max_memory)
         return estimate
 
 
@@ -93,10 +95,10 @@ class Known:
         }
 
 
-def _known(call: Call, _: int | None) -> Tensor:
+def _known(call: BoundProgram, _: int | None) -> Tensor:
     assert call.program.log_evidence is not None
     value = call.program.log_evidence(*call.args, **call.kwargs)
-    units = (call.layout.num_units,)
+    units = (call.structure.num_units,)
     if not isinstance(value, Tensor) or value.reshape(-1).shape != units:
         found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise InputError(
@@ -106,7 +108,7 @@ def _known(call: Call, _: int | None) -> Tensor:
     return value.reshape(-1)
 
 
-def _gaussian(call: Call, max_memory: int | None) -> Tensor:
+def _gaussian(call: BoundProgram, max_memory: int | None) -> Tensor:
     """The integral over all latents of a log-density that is quadratic in them, in float64 if it can be."""
     seed_all(SEED)  # what is found out depends on no seed that is given
     with in_float64(call) as wide:
@@ -115,7 +117,7 @@ def _gaussian(call: Call, max_memory: int | None) -> Tensor:
     return _integral(call, max_memory)
 
 
-def _stays_in_float64(call: Call) -> bool:
+def _stays_in_float64(call: BoundProgram) -> bool:
     try:
         path = FromPrior(call)
         path.log_densities(path.at(call.guide(1)))
@@ -124,18 +126,18 @@ def _stays_in_float64(call: Call) -> bool:
     return all(block.dtype == torch.float64 for block in path.coordinates.blocks.values())
 
 
-def _integral(call: Call, max_memory: int | None) -> Tensor:
+def _integral(call: BoundProgram, max_memory: int | None) -> Tensor:
     try:
         path = FromPrior(call)
     except Immovable as error:
         raise _refusal(error.fact) from error
-    if call.layout.enumerated and path.coordinates.size:
-        raise _refusal("a mixture over the values of " + ", ".join(call.layout.enumerated))
+    if call.structure.enumerated and path.coordinates.size:
+        raise _refusal("a mixture over the values of " + ", ".join(call.structure.enumerated))
     if not path.coordinates.size:
         return path.log_densities(path.draw(1))[1][0]
     budget = memory(max_memory, call.device, MAX_MEMORY)
     sampler = Sampler(path, 1, max(1, budget // bytes_per_chain(path)))
-    draws = path.draw(max(DRAWS, DRAWS_IN_ALL // call.layout.num_units))
+    draws = path.draw(max(DRAWS, DRAWS_IN_ALL // call.structure.num_units))
     lost = _end(sampler, draws).isnan().all(0)  # NaN in the data are their unit's affair
     quadratic = _fitted(sampler, draws, lost)
     proposed = torch.cat([path.at(call.guide(1)) for _ in range(GUIDE_DRAWS)])

@@ -17,7 +17,7 @@ from pyro_vae.inference.checks.support import check_proposal
 from pyro_vae.inference.evidence.defensive import draw_defensively
 from pyro_vae.inference.evidence.method import Estimator, Figures, Method, Tick, memory
 from pyro_vae.inference.evidence.weights import WeightSums
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.isolation import seed_all
 from pyro_vae.program.particles import Particles
 
@@ -55,17 +55,19 @@ class Importance(Method):
             return f"importance sampling from guide and, for {self.prior_share:.0%}, prior"
         return "importance sampling from the guide"
 
-    def estimator(self, few: Call, num_particles: int, max_memory: int | None) -> Estimator:
-        few = check_proposal(few, narrower_too=not self.prior_share)
-        check_steady(few)
-        check_map(few)
+    def estimator(
+        self, example: BoundProgram, num_particles: int, max_memory: int | None
+    ) -> Estimator:
+        example = check_proposal(example, narrower_too=not self.prior_share)
+        check_steady(example)
+        check_map(example)
         keep_freed_pages()
-        per_weight = bytes_per_particle(self, few) / few.layout.num_units
-        weights_at_once = memory(max_memory, few.device, MAX_MEMORY) / per_weight
+        per_weight = bytes_per_particle(self, example) / example.structure.num_units
+        weights_at_once = memory(max_memory, example.device, MAX_MEMORY) / per_weight
 
-        def estimate(call: Call, tick: Tick) -> Iterator[WeightSums]:
+        def estimate(call: BoundProgram, tick: Tick) -> Iterator[WeightSums]:
             call = check_proposal(call, narrower_too=not self.prior_share)
-            units = call.layout.num_units
+            units = call.structure.num_units
             sums = WeightSums(num_particles, units, call.device)
             at_once = 1 << int(math.log2(max(1, weights_at_once / units)))
             base = int(torch.randint(2**31, ()))
@@ -78,13 +80,13 @@ class Importance(Method):
 
         return estimate
 
-    def notes(self, figures: Figures, few: Call) -> tuple[str, ...]:
+    def notes(self, figures: Figures, example: BoundProgram) -> tuple[str, ...]:
         return tuple(
             f"the guide draws values of {name!r} where the prior has nothing: these draws weigh nothing"
-            for name in check_proposal(few, narrower_too=False).layout.beyond
+            for name in check_proposal(example, narrower_too=False).structure.beyond
         )
 
-    def draw(self, call: Call, num_particles: int, at_once: int | None = None) -> Particles:
+    def draw(self, call: BoundProgram, num_particles: int, at_once: int | None = None) -> Particles:
         if self.prior_share:
             return draw_defensively(call, self.prior_share, num_particles, at_once)
         return call.draw(num_particles, at_once)
@@ -114,7 +116,7 @@ class Allocated(TorchDispatchMode):
         return result
 
 
-def bytes_per_particle(method: Importance, call: Call) -> int:
+def bytes_per_particle(method: Importance, call: BoundProgram) -> int:
     """What one more particle of a call allocates, all that is freed on the way included."""
     sizes = []
     for count in (1, 3):

@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 
 Figures = dict[str, Tensor]
 """Per unit, by the names of :class:`pyro_vae.inference.Evidence`'s fields; what a field holds
@@ -29,7 +29,7 @@ class Sums(Protocol):
     def figures(self) -> Figures: ...
 
 
-Estimator = Callable[[Call, Tick], Iterator[Sums]]
+Estimator = Callable[[BoundProgram, Tick], Iterator[Sums]]
 """Works off one tile; yields what it has after each part of the weights, and K of them in the end."""
 
 
@@ -52,14 +52,16 @@ class Method(abc.ABC):
         """What it is, as one would put it into a paper."""
 
     @abc.abstractmethod
-    def estimator(self, few: Call, num_particles: int, max_memory: int | None) -> Estimator:
-        """What works off the tiles of one data set, of which ``few`` shows the first few units.
+    def estimator(
+        self, example: BoundProgram, num_particles: int, max_memory: int | None
+    ) -> Estimator:
+        """What works off the tiles of one data set, of which ``example`` shows the first few units.
 
         :raises InputError: the method is not for this program.
         """
 
-    def notes(self, figures: Figures, few: Call) -> tuple[str, ...]:
-        """What one should know of the figures of all units, in sentences; ``few`` shows the program."""
+    def notes(self, figures: Figures, example: BoundProgram) -> tuple[str, ...]:
+        """What one should know of the figures of all units, in sentences; ``example`` shows the program."""
         return ()
 
 

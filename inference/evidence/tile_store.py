@@ -17,7 +17,7 @@ from pyro_vae import checkpoint
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.method import Figures, Method
 from pyro_vae.inference.evidence.tiles import Tiles
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 
 EVERY = 20.0  # seconds between two saves
 
@@ -81,7 +81,7 @@ class Kept:
         return [p for p in (self.path, *of_others) if p.exists()]
 
 
-def checksum_of(call: Call) -> Tensor:
+def checksum_of(call: BoundProgram) -> Tensor:
     """Of a call's arguments, shape ``1 |``, int64."""
     leaves = tree_leaves((call.args, dict(call.kwargs)))
     tensors = {str(i): a.detach().cpu() for i, a in enumerate(leaves) if isinstance(a, Tensor)}
@@ -97,18 +97,18 @@ def _alike(one: Any, other: Any) -> bool:
 
 def record_of(tiles: Tiles, method: Method, num_particles: int) -> dict[str, Any]:
     """What must be the same for tiles of two calls to belong together."""
-    few = tiles.few
-    modules = few.program.modules.items()
+    example = tiles.example
+    modules = example.program.modules.items()
     tensors = {f"{n}/{name}": t for n, module in modules for name, t in module.state_dict().items()}
     tensors |= {f"store/{name}": value for name, value in pyro.get_param_store().items()}
     pyro.set_rng_seed(tiles.seed)  # what else makes up a program shows in what it draws
-    log_weights = few.draw(1).log_weights[0]
+    log_weights = example.draw(1).log_weights[0]
     options = json.dumps(asdict(method), default=lambda f: getattr(f, "__qualname__", str(type(f))))
     return {
         "method": f"{type(method).__name__} {options}",
         "num_particles": num_particles,
         "seed": tiles.seed,
-        "unit": few.layout.unit,
+        "unit": example.structure.unit,
         "units": tiles.units,
         "guide": log_weights.nan_to_num().tolist(),
         "parameters": checkpoint.checksum({n: t.detach().cpu() for n, t in tensors.items()}),

@@ -30,7 +30,7 @@ from pyro_vae.inference.checks.independence import (
 )
 from pyro_vae.inference.compiling.onednn import linear_by_onednn
 from pyro_vae.inference.evidence.importance import Allocated
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import Program, as_program, signature
 from pyro_vae.program.examination import Examination, examine
 from pyro_vae.program.isolation import (
@@ -55,11 +55,11 @@ FIRST_ROWS = 8  # rows that show what a program looks like
 class Tiles:
     """The calls of a program on some units each.
 
-    ``few`` is the call on the first few units, or the only one, where the program cannot be cut: it was
+    ``example`` is the call on the first few units, or the only one, where the program cannot be cut: it was
     given arguments as they are, its evidence is joint, or its guide has parameters for each datum.
     """
 
-    few: Call
+    example: BoundProgram
     seed: int
     rows: Batches | None
     index: Sequence[Tensor]  # the numbers of each tile's rows
@@ -75,27 +75,27 @@ class Tiles:
     def __len__(self) -> int:
         return len(self.index)
 
-    def __iter__(self) -> Iterator[Call]:
+    def __iter__(self) -> Iterator[BoundProgram]:
         return (self[number] for number in range(len(self)))
 
-    def __getitem__(self, number: int) -> Call:
+    def __getitem__(self, number: int) -> BoundProgram:
         """One tile's call; the generators are set to where its noise begins."""
         if not 0 <= number < len(self):
             raise IndexError(number)
         seed_all((self.seed + 1_000_003 * number) % 2**32)
-        few, index = self.few, self.index[number]
-        if self.rows is None or not few.by_rows:
-            return few
-        if len(index) != few.layout.num_units:
+        example, index = self.example, self.index[number]
+        if self.rows is None or not example.by_rows:
+            return example
+        if len(index) != example.structure.num_units:
             self.found.restore()  # what a guide keeps of a call may be of its size
         try:
-            unit, known = few.layout.unit, few.examined
-            call = _of_rows(few.program, self.rows, unit, index, strict=False, known=known)
+            unit, known = example.structure.unit, example.examined
+            call = _of_rows(example.program, self.rows, unit, index, strict=False, known=known)
         except InputError as error:
-            raise InputError(f"rows {int(index[0]):,} to {int(index[-1]):,}: {error}") from error
+            raise error.at(f"rows {int(index[0]):,} to {int(index[-1]):,}") from error
         return replace(
-            few,
-            layout=call.layout,
+            example,
+            structure=call.structure,
             args=call.args,
             examined=call.examined,
             pair=None,
@@ -132,30 +132,30 @@ def tiled(
     with undisturbed(target, seed), found, torch.no_grad(), linear_by_onednn():
         with in_words():
             if rows is None:
-                few = _call(target, unit, given, named, by_rows=False)
+                example = _call(target, unit, given, named, by_rows=False)
             else:
-                few = first_rows(target, rows, unit, found)
+                example = first_rows(target, rows, unit, found)
             base = int(torch.randint(2**31, ()))
-            few, why, notes = _looked_at(few, rows, unit, found)
+            example, why, notes = _looked_at(example, rows, unit, found)
         with pyro.validation_enabled(False):
-            index: Sequence[Tensor] = [torch.arange(few.layout.num_units)]
-            if rows is not None and few.by_rows:
+            index: Sequence[Tensor] = [torch.arange(example.structure.num_units)]
+            if rows is not None and example.by_rows:
                 at_most = units.get(rows.device.type, units["cpu"])
                 index = torch.arange(rows.num_units).tensor_split(-(-rows.num_units // at_most))
-            yield Tiles(few, base, rows, index, found, why, notes)
+            yield Tiles(example, base, rows, index, found, why, notes)
 
 
 def _looked_at(
-    few: Call, rows: Batches | None, unit: str | None, found: as_found
-) -> tuple[Call, str, tuple[str, ...]]:
+    example: BoundProgram, rows: Batches | None, unit: str | None, found: as_found
+) -> tuple[BoundProgram, str, tuple[str, ...]]:
     """The call as it is to be worked off, why all rows are one tile, and what else is to be said."""
     with pyro.validation_enabled(False):
-        check_every_value_is_drawn(seen(few))
-        few = replace(few, noise=noise(few)).settled()
+        check_every_value_is_drawn(seen(example))
+        example = replace(example, noise=noise(example)).settled()
         why = ""
-        if few.noise is None:  # else nothing can be told by running it again
-            few, why = _settled(few, rows, unit, found)
-        return few, why, _notes(few)
+        if example.noise is None:  # else nothing can be told by running it again
+            example, why = _settled(example, rows, unit, found)
+        return example, why, _notes(example)
 
 
 def call_arguments(data: Any, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -203,18 +203,18 @@ def _call(
     by_rows: bool = True,
     strict: bool = True,
     known: Examination | None = None,
-) -> Call:
+) -> BoundProgram:
     num_rows = len(args[0]) if by_rows else None
     examined = _examined(program, unit, args, kwargs, strict, known, num_rows)
-    layout = examined.layout
-    by_name = layout.unit is not None and not by_rows and layout.size != layout.num_units
-    subsampled = (*layout.subsampled, *([layout.unit] if by_name else []))
+    structure = examined.structure
+    by_name = structure.unit is not None and not by_rows and structure.size != structure.num_units
+    subsampled = (*structure.subsampled, *([structure.unit] if by_name else []))
     if subsampled:
         raise InputError(
             f"plate {subsampled[0]!r} takes a subsample, so what is scored is not the data: an "
             "evidence wants all of them, so leave subsample_size out"
         )
-    return Call(examined.program, layout, False, args, kwargs, examined=examined)
+    return BoundProgram(examined.program, structure, False, args, kwargs, examined=examined)
 
 
 def _examined(
@@ -241,15 +241,15 @@ def _examined(
                 program, *args, unit=unit, strict=False, known=known, num_rows=num_rows, **kwargs
             )
             with pyro.validation_enabled(False):
-                layout = examined.layout
-                weights = read_particles(examined.model, examined.guide, layout, 1).log_weights
+                structure = examined.structure
+                weights = read_particles(examined.model, examined.guide, structure, 1).log_weights
             useless = weights.isnan() | (weights == -math.inf)  # by a draw at infinity, say
             if useless.any() and not useless.all() and not (weights == math.inf).any():
                 return examined
         raise
 
 
-def first_rows(program: Program, rows: Batches, unit: str | None, found: as_found) -> Call:
+def first_rows(program: Program, rows: Batches, unit: str | None, found: as_found) -> BoundProgram:
     """The call on a few rows; on all of them, where the program takes no fewer.
 
     :param found: the program as it was found, to which it is brought back before another number of rows.
@@ -258,7 +258,7 @@ def first_rows(program: Program, rows: Batches, unit: str | None, found: as_foun
     everything, before = torch.arange(rows.num_units), set(pyro.get_param_store().keys())
     count = rows.num_units if is_yet_to_be_set_up(program) else min(rows.num_units, FIRST_ROWS)
     try:
-        few = _of_rows(program, rows, unit, everything[:count])
+        example = _of_rows(program, rows, unit, everything[:count])
     except InputError as error:
         if count == rows.num_units:
             raise
@@ -272,11 +272,11 @@ def first_rows(program: Program, rows: Batches, unit: str | None, found: as_foun
     if 1 < count < rows.num_units and _makes_parameters_of_rows(program, rows, unit, before):
         found.restore()
         return _of_rows(program, rows, unit, everything)
-    are_rows = few.layout.unit is not None and few.layout.num_units == count
+    are_rows = example.structure.unit is not None and example.structure.num_units == count
     if not are_rows and count < rows.num_units:
         found.restore()
         return _of_rows(program, rows, unit, everything)
-    return replace(few, by_rows=are_rows and count < rows.num_units)
+    return replace(example, by_rows=are_rows and count < rows.num_units)
 
 
 def _makes_parameters_of_rows(
@@ -311,39 +311,39 @@ def is_yet_to_be_set_up(program: Program) -> bool:
 
 
 def _settled(
-    few: Call, rows: Batches | None, unit: str | None, found: as_found
-) -> tuple[Call, str]:
+    example: BoundProgram, rows: Batches | None, unit: str | None, found: as_found
+) -> tuple[BoundProgram, str]:
     """The call on a few units, where the data can be cut into units; else that on all; and why."""
-    if coupled(few):
-        plate = few.layout.unit
+    if coupled(example):
+        plate = example.structure.unit
         if unit is not None:
             raise InputError(
                 f"the density of a unit of plate {unit!r} depends on the latents of other units, in model "
                 "or guide, so there is no evidence of each: leave `unit` out for one joint figure of all"
             )
-        whole = _whole(few, rows, found)
-        return replace(whole, layout=whole.layout.joined(), examined=None, pair=None), (
+        whole = _whole(example, rows, found)
+        return replace(whole, structure=whole.structure.joined(), examined=None, pair=None), (
             f"one joint figure of all data: the density of a unit of plate {plate!r} depends on the "
             "latents of other units, in model or guide, so the evidence does not factorise over them"
         )
-    if rows is None or not few.by_rows:
-        return few, ""
-    if check_data_are_apart(few):
+    if rows is None or not example.by_rows:
+        return example, ""
+    if check_data_are_apart(example):
         try:
-            if not place_matters(_many(few, rows, found)):
-                return few, ""
+            if not place_matters(_many(example, rows, found)):
+                return example, ""
         except InputError:  # of rows further on, which their tile will name
-            return few, ""
-    return _whole(few, rows, found), (
+            return example, ""
+    return _whole(example, rows, found), (
         "what a row says depends on its place among the data, as where a model indexes something of its "
         f"own by the plate's indices: all {rows.num_units:,} rows were taken in one piece, in their order. "
         "Pass what is indexed as a second tensor of the data to have them taken in tiles"
     )
 
 
-def _notes(few: Call) -> tuple[str, ...]:
-    examined = few.examined.notes if few.examined else ()
-    return (*examined, *unmoved(few))
+def _notes(example: BoundProgram) -> tuple[str, ...]:
+    examined = example.examined.notes if example.examined else ()
+    return (*examined, *unmoved(example))
 
 
 UNMOVED = (
@@ -353,45 +353,45 @@ UNMOVED = (
 )
 
 
-def unmoved(few: Call) -> tuple[str, ...]:
+def unmoved(example: BoundProgram) -> tuple[str, ...]:
     """A note where two draws of the guide give the data one likelihood."""
-    layout, examined = few.layout, few.examined
-    latents = [name for name in layout.latents if name not in layout.enumerated]
-    if not latents or not layout.observed or examined is None or layout.enumerated:
+    structure, examined = example.structure, example.examined
+    latents = [name for name in structure.latents if name not in structure.enumerated]
+    if not latents or not structure.observed or examined is None or structure.enumerated:
         return ()
     seed_all(OTHERS)
-    other = few.pair.particles if few.pair else few.draw(1)
+    other = example.pair.particles if example.pair else example.draw(1)
     changed = all(
         name in other.latents and bool((other.latents[name][0] != site["value"]).all())
         for name, site in drawn_sites(examined.guide).items()
         if name in latents
     )
-    first = score_model(examined.model, layout, 1)[0]
+    first = score_model(examined.model, structure, 1)[0]
     finite = first.isfinite() & (first != 0)  # an indicator of what the latent rules out says 0
     same = first == other.log_likelihood[:1]
     return (UNMOVED,) if changed and bool(finite.any()) and bool(same[finite].all()) else ()
 
 
-def _whole(few: Call, rows: Batches | None, found: as_found) -> Call:
-    if rows is None or not few.by_rows:
-        return few
+def _whole(example: BoundProgram, rows: Batches | None, found: as_found) -> BoundProgram:
+    if rows is None or not example.by_rows:
+        return example
     everything = torch.arange(rows.num_units)
     found.restore()
-    whole = _of_rows(few.program, rows, few.layout.unit, everything, strict=False)
+    whole = _of_rows(example.program, rows, example.structure.unit, everything, strict=False)
     return whole.settled()
 
 
-def _many(few: Call, rows: Batches, found: as_found) -> Call:
+def _many(example: BoundProgram, rows: Batches, found: as_found) -> BoundProgram:
     """The call on as many rows as a moderate memory takes, all if possible."""
     with Allocated() as allocated:
-        few.draw(1)
-    most = MANY_BYTES.get(rows.device.type, MANY_BYTES["cpu"]) * few.layout.num_units
-    count = min(rows.num_units, max(few.layout.num_units, most // max(1, allocated.bytes)))
+        example.draw(1)
+    most = MANY_BYTES.get(rows.device.type, MANY_BYTES["cpu"]) * example.structure.num_units
+    count = min(rows.num_units, max(example.structure.num_units, most // max(1, allocated.bytes)))
     (args,) = rows.take(torch.arange(count), count)
-    if count != few.layout.num_units:
+    if count != example.structure.num_units:
         found.restore()
-    layout = few.layout.resized(count)
-    return replace(few, args=args, layout=layout, examined=None, pair=None)
+    structure = example.structure.resized(count)
+    return replace(example, args=args, structure=structure, examined=None, pair=None)
 
 
 def _of_rows(
@@ -401,11 +401,11 @@ def _of_rows(
     index: Tensor,
     strict: bool = True,
     known: Examination | None = None,
-) -> Call:
+) -> BoundProgram:
     count = len(index)
     (args,) = rows.take(index, count)
     call = _call(program, unit, args, {}, strict=strict, known=known)
-    if call.layout.unit is None or call.layout.num_units == count:
+    if call.structure.unit is None or call.structure.num_units == count:
         return call
     # units that are no rows: of all rows, or of a subsample, which is refused
     return _call(program, unit, args, {}, by_rows=False, strict=strict)

@@ -16,7 +16,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.program.contract import Program
 from pyro_vae.program.log_prob import unit_log_prob
 from pyro_vae.program.particles import particle_plate, score_model, with_values
-from pyro_vae.program.structure import Layout
+from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import (
     Site,
     by_plates,
@@ -33,13 +33,13 @@ Calls = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of model and gui
 class Plan:
     """How a program is drawn from.
 
-    ``together``: all draws under one plate; else one run after another, of the same units.
+    ``vectorized``: all draws under one plate; else one run after another, of the same units.
     ``is_weighted``: whether sites count by ``poutine.scale``, too, and not by their plates alone.
     ``num_data``: how many units there are in all, of which a batch is a part, where that is known.
     """
 
-    layout: Layout
-    together: bool = False
+    structure: Structure
+    vectorized: bool = False
     num_data: int | None = None
     is_weighted: bool = True
 
@@ -108,25 +108,25 @@ class Draws:
     guides: list[poutine.Trace]
 
     @cached_property
-    def layout(self) -> Layout:
+    def structure(self) -> Structure:
         """That of this very batch."""
-        layout = self.plan.layout
+        structure = self.plan.structure
         sites = sample_sites(self.guides[0]).values() or sample_sites(self.models[0]).values()
-        frames = (f for site in sites for f in site["cond_indep_stack"] if f.name == layout.unit)
+        frames = (f for site in sites for f in site["cond_indep_stack"] if f.name == structure.unit)
         frame = next(frames, None)
-        if layout.unit is None:
-            return layout
+        if structure.unit is None:
+            return structure
         if frame is None:
             raise InputError(
-                f"this objective has been used with another program, whose unit was {layout.unit!r}: make "
-                "a new one for each program"
+                f"this objective has been used with another program, whose unit was {structure.unit!r}: "
+                "make a new one for each program"
             )
-        return replace(layout, num_units=frame.size, size=frame.full_size or frame.size)
+        return replace(structure, num_units=frame.size, size=frame.full_size or frame.size)
 
     @cached_property
     def models(self) -> list[poutine.Trace]:
         """The model at these draws."""
-        model, sums_out = self.program.model, bool(self.plan.layout.enumerated)
+        model, sums_out = self.program.model, bool(self.plan.structure.enumerated)
         return [self._run(model, guide, sums_out) for guide in self.guides]
 
     @cached_property
@@ -135,16 +135,16 @@ class Draws:
         traces = (self.models[0], self.guides[0])
         sites = [*sample_sites(traces[0]).values(), *proposal_sites(traces[1]).values()]
         if not self.plan.is_weighted:
-            return self.layout.size / self.layout.num_units
+            return self.structure.size / self.structure.num_units
         scales = {site["scale"] for site in sites}
         if len(scales) == 1 and not any(isinstance(scale, Tensor) for scale in scales):
             return float(scales.pop())
-        return self.layout.size / self.layout.num_units
+        return self.structure.size / self.structure.num_units
 
     @property
     def count(self) -> float:
         """How many units the batch stands for."""
-        return self.scale * self.layout.num_units
+        return self.scale * self.structure.num_units
 
     @cached_property
     def scored(self) -> Scored:
@@ -198,14 +198,16 @@ class Draws:
         args, kwargs = self.arguments
         inside = in_particle_plate(function, self.plan, self._each)
         if sums_out:
-            inside = poutine.enum(inside, first_available_dim=-2 - self.plan.layout.nesting)
+            inside = poutine.enum(
+                inside, first_available_dim=-2 - self.plan.structure.max_plate_nesting
+            )
         return sized(poutine.trace(poutine.replay(inside, values)).get_trace(*args, **kwargs))
 
     def _score_model(self, trace: poutine.Trace) -> tuple[Tensor, Tensor]:
         sites = sample_sites(trace)
-        if self.layout.enumerated:
+        if self.structure.enumerated:
             self._check_unweighted(sites)
-            return score_model(trace, self.layout, self._each)
+            return score_model(trace, self.structure, self._each)
         observed = [site for site in sites.values() if site["is_observed"]]
         return self._score(observed), self._score(drawn_sites(trace).values())
 
@@ -214,21 +216,21 @@ class Draws:
             if self.weight(site) is not None:
                 raise InputError(
                     f"the model's site {name!r} has a weight of its own (poutine.scale, or a KL weight) "
-                    f"beside {self.layout.enumerated[0]!r}, which is summed out: leave the weight out"
+                    f"beside {self.structure.enumerated[0]!r}, which is summed out: leave the weight out"
                 )
 
     def _score(self, sites: Iterable[Site]) -> Tensor:
         terms = [self._unit_log_prob(site) for site in sites]
         total = sum(terms[1:], start=terms[0]) if terms else torch.zeros(())
-        return total.expand(self._each, self.layout.num_units)
+        return total.expand(self._each, self.structure.num_units)
 
     def _unit_log_prob(self, site: Site) -> Tensor:
         """(K or 1, U), times what the site is scaled by beyond what its unit counts."""
         weight = self.weight(site)
         if weight is None:
-            return unit_log_prob(site, self.layout)
+            return unit_log_prob(site, self.structure)
         if not isinstance(weight, Tensor) or weight.dim() == 0:
-            return weight * unit_log_prob(site, self.layout)
+            return weight * unit_log_prob(site, self.structure)
         raise InputError(
             f"site {site['name']!r} is scaled by a tensor of shape {tuple(weight.shape)}: only "
             "numbers can weigh a site under this objective"
@@ -248,7 +250,7 @@ def in_particle_plate(
     """``function`` under a plate over particles, left of all its own."""
     if num_particles == 1:
         return function
-    wrapped: Callable[..., Any] = particle_plate(num_particles, plan.layout)(function)
+    wrapped: Callable[..., Any] = particle_plate(num_particles, plan.structure)(function)
     return wrapped
 
 
@@ -269,7 +271,7 @@ def draw(
     :param cut: without gradients through the values.
     """
     args, kwargs = arguments
-    runs = 1 if plan.together and has_room(plan) else num_particles
+    runs = 1 if plan.vectorized and has_room(plan) else num_particles
     guide = in_particle_plate(program.guide, plan, num_particles // runs)
     guides: list[poutine.Trace] = []
     for _ in range(runs):

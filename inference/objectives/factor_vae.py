@@ -79,8 +79,8 @@ class FactorVAE(Aggregate):
 
     def surrogate(self, draws: Draws) -> Tensor:
         value, z = self.value(draws), latent_vector(draws)[0]["value"].detach()
-        together, apart = self.discriminator(torch.stack([z, of_several(z)])).squeeze(-1)
-        cross_entropy = (softplus(-together) + softplus(apart)).sum() / 2
+        vectorized, apart = self.discriminator(torch.stack([z, of_several(z)])).squeeze(-1)
+        cross_entropy = (softplus(-vectorized) + softplus(apart)).sum() / 2
         return with_gradient_of(value, value - draws.scale * cross_entropy)
 
 

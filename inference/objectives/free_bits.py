@@ -43,7 +43,7 @@ def rates(draws: Draws) -> Tensor:
         _of_run(draws, guide, model)
         for guide, model in zip(draws.guides, draws.models, strict=True)
     ]
-    return torch.stack(of_runs).sum(0) / (draws.num_particles * draws.layout.num_units)
+    return torch.stack(of_runs).sum(0) / (draws.num_particles * draws.structure.num_units)
 
 
 def _of_run(draws: Draws, guide: poutine.Trace, model: poutine.Trace) -> Tensor:

@@ -107,7 +107,7 @@ class Objective(ELBO, abc.ABC):
                 what = f"{type(self).__name__} with {self.num_particles:,} draws a step"
                 check_fits(what, self.num_particles * values, "fewer do, or a smaller batch")
                 pair = pair_together(examined, *args, **kwargs)
-        return Plan(examined.layout, pair is not None, num_data)
+        return Plan(examined.structure, pair is not None, num_data)
 
     def draw(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Draws:
         program = Program(model, guide)

@@ -16,7 +16,7 @@ from pyro.infer import (
 
 from pyro_vae.errors import InputError
 from pyro_vae.program.examination import Examination
-from pyro_vae.program.structure import Layout
+from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import Site, drawn_sites, latent_sites
 
 SUMS_NOTHING_OUT = Trace_ELBO | TraceGraph_ELBO | RenyiELBO | ReweightedWakeSleep
@@ -28,7 +28,7 @@ DEFAULT = "TraceEnum_ELBO, the default here,"
 class Seen:
     """A run of guide and model, and how they are laid out."""
 
-    layout: Layout
+    structure: Structure
     proposed: dict[str, Site]  # the guide's sites
     latents: dict[str, Site]  # the model's
 
@@ -51,9 +51,11 @@ class Seen:
 
     def must_hold_whole_units(self, objective: str) -> None:
         """A bound by logarithms of sums needs each unit's weight whole."""
-        if self.layout.subsampled:
-            plate = self.layout.subsampled[0]
-            whose = "the unit" if self.layout.unit is None else f"the unit {self.layout.unit!r}"
+        if self.structure.subsampled:
+            plate = self.structure.subsampled[0]
+            whose = (
+                "the unit" if self.structure.unit is None else f"the unit {self.structure.unit!r}"
+            )
             raise InputError(
                 f"{objective} needs whole weights, and plate {plate!r} within {whose} is subsampled, so "
                 f"that the figure would be no bound: give {plate!r} all its rows (a batch_size of all, no "
@@ -73,14 +75,14 @@ class Seen:
                 ) from error
 
     def must_tell_prior_from_likelihood(self, objective: str) -> None:
-        if not (self.latents or self.proposed or self.layout.enumerated):
+        if not (self.latents or self.proposed or self.structure.enumerated):
             raise InputError(
                 f"{objective} weighs prior and likelihood apart, and this program has no latent site: use "
                 "TraceELBO"
             )
-        if self.layout.enumerated:
+        if self.structure.enumerated:
             raise InputError(
-                f"{objective} weighs prior and likelihood apart, and {self.layout.enumerated[0]!r} is "
+                f"{objective} weighs prior and likelihood apart, and {self.structure.enumerated[0]!r} is "
                 "summed out of both together: use an ELBO or IWAE, or a mixture for a distribution"
             )
 
@@ -88,12 +90,12 @@ class Seen:
         """The one latent vector that each unit has; its site's name."""
         names = [*dict.fromkeys([*self.latents, *self.proposed])]
         wanted = f"{objective} needs one latent vector a unit"
-        if self.layout.unit is None:
+        if self.structure.unit is None:
             raise InputError(
                 f"{wanted}, and no plate holds every site"
                 + (
-                    f" ({', '.join(map(repr, self.layout.outside))} lie outside)"
-                    * bool(self.layout.outside)
+                    f" ({', '.join(map(repr, self.structure.outside))} lie outside)"
+                    * bool(self.structure.outside)
                 )
                 + ": put a plate over the data around all of them"
             )
@@ -106,7 +108,7 @@ class Seen:
             )
         (name,) = names
         for site in (self.latents[name], self.proposed.get(name, self.latents[name])):
-            if self.layout.nesting != 1 or site["fn"].event_dim != 1:
+            if self.structure.max_plate_nesting != 1 or site["fn"].event_dim != 1:
                 raise InputError(
                     f"{wanted}, and site {name!r} has batch shape {tuple(site['fn'].batch_shape)} and "
                     f"event shape {tuple(site['fn'].event_shape)}: make it a vector by "
@@ -150,10 +152,10 @@ def check_of_pyro(elbo: Any, examined: Examination) -> list[str]:
     """
     if not isinstance(elbo, SUMS_NOTHING_OUT):
         return []
-    objective, layout = type(elbo).__name__, examined.layout
-    if layout.enumerated:
+    objective, structure = type(elbo).__name__, examined.structure
+    if structure.enumerated:
         raise InputError(
-            f"{objective} sums no site out, and {layout.enumerated[0]!r} is to be: the guide does not "
+            f"{objective} sums no site out, and {structure.enumerated[0]!r} is to be: the guide does not "
             f"draw it. {DEFAULT} does"
         )
     if isinstance(elbo, BY_DRAWS):
@@ -161,14 +163,14 @@ def check_of_pyro(elbo: Any, examined: Examination) -> list[str]:
     return [
         f"{objective} draws {name!r}, which is marked to be summed out, and its gradient is noisy: "
         f"{DEFAULT} sums it out"
-        for name in layout.marked[:1]
+        for name in structure.marked[:1]
     ]
 
 
 def see(examined: Examination) -> Seen:
-    layout, model = examined.layout, latent_sites(examined.model)
-    given = {n: s for n, s in model.items() if n not in layout.enumerated}
-    return Seen(layout, drawn_sites(examined.guide), given)
+    structure, model = examined.structure, latent_sites(examined.model)
+    given = {n: s for n, s in model.items() if n not in structure.enumerated}
+    return Seen(structure, drawn_sites(examined.guide), given)
 
 
 def factors(fn: Any) -> Any:

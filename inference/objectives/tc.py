@@ -70,13 +70,13 @@ class TCVAE(Aggregate):
 
     def size(self, draws: Draws) -> int:
         """N."""
-        layout = draws.layout
-        known = layout.size if layout.size != layout.num_units else None
+        structure = draws.structure
+        known = structure.size if structure.size != structure.num_units else None
         size = self.num_data or known or draws.plan.num_data
-        if size is None or size < layout.num_units:
+        if size is None or size < structure.num_units:
             raise InputError(
-                f"TCVAE must know how many data there are in all, and the batch holds {layout.num_units}: "
-                f"say num_data" + (f", not {size}" if size else "")
+                f"TCVAE must know how many data there are in all, and the batch holds "
+                f"{structure.num_units}: say num_data" + (f", not {size}" if size else "")
             )
         return size
 

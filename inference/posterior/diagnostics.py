@@ -80,14 +80,14 @@ def evaluate(
     rates, distortions = [], []
     spreads: dict[str, _Spread] = {}
     with tiled(program, data, None, seed, device) as tiles:
-        check_proposal(tiles.few, narrower_too=False)
+        check_proposal(tiles.example, narrower_too=False)
         for call in tiles:
-            layout, drawn = call.layout, call.draw(num_particles)
+            structure, drawn = call.structure, call.draw(num_particles)
             rates.append((drawn.log_guide - drawn.log_prior).double().mean(0))
             distortions.append(-drawn.log_likelihood.double().mean(0))
             for name, value in drawn.latents.items():
-                if name in layout.latents and value.is_floating_point() and layout.unit:
-                    draws = value.reshape(num_particles, layout.num_units, -1)
+                if name in structure.latents and value.is_floating_point() and structure.unit:
+                    draws = value.reshape(num_particles, structure.num_units, -1)
                     spreads.setdefault(name, _Spread(draws.shape[-1])).add(draws.double().cpu())
     return Evaluation(
         torch.cat(rates).cpu(),

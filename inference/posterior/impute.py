@@ -10,7 +10,7 @@ from torch import Tensor
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.checks.support import check_proposal
 from pyro_vae.inference.evidence.tiles import tiled
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.particles import read_particles
 from pyro_vae.program.trace import observed_sites
 
@@ -103,23 +103,28 @@ def impute(
     )
 
 
-def _of_tile(call: Call, count: int, num_draws: int, levels: Tensor) -> Imputation:
-    layout = call.layout
-    if layout.unit is None or layout.dim != -1 or layout.nesting != 1 or layout.enumerated:
+def _of_tile(call: BoundProgram, count: int, num_draws: int, levels: Tensor) -> Imputation:
+    structure = call.structure
+    if (
+        structure.unit is None
+        or structure.dim != -1
+        or structure.max_plate_nesting != 1
+        or structure.enumerated
+    ):
         raise InputError(
             "data are filled in where one plate holds all sites, and nothing is summed out"
         )
-    if len(layout.observed) != 1 or not call.together:
+    if len(structure.observed) != 1 or not call.vectorized:
         raise InputError(
             f"data are filled in at one observed site, by draws made together; the model observes "
-            f"{', '.join(map(repr, layout.observed))}"
-            + ("" if call.together else " and takes one draw a call")
+            f"{', '.join(map(repr, structure.observed))}"
+            + ("" if call.vectorized else " and takes one draw a call")
         )
     call = check_proposal(call)
-    layout = call.layout
+    structure = call.structure
     guide = call.guide(count)
     joint = call.joint(count, guide)
-    log_weights = read_particles(joint, guide, layout, count).log_weights  # (K, N)
+    log_weights = read_particles(joint, guide, structure, count).log_weights  # (K, N)
     if log_weights.isnan().any():
         raise InputError(
             "the data hold nan, and the guide or the model makes NaN of them: gaps are filled in by "
@@ -148,7 +153,7 @@ def _of_tile(call: Call, count: int, num_draws: int, levels: Tensor) -> Imputati
     )
 
 
-def _gaps(call: Call, observed: Tensor) -> Tensor:
+def _gaps(call: BoundProgram, observed: Tensor) -> Tensor:
     """Where the data have no value: where NaN is observed, or was given and something else observed for it.
 
     :raises InputError: values are missing from the data, but not from what is observed.

@@ -28,9 +28,9 @@ from pyro_vae.inference.svi.compiled_step import Compile, check_modes, use_compi
 from pyro_vae.inference.svi.epochs import epochs_for
 from pyro_vae.inference.svi.first_rows import show_rows
 from pyro_vae.inference.svi.rows import Rows, settle
-from pyro_vae.inference.svi.run_state import Run
+from pyro_vae.inference.svi.run_state import RunState
 from pyro_vae.inference.svi.step import OptimizerFactory, Step
-from pyro_vae.inference.svi.training_loop import Fit, Loop, Settings
+from pyro_vae.inference.svi.training_loop import FitResult, Loop, Settings
 from pyro_vae.program.contract import Program, as_program, signature
 from pyro_vae.program.examination import Examination, examine
 from pyro_vae.program.isolation import (
@@ -72,7 +72,7 @@ def fit(
     precision: Precision = "float32",
     args: tuple[Any, ...] | None = None,
     kwargs: Mapping[str, Any] | None = None,
-) -> Fit:
+) -> FitResult:
     """Fits a program by SVI: maximises its ELBO over all its parameters.
 
     Ctrl-C and SIGTERM wait for the step under way and for a last save, and then act as ever (Ctrl-C
@@ -110,7 +110,7 @@ def fit(
         record: what else the checkpoint should hold; compared on resume.
         progress: whether to draw a bar; by default where standard error is a terminal.
         compile: "auto" runs the step as one compiled graph where that can be done and saves more
-            than it costs, and says so in ``Fit.notes``; "on" does it always, and raises where it
+            than it costs, and says so in ``FitResult.notes``; "on" does it always, and raises where it
             cannot be done; "off" never.
         args: with ``kwargs``, in place of ``data``: each step calls the program with them, as they are,
             and where they are.
@@ -156,7 +156,7 @@ def fit(
     if validation is not None:
         held_out = batches(validation, place, signature(target))
     kind = type(program).__qualname__ if target.modules else "functions"
-    run = Run(None if out is None else Path(out), resume, {"program": kind, **(record or {})})
+    run = RunState(None if out is None else Path(out), resume, {"program": kind, **(record or {})})
     with run.sole_use(), _own_noise(seed), own_parameters(target), _training(target), _noted():
         with in_words():
             if not resume:
@@ -201,7 +201,7 @@ def fit(
             }
             learning = replace(target, modules=modules)
         parameters = {**named_parameters(learning), **stored}
-        elbo = elbo or default_elbo(examined.layout)
+        elbo = elbo or default_elbo(examined.structure)
         step = Step(examined, rows, parameters, elbo, optimizer, clip_norm)
         with undisturbed(target, seed):
             notes += step.check_everything_trains(first)

@@ -11,14 +11,14 @@ from pyro_vae.data import Batches
 from pyro_vae.errors import InputError
 from pyro_vae.inference.checks.independence import (
     OTHERS,
-    Run,
+    Traces,
     again,
     drawn,
     meet,
     moved,
     place_matters,
 )
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.examination import Examination
 from pyro_vae.program.float64 import in_float64
 
@@ -46,8 +46,8 @@ def look_for_places(
     :param parameters: to be moved a little meanwhile.
     :param run_bytes: what a run on them takes.
     """
-    call = Call(examined.program, examined.layout, False, args, by_rows=True)
-    seen = Run(examined.guide, examined.model)
+    call = BoundProgram(examined.program, examined.structure, False, args, by_rows=True)
+    seen = Traces(examined.guide, examined.model)
     ways: list[Callable[[], tuple[list[str], bool]]] = [
         lambda: _tried(_of_many(call, train, run_bytes), None, fine=True),
         lambda: _tried(call, None, fine=True),
@@ -60,33 +60,33 @@ def look_for_places(
     return ways[-1]()  # a parameter may not be moved
 
 
-def _tried(call: Call, first: Run | None, fine: bool) -> tuple[list[str], bool]:
+def _tried(call: BoundProgram, first: Traces | None, fine: bool) -> tuple[list[str], bool]:
     """The sites for which place matters, and whether units depend on one another's latents.
 
     :raises InputError: the program does not compute in float64, where it is to."""
     with in_float64(call) if fine else nullcontext(call) as wide:
         here = drawn(wide) if first is None else again(wide, first)
-        scores = here.scores(wide.layout).values()
+        scores = here.scores(wide.structure).values()
         if fine and any(score.dtype != torch.float64 for score in scores):
             raise InputError("the program does not compute in float64")
         places, units_meet = place_matters(wide, here, fine), meet(wide, here, fine)
         if places or units_meet:  # what noise moves, says nothing
             runs = (again(wide, here, seed=OTHERS + i) for i in range(NOISE_RUNS))
-            noisy = {name for run in runs for name in moved(here, run, wide.layout, fine)}
+            noisy = {name for run in runs for name in moved(here, run, wide.structure, fine)}
             places = [name for name in places if name not in noisy]
             units_meet = units_meet and not noisy
         return places, units_meet
 
 
-def _of_many(call: Call, train: Batches, of_rows: int) -> Call:
+def _of_many(call: BoundProgram, train: Batches, of_rows: int) -> BoundProgram:
     """The call on as many rows as a moderate memory takes, unless units are no rows."""
     rows = len(call.args[0])
-    is_whole = call.layout.unit is None
-    if rows == train.num_units or not (is_whole or call.layout.num_units == rows):
+    is_whole = call.structure.unit is None
+    if rows == train.num_units or not (is_whole or call.structure.num_units == rows):
         return call
     count = max(rows, min(train.num_units, MANY_BYTES * rows // max(1, of_rows)))
     args = next(train.take(torch.arange(count), count))
-    return replace(call, args=args, layout=call.layout.resized(count), examined=None)
+    return replace(call, args=args, structure=call.structure.resized(count), examined=None)
 
 
 @contextmanager

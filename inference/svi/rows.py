@@ -111,8 +111,8 @@ class _Look:
     @property
     def is_whole(self) -> bool:
         """Whether figures are of all rows together: none has one of its own."""
-        layout = self.examined.layout
-        return layout.unit is None or (bool(self.args) and layout.size != len(self.args[0]))
+        structure = self.examined.structure
+        return structure.unit is None or (bool(self.args) and structure.size != len(self.args[0]))
 
 
 def settle(
@@ -185,10 +185,10 @@ def settle(
         of_rows,
         _notes(look, count, scaled),
     )
-    layout = look.examined.layout
+    structure = look.examined.structure
     if rows < count:  # weights are whole no more
-        layout = replace(layout, subsampled=(*layout.subsampled, *sorted(scaled)))
-    return replace(look.examined, layout=layout), look.args, taken
+        structure = replace(structure, subsampled=(*structure.subsampled, *sorted(scaled)))
+    return replace(look.examined, structure=structure), look.args, taken
 
 
 def _notes(look: _Look, count: int, scaled: frozenset[str]) -> tuple[str, ...]:
@@ -201,7 +201,7 @@ def _notes(look: _Look, count: int, scaled: frozenset[str]) -> tuple[str, ...]:
         )
     if look.units_meet and rows < count:
         return (
-            f"units of plate {look.examined.layout.unit!r} depend on one another's latents, so there is "
+            f"units of plate {look.examined.structure.unit!r} depend on one another's latents, so there is "
             f"one joint figure of all data: each batch of {rows:,} counts as data of their own",
         )
     if look.is_whole and rows < count:
@@ -221,8 +221,8 @@ def _with_masks_of_all(
     """What was seen of a batch, with what counts of masked latents among all rows."""
     with undisturbed(program, seed), torch.no_grad():
         every = examine(program, *next(train.take(torch.arange(most), most)), num_rows=most)
-    layout = replace(look.examined.layout, without_prior=every.layout.without_prior)
-    return replace(look.examined, program=every.program, layout=layout, notes=every.notes)
+    structure = replace(look.examined.structure, without_prior=every.structure.without_prior)
+    return replace(look.examined, program=every.program, structure=structure, notes=every.notes)
 
 
 def _look(
@@ -281,8 +281,8 @@ def _held(program: Program, look: _Look, train: Batches, seed: int) -> frozenset
     """
     rows = len(look.args[0])
     is_all = rows == train.num_units  # then fewer tell whether they would count for all
-    few = rows // 2 if is_all else rows - 1 or 2
-    args = next(train.take(torch.arange(few), few))
+    example = rows // 2 if is_all else rows - 1 or 2
+    args = next(train.take(torch.arange(example), example))
     found = as_found(program.modules, program.model, program.guide)
     try:
         with undisturbed(program, seed), found, torch.no_grad():
@@ -305,13 +305,13 @@ def _held(program: Program, look: _Look, train: Batches, seed: int) -> frozenset
                 f"or take batch_size={train.num_units}"
             )
     sites = sample_sites(look.examined.model)
-    summed = [name for name in look.examined.layout.marked if not _is_in(sites[name], grow)]
+    summed = [name for name in look.examined.structure.marked if not _is_in(sites[name], grow)]
     if summed:
         raise InputError(
             f"{summed[0]!r} is to be summed out and shared by all rows, and {rows:,} of them cannot count "
             f"for all {train.num_units:,} in that sum: take batch_size={train.num_units}"
         )
-    seen, wanted = (fewer, rows / few) if is_all else (look.examined, train.num_units / rows)
+    seen, wanted = (fewer, rows / example) if is_all else (look.examined, train.num_units / rows)
     return frozenset() if _scales_itself(seen, grow, wanted) else frozenset(grow)
 
 

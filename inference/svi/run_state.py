@@ -52,7 +52,7 @@ class Position:
         return position
 
 
-class Run:
+class RunState:
     """A folder for a run, or nowhere when ``folder`` is None: then metrics live in memory alone.
 
     :raises InputError: the folder holds another run, or cannot be written.

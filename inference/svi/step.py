@@ -44,12 +44,12 @@ class Step:
         clip_norm: float | None,
     ) -> None:
         self.rows, self.elbo, self.clip_norm = rows, copy.copy(elbo), clip_norm
-        self.program, self.layout = examined.program, examined.layout
+        self.program, self.structure = examined.program, examined.structure
         elbo = self.elbo  # a copy: a person's own stays as it is
         if not isinstance(getattr(elbo, "max_plate_nesting", 0), int):
             # Pyro would run the program once more to find it out
             in_a_plate = elbo.vectorize_particles and elbo.num_particles > 1
-            elbo.max_plate_nesting = self.layout.nesting + in_a_plate
+            elbo.max_plate_nesting = self.structure.max_plate_nesting + in_a_plate
         self.parameters = {n: p for n, p in parameters.items() if p.requires_grad}
         if not self.parameters:
             raise InputError(
@@ -112,8 +112,8 @@ class Step:
     def units(self, batch: Batch) -> int:
         """How many units the ELBO of a batch stands for."""
         if self.rows.is_whole or not batch:
-            return self.layout.size
-        return self.layout.units_of(len(batch[0]))
+            return self.structure.size
+        return self.structure.units_of(len(batch[0]))
 
     def __call__(self, batch: Batch, beta: float = 1.0, check: bool = True) -> Tensor:
         """One update; returns the ELBO per unit before it.

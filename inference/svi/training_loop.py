@@ -19,13 +19,13 @@ from tqdm import tqdm
 from pyro_vae import checkpoint
 from pyro_vae.data import Batches
 from pyro_vae.errors import InputError
-from pyro_vae.inference.objectives.judge import elbo_of_draws, judge_of
 from pyro_vae.inference.objectives.objective import Figure, Scheduled, figure_of
 from pyro_vae.inference.objectives.schedule import Schedule
+from pyro_vae.inference.objectives.validation import elbo_of_draws, validation_objective_of
 from pyro_vae.inference.svi.convergence import what_rises
 from pyro_vae.inference.svi.interrupt import stop_requested
 from pyro_vae.inference.svi.rows import MOST_ROWS
-from pyro_vae.inference.svi.run_state import CHECKPOINT, Metrics, Position, Run
+from pyro_vae.inference.svi.run_state import CHECKPOINT, Metrics, Position, RunState
 from pyro_vae.inference.svi.step import Step
 from pyro_vae.program.isolation import rng_state, set_rng_state, undisturbed
 
@@ -35,7 +35,7 @@ SAVE_EVERY = 10.0  # seconds: what a kill can cost in time; it never changes the
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitResult:
     """What a fit did; the program itself is trained in place.
 
     ``metrics`` holds one record an epoch, in nats per unit: ``train_elbo`` (what was maximised, with
@@ -100,7 +100,7 @@ class Loop:
         train: Batches,
         held_out: Batches | None,
         device: torch.device,
-        run: Run,
+        run: RunState,
         settings: Settings,
         is_elbo: bool = True,
     ) -> None:
@@ -110,13 +110,16 @@ class Loop:
         self.position = Position()
         self.weight_name = step.elbo.quantity if isinstance(step.elbo, Scheduled) else "beta"
         trained: Figure
-        trained, (self.judge, judged) = figure_of(step.elbo), judge_of(step.elbo)
+        trained, (self.validation_objective, validation_figure) = (
+            figure_of(step.elbo),
+            validation_objective_of(step.elbo),
+        )
         if not is_elbo:
             trained = "objective"
-            self.judge, judged = elbo_of_draws(step.layout), "elbo"
-        if step.layout.flat:  # there is no evidence that anything could bound
-            trained = judged = "objective"
-        self.train_name, self.held_out_name = f"train_{trained}", f"validation_{judged}"
+            self.validation_objective, validation_figure = elbo_of_draws(step.structure), "elbo"
+        if step.structure.flat:  # there is no evidence that anything could bound
+            trained = validation_figure = "objective"
+        self.train_name, self.held_out_name = f"train_{trained}", f"validation_{validation_figure}"
         self.best: dict[str, Tensor] = {}
         self.total = torch.zeros((), dtype=torch.float64, device=device)
         self.runs_ahead = device.type != "cpu"  # the host does not wait for each loss
@@ -124,7 +127,7 @@ class Loop:
         self.rows = step.rows
         self.steps_per_epoch = self.rows.steps
 
-    def run(self, resume: bool, noun: str, start: Callable[[], list[str]] = list) -> Fit:
+    def run(self, resume: bool, noun: str, start: Callable[[], list[str]] = list) -> FitResult:
         """Runs or goes on to the end.
 
         :param noun: what the bar counts.
@@ -149,7 +152,7 @@ class Loop:
         best_epoch = self.position.best_epoch if self.best else None
         seconds, is_joint = time.monotonic() - started, self.rows.is_whole
         epochs = self.settings.epochs
-        return Fit(self.files.metrics, best_epoch, seconds, epochs, (*notes, *late), is_joint)
+        return FitResult(self.files.metrics, best_epoch, seconds, epochs, (*notes, *late), is_joint)
 
     def too_short(self) -> list[str]:
         """Says, of a run that is through, what still rose; held-out data say more than that."""
@@ -245,7 +248,7 @@ class Loop:
             for batch in held_out.take(torch.arange(count), at_once):
                 scaled = self.rows.scale(program, batch)
                 try:
-                    loss = self.judge.loss(scaled.model, scaled.guide, *batch)
+                    loss = self.validation_objective.loss(scaled.model, scaled.guide, *batch)
                 except (ValueError, RuntimeError) as error:  # a check of ours, Pyro's or torch's
                     explained = self.step.explain(batch, error)
                     raise InputError(f"in the validation data: {explained}") from error

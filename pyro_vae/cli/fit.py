@@ -14,11 +14,19 @@ from pyro_vae.cli.experiment import Experiment
 from pyro_vae.cli.gaps import check_reads_gaps
 from pyro_vae.cli.graph import leave_graph
 from pyro_vae.cli.model_option import grows_without_bound
-from pyro_vae.cli.run_folder import CONFIG, Run, check_free, claimed, naming, open_run, read_config
+from pyro_vae.cli.run_folder import (
+    CONFIG,
+    RunFolder,
+    check_free,
+    claimed,
+    naming,
+    open_run,
+    read_config,
+)
 from pyro_vae.data import DataSet, facts_of
 from pyro_vae.inference.svi.fit import fit
 from pyro_vae.inference.svi.run_state import CHECKPOINT
-from pyro_vae.inference.svi.training_loop import Fit, shown_figure
+from pyro_vae.inference.svi.training_loop import FitResult, shown_figure
 
 CURVE = "learning_curve.png"
 
@@ -44,7 +52,7 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def train(folder: Path, experiment: Experiment, data: DataSet) -> tuple[Any, Fit]:
+def train(folder: Path, experiment: Experiment, data: DataSet) -> tuple[Any, FitResult]:
     """A new run in ``folder``: the trained program, and how it went."""
     program = experiment.build(data)
     check_reads_gaps(experiment, program, data)
@@ -89,14 +97,14 @@ def _resumable(folder: Path, experiment: Experiment) -> Iterator[None]:
         raise
 
 
-def draw_curve(folder: Path, result: Fit, data: DataSet) -> None:
+def draw_curve(folder: Path, result: FitResult, data: DataSet) -> None:
     if result.metrics:
         unit = "image" if len(data.event_shape) == 3 else "row"
         unit = "data set" if result.is_joint else unit
         plots.save(plots.learning_curve(result.metrics, unit), folder / CURVE)
 
 
-def report(folder: Path, experiment: Experiment, result: Fit, data: DataSet) -> None:
+def report(folder: Path, experiment: Experiment, result: FitResult, data: DataSet) -> None:
     """Says how a run went, and what can be done with it."""
     run = f"{folder}{naming(experiment.to_dict())}"
     for how in result.notes if not sys.stderr.isatty() else ():  # where there is a bar, it said so
@@ -115,14 +123,14 @@ def report(folder: Path, experiment: Experiment, result: Fit, data: DataSet) -> 
         note(f"  {command()} {verb} {run}")
 
 
-def _further(run: Run, done: int, asked: int) -> str:
+def _further(run: RunFolder, done: int, asked: int) -> str:
     """What makes a finished run go on: more epochs, or patience, where that was at its end."""
     if done >= asked:
         return f"--epochs {2 * done}"
     return f"--patience {2 * run.experiment.options.patience} or another --optimizer.lr"
 
 
-def _note_epochs(folder: Path, experiment: Experiment, result: Fit) -> None:
+def _note_epochs(folder: Path, experiment: Experiment, result: FitResult) -> None:
     """Writes down how many epochs there were to be, where the data have said that."""
     if experiment.options.epochs is None:
         options = experiment.options.clone()
@@ -130,7 +138,7 @@ def _note_epochs(folder: Path, experiment: Experiment, result: Fit) -> None:
         checkpoint.write_text(folder / CONFIG, replace(experiment, options=options).to_yaml())
 
 
-def _best(result: Fit) -> str:
+def _best(result: FitResult) -> str:
     if result.best_epoch is None:
         return ""
     name, value = shown_figure(next(m for m in result.metrics if m["epoch"] == result.best_epoch))

@@ -67,7 +67,7 @@ def main(words: Sequence[str]) -> int:
     if not is_arrays(path) and len(trained.data.event_shape) != 1:
         raise InputError(f"data that are no table are written as {ARRAYS}, not as {path}")
     arrays = in_file_order(
-        together(
+        vectorized(
             [filled(trained, split, options.num_particles, options.num_draws) for split in splits]
         )
     )
@@ -134,7 +134,7 @@ def values_for(split: Split, arrays: Mapping[str, Tensor], fill: str) -> Tensor:
     return torch.where(words, arrays["mode"], values) if words.any() else values
 
 
-def together(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def vectorized(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The rows of all parts."""
     first = parts[0]
     return {

@@ -114,7 +114,7 @@ def _remove(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFolder:
     """A run that was left in a folder."""
 
     folder: Path
@@ -196,7 +196,7 @@ def rows_of(program: Any, split: Split, device: torch.device, index: torch.Tenso
     return batches(split, device, signature(program)).take(index, len(index))
 
 
-def open_run(folder: Path | str, words: Sequence[str] = ()) -> Run:
+def open_run(folder: Path | str, words: Sequence[str] = ()) -> RunFolder:
     """The run in a folder; ``words`` may restate its options and change those of ``MAY_CHANGE``.
 
     No class is imported that is neither ours nor torch's nor Pyro's, unless ``words`` name it.
@@ -211,7 +211,7 @@ def open_run(folder: Path | str, words: Sequence[str] = ()) -> Run:
     config = read_config(folder / CONFIG)
     _check_names(config, words, folder)
     config[HOME] = str(_home(config, folder))
-    run = Run(folder, Experiment.read([], config))
+    run = RunFolder(folder, Experiment.read([], config))
     _check_kept(f"{folder} was made with", run.saved[1].get("options"), run.experiment)
     restated = Experiment.read(words, config)
     _check_kept(f"{folder} has", run.experiment.to_dict(), restated)

@@ -12,7 +12,7 @@ from torch import Tensor
 from pyro_vae.cli.arguments import new_parser, read, take_options
 from pyro_vae.cli.console import note
 from pyro_vae.cli.gaps import check_reads_new_gaps
-from pyro_vae.cli.run_folder import PARTS, Run, open_run, rows_of
+from pyro_vae.cli.run_folder import PARTS, RunFolder, open_run, rows_of
 from pyro_vae.data import Argument, Column, DataSet, Remembered, Split
 from pyro_vae.data.arguments import in_order
 from pyro_vae.device import resolve
@@ -158,7 +158,7 @@ def open_trained(options: Namespace, rows_needed: bool = True) -> Trained:
     return Trained(program, data, rows, device, options.seed, label)
 
 
-def _own_data(run: Run, rows_needed: bool) -> DataSet:
+def _own_data(run: RunFolder, rows_needed: bool) -> DataSet:
     try:
         return run.load_data()
     except InputError as error:

@@ -40,18 +40,18 @@ class ContinuousBernoulli(dist.TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        is_few, few, a = self._few_or_size()
+        is_few, example, a = self._few_or_size()
         distance = 1 / a + torch.exp(-a) / torch.expm1(-a)
         far = torch.where(self.logits > 0, 1 - distance, distance)
-        return torch.where(is_few, 0.5 + few * _polynomial(SLOPES, few.square()), far)
+        return torch.where(is_few, 0.5 + example * _polynomial(SLOPES, example.square()), far)
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
         right = self.logits > 0
-        is_few, few, a = self._few_or_size()
-        square = few.square()
-        near = torch.where(right, few, -few) / 2 - square * _polynomial(SERIES, square)
+        is_few, example, a = self._few_or_size()
+        square = example.square()
+        near = torch.where(right, example, -example) / 2 - square * _polynomial(SERIES, square)
         at_end = torch.where(is_few, near, a.log() - torch.log(-torch.expm1(-a)))
         return torch.where(right, value - 1, value) * self.logits + at_end
 

@@ -18,7 +18,7 @@ from pyro_vae.program.isolation import undisturbed
 from pyro_vae.program.one_datum import OneDatum, check_batch_dimension
 from pyro_vae.program.probe import all_latents, moved_sites, other_value, site_scores
 from pyro_vae.program.site_checks import check_data, check_log_prob
-from pyro_vae.program.structure import Layout, read_layout
+from pyro_vae.program.structure import Structure, read_structure
 from pyro_vae.program.trace import (
     NeedsGradients,
     Site,
@@ -53,7 +53,7 @@ class Examination:
     """
 
     program: Program
-    layout: Layout
+    structure: Structure
     guide: poutine.Trace
     model: poutine.Trace
     notes: tuple[str, ...] = ()
@@ -108,10 +108,12 @@ def refusing_one_datum(program: Program, args: Any, unit: str | None = None) -> 
         tensors = [a for a in args if isinstance(a, Tensor)]
         if not tensors or len(tensors) < len(args):
             raise
-        layout: Layout | None = None
+        structure: Structure | None = None
         with suppress(Exception), undisturbed(program, 0):
-            layout = _examine(program, [a[None] for a in tensors], {}, unit, True, None, 1).layout
-        if layout is None or layout.unit is None or layout.num_units != 1:
+            structure = _examine(
+                program, [a[None] for a in tensors], {}, unit, True, None, 1
+            ).structure
+        if structure is None or structure.unit is None or structure.num_units != 1:
             raise
         why = "the program takes them with one, and not as they are"
         raise OneDatum(tensors[0], why) from error
@@ -137,17 +139,17 @@ def _examine(
             program = tensors_for_numbers(program)
         check_match(model_trace, guide_trace)
         check_batch_dimension(model_trace, (*args, *kwargs.values()))
-        layout = read_layout(model_trace, guide_trace, unit, num_rows)
-        layout = replace(layout, holds_enumerated_only=sums_out)
+        structure = read_structure(model_trace, guide_trace, unit, num_rows)
+        structure = replace(structure, holds_enumerated_only=sums_out)
         if strict:
             check_log_prob("guide", guide_trace)
             check_log_prob("model", model_trace)
         else:
             check_data(model_trace)
         for part, trace in (("model", model_trace), ("guide", guide_trace)):
-            _check_shapes(part, trace, layout)
+            _check_shapes(part, trace, structure)
         with pyro.validation_enabled(False):
-            seen = Examination(program, layout, guide_trace, model_trace)
+            seen = Examination(program, structure, guide_trace, model_trace)
             return settle_densities(seen, known, args, kwargs)
 
 
@@ -196,7 +198,7 @@ def settle_densities(
     the model's density is what the model says, without that prior; the guide's draws count all the same.
     A flat latent (ImproperUniform) has a density where a factor or another latent's prior depends on it.
     """
-    layout = seen.layout
+    structure = seen.structure
     flat, notes = _settle_flat(seen, args, kwargs)
     masked = _masked(seen)
     apart = _depended_on(seen, masked, known, args, kwargs)
@@ -211,7 +213,7 @@ def settle_densities(
             unmasked_in_model.add(name)
     unmasked_in_guide = apart & proposed.keys()
     if apart:
-        names = [name for name in layout.latents if name in apart]
+        names = [name for name in structure.latents if name in apart]
         more = f" and {len(names) - 3} more" if len(names) > 4 else ""
         shown = ", ".join(map(repr, names[:3] if more else names)) + more
         notes.append(
@@ -221,7 +223,7 @@ def settle_densities(
     return replace(
         seen,
         program=unmasked(seen.program, frozenset(unmasked_in_model), frozenset(unmasked_in_guide)),
-        layout=replace(layout, flat=flat, without_prior=tuple(sorted(apart))),
+        structure=replace(structure, flat=flat, without_prior=tuple(sorted(apart))),
         guide=unmask_sites(seen.guide, unmasked_in_guide),
         model=unmask_sites(seen.model, unmasked_in_model),
         notes=tuple(notes),
@@ -232,13 +234,13 @@ def settle_densities(
 def _masked(seen: Examination) -> dict[str, Tensor]:
     """What masks take out of the model's latents."""
     sites = latent_sites(seen.model)
-    masks = {name: mask_of(sites[name]) for name in seen.layout.latents if name in sites}
+    masks = {name: mask_of(sites[name]) for name in seen.structure.latents if name in sites}
     return {name: ~mask for name, mask in masks.items() if not bool(mask.all())}
 
 
 def _other_draws(seen: Examination, args: Any, kwargs: Any) -> Iterator[Examination]:
     """What one sees at other draws of the guide."""
-    for _ in range(MASK_DRAWS if not seen.layout.holds_enumerated_only else 0):
+    for _ in range(MASK_DRAWS if not seen.structure.holds_enumerated_only else 0):
         guide = run("guide", seen.program.guide, args, kwargs)
         model = run_at(guide, seen.program.model, args, kwargs)
         yield replace(seen, guide=guide, model=model)
@@ -247,7 +249,7 @@ def _other_draws(seen: Examination, args: Any, kwargs: Any) -> Iterator[Examinat
 def _settle_flat(seen: Examination, args: Any, kwargs: Any) -> tuple[tuple[str, ...], list[str]]:
     """The latents whose prior is flat, and has no density elsewhere; and where the others have theirs."""
     flat, notes, sites = [], [], sample_sites(seen.model)
-    for name in seen.layout.flat:
+    for name in seen.structure.flat:
         everywhere = {name: torch.ones((), dtype=torch.bool)}
         moved = _moved_by(seen, everywhere, args, kwargs)
         carriers = [other for other in moved if other != name and is_density(sites[other])]
@@ -268,7 +270,7 @@ def _depended_on(
     kwargs: Any,
 ) -> set[str]:
     """The masked latents on which something else that counts depends, where they are masked."""
-    before = set(known.layout.without_prior) if known else set()
+    before = set(known.structure.without_prior) if known else set()
     new = {n: m for n, m in masked.items() if n not in before and not (known and n in known.free)}
     if not new or not _moved_by(seen, new, args, kwargs):
         return before & masked.keys()
@@ -290,10 +292,10 @@ def _moved_by(seen: Examination, where: Mapping[str, Tensor], args: Any, kwargs:
         value = torch.where(there, other_value(site), site["value"])
         latents.nodes[name] = cast(Any, {**site, "value": value})
     model = poutine.replay(seen.program.model, latents)
-    if seen.layout.holds_enumerated_only:
-        model = poutine.enum(model, first_available_dim=-1 - seen.layout.nesting)
-    before = site_scores(seen.model, seen.layout)
-    after = site_scores(run("model", model, args, kwargs), seen.layout)
+    if seen.structure.holds_enumerated_only:
+        model = poutine.enum(model, first_available_dim=-1 - seen.structure.max_plate_nesting)
+    before = site_scores(seen.model, seen.structure)
+    after = site_scores(run("model", model, args, kwargs), seen.structure)
     return moved_sites(before, after)
 
 
@@ -352,13 +354,13 @@ def _check_computed(name: str, proposed: Site, there: Site) -> None:
     )
 
 
-def _check_shapes(part: str, trace: poutine.Trace, layout: Layout) -> None:
+def _check_shapes(part: str, trace: poutine.Trace, structure: Structure) -> None:
     for name, site in sample_sites(trace).items():
         shape = batch_of(site)
         if (
-            layout.holds_enumerated_only
+            structure.holds_enumerated_only
         ):  # what lies left of the plates are values to be summed over
-            shape = shape[max(0, len(shape) - layout.nesting) :]
+            shape = shape[max(0, len(shape) - structure.max_plate_nesting) :]
         declared = [frame for frame in site["cond_indep_stack"] if frame.vectorized]
         allowed = {frame.dim for frame in declared}
         wide = [d for d in range(-len(shape), 0) if shape[d] > 1 and d not in allowed]

@@ -9,11 +9,11 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 
 
 @contextmanager
-def in_float64(call: Call) -> Iterator[Call]:
+def in_float64(call: BoundProgram) -> Iterator[BoundProgram]:
     """The call with its data, its parameters and buffers, and what torch makes by default in float64.
 
     What a program holds elsewhere stays as it is, so whether it runs at all has to be tried. Afterwards

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from pyro_vae.errors import InputError
-from pyro_vae.program.structure import Layout
+from pyro_vae.program.structure import Structure
 from pyro_vae.program.support import where_within
 from pyro_vae.program.trace import Site, first_line, innermost
 
@@ -94,7 +94,7 @@ def unexpanded(parameter: Tensor, event_dim: int) -> Tensor:
 # --- of a site, by unit -----------------------------------------------------------------------
 
 
-def score(sites: Iterable[Site], layout: Layout, num_particles: int) -> Tensor:
+def score(sites: Iterable[Site], structure: Structure, num_particles: int) -> Tensor:
     """The sites' log-probabilities summed over everything but particles and units, (K, U).
 
     Where one is minus infinity the sum is, whatever the others say: a latent that a guide of great scale
@@ -102,22 +102,22 @@ def score(sites: Iterable[Site], layout: Layout, num_particles: int) -> Tensor:
     """
     total, nothing = torch.zeros(()), torch.zeros((), dtype=torch.bool)
     for site in sites:
-        term = unit_log_prob(site, layout)
+        term = unit_log_prob(site, structure)
         total, nothing = total + term, nothing | (term == -math.inf)
     total = torch.where(nothing, -math.inf, total)
-    return total.expand(num_particles, layout.num_units)
+    return total.expand(num_particles, structure.num_units)
 
 
-def unit_log_prob(site: Site, layout: Layout) -> Tensor:
+def unit_log_prob(site: Site, structure: Structure) -> Tensor:
     """A site's log-probability summed to (K or 1, U), masked but never scaled."""
     try:
         with unvalidated(site["fn"]):
             log_probability = log_prob(site["fn"], site["value"])
     except Exception as error:  # whatever a person's own distribution raises
         raise InputError(cannot_score(site, error)) from error
-    if site["name"] in layout.beyond:
+    if site["name"] in structure.beyond:
         log_probability = where_within(site["fn"], site["value"], log_probability)
-    return unit_sum(site, log_probability, layout)
+    return unit_sum(site, log_probability, structure)
 
 
 @contextmanager
@@ -151,12 +151,12 @@ def cannot_score(site: Site, error: Exception) -> str:
     )
 
 
-def unit_sum(site: Site, log_prob: Tensor, layout: Layout) -> Tensor:
+def unit_sum(site: Site, log_prob: Tensor, structure: Structure) -> Tensor:
     """What a site's values say, ``batch |``, summed to (K or 1, U) where the site is not masked."""
     log_prob = scale_and_mask(log_prob, 1.0, site["mask"])
-    dims = layout.nesting + 1
+    dims = structure.max_plate_nesting + 1
     log_prob = log_prob.reshape((1,) * (dims - log_prob.dim()) + log_prob.shape)
-    unit = dims + layout.dim if layout.unit else None
+    unit = dims + structure.dim if structure.unit else None
     rest = [d for d in range(1, dims) if d != unit]
     summed = log_prob.sum(rest) if rest else log_prob
-    return summed if layout.unit else summed.reshape(-1, 1)
+    return summed if structure.unit else summed.reshape(-1, 1)

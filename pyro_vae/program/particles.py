@@ -19,7 +19,7 @@ from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import Examination, check_match
 from pyro_vae.program.log_prob import score
 from pyro_vae.program.probe import moves
-from pyro_vae.program.structure import Layout
+from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import Site, drawn_sites, proposal_sites, run, sample_sites
 from pyro_vae.program.wrappers import unmask
 
@@ -47,14 +47,14 @@ class Particles:
 PARTICLES = "_particles"
 
 
-def particle_plate(size: int, layout: Layout) -> Any:
+def particle_plate(size: int, structure: Structure) -> Any:
     """A plate over particles, left of every plate of the program's own."""
-    return pyro.plate(PARTICLES, size, dim=-1 - layout.nesting)
+    return pyro.plate(PARTICLES, size, dim=-1 - structure.max_plate_nesting)
 
 
 def draw(
     program: Program,
-    layout: Layout,
+    structure: Structure,
     num_particles: int,
     *args: Any,
     at_once: int | None = None,
@@ -68,19 +68,19 @@ def draw(
     :param at_once: how many particles the model scores at a time. All are drawn together, so this is
         a matter of memory, never of noise.
     """
-    plate = particle_plate(num_particles, layout)
+    plate = particle_plate(num_particles, structure)
     guide_trace = run("guide", plate(program.guide), args, kwargs)
-    log_guide = score(proposal_sites(guide_trace).values(), layout, num_particles)
+    log_guide = score(proposal_sites(guide_trace).values(), structure, num_particles)
     # Parts are filled in as they come: kept, they would lie scattered over the memory that the next
     # part needs in one piece, and what is taken would grow with their number.
     scores: tuple[Tensor, ...] = ()
     for first in range(0, num_particles, at_once or num_particles):
         some = range(num_particles)[first : first + (at_once or num_particles)]
-        part = with_values(guide_trace, partial(of_particles, layout=layout, some=some))
-        model = particle_plate(len(some), layout)(program.model)
-        model_trace = replay(model, part, layout, *args, **kwargs)
-        rows = score_model(model_trace, layout, len(some))
-        scores = scores or tuple(r.new_empty(num_particles, layout.num_units) for r in rows)
+        part = with_values(guide_trace, partial(of_particles, structure=structure, some=some))
+        model = particle_plate(len(some), structure)(program.model)
+        model_trace = replay(model, part, structure, *args, **kwargs)
+        rows = score_model(model_trace, structure, len(some))
+        scores = scores or tuple(r.new_empty(num_particles, structure.num_units) for r in rows)
         for whole, row in zip(scores, rows, strict=True):
             whole[some.start : some.stop] = row
     log_likelihood, log_prior = scores
@@ -94,7 +94,7 @@ def draw(
 
 def draw_one_by_one(
     program: Program,
-    layout: Layout,
+    structure: Structure,
     num_particles: int,
     *args: Any,
     at_once: int | None = None,
@@ -107,9 +107,9 @@ def draw_one_by_one(
     draws = []
     for _ in range(num_particles):
         guide_trace = run("guide", program.guide, args, kwargs)
-        model_trace = replay(program.model, guide_trace, layout, *args, **kwargs)
+        model_trace = replay(program.model, guide_trace, structure, *args, **kwargs)
         check_match(model_trace, guide_trace)
-        draws.append(read_particles(model_trace, guide_trace, layout, 1))
+        draws.append(read_particles(model_trace, guide_trace, structure, 1))
     first = draws[0].latents
     everywhere = [
         name
@@ -127,13 +127,13 @@ def draw_one_by_one(
 def replay(
     model: Callable[..., Any],
     guide_trace: poutine.Trace,
-    layout: Layout,
+    structure: Structure,
     *args: Any,
     **kwargs: Any,
 ) -> poutine.Trace:
     """The model's trace at the guide's draws, with enumerated latents taking all their values."""
-    if layout.enumerated:
-        model = poutine.enum(model, first_available_dim=-2 - layout.nesting)
+    if structure.enumerated:
+        model = poutine.enum(model, first_available_dim=-2 - structure.max_plate_nesting)
     return run("model", poutine.replay(model, guide_trace), args, kwargs)
 
 
@@ -153,19 +153,19 @@ def pair_together(examined: Examination, *args: Any, **kwargs: Any) -> Pair | No
     says something else; so it is tried. The second particle must score as it does alone, and the first
     one's score must not change with the second one's values.
     """
-    program, layout, others = examined.program, examined.layout, drawn_sites(examined.guide)
-    plate = particle_plate(2, layout)
+    program, structure, others = examined.program, examined.structure, drawn_sites(examined.guide)
+    plate = particle_plate(2, structure)
 
     def scored(values: poutine.Trace | None = None) -> Pair:
         guide = program.guide if values is None else poutine.replay(program.guide, values)
         guide_trace = run("guide", plate(guide), args, kwargs)
-        model_trace = replay(plate(program.model), guide_trace, layout, *args, **kwargs)
-        particles = read_particles(model_trace, guide_trace, layout, 2)
+        model_trace = replay(plate(program.model), guide_trace, structure, *args, **kwargs)
+        particles = read_particles(model_trace, guide_trace, structure, 2)
         return Pair(guide_trace, model_trace, particles)
 
     def first_kept(site: Site) -> Tensor:
         value: Tensor = site["value"]
-        if not is_per_particle(site, layout):
+        if not is_per_particle(site, structure):
             return value
         there: Tensor = others[site["name"]]["value"]
         return torch.cat([value[:1], there.expand(value[:1].shape)])
@@ -176,10 +176,10 @@ def pair_together(examined: Examination, *args: Any, **kwargs: Any) -> Pair | No
         changed = scored(with_values(pair.guide, first_kept)).particles.log_weights
         if bool(moves(weights[0], changed[0]).any()):
             return None
-        one = with_values(pair.guide, partial(of_particles, layout=layout, some=1))
+        one = with_values(pair.guide, partial(of_particles, structure=structure, some=1))
         guide_again = run("guide", poutine.replay(program.guide, one), args, kwargs)
-        model_again = replay(program.model, one, layout, *args, **kwargs)
-        alone = read_particles(model_again, guide_again, layout, 1).log_weights
+        model_again = replay(program.model, one, structure, *args, **kwargs)
+        alone = read_particles(model_again, guide_again, structure, 1).log_weights
     except Exception:  # whatever a program raises where it takes no further dimension
         return None
     return None if bool(moves(weights[1:], alone).any()) else pair
@@ -193,48 +193,48 @@ def with_values(trace: poutine.Trace, value: Callable[[Site], Tensor]) -> poutin
     return copy
 
 
-def of_particles(site: Site, layout: Layout, some: range | int) -> Tensor:
+def of_particles(site: Site, structure: Structure, some: range | int) -> Tensor:
     """Some particles of a site's value, or one, without its dimension then."""
     value: Tensor = site["value"]
-    if not is_per_particle(site, layout):
+    if not is_per_particle(site, structure):
         return value
     return value[some] if isinstance(some, int) else value[some.start : some.stop]
 
 
-def is_per_particle(site: Site, layout: Layout) -> bool:
-    return site["value"].dim() - site["fn"].event_dim > layout.nesting
+def is_per_particle(site: Site, structure: Structure) -> bool:
+    return site["value"].dim() - site["fn"].event_dim > structure.max_plate_nesting
 
 
 def read_particles(
-    model_trace: poutine.Trace, guide_trace: poutine.Trace, layout: Layout, num_particles: int
+    model_trace: poutine.Trace, guide_trace: poutine.Trace, structure: Structure, num_particles: int
 ) -> Particles:
     """What a pair of traces says of each particle and unit."""
-    log_likelihood, log_prior = score_model(model_trace, layout, num_particles)
-    log_guide = score(proposal_sites(guide_trace).values(), layout, num_particles)
+    log_likelihood, log_prior = score_model(model_trace, structure, num_particles)
+    log_guide = score(proposal_sites(guide_trace).values(), structure, num_particles)
     latents = {name: site["value"] for name, site in drawn_sites(guide_trace).items()}
     return Particles(log_likelihood, log_prior, log_guide, latents)
 
 
 def score_model(
-    model_trace: poutine.Trace, layout: Layout, num_particles: int
+    model_trace: poutine.Trace, structure: Structure, num_particles: int
 ) -> tuple[Tensor, Tensor]:
     """log p(x | z) and log p(z), (K, U) each.
 
     What has to be summed over the values of enumerated latents counts to the first.
     """
     sites = sample_sites(model_trace)
-    if not layout.enumerated:
+    if not structure.enumerated:
         latent = [site for site in sites.values() if not site["is_observed"]]
         observed = [site for site in sites.values() if site["is_observed"]]
-        return score(observed, layout, num_particles), score(latent, layout, num_particles)
-    given = [sites[name] for name in layout.latents if name not in layout.enumerated]
-    free = [site for site in given if not depends_on_enumerated(site, layout)]
-    log_prior = score(free, layout, num_particles)
-    return sum_out(model_trace, layout).expand(num_particles, -1) - log_prior, log_prior
+        return score(observed, structure, num_particles), score(latent, structure, num_particles)
+    given = [sites[name] for name in structure.latents if name not in structure.enumerated]
+    free = [site for site in given if not depends_on_enumerated(site, structure)]
+    log_prior = score(free, structure, num_particles)
+    return sum_out(model_trace, structure).expand(num_particles, -1) - log_prior, log_prior
 
 
-def depends_on_enumerated(site: Site, layout: Layout) -> bool:
-    return len(site["fn"].batch_shape) > layout.nesting + 1
+def depends_on_enumerated(site: Site, structure: Structure) -> bool:
+    return len(site["fn"].batch_shape) > structure.max_plate_nesting + 1
 
 
 def dims_of(packed: Any) -> str:
@@ -242,7 +242,7 @@ def dims_of(packed: Any) -> str:
     return str(packed._pyro_dims)
 
 
-def sum_out(model_trace: poutine.Trace, layout: Layout) -> Tensor:
+def sum_out(model_trace: poutine.Trace, structure: Structure) -> Tensor:
     """log p(x, z) of each particle and unit, (K or 1, U), with the enumerated latents summed out.
 
     Exact, by Pyro's plated variable elimination: F. Obermeyer et al., "Tensor variable elimination
@@ -252,7 +252,7 @@ def sum_out(model_trace: poutine.Trace, layout: Layout) -> Tensor:
     for name, site in sites.items():
         site["scale"] = 1.0  # an evidence is neither tempered nor subsampled
         # what is masked out counts 1 over all its values, not each 1, unless something depends on it
-        if name in layout.enumerated and name not in layout.without_prior:
+        if name in structure.enumerated and name not in structure.without_prior:
             unmask(site)
     model_trace.compute_log_prob()
     try:
@@ -261,7 +261,7 @@ def sum_out(model_trace: poutine.Trace, layout: Layout) -> Tensor:
         name, site = next((n, s) for n, s in sites.items() if "log_prob" not in s.get("packed", {}))
         raise InputError(
             f"the model's site {name!r} has log-probabilities of shape "
-            f"{tuple(site['log_prob'].shape)} where {', '.join(map(repr, layout.enumerated))} takes all "
+            f"{tuple(site['log_prob'].shape)} where {', '.join(map(repr, structure.enumerated))} takes all "
             "its values at once, in a dimension left of every plate: it must broadcast against the plates "
             "as it is, with no dimension put in between"
         ) from error
@@ -276,7 +276,7 @@ def sum_out(model_trace: poutine.Trace, layout: Layout) -> Tensor:
         for term in terms
         for symbol, size in zip(dims_of(term), term.shape, strict=True)
     }
-    target = [symbols[name] for name in (PARTICLES, layout.unit) if name in symbols]
+    target = [symbols[name] for name in (PARTICLES, structure.unit) if name in symbols]
     try:
         result = contract_to_tensor(
             factors,
@@ -285,16 +285,16 @@ def sum_out(model_trace: poutine.Trace, layout: Layout) -> Tensor:
             ring=LogRing(dim_to_size={**dict.fromkeys(target, 1), **sizes}),
         )
     except NotImplementedError as error:  # Pyro's words name its symbols
-        raise _crossing(sites, layout) from error
+        raise _crossing(sites, structure) from error
     ordered = result.permute([dims_of(result).index(symbol) for symbol in target])
-    return ordered.reshape(-1, layout.num_units)
+    return ordered.reshape(-1, structure.num_units)
 
 
-def _crossing(sites: Mapping[str, Site], layout: Layout) -> InputError:
+def _crossing(sites: Mapping[str, Site], structure: Structure) -> InputError:
     """What to say of latents to be summed out that lie in crossing plates."""
-    outer = (PARTICLES, layout.unit)
+    outer = (PARTICLES, structure.unit)
     lie = []
-    for name in layout.enumerated:
+    for name in structure.enumerated:
         frames = sites[name]["cond_indep_stack"]
         inner = [repr(f.name) for f in frames if f.vectorized and f.name not in outer]
         if inner:

@@ -17,7 +17,7 @@ from torch.distributions import biject_to
 
 from pyro_vae.errors import InputError
 from pyro_vae.program.log_prob import unit_log_prob
-from pyro_vae.program.structure import Layout
+from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import Site, innermost, latent_sites, sample_sites
 from pyro_vae.program.wrappers import without_masks
 
@@ -37,10 +37,10 @@ def moves(before: Tensor, after: Tensor, fine: bool = False) -> Tensor:
     return ~(same | (before.isfinite() & ((before - after).abs() <= leeway)))
 
 
-def site_scores(trace: poutine.Trace, layout: Layout) -> dict[str, Tensor]:
+def site_scores(trace: poutine.Trace, structure: Structure) -> dict[str, Tensor]:
     """The log-probability of each site, (K or 1, U) each, masked, never scaled."""
     return {
-        name: unit_log_prob(site, layout).detach() for name, site in sample_sites(trace).items()
+        name: unit_log_prob(site, structure).detach() for name, site in sample_sites(trace).items()
     }
 
 

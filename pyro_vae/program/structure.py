@@ -21,7 +21,7 @@ from pyro_vae.program.trace import (
 
 
 @dataclass(frozen=True)
-class Layout:
+class Structure:
     """What a program's sites and plates look like on one batch.
 
     ``unit`` is None where no plate holds every latent and observed site: the evidence is then a
@@ -32,7 +32,7 @@ class Layout:
     dim: int  # the unit plate's dimension, counted from the right
     num_units: int  # units in this batch; 1 for a joint evidence
     size: int  # units that the plate stands for (more than num_units when it is subsampled)
-    nesting: int  # how many dimensions on the right belong to plates
+    max_plate_nesting: int  # how many dimensions on the right belong to plates
     latents: tuple[str, ...]
     observed: tuple[str, ...]
     outside: tuple[str, ...]
@@ -54,24 +54,24 @@ class Layout:
             return self.size
         return rows
 
-    def joined(self) -> "Layout":
-        """The layout that takes all units together for one."""
+    def joined(self) -> "Structure":
+        """The structure that takes all units together for one."""
         return replace(self, unit=None, dim=0, num_units=1, size=1)
 
-    def resized(self, rows: int) -> "Layout":
-        """The layout of a batch of another number of rows."""
+    def resized(self, rows: int) -> "Structure":
+        """The structure of a batch of another number of rows."""
         if self.unit is None:
             return self
         size = self.size if self.size != self.num_units else rows
         return replace(self, num_units=rows, size=size)
 
 
-def read_layout(
+def read_structure(
     model_trace: poutine.Trace,
     guide_trace: poutine.Trace,
     unit: str | None = None,
     num_rows: int | None = None,
-) -> Layout:
+) -> Structure:
     """Reads the plates of both traces, and finds the unit: the outermost plate that holds every site.
 
     :param num_rows: where the arguments are rows, how many: of several such plates one for rows is taken.
@@ -85,13 +85,13 @@ def read_layout(
     ]
     stacks = [(name, site["cond_indep_stack"]) for name, site in sites]
     frames = _frames(sites)
-    nesting = max((-frame.dim for frame in frames.values()), default=0)
+    max_plate_nesting = max((-frame.dim for frame in frames.values()), default=0)
     shared = [name for name in frames if all(_holds(frames[name], site) for _, site in sites)]
     if unit is not None:
         _check_unit(unit, frames, sites)
     latents, observed = latent_sites(model_trace), observed_sites(model_trace)
     shape: dict[str, Any] = {
-        "nesting": nesting,
+        "max_plate_nesting": max_plate_nesting,
         "latents": tuple(latents),
         "observed": tuple(observed),
         "enumerated": tuple(n for n in latents if n not in drawn_sites(guide_trace)),
@@ -108,11 +108,13 @@ def read_layout(
     if unit is None and not shared:
         outside = tuple(n for n, s in latents.items() if not _in_some_plate(s))
         without = outside or tuple(n for n, s in sites if not _in_some_plate(s))
-        return Layout(None, 0, 1, 1, outside=without, subsampled=tuple(sorted(subsampled)), **shape)
+        return Structure(
+            None, 0, 1, 1, outside=without, subsampled=tuple(sorted(subsampled)), **shape
+        )
     outermost = [frame.name for frame in stacks[0][1] if frame.name in shared]
     of_rows = [n for n in outermost if (frames[n].full_size or frames[n].size) == num_rows]
     frame = frames[unit or (of_rows or outermost)[0]]
-    return Layout(
+    return Structure(
         frame.name,
         frame.dim,
         frame.size,
@@ -167,7 +169,7 @@ def _in_some_plate(site: Site) -> bool:
     return any(frame.vectorized for frame in site["cond_indep_stack"])
 
 
-def check_proper(layout: Layout) -> None:
+def check_proper(structure: Structure) -> None:
     """:raises InputError: a latent has no distribution that it could be drawn from."""
-    for name in layout.flat:
+    for name in structure.flat:
         raise InputError(f"the prior of {name!r} is flat: {FLAT}")

@@ -12,7 +12,7 @@ from torch.distributions.transforms import IndependentTransform, Transform
 
 from pyro_vae.errors import InputError
 from pyro_vae.program.log_prob import unit_sum
-from pyro_vae.program.structure import Layout
+from pyro_vae.program.structure import Structure
 from pyro_vae.program.support import support_of
 from pyro_vae.program.trace import Site, declared_events, innermost, shape_of
 from pyro_vae.program.wrappers import mask_of
@@ -62,23 +62,25 @@ def biject(support: constraints.Constraint) -> Transform:
     return biject_to(cast(Any, support).base_constraint if of_mixture else support)
 
 
-def num_coordinates(name: str, site: Site, layout: Layout) -> int:
+def num_coordinates(name: str, site: Site, structure: Structure) -> int:
     """How many numbers move a site, in all units together; of a discrete one, how many there are."""
     fn = site["fn"]
-    plates = fn.batch_shape[-1 - layout.nesting :]  # what lies further left is enumeration
+    plates = fn.batch_shape[
+        -1 - structure.max_plate_nesting :
+    ]  # what lies further left is enumeration
     shape = torch.Size((*plates, *fn.event_shape))
     if known_support(name, fn).is_discrete:
         return int(shape.numel())
     return int(bijection(name, fn).inverse_shape(shape).numel())
 
 
-def num_counted(name: str, site: Site, layout: Layout) -> Tensor:
+def num_counted(name: str, site: Site, structure: Structure) -> Tensor:
     """How many numbers of each unit move a site, (1, U), without those that a mask takes out."""
     fn, free = site["fn"], {**site, "mask": None}
     counts = mask_of(site).expand(shape_of(fn)).double()
     each = counts.reshape(*fn.batch_shape, -1).mean(-1)
-    share = unit_sum(free, each, layout) / unit_sum(free, torch.ones_like(each), layout)
-    return share * (num_coordinates(name, site, layout) / layout.num_units)
+    share = unit_sum(free, each, structure) / unit_sum(free, torch.ones_like(each), structure)
+    return share * (num_coordinates(name, site, structure) / structure.num_units)
 
 
 def everything_counts(site: Site) -> bool:
@@ -107,15 +109,15 @@ class Coordinates:
     :param together: whether the trace has a dimension for chains on the left of the plates.
     """
 
-    def __init__(self, sites: Mapping[str, Site], layout: Layout, together: bool) -> None:
-        self.layout, self.together = layout, together
+    def __init__(self, sites: Mapping[str, Site], structure: Structure, vectorized: bool) -> None:
+        self.structure, self.vectorized = structure, vectorized
         self.blocks: dict[str, Block] = {}
         free, size = [], 0
         for name, site in sites.items():
-            batch = tuple(site["fn"].batch_shape)[together:]
-            missing = layout.nesting - len(batch)
+            batch = tuple(site["fn"].batch_shape)[vectorized:]
+            missing = structure.max_plate_nesting - len(batch)
             raw = self._raw(name, site)
-            event = tuple(raw.shape[1 + layout.nesting :])
+            event = tuple(raw.shape[1 + structure.max_plate_nesting :])
             flat = self.flatten(raw)
             columns = slice(size, size + flat.shape[-1])
             plates = (1,) * missing + batch
@@ -123,13 +125,13 @@ class Coordinates:
             self.blocks[name] = Block(columns, plates, missing, event, raw.dtype, counts)
             free.append(counts.repeat_interleave(flat.shape[-1] // counts.shape[-1], -1))
             size = columns.stop
-        self.free = torch.cat(free, -1) if free else torch.ones(layout.num_units, 0).bool()
+        self.free = torch.cat(free, -1) if free else torch.ones(structure.num_units, 0).bool()
         self.size = size
 
     def of(self, sites: Mapping[str, Site]) -> Tensor:
         """The coordinates (K, U, D) of the sites' values in a trace."""
         parts = [self.flatten(self._raw(name, sites[name])) for name in self.blocks]
-        nothing = torch.zeros(1, self.layout.num_units, 0, device=self.free.device)
+        nothing = torch.zeros(1, self.structure.num_units, 0, device=self.free.device)
         return torch.cat(parts, -1) if parts else nothing
 
     def raw_values(self, u: Tensor) -> dict[str, Tensor]:
@@ -138,10 +140,10 @@ class Coordinates:
 
     def flatten(self, value: Tensor) -> Tensor:
         """(K, plates, ...) -> (K, U, the rest)."""
-        if self.layout.unit is None:
+        if self.structure.unit is None:
             value = value.unsqueeze(1)
         else:
-            value = value.movedim(1 + self.layout.nesting + self.layout.dim, 1)
+            value = value.movedim(1 + self.structure.max_plate_nesting + self.structure.dim, 1)
         return value.unsqueeze(-1).flatten(2)
 
     def total(self, per_value: Tensor, block: Block) -> Tensor:
@@ -152,14 +154,14 @@ class Coordinates:
 
     def _unflatten(self, u: Tensor, block: Block) -> Tensor:
         columns, plates = u[..., block.columns].to(block.dtype), list(block.plates)
-        if self.layout.unit is None:
+        if self.structure.unit is None:
             value = columns.reshape(len(u), *plates, *block.event)
         else:
-            unit = self.layout.nesting + self.layout.dim
+            unit = self.structure.max_plate_nesting + self.structure.dim
             units = plates.pop(unit)
             value = columns.reshape(len(u), units, *plates, *block.event).movedim(1, 1 + unit)
         # a site that Pyro ran without chains, or without the outer plates, has no dimension for them
-        return value if self.together else value.reshape(value.shape[1 + block.missing :])
+        return value if self.vectorized else value.reshape(value.shape[1 + block.missing :])
 
     def _raw(self, name: str, site: Site) -> Tensor:
         fn = site["fn"]
@@ -167,11 +169,11 @@ class Coordinates:
         while value.dim() > len(shape) and len(value) == 1:  # as an AutoGuide's of a lone number
             value = value.squeeze(0)
         raw: Tensor = bijection(name, fn).inv(value.expand(shape))
-        batch = len(fn.batch_shape) - self.together
-        return self._padded(raw, self.layout.nesting - batch)
+        batch = len(fn.batch_shape) - self.vectorized
+        return self._padded(raw, self.structure.max_plate_nesting - batch)
 
     def _padded(self, value: Tensor, missing: int) -> Tensor:
-        if self.together:
+        if self.vectorized:
             return value
         return value.reshape(1, *(1,) * missing, *value.shape)
 

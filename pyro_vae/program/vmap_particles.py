@@ -21,14 +21,14 @@ from pyro_vae.program.contract import Program
 from pyro_vae.program.log_prob import score, unit_log_prob
 from pyro_vae.program.particles import Particles, read_particles, replay, score_model, with_values
 from pyro_vae.program.probe import moves
-from pyro_vae.program.structure import Layout
+from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import drawn_sites, is_point_mass, proposal_sites, run
 from pyro_vae.program.vmap import each
 
 
 def draw_by_vmap(
     program: Program,
-    layout: Layout,
+    structure: Structure,
     num_particles: int,
     *args: Any,
     at_once: int | None = None,
@@ -43,7 +43,7 @@ def draw_by_vmap(
 
     def propose() -> tuple[dict[str, Tensor], Tensor]:
         guide = run("guide", program.guide, args, kwargs)
-        log_guide = score(proposal_sites(guide).values(), layout, 1)[0]
+        log_guide = score(proposal_sites(guide).values(), structure, 1)[0]
         return {name: site["value"] for name, site in drawn_sites(guide).items()}, log_guide
 
     latents, log_guide = each(propose, num_particles)
@@ -51,22 +51,22 @@ def draw_by_vmap(
 
     def weigh(values: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         given = with_values(one, lambda site: values[site["name"]])
-        model = replay(program.model, given, layout, *args, **kwargs)
-        log_likelihood, log_prior = score_model(model, layout, 1)
+        model = replay(program.model, given, structure, *args, **kwargs)
+        log_likelihood, log_prior = score_model(model, structure, 1)
         return log_likelihood[0], log_prior[0]
 
     log_likelihood, log_prior = each(weigh, num_particles, latents, at_once=at_once)
     return Particles(log_likelihood, log_prior, log_guide, latents)
 
 
-def why_not_by_vmap(program: Program, layout: Layout, *args: Any, **kwargs: Any) -> str:
+def why_not_by_vmap(program: Program, structure: Structure, *args: Any, **kwargs: Any) -> str:
     """Why particles drawn by ``vmap`` would not be those of runs one by one; nothing, if they would.
 
     Two are drawn, and each is scored by itself at the same draws.
     """
     try:
-        pair = draw_by_vmap(program, layout, 2, *args, **kwargs)
-        apart = [_alone(program, layout, pair, k, args, kwargs) for k in range(2)]
+        pair = draw_by_vmap(program, structure, 2, *args, **kwargs)
+        apart = [_alone(program, structure, pair, k, args, kwargs) for k in range(2)]
     except Exception as error:  # whatever it is, one by one will do, or say it better
         return reason_of(error)
     for part in ("log_likelihood", "log_prior", "log_guide"):
@@ -81,7 +81,7 @@ def why_not_by_vmap(program: Program, layout: Layout, *args: Any, **kwargs: Any)
 
 
 def _alone(
-    program: Program, layout: Layout, pair: Particles, k: int, args: Any, kwargs: Any
+    program: Program, structure: Structure, pair: Particles, k: int, args: Any, kwargs: Any
 ) -> Particles:
     """One of two particles, by itself; what the guide puts at a point follows from its other sites."""
     guide = run("guide", program.guide, args, kwargs)
@@ -89,8 +89,8 @@ def _alone(
     for name in [n for n, s in drawn_sites(given).items() if is_point_mass(s["fn"])]:
         given.remove_node(name)
     guide = run("guide", poutine.replay(program.guide, given), args, kwargs)
-    model = replay(program.model, guide, layout, *args, **kwargs)
-    return read_particles(model, guide, layout, 1)
+    model = replay(program.model, guide, structure, *args, **kwargs)
+    return read_particles(model, guide, structure, 1)
 
 
 # --- reasons ----------------------------------------------------------------------------------------

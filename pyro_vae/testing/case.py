@@ -14,18 +14,18 @@ from torch import Tensor
 from pyro_vae import checkpoint
 from pyro_vae.data import Batches
 from pyro_vae.errors import InputError
-from pyro_vae.inference.checks.independence import Run
+from pyro_vae.inference.checks.independence import Traces
 from pyro_vae.inference.evidence.tiles import FIRST_ROWS, first_rows
 from pyro_vae.inference.objectives import default_elbo
 from pyro_vae.inference.svi.fit import ADAM
 from pyro_vae.inference.svi.rows import Rows
 from pyro_vae.inference.svi.step import Step
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import Program
 from pyro_vae.program.isolation import as_found
 from pyro_vae.program.parameters import named_parameters, stored_parameters
 from pyro_vae.program.probe import moves
-from pyro_vae.program.structure import Layout
+from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import run
 
 Batch = tuple[Tensor, ...]
@@ -55,7 +55,7 @@ class Case:
     seed: int
 
     @cached_property
-    def call(self) -> Call:
+    def call(self) -> BoundProgram:
         """The program on the first few rows, or on all where it takes no fewer.
 
         :raises InputError: it does not run.
@@ -67,8 +67,8 @@ class Case:
                 return call.settled()
 
     @property
-    def layout(self) -> Layout:
-        return self.call.layout
+    def structure(self) -> Structure:
+        return self.call.structure
 
     @cached_property
     def args(self) -> Batch:
@@ -98,14 +98,14 @@ class Case:
         """What a checkpoint holds, by name: parameters and buffers."""
         return checkpoint.tensors_of(self.program, self.stored)
 
-    def traces(self, given: poutine.Trace | None = None, args: Batch | None = None) -> Run:
+    def traces(self, given: poutine.Trace | None = None, args: Batch | None = None) -> Traces:
         """One run of guide and model, or one at ``given`` draws."""
         args, program = self.args if args is None else args, self.program
         with torch.no_grad():
             guide = program.guide if given is None else poutine.replay(program.guide, given)
             guide_trace = run("guide", guide, args, {})
             model = poutine.replay(program.model, given or guide_trace)
-            return Run(guide_trace, run("model", model, args, {}))
+            return Traces(guide_trace, run("model", model, args, {}))
 
     @cached_property
     def elbo(self) -> Any:  # Pyro's base class declares no methods
@@ -114,11 +114,11 @@ class Case:
 
     def elbo_of(self, particles: int) -> Any:
         """The same, of some draws made together."""
-        return default_elbo(self.layout, particles)
+        return default_elbo(self.structure, particles)
 
     def loss(self, elbo: Any = None) -> Tensor:
         """Minus the ELBO per unit as ``fit`` has it, by one draw or by ``elbo``, ``|``."""
-        program, units = self.call.program, self.layout.units_of(len(self.args[0]))
+        program, units = self.call.program, self.structure.units_of(len(self.args[0]))
         elbo = elbo or self.elbo
         return elbo.differentiable_loss(program.model, program.guide, *self.args) / units
 

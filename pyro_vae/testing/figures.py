@@ -79,7 +79,7 @@ def evidence(case: Case) -> str:
     if scaled:
         return f"{said}; {scaled}, so what is trained is no ELBO"
     # units that depend on one another have one figure, though a plate holds them
-    units = 1 if figures.unit is None else case.layout.units_of(len(case.args[0]))
+    units = 1 if figures.unit is None else case.structure.units_of(len(case.args[0]))
     elbos = torch.tensor([_elbo(case) / units for _ in range(REPEATS)], dtype=torch.float64)
     elbo, error = float(elbos.mean()), float(elbos.std()) / math.sqrt(REPEATS)
     own = figures.mean_standard_error
@@ -143,7 +143,7 @@ def _refuse_points(case: Case) -> None:
 
 def _scaled(case: Case) -> str:
     """A site whose log-probability counts otherwise than its plate's subsampling says, in words."""
-    share = case.layout.size / case.layout.num_units
+    share = case.structure.size / case.structure.num_units
     traces = case.traces()
     for name, site in {**sample_sites(traces.model), **drawn_sites(traces.guide)}.items():
         scale = torch.as_tensor(site["scale"], dtype=torch.float64)
@@ -156,7 +156,7 @@ def graph(case: Case) -> str:
     """The diagram renders, and every site is in it."""
     drawn = render_model(case.program, case.args)
     shown = {site for node in drawn.model.nodes for site in node.sites}
-    missing = {*case.layout.latents, *case.layout.observed} - shown
+    missing = {*case.structure.latents, *case.structure.observed} - shown
     if missing:
         raise InputError(f"the diagram lacks {', '.join(map(repr, sorted(missing)))}")
     if not drawn.svg.startswith("<"):
@@ -179,7 +179,7 @@ def device(case: Case) -> str:
         for module in modules:
             module.to(away)
         there = case.traces(given, tuple(arg.to(away) for arg in case.args))
-        found = difference(here.scores(case.layout), there.scores(case.layout))
+        found = difference(here.scores(case.structure), there.scores(case.structure))
     finally:
         for module in modules:
             module.to(home)

@@ -8,12 +8,12 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
-from pyro_vae.inference.checks.independence import Run
+from pyro_vae.inference.checks.independence import Traces
 from pyro_vae.inference.compiling.fx_capture import side_effect, tensors_of
 from pyro_vae.inference.evidence.estimate import joint_note
 from pyro_vae.program.examination import examine
 from pyro_vae.program.particles import of_particles, particle_plate, with_values
-from pyro_vae.program.structure import Layout
+from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import (
     Site,
     drawn_sites,
@@ -42,13 +42,13 @@ def sites(case: Case) -> str:
 
 def plates(case: Case) -> str:
     """A plate holds all sites, of as many units as there are rows; or some latent is shared by all."""
-    if case.layout.unit is None:
+    if case.structure.unit is None:
         _refuse_rows_as_event(case, case.traces())
-        return "".join(joint_note(case.layout))
-    return f"the unit is {case.layout.unit!r}"
+        return "".join(joint_note(case.structure))
+    return f"the unit is {case.structure.unit!r}"
 
 
-def _refuse_rows_as_event(case: Case, traces: Run) -> None:
+def _refuse_rows_as_event(case: Case, traces: Traces) -> None:
     """A latent outside of every plate that grows with the data is one for each datum."""
     fewer = tuple(rows[:-1] for rows in case.args)
     try:
@@ -68,7 +68,9 @@ def density(case: Case) -> str:
     """Model and guide give the same latents and data the same density every time."""
     first = case.traces()
     torch.rand(8)
-    found = difference(first.scores(case.layout), case.traces(first.latents()).scores(case.layout))
+    found = difference(
+        first.scores(case.structure), case.traces(first.latents()).scores(case.structure)
+    )
     if found:
         raise InputError(
             f"{found[0]} scores the same latents and data otherwise by {found[1]:.3g} nats the next "
@@ -113,25 +115,27 @@ def _world() -> dict[str, object]:
 
 def factorises(case: Case) -> str:
     """A datum alone scores as it does among the others."""
-    layout, count = case.layout, case.layout.num_units
-    if layout.unit is None:
+    structure, count = case.structure, case.structure.num_units
+    if structure.unit is None:
         raise NotApplicable("the evidence is a joint one, of all data")
     if count < 2 or count != len(case.args[0]):
-        raise NotApplicable(f"plate {layout.unit!r} has {count} units in {len(case.args[0])} rows")
-    together = case.traces()
-    whole = together.scores(layout)
+        raise NotApplicable(
+            f"plate {structure.unit!r} has {count} units in {len(case.args[0])} rows"
+        )
+    vectorized = case.traces()
+    whole = vectorized.scores(structure)
     # at a point a value scores nothing, once it is rounded
     at_points = {
         f"the guide's site {name!r}"
-        for name, site in drawn_sites(together.guide).items()
+        for name, site in drawn_sites(vectorized.guide).items()
         if is_point_mass(site["fn"])
     }
     for row in (0, count - 1):
-        given = with_values(together.latents(), partial(_of_unit, layout=layout, row=row))
-        for name in layout.plates:  # a plate that is replayed would be as long as it was
+        given = with_values(vectorized.latents(), partial(_of_unit, structure=structure, row=row))
+        for name in structure.plates:  # a plate that is replayed would be as long as it was
             if name in given.nodes:
                 given.remove_node(name)
-        alone = _alone(case, given, row).scores(layout.resized(1))
+        alone = _alone(case, given, row).scores(structure.resized(1))
         found = difference(
             {n: s[:, row : row + 1] for n, s in whole.items() if n not in at_points},
             {n: s for n, s in alone.items() if n not in at_points},
@@ -144,13 +148,13 @@ def factorises(case: Case) -> str:
     return _batch_norms(case)
 
 
-def _of_unit(site: Site, layout: Layout, row: int) -> Tensor:
+def _of_unit(site: Site, structure: Structure, row: int) -> Tensor:
     value: Tensor = site["value"]
-    dim = value.dim() - site["fn"].event_dim + layout.dim
+    dim = value.dim() - site["fn"].event_dim + structure.dim
     return value if dim < 0 or value.shape[dim] == 1 else value.narrow(dim, row, 1)
 
 
-def _alone(case: Case, given: poutine.Trace, row: int) -> Run:
+def _alone(case: Case, given: poutine.Trace, row: int) -> Traces:
     """The traces of one row; a program that takes neither that nor all but one has a size of its own."""
     own_size = NotApplicable(f"it takes {len(case.args[0])} data alone")
     try:
@@ -163,7 +167,7 @@ def _alone(case: Case, given: poutine.Trace, row: int) -> Run:
         raise InputError(f"it takes no batch of a single datum: {error}") from error
     for trace in (traces.guide, traces.model):
         for site in sample_sites(trace).values():
-            if site["fn"].batch_shape[case.layout.dim] > 1:  # an AutoGuide, a mask that it holds
+            if site["fn"].batch_shape[case.structure.dim] > 1:  # an AutoGuide, a mask that it holds
                 raise own_size
     return traces
 
@@ -182,18 +186,20 @@ def _batch_norms(case: Case) -> str:
 
 def particles(case: Case) -> str:
     """Particles that are drawn together score as they do one by one."""
-    layout = case.layout
-    if case.call.together:
+    structure = case.structure
+    if case.call.vectorized:
         return ""
     with torch.no_grad(), pyro.validation_enabled(False):
         try:
-            together = _two_together(case)
+            vectorized = _two_together(case)
         except (InputError, ValueError, RuntimeError) as error:
             raise NotApplicable(f"it takes one draw a call: {error}") from error
-        both = together.scores(layout)
+        both = vectorized.scores(structure)
         for k in range(2):
-            given = with_values(together.latents(), partial(of_particles, layout=layout, some=k))
-            one = case.traces(given).scores(layout)
+            given = with_values(
+                vectorized.latents(), partial(of_particles, structure=structure, some=k)
+            )
+            one = case.traces(given).scores(structure)
             found = difference(
                 {name: s[k : k + 1] if len(s) > 1 else s for name, s in both.items()}, one
             )
@@ -206,8 +212,10 @@ def particles(case: Case) -> str:
     raise InputError("two particles drawn together score otherwise than one by one")
 
 
-def _two_together(case: Case) -> Run:
+def _two_together(case: Case) -> Traces:
     """Discrete latents that the model alone has are drawn, not summed out, so that sites compare."""
-    program, plate = case.program, particle_plate(2, case.layout)
+    program, plate = case.program, particle_plate(2, case.structure)
     guide = run("guide", plate(program.guide), case.args, {})
-    return Run(guide, run("model", poutine.replay(plate(program.model), guide), case.args, {}), 2)
+    return Traces(
+        guide, run("model", poutine.replay(plate(program.model), guide), case.args, {}), 2
+    )

@@ -181,7 +181,7 @@ def _by_many_draws(case: Case) -> str:
     With z fixed, d ELBO = E[d f + (f - E f) d log q], f = log p(x, z) - log q(z | x), which needs no
     gradient of a draw.
     """
-    if not case.call.together:
+    if not case.call.vectorized:
         raise NotApplicable("it takes one draw a call, and differences want many")
     afforded = MEMORY // bytes_per_particle(Importance(), case.call)
     count = min(max(DRAWS[0], afforded), DRAWS[1])
@@ -237,7 +237,7 @@ def _at_fixed_draws(case: Case, count: int) -> Callable[[], tuple[Tensor, Tensor
     def figures() -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             guide = call.guide(count, lambda function: poutine.replay(function, drawn))
-            all_ = read_particles(call.joint(count, drawn), guide, call.layout, count)
+            all_ = read_particles(call.joint(count, drawn), guide, call.structure, count)
         return all_.log_weights, all_.log_guide
 
     return figures
@@ -283,7 +283,7 @@ def _plain_tensors(case: Case) -> list[str]:
 
 def _scores(case: Case) -> Mapping[str, Tensor]:
     pyro.set_rng_seed(case.seed)
-    return case.traces().scores(case.layout)
+    return case.traces().scores(case.structure)
 
 
 def captured_step(case: Case) -> str:

@@ -82,7 +82,7 @@ class Outcome:
     err: str
 
 
-Call = Callable[..., Outcome]
+BoundProgram = Callable[..., Outcome]
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def call(here: Path, capsys: pytest.CaptureFixture[str]) -> Call:
+def call(here: Path, capsys: pytest.CaptureFixture[str]) -> BoundProgram:
     """Calls the command line with words, some of them perhaps in one string."""
 
     def run(*words: str) -> Outcome:

@@ -198,8 +198,10 @@ def test_each_row_has_its_evidence_and_its_place(run, people, call):
 def test_a_run_opens_without_its_data_and_weighs_others(run, people, call):
     own = call(f"evidence runs/v {OURS} --data people.csv -o own.csv")
     assert own.code == 0, own.err
-    few = people.loc[[5, 3, 7], ["visits", "clinic", "income", "age"]]  # 3 clinics, 1 of them once
-    few.to_csv("few.csv", index=False)
+    example = people.loc[
+        [5, 3, 7], ["visits", "clinic", "income", "age"]
+    ]  # 3 clinics, 1 of them once
+    example.to_csv("few.csv", index=False)
     (people.__class__)().to_csv("people.csv")  # gone
     outcome = call(f"evidence runs/v {OURS} --data few.csv --num_particles 4000 -o few_each.csv")
     assert outcome.code == 0, outcome.err
@@ -207,13 +209,13 @@ def test_a_run_opens_without_its_data_and_weighs_others(run, people, call):
     gap = np.abs(one["log_evidence"].to_numpy() - other["log_evidence"].to_numpy())
     error = np.hypot(one["standard_error"].to_numpy(), other["standard_error"].to_numpy())
     assert (gap < 5 * np.nan_to_num(error, nan=np.inf)).all()
-    few.assign(clinic="easst").to_csv("new.csv", index=False)
+    example.assign(clinic="easst").to_csv("new.csv", index=False)
     assert "'easst' in column 'clinic'" in call(f"evidence runs/v {OURS} --data new.csv").err
-    few.assign(clinic=["north", None, "west"]).to_csv("new.csv", index=False)
+    example.assign(clinic=["north", None, "west"]).to_csv("new.csv", index=False)
     assert (
         "no value in row 2, column 'clinic'" in call(f"evidence runs/v {OURS} --data new.csv").err
     )
-    few.drop(columns="age").to_csv("new.csv", index=False)
+    example.drop(columns="age").to_csv("new.csv", index=False)
     assert "no column 'age'" in call(f"evidence runs/v {OURS} --data new.csv").err
 
 

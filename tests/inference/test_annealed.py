@@ -22,7 +22,7 @@ from pyro_vae.inference.evidence.annealed import Annealed
 from pyro_vae.inference.evidence.chains import walk
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.models import FactorAnalysis
-from pyro_vae.program.bound_program import Call
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import as_program
 from pyro_vae.program.examination import examine
 from pyro_vae.program.isolation import rng_state
@@ -101,7 +101,7 @@ def test_the_mean_weight_is_unbiased(start: str, num_temperatures: int) -> None:
 def test_the_mean_weight_is_unbiased_whatever_the_step_size_and_steps_stay(size: float) -> None:
     x, program = many(-1.5), as_program(Conjugate)
     with torch.no_grad():
-        path = FromGuide(Call(program, examine(program, x).layout, True, (x,)))
+        path = FromGuide(BoundProgram(program, examine(program, x).structure, True, (x,)))
         sizes = torch.full((1, len(x), 1), size) * (0.5 + torch.rand(len(x), 1))
         steps = Steps((1.0,), sizes.clone())
         log_w = walk(Sampler(path, 4, 100), path.draw(4), linear(5).tolist(), steps).log_weights
@@ -123,7 +123,7 @@ def test_a_transition_leaves_the_posterior_as_it_is() -> None:
     """Exact draws of Normal(x / 2, 1 / 2), moved by many transitions, are still that."""
     x, program = many(1.0, 4000), as_program(Conjugate)
     with torch.no_grad():
-        path = FromPrior(Call(program, examine(program, x).layout, True, (x,)))
+        path = FromPrior(BoundProgram(program, examine(program, x).structure, True, (x,)))
         sampler = Sampler(path, 3, 10)
         point = sampler.point(dist.Normal(0.5, 0.5**0.5).sample((1, len(x), 1)))
         for _ in range(20):

@@ -26,7 +26,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 from pyro_vae import InputError, checkpoint, fit
 from pyro_vae.inference.compiling.fx_capture import unchecked
 from pyro_vae.inference.svi import compiled_step, training_loop
-from pyro_vae.inference.svi.training_loop import Fit, Loop
+from pyro_vae.inference.svi.training_loop import FitResult, Loop
 from pyro_vae.models import VAE, FactorAnalysis
 from pyro_vae.networks import ConvDecoder, ConvEncoder
 
@@ -50,7 +50,7 @@ graphs_only = partial(worth, 0, 10**9)
 
 def trained(
     make: Callable[[], tuple[Any, ...]], mode: str, **more: Any
-) -> tuple[Fit, list[Tensor]]:
+) -> tuple[FitResult, list[Tensor]]:
     """A run, and all parameters after it."""
     pyro.clear_param_store()
     torch.manual_seed(0)

@@ -177,7 +177,7 @@ def test_noise_and_sums_over_particles_are_not_taken_for_it() -> None:
     for guide in (noisy, Conjugate.guide):
         with tiled(as_program((Conjugate.model, guide)), MANY) as tiles:
             assert len(tiles) == 4
-            assert tiles.few.layout.unit == "data"
+            assert tiles.example.structure.unit == "data"
             assert tiles.notes == ()
 
 

@@ -34,7 +34,7 @@ def estimate(oracle: Oracle, **options: Any) -> Evidence:
 
 @cache
 def by_importance(oracle: Oracle, num_particles: int = 10_000, seed: int = 1) -> Evidence:
-    if not oracle.together:  # a call a particle
+    if not oracle.vectorized:  # a call a particle
         num_particles = min(num_particles, 500)
     return estimate(oracle, num_particles=num_particles, seed=seed)
 
@@ -89,7 +89,7 @@ def test_annealing(oracle: Oracle, start: str) -> None:
     def annealed(num_particles: int) -> Evidence:
         return estimate(oracle, method=method, num_particles=num_particles, seed=1)
 
-    chains = 128 if oracle.together else 25
+    chains = 128 if oracle.vectorized else 25
     assert agrees(annealed, chains, oracle.exact)
     assert annealed(chains).certificate(1e-6) < oracle.exact.mean()
 
@@ -103,7 +103,9 @@ def share_covered(estimates: list[Evidence], exact: Tensor) -> float:
     return (off < 1.96 * errors)[printed].double().mean().item()
 
 
-RANDOM = [o for o in SOUND if o.together and o.name not in ("exact_posterior", "nothing_is_latent")]
+RANDOM = [
+    o for o in SOUND if o.vectorized and o.name not in ("exact_posterior", "nothing_is_latent")
+]
 
 
 @pytest.mark.slow
@@ -143,7 +145,7 @@ def test_intervals_of_annealing_cover_and_weights_are_unbiased(oracle: Oracle, s
 @pytest.mark.parametrize(("oracle", "start"), WALKS, ids=name_of)
 def test_annealing_with_many_chains(oracle: Oracle, start: str) -> None:
     method = Annealed(max(50, oracle.temperatures), start=start, num_leapfrog=5)
-    count = 10_000 if oracle.together else 50
+    count = 10_000 if oracle.vectorized else 50
     evidence = estimate(oracle, method=method, num_particles=count, seed=5)
     assert (errors_off(evidence, oracle.exact) < 4).all()
     assert evidence.bad_units == 0

@@ -593,8 +593,8 @@ def test_held_out_rows_count_as_those_whose_latents_they_share(batch_size: int |
 
     The validation rows, repeated, are the training rows, so they stand for them exactly.
     """
-    few = drawn(10)
-    x = few.repeat(4)
+    example = drawn(10)
+    x = example.repeat(4)
 
     def model(x: Tensor) -> None:
         mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
@@ -607,7 +607,7 @@ def test_held_out_rows_count_as_those_whose_latents_they_share(batch_size: int |
 
     still = partial(SGD, lr=0.0)
     result = quick(
-        (model, posterior), x, validation=few, epochs=3, optimizer=still, batch_size=batch_size
+        (model, posterior), x, validation=example, epochs=3, optimizer=still, batch_size=batch_size
     )
     covariance = torch.eye(len(x)) + torch.ones(len(x), len(x))
     exact = dist.MultivariateNormal(torch.zeros(len(x)), covariance).log_prob(x).item()
@@ -617,8 +617,8 @@ def test_held_out_rows_count_as_those_whose_latents_they_share(batch_size: int |
 
 
 def test_held_out_rows_of_a_program_that_scales_by_itself_stand_as_they_do() -> None:
-    few = drawn(10)
-    x = few.repeat(4)
+    example = drawn(10)
+    x = example.repeat(4)
 
     def model(x: Tensor) -> None:
         mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
@@ -631,5 +631,5 @@ def test_held_out_rows_of_a_program_that_scales_by_itself_stand_as_they_do() -> 
     still = partial(SGD, lr=0.0)
     (whole,) = quick((model, guide), x, validation=x, epochs=1, optimizer=still).metrics
     pyro.clear_param_store()
-    (part,) = quick((model, guide), x, validation=few, epochs=1, optimizer=still).metrics
+    (part,) = quick((model, guide), x, validation=example, epochs=1, optimizer=still).metrics
     assert part["validation_elbo"] == pytest.approx(whole["validation_elbo"], rel=1e-5)

@@ -70,8 +70,8 @@ def test_without_held_out_data_a_large_model_does_not_learn_small_data_by_heart(
     assert gain.mean() > 3 * gain.std() / len(gain) ** 0.5
     still = partial(SGD, lr=0.0)
     assert quick(FactorAnalysis((5,), 2), x[:50], optimizer=still).epochs == 5000
-    judged = quick(vae, x[:50], validation=x[50:], patience=1, optimizer=still)
-    assert judged.epochs == 5000
+    validation_figure = quick(vae, x[:50], validation=x[50:], patience=1, optimizer=still)
+    assert validation_figure.epochs == 5000
 
 
 def test_factor_analysis_reaches_its_own_evidence_and_the_maximum_likelihood() -> None:

@@ -59,7 +59,7 @@ def test_the_evidence_is_that_of_a_mixture_of_gaussians(vae) -> None:
 def test_the_elbo_of_fit_sums_over_components(vae) -> None:
     """At given z it is log sum_k p(k, z, x) - log q(z | x), by hand."""
     x = data(vae, 5)
-    elbo = default_elbo(examine(as_program(vae), x).layout)
+    elbo = default_elbo(examine(as_program(vae), x).structure)
     pyro.set_rng_seed(3)
     found = -elbo.loss(vae.model, vae.guide, x)
     pyro.set_rng_seed(3)

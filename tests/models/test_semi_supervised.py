@@ -78,7 +78,7 @@ def test_with_the_posterior_as_guide_every_weight_is_the_evidence(vae) -> None:
 
 def test_the_elbo_of_fit_sums_over_classes_and_is_exact_here(vae) -> None:
     x = torch.randn(8, 3).double()
-    elbo = default_elbo(examine(as_program(vae), x, LABELS).layout)
+    elbo = default_elbo(examine(as_program(vae), x, LABELS).structure)
     assert -elbo.loss(vae.model, vae.guide, x, LABELS) == pytest.approx(
         float(exactly(vae, x, LABELS).sum())
     )
@@ -103,7 +103,7 @@ def test_the_classifiers_term_is_in_the_gradient_of_training_and_in_no_figure(va
     vae.requires_grad_(True)
     x, weight = torch.randn(8, 3).double(), vae.classifier_weight
     parameters = list(vae.classifier.parameters())
-    elbo = default_elbo(examine(as_program(vae), x, LABELS).layout)
+    elbo = default_elbo(examine(as_program(vae), x, LABELS).structure)
     figures = {}
     for mode in (True, False):
         vae.train(mode)

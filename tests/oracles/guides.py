@@ -90,7 +90,7 @@ def without_a_plate() -> Parts:
     return (whole, guide), (X[:5],), EXACT[:5].sum().reshape(1)
 
 
-@oracle(together=False)
+@oracle(vectorized=False)
 def one_draw_at_a_time() -> Parts:
     """A model that will not take another dimension."""
 

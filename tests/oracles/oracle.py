@@ -36,7 +36,7 @@ class Oracle:
     starts: tuple[str, ...] = ("guide", "prior")
     temperatures: int = 12
     narrow: bool = False
-    together: bool = True
+    vectorized: bool = True
     options: dict[str, Any] = field(default_factory=dict)
 
 

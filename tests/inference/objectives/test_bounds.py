@@ -221,8 +221,8 @@ def test_drawn_one_by_one_a_gradient_has_the_same_mean() -> None:
     class Alone(IWAE):
         def _plan(self, *args, **kwargs):
             plan = super()._plan(*args, **kwargs)
-            assert plan.together
-            return type(plan)(plan.layout, False)
+            assert plan.vectorized
+            return type(plan)(plan.structure, False)
 
     slope, error = mean_gradient(Alone(3), chain, 20)
     expected, other_error = mean_gradient(IWAE(3), chain)
@@ -314,16 +314,18 @@ def subsampled(fa: FactorAnalysis, size: int):
     return model, guide
 
 
-@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("vectorized", [True, False])
 @pytest.mark.parametrize("elbo", BOUNDS, ids=named)
 def test_with_the_posterior_as_guide_a_subsample_of_equal_data_gives_the_evidence(
-    elbo: Objective, together: bool
+    elbo: Objective, vectorized: bool
 ) -> None:
     fa = with_exact_guide()
     x = X[:1].expand(12, 5)
     program = subsampled(fa, 4)
     planned = elbo.planned(program, x)
-    planned.plan = type(planned.plan)(planned.plan.layout, together and planned.plan.together)
+    planned.plan = type(planned.plan)(
+        planned.plan.structure, vectorized and planned.plan.vectorized
+    )
     assert -planned.loss(*program, x) == pytest.approx(evidence(fa, x), rel=1e-4)
     if named(elbo) == "Renyi":
         pyros, ours = (
@@ -380,8 +382,8 @@ def test_masked_units_count_nothing() -> None:
     assert -IWAE(3).loss(*masked, X) == pytest.approx(exact, rel=1e-5)
 
 
-@pytest.mark.parametrize("together", [True, False])
-def test_latents_of_the_model_alone_are_summed_out(together: bool) -> None:
+@pytest.mark.parametrize("vectorized", [True, False])
+def test_latents_of_the_model_alone_are_summed_out(vectorized: bool) -> None:
     """Also where a latent of the guide depends on them."""
     locs = torch.tensor([-1.0, 2.0], requires_grad=True)
     enumerate_it = {"enumerate": "parallel"}
@@ -408,8 +410,8 @@ def test_latents_of_the_model_alone_are_summed_out(together: bool) -> None:
     torch.testing.assert_close(results[0], results[1])
     sides = dist.Normal(torch.tensor([-1.0, 2.0]), 2**0.5).log_prob(x[:, None])
     exact = (torch.tensor([0.3, 0.7]).log() + sides).logsumexp(1).sum()
-    many = IWAE(2000 if together else 200).planned((model, guide), x)
-    many.plan = type(many.plan)(many.plan.layout, together)
+    many = IWAE(2000 if vectorized else 200).planned((model, guide), x)
+    many.plan = type(many.plan)(many.plan.structure, vectorized)
     assert -many.loss(model, guide, x) == pytest.approx(float(exact), abs=0.5)
 
 

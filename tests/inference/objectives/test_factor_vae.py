@@ -54,9 +54,9 @@ class LogRatio(nn.Module):
         self.offset = nn.Parameter(torch.zeros(()))
 
     def forward(self, z: Tensor) -> Tensor:
-        together = dist.MultivariateNormal(torch.zeros(2), AGGREGATE).log_prob(z)
+        vectorized = dist.MultivariateNormal(torch.zeros(2), AGGREGATE).log_prob(z)
         apart = dist.Normal(0.0, AGGREGATE.diagonal().sqrt()).log_prob(z).sum(-1)
-        return (self.slope * (together - apart) + self.offset).unsqueeze(-1)
+        return (self.slope * (vectorized - apart) + self.offset).unsqueeze(-1)
 
 
 def planned(elbo: FactorVAE, program: Any, x: Tensor = X) -> FactorVAE:

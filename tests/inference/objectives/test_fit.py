@@ -244,7 +244,7 @@ def test_a_program_that_takes_no_further_dimension_is_drawn_one_by_one() -> None
         program.slope.fill_(0.5)
     for elbo in (IWAE(4), DReG(4), PIWAE(2, 2), WakeSleep(3)):
         planned = elbo.planned(program, x)
-        assert not planned.plan.together
+        assert not planned.plan.vectorized
         evidence = float(Conjugate.log_evidence(x).sum())
         assert -planned.loss(program.model, program.guide, x) == pytest.approx(evidence, rel=1e-4)
         quick(program, x, elbo=elbo, optimizer=partial(Adam, lr=0.0))

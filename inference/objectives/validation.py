@@ -6,13 +6,13 @@ from pyro_vae.inference.objectives.draws import Plan
 from pyro_vae.inference.objectives.iwae import IWAE
 from pyro_vae.inference.objectives.objective import Figure, Objective, figure_of
 from pyro_vae.inference.objectives.trace_elbo import TraceELBO
-from pyro_vae.program.structure import Layout
+from pyro_vae.program.structure import Structure
 
 
-def judge_of(elbo: Any) -> tuple[Any, Figure]:
+def validation_objective_of(elbo: Any) -> tuple[Any, Figure]:
     """The objective itself where it is a bound, else the ELBO; and which of the two words it is.
 
-    >>> judge_of(IWAE(4))[1]
+    >>> validation_objective_of(IWAE(4))[1]
     'bound'
     """
     figure = figure_of(elbo)
@@ -20,12 +20,12 @@ def judge_of(elbo: Any) -> tuple[Any, Figure]:
         return elbo, figure
     if not isinstance(elbo, Objective):
         return TraceELBO(), "elbo"
-    judge = elbo_of_draws(elbo.plan.layout) if elbo.plan else IWAE(num_particles=1)
-    return judge, "elbo"
+    objective = elbo_of_draws(elbo.plan.structure) if elbo.plan else IWAE(num_particles=1)
+    return objective, "elbo"
 
 
-def elbo_of_draws(layout: Layout) -> Objective:
+def elbo_of_draws(structure: Structure) -> Objective:
     """The ELBO of one draw, of what counts in the densities and nothing else."""
-    judge = IWAE(num_particles=1)
-    judge.plan = Plan(layout, is_weighted=False)
-    return judge
+    objective = IWAE(num_particles=1)
+    objective.plan = Plan(structure, is_weighted=False)
+    return objective
