@@ -31,5 +31,8 @@ slow: install  ## the slow proofs: coverage over repeats, kills, MNIST (PYRO_VAE
 bench: install  ## every benchmark, side by side with peers
 	for file in benchmarks/*.py; do $(RUN)/python $$file || exit 1; done
 
+docs: install  ## run the code of every page and docstring
+	$(RUN)/pytest -n auto tests/test_docs.py tests/test_doctests.py
+
 clean:    ## remove what the other verbs made, but never runs/
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,1 +1,43 @@
-"""Algorithms, one a file: SVI, importance sampling, and what they are made of."""
+"""The methods of inference and their results: what :func:`pyro_vae.fit` and its like take and return."""
+
+from typing import TYPE_CHECKING
+
+from pyro_vae._lazy import exports
+
+if TYPE_CHECKING:  # what a type checker sees of the names below
+    from pyro_vae.inference.evidence.annealed import Annealed as Annealed
+    from pyro_vae.inference.evidence.auto import Auto as Auto
+    from pyro_vae.inference.evidence.bidirectional import Bidirectional as Bidirectional
+    from pyro_vae.inference.evidence.bidirectional import Sandwich as Sandwich
+    from pyro_vae.inference.evidence.estimate import Interrupted as Interrupted
+    from pyro_vae.inference.evidence.exact import Exact as Exact
+    from pyro_vae.inference.evidence.importance import Importance as Importance
+    from pyro_vae.inference.evidence.method import Method as Method
+    from pyro_vae.inference.evidence.plots import picture as picture
+    from pyro_vae.inference.evidence.proposals import refined as refined
+    from pyro_vae.inference.evidence.proposals import wider as wider
+    from pyro_vae.inference.evidence.result import Evidence as Evidence
+    from pyro_vae.inference.posterior.diagnostics import Evaluation as Evaluation
+    from pyro_vae.inference.posterior.impute import Imputation as Imputation
+    from pyro_vae.inference.svi.training_loop import FitResult as FitResult
+
+_EVIDENCE, _POSTERIOR = "pyro_vae.inference.evidence", "pyro_vae.inference.posterior"
+_HOMES = {
+    "Annealed": f"{_EVIDENCE}.annealed",
+    "Auto": f"{_EVIDENCE}.auto",
+    "Bidirectional": f"{_EVIDENCE}.bidirectional",
+    "Evaluation": f"{_POSTERIOR}.diagnostics",
+    "Evidence": f"{_EVIDENCE}.result",
+    "Exact": f"{_EVIDENCE}.exact",
+    "FitResult": "pyro_vae.inference.svi.training_loop",
+    "Importance": f"{_EVIDENCE}.importance",
+    "Imputation": f"{_POSTERIOR}.impute",
+    "Interrupted": f"{_EVIDENCE}.estimate",
+    "Method": f"{_EVIDENCE}.method",
+    "Sandwich": f"{_EVIDENCE}.bidirectional",
+    "picture": f"{_EVIDENCE}.plots",
+    "refined": f"{_EVIDENCE}.proposals",
+    "wider": f"{_EVIDENCE}.proposals",
+}
+__all__ = list(_HOMES)
+__getattr__, __dir__ = exports(__name__, _HOMES)

@@ -1,13 +1,15 @@
-"""Fit any Pyro model and guide, know its evidence, see its graph.
+"""Fit any Pyro model and guide, estimate its evidence, and draw its graph.
 
-The verbs are here; models are in :mod:`pyro_vae.models`, their parts in :mod:`pyro_vae.priors`,
-:mod:`pyro_vae.likelihoods`, :mod:`pyro_vae.guides` and :mod:`pyro_vae.networks`.
+The verbs are here. The methods and results of inference are in :mod:`pyro_vae.inference`, the models in
+:mod:`pyro_vae.models`, and their parts in :mod:`pyro_vae.priors`, :mod:`pyro_vae.guides`,
+:mod:`pyro_vae.likelihoods`, :mod:`pyro_vae.networks` and :mod:`pyro_vae.flows`.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what __getattr__ hands out
+from pyro_vae._lazy import exports
+
+if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.data import load as load
     from pyro_vae.errors import InputError as InputError
     from pyro_vae.graph import render_model as render_model
@@ -15,15 +17,9 @@ if TYPE_CHECKING:  # what __getattr__ hands out
     from pyro_vae.inference.posterior.diagnostics import evaluate as evaluate
     from pyro_vae.inference.posterior.impute import impute as impute
     from pyro_vae.inference.svi.fit import fit as fit
-    from pyro_vae.program.predict import (
-        latent_means as latent_means,
-    )
-    from pyro_vae.program.predict import (
-        prior_samples as prior_samples,
-    )
-    from pyro_vae.program.predict import (
-        reconstructions as reconstructions,
-    )
+    from pyro_vae.program.predict import latent_means as latent_means
+    from pyro_vae.program.predict import prior_samples as prior_samples
+    from pyro_vae.program.predict import reconstructions as reconstructions
 
 __version__ = "0.1.0"
 
@@ -40,14 +36,4 @@ _HOMES = {
     "render_model": "pyro_vae.graph",
 }
 __all__ = list(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    """Imports on first use, so that the command line's help does not wait for torch."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'pyro_vae' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+__getattr__, __dir__ = exports(__name__, _HOMES)
