@@ -43,7 +43,7 @@ def test_a_folder_has_one_owner_at_a_time(tmp_path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-OWNER = """
+OWNER = r"""
 import os, signal, sys, time
 from pathlib import Path
 from pyro_vae.storage import sole_use

@@ -90,6 +90,15 @@ def test_rooms_of_inference_import_only_what_they_may() -> None:
             assert room_of_other in ALLOWED[room_of_one], f"{one} imports {other}"
 
 
+def test_the_diagram_of_the_house_shows_these_rules() -> None:
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    shown = dict.fromkeys(ALLOWED, frozenset[str]())
+    for one, others in re.findall(r"^ +(\w+) --> ([\w &]+)$", page, re.M):
+        if one in ALLOWED:
+            shown[one] = frozenset(others.split(" & "))
+    assert shown == ALLOWED
+
+
 def test_there_are_no_circles() -> None:
     """Neither of rooms nor of modules."""
     rooms: dict[str, set[str]] = {}
