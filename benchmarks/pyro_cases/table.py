@@ -7,20 +7,26 @@ from pyro_cases.trial import EPOCHS, PARTICLES, Result
 
 HEAD = """# Pyro's examples and tutorials
 
-By `python benchmarks/pyro_examples.py PATH_OF_PYRO --out docs/pyro_examples.md`: every program in Pyro's
-`examples/` and tutorials that runs offline, with small networks and drawn data, under Pyro {version};
-the programs are those of commit `{commit}`.
+This page shows how `fit`, `log_evidence` and `render_model` treat Pyro's own programs: every program in
+Pyro's `examples/` and tutorials that runs offline. Read it to see whether a program like yours works, and
+whether the figures are Pyro's. The networks are small and the data are drawn. Pyro {version}; the programs
+are those of commit `{commit}`.
 
-- **fit**: how {epochs} epochs of `fit` ran: as one graph, or in Python, with the reason below.
-- **loss**: "=" where that of the first step is Pyro's own ELBO at the same parameters, with the same noise
-  and rows in the same order (by `shuffle=False`; where rows have a place, `fit` must see it).
-- **evidence**: the total of `log_evidence` with {particles} particles, held against weights of Pyro's own
-  traces: its mean log-weight, the ELBO, always; the figure itself where Pareto's k is below 0.7.
-- **diagram**: how many edges between sites there are; in brackets, Pyro's number where it is another one.
-  Each of Pyro's that is lacking was tried: nothing moves along it.
+    git clone https://github.com/pyro-ppl/pyro
+    python benchmarks/pyro_examples.py pyro --out docs/pyro_examples.md
 
-What differs by more than rounding (of losses) or 4 standard errors (of estimates) is **bold** and listed at
-the end.
+The columns:
+
+- **fit**: how {epochs} epochs of `fit` run: as one graph ([speed.md](speed.md)), or in Python.
+- **loss**: "=" if the loss of the first step equals Pyro's ELBO at the same parameters, with the same noise
+  and the same order of the rows (`shuffle=False`; but `fit` itself must detect that rows have a place).
+- **evidence**: the total of `log_evidence` with {particles} particles. The benchmark compares its mean
+  log-weight, the ELBO, with that of Pyro's traces, and the figure itself where Pareto k is below 0.7.
+- **diagram**: the number of edges between sites; in brackets Pyro's number, if it differs. The benchmark
+  tests each of Pyro's edges that the diagram lacks: the target does not depend on the source.
+
+A figure is **bold** and listed at the end if it differs from Pyro's: a loss by more than rounding, an
+estimate by more than 4 standard errors. A number in square brackets refers to a message below the table.
 """
 
 
