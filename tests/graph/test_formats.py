@@ -14,7 +14,7 @@ import torch
 
 from pyro_vae.graph import ModelGraph, render_model
 from pyro_vae.graph.formats import FORMATS
-from pyro_vae.graph.formats.tikz import latex
+from pyro_vae.graph.formats.latex import latex
 
 NASTY = [
     'say "z"',

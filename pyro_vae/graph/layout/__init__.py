@@ -2,14 +2,14 @@
 
 from pyro_vae.graph.layout.arrange import arrange
 from pyro_vae.graph.layout.scene import (
+    XY,
     Arrow,
     NodeShape,
     Panel,
     PlateShape,
-    Point,
     Rect,
     Scene,
     Text,
 )
 
-__all__ = ["Arrow", "NodeShape", "Panel", "PlateShape", "Point", "Rect", "Scene", "Text", "arrange"]
+__all__ = ["XY", "Arrow", "NodeShape", "Panel", "PlateShape", "Rect", "Scene", "Text", "arrange"]

@@ -13,11 +13,11 @@ from pyro_vae.graph.layout.place import Frame, columns, frames, plate_rect, row_
 from pyro_vae.graph.layout.route import Router, outline_point
 from pyro_vae.graph.layout.rows import guide_rows, model_rows
 from pyro_vae.graph.layout.scene import (
+    XY,
     Arrow,
     NodeShape,
     Panel,
     PlateShape,
-    Point,
     Rect,
     Scene,
     Text,
@@ -183,7 +183,7 @@ def _lag_text(edge: Edge, x: float, y: float, anchor: str = "middle") -> Text:
     return Text(lag, x, y, LAG_SIZE, "lag", anchor)
 
 
-def _halfway(points: Sequence[Point]) -> Point:
+def _halfway(points: Sequence[XY]) -> XY:
     steps = list(pairwise(points))
     left = sum(hypot(b[0] - a[0], b[1] - a[1]) for a, b in steps) / 2
     for a, b in steps:

@@ -6,7 +6,7 @@ from math import hypot
 
 import numpy as np
 
-from pyro_vae.graph.layout.scene import NodeShape, Point, Rect
+from pyro_vae.graph.layout.scene import XY, NodeShape, Rect
 
 CLEAR = 4.0  # between an edge and a node that is not its own
 CORNER = 6.0  # a bend's distance from the corner that it goes around
@@ -28,13 +28,13 @@ class Router:
         self._corners = points[free]
         self._seen: np.ndarray | None = None  # between corners; made when first needed
 
-    def way(self, source: str, target: str) -> tuple[Point, ...]:
+    def way(self, source: str, target: str) -> tuple[XY, ...]:
         """From the source's outline to the target's."""
         start, end = self.nodes[source].center, self.nodes[target].center
         own = [self._names.index(source), self._names.index(target)]
         others = np.delete(self._rects, own, axis=0)
         obstacles = np.concatenate([others, self._labels])
-        middle: tuple[Point, ...] = ()
+        middle: tuple[XY, ...] = ()
         if self._is_obstructed(start, end, own):
             middle = self._around(start, end, obstacles) or self._around(start, end, others) or ()
         points = (start, *middle, end)
@@ -42,7 +42,7 @@ class Router:
         last = outline_point(self.nodes[target], points[-2])
         return (first, *middle, last)
 
-    def _is_obstructed(self, start: Point, end: Point, own: Sequence[int]) -> bool:
+    def _is_obstructed(self, start: XY, end: XY, own: Sequence[int]) -> bool:
         """Whether the straight way meets a label, a box, or an ellipse's true outline."""
         line = np.array([[*start, *end]])
         met = np.array(_blocked(line, self._rects)[0], dtype=bool)
@@ -52,7 +52,7 @@ class Router:
             _blocked(line, self._labels).any()
         )
 
-    def _around(self, start: Point, end: Point, obstacles: np.ndarray) -> tuple[Point, ...] | None:
+    def _around(self, start: XY, end: XY, obstacles: np.ndarray) -> tuple[XY, ...] | None:
         """The bends of the shortest way, or None."""
         points = np.concatenate([[start, end], self._corners])
         ways = {i: self._reached(i, points, obstacles) for i in (0, 1)}
@@ -96,7 +96,7 @@ class Router:
         return np.concatenate([[False, to_end[2 + corner]], self._seen[corner]])
 
 
-def outline_point(shape: NodeShape, toward: Point) -> Point:
+def outline_point(shape: NodeShape, toward: XY) -> XY:
     """Where the line from the node's middle to ``toward`` leaves its outline."""
     x, y = shape.center
     dx, dy = toward[0] - x, toward[1] - y
@@ -108,7 +108,7 @@ def outline_point(shape: NodeShape, toward: Point) -> Point:
     return (x + dx / scale, y + dy / scale) if scale > 1e-9 else (x, y)
 
 
-def _meets(start: Point, end: Point, shape: NodeShape) -> bool:
+def _meets(start: XY, end: XY, shape: NodeShape) -> bool:
     """Whether a line that meets the rectangle around a node meets its outline, or nearly so."""
     if shape.outline != "ellipse":
         return True
@@ -121,7 +121,7 @@ def _meets(start: Point, end: Point, shape: NodeShape) -> bool:
     return float(np.hypot(*(a + share * along))) < 1
 
 
-def _corners(rect: Rect) -> list[Point]:
+def _corners(rect: Rect) -> list[XY]:
     return [(x, y) for x in (rect.left, rect.right) for y in (rect.top, rect.bottom)]
 
 
@@ -154,4 +154,4 @@ def _blocked(lines: np.ndarray, rects: np.ndarray) -> np.ndarray:
     return np.asarray(~outside & (enter < leave - 1e-12))
 
 
-Ways = Mapping[tuple[str, str], tuple[Point, ...]]
+Ways = Mapping[tuple[str, str], tuple[XY, ...]]

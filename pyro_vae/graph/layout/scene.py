@@ -10,7 +10,7 @@ from math import hypot
 from pyro_vae.graph.graph import Edge, Node, Plate
 from pyro_vae.graph.layout.fonts import ASCENT, text_width
 
-Point = tuple[float, float]
+XY = tuple[float, float]
 HEAD = (7.5, 3.0)  # an arrow head's length and half width
 
 
@@ -81,7 +81,7 @@ class NodeShape:
     texts: tuple[Text, ...]
 
     @property
-    def center(self) -> Point:
+    def center(self) -> XY:
         return (self.rect.left + self.rect.right) / 2, (self.rect.top + self.rect.bottom) / 2
 
 
@@ -98,16 +98,16 @@ class Arrow:
     """An edge's way as points where it bends, its last point at the target's outline."""
 
     edge: Edge
-    points: tuple[Point, ...]
+    points: tuple[XY, ...]
     text: Text | None = None
 
     @property
-    def path(self) -> tuple[tuple[Point, ...], ...]:
+    def path(self) -> tuple[tuple[XY, ...], ...]:
         """The way with its bends rounded: a start, lines (one point) and curves (control, end)."""
         return tuple(_rounded(self.points))
 
     @property
-    def head(self) -> tuple[Point, Point, Point]:
+    def head(self) -> tuple[XY, XY, XY]:
         """The arrow head: its tip and the two corners behind it."""
         (x, y), before = self.points[-1], self.points[-2]
         length = hypot(x - before[0], y - before[1]) or 1.0
@@ -144,7 +144,7 @@ class Scene:
     notes: tuple[Text, ...]
 
 
-def _rounded(points: tuple[Point, ...], radius: float = 12.0) -> Iterator[tuple[Point, ...]]:
+def _rounded(points: tuple[XY, ...], radius: float = 12.0) -> Iterator[tuple[XY, ...]]:
     yield (points[0],)
     for before, bend, after in zip(points, points[1:], points[2:], strict=False):
         yield (_toward(bend, before, radius),)
@@ -152,7 +152,7 @@ def _rounded(points: tuple[Point, ...], radius: float = 12.0) -> Iterator[tuple[
     yield (points[-1],)
 
 
-def _toward(start: Point, end: Point, by: float) -> Point:
+def _toward(start: XY, end: XY, by: float) -> XY:
     length = hypot(end[0] - start[0], end[1] - start[1])
     share = min(by, length / 2) / length if length else 0.0
     return start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])
