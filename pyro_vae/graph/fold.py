@@ -47,7 +47,7 @@ def folded(graph: Graph) -> Graph:
     return Graph(tuple(nodes.values()), (), tuple(plates.values())).with_edges(*edges)
 
 
-def loops(graph: Graph) -> dict[str, str]:
+def step_names(graph: Graph) -> dict[str, str]:
     """Node -> its family, of the loops that run two families or more in step: states and data."""
     families = _families(graph)
     plates = _loop_plates(families, graph)

@@ -1,4 +1,4 @@
-"""Where everything in the picture stands: one step of the layout a file."""
+"""The place of everything in a picture: one step of the layout per file."""
 
 from pyro_vae.graph.layout.arrange import arrange
 from pyro_vae.graph.layout.scene import (
