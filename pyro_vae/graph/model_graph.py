@@ -56,9 +56,7 @@ class ModelGraph:
         ending = ending.lower().lstrip(".")
         if ending not in FORMATS:
             raise InputError(
-                f"no diagram has the ending {ending!r}{nearest(ending, FORMATS)}",
-                subject="filename",
-                expected=f"one of the endings {', '.join(FORMATS)}",
+                f"no diagram has the ending {ending!r}{nearest(ending, FORMATS)}", subject="ending"
             )
         rendered = FORMATS[ending](self)
         return rendered.encode() if isinstance(rendered, str) else rendered

@@ -18,7 +18,7 @@ DARK = {
     "shade": "#454b55",
     "warn": "#ff8a80",
 }
-WARNINGS = ("untracked", "not in guide", "not in model", "observed in guide", "observed in model")
+WARNINGS = ("untracked", "not in guide", "not in model", "observed in model", "computed in model")
 _FILLS = {"observed": "shade", "data": "shade", "factor": "ink"}
 _TEXTS = {"name": "ink", "heading": "ink", "note": "warn"}
 

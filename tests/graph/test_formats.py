@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from contextlib import contextmanager
 
 import pyro
 import pyro.distributions as dist
@@ -15,6 +16,7 @@ import torch
 from pyro_vae.graph import ModelGraph, render_model
 from pyro_vae.graph.formats import FORMATS
 from pyro_vae.graph.formats.latex import latex
+from pyro_vae.graph.formats.painter import Painter, paint
 
 NASTY = [
     'say "z"',
@@ -92,6 +94,41 @@ def test_svg_draws_a_shape_a_node_and_a_path_an_edge(drawn):
         parts = [g.grouped() for g in (model, guide) if g is not None]
         assert sum("shape" in c for c in classes) == sum(len(g.nodes) for g in parts)
         assert sum("edge" in c for c in classes) == sum(len(g.edges) for g in parts)
+
+
+class Counter(Painter):
+    """A format that only counts."""
+
+    def __init__(self):
+        self.plates, self.outlines, self.arrows, self.texts, self.groups = [], [], [], [], []
+
+    def plate(self, plate):
+        self.plates.append(plate.plate.name)
+
+    def outline(self, shape):
+        self.outlines.append(shape.node.name)
+
+    def arrow(self, arrow, color):
+        self.arrows.append((arrow.edge.source, arrow.edge.target))
+
+    def text(self, text, color, *, covers=False):
+        self.texts.append((text.text, color))
+
+    @contextmanager
+    def group(self, name):
+        self.groups.append(name)
+        yield
+
+
+def test_a_further_format_is_a_painter(drawn):
+    counter, graph = Counter(), drawn["regression"]
+    paint(graph.scene, counter)
+    assert counter.plates == ["data"]
+    assert sorted(counter.outlines) == sorted(node.name for node in graph.model.nodes)
+    assert sorted(counter.arrows) == sorted((e.source, e.target) for e in graph.model.edges)
+    assert counter.groups[0] == "model"
+    assert sorted(counter.groups[1:]) == sorted(node.kind for node in graph.model.nodes)
+    assert {("y", "ink"), ("small", "paper"), ("40 | –", "quiet")} <= set(counter.texts)  # noqa: RUF001
 
 
 def test_png_and_pdf_are_those_and_the_same_each_time(drawn):

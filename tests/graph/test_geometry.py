@@ -130,6 +130,16 @@ def test_labels_are_measured_with_the_fonts_own_advances():
         assert text_width(character, font["head"].unitsPerEm) == pytest.approx(advance)
 
 
+def test_edges_of_several_lags_share_an_arrow():
+    nodes = (Node("z", "latent", "Normal"), Node("x", "observed", "Normal"))
+    edges = [Edge("z", "z", lag=1), Edge("z", "z", lag=2), Edge("z", "x"), Edge("z", "x", lag=1)]
+    scene = arrange(Graph(nodes, (), ()).with_edges(*edges), None, (), "", View())
+    (panel,) = scene.panels
+    labels = {(a.edge.source, a.edge.target): a.text and a.text.text for a in panel.arrows}
+    assert labels == {("z", "z"): "t−1, t−2", ("z", "x"): "t, t−1"}  # noqa: RUF001
+    assert list(faults(scene)) == []
+
+
 def nodes_in(draw, count, plates):
     """Random nodes, each in a random set of plates."""
     subsets = st.lists(st.sampled_from(plates), unique=True) if plates else st.just([])

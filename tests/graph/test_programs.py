@@ -709,7 +709,7 @@ def test_an_error_under_enumeration_is_the_programs_own() -> None:
         pyro.sample("k", dist.Bernoulli(0.5), infer={"enumerate": "parallel"})
         raise KeyError("gone")
 
-    with pytest.raises(InputError, match="raised KeyError after site 'k': 'gone'"):
+    with pytest.raises(InputError, match=r"KeyError.*'k'.*'gone'"):
         render_model(model, (Y,))
 
 
@@ -825,13 +825,13 @@ def test_what_a_program_raises_is_told_with_the_site(kind: type[Exception]) -> N
         normal("z", 0.0)
         raise kind("in\ntwo lines")
 
-    with pytest.raises(InputError, match=f"the model raised {kind.__name__} after site 'z': ") as e:
+    with pytest.raises(InputError, match=rf"model .*{kind.__name__}.*'z'") as e:
         render_model(model)
     assert "\n" not in str(e.value)
 
 
 def test_a_name_that_is_no_string() -> None:
-    with pytest.raises(InputError, match="the model has a site 3: a name must be a string"):
+    with pytest.raises(InputError, match="site 3"):
         render_model(lambda: pyro.sample(3, dist.Normal(0.0, 1.0)))
 
 

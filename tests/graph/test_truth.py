@@ -8,10 +8,11 @@ import torch
 from pyro import poutine
 from pyro.infer.inspect import get_model_relations
 from pyro.nn import PyroModule, PyroParam, PyroSample
+from refused import refused
 from torch import nn
 
-from pyro_vae.errors import InputError
 from pyro_vae.graph import render_model
+from pyro_vae.graph.palette import has_warning
 
 
 def normal(name, loc, obs=None):
@@ -386,12 +387,14 @@ def test_what_the_guide_lacks_or_has_too_much_is_marked():
         normal("both", 0.0)
         normal("forgotten", 0.0)
         normal("seen", 0.0, obs=torch.tensor(1.0))
+        pyro.deterministic("computed", torch.tensor(1.0))
         pyro.sample("k", dist.Categorical(torch.ones(2)), infer={"enumerate": "parallel"})
 
     def guide():
         normal("both", 0.0)
         normal("surplus", 0.0)
         normal("seen", 0.0)
+        normal("computed", 0.0)
         pyro.sample("helper", dist.Normal(0.0, 1.0), infer={"is_auxiliary": True})
 
     graph = render_model(model, guide=guide)
@@ -401,8 +404,10 @@ def test_what_the_guide_lacks_or_has_too_much_is_marked():
     assert "not in guide" not in graph.model.by_name["k"].marks
     assert "not in model" in marks["surplus"]
     assert "observed in model" in graph.guide.by_name["seen"].marks
+    assert "computed in model" in graph.guide.by_name["computed"].marks
+    assert all(has_warning(graph.guide.by_name[name]) for name in ("surplus", "seen", "computed"))
     assert "auxiliary" in marks["helper"]
-    assert len(graph.warnings) == 3
+    assert len(graph.warnings) == 4
 
 
 def test_a_sequential_plate_folds_into_one():
@@ -591,6 +596,6 @@ def test_lazy_networks_are_refused_with_the_remedy():
             normal("y", self.net(normal("z", torch.zeros(3))))
 
     program = Lazy()
-    with pytest.raises(InputError, match=r"net\.weight has no shape yet: run the program once"):
+    with refused("net.weight", remedy="run the program once"):
         render_model(program.model)
     assert program.net.has_uninitialized_params()
