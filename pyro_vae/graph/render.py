@@ -40,7 +40,7 @@ def render_model(
     store, buffers, modes, gradients, arguments and the program's own attributes.
 
     Args:
-        model: a Pyro model; or a whole program: an object with ``.model`` and ``.guide``, or a pair.
+        model: a Pyro model; or a program: an object with ``.model`` and ``.guide``, or a pair.
         model_args: the call's arguments. Pass a list of them for a model that is called in several
             ways (semi-supervised): a site observed in some calls only is partially observed.
         model_kwargs: the call's keyword arguments, or a list of them.

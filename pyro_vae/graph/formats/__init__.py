@@ -18,16 +18,10 @@ if TYPE_CHECKING:
     from pyro_vae.graph.model_graph import ModelGraph
 
 
-def _png(graph: "ModelGraph") -> bytes:
-    from pyro_vae.graph.formats.image import png  # imports matplotlib
+def _image(graph: "ModelGraph", ending: str) -> bytes:
+    from pyro_vae.graph.formats.image import image  # imports matplotlib
 
-    return png(graph.scene)
-
-
-def _pdf(graph: "ModelGraph") -> bytes:
-    from pyro_vae.graph.formats.image import pdf  # imports matplotlib
-
-    return pdf(graph.scene)
+    return image(graph.scene, ending)
 
 
 def _json(graph: "ModelGraph") -> str:
@@ -36,8 +30,8 @@ def _json(graph: "ModelGraph") -> str:
 
 FORMATS: Mapping[str, Callable[["ModelGraph"], str | bytes]] = {
     "svg": lambda g: svg(g.scene),
-    "png": _png,
-    "pdf": _pdf,
+    "png": lambda g: _image(g, "png"),
+    "pdf": lambda g: _image(g, "pdf"),
     "tex": lambda g: tikz(g.scene),
     "dot": lambda g: dot(g.grouped_graphs, g.title, g.view),
     "mmd": lambda g: mermaid(g.grouped_graphs, g.view),

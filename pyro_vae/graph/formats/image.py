@@ -18,21 +18,13 @@ from pyro_vae.graph.layout.fonts import FAMILY
 from pyro_vae.graph.palette import LIGHT, fill_color, has_warning, line_color
 
 PNG_DPI = 216  # three pixels a point
+_LEFT_OUT = {"png": ("Software",), "pdf": ("CreationDate", "Producer", "Creator")}
 _DASHED, _DOTTED = (0, (5, 3)), (0, (1.5, 2.5))
 
 
-def png(scene: Scene) -> bytes:
-    """Return the picture as PNG, three pixels a point."""
-    return _painted(scene, "png", dpi=PNG_DPI, metadata={"Title": scene.title, "Software": None})
-
-
-def pdf(scene: Scene) -> bytes:
-    """Return the picture as PDF with selectable text."""
-    about = {"Title": scene.title, "CreationDate": None, "Producer": None, "Creator": None}
-    return _painted(scene, "pdf", metadata=about)
-
-
-def _painted(scene: Scene, kind: str, **options: Any) -> bytes:
+def image(scene: Scene, ending: str) -> bytes:
+    """Return the picture as PNG, or as PDF with selectable text: the same bytes for the same scene."""
+    metadata = {"Title": scene.title} | dict.fromkeys(_LEFT_OUT[ending])
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a sign shows where
         mpl.rcdefaults()  # not the user's: the same scene gives the same picture
@@ -45,7 +37,7 @@ def _painted(scene: Scene, kind: str, **options: Any) -> bytes:
         axes.set_axis_off()
         paint(scene, _ImagePainter(axes))
         file = io.BytesIO()
-        figure.savefig(file, format=kind, **options)
+        figure.savefig(file, format=ending, dpi=PNG_DPI, metadata=metadata)
     return file.getvalue()
 
 

@@ -1,6 +1,6 @@
-"""The one walk over a graph that all text formats share.
+"""The traversal of a graph that all text formats share.
 
-Their boxes can only nest: a plate that crosses larger ones has no box, and its nodes name it in words.
+Their boxes can only nest. A plate that crosses larger ones has no box: its nodes name it in words.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from pyro_vae.graph.view import View
 
 @dataclass(frozen=True)
 class NodeEntry:
-    """Hold a node, what to write below its name, and how many boxes it is in."""
+    """Write a node, inside of ``depth`` boxes."""
 
     node: Node
     words: tuple[str, ...]  # distribution, shape, marks, and the plates that have no box

@@ -1,7 +1,7 @@
-"""The one walk over a picture that all painted formats share.
+"""The traversal of a picture that all painted formats share.
 
-A painted format is a :class:`Painter`: it knows how four things look (a plate's border, a node's outline,
-an arrow and a line of text) and, if it wants to, how a group of them is held together.
+A painted format is a :class:`Painter`. It paints four things: a plate's border, a node's outline, an arrow,
+and a line of text. It may also mark groups of them.
 """
 
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ from pyro_vae.graph.palette import edge_color, has_warning, text_color
 
 
 class Painter(ABC):
-    """Paint what a picture consists of; a later thing covers an earlier one.
+    """Paint the parts of a picture; a later one covers an earlier one.
 
     Colours are names in ``palette``.
     """
@@ -36,7 +36,7 @@ class Painter(ABC):
 
     @contextmanager
     def group(self, name: str) -> Iterator[None]:
-        """Hold together what is painted inside: a panel or a node."""
+        """Mark everything painted inside as a group: a panel or a node."""
         yield
 
 

@@ -22,8 +22,8 @@ from pyro_vae.graph.view import View
 
 BORDER = 16.0
 PANEL_GAP = 56.0
-MAX_EXACT = 12  # nodes, up to which an order is judged by true coordinates
-COLUMN_WIDTH = 100.0  # of a node with its gap, about
+MAX_EXACT = 12  # nodes, up to which true coordinates decide the order
+COLUMN_WIDTH = 100.0  # of a typical node with its gap
 MIN_NOTE_WIDTH = 300.0
 PLATE_SIZE, HEADING_SIZE = 10.0, 12.0
 

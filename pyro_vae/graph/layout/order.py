@@ -21,7 +21,7 @@ IMPROVEMENTS = 300
 
 @dataclass(frozen=True)
 class PlatePiece:
-    """Hold a plate, or a piece of one that cannot be drawn whole, by its members."""
+    """Hold a plate, or a piece of one that no single rectangle can show, by its members."""
 
     plate: str
     members: frozenset[str]

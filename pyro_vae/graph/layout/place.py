@@ -187,21 +187,27 @@ def _least_distance(
 ) -> float | None:
     """Return the least distance of two nodes' centres; None where one may stand above the other."""
     rows = order.rows
-    leave, enter = boxes[left].width / 2, boxes[right].width / 2
-    meet = rows[left] == rows[right]
-    leaving = [m for m in margins if left in m.reach and right not in m.reach]
-    entering = [m for m in margins if right in m.reach and left not in m.reach]
-    for margin in leaving:
-        adjoins = margin.rows[0] <= rows[right] <= margin.rows[1]
-        adjoins |= any(_side_by_side(margin, other) for other in entering)
-        if adjoins:
-            meet, leave = True, max(leave, margin.reach[left])
-    for margin in entering:
-        adjoins = margin.rows[0] <= rows[left] <= margin.rows[1]
-        adjoins |= any(_side_by_side(margin, other) for other in leaving)
-        if adjoins:
-            meet, enter = True, max(enter, margin.reach[right])
-    return leave + NODE_GAP + enter if meet else None
+    around_left = [m for m in margins if left in m.reach and right not in m.reach]
+    around_right = [m for m in margins if right in m.reach and left not in m.reach]
+    reaches = (
+        [boxes[left].width / 2, *_adjacent(around_left, rows[right], around_right, left)],
+        [boxes[right].width / 2, *_adjacent(around_right, rows[left], around_left, right)],
+    )
+    if rows[left] != rows[right] and all(len(each) == 1 for each in reaches):
+        return None
+    return NODE_GAP + sum(map(max, reaches))
+
+
+def _adjacent(
+    plates: Sequence[PlateMargins], row: int, others: Sequence[PlateMargins], name: str
+) -> list[float]:
+    """Return how far those plates around a node reach that stand beside a row or other plates."""
+    return [
+        plate.reach[name]
+        for plate in plates
+        if plate.rows[0] <= row <= plate.rows[1]
+        or any(_side_by_side(plate, other) for other in others)
+    ]
 
 
 def _side_by_side(one: PlateMargins, other: PlateMargins) -> bool:

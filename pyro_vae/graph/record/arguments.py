@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from pyro_vae.errors import InputError
-
-Shape = tuple[int, ...]
+from pyro_vae.graph.graph import Shape
 
 
 @dataclass(frozen=True)

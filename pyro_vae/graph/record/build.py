@@ -94,8 +94,8 @@ def _observing_site(argument: TensorArgument, statements: Mapping[str, Statement
     for name, statement in statements.items():
         if any(origin in origins for origins in statement.parameter_origins.values()):
             return None
-        whole = statement.batch_shape + statement.event_shape == argument.shape
-        if statement.kind == "observed" and statement.value_origins == {origin} and whole:
+        is_same = statement.batch_shape + statement.event_shape == argument.shape
+        if statement.kind == "observed" and statement.value_origins == {origin} and is_same:
             return name
     return None
 
@@ -166,7 +166,7 @@ def _larger(one: Plate, other: Plate) -> Plate:
 
 
 def _with_data_in_plates(graph: Graph) -> Graph:
-    """Return the graph with data inside each plate of which they have a row per member."""
+    """Return the graph with data inside each plate along which they have a row per member."""
     sizes = {p.name: {p.size, p.subsample_size} - {None, 1} for p in graph.plates}
     changed = {}
     for node in graph.nodes:
@@ -214,5 +214,5 @@ def merged(graphs: Sequence[Graph]) -> Graph:
     for plate in (plate for graph in graphs for plate in graph.plates):
         first = plates.setdefault(plate.name, plate)
         plates[plate.name] = plate if first.size is None else first
-    whole = Graph(tuple(nodes.values()), (), tuple(plates.values()))
-    return whole.with_edges(*(edge for graph in graphs for edge in graph.edges))
+    graph = Graph(tuple(nodes.values()), (), tuple(plates.values()))
+    return graph.with_edges(*(edge for each in graphs for edge in each.edges))
