@@ -21,7 +21,7 @@ def with_declared(
             known = {**(guide.by_name if guide else {}), **model.by_name}
             missing = next((n for n in (source, target) if n not in known), f"{source} -> {target}")
             raise InputError(
-                f"edges: there is no node {missing!r}{nearest(missing, known)}", subject="edges"
+                f"the graph has no node {missing!r}{nearest(missing, known)}", subject="edges"
             )
     return _with_edges(pairs, model), guide and _with_edges(pairs, guide)
 

@@ -74,7 +74,11 @@ def render_model(
     calls = _calls(model_args, model_kwargs)
     model_graph, warnings = graph_and_warnings("model", program, calls, edges)
     if not model_graph.nodes:
-        raise InputError("the model has no sample statements", subject="model")
+        raise InputError(
+            "the model has no sample statements",
+            subject="model",
+            remedy="pass a function that calls pyro.sample",
+        )
     guide_graph: Graph | None = None
     if has_guide:
         guide_graph, guide_warnings = graph_and_warnings("guide", program, calls, edges)
@@ -137,14 +141,14 @@ def _calls(args: Any, kwargs: Any) -> list[Arguments]:
     for each in every_args:
         if not isinstance(each, tuple):
             raise InputError(
-                f"model_args is or holds a {type(each).__name__}",
+                f"got a {type(each).__name__}",
                 subject="model_args",
                 expected="a tuple of arguments, such as (x,), or a list of such tuples",
             )
     for each in every_kwargs:
         if not isinstance(each, Mapping):
             raise InputError(
-                f"model_kwargs is or holds a {type(each).__name__}",
+                f"got a {type(each).__name__}",
                 subject="model_kwargs",
                 expected="a dict, or a list of dicts",
             )

@@ -1,4 +1,4 @@
-"""Programs as people write them: weights that are drawn, plates without a size, Pyro's own guides."""
+"""Programs as people write them: random weights, plates without a size, Pyro's own guides."""
 
 import copy
 import random
@@ -124,7 +124,7 @@ class BayesianRegression(PyroModule):
 
 
 class HalfBayesian(PyroModule):
-    """Weights drawn one by one, one from another; others learnt."""
+    """Draw some weights one from another, and learn the others."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -223,7 +223,7 @@ WRITTEN: dict[str, Callable[[nn.Linear, Tensor], Any]] = {
 
 @pytest.mark.parametrize("way", WRITTEN)
 def test_weights_written_into_a_network_are_drawn(way: str) -> None:
-    """Pyro loses these: it follows tensors by wrapping them."""
+    """Pyro loses these edges, as it tracks tensors by wrapping them."""
     graph = render_model(overwritten(WRITTEN[way]), CALL).model
     assert edges(graph) == {("w", "y"), ("x", "y")}
 
@@ -370,7 +370,7 @@ def test_a_guide_may_leave_out_a_delta_of_the_model_or_repeat_it() -> None:
     )
 
 
-def test_a_point_of_the_guide_is_a_latent() -> None:
+def test_a_delta_of_the_guide_is_a_latent() -> None:
     def model() -> None:
         normal("x", normal("z", 0.0), obs=torch.tensor(1.0))
 
@@ -411,7 +411,7 @@ def test_factors_of_a_guide_are_shown_however_they_are_made(has_rsample: bool) -
 
 
 def test_what_the_guide_draws_is_a_latent_of_the_model() -> None:
-    """A name that the model has for something else is no latent of its."""
+    """The model may use the name for something else than a latent."""
 
     def model(a: Tensor) -> None:
         w = pyro.param("w", torch.zeros(()))
@@ -465,7 +465,7 @@ def test_a_partly_observed_site_is_one_node_that_stands_for_three_sites() -> Non
     assert graph.guide.by_name["x"].sites == ("x_unobserved",)
 
 
-def test_the_battery_takes_a_node_for_all_the_sites_that_it_stands_for(
+def test_check_program_counts_a_node_for_all_its_sites(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     program = partly, partly_guide
@@ -526,7 +526,7 @@ MESSENGERS = {
 @pytest.mark.parametrize("name", MESSENGERS)
 @pytest.mark.parametrize("is_set_up", [False, True])
 def test_a_messenger_guide_is_what_it_draws(name: str, is_set_up: bool) -> None:
-    """It runs the model, whose data and deterministic sites are none of the guide's."""
+    """It runs the model, but the model's data and deterministic sites are not the guide's."""
     guide = getattr(autoguide, name)(local)
     if is_set_up:
         guide(Y)
@@ -618,7 +618,7 @@ def test_a_parameter_behind_block_is_drawn(hidden: dict[str, list[str]]) -> None
 
 
 def newton(x: Tensor) -> None:
-    """A guide that takes a step along a gradient of its own."""
+    """A guide that takes a step along its own gradient."""
     start = pyro.param("start", torch.tensor(0.1)) * torch.ones_like(x)
     start = start if start.requires_grad else start.requires_grad_()
     energy = -(start**2 / 2 + (x - start) ** 2 / 2).sum()
@@ -742,7 +742,7 @@ def test_arguments_that_all_have_defaults_and_containers() -> None:
 
 
 class Own(dist.TorchDistribution):
-    """A distribution as people write them: none of its attributes can be relied on."""
+    """A distribution as people write them, without reliable attributes."""
 
     arg_constraints: dict[str, Any] = {"loc": dist.constraints.real}
     batch_shape = ()
@@ -820,7 +820,7 @@ def test_a_value_that_the_program_refuses_is_not_tried() -> None:
 @pytest.mark.parametrize(
     "kind", [KeyError, IndexError, AssertionError, TypeError, AttributeError, StopIteration]
 )
-def test_what_a_program_raises_is_told_with_the_site(kind: type[Exception]) -> None:
+def test_an_error_of_the_program_names_the_site(kind: type[Exception]) -> None:
     def model() -> None:
         normal("z", 0.0)
         raise kind("in\ntwo lines")
@@ -831,7 +831,7 @@ def test_what_a_program_raises_is_told_with_the_site(kind: type[Exception]) -> N
 
 
 def test_a_name_that_is_no_string() -> None:
-    with pytest.raises(InputError, match="site 3"):
+    with pytest.raises(InputError, match="named 3"):
         render_model(lambda: pyro.sample(3, dist.Normal(0.0, 1.0)))
 
 
@@ -839,7 +839,7 @@ def test_a_name_that_is_no_string() -> None:
 
 
 class Notebook:
-    """A plain object with a model that keeps what it has seen."""
+    """A plain object whose model changes its attributes."""
 
     def __init__(self) -> None:
         self.calls: list[int] = []
@@ -868,7 +868,7 @@ def test_objects_and_containers_are_as_they_were() -> None:
         assert notebook.calls is calls
 
 
-def test_objects_in_objects_and_generators_of_ones_own_are_as_they_were() -> None:
+def test_nested_objects_and_own_generators_are_as_they_were() -> None:
     class Statistics:
         def __init__(self) -> None:
             self.seen: dict[str, list[int]] = {"rows": []}

@@ -15,7 +15,7 @@ from pyro_vae.graph import render_model
 
 
 class Normalised(nn.Module):
-    """A program with every hidden state there is; ``ways`` say how it runs."""
+    """A program with hidden state of every kind."""
 
     def __init__(self, asks_for_values, raises):
         super().__init__()

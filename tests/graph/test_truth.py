@@ -1,4 +1,4 @@
-"""What depends on what: every way to depend is seen, and what does not depend is not joined."""
+"""Edges are right: every kind of dependence is found, and independent nodes are not joined."""
 
 import numpy as np
 import pyro
@@ -24,7 +24,7 @@ def edges(graph):
 
 
 def parents_of_y(function, shape=(3,)):
-    """The parents of y ~ Normal(function(z, w), 1), where z and w are samples of the shape."""
+    """Return the parents of y ~ Normal(function(z, w), 1), where z and w are samples of the shape."""
 
     def model():
         z, w = normal("z", torch.zeros(shape)), normal("w", torch.zeros(shape))
@@ -265,7 +265,7 @@ def test_distributions_with_inner_parts_and_transforms():
     assert nodes["tau"].support == "nonnegative"
 
 
-def test_a_number_made_of_a_sample_is_found_by_experiment():
+def test_a_plain_number_of_a_sample_is_found_by_experiment():
     def model():
         z = normal("z", 0.0)
         normal("a", 2 * z.item())
@@ -283,7 +283,7 @@ def test_a_number_made_of_a_sample_is_found_by_experiment():
     assert all("'z'" in warning and "test_truth.py:" in warning for warning in graph.warnings)
 
 
-def test_an_escape_through_a_deterministic_site_is_traced_back():
+def test_a_value_read_through_a_deterministic_site_is_traced_back():
     def model():
         z = normal("z", 0.0)
         twice = pyro.deterministic("twice", 2 * z)
@@ -314,7 +314,7 @@ def test_a_loop_whose_length_is_a_sample():
     assert edges(render_model(model).model) == {("n", f"x_{i}") for i in range(3)}
 
 
-def test_asking_data_for_their_values_is_no_fault():
+def test_reading_values_of_data_is_allowed():
     def model(x, lengths):
         steps = int(lengths.max())
         if (x > 10).any():
@@ -326,7 +326,7 @@ def test_asking_data_for_their_values_is_no_fault():
     assert edges(graph.model) == {("z", "y")}
 
 
-def test_lost_parameters_are_told():
+def test_lost_parameters_are_reported():
     weight = nn.Parameter(torch.ones(()))
 
     class Lost(nn.Module):
@@ -424,7 +424,7 @@ def test_a_sequential_plate_folds_into_one():
     assert [(p.name, p.size) for p in folded.plates] == [("steps", 3)]
 
 
-def test_plates_that_each_step_makes_anew_are_one_plate_of_the_slice():
+def test_plates_of_single_steps_fold_into_one():
     def model():
         for t in range(3):
             z = normal(f"z_{t}", 0.0)
@@ -437,7 +437,7 @@ def test_plates_that_each_step_makes_anew_are_one_plate_of_the_slice():
     assert {p.name: p.size for p in folded.plates} == {"notes_t": 5, "t": 3}
 
 
-def test_two_of_a_kind_are_no_loop():
+def test_two_alike_sites_are_not_a_loop():
     def model():
         normal("z_2", normal("z_1", 0.0))
 
@@ -458,7 +458,7 @@ def test_a_loop_of_second_order():
 
 
 def test_dimensions_do_not_matter(monkeypatch):
-    """No arithmetic on real sizes: a network of 2e9 weights is drawn though it has no memory."""
+    """A network of 2e9 weights without memory is drawn: nothing of real size is computed."""
     with torch.device("meta"):
         net = nn.Linear(2**16, 2**15)
 
@@ -521,7 +521,7 @@ def test_every_edge_that_pyro_finds_is_found(model, include):
         assert set(members) <= set(whole.members(plate.removesuffix("__CLONE")))
 
 
-def test_what_there_is_no_time_to_examine_is_told(monkeypatch):
+def test_samples_without_time_to_examine_are_reported(monkeypatch):
     monkeypatch.setattr("pyro_vae.graph.record.untracked.MAX_SECONDS", -1.0)
     graph = render_model(lambda: normal("y", normal("z", 0.0).item()))
     assert edges(graph.model) == set()
@@ -544,7 +544,7 @@ def test_indices_of_one_number_are_followed():
     assert graph.warnings == ()
 
 
-def test_pyro_gaussians_and_other_parts_are_looked_into():
+def test_tensors_inside_pyro_gaussians_are_tracked():
     def model(x):
         s = pyro.sample("s", dist.LogNormal(0.0, 1.0))
         noise = dist.Normal(torch.zeros(2), s).to_event(1)

@@ -169,7 +169,7 @@ class _StatementMessenger(Messenger):
         if not isinstance(msg["name"], str):
             name = repr(msg["name"])
             raise InputError(
-                f"the {self.part} has a site {name}", subject=name, expected="a string"
+                f"the {self.part} has a site named {name}", subject=name, expected="a string"
             )
         if msg["value"] is None:
             if _is_plain_function(msg["fn"]):  # its value depends on what computes it
