@@ -14,8 +14,9 @@ from pyro.poutine.indep_messenger import CondIndepStackFrame
 from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor, nn
 
-from pyro_vae.graph.graph import Shape
 from pyro_vae.graph.record.provenance import Origins, Tracker
+
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
