@@ -1,6 +1,6 @@
 """The graph as data: every picture, text and file is a pure function of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -182,3 +182,17 @@ class Graph:
                 names |= {node.name: ", ".join(n.name for n in nodes) for node in nodes}
         without_shape = {n: replace(self.by_name[n], batch_shape=()) for n in names}
         return self.with_nodes(without_shape).renamed(names) if names else self
+
+
+def reachable(name: str, neighbours: Callable[[str], Iterable[str]]) -> set[str]:
+    """Return a node with all that can be reached from it.
+
+    >>> sorted(reachable("a", {"a": ["b"], "b": ["a", "c"], "c": [], "d": ["a"]}.__getitem__))
+    ['a', 'b', 'c']
+    """
+    names, todo = {name}, [name]
+    while todo:
+        new = set(neighbours(todo.pop())) - names
+        names |= new
+        todo += new
+    return names

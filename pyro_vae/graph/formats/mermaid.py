@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pyro_vae.graph.formats.nesting import NodeEntry, PlateStart, nested_entries, node_ids
 from pyro_vae.graph.graph import Graph
 from pyro_vae.graph.layout.fonts import printable
-from pyro_vae.graph.palette import has_warning
+from pyro_vae.graph.palette import LIGHT, has_warning
 from pyro_vae.graph.view import View
 
 # (opening, closing) of a node's outline
@@ -36,7 +36,7 @@ def _document(graphs: Mapping[str, Graph], view: View) -> Iterator[str]:
     yield "  classDef observed fill:#8886,stroke-width:1px"
     yield "  classDef partial fill:#8883,stroke-dasharray:4 2"
     yield "  classDef factor fill:#000,color:#fff"
-    yield "  classDef warn stroke:#b3261e,stroke-width:3px"
+    yield f"  classDef warn stroke:{LIGHT['warn']},stroke-width:3px"
 
 
 def _graph(graph: Graph, view: View, prefix: str, margin: str) -> Iterator[str]:

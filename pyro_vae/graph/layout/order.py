@@ -13,7 +13,7 @@ from statistics import fmean
 
 import numpy as np
 
-from pyro_vae.graph.graph import Graph
+from pyro_vae.graph.graph import Graph, reachable
 
 SEARCH_STEPS = 4000
 IMPROVEMENTS = 300
@@ -49,7 +49,7 @@ def best_order(graph: Graph, rows: Mapping[str, int], movable: bool, positions: 
         positions: returns roughly where an arrangement puts the nodes, in columns and rows.
     """
     pieces = tuple(PlatePiece(p.name, frozenset(graph.members(p.name))) for p in graph.plates)
-    start = Order(tuple(_nested_order(graph, rows, pieces)), dict(rows), pieces)
+    start = Order(_nested_order(graph, rows, pieces), dict(rows), pieces)
     search = _Search(graph, positions)
     feasible = search.repaired(start, movable)
     while search.violations(feasible):
@@ -57,7 +57,9 @@ def best_order(graph: Graph, rows: Mapping[str, int], movable: bool, positions: 
     return search.improved(feasible)
 
 
-def _nested_order(graph: Graph, rows: Mapping[str, int], pieces: Sequence[PlatePiece]) -> list[str]:
+def _nested_order(
+    graph: Graph, rows: Mapping[str, int], pieces: Sequence[PlatePiece]
+) -> tuple[str, ...]:
     """Return plates as contiguous runs; within each, nodes follow the places of their neighbours."""
     names = [node.name for node in graph.nodes]
     size = {piece.plate: len(piece.members) for piece in pieces}
@@ -68,15 +70,8 @@ def _nested_order(graph: Graph, rows: Mapping[str, int], pieces: Sequence[PlateP
             name: fmean(place[n] for n in (*graph.parents(name), *graph.children(name), name))
             for name in names
         }
-        order = list(_sorted_run(names, 0, path, center))
-        counts: dict[int, int] = {}
-        for name in order:
-            counts[rows[name]] = counts.get(rows[name], 0) + 1
-        placed = dict.fromkeys(counts, 0)
-        for name in order:
-            row = rows[name]
-            place[name] = placed[row] - (counts[row] - 1) / 2
-            placed[row] += 1
+        order = tuple(_sorted_run(names, 0, path, center))
+        place = {name: x for name, (x, _) in centred_rows(Order(order, rows, ())).items()}
     return order
 
 
@@ -103,7 +98,7 @@ class _Search:
     def __init__(self, graph: Graph, positions: Positions) -> None:
         self.graph, self.positions = graph, positions
         self.edges = [(e.source, e.target) for e in graph.edges if e.source != e.target]
-        self.below = {node.name: _descendants(graph, node.name) for node in graph.nodes}
+        self.below = {node.name: reachable(node.name, graph.children) for node in graph.nodes}
 
     def violations(self, order: Order) -> int:
         """Return how many nodes and plates are where a rectangle must not have them."""
@@ -215,15 +210,6 @@ def centred_rows(order: Order) -> dict[str, tuple[float, float]]:
         for row, run in by_row.items()
         for i, name in enumerate(run)
     }
-
-
-def _descendants(graph: Graph, name: str) -> frozenset[str]:
-    names, todo = {name}, [name]
-    while todo:
-        new = set(graph.children(todo.pop())) - names
-        names |= new
-        todo += new
-    return frozenset(names)
 
 
 def _exchanges(order: Order, graph: Graph) -> Iterator[tuple[str, ...]]:

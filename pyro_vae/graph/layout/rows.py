@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from pyro_vae.graph.fold import step_names
-from pyro_vae.graph.graph import Graph
+from pyro_vae.graph.graph import Graph, reachable
 
 MIN_CHILDREN = 3  # of parameters that get a row of their own
 
@@ -62,18 +62,9 @@ def acyclic(names: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str,
     """Return each node's parents without the pairs that would close a cycle."""
     parents: dict[str, set[str]] = {name: set() for name in names}
     for source, target in pairs:
-        if target not in _ancestors(source, parents):
+        if target not in reachable(source, parents.__getitem__):
             parents[target].add(source)
     return parents
-
-
-def _ancestors(name: str, parents: Mapping[str, set[str]]) -> set[str]:
-    names, todo = {name}, [name]
-    while todo:
-        new = parents[todo.pop()] - names
-        names |= new
-        todo += new
-    return names
 
 
 def sorted_by_parents(names: Iterable[str], parents: Mapping[str, set[str]]) -> list[str]:

@@ -113,7 +113,7 @@ class Networks:
             self._called.add(id(module))
             before = set(self.parameters)
             if any(storage_of(p)[0] not in before for p in module.parameters() if not is_lazy(p)):
-                self.add(self._name(module), module)
+                self.add(self._name_of(module), module)
             for key in self.parameters.keys() - before:
                 on_new(self.parameters[key].tensor)
 
@@ -132,8 +132,8 @@ class Networks:
                 hook.remove()
             self._running.clear()
 
-    def _name(self, module: nn.Module) -> str:
-        """Return the name in ``pyro.module``, or the class."""
+    def _name_of(self, module: nn.Module) -> str:
+        """Return the name that ``pyro.module`` gave a module, or its class."""
         for path, tensor in module.named_parameters():
             known = self.registered.get(storage_of(tensor)[0])
             if known and known.endswith(f".{path}"):
