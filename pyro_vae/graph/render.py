@@ -75,7 +75,7 @@ def render_model(
     model_graph, warnings = graph_and_warnings("model", program, calls, edges)
     if not model_graph.nodes:
         raise InputError(
-            "the model has no sample statements",
+            "the model has no sample statements, so there is nothing to draw",
             subject="model",
             remedy="pass a function that calls pyro.sample",
         )
