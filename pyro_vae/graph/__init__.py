@@ -1,6 +1,6 @@
-"""A model and its guide as one plate diagram: as data, and in every format a person may want.
+"""A model and its guide as one plate diagram: as data, and in many formats.
 
-``render_model`` runs a program once without a trace left behind and returns a ``ModelGraph``.
+``render_model`` runs a program once, undoes whatever the run changed, and returns a ``ModelGraph``.
 """
 
 from pyro_vae.graph.graph import Edge, Graph, Node, Plate

@@ -1,67 +1,69 @@
-"""Guide against model: simplified, aligned by name, and marked where SVI would go wrong."""
+"""Compare a guide with its model: align names, and mark where SVI would go wrong."""
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 from pyro_vae.graph.graph import Graph, Node
 
 LATENT = ("latent", "partially_observed")
-UNOBSERVED = "_unobserved"  # half of a site with `obs_mask`
+UNOBSERVED = "_unobserved"  # Pyro's name for half of a site with `obs_mask`
+
+
+class _Fault(NamedTuple):
+    """Hold a node that is wrong, its mark, and the fault in words."""
+
+    node: Node
+    mark: str
+    words: str
 
 
 def aligned(model: Graph, guide: Graph) -> tuple[Graph, Graph, list[str]]:
-    """Both graphs with marks where one lacks what the other has, and the same in words."""
-    guide = _points_of(model, _with_names_of(model, _without_single_auxiliaries(guide)))
-    faults = list(_faults(model, guide))
+    """Return both graphs with marks where one lacks a site of the other, and the same in words."""
+    guide = _with_names_of(model, _without_single_auxiliaries(guide))
+    guide = _with_points_deterministic(model, guide)
+    faults = [*_missing_in_guide(model, guide), *_foreign_to_model(model, guide)]
     for node, mark, _ in faults:
-        model, guide = (
-            g.with_nodes({node.name: replace(node, marks=(*node.marks, mark))})
-            if g.by_name.get(node.name) is node
-            else g
-            for g in (model, guide)
-        )
-    return model, guide, [words for _, _, words in faults]
+        marked = {node.name: replace(node, marks=(*node.marks, mark))}
+        if model.by_name.get(node.name) is node:
+            model = model.with_nodes(marked)
+        else:
+            guide = guide.with_nodes(marked)
+    return model, guide, [fault.words for fault in faults]
 
 
-def _faults(model: Graph, guide: Graph) -> Iterator[tuple[Node, str, str]]:
+def _missing_in_guide(model: Graph, guide: Graph) -> Iterator[_Fault]:
     for node in model.nodes:
-        needed = node.kind in LATENT and "enumerated" not in node.marks
-        if needed and node.name not in guide.by_name:
-            site = _drawn_as(node)
-            yield (
-                node,
-                "not in guide",
-                f"the model's latent {site!r} is missing in the guide: "
-                f"add pyro.sample({site!r}, ...) there",
-            )
+        is_needed = node.kind in LATENT and "enumerated" not in node.marks
+        if is_needed and node.name not in guide.by_name:
+            site = _guide_site(node)
+            words = f"the model's latent {site!r} is missing in the guide: "
+            yield _Fault(node, "not in guide", f"{words}add pyro.sample({site!r}, ...) there")
+
+
+def _foreign_to_model(model: Graph, guide: Graph) -> Iterator[_Fault]:
     for node in guide.nodes:
-        twin = model.by_name.get(node.name)
-        if "auxiliary" in node.marks:
+        if "auxiliary" in node.marks or node.kind != "latent":
             continue
-        if node.kind == "latent" and (twin is None or twin.kind in ("data", "parameters")):
-            yield (
-                node,
-                "not in model",
-                f"the guide samples {node.name!r}, which the model does not: "
-                "remove it, or mark it with infer={'is_auxiliary': True}",
-            )
-        elif node.kind == "latent" and twin is not None and twin.kind not in LATENT:
-            does = "observes" if twin.kind == "observed" else "computes"
-            yield (
-                node,
-                f"{does.removesuffix('s')}d in model",
-                f"the guide samples {node.name!r}, which the model {does}",
-            )
+        words = f"the guide samples {node.name!r}, which the model "
+        counterpart = model.by_name.get(node.name)
+        if counterpart is None or counterpart.kind in ("data", "parameters"):
+            remedy = "remove it, or mark it with infer={'is_auxiliary': True}"
+            yield _Fault(node, "not in model", f"{words}does not: {remedy}")
+        elif counterpart.kind == "observed":
+            yield _Fault(node, "observed in model", f"{words}observes")
+        elif counterpart.kind not in LATENT:
+            yield _Fault(node, "computed in model", f"{words}computes")
 
 
-def _drawn_as(node: Node) -> str:
-    """The site of the trace that a guide draws for a node."""
+def _guide_site(node: Node) -> str:
+    """Return the site that a guide draws for a node of the model."""
     half = f"{node.name}{UNOBSERVED}"
     return half if half in node.sites else node.name
 
 
 def _without_single_auxiliaries(guide: Graph) -> Graph:
-    """Pyro's autoguides draw ``z`` as Delta(t(z_unconstrained)): one statement in two."""
+    """Return the guide with ``z`` as one node where an autoguide draws Delta(t(z_unconstrained))."""
     for node in guide.nodes:
         children = guide.children(node.name)
         if node.kind != "latent" or "auxiliary" not in node.marks or len(children) != 1:
@@ -78,18 +80,20 @@ def _without_single_auxiliaries(guide: Graph) -> Graph:
 
 
 def _with_names_of(model: Graph, guide: Graph) -> Graph:
-    """A partly observed site's guide draws ``name_unobserved``: the same node."""
+    """Return the guide with ``name_unobserved``, half of a partly observed site, called ``name``."""
     names = {
         site: node.name
         for node in model.nodes
-        if node.kind in LATENT and (site := _drawn_as(node)) != node.name and site in guide.by_name
+        if node.kind in LATENT
+        and (site := _guide_site(node)) != node.name
+        and site in guide.by_name
     }
     data = {n: f"{n} (data)" for n in names.values() if n in guide.by_name}
     return guide.renamed(data).renamed(names)
 
 
-def _points_of(model: Graph, guide: Graph) -> Graph:
-    """What the model computes and the guide repeats as a Delta is deterministic in both."""
+def _with_points_deterministic(model: Graph, guide: Graph) -> Graph:
+    """Return the guide in which a Delta at a value that the model computes is deterministic, too."""
     computed = {n.name for n in model.nodes if n.kind == "deterministic"}
     repeated = {
         node.name: replace(node, kind="deterministic", arguments=(), marks=(), support=None)

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 from pyro_vae.graph.graph import RANDOM, Edge, Graph, Node, Plate
 
-SHORTEST = 3  # two of a kind, `z_1` and `z_2` of a ladder, are no loop
+MIN_LENGTH = 3  # two alike, such as the ladder `z_1`, `z_2`, are not a loop
 _INDEX = re.compile(r"^(.*?)(\d+)(\D*)$")
 
 
 @dataclass(frozen=True)
-class _Family:
-    """Nodes that differ in one index."""
+class _Series:
+    """Hold alike nodes whose names differ in one index."""
 
     name: str
     nodes: Mapping[int, Node]
@@ -23,44 +23,44 @@ class _Family:
 
 
 def folded(graph: Graph) -> Graph:
-    """The graph with each family of three or more consecutive, alike sites as one node.
+    """Return the graph with each series of three or more consecutive, alike sites as one node.
 
-    An edge from step t - k to step t becomes one with ``lag`` k; the slice's plate has the loop's
-    length (a sequential plate keeps its own name).
+    An edge from step t - k to step t becomes one with ``lag`` k. The node's plate has the loop's length; a
+    sequential plate keeps its name.
     """
-    families = _families(graph)
-    where = {n.name: (family, i) for family in families for i, n in family.nodes.items()}
-    loops = _loop_plates(families, graph)
+    every_series = _all_series(graph)
+    steps = {n.name: (series, i) for series in every_series for i, n in series.nodes.items()}
+    loops = _loop_plates(every_series, graph)
     nodes: dict[str, Node] = {}
     for node in graph.nodes:
-        family, _ = where.get(node.name, (None, 0))
-        whole = node if family is None else _slice(family, loops.get(family.name))
-        nodes.setdefault(whole.name, whole)
-    edges = [_fold_edge(edge, where) for edge in graph.edges]
+        series, _ = steps.get(node.name, (None, 0))
+        folded_node = node if series is None else _slice(series, loops.get(series.name))
+        nodes.setdefault(folded_node.name, folded_node)
+    edges = [_folded_edge(edge, steps) for edge in graph.edges]
     inner = [
-        replace(plate, name=_of_step(plate.name, i))
-        for family, i in where.values()
+        replace(plate, name=_name_for_all_steps(plate.name, i))
+        for series, i in steps.values()
         for plate in graph.plates
-        if plate.name in family.nodes[i].plates
+        if plate.name in series.nodes[i].plates
     ]
     plates = {plate.name: plate for plate in (*graph.plates, *inner, *loops.values())}
     return Graph(tuple(nodes.values()), (), tuple(plates.values())).with_edges(*edges)
 
 
-def loops(graph: Graph) -> dict[str, str]:
-    """Node -> its family, of the loops that run two families or more in step: states and data."""
-    families = _families(graph)
-    plates = _loop_plates(families, graph)
-    shared = {name: [f for f in plates if plates[f] is plates[name]] for name in plates}
+def step_names(graph: Graph) -> dict[str, str]:
+    """Return node -> series, for the loops that run several series in step: states and data."""
+    every_series = _all_series(graph)
+    plates = _loop_plates(every_series, graph)
+    shared = {name: [other for other in plates if plates[other] is plates[name]] for name in plates}
     return {
-        node.name: family.name
-        for family in families
-        if len(shared.get(family.name, ())) > 1
-        for node in family.nodes.values()
+        node.name: series.name
+        for series in every_series
+        if len(shared.get(series.name, ())) > 1
+        for node in series.nodes.values()
     }
 
 
-def _families(graph: Graph) -> list[_Family]:
+def _all_series(graph: Graph) -> list[_Series]:
     groups: dict[tuple[object, ...], dict[int, Node]] = {}
     for node in graph.nodes:
         match = _INDEX.match(node.name)
@@ -68,68 +68,70 @@ def _families(graph: Graph) -> list[_Family]:
             continue
         stem, index, tail = match.groups()
         kind = "sample" if node.kind in RANDOM else node.kind
-        plates = tuple(_of_step(plate, int(index)) for plate in node.plates)
+        plates = tuple(_name_for_all_steps(plate, int(index)) for plate in node.plates)
         alike = (stem, tail, kind, node.distribution, node.event_shape, plates)
         groups.setdefault(alike, {})[int(index)] = node
     names = set(graph.by_name)
-    found = []
+    every_series = []
     for (stem, tail, *_), nodes in groups.items():
-        if len(nodes) >= SHORTEST and len(nodes) == max(nodes) - min(nodes) + 1:
+        if len(nodes) >= MIN_LENGTH and len(nodes) == max(nodes) - min(nodes) + 1:
             name = f"{stem}t{tail}"
             while name in names:
                 name += "'"
             names.add(name)
-            found.append(_Family(name, nodes))
-    return [family for family in found if _is_loop(family, found, graph)]
+            every_series.append(_Series(name, nodes))
+    return [series for series in every_series if _is_loop(series, every_series, graph)]
 
 
-def _of_step(plate: str, index: int) -> str:
-    """A plate that each step makes anew, ``notes_3`` in step 3, is one plate of the slice."""
+def _name_for_all_steps(plate: str, index: int) -> str:
+    """Return the name for all steps of a plate that each step makes, such as ``notes_3`` in step 3."""
     match = _INDEX.match(plate)
     return f"{match[1]}t{match[3]}" if match and int(match[2]) == index else plate
 
 
-def _is_loop(family: _Family, families: Sequence[_Family], graph: Graph) -> bool:
-    """Parameters are folded only where what they feed is."""
-    if any(node.kind != "parameters" for node in family.nodes.values()):
+def _is_loop(series: _Series, every_series: Sequence[_Series], graph: Graph) -> bool:
+    """Return whether to fold a series: parameters only together with all their children."""
+    if any(node.kind != "parameters" for node in series.nodes.values()):
         return True
-    sites = {n.name for f in families for n in f.nodes.values() if n.kind != "parameters"}
-    return all(child in sites for n in family.nodes.values() for child in graph.children(n.name))
+    sites = {
+        n.name for other in every_series for n in other.nodes.values() if n.kind != "parameters"
+    }
+    return all(child in sites for n in series.nodes.values() for child in graph.children(n.name))
 
 
-def _loop_plates(families: Iterable[_Family], graph: Graph) -> dict[str, Plate]:
-    """For each family the plate of its loop; families as long as one another share it."""
+def _loop_plates(every_series: Iterable[_Series], graph: Graph) -> dict[str, Plate]:
+    """Return the plate of each series' loop; series of about the same length share one."""
     sequential = {plate.name for plate in graph.plates if plate.sequential}
     taken = {plate.name for plate in graph.plates}
-    found: dict[str, Plate] = {}
-    for family in families:
-        first = family.nodes[family.steps[0]]
+    plates: dict[str, Plate] = {}
+    for series in every_series:
+        first = series.nodes[series.steps[0]]
         if first.kind == "parameters" or sequential & set(first.plates):
             continue
-        length = len(family.nodes)
-        plate = next((p for p in found.values() if abs((p.size or 0) - length) <= 1), None)
+        length = len(series.nodes)
+        plate = next((p for p in plates.values() if abs((p.size or 0) - length) <= 1), None)
         if plate is None:
             name = next(n for n in ("t", *(f"t{i}" for i in range(2, 99))) if n not in taken)
             taken.add(name)
             plate = Plate(name, length, length, sequential=True)
         if (plate.size or 0) < length:
             longer = replace(plate, size=length, subsample_size=length)
-            found = {n: longer if p is plate else p for n, p in found.items()}
+            plates = {n: longer if p is plate else p for n, p in plates.items()}
             plate = longer
-        found[family.name] = plate
-    return found
+        plates[series.name] = plate
+    return plates
 
 
-def _slice(family: _Family, loop: Plate | None) -> Node:
-    """The family as one node: its last member, with what any of them shows."""
-    nodes = list(family.nodes.values())
+def _slice(series: _Series, loop: Plate | None) -> Node:
+    """Return the series as one node: its last member, with the marks and sites of all."""
+    nodes = list(series.nodes.values())
     kinds = {node.kind for node in nodes}
-    last = family.steps[-1]
-    plates = tuple(_of_step(plate, last) for plate in family.nodes[last].plates)
+    last = series.steps[-1]
+    plates = tuple(_name_for_all_steps(plate, last) for plate in series.nodes[last].plates)
     plates = (*plates, loop.name) if loop else plates
     return replace(
         nodes[-1],
-        name=family.name,
+        name=series.name,
         kind=kinds.pop() if len(kinds) == 1 else "partially_observed",
         plates=plates,
         marks=tuple(dict.fromkeys(mark for node in nodes for mark in node.marks)),
@@ -137,9 +139,9 @@ def _slice(family: _Family, loop: Plate | None) -> Node:
     )
 
 
-def _fold_edge(edge: Edge, where: Mapping[str, tuple[_Family, int]]) -> Edge:
-    source, i = where.get(edge.source, (None, 0))
-    target, j = where.get(edge.target, (None, 0))
+def _folded_edge(edge: Edge, steps: Mapping[str, tuple[_Series, int]]) -> Edge:
+    source, i = steps.get(edge.source, (None, 0))
+    target, j = steps.get(edge.target, (None, 0))
     lag = j - i if source is not None and target is not None else 0
     if source is not None and source.nodes[i].kind == "parameters":
         lag = 0

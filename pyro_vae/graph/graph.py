@@ -1,6 +1,6 @@
-"""The graph as data: what every picture, text and file is a pure function of."""
+"""The graph as data: every picture, text and file is a pure function of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -21,13 +21,13 @@ RANDOM = ("latent", "observed", "partially_observed")
 
 @dataclass(frozen=True)
 class Node:
-    """A statement, an argument of the call, or a box of parameters.
+    """Hold a statement, an argument of the call, or a box of parameters.
 
-    ``distribution`` is the distribution's class, or a network's; ``arguments`` the distribution's
-    parameters; ``support`` the values it can take, or a parameter's constraint. ``sites`` are the trace's
-    sites that a statement stands for: more than its own where it is partially observed. ``marks`` are words
-    that a picture shows: discrete, enumerated, auxiliary, conditioned, masked, scaled, missing in the
-    guide, not in the model, untracked.
+    ``distribution`` is the distribution's class, or a network's; ``arguments`` are the distribution's
+    parameters; ``support`` is the set of its values, or a parameter's constraint. ``sites`` are the sites
+    that a statement has in a trace: three where it is partially observed. ``marks`` are words that a
+    picture shows: discrete, enumerated, auxiliary, conditioned, masked, scaled, and the red ones of
+    ``palette``.
     """
 
     name: str
@@ -39,12 +39,12 @@ class Node:
     plates: tuple[str, ...] = ()
     support: str | None = None
     marks: tuple[str, ...] = ()
-    count: int | None = None  # how many numbers a box of parameters holds
+    count: int | None = None  # of the numbers in a box of parameters
     sites: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
-        """The name to read; of a lifted module's weight without Pyro's own punctuation."""
+        """The name to show: without the punctuation that Pyro gives a lifted module's weights."""
         return self.name.replace("$$$", ".")
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,10 +60,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """``target`` depends on ``source``: through the distribution's parameters ``via``.
+    """Say that ``target`` depends on ``source``, through the distribution's parameters ``via``.
 
     ``how`` is "tracked" (through tensors), "untracked" (found by changing the source's value) or
-    "declared" (by the user). ``lag`` counts the steps back in time that a folded loop's edge reaches.
+    "declared" (by the user). ``lag`` counts the steps back in time of an edge in a folded loop.
     """
 
     source: str
@@ -75,9 +75,10 @@ class Edge:
 
 @dataclass(frozen=True)
 class Plate:
-    """``size`` copies, of which a run sees ``subsample_size``; a sequential one is a Python loop.
+    """Hold a plate of ``size`` copies; a run uses ``subsample_size`` of them.
 
-    None is the size of a plate that declares none and holds nothing that shows it.
+    A sequential plate is a Python loop. The sizes are None where neither the plate nor its content shows
+    them.
     """
 
     name: str
@@ -91,7 +92,7 @@ class Plate:
 
 @dataclass(frozen=True)
 class Graph:
-    """One program's nodes and plates in its own order, and its edges by target and source."""
+    """Hold nodes and plates in the program's order, and edges by target and source."""
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
@@ -120,7 +121,7 @@ class Graph:
         }
 
     def without(self, *kinds: str) -> "Graph":
-        """The graph without these kinds of nodes; what they stood between is joined."""
+        """Return the graph without these kinds of nodes; their parents and children are joined."""
         graph = self
         for node in self.nodes:
             if node.kind in kinds:
@@ -128,7 +129,7 @@ class Graph:
         return graph
 
     def contracted(self, name: str) -> "Graph":
-        """The graph without a node: its children depend on its parents instead."""
+        """Return the graph without a node: its children depend on its parents instead."""
         into = [e for e in self.edges if e.target == name]
         out = [e for e in self.edges if e.source == name]
         rest = [e for e in self.edges if name not in (e.source, e.target)]
@@ -137,7 +138,7 @@ class Graph:
         return replace(self, nodes=nodes).with_edges(*rest, *joined)
 
     def with_edges(self, *edges: Edge) -> "Graph":
-        """The same nodes with these edges: parallel ones as one, in the nodes' order."""
+        """Return the same nodes with these edges: parallel ones as one, in the nodes' order."""
         merged: dict[tuple[str, str, int], Edge] = {}
         for edge in edges:
             key = (edge.source, edge.target, edge.lag)
@@ -151,11 +152,11 @@ class Graph:
         return replace(self, edges=tuple(ranked), plates=plates)
 
     def with_nodes(self, changed: Mapping[str, Node]) -> "Graph":
-        """The same graph with some nodes' descriptions replaced."""
+        """Return the same graph with some nodes replaced."""
         return replace(self, nodes=tuple(changed.get(node.name, node) for node in self.nodes))
 
     def renamed(self, names: Mapping[str, str]) -> "Graph":
-        """The same graph with some nodes called otherwise; those of the same name become one."""
+        """Return the same graph with other names for some nodes; nodes of the same name become one."""
         nodes: dict[str, Node] = {}
         for node in self.nodes:
             new = names.get(node.name, node.name)
@@ -170,14 +171,28 @@ class Graph:
         return replace(self, nodes=tuple(nodes.values())).with_edges(*edges)
 
     def grouped(self) -> "Graph":
-        """For pictures: single parameters that feed the same nodes in one box."""
-        together: dict[tuple[str, ...], list[Node]] = {}
+        """Return the graph for pictures: single parameters that feed the same nodes share a box."""
+        boxes: dict[tuple[str, ...], list[Node]] = {}
         for node in self.nodes:
             if node.kind == "parameters" and node.distribution == "Parameter":
-                together.setdefault(self.children(node.name), []).append(node)
+                boxes.setdefault(self.children(node.name), []).append(node)
         names: dict[str, str] = {}
-        for nodes in together.values():
+        for nodes in boxes.values():
             if len(nodes) > 1:
                 names |= {node.name: ", ".join(n.name for n in nodes) for node in nodes}
-        boxes = {n: replace(self.by_name[n], batch_shape=()) for n in names}
-        return self.with_nodes(boxes).renamed(names) if names else self
+        without_shape = {n: replace(self.by_name[n], batch_shape=()) for n in names}
+        return self.with_nodes(without_shape).renamed(names) if names else self
+
+
+def reachable(name: str, neighbours: Callable[[str], Iterable[str]]) -> set[str]:
+    """Return a node with all that can be reached from it.
+
+    >>> sorted(reachable("a", {"a": ["b"], "b": ["a", "c"], "c": [], "d": ["a"]}.__getitem__))
+    ['a', 'b', 'c']
+    """
+    names, todo = {name}, [name]
+    while todo:
+        new = set(neighbours(todo.pop())) - names
+        names |= new
+        todo += new
+    return names

@@ -1,6 +1,7 @@
 """A model and its guide as one graph, and the ways out of it: data, text, pictures, files."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from pyro_vae.graph.view import View
 
 @dataclass(frozen=True)
 class ModelGraph:
-    """A model's graph, its guide's if there is one, and what is wrong with them in words."""
+    """Hold a model's graph, its guide's if there is one, and warnings about both in words."""
 
     model: Graph
     guide: Graph | None = None
@@ -23,8 +24,18 @@ class ModelGraph:
     title: str = "model"
     view: View = field(default_factory=View)
 
+    @property
+    def graphs(self) -> Mapping[str, Graph]:
+        """The graphs by name: "model" and, if there is one, "guide"."""
+        return {"model": self.model} | ({} if self.guide is None else {"guide": self.guide})
+
+    @property
+    def grouped_graphs(self) -> Mapping[str, Graph]:
+        """The graphs as pictures show them: single parameters that feed the same nodes share a box."""
+        return {name: graph.grouped() for name, graph in self.graphs.items()}
+
     def to_dict(self) -> dict[str, Any]:
-        """The graph as plain lists, strings and numbers, fit for JSON and for comparison."""
+        """Return the graph as plain lists, strings and numbers, for JSON or a comparison."""
         return {
             "model": self.model.to_dict(),
             "guide": None if self.guide is None else self.guide.to_dict(),
@@ -37,29 +48,31 @@ class ModelGraph:
         return arrange(self.model, self.guide, self.warnings, self.title, self.view)
 
     def render(self, ending: str) -> bytes:
-        """The graph in the format of a file's ending: svg, png, pdf, dot, mmd, tex, txt or json.
+        """Return the graph in the format of a file's ending: svg, png, pdf, dot, mmd, tex, txt or json.
 
-        :raises InputError: there is no such format.
+        Raises:
+            InputError: no format has this ending.
         """
         ending = ending.lower().lstrip(".")
         if ending not in FORMATS:
             raise InputError(
-                f"no picture is made for the ending {ending!r}{nearest(ending, FORMATS)}"
+                f"no diagram has the ending {ending!r}{nearest(ending, FORMATS)}", subject="ending"
             )
-        made = FORMATS[ending](self)
-        return made.encode() if isinstance(made, str) else made
+        rendered = FORMATS[ending](self)
+        return rendered.encode() if isinstance(rendered, str) else rendered
 
     def save(self, filename: str | os.PathLike[str]) -> None:
-        """Writes the graph in the format that the file's ending names.
+        """Write the graph in the format of the file's ending.
 
-        :raises InputError: there is no such format, or the file cannot be written.
+        Raises:
+            InputError: no format has this ending, or the file cannot be written.
         """
         path = Path(filename)
-        made = self.render(path.suffix)
+        content = self.render(path.suffix)
         try:
-            path.write_bytes(made)
+            path.write_bytes(content)
         except OSError as error:
-            raise InputError(f"cannot write {path}: {error.strerror}") from error
+            raise InputError(f"cannot write {path}: {error.strerror}", subject=str(path)) from error
 
     @property
     def svg(self) -> str:

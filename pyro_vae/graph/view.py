@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class View:
-    """What a picture says of each node and plate beside its name."""
+    """Choose what a picture shows of each node and plate besides its name."""
 
     distributions: bool = True
     shapes: bool = True

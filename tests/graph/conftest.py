@@ -1,13 +1,21 @@
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+import pyro
 import pytest
 
 from pyro_vae.graph import Graph
 
 Sketch = tuple[dict[str, str], dict[str, str], dict[str, int]]
+
+
+@pytest.fixture(autouse=True)
+def empty_store() -> Iterator[None]:
+    pyro.clear_param_store()
+    yield
+    pyro.clear_param_store()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Every format is valid, whatever the names; and says what the picture says."""
+"""Every format is valid whatever the names, and shows what the picture shows."""
 
 import json
 import re
@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from contextlib import contextmanager
 
 import pyro
 import pyro.distributions as dist
@@ -14,7 +15,8 @@ import torch
 
 from pyro_vae.graph import ModelGraph, render_model
 from pyro_vae.graph.formats import FORMATS
-from pyro_vae.graph.formats.tikz import latex
+from pyro_vae.graph.formats.latex import latex
+from pyro_vae.graph.formats.painter import Painter, paint
 
 NASTY = [
     'say "z"',
@@ -94,6 +96,41 @@ def test_svg_draws_a_shape_a_node_and_a_path_an_edge(drawn):
         assert sum("edge" in c for c in classes) == sum(len(g.edges) for g in parts)
 
 
+class Counter(Painter):
+    """A format that only counts."""
+
+    def __init__(self):
+        self.plates, self.outlines, self.arrows, self.texts, self.groups = [], [], [], [], []
+
+    def plate(self, plate):
+        self.plates.append(plate.plate.name)
+
+    def outline(self, shape):
+        self.outlines.append(shape.node.name)
+
+    def arrow(self, arrow, color):
+        self.arrows.append((arrow.edge.source, arrow.edge.target))
+
+    def text(self, text, color, *, covers=False):
+        self.texts.append((text.text, color))
+
+    @contextmanager
+    def group(self, name):
+        self.groups.append(name)
+        yield
+
+
+def test_a_further_format_is_a_painter(drawn):
+    counter, graph = Counter(), drawn["regression"]
+    paint(graph.scene, counter)
+    assert counter.plates == ["data"]
+    assert sorted(counter.outlines) == sorted(node.name for node in graph.model.nodes)
+    assert sorted(counter.arrows) == sorted((e.source, e.target) for e in graph.model.edges)
+    assert counter.groups[0] == "model"
+    assert sorted(counter.groups[1:]) == sorted(node.kind for node in graph.model.nodes)
+    assert {("y", "ink"), ("small", "paper"), ("40 | –", "quiet")} <= set(counter.texts)  # noqa: RUF001
+
+
 def test_png_and_pdf_are_those_and_the_same_each_time(drawn):
     png, pdf = drawn["vae"].render("png"), drawn["vae"].render("pdf")
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
@@ -155,7 +192,7 @@ def test_mermaid_is_well_formed(drawn):
 
 
 @pytest.mark.parametrize("ending", ["dot", "mmd"])
-def test_crossing_plates_are_told_where_boxes_cannot_cross(ending, drawn):
+def test_crossing_plates_are_named_where_boxes_cannot_cross(ending, drawn):
     made = drawn["crossing_plates"].render(ending).decode()
     assert sorted((made.count("users  30"), made.count("items  50"))) == [1, 2]  # a box, and words
     assert made.count("in users  30") + made.count("in items  50") == 2
@@ -232,6 +269,7 @@ def test_matplotlib_is_not_imported_for_svg():
     code = (
         "import sys, pyro, pyro.distributions as d\n"
         "from pyro_vae.graph import render_model\n"
+        "assert 'fontTools' not in sys.modules\n"
         "g = render_model(lambda: pyro.sample('z', d.Normal(0., 1.)))\n"
         "g.svg, g.text, g.render('tex'), g.render('mmd')\n"
         "assert not {'matplotlib', 'sympy', 'torch._dynamo'} & set(sys.modules)\n"

@@ -1,4 +1,4 @@
-"""The layout, measured: what the eye would object to must not occur on any program."""
+"""Measure the layout: no program's picture has the faults that a reader would see."""
 
 import pyro
 import pyro.distributions as dist
@@ -15,7 +15,7 @@ from pyro_vae.graph.view import View
 
 
 def points_on(arrow):
-    """The way that is drawn, bends rounded, in small steps."""
+    """Return points along the route as drawn, with rounded bends."""
     (here,), *steps = arrow.path
     for step in steps:
         control, end = step if len(step) == 2 else (None, step[0])
@@ -42,7 +42,7 @@ def corners(rect):
 
 
 def faults(scene):
-    """Everything that is wrong with a picture, in words."""
+    """Return all faults of a picture in words."""
     for panel in scene.panels:
         yield from node_faults(panel)
         yield from plate_faults(panel)
@@ -130,8 +130,18 @@ def test_labels_are_measured_with_the_fonts_own_advances():
         assert text_width(character, font["head"].unitsPerEm) == pytest.approx(advance)
 
 
+def test_edges_of_several_lags_share_an_arrow():
+    nodes = (Node("z", "latent", "Normal"), Node("x", "observed", "Normal"))
+    edges = [Edge("z", "z", lag=1), Edge("z", "z", lag=2), Edge("z", "x"), Edge("z", "x", lag=1)]
+    scene = arrange(Graph(nodes, (), ()).with_edges(*edges), None, (), "", View())
+    (panel,) = scene.panels
+    labels = {(a.edge.source, a.edge.target): a.text and a.text.text for a in panel.arrows}
+    assert labels == {("z", "z"): "t−1, t−2", ("z", "x"): "t, t−1"}  # noqa: RUF001
+    assert list(faults(scene)) == []
+
+
 def nodes_in(draw, count, plates):
-    """Random nodes, each in a random set of plates."""
+    """Return random nodes, each in a random set of plates."""
     subsets = st.lists(st.sampled_from(plates), unique=True) if plates else st.just([])
     return [
         Node(f"n{i}", "latent", "Normal", ("loc",), (2,), (), tuple(sorted(draw(subsets))))
@@ -163,7 +173,7 @@ def test_any_graph_with_nested_plates(graph):
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(graphs(crossing=True))
 def test_any_graph_with_crossing_plates(graph):
-    """Not every family of sets can be drawn as rectangles: then, and only then, parts are drawn."""
+    """Rectangles cannot show every family of sets; only where they cannot, plates are drawn in parts."""
     found = list(faults(arrange(graph, None, (), "", View())))
     assert [f for f in found if "in parts" not in f and "label" not in f] == []
 

@@ -1,4 +1,4 @@
-"""Sizes do not matter: nothing of real size is computed (benchmarks/graph.py shows the times)."""
+"""Sizes do not matter, as nothing of real size is computed (benchmarks/graph.py shows the times)."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ from pyro_vae.models import VAE
 from pyro_vae.networks import MLP
 
 
-def test_what_no_memory_could_hold_is_drawn() -> None:
+def test_a_network_larger_than_memory_is_drawn() -> None:
     with torch.device("meta"):
         wide = partial(MLP, hidden_dims=(4096,))
         vae = VAE((3, 2048, 2048), 64, encoder=wide, decoder=wide)  # 10^11 weights

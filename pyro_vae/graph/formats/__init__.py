@@ -1,6 +1,7 @@
 """The formats, by a file's ending: each a function from a ``ModelGraph`` to text or bytes.
 
-A further format is a further file with such a function, and a line here.
+A further format is a further file and a line here: a painter for a picture (as in ``svg.py``), or a loop
+over the nested entries for a text (as in ``dot.py``).
 """
 
 import json
@@ -8,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from pyro_vae.graph.formats.dot import dot
-from pyro_vae.graph.formats.image import pdf, png
 from pyro_vae.graph.formats.mermaid import mermaid
 from pyro_vae.graph.formats.svg import svg
 from pyro_vae.graph.formats.text import text
@@ -18,17 +18,23 @@ if TYPE_CHECKING:
     from pyro_vae.graph.model_graph import ModelGraph
 
 
+def _image(graph: "ModelGraph", ending: str) -> bytes:
+    from pyro_vae.graph.formats.image import image  # imports matplotlib
+
+    return image(graph.scene, ending)
+
+
 def _json(graph: "ModelGraph") -> str:
     return json.dumps(graph.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
 
 FORMATS: Mapping[str, Callable[["ModelGraph"], str | bytes]] = {
     "svg": lambda g: svg(g.scene),
-    "png": lambda g: png(g.scene),
-    "pdf": lambda g: pdf(g.scene),
+    "png": lambda g: _image(g, "png"),
+    "pdf": lambda g: _image(g, "pdf"),
     "tex": lambda g: tikz(g.scene),
-    "dot": lambda g: dot(g.model.grouped(), g.guide and g.guide.grouped(), g.title, g.view),
-    "mmd": lambda g: mermaid(g.model.grouped(), g.guide and g.guide.grouped(), g.view),
-    "txt": lambda g: text(g.model, g.guide, g.warnings, g.title, g.view),
+    "dot": lambda g: dot(g.grouped_graphs, g.title, g.view),
+    "mmd": lambda g: mermaid(g.grouped_graphs, g.view),
+    "txt": lambda g: text(g.graphs, g.warnings, g.title, g.view),
     "json": _json,
 }

@@ -1,11 +1,14 @@
 """The picture as SVG: self-contained, selectable text, light and dark, words for screen readers."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from xml.sax.saxutils import escape
 
-from pyro_vae.graph.layout import Arrow, NodeShape, Panel, PlateShape, Scene, Text
+from pyro_vae.graph.formats.painter import Painter, paint
+from pyro_vae.graph.graph import Edge
+from pyro_vae.graph.layout import XY, Arrow, NodeShape, PlateShape, Rect, Scene, Text
 from pyro_vae.graph.layout.fonts import STACK, printable
-from pyro_vae.graph.palette import DARK, LIGHT, is_warning
+from pyro_vae.graph.palette import DARK, LIGHT
 
 # Colours are written out, once for light and once for dark: few converters know CSS variables.
 _SHAPES = """.pv{{font-family:{stack}}}
@@ -26,128 +29,106 @@ _COLORS = """.pv text{{fill:{ink}}}
 
 
 def svg(scene: Scene) -> str:
-    """One ``<svg>`` element, the same bytes for the same scene."""
-    return "\n".join(_document(scene)) + "\n"
-
-
-def _document(scene: Scene) -> Iterator[str]:
+    """Return one ``<svg>`` element, the same bytes for the same scene."""
+    painter = _SvgPainter()
+    paint(scene, painter)
     width, height = _number(scene.width), _number(scene.height)
-    yield (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" role="img" class="pv">'
-    )
-    yield f"<title>{_text(scene.title)}</title>"
-    yield f"<desc>{_text(scene.description)}</desc>"
     shapes = _SHAPES.format(stack=STACK)
     light, dark = (_COLORS.format(**palette) for palette in (LIGHT, DARK))
-    yield f"<style>{shapes}\n{light}\n@media (prefers-color-scheme:dark){{{dark}}}</style>"
-    yield f'<rect class="bg" width="{width}" height="{height}"/>'
-    for panel in scene.panels:
-        yield from _panel(panel)
-    for note in scene.notes:
-        yield _label(note)
-    yield "</svg>"
-
-
-def _panel(panel: Panel) -> Iterator[str]:
-    yield f'<g class="{panel.name}">'
-    if panel.heading:
-        yield _label(panel.heading)
-    for plate in panel.plates:
-        yield from _plate(plate)
-    kinds = {shape.node.name: shape.node.kind for shape in panel.nodes}
-    for arrow in panel.arrows:
-        yield from _arrow(arrow, kinds[arrow.edge.source] == "parameters")
-    for shape in panel.nodes:
-        yield from _node(shape)
-    for plate in panel.plates:
-        yield _label(plate.text)
-    yield "</g>"
-
-
-def _plate(shape: PlateShape) -> Iterator[str]:
-    r = shape.rect
-    loop = " loop" if shape.plate.sequential else ""
-    yield (
-        f'<rect class="rect{loop}" x="{_number(r.left)}" y="{_number(r.top)}" '
-        f'width="{_number(r.width)}" height="{_number(r.height)}" rx="8"/>'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}" role="img" class="pv">',
+        f"<title>{_escaped(scene.title)}</title>",
+        f"<desc>{_escaped(scene.description)}</desc>",
+        f"<style>{shapes}\n{light}\n@media (prefers-color-scheme:dark){{{dark}}}</style>",
+        f'<rect class="bg" width="{width}" height="{height}"/>',
     )
+    return "\n".join((*head, *painter.lines, "</svg>", ""))
 
 
-def _node(shape: NodeShape) -> Iterator[str]:
-    node = shape.node
-    warn = " warn" if is_warning(node) else ""
-    yield f'<g class="{node.kind}{warn}">'
-    shaded = node.kind in ("observed", "data")
-    yield _outline(shape, "shape shaded" if shaded else "shape")
-    if node.kind == "partially_observed":
-        yield _half(shape)
-        yield _outline(shape, "inner")
-    if node.kind == "deterministic":
-        yield _outline(shape, "inner", -3.0)
-    for text in shape.texts:
-        yield _label(text)
-    yield "</g>"
+class _SvgPainter(Painter):
+    """Write elements whose classes the style sheet knows: the reader's screen decides the colours."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    @contextmanager
+    def group(self, name: str) -> Iterator[None]:
+        self.lines.append(f'<g class="{name}">')
+        yield
+        self.lines.append("</g>")
+
+    def plate(self, plate: PlateShape) -> None:
+        self.lines.append(_rect(plate.rect, "rect loop" if plate.plate.sequential else "rect", 8))
+
+    def outline(self, shape: NodeShape) -> None:
+        kind = shape.node.kind
+        self.lines.append(
+            _outline(shape, "shape shaded" if kind in ("observed", "data") else "shape")
+        )
+        if kind == "partially_observed":
+            self.lines += [_left_half(shape), _outline(shape, "inner")]
+        if kind == "deterministic":
+            self.lines.append(_outline(shape, "inner", -3.0))
+
+    def arrow(self, arrow: Arrow, color: str) -> None:
+        how = arrow.edge.how
+        cls = how if how != "tracked" else "soft" if color == "quiet" else "hard"
+        start, *rest = arrow.path
+        steps = "".join(("L" if len(s) == 1 else "Q") + " ".join(map(_point, s)) for s in rest)
+        title = f"<title>{_escaped(_explained(arrow.edge))}</title>"
+        self.lines.append(f'<path class="edge {cls}" d="M{_point(start[0])}{steps}">{title}</path>')
+        corners = " ".join(map(_point, arrow.head))
+        self.lines.append(f'<polygon class="head {cls}" points="{corners}"/>')
+
+    def text(self, text: Text, color: str, *, covers: bool = False) -> None:
+        if covers:
+            self.lines.append(_rect(text.rect.grown(1.5), "bg"))
+        anchor = f' text-anchor="{text.anchor}"' if text.anchor != "start" else ""
+        fit = ""
+        if text.width > 12:  # a substitute for the font takes the same room
+            fit = f' textLength="{_number(text.width)}" lengthAdjust="spacingAndGlyphs"'
+        self.lines.append(
+            f'<text class="{text.role}" x="{_number(text.x)}" y="{_number(text.y)}" '
+            f'font-size="{_number(text.size)}" xml:space="preserve"{anchor}{fit}>'
+            f"{_escaped(text.text)}</text>"
+        )
+
+
+def _rect(rect: Rect, cls: str, radius: int = 0) -> str:
+    rounded = f' rx="{radius}"' if radius else ""
+    return (
+        f'<rect class="{cls}" x="{_number(rect.left)}" y="{_number(rect.top)}" '
+        f'width="{_number(rect.width)}" height="{_number(rect.height)}"{rounded}/>'
+    )
 
 
 def _outline(shape: NodeShape, cls: str, grow: float = 0.0) -> str:
-    (x, y), r = shape.center, shape.rect.grown(grow)
-    if shape.outline == "ellipse":
-        return (
-            f'<ellipse class="{cls}" cx="{_number(x)}" cy="{_number(y)}" '
-            f'rx="{_number(r.width / 2)}" ry="{_number(r.height / 2)}"/>'
-        )
+    (x, y), rect = shape.center, shape.rect.grown(grow)
+    if shape.outline != "ellipse":
+        return _rect(rect, cls, 3)
     return (
-        f'<rect class="{cls}" x="{_number(r.left)}" y="{_number(r.top)}" '
-        f'width="{_number(r.width)}" height="{_number(r.height)}" rx="3"/>'
+        f'<ellipse class="{cls}" cx="{_number(x)}" cy="{_number(y)}" '
+        f'rx="{_number(rect.width / 2)}" ry="{_number(rect.height / 2)}"/>'
     )
 
 
-def _half(shape: NodeShape) -> str:
-    """The left half of an ellipse, shaded."""
-    (x, _), r = shape.center, shape.rect
-    radii = f"{_number(r.width / 2)} {_number(r.height / 2)}"
+def _left_half(shape: NodeShape) -> str:
+    (x, _), rect = shape.center, shape.rect
+    radii = f"{_number(rect.width / 2)} {_number(rect.height / 2)}"
     return (
-        f'<path class="shaded" d="M{_number(x)} {_number(r.top)}'
-        f'A{radii} 0 0 0 {_number(x)} {_number(r.bottom)}Z"/>'
+        f'<path class="shaded" d="M{_number(x)} {_number(rect.top)}'
+        f'A{radii} 0 0 0 {_number(x)} {_number(rect.bottom)}Z"/>'
     )
 
 
-def _arrow(arrow: Arrow, soft: bool) -> Iterator[str]:
-    cls = arrow.edge.how if arrow.edge.how != "tracked" else "soft" if soft else "hard"
-    start, *rest = arrow.path
-    steps = "".join(("L" if len(s) == 1 else "Q") + " ".join(map(_point, s)) for s in rest)
-    ends = f"<title>{_text(_why(arrow))}</title>"
-    yield f'<path class="edge {cls}" d="M{_point(start[0])}{steps}">{ends}</path>'
-    tip = " ".join(map(_point, arrow.head))
-    yield f'<polygon class="head {cls}" points="{tip}"/>'
-    if arrow.text:
-        r = arrow.text.rect.grown(1.5)
-        yield (
-            f'<rect class="bg" x="{_number(r.left)}" y="{_number(r.top)}" '
-            f'width="{_number(r.width)}" height="{_number(r.height)}"/>'
-        )
-        yield _label(arrow.text)
-
-
-def _why(arrow: Arrow) -> str:
-    edge = arrow.edge
+def _explained(edge: Edge) -> str:
+    """Return what a pointer on the edge shows: from where to where, and how."""
     how = "" if edge.how == "tracked" else f" ({edge.how})"
     return f"{edge.source} → {edge.target}" + (f": {', '.join(edge.via)}" if edge.via else "") + how
 
 
-def _label(text: Text) -> str:
-    anchor = f' text-anchor="{text.anchor}"' if text.anchor != "start" else ""
-    fit = ""
-    if text.width > 12:  # what stands in for the font takes the same room
-        fit = f' textLength="{_number(text.width)}" lengthAdjust="spacingAndGlyphs"'
-    return (
-        f'<text class="{text.role}" x="{_number(text.x)}" y="{_number(text.y)}" '
-        f'font-size="{_number(text.size)}" xml:space="preserve"{anchor}{fit}>{_text(text.text)}</text>'
-    )
-
-
-def _point(point: tuple[float, float]) -> str:
+def _point(point: XY) -> str:
     return f"{_number(point[0])} {_number(point[1])}"
 
 
@@ -156,5 +137,5 @@ def _number(value: float) -> str:
     return "0" if text == "-0" else text
 
 
-def _text(text: str) -> str:
+def _escaped(text: str) -> str:
     return escape(printable(text))

@@ -1,10 +1,9 @@
-"""The graph as plain text, for a terminal: each statement under its plates, with what it reads."""
+"""The graph as plain text, for a terminal: each statement in its plates, with its parents."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from pyro_vae.graph.formats.nesting import Nest, nested
-from pyro_vae.graph.graph import Edge, Graph, Node, Plate
-from pyro_vae.graph.layout.boxes import details, plate_label
+from pyro_vae.graph.formats.nesting import NodeEntry, PlateStart, nested_entries
+from pyro_vae.graph.graph import Edge, Graph, Node
 from pyro_vae.graph.layout.fonts import printable
 from pyro_vae.graph.view import View
 
@@ -19,49 +18,36 @@ _SIGNS = {
 }
 
 
-def text(model: Graph, guide: Graph | None, warnings: Sequence[str], title: str, view: View) -> str:
-    """A listing: a line a node, plates as indented blocks, then the warnings, then the signs used."""
-    lines = [printable(title), *_part("model", model, view)]
-    if guide is not None:
-        lines += ["", *_part("guide", guide, view)]
-    graphs = [graph for graph in (model, guide) if graph is not None]
-    used = {node.kind for graph in graphs for node in graph.nodes}
+def text(graphs: Mapping[str, Graph], warnings: Sequence[str], title: str, view: View) -> str:
+    """Return a line for each node, plates as indented blocks, the warnings, and the signs used."""
+    lines = [printable(title)]
+    for name, graph in graphs.items():
+        lines += ["", name] if len(lines) > 1 else [name]
+        lines += _aligned(list(_rows(graph, view))) if graph.nodes else ["  (no statements)"]
+    used = {node.kind for graph in graphs.values() for node in graph.nodes}
     signs = [f"{sign} {kind.replace('_', ' ')}" for kind, sign in _SIGNS.items() if kind in used]
     lines += ["", *(printable(f"! {warning}") for warning in warnings), "  ".join(signs)]
     return "\n".join(lines) + "\n"
 
 
-def _part(name: str, graph: Graph, view: View) -> Iterator[str]:
-    yield name
-    tree, told = nested(graph)
-    rows = list(_nest(tree, told, graph, view, "  "))
-    if not rows:
-        yield "  (no statements)"
-    wide = [max((len(row[i]) for row in rows if len(row) > 1), default=0) for i in range(2)]
-    for row in rows:
-        if len(row) == 1:
-            yield row[0]
+def _rows(graph: Graph, view: View) -> Iterator[tuple[str, ...]]:
+    """Return rows of (name, details, parents), or of a plate's border alone."""
+    for entry in nested_entries(graph, view):
+        indent = "  " + "│ " * entry.depth
+        if isinstance(entry, NodeEntry):
+            name = f"{indent}{_SIGNS[entry.node.kind]} {printable(entry.node.label)}"
+            yield name, ", ".join(entry.words), _parents(entry.node, graph)
+        elif isinstance(entry, PlateStart):
+            yield (f"{indent}┌ {entry.label}",)
         else:
-            yield f"{row[0]:<{wide[0]}}  {row[1]:<{wide[1]}}  {row[2]}".rstrip()
+            yield (f"{indent}└",)
 
 
-def _nest(
-    nest: Nest, told: dict[str, tuple[Plate, ...]], graph: Graph, view: View, indent: str
-) -> Iterator[tuple[str, ...]]:
-    """Rows of (name, details, parents), or of a single heading."""
-    for node in nest.nodes:
-        words = [*details(node, view), *node.marks]
-        words += [f"in {plate_label(plate, view)}" for plate in told[node.name]]
-        yield (
-            f"{indent}{_SIGNS[node.kind]} {printable(node.label)}",
-            ", ".join(words),
-            _parents(node, graph),
-        )
-    for inner in nest.inner:
-        assert inner.plate is not None
-        yield (f"{indent}┌ {plate_label(inner.plate, view)}",)
-        yield from _nest(inner, told, graph, view, f"{indent}│ ")
-        yield (f"{indent}└",)
+def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Return the rows as lines, with their columns below one another."""
+    names, words = (max(len(row[i]) for row in rows if len(row) > 1) for i in range(2))
+    for row in rows:
+        yield f"{row[0]:<{names}}  {row[1]:<{words}}  {row[2]}".rstrip() if len(row) > 1 else row[0]
 
 
 def _parents(node: Node, graph: Graph) -> str:

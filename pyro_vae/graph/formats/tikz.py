@@ -4,12 +4,10 @@ The styles are defined in the document, so that nothing but TikZ is needed. Sour
 L. Dietz, J. Luttinen, "tikz-bayesnet", 2010, https://github.com/jluttine/tikz-bayesnet.
 """
 
-import unicodedata
-from collections.abc import Iterator
-
-from pyro_vae.graph.layout import Arrow, NodeShape, Panel, PlateShape, Scene, Text
-from pyro_vae.graph.layout.fonts import DASH, MINUS, TIMES
-from pyro_vae.graph.palette import LIGHT, is_warning
+from pyro_vae.graph.formats.latex import latex
+from pyro_vae.graph.formats.painter import Painter, paint
+from pyro_vae.graph.layout import Arrow, NodeShape, PlateShape, Scene, Text
+from pyro_vae.graph.palette import LIGHT, has_warning
 
 _HEAD = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
@@ -36,6 +34,7 @@ _STYLES = r"""  latent/.style={ellipse,draw=ink,fill=white,line width=1.1bp,inne
   soft/.style={draw=quiet}, untracked/.style={draw=warn,dashed}, declared/.style={dotted},
   label/.style={inner sep=0pt,outer sep=0pt}"""
 
+_DEFINED = ("ink", "quiet", "line", "shade", "warn")  # colours
 _KINDS = {
     "observed": "obs",
     "partially_observed": "partial",
@@ -47,139 +46,51 @@ _KINDS = {
 
 
 def tikz(scene: Scene) -> str:
-    """A document of one page as large as the picture; pdflatex compiles it."""
-    return "\n".join(_document(scene)) + "\n"
-
-
-def _document(scene: Scene) -> Iterator[str]:
-    # a little more paper than picture, or the page breaks
+    """Return a document of one page as large as the picture; pdflatex compiles it."""
+    painter = _TikzPainter()
+    paint(scene, painter)
+    # The paper is a little larger than the picture, or the page breaks.
     width, height = f"{scene.width + 1:.1f}", f"{scene.height + 1:.1f}"
-    yield _HEAD.replace("WIDTH", width).replace("HEIGHT", height)
-    for name in ("ink", "quiet", "line", "shade", "warn"):
-        yield rf"\definecolor{{{name}}}{{HTML}}{{{LIGHT[name][1:].upper()}}}"
-    yield r"\begin{document}"
-    yield "\\begin{tikzpicture}[x=1bp,y=-1bp,\n" + _STYLES + "]"
-    yield rf"\path[use as bounding box] (0,0) rectangle ({scene.width:.2f},{scene.height:.2f});"
-    for panel in scene.panels:
-        yield from _panel(panel)
-    for note in scene.notes:
-        yield _label(note)
-    yield r"\end{tikzpicture}"
-    yield r"\end{document}"
-
-
-def _panel(panel: Panel) -> Iterator[str]:
-    if panel.heading:
-        yield _label(panel.heading)
-    for plate in panel.plates:
-        yield _plate(plate)
-    kinds = {shape.node.name: shape.node.kind for shape in panel.nodes}
-    for arrow in panel.arrows:
-        yield from _arrow(arrow, kinds[arrow.edge.source] == "parameters")
-    for shape in panel.nodes:
-        yield from _node(shape)
-    for plate in panel.plates:
-        yield _label(plate.text)
-
-
-def _plate(shape: PlateShape) -> str:
-    r = shape.rect
-    style = "plate,loop" if shape.plate.sequential else "plate"
-    corners = f"({r.left:.2f},{r.top:.2f}) rectangle ({r.right:.2f},{r.bottom:.2f})"
-    return rf"\draw[{style}] {corners};"
-
-
-def _node(shape: NodeShape) -> Iterator[str]:
-    r, (x, y) = shape.rect, shape.center
-    style = _KINDS.get(shape.node.kind, "latent") + (",warn" if is_warning(shape.node) else "")
-    size = f"minimum width={r.width:.2f}bp,minimum height={r.height:.2f}bp"
-    yield rf"\node[{style},{size}] at ({x:.2f},{y:.2f}) {{}};"
-    for text in shape.texts:
-        yield _label(text, "white" if shape.node.kind == "factor" else None)
-
-
-def _arrow(arrow: Arrow, soft: bool) -> Iterator[str]:
-    style = "edge" if arrow.edge.how == "tracked" else f"edge,{arrow.edge.how}"
-    way = " -- ".join(f"({x:.2f},{y:.2f})" for x, y in arrow.points)
-    yield rf"\draw[{style}{',soft' if soft else ''},rounded corners=9bp] {way};"
-    if arrow.text:
-        yield _label(arrow.text)
-
-
-def _label(text: Text, color: str | None = None) -> str:
-    """A line of text, no wider than it was measured."""
-    anchor = {"start": "base west", "middle": "base", "end": "base east"}[text.anchor]
-    roles = {"name": "ink", "heading": "ink", "note": "warn"}
-    color = color or roles.get(text.role, "quiet")
-    font = rf"\fontsize{{{text.size:g}bp}}{{{text.size * 1.2:g}bp}}\selectfont"
-    font += {"mark": r"\itshape", "heading": r"\bfseries"}.get(text.role, "")
-    place = f"({text.x:.2f},{text.y:.2f})"
-    return (
-        rf"\node[label,anchor={anchor},text={color},font={font}] at {place} {{{latex(text.text)}}};"
+    head = (
+        _HEAD.replace("WIDTH", width).replace("HEIGHT", height),
+        *(rf"\definecolor{{{name}}}{{HTML}}{{{LIGHT[name][1:].upper()}}}" for name in _DEFINED),
+        r"\begin{document}",
+        "\\begin{tikzpicture}[x=1bp,y=-1bp,\n" + _STYLES + "]",
+        rf"\path[use as bounding box] (0,0) rectangle ({scene.width:.2f},{scene.height:.2f});",
     )
+    return "\n".join((*head, *painter.lines, r"\end{tikzpicture}", r"\end{document}", ""))
 
 
-def latex(text: str) -> str:
-    """``text`` so that pdflatex prints it; letters that its fonts lack are named by their number."""
-    return "".join(map(_letter, text))
+class _TikzPainter(Painter):
+    """Write TikZ commands in the document's styles."""
 
+    def __init__(self) -> None:
+        self.lines: list[str] = []
 
-_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "_": r"\_",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "`": r"\textasciigrave{}",
-    "'": r"\textquotesingle{}",
-    "-": r"{-}",
-    TIMES: r"\ensuremath{\times}",
-    DASH: r"\textendash{}",
-    MINUS: r"\ensuremath{-}",
-    "→": r"\ensuremath{\to}",
-    "�": "?",
-    " ": r"\ ",
-}
-_GREEK = """
-alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho
-varsigma sigma tau upsilon phi chi psi omega
-""".split()  # noqa: SIM905
-_AS_LATIN = {"alpha": "A", "beta": "B", "epsilon": "E", "zeta": "Z", "eta": "H", "iota": "I"}
-_AS_LATIN |= {
-    "kappa": "K",
-    "mu": "M",
-    "nu": "N",
-    "omicron": "O",
-    "rho": "P",
-    "tau": "T",
-    "chi": "X",
-}
+    def plate(self, plate: PlateShape) -> None:
+        style, r = "plate,loop" if plate.plate.sequential else "plate", plate.rect
+        corners = f"({r.left:.2f},{r.top:.2f}) rectangle ({r.right:.2f},{r.bottom:.2f})"
+        self.lines.append(rf"\draw[{style}] {corners};")
 
+    def outline(self, shape: NodeShape) -> None:
+        r, (x, y) = shape.rect, shape.center
+        style = _KINDS.get(shape.node.kind, "latent") + (",warn" if has_warning(shape.node) else "")
+        size = f"minimum width={r.width:.2f}bp,minimum height={r.height:.2f}bp"
+        self.lines.append(rf"\node[{style},{size}] at ({x:.2f},{y:.2f}) {{}};")
 
-def _letter(character: str) -> str:
-    if character in _SPECIAL:
-        return _SPECIAL[character]
-    if " " < character <= "~":
-        return character
-    code = ord(character)
-    if 0x3B1 <= code <= 0x3C9:
-        name = _GREEK[code - 0x3B1]
-        return "o" if name == "omicron" else rf"\ensuremath{{\{name}}}"
-    if 0x391 <= code <= 0x3A9:
-        name = _GREEK[code - 0x391]
-        return _AS_LATIN.get(name) or rf"\ensuremath{{\{name.capitalize()}}}"
-    plain = unicodedata.normalize("NFKD", character)
-    if 0xC0 <= code <= 0x17F and plain[0].isascii():
-        return character if code < 0x100 else _letter(plain[0])
-    if character.isprintable() and plain != character and all(c.isascii() for c in plain):
-        return "".join(map(_letter, plain))
-    return rf"[U+{code:04X}]"
+    def arrow(self, arrow: Arrow, color: str) -> None:
+        style = "edge" if arrow.edge.how == "tracked" else f"edge,{arrow.edge.how}"
+        soft = ",soft" if color == "quiet" else ""
+        points = " -- ".join(f"({x:.2f},{y:.2f})" for x, y in arrow.points)
+        self.lines.append(rf"\draw[{style}{soft},rounded corners=9bp] {points};")
+
+    def text(self, text: Text, color: str, *, covers: bool = False) -> None:
+        anchor = {"start": "base west", "middle": "base", "end": "base east"}[text.anchor]
+        color = "white" if color == "paper" else color
+        font = rf"\fontsize{{{text.size:g}bp}}{{{text.size * 1.2:g}bp}}\selectfont"
+        font += {"mark": r"\itshape", "heading": r"\bfseries"}.get(text.role, "")
+        style = f"label,anchor={anchor},text={color},font={font}" + (
+            ",fill=white" if covers else ""
+        )
+        place = f"({text.x:.2f},{text.y:.2f})"
+        self.lines.append(rf"\node[{style}] at {place} {{{latex(text.text)}}};")

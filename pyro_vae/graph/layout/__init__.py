@@ -1,15 +1,15 @@
-"""Where everything in the picture stands: one step of the layout a file."""
+"""The place of everything in a picture: one step of the layout per file."""
 
 from pyro_vae.graph.layout.arrange import arrange
 from pyro_vae.graph.layout.scene import (
+    XY,
     Arrow,
     NodeShape,
     Panel,
     PlateShape,
-    Point,
     Rect,
     Scene,
     Text,
 )
 
-__all__ = ["Arrow", "NodeShape", "Panel", "PlateShape", "Point", "Rect", "Scene", "Text", "arrange"]
+__all__ = ["XY", "Arrow", "NodeShape", "Panel", "PlateShape", "Rect", "Scene", "Text", "arrange"]

@@ -10,14 +10,14 @@ from pyro_vae.graph.layout.scene import NodeShape, Rect, Text
 from pyro_vae.graph.view import View
 
 SIZES = {"name": 13.0, "detail": 9.5, "mark": 9.0}
-WIDEST_NAMES = 170.0
-SMALLEST = (44.0, 40.0)
+MAX_NAMES_WIDTH = 170.0
+MIN_SIZE = (44.0, 40.0)
 MARGIN = 7.0  # between the label and the outline
 
 
 @dataclass(frozen=True)
-class Box:
-    """A node's outline around the origin."""
+class NodeBox:
+    """Hold a node's outline around the origin."""
 
     node: Node
     outline: str
@@ -31,19 +31,19 @@ class Box:
         return NodeShape(self.node, self.outline, rect, tuple(t.moved(x, y) for t in self.texts))
 
 
-def box(node: Node, view: View) -> Box:
-    """The node's label, centred, in an outline that holds every letter of it."""
+def node_box(node: Node, view: View) -> NodeBox:
+    """Return the node's label, centred, in an outline that holds every letter of it."""
     texts = _stacked(list(_lines(node, view)))
     if node.kind in (*RANDOM, "deterministic"):
         width, height, shift = _ellipse_around(texts)
-        return Box(node, "ellipse", width, height, tuple(t.moved(0.0, shift) for t in texts))
+        return NodeBox(node, "ellipse", width, height, tuple(t.moved(0.0, shift) for t in texts))
     width = max(text.width for text in texts) + 2 * MARGIN
     height = texts[-1].rect.bottom - texts[0].rect.top + 2 * MARGIN
-    return Box(node, "rectangle", max(width, 30.0), max(height, 26.0), texts)
+    return NodeBox(node, "rectangle", max(width, 30.0), max(height, 26.0), texts)
 
 
 def plate_label(plate: Plate, view: View) -> str:
-    """``data  1797``; with subsampling ``data  64 of 1797``; of an unknown size ``data``."""
+    """Return ``data  1797``; with subsampling ``data  64 of 1797``; of an unknown size ``data``."""
     name = printable(plate.name)
     if not view.sizes or plate.size is None:
         return name
@@ -53,11 +53,11 @@ def plate_label(plate: Plate, view: View) -> str:
 
 
 def details(node: Node, view: View) -> Iterator[str]:
-    """What the view asks to be said of a node beside its name, a line each."""
+    """Return the lines below a node's name, as the view asks for them."""
     if node.kind in RANDOM:
         if view.distributions:
-            given = f"({', '.join(node.arguments)})" if node.arguments else ""
-            yield f"{node.distribution}{given}"
+            arguments = f"({', '.join(node.arguments)})" if node.arguments else ""
+            yield f"{node.distribution}{arguments}"
         if view.shapes and (node.batch_shape or node.event_shape):
             yield f"{_shape(node.batch_shape)} | {_shape(node.event_shape)}"
         if view.constraints and node.support:
@@ -82,8 +82,8 @@ def _shape(shape: Shape) -> str:
 
 
 def _lines(node: Node, view: View) -> Iterator[tuple[str, str]]:
-    for part in _name_lines(node):
-        yield printable(part), "name"
+    for piece in _name_lines(node):
+        yield printable(piece), "name"
     for text in details(node, view):
         yield text, "detail"
     if node.marks:
@@ -91,11 +91,11 @@ def _lines(node: Node, view: View) -> Iterator[tuple[str, str]]:
 
 
 def _name_lines(node: Node) -> Iterator[str]:
-    """A box of several parameters gets as many lines as make it about as wide as it is high."""
+    """Return the name; the names of several parameters in lines of limited width."""
     line = ""
     for name in node.label.split(", ") if node.kind == "parameters" else [node.label]:
         longer = f"{line}, {name}" if line else name
-        if line and text_width(longer, SIZES["name"]) > WIDEST_NAMES:
+        if line and text_width(longer, SIZES["name"]) > MAX_NAMES_WIDTH:
             yield f"{line},"
             longer = name
         line = longer
@@ -103,7 +103,7 @@ def _name_lines(node: Node) -> Iterator[str]:
 
 
 def _stacked(lines: list[tuple[str, str]]) -> tuple[Text, ...]:
-    """Lines below one another, centred on the origin."""
+    """Return lines below one another, centred on the origin."""
     baselines, y = [], 0.0
     for i, (_, role) in enumerate(lines):
         y += ASCENT * SIZES[role] if i == 0 else LINE * SIZES[role] + 1
@@ -116,11 +116,11 @@ def _stacked(lines: list[tuple[str, str]]) -> tuple[Text, ...]:
 
 
 def _ellipse_around(texts: tuple[Text, ...]) -> tuple[float, float, float]:
-    """Width and height of the ellipse of the least area that holds every line, with a margin.
+    """Return width and height of the smallest ellipse that holds every line, with a margin.
 
-    And how far the label is moved down for it: the widest line belongs to the middle.
+    The third number is how far the label moves down for it: the widest line belongs in the middle.
     """
-    found = []
+    ellipses = []
     for shift in range(-4, 5, 2):
         corners = [
             (t.width / 2 + MARGIN / 2, max(abs(t.rect.top + shift), abs(t.rect.bottom + shift)))
@@ -128,9 +128,9 @@ def _ellipse_around(texts: tuple[Text, ...]) -> tuple[float, float, float]:
         ]
         tall = max(y for _, y in corners)
         for stretch in (1.1, 1.2, 1.3, 1.45, 1.6, 1.8):
-            half_height = max(tall * stretch + 3, SMALLEST[1] / 2)
+            half_height = max(tall * stretch + 3, MIN_SIZE[1] / 2)
             half_width = max(x / sqrt(1 - (y / half_height) ** 2) for x, y in corners)
-            half_width = max(half_width, half_height, SMALLEST[0] / 2)
-            found.append((half_width * half_height, abs(shift), half_width, half_height, shift))
-    _, _, half_width, half_height, shift = min(found)
+            half_width = max(half_width, half_height, MIN_SIZE[0] / 2)
+            ellipses.append((half_width * half_height, abs(shift), half_width, half_height, shift))
+    _, _, half_width, half_height, shift = min(ellipses)
     return 2 * half_width, 2 * half_height, float(shift)

@@ -1,8 +1,8 @@
 """The order of nodes from left to right, such that plates can be drawn as rectangles.
 
-A plate's rectangle spans its members' rows and their part of the order, so no other node may stand
-within both; and plates without a common member may not overlap. Nested plates only need to be kept
-together. Crossing ones are searched for: a node may move, with all that depends on it, a row down.
+A plate's rectangle spans its members' rows and their part of the order. So no other node may stand
+within both, and plates without a common member may not overlap. Nested plates only need to stay
+together. For crossing ones a search tries other orders, and moves nodes with their descendants down.
 """
 
 import random
@@ -13,15 +13,15 @@ from statistics import fmean
 
 import numpy as np
 
-from pyro_vae.graph.graph import Graph
+from pyro_vae.graph.graph import Graph, reachable
 
 SEARCH_STEPS = 4000
 IMPROVEMENTS = 300
 
 
 @dataclass(frozen=True)
-class Part:
-    """A plate, or a part of one that cannot be drawn whole, by its members."""
+class PlatePiece:
+    """Hold a plate, or a piece of one that no single rectangle can show, by its members."""
 
     plate: str
     members: frozenset[str]
@@ -29,34 +29,40 @@ class Part:
 
 @dataclass(frozen=True)
 class Order:
-    """An arrangement: nodes from left to right, their rows, and the rectangles to draw."""
+    """Hold an arrangement: nodes from left to right, their rows, and the rectangles to draw."""
 
     names: tuple[str, ...]
     rows: Mapping[str, int]
-    parts: tuple[Part, ...]
+    pieces: tuple[PlatePiece, ...]
 
 
-Spots = Callable[[Order], Mapping[str, tuple[float, float]]]
+Positions = Callable[[Order], Mapping[str, tuple[float, float]]]
 
 
-def ordered(graph: Graph, rows: Mapping[str, int], movable: bool, spots: Spots) -> Order:
-    """The arrangement with the fewest crossings found; ``movable`` rows may be changed for plates.
+def best_order(graph: Graph, rows: Mapping[str, int], movable: bool, positions: Positions) -> Order:
+    """Return the best arrangement that a search finds: few crossings, short edges.
 
-    ``spots`` says where an arrangement's nodes would about be, in columns and rows.
+    Args:
+        graph: the nodes to arrange.
+        rows: each node's row.
+        movable: whether nodes may leave their rows for a plate's sake.
+        positions: returns roughly where an arrangement puts the nodes, in columns and rows.
     """
-    parts = tuple(Part(p.name, frozenset(graph.members(p.name))) for p in graph.plates)
-    start = Order(tuple(_nested_order(graph, rows, parts)), dict(rows), parts)
-    search = _Search(graph, spots)
+    pieces = tuple(PlatePiece(p.name, frozenset(graph.members(p.name))) for p in graph.plates)
+    start = Order(_nested_order(graph, rows, pieces), dict(rows), pieces)
+    search = _Search(graph, positions)
     feasible = search.repaired(start, movable)
     while search.violations(feasible):
         feasible = search.split(feasible)
     return search.improved(feasible)
 
 
-def _nested_order(graph: Graph, rows: Mapping[str, int], parts: Sequence[Part]) -> list[str]:
-    """Plates as contiguous runs, sorted in each by where their neighbours are."""
+def _nested_order(
+    graph: Graph, rows: Mapping[str, int], pieces: Sequence[PlatePiece]
+) -> tuple[str, ...]:
+    """Return plates as contiguous runs; within each, nodes follow the places of their neighbours."""
     names = [node.name for node in graph.nodes]
-    size = {part.plate: len(part.members) for part in parts}
+    size = {piece.plate: len(piece.members) for piece in pieces}
     path = {n.name: sorted(n.plates, key=lambda p: -size[p]) for n in graph.nodes}
     place = {name: float(i) for i, name in enumerate(names)}
     for _ in range(6):
@@ -64,15 +70,8 @@ def _nested_order(graph: Graph, rows: Mapping[str, int], parts: Sequence[Part]) 
             name: fmean(place[n] for n in (*graph.parents(name), *graph.children(name), name))
             for name in names
         }
-        order = list(_sorted_run(names, 0, path, center))
-        counts: dict[int, int] = {}
-        for name in order:
-            counts[rows[name]] = counts.get(rows[name], 0) + 1
-        seen = dict.fromkeys(counts, 0)
-        for name in order:
-            row = rows[name]
-            place[name] = seen[row] - (counts[row] - 1) / 2
-            seen[row] += 1
+        order = tuple(_sorted_run(names, 0, path, center))
+        place = {name: x for name, (x, _) in centred_rows(Order(order, rows, ())).items()}
     return order
 
 
@@ -94,21 +93,21 @@ def _sorted_run(
 
 
 class _Search:
-    """Local search over arrangements of one graph; the same graph gives the same result."""
+    """Search locally over arrangements of one graph; the same graph gives the same result."""
 
-    def __init__(self, graph: Graph, spots: Spots) -> None:
-        self.graph, self.spots = graph, spots
+    def __init__(self, graph: Graph, positions: Positions) -> None:
+        self.graph, self.positions = graph, positions
         self.edges = [(e.source, e.target) for e in graph.edges if e.source != e.target]
-        self.below = {node.name: _descendants(graph, node.name) for node in graph.nodes}
+        self.below = {node.name: reachable(node.name, graph.children) for node in graph.nodes}
 
     def violations(self, order: Order) -> int:
-        """How many nodes and plates are where a rectangle must not have them."""
+        """Return how many nodes and plates are where a rectangle must not have them."""
         place = {name: i for i, name in enumerate(order.names)}
         spans = []
-        for part in order.parts:
-            places = [place[name] for name in part.members]
-            rows = [order.rows[name] for name in part.members]
-            spans.append((part.members, min(places), max(places), min(rows), max(rows)))
+        for piece in order.pieces:
+            places = [place[name] for name in piece.members]
+            rows = [order.rows[name] for name in piece.members]
+            spans.append((piece.members, min(places), max(places), min(rows), max(rows)))
         count = 0
         for members, left, right, top, bottom in spans:
             for name in order.names[left + 1 : right]:
@@ -119,7 +118,7 @@ class _Search:
         return count
 
     def repaired(self, start: Order, movable: bool) -> Order:
-        """An arrangement without violations, or the best one found."""
+        """Return an arrangement without violations, or the one with the fewest."""
         best, fewest = start, self.violations(start)
         current, count = start, fewest
         generator = random.Random(0)
@@ -152,7 +151,7 @@ class _Search:
         return replace(order, names=tuple(name for run in blocks for name in run))
 
     def improved(self, order: Order) -> Order:
-        """The same with fewer crossings and shorter edges, by exchanging neighbours."""
+        """Return the same with fewer crossings and shorter edges, by exchanging neighbours."""
         best, cost = order, self._cost(order)
         budget, better = IMPROVEMENTS, True
         while better and budget > 0:
@@ -170,37 +169,39 @@ class _Search:
         return best
 
     def split(self, order: Order) -> Order:
-        """The first plate that breaks a rule in parts: one for each set of plates in it."""
-        for part in order.parts:
+        """Return the order with the first offending plate in pieces: one per set of plates in it."""
+        for piece in order.pieces:
             regions: dict[frozenset[str], set[str]] = {}
-            for name in part.members:
+            for name in piece.members:
                 plates = frozenset(self.graph.by_name[name].plates)
                 regions.setdefault(plates, set()).add(name)
-            rest = tuple(other for other in order.parts if other is not part)
-            without = replace(order, parts=rest)
+            rest = tuple(other for other in order.pieces if other is not piece)
+            without = replace(order, pieces=rest)
             if len(regions) > 1 and self.violations(without) < self.violations(order):
-                pieces = sorted(map(sorted, regions.values()))
-                parts = (*rest, *(Part(part.plate, frozenset(piece)) for piece in pieces))
-                return self.repaired(replace(order, parts=parts), movable=False)
-        alone = tuple(Part(p.plate, frozenset({n})) for p in order.parts for n in sorted(p.members))
-        return replace(order, parts=alone)
+                sets = sorted(map(sorted, regions.values()))
+                pieces = (*rest, *(PlatePiece(piece.plate, frozenset(names)) for names in sets))
+                return self.repaired(replace(order, pieces=pieces), movable=False)
+        alone = tuple(
+            PlatePiece(p.plate, frozenset({n})) for p in order.pieces for n in sorted(p.members)
+        )
+        return replace(order, pieces=alone)
 
     def _cost(self, order: Order) -> float:
-        """Crossings, edges through nodes, and lengths."""
+        """Return a weighted sum of crossings, edges through nodes, and lengths."""
         if not self.edges:
             return 0.0
-        spot = self.spots(order)
-        a = np.array([spot[source] for source, _ in self.edges])
-        b = np.array([spot[target] for _, target in self.edges])
+        position = self.positions(order)
+        a = np.array([position[source] for source, _ in self.edges])
+        b = np.array([position[target] for _, target in self.edges])
         return (
             4.0 * _crossings(a, b)
-            + 6.0 * _passes(a, b, np.array(list(spot.values())))
+            + 6.0 * _nodes_on_edges(a, b, np.array(list(position.values())))
             + float(np.abs(a - b)[:, 0].sum())
         )
 
 
-def centred(order: Order) -> dict[str, tuple[float, float]]:
-    """Rows of equal nodes, each centred: quick, and good enough for many nodes."""
+def centred_rows(order: Order) -> dict[str, tuple[float, float]]:
+    """Return positions in rows of equal nodes, each centred: quick, and good enough for many nodes."""
     by_row: dict[int, list[str]] = {}
     for name in order.names:
         by_row.setdefault(order.rows[name], []).append(name)
@@ -211,21 +212,12 @@ def centred(order: Order) -> dict[str, tuple[float, float]]:
     }
 
 
-def _descendants(graph: Graph, name: str) -> frozenset[str]:
-    found, todo = {name}, [name]
-    while todo:
-        new = set(graph.children(todo.pop())) - found
-        found |= new
-        todo += new
-    return frozenset(found)
-
-
 def _exchanges(order: Order, graph: Graph) -> Iterator[tuple[str, ...]]:
-    """Orders with two neighbouring runs (nodes, or all of a plate) exchanged."""
+    """Return orders with two neighbouring runs (nodes, or all of a plate) exchanged."""
     names = order.names
     runs = {(i, i + 1) for i in range(len(names))}
-    for part in order.parts:
-        places = [i for i, name in enumerate(names) if name in part.members]
+    for piece in order.pieces:
+        places = [i for i, name in enumerate(names) if name in piece.members]
         if places[-1] - places[0] + 1 == len(places):
             runs.add((places[0], places[-1] + 1))
     for start, middle in sorted(runs):
@@ -235,7 +227,7 @@ def _exchanges(order: Order, graph: Graph) -> Iterator[tuple[str, ...]]:
 
 
 def _side(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """On which side of the line from a to b each c lies, for all pairs."""
+    """Return on which side of the line from a to b each c lies, for all pairs."""
     ab = (b - a)[:, None]
     ac = c[None] - a[:, None]
     return np.sign(np.round(ab[..., 0] * ac[..., 1] - ab[..., 1] * ac[..., 0], 9))
@@ -246,10 +238,10 @@ def _crossings(a: np.ndarray, b: np.ndarray) -> float:
     return float((across & across.T).sum()) / 2
 
 
-def _passes(a: np.ndarray, b: np.ndarray, spots: np.ndarray) -> float:
-    """How many nodes stand on an edge that is not theirs."""
+def _nodes_on_edges(a: np.ndarray, b: np.ndarray, positions: np.ndarray) -> float:
+    """Return how many nodes stand on an edge of others."""
     ab = (b - a)[:, None]
-    ac = spots[None] - a[:, None]
+    ac = positions[None] - a[:, None]
     share = (ab * ac).sum(-1) / np.maximum((ab * ab).sum(-1), 1e-9)
     away = np.linalg.norm(ac - share[..., None] * ab, axis=-1)
     return float(((share > 0.05) & (share < 0.95) & (away < 0.35)).sum())

@@ -1,22 +1,22 @@
-"""The row that each node stands in: parents above children, model and guide on the same levels."""
+"""The row of each node: parents above children, model and guide on the same levels."""
 
 from collections.abc import Iterable, Mapping
 
-from pyro_vae.graph.fold import loops
-from pyro_vae.graph.graph import Graph
+from pyro_vae.graph.fold import step_names
+from pyro_vae.graph.graph import Graph, reachable
 
-MANY = 3  # children
+MIN_CHILDREN = 3  # of parameters that get a row of their own
 
 
 def model_rows(graph: Graph) -> dict[str, int]:
-    """Every node below its parents; what has no parents just above its highest child.
+    """Return rows in which each node is below its parents; one without parents is above its children.
 
     The steps of a loop over time, with observations of their own, stand side by side.
     """
-    where = loops(graph)
-    names = list(dict.fromkeys(where.get(node.name, node.name) for node in graph.nodes))
+    loops = step_names(graph)
+    names = list(dict.fromkeys(loops.get(node.name, node.name) for node in graph.nodes))
     pairs = dict.fromkeys(
-        (where.get(e.source, e.source), where.get(e.target, e.target))
+        (loops.get(e.source, e.source), loops.get(e.target, e.target))
         for e in graph.edges
         if not e.lag
     )
@@ -31,11 +31,11 @@ def model_rows(graph: Graph) -> dict[str, int]:
         if not parents[name] and below:
             rows[name] = last + 1 if name in shared and set(below) == {last} else min(below) - 1
     top = min(rows.values(), default=0)
-    return {node.name: rows[where.get(node.name, node.name)] - top for node in graph.nodes}
+    return {node.name: rows[loops.get(node.name, node.name)] - top for node in graph.nodes}
 
 
 def guide_rows(guide: Graph, model: Mapping[str, int]) -> dict[str, int]:
-    """What the model has, too, on the model's level; what it is made from, below it.
+    """Return rows that put latents on the model's level, and below them what they are computed from.
 
     A guide runs against the model's direction, so its arrows mostly point up.
     """
@@ -53,35 +53,26 @@ def guide_rows(guide: Graph, model: Mapping[str, int]) -> dict[str, int]:
 
 
 def _shared_boxes(graph: Graph) -> set[str]:
-    """Parameters of many statements: their arrows want a side of the row for themselves."""
+    """Return parameters of many statements: their arrows need one side of the row."""
     boxes = [node.name for node in graph.nodes if node.kind == "parameters"]
-    return {name for name in boxes if len(graph.children(name)) >= MANY}
+    return {name for name in boxes if len(graph.children(name)) >= MIN_CHILDREN}
 
 
 def acyclic(names: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
-    """Each node's parents, leaving out every pair that would close a circle."""
+    """Return each node's parents without the pairs that would close a cycle."""
     parents: dict[str, set[str]] = {name: set() for name in names}
     for source, target in pairs:
-        if target not in _ancestors(source, parents):
+        if target not in reachable(source, parents.__getitem__):
             parents[target].add(source)
     return parents
 
 
-def _ancestors(name: str, parents: Mapping[str, set[str]]) -> set[str]:
-    found, todo = {name}, [name]
-    while todo:
-        new = parents[todo.pop()] - found
-        found |= new
-        todo += new
-    return found
-
-
 def sorted_by_parents(names: Iterable[str], parents: Mapping[str, set[str]]) -> list[str]:
-    """The names with every parent before its children, otherwise in their own order."""
-    found: dict[str, None] = {}
+    """Return the names with every parent before its children, otherwise in their own order."""
+    ordered: dict[str, None] = {}
     waiting = list(names)
     while waiting:
-        name = next(n for n in waiting if parents[n] <= found.keys())
+        name = next(n for n in waiting if parents[n] <= ordered.keys())
         waiting.remove(name)
-        found[name] = None
-    return list(found)
+        ordered[name] = None
+    return list(ordered)

@@ -1,22 +1,22 @@
-"""A picture as shapes and texts with places: what every drawing backend paints, and tests measure.
+"""A picture as shapes and texts with places: what every format paints, and what tests measure.
 
 Lengths are in points, x runs to the right and y down.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot
 
 from pyro_vae.graph.graph import Edge, Node, Plate
 from pyro_vae.graph.layout.fonts import ASCENT, text_width
 
-Point = tuple[float, float]
+XY = tuple[float, float]
 HEAD = (7.5, 3.0)  # an arrow head's length and half width
 
 
 @dataclass(frozen=True)
 class Rect:
-    """An upright rectangle."""
+    """Hold an upright rectangle."""
 
     left: float
     top: float
@@ -48,7 +48,7 @@ class Rect:
 
 @dataclass(frozen=True)
 class Text:
-    """One line; ``x`` is where its anchor ("start", "middle", "end") stands, ``y`` its baseline."""
+    """Hold one line; ``x`` is the place of its anchor ("start", "middle", "end"), ``y`` its baseline."""
 
     text: str
     x: float
@@ -73,7 +73,7 @@ class Text:
 
 @dataclass(frozen=True)
 class NodeShape:
-    """A node's outline ("ellipse" or "rectangle") and its label."""
+    """Hold a node's outline ("ellipse" or "rectangle") and its label."""
 
     node: Node
     outline: str
@@ -81,33 +81,42 @@ class NodeShape:
     texts: tuple[Text, ...]
 
     @property
-    def center(self) -> Point:
+    def center(self) -> XY:
         return (self.rect.left + self.rect.right) / 2, (self.rect.top + self.rect.bottom) / 2
+
+    def moved(self, dx: float, dy: float) -> "NodeShape":
+        texts = tuple(text.moved(dx, dy) for text in self.texts)
+        return replace(self, rect=self.rect.moved(dx, dy), texts=texts)
 
 
 @dataclass(frozen=True)
 class PlateShape:
+    """Hold a plate's border and label, and which nodes it encloses."""
+
     plate: Plate
     members: frozenset[str]
     rect: Rect
     text: Text
 
+    def moved(self, dx: float, dy: float) -> "PlateShape":
+        return replace(self, rect=self.rect.moved(dx, dy), text=self.text.moved(dx, dy))
+
 
 @dataclass(frozen=True)
 class Arrow:
-    """An edge's way as points where it bends, its last point at the target's outline."""
+    """Hold an edge's route as the points where it bends; the last one is on the target's outline."""
 
     edge: Edge
-    points: tuple[Point, ...]
+    points: tuple[XY, ...]
     text: Text | None = None
 
     @property
-    def path(self) -> tuple[tuple[Point, ...], ...]:
-        """The way with its bends rounded: a start, lines (one point) and curves (control, end)."""
+    def path(self) -> tuple[tuple[XY, ...], ...]:
+        """The route with its bends rounded: a start, lines (one point) and curves (control, end)."""
         return tuple(_rounded(self.points))
 
     @property
-    def head(self) -> tuple[Point, Point, Point]:
+    def head(self) -> tuple[XY, XY, XY]:
         """The arrow head: its tip and the two corners behind it."""
         (x, y), before = self.points[-1], self.points[-2]
         length = hypot(x - before[0], y - before[1]) or 1.0
@@ -120,10 +129,14 @@ class Arrow:
             (back[0] - side[0], back[1] - side[1]),
         )
 
+    def moved(self, dx: float, dy: float) -> "Arrow":
+        points = tuple((x + dx, y + dy) for x, y in self.points)
+        return replace(self, points=points, text=self.text and self.text.moved(dx, dy))
+
 
 @dataclass(frozen=True)
 class Panel:
-    """One program's part of the picture."""
+    """Hold one program's half of the picture."""
 
     name: str  # "model" or "guide"
     heading: Text | None
@@ -131,10 +144,19 @@ class Panel:
     plates: tuple[PlateShape, ...]
     arrows: tuple[Arrow, ...]
 
+    def moved(self, dx: float, dy: float) -> "Panel":
+        return Panel(
+            self.name,
+            self.heading and self.heading.moved(dx, dy),
+            tuple(shape.moved(dx, dy) for shape in self.nodes),
+            tuple(plate.moved(dx, dy) for plate in self.plates),
+            tuple(arrow.moved(dx, dy) for arrow in self.arrows),
+        )
+
 
 @dataclass(frozen=True)
 class Scene:
-    """The whole picture."""
+    """Hold the whole picture."""
 
     title: str
     description: str
@@ -143,8 +165,12 @@ class Scene:
     panels: tuple[Panel, ...]
     notes: tuple[Text, ...]
 
+    def moved(self, dx: float, dy: float) -> "Scene":
+        panels = tuple(panel.moved(dx, dy) for panel in self.panels)
+        return replace(self, panels=panels, notes=tuple(n.moved(dx, dy) for n in self.notes))
 
-def _rounded(points: tuple[Point, ...], radius: float = 12.0) -> Iterator[tuple[Point, ...]]:
+
+def _rounded(points: tuple[XY, ...], radius: float = 12.0) -> Iterator[tuple[XY, ...]]:
     yield (points[0],)
     for before, bend, after in zip(points, points[1:], points[2:], strict=False):
         yield (_toward(bend, before, radius),)
@@ -152,7 +178,8 @@ def _rounded(points: tuple[Point, ...], radius: float = 12.0) -> Iterator[tuple[
     yield (points[-1],)
 
 
-def _toward(start: Point, end: Point, by: float) -> Point:
+def _toward(start: XY, end: XY, by: float) -> XY:
+    """Return the point ``by`` away from ``start`` on the way to ``end``, at most half-way."""
     length = hypot(end[0] - start[0], end[1] - start[1])
     share = min(by, length / 2) / length if length else 0.0
     return start[0] + share * (end[0] - start[0]), start[1] + share * (end[1] - start[1])

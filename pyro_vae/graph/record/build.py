@@ -1,178 +1,192 @@
-"""From what a run did to the graph of it."""
+"""From the recording of a run to its graph."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 from pyro.poutine.indep_messenger import CondIndepStackFrame
 
 from pyro_vae.graph.graph import RANDOM, Edge, Graph, Node, Plate
-from pyro_vae.graph.record.calls import Datum
+from pyro_vae.graph.record.arguments import TensorArgument
+from pyro_vae.graph.record.networks import ParameterBox
 from pyro_vae.graph.record.provenance import Origin
-from pyro_vae.graph.record.recorder import Record
-from pyro_vae.graph.record.sites import Site
-from pyro_vae.graph.record.untracked import Untracked
+from pyro_vae.graph.record.recorder import Recording
+from pyro_vae.graph.record.statements import Statement
+from pyro_vae.graph.record.untracked import UntrackedEdge
 
-# `pyro.sample(name, ..., obs_mask=...)` makes these two sites and a deterministic one of its name.
+# `pyro.sample(name, ..., obs_mask=...)` adds these two sites to a deterministic one called `name`.
 _HALVES = ("_observed", "_unobserved")
-ANY_SIZE = -1  # what Pyro takes for the size of `pyro.plate("data")`
+ANY_SIZE = -1  # the size in Pyro of `pyro.plate("data")`
 
 
-def build(record: Record, untracked: Sequence[Untracked] = ()) -> Graph:
-    """The graph of one run."""
-    sites = _partial_observations_joined(record.sites)
-    names = _names(record, sites)
-    plates = _plates(sites.values())
+def graph_of(recording: Recording, untracked: Sequence[UntrackedEdge] = ()) -> Graph:
+    """Return the graph of one run."""
+    statements = _with_halves_joined(recording.statements)
+    names = _names(recording, statements)
     edges = [
-        Edge(names[origin], site.name, (argument,) if argument else ())
-        for site in sites.values()
-        for argument, origins in site.arguments.items()
+        Edge(names[origin], statement.name, (parameter,) if parameter else ())
+        for statement in statements.values()
+        for parameter, origins in statement.parameter_origins.items()
         for origin in sorted(origins & names.keys())
-        if names[origin] != site.name
-    ]
-    statements = [
-        _statement(site, (name, *_halves(name, record.sites))) for name, site in sites.items()
+        if names[origin] != statement.name
     ]
     used = {edge.source for edge in edges}
-    data = [
-        Node(name, "data", _dtype(datum.dtype), batch_shape=datum.shape)
-        for datum in record.data.values()
-        if (name := names[Origin("data", datum.name)]) in used - sites.keys()
-    ]
-    boxes = {box.name: box for box in record.boxes.values()}
-    parameters = [
-        Node(
-            names[Origin("parameters", key)],
-            "parameters",
-            box.kind,
-            batch_shape=box.shape or (),
-            support=box.constraint,
-            count=box.count,
-        )
-        for key, box in record.boxes.items()
-        if boxes.pop(box.name, None) and names[Origin("parameters", key)] in used
-    ]
+    nodes = (
+        *_parameter_nodes(recording, names, used),
+        *_data_nodes(recording, names, used - statements.keys()),
+        *(_node(s, (name, *_halves(name, recording.statements))) for name, s in statements.items()),
+    )
     hidden = [
         Edge(u.source, u.target, how="untracked")
         for u in untracked
-        if {u.source, u.target} <= sites.keys()
+        if {u.source, u.target} <= statements.keys()
     ]
-    graph = Graph((*parameters, *data, *statements), (), plates)
-    return _placed(_marked(graph.with_edges(*edges, *hidden), untracked), record.data)
+    graph = Graph(nodes, (), _plates(statements.values())).with_edges(*edges, *hidden)
+    return _with_data_in_plates(_with_untracked_marks(graph, untracked))
 
 
-def _names(record: Record, sites: Mapping[str, Site]) -> dict[Origin, str]:
-    """What each origin is called in the graph; names are unique there."""
-    names = {Origin("site", name): name for name in sites}
-    for name in sites:
-        for half in _halves(name, record.sites):
+def _data_nodes(
+    recording: Recording, names: Mapping[Origin, str], used: Set[str]
+) -> Iterator[Node]:
+    for argument in recording.data.values():
+        name = names[Origin("data", argument.name)]
+        if name in used:
+            dtype = argument.dtype.removeprefix("torch.")
+            yield Node(name, "data", dtype, batch_shape=argument.shape)
+
+
+def _parameter_nodes(
+    recording: Recording, names: Mapping[Origin, str], used: Set[str]
+) -> Iterator[Node]:
+    boxes: dict[str, ParameterBox] = {}
+    for key, box in recording.boxes.items():
+        boxes.setdefault(names[Origin("parameters", key)], box)
+    for name, box in boxes.items():
+        if name in used:
+            yield Node(
+                name,
+                "parameters",
+                box.kind,
+                batch_shape=box.shape or (),
+                support=box.constraint,
+                count=box.count,
+            )
+
+
+def _names(recording: Recording, statements: Mapping[str, Statement]) -> dict[Origin, str]:
+    """Return the name of each origin in the graph, where names are unique."""
+    names = {Origin("site", name): name for name in statements}
+    for name in statements:
+        for half in _halves(name, recording.statements):
             names[Origin("site", half)] = name
-    for datum in record.data.values():
-        origin = Origin("data", datum.name)
-        site = _held_by(origin, datum, sites)
-        name = datum.name if datum.name not in sites else f"{datum.name} (data)"
-        names[origin] = site or name
-    for key, box in record.boxes.items():
-        taken = box.name in sites or box.name in record.data
+    for argument in recording.data.values():
+        taken = argument.name in statements
+        name = f"{argument.name} (data)" if taken else argument.name
+        names[Origin("data", argument.name)] = _observing_site(argument, statements) or name
+    for key, box in recording.boxes.items():
+        taken = box.name in statements or box.name in recording.data
         names[Origin("parameters", key)] = f"{box.name} (parameters)" if taken else box.name
     return names
 
 
-def _held_by(origin: Origin, datum: Datum, sites: Mapping[str, Site]) -> str | None:
-    """The site that observes just this argument, if what else depends on the argument comes later."""
-    for name, site in sites.items():
-        if any(origin in origins for origins in site.arguments.values()):
+def _observing_site(argument: TensorArgument, statements: Mapping[str, Statement]) -> str | None:
+    """Return the site that observes just this argument, unless an earlier site depends on it."""
+    origin = Origin("data", argument.name)
+    for name, statement in statements.items():
+        if any(origin in origins for origins in statement.parameter_origins.values()):
             return None
-        whole = site.batch_shape + site.event_shape == datum.shape
-        if site.kind == "observed" and site.value_origins == {origin} and whole:
+        is_same = statement.batch_shape + statement.event_shape == argument.shape
+        if statement.kind == "observed" and statement.value_origins == {origin} and is_same:
             return name
     return None
 
 
-def _partial_observations_joined(sites: Mapping[str, Site]) -> dict[str, Site]:
+def _with_halves_joined(statements: Mapping[str, Statement]) -> dict[str, Statement]:
+    """Return the statements with each partly observed site, three in a trace, as one."""
     joined = {}
-    for name, site in sites.items():
-        if all(name + half in sites for half in _HALVES):
-            halves = [sites[name + half] for half in _HALVES]
+    for name, statement in statements.items():
+        if names := _halves(name, statements):
+            halves = [statements[half] for half in names]
             kinds = {half.kind for half in halves}
             kind = kinds.pop() if len(kinds) == 1 else "partially_observed"
             marks = tuple(mark for mark in halves[0].marks if mark != "masked")
-            site = replace(halves[0], name=name, kind=kind, marks=marks)
-        joined[name] = site
-    split = {half for name in joined for half in _halves(name, sites)}
-    return {name: site for name, site in joined.items() if name not in split}
+            statement = replace(halves[0], name=name, kind=kind, marks=marks)
+        joined[name] = statement
+    split = {half for name in joined for half in _halves(name, statements)}
+    return {name: statement for name, statement in joined.items() if name not in split}
 
 
-def _halves(name: str, sites: Mapping[str, Site]) -> tuple[str, ...]:
-    """The two sites that a partly observed one of this name is made of, if it is."""
+def _halves(name: str, statements: Mapping[str, Statement]) -> tuple[str, ...]:
+    """Return the two sites that make up a partly observed one of this name, if it is one."""
     halves = tuple(name + half for half in _HALVES)
-    return halves if name in sites and all(half in sites for half in halves) else ()
+    return halves if name in statements and all(half in statements for half in halves) else ()
 
 
-def _statement(site: Site, stands_for: tuple[str, ...]) -> Node:
-    plain = site.kind in RANDOM
+def _node(statement: Statement, sites: tuple[str, ...]) -> Node:
+    """Return the node of a statement, which stands for these sites of the trace."""
+    names = {"deterministic": "Deterministic", "factor": "Factor"}
+    is_random = statement.kind in RANDOM
+    parameters = [name for name in statement.parameter_origins if name and name != "log_density"]
     return Node(
-        site.name,
-        site.kind,
-        {"deterministic": "Deterministic", "factor": "Factor"}.get(site.kind, site.distribution),
-        arguments=tuple(a for a in site.arguments if a and a != "log_density") if plain else (),
-        batch_shape=site.batch_shape,
-        event_shape=site.event_shape,
-        plates=tuple(dict.fromkeys(frame.name for frame in site.frames)),
-        support=site.support if plain else None,
-        marks=site.marks,
-        sites=stands_for,
+        statement.name,
+        statement.kind,
+        names.get(statement.kind, statement.distribution),
+        arguments=tuple(parameters) if is_random else (),
+        batch_shape=statement.batch_shape,
+        event_shape=statement.event_shape,
+        plates=tuple(dict.fromkeys(frame.name for frame in statement.frames)),
+        support=statement.support if is_random else None,
+        marks=statement.marks,
+        sites=sites,
     )
 
 
-def _dtype(name: str) -> str:
-    return name.removeprefix("torch.")
-
-
-def _plates(sites: Iterable[Site]) -> tuple[Plate, ...]:
-    found: dict[str, Plate] = {}
-    for site in sites:
-        for frame in site.frames:
-            size = _size(frame, site)
+def _plates(statements: Iterable[Statement]) -> tuple[Plate, ...]:
+    plates: dict[str, Plate] = {}
+    for statement in statements:
+        for frame in statement.frames:
+            size = _size(frame, statement)
             full = size if frame.size == ANY_SIZE else int(frame.full_size or frame.size)
             plate = Plate(frame.name, full, size, sequential=not frame.vectorized)
-            found[frame.name] = _longer(found.get(frame.name, plate), plate)
-    return tuple(found.values())
+            plates[frame.name] = _larger(plates.get(frame.name, plate), plate)
+    return tuple(plates.values())
 
 
-def _size(frame: CondIndepStackFrame, site: Site) -> int | None:
-    """How many members of the plate a site has; unknown where neither the plate nor its shape says."""
+def _size(frame: CondIndepStackFrame, statement: Statement) -> int | None:
+    """Return how often the plate repeats a statement, or None if neither of the two shows it."""
     if frame.size != ANY_SIZE:
         return int(frame.size)
-    if frame.dim is None or len(site.counted_shape) < -frame.dim:
+    if frame.dim is None or len(statement.log_prob_shape) < -frame.dim:
         return None
-    return site.counted_shape[frame.dim]
+    return statement.log_prob_shape[frame.dim]
 
 
-def _longer(one: Plate, other: Plate) -> Plate:
-    """Of a plate without a size, what a longer site shows: shorter ones are broadcast along it."""
+def _larger(one: Plate, other: Plate) -> Plate:
+    """Return the larger plate: where it declares no size, short sites are broadcast along it."""
     return other if (other.size or 0) > (one.size or 0) else one
 
 
-def _placed(graph: Graph, data: Mapping[str, object]) -> Graph:
-    """Data that have a row for each member of a plate stand inside it, with all that they feed."""
+def _with_data_in_plates(graph: Graph) -> Graph:
+    """Return the graph with data inside each plate along which they have a row per member."""
     sizes = {p.name: {p.size, p.subsample_size} - {None, 1} for p in graph.plates}
     changed = {}
     for node in graph.nodes:
         if node.kind != "data":
             continue
-        feeds = [graph.by_name[child].plates for child in graph.children(node.name)]
-        shared = [p for p in feeds[0] if all(p in plates for plates in feeds)] if feeds else []
-        left, inside = list(node.batch_shape), []
+        readers = [graph.by_name[child].plates for child in graph.children(node.name)]
+        shared = (
+            [p for p in readers[0] if all(p in plates for plates in readers)] if readers else []
+        )
+        sizes_left, inside = list(node.batch_shape), []
         for plate in shared:
-            dim = next((i for i, n in enumerate(left) if n in sizes[plate]), None)
+            dim = next((i for i, n in enumerate(sizes_left) if n in sizes[plate]), None)
             if dim is not None:
-                left[dim] = -1
+                sizes_left[dim] = -1
                 inside.append(plate)
         changed[node.name] = replace(node, plates=tuple(inside))
     return graph.with_nodes(changed)
 
 
-def _marked(graph: Graph, untracked: Sequence[Untracked]) -> Graph:
+def _with_untracked_marks(graph: Graph, untracked: Sequence[UntrackedEdge]) -> Graph:
     marked = {
         u.target: replace(node, marks=(*node.marks, "untracked"))
         for u in untracked
@@ -182,7 +196,7 @@ def _marked(graph: Graph, untracked: Sequence[Untracked]) -> Graph:
 
 
 def merged(graphs: Sequence[Graph]) -> Graph:
-    """One graph of several calls: what is observed in some of them only is partially observed."""
+    """Return one graph of several calls: sites observed in some of them only are partially observed."""
     nodes: dict[str, Node] = {}
     for graph in graphs:
         for node in graph.nodes:
@@ -190,13 +204,15 @@ def merged(graphs: Sequence[Graph]) -> Graph:
             if known.kind != node.kind and {known.kind, node.kind} <= {*RANDOM, "data"}:
                 drawn = node if known.kind == "data" else known
                 known = replace(drawn, kind="partially_observed")
-            plates = tuple(dict.fromkeys((*known.plates, *node.plates)))
-            marks = tuple(dict.fromkeys((*known.marks, *node.marks)))
-            sites = tuple(dict.fromkeys((*known.sites, *node.sites)))
-            nodes[node.name] = replace(known, plates=plates, marks=marks, sites=sites)
-    first: dict[str, Plate] = {}
+            nodes[node.name] = replace(
+                known,
+                plates=tuple(dict.fromkeys((*known.plates, *node.plates))),
+                marks=tuple(dict.fromkeys((*known.marks, *node.marks))),
+                sites=tuple(dict.fromkeys((*known.sites, *node.sites))),
+            )
+    plates: dict[str, Plate] = {}
     for plate in (plate for graph in graphs for plate in graph.plates):
-        known_size = first.setdefault(plate.name, plate)
-        first[plate.name] = plate if known_size.size is None else known_size
-    whole = Graph(tuple(nodes.values()), (), tuple(first.values()))
-    return whole.with_edges(*(edge for graph in graphs for edge in graph.edges))
+        first = plates.setdefault(plate.name, plate)
+        plates[plate.name] = plate if first.size is None else first
+    graph = Graph(tuple(nodes.values()), (), tuple(plates.values()))
+    return graph.with_edges(*(edge for each in graphs for edge in each.edges))

@@ -1,7 +1,7 @@
-"""Which parameters a program has, and which network each belongs to.
+"""The parameters of a program, and the network that each belongs to.
 
-A network is a module whose ``forward`` the program calls, the outermost one of those; parameters
-that the program reads directly stand for themselves.
+A network is a module whose ``forward`` the program calls, the outermost of those. A parameter that the
+program reads directly stands alone.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +18,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.graph.record.provenance import storage_of
 from pyro_vae.program.closures import reached, unwrapped
 
-# What these hold is drawn one by one: the container itself says nothing.
+# Their content is drawn item by item: the container says nothing.
 CONTAINERS = (
     "PyroModule",
     "PyroModuleList",
@@ -31,11 +31,11 @@ CONTAINERS = (
 
 @dataclass(frozen=True)
 class ParameterBox:
-    """One network, or one parameter that no network holds."""
+    """Hold one network, or one parameter outside of networks."""
 
     name: str
     kind: str  # the network's class, or "Parameter"
-    count: int  # numbers in it
+    count: int  # of its numbers
     shape: tuple[int, ...] | None  # of a single parameter
     constraint: str | None = None
 
@@ -48,75 +48,77 @@ class _Parameter:
 
 
 class Networks:
-    """The modules that a program uses: known ones by name, further ones as they are called."""
+    """Collect the modules of a program: first those with a name, then others as it calls them."""
 
     def __init__(
         self,
         roots: Mapping[str, nn.Module],
         function: Callable[..., Any],
-        is_drawn: Callable[[Tensor], bool],
+        is_computed: Callable[[Tensor], bool],
     ) -> None:
-        """``is_drawn``: whether the program has computed a weight, so that it is no parameter."""
-        self.found: dict[int, _Parameter] = {}
+        """``is_computed``: whether the program draws or computes a weight: then it is not learnt."""
+        self.parameters: dict[int, _Parameter] = {}
         modules = [(name, m) for name, m in reached(function) if isinstance(m, nn.Module)]
         owners = [module for name, module in modules if not name]
         self._roots = tuple({id(m): m for m in (*roots.values(), *owners)}.values())
         self._closed_over = [(name, module) for name, module in modules if name]
         self.prefixes = tuple(f"{type(root).__name__}." for root in self._roots)
         self.registered: dict[int, str] = {}  # names by `pyro.param`, by storage
-        self._is_drawn = is_drawn
-        self._drawn: set[tuple[int, str]] = set()  # holder and name of weights that were
+        self._is_computed = is_computed
+        self._computed: set[tuple[int, str]] = set()  # holder and name of such weights
         self._called: set[int] = set()
-        self._programs = {id(unwrapped(function))}  # what makes statements is no network
-        self._depth: list[nn.Module] = []
+        self._programs = {id(unwrapped(function))}  # modules with statements inside
+        self._running: list[nn.Module] = []
         self.refresh()
 
     def add(self, name: str, module: nn.Module) -> None:
-        """Knows ``module`` by ``name`` from here on; its parameters that have a name keep it."""
+        """Add a module's parameters under ``name``; those that have a name keep it."""
         for path, holder in module.named_modules(prefix=name):
             owners = tuple(_owners(module, name, path))
             for key, tensor in holder.named_parameters(recurse=False):
                 if is_lazy(tensor):
                     raise InputError(
-                        f"{path}.{key} has no shape yet: run the program once on a batch, then draw it"
+                        f"{path}.{key} has no shape yet",
+                        subject=f"{path}.{key}",
+                        remedy="run the program once on a batch, then draw it",
                     )
-                if self._is_drawn(tensor):
-                    self._drawn.add((id(holder), key))
+                if self._is_computed(tensor):
+                    self._computed.add((id(holder), key))
                     continue
-                found = _Parameter(f"{path}.{key}", tensor, owners)
-                self.found.setdefault(storage_of(tensor)[0], found)
+                parameter = _Parameter(f"{path}.{key}", tensor, owners)
+                self.parameters.setdefault(storage_of(tensor)[0], parameter)
 
     def refresh(self) -> None:
-        """Finds parameters that the program's own modules have made since (Pyro's autoguides do).
+        """Add parameters that the program's modules have made since, as Pyro's autoguides do.
 
-        A name that they have there comes before one by which a parameter was known when it was used.
+        Such a name replaces the one that a parameter had when it was first used.
         """
-        used, self.found = self.found, {}
+        former, self.parameters = self.parameters, {}
         for root in self._roots:
             for name, child in root.named_children():
                 self.add(name, child)
             for key, tensor in root.named_parameters(recurse=False):
                 if not is_lazy(tensor):
-                    self.found.setdefault(storage_of(tensor)[0], _Parameter(key, tensor, ()))
+                    self.parameters.setdefault(storage_of(tensor)[0], _Parameter(key, tensor, ()))
         for name, module in self._closed_over:
             self.add(name, module)
-        self.found |= {key: used[key] for key in used.keys() - self.found.keys()}
+        self.parameters |= {key: former[key] for key in former.keys() - self.parameters.keys()}
 
     @contextmanager
-    def watched(self, on_new: Callable[[Tensor], None]) -> Iterator[None]:
-        """Notes which modules are called; ``on_new`` hears of parameters not known before."""
+    def watching(self, on_new: Callable[[Tensor], None]) -> Iterator[None]:
+        """Note which modules are called, and pass parameters that are new to ``on_new``."""
 
         def enter(module: nn.Module, _: Any) -> None:
-            self._depth.append(module)
+            self._running.append(module)
             self._called.add(id(module))
-            before = set(self.found)
+            before = set(self.parameters)
             if any(storage_of(p)[0] not in before for p in module.parameters() if not is_lazy(p)):
-                self.add(self._name(module), module)
-            for key in self.found.keys() - before:
-                on_new(self.found[key].tensor)
+                self.add(self._name_of(module), module)
+            for key in self.parameters.keys() - before:
+                on_new(self.parameters[key].tensor)
 
         def leave(module: nn.Module, *_: Any) -> None:
-            while self._depth and self._depth.pop() is not module:
+            while self._running and self._running.pop() is not module:
                 pass
 
         hooks = [
@@ -128,10 +130,10 @@ class Networks:
         finally:
             for hook in hooks:
                 hook.remove()
-            self._depth.clear()
+            self._running.clear()
 
-    def _name(self, module: nn.Module) -> str:
-        """What ``pyro.module`` calls it, else its class."""
+    def _name_of(self, module: nn.Module) -> str:
+        """Return the name that ``pyro.module`` gave a module, or its class."""
         for path, tensor in module.named_parameters():
             known = self.registered.get(storage_of(tensor)[0])
             if known and known.endswith(f".{path}"):
@@ -139,32 +141,32 @@ class Networks:
         return type(module).__name__
 
     def without_prefix(self, name: str) -> str:
-        """A PyroModule's parameter without the name of the program's own class."""
+        """Return the name of a PyroModule's parameter without the class of the program."""
         prefix = next((p for p in self.prefixes if name.startswith(p)), "")
         return name.removeprefix(prefix)
 
     def note_statement(self) -> None:
-        """A statement is made: the modules that are running now are programs."""
-        self._programs |= {id(module) for module in self._depth}
+        """Note that the modules which run now contain a statement: they are programs, not networks."""
+        self._programs |= {id(module) for module in self._running}
 
     def boxes(self) -> dict[str, ParameterBox]:
-        """For each parameter, by its storage's address, the box that it is drawn in."""
+        """Return each parameter's box, by its storage's address."""
         self.refresh()
         called = self._called - self._programs
-        found = {}
-        for key, parameter in self.found.items():
+        boxes = {}
+        for key, parameter in self.parameters.items():
             owners = parameter.owners
             network = next(
                 ((name, m) for name, m in owners if id(m) in called or _is_flow(m)), None
             )
             outer = owners[0][1] if owners else None
-            if network is None and outer is not None and self._is_whole(outer, called):
+            if network is None and outer is not None and self._is_one_network(outer, called):
                 network = owners[0]
-            found[str(key)] = _single(parameter) if network is None else self._network(*network)
-        return found
+            boxes[str(key)] = _single(parameter) if network is None else self._network(*network)
+        return boxes
 
-    def _is_whole(self, module: nn.Module, called: set[int]) -> bool:
-        """Whether what reads a module's parameters by hand takes it for one network."""
+    def _is_one_network(self, module: nn.Module, called: set[int]) -> bool:
+        """Return whether a module is one network, although the program reads its parameters by hand."""
         is_program = id(module) in self._programs or any(id(m) in called for m in module.modules())
         return not is_program and type(module).__name__ not in CONTAINERS
 
@@ -173,13 +175,13 @@ class Networks:
             id(tensor): tensor.numel()
             for holder in module.modules()
             for key, tensor in holder.named_parameters(recurse=False)
-            if (id(holder), key) not in self._drawn
+            if (id(holder), key) not in self._computed
         }
         return ParameterBox(name, type(module).__name__, sum(learnt.values()), None)
 
 
 def _is_flow(module: nn.Module) -> bool:
-    """A transform belongs together, whether or not the run has had to compute it."""
+    """Return whether a module is a transform: it is one network, whether or not the run computes it."""
     return isinstance(module, torch.distributions.Transform)
 
 
@@ -190,7 +192,7 @@ def _single(parameter: _Parameter) -> ParameterBox:
 
 
 def _owners(root: nn.Module, name: str, path: str) -> Iterator[tuple[str, nn.Module]]:
-    """Every module on the way from ``root`` (called ``name``) to ``path``, with its own path."""
+    """Return every module from ``root`` (its path is ``name``) down to ``path``, each with its path."""
     yield name, root
     module = root
     for part in path[len(name) + 1 :].split(".") if len(path) > len(name) else []:

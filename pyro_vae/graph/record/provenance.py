@@ -1,12 +1,11 @@
-"""Which named things a tensor depends on, read off the operations that made it.
+"""The origins of a tensor, read off the operations that computed it.
 
-The idea is that of Pyro's provenance tensors (D. Wingate, N. Goodman, A. Stuhlmueller, J. Siskind,
-"Nonstandard interpretations of probabilistic programs for efficient inference", NeurIPS 2011). Here
-no tensor is wrapped: below torch's dispatcher every operation names the storages that it reads and
-writes, so views, in-place writes, modules, parameters and recurrent kernels need no special case.
+Pyro's provenance tensors have the same idea (D. Wingate, N. Goodman, A. Stuhlmueller, J. Siskind,
+"Nonstandard interpretations of probabilistic programs for efficient inference", NeurIPS 2011). This module
+wraps no tensor: below torch's dispatcher every operation names the storages that it reads and writes.
+So views, in-place writes, modules, parameters and recurrent kernels need no special case.
 """
 
-import functools
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,11 +21,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from pyro_vae.graph.record.operators import Operator, operator_of
 from pyro_vae.graph.record.shapes import on_shapes
 
 
 class Origin(NamedTuple):
-    """What a tensor may depend on: a sample statement, an argument of the call, or a parameter."""
+    """Name what a tensor may depend on: a sample statement, an argument of the call, or a parameter."""
 
     kind: str  # "site", "data" or "parameters"
     name: str
@@ -36,64 +36,55 @@ Origins = frozenset[Origin]
 NOTHING: Origins = frozenset()
 
 
-class Escape(NamedTuple):
-    """Values that left the tensors as Python or NumPy numbers: nothing can be tracked from there."""
+class ValueRead(NamedTuple):
+    """Hold the origins of values that became Python or NumPy numbers, which nothing can track."""
 
     origins: Origins
     where: str  # "file.py:12"
 
 
 class NeedsValues(Exception):
-    """The program asks for the value of a tensor that has none (Python branches, NumPy, ...)."""
+    """Report that the program reads the value of a tensor that has none (Python branches, NumPy, ...)."""
 
 
-# the result depends on its argument's shape, not on its values
-SHAPE_ONLY = frozenset(
-    [f"{fill}_like" for fill in ("empty", "zeros", "ones", "full", "rand", "randn", "randint")]
-    + [f"new_{fill}" for fill in ("empty", "zeros", "ones", "full", "empty_strided")]
-)
-OVERWRITING = frozenset(
-    f"{fill}_" for fill in ("zero", "fill", "copy", "normal", "uniform", "exponential", "random")
-)
-LEAVING = frozenset(["_local_scalar_dense", "equal", "allclose", "is_nonzero"])
-LEAVING_UNSEEN = frozenset(["tolist", "numpy", "__array__", "__dlpack__"])  # by the dispatcher
+# Torch runs these without its dispatcher.
+READING_UNDISPATCHED = frozenset(["tolist", "numpy", "__array__", "__dlpack__"])
 
 
 class Tracker(TorchDispatchMode):
-    """Follows origins through every operation inside ``with tracker:``.
+    """Follow origins through every operation inside ``with tracker:``.
 
-    Without ``values`` operations run on meta tensors: shapes and dtypes only, whatever the size, and
-    ``NeedsValues`` where the program cannot go on without numbers.
+    Without ``values`` operations run on meta tensors, which have shapes and dtypes only, and raise
+    ``NeedsValues`` where the program reads a number.
     """
 
     def __init__(self, values: bool) -> None:
         super().__init__()
         self.values = values
-        self.escapes: list[Escape] = []
+        self.value_reads: list[ValueRead] = []
         self._origins: dict[int, Origins] = {}
-        self._alive: dict[
-            int, object
-        ] = {}  # a freed storage's address could come back as another's
+        # Kept: another storage could get a freed one's address.
+        self._storages: dict[int, object] = {}
         self._arrays: list[tuple[int, int, Origins]] = []
         self._paused = False
-        self._surface = _Surface(self)
+        self._function_tracker = _FunctionTracker(self)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # nothing is compiled here; to say so would import the whole compiler
+        return False  # nothing compiles here; True would import the compiler
 
     def __enter__(self) -> "Tracker":
         super().__enter__()
-        self._surface.__enter__()
+        self._function_tracker.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._surface.__exit__(*error)
+        self._function_tracker.__exit__(*error)
         super().__exit__(*error)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Operations leave no trace: a draw's value is its site's, however it is computed."""
+        """Track nothing inside: a draw's value belongs to its site, however it is computed."""
         before, self._paused = self._paused, True
         try:
             yield
@@ -101,7 +92,7 @@ class Tracker(TorchDispatchMode):
             self._paused = before
 
     def tag(self, data: Tensor | np.ndarray, origins: Origins) -> None:
-        """From here on ``data`` depends on ``origins``, and on nothing else."""
+        """Declare that from here on ``data`` depends on ``origins`` and nothing more."""
         if isinstance(data, np.ndarray):
             reach = sum(
                 max(n - 1, 0) * step for n, step in zip(data.shape, data.strides, strict=True)
@@ -110,23 +101,22 @@ class Tracker(TorchDispatchMode):
             self._arrays.append((start, start + reach + data.itemsize, origins))
             return
         key, storage = storage_of(data)
-        self._alive[key] = storage
+        self._storages[key] = storage
         self._origins[key] = origins
 
     def tag_parameter(self, tensor: Tensor) -> None:
-        """From here on what depends on ``tensor`` depends on a parameter."""
-        self.tag(tensor, _own(tensor))
+        """Declare ``tensor`` a parameter: an origin of its own."""
+        self.tag(tensor, _parameter_origin(tensor))
 
-    def is_made(self, tensor: Tensor) -> bool:
-        """Whether the program has drawn or computed it, in place of a parameter of its own."""
-        return bool(self.origins(tensor) - _own(tensor))
+    def is_computed(self, tensor: Tensor) -> bool:
+        """Return whether the program has drawn or computed ``tensor``, so that it is not learnt."""
+        return bool(self.origins(tensor) - _parameter_origin(tensor))
 
     def origins(self, data: object) -> Origins:
-        """What the tensors and arrays in ``data`` (nested containers, too) depend on."""
-        found = (self._of_leaf(leaf) for leaf in tree_iter(data))
-        return frozenset().union(*found)
+        """Return what the tensors and arrays in ``data`` (also in nested containers) depend on."""
+        return frozenset().union(*(self._leaf_origins(leaf) for leaf in tree_iter(data)))
 
-    def _of_leaf(self, leaf: object) -> Origins:
+    def _leaf_origins(self, leaf: object) -> Origins:
         if isinstance(leaf, Tensor):
             key, storage = storage_of(leaf)
             if key in self._origins:
@@ -135,35 +125,35 @@ class Tracker(TorchDispatchMode):
                 self.tag_parameter(leaf)
                 return self._origins[key]
             if self._arrays and leaf.device.type == "cpu" and leaf.layout == torch.strided:
-                return self._of_address(storage.data_ptr())
+                return self._address_origins(storage.data_ptr())
         elif isinstance(leaf, np.ndarray) and self._arrays:
-            return self._of_address(leaf.ctypes.data)
+            return self._address_origins(leaf.ctypes.data)
         return NOTHING
 
-    def _of_address(self, address: int) -> Origins:
-        found = (origins for start, stop, origins in self._arrays if start <= address < stop)
-        return next(found, NOTHING)
+    def _address_origins(self, address: int) -> Origins:
+        spans = (origins for start, stop, origins in self._arrays if start <= address < stop)
+        return next(spans, NOTHING)
 
-    def escape(self, origins: Origins) -> None:
-        """Notes that values left the tensors; without values the program cannot go on."""
+    def note_value_read(self, origins: Origins) -> None:
+        """Note that values became plain numbers; without values the program cannot go on."""
         if not self.values:
             raise NeedsValues
         if origins and not self._paused:
-            self.escapes.append(Escape(origins, _line_of_program()))
+            self.value_reads.append(ValueRead(origins, _user_line()))
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        operator = _operator(func)
-        if operator.leaves:
-            self.escape(self.origins((args, kwargs)))
+        operator = operator_of(func)
+        if operator.reads_values:
+            self.note_value_read(self.origins((args, kwargs)))
         result = func(*args, **kwargs) if self.values else on_shapes(func, args, kwargs)
         if not self._paused:
-            self._follow(operator, args, kwargs, result)
+            self._propagate(operator, args, kwargs, result)
         return result
 
-    def _follow(self, operator: "Operator", args: Any, kwargs: Any, result: Any) -> None:
+    def _propagate(self, operator: Operator, args: Any, kwargs: Any, result: Any) -> None:
         written = [args[i] for i in operator.writes if i < len(args)]
         written += [kwargs[name] for name in operator.writes_named if name in kwargs]
         if operator.overwrites and _fills_storage(args[0]):
@@ -175,8 +165,8 @@ class Tracker(TorchDispatchMode):
                 self.tag(tensor, origins if operator.overwrites else self.origins(tensor) | origins)
 
 
-class _Surface(TorchFunctionMode):
-    """Sees what never reaches the dispatcher: ``tolist`` and its like, and indices of one number."""
+class _FunctionTracker(TorchFunctionMode):
+    """Track what never reaches the dispatcher: ``tolist`` and the like, and indices of one number."""
 
     def __init__(self, tracker: Tracker) -> None:
         super().__init__()
@@ -187,8 +177,8 @@ class _Surface(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if name in LEAVING_UNSEEN:
-            self.tracker.escape(self.tracker.origins((args, kwargs)))
+        if name in READING_UNDISPATCHED:
+            self.tracker.note_value_read(self.tracker.origins((args, kwargs)))
         elif name in ("__getitem__", "__setitem__") and any(map(_is_number, _indices(args[1]))):
             return self._indexed(func, *args)
         result = func(*args, **kwargs)
@@ -199,7 +189,7 @@ class _Surface(TorchFunctionMode):
         return result
 
     def _indexed(self, func: Any, tensor: Tensor, index: Any, *value: Any) -> Any:
-        """``tensor[k]`` for an integer tensor k, which torch reads as a plain number."""
+        """Return ``tensor[k]`` for an integer tensor k, which torch reads as a plain number."""
         origins = self.tracker.origins((tensor, index, value))
         plain = tuple((0 if _is_number(i) else i) for i in _indices(index))
         with self.tracker.paused():
@@ -219,41 +209,13 @@ def _is_number(index: Any) -> bool:
     return not (index.is_floating_point() or index.dtype == torch.bool)
 
 
-class Operator(NamedTuple):
-    """What the tracker needs to know of one operation of torch's."""
-
-    shape_only: bool
-    overwrites: bool
-    leaves: bool
-    writes: tuple[int, ...]
-    writes_named: tuple[str, ...]
-
-
-@functools.cache
-def _operator(func: Any) -> Operator:
-    name = func.overloadpacket.__name__
-    arguments = func._schema.arguments
-    written = [
-        (i, a.name, a.kwarg_only)
-        for i, a in enumerate(arguments)
-        if a.alias_info is not None and a.alias_info.is_write
-    ]
-    return Operator(
-        shape_only=name in SHAPE_ONLY,
-        overwrites=name in OVERWRITING,
-        leaves=name in LEAVING,
-        writes=tuple(i for i, _, named in written if not named),
-        writes_named=tuple(n for _, n, named in written if named),
-    )
-
-
-def _own(tensor: Tensor) -> Origins:
+def _parameter_origin(tensor: Tensor) -> Origins:
     return frozenset({Origin("parameters", str(storage_of(tensor)[0]))})
 
 
 def storage_of(tensor: Tensor) -> tuple[int, Any]:
-    """The memory behind a tensor, which its views share, and that memory's address."""
-    while is_functorch_wrapped_tensor(tensor):  # inside of `torch.func.vmap` and its like
+    """Return the address of the memory that a tensor shares with its views, and this memory."""
+    while is_functorch_wrapped_tensor(tensor):  # inside `torch.func.vmap` and the like
         tensor = get_unwrapped(tensor)
     if tensor.layout != torch.strided:
         return id(tensor), tensor
@@ -266,14 +228,14 @@ def _fills_storage(tensor: Tensor) -> bool:
     return strided and tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
 
 
-_NOT_THE_PROGRAM = tuple(
+_LIBRARIES = tuple(
     str(Path(package).parent) for package in (torch.__file__, pyro.__file__, np.__file__, __file__)
 )
 
 
-def _line_of_program() -> str:
-    """File and line of the innermost frame that belongs to the user's program."""
+def _user_line() -> str:
+    """Return file and line of the innermost frame in the user's program."""
     frame = sys._getframe(1)
-    while frame.f_back and frame.f_code.co_filename.startswith((*_NOT_THE_PROGRAM, "<frozen")):
+    while frame.f_back and frame.f_code.co_filename.startswith((*_LIBRARIES, "<frozen")):
         frame = frame.f_back
     return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"

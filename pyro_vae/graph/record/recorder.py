@@ -1,4 +1,4 @@
-"""Runs one Pyro function and notes what each of its statements is and depends on."""
+"""Run a model or guide once, and record its statements and what each depends on."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -17,41 +17,41 @@ from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
-from pyro_vae.graph.record.calls import Datum, arguments_of, check_call
+from pyro_vae.graph.record.arguments import TensorArgument, check_arguments, tensor_arguments
 from pyro_vae.graph.record.networks import Networks, ParameterBox
-from pyro_vae.graph.record.provenance import NOTHING, Escape, Origin, Tracker, storage_of
+from pyro_vae.graph.record.provenance import NOTHING, Origin, Tracker, ValueRead, storage_of
 from pyro_vae.graph.record.restore import copies, kept
-from pyro_vae.graph.record.sites import (
-    Site,
-    arguments,
+from pyro_vae.graph.record.statements import (
+    Statement,
     base_distribution,
-    describe,
+    constraint_name,
     dtype_of_draw,
-    nesting_of,
-    site_of,
+    max_plate_nesting_of,
+    parameter_origins,
+    statement_of,
 )
 from pyro_vae.program.contract import Program
 from pyro_vae.program.isolation import undisturbed
 from pyro_vae.program.trace import run
 
 SEED = 0  # of the runs that need values: the same program gives the same graph
-DEEPER = 4  # plates at most beyond the first site that enumeration needs
+MAX_EXTRA = 4  # plates at most beyond the first site that enumeration needs
 
 
 @dataclass(frozen=True)
-class Record:
-    """What one call did, in the program's order."""
+class Recording:
+    """Hold what one call did, in the program's order."""
 
-    sites: Mapping[str, Site]
-    data: Mapping[str, Datum]
+    statements: Mapping[str, Statement]
+    data: Mapping[str, TensorArgument]
     boxes: Mapping[str, ParameterBox]  # by the name of the parameter's origin
-    escapes: tuple[Escape, ...]
+    value_reads: tuple[ValueRead, ...]
     trace: poutine.Trace | None = field(repr=False, default=None)  # with values, if there are any
 
 
 @dataclass(frozen=True)
-class Runner:
-    """One part of a program and the arguments of one call."""
+class Recorder:
+    """Record one part of a program, called with given arguments."""
 
     part: str  # "model" or "guide"
     function: Callable[..., Any]
@@ -60,80 +60,86 @@ class Runner:
     modules: Mapping[str, nn.Module]
     names: Callable[..., Any]  # has the arguments' names if ``function`` takes ``*args``
 
-    def record(self) -> Record:
-        """Runs ``function`` on shapes alone; only if it asks for values on values; and only if it
-        fails there, and has sites to sum out, on all of their values together.
+    def record(self) -> Recording:
+        """Record a run on shapes alone; where the function needs values, one on values.
 
-        :raises InputError: the call's arguments do not fit, or it raises; with the site.
+        Where that fails and some sites are to be enumerated, record a run on all of their values.
+
+        Raises:
+            InputError: the arguments do not fit, or the function raises (the error names the site).
         """
-        check_call(self.part, self.function, self.args, self.kwargs)
+        check_arguments(self.part, self.function, self.args, self.kwargs)
         try:
-            return self.observe(values=False)
-        except Exception:  # whatever shapes alone cannot do is tried with values
-            seen: dict[str, Site] = {}
+            return self.record_once(values=False)
+        except Exception:  # whatever shapes alone cannot do, values may
+            statements: dict[str, Statement] = {}
         try:
-            return self.observe(values=True, sites=seen)
+            return self.record_once(values=True, statements=statements)
         except InputError:
-            if all("enumerated" not in site.marks for site in seen.values()):
+            if all("enumerated" not in statement.marks for statement in statements.values()):
                 raise
-            nesting = max(nesting_of(site.frames) for site in seen.values())
-            for deeper in range(DEEPER):  # plates that the run did not come to
+            nesting = max(max_plate_nesting_of(s.frames) for s in statements.values())
+            for extra in range(MAX_EXTRA):  # plates that the failed run did not reach
                 with contextlib.suppress(InputError):
-                    return self.observe(values=True, nesting=nesting + deeper)
+                    return self.record_once(values=True, max_plate_nesting=nesting + extra)
             raise
 
-    def observe(
+    def record_once(
         self,
         values: bool,
         replayed: poutine.Trace | None = None,
         seed: int = SEED,
-        nesting: int | None = None,
-        sites: dict[str, Site] | None = None,
-    ) -> Record:
-        """One run, on real values or on shapes alone.
+        max_plate_nesting: int | None = None,
+        statements: dict[str, Statement] | None = None,
+    ) -> Recording:
+        """Record one run, on values or on shapes alone.
 
-        :param replayed: draws to take.
-        :param nesting: sum out in parallel, left of so many dimensions of plates.
-        :param sites: is filled as the run goes on.
+        Args:
+            values: whether tensors have values.
+            replayed: the draws to repeat.
+            seed: where other draws start.
+            max_plate_nesting: enumerate in parallel, to the left of so many dimensions of plates.
+            statements: filled as the run goes on.
         """
         args, kwargs = copies((self.args, dict(self.kwargs)), values)
-        data = arguments_of(self.function, self.names, args, kwargs)
+        data = tensor_arguments(self.function, self.names, args, kwargs)
         tracker = Tracker(values)
-        networks = Networks(self.modules, self.function, tracker.is_made)
+        networks = Networks(self.modules, self.function, tracker.is_computed)
         for name, (leaf, _) in data.items():
             tracker.tag(leaf, frozenset({Origin("data", name)}))
-        for parameter in networks.found.values():
+        for parameter in networks.parameters.values():
             tracker.tag_parameter(parameter.tensor)
-        recorder = _Recorder(self.part, tracker, networks, {} if sites is None else sites, nesting)
+        statements = {} if statements is None else statements
+        messenger = _StatementMessenger(self.part, tracker, networks, statements, max_plate_nesting)
         function = self.function
-        if nesting is not None:
-            function = poutine.enum(function, first_available_dim=-1 - nesting)
+        if max_plate_nesting is not None:
+            function = poutine.enum(function, first_available_dim=-1 - max_plate_nesting)
         if replayed is not None:
             function = poutine.replay(function, trace=replayed)
-        with self._unchanged(seed, values), networks.watched(tracker.tag_parameter):
-            with pyro.validation_enabled(False), torch.set_grad_enabled(values), tracker, recorder:
+        with self._isolated(seed, values), networks.watching(tracker.tag_parameter):
+            with pyro.validation_enabled(False), torch.set_grad_enabled(values), tracker, messenger:
                 trace = run(self.part, function, args, kwargs)
-            boxes = _boxes(networks, recorder)
-        return Record(
-            recorder.sites,
+            boxes = _parameter_boxes(networks, messenger)
+        return Recording(
+            statements,
             {name: datum for name, (_, datum) in data.items()},
             boxes,
-            tuple(tracker.escapes),
-            trace if values and nesting is None else None,
+            tuple(tracker.value_reads),
+            trace if values and max_plate_nesting is None else None,
         )
 
     @contextlib.contextmanager
-    def rehearsed(self) -> Iterator[None]:
-        """What only a first run makes, such as an autoguide's parameters, is there for runs inside."""
+    def set_up(self) -> Iterator[None]:
+        """Run once, so that runs inside find what only a first one makes: an autoguide's parameters."""
         args, kwargs = copies((self.args, dict(self.kwargs)), values=True)
-        with self._unchanged(SEED, values=True), pyro.validation_enabled(False):
+        with self._isolated(SEED, values=True), pyro.validation_enabled(False):
             with contextlib.suppress(InputError):
                 run(self.part, self.function, args, kwargs)
             yield
 
     @contextlib.contextmanager
-    def _unchanged(self, seed: int, values: bool) -> Iterator[None]:
-        """Takes back what runs inside do, and draws from ``seed`` on."""
+    def _isolated(self, seed: int, values: bool) -> Iterator[None]:
+        """Undo what runs inside do; their draws start from ``seed``."""
         program = Program(self.function, self.function, self.modules)
         dtype = torch.get_default_dtype()
         with undisturbed(program, seed=seed), kept(self.function, self.modules, values):
@@ -143,27 +149,30 @@ class Runner:
                 torch.set_default_dtype(dtype)
 
 
-class _Recorder(Messenger):
-    """Outermost handler: sees each statement as the program's own handlers left it."""
+class _StatementMessenger(Messenger):
+    """Note each statement as the program's own handlers leave it: the outermost handler."""
 
     def __init__(
         self,
         part: str,
         tracker: Tracker,
         networks: Networks,
-        sites: dict[str, Site],
-        nesting: int | None,
+        statements: dict[str, Statement],
+        max_plate_nesting: int | None,
     ) -> None:
         super().__init__()
         self.part, self.tracker, self.networks = part, tracker, networks
-        self.sites, self.nesting = sites, nesting
+        self.statements, self.max_plate_nesting = statements, max_plate_nesting
         self.boxes: dict[str, ParameterBox] = {}
 
     def _pyro_sample(self, msg: dict[str, Any]) -> None:
         if not isinstance(msg["name"], str):
-            raise InputError(f"the {self.part} has a site {msg['name']!r}: a name must be a string")
+            name = repr(msg["name"])
+            raise InputError(
+                f"the {self.part} has a site named {name}", subject=name, expected="a string"
+            )
         if msg["value"] is None:
-            if _is_function(msg["fn"]):  # what its value depends on is seen as it is computed
+            if _is_plain_function(msg["fn"]):  # its value depends on what computes it
                 msg["value"] = _draw(msg)
                 return
             with self.tracker.paused():
@@ -174,17 +183,21 @@ class _Recorder(Messenger):
             return
         self.networks.note_statement()
         if msg["is_observed"] and any(isinstance(m, GuideMessenger) for m in _PYRO_STACK):
-            return  # of the model, which such a guide runs
+            return  # a site of the model, which such a guide runs
         if isinstance(msg["value"], int | float | np.number | np.bool_):
-            msg["value"] = torch.as_tensor(msg["value"])  # a plain number leaves no trace
+            msg["value"] = torch.as_tensor(msg["value"])  # a plain number cannot be tracked
         name, value = msg["name"], msg["value"]
-        own = self.tracker.origins(value)
-        found = {"": own} if _is_function(msg["fn"]) else arguments(msg["fn"], self.tracker)
+        value_origins = self.tracker.origins(value)
+        is_function = _is_plain_function(msg["fn"])
+        origins = {"": value_origins} if is_function else parameter_origins(msg["fn"], self.tracker)
+        if not msg["is_observed"]:
+            value_origins = NOTHING
         with self.tracker.paused():
-            own = own if msg["is_observed"] else NOTHING
-            self.sites[name] = site_of(self.part, msg, found, own, self.nesting)
+            self.statements[name] = statement_of(
+                self.part, msg, origins, value_origins, self.max_plate_nesting
+            )
         if isinstance(value, Tensor):
-            with self.tracker.paused():  # in storage of its own: views of data stay data
+            with self.tracker.paused():  # own storage: views of data stay data
                 msg["value"] = value.clone()
             self.tracker.tag(msg["value"], frozenset({Origin("site", name)}))
 
@@ -197,17 +210,17 @@ class _Recorder(Messenger):
         key = str(storage_of(unconstrained)[0])
         name, shape = self.networks.without_prefix(name.replace("$$$", ".")), tuple(value.shape)
         constraint = store._constraints.get(msg["name"], msg["kwargs"].get("constraint"))
-        words = None if constraint in (None, dist.constraints.real) else describe(constraint)
+        words = None if constraint in (None, dist.constraints.real) else constraint_name(constraint)
         self.boxes[key] = ParameterBox(name, "Parameter", value.numel(), shape, words)
         self.networks.registered[int(key)] = name
         own = Origin("parameters", key)
-        if own not in self.tracker.origins(value):  # what it was initialised by does not count
+        if own not in self.tracker.origins(value):  # its initial value does not count
             for tensor in (unconstrained, value):
                 self.tracker.tag(tensor, frozenset({own}))
 
 
-def _is_function(fn: Any) -> bool:
-    """Whether a site draws by a plain function, which Pyro takes in place of a distribution."""
+def _is_plain_function(fn: Any) -> bool:
+    """Return whether a plain function draws the site: Pyro takes one in place of a distribution."""
     return not callable(getattr(fn, "log_prob", None))
 
 
@@ -216,7 +229,7 @@ def _draw(msg: dict[str, Any]) -> Any:
 
 
 def _shape_of_draw(msg: dict[str, Any]) -> Any:
-    """What a draw looks like; some samplers need values, or have no meta kernel."""
+    """Return a tensor like a draw; some samplers need values, or have no meta kernel."""
     fn = msg["fn"]
     if isinstance(fn, _Subsample):
         return torch.empty(fn.subsample_size or fn.size, dtype=torch.long)
@@ -225,10 +238,10 @@ def _shape_of_draw(msg: dict[str, Any]) -> Any:
     return torch.empty(fn.shape(*msg["args"], **msg["kwargs"]), dtype=dtype_of_draw(fn))
 
 
-def _boxes(networks: Networks, recorder: "_Recorder") -> dict[str, ParameterBox]:
-    """A parameter is named by the module that holds it, else by its statement."""
+def _parameter_boxes(networks: Networks, messenger: _StatementMessenger) -> dict[str, ParameterBox]:
+    """Return the box of each parameter, named by the module that holds it, or by its statement."""
     held = networks.boxes()
-    constraints = {key: box.constraint for key, box in recorder.boxes.items()}
+    constraints = {key: box.constraint for key, box in messenger.boxes.items()}
     hidden = {
         str(storage_of(tensor)[0]): ParameterBox(
             name, "Parameter", tensor.numel(), tuple(tensor.shape)
@@ -237,7 +250,7 @@ def _boxes(networks: Networks, recorder: "_Recorder") -> dict[str, ParameterBox]
     }
     return (
         hidden
-        | recorder.boxes
+        | messenger.boxes
         | {
             key: replace(box, constraint=constraints.get(key)) if box.shape is not None else box
             for key, box in held.items()

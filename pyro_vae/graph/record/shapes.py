@@ -1,8 +1,8 @@
-"""Torch operations on shapes alone: the result as a meta tensor, and no more arithmetic than it takes.
+"""Torch operations on shapes alone: the result is a meta tensor, and arithmetic is rare.
 
-torch's own meta kernels would do, but the first of them imports the compiler stack (a second).
-Most operations need none: a pointwise one is tried on single elements and broadcast, views are free,
-products of matrices have a formula, and what is small enough runs on constants.
+torch's own meta kernels would do, but the first one imports the compiler stack, which takes a second.
+Most operations need none: pointwise ones run on single elements and broadcast, views are free, matrix
+products have a formula, and small operations run on constants.
 """
 
 import math
@@ -18,7 +18,7 @@ SMALL = 1_000_000  # numbers in and out; runs in a millisecond or so
 
 
 def on_shapes(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """What ``func`` returns for such arguments: meta tensors of the right shapes and dtypes."""
+    """Return what ``func`` would return, as meta tensors of the right shapes and dtypes."""
     schema = func._schema
     if all(r.alias_info is not None and r.alias_info.is_write for r in schema.returns):
         return _written(schema, args, kwargs)
@@ -27,7 +27,7 @@ def on_shapes(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     name = func.overloadpacket.__name__
     if name in PRODUCTS:
         return PRODUCTS[name](*args)
-    if not func.is_view and _numbers(args, kwargs) <= SMALL:
+    if not func.is_view and _num_elements(args, kwargs) <= SMALL:
         try:
             stand_in = tree_map_only(Tensor, _constant, (args, kwargs))
             return tree_map_only(Tensor, as_meta, func(*stand_in[0], **_on_cpu(stand_in[1])))
@@ -40,7 +40,7 @@ def on_shapes(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
 
 
 def as_meta(tensor: Tensor) -> Tensor:
-    """The tensor's shape, strides and dtype without its numbers."""
+    """Return a tensor of the same shape, strides and dtype without numbers."""
     if tensor.device.type == "meta" or tensor.layout != torch.strided:
         return tensor
     return _empty(tensor.shape, tensor.dtype, tensor.stride())
@@ -53,7 +53,7 @@ def _empty(shape: Sequence[int], dtype: torch.dtype, stride: Sequence[int] | Non
 
 
 def _constant(tensor: Tensor) -> Tensor:
-    """A CPU tensor of this shape that holds one number: 1, or the index 0."""
+    """Return a CPU tensor of this shape that holds one number: 1, or the index 0."""
     fill = 1 if tensor.is_floating_point() or tensor.is_complex() else 0
     return torch.full((), fill, dtype=tensor.dtype).expand(tensor.shape)
 
@@ -71,7 +71,7 @@ def _pointwise(func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _written(schema: Any, args: Any, kwargs: Any) -> Any:
-    """An operation that writes in place, or to ``out=``, returns what it wrote to."""
+    """Return what an operation writes to, in place or to ``out=``."""
     named = {a.name: value for a, value in zip(schema.arguments, args, strict=False)} | kwargs
     results = tuple(
         named[a.name]
@@ -81,8 +81,8 @@ def _written(schema: Any, args: Any, kwargs: Any) -> Any:
     return results[0] if len(results) == 1 else results or None
 
 
-def _numbers(args: Any, kwargs: Any) -> float:
-    """How many numbers go in, or come out where a size is asked for."""
+def _num_elements(args: Any, kwargs: Any) -> float:
+    """Return how many numbers go in, or come out where an argument is a size."""
     counts = [t.numel() for t in tree_iter((args, kwargs)) if isinstance(t, Tensor)]
     sizes = [a for a in args if isinstance(a, list | tuple) and all(type(n) is int for n in a)]
     return sum(counts) + sum(math.prod(size) for size in sizes)

@@ -10,42 +10,41 @@ from torch import Tensor, nn
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from pyro_vae.errors import InputError
-
-Shape = tuple[int, ...]
+from pyro_vae.graph.graph import Shape
 
 
 @dataclass(frozen=True)
-class Datum:
-    """An argument of the call that holds numbers."""
+class TensorArgument:
+    """Hold the shape and dtype of a tensor or array among the arguments of a call."""
 
     name: str
     shape: Shape
     dtype: str
 
 
-def arguments_of(
+def tensor_arguments(
     function: Callable[..., Any],
     names: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
-) -> dict[str, tuple[Any, Datum]]:
-    """Every tensor and array among the arguments, by the argument's name and its place in it."""
+) -> dict[str, tuple[Any, TensorArgument]]:
+    """Return every tensor and array among the arguments, by the argument's name and its place in it."""
     signature = _signature(function)
     if signature is None or any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values()):
         function = names
-    found = {}
-    for name, value in _bound(function, args, kwargs).items():
+    tensors = {}
+    for name, value in _by_name(function, args, kwargs).items():
         for path, leaf in tree_flatten_with_path(value)[0]:
             if isinstance(leaf, Tensor | np.ndarray):
                 full = name + keystr(path).replace("'", "")
-                found[full] = (leaf, Datum(full, tuple(leaf.shape), str(leaf.dtype)))
-    return found
+                tensors[full] = (leaf, TensorArgument(full, tuple(leaf.shape), str(leaf.dtype)))
+    return tensors
 
 
-def _bound(
+def _by_name(
     function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The arguments by the function's own names for them."""
+    """Return the arguments by their names."""
     signature = _signature(function)
     if signature is None:
         return {**{f"args[{i}]": arg for i, arg in enumerate(args)}, **kwargs}
@@ -67,9 +66,14 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
         return None
 
 
-def check_call(
+def check_arguments(
     part: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> None:
+    """Check that the function takes such arguments.
+
+    Raises:
+        InputError: it does not.
+    """
     signature = _signature(function)
     try:
         if signature is not None:
@@ -77,6 +81,7 @@ def check_call(
     except TypeError as error:
         name = getattr(function, "__name__", type(function).__name__)
         raise InputError(
-            f"the {part} cannot be called like this: {error}. It is {name}{signature}; "
-            "give its arguments as model_args=(...) or model_kwargs={...}"
+            f"the {part} {name}{signature} does not take these arguments: {error}",
+            subject=part,
+            remedy="pass model_args=(...) or model_kwargs={...}",
         ) from error

@@ -1,4 +1,4 @@
-"""What one statement says of itself: its distribution, parameters, shapes, plates and marks."""
+"""One statement of a program: its distribution, parameters, shapes, plates and marks."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,8 +20,8 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Site:
-    """One sample, deterministic or factor statement."""
+class Statement:
+    """Hold one sample, deterministic or factor statement."""
 
     name: str
     kind: str
@@ -29,15 +29,15 @@ class Site:
     support: str | None
     batch_shape: Shape
     event_shape: Shape
-    counted_shape: Shape  # of its log-probability
+    log_prob_shape: Shape
     frames: tuple[CondIndepStackFrame, ...]
-    arguments: Mapping[str, Origins]  # what each of the distribution's parameters depends on
-    value_origins: Origins  # what an observed value depends on
+    parameter_origins: Mapping[str, Origins]  # by parameter of the distribution
+    value_origins: Origins  # of an observed value
     marks: tuple[str, ...]
 
 
-def describe(constraint: Any) -> str:
-    """A constraint in a word or two: ``positive``, ``[0, 1]``, ``{0, 1}``, ``simplex``."""
+def constraint_name(constraint: Any) -> str:
+    """Return a constraint in a word or two: ``positive``, ``[0, 1]``, ``{0, 1}``, ``simplex``."""
     while hasattr(constraint, "base_constraint"):
         constraint = constraint.base_constraint
     name = type(constraint).__name__.lstrip("_")
@@ -60,31 +60,30 @@ def base_distribution(fn: Any) -> Any:
     return fn
 
 
-def arguments(fn: Any, tracker: Tracker) -> dict[str, Origins]:
-    """By parameter of the distribution: what it depends on; ``""`` holds what has no such name."""
+def parameter_origins(fn: Any, tracker: Tracker) -> dict[str, Origins]:
+    """Return the origins of each of the distribution's parameters; ``""`` holds all further ones."""
     base = base_distribution(fn)
-    named = {name: _reach(value, tracker) for name, value in _parameters(base).items()}
-    covered = frozenset().union(*named.values())
-    return {**named, "": _reach(fn, tracker) - covered}
+    named = {name: _origins_in(value, tracker) for name, value in _parameters(base).items()}
+    return {**named, "": _origins_in(fn, tracker).difference(*named.values())}
 
 
 def _parameters(base: Any) -> dict[str, Any]:
-    """A distribution's parameters by name: those it was given, not what it can derive from them."""
-    constraints = _asked(base, "arg_constraints", {})
+    """Return a distribution's parameters by name: those it holds, not those it can derive from them."""
+    constraints = _attribute(base, "arg_constraints", {})
     held: dict[str, Any] = {}
     for holder in (base, *vars(base).values()):  # a OneHotCategorical holds a Categorical
         if isinstance(holder, torch.distributions.Distribution):
             held = {n.removeprefix("_unbroadcasted_"): v for n, v in vars(holder).items()} | held
-    found = {name: held[name] for name in constraints if name in held}
-    return found or {name: _asked(base, name) for name in constraints}
+    parameters = {name: held[name] for name in constraints if name in held}
+    return parameters or {name: _attribute(base, name) for name in constraints}
 
 
-def _reach(thing: Any, tracker: Tracker) -> Origins:
-    return tracker.origins(list(held_tensors(thing)))
+def _origins_in(thing: Any, tracker: Tracker) -> Origins:
+    return tracker.origins(list(tensors_in(thing)))
 
 
-def held_tensors(thing: Any, depth: int = 8) -> Iterator[Tensor | np.ndarray]:
-    """Every tensor that a distribution holds, through transforms, modules and containers."""
+def tensors_in(thing: Any, depth: int = 8) -> Iterator[Tensor | np.ndarray]:
+    """Return every tensor that a distribution holds, through transforms, modules and containers."""
     if depth == 0 or thing is None or isinstance(thing, str | int | float | torch.Size):
         return
     parts: Iterable[Any] = ()
@@ -95,11 +94,11 @@ def held_tensors(thing: Any, depth: int = 8) -> Iterator[Tensor | np.ndarray]:
     elif isinstance(thing, list | tuple):
         parts = thing
     elif isinstance(thing, nn.Module):
-        parts = [*thing.parameters(), *(_held(thing) if _is_random(thing) else ())]
+        parts = [*thing.parameters(), *(_attributes_of(thing) if _is_random(thing) else ())]
     elif _is_random(thing) or (hasattr(thing, "__dict__") and _is_of_pyro(thing)):
-        parts = _held(thing)
+        parts = _attributes_of(thing)
     for part in parts:
-        yield from held_tensors(part, depth - 1)
+        yield from tensors_in(part, depth - 1)
 
 
 def _is_random(thing: Any) -> bool:
@@ -108,36 +107,44 @@ def _is_random(thing: Any) -> bool:
 
 
 def _is_of_pyro(thing: Any) -> bool:
-    """A part of a distribution that is none itself, such as Pyro's Gaussian factors."""
+    """Return whether a part of a distribution, such as a Gaussian factor, is Pyro's."""
     return type(thing).__module__.startswith("pyro.ops")
 
 
-def _held(thing: Any) -> list[Any]:
-    # a transform's cache holds its last draw, which may be another site's
+def _attributes_of(thing: Any) -> list[Any]:
+    # A transform's cache holds its last draw, which may be another site's.
     return [value for name, value in vars(thing).items() if not name.startswith("_cached")]
 
 
-def site_of(
-    part: str, msg: dict[str, Any], found: dict[str, Origins], own: Origins, nesting: int | None
-) -> Site:
-    """What a message says; of a run that sums out ``nesting`` dimensions to the left of its plates."""
+def statement_of(
+    part: str,
+    msg: dict[str, Any],
+    parameter_origins: dict[str, Origins],
+    value_origins: Origins,
+    max_plate_nesting: int | None,
+) -> Statement:
+    """Return the statement of a Pyro message.
+
+    ``max_plate_nesting``: in a run that enumerates, how many dimensions belong to plates; enumeration's
+    own dimensions, to the left of them, do not count.
+    """
     fn, base = msg["fn"], base_distribution(msg["fn"])
     batch_shape, event_shape = _shapes(fn, msg["value"])
     frames = tuple(msg["cond_indep_stack"])
-    own_shape = (
-        batch_shape if nesting is None else batch_shape[max(len(batch_shape) - nesting, 0) :]
-    )
-    return Site(
+    num_enumerated = 0
+    if max_plate_nesting is not None:
+        num_enumerated = max(len(batch_shape) - max_plate_nesting, 0)
+    return Statement(
         name=msg["name"],
         kind=kind_of(part, msg),
-        distribution=_name(base).strip("_<>"),
+        distribution=_class_name(base).strip("_<>"),
         support=_support(fn),
-        batch_shape=own_shape,
+        batch_shape=batch_shape[num_enumerated:],
         event_shape=event_shape,
-        counted_shape=_counted(batch_shape, event_shape, msg["value"]),
+        log_prob_shape=_log_prob_shape(batch_shape, event_shape, msg["value"]),
         frames=frames,
-        arguments=found,
-        value_origins=own,
+        parameter_origins=parameter_origins,
+        value_origins=value_origins,
         marks=tuple(_marks(part, msg)),
     )
 
@@ -161,30 +168,30 @@ def kind_of(part: str, msg: Mapping[str, Any]) -> str:
     return "deterministic" if is_point and part == "model" else "latent"
 
 
-def _asked(thing: Any, name: str, default: Any = None) -> Any:
-    """An attribute, whatever a person's own class raises in place of it."""
+def _attribute(thing: Any, name: str, default: Any = None) -> Any:
+    """Return an attribute, or the default where a user's class raises."""
     try:
         return getattr(thing, name, default)
     except Exception:
         return default
 
 
-def _name(base: Any) -> str:
+def _class_name(base: Any) -> str:
     is_function = isinstance(base, FunctionType | MethodType)
     return base.__name__ if is_function else type(base).__name__
 
 
 def _shapes(fn: Any, value: Any) -> tuple[Shape, Shape]:
-    """Batch and event shape; of what declares none, the value is one event."""
-    batch, event = _asked(fn, "batch_shape"), _asked(fn, "event_shape")
+    """Return batch and event shape; where ``fn`` declares none, the value is one event."""
+    batch, event = _attribute(fn, "batch_shape"), _attribute(fn, "event_shape")
     if batch is None or event is None:
-        return (), tuple(_asked(value, "shape", ()))
+        return (), tuple(_attribute(value, "shape", ()))
     return tuple(batch), tuple(event)
 
 
-def _counted(batch_shape: Shape, event_shape: Shape, value: Any) -> Shape:
-    """The shape of the log-probability: an observed value may be longer than its distribution."""
-    shape = tuple(_asked(value, "shape", ()))
+def _log_prob_shape(batch_shape: Shape, event_shape: Shape, value: Any) -> Shape:
+    """Return the log-probability's shape: an observed value may be longer than its distribution."""
+    shape = tuple(_attribute(value, "shape", ()))
     try:
         own = shape[: len(shape) - len(event_shape)]
         return tuple(np.broadcast_shapes(batch_shape, own))
@@ -192,15 +199,15 @@ def _counted(batch_shape: Shape, event_shape: Shape, value: Any) -> Shape:
         return batch_shape
 
 
-def nesting_of(frames: Iterable[CondIndepStackFrame]) -> int:
-    """How many dimensions plates take."""
+def max_plate_nesting_of(frames: Iterable[CondIndepStackFrame]) -> int:
+    """Return how many dimensions the plates take."""
     return max((-frame.dim for frame in frames if frame.dim is not None), default=0)
 
 
 def _support(fn: Any) -> str | None:
     try:
-        return describe(fn.support)
-    except Exception:  # of a person's own class, whatever it raises
+        return constraint_name(fn.support)
+    except Exception:  # a user's class may raise anything
         return None
 
 
@@ -225,14 +232,14 @@ def _marks(part: str, msg: dict[str, Any]) -> Iterator[str]:
 def _is_discrete(fn: Any) -> bool:
     try:
         return bool(fn.support.is_discrete)
-    except Exception:  # of a person's own class, whatever it raises
-        return bool(_asked(fn, "has_enumerate_support", False))
+    except Exception:  # a user's class may raise anything
+        return bool(_attribute(fn, "has_enumerate_support", False))
 
 
 def _is_scaled(msg: dict[str, Any]) -> bool:
-    """Whether the log-probability is scaled by more than its plates' subsampling."""
+    """Return whether the log-probability is scaled by more than its plates' subsampling."""
     scale = msg["scale"]
-    for frame in msg["cond_indep_stack"]:  # of a plate without a size, both sizes are -1
+    for frame in msg["cond_indep_stack"]:  # both are -1 where a plate has no size
         scale = scale / ((frame.full_size or frame.size) / frame.size if frame.size else 1)
     if isinstance(scale, Tensor):
         return scale.is_meta or bool(((scale - 1).abs() > 1e-6).any())
@@ -240,7 +247,7 @@ def _is_scaled(msg: dict[str, Any]) -> bool:
 
 
 def dtype_of_draw(fn: Any) -> torch.dtype:
-    """The dtype of the value it holds or indexes with, else that of its parameters."""
+    """Return the dtype of a draw: of the values it holds or counts, otherwise of its parameters."""
     base = base_distribution(fn)
     if isinstance(base, torch.distributions.MixtureSameFamily):
         return dtype_of_draw(base.component_distribution)
