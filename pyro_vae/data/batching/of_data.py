@@ -19,7 +19,6 @@ from pyro_vae.data.batching.batches import (
 )
 from pyro_vae.data.batching.loader import rows_of_loader
 from pyro_vae.data.data_set import DataSet
-from pyro_vae.data.refusals import no_rows
 from pyro_vae.data.rows import Rows, nbytes, row_numbers
 from pyro_vae.data.split import Split
 from pyro_vae.errors import InputError
@@ -113,8 +112,7 @@ def _of_columns(
             f"the tensors have different numbers of rows: {', '.join(map(str, lengths))}",
             subject="tensors",
         )
-    if not lengths[0]:
-        raise no_rows("data")
+    _check_not_empty(lengths[0])
     if _fits(columns, device, budget):
         return ResidentBatches(columns, device, encodings)
     return StreamedBatches(_Columns(columns), device, _as_read, encodings)
@@ -191,8 +189,7 @@ def _of_dataset(
             expected="a tensor (torch.as_tensor), a tuple of tensors, a split, a torch Dataset with a "
             "length, or a DataLoader",
         )
-    if not len(data):
-        raise no_rows("data")
+    _check_not_empty(len(data))
     with torch.random.fork_rng(devices=[]), rows_exist():  # reading a row must not change the run
         first = _Collate(collate)([data[0]])
     _check_columns(columns, len(first))
@@ -227,6 +224,11 @@ class _Collate:
                 remedy="pass a DataLoader with a collate_fn",
             )
         return tuple(batch[: self.columns])
+
+
+def _check_not_empty(count: int) -> None:
+    if not count:
+        raise InputError("the data hold no rows", subject="data", expected="at least one row")
 
 
 def _check_columns(columns: int | None, present: int) -> None:
