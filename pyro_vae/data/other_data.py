@@ -193,12 +193,12 @@ def _match_labels(
     name: str, labels: Tensor, class_names: Sequence[str] | None, known: DataSet
 ) -> Tensor:
     """Return labels with the numbers that the classes have in the known set."""
-    own = known.train.class_names or tuple(map(str, range(known.num_classes or 0)))
-    found = list(map(str, range(int(labels.max()) + 1))) if class_names is None else class_names
+    known_names = known.train.class_names or tuple(map(str, range(known.num_classes or 0)))
+    names = list(map(str, range(int(labels.max()) + 1))) if class_names is None else class_names
     numbers = {-1: -1}
     for number in labels.unique().tolist():
         if number >= 0:
-            if found[number] not in own:
-                raise unknown(f"{name} has a class {found[number]!r}", found[number], own)
-            numbers[number] = own.index(found[number])
+            if names[number] not in known_names:
+                raise unknown(f"{name} has a class {names[number]!r}", names[number], known_names)
+            numbers[number] = known_names.index(names[number])
     return torch.tensor([numbers[number] for number in labels.tolist()])

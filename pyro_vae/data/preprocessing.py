@@ -61,25 +61,15 @@ def preprocess(
         values = value_range(rows, encodings["train"], levels)
     class_names = None if source.class_names is None else tuple(source.class_names)
     columns = None if source.columns is None else _as_scaled(source.columns, scaled)
-    splits = {
-        split: Split(
-            rows[split],
-            values,
-            encodings[split],
-            part.labels,
-            class_names,
-            columns,
-            part.places,
-            part.ids,
-            part.id_name,
-            arguments,
-        )
-        for split, part in parts.items()
-    }
-    train, validation_rows, test = splits["train"], splits.get("validation"), splits["test"]
-    return DataSet(
-        name, train, validation_rows, test, binarize, tuple(source.remarks), source.pixels
-    )
+
+    def split(which: str) -> Split:
+        part, x, encoding = parts[which], rows[which], encodings[which]
+        names = (part.places, part.ids, part.id_name)
+        return Split(x, values, encoding, part.labels, class_names, columns, *names, arguments)
+
+    validation_rows = split("validation") if "validation" in parts else None
+    remarks, pixels = tuple(source.remarks), source.pixels
+    return DataSet(name, split("train"), validation_rows, split("test"), binarize, remarks, pixels)
 
 
 def check_categories(

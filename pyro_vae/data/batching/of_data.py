@@ -151,17 +151,17 @@ def _of_loader(
 ) -> Batches:
     data = rows_of_loader(loader)
     if loader.collate_fn is stack and _tensors(data) is not None:
-        made = batches(data, device, columns, max_resident_bytes=budget)
+        rows = batches(data, device, columns, max_resident_bytes=budget)
     else:
         options = {
             name: getattr(loader, name)
             for name in ("num_workers", "worker_init_fn", "timeout", "prefetch_factor")
         }
         options["multiprocessing_context"] = loader.multiprocessing_context
-        made = _of_dataset(data, device, columns, loader.collate_fn, **options)
-    sampler: Any = loader.batch_sampler  # which has the size, whoever made it
-    made.batch_size = sampler.batch_size
-    return made
+        rows = _of_dataset(data, device, columns, loader.collate_fn, **options)
+    sampler: Any = loader.batch_sampler
+    rows.batch_size = sampler.batch_size
+    return rows
 
 
 def _of_dataset(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MOST_CATEGORIES = 100  # in a column whose kind nobody names
 WIDE = 50  # columns; a table of more, all of whole numbers, is a matrix, and all are of one kind
-_DATES = {  # how a cell that is a date looks, and its formats
+_DATES = {  # patterns of dates, and their formats
     r"\d{4}-\d\d?-\d\d?([T ].*)?": ("ISO8601",),
     r"\d{4}/\d\d?/\d\d?": ("%Y/%m/%d",),
     r"\d\d?\.\d\d?\.\d{4}": ("%d.%m.%Y",),
@@ -160,8 +160,8 @@ def _days(column: "pd.Series") -> Values | str | None:
 
     if not pd.api.types.is_datetime64_any_dtype(column):
         words = column.dropna().astype(str)
-        looks = [look for look in _DATES if words.str.fullmatch(look).all()] if len(words) else []
-        read = [_dates(column, form) for form in (_DATES[looks[0]] if looks else ())]
+        forms = [form for form in _DATES if words.str.fullmatch(form).all()] if len(words) else []
+        read = [_dates(column, form) for form in (_DATES[forms[0]] if forms else ())]
         possible = [dates for dates in read if dates is not None]
         if len(possible) > 1:
             return "its dates may begin with the day or the month: write them as 2026-11-29"

@@ -132,17 +132,17 @@ def _largest(archive: ArrayArchive, names: Iterable[str]) -> str | None:
 
 
 def _from_splits(
-    path: Path, archive: ArrayArchive, found: Mapping[str, str | None], options: ReadOptions
+    path: Path, archive: ArrayArchive, splits: Mapping[str, str | None], options: ReadOptions
 ) -> Source:
-    if found["test"] is None:
+    if splits["test"] is None:
         raise InputError(
-            f"{path} has the training rows {found['train']!r} but no test rows",
+            f"{path} has the training rows {splits['train']!r} but no test rows",
             subject=str(path),
             expected="an array test or x_test",
         )
-    order = [split for split in ("train", "validation", "test") if found[split] is not None]
-    where = [f"{path}[{found[split]}]" for split in order]
-    arrays = [mask_na_values_of_array(archive[str(found[s])], options.na_values) for s in order]
+    order = [split for split in ("train", "validation", "test") if splits[split] is not None]
+    where = [f"{path}[{splits[split]}]" for split in order]
+    arrays = [mask_na_values_of_array(archive[str(splits[s])], options.na_values) for s in order]
     _check_alike(where, arrays)
     rows, pixels, remarks = rows_of(arrays, where, options)
     names = [_find(list(archive), _label_names(_SPLITS[split])) for split in order]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pyro_vae.data.readers.archives import read_npz
 from pyro_vae.data.readers.arrays import read_npy
 from pyro_vae.data.readers.h5ad import read_h5ad
-from pyro_vae.data.readers.images import read_folder
+from pyro_vae.data.readers.image_folders import read_folder
 from pyro_vae.data.readers.matlab import read_mat
 from pyro_vae.data.readers.named_sets import NAMED, NamedSetOptions
 from pyro_vae.data.readers.options import ReadOptions

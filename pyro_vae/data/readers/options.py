@@ -26,24 +26,7 @@ _FOR_ALL = {"seed", "missing"}
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """Hold what the user says about a file; None means that the file decides.
-
-    Args:
-        label: the column of a table, or the array of an archive, that holds the labels.
-        unseen: the label that means that a row's label is unknown.
-        array: the array of an archive that holds the rows.
-        arguments: columns by the names of the model's parameters that they are given to.
-        columns: the columns of a table that are read, in this order.
-        kinds: the kinds of columns, by their names.
-        id: the column that names the rows: no model sees it, and outputs repeat it.
-        separator: the character between the cells of a text file.
-        decimal: the decimal mark of a text file, ``.`` or ``,``.
-        header: whether its first line names the columns.
-        missing: whether values may be missing; or the values that stand for a missing one.
-        pixels: whether whole numbers from 0 to 255 are grey levels, which a model sees as k/255.
-        image_size: height and width of the images in a folder.
-        seed: of the order of rows that have no splits.
-    """
+    """Hold the options of :func:`load` that say how a file is read; None means that the file decides."""
 
     label: str | None = None
     unseen: str | None = None

@@ -52,20 +52,20 @@ def split_ids(path: Path, frame: "pd.DataFrame", options: ReadOptions) -> TableW
                 subject=chosen,
                 remedy="leave it out of one of them",
             )
-    found = [
+    guessed = [
         str(name)
         for place, name in enumerate(frame)
         if name not in read and name != chosen and _names_rows(frame, place)
     ]
-    names = [*([chosen] if chosen is not None else []), *found]
-    if len(names) == frame.shape[1] and found:  # a model needs a column
-        del names[-1], found[-1]
+    names = [*([chosen] if chosen is not None else []), *guessed]
+    if len(names) == frame.shape[1] and guessed:  # a model needs a column
+        del names[-1], guessed[-1]
     if not names:
         return TableWithIds(frame, None, None, _remark_on_counting(frame, options))
     # a column with a name is better than one without
     best = chosen or min(names, key=lambda name: NAMELESS.fullmatch(name) is not None)
     nameless = NAMELESS.fullmatch(best) is not None
-    remarks = [] if options.columns else [_sentence(name) for name in found]
+    remarks = [] if options.columns else [_sentence(name) for name in guessed]
     return TableWithIds(
         frame.drop(columns=names), _as_words(frame[best]), "id" if nameless else best, remarks
     )
@@ -155,7 +155,9 @@ def _as_words(column: "pd.Series") -> tuple[str, ...]:
     if _are_whole(column.dropna()):
         column = column.astype("Int64")  # 7, not 7.0, where another one is missing
     missing = column.isna()
-    return tuple("" if gap else str(value) for value, gap in zip(column, missing, strict=True))
+    return tuple(
+        "" if is_missing else str(value) for value, is_missing in zip(column, missing, strict=True)
+    )
 
 
 def check_names(path: Path, wanted: Sequence[str], known: Sequence[str]) -> None:

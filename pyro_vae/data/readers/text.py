@@ -50,32 +50,7 @@ def read_text(path: Path, options: ReadOptions) -> tuple["pd.DataFrame", list[st
     Raises:
         InputError: it is not text in UTF-8 (or UTF-16), not a table, or its decimal marks are ambiguous.
     """
-    import pandas as pd
-
-    if options.decimal not in (None, ".", ","):
-        raise InputError(
-            f"decimal={options.decimal!r} is not a decimal mark",
-            subject="decimal",
-            expected=". or ,",
-        )
-    _check_size(path)
-    try:
-        form = detect_format(
-            path, _first_lines(path), ending(path), options.separator, options.header
-        )
-        frame = _parse(path, form, options.decimal or ".")
-        decimal = options.decimal or _decimal(path, frame)
-        if decimal == "," and options.decimal is None:
-            frame = _parse(path, form, decimal)
-    except UnicodeError as error:
-        raise InputError(
-            f"{path} is not text in UTF-8", subject=str(path), remedy="save it as UTF-8"
-        ) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise damaged(path, error, _GZIP) from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
-        raise uneven(path, reason) from error
+    frame, form, decimal = _read(path, options)
     remarks = list(form.remarks)
     if decimal == "," and options.decimal is None:
         remarks.append("cells such as 42,78 are numbers with a decimal comma (--decimal)")
@@ -87,6 +62,36 @@ def read_text(path: Path, options: ReadOptions) -> tuple["pd.DataFrame", list[st
             f"{named} {'stand' if words[1:] else 'stands'} for a missing value (--missing)"
         )
     return frame, [*remarks, *more]
+
+
+def _read(path: Path, options: ReadOptions) -> tuple["pd.DataFrame", TextFormat, str]:
+    """Return the table as pandas reads it, its format and its decimal mark."""
+    import pandas as pd
+
+    if options.decimal not in (None, ".", ","):
+        raise InputError(
+            f"decimal={options.decimal!r} is not a decimal mark",
+            subject="decimal",
+            expected=". or ,",
+        )
+    _check_size(path)
+    try:
+        lines = _first_lines(path)
+        form = detect_format(path, lines, ending(path), options.separator, options.header)
+        frame = _parse(path, form, options.decimal or ".")
+        decimal = options.decimal or _decimal(path, frame)
+        if decimal == "," and options.decimal is None:
+            frame = _parse(path, form, decimal)
+        return frame, form, decimal
+    except UnicodeError as error:
+        raise InputError(
+            f"{path} is not text in UTF-8", subject=str(path), remedy="save it as UTF-8"
+        ) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise damaged(path, error, _GZIP) from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
+        raise uneven(path, reason) from error
 
 
 # --- the bytes ------------------------------------------------------------------------------
