@@ -35,7 +35,7 @@ def no_column(where: object, name: object, known: Iterable[object]) -> InputErro
 
 def damaged(where: object, reason: object, expected: str | None = None) -> InputError:
     """Return the error that a file or an array cannot be read; of the reason, the first line is given."""
-    first = str(reason).strip().split("\n")[0]
+    first = str(reason).strip().split("\n")[0].rstrip(".")
     return InputError(f"{where} is damaged: {first}", subject=str(where), expected=expected)
 
 

@@ -91,14 +91,14 @@ def row_numbers(
         return numbers.nonzero().squeeze(-1)
     if numbers.numel() and (numbers.is_floating_point() or numbers.dtype == torch.bool):
         raise InputError(
-            f"{subject} are of type {numbers.dtype}",
+            f"row numbers have the type {numbers.dtype}",
             subject=subject,
             expected="whole numbers, or a truth value for each row",
         )
     wrong = numbers[(numbers < -count) | (numbers >= count)]
     if len(wrong):
         raise InputError(
-            f"{subject} hold {int(wrong[0])}, but there are {count:,} rows",
+            f"row {int(wrong[0])} does not exist",
             subject=subject,
             expected=f"numbers from 0 to {count - 1}",
         )

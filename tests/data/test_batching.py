@@ -253,7 +253,7 @@ def test_of_a_loader_with_numbered_rows_these_are_taken(data: Any, sampler: Any)
         ({"sampler": SequentialSampler(X[:5])}, "SequentialSampler"),
         ({"sampler": Own()}, "Own"),
         ({"batch_sampler": [[0, 1], [2]]}, "list"),
-        ({"batch_size": None}, "NoneType"),
+        ({"batch_size": None}, "batch_size=None"),
     ],
 )
 def test_a_loader_whose_rows_are_no_fixed_set_is_refused(options: Any, text: str) -> None:

@@ -36,6 +36,7 @@ def rows_of_loader(loader: DataLoader[Any]) -> Dataset[Any]:
     is_whole = type(sampler) in (SequentialSampler, RandomSampler) and len(sampler) == len(data)
     if not is_whole or getattr(sampler, "replacement", False):
         name = type(by_batch if sampler is None else sampler).__name__
+        name = "batch_size=None" if by_batch is None else name
         raise InputError(
             f"the DataLoader's sampler ({name}) may take other rows at each pass, or some twice",
             subject="sampler",

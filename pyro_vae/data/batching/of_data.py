@@ -212,7 +212,7 @@ class _Collate:
                 f"the rows do not stack into a batch: {reason}",
                 subject="rows",
                 expected="tensors of one shape",
-                remedy="or pass a DataLoader with a collate_fn",
+                remedy="make them so, or pass a DataLoader with a collate_fn",
             ) from error
         batch = (batch,) if isinstance(batch, Tensor) else batch
         if not isinstance(batch, tuple | list) or not all(isinstance(c, Tensor) for c in batch):

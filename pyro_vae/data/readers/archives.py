@@ -13,7 +13,7 @@ from pyro_vae.data.columns.missing import mask_na_values_of_array
 from pyro_vae.data.readers.arrays import check_labels_shape, check_not_empty, rows_of, to_labels
 from pyro_vae.data.readers.containers import Array, NpzFile
 from pyro_vae.data.readers.options import ReadOptions
-from pyro_vae.data.readers.source import Source, SourceRows, shuffled_source
+from pyro_vae.data.readers.source import Source, SourceRows, shuffled_source, split_source
 from pyro_vae.data.readers.sparse import dense_of_archive, is_sparse
 from pyro_vae.data.refusals import unknown
 from pyro_vae.errors import InputError
@@ -146,18 +146,10 @@ def _from_splits(
     _check_alike(where, arrays)
     rows, pixels, remarks = rows_of(arrays, where, options)
     names = [_find(list(archive), _label_names(_SPLITS[split])) for split in order]
-    sizes = [len(x) for x in rows]
-    labels, classes = _labels_of_splits(path, archive, names, sizes, options.unseen)
+    sizes = {split: len(x) for split, x in zip(order, rows, strict=True)}
+    labels, classes = _labels_of_splits(path, archive, names, [*sizes.values()], options.unseen)
     whole = SourceRows(torch.cat(rows), labels)
-    places, num_test = torch.arange(len(whole)), len(rows[-1])
-    return Source(
-        whole.subset(places[:-num_test]),
-        len(rows[1]) if "validation" in order else 0,
-        whole.subset(places[-num_test:]),
-        classes,
-        remarks=remarks,
-        pixels=pixels,
-    )
+    return split_source(whole, sizes, class_names=classes, remarks=remarks, pixels=pixels)
 
 
 def _check_alike(where: Sequence[str], arrays: Sequence[Array]) -> None:

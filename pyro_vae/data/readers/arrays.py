@@ -228,7 +228,9 @@ def to_labels(
         raise _not_labels(where, f"{array.dtype} values")
     is_known = _are_known(array, unseen)
     if not is_known.any():
-        raise InputError(f"{where} has no label that is known", subject=where)
+        raise InputError(
+            f"{where} has no label that is known", subject=where, expected="one at least"
+        )
     known = array[is_known]
     if known.dtype.kind == "f":
         if (known != known.round()).any():

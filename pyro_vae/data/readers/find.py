@@ -92,15 +92,15 @@ def _data_root(root: Path | str | None) -> Path | None:
 
 
 def _not_there(name: str, root: Path | None) -> InputError:
-    entry = NAMED[name]
-    if entry.downloadable:
-        fetch = "pass --download (download=True) to fetch it"
-    else:
-        fetch = f"it cannot be downloaded; put {entry.files[0]} there"
+    entry, problem = NAMED[name], f"{name} is not {f'in {root}' if root else 'here'}"
+    remedy = "pass --download (download=True) to fetch it"
+    if not entry.downloadable:
+        problem += " and cannot be downloaded"
+        remedy = f"put {entry.files[0]} there"
     return InputError(
-        f"{name} is not in {root}" if root else f"{name} is not here",
+        problem,
         subject=name,
-        remedy=f"{fetch}, or name its folder by --data_root FOLDER (root=) or {ROOT_VARIABLE}",
+        remedy=f"{remedy}, or name its folder by --data_root FOLDER (root=) or {ROOT_VARIABLE}",
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data.readers.images import read_images
-from pyro_vae.data.readers.source import Source, SourceRows, shuffled_source
+from pyro_vae.data.readers.source import Source, SourceRows, shuffled_source, split_source
 from pyro_vae.errors import InputError
 
 _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
@@ -49,13 +49,10 @@ def read_folder(path: Path, image_size: int | None, seed: int) -> Source:
         raise _lacks(path, "test", folders["train"].name)
     order = [s for s in ("train", "validation", "test") if s in folders]
     files, names = _labelled([folders[s] for s in order])
-    inside = [[f for f, _ in files if f.is_relative_to(folders[s])] for s in order]
+    sizes = {s: sum(file.is_relative_to(folders[s]) for file, _ in files) for s in order}
     x, remarks = read_images([file for file, _ in files], image_size)
-    whole, index = SourceRows(x, _codes(files, names)), torch.arange(len(files))
-    num_test = len(inside[-1])
-    num_validation = len(inside[1]) if "validation" in order else 0
-    pool, test = whole.subset(index[:-num_test]), whole.subset(index[-num_test:])
-    return Source(pool, num_validation, test, names, remarks=remarks)
+    rows = SourceRows(x, _codes(files, names))
+    return split_source(rows, sizes, class_names=names, remarks=remarks)
 
 
 def _lacks(path: Path, split: str, other: str) -> InputError:
@@ -72,7 +69,7 @@ def _splits(path: Path) -> dict[str, Path]:
     Raises:
         InputError: two folders are the same split, or one that has images is not a split.
     """
-    inside = [f for f in sorted(path.iterdir()) if f.is_dir() and _counts(f)]
+    inside = [f for f in sorted(path.iterdir()) if f.is_dir() and _is_by_user(f)]
     named = {
         split: [f for f in inside if f.name.lower() in names] for split, names in _SPLITS.items()
     }
@@ -97,14 +94,14 @@ def _splits(path: Path) -> dict[str, Path]:
     return splits
 
 
-def _counts(path: Path) -> bool:
+def _is_by_user(path: Path) -> bool:
     """Return whether a file or folder is the user's, not one that a program left behind."""
     return not path.name.startswith(_BY_PROGRAMS)
 
 
 def _image_files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
-        if not _counts(path):
+        if not _is_by_user(path):
             continue
         if path.is_dir():
             yield from _image_files(path)

@@ -1,6 +1,6 @@
 """What a reader returns: rows as stored, and how they fall into splits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -70,6 +70,21 @@ def shuffled_source(
     order = permutation(len(rows), seed)
     pool, test = rows.subset(order[:-num_test]), rows.subset(order[-num_test:])
     return Source(pool, num_test, test, class_names, columns, levels, remarks, pixels)
+
+
+def split_source(
+    rows: SourceRows,
+    sizes: Mapping[str, int],
+    *,
+    class_names: Sequence[str] | None = None,
+    remarks: Sequence[str] = (),
+    pixels: bool | None = None,
+) -> Source:
+    """Return rows that lie split by split: ``train``, perhaps ``validation``, ``test``."""
+    index, num_test = torch.arange(len(rows)), sizes["test"]
+    pool, test = rows.subset(index[:-num_test]), rows.subset(index[-num_test:])
+    num_validation = sizes.get("validation", 0)
+    return Source(pool, num_validation, test, class_names, remarks=remarks, pixels=pixels)
 
 
 def divide_rows(source: Source, validation: float | int | None, seed: int) -> dict[str, SourceRows]:
