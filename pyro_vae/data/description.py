@@ -67,7 +67,7 @@ def _remark_on_classes(data: "DataSet") -> list[str]:
     names = data.train.class_names
     words = [repr(names[label]) if names else str(label) for label in missing[:MOST_CLASSES]]
     more = f" and {len(missing) - MOST_CLASSES:,} more" if len(missing) > MOST_CLASSES else ""
-    return [f"no training row is of the class {', '.join(words)}{more}"] if missing else []
+    return [f"no training row has the class {', '.join(words)}{more}"] if missing else []
 
 
 def _scaled(data: "DataSet") -> list[str]:

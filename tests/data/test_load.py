@@ -335,7 +335,7 @@ def test_a_class_without_a_training_row_is_said(tmp_path: Path) -> None:
         f"{i}.5,{'rare' if i == 7 else 'common' if i % 2 else 'usual'}\n" for i in range(40)
     )
     (tmp_path / "t.csv").write_text("a,kind\n" + rows)
-    said = "no training row is of the class 'rare'"
+    said = "no training row has the class 'rare'"
     for seed in range(200):
         data = load(str(tmp_path / "t.csv"), label="kind", seed=seed)
         labels = data.train.labels

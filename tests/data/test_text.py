@@ -35,13 +35,12 @@ DECIMAL = "cells such as 42,78 are numbers with a decimal comma (--decimal)"
 NAMES = "the first line names the columns (--header false: it is a row)"
 ROW = "the first line is a row, and the columns are 0, 1, ... (--header true: it names them)"
 NAMELESS = (
-    "a column without a name is left out, as it names the rows "
-    "(--columns that have 'Unnamed: 0': it is read)"
+    "the column without a name names the rows and is not read (unless --columns has 'Unnamed: 0')"
 )
 
 
 def left_out(name: str) -> str:
-    return f"column {name!r} is left out, as it names the rows (--columns that have it: it is read)"
+    return f"column {name!r} names the rows and is not read (unless --columns has {name!r})"
 
 
 WORDS = [f"r{i}" for i in range(N)]
@@ -311,7 +310,7 @@ def test_a_column_that_looks_like_an_id_and_is_none(tmp_path: Path) -> None:
         )
     counting = load(written(tmp_path, lines(range(N), A, header="time,a")))
     assert counting.train.column_names == ("time", "a")
-    said = "column 'time' counts the rows, and is read as any other (--id time: it names them)"
+    said = "column 'time' counts the rows and is read like any other (--id time if it names them)"
     assert counting.remarks == (said,)
     alone = load(written(tmp_path, lines(range(N), header="id")))
     assert alone.train.column_names == ("id",)

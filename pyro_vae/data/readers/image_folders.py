@@ -47,7 +47,7 @@ def read_folder(path: Path, image_size: int | None, seed: int) -> Source:
         return shuffled_source(rows, seed, class_names=names, remarks=remarks)
     if "test" not in folders:
         raise _lacks(path, "test", folders["train"].name)
-    order = [s for s in ("train", "validation", "test") if s in folders]
+    order: list[str] = [s for s in ("train", "validation", "test") if s in folders]
     files, names = _labelled([folders[s] for s in order])
     sizes = {s: sum(file.is_relative_to(folders[s]) for file, _ in files) for s in order}
     x, remarks = read_images([file for file, _ in files], image_size)

@@ -138,17 +138,13 @@ def _remark_on_counting(frame: "pd.DataFrame", options: ReadOptions) -> list[str
     if options.columns or frame.shape[1] < 2 or len(frame) < 3 or not _counts(frame[first]):
         return []
     return [
-        f"column {first!r} counts the rows, and is read as any other (--id {first}: it names them)"
+        f"column {first!r} counts the rows and is read like any other (--id {first} if it names them)"
     ]
 
 
 def _sentence(name: str) -> str:
-    if NAMELESS.fullmatch(name):
-        return (
-            "a column without a name is left out, as it names the rows "
-            f"(--columns that have {name!r}: it is read)"
-        )
-    return f"column {name!r} is left out, as it names the rows (--columns that have it: it is read)"
+    what = "the column without a name" if NAMELESS.fullmatch(name) else f"column {name!r}"
+    return f"{what} names the rows and is not read (unless --columns has {name!r})"
 
 
 def _as_words(column: "pd.Series") -> tuple[str, ...]:

@@ -123,7 +123,7 @@ def _remark_on_labels(column: "pd.Series", classes: Sequence[str] | None) -> lis
         return []
     return [
         f"column {column.name!r}, from {classes[0]} to {classes[-1]}, is taken for {len(classes):,} "
-        f"classes, 0 to {len(classes) - 1:,} (--arguments y={column.name} hands it over as numbers)"
+        f"classes, 0 to {len(classes) - 1:,} (--arguments y={column.name} passes it as numbers)"
     ]
 
 
