@@ -182,7 +182,7 @@ class Split:
     def values_of(self, argument: Argument, indices: Tensor) -> Tensor:
         """Return an argument's values in the rows numbered ``indices``, in the units of the file."""
         rows, encoding = self.input(argument)
-        x = rows[indices]
+        x = rows[row_numbers(indices, len(self), "indices")]
         if encoding is None or x.dtype == torch.float64:  # which float32 could not hold
             return x
         return replace(encoding, location=None, scale=None)(x)

@@ -191,8 +191,10 @@ def test_two_rows_are_too_few_for_three_splits(tmp_path: Path) -> None:
     with refused("rows", expected="one each", remedy="validation=0"):
         load(path)
     assert len(load(path, validation=0).train) == 1
-    with refused("rows", remedy="add rows"):
-        load(_npy(tmp_path, np.zeros((1, 3))))
+    path = _npy(tmp_path, np.zeros((1, 3)))
+    for validation in (None, 0, 0.0, 0.5):
+        with refused("rows", remedy="add rows"):
+            load(path, validation=validation)
 
 
 X = np.ones((20, 2))

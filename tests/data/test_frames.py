@@ -229,7 +229,7 @@ def test_decimal_numbers_of_a_parquet_file(tmp_path: Path) -> None:
     )
 
 
-def test_names_by_number_that_fill_up_with_zeros_are_grades() -> None:
+def test_token_ids_that_are_padded_with_zeros_are_grades() -> None:
     rng = np.random.default_rng(0)
     names = rng.integers(1, 25, (1500, 30))
     names[np.arange(30) >= rng.integers(8, 28, 1500)[:, None]] = 0

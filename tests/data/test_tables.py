@@ -118,6 +118,8 @@ FILE = "table.csv"
         (HEAD + GOOD, {"label": "kin"}, "kin", "did you mean 'kind'"),
         (HEAD + GOOD + "1,2.5\n", {"label": "kind"}, f"{FILE}, column 'kind'", "2.5 at row 17"),
         ("kind\n" + "1\n" * 9, {"label": "kind"}, FILE, "besides the label"),
+        ("id\n1\n2\n3\n", {"id": "id"}, FILE, "besides the label"),
+        (HEAD + GOOD, {"columns": []}, FILE, "besides the label"),
         ("0,1\n" * 9, {}, FILE, "--header true"),
         (HEAD + GOOD, {"image_size": 3}, "image_size", "folders"),
     ],

@@ -134,9 +134,9 @@ def _counts(column: "pd.Series") -> bool:
 
 
 def _remark_on_counting(frame: "pd.DataFrame", options: ReadOptions) -> list[str]:
-    first = frame.columns[0]
-    if options.columns or frame.shape[1] < 2 or len(frame) < 3 or not _counts(frame[first]):
+    if options.columns or frame.shape[1] < 2 or len(frame) < 3 or not _counts(frame.iloc[:, 0]):
         return []
+    first = frame.columns[0]
     return [
         f"column {first!r} counts the rows and is read like any other (--id {first} if it names them)"
     ]

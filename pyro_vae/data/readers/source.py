@@ -102,7 +102,7 @@ def divide_rows(source: Source, validation: float | int | None, seed: int) -> di
     pool, number = source.pool, source.num_validation
     if validation is not None:
         is_fraction = isinstance(validation, float)
-        if not 0 <= validation < (1 if is_fraction else len(pool)):
+        if not 0 <= validation < (1 if is_fraction else max(1, len(pool))):
             raise InputError(
                 f"validation={validation} does not fit {len(pool):,} rows",
                 subject="validation",
@@ -110,7 +110,7 @@ def divide_rows(source: Source, validation: float | int | None, seed: int) -> di
             )
         number = int(validation * len(pool)) if is_fraction else int(validation)
         pool = pool.subset(permutation(len(pool), seed))
-    elif number >= len(pool):
+    if number >= len(pool):
         raise InputError(
             f"the data have too few rows ({len(pool) + len(source.test)})",
             subject="rows",

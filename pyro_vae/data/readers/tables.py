@@ -55,13 +55,17 @@ def read_table(path: Path, options: ReadOptions) -> Source:
         column = frame.pop(options.label)
         labels, classes = _labels(path, column, options.unseen)
         remarks += _remark_on_labels(column, classes)
-    if not frame.shape[1]:
-        raise InputError(f"{path} has no column besides the label", subject=str(path))
     frame, ids, id_name, of_ids = split_ids(path, frame, options)
     check_names(path, list(options.kinds), list(frame.columns))
     if options.columns is not None:
         check_names(path, options.columns, list(frame.columns))
         frame = frame[list(options.columns)]
+    if not frame.shape[1]:
+        raise InputError(
+            f"{path} has no column for a model",
+            subject=str(path),
+            expected="one besides the label and the ids",
+        )
     frame, of_empty = _drop_uninformative(frame, options)
     _check_complete(path, frame, options.allows_missing)
     kinds = {name: kind for name, kind in options.kinds.items() if name in frame}
