@@ -329,8 +329,9 @@ def test_rows_that_do_not_stack_and_orders_out_of_range() -> None:
     with refused("order", expected="rows 0 to 9") as caught:
         batches(X).take(torch.tensor([3, 10]), 2)
     assert "3 to 10" in str(caught.value)
-    with refused("order", expected="int64"):
-        batches(X).take(torch.arange(3.0), 2)
+    for order in (torch.arange(3.0), torch.tensor(1), torch.tensor([True] * 10)):
+        with refused("order", expected="int64"):
+            batches(X).take(order, 2)
     with refused("batch_size", expected="at least 1"):
         batches(X).take(torch.arange(3), 0)
     assert list(batches(X).take(torch.arange(0), 2)) == []

@@ -46,7 +46,8 @@ class Batches(ABC):
                 subject="batch_size" if batch_size < 1 else "start",
                 expected="at least 1 and 0",
             )
-        if len(order) and (order.ndim != 1 or order.dtype not in (torch.int64, torch.int32)):
+        is_whole = order.dtype in (torch.int64, torch.int32) or not order.numel()
+        if order.ndim != 1 or not is_whole:
             raise InputError(
                 f"order has the shape {tuple(order.shape)} and the type {order.dtype}",
                 subject="order",
