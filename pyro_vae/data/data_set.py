@@ -21,9 +21,7 @@ class DataSet:
     test: Split
     binarize: str = "none"
     remarks: tuple[str, ...] = ()  # how a file was read, where another way is possible
-    pixels: bool | None = (
-        None  # whether whole numbers are grey levels; None for what is not an array
-    )
+    pixels: bool | None = None  # whether whole numbers are grey levels; None without arrays
 
     @property
     def event_shape(self) -> torch.Size:
