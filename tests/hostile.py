@@ -30,7 +30,7 @@ GOOD = "a,b\n" + "1,2\n3,5\n" * 20
 
 
 def npy_bytes(shape: tuple[int, ...], descr: Any = "<f4", content: bytes = b"\0" * 400) -> bytes:
-    """A .npy file whose header says what it likes."""
+    """Return a .npy file with any header."""
     out = io.BytesIO()
     npy.write_array_header_1_0(out, {"shape": shape, "fortran_order": False, "descr": descr})
     return out.getvalue() + content
@@ -267,7 +267,7 @@ def packed_zeros(size: int, line: bytes = b"0,0\n") -> bytes:
 def sparse(
     shape: Any, data: Any, indices: Any, indptr: Any, kind: str = "csr", **more: Any
 ) -> bytes:
-    """What scipy.sparse.save_npz writes, but for its parts, which are what they like."""
+    """Return a file of scipy.sparse.save_npz with any parts."""
     parts = {"shape": shape, "data": data, "indices": indices, "indptr": indptr, **more}
     parts["format"] = np.array(kind.encode())
     return archive({f"{name}.npy": array_bytes(np.array(part)) for name, part in parts.items()})
@@ -467,7 +467,7 @@ def external(name: str, place: str) -> Any:
 
 
 def png(width: int, height: int, body: bytes = b"") -> bytes:
-    """A PNG whose header says what it likes."""
+    """Return a PNG with any header."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (

@@ -82,6 +82,6 @@ def _values(column: Column, values: np.ndarray) -> str:
         return "none"
     ends = [
         f"{e:.6g}" if not isinstance(e, str) else e
-        for e in column.written(np.array([values.min(), values.max()]))
+        for e in column.decode(np.array([values.min(), values.max()]))
     ]
     return " to ".join(dict.fromkeys(ends))

@@ -9,9 +9,9 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from pyro_vae.data import Binarize, DataSet, Kind, Reading, load
-from pyro_vae.data.columns.column import known_kinds
-from pyro_vae.data.named import NAMED
+from pyro_vae.data import Binarize, DataSet, Kind, ReadOptions, load
+from pyro_vae.data.columns.column import parse_kinds
+from pyro_vae.data.readers.named_sets import NAMED
 from pyro_vae.errors import InputError
 
 READING = (  # what a file's readers are told
@@ -63,13 +63,13 @@ def add_data_options(parser: ArgumentParser, named: bool = True) -> None:
     add("--image_size", type=int | None, help="height and width of images in a folder, in pixels")
 
 
-def reading_of(options: Namespace) -> Reading:
+def reading_of(options: Namespace) -> ReadOptions:
     """How the options say that a file is read; values may be missing."""
     said: dict[str, Any] = {name: options[name] for name in READING}
-    said["kinds"] = known_kinds(dict(_pair("kinds", word) for word in said["kinds"] or ()))
+    said["kinds"] = parse_kinds(dict(_pair("kinds", word) for word in said["kinds"] or ()))
     said["arguments"] = columns_by_argument(said["arguments"])
     said["missing"] = said["missing"] or True
-    return Reading(**said, seed=options.data_seed)
+    return ReadOptions(**said, seed=options.data_seed)
 
 
 def load_by(options: Namespace, missing: bool = True, home: Path | None = None) -> DataSet:

@@ -23,7 +23,7 @@ from pyro_vae.cli.run_folder import (
     open_run,
     read_config,
 )
-from pyro_vae.data import DataSet, facts_of
+from pyro_vae.data import DataSet, metadata_of
 from pyro_vae.inference.svi.fit import fit
 from pyro_vae.inference.svi.run_state import CHECKPOINT
 from pyro_vae.inference.svi.training_loop import FitResult, shown_figure
@@ -58,7 +58,7 @@ def train(folder: Path, experiment: Experiment, data: DataSet) -> tuple[Any, Fit
     check_reads_gaps(experiment, program, data)
     with claimed(folder, experiment), _resumable(folder, experiment):
         options = experiment.to_dict()
-        record = {"data": data.record(), "facts": facts_of(data), "options": options}
+        record = {"data": data.record(), "facts": metadata_of(data), "options": options}
         result = fit(program, data, out=folder, record=record, **experiment.fit_options())
     _note_epochs(folder, experiment, result)
     draw_curve(folder, result, data)
@@ -75,7 +75,7 @@ def _resume(folder: Path, words: Sequence[str]) -> int:
     checkpoint.write_text(folder / CONFIG, run.experiment.to_yaml())
     with _resumable(folder, run.experiment):
         kept = run.saved[1]["options"]
-        record = {"data": data.record(), "facts": facts_of(data), "options": kept}
+        record = {"data": data.record(), "facts": metadata_of(data), "options": kept}
         result = fit(program, data, out=folder, resume=True, record=record, **options)
     _note_epochs(folder, run.experiment, result)
     draw_curve(folder, result, data)

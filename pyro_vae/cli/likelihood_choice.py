@@ -56,7 +56,11 @@ def likelihood_of_columns(columns: tuple[Column, ...]) -> Config:
 def likelihood_of(column: Column) -> Config:
     """The likelihood of one column."""
     name = _OF_KIND[column.kind]
-    return _config(name, num_tokens=max(1, column.num_names)) if name == "Tokens" else _config(name)
+    return (
+        _config(name, num_tokens=max(1, column.num_categories))
+        if name == "Tokens"
+        else _config(name)
+    )
 
 
 def named(config: Config) -> str:

@@ -14,7 +14,7 @@ import torch
 import pyro_vae.models
 from pyro_vae.cli.arguments import look_here_for
 from pyro_vae.data import Argument, DataSet
-from pyro_vae.data.arguments import in_order
+from pyro_vae.data.columns.arguments import order_arguments
 from pyro_vae.errors import InputError, nearest
 from pyro_vae.program.contract import num_arguments, signature
 
@@ -146,7 +146,7 @@ def check_takes_arguments(model: type, data: DataSet) -> None:
     if data.train.arguments is None or not callable(methods[0]):
         return
     of_self = [partial(m, None) if callable(m) else lambda *args: None for m in methods]
-    in_order(data.train.arguments, signature((of_self[0], of_self[1])))
+    order_arguments(data.train.arguments, signature((of_self[0], of_self[1])))
 
 
 def _column_names(data: DataSet, argument: Argument) -> str:

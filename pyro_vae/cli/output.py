@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pyro_vae import plots
 from pyro_vae.data import Argument, Split
-from pyro_vae.data.rows import chosen
+from pyro_vae.data.rows import select_names
 from pyro_vae.errors import InputError
 from pyro_vae.storage import replacing
 
@@ -99,7 +99,7 @@ def columns_of(
     table, columns = values.cpu().reshape(len(values), -1).T.numpy(), split.columns_of(argument)
     if columns is None:
         return [(str(number), column) for number, column in enumerate(table)]
-    return [(c.name, c.written(x)) for c, x in zip(columns, table, strict=True)]
+    return [(c.name, c.decode(x)) for c, x in zip(columns, table, strict=True)]
 
 
 def categories_of(split: Split) -> dict[str, Sequence[str]]:
@@ -132,7 +132,7 @@ def classes_of(split: Split, labels: Tensor) -> dict[str, Any]:
 def origin_of(split: Split, index: Tensor) -> dict[str, Any]:
     """By name what joins figures of the rows numbered ``index`` to their file: rows, ids, classes."""
     labels = {} if split.labels is None else classes_of(split, split.labels[index])
-    ids = {} if split.ids is None else {"ids": chosen(split.ids, index)}
+    ids = {} if split.ids is None else {"ids": select_names(split.ids, index)}
     return {"rows": rows_of_file(split, index), **ids, **labels}
 
 

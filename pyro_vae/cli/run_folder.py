@@ -18,7 +18,7 @@ from pyro_vae.cli.arguments import allow_imports, take_options
 from pyro_vae.cli.data_options import reading_of
 from pyro_vae.cli.experiment import HOME, Experiment
 from pyro_vae.cli.model_option import find_class
-from pyro_vae.data import DataSet, Split, batches, new_rows, remembered
+from pyro_vae.data import DataSet, Split, batches, blank_data_set, new_rows
 from pyro_vae.errors import InputError, nearest, reading
 from pyro_vae.inference.svi.run_state import CHECKPOINT, METRICS, Position, check
 from pyro_vae.program.contract import as_program, num_arguments, signature
@@ -151,7 +151,7 @@ class RunFolder:
         options, facts = self.experiment.options, self.saved[1].get("facts")
         if not isinstance(facts, Mapping):
             raise InputError(f"{self.folder / CHECKPOINT} does not say what the data were like")
-        return remembered(options.data, facts, options.binarize)
+        return blank_data_set(options.data, facts, options.binarize)
 
     def new_data(self, name: str) -> Split:
         """Other data, all rows of them, as the run's model takes them."""

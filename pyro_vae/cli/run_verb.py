@@ -13,8 +13,8 @@ from pyro_vae.cli.arguments import new_parser, read, take_options
 from pyro_vae.cli.console import note
 from pyro_vae.cli.gaps import check_reads_new_gaps
 from pyro_vae.cli.run_folder import PARTS, RunFolder, open_run, rows_of
-from pyro_vae.data import Argument, Column, DataSet, Remembered, Split
-from pyro_vae.data.arguments import in_order
+from pyro_vae.data import Argument, BlankDataSet, Column, DataSet, Split
+from pyro_vae.data.columns.arguments import order_arguments
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.program.contract import signature
@@ -61,7 +61,7 @@ class Trained:
     @property
     def rows_to_compare(self) -> Split | None:
         """Rows to hold draws against: those of training, or where these are not there, new ones."""
-        if not isinstance(self.data, Remembered):
+        if not isinstance(self.data, BlankDataSet):
             return self.data.train
         return None if self.split is self.data.test else self.split
 
@@ -74,7 +74,7 @@ class Trained:
     def arguments(self) -> tuple[Argument, ...]:
         """The columns that the program is given, in its order; none where it is given all as one."""
         arguments = self.split.arguments
-        return () if arguments is None else in_order(arguments, signature(self.program))
+        return () if arguments is None else order_arguments(arguments, signature(self.program))
 
     def argument_of(self, prediction: Prediction) -> Argument | None:
         """The argument that a site observes."""

@@ -1,4 +1,4 @@
-"""Grey values -> zeros and ones, once for all."""
+"""Grey values -> zeros and ones, once and for all."""
 
 import hashlib
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Rule = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Threshold:
-    """One where the grey value is above 1/2."""
+    """Return 1 where the grey value is above 1/2."""
 
     def __call__(self, grey: Tensor, numbers: Tensor) -> Tensor:
         return (grey > 0.5).to(torch.uint8)
@@ -25,7 +25,7 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Draw:
-    """A Bernoulli draw with the grey value as its probability, fixed by seed, split and row number.
+    """Draw from a Bernoulli with the grey value as probability, fixed by seed, split and row number.
 
     Each row has its own stretch of a counter-based generator, so that rows may be drawn in any
     order, and one by one.
@@ -62,6 +62,6 @@ class _Binarized(LazyRows):
 
 
 def binarized(rows: Rows, encoding: Encoding, rule: Rule) -> Rows:
-    """The rows as zeros and ones (uint8) by ``rule``; lazy rows stay lazy."""
+    """Return the rows as zeros and ones (uint8) by ``rule``; lazy rows stay lazy."""
     lazy = _Binarized(rows, encoding, rule, torch.arange(len(rows)))
     return lazy if isinstance(rows, LazyRows) else torch.cat(list(chunks(lazy)))

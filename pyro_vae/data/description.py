@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from pyro_vae.data.arguments import in_words
+from pyro_vae.data.columns.arguments import describe_arguments
 from pyro_vae.data.columns.column import Column
 
 if TYPE_CHECKING:
-    from pyro_vae.data.sets import DataSet
+    from pyro_vae.data.data_set import DataSet
 
-MOST_CLASSES = 5  # that are named in one sentence
+MOST_CLASSES = 5  # in one remark
 _BINARIZED = {
     "none": [],
     "threshold": ["1 where the grey value is above 1/2"],
@@ -22,13 +22,13 @@ _BINARIZED = {
 
 
 def _kinds(columns: Sequence[Column]) -> str:
-    """How many columns are of each kind."""
+    """Return how many columns are of each kind."""
     counts = Counter(str(column.kind) for column in columns)
     return f"columns: {', '.join(f'{count:,} {kind}' for kind, count in counts.items())}"
 
 
-def described(data: "DataSet") -> str:
-    """What the set is and how its values are treated; a line each for what was guessed of a file."""
+def describe_data_set(data: "DataSet") -> str:
+    """Describe the set and its preprocessing, with a line for each guess about a file."""
     sizes = " / ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
     facts = [f"{sizes} rows of {'x'.join(map(str, data.event_shape)) or 1}"]
     columns = data.train.columns or ()
@@ -39,37 +39,39 @@ def described(data: "DataSet") -> str:
     if data.num_missing:
         total = sum(split.x.shape.numel() for split in data.splits.values())
         facts.append(f"{data.num_missing:,} of {total:,} values missing")
-    facts += _brought(data)
+    facts += _scaled(data)
     if data.num_classes is not None:
         facts.append(f"{data.num_classes} classes")
     if data.train.labels is not None and (data.train.labels < 0).any():
         facts.append(f"labels of {int((data.train.labels >= 0).sum()):,} training rows")
-    lines = [*data.remarks, *_on_classes(data)]
+    lines = [*data.remarks, *_remark_on_classes(data)]
     if data.train.arguments is not None:
         lines = [
-            f"arguments {in_words(data.train.arguments, data.train.columns or ())}",
+            f"arguments {describe_arguments(data.train.arguments, data.train.columns or ())}",
             *lines,
         ]
     return "\n".join([f"{data.name}: {'; '.join(facts)}", *(f"  {line}" for line in lines)])
 
 
-def _on_classes(data: "DataSet") -> list[str]:
-    """What is to be said of classes that no training row is of."""
+def _remark_on_classes(data: "DataSet") -> list[str]:
+    """Return a remark on classes that have no training row."""
     known = data.train.labels
     if known is None:
         return []
     held_out = [data.validation, data.test]
     others = [s.labels for s in held_out if s is not None and s.labels is not None]
-    seen = {label for labels in others for label in labels.unique().tolist() if label >= 0}
-    missing = sorted(seen - set(known.unique().tolist()))
+    held_out_classes = {
+        label for labels in others for label in labels.unique().tolist() if label >= 0
+    }
+    missing = sorted(held_out_classes - set(known.unique().tolist()))
     names = data.train.class_names
     words = [repr(names[label]) if names else str(label) for label in missing[:MOST_CLASSES]]
     more = f" and {len(missing) - MOST_CLASSES:,} more" if len(missing) > MOST_CLASSES else ""
-    return [f"no training row is of the class {', '.join(words)}{more}"] if missing else []
+    return [f"no training row has the class {', '.join(words)}{more}"] if missing else []
 
 
-def _brought(data: "DataSet") -> list[str]:
-    """What is done to columns that are centred or standardised, with their names if not to all."""
+def _scaled(data: "DataSet") -> list[str]:
+    """Return how columns are centred or standardised, with their names unless all are."""
     location, scale = data.train.location, data.train.scale
     if location is None or scale is None:
         return []

@@ -1,17 +1,21 @@
-"""Rows of a data set as they are stored: a tensor, or files read when they are asked for."""
+"""Rows of a data set as they are stored: a tensor, or files that are read on access."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from math import prod
+from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-CHUNK_BYTES = 2**26  # whole-set passes (statistics, draws) go through memory in pieces of this size
+from pyro_vae.errors import InputError
+
+CHUNK_BYTES = 2**26  # passes over all rows (statistics, draws) take pieces of this size
 
 
 class LazyRows(ABC):
-    """Rows that are too many for memory. Indexed as a tensor is, by a tensor of row numbers."""
+    """Read rows that are too many for memory when they are indexed by a tensor of row numbers."""
 
     shape: torch.Size  # (N | event)
     dtype: torch.dtype
@@ -21,44 +25,44 @@ class LazyRows(ABC):
 
     @abstractmethod
     def __getitem__(self, index: Tensor) -> Tensor:
-        """The rows numbered ``index`` (B,), read now: (B | event)."""
+        """Read the rows numbered ``index`` (B,): (B | event)."""
 
     @abstractmethod
     def subset(self, index: Tensor) -> "LazyRows":
-        """The rows numbered ``index``, not yet read."""
+        """Return the rows numbered ``index`` without reading them."""
 
     @abstractmethod
     def identity(self) -> bytes:
-        """What distinguishes these rows from others, without reading all of them."""
+        """Return what distinguishes these rows from others, without reading all of them."""
 
 
 Rows = Tensor | LazyRows
 
 
 def subset(rows: Rows, index: Tensor) -> Rows:
-    """The rows numbered ``index``; lazy ones stay unread."""
+    """Return the rows numbered ``index``; lazy ones stay unread."""
     return rows.subset(index) if isinstance(rows, LazyRows) else rows[index]
 
 
-def chosen(names: Sequence[str], index: Tensor) -> tuple[str, ...]:
-    """The names numbered ``index``."""
+def select_names(names: Sequence[str], index: Tensor) -> tuple[str, ...]:
+    """Return the names numbered ``index``."""
     return tuple(names[place] for place in index.tolist())
 
 
 def nbytes(rows: Rows) -> int:
-    """The bytes that the rows take in memory, once read."""
+    """Return the bytes that the rows take in memory, once read."""
     return prod(rows.shape) * rows.dtype.itemsize
 
 
 def chunks(rows: Rows) -> Iterator[Tensor]:
-    """All rows in order, a bounded number of bytes at a time."""
+    """Yield all rows in order, a bounded number of bytes at a time."""
     row_bytes = max(1, nbytes(rows) // max(1, len(rows)))
     for index in torch.arange(len(rows)).split(max(1, CHUNK_BYTES // row_bytes)):
         yield rows[index]
 
 
 def read_all(rows: Rows, device: torch.device | None = None) -> Tensor:
-    """All rows as one tensor on ``device``, filled in place so that nothing is held twice."""
+    """Return all rows as one tensor on ``device``, filled in place so that no row is held twice."""
     if isinstance(rows, Tensor):
         return rows.to(device)
     whole = torch.empty(rows.shape, dtype=rows.dtype, device=device)
@@ -67,3 +71,35 @@ def read_all(rows: Rows, device: torch.device | None = None) -> Tensor:
         whole[start : start + len(chunk)] = chunk.to(device)
         start += len(chunk)
     return whole
+
+
+def row_numbers(
+    index: Sequence[int] | Tensor | npt.NDArray[Any], count: int, subject: str
+) -> Tensor:
+    """Return row numbers as a tensor of int64, and negative ones as counted from the end.
+
+    Args:
+        index: the numbers, or a truth value for each row.
+        count: how many rows there are.
+        subject: what messages call ``index``.
+
+    Raises:
+        InputError: they are not whole numbers, or a row does not exist.
+    """
+    numbers = torch.as_tensor(index)
+    if numbers.dtype == torch.bool and numbers.shape == (count,):
+        return numbers.nonzero().squeeze(-1)
+    if numbers.numel() and (numbers.is_floating_point() or numbers.dtype == torch.bool):
+        raise InputError(
+            f"row numbers have the type {numbers.dtype}",
+            subject=subject,
+            expected="whole numbers, or a truth value for each row",
+        )
+    wrong = numbers[(numbers < -count) | (numbers >= count)]
+    if len(wrong):
+        raise InputError(
+            f"row {int(wrong[0])} does not exist",
+            subject=subject,
+            expected=f"numbers from 0 to {count - 1}",
+        )
+    return numbers.long() % count if count else numbers.long()

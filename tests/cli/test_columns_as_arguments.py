@@ -318,13 +318,13 @@ def test_a_diagram_of_columns(run, people, call):
     [
         (
             "--arguments x=age,income group=clinc y=visits",
-            "no column 'clinc'; did you mean 'clinic'",
+            "no column 'clinc': did you mean 'clinic'",
         ),
         ("--arguments x=age,income y=visits", "missing: --model.num_group"),
         ("--arguments group=clinic y=visits", "no column is named for 'x'"),
         (
             "--arguments x=age,income group=clinic z=visits",
-            "no parameter of the model is named 'z'",
+            "the model has no parameter 'z'",
         ),
         ("--arguments x=age,income group=visits y=visits", "--kinds visits=category makes it one"),
         ("--arguments age,income", "takes pairs as in --arguments x=age,income y=visits"),

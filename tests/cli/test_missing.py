@@ -205,15 +205,15 @@ def test_a_model_of_ones_own_that_reads_gaps_needs_to_say_nothing(here, call):
     [
         (
             "FactorAnalysis --data gaps.csv",
-            "gaps.csv has no value in row 1, column 'a' (rows count from 1",
+            "gaps.csv has no value in row 1, column 'a' (",
         ),
         ("FlowDensity --data gaps.csv", "gaps.csv has no value in row 1, column 'a'"),
         ("my_model.MyVAE --data gaps.csv", "gaps.csv has no value in row 1, column 'a'"),
-        ("FactorAnalysis --data late.npz", "late.npz[test] holds nan at index (2, 1) (1 values"),
+        ("FactorAnalysis --data late.npz", "late.npz[test] holds nan at index (2, 1) (1 such"),
         (
             "SemiSupervisedVAE --data gaps.csv --label d --model.likelihood Missing "
             "--model.encoder MaskedInput",
-            "labels are whole numbers or names",
+            "labels that are whole numbers or names",
         ),
         (
             "ItemResponse --data grades.csv --model.item Graded --standardize true",

@@ -90,8 +90,8 @@ def test_shapes_and_values_of_another_kind(here, call, vae):
     np.save("grey.npy", np.full((4, 8, 8), 0.5))
     np.save("loud.npy", np.full((4, 8, 8), 7.0))
     for name, message in (
-        ("large", "of shape (1, 9, 9), and those that the run was fitted to of (1, 8, 8)"),
-        ("loud", "loud.npy holds 7, and the data that the run was fitted to are binary"),
+        ("large", "(1, 9, 9); expected (1, 8, 8)"),
+        ("loud", "loud.npy holds 7; expected values as the run was fitted to (binary)"),
     ):
         outcome = call(f"evidence runs/vae --data {name}.npy")
         assert outcome.code == 2
@@ -178,7 +178,7 @@ class TestClasses:
         (flowers / "new.csv").write_text("kind,length,width\nfir,11,23\n")
         outcome = call("evidence runs/f --data new.csv")
         assert outcome.code == 2
-        assert "new.csv has a class 'fir'; known: ash, elm, oak" in outcome.err
+        assert "new.csv has a class 'fir'; expected one of ash, elm, oak" in outcome.err
         (flowers / "new.csv").write_text("length,width\n11,23\n")
         assert "has no column 'kind'" in call("evidence runs/f --data new.csv").err
 
@@ -197,7 +197,7 @@ def test_photographs_of_any_size_are_brought_to_that_of_the_runs_own(here, call)
     outcome = call("fit --model VAE", SMALL.replace("--model.encoder.hidden_dims [4]", ""),
         "--model.encoder MLP --data photos --out runs/p")  # fmt: skip
     assert outcome.code == 0, outcome.err
-    assert "are of unlike sizes, from 9x9 to 13x11, and are brought to 10x10" in outcome.err
+    assert "from 9x9 to 13x11 and are brought to 10x10" in outcome.err
     found = each(call, "evidence runs/p --data new --num_particles 20")
     assert found["row"].tolist() == [0, 1, 2, 3]
 

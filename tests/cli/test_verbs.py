@@ -249,7 +249,7 @@ def test_pictures(call, vae, verb, ending):
             "fit --model VAE --model.encoder ConvEncoder --data table.csv",
             "needs images (channels, height, width), not data of shape (2,)",
         ),
-        ("fit --model my_model.WithLabels --data table.csv", "these data have none"),
+        ("fit --model my_model.WithLabels --data table.csv", "the data have no labels"),
         ("fit --model my_model.Failing --data digits", "the model raised ValueError"),
         ("fit --model my_model.NoProgram --data digits", "NoProgram is no program"),
         ("fit --config none.yaml", "there is no file none.yaml"),

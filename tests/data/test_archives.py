@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from in_order import ids, labels, rows, seen
+from refused import refused
 from scipy.io import savemat
 from stories import RNG
 
-from pyro_vae.data import Kind, Reading, facts_of, load, new_rows, remembered
-from pyro_vae.errors import InputError
+from pyro_vae import InputError
+from pyro_vae.data import Kind, ReadOptions, blank_data_set, load, metadata_of, new_rows
 
 N = 30
 COUNTS = np.random.default_rng(0).poisson(0.4, (N, 7))
@@ -62,7 +63,7 @@ def test_another_array_is_named(tmp_path: Path) -> None:
     assert labels(whole) == Y.tolist()
     assert not whole.remarks
     np.testing.assert_array_equal(rows(load(path, array="y"))[:, 0], Y)
-    with pytest.raises(InputError, match="no array 'othr'; did you mean 'other'"):
+    with refused("othr", remedy="'other'"):
         load(path, array="othr")
     splits = npz(tmp_path, train=X, test=X, more=3 * X)
     np.testing.assert_array_equal(rows(load(splits, array="more")), 3 * X)
@@ -81,7 +82,7 @@ def test_dsprites_own_archive(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows(data)[:, 0], images)
     assert data.values.levels == 2
     assert data.remarks == (CHOSEN.format("imgs", ""),)
-    with pytest.raises(InputError, match="never loaded"):
+    with refused(f"{path}[metadata]", expected="numbers"):
         load(path, array="metadata")
 
 
@@ -97,15 +98,16 @@ def test_sparse_matrices_are_their_dense_rows(tmp_path: Path, kind: str, dtype: 
 def test_sparse_matrices_that_do_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     sp.save_npz(path, sp.csr_matrix(COUNTS).tobsr())
-    with pytest.raises(InputError, match="of the format bsr: save it as csr"):
+    with refused(str(path), remedy="tocsr()"):
         load(str(path))
     sp.save_npz(path, sp.csr_matrix(COUNTS))
-    with pytest.raises(InputError, match="one sparse matrix"):
+    with refused("label", remedy="leave label out"):
         load(str(path), label="y")
     large = sp.csr_matrix(([1.0], [0], [0] + [1] * 10**5), (10**5, 10**5))
     sp.save_npz(path, large)
-    with pytest.raises(InputError, match=r"would unpack from .* to 40\.0 GB"):
+    with pytest.raises(InputError) as caught:
         load(str(path))
+    assert "40.0 GB" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -181,11 +183,11 @@ def test_grey_levels(
 
 
 def test_what_can_be_no_grey_levels_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="neither whole and from 0 to 255, nor all from 0 to 1"):
+    with refused("pixels", expected="from 0 to 255"):
         load(npy(tmp_path, IMAGES - 3), pixels=True)
     fractions = load(npy(tmp_path, IMAGES / 255), pixels=True)
     assert fractions.values.levels == 256
-    with pytest.raises(InputError, match="pixels is for arrays"):
+    with refused("pixels", expected="arrays"):
         load("digits", pixels=True)
 
 
@@ -195,10 +197,10 @@ def test_new_rows_are_treated_as_the_known_ones_were(
     tmp_path: Path, array: Any, pixels: bool | None
 ) -> None:
     data = load(npy(tmp_path, array), pixels=pixels)
-    known = remembered("a.npy", facts_of(data))
+    known = blank_data_set("a.npy", metadata_of(data))
     dark = np.minimum(array, 1)[:2]  # by itself it would be anything
     dark[0, 0] = 7
-    read = new_rows(npy(tmp_path, dark), known, Reading()).read().numpy()
+    read = new_rows(npy(tmp_path, dark), known, ReadOptions()).read().numpy()
     unit = 255 if data.values.levels == 256 else 1
     np.testing.assert_array_equal(
         read.reshape(dark.shape), dark.astype(np.float32) / np.float32(unit)
@@ -208,14 +210,14 @@ def test_new_rows_are_treated_as_the_known_ones_were(
 def test_new_rows_of_zeros_and_ones_are_what_they_are(tmp_path: Path) -> None:
     known = load(npy(tmp_path, TABLE.astype(np.uint8)))
     bits = (TABLE % 2).astype(np.uint8)[:2]
-    np.testing.assert_array_equal(new_rows(npy(tmp_path, bits), known, Reading()).read(), bits)
+    np.testing.assert_array_equal(new_rows(npy(tmp_path, bits), known, ReadOptions()).read(), bits)
 
 
 def test_new_rows_keep_a_column_that_the_known_ones_have(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("id,a\n" + "1,2\n1,3\n" * 9)
     known = load(str(tmp_path / "t.csv"))
     (tmp_path / "t.csv").write_text("who,a,id\nme,5,7\nyou,6,8\n")
-    new = new_rows(str(tmp_path / "t.csv"), known, Reading(missing=True))
+    new = new_rows(str(tmp_path / "t.csv"), known, ReadOptions(missing=True))
     assert new.read().tolist() == [[7, 5], [8, 6]]
     assert new.ids == ("me", "you")
     assert new.id_name == "who"
@@ -259,12 +261,13 @@ def test_mat_files_of_other_types(tmp_path: Path) -> None:
     assert not whole.remarks
     named = load(mat(tmp_path, d=X, kind=np.array(["aa", "bb", "cc"] * 10)), label="kind")
     assert named.train.class_names == ("aa", "bb", "cc")
-    with pytest.raises(InputError, match="complex numbers"):
-        load(mat(tmp_path, d=X * 1j))
-    with pytest.raises(InputError, match="holds no arrays"):
+    path = mat(tmp_path, d=X * 1j)
+    with refused(f"{path}[d]", expected="numbers"):
+        load(path)
+    with refused(path, expected="one array"):
         load(mat(tmp_path, s={"a": 1}))
     (tmp_path / "a.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n")
-    with pytest.raises(InputError, match=r"7\.3: save it with save\(FILE, '-v7'\)"):
+    with refused(path, remedy="'-v7'"):
         load(str(tmp_path / "a.mat"))
 
 
@@ -313,14 +316,14 @@ def test_annotated_matrices(tmp_path: Path, form: str | None) -> None:
 
 def test_annotated_matrices_that_do_not_fit(tmp_path: Path, monkeypatch: Any) -> None:
     path = h5ad(tmp_path)
-    for options, said in (
-        ({"array": "lag"}, "no layer 'lag'; did you mean 'log'"),
-        ({"label": "kin"}, "no column 'kin' in obs; did you mean 'kind'"),
-        ({"columns": ["g9"]}, "no column 'g9'"),
-        ({"separator": ","}, "separator is for tables of text"),
+    for options, subject, fields in (
+        ({"array": "lag"}, "lag", {"remedy": "'log'"}),
+        ({"label": "kin"}, "kin", {"remedy": "'kind'"}),
+        ({"columns": ["g9"]}, "g9", {"expected": "g0, g1"}),
+        ({"separator": ","}, "separator", {"expected": "tables of text"}),
     ):
-        with pytest.raises(InputError, match=said):
+        with refused(subject, **fields):
             load(path, **options)  # type: ignore[arg-type]
     monkeypatch.setitem(__import__("sys").modules, "h5py", None)
-    with pytest.raises(InputError, match=r"need h5py: pip install 'pyro-vae\[h5ad\]'"):
+    with refused("h5py", remedy="'pyro-vae[h5ad]'"):
         load(path)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refused import refused
 from stories import RNG
 
 from pyro_vae.data import load
@@ -166,83 +167,106 @@ def _with(index: tuple[int, ...], value: float) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("array", "said"),
+    ("array", "expected", "text"),
     [
-        (_with((17, 2), math.nan), r"nan at index \(17, 2\)"),
-        (_with((0, 1), math.inf), r"inf at index \(0, 1\)"),
-        (np.array(["a", "b", "c"]), "holds <U1 values, not numbers"),
-        (np.zeros((5, 2), dtype=complex), "complex128 values, not numbers"),
-        (np.zeros((0, 3)), "no rows"),
-        (np.float64(3.0), "no rows"),
-        (np.zeros((2, 3)), r"too few rows \(2\)"),
-        (np.array([{}, {}], dtype=object), "Python objects, which are never loaded"),
+        (_with((17, 2), math.nan), "finite numbers", "nan at index (17, 2)"),
+        (_with((0, 1), math.inf), "finite numbers", "inf at index (0, 1)"),
+        (np.array(["a", "b", "c"]), "numbers", "<U1"),
+        (np.zeros((5, 2), dtype=complex), "numbers", "complex128"),
+        (np.zeros((0, 3)), "one row", "(0, 3)"),
+        (np.float64(3.0), "one row", "()"),
+        (np.array([{}, {}], dtype=object), "numbers", "Python objects"),
     ],
 )
-def test_arrays_that_do_not_fit(tmp_path: Path, array: Any, said: str) -> None:
+def test_arrays_that_do_not_fit(tmp_path: Path, array: Any, expected: str, text: str) -> None:
     path = tmp_path / "a.npy"
     np.save(path, array, allow_pickle=True)
-    with pytest.raises(InputError, match=said):
+    with refused(str(path), expected=expected) as caught:
         load(str(path))
+    assert text in str(caught.value)
+
+
+def test_two_rows_are_too_few_for_three_splits(tmp_path: Path) -> None:
+    path = _npy(tmp_path, np.zeros((2, 3)))
+    with refused("rows", expected="one each", remedy="validation=0"):
+        load(path)
+    assert len(load(path, validation=0).train) == 1
+    path = _npy(tmp_path, np.zeros((1, 3)))
+    for validation in (None, 0, 0.0, 0.5):
+        with refused("rows", remedy="add rows"):
+            load(path, validation=validation)
 
 
 X = np.ones((20, 2))
 
 
 @pytest.mark.parametrize(
-    ("arrays", "options", "said"),
+    ("arrays", "options", "subject", "fields"),
     [
-        ({}, {}, "holds no arrays"),
-        ({"train": X}, {}, "no test rows"),
-        ({"train": X, "test": np.ones((4, 3))}, {}, "test rows are 3 of float64"),
-        ({"train": X, "test": np.ones((4, 2), np.uint8)}, {}, "test rows are 2 of uint8"),
-        ({"train": X, "test": X, "y_train": np.ones(20)}, {}, "not for every split"),
-        ({"train": X, "test": X, "y_train": np.ones(20), "y_test": np.ones(9)}, {}, r"\(9,\)"),
-        ({"train": X, "test": X}, {"label": "y"}, "splits of its own"),
-        ({"x": X, "y": np.ones(19)}, {}, r"shape \(19,\), but there are 20 rows"),
-        ({"x": X, "y": np.full(20, 0.5)}, {}, "0.5 at row 1; labels are whole"),
-        ({"x": X, "y": np.full(20, math.nan)}, {}, r"\[y\] has not a single label that was seen"),
-        ({"x": X, "kind": np.ones(20)}, {"label": "kid"}, "did you mean 'kind'"),
-        ({"x": np.array([None])}, {}, "Python objects"),
-        ({"y": np.ones(20)}, {}, "nothing else"),
+        ({}, {}, "", {"expected": "one array"}),
+        ({"train": X}, {}, "", {"expected": "x_test"}),
+        ({"train": X, "test": np.ones((4, 3))}, {}, "[test]", {"expected": "2 float64"}),
+        ({"train": X, "test": np.ones((4, 2), np.uint8)}, {}, "[test]", {"expected": "2 float64"}),
+        ({"train": X, "test": X, "y_train": np.ones(20)}, {}, "", {"expected": "each split"}),
+        (
+            {"train": X, "test": X, "y_train": np.ones(20), "y_test": np.ones(9)},
+            {},
+            "[y_test]",
+            {"expected": "(20,)"},
+        ),
+        ({"train": X, "test": X}, {"label": "y"}, "label", {"remedy": "y_train"}),
+        ({"x": X, "y": np.ones(19)}, {}, "[y]", {"expected": "(20,)"}),
+        ({"x": X, "y": np.full(20, 0.5)}, {}, "[y]", {"expected": "whole numbers"}),
+        ({"x": X, "y": np.full(20, math.nan)}, {}, "[y]", {}),
+        ({"x": X, "kind": np.ones(20)}, {"label": "kid"}, "kid", {"remedy": "'kind'"}),
+        ({"x": np.array([None])}, {}, "[x]", {"expected": "numbers"}),
+        ({"y": np.ones(20)}, {}, "", {"expected": "the rows"}),
     ],
 )
 def test_archives_that_do_not_fit(
-    tmp_path: Path, arrays: dict[str, Any], options: dict[str, Any], said: str
+    tmp_path: Path,
+    arrays: dict[str, Any],
+    options: dict[str, Any],
+    subject: str,
+    fields: dict[str, str],
 ) -> None:
-    with pytest.raises(InputError, match=said):
-        load(_npz(tmp_path, **arrays), **options)
+    path = _npz(tmp_path, **arrays)
+    whole = subject if subject and subject[0] != "[" else path + subject
+    with refused(whole, **fields):
+        load(path, **options)
 
 
 def test_damaged_empty_missing_and_misnamed_files(tmp_path: Path) -> None:
     whole = Path(_npy(tmp_path, np.ones((20, 3))))
-    for name, content, said in (
+    for name, content, text in (
         ("short.npy", whole.read_bytes()[:200], "damaged"),
         ("empty.npy", b"", "is empty"),
-        ("noise.npy", b"not an array at all", "Python objects|damaged"),
-        ("noise.npz", b"PK\x03\x04 cut off", "damaged"),
-        ("array.npz", whole.read_bytes(), "ends in .npy"),
-        ("a.doc", b"1 2 3", "unknown ending"),
-        ("a.npy.gz", b"1 2 3", "unknown ending.*text alone"),
+        ("noise.npy", b"not an array at all", "expected a NumPy file"),
+        ("noise.npz", b"PK\x03\x04 cut off", "expected a NumPy file"),
+        ("array.npz", whole.read_bytes(), "end in .npy"),
+        ("a.doc", b"1 2 3", "expected .npy, .npz"),
+        ("a.npy.gz", b"1 2 3", "text alone"),
     ):
         path = tmp_path / name
         path.write_bytes(content)
-        with pytest.raises(InputError, match=said):
+        with refused(str(path)) as caught:
             load(str(path))
-    with pytest.raises(InputError, match="no file or folder"):
+        assert text in str(caught.value)
+    with refused(str(tmp_path / "none.npy")):
         load(str(tmp_path / "none.npy"))
     archive = Path(_npz(tmp_path, x=np.arange(9000.0)))
     damaged = bytearray(archive.read_bytes())
     damaged[5000] ^= 255
     archive.write_bytes(damaged)
     assert zipfile.is_zipfile(archive)
-    with pytest.raises(InputError, match="damaged"):
+    with refused(f"{archive}[x]", expected="a NumPy file"):
         load(str(archive))
-    archive.rename(tmp_path / "archive.npy")
-    with pytest.raises(InputError, match=r"ends in \.npz"):
-        load(str(tmp_path / "archive.npy"))
-    with pytest.raises(InputError, match="label is for tables and archives"):
+    path = archive.rename(tmp_path / "archive.npy")
+    with refused(str(path), remedy="end in .npz"):
+        load(str(path))
+    with refused("label", expected="tables and archives"):
         load(str(whole), label="y")
-    with pytest.raises(InputError, match="image_size is for folders"):
+    with refused("image_size", expected="folders"):
         load(str(whole), image_size=8)
 
 

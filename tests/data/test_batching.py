@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from refused import refused
 from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
@@ -24,7 +25,6 @@ from torch.utils.data import (
 )
 
 from pyro_vae.data import Batches, Split, batches, load
-from pyro_vae.errors import InputError
 
 
 class Pairs(Dataset[Any]):
@@ -208,7 +208,17 @@ class Own(Sampler[int]):
         return 2
 
 
-ROWS = TensorDataset(X, Y)
+class Listed(Pairs):
+    def __getitem__(self, index: int) -> Any:
+        return [torch.tensor([float(number)]) for number in range(10)][index]
+
+
+class Longer(Listed):
+    def __len__(self) -> int:
+        return 11
+
+
+ROWS, LISTED = TensorDataset(X, Y), Listed()
 
 
 @pytest.mark.parametrize("data", [ROWS, Pairs()], ids=["tensors", "read"])
@@ -235,23 +245,48 @@ def test_of_a_loader_with_numbered_rows_these_are_taken(data: Any, sampler: Any)
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "text"),
     [
-        (
-            {"sampler": WeightedRandomSampler([1.0] * 10, 50)},
-            "WeightedRandomSampler takes is no fix",
-        ),
-        ({"sampler": RandomSampler(X, replacement=True)}, "RandomSampler with replacement takes"),
-        ({"sampler": RandomSampler(X, num_samples=4)}, "RandomSampler of 4 of 10 rows takes"),
-        ({"sampler": SequentialSampler(X[:5])}, "SequentialSampler of 5 of 10 rows takes"),
-        ({"sampler": [3, 10]}, "sampler takes row 10, but its data set has rows 0 to 9"),
-        ({"sampler": Own()}, "DataLoader's Own takes is no fixed set of rows: pass its data set"),
-        ({"batch_sampler": [[0, 1], [2]]}, r"batch_sampler \(list\) takes is no fixed set"),
+        ({"sampler": WeightedRandomSampler([1.0] * 10, 50)}, "WeightedRandomSampler"),
+        ({"sampler": RandomSampler(X, replacement=True)}, "RandomSampler"),
+        ({"sampler": RandomSampler(X, num_samples=4)}, "RandomSampler"),
+        ({"sampler": SequentialSampler(X[:5])}, "SequentialSampler"),
+        ({"sampler": Own()}, "Own"),
+        ({"batch_sampler": [[0, 1], [2]]}, "list"),
+        ({"batch_size": None}, "batch_size=None"),
     ],
 )
-def test_a_loader_whose_rows_are_no_fixed_set_is_refused(options: Any, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_loader_whose_rows_are_no_fixed_set_is_refused(options: Any, text: str) -> None:
+    with refused("sampler", remedy="Subset(data_set, indices)") as caught:
         batches(DataLoader(ROWS, **options))
+    assert f"({text})" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "subject", "fields"),
+    [
+        (DataLoader(ROWS, sampler=[3, 10]), "sampler", {"expected": "0 to 9"}),
+        (Subset(ROWS, [3, 10]), "indices", {"expected": "0 to 9"}),
+        (Subset(ROWS, [0, -11]), "indices", {"expected": "0 to 9"}),
+        (Subset(ROWS, [0.5, 2.0]), "indices", {"expected": "whole numbers"}),  # type: ignore[list-item]
+        (Subset(ROWS, []), "data", {"expected": "one row"}),
+        (Subset(LISTED, [10, 3]), "data set", {"remedy": "indices"}),
+        (Subset(LISTED, [3, 10]), "data set", {"remedy": "indices"}),
+        (Longer(), "data set", {"remedy": "__len__"}),
+    ],
+)
+def test_rows_that_do_not_exist_are_refused(
+    data: Any, subject: str, fields: dict[str, str]
+) -> None:
+    with refused(subject, **fields):
+        rows = batches(data)
+        list(rows.take(torch.arange(rows.num_units), 2))
+    split = load("digits").train
+    for numbers in (torch.tensor([3, 1397]), torch.tensor([-1398])):
+        with refused("indices", expected="0 to 1396"):
+            split.subset(numbers)
+        with refused("indices", expected="0 to 1396"):
+            split.read(numbers)
 
 
 def test_how_a_loader_orders_and_cuts_its_rows_is_not_asked() -> None:
@@ -263,36 +298,41 @@ def test_how_a_loader_orders_and_cuts_its_rows_is_not_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "columns", "said"),
+    ("data", "columns", "subject", "text"),
     [
-        ((X, Y[:9]), None, "unlike numbers of rows: 10, 9"),
-        (X[:0], None, "no rows"),
-        (Pairs(0), None, "no rows"),
-        (torch.tensor(1.0), None, "without dimensions"),
-        (X, 2, "2 tensors a batch are asked for, but the data have 1"),
-        (Pairs(), 3, "3 tensors a batch are asked for, but the data have 2"),
-        (X.numpy(), None, "ndarray holds no batches: pass a tensor"),
-        ([X, Y], None, "list holds no batches"),
-        ((), None, "tuple holds no batches"),
-        (load("digits"), None, "pass one, .train or .test"),
-        (Endless(), None, "IterableDataset"),
-        (DataLoader(Endless()), None, "IterableDataset"),
-        (DataLoader(Pairs(), batch_size=None), None, "batch_size=None"),
-        (Words(), None, "holds tuple, Tensor"),
-        (Things(), None, "do not stack into a batch"),
+        ((X, Y[:9]), None, "tensors", "10, 9"),
+        (X[:0], None, "data", "one row"),
+        (Pairs(0), None, "data", "one row"),
+        (torch.tensor(1.0), None, "tensor", "without dimensions"),
+        (X, 2, "data", "2 tensors, but the data have 1"),
+        (Pairs(), 3, "data", "3 tensors, but the data have 2"),
+        (X.numpy(), None, "ndarray", "torch.as_tensor"),
+        ([X, Y], None, "list", "a tuple of tensors"),
+        ((), None, "tuple", "a tuple of tensors"),
+        (load("digits"), None, "digits", ".train or .test"),
+        (Endless(), None, "IterableDataset", "a Dataset with len"),
+        (DataLoader(Endless()), None, "IterableDataset", "a Dataset with len"),
+        (Words(), None, "batch", "tuple, Tensor"),
+        (Things(), None, "rows", "collate_fn"),
     ],
 )
-def test_data_that_give_no_batches(data: Any, columns: int | None, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_data_that_give_no_batches(data: Any, columns: int | None, subject: str, text: str) -> None:
+    with refused(subject) as caught:
         batches(data, columns=columns)
+    assert text in str(caught.value)
 
 
 def test_rows_that_do_not_stack_and_orders_out_of_range() -> None:
-    with pytest.raises(InputError, match=r"do not stack into a batch: .*equal size"):
+    with refused("rows", expected="tensors of one shape") as caught:
         list(batches(Ragged()).take(torch.arange(4), 2))
-    with pytest.raises(InputError, match="rows 3 to 10 are asked for, but there are rows 0 to 9"):
+    assert "equal size" in str(caught.value)
+    with refused("order", expected="rows 0 to 9") as caught:
         batches(X).take(torch.tensor([3, 10]), 2)
-    with pytest.raises(InputError, match="batch_size=0"):
+    assert "3 to 10" in str(caught.value)
+    for order in (torch.arange(3.0), torch.tensor(1), torch.tensor([True] * 10)):
+        with refused("order", expected="int64"):
+            batches(X).take(order, 2)
+    with refused("batch_size", expected="at least 1"):
         batches(X).take(torch.arange(3), 0)
     assert list(batches(X).take(torch.arange(0), 2)) == []
 

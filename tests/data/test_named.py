@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from refused import refused
 from scipy.io import savemat  # type: ignore[attr-defined]
 from stories import RNG
 
 from pyro_vae._torchvision import torchvision
 from pyro_vae.data import LazyRows, load
 from pyro_vae.data.rows import read_all
-from pyro_vae.errors import InputError
 
 
 def _idx(path: Path, array: Any) -> None:
@@ -63,13 +63,13 @@ def test_damaged_files_say_which_and_what_to_do(tmp_path: Path) -> None:
     _mnist_files(raw)
     path = raw / "train-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"mnist in .* is damaged.*fetch it again with --download"):
+    with refused("mnist", remedy="--download"):
         load("mnist", root=tmp_path)
     (raw / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(InputError, match="damaged or incomplete"):
+    with refused("mnist", remedy="MNIST/raw"):
         load("mnist", root=tmp_path)
     (tmp_path / "cifar-10-batches-py").mkdir()
-    with pytest.raises(InputError, match=r"cifar10 in .* damaged or incomplete"):
+    with refused("cifar10", remedy="cifar-10-batches-py"):
         load("cifar10", root=tmp_path)
 
 
@@ -80,8 +80,9 @@ def test_a_failing_download_is_one_sentence(
         raise OSError("<urlopen error no route to host>")
 
     monkeypatch.setattr(torchvision().datasets, "SVHN", unreachable)
-    with pytest.raises(InputError, match=r"svhn could not be downloaded to .*: <urlopen error"):
+    with refused("svhn") as caught:
         load("svhn", root=tmp_path, download=True)
+    assert "<urlopen error" in str(caught.value)
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -108,7 +109,7 @@ def test_damaged_amat(tmp_path: Path) -> None:
     (tmp_path / "BinarizedMNIST").mkdir()
     for split in ("train", "valid", "test"):
         (tmp_path / "BinarizedMNIST" / f"binarized_mnist_{split}.amat").write_text("0 1 2\n")
-    with pytest.raises(InputError, match="rows of 784 zeros and ones"):
+    with refused(str(tmp_path / "BinarizedMNIST/binarized_mnist_train.amat"), expected="784"):
         load("binarized-mnist", root=tmp_path)
 
 

@@ -1,1 +1,1 @@
-"""The columns of a table: their kinds, names and gaps."""
+"""The columns of a table: kinds, categories, missing values, and the arguments of a model."""

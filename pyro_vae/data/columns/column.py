@@ -1,4 +1,4 @@
-"""The columns of a table: their names, and what their values are."""
+"""A column of a table: its name, its kind, its categories."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pyro_vae.errors import InputError, nearest
+from pyro_vae.data.refusals import unknown
 
 
 class Kind(StrEnum):
-    """What the values of a column are."""
+    """Name the kind of a column's values."""
 
     REAL = "real"
     POSITIVE = "positive"  # real, and spread over orders of magnitude
@@ -26,14 +26,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: its name, what its values are, and what 0, 1, ... stand for, if for words.
+    """Hold the name and the kind of a column, and the categories that 0, 1, ... stand for.
 
-    ``highest`` is the highest of grades that are no words.
+    ``highest`` is the highest grade, where grades are numbers in the file.
 
     >>> job, answer = Column("job", Kind.CATEGORY, ("clerk", "cook")), Column("q1", Kind.GRADE, highest=5)
-    >>> job.num_names, answer.num_names
+    >>> job.num_categories, answer.num_categories
     (2, 6)
-    >>> job.written(np.array([1.0, np.nan, 0.0])), Column("day", Kind.DATE).written(np.array([18262.0]))
+    >>> job.decode(np.array([1.0, np.nan, 0.0])), Column("day", Kind.DATE).decode(np.array([18262.0]))
     (['cook', '', 'clerk'], ['2020-01-01'])
     """
 
@@ -43,26 +43,26 @@ class Column:
     highest: int | None = None
 
     @property
-    def num_names(self) -> int:
-        """From how many whole numbers, 0, 1, ..., the values are; 0 where there is no end to them."""
+    def num_categories(self) -> int:
+        """The number K of values 0, ..., K - 1 that the column can have; 0 where it is not bounded."""
         if self.categories is not None:
             return len(self.categories)
         return 2 if self.kind is Kind.BINARY else 0 if self.highest is None else self.highest + 1
 
     @property
     def is_number(self) -> bool:
-        """Whether a value is a number in the file as well, so that sums and means of it mean something."""
+        """Whether the file has numbers, too, so that sums and means of them have a meaning."""
         return self.categories is None
 
-    def written(self, values: npt.NDArray[Any]) -> Iterable[Any]:
-        """Values (N,) as a file has them: words where they stand for such, dates as dates; NaN is empty."""
+    def decode(self, values: npt.NDArray[Any]) -> Iterable[Any]:
+        """Return values (N,) as a file has them: categories and dates as text, "" for NaN."""
         if self.categories is not None:
             return ["" if np.isnan(x) else self.categories[round(x)] for x in values]
         if self.kind in (Kind.DATE, Kind.TIME):
             unit, per_day = ("D", 1) if self.kind is Kind.DATE else ("s", 86_400)
             steps = np.where(np.isnan(values), 0, np.round(values * per_day)).astype(np.int64)
-            words = steps.astype(f"datetime64[{unit}]").astype(str)
-            return np.where(np.isnan(values), "", words).tolist()
+            dates = steps.astype(f"datetime64[{unit}]").astype(str)
+            return np.where(np.isnan(values), "", dates).tolist()
         if values.dtype != np.float64:
             return values
         with np.errstate(over="ignore"):
@@ -70,15 +70,13 @@ class Column:
         return [x if x != y else y for x, y in zip(values, narrow, strict=True)]
 
 
-def known_kinds(kinds: Mapping[str, str]) -> dict[str, Kind]:
-    """Kinds of columns by their names.
+def parse_kinds(kinds: Mapping[str, str]) -> dict[str, Kind]:
+    """Return the kinds of columns by their names.
 
-    :raises InputError: there is no such kind.
+    Raises:
+        InputError: there is no such kind.
     """
-    known = [str(kind) for kind in Kind]
     for name, kind in kinds.items():
-        if kind not in known:
-            raise InputError(
-                f"column {name!r} cannot be of the kind {kind!r}{nearest(kind, known)}"
-            )
+        if kind not in list(Kind):
+            raise unknown(f"column {name!r} cannot be of the kind {kind!r}", kind, Kind, name)
     return {name: Kind(kind) for name, kind in kinds.items()}

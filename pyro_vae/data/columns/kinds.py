@@ -1,4 +1,4 @@
-"""The kind of a column, told from its values: which distribution, by itself, explains them best."""
+"""The kind of a column: the one whose distribution explains its values best."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,25 +10,25 @@ from pyro_vae.data.columns.column import Kind
 
 Values = npt.NDArray[Any]
 
-MOST_GRADES = 60  # whole numbers up to this may each have a probability of its own
-MOST_ANSWERS = 20  # whole numbers up to this are never taken for measurements
+HIGHEST_GRADE = 60  # whole numbers up to this may each have their own probability
+HIGHEST_ANSWER = 20  # whole numbers up to this are never measurements
 LEAST_OF_HIGHEST = 5  # rows that must have the highest grade: at the end of a tail there are fewer
 MARGIN = 5.0  # nats by which logs must be better, and for whole numbers anything but a count
-MOST_COUNTED = 2**24  # float32 counts no further
-ROWS, COLUMNS = 10_000, 500  # that are looked at, where there are more
+HIGHEST_COUNT = 2**24  # float32 counts no further
+ROWS, COLUMNS = 10_000, 500  # that decide, where there are more
 
 
 def kind_of(values: Values) -> Kind:
-    """The kind of a column of numbers, NaN where one is missing.
+    """Return the kind of a column of numbers (N,), with NaN where one is missing.
 
-    Zeros and ones are binary. Of all others the kind is chosen whose distribution, fitted to the column
-    alone, has the largest log-likelihood less ``parameters / 2 log(rows)`` (the Bayesian information
-    criterion): a negative binomial (count), one probability each (grade), a normal (real), a log-normal
-    (positive). The first two are for whole numbers from 0; of whole numbers the last two give the
-    probability of ``x - 1/2`` to ``x + 1/2``. Whole numbers from 0 are counts unless another kind is
-    better by 5 nats, and values are real unless their logs are better by 5 nats. They are no grades, which
-    end at the highest, where that is as rare as at the end of a tail: other rows may go beyond. Where all
-    are from 0 to 20 they are no measurements: what is drawn is to be one of these, and not 3.7.
+    Zeros and ones are binary. Otherwise the kind maximises the Bayesian information criterion, its
+    distribution's log-likelihood at the fitted parameters less ``parameters / 2 log(rows)``: a negative
+    binomial (count), one probability each (grade), a normal (real), a log-normal (positive). The first two
+    are for whole numbers from 0; of whole numbers the last two give the probability of ``x - 1/2`` to
+    ``x + 1/2``. Whole numbers from 0 are counts unless another kind is better by 5 nats; values are real
+    unless their logs are better by 5 nats. Grades end at the highest, so a highest that is as rare as
+    the end of a tail excludes them: other rows may go beyond. Numbers from 0 to 20 are never
+    measurements, because a draw must be one of them, and not 3.7.
 
     >>> kind_of(np.array([18.5, 40.2, 33.1, 25.0])), kind_of(np.array([1.0, 5.0, 5.0, 1.0] * 9))
     (<Kind.REAL: 'real'>, <Kind.GRADE: 'grade'>)
@@ -37,7 +37,7 @@ def kind_of(values: Values) -> Kind:
 
 
 def kind_of_all(columns: Iterable[Values]) -> Kind:
-    """The one kind that suits columns best that are to be of one kind, as those of a matrix are."""
+    """Return the one kind that suits all columns of a matrix best."""
     total: dict[Kind, float] = {}
     highest, times = -np.inf, 0
     columns = list(columns)
@@ -59,19 +59,19 @@ def kind_of_all(columns: Iterable[Values]) -> Kind:
 
 
 def _scores(x: Values) -> dict[Kind, float]:
-    """How well each kind that the values may be of explains them, in nats."""
+    """Return how well each possible kind explains the values, in nats."""
     values, counts = np.unique(x, return_counts=True)
     if len(values) < 2:
         return _scores_of_constant(values, len(x))
-    is_whole = bool((values == values.round()).all() and values[-1] < MOST_COUNTED)
-    is_scale = is_whole and values[0] >= 0 and values[-1] <= MOST_ANSWERS
+    is_whole = bool((values == values.round()).all() and values[-1] < HIGHEST_COUNT)
+    is_scale = is_whole and values[0] >= 0 and values[-1] <= HIGHEST_ANSWER
     half = 0.5 if is_whole else 0.0
     scores = {Kind.REAL: -np.inf if is_scale else _normal(values, counts, half)}
     if values[0] > 0:
         scores[Kind.POSITIVE] = -np.inf if is_scale else _log_normal(values, counts, half)
     if is_whole and values[0] >= 0:
         scores[Kind.COUNT] = _count(values, counts)
-        if values[-1] <= MOST_GRADES:
+        if values[-1] <= HIGHEST_GRADE:
             scores[Kind.GRADE] = _grade(counts)
         if values[-1] <= 1:
             scores[Kind.BINARY] = np.inf
@@ -79,14 +79,14 @@ def _scores(x: Values) -> dict[Kind, float]:
 
 
 def _scores_of_constant(values: Values, rows: int) -> dict[Kind, float]:
-    """The same of a column with one value, or none."""
-    scores = {Kind.REAL: -1.0}  # as good as any, but the last to be taken
+    """Return the scores of a column with one value, or none."""
+    scores = {Kind.REAL: -1.0}  # possible for any, but the last choice
     for value in values:
         if value > 0:
             scores[Kind.POSITIVE] = -1.0
-        if value >= 0 and value == round(value) and value < MOST_COUNTED:
+        if value >= 0 and value == round(value) and value < HIGHEST_COUNT:
             scores[Kind.COUNT] = -rows / 2 * np.log(max(1.0, 2 * np.pi * value))  # Poisson's
-            scores |= {Kind.GRADE: 0.0} if value <= MOST_GRADES else {}
+            scores |= {Kind.GRADE: 0.0} if value <= HIGHEST_GRADE else {}
             scores |= {Kind.BINARY: np.inf} if value <= 1 else {}
     return scores
 
@@ -121,8 +121,8 @@ def _log_density_of_normal(x: Values, mean: float, scale: float) -> Values:
 
 
 def _log_mass(low: Values, high: Values) -> Values:
-    """log(Phi(high) - Phi(low)), from the tail that keeps its digits."""
-    from scipy import special  # which takes a fifth of a second, that no other use of data needs
+    """Return log(Phi(high) - Phi(low)), from the tail that keeps its digits."""
+    from scipy import special  # imported here as it takes a fifth of a second
 
     above = low > 0
     low, high = np.where(above, -high, low), np.where(above, -low, high)

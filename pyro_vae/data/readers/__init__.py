@@ -1,1 +1,1 @@
-"""Readers, one format a file."""
+"""Readers: each turns a file, a folder or a named data set into rows as they are stored."""

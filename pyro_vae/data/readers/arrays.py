@@ -7,71 +7,79 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_vae.data.columns.gaps import array_without_codes, remarks_on_codes
+from pyro_vae.data.columns.missing import mask_na_values_of_array, remarks_on_placeholders
 from pyro_vae.data.readers.containers import Array, read_array
-from pyro_vae.data.reading import Reading
-from pyro_vae.data.sources import Part, Source, shuffled
+from pyro_vae.data.readers.options import ReadOptions
+from pyro_vae.data.readers.source import Source, SourceRows, shuffled_source
+from pyro_vae.data.refusals import no_rows, not_numbers
 from pyro_vae.data.values import lost_in_float32
 from pyro_vae.errors import InputError
 
-READS_MISSING = (
-    "or take a model that leaves them out, such as VAE or ItemResponse (in Python, load(..., "
-    "missing=True), and the likelihood Missing with the encoder MaskedInput)"
+FILL_IN = "remove these rows or fill them in"
+ALLOW_MISSING = (
+    f"{FILL_IN}, or take a model for missing values, such as VAE or ItemResponse (in Python "
+    "load(..., missing=True), Missing, MaskedInput)"
 )
 _CHANNELS = (1, 3, 4)  # grey, colour, colour and transparency
 _LEAST_SIDE = 5  # of images whose channels are taken to be last
-_BRIGHT = 128  # some pixel of images is as bright; counts and codes in their place are not
+_BRIGHT = 128  # a grey level that images reach, and counts and codes in their place do not
 
 
-def read_npy(path: Path, reading: Reading) -> Source:
-    """A .npy file: the rows along the first axis, without labels."""
-    check_bytes(path)
-    array = array_without_codes(read_array(path), reading.codes)
-    rows, pixels, remarks = rows_of([array], [str(path)], reading)
-    return shuffled(Part(rows[0]), reading.seed, remarks=remarks, pixels=pixels)
+def read_npy(path: Path, options: ReadOptions) -> Source:
+    """Read a .npy file: the rows along the first axis, without labels."""
+    check_not_empty(path)
+    array = mask_na_values_of_array(read_array(path), options.na_values)
+    rows, pixels, remarks = rows_of([array], [str(path)], options)
+    return shuffled_source(SourceRows(rows[0]), options.seed, remarks=remarks, pixels=pixels)
 
 
 def rows_of(
-    arrays: Sequence[Array], where: Sequence[str], reading: Reading
+    arrays: Sequence[Array], where: Sequence[str], options: ReadOptions
 ) -> tuple[list[Tensor], bool, list[str]]:
-    """The rows of arrays that belong together, whether they are grey levels, and what was guessed."""
+    """Return the rows of arrays that belong together, whether they are grey levels, and remarks."""
     for array, name in zip(arrays, where, strict=True):
         _check_numbers(array, name)
-    pixels = are_pixels(arrays, where[0], reading.pixels)
+    pixels = are_pixels(arrays, where[0], options.pixels)
     rows = [
-        to_rows(array, name, reading.takes_gaps, pixels)
+        to_rows(array, name, options.allows_missing, pixels)
         for array, name in zip(arrays, where, strict=True)
     ]
-    remarks = [*_remark_on_shape(arrays[0]), *_remark_on_levels(arrays, pixels, reading.pixels)]
+    remarks = [*_remark_on_shape(arrays[0]), *_remark_on_levels(arrays, pixels, options.pixels)]
     if arrays[0].ndim == 2 and arrays[0].dtype.kind != "b":
-        remarks += remarks_on_codes(arrays[0], None)
+        remarks += remarks_on_placeholders(arrays[0], None)
     return rows, pixels, remarks
 
 
-def are_pixels(arrays: Sequence[Array], where: str, said: bool | None = None) -> bool:
-    """Whether whole numbers from 0 to 255 are grey levels; zeros and ones alone are left as they are.
+def are_pixels(arrays: Sequence[Array], where: str, pixels: bool | None = None) -> bool:
+    """Return whether whole numbers from 0 to 255 are grey levels; zeros and ones alone are kept.
 
-    They are where rows have the shape of images, bytes always and other numbers if one is 128 or more.
+    They are where rows have the shape of images: bytes always, other numbers if one is 128 or more.
 
-    :param said: what a person says.
-    :raises InputError: it is said that they are, and some are neither such numbers nor from 0 to 1.
+    Args:
+        arrays: the arrays.
+        where: what messages call them.
+        pixels: what the user says.
+
+    Raises:
+        InputError: ``pixels`` is true, but some are neither such numbers nor from 0 to 1.
     """
-    if said is False or not all(map(len, arrays)):
+    if pixels is False or not all(map(len, arrays)):
         return False
     whole = all(map(_are_bytes, arrays))
-    if said and not whole and not all(map(_are_in_unit_interval, arrays)):
+    if pixels and not whole and not all(map(_are_in_unit_interval, arrays)):
         raise InputError(
-            f"pixels=True, but {where} holds numbers that are neither whole and from 0 to 255, nor all "
-            "from 0 to 1"
+            f"pixels=True does not fit the numbers in {where}",
+            subject="pixels",
+            expected="whole numbers from 0 to 255, or numbers from 0 to 1",
         )
-    if said or not whole or arrays[0].ndim not in (3, 4):
-        return bool(said) and whole
-    most = max(np.nanmax(array) for array in arrays)
-    return bool(most > 1 if arrays[0].dtype == np.uint8 else most >= _BRIGHT)
+    if pixels or not whole or arrays[0].ndim not in (3, 4):
+        return bool(pixels) and whole
+    highest = max(np.nanmax(array) for array in arrays)
+    return bool(highest > 1 if arrays[0].dtype == np.uint8 else highest >= _BRIGHT)
 
 
 def _are_bytes(array: Array) -> bool:
-    """Whether there are only whole numbers from 0 to 255, and gaps."""
+    """Return whether there are only whole numbers from 0 to 255, and missing values."""
     if array.dtype in (np.uint8, np.bool_):
         return True
     return all(
@@ -85,13 +93,13 @@ def _are_in_unit_interval(array: Array) -> bool:
 
 
 def _pieces(array: Array) -> Iterator[Array]:
-    """The rows, a bounded number at a time."""
+    """Yield the rows, a bounded number at a time."""
     step = max(1, 2**22 // max(1, array[:1].size))
     return (array[start : start + step] for start in range(0, len(array), step))
 
 
 def _channels_last(shape: Sequence[int]) -> bool | None:
-    """Whether rows are images with their channels last; None where it cannot be told."""
+    """Return whether rows are images with their channels last; None where that is ambiguous."""
     if len(shape) != 4 or shape[3] not in _CHANNELS:
         return False
     if shape[1] in _CHANNELS or min(shape[1:3]) < _LEAST_SIDE:
@@ -112,28 +120,28 @@ def _remark_on_shape(array: Array) -> list[str]:
     ]
 
 
-def _remark_on_levels(arrays: Sequence[Array], pixels: bool, said: bool | None) -> list[str]:
-    if said is not None:
+def _remark_on_levels(arrays: Sequence[Array], pixels: bool, by_user: bool | None) -> list[str]:
+    if by_user is not None:
         return []
     if pixels:
         return ["whole numbers from 0 to 255 are grey levels, k/255 (--pixels false: as they are)"]
-    looks = arrays[0].dtype == np.uint8 or arrays[0].ndim in (3, 4)
-    if looks and all(map(_are_bytes, arrays)) and max(np.nanmax(a) for a in arrays) > 1:
+    possible = arrays[0].dtype == np.uint8 or arrays[0].ndim in (3, 4)
+    if possible and all(map(_are_bytes, arrays)) and max(np.nanmax(a) for a in arrays) > 1:
         return ["whole numbers are taken as they are (--pixels true: as grey levels, k/255)"]
     return []
 
 
-def check_bytes(path: Path) -> None:
-    """:raises InputError: the file is empty."""
+def check_not_empty(path: Path) -> None:
+    """Check that a file has bytes."""
     if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty")
+        raise InputError(f"{path} is empty", subject=str(path))
 
 
 def _check_numbers(array: Array, where: str) -> None:
     if array.dtype.kind not in "biuf":
-        raise InputError(f"{where} holds {array.dtype} values, not numbers")
+        raise not_numbers(where, array.dtype)
     if array.ndim == 0 or array.size == 0:
-        raise InputError(f"{where} holds no rows (its shape is {array.shape})")
+        raise no_rows(where, array.shape)
 
 
 def to_rows(
@@ -141,23 +149,28 @@ def to_rows(
     where: str,
     missing: bool = False,
     pixels: bool | None = None,
-    to_the_digit: bool = False,
+    keep_digits: bool = False,
 ) -> Tensor:
-    """The array's numbers as rows (N | event): uint8 if they are grey levels or truth values, else float.
+    """Return an array as rows (N | event): uint8 if they are grey levels or truth values, otherwise floats.
 
     A vector is N rows of one number; (N, H, W) are grey images (N, 1, H, W); images with their one,
     three or four channels last, and sides above 4, are turned to (N, C, H, W).
 
-    :param missing: let NaN pass, as a value that is missing.
-    :param pixels: whether they are grey levels from 0 to 255; None to find out.
-    :param to_the_digit: float64 unless nothing is lost in float32, as outputs repeat the values.
-    :raises InputError: not numbers, no rows, or a NaN or an infinity (with its index).
+    Args:
+        array: the numbers.
+        where: what messages call the array.
+        missing: let NaN pass, as a missing value.
+        pixels: whether they are grey levels from 0 to 255; None lets the values decide.
+        keep_digits: float64 unless float32 is exact, because outputs repeat the values.
+
+    Raises:
+        InputError: not numbers, no rows, or a NaN or an infinity (with its index).
     """
     _check_numbers(array, where)
     if pixels is None:
         pixels = are_pixels([array], where)
     if array.dtype.kind == "f":
-        check_finite(array, where, missing, f", {READS_MISSING}")
+        _check_finite(array, where, missing)
     if array.ndim in (1, 3):
         array = array[:, None]
     elif _channels_last(array.shape):
@@ -166,90 +179,100 @@ def to_rows(
         return torch.from_numpy(_narrow(array / 255))
     if pixels or array.dtype == np.bool_ or (array.dtype == np.uint8 and array.max() <= 1):
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.uint8))
-    return torch.from_numpy(_narrow(array, to_the_digit))
+    return torch.from_numpy(_narrow(array, keep_digits))
 
 
-def _narrow(array: Array, to_the_digit: bool = False) -> Array:
-    """float32, or float64 where the differences between rows, or ``to_the_digit`` any, would be lost."""
+def _narrow(array: Array, keep_digits: bool = False) -> Array:
+    """Return float32, or float64 where that would lose differences between rows, or any digits."""
     if array.dtype in (np.float16, np.float32):
         return np.ascontiguousarray(array, dtype=np.float32)
     wide = np.ascontiguousarray(array, dtype=np.float64)
     with np.errstate(over="ignore"):
         narrow = wide.astype(np.float32)
-    if to_the_digit:
+    if keep_digits:
         return narrow if np.array_equal(narrow, wide, equal_nan=True) else wide
     return wide if lost_in_float32(torch.from_numpy(wide)).any() else narrow
 
 
-def check_finite(array: Array, where: str, missing: bool = False, of_nan: str = "") -> None:
-    """:raises InputError: a value is infinite or, unless it may be ``missing``, NaN (with its index)."""
+def _check_finite(array: Array, where: str, missing: bool) -> None:
+    """Check that no value is infinite or, unless it may be ``missing``, NaN."""
     bad = np.isinf(array) if missing else ~np.isfinite(array)
     if bad.any():
         index = tuple(map(int, np.unravel_index(int(bad.argmax()), bad.shape)))
         raise InputError(
-            f"{where} holds {array[index]} at index {index} ({int(bad.sum()):,} values are not "
-            "finite in all): remove these rows or fill them in"
-            f"{of_nan if np.isnan(array[index]) else ''}"
+            f"{where} holds {array[index]} at index {index} ({int(bad.sum()):,} such values)",
+            subject=where,
+            expected="finite numbers",
+            remedy=ALLOW_MISSING if np.isnan(array[index]) else FILL_IN,
         )
 
 
 def to_labels(
     array: Array, where: str, rows: int, unseen: str | None = None
 ) -> tuple[Tensor, tuple[str, ...] | None]:
-    """Labels as int64, and the classes' names where the labels were not numbers 0, 1, 2, ...
+    """Return labels as int64, and the classes' names unless the labels are numbers 0, 1, 2, ...
 
-    Whole numbers with gaps are names, too: of 0, 1000 and 2000 there are three classes. A label that was
-    not seen is -1: so are NaN, an empty word and ``unseen``. -1 itself beside two others or more is no
-    class; -1 and 1 are two classes.
+    Whole numbers with gaps are names, too: 0, 1000 and 2000 are three classes. An unknown label is -1:
+    NaN, an empty word, ``unseen``, and -1 itself where there are two other numbers or more; -1 and 1 are
+    two classes.
 
-    :raises InputError: not one label per row, none that was seen, or labels that are neither whole numbers
-        nor names.
+    Raises:
+        InputError: not one label per row, none that is known, or labels that are neither whole numbers nor
+            names.
     """
     check_labels_shape(array, where, rows)
     array = array.reshape(-1)
     if array.dtype.kind == "S":
         array = np.char.decode(array, "utf-8", "replace")
     if array.dtype.kind not in "biufU":
-        raise InputError(f"{where} holds {array.dtype} values; labels are whole numbers or names")
-    seen = _are_seen(array, unseen)
-    if not seen.any():
-        raise InputError(f"{where} has not a single label that was seen")
-    known = array[seen]
+        raise _not_labels(where, f"{array.dtype} values")
+    is_known = _are_known(array, unseen)
+    if not is_known.any():
+        raise InputError(
+            f"{where} has no label that is known", subject=where, expected="one at least"
+        )
+    known = array[is_known]
     if known.dtype.kind == "f":
         if (known != known.round()).any():
-            row = int(np.flatnonzero(seen)[(known != known.round()).argmax()])
-            raise InputError(
-                f"{where} holds {array[row]} at row {row + 1}; labels are whole numbers or names"
-            )
+            row = int(np.flatnonzero(is_known)[(known != known.round()).argmax()])
+            raise _not_labels(where, f"{array[row]} at row {row + 1}")
         known = known.astype(np.int64)
     names, of_known = np.unique(known, return_inverse=True)
     codes = np.full(len(array), -1, np.int64)
-    codes[seen] = of_known
+    codes[is_known] = of_known
     if known.dtype.kind in "biu":
-        if names[0] == -1 and len(names) > 2:  # not seen; beside one other it is a sign
+        if names[0] == -1 and len(names) > 2:  # unknown; with one other number it is a sign
             names = names[1:]
-            codes[seen] -= 1
+            codes[is_known] -= 1
         if np.array_equal(names, np.arange(len(names))):
             return torch.from_numpy(codes), None
     return torch.from_numpy(codes), tuple(map(str, names))
 
 
-def _are_seen(labels: Array, unseen: str | None) -> Array:
-    """Which labels are no gaps, and not the one that stands for such."""
+def _not_labels(where: str, what: str) -> InputError:
+    return InputError(
+        f"{where} holds {what}", subject=where, expected="labels that are whole numbers or names"
+    )
+
+
+def _are_known(labels: Array, unseen: str | None) -> Array:
+    """Return which labels are not missing, and are not the one for an unknown label."""
     if labels.dtype.kind == "U":
         return (np.char.strip(labels) != "") & (labels != (unseen or ""))
-    seen = ~np.isnan(labels) if labels.dtype.kind == "f" else np.ones(len(labels), bool)
+    is_known = ~np.isnan(labels) if labels.dtype.kind == "f" else np.ones(len(labels), bool)
     if unseen is None:
-        return seen
+        return is_known
     try:
-        return seen & (labels != float(unseen))
-    except ValueError:  # a word, which is none of the numbers
-        return seen
+        return is_known & (labels != float(unseen))
+    except ValueError:  # a word, which equals none of the numbers
+        return is_known
 
 
 def check_labels_shape(array: Array, where: str, rows: int) -> None:
+    """Check that there is one label per row."""
     if array.shape not in ((rows,), (rows, 1)):
         raise InputError(
-            f"{where} has shape {array.shape}, but there are {rows:,} rows; one label per row, "
-            f"({rows},), would fit"
+            f"{where} has the shape {array.shape}, but there are {rows:,} rows",
+            subject=where,
+            expected=f"one label per row, ({rows},)",
         )

@@ -1,4 +1,4 @@
-"""Files of NumPy arrays, read only after their headers say what they hold."""
+"""Files of NumPy arrays, whose headers are checked before anything is read."""
 
 import os
 import zipfile
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy
 
+from pyro_vae.data.refusals import damaged
 from pyro_vae.errors import InputError
 from pyro_vae.memory import check_unpacked, in_words
 
@@ -20,32 +21,45 @@ Array = npt.NDArray[Any]
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _ENDING = ".npy"
+_FORM = "a NumPy file"
 
 
 def read_array(path: Path) -> Array:
-    """The array of a .npy file.
+    """Return the array of a .npy file.
 
-    :raises InputError: it is damaged, no such file, or too large; nothing of it is read then.
+    Raises:
+        InputError: it is damaged, of another form, or too large; then nothing of it is read.
     """
     with path.open("rb") as file:
         if file.read(2) == b"PK":
-            raise InputError(f"{path} is not one array; an archive of arrays ends in .npz")
+            raise InputError(
+                f"{path} is an archive of arrays",
+                subject=str(path),
+                expected="one array",
+                remedy="rename it to end in .npz",
+            )
         file.seek(0)
         size = os.fstat(file.fileno()).st_size
         return _read(file, str(path), size, size)
 
 
-class Archive(Mapping[str, Array]):
-    """The arrays of an .npz file by their names, each read when it is asked for.
+class NpzFile(Mapping[str, Array]):
+    """Map the names of an .npz file's arrays to the arrays, which are read on access.
 
-    :raises InputError: the file is no archive; or, of an array, that it is damaged or too large.
+    Raises:
+        InputError: the file is not an archive; on access, an array is damaged or too large.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         with path.open("rb") as file:
             if file.read(len(npy.MAGIC_PREFIX)) == npy.MAGIC_PREFIX:
-                raise InputError(f"{path} is one array, not an archive; such a file ends in .npy")
+                raise InputError(
+                    f"{path} is one array",
+                    subject=str(path),
+                    expected="an archive of arrays",
+                    remedy="rename it to end in .npy",
+                )
         try:
             with zipfile.ZipFile(path) as opened:
                 self._members = {
@@ -54,7 +68,7 @@ class Archive(Mapping[str, Array]):
                     if member.filename.endswith(_ENDING)
                 }
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise InputError(f"{path} is damaged or not a NumPy file: {error}") from error
+            raise damaged(path, error, _FORM) from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._members)
@@ -62,8 +76,8 @@ class Archive(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._members)
 
-    def look(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        """The shape and type of an array that is not read yet."""
+    def shape_and_dtype(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Return the shape and the type of an array without reading it."""
         with self._opened(name) as file:
             return _header(file, f"{self.path}[{name}]")
 
@@ -84,45 +98,41 @@ class Archive(Mapping[str, Array]):
             NotImplementedError,
             RuntimeError,
         ) as error:
-            raise _damaged(f"{self.path}[{name}]", error) from error
+            raise damaged(f"{self.path}[{name}]", error, _FORM) from error
 
 
 def _read(file: IO[bytes], where: str, size: int, stored: int) -> Array:
-    """The array in a file of ``size`` bytes, unpacked from those that are ``stored``."""
+    """Return the array in a file of ``size`` bytes, which are packed into ``stored`` ones."""
     shape, dtype = _header(file, where)
     if dtype.hasobject:
         raise InputError(
-            f"{where} holds Python objects, which are never loaded; save an array of numbers "
-            "(array.astype('float32'))"
+            f"{where} holds Python objects, which are never loaded",
+            subject=where,
+            expected="numbers",
+            remedy="save array.astype('float32')",
         )
-    needed, there = prod(shape) * dtype.itemsize, size - file.tell()
-    if min(shape, default=0) < 0 or needed > there:
-        raise InputError(
-            f"{where} is damaged: it says that it has the shape {shape}, {in_words(needed)}, and "
-            f"holds {in_words(there)}"
+    needed, present = prod(shape) * dtype.itemsize, size - file.tell()
+    if min(shape, default=0) < 0 or needed > present:
+        raise damaged(
+            where,
+            f"its header has the shape {shape}, {in_words(needed)}, but {in_words(present)} follow",
         )
     check_unpacked(where, needed, stored)
     file.seek(0)
     try:
         array: Array = npy.read_array(file, allow_pickle=False)
     except ValueError as error:
-        raise _damaged(where, error) from error
+        raise damaged(where, error, _FORM) from error
     return array
 
 
 def _header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """The shape and type of the array in a file."""
+    """Return the shape and the type of the array in a file."""
     try:
         version = npy.read_magic(file)
         if version not in _HEADERS:
             raise ValueError(f"version {version} of the format is for columns with names")
         shape, _, dtype = _HEADERS[version](file)
     except (ValueError, EOFError, RecursionError, MemoryError) as error:
-        raise _damaged(where, error) from error
+        raise damaged(where, error, _FORM) from error
     return shape, dtype
-
-
-def _damaged(where: str, error: Exception) -> InputError:
-    return InputError(
-        f"{where} is damaged or not a NumPy file: {str(error).strip().partition(chr(10))[0]}"
-    )

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from pyro_vae.data.readers.archives import read_arrays
-from pyro_vae.data.readers.arrays import check_bytes
+from pyro_vae.data.readers.arrays import check_not_empty
 from pyro_vae.data.readers.containers import Array
+from pyro_vae.data.readers.options import ReadOptions
+from pyro_vae.data.readers.source import Source
 from pyro_vae.data.readers.sparse import dense
-from pyro_vae.data.reading import Reading
-from pyro_vae.data.sources import Source
-from pyro_vae.errors import InputError
-from pyro_vae.errors import reading as saying
+from pyro_vae.data.refusals import damaged, not_numbers
+from pyro_vae.errors import InputError, reading
 from pyro_vae.memory import LIKELY, RATIO, check_unpacked
 
 _TYPES = {"single": "f4", "double": "f8", "logical": "b1", "char": "U1", "sparse": "f8"} | {
@@ -28,13 +28,14 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HEADER, _COMPRESSED = 128, 15  # bytes at a file's beginning; the type of a packed element
 
 
-def read_mat(path: Path, reading: Reading) -> Source:
-    """A .mat file of MATLAB's versions 4 to 7: rows and labels as of an .npz.
+def read_mat(path: Path, options: ReadOptions) -> Source:
+    """Read a .mat file of MATLAB's versions 4 to 7: rows and labels as of an .npz.
 
-    :raises InputError: it is damaged, of version 7.3, or holds no numbers.
+    Raises:
+        InputError: it is damaged, of version 7.3, or holds no numbers.
     """
-    check_bytes(path)
-    source = read_arrays(path, Matrices(path), reading)
+    check_not_empty(path)
+    source = read_arrays(path, MatFile(path), options)
     rows, event = len(source.pool) + len(source.test), source.pool.x.shape[1:]
     if len(event) == 1 and rows < event[0] and source.pool.labels is None:
         remark = (
@@ -45,12 +46,13 @@ def read_mat(path: Path, reading: Reading) -> Source:
     return source
 
 
-class Matrices(Mapping[str, Array]):
-    """The arrays of numbers and letters in a .mat file by their names, each read when it is asked for.
+class MatFile(Mapping[str, Array]):
+    """Map the names of a .mat file's arrays of numbers and letters to the arrays, which are read on access.
 
     A matrix of one row, or of one column, is a vector.
 
-    :raises InputError: the file is damaged, too large, or of version 7.3.
+    Raises:
+        InputError: the file is damaged, too large, or of version 7.3.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,11 +62,16 @@ class Matrices(Mapping[str, Array]):
         with path.open("rb") as file:
             start = file.read(600)
         if start.startswith(_HDF5) or start[512:520] == _HDF5:
-            raise InputError(f"{path} is of MATLAB's version 7.3: save it with save(FILE, '-v7')")
+            raise InputError(
+                f"{path} is of MATLAB's version 7.3",
+                subject=str(path),
+                expected="one of the versions 4 to 7",
+                remedy="save it with save(FILE, '-v7')",
+            )
         check_unpacked(str(path), _unpacked(path, self._stored), self._stored)
-        with saying(path):
-            found = whosmat(path)
-        self._kinds = {name: (shape, kind) for name, shape, kind in found if kind in _TYPES}
+        with reading(path):
+            contents = whosmat(path)
+        self._kinds = {name: (shape, kind) for name, shape, kind in contents if kind in _TYPES}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._kinds)
@@ -72,8 +79,8 @@ class Matrices(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._kinds)
 
-    def look(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        """The shape and type of an array that is not read yet."""
+    def shape_and_dtype(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Return the shape and the type of an array without reading it."""
         shape, kind = self._kinds[name]
         return _squeezed(shape), np.dtype(_TYPES[kind])
 
@@ -84,26 +91,25 @@ class Matrices(Mapping[str, Array]):
         if kind != "sparse":
             size = prod(shape) * np.dtype(_TYPES[kind]).itemsize
             if min(shape, default=0) < 0:
-                raise InputError(f"{where} is damaged: it says that it has the shape {shape}")
+                raise damaged(where, f"its header has the shape {shape}")
             check_unpacked(where, size, self._stored)
-        with saying(where), warnings.catch_warnings():
+        with reading(where), warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
             try:
-                found: Any = loadmat(self.path, variable_names=[name], mat_dtype=True)[name]
+                loaded: Any = loadmat(self.path, variable_names=[name], mat_dtype=True)[name]
             except np.exceptions.ComplexWarning as error:
-                raise InputError(
-                    f"{where} holds complex numbers, which no model here takes"
-                ) from error
+                raise not_numbers(where, "complex") from error
             if kind == "sparse":
-                matrix = found if found.format == "coo" else found.tocsc()
-                places = (
-                    [matrix.row, matrix.col]
-                    if matrix.format == "coo"
-                    else [matrix.indices, matrix.indptr]
-                )
-                return dense(where, matrix.format, matrix.shape, matrix.data, places)
-        array: Array = found.astype(bool) if kind == "logical" else found
+                return _dense(where, loaded)
+        array: Array = loaded.astype(bool) if kind == "logical" else loaded
         return array.reshape(_squeezed(array.shape))
+
+
+def _dense(where: str, matrix: Any) -> Array:
+    matrix = matrix if matrix.format == "coo" else matrix.tocsc()
+    is_coo = matrix.format == "coo"
+    indices = [matrix.row, matrix.col] if is_coo else [matrix.indices, matrix.indptr]
+    return dense(where, matrix.format, matrix.shape, matrix.data, indices)
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -111,7 +117,7 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _unpacked(path: Path, stored: int) -> int:
-    """The bytes that the elements of a file take once unpacked, or more than may be."""
+    """Return the bytes that the elements of a file unpack to; it stops counting above the limit."""
     most, total = max(LIKELY, RATIO * stored), 0
     with path.open("rb") as file:
         order = {b"IM": "<", b"MI": ">"}.get(file.read(_HEADER)[-2:])
@@ -126,12 +132,12 @@ def _unpacked(path: Path, stored: int) -> int:
 
 
 def _inflated(packed: bytes, most: int) -> int:
-    """The bytes that a packed element takes once unpacked, of which a part is held at a time."""
+    """Return the bytes that a packed element unpacks to, with a part of them in memory at a time."""
     unpacker, size = zlib.decompressobj(), 0
     try:
         while packed and size <= most and not unpacker.eof:
             size += len(unpacker.decompress(packed, 2**20))
             packed = unpacker.unconsumed_tail
-    except zlib.error:  # it is said of the array that is read
+    except zlib.error:  # the reader of the array reports it
         return size
     return size

@@ -1,4 +1,4 @@
-"""Tables of text and in .parquet files -> rows of numbers, one column of which may be the label."""
+"""Tables of text and in .parquet files -> rows of numbers, and labels from one column."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from pyro_vae.data.columns.frames import as_numbers
-from pyro_vae.data.columns.gaps import remarks_on_codes, without_codes
-from pyro_vae.data.columns.ids import check_names, without_ids
-from pyro_vae.data.readers.arrays import READS_MISSING, to_labels, to_rows
+from pyro_vae.data.columns.frames import numeric_columns
+from pyro_vae.data.columns.missing import mask_na_values, remarks_on_placeholders
+from pyro_vae.data.readers.arrays import (
+    ALLOW_MISSING,
+    FILL_IN,
+    check_not_empty,
+    to_labels,
+    to_rows,
+)
+from pyro_vae.data.readers.options import ReadOptions
+from pyro_vae.data.readers.row_names import check_names, split_ids
+from pyro_vae.data.readers.source import Source, SourceRows, shuffled_source
 from pyro_vae.data.readers.text import check_unique, check_width, read_text
-from pyro_vae.data.reading import Reading
-from pyro_vae.data.sources import Part, Source, shuffled
-from pyro_vae.errors import InputError, nearest
+from pyro_vae.data.refusals import damaged, no_column, no_rows
+from pyro_vae.errors import InputError
 from pyro_vae.memory import check_unpacked
 
 if TYPE_CHECKING:
@@ -23,72 +30,79 @@ if TYPE_CHECKING:
     from pyarrow import parquet
 
 
-def read_table(path: Path, reading: Reading) -> Source:
-    """A table: each line a row, each column an element of the event, but for the column ``label``.
+def read_table(path: Path, options: ReadOptions) -> Source:
+    """Read a table: each line is a row, each column but ``label`` an element of the event.
 
-    A column that names the rows is no element of it; it becomes their ``ids``. A cell that is empty, or
-    holds nan, a word such as NA or a code that is named as ``missing``, has no value.
+    Columns that name the rows become their ``ids``. A cell that is empty, or holds nan, a word such as NA
+    or one of ``missing``, has no value.
 
-    :raises InputError: the file is empty or damaged, a column that is named is not there, or another column
-        has values that are missing or not numbers (with row and column), or none at all.
+    Raises:
+        InputError: the file is empty or damaged, it lacks a column that is named, or another column has
+            values that are missing or not numbers (with row and column), or none at all.
     """
-    if path.stat().st_size == 0:
-        raise InputError(f"{path} is empty")
-    label, missing = reading.label, reading.takes_gaps
+    check_not_empty(path)
     is_parquet = path.suffix.lower() == ".parquet"
-    frame, remarks = (_parquet(path), []) if is_parquet else read_text(path, reading)
+    frame, remarks = (_read_parquet(path), []) if is_parquet else read_text(path, options)
     frame.columns = frame.columns.map(str)
     check_unique(path, list(frame.columns))
     if not len(frame):
-        raise InputError(f"{path} holds no rows")
-    frame = without_codes(frame, reading.codes)
-    labels, names = None, None
-    if label is not None:
-        if label not in frame.columns:
-            raise InputError(f"{path} has no column {label!r}{nearest(label, frame.columns)}")
-        column = frame.pop(label)
-        labels, names = _labels(path, column, reading.unseen)
-        remarks += _on_labels(column, names)
+        raise no_rows(path)
+    frame = mask_na_values(frame, options.na_values)
+    labels, classes = None, None
+    if options.label is not None:
+        if options.label not in frame.columns:
+            raise no_column(path, options.label, frame.columns)
+        column = frame.pop(options.label)
+        labels, classes = _labels(path, column, options.unseen)
+        remarks += _remark_on_labels(column, classes)
+    frame, ids, id_name, of_ids = split_ids(path, frame, options)
+    check_names(path, list(options.kinds), list(frame.columns))
+    if options.columns is not None:
+        check_names(path, options.columns, list(frame.columns))
+        frame = frame[list(options.columns)]
     if not frame.shape[1]:
-        raise InputError(f"{path} has no column besides the label")
-    frame, ids, id_name, of_ids = without_ids(path, frame, reading)
-    check_names(path, list(reading.kinds), list(frame.columns))
-    if reading.columns is not None:
-        check_names(path, reading.columns, list(frame.columns))
-        frame = frame[list(reading.columns)]
-    frame, of_empty = _without_empty(frame, reading)
-    _check_complete(path, frame, missing, f", {READS_MISSING}")
-    kinds = {name: kind for name, kind in reading.kinds.items() if name in frame}
-    values, columns, of_columns = as_numbers(str(path), frame, kinds)
+        raise InputError(
+            f"{path} has no column for a model",
+            subject=str(path),
+            expected="one besides the label and the ids",
+        )
+    frame, of_empty = _drop_uninformative(frame, options)
+    _check_complete(path, frame, options.allows_missing)
+    kinds = {name: kind for name, kind in options.kinds.items() if name in frame}
+    values, columns, of_columns = numeric_columns(str(path), frame, kinds)
     remarks = [*remarks, *of_ids, *of_empty, *of_columns]
-    remarks += remarks_on_codes(values, [column.name for column in columns])
-    rows = to_rows(values, str(path), missing, to_the_digit=True)
-    part = Part(rows, labels, ids=ids, id_name=id_name)
-    return shuffled(part, reading.seed, class_names=names, columns=columns, remarks=remarks)
+    remarks += remarks_on_placeholders(values, [column.name for column in columns])
+    x = to_rows(values, str(path), options.allows_missing, keep_digits=True)
+    rows = SourceRows(x, labels, ids=ids, id_name=id_name)
+    return shuffled_source(
+        rows, options.seed, class_names=classes, columns=columns, remarks=remarks
+    )
 
 
-def _without_empty(frame: "pd.DataFrame", reading: Reading) -> tuple["pd.DataFrame", list[str]]:
-    """A table without columns that say nothing, unless they are asked for, and its remarks.
+def _drop_uninformative(
+    frame: "pd.DataFrame", options: ReadOptions
+) -> tuple["pd.DataFrame", list[str]]:
+    """Drop columns without a value, or with one fraction in all rows, unless the user names them.
 
-    These are columns without any value, and of one number of which only a density could be learnt.
+    The density of a constant has no bound. Returns the table and its remarks.
     """
     import pandas as pd
 
-    asked, remarks = {*(reading.columns or ()), *reading.kinds}, {}
+    named, reasons = {*(options.columns or ()), *options.kinds}, {}
     for name in frame:
         known = frame[name].dropna()
-        if name in asked or (len(known) and (known != known.iloc[0]).any()):
+        if name in named or (len(known) and (known != known.iloc[0]).any()):
             continue
         if not len(known):
-            remarks[name] = "it has no value in any row"
+            reasons[name] = "it has no value in any row"
         elif (
             pd.api.types.is_float_dtype(known) and np.isfinite(value := known.iloc[0]) and value % 1
         ):
-            remarks[name] = f"it is {value:g} in every row, and its density would have no bound"
-    if len(remarks) == frame.shape[1]:  # something must be left
+            reasons[name] = f"it is {value:g} in every row, and its density would have no bound"
+    if len(reasons) == frame.shape[1]:  # something must be left
         return frame, []
-    said = [f"column {name!r} is left out: {why}" for name, why in remarks.items()]
-    return frame.drop(columns=list(remarks)), said
+    remarks = [f"column {name!r} is left out: {reason}" for name, reason in reasons.items()]
+    return frame.drop(columns=list(reasons)), remarks
 
 
 def _labels(
@@ -105,24 +119,28 @@ def _labels(
     return to_labels(values, f"{path}, column {str(column.name)!r}", len(column), unseen)
 
 
-def _on_labels(column: "pd.Series", names: Sequence[str] | None) -> list[str]:
-    """What is to be said of labels that a model sees as other numbers than the file has."""
+def _remark_on_labels(column: "pd.Series", classes: Sequence[str] | None) -> list[str]:
+    """Return a remark on labels that a model sees as other numbers than the file has."""
     import pandas as pd
 
-    if names is None or not pd.api.types.is_numeric_dtype(column):
+    if classes is None or not pd.api.types.is_numeric_dtype(column):
         return []
     return [
-        f"column {column.name!r}, from {names[0]} to {names[-1]}, is taken for {len(names):,} classes, "
-        f"0 to {len(names) - 1:,} (--arguments y={column.name} hands it over as numbers)"
+        f"column {column.name!r}, from {classes[0]} to {classes[-1]}, is taken for {len(classes):,} "
+        f"classes, 0 to {len(classes) - 1:,} (--arguments y={column.name} passes it as numbers)"
     ]
 
 
-def _parquet(path: Path) -> "pd.DataFrame":
+def _read_parquet(path: Path) -> "pd.DataFrame":
     try:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
-        raise InputError(".parquet files need pyarrow: pip install 'pyro-vae[parquet]'") from error
+        raise InputError(
+            ".parquet files need pyarrow",
+            subject="pyarrow",
+            remedy="pip install 'pyro-vae[parquet]'",
+        ) from error
     try:
         with parquet.ParquetFile(path) as file:
             schema = file.schema_arrow
@@ -137,16 +155,16 @@ def _parquet(path: Path) -> "pd.DataFrame":
         check_unpacked(str(path), _bytes_of_words(table), path.stat().st_size)
         frame = table.cast(schema).to_pandas()
         decimals = [f.name for f in schema if pa.types.is_decimal(f.type) and f.name in frame]
-        # which pandas takes for objects, and pyarrow rounds to a neighbour
+        # pandas makes objects of decimals, and pyarrow rounds them to a neighbour
         return _with_index(frame.astype(dict.fromkeys(decimals, np.float64)))
     except InputError:
         raise
     except (ValueError, OSError) as error:  # pyarrow's own errors are ValueErrors
-        raise InputError(f"{path} is damaged or not a Parquet file: {error}") from error
+        raise damaged(path, error, "a Parquet file") from error
 
 
 def _with_index(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """An index that does not just count the rows as the first column, as in a table of text."""
+    """Make an index that does not only count the rows the first column, as in a table of text."""
     import pandas as pd
 
     index = frame.index
@@ -161,24 +179,25 @@ def _with_index(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _check_cells(path: Path, field: "pa.Field") -> None:
-    """:raises InputError: the cells of a column are no single values."""
+    """Check that each cell of a column is a single value."""
     from pyarrow import types
 
-    lists, bytes_ = types.is_nested(field.type), types.is_binary(field.type)
     if (
-        lists
-        or bytes_
+        types.is_nested(field.type)
+        or types.is_binary(field.type)
         or types.is_large_binary(field.type)
         or types.is_fixed_size_binary(field.type)
     ):
         raise InputError(
-            f"column {field.name!r} of {path} holds {field.type} in each cell, not a number: drop it, or "
-            "make a column of each number"
+            f"column {field.name!r} of {path} holds {field.type} in each cell",
+            subject=field.name,
+            expected="a number",
+            remedy="drop it, or make a column of each number",
         )
 
 
 def _bytes_of_numbers(metadata: "parquet.FileMetaData") -> int:
-    """The memory that the columns take, words by their pages alone; as the file's end says it."""
+    """Return the memory that the columns take, words by their pages alone; as the file's end says it."""
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     return sum(
         8 * group.num_rows * metadata.num_columns + group.total_byte_size for group in groups
@@ -186,7 +205,7 @@ def _bytes_of_numbers(metadata: "parquet.FileMetaData") -> int:
 
 
 def _bytes_of_words(table: "pa.Table") -> int:
-    """The memory that columns of words take once each row has its own."""
+    """Return the memory that columns of words take once each row has its own."""
     from pyarrow import compute, types
 
     return sum(
@@ -199,16 +218,17 @@ def _bytes_of_words(table: "pa.Table") -> int:
     )
 
 
-def _check_complete(
-    path: Path, frame: "pd.DataFrame", missing: bool = False, of_gaps: str = ""
-) -> None:
+def _check_complete(path: Path, frame: "pd.DataFrame", missing: bool) -> None:
+    """Check that no cell is infinite or, unless values may be ``missing``, empty."""
     empty, infinite = frame.isna().to_numpy(), frame.isin([np.inf, -np.inf]).to_numpy()
     bad = infinite if missing else empty | infinite
     if bad.any():
-        row, column = (int(i) for i in np.argwhere(bad)[0])
+        row, place = (int(i) for i in np.argwhere(bad)[0])
+        column, is_empty = frame.columns[place], empty[row, place]
         raise InputError(
-            f"{path} has {'no value' if empty[row, column] else 'an infinity'} in row {row + 1}, "
-            f"column {frame.columns[column]!r} (rows count from 1, without the header; "
-            f"{int(bad.sum()):,} such cells in all): remove these rows or fill them in"
-            f"{of_gaps if empty[row, column] else ''}"
+            f"{path} has {'no value' if is_empty else 'an infinity'} in row {row + 1}, column {column!r} "
+            f"({int(bad.sum()):,} such cells; rows count from 1, without the header)",
+            subject=str(column),
+            expected=None if is_empty else "finite numbers",
+            remedy=ALLOW_MISSING if is_empty else FILL_IN,
         )

@@ -10,9 +10,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from pyro_vae.data.columns.gaps import is_gap, settled
-from pyro_vae.data.readers.text_layout import BLANKS, COMMA_NUMBER, NUMBER, Layout, layout_of
-from pyro_vae.data.reading import Reading
+from pyro_vae.data.columns.cells import COMMA_NUMBER, NUMBER, is_missing
+from pyro_vae.data.columns.missing import parse_column
+from pyro_vae.data.readers.options import ReadOptions
+from pyro_vae.data.readers.text_format import BLANKS, TextFormat, detect_format, uneven
+from pyro_vae.data.refusals import damaged
 from pyro_vae.errors import InputError
 from pyro_vae.memory import LIKELY, RATIO, check_fits, check_unpacked
 
@@ -21,57 +23,39 @@ if TYPE_CHECKING:
 
 TEXTS = (".csv", ".tsv", ".txt")
 MOST_COLUMNS, MOST_LETTERS = 100_000, 2**24  # of a table, of its first line
-_LINES, _LETTERS = 200, 2**21  # that are looked at to find the layout
+_LINES, _LETTERS = 200, 2**21  # that decide the format
 _CELL = 4  # bytes of a frame for each of its text
+_GZIP = "a file packed by gzip"
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(([.' ]\d{3})+(,\d*)?|([,' ]\d{3})+(\.\d*)?)")
 _CLEAR = re.compile(r"[-+]?(0?,\d+|\d+,(\d{0,2}|\d{4,})|\d{4,},\d+)([eE][-+]?\d+)?")  # no thousands
 
 
 def ending(path: Path) -> str:
-    """The ending of a table's name, of a packed one that before .gz: ``.csv`` of ``a.csv.gz``."""
+    """Return the ending of a file's name, without .gz: ``.csv`` of ``a.csv.gz``."""
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     return suffixes[0] if suffixes[1:] == [".gz"] else (suffixes or [""])[-1]
 
 
 def is_packed(path: Path) -> bool:
+    """Return whether a name ends in .gz."""
     return path.suffix.lower() == ".gz"
 
 
-def read_text(path: Path, reading: Reading) -> tuple["pd.DataFrame", list[str]]:
-    """The table in a text; and what was guessed of it, in sentences.
+def read_text(path: Path, options: ReadOptions) -> tuple["pd.DataFrame", list[str]]:
+    """Return the table in a text, and remarks on what was guessed.
 
     A column whose name the first line lacks, because it is shorter or has an empty cell there, is called
     ``Unnamed: 0`` or by its place.
 
-    :raises InputError: it is no text in UTF-8 (or UTF-16), no table, or its decimal marks are unclear.
+    Raises:
+        InputError: it is not text in UTF-8 (or UTF-16), not a table, or its decimal marks are ambiguous.
     """
-    import pandas as pd
-
-    if reading.decimal not in (None, ".", ","):
-        raise InputError(f"decimal={reading.decimal!r} stands before no decimals: give . or ,")
-    _check_size(path)
-    try:
-        layout = layout_of(
-            path, _first_lines(path), ending(path), reading.separator, reading.header
-        )
-        frame = _parsed(path, layout, reading.decimal or ".")
-        decimal = reading.decimal or _decimal(path, frame)
-        if decimal == "," and reading.decimal is None:
-            frame = _parsed(path, layout, decimal)
-    except UnicodeError as error:
-        raise InputError(f"{path} is not text in UTF-8; save it as such") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path} is damaged or not packed by gzip: {error}") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
-        raise InputError(
-            f"{path} is not a table with as many cells in each line: {reason}"
-        ) from error
-    remarks = list(layout.remarks)
-    if decimal == "," and reading.decimal is None:
+    frame, form, decimal = _read(path, options)
+    remarks = list(form.remarks)
+    if decimal == "," and options.decimal is None:
         remarks.append("cells such as 42,78 are numbers with a decimal comma (--decimal)")
-    frame, more = _named(path, frame, layout)
-    frame, words = _settled(path, frame, reading, decimal)
+    frame, more = _name_columns(path, frame, form)
+    frame, words = _parse_columns(path, frame, options, decimal)
     if words:
         named = ", ".join(map(repr, sorted(words)[:5]))
         remarks.append(
@@ -80,11 +64,41 @@ def read_text(path: Path, reading: Reading) -> tuple["pd.DataFrame", list[str]]:
     return frame, [*remarks, *more]
 
 
+def _read(path: Path, options: ReadOptions) -> tuple["pd.DataFrame", TextFormat, str]:
+    """Return the table as pandas reads it, its format and its decimal mark."""
+    import pandas as pd
+
+    if options.decimal not in (None, ".", ","):
+        raise InputError(
+            f"decimal={options.decimal!r} is not a decimal mark",
+            subject="decimal",
+            expected=". or ,",
+        )
+    _check_size(path)
+    try:
+        lines = _first_lines(path)
+        form = detect_format(path, lines, ending(path), options.separator, options.header)
+        frame = _parse(path, form, options.decimal or ".")
+        decimal = options.decimal or _decimal(path, frame)
+        if decimal == "," and options.decimal is None:
+            frame = _parse(path, form, decimal)
+        return frame, form, decimal
+    except UnicodeError as error:
+        raise InputError(
+            f"{path} is not text in UTF-8", subject=str(path), remedy="save it as UTF-8"
+        ) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise damaged(path, error, _GZIP) from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
+        raise uneven(path, reason) from error
+
+
 # --- the bytes ------------------------------------------------------------------------------
 
 
 def _check_size(path: Path) -> None:
-    """:raises InputError: the table would take more memory than there is."""
+    """Check that the table takes less memory than is free."""
     stored = path.stat().st_size
     if not is_packed(path):
         check_fits(str(path), _CELL * stored, "take fewer rows, or save it as .npy")
@@ -95,7 +109,7 @@ def _check_size(path: Path) -> None:
             while size <= most and (chunk := file.read(2**20)):
                 size += len(chunk)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise InputError(f"{path} is damaged or not packed by gzip: {error}") from error
+            raise damaged(path, error, _GZIP) from error
     check_unpacked(str(path), _CELL * size, stored)
 
 
@@ -114,7 +128,7 @@ def _opened(path: Path) -> Iterator[TextIO]:
 
 
 def _first_lines(path: Path) -> list[str]:
-    """The lines that are looked at, none of them cut, from the first that is not blank."""
+    """Return the lines that decide the format, none of them cut, from the first that is not blank."""
     lines: list[str] = []
     with _opened(path) as file:
         letters = 0
@@ -133,33 +147,40 @@ def _first_lines(path: Path) -> list[str]:
 
 
 def check_width(path: Path, columns: int) -> None:
+    """Check that the number of columns is that of a table."""
     if columns > MOST_COLUMNS:
         raise InputError(
-            f"the first line of {path} has more than {MOST_COLUMNS:,} columns, which is no table: save "
-            "an array of numbers as .npy"
+            f"{path} has too many columns for a table",
+            subject=str(path),
+            expected=f"at most {MOST_COLUMNS:,}",
+            remedy="save an array of numbers as .npy",
         )
 
 
 def check_unique(path: Path, names: Sequence[str]) -> None:
-    """:raises InputError: two columns have one name."""
+    """Check that no two columns have one name."""
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
-        raise InputError(f"{path} has two columns {twice!r}: name each in its own way")
+        raise InputError(
+            f"{path} has two columns {twice!r}",
+            subject=twice,
+            remedy="give each column another name",
+        )
 
 
 # --- the cells ------------------------------------------------------------------------------
 
 
-def _parsed(path: Path, layout: Layout, decimal: str) -> "pd.DataFrame":
-    """The rows, with columns 0, 1, ..."""
+def _parse(path: Path, form: TextFormat, decimal: str) -> "pd.DataFrame":
+    """Return the rows, with columns 0, 1, ..."""
     import pandas as pd
 
     with _opened(path) as file:
-        passed = _pass_first(file, layout.separator) if layout.names is not None else 0
+        passed = _skip_first(file, form.separator) if form.names is not None else 0
         try:
             return pd.read_csv(
                 file,
-                sep=r"\s+" if layout.separator == BLANKS else layout.separator,
+                sep=r"\s+" if form.separator == BLANKS else form.separator,
                 header=None,
                 decimal=decimal,
                 skipinitialspace=True,
@@ -168,16 +189,16 @@ def _parsed(path: Path, layout: Layout, decimal: str) -> "pd.DataFrame":
                 low_memory=False,
             )
         except pd.errors.EmptyDataError:
-            if layout.names and any(layout.names):
-                return pd.DataFrame({place: [] for place, _ in enumerate(layout.names)})
+            if form.names and any(form.names):
+                return pd.DataFrame({place: [] for place, _ in enumerate(form.names)})
             raise
         except pd.errors.ParserError as error:
             counted = re.sub(r"(?<=line )\d+", lambda n: str(int(n[0]) + passed), str(error))
             raise pd.errors.ParserError(counted) from error
 
 
-def _pass_first(file: TextIO, separator: str) -> int:
-    """Leaves the file after its first record that is not blank; returns how many lines that takes."""
+def _skip_first(file: TextIO, separator: str) -> int:
+    """Skip the first record of a file that is not blank, and return how many lines it takes."""
     lines = csv.reader(file, delimiter=separator, skipinitialspace=True)
     with suppress(csv.Error):  # a cell of more than 128 kB
         next((row for row in lines if len(row) > 1 or "".join(row).strip()), None)
@@ -185,13 +206,13 @@ def _pass_first(file: TextIO, separator: str) -> int:
 
 
 def _decimal(path: Path, frame: "pd.DataFrame") -> str:
-    """The mark before decimals: a comma where that makes numbers of a column that is none otherwise."""
+    """Return the decimal mark: a comma where it makes numbers of a column that has none otherwise."""
     doubtful = None
     for name in frame:
         if frame[name].dtype.kind in "iufb":
             continue
         words = [
-            w for w in map(str.strip, map(str, frame[name].dropna().unique())) if not is_gap(w)
+            w for w in map(str.strip, map(str, frame[name].dropna().unique())) if not is_missing(w)
         ]
         if not words or not all(NUMBER.fullmatch(w) or COMMA_NUMBER.fullmatch(w) for w in words):
             continue
@@ -200,31 +221,31 @@ def _decimal(path: Path, frame: "pd.DataFrame") -> str:
         doubtful = next((w for w in words if "," in w), doubtful)
     if doubtful is not None:
         raise InputError(
-            f"{path} has cells such as {doubtful}, in which the comma may stand before decimals or set "
-            "thousands apart: say --decimal , (decimal=), or take the marks of thousands out"
+            f"the comma in cells such as {doubtful} of {path} may be a decimal mark or a mark of thousands",
+            subject=str(path),
+            remedy="say --decimal , (decimal=), or take the marks of thousands out",
         )
     return "."
 
 
-def _named(path: Path, frame: "pd.DataFrame", layout: Layout) -> tuple["pd.DataFrame", list[str]]:
-    """The frame with its columns named."""
-    if layout.names is None:
+def _name_columns(
+    path: Path, frame: "pd.DataFrame", form: TextFormat
+) -> tuple["pd.DataFrame", list[str]]:
+    """Return the frame with its columns named, and remarks."""
+    if form.names is None:
         return frame, []
-    names, width, remarks = list(layout.names), frame.shape[1], []
+    names, width, remarks = list(form.names), frame.shape[1], []
     if len(names) == width - 1 and frame[width - 1].isna().all():  # lines end with a separator
         frame = frame.drop(columns=width - 1)
     elif len(names) == width - 1:
         if frame[0].duplicated().any():
-            raise InputError(
-                f"{path} is not a table with as many cells in each line: the first line has "
-                f"{len(names):,}, the others {width:,}, and the first cells name no rows, as some are alike"
+            raise uneven(
+                path,
+                f"{len(names):,} in the first, {width:,} in the others, whose first cells are not ids",
             )
         names = ["", *names]
     elif len(names) != width:
-        raise InputError(
-            f"{path} is not a table with as many cells in each line: the first line has {len(names):,}, "
-            f"the others {width:,}"
-        )
+        raise uneven(path, f"{len(names):,} in the first, {width:,} in the others")
     names = [name or f"Unnamed: {place}" for place, name in enumerate(names)]
     check_unique(path, names)
     frame.columns = names
@@ -235,32 +256,32 @@ def _named(path: Path, frame: "pd.DataFrame", layout: Layout) -> tuple["pd.DataF
     return frame, remarks
 
 
-def _settled(
-    path: Path, frame: "pd.DataFrame", reading: Reading, decimal: str
+def _parse_columns(
+    path: Path, frame: "pd.DataFrame", options: ReadOptions, decimal: str
 ) -> tuple["pd.DataFrame", list[str]]:
-    """The frame with numbers where there are words for missing ones; and these words."""
+    """Convert words to numbers where they are such, and return the words for missing values."""
     import pandas as pd
 
-    found: set[str] = set()
+    missing: set[str] = set()
     changed: dict[Hashable, pd.Series] = {}
     for name in frame:
         if frame[name].dtype.kind in "iufb":
             continue
         whole = frame[name]
-        if whole.dtype == object:  # truth values among gaps
+        if whole.dtype == object:  # truth values and missing ones
             whole = whole.map(str, na_action="ignore")
-        column, gaps = settled(whole, reading.codes, decimal)
-        found |= gaps
+        column, words = parse_column(whole, options.na_values, decimal)
+        missing |= words
         if column.dtype.kind in "OU" or column.dtype == whole.dtype:
             _check_marks(path, str(name), column, decimal)
         changed[name] = column
     if changed:  # all at once: one by one, each takes longer than the last
         frame = pd.DataFrame({name: changed.get(name, frame[name]) for name in frame})
-    return frame, sorted(found)
+    return frame, sorted(missing)
 
 
 def _check_marks(path: Path, name: str, column: "pd.Series", decimal: str) -> None:
-    """:raises InputError: numbers that have marks of thousands, or the other decimal mark."""
+    """Check that no number has marks of thousands, or the other decimal mark."""
     words = [w.strip() for w in map(str, column.dropna().unique())]
     marked = [w for w in words if _THOUSANDS.fullmatch(w)]
     other = [w for w in words if (COMMA_NUMBER if decimal == "." else NUMBER).fullmatch(w)]
@@ -268,6 +289,8 @@ def _check_marks(path: Path, name: str, column: "pd.Series", decimal: str) -> No
         _THOUSANDS.fullmatch(w) or NUMBER.fullmatch(w) or COMMA_NUMBER.fullmatch(w) for w in words
     ):
         raise InputError(
-            f"column {name!r} of {path} has {(marked or other)[0]} where {decimal!r} stands before "
-            "decimals: take out the marks of thousands, or write all decimals alike (--decimal)"
+            f"column {name!r} of {path} has {(marked or other)[0]}",
+            subject=name,
+            expected=f"numbers with the decimal mark {decimal!r}",
+            remedy="take out the marks of thousands, or name the mark by --decimal",
         )

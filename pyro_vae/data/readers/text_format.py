@@ -1,4 +1,4 @@
-"""How a table of text is laid out, from its first lines: what separates cells, what names the columns."""
+"""The format of a table of text, from its first lines: the separator, and the names of the columns."""
 
 import csv
 import re
@@ -8,23 +8,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from pyro_vae.data.columns.gaps import is_gap
+from pyro_vae.data.columns.cells import COMMA_NUMBER, is_missing, is_number
 from pyro_vae.errors import InputError
 
-BLANKS, NOTHING = " ", "\x1f"  # any blanks; nothing: one column
+BLANKS, NO_SEPARATOR = " ", "\x1f"  # any blanks; one column
 SEPARATORS = {"tab": "\t", "\\t": "\t", "space": BLANKS, "comma": ",", "semicolon": ";"}
 _USUAL = {".csv": ",", ".tsv": "\t"}
-_WORDS = {",": "a comma", ";": "a semicolon", "\t": "a tab", BLANKS: "blanks", "|": "a bar"}
+_NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", BLANKS: "blanks", "|": "a bar"}
 _WHOLE = re.compile(r"[-+]?\d+")
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|[-+]?(inf|infinity)", re.IGNORECASE)
-COMMA_NUMBER = re.compile(r"[-+]?\d*,\d+([eE][-+]?\d+)?")
 AGREE = 0.9  # of the lines have as many cells as most
-_MANY = 5  # numbers that stand in even steps by chance seldom
+_MANY = 5  # numbers that seldom have even steps by chance
 
 
 @dataclass(frozen=True)
-class Layout:
-    """What separates the cells of a text, and the columns' names in its first line, if it has any.
+class TextFormat:
+    """Hold the separator of a text's cells, and the columns' names if its first line has any.
 
     ``remarks`` say what was guessed and could be otherwise.
     """
@@ -34,49 +32,62 @@ class Layout:
     remarks: tuple[str, ...] = ()
 
 
-def layout_of(
-    path: Path, lines: Sequence[str], ending: str, separator: str | None, header: bool | None
-) -> Layout:
-    """The layout of a text that begins with ``lines``.
+def uneven(path: Path, reason: str) -> InputError:
+    """Return the error that the lines of a table have different numbers of cells."""
+    return InputError(
+        f"{path} is not a table with as many cells in each line ({reason})",
+        subject=str(path),
+        remedy="name the marks by --separator and --decimal, or mend the lines",
+    )
 
-    :param ending: of the file's name: ``.csv``, ``.tsv`` or ``.txt``.
-    :param separator: what a person says that it is; None to find it out.
-    :param header: whether the first line names the columns, likewise.
-    :raises InputError: it cannot be told whether the first line is a row, or it is too short or too long.
+
+def detect_format(
+    path: Path, lines: Sequence[str], ending: str, separator: str | None, header: bool | None
+) -> TextFormat:
+    """Return the format of a text that begins with ``lines``.
+
+    Args:
+        path: the file, for messages.
+        lines: its first lines.
+        ending: of the file's name: ``.csv``, ``.tsv`` or ``.txt``.
+        separator: what the user names; None detects it.
+        header: whether the first line names the columns; None detects that.
+
+    Raises:
+        InputError: the first line may be a row or names, or has too few cells or too many.
     """
     remarks = []
     if separator is None:
         separator = _separator(lines, ending)
-        if separator not in (_USUAL.get(ending), NOTHING):
-            remarks.append(f"cells are set apart by {_WORDS[separator]} (--separator)")
+        if separator not in (_USUAL.get(ending), NO_SEPARATOR):
+            remarks.append(f"cells are set apart by {_NAMES[separator]} (--separator)")
     else:
-        separator = _said(separator)
+        separator = _parse_separator(separator)
     first, *body = cells(lines, separator) or [[]]
     width = _width(body) or len(first)
     names = _without_mark(first, width)
     if header is None:
-        header, doubtful = _names_columns(path, names, body, width)
-        if doubtful and header:
+        header, is_doubtful = _names_columns(path, names, body, width)
+        if is_doubtful and header:
             remarks.append("the first line names the columns (--header false: it is a row)")
-        elif doubtful:
+        elif is_doubtful:
             remarks.append(
                 "the first line is a row, and the columns are 0, 1, ... (--header true: it names them)"
             )
     if not header:
-        return Layout(separator, None, tuple(remarks))
+        return TextFormat(separator, None, tuple(remarks))
     while len(names) > width and not names[-1].strip():
         names = names[:-1]
     if len(names) not in (width, width - 1):
-        raise InputError(
-            f"{path} is not a table with as many cells in each line: set apart by "
-            f"{_WORDS.get(separator, repr(separator))}, the first line has {len(names):,} cells and the "
-            f"next {width:,} (--separator, --decimal)"
+        apart = _NAMES.get(separator, repr(separator))
+        raise uneven(
+            path, f"set apart by {apart}: {len(names):,} in the first, {width:,} in the next"
         )
-    return Layout(separator, tuple(name.strip() for name in names), tuple(remarks))
+    return TextFormat(separator, tuple(name.strip() for name in names), tuple(remarks))
 
 
 def cells(lines: Sequence[str], separator: str) -> list[list[str]]:
-    """The cells of each line that is not blank."""
+    """Return the cells of each line that is not blank."""
     if separator == BLANKS:
         lines = [line.replace("\t", BLANKS).strip() for line in lines]
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
@@ -86,49 +97,50 @@ def cells(lines: Sequence[str], separator: str) -> list[list[str]]:
         return [line.strip("\r\n").split(separator) for line in lines if line.strip()]
 
 
-def _said(separator: str) -> str:
-    separator = SEPARATORS.get(separator, separator)
-    if len(separator) != 1 or separator in "\"'\r\n.":
+def _parse_separator(separator: str) -> str:
+    character = SEPARATORS.get(separator, separator)
+    if len(character) != 1 or character in "\"'\r\n.":
         raise InputError(
-            f"separator={separator!r} separates no cells: give one character, or tab, space, comma or "
-            "semicolon"
+            f"separator={separator!r} cannot separate cells",
+            subject="separator",
+            expected="one character, or tab, space, comma or semicolon",
         )
-    return separator
+    return character
 
 
 def _separator(lines: Sequence[str], ending: str) -> str:
-    """What gives the lines equally many cells, and of these as many numbers as can be."""
+    """Return the separator that gives the lines equally many cells, and the most numbers."""
     usual = _USUAL.get(ending, "\t")
     known = [usual, *(s for s in (",", "\t", ";", "|") if s != usual)]
     fits = {s: _fit(cells(lines, s)) for s in [*known, BLANKS]}
     _, numbers, _ = fits[BLANKS]
     if ending != ".txt" and numbers < AGREE:
         del fits[BLANKS]
-    best = max(fits, key=lambda s: fits[s])  # the first of equal ones
+    best = max(fits, key=lambda s: fits[s])  # the first of equals
     if fits[best] == _NO_FIT:
         most = max(known, key=lines[0].count) if lines else usual
-        return most if lines and most in lines[0] else NOTHING
-    return NOTHING if best == "," and _is_one_column(lines) else best
+        return most if lines and most in lines[0] else NO_SEPARATOR
+    return NO_SEPARATOR if best == "," and _is_one_column(lines) else best
 
 
 _NO_FIT = (False, 0.0, 0)
 
 
 def _fit(rows: Sequence[Sequence[str]]) -> tuple[bool, float, int]:
-    """Whether the first line has as many cells as the others, which share are numbers, how many cells."""
+    """Return whether the first line has the others' width, the share of numbers, and the width."""
     body = rows[1:] or rows
     width = _width(body)
     agree = sum(len(row) == width for row in body) / max(1, len(body))
     if width < 2 or agree < AGREE or abs(len(rows[0]) - width) > 1:
         return _NO_FIT
-    inside = [cell for row in body for cell in row if not is_gap(cell)]
-    numbers = sum(_is_number(cell) for cell in inside) / max(1, len(inside))
+    inside = [cell for row in body for cell in row if not is_missing(cell)]
+    numbers = sum(is_number(cell) for cell in inside) / max(1, len(inside))
     return len(rows[0]) == width, numbers, width
 
 
 def _is_one_column(lines: Sequence[str]) -> bool:
-    """Whether a name stands above numbers such as 42,78, which are not a number and its row's name."""
-    (first, *body) = cells(lines, NOTHING)
+    """Return whether a name stands above numbers such as 42,78, not above the ids 42 and the numbers 78."""
+    (first, *body) = cells(lines, NO_SEPARATOR)
     values = [row[0].strip() for row in body]
     if "," in first[0] or not all(map(COMMA_NUMBER.fullmatch, values)):
         return False
@@ -140,12 +152,8 @@ def _width(rows: Sequence[Sequence[str]]) -> int:
     return max(Counter(map(len, rows)).items(), key=lambda item: item[1])[0] if rows else 0
 
 
-def _is_number(cell: str) -> bool:
-    return bool(NUMBER.fullmatch(cell.strip()) or COMMA_NUMBER.fullmatch(cell.strip()))
-
-
 def _without_mark(first: Sequence[str], width: int) -> list[str]:
-    """The first line without the # that NumPy and others put before names."""
+    """Return the first line without the # that NumPy and others put before names."""
     first = list(first)
     if first and first[0].strip() == "#" and len(first) == width + 1:
         return first[1:]
@@ -157,23 +165,25 @@ def _without_mark(first: Sequence[str], width: int) -> list[str]:
 def _names_columns(
     path: Path, first: Sequence[str], body: Sequence[Sequence[str]], width: int
 ) -> tuple[bool, bool]:
-    """Whether the first line names the columns; and whether it could be otherwise.
+    """Return whether the first line names the columns, and whether that is doubtful.
 
     It does where a word stands above numbers. Where it has numbers, they name columns if they count
-    them, are five or more in even steps, are whole above decimals, or are far from all that is below.
+    them, are five or more in even steps, are whole above decimals, or are far from all numbers below.
     """
     if len(first) == width - 1:
         return True, False
-    below = [[r[j] for r in body if len(r) == width and not is_gap(r[j])] for j in range(width)]
-    numeric = [bool(column) and all(map(_is_number, column)) for column in below]
+    below = [[r[j] for r in body if len(r) == width and not is_missing(r[j])] for j in range(width)]
+    numeric = [bool(column) and all(map(is_number, column)) for column in below]
     pairs = list(zip(first, numeric, below, strict=False))
-    words = [is_numeric for cell, is_numeric, _ in pairs if not (is_gap(cell) or _is_number(cell))]
+    words = [
+        is_numeric for cell, is_numeric, _ in pairs if not (is_missing(cell) or is_number(cell))
+    ]
     if any(words):
         return True, False
-    numbers = [(cell.strip(), column) for cell, _, column in pairs if _is_number(cell)]
+    numbers = [(cell.strip(), column) for cell, _, column in pairs if is_number(cell)]
     if not numbers:
         return bool(words), bool(words)
-    gaps = sum(map(is_gap, first[1:]))  # the first cell is blank where an index has no name
+    gaps = sum(map(is_missing, first[1:]))  # the first cell is blank where an index has no name
     if gaps or not body:
         return False, True
     has_index = not first[0].strip() and len(set(below[0])) == len(below[0])
@@ -181,13 +191,13 @@ def _names_columns(
 
 
 def _are_names(path: Path, numbers: Sequence[tuple[str, Sequence[str]]], has_index: bool) -> bool:
-    said = [cell for cell, _ in numbers]
-    if not all(map(_WHOLE.fullmatch, said)) or len(set(said)) < len(said):
+    first = [cell for cell, _ in numbers]
+    if not all(map(_WHOLE.fullmatch, first)) or len(set(first)) < len(first):
         return False
-    values, below = [int(cell) for cell in said], [column for _, column in numbers]
+    values, below = [int(cell) for cell in first], [column for _, column in numbers]
     decimals = [not _WHOLE.fullmatch(cell.strip()) for column in below for cell in column]
     are_above_decimals = sum(decimals) > len(decimals) * 2 / 3
-    counts = values == list(range(len(values)))  # as pandas names columns that have no names
+    counts = values == list(range(len(values)))  # pandas' names for columns without names
     rows = list(zip(*below, strict=False))[:20]
     outside = [
         _is_far(value, list(map(_float, column)))
@@ -198,8 +208,9 @@ def _are_names(path: Path, numbers: Sequence[tuple[str, Sequence[str]]], has_ind
     if len(values) < 3:
         if counts and not (are_above_decimals or has_index):
             raise InputError(
-                f"the first line of {path} could be a row or the columns' numbers: name the columns, or "
-                "say which with --header true or --header false (header=)"
+                f"the first line of {path} may be a row or the columns' numbers",
+                subject=str(path),
+                remedy="say which by --header true (it names the columns) or --header false",
             )
         return counts
     if counts or are_above_decimals:

@@ -1,4 +1,4 @@
-"""The data sets with a name: what each is, where it lies below the data root, how it is read."""
+"""The named data sets: their descriptions, their files below the data root, their readers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from torch import Tensor
 from pyro_vae._torchvision import torchvision
 from pyro_vae.data.readers.arrays import to_rows
 from pyro_vae.data.readers.images import ImageFiles
-from pyro_vae.data.sources import Part, Source, permutation, shuffled
+from pyro_vae.data.readers.source import Source, SourceRows, permutation, shuffled_source
 from pyro_vae.errors import InputError
 
 
-class Request(NamedTuple):
-    """Where to look for a named set, whether it may be fetched, and how large images are to be."""
+class NamedSetOptions(NamedTuple):
+    """Say where a named set is, whether to download it, and the size of its images."""
 
     root: Path
     download: bool
@@ -26,37 +26,42 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True)
 class NamedSet:
-    """A data set by name: ``files`` are what shows that it is there (any one of them does)."""
+    """Describe a named data set; any one of ``files`` shows that it is there."""
 
     description: str
-    read: Callable[[Request], Source]
+    read: Callable[[NamedSetOptions], Source]
     files: tuple[str, ...] = ()
     downloadable: bool = True
 
     def is_there(self, root: Path) -> bool:
+        """Return whether one of its files is below ``root``."""
         return not self.files or any((root / file).exists() for file in self.files)
 
 
-def _digits(request: Request) -> Source:
+def _digits(options: NamedSetOptions) -> Source:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     x = torch.from_numpy(digits.images.astype(np.uint8))[:, None]
     labels = torch.from_numpy(digits.target.astype(np.int64))
-    # the split is the same for every seed, so that figures compare
+    # one split for every seed, so that figures compare
     names = tuple(map(str, range(10)))
-    return shuffled(Part(x, labels), 0, num_test=200, class_names=names, levels=17)
+    return shuffled_source(SourceRows(x, labels), 0, num_test=200, class_names=names, levels=17)
 
 
-def _mnist_like(kind: str, *, upright: bool = True, **options: Any) -> Callable[[Request], Source]:
-    def read(request: Request) -> Source:
+def _mnist_like(
+    kind: str, *, upright: bool = True, **more: Any
+) -> Callable[[NamedSetOptions], Source]:
+    def read(options: NamedSetOptions) -> Source:
         dataset = getattr(torchvision().datasets, kind)
         pool, test = (
-            dataset(request.root, train=train, download=request.download, **options)
+            dataset(options.root, train=train, download=options.download, **more)
             for train in (True, False)
         )
         parts = [
-            Part((s.data if upright else s.data.transpose(1, 2)).unsqueeze(1), s.targets.long())
+            SourceRows(
+                (s.data if upright else s.data.transpose(1, 2)).unsqueeze(1), s.targets.long()
+            )
             for s in (pool, test)
         ]
         return Source(parts[0], min(10_000, len(pool) // 6), parts[1], tuple(pool.classes))
@@ -64,42 +69,47 @@ def _mnist_like(kind: str, *, upright: bool = True, **options: Any) -> Callable[
     return read
 
 
-def _cifar10(request: Request) -> Source:
+def _cifar10(options: NamedSetOptions) -> Source:
     dataset = torchvision().datasets.CIFAR10
-    pool, test = (dataset(request.root, train=t, download=request.download) for t in (True, False))
-    parts = [Part(to_rows(s.data, "cifar10"), torch.tensor(s.targets)) for s in (pool, test)]
+    pool, test = (dataset(options.root, train=t, download=options.download) for t in (True, False))
+    parts = [SourceRows(to_rows(s.data, "cifar10"), torch.tensor(s.targets)) for s in (pool, test)]
     return Source(parts[0], len(parts[0]) // 10, parts[1], tuple(pool.classes))
 
 
-def _svhn(request: Request) -> Source:
+def _svhn(options: NamedSetOptions) -> Source:
     dataset = torchvision().datasets.SVHN
-    splits = [dataset(request.root, split=s, download=request.download) for s in ("train", "test")]
+    splits = [dataset(options.root, split=s, download=options.download) for s in ("train", "test")]
     pool, test = (
-        Part(to_rows(s.data, "svhn"), torch.from_numpy(s.labels.astype(np.int64))) for s in splits
+        SourceRows(to_rows(s.data, "svhn"), torch.from_numpy(s.labels.astype(np.int64)))
+        for s in splits
     )
     return Source(pool, len(pool) // 10, test, tuple(map(str, range(10))))
 
 
-def _celeba(request: Request) -> Source:
+def _celeba(options: NamedSetOptions) -> Source:
     dataset = torchvision().datasets.CelebA
-    size = request.image_size or 64
+    size = options.image_size or 64
     splits = [
-        dataset(request.root, split=split, download=request.download)
+        dataset(options.root, split=split, download=options.download)
         for split in ("train", "valid", "test")
     ]
-    folder = Path(request.root) / "celeba" / "img_align_celeba"
+    folder = Path(options.root) / "celeba" / "img_align_celeba"
     train, valid, test = ([folder / name for name in split.filename] for split in splits)
     shape = (3, size, size)
-    return Source(Part(ImageFiles(train + valid, shape)), len(valid), Part(ImageFiles(test, shape)))
+    return Source(
+        SourceRows(ImageFiles(train + valid, shape)),
+        len(valid),
+        SourceRows(ImageFiles(test, shape)),
+    )
 
 
-def _omniglot(request: Request) -> Source:
-    packed = request.root / "Omniglot28" / "omniglot_28x28.npz"
+def _omniglot(options: NamedSetOptions) -> Source:
+    packed = options.root / "Omniglot28" / "omniglot_28x28.npz"
     if packed.exists():
         with np.load(packed, allow_pickle=False) as archive:
             ink = np.unpackbits(archive["ink"], axis=2)[..., :784]  # (character, drawer | pixel)
         sets = [
-            Part(
+            SourceRows(
                 torch.from_numpy(part.reshape(-1, 1, 28, 28)),
                 torch.arange(first, first + len(part)).repeat_interleave(part.shape[1]),
             )
@@ -108,64 +118,68 @@ def _omniglot(request: Request) -> Source:
     else:
         dataset = torchvision().datasets.Omniglot
         sets = [
-            _nearest_pixels(dataset(request.root, background=b, download=request.download), first)
+            _nearest_pixels(dataset(options.root, background=b, download=options.download), first)
             for b, first in ((True, 0), (False, 964))
         ]
     pool, test = sets
-    # rows are ordered by character: the last ones would be characters that are not trained on
+    # the rows are in the order of characters: the last ones would be characters without training
     pool = pool.subset(permutation(len(pool), 0))
     return Source(pool, len(pool) // 10, test)
 
 
-def _nearest_pixels(items: Sequence[tuple[Any, int]], first: int) -> Part:
-    """Drawings of 105x105, ink black, as 28x28, ink = 1."""
+def _nearest_pixels(items: Sequence[tuple[Any, int]], first: int) -> SourceRows:
+    """Return drawings of 105x105 with black ink as 28x28 with ink = 1."""
     index = ((np.arange(28) + 0.5) * 105 / 28).astype(int)
     rows, labels = [], []
     for image, label in items:
         rows.append(np.array(image.convert("L"))[np.ix_(index, index)] < 128)
         labels.append(first + label)
-    return Part(torch.from_numpy(np.stack(rows)[:, None].astype(np.uint8)), torch.tensor(labels))
+    return SourceRows(
+        torch.from_numpy(np.stack(rows)[:, None].astype(np.uint8)), torch.tensor(labels)
+    )
 
 
 _CHARDATA = ("chardata.mat", "OMNIGLOT/chardata.mat", "omniglot/chardata.mat")
 
 
-def _omniglot_iwae(request: Request) -> Source:
+def _omniglot_iwae(options: NamedSetOptions) -> Source:
     from scipy.io import loadmat  # type: ignore[attr-defined]
 
-    path = next(request.root / file for file in _CHARDATA if (request.root / file).exists())
+    path = next(options.root / file for file in _CHARDATA if (options.root / file).exists())
     content = loadmat(path)
-    pool, test = (Part(_upright(content[key], str(path))) for key in ("data", "testdata"))
+    pool, test = (SourceRows(_upright(content[key], str(path))) for key in ("data", "testdata"))
     pool = pool.subset(permutation(len(pool), 0))
-    # 23,000 / 1,345 is how the literature divides the training images
+    # the literature divides the training images into 23,000 and 1,345
     return Source(pool, min(1345, len(pool) // 10), test)
 
 
 def _upright(columns: Any, where: str) -> Tensor:
-    """(784, N) images, each stored column by column, as (N, 1, 28, 28)."""
+    """Return (784, N) images, each stored column by column, as (N, 1, 28, 28)."""
     return to_rows(columns.T.reshape(-1, 28, 28).transpose(0, 2, 1), where)
 
 
 _BINARIZED = "BinarizedMNIST/binarized_mnist"
 
 
-def _binarized_mnist(request: Request) -> Source:
-    packed = request.root / f"{_BINARIZED}.npz"
+def _binarized_mnist(options: NamedSetOptions) -> Source:
+    packed = options.root / f"{_BINARIZED}.npz"
     if packed.exists():
         with np.load(packed, allow_pickle=False) as archive:
             sets = [np.unpackbits(archive[s], axis=1)[:, :784] for s in ("train", "valid", "test")]
     else:
-        sets = [_amat(request.root / f"{_BINARIZED}_{s}.amat") for s in ("train", "valid", "test")]
+        sets = [_amat(options.root / f"{_BINARIZED}_{s}.amat") for s in ("train", "valid", "test")]
     train, valid, test = (torch.from_numpy(s.reshape(-1, 1, 28, 28)) for s in sets)
-    return Source(Part(torch.cat([train, valid])), len(valid), Part(test))
+    return Source(SourceRows(torch.cat([train, valid])), len(valid), SourceRows(test))
 
 
 def _amat(path: Path) -> Any:
-    """Rows of 784 characters 0 and 1, set apart by blanks."""
+    """Read rows of 784 characters 0 and 1, with blanks between them."""
     characters = np.frombuffer(path.read_bytes(), dtype=np.uint8)
     bits = characters[~np.isin(characters, list(b" \t\r\n"))] - ord("0")
     if len(bits) % 784 or (bits > 1).any():
-        raise InputError(f"{path} is damaged: it should hold rows of 784 zeros and ones")
+        raise InputError(
+            f"{path} is damaged", subject=str(path), expected="rows of 784 zeros and ones"
+        )
     return bits.reshape(-1, 784)
 
 

@@ -1,11 +1,11 @@
-"""A data set in memory or on disk: its splits."""
+"""A data set: its splits, and how they were read."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
-from pyro_vae.data.description import described
+from pyro_vae.data.description import describe_data_set
 from pyro_vae.data.split import Split
 from pyro_vae.data.values import ValueRange
 from pyro_vae.errors import InputError
@@ -13,15 +13,15 @@ from pyro_vae.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Training, validation and test rows, disjoint and alike; no ``validation`` is None."""
+    """Hold disjoint training, validation (or None) and test rows of one form."""
 
     name: str
     train: Split
     validation: Split | None
     test: Split
     binarize: str = "none"
-    remarks: tuple[str, ...] = ()  # how a file was read, where it could be read otherwise
-    pixels: bool | None = None  # whether whole numbers are grey levels; None where no array is read
+    remarks: tuple[str, ...] = ()  # how a file was read, where another way is possible
+    pixels: bool | None = None  # whether whole numbers are grey levels; None without arrays
 
     @property
     def event_shape(self) -> torch.Size:
@@ -30,7 +30,7 @@ class DataSet:
 
     @property
     def values(self) -> ValueRange:
-        """What values a model sees."""
+        """The range of the values that a model sees."""
         return self.train.values
 
     @property
@@ -41,41 +41,48 @@ class DataSet:
 
     @property
     def num_missing(self) -> int:
-        """How many values are missing, of all splits together."""
+        """The number of missing values in all splits."""
         return sum(split.num_missing for split in self.splits.values())
 
     @property
     def num_classes(self) -> int | None:
-        """How many classes the labels tell apart, None without labels."""
+        """The number of classes, None without labels."""
         if self.train.class_names is not None:
             return len(self.train.class_names)
         labels = [split.labels for split in self.splits.values() if split.labels is not None]
         return max(int(part.max()) for part in labels) + 1 if labels else None
 
     def with_labels_of(self, count: int, seed: int = 0) -> "DataSet":
-        """The same with ``count`` labels of the training rows, taken at random; the others become -1.
+        """Return the set with ``count`` labels of the training rows, drawn at random; the others become -1.
 
-        :raises InputError: there are no labels, or not so many.
+        Raises:
+            InputError: there are no labels, or fewer.
         """
         labels = self.train.labels
         if labels is None:
-            raise InputError(f"{self.name} has no labels to keep {count} of")
-        seen = (labels >= 0).nonzero().squeeze(-1)
-        if not 0 <= count <= len(seen):
             raise InputError(
-                f"labels of {count:,} rows are asked for; {len(seen):,} training rows have one"
+                f"{self.name} has no labels, so {count} of them cannot be kept",
+                subject="labels",
+                remedy="name the labels by --label (label=)",
             )
-        order = torch.randperm(len(seen), generator=torch.Generator().manual_seed(seed))
+        labelled = (labels >= 0).nonzero().squeeze(-1)
+        if not 0 <= count <= len(labelled):
+            raise InputError(
+                f"labels of {count:,} rows are asked for, but {len(labelled):,} training rows have one",
+                subject="labels",
+                expected=f"a number from 0 to {len(labelled)}",
+            )
+        order = torch.randperm(len(labelled), generator=torch.Generator().manual_seed(seed))
         kept = labels.clone()
-        kept[seen[order[count:]]] = -1
+        kept[labelled[order[count:]]] = -1
         return replace(self, train=replace(self.train, labels=kept))
 
     def describe(self) -> str:
-        """What the set is and how its values are treated; a line each for what was guessed of a file."""
-        return described(self)
+        """Describe the set and its preprocessing, with a line for each guess about a file."""
+        return describe_data_set(self)
 
     def record(self) -> dict[str, Any]:
-        """The facts that a run keeps, as JSON takes them; equal for equal data and treatment."""
+        """Return what a run records, for JSON; equal for equal data and preprocessing."""
         return {
             "name": self.name,
             "sizes": {name: len(split) for name, split in self.splits.items()},

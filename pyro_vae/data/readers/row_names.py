@@ -1,13 +1,14 @@
-"""The names of a table's rows: a column that no model sees and outputs repeat."""
+"""The names of a table's rows: columns that no model sees and that outputs repeat."""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pyro_vae.data.readers.text_layout import NUMBER
-from pyro_vae.data.reading import Reading
-from pyro_vae.errors import InputError, nearest
+from pyro_vae.data.columns.cells import NUMBER
+from pyro_vae.data.readers.options import ReadOptions
+from pyro_vae.data.refusals import no_column
+from pyro_vae.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,12 +19,12 @@ _NAMES = {
     "rownames", "row number", "rownumber", "uid", "uuid", "guid",
 }  # fmt: skip
 _ENDS_IN_ID = re.compile(r"(.*[\s_.-])?(?i:ids?|uid)|.*[a-z]I[dD]", re.DOTALL)
-_MANY = 20  # numbers called id, up to which these may tell groups apart
-_SAMPLE = 100  # words that are looked at
+_MANY = 20  # numbers called id; fewer may tell groups apart
+_SAMPLE = 100  # words that decide
 
 
-class Named(NamedTuple):
-    """A table without the names of its rows; these, and what their column is called; remarks."""
+class TableWithIds(NamedTuple):
+    """Hold a table without the names of its rows; these names, the name of their column, and remarks."""
 
     frame: "pd.DataFrame"
     ids: tuple[str, ...] | None
@@ -31,39 +32,42 @@ class Named(NamedTuple):
     remarks: list[str]
 
 
-def without_ids(path: Path, frame: "pd.DataFrame", reading: Reading) -> Named:
-    """Takes the columns that name the rows out of a table, unless ``columns`` or ``kinds`` name them.
+def split_ids(path: Path, frame: "pd.DataFrame", options: ReadOptions) -> TableWithIds:
+    """Take the columns that name the rows out of a table, unless ``columns`` or ``kinds`` name them.
 
     They are the one that ``id`` names; a first column without a name, or of words that all differ; those
     called id, index, row and the like whose whole numbers or words all differ; and those called id with
     more than 20 whole numbers, which may repeat: a patient comes again, and the number is still a name.
 
-    :raises InputError: there is no column ``id``.
+    Raises:
+        InputError: there is no column ``id``.
     """
-    kept, chosen = {*(reading.columns or ()), *reading.kinds}, reading.id
+    read, chosen = {*(options.columns or ()), *options.kinds}, options.id
     if chosen is not None:
         if chosen not in frame:
-            raise InputError(f"{path} has no column {chosen!r}{nearest(chosen, map(str, frame))}")
-        if chosen in kept:
+            raise no_column(path, chosen, frame)
+        if chosen in read:
             raise InputError(
-                f"column {chosen!r} is named by id and by columns: leave out one of them"
+                f"id and columns both name {chosen!r}",
+                subject=chosen,
+                remedy="leave it out of one of them",
             )
-    found = [
+    guessed = [
         str(name)
         for place, name in enumerate(frame)
-        if name not in kept and name != chosen and _names_rows(frame, place)
+        if name not in read and name != chosen and _names_rows(frame, place)
     ]
-    named = [*([chosen] if chosen is not None else []), *found]
-    if len(named) == frame.shape[1] and found:  # or nothing is left to learn of
-        del named[-1], found[-1]
-    if not named:
-        return Named(frame, None, None, _counting(frame, reading))
-    # a name that a person gave is better than none
-    best = chosen or min(named, key=lambda name: NAMELESS.fullmatch(name) is not None)
+    names = [*([chosen] if chosen is not None else []), *guessed]
+    if len(names) == frame.shape[1] and guessed:  # a model needs a column
+        del names[-1], guessed[-1]
+    if not names:
+        return TableWithIds(frame, None, None, _remark_on_counting(frame, options))
+    # a column with a name is better than one without
+    best = chosen or min(names, key=lambda name: NAMELESS.fullmatch(name) is not None)
     nameless = NAMELESS.fullmatch(best) is not None
-    remarks = [] if reading.columns else [_sentence(name) for name in found]
-    return Named(
-        frame.drop(columns=named), _words(frame[best]), "id" if nameless else best, remarks
+    remarks = [] if options.columns else [_sentence(name) for name in guessed]
+    return TableWithIds(
+        frame.drop(columns=names), _as_words(frame[best]), "id" if nameless else best, remarks
     )
 
 
@@ -85,8 +89,8 @@ def _names_rows(frame: "pd.DataFrame", place: int) -> bool:
     if not (whole or words) or column.duplicated().any():
         return False
     if place == 0 and words and len(column) > 1 and not _are_dates(column):
-        return _share_of_numbers(column) < 1 / 2  # of more it is numbers, and a cell that is wrong
-    if place == 0 and name in ("X", "...1", "X1"):  # as R calls a column that had no name
+        return _share_of_numbers(column) < 1 / 2  # more are a column of numbers with a wrong cell
+    if place == 0 and name in ("X", "...1", "X1"):  # R's names for a column without one
         return _counts(column)
     return _counts(column) if is_nameless else is_id
 
@@ -115,7 +119,7 @@ def _share_of_numbers(column: "pd.Series") -> float:
 
 
 def _are_dates(column: "pd.Series") -> bool:
-    """Whether words begin as dates do; these are data."""
+    """Return whether words begin as dates do, which are data."""
     return all(
         re.match(r"\s*(\d{4}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2})", str(word))
         for word in column[:_SAMPLE]
@@ -123,41 +127,41 @@ def _are_dates(column: "pd.Series") -> bool:
 
 
 def _counts(column: "pd.Series") -> bool:
-    """Whether a column counts the rows, from 0 or from 1."""
+    """Return whether a column counts the rows, from 0 or from 1."""
     if not _are_whole(column) or not len(column) or column.iloc[0] not in (0, 1):
         return False
     return bool((column.diff().iloc[1:] == 1).all())
 
 
-def _counting(frame: "pd.DataFrame", reading: Reading) -> list[str]:
-    first = frame.columns[0]
-    if reading.columns or frame.shape[1] < 2 or len(frame) < 3 or not _counts(frame[first]):
+def _remark_on_counting(frame: "pd.DataFrame", options: ReadOptions) -> list[str]:
+    if options.columns or frame.shape[1] < 2 or len(frame) < 3 or not _counts(frame.iloc[:, 0]):
         return []
+    first = frame.columns[0]
     return [
-        f"column {first!r} counts the rows, and is read as any other (--id {first}: it names them)"
+        f"column {first!r} counts the rows and is read like any other (--id {first} if it names them)"
     ]
 
 
 def _sentence(name: str) -> str:
-    if NAMELESS.fullmatch(name):
-        return (
-            "a column without a name is left out, as it names the rows "
-            f"(--columns that have {name!r}: it is read)"
-        )
-    return f"column {name!r} is left out, as it names the rows (--columns that have it: it is read)"
+    what = "the column without a name" if NAMELESS.fullmatch(name) else f"column {name!r}"
+    return f"{what} names the rows and is not read (unless --columns has {name!r})"
 
 
-def _words(column: "pd.Series") -> tuple[str, ...]:
+def _as_words(column: "pd.Series") -> tuple[str, ...]:
     if _are_whole(column.dropna()):
-        column = column.astype("Int64")  # not 7.0 for 7 where one is missing
-    gaps = column.isna()
-    return tuple("" if gap else str(value) for value, gap in zip(column, gaps, strict=True))
+        column = column.astype("Int64")  # 7, not 7.0, where another one is missing
+    missing = column.isna()
+    return tuple(
+        "" if is_missing else str(value) for value, is_missing in zip(column, missing, strict=True)
+    )
 
 
-def check_names(path: Path, wanted: Sequence[str], there: Sequence[str]) -> None:
-    """:raises InputError: a column that is asked for is not there, or is asked for twice."""
+def check_names(path: Path, wanted: Sequence[str], known: Sequence[str]) -> None:
+    """Check that each column that is wanted is known, and is wanted once."""
     for place, name in enumerate(wanted):
-        if name not in there:
-            raise InputError(f"{path} has no column {name!r}{nearest(name, there)}")
+        if name not in known:
+            raise no_column(path, name, known)
         if name in wanted[:place]:
-            raise InputError(f"columns name {name!r} twice: once is enough")
+            raise InputError(
+                f"columns name {name!r} twice", subject=name, remedy="name each column once"
+            )

@@ -1,0 +1,1 @@
+"""Batches of tensors, splits, torch data sets and data loaders."""
