@@ -41,7 +41,7 @@ print(f"of {len(y)} unseen digits {(scores.argmax(0) == y).double().mean():.1%} 
 
 if options.out:
     with torch.no_grad():
-        z = model.recognition(torch.cat([model.features(x), model.read(x, y)], -1)).mean[:10]
+        z = model.recognition(torch.cat([model.features(x), model.encode_condition(x, y)], -1)).mean[:10]
         classes = torch.arange(10).expand(10, 10)  # handwriting, class
         means = model.decode(z.unsqueeze(1).expand(10, 10, -1), classes).mean
     plots.save(

@@ -132,7 +132,7 @@ def test_counts_start_at_their_means(likelihood: Any) -> None:
     ratio = (part(torch.zeros(1, 2)).mean / before)[0]
     torch.testing.assert_close(ratio[1:], x.mean(0)[1:], rtol=0.01, atol=0)
     assert ratio[0] < 0.01
-    encoder = part.reading(MLP)((3,), (2,))
+    encoder = part.wrap_encoder(MLP)((3,), (2,))
     encoder.learn_units(x)
     scaled = encoder.scaled(x)
     assert scaled.abs().max() < 7
@@ -186,7 +186,7 @@ def test_an_encoder_reads_names_one_by_one_and_gaps_as_gaps() -> None:
     columns = [Normal, *(partial(Tokens, num_tokens=n) for n in (3, 2, 3)), Poisson]
     likelihood = partial(Missing, likelihood=partial(Heterogeneous, columns=columns))
     vae = VAE((5,), 2, likelihood=likelihood, encoder=MaskedInput)
-    assert [kind.num_names for kind in vae.likelihood.complete.kinds] == [0, 3, 2, 0]
+    assert [kind.num_categories for kind in vae.likelihood.complete.kinds] == [0, 3, 2, 0]
     assert vae.likelihood.complete.places == [
         [0],
         [1, 3],

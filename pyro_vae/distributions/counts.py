@@ -1,7 +1,7 @@
-"""Counts: with more zeros than a distribution has by itself, and scored right where they are large.
+"""Distributions over counts: exact for large counts, and with extra zeros.
 
-log p of a count of 1e6 is a difference of terms of 1e7, of which float32 would leave no digit before the
-point; so they are taken in float64.
+log p of a count of 1e6 is a difference of terms of 1e7, which float32 rounds to whole numbers. These
+distributions therefore compute it in float64.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,12 @@ from torch.nn.functional import logsigmoid
 
 
 class Poisson(dist.TorchDistribution):
-    """p(x) = exp(x log_rate - exp(log_rate)) / x!, of a log that may be so small that the rate is 0.
+    """Draw a count from its log rate: p(x) = exp(x log_rate - exp(log_rate)) / x!.
 
-    :param log_rate: ``batch``.
+    The log rate may be so small that the rate is 0 in float32.
+
+    Args:
+        log_rate: ``batch``.
 
     >>> Poisson(torch.tensor(0.0)).log_prob(torch.tensor([0.0, 1.0, 2.0])).exp()
     tensor([0.3679, 0.3679, 0.1839])
@@ -54,7 +57,7 @@ class Poisson(dist.TorchDistribution):
 
 
 class NegativeBinomial(dist.NegativeBinomial):
-    """Torch's, with every log-probability taken in float64.
+    """Draw from torch's negative binomial, and compute log p in float64.
 
     >>> r, logits = torch.tensor([1e5]), torch.tensor([2.3026])
     >>> NegativeBinomial(r, logits=logits).log_prob(torch.tensor([1e6]))
@@ -70,12 +73,13 @@ class NegativeBinomial(dist.NegativeBinomial):
 
 
 class ZeroInflated(dist.TorchDistribution):
-    """p(x) = g [x = 0] + (1 - g) base(x), with g = sigmoid(gate_logits).
+    """Draw 0 with probability g, or from the base: p(x) = g [x = 0] + (1 - g) base(x).
 
-    Pyro's own cannot be expanded once it has been drawn from.
+    Pyro's own cannot be expanded after a draw.
 
-    :param base: a distribution over 0, 1, 2, ..., ``batch |``.
-    :param gate_logits: ``batch``.
+    Args:
+        base: a distribution over 0, 1, 2, ..., ``batch |``.
+        gate_logits: the logit of g, ``batch``.
 
     >>> ZeroInflated(dist.Poisson(torch.tensor(50.0)), torch.tensor(0.0)).log_prob(torch.tensor(0.0)).exp()
     tensor(0.5000)

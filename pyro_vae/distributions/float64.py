@@ -1,6 +1,6 @@
-"""Distributions of torch that are right in float64 alone where their parameters are large.
+"""Distributions of torch whose log-densities need float64 where the parameters are large.
 
-Their constants are differences of lgamma, which is 6e6 at half a million, where float32 ends at one half.
+Their constants are differences of lgamma. At half a million lgamma is 6e6, where float32 has steps of 0.5.
 """
 
 import pyro.distributions as dist
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class StudentT(dist.StudentT):
-    """Torch's, with every log-density taken in float64.
+    """Draw from torch's Student t, and compute log p in float64.
 
     >>> import torch
     >>> StudentT(torch.tensor(1e6)).log_prob(torch.tensor(0.0))
@@ -24,7 +24,7 @@ class StudentT(dist.StudentT):
 
 
 class Beta(dist.Beta):
-    """Torch's, with every log-density taken in float64.
+    """Draw from torch's beta distribution, and compute log p in float64.
 
     >>> import torch
     >>> Beta(torch.tensor(1e6), torch.tensor(1e6)).log_prob(torch.tensor(0.5))

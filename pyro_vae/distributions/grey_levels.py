@@ -1,7 +1,7 @@
-"""Distributions over pixel values on a grid, 0, 1/(L-1), ..., 1, that torch does not have.
+"""Distributions over grey levels, 0, 1/(L-1), ..., 1.
 
-Both score the probability *mass* of a value, so their log-likelihoods are in nats of a discrete
-distribution and comparable with bits per dimension.
+They score the probability *mass* of a value, so their log-likelihoods are those of a discrete distribution
+and compare with bits per dimension.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from torch.nn.functional import logsigmoid
 from pyro_vae.errors import at_least
 
 
-class Grid(constraints.Constraint):
-    """Values k / (levels - 1) for k = 0, ..., levels - 1."""
+class GreyLevels(constraints.Constraint):
+    """Constrain values to k / (levels - 1), k = 0, ..., levels - 1."""
 
     is_discrete = True
     event_dim = 0
@@ -34,8 +34,8 @@ class Grid(constraints.Constraint):
         return f"{self.levels} levels from 0 to 1"
 
 
-class _OnGrid(dist.TorchDistribution):
-    """What the two share: support, expansion and the mean, by summing over the levels."""
+class _GreyLevelDistribution(dist.TorchDistribution):
+    """Share support, expansion and a mean, which is a sum over the levels."""
 
     levels: int
     _parameters: tuple[str, ...]
@@ -43,16 +43,16 @@ class _OnGrid(dist.TorchDistribution):
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> constraints.Constraint:
-        return Grid(self.levels)
+        return GreyLevels(self.levels)
 
     @property
     def mean(self) -> Tensor:
-        like = getattr(self, self._parameters[0])
-        grid = torch.linspace(0, 1, self.levels, device=like.device, dtype=like.dtype)
+        parameter = getattr(self, self._parameters[0])
+        grid = torch.linspace(0, 1, self.levels, device=parameter.device, dtype=parameter.dtype)
         shape = (-1,) + (1,) * len(self.batch_shape)
         return (self.log_prob(grid.reshape(shape)).exp() * grid.reshape(shape)).sum(0)
 
-    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "_OnGrid":
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "_GreyLevelDistribution":
         new = self._get_checked_instance(type(self), _instance)
         new.levels = self.levels
         for name in self._parameters:
@@ -64,12 +64,16 @@ class _OnGrid(dist.TorchDistribution):
         return new
 
 
-class GridCategorical(_OnGrid):
-    """Any distribution over the levels: p(k / (L-1)) = softmax(logits)_k.
+class GreyLevelCategorical(_GreyLevelDistribution):
+    """Draw a grey level with a probability of its own: p(k / (L-1)) = softmax(logits)_k.
 
-    :param logits: ``batch | levels``.
+    Args:
+        logits: ``batch | levels``.
 
-    >>> GridCategorical(torch.zeros(4, 256)).log_prob(torch.ones(4)).exp() * 256
+    Raises:
+        InputError: there are fewer than 2 levels.
+
+    >>> GreyLevelCategorical(torch.zeros(4, 256)).log_prob(torch.ones(4)).exp() * 256
     tensor([1., 1., 1., 1.])
     """
 
@@ -96,23 +100,26 @@ class GridCategorical(_OnGrid):
 
     @property
     def mean(self) -> Tensor:
-        like = self.logits
-        return like.softmax(-1) @ torch.linspace(
-            0, 1, self.levels, device=like.device, dtype=like.dtype
-        )
+        p = self.logits.softmax(-1)
+        return p @ torch.linspace(0, 1, self.levels, device=p.device, dtype=p.dtype)
 
 
-class DiscretizedLogistic(_OnGrid):
-    """A logistic distribution whose mass is collected at the nearest level, tails at the ends.
+class DiscretizedLogistic(_GreyLevelDistribution):
+    """Draw from a logistic distribution and round to the nearest grey level; the tails go to the ends.
 
     p(x) = s((x + d/2 - loc) / scale) - s((x - d/2 - loc) / scale) with d = 1 / (levels - 1) and s the
     sigmoid; the first term is 1 at x = 1, the second 0 at x = 0.
 
+    Args:
+        loc: ``batch``.
+        scale: ``batch``; the logistic's standard deviation is pi / sqrt(3) times its scale.
+        levels: number of grey levels.
+
+    Raises:
+        InputError: ``levels`` is below 2.
+
     Source: D. P. Kingma, T. Salimans, R. Jozefowicz, X. Chen, I. Sutskever, M. Welling, "Improving
     variational inference with inverse autoregressive flow", 2016, https://arxiv.org/abs/1606.04934.
-
-    :param loc: ``batch``.
-    :param scale: ``batch``, the logistic's own scale (its standard deviation is pi / sqrt(3) times that).
 
     >>> p = DiscretizedLogistic(torch.tensor(0.3), torch.tensor(0.2), levels=17)
     >>> bool(torch.isclose(p.log_prob(torch.linspace(0, 1, 17)).exp().sum(), torch.tensor(1.0)))
@@ -141,7 +148,7 @@ class DiscretizedLogistic(_OnGrid):
 
     @property
     def mean(self) -> Tensor:
-        """sum_k p(x > k d) d, one level at a time: an image of 256 levels for each pixel is large."""
+        """sum_k p(x > k d) d, one level at a time, which saves memory for images of 256 levels."""
         steps, total = self.levels - 1, torch.zeros_like(self.loc)
         for k in range(steps):
             total = total + ((self.loc - (k + 0.5) / steps) / self.scale).sigmoid()
@@ -156,12 +163,17 @@ class DiscretizedLogistic(_OnGrid):
         return ((self.loc + self.scale * noise) * steps).round().clamp(0, steps) / steps
 
 
-class LevelOf(_OnGrid):
-    """The level of a number y in [0, 1], for certain: k / (levels - 1) where y is in [k, k + 1) / levels.
+class Quantized(_GreyLevelDistribution):
+    """Round y in [0, 1] to its grey level: x = k / (levels - 1) where y is in [k, k + 1) / levels.
 
-    :param y: ``batch``.
+    Args:
+        y: ``batch``.
+        levels: number of grey levels.
 
-    >>> LevelOf(torch.tensor([0.2, 0.9]), levels=3).sample()
+    Raises:
+        InputError: ``levels`` is below 2.
+
+    >>> Quantized(torch.tensor([0.2, 0.9]), levels=3).sample()
     tensor([0., 1.])
     """
 
@@ -176,7 +188,7 @@ class LevelOf(_OnGrid):
         if self._validate_args:
             self._validate_sample(value)
         above = self.y * self.levels - value * (self.levels - 1)
-        # at a cell's ends both levels will do: a draw from the cell may be rounded over
+        # a draw from a cell may be rounded beyond its end, so both levels are allowed there
         is_in = (above > -1e-3) & (above < 1 + 1e-3)
         return torch.where(is_in, 0.0, -torch.inf).to(self.y.dtype)
 
