@@ -4,13 +4,12 @@ import math
 from collections.abc import Callable
 
 import pyro
-import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError, at_least_1
+from pyro_vae.guides.normal import diagonal_normal
 from pyro_vae.likelihoods import Bernoulli, Likelihood, Missing
-from pyro_vae.links import SCALE, log_link
 from pyro_vae.networks import MLP, Flat, Network, NetworkFactory, Shape
 from pyro_vae.priors import LearnedNormal
 from pyro_vae.sequences.steps import check_sequence_shape, step_mask
@@ -100,8 +99,7 @@ class DeepMarkov(nn.Module):
         with pyro.plate("sequences", len(x)):
             for t, state in enumerate(self.read_backwards(x, exists)):
                 hidden = (self.combine(z).tanh() + state) / 2  # (B, hidden)
-                loc, log_scale = self.proposal(hidden).chunk(2, -1)
-                q = dist.Normal(loc, log_link(log_scale, SCALE).exp()).to_event(1)
+                q = diagonal_normal(*self.proposal(hidden).chunk(2, -1))
                 with pyro.poutine.mask(mask=exists[t]):
                     z = pyro.sample(f"z_{t}", q)  # (B | Z)
 

@@ -23,7 +23,7 @@ SUMMED_OUT: Any = {"enumerate": "parallel"}
 
 
 class SemiSupervisedVAE(ConditionalVAE):
-    """Model data of which some have a label: y ~ Categorical(w), z ~ p(z), x ~ p(x | z, y).
+    """Model data with some labels: y ~ Categorical(w), z ~ p(z), x ~ p(x | z, y).
 
     The guide is q(y | x) q(z | x, y). A label of -1 is missing. The evidence is log p(x, y) of a datum with
     a label and log p(x) of one without; ``fit`` sums over the missing y exactly. Site "y" is the class

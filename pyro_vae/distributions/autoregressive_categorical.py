@@ -1,4 +1,4 @@
-"""Distributions over sequences of categories, each of which depends on those before it."""
+"""Distributions over sequences in which each category depends on those before it."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""A distribution over images, each value of which depends on those before it."""
+"""A distribution over images in which each value depends on those before it."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

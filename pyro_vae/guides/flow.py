@@ -6,7 +6,7 @@ from torch import Tensor
 from pyro_vae.errors import at_least
 from pyro_vae.flows import Flow, FlowFactory, InverseAutoregressive
 from pyro_vae.guides.guide import AmortizedGuide
-from pyro_vae.links import SCALE, log_link
+from pyro_vae.guides.normal import diagonal_normal
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 
 
@@ -55,5 +55,5 @@ class FlowGuide(AmortizedGuide):
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         sizes = self.latent_dim, self.latent_dim, self.context_dim
         loc, log_scale, context = self.encoder(x).split(sizes, -1)
-        noise = dist.Normal(loc, log_link(log_scale, SCALE).exp()).to_event(1)
+        noise = diagonal_normal(loc, log_scale)
         return dist.TransformedDistribution(noise, [self.flow(context)])

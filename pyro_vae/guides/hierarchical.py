@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import at_least_1
 from pyro_vae.guides.guide import AmortizedGuide
-from pyro_vae.guides.normal import MeanFieldNormal
-from pyro_vae.links import SCALE, log_link
+from pyro_vae.guides.normal import MeanFieldNormal, diagonal_normal
 from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
 from pyro_vae.parts import Part
 
@@ -128,21 +127,20 @@ class Ladder(HierarchicalGuide):
         return cast(Network, self.ups[0])
 
     def forward(self, x: Tensor) -> list[tuple[int, Conditional]]:
-        upward: list[dist.Normal] = []  # r_1, ..., r_L
+        upward: list[dist.Independent] = []  # r_1, ..., r_L
         for up, head in zip(self.ups, self.heads, strict=True):
             x = up(x)
-            loc, log_scale = head(x).chunk(2, -1)  # (B | Z_l) each
-            upward.append(dist.Normal(loc, log_link(log_scale, SCALE).exp()))
+            upward.append(diagonal_normal(*head(x).chunk(2, -1)))  # (B | Z_l)
         *lower, top = upward
-        chain: list[tuple[int, Conditional]] = [(len(upward), lambda _: top.to_event(1))]
+        chain: list[tuple[int, Conditional]] = [(len(upward), lambda _: top)]
         below = list(enumerate(zip(self._layers, lower, strict=True), 1))
         return chain + [(layer, partial(_product, p, r)) for layer, (p, r) in reversed(below)]
 
 
-def _product(p: AmortizedGuide, r: dist.Normal, above: Tensor) -> dist.TorchDistribution:
+def _product(p: AmortizedGuide, r: dist.Independent, above: Tensor) -> dist.TorchDistribution:
     """Return p(z | above) r(z), normalised."""
-    prior = p(above).base_dist
-    prior_precision, data_precision = prior.scale.pow(-2), r.scale.pow(-2)
+    prior, data = p(above).base_dist, r.base_dist
+    prior_precision, data_precision = prior.scale.pow(-2), data.scale.pow(-2)
     precision = prior_precision + data_precision
-    loc = (prior_precision * prior.loc + data_precision * r.loc) / precision
+    loc = (prior_precision * prior.loc + data_precision * data.loc) / precision
     return dist.Normal(loc, precision.rsqrt()).to_event(1)

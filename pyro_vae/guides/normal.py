@@ -9,11 +9,18 @@ from pyro_vae.links import SCALE, log_link
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 
 
+def diagonal_normal(loc: Tensor, log_scale: Tensor) -> dist.Independent:
+    """Return prod_d Normal(z_d | loc_d, scale_d), ``batch | Z``, with scale = exp(log_scale).
+
+    Above exp(3), about 20, a scale grows only linearly (:func:`pyro_vae.links.log_link`).
+    """
+    return dist.Normal(loc, log_link(log_scale, SCALE).exp()).to_event(1)
+
+
 class MeanFieldNormal(AmortizedGuide):
     """Draw z from a diagonal Gaussian: q(z | x) = prod_d Normal(z_d | loc_d(x), scale_d(x)).
 
-    scale = exp(log_scale). Above exp(3), about 20, a scale grows only linearly in the encoder's output
-    (:func:`pyro_vae.links.log_link`), in the guides below as well.
+    Above exp(3), about 20, a scale grows only linearly in the encoder's output; so it does in other guides.
 
     >>> MeanFieldNormal((1, 8, 8), 4)(torch.zeros(5, 1, 8, 8)).batch_shape
     torch.Size([5])
@@ -24,8 +31,7 @@ class MeanFieldNormal(AmortizedGuide):
         return 2, self.latent_dim
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
-        loc, log_scale = self.encoder(x).unbind(-2)  # (B | Z) each
-        return dist.Normal(loc, log_link(log_scale, SCALE).exp()).to_event(1)
+        return diagonal_normal(*self.encoder(x).unbind(-2))
 
 
 class FullCovarianceNormal(AmortizedGuide):

@@ -36,7 +36,7 @@ class Categorical(Likelihood):
         super().__init__(latent_dim, data_shape, decoder)
 
     def from_parameters(self, parameters: Tensor) -> dist.TorchDistribution:
-        return distributions.GreyLevelCategorical(parameters.movedim(-1 - self.event_dim, -1))
+        return distributions.GreyLevelCategorical(self.move_last(parameters))
 
 
 class DiscretizedLogistic(Likelihood):
@@ -112,8 +112,8 @@ class DiscretizedLogisticMixture(Likelihood):
         self.register_buffer("starts", starts, persistent=False)
 
     def from_parameters(self, parameters: Tensor) -> dist.TorchDistribution:
-        last = parameters.movedim(-1 - self.event_dim, -1)  # B, X | 3K
-        logits, loc, raw_scale = last.unflatten(-1, (3, -1)).unbind(-2)
+        parameters = self.move_last(parameters).unflatten(-1, (3, -1))  # B, X | 3, K
+        logits, loc, raw_scale = parameters.unbind(-2)
         scale = _scale(raw_scale, self.levels)
         components = distributions.DiscretizedLogistic(loc + self.starts, scale, self.levels)
         return dist.MixtureSameFamily(dist.Categorical(logits=logits), components)

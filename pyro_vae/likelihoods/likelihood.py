@@ -12,6 +12,8 @@ from pyro_vae.errors import InputError, sizes
 from pyro_vae.networks import MLP, Network, NetworkFactory, Scaled, Shape
 from pyro_vae.parts import Part
 
+Scaling = Literal["linear", "log"] | None
+
 
 class Likelihood(Part):
     """Map z, ``batch | latent_dim``, to a distribution p(x | z), ``batch | data_shape``.
@@ -30,7 +32,7 @@ class Likelihood(Part):
     """
 
     parameters_per_value = 1
-    encoder_scaling: ClassVar[Literal["linear", "log"] | None] = None
+    encoder_scaling: ClassVar[Scaling] = None
     num_categories = 0
     not_a_part: ClassVar[str] = ""
 
@@ -57,6 +59,10 @@ class Likelihood(Part):
     def split(self, parameters: Tensor) -> tuple[Tensor, ...]:
         """Return one tensor, ``B, X |``, for each of the parameters per value."""
         return parameters.unbind(-1 - self.event_dim)
+
+    def move_last(self, parameters: Tensor) -> Tensor:
+        """Return ``B, X | parameters_per_value``, for a distribution that takes a vector per value."""
+        return parameters.movedim(-1 - self.event_dim, -1)
 
     def check_part(self, part: "Likelihood") -> None:
         """Check that this likelihood can be made of ``part``.

@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -10,7 +11,7 @@ from torch.nn.functional import softplus
 
 from pyro_vae import distributions
 from pyro_vae.errors import positive
-from pyro_vae.likelihoods.likelihood import Likelihood
+from pyro_vae.likelihoods.likelihood import Likelihood, Scaling
 from pyro_vae.links import RATE, log_link
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 from pyro_vae.units import Units
@@ -24,7 +25,7 @@ class LocationScale(Likelihood):
     0 and 1 where all values lie in [0, 1].
     """
 
-    encoder_scaling = "linear"
+    encoder_scaling: ClassVar[Scaling] = "linear"
 
     def __init__(self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP) -> None:
         super().__init__(latent_dim, data_shape, decoder)

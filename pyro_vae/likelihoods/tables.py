@@ -119,7 +119,7 @@ def _are_equal(one: Any, other: Any) -> bool:
 
 
 class Missing(Likelihood):
-    """Model the observed values of x, of which NaN marks the others: p(x_observed | z).
+    """Model the observed values of x, where NaN is missing: p(x_observed | z).
 
     A missing value counts 0 nats and gets no gradient. The encoder reads NaN as well:
     :class:`pyro_vae.networks.MaskedInput` makes any network do that.

@@ -37,7 +37,7 @@ class Tokens(Likelihood):
         super().__init__(latent_dim, data_shape, decoder)
 
     def from_parameters(self, parameters: Tensor) -> dist.TorchDistribution:
-        return distributions.Nominal(logits=parameters.movedim(-1 - self.event_dim, -1))
+        return distributions.Nominal(logits=self.move_last(parameters))
 
 
 class Sentences(Likelihood):
