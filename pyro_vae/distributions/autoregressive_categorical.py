@@ -1,7 +1,7 @@
 """Distributions over sequences in which each category depends on those before it."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import one_hot
 
+from pyro_vae.distributions.expandable import Expandable
 
-class AutoregressiveCategorical(dist.TorchDistribution):
+
+class AutoregressiveCategorical(Expandable):
     """Draw one-hot c_1, ..., c_T in turn: p(c) = prod_t softmax(logits_t(c_1, ..., c_(t-1)))_(c_t).
 
     The shape is ``batch | T, K``. A density takes one call of the network, a draw T calls.
@@ -25,7 +27,6 @@ class AutoregressiveCategorical(dist.TorchDistribution):
     tensor([0.1250, 0.1250, 0.1250, 0.1250, 0.1250])
     """
 
-    arg_constraints = {}  # noqa: RUF012 - torch's own protocol
     support = constraints.independent(constraints.one_hot, 1)
 
     def __init__(
@@ -50,13 +51,8 @@ class AutoregressiveCategorical(dist.TorchDistribution):
             value[..., t, :] = one_hot(drawn, num_categories).to(value)
         return value
 
-    def expand(
-        self, batch_shape: Sequence[int], _instance: Any = None
-    ) -> "AutoregressiveCategorical":
-        return type(self)(self.logits, self.zero, torch.Size(batch_shape))
 
-
-class Sentences(dist.TorchDistribution):
+class Sentences(Expandable):
     """Draw token ids x_1, ..., x_T in turn, ``batch | T``, up to the first ``end``.
 
     After the first ``end`` every id is ``end``, at 0 nats, so sentences of every length up to T have a
@@ -71,7 +67,7 @@ class Sentences(dist.TorchDistribution):
     tensor([0.5000, 0.2500, 0.1250])
     """
 
-    arg_constraints = {}  # noqa: RUF012
+    event_dims_of: ClassVar = {"one_hot_tokens": 0}
 
     def __init__(
         self,
@@ -108,6 +104,3 @@ class Sentences(dist.TorchDistribution):
             return value
         is_end = value == self.end
         return torch.where(is_end.cumsum(-1) > 0, float(self.end), value)
-
-    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "Sentences":
-        return Sentences(self.one_hot_tokens.expand(batch_shape), self.end, self._validate_args)

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyro_vae.distributions.expandable import Expandable
 
-class AutoregressiveImage(dist.TorchDistribution):
+
+class AutoregressiveImage(Expandable):
     """Draw an image, ``batch | C, H, W``, in reading order: p(x) = prod_i p(x_i | x_1, ..., x_(i-1)).
 
     The channels of a pixel follow one another. A density takes one call of the network. A draw takes one
@@ -23,8 +25,6 @@ class AutoregressiveImage(dist.TorchDistribution):
         context: the network's second input, ``batch | width, H, W``.
         batch_shape: ``batch``; by default, the context's.
     """
-
-    arg_constraints = {}  # noqa: RUF012 - torch's own protocol
 
     def __init__(
         self,
@@ -75,10 +75,6 @@ class AutoregressiveImage(dist.TorchDistribution):
             for channel in range(row.shape[-3]):
                 parameters = self.network.read_pixel(pixel, features)
                 pixel[:, channel] = self.from_parameters(parameters).sample()[:, channel]
-
-    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "AutoregressiveImage":
-        batch, parts = torch.Size(batch_shape), (self.network, self.from_parameters, self.example)
-        return AutoregressiveImage(*parts, self.context, batch, self._validate_args)
 
 
 def _flatten_batch(image: Tensor, batch: torch.Size) -> Tensor:

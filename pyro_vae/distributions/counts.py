@@ -5,7 +5,7 @@ distributions therefore compute it in float64.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -13,8 +13,11 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
+from pyro_vae.distributions.expandable import Expandable
+from pyro_vae.distributions.float64 import log_prob_in_float64
 
-class Poisson(dist.TorchDistribution):
+
+class Poisson(Expandable):
     """Draw a count from its log rate: p(x) = exp(x log_rate - exp(log_rate)) / x!.
 
     The log rate may be so small that the rate is 0 in float32.
@@ -27,6 +30,7 @@ class Poisson(dist.TorchDistribution):
     """
 
     arg_constraints = {"log_rate": constraints.real}  # noqa: RUF012 - torch's own protocol
+    event_dims_of: ClassVar = {"log_rate": 0}
     support = constraints.nonnegative_integer
 
     def __init__(self, log_rate: Tensor, validate_args: bool | None = None) -> None:
@@ -50,11 +54,6 @@ class Poisson(dist.TorchDistribution):
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return torch.poisson(self.rate.expand(self._extended_shape(torch.Size(sample_shape))))
 
-    def expand(self, batch_shape: Sequence[int], _instance: object = None) -> "Poisson":
-        new = Poisson(self.log_rate.expand(torch.Size(batch_shape)), validate_args=False)
-        new._validate_args = self._validate_args
-        return new
-
 
 class NegativeBinomial(dist.NegativeBinomial):
     """Draw from torch's negative binomial, and compute log p in float64.
@@ -65,14 +64,11 @@ class NegativeBinomial(dist.NegativeBinomial):
     """
 
     def log_prob(self, value: Tensor) -> Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
-        r, logits = self.total_count.double(), self.logits.double()
-        wide = dist.NegativeBinomial(r, logits=logits, validate_args=False)
-        return wide.log_prob(value.double()).to(self.logits.dtype)
+        r, logits = self.total_count, self.logits
+        return log_prob_in_float64(self, value, dist.NegativeBinomial, r, logits=logits)
 
 
-class ZeroInflated(dist.TorchDistribution):
+class ZeroInflated(Expandable):
     """Draw 0 with probability g, or from the base: p(x) = g [x = 0] + (1 - g) base(x).
 
     Pyro's own cannot be expanded after a draw.
@@ -85,7 +81,8 @@ class ZeroInflated(dist.TorchDistribution):
     tensor(0.5000)
     """
 
-    arg_constraints = {"gate_logits": constraints.real}  # noqa: RUF012 - torch's own protocol
+    arg_constraints = {"gate_logits": constraints.real}  # noqa: RUF012
+    event_dims_of: ClassVar = {"base_dist": 0, "gate_logits": 0}
     support = constraints.nonnegative_integer
 
     def __init__(self, base: Any, gate_logits: Tensor, validate_args: bool | None = None) -> None:
@@ -107,8 +104,3 @@ class ZeroInflated(dist.TorchDistribution):
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         counts = self.base_dist.sample(torch.Size(sample_shape))
         return torch.where(torch.rand_like(counts) < self.gate_logits.sigmoid(), 0.0, counts)
-
-    def expand(self, batch_shape: Sequence[int], _instance: object = None) -> "ZeroInflated":
-        shape = torch.Size(batch_shape)
-        base, gate_logits = self.base_dist.expand(shape), self.gate_logits.expand(shape)
-        return ZeroInflated(base, gate_logits, validate_args=False)

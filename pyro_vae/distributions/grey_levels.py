@@ -5,7 +5,7 @@ and compare with bits per dimension.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
+from pyro_vae.distributions.expandable import Expandable
 from pyro_vae.errors import at_least
 
 
@@ -34,12 +35,10 @@ class GreyLevels(constraints.Constraint):
         return f"{self.levels} levels from 0 to 1"
 
 
-class _GreyLevelDistribution(dist.TorchDistribution):
-    """Share support, expansion and a mean, which is a sum over the levels."""
+class _GreyLevelDistribution(Expandable):
+    """Share the support and a mean, which is a sum over the levels."""
 
     levels: int
-    _parameters: tuple[str, ...]
-    _parameter_event_dim = 0
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> constraints.Constraint:
@@ -47,21 +46,10 @@ class _GreyLevelDistribution(dist.TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        parameter = getattr(self, self._parameters[0])
+        parameter = getattr(self, next(iter(self.event_dims_of)))
         grid = torch.linspace(0, 1, self.levels, device=parameter.device, dtype=parameter.dtype)
         shape = (-1,) + (1,) * len(self.batch_shape)
         return (self.log_prob(grid.reshape(shape)).exp() * grid.reshape(shape)).sum(0)
-
-    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "_GreyLevelDistribution":
-        new = self._get_checked_instance(type(self), _instance)
-        new.levels = self.levels
-        for name in self._parameters:
-            value = getattr(self, name)
-            own = value.shape[value.dim() - self._parameter_event_dim :]
-            setattr(new, name, value.expand(*batch_shape, *own))
-        dist.TorchDistribution.__init__(new, torch.Size(batch_shape), validate_args=False)
-        new._validate_args = self._validate_args
-        return new
 
 
 class GreyLevelCategorical(_GreyLevelDistribution):
@@ -78,8 +66,7 @@ class GreyLevelCategorical(_GreyLevelDistribution):
     """
 
     arg_constraints = {"logits": constraints.real_vector}  # noqa: RUF012 - torch's own protocol
-    _parameters = ("logits",)
-    _parameter_event_dim = 1
+    event_dims_of: ClassVar = {"logits": 1}
 
     def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
         self.logits, self.levels = logits, at_least(2, "levels", logits.shape[-1])
@@ -127,7 +114,7 @@ class DiscretizedLogistic(_GreyLevelDistribution):
     """
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012
-    _parameters = ("loc", "scale")
+    event_dims_of: ClassVar = {"loc": 0, "scale": 0}
 
     def __init__(
         self, loc: Tensor, scale: Tensor, levels: int = 256, validate_args: bool | None = None
@@ -178,7 +165,7 @@ class Quantized(_GreyLevelDistribution):
     """
 
     arg_constraints = {"y": constraints.unit_interval}  # noqa: RUF012
-    _parameters = ("y",)
+    event_dims_of: ClassVar = {"y": 0}
 
     def __init__(self, y: Tensor, levels: int = 256, validate_args: bool | None = None) -> None:
         self.y, self.levels = y, at_least(2, "levels", levels)

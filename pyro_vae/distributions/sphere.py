@@ -3,14 +3,16 @@
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
-import pyro.distributions as dist
 import torch
 from pyro.distributions import constraints
 from torch import Tensor
 from torch.distributions import Transform, biject_to
 from torch.nn.functional import normalize
+
+from pyro_vae.distributions.expandable import Expandable
 
 NODES = 64  # quadrature nodes over 24 standard deviations: the error is below float64's rounding
 PROPOSALS = 16  # per draw; each is accepted with probability > 0.65, so 1 draw in 2e7 is not exact
@@ -25,7 +27,7 @@ def log_area(dim: int) -> float:
     return math.log(2) + dim / 2 * math.log(math.pi) - math.lgamma(dim / 2)
 
 
-class SphericalUniform(dist.TorchDistribution):
+class SphericalUniform(Expandable):
     """Draw uniformly from the sphere.
 
     Args:
@@ -36,7 +38,7 @@ class SphericalUniform(dist.TorchDistribution):
     1.0
     """
 
-    arg_constraints = {}  # noqa: RUF012 - torch's own protocol
+    event_dims_of: ClassVar = {"like": 1}
     support = constraints.sphere
     has_rsample = True
 
@@ -59,12 +61,8 @@ class SphericalUniform(dist.TorchDistribution):
         noise = torch.randn(shape, dtype=self.like.dtype, device=self.like.device)
         return normalize(noise, dim=-1)
 
-    def expand(self, batch_shape: Sequence[int], _instance: object = None) -> "SphericalUniform":
-        shape = torch.Size(batch_shape) + self.event_shape
-        return SphericalUniform(self.like.expand(shape), validate_args=False)
 
-
-class VonMisesFisher(dist.TorchDistribution):
+class VonMisesFisher(Expandable):
     """Draw z on the sphere, in any dimension D >= 2: p(z) = exp(concentration loc'z) / constant.
 
     The angle t between z and loc has the density exp(concentration cos t) sin(t)^(D - 2) / constant.
@@ -88,6 +86,7 @@ class VonMisesFisher(dist.TorchDistribution):
         "loc": constraints.real_vector,
         "concentration": constraints.positive,
     }
+    event_dims_of: ClassVar = {"loc": 1, "concentration": 0}
     support = constraints.sphere
     has_rsample = True
 
@@ -116,11 +115,6 @@ class VonMisesFisher(dist.TorchDistribution):
         noise = torch.randn_like(q.loc)
         tangent = normalize(noise - (noise * q.loc).sum(-1, keepdim=True) * q.loc, dim=-1)
         return normalize(angle.cos() * q.loc + angle.sin() * tangent, dim=-1)
-
-    def expand(self, batch_shape: Sequence[int], _instance: object = None) -> "VonMisesFisher":
-        shape = torch.Size(batch_shape)
-        loc, concentration = self.loc.expand(shape + self.event_shape), self.concentration
-        return VonMisesFisher(loc, concentration.expand(shape), validate_args=False)
 
     def _log_angle(self, angle: Tensor) -> Tensor:
         """Return the log-density of angles, ``batch | angles``, up to a constant."""

@@ -1,13 +1,14 @@
 """Distributions over the cells of a table: columns of different kinds, missing cells."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 from torch.distributions import biject_to, constraints
 
+from pyro_vae.distributions.expandable import Expandable
 from pyro_vae.distributions.ordinal import Nominal
 
 
@@ -72,7 +73,7 @@ class Columns(dist.TorchDistribution):
         return Columns([part.expand((*rows, len(places))) for part, places in pairs], self.places)
 
 
-class PartiallyObserved(dist.TorchDistribution):
+class PartiallyObserved(Expandable):
     """Score independent values, ``batch |``, where NaN was not observed and counts 0 nats.
 
     Draws are complete.
@@ -84,7 +85,7 @@ class PartiallyObserved(dist.TorchDistribution):
     tensor([-0.9189,  0.0000])
     """
 
-    arg_constraints = {}  # noqa: RUF012
+    event_dims_of: ClassVar = {"base_dist": 0}
 
     def __init__(self, base: Any) -> None:
         self.base_dist = base
@@ -104,9 +105,6 @@ class PartiallyObserved(dist.TorchDistribution):
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return self.base_dist.sample(torch.Size(sample_shape))
-
-    def expand(self, batch_shape: Sequence[int], _instance: object = None) -> "PartiallyObserved":
-        return PartiallyObserved(self.base_dist.expand(torch.Size(batch_shape)))
 
 
 class ObservedOrNaN(constraints.Constraint):

@@ -4,18 +4,20 @@ Torch's own computes its constant from a probability, which float32 rounds to 1 
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
-import pyro.distributions as dist
 import torch
 from pyro.distributions import constraints
 from torch import Tensor
+
+from pyro_vae.distributions.expandable import Expandable
 
 SMALL = 0.2  # below it, slopes of the closed forms lose digits, and the series is exact in float64
 SERIES = (1 / 24, -1 / 2880, 1 / 181440, -1 / 9676800)  # log(sinh(l/2) / (l/2)), from l^2 on
 SLOPES = tuple(2 * k * c for k, c in enumerate(SERIES, 1))
 
 
-class ContinuousBernoulli(dist.TorchDistribution):
+class ContinuousBernoulli(Expandable):
     """Draw x from [0, 1] with the density p(x) = exp(l x) l / (exp(l) - 1).
 
     The mass lies at one end. With d the distance from that end and a = |l|, the density is
@@ -33,6 +35,7 @@ class ContinuousBernoulli(dist.TorchDistribution):
     """
 
     arg_constraints = {"logits": constraints.real}  # noqa: RUF012 - torch's own protocol
+    event_dims_of: ClassVar = {"logits": 0}
     support = constraints.unit_interval
 
     def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
@@ -67,11 +70,6 @@ class ContinuousBernoulli(dist.TorchDistribution):
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))
         return self.icdf(torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device))
-
-    def expand(self, batch_shape: Sequence[int], _instance: object = None) -> "ContinuousBernoulli":
-        new = ContinuousBernoulli(self.logits.expand(torch.Size(batch_shape)), validate_args=False)
-        new._validate_args = self._validate_args
-        return new
 
     def _split_logits(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return which logits are small, these (or 0), and the size of the others (or 1).
