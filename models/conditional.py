@@ -40,8 +40,9 @@ class ConditionalVAE(nn.Module):
             it runs: y is not one label, or one tensor, for each datum.
 
     Source: K. Sohn, H. Lee, X. Yan, "Learning structured output representation using deep conditional
-    generative models", 2015, https://papers.nips.cc/paper/5775; D. P. Kingma, D. J. Rezende, S. Mohamed, M.
-    Welling, "Semi-supervised learning with deep generative models", 2014, https://arxiv.org/abs/1406.5298.
+    generative models", 2015, https://papers.nips.cc/paper/5775; D. P. Kingma, D. J. Rezende, S. Mohamed,
+    M. Welling, "Semi-supervised learning with deep generative models", 2014,
+    https://arxiv.org/abs/1406.5298.
 
     >>> import torch
     >>> cvae = ConditionalVAE((1, 8, 8), num_classes=10)
@@ -123,11 +124,9 @@ def _condition(num_classes: int | None, condition: Network | None) -> Network:
     if num_classes is not None:
         return OneHot((), (at_least_1("num_classes", num_classes),))
     if not isinstance(condition, Network) or len(condition.out_shape) != 1:
-        found = getattr(condition, "out_shape", condition)
+        shape = getattr(condition, "out_shape", None)
         raise InputError(
-            f"condition is {found!r}"
-            if found is condition
-            else f"condition gives outputs of shape {found}",
+            f"condition gives outputs of shape {shape}" if shape else f"condition is {condition!r}",
             subject="condition",
             expected="a network that gives one vector, such as MLP((3,), (8,))",
         )

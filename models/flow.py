@@ -15,7 +15,7 @@ from pyro_vae.units import Units
 
 
 class FlowDensity(nn.Module):
-    """Model data by a flow f of noise: x = f(e), e ~ Normal(0, I). There is no latent, the guide is empty.
+    """Model data by a flow f of noise: x = f(e), e ~ Normal(0, I). The guide is empty.
 
     log p(x) = log Normal(f^-1(x) | 0, I) + log |d f^-1 / dx|, and the ELBO is the evidence.
     :class:`~pyro_vae.flows.Coupling` makes RealNVP, :class:`~pyro_vae.flows.Autoregressive` MAF,
@@ -29,7 +29,8 @@ class FlowDensity(nn.Module):
         flow: f, made from D and a context dimension of 0 (:mod:`pyro_vae.flows`).
 
     Raises:
-        InputError: X has no values, or ``flow`` makes no flow. When it runs: the data have another shape.
+        InputError: X has no values, or ``flow`` does not make a flow. When it runs: the data have another
+            shape.
 
     Source: L. Dinh, J. Sohl-Dickstein, S. Bengio, "Density estimation using Real NVP", 2016,
     https://arxiv.org/abs/1605.08803; G. Papamakarios, T. Pavlakou, I. Murray, "Masked autoregressive flow

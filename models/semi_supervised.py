@@ -54,7 +54,7 @@ class SemiSupervisedVAE(ConditionalVAE):
 
     Raises:
         InputError: a part does not fit (see :class:`ConditionalVAE`), or ``classifier_weight`` is negative.
-            When it runs: a label is no whole number from -1 to C - 1, or there is not one for each datum.
+            When it runs: labels are not whole numbers from -1 to C - 1, one for each datum.
 
     Source: D. P. Kingma, D. J. Rezende, S. Mohamed, M. Welling, "Semi-supervised learning with deep
     generative models", 2014, https://arxiv.org/abs/1406.5298 (its M2).

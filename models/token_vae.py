@@ -31,7 +31,7 @@ class TokenVAE(VAE):
         guide: q(z | x), made from the data's shape, the latent dimension and the encoder.
 
     Raises:
-        InputError: ``end`` is no token id, a size or a share is out of range, or a part does not fit.
+        InputError: ``end`` is not a token id, a size or a share is out of range, or a part does not fit.
 
     Source: S. R. Bowman, L. Vilnis, O. Vinyals, A. M. Dai, R. Jozefowicz, S. Bengio, "Generating sentences
     from a continuous space", 2015, https://arxiv.org/abs/1511.06349.

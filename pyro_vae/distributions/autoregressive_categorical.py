@@ -76,11 +76,9 @@ class Sentences(Expandable):
         validate_args: bool | None = None,
     ) -> None:
         self.one_hot_tokens, self.end = one_hot_tokens, end
-        batch_shape, (steps, self.num_tokens) = (
-            one_hot_tokens.batch_shape,
-            one_hot_tokens.event_shape,
-        )
-        super().__init__(batch_shape, torch.Size([steps]), validate_args=validate_args)
+        steps, self.num_tokens = one_hot_tokens.event_shape
+        event_shape = torch.Size([steps])
+        super().__init__(one_hot_tokens.batch_shape, event_shape, validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=True, event_dim=1)
     def support(self) -> constraints.Constraint:

@@ -74,8 +74,8 @@ class VonMisesFisher(Expandable):
         concentration: ``batch``, positive.
 
     Source: A. T. A. Wood, "Simulation of the von Mises Fisher distribution", 1994,
-    https://doi.org/10.1080/03610919408813161; T. R. Davidson, L. Falorsi, N. De Cao, T. Kipf, J. M.
-    Tomczak, "Hyperspherical variational auto-encoders", 2018, https://arxiv.org/abs/1804.00891.
+    https://doi.org/10.1080/03610919408813161; T. R. Davidson, L. Falorsi, N. De Cao, T. Kipf,
+    J. M. Tomczak, "Hyperspherical variational auto-encoders", 2018, https://arxiv.org/abs/1804.00891.
 
     >>> p = VonMisesFisher(torch.tensor([0.0, 0.0, 1.0]), torch.tensor(5.0))
     >>> round(p.mean[2].item(), 5) == round(1 / math.tanh(5) - 1 / 5, 5)

@@ -23,7 +23,7 @@ class Flow(Part):
 
     Args:
         dim: D, the length of the vectors.
-        context_dim: the length of the context; 0 is none.
+        context_dim: the length of the context; 0 for none.
         num_layers: number of layers.
         hidden_dims: widths of the hidden layers of each h.
 
@@ -128,7 +128,7 @@ class NeuralSpline(Coupling):
 
     Args:
         dim: D, the length of the vectors.
-        context_dim: the length of the context; 0 is none.
+        context_dim: the length of the context; 0 for none.
         num_layers: number of layers.
         hidden_dims: widths of the hidden layers of each network.
         bins: number of pieces of each spline.

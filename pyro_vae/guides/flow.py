@@ -23,7 +23,7 @@ class FlowGuide(AmortizedGuide):
         context_dim: size of the context, which the encoder gives to f.
 
     Raises:
-        InputError: ``context_dim`` is negative, or ``flow`` makes no flow.
+        InputError: ``context_dim`` is negative, or ``flow`` does not make a flow.
 
     Source: D. J. Rezende, S. Mohamed, "Variational inference with normalizing flows", 2015,
     https://arxiv.org/abs/1505.05770; with a context: D. P. Kingma et al., "Improving variational inference

@@ -17,7 +17,7 @@ class PersonParameters(Network):
         num_people: number of people, who are numbered from 0.
 
     Raises:
-        InputError: a person's number is no whole number or, where Pyro validates, out of range.
+        InputError: a person's number is not whole or, where Pyro validates, out of range.
 
     >>> PersonParameters((), (2, 3), num_people=10)(torch.tensor([0, 9, 9])).shape
     torch.Size([3, 2, 3])

@@ -16,7 +16,7 @@ class Counts(Likelihood):
 
     A mean is m_i exp(decoder(z)_i), and m is 1 before a fit (:class:`pyro_vae.units.Units`). Above
     exp(15) m_i, about 3 million, it grows only linearly in the decoder's output
-    (:func:`pyro_vae.links.log_link`), so an initial output of 60 is no mean of 1e26.
+    (:func:`pyro_vae.links.log_link`), so an initial output of 60 does not give a mean of 1e26.
     """
 
     encoder_scaling = "log"

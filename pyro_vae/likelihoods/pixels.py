@@ -32,8 +32,8 @@ class PixelCNN(Likelihood):
         kernel_size: side of the square around a pixel whose upper half one layer reads; odd.
 
     Raises:
-        InputError: the data are no images, the likelihood's values are not independent, or a size does not
-            suit a convolution.
+        InputError: the data are not images, the likelihood's values depend on one another, or a size does
+            not suit a convolution.
 
     Source: A. van den Oord, N. Kalchbrenner, O. Vinyals, L. Espeholt, A. Graves, K. Kavukcuoglu,
     "Conditional image generation with PixelCNN decoders", 2016, https://arxiv.org/abs/1606.05328; in VAEs:

@@ -122,7 +122,7 @@ class HeteroscedasticNormal(LocationScale):
         latent_dim: size of z.
         data_shape: shape of x.
         decoder: makes the network from an input and an output shape.
-        min_scale: the floor of every scale_i(z); 0 is none.
+        min_scale: the floor of every scale_i(z); 0 removes it.
 
     Raises:
         InputError: ``min_scale`` is negative.

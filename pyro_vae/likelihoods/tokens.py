@@ -53,7 +53,7 @@ class Sentences(Likelihood):
         word_dropout: share of tokens that later steps do not see, in training only.
 
     Raises:
-        InputError: ``num_tokens`` is less than 2, or ``end`` is no token id.
+        InputError: ``num_tokens`` is less than 2, or ``end`` is not a token id.
 
     >>> Sentences(2, (4,), num_tokens=3)(torch.zeros(5, 2)).sample().shape
     torch.Size([5, 4])

@@ -9,18 +9,18 @@ from pyro_vae.errors import InputError, at_least, at_least_1
 class CausalGRU(nn.Module):
     """Return logits of K categories at each step, from the steps before it and a context.
 
-    It is no :class:`~pyro_vae.networks.Network`: the batches of its one-hot input, ``batch | T, K``, and of
-    the context, ``batch | C``, need only broadcast.
+    It is not a :class:`~pyro_vae.networks.Network`: the batches of its one-hot input, ``batch | T, K``, and
+    of the context, ``batch | C``, need only broadcast.
 
     Args:
         num_categories: K.
-        context_dim: C; 0 is no context.
+        context_dim: C; 0 for no context.
         hidden_dim: size of the recurrent state.
         word_dropout: share of steps that later steps do not see, in training only; it makes the network
             use the context.
 
     Raises:
-        InputError: there are fewer than 2 categories, a size is below 1, or the dropout is no probability.
+        InputError: there are fewer than 2 categories, a size is below 1, or the dropout is not in [0, 1).
 
     Source: S. R. Bowman, L. Vilnis, O. Vinyals, A. M. Dai, R. Jozefowicz, S. Bengio, "Generating sentences
     from a continuous space", 2015, https://arxiv.org/abs/1511.06349.

@@ -16,8 +16,8 @@ class OneHot(Network):
         out_shape: (*in_shape, K).
 
     Raises:
-        InputError: ``out_shape`` is another; when it runs: a label is no whole number or, where Pyro
-            validates, out of range.
+        InputError: ``out_shape`` is another. When it runs: a label is not whole or, where Pyro validates,
+            out of range.
 
     >>> OneHot((), (3,))(torch.tensor([2, 0]))
     tensor([[0., 0., 1.],

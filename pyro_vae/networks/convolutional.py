@@ -24,7 +24,7 @@ class ConvEncoder(Network):
         activation: the nonlinearity after each layer.
 
     Raises:
-        InputError: the input is no image.
+        InputError: the input is not an image.
 
     >>> import torch
     >>> ConvEncoder((3, 21, 13), (2, 8))(torch.zeros(4, 3, 21, 13)).shape
@@ -59,7 +59,7 @@ class ConvDecoder(Network):
         activation: the nonlinearity before each convolution.
 
     Raises:
-        InputError: the output is no image.
+        InputError: the output is not an image.
 
     >>> import torch
     >>> ConvDecoder((8,), (2, 3, 21, 13))(torch.zeros(4, 8)).shape
@@ -128,8 +128,8 @@ def halvings(image_shape: Shape, times: int) -> list[Size]:
             expected="images (channels, height, width)",
             remedy="use MLP",
         )
-    found = [(image_shape[-2], image_shape[-1])]
+    sides = [(image_shape[-2], image_shape[-1])]
     for _ in range(times):
-        height, width = found[-1]
-        found.append(((height + 1) // 2, (width + 1) // 2))
-    return found
+        height, width = sides[-1]
+        sides.append(((height + 1) // 2, (width + 1) // 2))
+    return sides

@@ -147,7 +147,7 @@ class EmbeddedTokens(Network):
         embedding_dim: length of a vector.
 
     Raises:
-        InputError: a size is below 1 or, where Pyro validates, an input is no token id.
+        InputError: a size is below 1 or, where Pyro validates, an input is not a token id.
 
     >>> EmbeddedTokens((7,), (2,), num_tokens=5)(torch.randint(5, (3, 7))).shape
     torch.Size([3, 2])

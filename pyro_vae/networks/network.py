@@ -24,7 +24,7 @@ class Network(Part):
         discrete_input: whether the input is discrete, such as token ids or labels, so no gradient passes.
 
     Raises:
-        InputError: a size is below 1; when it runs: the last dimensions of an input are not ``in_shape``.
+        InputError: a size is below 1. When it runs: the last dimensions of an input are not ``in_shape``.
     """
 
     takes_missing = False
@@ -40,7 +40,7 @@ class Network(Part):
         """Return ``factory(in_shape, out_shape)``.
 
         Raises:
-            InputError: that is no network, or one of other shapes.
+            InputError: that is not a network, or has other shapes.
         """
         made = super().make(factory, *shapes)
         in_shape, out_shape = map(tuple, shapes)
@@ -55,7 +55,7 @@ class Network(Part):
 
     @classmethod
     def accepts(cls, kind: type) -> bool:
-        """Return whether a class is a network or any module that is no other part."""
+        """Return whether a class is a network, or a module that is not another part."""
         return issubclass(kind, cls) or (issubclass(kind, nn.Module) and not issubclass(kind, Part))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ class CausalPixels(nn.Module):
     reads the rows above a pixel. Another reads the pixels on its left and the first stack, so no pixel
     within reach is missed. Each stack's first layer reads a shifted image, which replaces a mask.
 
-    It is no :class:`~pyro_vae.networks.Network`: it reads an image, ``N | C, H, W``, and a context,
+    It is not a :class:`~pyro_vae.networks.Network`: it reads an image, ``N | C, H, W``, and a context,
     ``N | width, H, W``. Its three steps can run one by one, on parts of an image.
 
     Args:

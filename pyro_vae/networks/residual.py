@@ -37,7 +37,7 @@ class ResidualEncoder(Network):
         blocks: number of residual blocks at each level.
 
     Raises:
-        InputError: the input is no image, or ``blocks`` is negative.
+        InputError: the input is not an image, or ``blocks`` is negative.
 
     Source: K. He, X. Zhang, S. Ren, J. Sun, "Identity mappings in deep residual networks", 2016,
     https://arxiv.org/abs/1603.05027.
@@ -77,7 +77,7 @@ class ResidualDecoder(Network):
         blocks: number of residual blocks at each level.
 
     Raises:
-        InputError: the output is no image, or ``blocks`` is negative.
+        InputError: the output is not an image, or ``blocks`` is negative.
 
     Source: A. Odena, V. Dumoulin, C. Olah, "Deconvolution and checkerboard artifacts", 2016,
     https://doi.org/10.23915/distill.00003, for upsampling before a convolution.

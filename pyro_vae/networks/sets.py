@@ -21,7 +21,7 @@ class DeepSets(Network):
         width: number of averaged features.
 
     Raises:
-        InputError: the data are no sets, or ``width`` is below 1.
+        InputError: the data are not sets, or ``width`` is below 1.
 
     Source: M. Zaheer, S. Kottur, S. Ravanbakhsh, B. Poczos, R. Salakhutdinov, A. Smola, "Deep sets", 2017,
     https://arxiv.org/abs/1703.06114.

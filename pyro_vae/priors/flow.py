@@ -20,7 +20,7 @@ class FlowPrior(Prior):
         flow: makes f from the latent dimension and a context dimension of 0 (:mod:`pyro_vae.flows`).
 
     Raises:
-        InputError: ``flow`` makes no flow.
+        InputError: ``flow`` does not make a flow.
 
     Source: X. Chen, D. P. Kingma, T. Salimans, Y. Duan, P. Dhariwal, J. Schulman, I. Sutskever, P. Abbeel,
     "Variational lossy autoencoder", 2016, https://arxiv.org/abs/1611.02731.

@@ -14,7 +14,7 @@ def check_sequence_shape(name: str, data_shape: Shape) -> tuple[int, ...]:
     """Return a shape (T,), (T, D) or (1, T, D) as a tuple.
 
     Raises:
-        InputError: the shape is none of these.
+        InputError: the shape is another.
     """
     shape = tuple(data_shape)
     if min(shape, default=0) < 1 or len(shape) > 3 or (len(shape) == 3 and shape[0] != 1):
