@@ -23,7 +23,6 @@ class Categorical(AmortizedGuide):
 
     support: ClassVar = constraints.one_hot
 
-    @property
     def parameter_shape(self) -> Shape:
         return (self.latent_dim,)
 
@@ -66,7 +65,6 @@ class RelaxedCategorical(AmortizedGuide):
         temperature = positive("temperature", temperature)
         self.register_buffer("temperature", torch.tensor(temperature), persistent=False)
 
-    @property
     def parameter_shape(self) -> Shape:
         return (self.latent_dim,)
 

@@ -48,7 +48,6 @@ class FlowGuide(AmortizedGuide):
         super().__init__(data_shape, latent_dim, encoder)
         self.flow = Flow.make(flow, latent_dim, context_dim)
 
-    @property
     def parameter_shape(self) -> Shape:
         return (2 * self.latent_dim + self.context_dim,)
 

@@ -30,12 +30,11 @@ class AmortizedGuide(Part):
         super().__init__()
         self.data_shape = sizes("data_shape", data_shape)
         self.latent_dim = at_least_1("latent_dim", latent_dim)
-        self.encoder = Network.make(encoder, data_shape, self.parameter_shape)
+        self.encoder = Network.make(encoder, data_shape, self.parameter_shape())
 
-    @property
     @abc.abstractmethod
     def parameter_shape(self) -> Shape:
-        """Shape of q's parameters for one datum: the encoder's output."""
+        """Return the shape of q's parameters for one datum, which the encoder gives."""
 
     @abc.abstractmethod
     def forward(self, x: Tensor) -> dist.TorchDistribution:

@@ -41,7 +41,6 @@ class MixtureNormal(AmortizedGuide):
         self.num_components = at_least_1("num_components", num_components)
         super().__init__(data_shape, latent_dim, encoder)
 
-    @property
     def parameter_shape(self) -> Shape:
         return self.num_components, 1 + 2 * self.latent_dim
 

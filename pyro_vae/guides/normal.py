@@ -26,7 +26,6 @@ class MeanFieldNormal(AmortizedGuide):
     torch.Size([5])
     """
 
-    @property
     def parameter_shape(self) -> Shape:
         return 2, self.latent_dim
 
@@ -46,7 +45,6 @@ class FullCovarianceNormal(AmortizedGuide):
     torch.Size([5, 3, 3])
     """
 
-    @property
     def parameter_shape(self) -> Shape:
         return 2 + self.latent_dim, self.latent_dim
 
@@ -88,7 +86,6 @@ class LowRankNormal(AmortizedGuide):
         self.rank = rank
         super().__init__(data_shape, latent_dim, encoder)
 
-    @property
     def parameter_shape(self) -> Shape:
         return 2 + self.rank, self.latent_dim
 

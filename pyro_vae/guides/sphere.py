@@ -31,7 +31,6 @@ class VonMisesFisher(AmortizedGuide):
     def __init__(self, data_shape: Shape, latent_dim: int, encoder: NetworkFactory = MLP) -> None:
         super().__init__(data_shape, at_least(2, "latent_dim", latent_dim), encoder)
 
-    @property
     def parameter_shape(self) -> Shape:
         return (self.latent_dim + 1,)
 
