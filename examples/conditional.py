@@ -1,4 +1,4 @@
-"""Digits of a given class, and the handwriting of one digit carried over to the other nine."""
+"""Model digits given their class, and write all ten digits in the handwriting of one."""
 
 import argparse
 from pathlib import Path
@@ -10,9 +10,9 @@ from pyro_vae import fit, load, log_evidence, plots
 from pyro_vae.models import VAE, ConditionalVAE
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--smoke", action="store_true", help="a second or two, to see that it runs")
+parser.add_argument("--smoke", action="store_true", help="run for a second or two only")
 parser.add_argument(
-    "--out", help="a picture to write: a row for each handwriting, a column a class"
+    "--out", help="a picture to write: one row per handwriting, one column per class"
 )
 options = parser.parse_args()
 
@@ -24,12 +24,12 @@ fit(model, digits, epochs=epochs, batch_size=64, progress=False)  # takes x and 
 unconditional = VAE((1, 8, 8), 8)
 fit(unconditional, digits, epochs=epochs, batch_size=64, progress=False)
 
-given = log_evidence(model, digits.test, num_particles=particles, seed=0)
-alone = log_evidence(unconditional, digits.test, num_particles=particles, seed=0)
-print(f"log p(x | y) {given.mean:8.3f} ± {given.sampling_error:.3f} nats a digit")
-print(f"log p(x)     {alone.mean:8.3f} ± {alone.sampling_error:.3f}, which is to say less of it")
+conditional = log_evidence(model, digits.test, num_particles=particles, seed=0)
+marginal = log_evidence(unconditional, digits.test, num_particles=particles, seed=0)
+print(f"log p(x | y) {conditional.mean:8.3f} ± {conditional.sampling_error:.3f} nats a digit")
+print(f"log p(x)     {marginal.mean:8.3f} ± {marginal.sampling_error:.3f} nats a digit")
 
-# what is the digit? The y under which x is the most likely, by Bayes' rule with equal p(y)
+# classify a digit by Bayes' rule with a uniform p(y): the y with the largest p(x | y)
 x, y = digits.test.read(), digits.test.labels
 scores = torch.stack(
     [
@@ -37,14 +37,16 @@ scores = torch.stack(
         for label in range(10)
     ]
 )
-print(f"of {len(y)} unseen digits {(scores.argmax(0) == y).double().mean():.1%} are told by it")
+print(f"p(x | y) classifies {(scores.argmax(0) == y).double().mean():.1%} of {len(y)} test digits")
 
 if options.out:
     with torch.no_grad():
-        z = model.recognition(torch.cat([model.features(x), model.read(x, y)], -1)).mean[:10]
+        z = model.recognition(
+            torch.cat([model.features(x), model.encode_condition(x, y)], -1)
+        ).mean[:10]
         classes = torch.arange(10).expand(10, 10)  # handwriting, class
         means = model.decode(z.unsqueeze(1).expand(10, 10, -1), classes).mean
     plots.save(
-        plots.samples(means.flatten(0, 1), caption="a handwriting a row, a class a column"),
+        plots.samples(means.flatten(0, 1), caption="one handwriting per row, one class per column"),
         Path(options.out),
     )

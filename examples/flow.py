@@ -1,4 +1,4 @@
-"""Normalising flows as models of images, held against each other in nats that compare with any VAE's."""
+"""Compare normalising flows as models of images; their nats compare with any VAE's."""
 
 import argparse
 from functools import partial
@@ -11,8 +11,8 @@ from pyro_vae.flows import Autoregressive, Coupling, Glow
 from pyro_vae.models import DequantizedFlow
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--smoke", action="store_true", help="a second or two, to see that it runs")
-parser.add_argument("--out", help="a picture to write, of draws from each")
+parser.add_argument("--smoke", action="store_true", help="run for a second or two only")
+parser.add_argument("--out", help="a picture to write: draws from each flow")
 options = parser.parse_args()
 
 digits = load("digits")  # 8x8 pixels of 17 grey levels

@@ -1,7 +1,7 @@
-"""Draws the plate diagrams of two dozen programs: ``python examples/gallery.py [FOLDER]``.
+"""Draw the plate diagrams of two dozen programs: ``python examples/gallery.py [FOLDER]``.
 
-Each program stands here as a person would write it; FOLDER (default ``gallery``) gets an SVG and a PNG
-of each. Sources of the classics are named at the functions; where none is, the model is folklore.
+Each program is written as a user would write it. FOLDER, by default ``gallery``, gets an SVG and a PNG of
+each. The docstrings name the sources of the classics.
 """
 
 import argparse
@@ -22,7 +22,7 @@ GALLERY: dict[str, Callable[[], ModelGraph]] = {}
 
 
 def picture(draw: Callable[[], ModelGraph]) -> Callable[[], ModelGraph]:
-    """Puts a picture into the gallery, under its function's name."""
+    """Add a picture to the gallery, under its function's name."""
     GALLERY[draw.__name__] = draw
     return draw
 
@@ -242,7 +242,7 @@ def crossing_plates() -> ModelGraph:
 
 @picture
 def three_crossing_plates() -> ModelGraph:
-    """All seven ways to be in some of three plates."""
+    """All seven ways to be in three plates."""
 
     def model() -> None:
         a = pyro.plate("A", 2, dim=-3)
@@ -268,7 +268,7 @@ def three_crossing_plates() -> ModelGraph:
 
 @picture
 def regression() -> ModelGraph:
-    """A deterministic site, and a factor that says that the weights should be small."""
+    """A deterministic site, and a factor that favours small weights."""
 
     def model(x: Tensor, y: Tensor) -> None:
         weights = pyro.sample("weights", dist.Normal(torch.zeros(3), 1.0).to_event(1))
@@ -318,16 +318,15 @@ def subsampling() -> ModelGraph:
 
 @picture
 def forty_sites() -> ModelGraph:
-    """Eight groups of five, each site with two parents."""
+    """Eight groups of five sites, each with two parents."""
 
     def model() -> None:
-        seen: list[Tensor] = []
+        sites: list[Tensor] = []
         for i in range(40):
-            parents = [seen[j] for j in (i - 5, i - 6) if j >= 0]
+            parents = [sites[j] for j in (i - 5, i - 6) if j >= 0]
             obs = torch.zeros(()) if i >= 35 else None
-            seen.append(
-                pyro.sample(f"s{i}", dist.Normal(sum(parents, torch.zeros(())), 1.0), obs=obs)
-            )
+            p = dist.Normal(sum(parents, torch.zeros(())), 1.0)
+            sites.append(pyro.sample(f"s{i}", p, obs=obs))
 
     return render_model(model)
 
@@ -388,15 +387,15 @@ def rugged_regression() -> ModelGraph:
 
 @picture
 def partly_observed() -> ModelGraph:
-    """Missing values are imputed; the guide forgets one latent, which is an error in SVI."""
+    """Missing values are imputed; the guide omits one latent, which is an error in SVI."""
 
-    def model(x: Tensor, seen: Tensor) -> None:
+    def model(x: Tensor, is_observed: Tensor) -> None:
         mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
         scale = pyro.sample("scale", dist.HalfNormal(1.0))
         with pyro.plate("data", len(x)):
-            pyro.sample("x", dist.Normal(mean, scale), obs=x, obs_mask=seen)
+            pyro.sample("x", dist.Normal(mean, scale), obs=x, obs_mask=is_observed)
 
-    def guide(x: Tensor, seen: Tensor) -> None:
+    def guide(x: Tensor, is_observed: Tensor) -> None:
         mean = pyro.sample("mean", dist.Normal(pyro.param("loc", torch.zeros(())), 1.0))
         with pyro.plate("data", len(x)):
             pyro.sample("x_unobserved", dist.Normal(mean, 1.0))
@@ -406,7 +405,7 @@ def partly_observed() -> ModelGraph:
 
 @picture
 def python_branch() -> ModelGraph:
-    """Which sites there are depends on a coin; tensors do not show it, an experiment does."""
+    """A coin decides which sites exist; an experiment shows it, tensors do not."""
 
     def model() -> None:
         coin = pyro.sample("coin", dist.Bernoulli(0.5))
@@ -419,10 +418,10 @@ def python_branch() -> ModelGraph:
 
 
 def main(arguments: list[str] | None = None) -> Mapping[str, Path]:
-    """Writes the gallery; the pictures' paths by name."""
+    """Write the gallery and return the pictures' paths by name."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=Path("gallery"))
-    parser.add_argument("--smoke", action="store_true", help="SVG only")
+    parser.add_argument("--smoke", action="store_true", help="write SVG only")
     options = parser.parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
     paths = {}

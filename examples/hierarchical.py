@@ -1,4 +1,4 @@
-"""One layer of latents against two, by their evidence on digits that neither has seen."""
+"""Compare one and two layers of latents by their evidence on test digits."""
 
 import argparse
 from functools import partial
@@ -13,8 +13,8 @@ from pyro_vae.models import VAE, HierarchicalVAE
 from pyro_vae.networks import MLP
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--smoke", action="store_true", help="a second or two, to see that it runs")
-parser.add_argument("--out", help="a picture to write, of draws from each")
+parser.add_argument("--smoke", action="store_true", help="run for a second or two only")
+parser.add_argument("--out", help="a picture to write: draws from each model")
 options = parser.parse_args()
 
 digits = load("digits", binarize="stochastic")
@@ -22,8 +22,8 @@ epochs = 1 if options.smoke else 120
 between = partial(MLP, hidden_dims=(100,))
 models = {
     "one layer": partial(VAE, (1, 8, 8), 16),
-    "two, guide from the data up": partial(HierarchicalVAE, (1, 8, 8), (16, 8), between=between),
-    "two, guide a ladder": partial(
+    "two layers, bottom-up guide": partial(HierarchicalVAE, (1, 8, 8), (16, 8), between=between),
+    "two layers, ladder guide": partial(
         HierarchicalVAE, (1, 8, 8), (16, 8), guide=Ladder, between=between
     ),
 }
@@ -34,9 +34,7 @@ for name, make in models.items():
     fit(model, digits, epochs=epochs, kl_warmup=epochs / 3, batch_size=64, progress=False)
     particles = 2 if options.smoke else 500
     evidence = log_evidence(model, digits.test, num_particles=particles, seed=0)
-    print(
-        f"{name:<28} {evidence.mean:8.3f} ± {evidence.sampling_error:.3f} (of the data) nats a digit"
-    )
+    print(f"{name:<28} {evidence.mean:8.3f} ± {evidence.sampling_error:.3f} nats a digit")
     samples.append(prior_samples(model, torch.zeros(16, 1, 8, 8), seed=0)["x"].mean)
 if options.out:
     caption = f"16 means each of p(x | z): {'; '.join(models)}"

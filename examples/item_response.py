@@ -1,4 +1,4 @@
-"""Latent traits from a questionnaire of which a third of the answers are missing."""
+"""Estimate traits from a questionnaire where a third of the answers are missing."""
 
 import argparse
 from functools import partial
@@ -10,7 +10,7 @@ from pyro_vae.item_models import OneParameter, TwoParameter
 from pyro_vae.models import ItemResponse
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--smoke", action="store_true", help="a second or two, to see that it runs")
+parser.add_argument("--smoke", action="store_true", help="run for a second or two only")
 smoke = parser.parse_args().smoke
 
 torch.manual_seed(0)
@@ -24,12 +24,11 @@ for name, items in {"1PL": OneParameter, "2PL": TwoParameter}.items():
     model = ItemResponse((24,), item=items)
     fit(model, x, epochs=2 if smoke else 60, optimizer=adam, progress=False)
     evidence = log_evidence(model, x, num_particles=10 if smoke else 200, seed=0)
-    found = latent_means(model, x)["z"]
-    same = torch.corrcoef(torch.stack([found[:, 0], trait[:, 0]]))[0, 1]
+    means = latent_means(model, x)["z"]
+    correlation = torch.corrcoef(torch.stack([means[:, 0], trait[:, 0]]))[0, 1]
     print(
-        f"{name}: log p(x) {evidence.mean:.3f} ± {evidence.sampling_error:.3f} (of the data) nats a "
-        "person; "
-        f"traits correlate with the true ones at {same:.3f}"
+        f"{name}: log p(x) {evidence.mean:.3f} ± {evidence.sampling_error:.3f} nats a person; "
+        f"correlation with the true traits {correlation:.3f}"
     )
-off = torch.corrcoef(torch.stack([model.item.difficulty, difficulty]))[0, 1]
-print(f"2PL difficulties correlate with the true ones at {off:.3f}")
+correlation = torch.corrcoef(torch.stack([model.item.difficulty, difficulty]))[0, 1]
+print(f"2PL: correlation with the true difficulties {correlation:.3f}")

@@ -1,4 +1,4 @@
-"""Digits sorted into clusters that nobody has named, and what the clusters turn out to be."""
+"""Cluster digits without labels, and compare the clusters with the classes."""
 
 import argparse
 from pathlib import Path
@@ -10,8 +10,8 @@ from pyro_vae import fit, load, log_evidence, plots
 from pyro_vae.models import VAE, MixtureVAE
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--smoke", action="store_true", help="a second or two, to see that it runs")
-parser.add_argument("--out", help="a picture to write, of draws of each cluster")
+parser.add_argument("--smoke", action="store_true", help="run for a second or two only")
+parser.add_argument("--out", help="a picture to write: draws from each cluster")
 options = parser.parse_args()
 
 torch.manual_seed(0)
@@ -23,19 +23,17 @@ for name, model in (
 ):
     fit(model, digits, epochs=epochs, batch_size=64, progress=False)
     evidence = log_evidence(model, digits.test, num_particles=particles, seed=0)
-    print(
-        f"{name:<16} {evidence.mean:8.2f} ± {evidence.sampling_error:.2f} (of the data) nats a digit"
-    )
+    print(f"{name:<16} {evidence.mean:8.2f} ± {evidence.sampling_error:.2f} nats a digit")
 
 x, y = digits.test.read(), digits.test.labels
 cluster = model.clusters(x).argmax(-1)
 counts = torch.zeros(20, 10).index_put((cluster, y), torch.ones(len(y)), accumulate=True)
 print(f"{int((counts.sum(1) > 0).sum())} clusters are used")
-print(f"{counts.amax(1).sum() / len(y):.1%} of the digits are of their cluster's commonest class")
+print(f"{counts.amax(1).sum() / len(y):.1%} of the digits have their cluster's commonest class")
 print(f"normalised mutual information {normalized_mutual_info_score(y, cluster):.2f}")
 if options.out:
     with torch.no_grad():
         k = model.logits.argsort(descending=True)[:10].repeat_interleave(10)
         means = model.likelihood(model.component(k).sample()).mean
-    caption = "draws from each of the ten largest clusters, a row each"
+    caption = "draws from the ten largest clusters, one per row"
     plots.save(plots.samples(means, caption=caption), Path(options.out))

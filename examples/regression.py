@@ -1,4 +1,4 @@
-"""Do clinics differ? Two regressions of a table, with an effect of each and without, by their evidence."""
+"""Do clinics differ? Compare regressions with and without an effect of the clinic by their evidence."""
 
 import argparse
 import tempfile
@@ -16,13 +16,13 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from pyro_vae import fit, load, log_evidence, render_model
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--smoke", action="store_true", help="a second or two, to see that it runs")
-parser.add_argument("--out", help="a picture to write, of the model and its guide")
+parser.add_argument("--smoke", action="store_true", help="run for a second or two only")
+parser.add_argument("--out", help="a picture to write: the model and its guide")
 options = parser.parse_args()
 
 
 class Visits(nn.Module):
-    """log rate = a_group + x w, visits ~ Poisson(rate), a, w ~ Normal(0, I); of one group, all share a."""
+    """Model counts: visits ~ Poisson(exp(a_group + x w)), a, w ~ Normal(0, I); one group shares a."""
 
     def __init__(self, num_columns: int, num_groups: int) -> None:
         super().__init__()
@@ -48,18 +48,19 @@ rate = np.exp(np.array([0.0, 0.4, -0.2])[clinic] + 0.5 * table["age"] - 0.3 * ta
 table["clinic"], table["visits"] = np.array(["north", "south", "west"])[clinic], rng.poisson(rate)
 with tempfile.TemporaryDirectory() as folder:
     table.to_csv(f"{folder}/people.csv", index=False)
-    asked = {"x": ["age", "income"], "group": "clinic", "y": "visits"}
-    people = load(f"{folder}/people.csv", arguments=asked, validation=0)
+    columns = {"x": ["age", "income"], "group": "clinic", "y": "visits"}
+    people = load(f"{folder}/people.csv", arguments=columns, validation=0)
 print(people.describe().splitlines()[-1].strip())
 
 adam = partial(torch.optim.Adam, lr=0.01)
 epochs, particles = (5, 100) if options.smoke else (1500, 2000)
-for name, num_groups in (("with an effect of each clinic", 3), ("without", 1)):
+for name, num_groups in (("with an effect of the clinic", 3), ("without", 1)):
     model = Visits(2, num_groups)
-    slower = partial(CosineAnnealingLR, T_max=epochs)
-    fit(model, people, epochs=epochs, optimizer=adam, schedule=slower, progress=False)
-    found = log_evidence(model, people.train, num_particles=particles, seed=0)
-    print(f"log p(visits | all else) {name:<30}{found.mean:9.2f} ± {found.mean_standard_error:.2f}")
+    schedule = partial(CosineAnnealingLR, T_max=epochs)
+    fit(model, people, epochs=epochs, optimizer=adam, schedule=schedule, progress=False)
+    evidence = log_evidence(model, people.train, num_particles=particles, seed=0)
+    error = evidence.mean_standard_error
+    print(f"log p(visits | the rest) {name:<30}{evidence.mean:9.2f} ± {error:.2f}")
     if options.out and num_groups > 1:
         rows = tuple(rows[:8] for rows, _ in people.train.inputs())
         render_model(model, rows, filename=Path(options.out))

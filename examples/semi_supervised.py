@@ -1,4 +1,4 @@
-"""Digits named from 30 labels: by these alone, and with 1,367 digits that nobody has named."""
+"""Classify digits from 30 labels: from these alone, and with 1,367 digits without a label."""
 
 import argparse
 from functools import partial
@@ -13,35 +13,38 @@ from pyro_vae.models import SemiSupervisedVAE
 from pyro_vae.networks import MLP
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--smoke", action="store_true", help="a second or two, to see that it runs")
-parser.add_argument("--out", help="a picture to write, of draws of each class")
+parser.add_argument("--smoke", action="store_true", help="run for a second or two only")
+parser.add_argument("--out", help="a picture to write: draws from each class")
 options = parser.parse_args()
 epochs, steps, draws, particles = (1, 5, 1, 2) if options.smoke else (40, 300, 3, 100)
 
 small = partial(MLP, hidden_dims=(100,))
 parts = {"encoder": small, "decoder": small, "head": small}
-likelihood = partial(FixedScaleNormal, scale=0.4)  # what is written matters, not each grey value
+likelihood = partial(
+    FixedScaleNormal, scale=0.4
+)  # coarse, because the shape matters, not each grey value
 for seed in range(draws):
     digits = load("digits").with_labels_of(30, seed=seed)  # the others are -1
     x, y = digits.test.read(), digits.test.labels
     torch.manual_seed(seed)
-    named = digits.train.labels >= 0
-    alone = MLP((1, 8, 8), (10,))
-    adam = torch.optim.Adam(alone.parameters(), lr=1e-3)
+    has_label = digits.train.labels >= 0
+    supervised = MLP((1, 8, 8), (10,))
+    adam = torch.optim.Adam(supervised.parameters(), lr=1e-3)
     for _ in range(steps):
         adam.zero_grad()
-        cross_entropy(alone(digits.train.read()[named]), digits.train.labels[named]).backward()
+        logits = supervised(digits.train.read()[has_label])
+        cross_entropy(logits, digits.train.labels[has_label]).backward()
         adam.step()
     model = SemiSupervisedVAE((1, 8, 8), 4, num_classes=10, likelihood=likelihood, **parts)
     fit(model, digits, epochs=epochs, batch_size=64, progress=False)
-    by_labels, by_all = (
-        (scores.argmax(-1) == y).double().mean() for scores in (alone(x), model.classify(x))
+    from_labels, from_all = (
+        (scores.argmax(-1) == y).double().mean() for scores in (supervised(x), model.classify(x))
     )
-    print(f"named rightly: {by_labels:.1%} by the labels alone, {by_all:.1%} with the others")
+    print(f"accuracy: {from_labels:.1%} from the labels alone, {from_all:.1%} with the others")
 
-for what, labels in (("log p(x, y)", y), ("log p(x)", torch.full_like(y, -1))):
+for name, labels in (("log p(x, y)", y), ("log p(x)", torch.full_like(y, -1))):
     evidence = log_evidence(model, (x, labels), num_particles=particles, seed=0)
-    print(f"{what:<12} {evidence.mean:8.2f} ± {evidence.sampling_error:.2f} nats a digit")
+    print(f"{name:<12} {evidence.mean:8.2f} ± {evidence.sampling_error:.2f} nats a digit")
 if options.out:
     with torch.no_grad():
         means = model.decode(torch.randn(100, 4), torch.arange(10).repeat_interleave(10)).mean

@@ -1,4 +1,4 @@
-"""Sentences of unlike length: a VAE whose latent says what a sentence is about."""
+"""Model sentences of different lengths by a VAE whose latent holds the subject."""
 
 import argparse
 from functools import partial
@@ -17,7 +17,7 @@ SUBJECTS = {
 }
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--smoke", action="store_true", help="a second or two, to see that it runs")
+parser.add_argument("--smoke", action="store_true", help="run for a second or two only")
 smoke = parser.parse_args().smoke
 
 torch.manual_seed(0)
@@ -26,10 +26,9 @@ torch.manual_seed(0)
 def sentence() -> list[int]:
     subject = list(SUBJECTS)[int(torch.randint(4, ()))]
     verbs = SUBJECTS[subject]
-    said = ["the", subject, verbs[int(torch.randint(len(verbs), ()))]] + ["today"] * int(
-        torch.randint(2, ())
-    )
-    return [WORDS.index(word) for word in said] + [0] * (5 - len(said))  # "." ends it
+    words = ["the", subject, verbs[int(torch.randint(len(verbs), ()))]]
+    words += ["today"] * int(torch.randint(2, ()))
+    return [WORDS.index(word) for word in words] + [0] * (5 - len(words))  # "." ends it
 
 
 x = torch.tensor([sentence() for _ in range(100 if smoke else 1000)])
@@ -37,8 +36,8 @@ vae = TokenVAE((5,), 2, num_tokens=len(WORDS), end=0, word_dropout=0.3, hidden_d
 adam = partial(torch.optim.Adam, lr=5e-3)
 fit(vae, x, epochs=1 if smoke else 20, kl_warmup=8, optimizer=adam, progress=False)
 evidence = log_evidence(vae, x, num_particles=10 if smoke else 100, seed=0)
-best = -3.5 * torch.tensor(2.0).log()  # minus the entropy of subject, verb and "today"
-print(f"log p(x) = {evidence.mean:.2f} nats a sentence; no model has more than {best:.2f}")
-for numbers in prior_samples(vae, x[:5], seed=0)["x"].value.long():
-    words = [WORDS[number] for number in numbers if number]
+bound = -3.5 * torch.tensor(2.0).log()  # minus the entropy of subject, verb and "today"
+print(f"log p(x) = {evidence.mean:.2f} nats a sentence; no model exceeds {bound:.2f}")
+for token_ids in prior_samples(vae, x[:5], seed=0)["x"].value.long():
+    words = [WORDS[token_id] for token_id in token_ids if token_id]
     print(" ", *words)

@@ -1,4 +1,4 @@
-"""Digits as eight codes each: a VQ-VAE with a learned prior, whose evidence is had as any model's."""
+"""Model digits by eight codes each: a VQ-VAE with a learned prior, and its evidence."""
 
 import argparse
 from functools import partial
@@ -10,8 +10,8 @@ from pyro_vae import fit, load, log_evidence, plots, prior_samples
 from pyro_vae.models import VQVAE
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--smoke", action="store_true", help="a second or two, to see that it runs")
-parser.add_argument("--out", help="a picture to write, of draws")
+parser.add_argument("--smoke", action="store_true", help="run for a second or two only")
+parser.add_argument("--out", help="a picture to write: draws")
 options = parser.parse_args()
 
 torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Generative stories, one a file."""
+"""Generative models, one in each file."""
 
 from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.conditional import ConditionalVAE

@@ -1,4 +1,4 @@
-"""The autoencoder, the baseline that is no probabilistic model."""
+"""The autoencoder: a baseline without a proper prior."""
 
 from collections.abc import Callable
 
@@ -14,27 +14,26 @@ from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
 
 
 class Autoencoder(nn.Module):
-    """z = encoder(x), x ~ p(x | z): nothing is said of z, whose prior is flat and whose guide is a point.
+    """Reconstruct data from a code: z = encoder(x), x ~ p(x | z), with a flat prior and a point guide.
 
-    What a fit maximises is then log p(x | encoder(x)), minus the loss of reconstruction: binary
-    cross-entropy under ``Bernoulli``, squared error, in units of twice the variance, under
-    ``FixedScaleNormal``. It bounds no log p(x), which a flat prior does not have: a fit reports it as the
-    objective, an evidence is refused, and so are samples. Codes and reconstructions are what there is. A
-    narrow code, not a KL term, is what keeps it from copying.
-
-    Source: D. E. Rumelhart, G. E. Hinton, R. J. Williams, "Learning internal representations by error
-    propagation", 1986; G. E. Hinton, R. Salakhutdinov, "Reducing the dimensionality of data with neural
-    networks", 2006, https://doi.org/10.1126/science.1127647.
+    A fit maximises log p(x | encoder(x)), minus the reconstruction loss: binary cross-entropy under
+    ``Bernoulli``, squared error over twice the variance under ``FixedScaleNormal``. A flat prior has no
+    log p(x) that this could bound. A fit therefore reports an objective, and an evidence and samples are
+    refused; codes and reconstructions remain. A small code, not a KL term, prevents copying.
 
     Args:
         data_shape: shape X of one datum.
         latent_dim: size Z of the code.
         likelihood: p(x | z), made from the latent dimension, the data's shape and the decoder.
-        encoder: makes the network of the code from an input and an output shape.
+        encoder: the network of the code, made from an input and an output shape.
         decoder: the likelihood's network, made from an input and an output shape.
 
-    :raises InputError: parts cannot be made of these shapes, or values may be missing that the encoder
-        cannot do without.
+    Raises:
+        InputError: a part does not fit these shapes, or the encoder cannot read missing values.
+
+    Source: D. E. Rumelhart, G. E. Hinton, R. J. Williams, "Learning internal representations by error
+    propagation", 1986; G. E. Hinton, R. Salakhutdinov, "Reducing the dimensionality of data with neural
+    networks", 2006, https://doi.org/10.1126/science.1127647.
 
     >>> import torch
     >>> from pyro_vae import latent_means
@@ -54,7 +53,8 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.latent_dim = at_least_1("latent_dim", latent_dim)
         self.likelihood = Likelihood.make(likelihood, latent_dim, data_shape, decoder)
-        self.encoder = Network.make(self.likelihood.reading(encoder), data_shape, (latent_dim,))
+        encoder = self.likelihood.wrap_encoder(encoder)
+        self.encoder = Network.make(encoder, data_shape, (latent_dim,))
         check_reads_missing(self.likelihood, self.encoder)
 
     def model(self, x: Tensor) -> None:

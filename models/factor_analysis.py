@@ -14,23 +14,26 @@ from pyro_vae.units import Units
 
 
 class FactorAnalysis(nn.Module):
-    """z ~ Normal(0, I), y ~ Normal(W z + b, diag(scale^2)); guide q(z | y) = Normal(A y + c, L L').
+    """Model data by linear factors: z ~ Normal(0, I), y ~ Normal(W z + b, diag(scale^2)), x = m + s y.
 
-    y is (x - m) / s, with m and s the data's location and scale: 0 and 1 until a fit has seen rows
-    (:mod:`pyro_vae.units`). All densities are those of x.
+    The guide is q(z | x) = Normal(A y + c, L L'). m and s are the data's location and scale, 0 and 1 until
+    a fit sees rows (:mod:`pyro_vae.units`). All densities are those of x.
 
     The guide's family holds the exact posterior, so a fitted ELBO can reach the evidence
-    log Normal(y | b, W W' + diag(scale^2)) - sum log s. With one scale for all values this is probabilistic
-    principal component analysis.
-
-    Source: D. J. Bartholomew, M. Knott, I. Moustaki, "Latent variable models and factor analysis",
-    3rd edition, 2011, chapter 3; M. E. Tipping, C. M. Bishop, "Probabilistic principal component
-    analysis", 1999, https://doi.org/10.1111/1467-9868.00196.
+    log Normal(y | b, W W' + diag(scale^2)) - sum log s. With one scale for all values the model is
+    probabilistic principal component analysis.
 
     Args:
-        data_shape: shape X of one datum; it is taken as one vector of D values.
+        data_shape: shape X of one datum, flattened to one vector of D values.
         latent_dim: number of factors Z.
         isotropic: whether all values share one scale.
+
+    Raises:
+        InputError: a size is below 1.
+
+    Source: D. J. Bartholomew, M. Knott, I. Moustaki, "Latent variable models and factor analysis", 3rd
+    edition, 2011, chapter 3; M. E. Tipping, C. M. Bishop, "Probabilistic principal component analysis",
+    1999, https://doi.org/10.1111/1467-9868.00196.
 
     >>> x = torch.zeros(2, 5)
     >>> fa = FactorAnalysis((5,), 2)
@@ -46,7 +49,7 @@ class FactorAnalysis(nn.Module):
         self.loadings = nn.Parameter(torch.randn(size, latent_dim) / math.sqrt(size))  # W
         self.bias = nn.Parameter(torch.zeros(size))  # b
         self.log_scale = nn.Parameter(torch.zeros(1 if isotropic else size))
-        # m, s: of each value, but one for all where the noise is one
+        # where all values share one noise scale, they also share m and s
         self.units = Units(() if isotropic else (size,))
         self.regression = nn.Linear(size, latent_dim)  # A, c
         self.raw_tril = nn.Parameter(torch.zeros(latent_dim, latent_dim))  # L
@@ -72,17 +75,16 @@ class FactorAnalysis(nn.Module):
         return (flat - self.units.location) / self.units.scale
 
     def log_evidence(self, x: Tensor) -> Tensor:
-        """log p(x) in nats, exactly; x is ``batch | X``, the result ``batch |``."""
+        """Return log p(x) in nats, exactly: ``batch |`` from x, ``batch | X``."""
         variance = (2 * self.log_scale).exp().expand_as(self.bias)
         evidence = dist.LowRankMultivariateNormal(self.bias, self.loadings, variance)
         log_units = self.units.scale.log().expand_as(self.bias).sum()
         return evidence.log_prob(self._scaled(x.flatten(-len(self.data_shape)))) - log_units
 
     def posterior(self, x: Tensor) -> dist.MultivariateNormal:
-        """p(z | x), exactly, ``batch | Z``."""
+        """Return p(z | x), exactly, ``batch | Z``."""
         weighted = self.loadings / (2 * self.log_scale).exp().unsqueeze(-1)  # (D, Z)
         precision = torch.eye(self.latent_dim).to(weighted) + self.loadings.T @ weighted
-        loc = torch.linalg.solve(
-            precision, ((self._scaled(x.flatten(1)) - self.bias) @ weighted).mT
-        ).mT
+        residual = self._scaled(x.flatten(1)) - self.bias  # (B, D)
+        loc = torch.linalg.solve(precision, (residual @ weighted).mT).mT
         return dist.MultivariateNormal(loc, precision_matrix=precision)

@@ -7,7 +7,7 @@ import pyro
 from torch import Tensor, nn
 
 from pyro_vae.compatibility import check_reads_missing
-from pyro_vae.errors import InputError, at_least_1
+from pyro_vae.errors import InputError, sizes
 from pyro_vae.guides import AmortizedGuide, BottomUp, HierarchicalGuide, MeanFieldNormal
 from pyro_vae.likelihoods import Bernoulli, Likelihood
 from pyro_vae.networks import MLP, NetworkFactory, Shape
@@ -15,29 +15,30 @@ from pyro_vae.priors import Prior, StandardNormal
 
 
 class HierarchicalVAE(nn.Module):
-    """z_L ~ p(z_L), z_l ~ Normal(loc(z_(l+1)), scale(z_(l+1))), x ~ p(x | z_1).
+    """Model data by layers: z_L ~ p(z_L), z_l ~ Normal(loc(z_(l+1)), scale(z_(l+1))), x ~ p(x | z_1).
 
-    The guide is a part: :class:`~pyro_vae.guides.BottomUp` draws from the data up,
-    :class:`~pyro_vae.guides.Ladder` from the top down, in the model's order.
-
-    Source: C. K. Sønderby, T. Raiko, L. Maaløe, S. K. Sønderby, O. Winther, "Ladder variational
-    autoencoders", 2016, https://arxiv.org/abs/1602.02282; D. J. Rezende, S. Mohamed, D. Wierstra,
-    "Stochastic backpropagation and approximate inference in deep generative models", 2014,
-    https://arxiv.org/abs/1401.4082.
+    The guide :class:`~pyro_vae.guides.BottomUp` draws from the data up, :class:`~pyro_vae.guides.Ladder`
+    from the top down, in the model's order.
 
     Args:
         data_shape: shape X of one datum.
         latent_dims: sizes of z_1 (nearest to the data), ..., z_L.
-        prior: p(z_L), made from its size; one that is made of a guide's density cannot be had here.
+        prior: p(z_L), made from its size; it cannot depend on a guide.
         likelihood: p(x | z_1), made from the latent dimension, the data's shape and the decoder.
         guide: q(z_1, ..., z_L | x), made from the data's shape, the latent sizes, the encoder, the
             networks between layers and the model's layers.
         encoder: the guide's network on the data, made from an input and an output shape.
         decoder: the likelihood's network, made from an input and an output shape.
-        between: the networks from layer to layer, likewise, in model and guide.
+        between: the networks between layers, in model and guide, made from an input and an output shape.
 
-    :raises InputError: there is no layer, or one of size 0; a part cannot be made of these shapes, the
-        prior is not on all of R^Z, or values may be missing that the encoder cannot do without.
+    Raises:
+        InputError: there is no layer, a part does not fit these shapes, the prior does not cover R^Z, or
+            the encoder cannot read missing values.
+
+    Source: C. K. Sønderby, T. Raiko, L. Maaløe, S. K. Sønderby, O. Winther, "Ladder variational
+    autoencoders", 2016, https://arxiv.org/abs/1602.02282; D. J. Rezende, S. Mohamed, D. Wierstra,
+    "Stochastic backpropagation and approximate inference in deep generative models", 2014,
+    https://arxiv.org/abs/1401.4082.
 
     >>> import torch
     >>> from pyro_vae.guides import Ladder
@@ -62,29 +63,18 @@ class HierarchicalVAE(nn.Module):
         between: NetworkFactory = MLP,
     ) -> None:
         super().__init__()
-        if not isinstance(latent_dims, Sequence) or not latent_dims:
+        if not sizes("latent_dims", latent_dims):
             raise InputError(
-                "latent_dims must hold a size of at least 1 for each layer, as (32, 16) does, not "
-                f"{latent_dims!r}"
+                "latent_dims is empty",
+                subject="latent_dims",
+                expected="a size for each layer, such as (32, 16)",
             )
-        for size in latent_dims:
-            at_least_1("a layer's size in latent_dims", size)
         self.prior = Prior.make(prior, latent_dims[-1])
-        if self.prior.support != MeanFieldNormal.support:
-            raise InputError(
-                f"{type(self.prior).__name__} puts the top layer on {self.prior.support}; the guides of "
-                "several layers are Gaussian and need a prior on all of R^Z, such as StandardNormal"
-            )
-        if self.prior.latent_dim != latent_dims[-1]:
-            raise InputError(
-                f"{type(self.prior).__name__} has {self.prior.latent_dim} latent numbers, and the top "
-                f"layer {latent_dims[-1]}"
-            )
-        pairs = list(pairwise(latent_dims))
-        layers = [MeanFieldNormal((above,), size, between) for size, above in pairs]
+        _check_top_layer(self.prior, latent_dims[-1])
+        layers = [MeanFieldNormal((z,), size, between) for size, z in pairwise(latent_dims)]
         self.layers = nn.ModuleList(layers)  # p(z_1 | z_2), ..., p(z_(L-1) | z_L)
         self.likelihood = Likelihood.make(likelihood, latent_dims[0], data_shape, decoder)
-        parts = self.likelihood.reading(encoder), between, layers
+        parts = self.likelihood.wrap_encoder(encoder), between, layers
         self.recognition = HierarchicalGuide.make(guide, data_shape, latent_dims, *parts)
         check_reads_missing(self.likelihood, self.recognition.encoder)
 
@@ -101,3 +91,15 @@ class HierarchicalVAE(nn.Module):
             z = x
             for layer, q in self.recognition(x):
                 z = pyro.sample(f"z_{layer}", q(z))  # (B | Z_l)
+
+
+def _check_top_layer(prior: Prior, size: int) -> None:
+    """Check that a prior is over R^size, where the guides, which are Gaussian, put z_L."""
+    name = type(prior).__name__
+    if (prior.support, prior.latent_dim) != (MeanFieldNormal.support, size):
+        raise InputError(
+            f"{name} puts {prior.latent_dim} latent numbers on {prior.support}",
+            subject=name,
+            expected=f"a prior over R^{size}, the top layer",
+            remedy="take another one, such as StandardNormal",
+        )

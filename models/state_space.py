@@ -1,4 +1,4 @@
-"""The linear-Gaussian state space model, whose evidence the Kalman filter knows exactly."""
+"""The linear-Gaussian state space model, whose evidence the Kalman filter computes exactly."""
 
 import math
 
@@ -7,40 +7,43 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1, sizes
 from pyro_vae.networks import Shape
-from pyro_vae.sequences.steps import as_data, as_steps, seen_steps
-from pyro_vae.sequences.transitions import from_later
+from pyro_vae.sequences.steps import as_data, as_steps, step_mask
+from pyro_vae.sequences.transitions import backward_messages
 from pyro_vae.units import Units
 
 
 class StateSpace(nn.Module):
-    """z_1 ~ Normal(m, diag(s^2)), z_t ~ Normal(A z_(t-1), I), x_t ~ Normal(C z_t + b, diag(r^2)).
+    """Model sequences: z_t ~ Normal(A z_(t-1), I), x_t ~ Normal(C z_t + b, diag(r^2)).
 
-    Noise of unit scale and a diagonal start lose nothing: any other two covariances become these by a
-    change of the state's coordinates. The guide gives each x_t a Gaussian potential in z_t and joins
-    them by the model's own chain,
+    The first state is z_1 ~ Normal(m, diag(s^2)). Unit noise and a diagonal start lose no generality,
+    because a change of the state's coordinates gives any other two covariances.
+
+    The guide gives each x_t a Gaussian potential in z_t and joins them by the model's own chain,
 
         q(z | x) ∝ p(z) prod_t exp(z_t' (H x_t + h) - z_t' J z_t / 2),  J = L L',
 
     drawn forwards as prod_t q(z_t | z_(t-1), x_t, x_(t+1), ...). Its family holds the exact posterior
     (J = C' diag(r^-2) C and so on), so a fitted ELBO can reach the evidence.
 
-    Sequences of unlike length come as a tuple (x, lengths), padded with any finite numbers; nothing of
-    them counts from step ``lengths`` on.
+    Sequences of different lengths are a tuple (x, lengths). x is padded with any finite numbers; the
+    padding counts 0 nats.
+
+    Args:
+        data_shape: (T, D), or (T,) for one value a step; the steps of an image (channels, T, columns) are
+            its rows.
+        latent_dim: size Z of the state.
+
+    Raises:
+        InputError: a size is below 1. When it runs: the data have another shape, or ``lengths`` is not one
+            length for each sequence.
 
     Source: R. E. Kalman, "A new approach to linear filtering and prediction problems", 1960,
     https://doi.org/10.1115/1.3662552; J. Durbin, S. J. Koopman, "Time series analysis by state space
     methods", 2nd edition, 2012, chapter 4; the guide: M. J. Johnson et al., "Composing graphical models
     with neural networks for structured representations and fast inference", 2016,
     https://arxiv.org/abs/1603.06277.
-
-    Args:
-        data_shape: (T, D), or (T,) for one value a step; of an image (channels, T, columns), the rows
-            are the steps.
-        latent_dim: size Z of the state.
-
-    :raises InputError: data of another shape, or lengths that are not one whole number a sequence.
 
     >>> x, lengths = torch.zeros(2, 7, 3), torch.tensor([7, 4])
     >>> StateSpace((7, 3), 2).log_evidence(x, lengths).shape
@@ -49,12 +52,14 @@ class StateSpace(nn.Module):
 
     def __init__(self, data_shape: Shape, latent_dim: int = 2) -> None:
         super().__init__()
-        if min(data_shape, default=0) < 1 or latent_dim < 1:
+        self.data_shape = sizes("data_shape", data_shape)
+        if not self.data_shape:
             raise InputError(
-                "StateSpace needs data of shape (steps, values) and a latent_dim of at least 1, not "
-                f"{tuple(data_shape)} and {latent_dim}"
+                "data_shape is empty",
+                subject="data_shape",
+                expected="a shape such as (steps, values)",
             )
-        self.data_shape, self.latent_dim = tuple(data_shape), latent_dim
+        self.latent_dim = at_least_1("latent_dim", latent_dim)
         self.steps = self.data_shape[-2:][0]  # T
         size = math.prod(self.data_shape) // self.steps  # D
         self.initial_loc = nn.Parameter(torch.zeros(latent_dim))  # m
@@ -63,17 +68,19 @@ class StateSpace(nn.Module):
         self.loadings = nn.Parameter(torch.randn(size, latent_dim) / math.sqrt(size))  # C
         self.bias = nn.Parameter(torch.zeros(size))  # b
         self.log_scale = nn.Parameter(torch.zeros(size))  # log r
-        self.units = Units((size,))  # of x; A to L are of x less its location, over its scale
+        self.units = Units(
+            (size,)
+        )  # of x; all parameters are those of x less its location, over its scale
         self.regression = nn.Linear(size, latent_dim)  # H, h
         self.raw_tril = nn.Parameter(torch.zeros(latent_dim, latent_dim))  # L
 
     def model(self, x: Tensor, lengths: Tensor | None = None) -> None:
-        seen = seen_steps(x, self.data_shape, lengths)
+        exists = step_mask(x, self.data_shape, lengths)  # (T, B)
         loc: Tensor = self.initial_loc
         scale, states = self.initial_log_scale.exp(), []
         with pyro.plate("sequences", len(x)):
             for t in pyro.markov(range(self.steps)):
-                with pyro.poutine.mask(mask=seen[t]):
+                with pyro.poutine.mask(mask=exists[t]):
                     z = pyro.sample(f"z_{t}", dist.Normal(loc, scale).to_event(1))  # (B | Z)
                 loc, scale = z @ self.transition.T, torch.ones_like(scale)
                 states.append(z)
@@ -83,19 +90,19 @@ class StateSpace(nn.Module):
             scale = as_data(scale, self.data_shape)
             p = dist.Normal(as_data(loc, self.data_shape), scale)
             if lengths is not None:
-                p = p.mask(as_data(seen.T.unsqueeze(-1).expand_as(loc), self.data_shape))
+                p = p.mask(as_data(exists.T.unsqueeze(-1).expand_as(loc), self.data_shape))
             pyro.sample("x", p.to_event(len(self.data_shape)), obs=x)  # (B | T, D)
 
     def guide(self, x: Tensor, lengths: Tensor | None = None) -> None:
-        seen = seen_steps(x, self.data_shape, lengths)
+        exists = step_mask(x, self.data_shape, lengths)  # (T, B)
         loc: Tensor = self.initial_loc
         precision = (-2 * self.initial_log_scale).exp().diag()
         with pyro.plate("sequences", len(x)):
-            for t, (weight, field) in enumerate(self.messages(x, seen)):
+            for t, (weight, field) in enumerate(self.messages(x, exists)):
                 total = precision + weight
                 loc = torch.linalg.solve(total, (field + loc @ precision).unsqueeze(-1)).squeeze(-1)
                 q = dist.MultivariateNormal(loc, precision_matrix=total)
-                with pyro.poutine.mask(mask=seen[t]):
+                with pyro.poutine.mask(mask=exists[t]):
                     z = pyro.sample(f"z_{t}", q)  # (B | Z)
                 loc, precision = z @ self.transition.T, torch.eye(self.latent_dim).to(z)
 
@@ -106,8 +113,8 @@ class StateSpace(nn.Module):
         return (as_steps(x, self.data_shape) - self.units.location) / self.units.scale
 
     def log_evidence(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """log p(x) in nats, exactly; x is ``batch | T, D``, the result ``batch |``."""
-        seen, total = seen_steps(x, self.data_shape, lengths), x.new_zeros(len(x))
+        """Return log p(x) in nats, exactly: ``batch |`` from x, ``batch | T, D``."""
+        exists, total = step_mask(x, self.data_shape, lengths), x.new_zeros(len(x))
         loc, covariance = self.initial_loc, (2 * self.initial_log_scale).exp().diag()
         noise, identity = (2 * self.log_scale).exp().diag(), torch.eye(self.latent_dim).to(x)
         log_units = self.units.scale.log().sum()
@@ -115,19 +122,19 @@ class StateSpace(nn.Module):
             cross = covariance @ self.loadings.T  # (Z, D)
             spread = self.loadings @ cross + noise  # of x_t given all before it, (D, D)
             predicted = dist.MultivariateNormal(loc @ self.loadings.T + self.bias, spread)
-            total = total + torch.where(seen[t], predicted.log_prob(x_t) - log_units, 0.0)
+            total = total + torch.where(exists[t], predicted.log_prob(x_t) - log_units, 0.0)
             gain = torch.linalg.solve(spread, cross.T)  # (D, Z)
             loc = (loc + (x_t - predicted.mean) @ gain) @ self.transition.T
             covariance = covariance - cross @ gain
             covariance = self.transition @ covariance @ self.transition.T + identity
         return total
 
-    def messages(self, x: Tensor, seen: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """What x_t and all after it say of z_t: its weight ([B,] Z, Z) and its field (B, Z), each t."""
+    def messages(self, x: Tensor, exists: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return each z_t's Gaussian message from x_t, ..., x_T: weight ([B,] Z, Z) and field (B, Z)."""
         tril = self.raw_tril.tril(-1) + self.raw_tril.diagonal().exp().diag()
         fields = self.regression(self._scaled_steps(x))  # (B, T, Z)
         potentials = [
-            (seen[t, ..., None, None] * (tril @ tril.T), seen[t, ..., None] * fields[:, t])
+            (exists[t, ..., None, None] * (tril @ tril.T), exists[t, ..., None] * fields[:, t])
             for t in range(self.steps)
         ]
-        return from_later(potentials, self.transition)
+        return backward_messages(potentials, self.transition)

@@ -14,15 +14,10 @@ from pyro_vae.priors import Prior, StandardNormal
 
 
 class VAE(nn.Module):
-    """z ~ p(z), x ~ p(x | z); guide q(z | x) = prod_n q(z_n | x_n).
+    """Model data by a latent vector: z ~ p(z), x ~ p(x | z); guide q(z | x) = prod_n q(z_n | x_n).
 
-    A variant is another part: anything that can be called as the default part's class is called here.
+    A variant has another part: anything that can be called like the default part's class.
     ``functools.partial`` gives a part its options.
-
-    Source: D. P. Kingma, M. Welling, "Auto-encoding variational Bayes", 2013,
-    https://arxiv.org/abs/1312.6114; D. J. Rezende, S. Mohamed, D. Wierstra, "Stochastic
-    backpropagation and approximate inference in deep generative models", 2014,
-    https://arxiv.org/abs/1401.4082.
 
     Args:
         data_shape: shape X of one datum: (channels, height, width), (columns,) or any other.
@@ -33,8 +28,13 @@ class VAE(nn.Module):
         encoder: the guide's network, made from an input and an output shape.
         decoder: the likelihood's network, made from an input and an output shape.
 
-    :raises InputError: a part cannot be made of these shapes, prior and guide do not put z in the same
-        place, or values may be missing that the encoder cannot do without.
+    Raises:
+        InputError: a part does not fit these shapes, prior and guide have different latents, or the encoder
+            cannot read missing values.
+
+    Source: D. P. Kingma, M. Welling, "Auto-encoding variational Bayes", 2013,
+    https://arxiv.org/abs/1312.6114; D. J. Rezende, S. Mohamed, D. Wierstra, "Stochastic backpropagation and
+    approximate inference in deep generative models", 2014, https://arxiv.org/abs/1401.4082.
 
     >>> import torch
     >>> from functools import partial
@@ -60,8 +60,8 @@ class VAE(nn.Module):
         super().__init__()
         at_least_1("latent_dim", latent_dim)
         self.likelihood = Likelihood.make(likelihood, latent_dim, data_shape, decoder)
-        reading = self.likelihood.reading(encoder)
-        self.recognition = AmortizedGuide.make(guide, data_shape, latent_dim, reading)
+        encoder = self.likelihood.wrap_encoder(encoder)
+        self.recognition = AmortizedGuide.make(guide, data_shape, latent_dim, encoder)
         self.prior = Prior.make(prior, latent_dim, self.recognition)
         check_same_latent(self.prior, self.recognition)
         check_reads_missing(self.likelihood, self.recognition.encoder)

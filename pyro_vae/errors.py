@@ -126,12 +126,13 @@ def nearest(name: object, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
 
 
-def _must_be(name: str, expected: str, value: Any) -> InputError:
-    return InputError(f"{name} must be {expected}, not {value!r}", subject=name, expected=expected)
+def _must_be(name: str, expected: str, value: Any, subject: str | None = None) -> InputError:
+    problem = f"{name} must be {expected}, not {value!r}"
+    return InputError(problem, subject=subject or name, expected=expected)
 
 
 def at_least_1(name: str, value: Any) -> int:
-    """A whole number that counts something.
+    """Return ``value`` if it is a whole number of at least 1.
 
     >>> at_least_1("num_particles", 0)
     Traceback (most recent call last):
@@ -140,8 +141,8 @@ def at_least_1(name: str, value: Any) -> int:
     return at_least(1, name, value)
 
 
-def at_least(least: int, name: str, value: Any) -> int:
-    """A whole number that is not below ``least``.
+def at_least(least: int, name: str, value: Any, subject: str | None = None) -> int:
+    """Return ``value`` if it is a whole number and not below ``least``.
 
     >>> at_least(2, "levels", 2.5)
     Traceback (most recent call last):
@@ -150,29 +151,29 @@ def at_least(least: int, name: str, value: Any) -> int:
     try:
         number = operator.index(value)
     except TypeError as error:
-        raise _must_be(name, "a whole number", value) from error
+        raise _must_be(name, "a whole number", value, subject) from error
     if isinstance(value, bool):
-        raise _must_be(name, "a whole number", value)
+        raise _must_be(name, "a whole number", value, subject)
     if number < least:
-        raise _must_be(name, f"at least {least}", value)
+        raise _must_be(name, f"at least {least}", value, subject)
     return number
 
 
 def sizes(name: str, values: Any) -> tuple[int, ...]:
-    """Whole numbers of at least 1: a shape, or a size for each of some layers.
+    """Return ``values`` if they are whole numbers of at least 1: a shape, or a size for each layer.
 
     >>> sizes("hidden_dims", 200)
     Traceback (most recent call last):
     pyro_vae.errors.InputError: hidden_dims must be a sequence of whole numbers, such as (200,), not 200
     """
     if isinstance(values, str) or not isinstance(values, Sequence):
-        such = repr((values,)) if isinstance(values, int) else "(64, 32)"
-        raise _must_be(name, f"a sequence of whole numbers, such as {such}", values)
-    return tuple(at_least_1(f"each of {name}", value) for value in values)
+        example = repr((values,)) if isinstance(values, int) else "(64, 32)"
+        raise _must_be(name, f"a sequence of whole numbers, such as {example}", values)
+    return tuple(at_least(1, f"each of {name}", value, subject=name) for value in values)
 
 
 def positive(name: str, value: Any) -> float:
-    """A finite number above 0.
+    """Return ``value`` as a float if it is finite and above 0.
 
     >>> positive("scale", 0)
     Traceback (most recent call last):

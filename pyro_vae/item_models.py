@@ -1,4 +1,4 @@
-"""Items of a questionnaire: p(x_i | z), an answer given the traits z of who gives it.
+"""Item models p(x_i | z) of a questionnaire: answers given the traits z of a person.
 
 Each is made from the number of traits and the answers' shape, and maps z, ``batch | latent_dim``, to
 independent answers, ``batch, X |``.
@@ -21,18 +21,25 @@ __all__ = ["Graded", "Item", "ItemFactory", "OneParameter", "TwoParameter"]
 
 
 class Item(Part):
-    """The answers' distribution as a function of the traits."""
+    """Map traits to the distribution of the answers.
+
+    Args:
+        latent_dim: number of traits.
+        data_shape: shape of one person's answers.
+    """
 
     @abc.abstractmethod
     def forward(self, z: Tensor) -> dist.TorchDistribution:
-        """``batch, X |`` from traits ``batch | latent_dim``."""
+        """Return p(x | z), ``batch, X |``, from traits ``batch | latent_dim``."""
 
 
 ItemFactory = Callable[[int, Shape], Item]
 
 
 class TwoParameter(Item):
-    """2PL: p(x_i = 1 | z) = sigmoid(a_i'z - b_i), with discriminations a and difficulties b.
+    """Model right and wrong answers by 2PL: p(x_i = 1 | z) = sigmoid(a_i'z - b_i).
+
+    a are the discriminations, b the difficulties.
 
     >>> TwoParameter(1, (4,))(torch.zeros(5, 1)).batch_shape
     torch.Size([5, 4])
@@ -40,7 +47,8 @@ class TwoParameter(Item):
 
     def __init__(self, latent_dim: int, data_shape: Shape) -> None:
         super().__init__()
-        start = 0.5 + 0.1 * torch.randn(*data_shape, latent_dim)  # all items agree on the sign
+        # positive, so that all items agree on a trait's direction
+        start = 0.5 + 0.1 * torch.randn(*data_shape, latent_dim)
         self.discrimination = nn.Parameter(start)  # a
         self.difficulty = nn.Parameter(torch.zeros(*data_shape))  # b
 
@@ -49,7 +57,9 @@ class TwoParameter(Item):
 
 
 class OneParameter(Item):
-    """1PL, or Rasch's: p(x_i = 1 | z) = sigmoid(a (z_1 + ... + z_Z) - b_i), one discrimination for all.
+    """Model right and wrong answers by 1PL (Rasch): p(x_i = 1 | z) = sigmoid(a (z_1 + ... + z_Z) - b_i).
+
+    All items share one discrimination a; b are the difficulties.
 
     >>> OneParameter(1, (4,))(torch.zeros(5, 1)).batch_shape
     torch.Size([5, 4])
@@ -66,17 +76,18 @@ class OneParameter(Item):
 
 
 class Graded(Item):
-    """Grades x = 0, ..., L - 1: p(x_i >= k | z) = sigmoid(a_i'z - b_ik), b_i1 < b_i2 < ...
-
-    Source: F. Samejima, "Estimation of latent ability using a response pattern of graded scores", 1969,
-    https://doi.org/10.1007/BF03372160.
+    """Model graded answers 0, ..., L - 1: p(x_i >= k | z) = sigmoid(a_i'z - b_ik), b_i1 < b_i2 < ...
 
     Args:
         latent_dim: number of traits.
         data_shape: shape of one person's answers.
-        levels: L.
+        levels: L, the number of grades.
 
-    :raises InputError: ``levels`` is below 2.
+    Raises:
+        InputError: ``levels`` is below 2.
+
+    Source: F. Samejima, "Estimation of latent ability using a response pattern of graded scores", 1969,
+    https://doi.org/10.1007/BF03372160.
 
     >>> Graded(1, (4,))(torch.zeros(3, 1)).mean[0].round().tolist()
     [2.0, 2.0, 2.0, 2.0]
@@ -88,13 +99,14 @@ class Graded(Item):
         start = 0.5 + 0.1 * torch.randn(*data_shape, latent_dim)
         self.discrimination = nn.Parameter(start)  # a
         self.difficulty = nn.Parameter(torch.full((*data_shape, 1), 1 - levels / 2))  # b_i1
-        self.raw_steps = nn.Parameter(torch.full((*data_shape, levels - 2), 0.5413))  # each 1
+        raw_steps = torch.full((*data_shape, levels - 2), 0.5413)  # softplus makes them 1
+        self.raw_steps = nn.Parameter(raw_steps)
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         steps = torch.cat([self.difficulty, softplus(self.raw_steps)], -1)
-        return distributions.Grades(ability(z, self.discrimination), steps.cumsum(-1))
+        return distributions.OrderedLogistic(ability(z, self.discrimination), steps.cumsum(-1))
 
 
 def ability(z: Tensor, discrimination: Tensor) -> Tensor:
-    """a_i'z of each item, ``batch, X``."""
+    """Return a_i'z of each item, ``batch, X``."""
     return (z @ discrimination.flatten(0, -2).mT).unflatten(-1, discrimination.shape[:-1])

@@ -24,3 +24,15 @@ def refused(
     assert expected in (error.expected or ""), f"expected: {error.expected!r}"
     assert remedy in (error.remedy or ""), f"remedy: {error.remedy!r}"
     assert not subject or subject in str(error)
+
+
+@contextmanager
+def refused_with(*words: str) -> Iterator[None]:
+    """Check that the block raises an InputError whose text holds some names and numbers.
+
+    It is for errors that a model or a guide raises when it runs: Pyro raises a copy without the fields.
+    """
+    with pytest.raises(InputError) as caught:
+        yield
+    missing = [word for word in words if word not in str(caught.value)]
+    assert not missing, f"{missing} not in: {caught.value}"

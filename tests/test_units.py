@@ -132,7 +132,7 @@ def test_counts_start_at_their_means(likelihood: Any) -> None:
     ratio = (part(torch.zeros(1, 2)).mean / before)[0]
     torch.testing.assert_close(ratio[1:], x.mean(0)[1:], rtol=0.01, atol=0)
     assert ratio[0] < 0.01
-    encoder = part.reading(MLP)((3,), (2,))
+    encoder = part.wrap_encoder(MLP)((3,), (2,))
     encoder.learn_units(x)
     scaled = encoder.scaled(x)
     assert scaled.abs().max() < 7
@@ -186,7 +186,7 @@ def test_an_encoder_reads_names_one_by_one_and_gaps_as_gaps() -> None:
     columns = [Normal, *(partial(Tokens, num_tokens=n) for n in (3, 2, 3)), Poisson]
     likelihood = partial(Missing, likelihood=partial(Heterogeneous, columns=columns))
     vae = VAE((5,), 2, likelihood=likelihood, encoder=MaskedInput)
-    assert [kind.num_names for kind in vae.likelihood.complete.kinds] == [0, 3, 2, 0]
+    assert [kind.num_categories for kind in vae.likelihood.complete.kinds] == [0, 3, 2, 0]
     assert vae.likelihood.complete.places == [
         [0],
         [1, 3],
@@ -292,7 +292,7 @@ def test_a_vamp_prior_starts_from_rows_of_a_first_fit() -> None:
     vae.prior.start_from(x[:7])
     chosen = vae.prior.pseudo_inputs.detach()
     assert torch.equal(started(vae, x).pseudo_inputs, chosen)  # as somebody has chosen
-    with pytest.raises(InputError, match="51 pseudo-inputs from as many rows"):
+    with pytest.raises(InputError, match="51 rows"):
         started(VAE((1, 4, 4), 2, prior=partial(VampPrior, num_components=51)), x)
 
 
@@ -330,14 +330,14 @@ TABLE = VAE((2,), 2, likelihood=partial(Heterogeneous, columns=[Normal, Poisson]
 @pytest.mark.parametrize(
     ("model", "shape", "message"),
     [
-        (StateSpace((7, 3), 2), (5,), r"sequences of shape \(7, 3\)"),
+        (StateSpace((7, 3), 2), (5,), r"shape \(7, 3\)"),
         (FactorAnalysis((3,), 1), (5,), "the guide raised"),
         (
             VAE((2,), 2, likelihood=partial(Heterogeneous, columns=[Normal, Poisson])),
             (5, 1),
-            "Scaled takes",
+            "Scaled got",
         ),
-        (VAE((3,), 2, likelihood=Normal), (5, 4), "Scaled takes"),
+        (VAE((3,), 2, likelihood=Normal), (5, 4), "Scaled got"),
     ],
 )
 def test_data_of_another_shape_are_refused_in_words(model: Any, shape: Any, message: str) -> None:

@@ -1,35 +1,41 @@
-"""Distributions that torch and Pyro do not have."""
+"""Distributions that torch and Pyro lack."""
 
-from pyro_vae.distributions.chain import Chain, Sentences
+from pyro_vae.distributions.autoregressive_categorical import AutoregressiveCategorical, Sentences
+from pyro_vae.distributions.autoregressive_image import AutoregressiveImage
 from pyro_vae.distributions.counts import NegativeBinomial, Poisson, ZeroInflated
 from pyro_vae.distributions.float64 import Beta, StudentT
-from pyro_vae.distributions.grid import DiscretizedLogistic, Grid, GridCategorical, LevelOf
+from pyro_vae.distributions.grey_levels import (
+    DiscretizedLogistic,
+    GreyLevelCategorical,
+    GreyLevels,
+    Quantized,
+)
 from pyro_vae.distributions.mixture import NormalMixture, mixture
-from pyro_vae.distributions.raster import Raster
+from pyro_vae.distributions.ordinal import Nominal, OrderedLogistic
 from pyro_vae.distributions.sphere import SphericalUniform, VonMisesFisher
-from pyro_vae.distributions.tables import Columns, Grades, Names, WithMissing
+from pyro_vae.distributions.tables import Columns, PartiallyObserved
 from pyro_vae.distributions.unit_interval import ContinuousBernoulli
 
 __all__ = [
+    "AutoregressiveCategorical",
+    "AutoregressiveImage",
     "Beta",
-    "Chain",
     "Columns",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
-    "Grades",
-    "Grid",
-    "GridCategorical",
-    "LevelOf",
-    "Names",
+    "GreyLevelCategorical",
+    "GreyLevels",
     "NegativeBinomial",
+    "Nominal",
     "NormalMixture",
+    "OrderedLogistic",
+    "PartiallyObserved",
     "Poisson",
-    "Raster",
+    "Quantized",
     "Sentences",
     "SphericalUniform",
     "StudentT",
     "VonMisesFisher",
-    "WithMissing",
     "ZeroInflated",
     "mixture",
 ]

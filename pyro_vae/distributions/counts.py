@@ -1,11 +1,11 @@
-"""Counts: with more zeros than a distribution has by itself, and scored right where they are large.
+"""Distributions over counts: exact for large counts, and with extra zeros.
 
-log p of a count of 1e6 is a difference of terms of 1e7, of which float32 would leave no digit before the
-point; so they are taken in float64.
+log p of a count of 1e6 is a difference of terms of 1e7, which float32 rounds to whole numbers. These
+distributions therefore compute it in float64.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -13,17 +13,24 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
+from pyro_vae.distributions.expandable import Expandable
+from pyro_vae.distributions.float64 import log_prob_in_float64
 
-class Poisson(dist.TorchDistribution):
-    """p(x) = exp(x log_rate - exp(log_rate)) / x!, of a log that may be so small that the rate is 0.
 
-    :param log_rate: ``batch``.
+class Poisson(Expandable):
+    """Draw a count from its log rate: p(x) = exp(x log_rate - exp(log_rate)) / x!.
+
+    The log rate may be so small that the rate is 0 in float32.
+
+    Args:
+        log_rate: ``batch``.
 
     >>> Poisson(torch.tensor(0.0)).log_prob(torch.tensor([0.0, 1.0, 2.0])).exp()
     tensor([0.3679, 0.3679, 0.1839])
     """
 
     arg_constraints = {"log_rate": constraints.real}  # noqa: RUF012 - torch's own protocol
+    event_dims_of: ClassVar = {"log_rate": 0}
     support = constraints.nonnegative_integer
 
     def __init__(self, log_rate: Tensor, validate_args: bool | None = None) -> None:
@@ -47,14 +54,9 @@ class Poisson(dist.TorchDistribution):
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         return torch.poisson(self.rate.expand(self._extended_shape(torch.Size(sample_shape))))
 
-    def expand(self, batch_shape: Sequence[int], _instance: object = None) -> "Poisson":
-        new = Poisson(self.log_rate.expand(torch.Size(batch_shape)), validate_args=False)
-        new._validate_args = self._validate_args
-        return new
-
 
 class NegativeBinomial(dist.NegativeBinomial):
-    """Torch's, with every log-probability taken in float64.
+    """Draw from torch's negative binomial, and compute log p in float64.
 
     >>> r, logits = torch.tensor([1e5]), torch.tensor([2.3026])
     >>> NegativeBinomial(r, logits=logits).log_prob(torch.tensor([1e6]))
@@ -62,26 +64,25 @@ class NegativeBinomial(dist.NegativeBinomial):
     """
 
     def log_prob(self, value: Tensor) -> Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
-        r, logits = self.total_count.double(), self.logits.double()
-        wide = dist.NegativeBinomial(r, logits=logits, validate_args=False)
-        return wide.log_prob(value.double()).to(self.logits.dtype)
+        r, logits = self.total_count, self.logits
+        return log_prob_in_float64(self, value, dist.NegativeBinomial, r, logits=logits)
 
 
-class ZeroInflated(dist.TorchDistribution):
-    """p(x) = g [x = 0] + (1 - g) base(x), with g = sigmoid(gate_logits).
+class ZeroInflated(Expandable):
+    """Draw 0 with probability g, or from the base: p(x) = g [x = 0] + (1 - g) base(x).
 
-    Pyro's own cannot be expanded once it has been drawn from.
+    Pyro's own cannot be expanded after a draw.
 
-    :param base: a distribution over 0, 1, 2, ..., ``batch |``.
-    :param gate_logits: ``batch``.
+    Args:
+        base: a distribution over 0, 1, 2, ..., ``batch |``.
+        gate_logits: the logit of g, ``batch``.
 
     >>> ZeroInflated(dist.Poisson(torch.tensor(50.0)), torch.tensor(0.0)).log_prob(torch.tensor(0.0)).exp()
     tensor(0.5000)
     """
 
-    arg_constraints = {"gate_logits": constraints.real}  # noqa: RUF012 - torch's own protocol
+    arg_constraints = {"gate_logits": constraints.real}  # noqa: RUF012
+    event_dims_of: ClassVar = {"base_dist": 0, "gate_logits": 0}
     support = constraints.nonnegative_integer
 
     def __init__(self, base: Any, gate_logits: Tensor, validate_args: bool | None = None) -> None:
@@ -103,8 +104,3 @@ class ZeroInflated(dist.TorchDistribution):
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         counts = self.base_dist.sample(torch.Size(sample_shape))
         return torch.where(torch.rand_like(counts) < self.gate_logits.sigmoid(), 0.0, counts)
-
-    def expand(self, batch_shape: Sequence[int], _instance: object = None) -> "ZeroInflated":
-        shape = torch.Size(batch_shape)
-        base, gate_logits = self.base_dist.expand(shape), self.gate_logits.expand(shape)
-        return ZeroInflated(base, gate_logits, validate_args=False)

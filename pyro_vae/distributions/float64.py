@@ -1,14 +1,17 @@
-"""Distributions of torch that are right in float64 alone where their parameters are large.
+"""Distributions of torch whose log-densities need float64 where the parameters are large.
 
-Their constants are differences of lgamma, which is 6e6 at half a million, where float32 ends at one half.
+Their constants are differences of lgamma. At half a million lgamma is 6e6, where float32 has steps of 0.5.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import pyro.distributions as dist
 from torch import Tensor
 
 
 class StudentT(dist.StudentT):
-    """Torch's, with every log-density taken in float64.
+    """Draw from torch's Student t, and compute log p in float64.
 
     >>> import torch
     >>> StudentT(torch.tensor(1e6)).log_prob(torch.tensor(0.0))
@@ -16,15 +19,11 @@ class StudentT(dist.StudentT):
     """
 
     def log_prob(self, value: Tensor) -> Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
-        df, loc, scale = (p.double() for p in (self.df, self.loc, self.scale))
-        wide = dist.StudentT(df, loc, scale, validate_args=False)
-        return wide.log_prob(value.double()).to(self.loc.dtype)
+        return log_prob_in_float64(self, value, dist.StudentT, self.df, self.loc, self.scale)
 
 
 class Beta(dist.Beta):
-    """Torch's, with every log-density taken in float64.
+    """Draw from torch's beta distribution, and compute log p in float64.
 
     >>> import torch
     >>> Beta(torch.tensor(1e6), torch.tensor(1e6)).log_prob(torch.tensor(0.5))
@@ -32,8 +31,19 @@ class Beta(dist.Beta):
     """
 
     def log_prob(self, value: Tensor) -> Tensor:
-        if self._validate_args:
-            self._validate_sample(value)
-        a, b = self.concentration1.double(), self.concentration0.double()
-        wide = dist.Beta(a, b, validate_args=False)
-        return wide.log_prob(value.double()).to(self.concentration1.dtype)
+        a, b = self.concentration1, self.concentration0
+        return log_prob_in_float64(self, value, dist.Beta, a, b)
+
+
+def log_prob_in_float64(
+    p: Any, value: Tensor, family: Callable[..., Any], *parameters: Tensor, **named: Tensor
+) -> Tensor:
+    """Return log p(value), computed by ``family`` in float64, in the dtype of the parameters."""
+    if p._validate_args:
+        p._validate_sample(value)
+    wide = family(
+        *(parameter.double() for parameter in parameters),
+        **{name: parameter.double() for name, parameter in named.items()},
+        validate_args=False,
+    )
+    return wide.log_prob(value.double()).to((*parameters, *named.values())[-1].dtype)

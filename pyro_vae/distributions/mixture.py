@@ -1,4 +1,4 @@
-"""Mixtures; those of diagonal Gaussians have draws with gradients, in any dimension."""
+"""Mixtures. Draws from a mixture of diagonal Gaussians have gradients, in any dimension."""
 
 import math
 from collections.abc import Sequence
@@ -11,18 +11,19 @@ from torch.special import ndtr
 
 
 class NormalMixture(dist.MixtureSameFamily):
-    """p(z) = sum_k w_k prod_d Normal(z_d | loc_kd, scale_kd), with pathwise gradients of its draws.
+    """Draw z, with pathwise gradients, from p(z) = sum_k w_k prod_d Normal(z_d | loc_kd, scale_kd).
 
     The conditional distribution functions u_d = F(z_d | z_1, ..., z_(d-1)) of a draw are independent and
-    uniform whatever the parameters are, so a draw moves with them as u(z; parameters) = const says:
+    uniform for any parameters. A draw therefore moves so that u(z; parameters) stays constant:
     dz = -(du/dz)^-1 du, where du/dz is triangular.
+
+    Args:
+        logits: ``batch | components``.
+        loc: ``batch | components, dims``.
+        scale: ``batch | components, dims``.
 
     Source: M. Figurnov, S. Mohamed, A. Mnih, "Implicit reparameterization gradients", 2018,
     https://arxiv.org/abs/1805.08498.
-
-    :param logits: ``batch | components``.
-    :param loc: ``batch | components, dims``.
-    :param scale: ``batch | components, dims``.
 
     >>> p = NormalMixture(torch.zeros(5, 2), torch.randn(5, 2, 3), torch.ones(5, 2, 3))
     >>> p.rsample((7,)).shape
@@ -37,7 +38,7 @@ class NormalMixture(dist.MixtureSameFamily):
     ) -> None:
         components = dist.Normal(loc, scale).to_event(1)
         super().__init__(dist.Categorical(logits=logits), components, validate_args=validate_args)
-        self._given = logits, loc, scale
+        self._parameters = logits, loc, scale
 
     def expand(self, batch_shape: Sequence[int], _instance: object = None) -> "NormalMixture":
         shape, normal = torch.Size(batch_shape), self.component_distribution.base_dist
@@ -45,15 +46,15 @@ class NormalMixture(dist.MixtureSameFamily):
         logits = logits.expand(shape + logits.shape[-1:])
         loc, scale = (p.expand(shape + p.shape[-2:]) for p in (normal.loc, normal.scale))
         expanded = NormalMixture(logits, loc, scale, validate_args=False)
-        expanded._given = self._given
+        expanded._parameters = self._parameters
         return expanded
 
     def log_prob(self, value: Tensor) -> Tensor:
-        logits, loc, scale = self._given
+        logits, loc, scale = self._parameters
         if loc.dim() > 2:
             return super().log_prob(value)
-        # All values have the same components, so the squares' sum is two matrix products. Its terms
-        # nearly cancel: double precision keeps what is left as exact as the sum of squares would be.
+        # All values have the same components, so the sum of squares is two matrix products. Its terms
+        # nearly cancel: float64 keeps the difference as exact as a sum of squares in float32.
         if self._validate_args:
             self._validate_sample(value)
         x, loc, precision = value.double(), loc.double(), scale.double().pow(-2)
@@ -86,7 +87,7 @@ class NormalMixture(dist.MixtureSameFamily):
 
 
 def mixture(logits: Tensor, components: dist.TorchDistribution) -> dist.TorchDistribution:
-    """sum_k w_k p_k, where p_k are the components, ``K | D``; a :class:`NormalMixture` if they allow it."""
+    """Return sum_k w_k p_k of components ``K | D``: a :class:`NormalMixture` where they are diagonal."""
     normal = getattr(components, "base_dist", None)
     if type(components) is dist.Independent and type(normal) is dist.Normal:
         return NormalMixture(logits, normal.loc, normal.scale)

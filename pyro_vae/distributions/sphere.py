@@ -1,23 +1,25 @@
-"""Distributions on the unit sphere in D dimensions, with densities in its surface measure."""
+"""Distributions on the unit sphere in D dimensions; densities are per area of its surface."""
 
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
-import pyro.distributions as dist
 import torch
 from pyro.distributions import constraints
 from torch import Tensor
 from torch.distributions import Transform, biject_to
 from torch.nn.functional import normalize
 
-NODES = 64  # of a quadrature over 12 standard deviations either way: float64 sees no error
-PROPOSALS = 16  # a draw; each is accepted with probability above 0.65, so 1 in 2e7 is not exact
+from pyro_vae.distributions.expandable import Expandable
+
+NODES = 64  # quadrature nodes over 24 standard deviations: the error is below float64's rounding
+PROPOSALS = 16  # per draw; each is accepted with probability > 0.65, so 1 draw in 2e7 is not exact
 
 
 def log_area(dim: int) -> float:
-    """The log of the area of the unit sphere in ``dim`` dimensions.
+    """Return the log of the area of the unit sphere in ``dim`` dimensions.
 
     >>> round(math.exp(log_area(3)) / math.pi, 6)
     4.0
@@ -25,17 +27,18 @@ def log_area(dim: int) -> float:
     return math.log(2) + dim / 2 * math.log(math.pi) - math.lgamma(dim / 2)
 
 
-class SphericalUniform(dist.TorchDistribution):
-    """The uniform distribution on the sphere.
+class SphericalUniform(Expandable):
+    """Draw uniformly from the sphere.
 
-    :param like: ``batch | D``, of which shape, type and device are taken.
+    Args:
+        like: a tensor ``batch | D`` that gives the shape, dtype and device.
 
     >>> p = SphericalUniform(torch.zeros(3))
     >>> round(p.log_prob(torch.tensor([0.0, 0.6, 0.8])).exp().item() * 4 * math.pi, 5)
     1.0
     """
 
-    arg_constraints = {}  # noqa: RUF012 - torch's own protocol
+    event_dims_of: ClassVar = {"like": 1}
     support = constraints.sphere
     has_rsample = True
 
@@ -58,23 +61,21 @@ class SphericalUniform(dist.TorchDistribution):
         noise = torch.randn(shape, dtype=self.like.dtype, device=self.like.device)
         return normalize(noise, dim=-1)
 
-    def expand(self, batch_shape: Sequence[int], _instance: object = None) -> "SphericalUniform":
-        shape = torch.Size(batch_shape) + self.event_shape
-        return SphericalUniform(self.like.expand(shape), validate_args=False)
 
+class VonMisesFisher(Expandable):
+    """Draw z on the sphere, in any dimension D >= 2: p(z) = exp(concentration loc'z) / constant.
 
-class VonMisesFisher(dist.TorchDistribution):
-    """p(z) = exp(concentration loc'z) / constant on the sphere, in any dimension D >= 2.
+    The angle t between z and loc has the density exp(concentration cos t) sin(t)^(D - 2) / constant.
+    Rejection draws it. Its gradient is the implicit one, -dF / density. Quadrature computes F and the
+    constant.
 
-    The angle t between z and loc has density exp(concentration cos t) sin(t)^(D - 2) / constant; it is
-    drawn by rejection and its gradient is the implicit one, -dF / density, by quadrature as the constant.
+    Args:
+        loc: ``batch | D``, of length 1.
+        concentration: ``batch``, positive.
 
     Source: A. T. A. Wood, "Simulation of the von Mises Fisher distribution", 1994,
     https://doi.org/10.1080/03610919408813161; T. R. Davidson, L. Falorsi, N. De Cao, T. Kipf,
     J. M. Tomczak, "Hyperspherical variational auto-encoders", 2018, https://arxiv.org/abs/1804.00891.
-
-    :param loc: ``batch | D``, of length 1.
-    :param concentration: ``batch``, positive.
 
     >>> p = VonMisesFisher(torch.tensor([0.0, 0.0, 1.0]), torch.tensor(5.0))
     >>> round(p.mean[2].item(), 5) == round(1 / math.tanh(5) - 1 / 5, 5)
@@ -85,6 +86,7 @@ class VonMisesFisher(dist.TorchDistribution):
         "loc": constraints.real_vector,
         "concentration": constraints.positive,
     }
+    event_dims_of: ClassVar = {"loc": 1, "concentration": 0}
     support = constraints.sphere
     has_rsample = True
 
@@ -103,7 +105,7 @@ class VonMisesFisher(dist.TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        # loc'z - 1, without the digits that the subtraction would take
+        # loc'z - 1 by squares, because the subtraction would lose digits
         cosine_less_one = -(value - self.loc).square().sum(-1) / 2
         return self.concentration * cosine_less_one - self._log_constant() - log_area(self.dim - 1)
 
@@ -114,13 +116,8 @@ class VonMisesFisher(dist.TorchDistribution):
         tangent = normalize(noise - (noise * q.loc).sum(-1, keepdim=True) * q.loc, dim=-1)
         return normalize(angle.cos() * q.loc + angle.sin() * tangent, dim=-1)
 
-    def expand(self, batch_shape: Sequence[int], _instance: object = None) -> "VonMisesFisher":
-        shape = torch.Size(batch_shape)
-        loc, concentration = self.loc.expand(shape + self.event_shape), self.concentration
-        return VonMisesFisher(loc, concentration.expand(shape), validate_args=False)
-
     def _log_angle(self, angle: Tensor) -> Tensor:
-        """The log-density of angles, ``batch | angles``, up to a constant of which 1 is the value at 0."""
+        """Return the log-density of angles, ``batch | angles``, up to a constant."""
         fall = -2 * (angle / 2).sin().square() * self.concentration.unsqueeze(-1)
         return fall + (self.dim - 2) * angle.sin().log() if self.dim > 2 else fall
 
@@ -130,7 +127,7 @@ class VonMisesFisher(dist.TorchDistribution):
 
     @torch.no_grad()
     def _range(self) -> tuple[Tensor, Tensor]:
-        """Between which angles all of the mass is."""
+        """Return the angles between which all of the mass lies."""
         k, d = self.concentration, self.dim - 2
         cosine = 2 * k / (d + (d * d + 4 * k * k).sqrt())  # of the mode
         mode, spread = cosine.clamp(max=1).acos(), (k * cosine + k / cosine).rsqrt()
@@ -138,7 +135,7 @@ class VonMisesFisher(dist.TorchDistribution):
 
     @torch.no_grad()
     def _quadrature(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        """Angles and weights, ``batch | nodes``, of an integral from ``low`` to ``high``."""
+        """Return angles and weights, ``batch | nodes``, for an integral from ``low`` to ``high``."""
         nodes, weights = (torch.from_numpy(x).to(low) for x in _gauss_legendre(NODES))
         width = (high - low).unsqueeze(-1)
         return low.unsqueeze(-1) + width * nodes, width * weights
@@ -149,7 +146,7 @@ class VonMisesFisher(dist.TorchDistribution):
         b = (d / (2 * k + (4 * k * k + d * d).sqrt())).unsqueeze(-1)
         shape = k.new_full((*self.batch_shape, PROPOSALS), d / 2)
         e = torch.distributions.Beta(shape, shape, validate_args=False).sample()
-        rest = (2 * b * e / (1 - (1 - b) * e)).clamp(0, 2)  # 1 - the cosine
+        rest = (2 * b * e / (1 - (1 - b) * e)).clamp(0, 2)  # 1 - cos t
         x = (1 - b) / (1 + b)
         bound = d * torch.log1p(-x * x) - k.unsqueeze(-1) * (1 - x)
         log_ratio = d * torch.log1p(-x * (1 - rest)) - k.unsqueeze(-1) * rest - bound
@@ -166,7 +163,7 @@ class VonMisesFisher(dist.TorchDistribution):
 
 
 class Stereographic(Transform):
-    """R^(D - 1) onto the sphere but for its south pole: u -> (2 u, 1 - |u|^2) / (1 + |u|^2).
+    """Map R^(D - 1) onto the sphere without its south pole: u -> (2 u, 1 - |u|^2) / (1 + |u|^2).
 
     >>> Stereographic()(torch.tensor([1.0, 0.0]))
     tensor([1., 0., 0.])
@@ -193,14 +190,14 @@ class Stereographic(Transform):
         return torch.Size((*shape[:-1], shape[-1] - 1))
 
 
-# so that chains can move on it
+# Markov chains move in R^(D - 1)
 @biject_to.register(type(constraints.sphere))  # type: ignore[untyped-decorator]
-def _onto_sphere(_: object) -> Stereographic:
+def _sphere_bijection(_: object) -> Stereographic:
     return Stereographic()
 
 
 @lru_cache
 def _gauss_legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights on [0, 1]."""
+    """Return nodes and weights on [0, 1]."""
     nodes, weights = np.polynomial.legendre.leggauss(count)
     return (nodes + 1) / 2, weights / 2

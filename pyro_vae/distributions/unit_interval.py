@@ -1,30 +1,33 @@
-"""A density on [0, 1] of one parameter.
+"""The continuous Bernoulli distribution, exact at any logit.
 
-Torch has it, but takes its constant from a probability, which float32 rounds to 1 from a logit of 16 on.
+Torch's own computes its constant from a probability, which float32 rounds to 1 at logits above 16.
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
-import pyro.distributions as dist
 import torch
 from pyro.distributions import constraints
 from torch import Tensor
 
-FEW = 0.2  # below, the closed forms' slopes lose their digits; the series is exact in float64
+from pyro_vae.distributions.expandable import Expandable
+
+SMALL = 0.2  # below it, slopes of the closed forms lose digits, and the series is exact in float64
 SERIES = (1 / 24, -1 / 2880, 1 / 181440, -1 / 9676800)  # log(sinh(l/2) / (l/2)), from l^2 on
 SLOPES = tuple(2 * k * c for k, c in enumerate(SERIES, 1))
 
 
-class ContinuousBernoulli(dist.TorchDistribution):
-    """p(x) = exp(l x) l / (exp(l) - 1), a density on [0, 1], as exact at a logit l of 1e4 as at 0.
+class ContinuousBernoulli(Expandable):
+    """Draw x from [0, 1] with the density p(x) = exp(l x) l / (exp(l) - 1).
 
-    The mass lies at one end. With d the distance from it and a = |l|, the density is
+    The mass lies at one end. With d the distance from that end and a = |l|, the density is
     exp(-a d) a / (1 - exp(-a)), where nothing cancels.
+
+    Args:
+        logits: l, ``batch``.
 
     Source: G. Loaiza-Ganem, J. P. Cunningham, "The continuous Bernoulli: fixing a pervasive error in
     variational autoencoders", 2019, https://arxiv.org/abs/1907.06845.
-
-    :param logits: ``batch``.
 
     >>> p = ContinuousBernoulli(torch.tensor([0.0, 60.0, -1e4]))
     >>> p.log_prob(torch.tensor([0.5, 1.0, 0.0])).exp().round()
@@ -32,6 +35,7 @@ class ContinuousBernoulli(dist.TorchDistribution):
     """
 
     arg_constraints = {"logits": constraints.real}  # noqa: RUF012 - torch's own protocol
+    event_dims_of: ClassVar = {"logits": 0}
     support = constraints.unit_interval
 
     def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
@@ -40,23 +44,23 @@ class ContinuousBernoulli(dist.TorchDistribution):
 
     @property
     def mean(self) -> Tensor:
-        is_few, example, a = self._few_or_size()
-        distance = 1 / a + torch.exp(-a) / torch.expm1(-a)
+        is_small, small, size = self._split_logits()
+        distance = 1 / size + torch.exp(-size) / torch.expm1(-size)
         far = torch.where(self.logits > 0, 1 - distance, distance)
-        return torch.where(is_few, 0.5 + example * _polynomial(SLOPES, example.square()), far)
+        return torch.where(is_small, 0.5 + small * _polynomial(SLOPES, small.square()), far)
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
         right = self.logits > 0
-        is_few, example, a = self._few_or_size()
-        square = example.square()
-        near = torch.where(right, example, -example) / 2 - square * _polynomial(SERIES, square)
-        at_end = torch.where(is_few, near, a.log() - torch.log(-torch.expm1(-a)))
+        is_small, small, size = self._split_logits()
+        square = small.square()
+        near = torch.where(right, small, -small) / 2 - square * _polynomial(SERIES, square)
+        at_end = torch.where(is_small, near, size.log() - torch.log(-torch.expm1(-size)))
         return torch.where(right, value - 1, value) * self.logits + at_end
 
     def icdf(self, value: Tensor) -> Tensor:
-        """The x below which lies so much of the mass."""
+        """Return the quantile x of a probability."""
         right, a = self.logits > 0, self.logits.abs().clamp(min=1e-20)
         mass = torch.where(right, 1 - value, value)
         distance = -torch.log1p(mass * torch.expm1(-a)) / a
@@ -67,23 +71,17 @@ class ContinuousBernoulli(dist.TorchDistribution):
         shape = self._extended_shape(torch.Size(sample_shape))
         return self.icdf(torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device))
 
-    def expand(self, batch_shape: Sequence[int], _instance: object = None) -> "ContinuousBernoulli":
-        new = ContinuousBernoulli(self.logits.expand(torch.Size(batch_shape)), validate_args=False)
-        new._validate_args = self._validate_args
-        return new
+    def _split_logits(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return which logits are small, these (or 0), and the size of the others (or 1).
 
-    def _few_or_size(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Whether a logit is small; that, or 0; its size, or 1: what each of two formulas can take."""
-        is_few = self.logits.abs() < FEW
-        return (
-            is_few,
-            torch.where(is_few, self.logits, 0.0),
-            torch.where(is_few, 1.0, self.logits.abs()),
-        )
+        Each of the two formulas gets values that keep its gradient finite.
+        """
+        is_small, size = self.logits.abs() < SMALL, self.logits.abs()
+        return is_small, torch.where(is_small, self.logits, 0.0), torch.where(is_small, 1.0, size)
 
 
 def _polynomial(coefficients: Sequence[float], x: Tensor) -> Tensor:
-    """sum_k c_k x^k."""
+    """Return sum_k c_k x^k."""
     total = torch.full_like(x, coefficients[-1])
     for coefficient in coefficients[-2::-1]:
         total = total * x + coefficient

@@ -1,15 +1,15 @@
-"""Flows: learned bijections of R^D, with or without a context, for priors and guides to be built on.
+"""Flows: learned bijections of R^D, with or without a context, for priors, guides and densities.
 
-A flow is made from a dimension and a context dimension, and maps a context, ``batch | context_dim``, to
-a bijection of noise, ``batch | dim``, into another vector of as many. Where a part of a model wants a
-flow it takes anything that can be called with the two numbers.
+A flow is made from a dimension and a context dimension. It maps a context, ``batch | context_dim``, to a
+bijection of noise, ``batch | dim``, to another vector of that size. A part of a model that needs a flow
+takes anything that can be called with the two dimensions.
 """
 
+from pyro_vae.flows.density import Density
 from pyro_vae.flows.flow import (
     Autoregressive,
     Bijection,
     Coupling,
-    Density,
     Flow,
     FlowFactory,
     InverseAutoregressive,

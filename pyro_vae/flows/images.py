@@ -1,4 +1,4 @@
-"""A flow of images: convolutions, at several scales."""
+"""A flow of images, by convolutions at several scales."""
 
 import math
 from collections.abc import Callable
@@ -14,25 +14,26 @@ from pyro_vae.networks import Shape
 
 
 class Glow(Flow):
-    """A multi-scale flow of images: at each scale a squeeze, steps, and half of the channels are done.
+    """Map noise to images by a multi-scale flow; each scale squeezes, takes steps and splits off half.
 
-    A squeeze makes four channels of 2x2 pixels. A step is a scale and shift of each channel, an invertible
-    1x1 convolution, and an affine coupling whose half is moved by a network of convolutions of the other.
-    One pass either way.
+    A squeeze turns 2x2 pixels into four channels. A step scales and shifts each channel, mixes channels by
+    an invertible 1x1 convolution, and moves half of them by a convolutional network of the other half. Each
+    direction takes one pass. There is no context.
+
+    Args:
+        dim: D = channels * height * width.
+        context_dim: must be 0.
+        image_shape: (channels, height, width).
+        num_scales: number of squeezes.
+        num_steps: number of steps at each scale.
+        channels: width of the couplings' networks.
+
+    Raises:
+        InputError: the shapes do not fit, or a side cannot be halved ``num_scales`` times.
 
     Source: D. P. Kingma, P. Dhariwal, "Glow: generative flow with invertible 1x1 convolutions", 2018,
     https://arxiv.org/abs/1807.03039; scales: L. Dinh, J. Sohl-Dickstein, S. Bengio, "Density estimation
     using Real NVP", 2016, https://arxiv.org/abs/1605.08803.
-
-    Args:
-        dim: D = channels * height * width.
-        context_dim: must be 0; there is nothing that an image is conditioned on.
-        image_shape: (channels, height, width).
-        num_scales: how often the image is squeezed.
-        num_steps: steps a scale.
-        channels: width of the couplings' networks.
-
-    :raises InputError: shapes that do not fit, or sides that cannot be halved so often.
 
     >>> noise, bijection = torch.randn(5, 64), Glow(64, image_shape=(1, 8, 8))()
     >>> torch.allclose(bijection.inv(bijection(noise)), noise, atol=1e-4)
@@ -51,20 +52,19 @@ class Glow(Flow):
     ) -> None:
         nn.Module.__init__(self)
         at_least_1("channels", channels)
-        if (
-            len(sizes("image_shape", image_shape)) != 3
-            or math.prod(image_shape) != dim
-            or context_dim
-        ):
+        is_image = len(sizes("image_shape", image_shape)) == 3
+        if not is_image or math.prod(image_shape) != dim or context_dim:
             raise InputError(
-                f"Glow is a flow of images (channels, height, width) and has no context: {dim} values and "
-                f"context_dim {context_dim} are none of image_shape {tuple(image_shape)}"
+                f"Glow got dim {dim}, context_dim {context_dim} and image_shape {tuple(image_shape)}",
+                subject="image_shape",
+                expected="(channels, height, width) with a product of dim, and no context",
             )
         depth, height, width = image_shape
         if min(num_scales, num_steps) < 1 or height % 2**num_scales or width % 2**num_scales:
             raise InputError(
-                f"Glow halves the image's sides at each of {num_scales} scales, which {height}x{width} "
-                "pixels do not allow: fewer scales, or pad the images"
+                f"Glow cannot halve images of {height}x{width} pixels {num_scales} times",
+                subject="num_scales",
+                remedy="reduce num_scales or pad the images",
             )
         self.image_shape = tuple(image_shape)
         self.scales = nn.ModuleList()
@@ -74,23 +74,23 @@ class Glow(Flow):
             depth //= 2
 
     def forward(self, context: Tensor | None = None) -> Bijection:
-        return Bijection(_Both(self.to_image, self.to_noise), torch.Size())
+        return Bijection(_Invertible(self.to_image, self.to_noise), torch.Size())
 
     def to_noise(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images as vectors, ``batch | D``, to noise, and log |d noise / dx|, ``batch |``."""
-        h, log_det, done = x.reshape(-1, *self.image_shape), x.new_zeros(()), []
+        """Map images, ``batch | D``, to noise; return it and log |d noise / dx|, ``batch |``."""
+        h, log_det, halves = x.reshape(-1, *self.image_shape), x.new_zeros(()), []
         for scale in self.scales:
             h = pixel_unshuffle(h, 2)
             for step in cast(nn.ModuleList, scale):
                 h, change = step(h)
                 log_det = log_det + change
             half, h = h.chunk(2, 1)
-            done.append(half.flatten(1))
-        noise = torch.cat([*done, h.flatten(1)], -1)
+            halves.append(half.flatten(1))
+        noise = torch.cat([*halves, h.flatten(1)], -1)
         return noise.reshape(x.shape), log_det.reshape(x.shape[:-1])
 
     def to_image(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """The inverse, and log |dx / d noise|."""
+        """Map noise to images; return them and log |dx / d noise|."""
         rest, log_det, halves = noise.reshape(-1, noise.shape[-1]), noise.new_zeros(()), []
         depth, height, width = self.image_shape
         for _ in self.scales:
@@ -107,19 +107,19 @@ class Glow(Flow):
         return h.reshape(noise.shape), log_det.reshape(noise.shape[:-1])
 
 
-class _Both:
-    """A bijection and its inverse, each with its log-determinant."""
+class _Invertible:
+    """Hold a map and its inverse, each with its log-determinant, as zuko's transforms do."""
 
-    def __init__(self, forth: Callable[..., object], back: Callable[..., object]) -> None:
-        self.call_and_ladj, self.back = forth, back
+    def __init__(self, forward: Callable[..., object], inverse: Callable[..., object]) -> None:
+        self.call_and_ladj, self.inverse = forward, inverse
 
     @property
-    def inv(self) -> "_Both":
-        return _Both(self.back, self.call_and_ladj)
+    def inv(self) -> "_Invertible":
+        return _Invertible(self.inverse, self.call_and_ladj)
 
 
 class _Step(nn.Module):
-    """``N, C, H, W`` to another, with the log-determinant, ``N``."""
+    """Map ``N, C, H, W`` to itself, with the log-determinant, ``N``."""
 
     order: Tensor
 
@@ -156,7 +156,7 @@ class _Step(nn.Module):
         return x, -log_scale.sum((1, 2, 3)) - self.log_scale.sum() * y.shape[2:].numel()
 
     def matrix(self) -> Tensor:
-        """The 1x1 convolution P L U with each channel's scale on U's diagonal, (C, C)."""
+        """Return the 1x1 convolution P L U, (C, C), with the channels' scales on U's diagonal."""
         lower = self.mixing.tril(-1) + torch.eye(len(self.mixing)).to(self.mixing)
         return self.order @ lower @ (self.mixing.triu(1) + self.log_scale.exp().diag())
 

@@ -1,8 +1,8 @@
-"""Amortised guides q(z | x): an encoder's output, as a distribution over a latent vector.
+"""Amortised guides q(z | x): an encoder's output as a distribution over a latent vector.
 
-Each is made from the data's shape, the latent dimension and an encoder (anything that makes a network
-from an input and an output shape). Those of several latent layers also take the networks between them
-and the model's layers.
+Each is made from the data's shape, the latent dimension and an encoder, which is anything that makes a
+network from an input and an output shape. Guides of several latent layers also take the networks between
+the layers and the model's layers.
 """
 
 from pyro_vae.guides.categorical import Categorical, RelaxedCategorical

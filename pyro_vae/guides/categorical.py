@@ -13,9 +13,9 @@ from pyro_vae.networks import MLP, NetworkFactory, Shape
 
 
 class Categorical(AmortizedGuide):
-    """q(z = e_k | x) = softmax(encoder(x))_k: z is one of latent_dim classes, one-hot.
+    """Draw one of ``latent_dim`` classes, one-hot: q(z = e_k | x) = softmax(encoder(x))_k.
 
-    Its draws have no gradient; an ELBO uses the score function.
+    The draws have no gradient, so an ELBO uses the score function.
 
     >>> Categorical((6,), 3)(torch.zeros(5, 6)).sample().sum(-1)
     tensor([1., 1., 1., 1., 1.])
@@ -23,7 +23,7 @@ class Categorical(AmortizedGuide):
 
     support: ClassVar = constraints.one_hot
 
-    def numbers(self) -> Shape:
+    def parameter_shape(self) -> Shape:
         return (self.latent_dim,)
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:
@@ -31,18 +31,21 @@ class Categorical(AmortizedGuide):
 
 
 class RelaxedCategorical(AmortizedGuide):
-    """One of latent_dim classes, relaxed: z lies in the simplex, and its draws have a gradient.
+    """Draw a relaxed one-hot z from the simplex: q(z | x) = Concrete(z | temperature, softmax(encoder(x))).
 
-    Source: C. J. Maddison, A. Mnih, Y. W. Teh, "The concrete distribution: a continuous relaxation of
-    discrete random variables", 2016, https://arxiv.org/abs/1611.00712.
+    The draws have a gradient. A lower temperature puts z nearer to a corner.
 
     Args:
         data_shape: shape of x.
         latent_dim: number of classes.
-        encoder: makes the network from the two shapes.
-        temperature: 0 would be one-hot.
+        encoder: makes the network from an input and an output shape.
+        temperature: positive; in the limit 0, z is one-hot.
 
-    :raises InputError: ``temperature`` is not positive.
+    Raises:
+        InputError: ``temperature`` is not positive.
+
+    Source: C. J. Maddison, A. Mnih, Y. W. Teh, "The concrete distribution: a continuous relaxation of
+    discrete random variables", 2016, https://arxiv.org/abs/1611.00712.
 
     >>> RelaxedCategorical((6,), 3)(torch.zeros(5, 6)).sample().shape
     torch.Size([5, 3])
@@ -62,7 +65,7 @@ class RelaxedCategorical(AmortizedGuide):
         temperature = positive("temperature", temperature)
         self.register_buffer("temperature", torch.tensor(temperature), persistent=False)
 
-    def numbers(self) -> Shape:
+    def parameter_shape(self) -> Shape:
         return (self.latent_dim,)
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:

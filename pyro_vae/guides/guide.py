@@ -1,4 +1,4 @@
-"""What an amortised guide is."""
+"""The base class of amortised guides."""
 
 import abc
 from typing import Any, ClassVar
@@ -13,9 +13,15 @@ from pyro_vae.parts import Part
 
 
 class AmortizedGuide(Part):
-    """``guide(x)`` for x of shape ``batch | data_shape`` is a distribution ``batch | latent_dim``.
+    """Map x, ``batch | data_shape``, to a distribution q(z | x), ``batch | latent_dim``.
 
-    Its encoder maps ``batch | data_shape`` to ``batch | self.numbers()``.
+    Args:
+        data_shape: shape of x.
+        latent_dim: size Z of z.
+        encoder: makes the network from an input and an output shape.
+
+    Raises:
+        InputError: a size is below 1, or the encoder has other shapes.
     """
 
     support: ClassVar[Any] = constraints.real_vector
@@ -24,11 +30,12 @@ class AmortizedGuide(Part):
         super().__init__()
         self.data_shape = sizes("data_shape", data_shape)
         self.latent_dim = at_least_1("latent_dim", latent_dim)
-        self.encoder = Network.make(encoder, data_shape, self.numbers())
+        self.encoder = Network.make(encoder, data_shape, self.parameter_shape())
 
     @abc.abstractmethod
-    def numbers(self) -> Shape:
-        """The shape of what the encoder says of one datum."""
+    def parameter_shape(self) -> Shape:
+        """Return the shape of q's parameters for one datum, which the encoder gives."""
 
     @abc.abstractmethod
-    def forward(self, x: Tensor) -> dist.TorchDistribution: ...
+    def forward(self, x: Tensor) -> dist.TorchDistribution:
+        """Return q(z | x), ``batch | latent_dim``."""

@@ -1,4 +1,4 @@
-"""Guides of several latent layers, by the order in which they are drawn."""
+"""Guides of several latent layers; they differ in the order in which they draw the layers."""
 
 import abc
 from collections.abc import Callable, Sequence
@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import at_least_1
 from pyro_vae.guides.guide import AmortizedGuide
-from pyro_vae.guides.normal import MeanFieldNormal
-from pyro_vae.links import SCALE, log_link
+from pyro_vae.guides.normal import MeanFieldNormal, diagonal_normal
 from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
 from pyro_vae.parts import Part
 
@@ -19,16 +18,14 @@ Conditional = Callable[[Tensor], dist.TorchDistribution]
 
 
 class HierarchicalGuide(Part):
-    """q(z_1, ..., z_L | x) as a chain: layer numbers and conditionals, in the order of drawing.
-
-    Each conditional is called with what was drawn before it, ``batch | Z``; the first with x.
+    """Map x to q(z_1, ..., z_L | x) as a chain of conditionals, in the order of drawing.
 
     Args:
         data_shape: shape of x.
         latent_dims: sizes of z_1 (nearest to x), ..., z_L.
         encoder: makes the network that reads x, from an input and an output shape.
-        between: makes the networks between layers.
-        layers: the model's p(z_l | z_(l+1)), l = 1, ..., L - 1, for a guide that is made of them.
+        between: makes the networks between layers, from an input and an output shape.
+        layers: the model's p(z_l | z_(l+1)), l = 1, ..., L - 1, for a guide that uses them.
     """
 
     @property
@@ -37,15 +34,21 @@ class HierarchicalGuide(Part):
         """The network that reads x."""
 
     @abc.abstractmethod
-    def forward(self, x: Tensor) -> list[tuple[int, Conditional]]: ...
+    def forward(self, x: Tensor) -> list[tuple[int, Conditional]]:
+        """Return the number and the conditional of each layer.
+
+        A conditional is called with the layer drawn before, ``batch | Z``; the first one with x.
+        """
 
 
 class BottomUp(HierarchicalGuide):
-    """q(z | x) = q(z_1 | x) q(z_2 | z_1) ... q(z_L | z_(L-1)), each a diagonal Gaussian.
+    """Draw the layers from the data up, each by a diagonal Gaussian.
 
-    Source: D. J. Rezende, S. Mohamed, D. Wierstra, "Stochastic backpropagation and approximate inference
-    in deep generative models", 2014, https://arxiv.org/abs/1401.4082; Y. Burda, R. Grosse,
-    R. Salakhutdinov, "Importance weighted autoencoders", 2015, https://arxiv.org/abs/1509.00519.
+        q(z | x) = q(z_1 | x) q(z_2 | z_1) ... q(z_L | z_(L-1)).
+
+    Source: D. J. Rezende, S. Mohamed, D. Wierstra, "Stochastic backpropagation and approximate inference in
+    deep generative models", 2014, https://arxiv.org/abs/1401.4082; Y. Burda, R. Grosse, R. Salakhutdinov,
+    "Importance weighted autoencoders", 2015, https://arxiv.org/abs/1509.00519.
 
     >>> [layer for layer, _ in BottomUp((6,), (4, 2))(torch.zeros(5, 6))]
     [1, 2]
@@ -73,28 +76,30 @@ class BottomUp(HierarchicalGuide):
 
 
 class Ladder(HierarchicalGuide):
-    """q(z | x) = q(z_L | x) q(z_(L-1) | z_L, x) ... q(z_1 | z_2, x), drawn in the model's own order.
+    """Draw the layers from the top down, in the model's order.
 
-    A pass from x upwards gives each layer a Gaussian r_l(z_l; x). The top one is q(z_L | x); below it
+        q(z | x) = q(z_L | x) q(z_(L-1) | z_L, x) ... q(z_1 | z_2, x).
+
+    A pass from x upwards gives each layer a Gaussian r_l(z_l; x). The top one is q(z_L | x). Below it,
 
         q(z_l | z_(l+1), x) ∝ p(z_l | z_(l+1)) r_l(z_l; x),
 
-    as the posterior is the prior times what the data say. Precisions add up, and locs are weighted by
-    them. As the guide follows the model, a KL of 0 is easy to come by: train it with ``kl_warmup``, as the
-    paper does, or the layers may stay unused.
-
-    Source: C. K. Sønderby, T. Raiko, L. Maaløe, S. K. Sønderby, O. Winther, "Ladder variational
-    autoencoders", 2016, https://arxiv.org/abs/1602.02282.
+    so precisions add up and weight the locations. This guide reaches a KL of 0 easily and may leave layers
+    unused: train it with ``kl_warmup``, as the paper does.
 
     Args:
         data_shape: shape of x.
         latent_dims: sizes of z_1 (nearest to x), ..., z_L.
         encoder: makes the network that reads x, from an input and an output shape.
-        between: makes the networks from layer to layer.
+        between: makes the networks from layer to layer, from an input and an output shape.
         layers: the model's p(z_l | z_(l+1)), l = 1, ..., L - 1.
-        width: how many numbers the pass upwards hands from layer to layer.
+        width: number of features between the layers of the upward pass.
 
-    :raises InputError: ``width`` is less than 1.
+    Raises:
+        InputError: ``width`` is less than 1.
+
+    Source: C. K. Sønderby, T. Raiko, L. Maaløe, S. K. Sønderby, O. Winther, "Ladder variational
+    autoencoders", 2016, https://arxiv.org/abs/1602.02282.
 
     >>> layers = [MeanFieldNormal((2,), 4)]
     >>> [layer for layer, _ in Ladder((6,), (4, 2), layers=layers)(torch.zeros(5, 6))]
@@ -115,28 +120,27 @@ class Ladder(HierarchicalGuide):
         ups += [Network.make(between, (width,), (width,)) for _ in latent_dims[1:]]
         self.ups = nn.ModuleList(ups)
         self.heads = nn.ModuleList(nn.Linear(width, 2 * size) for size in latent_dims)
-        self._layers = tuple(layers)  # in a tuple, so that their parameters stay the model's alone
+        self._layers = tuple(layers)  # a tuple, so that the model alone owns their parameters
 
     @property
     def encoder(self) -> Network:
         return cast(Network, self.ups[0])
 
     def forward(self, x: Tensor) -> list[tuple[int, Conditional]]:
-        read: list[dist.Normal] = []  # r_1, ..., r_L
+        upward: list[dist.Independent] = []  # r_1, ..., r_L
         for up, head in zip(self.ups, self.heads, strict=True):
             x = up(x)
-            loc, log_scale = head(x).chunk(2, -1)  # (B | Z_l) each
-            read.append(dist.Normal(loc, log_link(log_scale, SCALE).exp()))
-        *lower, top = read
-        chain: list[tuple[int, Conditional]] = [(len(read), lambda _: top.to_event(1))]
+            upward.append(diagonal_normal(*head(x).chunk(2, -1)))  # (B | Z_l)
+        *lower, top = upward
+        chain: list[tuple[int, Conditional]] = [(len(upward), lambda _: top)]
         below = list(enumerate(zip(self._layers, lower, strict=True), 1))
         return chain + [(layer, partial(_product, p, r)) for layer, (p, r) in reversed(below)]
 
 
-def _product(p: AmortizedGuide, r: dist.Normal, above: Tensor) -> dist.TorchDistribution:
-    """p(z | above) r(z), normalised."""
-    prior = p(above).base_dist
-    mine, yours = prior.scale.pow(-2), r.scale.pow(-2)
-    precision = mine + yours
-    loc = (mine * prior.loc + yours * r.loc) / precision
+def _product(p: AmortizedGuide, r: dist.Independent, above: Tensor) -> dist.TorchDistribution:
+    """Return p(z | above) r(z), normalised."""
+    prior, data = p(above).base_dist, r.base_dist
+    prior_precision, data_precision = prior.scale.pow(-2), data.scale.pow(-2)
+    precision = prior_precision + data_precision
+    loc = (prior_precision * prior.loc + data_precision * data.loc) / precision
     return dist.Normal(loc, precision.rsqrt()).to_event(1)

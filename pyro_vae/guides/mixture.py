@@ -11,20 +11,21 @@ from pyro_vae.networks import MLP, NetworkFactory, Shape
 
 
 class MixtureNormal(AmortizedGuide):
-    """q(z | x) = sum_k w_k(x) prod_d Normal(z_d | loc_kd(x), scale_kd(x)).
+    """Draw z from a mixture: q(z | x) = sum_k w_k(x) prod_d Normal(z_d | loc_kd(x), scale_kd(x)).
 
-    Draws have pathwise gradients, those of the weights too.
-
-    Source: A. Graves, "Stochastic backpropagation through mixture density distributions", 2016,
-    https://arxiv.org/abs/1607.05690.
+    The draws have pathwise gradients, also for the weights.
 
     Args:
         data_shape: shape of x.
         latent_dim: size Z of z.
-        encoder: makes the network from the two shapes.
+        encoder: makes the network from an input and an output shape.
         num_components: K.
 
-    :raises InputError: ``num_components`` is less than 1.
+    Raises:
+        InputError: ``num_components`` is less than 1.
+
+    Source: A. Graves, "Stochastic backpropagation through mixture density distributions", 2016,
+    https://arxiv.org/abs/1607.05690.
 
     >>> MixtureNormal((6,), 3, num_components=4)(torch.zeros(5, 6)).sample().shape
     torch.Size([5, 3])
@@ -40,7 +41,7 @@ class MixtureNormal(AmortizedGuide):
         self.num_components = at_least_1("num_components", num_components)
         super().__init__(data_shape, latent_dim, encoder)
 
-    def numbers(self) -> Shape:
+    def parameter_shape(self) -> Shape:
         return self.num_components, 1 + 2 * self.latent_dim
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:

@@ -14,12 +14,13 @@ from pyro_vae.networks import MLP, NetworkFactory, Shape
 
 
 class VonMisesFisher(AmortizedGuide):
-    """q(z | x) ∝ exp(concentration(x) loc(x)'z) on the unit sphere, the concentration at least 1.
+    """Draw z from the unit sphere: q(z | x) ∝ exp(concentration(x) loc(x)'z), the concentration above 1.
+
+    Raises:
+        InputError: ``latent_dim`` is less than 2.
 
     Source: T. R. Davidson, L. Falorsi, N. De Cao, T. Kipf, J. M. Tomczak, "Hyperspherical variational
     auto-encoders", 2018, https://arxiv.org/abs/1804.00891.
-
-    :raises InputError: ``latent_dim`` is less than 2.
 
     >>> VonMisesFisher((6,), 3)(torch.zeros(5, 6)).sample().shape
     torch.Size([5, 3])
@@ -28,10 +29,9 @@ class VonMisesFisher(AmortizedGuide):
     support: ClassVar = constraints.sphere
 
     def __init__(self, data_shape: Shape, latent_dim: int, encoder: NetworkFactory = MLP) -> None:
-        at_least(2, "a sphere's latent_dim", latent_dim)
-        super().__init__(data_shape, latent_dim, encoder)
+        super().__init__(data_shape, at_least(2, "latent_dim", latent_dim), encoder)
 
-    def numbers(self) -> Shape:
+    def parameter_shape(self) -> Shape:
         return (self.latent_dim + 1,)
 
     def forward(self, x: Tensor) -> dist.TorchDistribution:

@@ -1,18 +1,17 @@
-"""Likelihoods p(x | z): a decoder's output, as a distribution over the data.
+"""Likelihoods p(x | z): a decoder's output as a distribution over the data.
 
-Each is made from the latent dimension, the data's shape and a decoder (anything that makes a network
-from an input and an output shape), and maps z, ``batch | latent_dim``, to a distribution
+Each is made from the latent dimension, the data's shape and a decoder, which is anything that makes a
+network from an input and an output shape. It maps z, ``batch | latent_dim``, to a distribution
 ``batch | data_shape``.
 """
 
 from pyro_vae.likelihoods.counts import (
     NegativeBinomial,
     Poisson,
-    Tokens,
     ZeroInflatedNegativeBinomial,
     ZeroInflatedPoisson,
 )
-from pyro_vae.likelihoods.levels import (
+from pyro_vae.likelihoods.grey_levels import (
     Categorical,
     DiscretizedLogistic,
     DiscretizedLogisticMixture,
@@ -27,6 +26,7 @@ from pyro_vae.likelihoods.real import (
     StudentT,
 )
 from pyro_vae.likelihoods.tables import Heterogeneous, Missing
+from pyro_vae.likelihoods.tokens import Sentences, Tokens
 from pyro_vae.likelihoods.unit_interval import Bernoulli, Beta, ContinuousBernoulli
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "Normal",
     "PixelCNN",
     "Poisson",
+    "Sentences",
     "StudentT",
     "Tokens",
     "ZeroInflatedNegativeBinomial",

@@ -1,11 +1,10 @@
-"""Likelihoods of whole numbers: counts, and names by number."""
+"""Likelihoods of counts 0, 1, 2, ..."""
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
 from pyro_vae import distributions
-from pyro_vae.errors import at_least
 from pyro_vae.likelihoods.likelihood import Likelihood
 from pyro_vae.links import RATE, log_link
 from pyro_vae.networks import MLP, NetworkFactory, Shape
@@ -13,43 +12,46 @@ from pyro_vae.units import Units
 
 
 class Counts(Likelihood):
-    """Of counts whose mean a first fit learns from its rows: where the decoder says 0, it is that."""
+    """Model counts in units of the data's means m, which the first fit learns from its rows.
 
-    in_logs = True
+    A mean is m_i exp(decoder(z)_i), and m is 1 before a fit (:class:`pyro_vae.units.Units`). Above
+    exp(15) m_i, about 3 million, it grows only linearly in the decoder's output
+    (:func:`pyro_vae.links.log_link`), so an initial output of 60 does not give a mean of 1e26.
+    """
+
+    encoder_scaling = "log"
 
     def __init__(self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP) -> None:
         super().__init__(latent_dim, data_shape, decoder)
-        self.units = Units(data_shape)  # whose location is the log of the mean
+        self.units = Units(data_shape)  # the location is the log of the mean
 
     def learn_units(self, x: Tensor) -> None:
         self.units.learn_log_mean(x)
 
-    def log_mean(self, outputs: Tensor) -> Tensor:
-        return self.units.location + log_link(outputs, RATE)
+    def log_mean(self, output: Tensor) -> Tensor:
+        return self.units.location + log_link(output, RATE)
 
 
 class Poisson(Counts):
-    """p(x | z) = prod_i Poisson(x_i | m_i exp(decoder(z)_i)), for counts 0, 1, 2, ...
+    """Model counts: p(x | z) = prod_i Poisson(x_i | m_i exp(decoder(z)_i)), m the data's means.
 
-    m are the data's means, 1 until rows have been seen (:class:`pyro_vae.units.Units`).
-
-    Beyond exp(15) m, about 3 million, rates grow in proportion to the decoder's outputs only
-    (:func:`pyro_vae.links.log_link`): an output that starts at 60 is no rate of 1e26.
+    Above exp(15) m_i, a rate grows only linearly in the decoder's output.
 
     >>> Poisson(2, (4,))(torch.zeros(5, 2)).mean.shape
     torch.Size([5, 4])
     """
 
-    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
-        (log_rate,) = self.split(outputs)
+    def from_parameters(self, parameters: Tensor) -> dist.TorchDistribution:
+        (log_rate,) = self.split(parameters)
         return distributions.Poisson(self.log_mean(log_rate))
 
 
 class NegativeBinomial(Counts):
-    """p(x | z) = prod_i NegativeBinomial(x_i | mean m_i exp(decoder(z)_i), r_i), for overdispersed counts.
+    """Model overdispersed counts: p(x | z) = prod_i NegativeBinomial(x_i | m_i exp(decoder(z)_i), r_i).
 
-    The variance is mean + mean^2 / r_i; each r_i is learned and does not depend on z. m are the data's
-    means, 1 until rows have been seen; means beyond exp(15) m_i grow as those of :class:`Poisson`.
+    m are the data's means. The first parameter is the mean; the variance is mean + mean^2 / r_i. Each r_i
+    is learned and does not depend on z. Above exp(15) m_i, a mean grows only linearly in the decoder's
+    output.
 
     Source: R. Lopez, J. Regier, M. B. Cole, M. I. Jordan, N. Yosef, "Deep generative modeling for
     single-cell transcriptomics", 2018, https://doi.org/10.1038/s41592-018-0229-2.
@@ -62,35 +64,41 @@ class NegativeBinomial(Counts):
         super().__init__(latent_dim, data_shape, decoder)
         self.log_r = nn.Parameter(torch.zeros(tuple(data_shape)))
 
-    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
-        (log_mean,) = self.split(outputs)
-        return self.of_log_mean(self.log_mean(log_mean))
+    def from_parameters(self, parameters: Tensor) -> dist.TorchDistribution:
+        (log_mean,) = self.split(parameters)
+        return self.from_log_mean(self.log_mean(log_mean))
 
-    def of_log_mean(self, log_mean: Tensor) -> distributions.NegativeBinomial:
+    def from_log_mean(self, log_mean: Tensor) -> distributions.NegativeBinomial:
         log_r = log_link(self.log_r, RATE)
         return distributions.NegativeBinomial(log_r.exp(), logits=log_mean - log_r)
 
 
 class ZeroInflatedPoisson(Counts):
-    """p(x | z) = prod_i g_i [x_i = 0] + (1 - g_i) Poisson(x_i | rate_i), g and log rate from the decoder.
+    """Model counts with extra zeros: p(x | z) = prod_i g_i [x_i = 0] + (1 - g_i) Poisson(x_i | rate_i).
 
-    Source: D. Lambert, "Zero-inflated Poisson regression, with an application to defects in
-    manufacturing", 1992, https://doi.org/10.2307/1269547.
+    The decoder gives log rate_i, in units of the data's means, and the logit of g_i.
+
+    Source: D. Lambert, "Zero-inflated Poisson regression, with an application to defects in manufacturing",
+    1992, https://doi.org/10.2307/1269547.
 
     >>> ZeroInflatedPoisson(2, (4,))(torch.zeros(5, 2)).mean.shape
     torch.Size([5, 4])
     """
 
-    numbers_per_value = 2
+    parameters_per_value = 2
 
-    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
-        log_rate, gate = self.split(outputs)
+    def from_parameters(self, parameters: Tensor) -> dist.TorchDistribution:
+        log_rate, gate = self.split(parameters)
         poisson = distributions.Poisson(self.log_mean(log_rate))
         return distributions.ZeroInflated(poisson, gate)
 
 
 class ZeroInflatedNegativeBinomial(NegativeBinomial):
-    """p(x | z) = prod_i g_i [x_i = 0] + (1 - g_i) NegativeBinomial(x_i | mean_i, r_i), g from the decoder.
+    """Model overdispersed counts with extra zeros.
+
+        p(x | z) = prod_i g_i [x_i = 0] + (1 - g_i) NegativeBinomial(x_i | mean_i, r_i).
+
+    The decoder gives log mean_i, in units of the data's means, and the logit of g_i.
 
     Source: R. Lopez, J. Regier, M. B. Cole, M. I. Jordan, N. Yosef, "Deep generative modeling for
     single-cell transcriptomics", 2018, https://doi.org/10.1038/s41592-018-0229-2.
@@ -99,33 +107,8 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
     torch.Size([5, 4])
     """
 
-    numbers_per_value = 2
+    parameters_per_value = 2
 
-    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
-        log_mean, gate = self.split(outputs)
-        return distributions.ZeroInflated(self.of_log_mean(self.log_mean(log_mean)), gate)
-
-
-class Tokens(Likelihood):
-    """p(x | z) = prod_i Categorical(x_i | softmax(decoder(z)_i)), for names by number, 0 to num_tokens - 1.
-
-    Args:
-        latent_dim: size of z.
-        data_shape: shape of x, such as (steps,).
-        decoder: makes the network from the two shapes.
-        num_tokens: how many names there are.
-
-    :raises InputError: ``num_tokens`` is less than 1.
-
-    >>> Tokens(2, (4,), num_tokens=10)(torch.zeros(5, 2)).sample().shape
-    torch.Size([5, 4])
-    """
-
-    def __init__(
-        self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP, num_tokens: int = 2
-    ) -> None:
-        self.numbers_per_value = self.num_names = at_least(1, "num_tokens", num_tokens)
-        super().__init__(latent_dim, data_shape, decoder)
-
-    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
-        return distributions.Names(logits=outputs.movedim(-1 - self.event_dim, -1))
+    def from_parameters(self, parameters: Tensor) -> dist.TorchDistribution:
+        log_mean, gate = self.split(parameters)
+        return distributions.ZeroInflated(self.from_log_mean(self.log_mean(log_mean)), gate)

@@ -1,9 +1,9 @@
-"""What a likelihood is."""
+"""The base class of likelihoods."""
 
 import abc
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pyro.distributions as dist
 from torch import Tensor
@@ -12,55 +12,76 @@ from pyro_vae.errors import InputError, sizes
 from pyro_vae.networks import MLP, Network, NetworkFactory, Scaled, Shape
 from pyro_vae.parts import Part
 
+Scaling = Literal["linear", "log"] | None
+
 
 class Likelihood(Part):
-    """Calls its decoder and turns ``numbers_per_value`` outputs for each value of x into p(x | z).
+    """Map z, ``batch | latent_dim``, to a distribution p(x | z), ``batch | data_shape``.
 
-    Of likelihoods of single values others are made; ``no_part`` says why one is none of those. ``in_logs``
-    says whether an encoder is to read such values as logs, or else scaled; None: as they are. ``num_names``
-    says how many names there are where values are such, by number.
+    The decoder gives ``parameters_per_value`` parameters for each value of x.
+
+    Args:
+        latent_dim: size of z.
+        data_shape: shape of x.
+        decoder: makes the network from an input and an output shape.
+
+    Attributes:
+        encoder_scaling: the scale on which an encoder should read such values; None: as they are.
+        num_categories: number of categories, where the values are categories; otherwise 0.
+        not_a_part: why it cannot be a part of another likelihood; empty: it can.
     """
 
-    numbers_per_value = 1
-    no_part: ClassVar[str] = ""
-    in_logs: ClassVar[bool | None] = None
-    num_names = 0
+    parameters_per_value = 1
+    encoder_scaling: ClassVar[Scaling] = None
+    num_categories = 0
+    not_a_part: ClassVar[str] = ""
 
     def __init__(self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP) -> None:
         super().__init__()
         shape = sizes("data_shape", data_shape)
         self.event_dim = len(shape)
-        self.decoder = Network.make(decoder, (latent_dim,), (self.numbers_per_value, *shape))
+        self.decoder = Network.make(decoder, (latent_dim,), (self.parameters_per_value, *shape))
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
-        outputs = self.decoder(z)  # B | numbers_per_value, X
-        return self.of_values(outputs).to_event(self.event_dim)
+        parameters = self.decoder(z)  # B | parameters_per_value, X
+        return self.from_parameters(parameters).to_event(self.event_dim)
 
-    def reading(self, encoder: NetworkFactory) -> NetworkFactory:
-        """The encoder that reads such values in their own units."""
-        if self.in_logs is None:
+    def wrap_encoder(self, encoder: NetworkFactory) -> NetworkFactory:
+        """Return a factory of encoders that read such values on the scale that suits them."""
+        if self.encoder_scaling is None:
             return encoder
-        return partial(Scaled, network=encoder, logs=self.in_logs)
+        return partial(Scaled, network=encoder, logs=self.encoder_scaling == "log")
 
     @abc.abstractmethod
-    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
-        """The values' distribution, ``B, X |``, from outputs ``B, numbers_per_value, X |``."""
+    def from_parameters(self, parameters: Tensor) -> dist.TorchDistribution:
+        """Return the values' distribution, ``B, X |``, from ``B, parameters_per_value, X |``."""
 
-    def split(self, outputs: Tensor) -> tuple[Tensor, ...]:
-        """One tensor, ``B, X |``, for each of the numbers per value."""
-        return outputs.unbind(-1 - self.event_dim)
+    def split(self, parameters: Tensor) -> tuple[Tensor, ...]:
+        """Return one tensor, ``B, X |``, for each of the parameters per value."""
+        return parameters.unbind(-1 - self.event_dim)
+
+    def move_last(self, parameters: Tensor) -> Tensor:
+        """Return ``B, X | parameters_per_value``, for a distribution that takes a vector per value."""
+        return parameters.movedim(-1 - self.event_dim, -1)
 
     def check_part(self, part: "Likelihood") -> None:
-        """:raises InputError: it is none of single values, of which this one could be made."""
-        if part.no_part:
+        """Check that this likelihood can be made of ``part``.
+
+        Raises:
+            InputError: the values of ``part`` are not independent.
+        """
+        if part.not_a_part:
+            name = type(part).__name__
             raise InputError(
-                f"{type(part).__name__} can be no part of {type(self).__name__}: {part.no_part}; take one "
-                "of single values, such as Bernoulli or Normal"
+                f"{name} cannot be a part of {type(self).__name__}, because {part.not_a_part}",
+                subject=name,
+                expected="a likelihood of single values",
+                remedy="take another one, such as Bernoulli or Normal",
             )
 
 
-class Outputs(Network):
-    """Stands where a part's decoder would: its numbers come from a network of the whole."""
+class PlaceholderDecoder(Network):
+    """Hold the place of a part's decoder, where one network gives the parameters of all parts."""
 
     def transform(self, x: Tensor) -> Tensor:
         raise NotImplementedError

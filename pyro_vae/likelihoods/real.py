@@ -1,4 +1,8 @@
-"""Likelihoods of real values: in the data's units, which the decoder's outputs are multiples of."""
+"""Likelihoods of real values, whose location and scale are in units of the data."""
+
+import abc
+from collections.abc import Sequence
+from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -7,16 +11,21 @@ from torch.nn.functional import softplus
 
 from pyro_vae import distributions
 from pyro_vae.errors import positive
-from pyro_vae.likelihoods.likelihood import Likelihood
+from pyro_vae.likelihoods.likelihood import Likelihood, Scaling
 from pyro_vae.links import RATE, log_link
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 from pyro_vae.units import Units
 
 
-class Real(Likelihood):
-    """Of values whose location and scale a first fit learns from its rows."""
+class LocationScale(Likelihood):
+    """Model values by a family of distributions with a location and a scale.
 
-    in_logs = False
+    The location is m_i + s_i loc_i(z), with m and s the data's location and scale, which the first fit
+    learns from its rows (:class:`pyro_vae.units.Units`): means and standard deviations of the columns, or
+    0 and 1 where all values lie in [0, 1].
+    """
+
+    encoder_scaling: ClassVar[Scaling] = "linear"
 
     def __init__(self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP) -> None:
         super().__init__(latent_dim, data_shape, decoder)
@@ -25,24 +34,36 @@ class Real(Likelihood):
     def learn_units(self, x: Tensor) -> None:
         self.units.learn(x)
 
-    def located(self, loc: Tensor) -> Tensor:
-        """Locations in the data's units, of numbers of size 1."""
-        return self.units.location + self.units.scale * loc
+    def from_parameters(self, parameters: Tensor) -> dist.TorchDistribution:
+        loc, *rest = self.split(parameters)
+        return self.distribution(self.units.location + self.units.scale * loc, self.scale_of(rest))
+
+    def distribution(self, loc: Tensor, scale: Tensor) -> dist.TorchDistribution:
+        """Return the member of the family, ``B, X |``."""
+        return dist.Normal(loc, scale)
+
+    @abc.abstractmethod
+    def scale_of(self, rest: Sequence[Tensor]) -> Tensor:
+        """Return the scale in the data's units, from the parameters that follow the location."""
 
 
-class Normal(Real):
-    """p(x | z) = prod_i Normal(x_i | m_i + s_i decoder(z)_i, s_i scale), one learned scale for all values.
+class Normal(LocationScale):
+    """Model real values with one learned scale: p(x | z) = prod_i Normal(x_i | loc_i(z), s_i scale).
 
-    m and s are the data's location and scale (:class:`pyro_vae.units.Units`): columns' means and standard
-    deviations, or 0 and 1 where all values lie in [0, 1].
+    loc_i(z) = m_i + s_i decoder(z)_i, with m and s the data's location and scale
+    (:class:`pyro_vae.units.Units`).
 
     Args:
         latent_dim: size of z.
         data_shape: shape of x.
-        decoder: makes the network from the two shapes.
-        initial_scale: where the scale starts, over the data's.
+        decoder: makes the network from an input and an output shape.
+        initial_scale: the scale before a fit, in units of the data's scale.
 
-    :raises InputError: ``initial_scale`` is not positive.
+    Raises:
+        InputError: ``initial_scale`` is not positive.
+
+    >>> Normal(2, (4,))(torch.zeros(5, 2)).base_dist.scale[0, 0]
+    tensor(0.5000, grad_fn=<SelectBackward0>)
     """
 
     def __init__(
@@ -55,21 +76,26 @@ class Normal(Real):
         super().__init__(latent_dim, data_shape, decoder)
         self.log_scale = nn.Parameter(torch.tensor(positive("initial_scale", initial_scale)).log())
 
-    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
-        (loc,) = self.split(outputs)
-        return dist.Normal(self.located(loc), self.units.scale * self.log_scale.exp())
+    def scale_of(self, rest: Sequence[Tensor]) -> Tensor:
+        return self.units.scale * self.log_scale.exp()
 
 
-class FixedScaleNormal(Real):
-    """p(x | z) = prod_i Normal(x_i | m_i + s_i decoder(z)_i, scale), with a given scale, in data units.
+class FixedScaleNormal(LocationScale):
+    """Model real values with a given scale: p(x | z) = prod_i Normal(x_i | m_i + s_i decoder(z)_i, scale).
+
+    m and s are the data's location and scale (:class:`pyro_vae.units.Units`).
 
     Args:
         latent_dim: size of z.
         data_shape: shape of x.
-        decoder: makes the network from the two shapes.
-        scale: the standard deviation of every value.
+        decoder: makes the network from an input and an output shape.
+        scale: the standard deviation of every value, in the data's own units.
 
-    :raises InputError: ``scale`` is not positive.
+    Raises:
+        InputError: ``scale`` is not positive.
+
+    >>> FixedScaleNormal(2, (4,), scale=0.1)(torch.zeros(5, 2)).mean.shape
+    torch.Size([5, 4])
     """
 
     scale: Tensor
@@ -80,28 +106,32 @@ class FixedScaleNormal(Real):
         super().__init__(latent_dim, data_shape, decoder)
         self.register_buffer("scale", torch.tensor(positive("scale", scale)))
 
-    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
-        (loc,) = self.split(outputs)
-        return dist.Normal(self.located(loc), self.scale)
+    def scale_of(self, rest: Sequence[Tensor]) -> Tensor:
+        return self.scale
 
 
-class HeteroscedasticNormal(Real):
-    """p(x | z) = prod_i Normal(x_i | m_i + s_i loc_i(z), s_i scale_i(z)): every value has its own scale.
+class HeteroscedasticNormal(LocationScale):
+    """Model real values, each with its own scale.
 
-    m and s are the data's location and scale, as of :class:`Normal`; the decoder gives loc and scale.
+        p(x | z) = prod_i Normal(x_i | m_i + s_i loc_i(z), s_i scale_i(z)).
 
-    Without a floor under the scale the likelihood of a value that never varies is unbounded.
+    The decoder gives loc_i(z) and scale_i(z); m and s are the data's location and scale
+    (:class:`pyro_vae.units.Units`). Without a floor the likelihood of a constant value is unbounded.
 
     Args:
         latent_dim: size of z.
         data_shape: shape of x.
-        decoder: makes the network from the two shapes.
-        min_scale: the floor under every scale_i(z); 0 is none.
+        decoder: makes the network from an input and an output shape.
+        min_scale: the floor of every scale_i(z); 0 removes it.
 
-    :raises InputError: ``min_scale`` is negative.
+    Raises:
+        InputError: ``min_scale`` is negative.
+
+    >>> HeteroscedasticNormal(2, (4,))(torch.zeros(5, 2)).mean.shape
+    torch.Size([5, 4])
     """
 
-    numbers_per_value = 2
+    parameters_per_value = 2
 
     def __init__(
         self,
@@ -113,46 +143,45 @@ class HeteroscedasticNormal(Real):
         super().__init__(latent_dim, data_shape, decoder)
         self.min_scale = min_scale and positive("min_scale", min_scale)
 
-    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
-        loc, raw_scale = self.split(outputs)
-        scale = self.min_scale + softplus(raw_scale)
-        return dist.Normal(self.located(loc), self.units.scale * scale)
+    def scale_of(self, rest: Sequence[Tensor]) -> Tensor:
+        (raw_scale,) = rest
+        return self.units.scale * (self.min_scale + softplus(raw_scale))
 
 
 class LogNormal(HeteroscedasticNormal):
-    """p(x | z) = prod_i LogNormal(x_i | m_i + s_i loc_i(z), s_i scale_i(z)), for positive values.
+    """Model positive values: p(x | z) = prod_i LogNormal(x_i | m_i + s_i loc_i(z), s_i scale_i(z)).
 
-    Loc and scale are those of log x, and so are the data's m and s.
+    Location and scale are those of log x, and m and s are those of the data's logs.
 
     >>> bool((LogNormal(2, (4,))(torch.zeros(5, 2)).sample() > 0).all())
     True
     """
 
-    in_logs = True
+    encoder_scaling = "log"
+
+    def distribution(self, loc: Tensor, scale: Tensor) -> dist.TorchDistribution:
+        return dist.LogNormal(loc, scale)
 
     def learn_units(self, x: Tensor) -> None:
         self.units.learn(x.log(), may_keep=False)
 
-    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
-        log_x = super().of_values(outputs)
-        return dist.LogNormal(log_x.loc, log_x.scale)
-
 
 class StudentT(Normal):
-    """p(x | z) = prod_i StudentT(x_i | df, m_i + s_i decoder(z)_i, s_i scale), for values with outliers.
+    """Model values with outliers: p(x | z) = prod_i StudentT(x_i | df, m_i + s_i decoder(z)_i, s_i scale).
 
-    The scale and the degrees of freedom, which stay above 1, are learned, one for all values.
-
-    Source: K. L. Lange, R. J. A. Little, J. M. G. Taylor, "Robust statistical modeling using the t
-    distribution", 1989, https://doi.org/10.2307/2290063.
+    All values share one learned scale and one learned df above 1.
 
     Args:
         latent_dim: size of z.
         data_shape: shape of x.
-        decoder: makes the network from the two shapes.
-        initial_scale: where the scale starts.
+        decoder: makes the network from an input and an output shape.
+        initial_scale: the scale before a fit, in units of the data's scale.
 
-    :raises InputError: ``initial_scale`` is not positive.
+    Raises:
+        InputError: ``initial_scale`` is not positive.
+
+    Source: K. L. Lange, R. J. A. Little, J. M. G. Taylor, "Robust statistical modeling using the t
+    distribution", 1989, https://doi.org/10.2307/2290063.
 
     >>> StudentT(2, (4,))(torch.zeros(5, 2)).base_dist.df[0, 0]
     tensor(4., grad_fn=<SelectBackward0>)
@@ -166,9 +195,7 @@ class StudentT(Normal):
         initial_scale: float = 0.5,
     ) -> None:
         super().__init__(latent_dim, data_shape, decoder, initial_scale)
-        self.log_df = nn.Parameter(torch.tensor(3.0).log())  # of what lies above 1
+        self.log_df = nn.Parameter(torch.tensor(3.0).log())  # log(df - 1)
 
-    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
-        normal = super().of_values(outputs)
-        df = 1 + log_link(self.log_df, RATE).exp()
-        return distributions.StudentT(df, normal.loc, normal.scale)
+    def distribution(self, loc: Tensor, scale: Tensor) -> dist.TorchDistribution:
+        return distributions.StudentT(1 + log_link(self.log_df, RATE).exp(), loc, scale)

@@ -1,4 +1,4 @@
-"""Likelihoods of tables: columns of different kinds, cells that are missing."""
+"""Likelihoods of tables: columns of different kinds, missing cells."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,28 +10,30 @@ from torch import Tensor, nn
 
 from pyro_vae import distributions
 from pyro_vae.errors import InputError
-from pyro_vae.likelihoods.likelihood import Likelihood, LikelihoodFactory, Outputs
+from pyro_vae.likelihoods.likelihood import Likelihood, LikelihoodFactory, PlaceholderDecoder
 from pyro_vae.likelihoods.real import Normal
 from pyro_vae.networks import MLP, Network, NetworkFactory, Scaled, Shape
 from pyro_vae.units import learners
 
 
 class Heterogeneous(Likelihood):
-    """p(x | z) = prod_j p_j(x_j | z): each column of a table has a likelihood of its own, all one decoder.
+    """Model the columns of a table, each by its own likelihood: p(x | z) = prod_j p_j(x_j | z).
 
-    Columns that are given the same likelihood, with the same options, share its parameters. The encoder
-    reads counts and positive values as logs, names as one number each, all in the table's own units.
-
-    Source: A. Nazábal, P. M. Olmos, Z. Ghahramani, I. Valera, "Handling incomplete heterogeneous data
-    using VAEs", 2018, https://arxiv.org/abs/1807.03653.
+    All columns share one decoder. Columns with the same likelihood and options also share its parameters.
+    The encoder reads counts and positive values as logs, categories as one-hot vectors, and all columns in
+    units of the data.
 
     Args:
         latent_dim: size of z.
         data_shape: (columns,).
-        decoder: makes the network from the two shapes.
-        columns: what makes each column's likelihood.
+        decoder: makes the network from an input and an output shape.
+        columns: makes the likelihood of each column.
 
-    :raises InputError: there are not as many likelihoods as columns, or one is none of single values.
+    Raises:
+        InputError: there are not as many likelihoods as columns, or the values of one are not independent.
+
+    Source: A. Nazábal, P. M. Olmos, Z. Ghahramani, I. Valera, "Handling incomplete heterogeneous data using
+    VAEs", 2018, https://arxiv.org/abs/1807.03653.
 
     >>> from functools import partial
     >>> from pyro_vae.likelihoods import Bernoulli, HeteroscedasticNormal, LogNormal, Poisson, Tokens
@@ -40,7 +42,7 @@ class Heterogeneous(Likelihood):
     torch.Size([5])
     """
 
-    no_part = "it is that of a whole table"
+    not_a_part = "it models a whole table"
 
     def __init__(
         self,
@@ -52,82 +54,94 @@ class Heterogeneous(Likelihood):
         nn.Module.__init__(self)
         if tuple(data_shape) != (len(columns),):
             raise InputError(
-                f"Heterogeneous has likelihoods for {len(columns)} columns, and the data are of shape "
-                f"{tuple(data_shape)}: name one for each column of a table"
+                f"Heterogeneous has likelihoods for {len(columns)} columns, but the data have shape "
+                f"{tuple(data_shape)}",
+                subject="columns",
+                expected="one likelihood for each column of a table",
             )
         self.event_dim = 1
-        kinds: list[LikelihoodFactory] = []
-        self.places: list[list[int]] = []
-        for place, column in enumerate(columns):
-            same = next((j for j, kind in enumerate(kinds) if _are_same(kind, column)), len(kinds))
-            if same == len(kinds):
-                kinds.append(column)
-                self.places.append([])
-            self.places[same].append(place)
-        made = [
-            Likelihood.make(kind, latent_dim, (len(places),), Outputs)
-            for kind, places in zip(kinds, self.places, strict=True)
+        factories, self.places = _group(columns)
+        kinds = [
+            Likelihood.make(factory, latent_dim, (len(places),), PlaceholderDecoder)
+            for factory, places in zip(factories, self.places, strict=True)
         ]
-        for part in made:
-            self.check_part(part)
-        self.kinds: Iterable[Likelihood] = nn.ModuleList(made)  # type: ignore[assignment]
-        self.sizes = [math.prod(kind.decoder.out_shape) for kind in made]
+        for kind in kinds:
+            self.check_part(kind)
+        self.kinds: Iterable[Likelihood] = nn.ModuleList(kinds)  # type: ignore[assignment]
+        self.sizes = [math.prod(kind.decoder.out_shape) for kind in kinds]
         self.decoder = Network.make(decoder, (latent_dim,), (sum(self.sizes),))
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
-        return self.of_values(self.decoder(z)).to_event(1)
+        return self.from_parameters(self.decoder(z)).to_event(1)
 
-    def reading(self, encoder: NetworkFactory) -> NetworkFactory:
+    def wrap_encoder(self, encoder: NetworkFactory) -> NetworkFactory:
         logs = [False] * sum(map(len, self.places))
-        names = [0] * len(logs)
+        num_categories = [0] * len(logs)
         for kind, places in zip(self.kinds, self.places, strict=True):
             for place in places:
-                logs[place], names[place] = bool(kind.in_logs), kind.num_names
-        return partial(Scaled, network=encoder, logs=logs, names=names)
+                logs[place] = kind.encoder_scaling == "log"
+                num_categories[place] = kind.num_categories
+        return partial(Scaled, network=encoder, logs=logs, num_categories=num_categories)
 
     def learn_units(self, x: Tensor) -> None:
         for kind, places in zip(self.kinds, self.places, strict=True):
             for part in learners(kind):
                 part.learn_units(x[..., places])
 
-    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
+    def from_parameters(self, parameters: Tensor) -> dist.TorchDistribution:
         parts = [
-            kind.of_values(numbers.unflatten(-1, (kind.numbers_per_value, -1)))
-            for kind, numbers in zip(self.kinds, outputs.split(self.sizes, -1), strict=True)
+            kind.from_parameters(own.unflatten(-1, (kind.parameters_per_value, -1)))
+            for kind, own in zip(self.kinds, parameters.split(self.sizes, -1), strict=True)
         ]
         return distributions.Columns(parts, self.places)
 
 
-def _are_same(one: Any, other: Any) -> bool:
-    """Whether two factories make the same: they are one, or partials of one with the same options."""
+def _group(
+    columns: Sequence[LikelihoodFactory],
+) -> tuple[list[LikelihoodFactory], list[list[int]]]:
+    """Return the different factories, and the numbers of the columns that each one makes."""
+    factories: list[LikelihoodFactory] = []
+    places: list[list[int]] = []
+    for place, column in enumerate(columns):
+        same = next((i for i, f in enumerate(factories) if _are_equal(f, column)), len(factories))
+        if same == len(factories):
+            factories.append(column)
+            places.append([])
+        places[same].append(place)
+    return factories, places
+
+
+def _are_equal(one: Any, other: Any) -> bool:
+    """Return whether two factories are one, or partials of one with the same options."""
     if not (isinstance(one, partial) and isinstance(other, partial)):
         return one is other
     return (one.func, one.args, one.keywords) == (other.func, other.args, other.keywords)
 
 
 class Missing(Likelihood):
-    """p(x_observed | z): any likelihood of independent values, with NaN for a value that is missing.
+    """Model the observed values of x, where NaN is missing: p(x_observed | z).
 
-    A missing value says nothing and takes no gradient. The encoder meets the NaN as well:
-    :class:`pyro_vae.networks.MaskedInput` makes one that does out of any other.
-
-    Source: P.-A. Mattei, J. Frellsen, "MIWAE: deep generative modelling and imputation of incomplete data
-    sets", 2018, https://arxiv.org/abs/1812.02633.
+    A missing value counts 0 nats and gets no gradient. The encoder reads NaN as well:
+    :class:`pyro_vae.networks.MaskedInput` makes any network do that.
 
     Args:
         latent_dim: size of z.
         data_shape: shape of x.
-        decoder: makes the network from the two shapes.
-        likelihood: p(x | z) where all is observed.
+        decoder: makes the network from an input and an output shape.
+        likelihood: makes p(x | z) of complete x, any likelihood of independent values.
 
-    :raises InputError: the values are not independent.
+    Raises:
+        InputError: the values are not independent.
+
+    Source: P.-A. Mattei, J. Frellsen, "MIWAE: deep generative modelling and imputation of incomplete data
+    sets", 2018, https://arxiv.org/abs/1812.02633.
 
     >>> x = torch.tensor([[1.0, float("nan"), 2.0]])
     >>> Missing(2, (3,))(torch.zeros(1, 2)).base_dist.log_prob(x)[0, 1].item()
     0.0
     """
 
-    no_part = "it stands around a whole, as in partial(Missing, likelihood=Bernoulli)"
+    not_a_part = "it wraps a whole likelihood, as in partial(Missing, likelihood=Bernoulli)"
 
     def __init__(
         self,
@@ -142,11 +156,11 @@ class Missing(Likelihood):
         if not isinstance(self.complete, Heterogeneous):
             self.check_part(self.complete)
 
-    def reading(self, encoder: NetworkFactory) -> NetworkFactory:
-        return self.complete.reading(encoder)
+    def wrap_encoder(self, encoder: NetworkFactory) -> NetworkFactory:
+        return self.complete.wrap_encoder(encoder)
 
     def forward(self, z: Tensor) -> dist.TorchDistribution:
-        return self.of_values(self.complete.decoder(z)).to_event(self.event_dim)
+        return self.from_parameters(self.complete.decoder(z)).to_event(self.event_dim)
 
-    def of_values(self, outputs: Tensor) -> dist.TorchDistribution:
-        return distributions.WithMissing(self.complete.of_values(outputs))
+    def from_parameters(self, parameters: Tensor) -> dist.TorchDistribution:
+        return distributions.PartiallyObserved(self.complete.from_parameters(parameters))

@@ -1,9 +1,9 @@
-"""Networks: tensors in, tensors out, no probability in them.
+"""Networks map tensors to tensors; they hold no probability.
 
-A network is made from two shapes, that of one input and that of one output, and whatever else its
-class takes; it maps ``batch | in_shape`` to ``batch | out_shape`` for any number of batch
-dimensions. Where a part of a model wants a network it takes anything that can be called with the two
-shapes: a class here, or ``functools.partial(MLP, hidden_dims=(200, 200))``.
+A network is made from the shapes of one input and one output, and from options of its class. It maps
+``batch | in_shape`` to ``batch | out_shape`` for any number of batch dimensions. A part of a model that
+needs a network takes anything that can be called with the two shapes: a class here, or
+``functools.partial(MLP, hidden_dims=(200, 200))``.
 """
 
 from pyro_vae.networks.conditions import OneHot, join

@@ -1,4 +1,4 @@
-"""What is given beside an input: classes as numbers, vectors put together."""
+"""Conditions: labels as one-hot vectors, and vectors joined."""
 
 import torch
 from pyro.infer.util import is_validation_enabled
@@ -9,51 +9,62 @@ from pyro_vae.networks.network import Network, Shape
 
 
 class OneHot(Network):
-    """Labels 0, 1, ..., K - 1 as vectors of K numbers, a single one of them 1.
+    """Map labels 0, 1, ..., K - 1 to one-hot vectors of K numbers.
 
     Args:
-        in_shape: shape of what holds the labels of one datum; () is one label.
-        out_shape: (..., K).
+        in_shape: shape of one datum's labels; () is one label.
+        out_shape: (*in_shape, K).
 
-    :raises InputError: labels that are not whole numbers, or, where Pyro validates, out of range.
+    Raises:
+        InputError: ``out_shape`` is another. When it runs: a label is not whole or, where Pyro validates,
+            out of range.
 
     >>> OneHot((), (3,))(torch.tensor([2, 0]))
     tensor([[0., 0., 1.],
             [1., 0., 0.]])
     """
 
-    reads_names = True
+    discrete_input = True
     identity: Tensor
 
     def __init__(self, in_shape: Shape, out_shape: Shape) -> None:
         super().__init__(in_shape, out_shape)
         if self.out_shape[:-1] != self.in_shape:
             raise InputError(
-                f"OneHot makes of labels of shape {self.in_shape} vectors of shape "
-                f"{(*self.in_shape, 'classes')}, not {self.out_shape}"
+                f"OneHot cannot map labels of shape {self.in_shape} to shape {self.out_shape}",
+                subject="OneHot",
+                expected=f"out_shape {(*self.in_shape, 'num_classes')}",
             )
         self.register_buffer("identity", torch.eye(self.out_shape[-1]), persistent=False)
 
     def transform(self, x: Tensor) -> Tensor:
         if x.is_floating_point():
-            raise InputError(f"labels must be whole numbers (int64), not {x.dtype}")
+            raise InputError(
+                f"labels hold {x.dtype}", subject="labels", expected="whole numbers (int64)"
+            )
         if is_validation_enabled():
             check_labels(x, self.out_shape[-1])
         return torch.nn.functional.embedding(x.long(), self.identity)
 
 
 def check_labels(labels: Tensor, num_classes: int, lowest: int = 0) -> None:
-    """:raises InputError: a label is out of range."""
+    """Check that labels lie between ``lowest`` and ``num_classes`` - 1.
+
+    Raises:
+        InputError: a label is out of range.
+    """
     wrong = labels[(labels < lowest) | (labels >= num_classes)]
     if len(wrong):
         raise InputError(
-            f"labels must lie between {lowest} and {num_classes - 1}, for {num_classes} classes, but "
-            f"there is a label {int(wrong[0])}"
+            f"labels hold {int(wrong[0])}, but num_classes is {num_classes}",
+            subject="labels",
+            expected=f"whole numbers from {lowest} to {num_classes - 1}",
+            remedy="set num_classes or number the classes from 0",
         )
 
 
 def join(*vectors: Tensor) -> Tensor:
-    """Vectors end to end, ``batch | sum of their lengths``; batch shapes are broadcast.
+    """Join vectors end to end, ``batch | sum of their lengths``; the batch shapes are broadcast.
 
     >>> join(torch.zeros(5, 1, 2), torch.ones(3, 4)).shape
     torch.Size([5, 3, 6])

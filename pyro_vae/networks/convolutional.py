@@ -13,15 +13,18 @@ Size = tuple[int, int]  # height and width
 
 
 class ConvEncoder(Network):
-    """Strided convolutions over an image of any size and channel count, then one linear map.
+    """Apply strided convolutions to an image of any size, then one linear map.
 
-    Each layer halves height and width, rounding up.
+    Each layer halves height and width, rounded up.
 
     Args:
         in_shape: (channels, height, width).
         out_shape: shape of one output.
         channels: channels of each layer.
         activation: the nonlinearity after each layer.
+
+    Raises:
+        InputError: the input is not an image.
 
     >>> import torch
     >>> ConvEncoder((3, 21, 13), (2, 8))(torch.zeros(4, 3, 21, 13)).shape
@@ -47,13 +50,16 @@ class ConvEncoder(Network):
 
 
 class ConvDecoder(Network):
-    """The mirror of :class:`ConvEncoder`: one linear map, then transposed convolutions to an image.
+    """Apply one linear map, then transposed convolutions to an image: :class:`ConvEncoder` in reverse.
 
     Args:
         in_shape: shape of one input.
         out_shape: (..., channels, height, width); dimensions before the channels are folded into them.
         channels: channels of each layer, from the coarsest.
         activation: the nonlinearity before each convolution.
+
+    Raises:
+        InputError: the output is not an image.
 
     >>> import torch
     >>> ConvDecoder((8,), (2, 3, 21, 13))(torch.zeros(4, 8)).shape
@@ -87,7 +93,7 @@ def downwards(
     level: Callable[[int, int], list[nn.Module]],
     last: Sequence[nn.Module] = (),
 ) -> nn.Sequential:
-    """Levels that each halve an image, made from two numbers of channels, then one linear map."""
+    """Return levels that each halve an image, made from two numbers of channels, then one linear map."""
     depths = [image_shape[0], *sizes("channels", channels)]
     sides = halvings(image_shape, len(channels))
     layers = [layer for pair in pairwise(depths) for layer in level(*pair)]
@@ -101,7 +107,7 @@ def upwards(
     channels: Sequence[int],
     level: Callable[[int, int, Size, Size], list[nn.Module]],
 ) -> nn.Sequential:
-    """One linear map, then levels that each double an image, made from numbers of channels and sizes."""
+    """Return one linear map, then levels that each double an image, made from channels and sizes."""
     depths = [*sizes("channels", channels), math.prod(image_shape[:-2])]
     sides = halvings(image_shape, len(channels))[::-1]  # coarse to fine
     start = [
@@ -114,14 +120,16 @@ def upwards(
 
 
 def halvings(image_shape: Shape, times: int) -> list[Size]:
-    """(height, width) and what is left of it after each halving, rounding up."""
+    """Return (height, width) before and after each halving, rounded up."""
     if len(image_shape) < 3:
         raise InputError(
-            f"a convolutional network needs images (channels, height, width), not data of shape "
-            f"{tuple(image_shape)}; use MLP"
+            f"a convolutional network cannot take shape {tuple(image_shape)}",
+            subject="convolutional network",
+            expected="images (channels, height, width)",
+            remedy="use MLP",
         )
-    found = [(image_shape[-2], image_shape[-1])]
+    sides = [(image_shape[-2], image_shape[-1])]
     for _ in range(times):
-        height, width = found[-1]
-        found.append(((height + 1) // 2, (width + 1) // 2))
-    return found
+        height, width = sides[-1]
+        sides.append(((height + 1) // 2, (width + 1) // 2))
+    return sides

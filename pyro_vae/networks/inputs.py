@@ -1,4 +1,4 @@
-"""What stands before another network: inputs in their own units, with missing values, of names."""
+"""Networks that prepare inputs for another network: units of the data, missing values, token ids."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from pyro_vae.units import Units
 
 
 class Flat(Network):
-    """The inputs themselves, as one vector.
+    """Flatten the inputs to one vector.
 
     >>> Flat((2, 3), (6,))(torch.zeros(5, 2, 3)).shape
     torch.Size([5, 6])
@@ -24,32 +24,31 @@ class Flat(Network):
 
 
 class Scaled(Network):
-    """Any network, for inputs in the data's own units: each less its mean, over its standard deviation.
+    """Standardise the inputs, by means and standard deviations of the data, for another network.
 
-    Counts and other positive values that span orders of magnitude are read as log(x + a) before that,
-    with a the least of a column's values above 0, which of counts is 1 mostly; of a name by number, 0 to
-    K - 1, K numbers are read, the one of its name 1 and all others 0. The units are learnt from the rows
-    of the first fit (:mod:`pyro_vae.units`); until then a is 1.
+    Counts and other positive values that span orders of magnitude become log(x + a) first. a is a column's
+    least positive value, which for counts is mostly 1. A category 0 to K - 1 becomes a one-hot vector of K
+    numbers. The first fit learns the units from its rows (:mod:`pyro_vae.units`); before that, a is 1.
 
     Args:
         in_shape: shape of one input.
         out_shape: shape of one output.
-        network: makes the network from the two shapes.
+        network: makes the network from an input and an output shape.
         logs: whether all inputs are read as logs, or which columns are.
-        names: of how many names each column's values are, 0 where they are numbers; empty: of none.
+        num_categories: number of categories of each column, 0 where it holds numbers; empty: numbers only.
 
     >>> network = Scaled((2,), (3,), logs=[True, False])
     >>> network.learn_units(torch.tensor([[0.0, 300.0], [1e6, 500.0]]))
     >>> network.scaled(torch.tensor([[0.0, 300.0]]))
     tensor([[-1.0000, -1.0000]])
-    >>> Scaled((2,), (3,), names=[0, 3]).scaled(torch.tensor([[5.0, 2.0]]))
+    >>> Scaled((2,), (3,), num_categories=[0, 3]).scaled(torch.tensor([[5.0, 2.0]]))
     tensor([[5., 0., 0., 1.]])
     """
 
     logs: Tensor | None
     least: Tensor
     column: Tensor | None
-    name: Tensor
+    category: Tensor
 
     def __init__(
         self,
@@ -57,15 +56,19 @@ class Scaled(Network):
         out_shape: Shape,
         network: NetworkFactory = MLP,
         logs: bool | Sequence[bool] = False,
-        names: Sequence[int] = (),
+        num_categories: Sequence[int] = (),
     ) -> None:
         super().__init__(in_shape, out_shape)
-        read = [(j, name) for j, k in enumerate(names) for name in (range(k) if k else [-1])]
-        column, name = torch.tensor(read).unbind(-1) if any(names) else (None, None)
-        self.register_buffer("column", column, persistent=False)  # of each number that is read
-        self.register_buffer("name", name, persistent=False)  # that it is 1 for; -1: it is a number
-        read_shape = in_shape if column is None else (len(read),)
-        self.network = Network.make(network, read_shape, out_shape)
+        features = [
+            (j, category)
+            for j, count in enumerate(num_categories)
+            for category in (range(count) if count else [-1])  # -1: the column's number itself
+        ]
+        pair = torch.tensor(features).unbind(-1) if any(num_categories) else (None, None)
+        for name, buffer in zip(("column", "category"), pair, strict=True):
+            self.register_buffer(name, buffer, persistent=False)
+        feature_shape = in_shape if self.column is None else (len(features),)
+        self.network = Network.make(network, feature_shape, out_shape)
         self.takes_missing = getattr(self.network, "takes_missing", False)
         self.units = Units(self.in_shape)
         which = None if logs is False else torch.tensor(logs)
@@ -74,8 +77,8 @@ class Scaled(Network):
             self.register_buffer("least", torch.ones_like(self.units.location))
 
     def learn_units(self, x: Tensor) -> None:
-        """Takes location and scale from rows of data ``rows | X``."""
-        if x.shape[-1:] != self.in_shape[-1:]:  # these are no inputs, and have no such columns
+        """Learn location and scale from rows of inputs, ``rows | X``."""
+        if x.shape[-1:] != self.in_shape[-1:]:  # other data, such as labels
             return
         if self.logs is None:
             self.units.learn(x)
@@ -83,40 +86,39 @@ class Scaled(Network):
             rows = x.reshape(-1, *self.least.shape)
             least = torch.where(rows > 0, rows, torch.inf).amin(0)
             self.least.copy_(torch.where(least.isfinite(), least, 1.0))
-            self.units.learn(self._in_logs(x), may_keep=~self.logs)
+            self.units.learn(self._to_logs(x), may_keep=~self.logs)
 
     def scaled(self, x: Tensor) -> Tensor:
-        """What the network is given of inputs ``N | in_shape``."""
-        scaled = (self._in_logs(x) - self.units.location) / self.units.scale
+        """Return the network's features of inputs ``N | in_shape``."""
+        scaled = (self._to_logs(x) - self.units.location) / self.units.scale
         if self.column is None:
             return scaled
         x, scaled = x[..., self.column], scaled[..., self.column]
-        is_name = torch.where(x.isnan(), x, (x == self.name).to(x))
-        return torch.where(self.name < 0, scaled, is_name)
+        one_hot = torch.where(x.isnan(), x, (x == self.category).to(x))
+        return torch.where(self.category < 0, scaled, one_hot)
 
     def transform(self, x: Tensor) -> Tensor:
         out: Tensor = self.network(self.scaled(x))
         return out
 
-    def _in_logs(self, x: Tensor) -> Tensor:
+    def _to_logs(self, x: Tensor) -> Tensor:
         if self.logs is None:
             return x
         return torch.where(self.logs, (x.clamp(min=0) + self.least).log(), x)
 
 
 class MaskedInput(Network):
-    """Any network, for inputs of which values may be missing: NaN becomes 0, and a mask says which.
+    """Read missing values for another network: NaN becomes 0, and a mask is 1 where a value is observed.
 
-    The mask, 1 where a value is observed, is stacked onto the input's first dimension, so that an image
-    stays one.
-
-    Source: A. Nazábal, P. M. Olmos, Z. Ghahramani, I. Valera, "Handling incomplete heterogeneous data
-    using VAEs", 2018, https://arxiv.org/abs/1807.03653.
+    The mask is stacked onto the input's first dimension, so an image remains an image.
 
     Args:
         in_shape: shape of one input.
         out_shape: shape of one output.
-        network: makes the network from the two shapes, the first doubled.
+        network: makes the network from an input and an output shape; the input's first size is doubled.
+
+    Source: A. Nazábal, P. M. Olmos, Z. Ghahramani, I. Valera, "Handling incomplete heterogeneous data using
+    VAEs", 2018, https://arxiv.org/abs/1807.03653.
 
     >>> x = torch.tensor([[1.0, float("nan"), 2.0]])
     >>> bool(MaskedInput((3,), (2,))(x).isfinite().all())
@@ -135,23 +137,23 @@ class MaskedInput(Network):
 
 
 class EmbeddedTokens(Network):
-    """Any network, for inputs that are names by number: each becomes a learned vector.
+    """Embed token ids as learned vectors for another network.
 
     Args:
         in_shape: shape of one input, such as (steps,); its values are 0 to num_tokens - 1.
         out_shape: shape of one output.
-        network: makes the network from the two shapes, the first with the vectors' length at the end.
-        num_tokens: how many names there are.
-        embedding_dim: the vectors' length.
+        network: makes the network from (*in_shape, embedding_dim) and the output's shape.
+        num_tokens: number of tokens.
+        embedding_dim: length of a vector.
 
-    :raises InputError: no names, or vectors of no length; inputs that are none of the names, where Pyro
-        validates.
+    Raises:
+        InputError: a size is below 1 or, where Pyro validates, an input is not a token id.
 
     >>> EmbeddedTokens((7,), (2,), num_tokens=5)(torch.randint(5, (3, 7))).shape
     torch.Size([3, 2])
     """
 
-    reads_names = True
+    discrete_input = True
 
     def __init__(
         self,
@@ -168,15 +170,21 @@ class EmbeddedTokens(Network):
 
     def transform(self, x: Tensor) -> Tensor:
         if is_validation_enabled():
-            check_names(x, self.embedding.num_embeddings)
+            check_token_ids(x, self.embedding.num_embeddings)
         return self.network(self.embedding(x.long()))
 
 
-def check_names(x: Tensor, num_tokens: int) -> None:
-    """:raises InputError: a value is no whole number from 0 to ``num_tokens`` - 1."""
+def check_token_ids(x: Tensor, num_tokens: int) -> None:
+    """Check that all values are whole numbers from 0 to ``num_tokens`` - 1.
+
+    Raises:
+        InputError: one is not.
+    """
     wrong = x[~((x >= 0) & (x < num_tokens) & (x == x.round()))]
     if len(wrong):
         raise InputError(
-            f"names must be whole numbers from 0 to {num_tokens - 1}, as num_tokens is {num_tokens}, but "
-            f"the data hold {wrong[0]:g}: number names from 0, set num_tokens, or binarise grey values"
+            f"the data hold {wrong[0]:g}, but num_tokens is {num_tokens}",
+            subject="num_tokens",
+            expected=f"token ids, whole numbers from 0 to {num_tokens - 1}",
+            remedy="number tokens from 0, set num_tokens, or binarise grey values",
         )

@@ -11,7 +11,7 @@ from pyro_vae.networks.network import Network, Shape
 
 
 class MLP(Network):
-    """A multilayer perceptron.
+    """Apply a multilayer perceptron.
 
     Args:
         in_shape: shape of one input.
@@ -32,28 +32,27 @@ class MLP(Network):
         activation: Callable[[], nn.Module] = nn.SiLU,
     ) -> None:
         super().__init__(in_shape, out_shape)
-        widths = [math.prod(self.in_shape), *sizes("hidden_dims", hidden_dims)]
-        layers: list[nn.Module] = [nn.Flatten()]
-        for width, next_width in pairwise(widths):
-            layers += [nn.Linear(width, next_width), activation()]
-        layers.append(nn.Linear(widths[-1], math.prod(self.out_shape)))
-        self.layers = nn.Sequential(*layers)
+
+        def hidden(width: int, next_width: int) -> list[nn.Module]:
+            return [nn.Linear(width, next_width), activation()]
+
+        self.layers = _layers(self.in_shape, self.out_shape, hidden_dims, hidden)
 
     def transform(self, x: Tensor) -> Tensor:
         return self.layers(x)
 
 
 class GatedMLP(Network):
-    """A multilayer perceptron whose hidden layers are gated: h = (A x + a) * sigmoid(B x + b).
-
-    Source: Y. N. Dauphin, A. Fan, M. Auli, D. Grangier, "Language modeling with gated convolutional
-    networks", 2017, https://arxiv.org/abs/1612.08083; in VAEs: J. M. Tomczak, M. Welling, "VAE with a
-    VampPrior", 2017, https://arxiv.org/abs/1705.07120.
+    """Apply a multilayer perceptron with gated hidden layers, h = (A x + a) * sigmoid(B x + b).
 
     Args:
         in_shape: shape of one input.
         out_shape: shape of one output.
         hidden_dims: width of each hidden layer.
+
+    Source: Y. N. Dauphin, A. Fan, M. Auli, D. Grangier, "Language modeling with gated convolutional
+    networks", 2017, https://arxiv.org/abs/1612.08083; in VAEs: J. M. Tomczak, M. Welling, "VAE with a
+    VampPrior", 2017, https://arxiv.org/abs/1705.07120.
 
     >>> import torch
     >>> GatedMLP((1, 8, 8), (2, 16))(torch.zeros(5, 1, 8, 8)).shape
@@ -64,12 +63,23 @@ class GatedMLP(Network):
         self, in_shape: Shape, out_shape: Shape, hidden_dims: Sequence[int] = (200, 200)
     ) -> None:
         super().__init__(in_shape, out_shape)
-        widths = [math.prod(self.in_shape), *sizes("hidden_dims", hidden_dims)]
-        layers: list[nn.Module] = [nn.Flatten()]
-        for width, next_width in pairwise(widths):
-            layers += [nn.Linear(width, 2 * next_width), nn.GLU()]
-        layers.append(nn.Linear(widths[-1], math.prod(self.out_shape)))
-        self.layers = nn.Sequential(*layers)
+
+        def hidden(width: int, next_width: int) -> list[nn.Module]:
+            return [nn.Linear(width, 2 * next_width), nn.GLU()]
+
+        self.layers = _layers(self.in_shape, self.out_shape, hidden_dims, hidden)
 
     def transform(self, x: Tensor) -> Tensor:
         return self.layers(x)
+
+
+def _layers(
+    in_shape: Shape,
+    out_shape: Shape,
+    hidden_dims: Sequence[int],
+    hidden: Callable[[int, int], list[nn.Module]],
+) -> nn.Sequential:
+    """Return hidden layers, made from two widths, and a last linear one."""
+    widths = [math.prod(in_shape), *sizes("hidden_dims", hidden_dims)]
+    layers = [layer for pair in pairwise(widths) for layer in hidden(*pair)]
+    return nn.Sequential(nn.Flatten(), *layers, nn.Linear(widths[-1], math.prod(out_shape)))

@@ -1,4 +1,4 @@
-"""What a network is."""
+"""The base class of networks."""
 
 import abc
 from collections.abc import Callable, Sequence
@@ -13,16 +13,22 @@ Shape = Sequence[int]
 
 
 class Network(Part):
-    """Maps ``batch | in_shape`` to ``batch | out_shape``; subclasses say how for one batch dimension.
+    """Map ``batch | in_shape`` to ``batch | out_shape``; a subclass does it for one batch dimension.
 
-    ``takes_missing`` says whether an input may hold NaN for values that are missing, ``reads_names``
-    whether it holds names or labels by number, through which no gradient goes.
+    Args:
+        in_shape: shape of one input.
+        out_shape: shape of one output.
 
-    :raises InputError: shapes of no size, or an input whose last dimensions are not ``in_shape``.
+    Attributes:
+        takes_missing: whether an input may hold NaN for missing values.
+        discrete_input: whether the input is discrete, such as token ids or labels, so no gradient passes.
+
+    Raises:
+        InputError: a size is below 1. When it runs: the last dimensions of an input are not ``in_shape``.
     """
 
     takes_missing = False
-    reads_names = False
+    discrete_input = False
 
     def __init__(self, in_shape: Shape, out_shape: Shape) -> None:
         super().__init__()
@@ -31,38 +37,42 @@ class Network(Part):
 
     @classmethod
     def make(cls, factory: Callable[..., Any], *shapes: Any) -> Self:
-        """``factory(in_shape, out_shape)``.
+        """Return ``factory(in_shape, out_shape)``.
 
-        :raises InputError: it makes no network, or one of other shapes.
+        Raises:
+            InputError: that is not a network, or has other shapes.
         """
         made = super().make(factory, *shapes)
-        if isinstance(made, Network) and (made.in_shape, made.out_shape) != tuple(
-            map(tuple, shapes)
-        ):
+        in_shape, out_shape = map(tuple, shapes)
+        if isinstance(made, Network) and (made.in_shape, made.out_shape) != (in_shape, out_shape):
+            name = type(made).__name__
             raise InputError(
-                f"a network of shapes {tuple(shapes[0])} to {tuple(shapes[1])} is wanted here, and this "
-                f"{type(made).__name__} is one of {made.in_shape} to {made.out_shape}"
+                f"{name} has shapes {made.in_shape} to {made.out_shape}",
+                subject=name,
+                expected=f"a network of shapes {in_shape} to {out_shape}",
             )
         return made
 
     @classmethod
-    def may_be(cls, kind: type) -> bool:
-        """Any module may, but a part of another kind."""
+    def accepts(cls, kind: type) -> bool:
+        """Return whether a class is a network, or a module that is not another part."""
         return issubclass(kind, cls) or (issubclass(kind, nn.Module) and not issubclass(kind, Part))
 
     def forward(self, x: Tensor) -> Tensor:
         batch_dims = x.dim() - len(self.in_shape)
         if batch_dims < 0 or x.shape[batch_dims:] != self.in_shape:
+            name = type(self).__name__
             raise InputError(
-                f"{type(self).__name__} takes inputs of shape {self.in_shape}, "
-                f"not {tuple(x.shape[max(batch_dims, 0) :])}"
+                f"{name} got inputs of shape {tuple(x.shape[max(batch_dims, 0) :])}",
+                subject=name,
+                expected=f"shape {self.in_shape}",
             )
         out = self.transform(x.reshape(-1, *self.in_shape))  # N | in_shape
         return out.reshape(*x.shape[:batch_dims], *self.out_shape)
 
     @abc.abstractmethod
     def transform(self, x: Tensor) -> Tensor:
-        """``N | in_shape`` to N rows of as many numbers as ``out_shape`` holds."""
+        """Map ``N | in_shape`` to N rows of as many numbers as ``out_shape`` holds."""
 
 
 NetworkFactory = Callable[[Shape, Shape], Network]

@@ -1,4 +1,4 @@
-"""A network of images that looks at the pixels before alone."""
+"""A network of images whose output at a value depends on earlier values only."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,27 +12,28 @@ Padding = tuple[int, int, int, int]  # left, right, top, bottom
 
 
 class CausalPixels(nn.Module):
-    """Numbers for each value of an image, from the values before it and a context at its pixel.
+    """Return parameters for each value of an image, from the values before it and a context at its pixel.
 
-    Pixels come in reading order, and in each its channels in theirs. One stack of gated convolutions looks
-    at the rows above, another at what is left of a pixel in its row and at the first; so none of the pixels
-    within reach is missed. Instead of a mask, each stack's first layer reads the image shifted by one.
+    Pixels follow in reading order, and the channels of a pixel in theirs. One stack of gated convolutions
+    reads the rows above a pixel. Another reads the pixels on its left and the first stack, so no pixel
+    within reach is missed. Each stack's first layer reads a shifted image, which replaces a mask.
 
-    Not a :class:`~pyro_vae.networks.Network`: it reads an image, ``N | C, H, W``, and a context,
-    ``N | width, H, W``. Its three steps can be taken one after another, for parts of an image.
+    It is not a :class:`~pyro_vae.networks.Network`: it reads an image, ``N | C, H, W``, and a context,
+    ``N | width, H, W``. Its three steps can run one by one, on parts of an image.
+
+    Args:
+        num_channels: C.
+        num_outputs: number of parameters for each value.
+        width: features at each pixel.
+        num_layers: gated layers after the first.
+        kernel_size: side of the square around a pixel whose upper half one layer reads; odd.
+
+    Raises:
+        InputError: a size is below 1, or ``kernel_size`` is even.
 
     Source: A. van den Oord, N. Kalchbrenner, O. Vinyals, L. Espeholt, A. Graves, K. Kavukcuoglu,
     "Conditional image generation with PixelCNN decoders", 2016, https://arxiv.org/abs/1606.05328; shifts:
     T. Salimans, A. Karpathy, X. Chen, D. P. Kingma, "PixelCNN++", 2017, https://arxiv.org/abs/1701.05517.
-
-    Args:
-        num_channels: C.
-        num_outputs: how many numbers there are for each value.
-        width: features at each pixel.
-        num_layers: gated layers after the first.
-        kernel_size: side of the square around a pixel that one layer looks at the upper half of; odd.
-
-    :raises InputError: sizes below 1, or an even side.
 
     >>> CausalPixels(3, 2, width=8)(torch.zeros(5, 3, 4, 6), torch.zeros(5, 8, 4, 6)).shape
     torch.Size([5, 2, 3, 4, 6])
@@ -50,7 +51,11 @@ class CausalPixels(nn.Module):
         for name, size in (("width", width), ("num_layers", num_layers)):
             at_least_1(name, size)
         if kernel_size < 1 or kernel_size % 2 == 0:
-            raise InputError(f"kernel_size must be odd and at least 1, not {kernel_size}")
+            raise InputError(
+                f"kernel_size is {kernel_size}",
+                subject="kernel_size",
+                expected="an odd number of at least 1",
+            )
         side, back = kernel_size // 2, kernel_size // 2 + 1
         self.above_first = _padded(num_channels, width, (back, kernel_size), (side, side, back, -1))
         self.before_first = _padded(num_channels, width, (1, back), (back, -1, 0, 0))
@@ -64,33 +69,35 @@ class CausalPixels(nn.Module):
         )
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """``N | num_outputs, C, H, W``."""
-        return self.within(x, self.before(x, context, self.above(x, context)))
+        """Return parameters ``N | num_outputs, C, H, W``."""
+        return self.read_pixel(x, self.read_before(x, context, self.read_above(x, context)))
 
-    def above(self, x: Tensor, context: Tensor) -> list[Tensor]:
-        """What each layer makes of the rows above each pixel, ``N | width, H, W``."""
-        features, found = self.above_first(x) + context, []
+    def read_above(self, x: Tensor, context: Tensor) -> list[Tensor]:
+        """Return each layer's features of the rows above each pixel, ``N | width, H, W``."""
+        features, layers = self.above_first(x) + context, []
         for layer in self.layers:
             features = features + glu(layer.above(features), 1)
-            found.append(features)
-        return found
+            layers.append(features)
+        return layers
 
-    def before(self, x: Tensor, context: Tensor, above: Sequence[Tensor]) -> Tensor:
-        """What is known before each pixel, ``N | width, H, W``: of that above, and left in its row."""
+    def read_before(self, x: Tensor, context: Tensor, above: Sequence[Tensor]) -> Tensor:
+        """Return features of all that precedes each pixel, ``N | width, H, W``."""
         features = self.before_first(x) + context
-        for layer, over in zip(self.layers, above, strict=True):
-            gated = glu(layer.before(features) + layer.across(over), 1)
+        for layer, features_above in zip(self.layers, above, strict=True):
+            gated = glu(layer.before(features) + layer.across(features_above), 1)
             features = features + layer.out(gated)
         return features
 
-    def within(self, x: Tensor, before: Tensor) -> Tensor:
-        """The numbers of each channel: from what is known before its pixel, and the channels before it."""
-        read = (torch.cat([before, x[:, :channel]], 1) for channel in range(len(self.heads)))
-        return torch.stack([head(seen) for head, seen in zip(self.heads, read, strict=True)], 2)
+    def read_pixel(self, x: Tensor, before: Tensor) -> Tensor:
+        """Return the parameters of each channel, from ``before`` and the pixel's earlier channels."""
+        channels = [
+            head(torch.cat([before, x[:, :channel]], 1)) for channel, head in enumerate(self.heads)
+        ]
+        return torch.stack(channels, 2)
 
 
 class _Layer(nn.Module):
-    """The convolutions of one layer of both stacks, to twice the features where a gate follows."""
+    """Hold the convolutions of one layer of both stacks; those before a gate double the features."""
 
     def __init__(self, width: int, side: int) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from pyro_vae.networks.network import Network, Shape
 
 
 class ResidualBlock(nn.Module):
-    """x + f(x) with f two convolutions, each after its nonlinearity."""
+    """Return x + f(x), with f two convolutions, each after a nonlinearity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -26,18 +26,21 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualEncoder(Network):
-    """Strided convolutions, each followed by residual blocks, then one linear map.
+    """Apply strided convolutions, each followed by residual blocks, then one linear map.
 
-    Each level halves height and width, rounding up.
-
-    Source: K. He, X. Zhang, S. Ren, J. Sun, "Identity mappings in deep residual networks", 2016,
-    https://arxiv.org/abs/1603.05027.
+    Each level halves height and width, rounded up.
 
     Args:
         in_shape: (channels, height, width).
         out_shape: shape of one output.
         channels: channels of each level.
-        blocks: residual blocks a level.
+        blocks: number of residual blocks at each level.
+
+    Raises:
+        InputError: the input is not an image, or ``blocks`` is negative.
+
+    Source: K. He, X. Zhang, S. Ren, J. Sun, "Identity mappings in deep residual networks", 2016,
+    https://arxiv.org/abs/1603.05027.
 
     >>> import torch
     >>> ResidualEncoder((3, 21, 13), (2, 8))(torch.zeros(4, 3, 21, 13)).shape
@@ -65,16 +68,19 @@ class ResidualEncoder(Network):
 
 
 class ResidualDecoder(Network):
-    """The mirror of :class:`ResidualEncoder`: one linear map, then residual blocks at growing sizes.
-
-    Source: A. Odena, V. Dumoulin, C. Olah, "Deconvolution and checkerboard artifacts", 2016,
-    https://doi.org/10.23915/distill.00003, for enlarging before a convolution.
+    """Apply one linear map, then residual blocks at growing sizes: :class:`ResidualEncoder` in reverse.
 
     Args:
         in_shape: shape of one input.
         out_shape: (..., channels, height, width); dimensions before the channels are folded into them.
         channels: channels of each level, from the coarsest.
-        blocks: residual blocks a level.
+        blocks: number of residual blocks at each level.
+
+    Raises:
+        InputError: the output is not an image, or ``blocks`` is negative.
+
+    Source: A. Odena, V. Dumoulin, C. Olah, "Deconvolution and checkerboard artifacts", 2016,
+    https://doi.org/10.23915/distill.00003, for upsampling before a convolution.
 
     >>> import torch
     >>> ResidualDecoder((8,), (2, 3, 21, 13))(torch.zeros(4, 8)).shape

@@ -10,18 +10,19 @@ from pyro_vae.networks.network import Network, Shape
 
 
 class GRU(Network):
-    """A gated recurrent network that reads a sequence both ways, then one linear map of its last states.
-
-    Source: K. Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical
-    machine translation", 2014, https://arxiv.org/abs/1406.1078.
+    """Read a sequence in both directions by gated recurrent units, then map the last states linearly.
 
     Args:
         in_shape: (steps, ...); what follows the steps is one vector.
         out_shape: shape of one output.
-        hidden_dim: size of the state, each way.
+        hidden_dim: size of the state in each direction.
         num_layers: layers of the recurrent network.
 
-    :raises InputError: a size is below 1.
+    Raises:
+        InputError: a size is below 1.
+
+    Source: K. Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical
+    machine translation", 2014, https://arxiv.org/abs/1406.1078.
 
     >>> GRU((7, 3), (2, 8))(torch.zeros(4, 7, 3)).shape
     torch.Size([4, 2, 8])
@@ -45,11 +46,9 @@ class GRU(Network):
 
 
 class Transformer(Network):
-    """Self-attention between the steps of a sequence, then one linear map of their mean; learned positions.
+    """Apply self-attention between the steps of a sequence, then map their mean linearly.
 
-    Source: A. Vaswani et al., "Attention is all you need", 2017, https://arxiv.org/abs/1706.03762; with
-    the norms before: R. Xiong et al., "On layer normalization in the transformer architecture", 2020,
-    https://arxiv.org/abs/2002.04745.
+    The positions are learned.
 
     Args:
         in_shape: (steps, ...); what follows the steps is one vector.
@@ -58,7 +57,12 @@ class Transformer(Network):
         num_heads: attention heads, a divisor of ``width``.
         num_layers: layers of attention.
 
-    :raises InputError: ``num_heads`` does not divide ``width``, or a size is below 1.
+    Raises:
+        InputError: ``num_heads`` does not divide ``width``, or a size is below 1.
+
+    Source: A. Vaswani et al., "Attention is all you need", 2017, https://arxiv.org/abs/1706.03762; with
+    norms before the layers: R. Xiong et al., "On layer normalization in the transformer architecture",
+    2020, https://arxiv.org/abs/2002.04745.
 
     >>> Transformer((7, 3), (2, 8))(torch.zeros(4, 7, 3)).shape
     torch.Size([4, 2, 8])
@@ -77,7 +81,9 @@ class Transformer(Network):
             at_least_1(name, size)
         if width % num_heads:
             raise InputError(
-                f"num_heads must divide the width, {width}, which {num_heads} does not"
+                f"num_heads is {num_heads}",
+                subject="num_heads",
+                expected=f"a divisor of width, {width}",
             )
         self.first = nn.Linear(math.prod(self.in_shape[1:]), width)
         self.positions = nn.Parameter(0.1 * torch.randn(self.in_shape[0], width))

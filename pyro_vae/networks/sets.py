@@ -1,4 +1,4 @@
-"""Networks of sets: the order of the elements says nothing."""
+"""Networks of sets, which ignore the order of the elements."""
 
 import torch
 from torch import Tensor
@@ -9,19 +9,22 @@ from pyro_vae.networks.network import Network, NetworkFactory, Shape
 
 
 class DeepSets(Network):
-    """f(x_1, ..., x_n) = g(mean_i h(x_i), log(1 + n)), whatever the order of the elements.
+    """Map a set, in any order, to f(x_1, ..., x_n) = g(mean_i h(x_i), log(1 + n)).
 
-    Sets of unlike size are padded by elements of NaN, which are left out.
+    Elements of NaN pad smaller sets and are left out.
+
+    Args:
+        in_shape: (elements, ...): the largest number of elements, and the shape of one.
+        out_shape: shape of one output.
+        element: makes h from the shape of an element and (width,).
+        network: makes g from (width + 1,) and the output's shape.
+        width: number of averaged features.
+
+    Raises:
+        InputError: the data are not sets, or ``width`` is below 1.
 
     Source: M. Zaheer, S. Kottur, S. Ravanbakhsh, B. Poczos, R. Salakhutdinov, A. Smola, "Deep sets", 2017,
     https://arxiv.org/abs/1703.06114.
-
-    Args:
-        in_shape: (elements, ...): the most elements that a set has, and the shape of one.
-        out_shape: shape of one output.
-        element: makes h from the shape of an element and of what is averaged.
-        network: makes g from the shape of the averages and the output's.
-        width: how many numbers are averaged.
 
     >>> x = torch.randn(4, 5, 3)
     >>> sets = DeepSets((5, 3), (2,))
@@ -42,15 +45,18 @@ class DeepSets(Network):
         super().__init__(in_shape, out_shape)
         if len(self.in_shape) < 2:
             raise InputError(
-                f"DeepSets takes sets (elements, values), not data of shape {self.in_shape}; use MLP"
+                f"DeepSets cannot take data of shape {self.in_shape}",
+                subject="DeepSets",
+                expected="sets (elements, values)",
+                remedy="use MLP",
             )
         self.element = Network.make(element, self.in_shape[1:], (at_least_1("width", width),))
         self.network = Network.make(network, (width + 1,), out_shape)
 
     def transform(self, x: Tensor) -> Tensor:
-        counts = ~x.isnan().flatten(2).any(-1, keepdim=True)  # (N, elements, 1)
-        shape = counts.shape[:2] + (1,) * (x.dim() - 2)
-        values = self.element(torch.where(counts.reshape(shape), x, 0.0))  # (N, elements, width)
-        size = counts.sum(1).to(x)
-        mean = torch.where(counts, values, 0.0).sum(1) / size.clamp(min=1)
+        exists = ~x.isnan().flatten(2).any(-1, keepdim=True)  # (N, elements, 1)
+        shape = exists.shape[:2] + (1,) * (x.dim() - 2)
+        values = self.element(torch.where(exists.reshape(shape), x, 0.0))  # (N, elements, width)
+        size = exists.sum(1).to(x)
+        mean = torch.where(exists, values, 0.0).sum(1) / size.clamp(min=1)
         return self.network(torch.cat([mean, size.log1p()], -1))

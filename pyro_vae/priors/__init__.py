@@ -1,6 +1,6 @@
 """Priors p(z): modules that return a distribution over a latent vector, ``| latent_dim``.
 
-Each is made from the latent dimension and the guide beside it.
+Each is made from the latent dimension and the model's guide.
 """
 
 from pyro_vae.priors.categorical import Categorical, RelaxedCategorical

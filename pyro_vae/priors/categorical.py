@@ -13,7 +13,7 @@ from pyro_vae.priors.prior import Prior
 
 
 class Categorical(Prior):
-    """p(z = e_k) = softmax(logits)_k, learned: z is one of latent_dim classes, one-hot.
+    """Draw one of ``latent_dim`` classes, one-hot: p(z = e_k) = softmax(logits)_k, with learned logits.
 
     >>> Categorical(3)().sample().sum()
     tensor(1.)
@@ -30,18 +30,21 @@ class Categorical(Prior):
 
 
 class RelaxedCategorical(Prior):
-    """One of latent_dim classes, relaxed: z lies in the simplex, the nearer to a corner the colder.
+    """Draw a relaxed one-hot z from the simplex: p(z) = Concrete(z | temperature, softmax(logits)).
 
-    Source: C. J. Maddison, A. Mnih, Y. W. Teh, "The concrete distribution: a continuous relaxation of
-    discrete random variables", 2016, https://arxiv.org/abs/1611.00712; E. Jang, S. Gu, B. Poole,
-    "Categorical reparameterization with Gumbel-softmax", 2016, https://arxiv.org/abs/1611.01144.
+    The logits are learned. A lower temperature puts z nearer to a corner.
 
     Args:
         latent_dim: number of classes.
         guide: not used.
-        temperature: 0 would be one-hot.
+        temperature: positive; in the limit 0, z is one-hot.
 
-    :raises InputError: ``temperature`` is not positive.
+    Raises:
+        InputError: ``temperature`` is not positive.
+
+    Source: C. J. Maddison, A. Mnih, Y. W. Teh, "The concrete distribution: a continuous relaxation of
+    discrete random variables", 2016, https://arxiv.org/abs/1611.00712; E. Jang, S. Gu, B. Poole,
+    "Categorical reparameterization with Gumbel-softmax", 2016, https://arxiv.org/abs/1611.01144.
 
     >>> round(RelaxedCategorical(3)().sample().sum().item(), 5)
     1.0

@@ -1,4 +1,4 @@
-"""Priors that bend a Gaussian."""
+"""Priors that move a Gaussian by a flow."""
 
 import pyro.distributions as dist
 import torch
@@ -10,15 +10,20 @@ from pyro_vae.priors.prior import Prior
 
 
 class FlowPrior(Prior):
-    """z = f(e), e ~ Normal(0, I), f a flow: log p(z) = log Normal(f^-1(z) | 0, I) + log |d f^-1 / dz|.
+    """Draw z = f(e) with e ~ Normal(0, I) and f a flow.
 
-    Source: X. Chen, D. P. Kingma, T. Salimans, Y. Duan, P. Dhariwal, J. Schulman, I. Sutskever,
-    P. Abbeel, "Variational lossy autoencoder", 2016, https://arxiv.org/abs/1611.02731.
+    log p(z) = log Normal(f^-1(z) | 0, I) + log |d f^-1 / dz|.
 
     Args:
         latent_dim: size Z of z.
         guide: not used.
-        flow: f, made from the latent dimension and a context dimension of 0 (:mod:`pyro_vae.flows`).
+        flow: makes f from the latent dimension and a context dimension of 0 (:mod:`pyro_vae.flows`).
+
+    Raises:
+        InputError: ``flow`` does not make a flow.
+
+    Source: X. Chen, D. P. Kingma, T. Salimans, Y. Duan, P. Dhariwal, J. Schulman, I. Sutskever, P. Abbeel,
+    "Variational lossy autoencoder", 2016, https://arxiv.org/abs/1611.02731.
 
     >>> from pyro_vae.flows import NeuralSpline
     >>> FlowPrior(3, flow=NeuralSpline)().log_prob(torch.zeros(5, 3)).shape

@@ -1,4 +1,4 @@
-"""Priors with several modes; which component a z is from is summed out."""
+"""Priors with several modes; the component of a z is summed out."""
 
 import pyro.distributions as dist
 import torch
@@ -12,17 +12,18 @@ from pyro_vae.units import Units
 
 
 class GaussianMixture(Prior):
-    """p(z) = sum_k w_k prod_d Normal(z_d | loc_kd, scale_kd), all learned.
-
-    Source: N. Dilokthanakul et al., "Deep unsupervised clustering with Gaussian mixture variational
-    autoencoders", 2016, https://arxiv.org/abs/1611.02648.
+    """Draw z from a learned mixture: p(z) = sum_k w_k prod_d Normal(z_d | loc_kd, scale_kd).
 
     Args:
         latent_dim: size Z of z.
         guide: not used.
         num_components: K.
 
-    :raises InputError: ``num_components`` is less than 1.
+    Raises:
+        InputError: ``num_components`` is less than 1.
+
+    Source: N. Dilokthanakul et al., "Deep unsupervised clustering with Gaussian mixture variational
+    autoencoders", 2016, https://arxiv.org/abs/1611.02648.
 
     >>> GaussianMixture(3, num_components=5)().component_distribution.batch_shape
     torch.Size([5])
@@ -34,7 +35,8 @@ class GaussianMixture(Prior):
         super().__init__(latent_dim, guide)
         at_least_1("num_components", num_components)
         self.logits = nn.Parameter(torch.zeros(num_components))
-        self.loc = nn.Parameter(torch.randn(num_components, latent_dim))  # else they stay the same
+        # at random, because components that start alike stay alike
+        self.loc = nn.Parameter(torch.randn(num_components, latent_dim))
         self.log_scale = nn.Parameter(torch.zeros(num_components, latent_dim))
 
     def forward(self) -> dist.TorchDistribution:
@@ -42,20 +44,21 @@ class GaussianMixture(Prior):
 
 
 class VampPrior(Prior):
-    """p(z) = 1/K sum_k q(z | u_k): the mean of what the guide makes of K learned pseudo-inputs u.
+    """Draw z from the guide at K learned pseudo-inputs u: p(z) = 1/K sum_k q(z | u_k).
 
-    The guide belongs to the model; the prior reads it, and holds the pseudo-inputs alone: their own units
-    times what is learned. A first fit starts them from its rows (:meth:`start_from`).
-
-    Source: J. M. Tomczak, M. Welling, "VAE with a VampPrior", 2017, https://arxiv.org/abs/1705.07120.
+    The model owns the guide; the prior owns the pseudo-inputs, which are learned in units of the data. The
+    first fit starts them from its rows (:meth:`start_from`).
 
     Args:
         latent_dim: size Z of z.
         guide: q(z | x).
-        num_components: K. Until rows have been seen they are values drawn evenly from [0, 1].
+        num_components: K. Until a fit sees rows, the pseudo-inputs are uniform draws from [0, 1].
 
-    :raises InputError: there is no guide, one that reads names, which no gradient moves, or
-        ``num_components`` is less than 1.
+    Raises:
+        InputError: ``guide`` is None or reads categories, which have no gradient; or ``num_components`` is
+            less than 1.
+
+    Source: J. M. Tomczak, M. Welling, "VAE with a VampPrior", 2017, https://arxiv.org/abs/1705.07120.
 
     >>> from pyro_vae.guides import MeanFieldNormal
     >>> guide = MeanFieldNormal((6,), 3)
@@ -73,21 +76,11 @@ class VampPrior(Prior):
     ) -> None:
         super().__init__(latent_dim, guide)
         at_least_1("num_components", num_components)
-        if guide is None:
-            raise InputError(
-                "VampPrior is made of the guide's densities and needs the guide, which a model of several "
-                "layers has none of that fits: take another prior there, such as GaussianMixture"
-            )
-        for part in guide.modules():
-            if getattr(part, "reads_names", False):
-                raise InputError(
-                    f"VampPrior learns inputs of the guide by gradient, and {type(part).__name__}, which "
-                    "reads names by number, lets none through: take another prior, such as GaussianMixture"
-                )
+        guide = _differentiable(guide)
         self.scaled_inputs = nn.Parameter(torch.rand(num_components, *guide.data_shape))
         self.units = Units(guide.data_shape)
         self.register_buffer("uniform", torch.zeros(num_components), persistent=False)
-        self._guide = (guide,)  # in a tuple, so that its parameters stay the model's alone
+        self._guide = (guide,)  # a tuple, so that the model alone owns its parameters
 
     @property
     def guide(self) -> AmortizedGuide:
@@ -101,23 +94,47 @@ class VampPrior(Prior):
 
     @torch.no_grad()
     def start_from(self, data: Tensor) -> None:
-        """Sets the pseudo-inputs to rows of what the guide reads, ``rows | X``, taken at random.
+        """Set the pseudo-inputs to random rows of the guide's inputs, and learn their units from all rows.
 
-        Those are the data, or what a model makes of them, as ConditionalVAE does of x and y. Their units
-        are learnt from the same.
+        Args:
+            data: what the guide reads, ``rows | X``: the data, or features of x and y in a ConditionalVAE.
 
-        :raises InputError: there are fewer rows than components, or they are of another shape.
+        Raises:
+            InputError: there are fewer rows than components, or they have another shape.
         """
-        shape = self.scaled_inputs.shape
-        if data.shape[1:] != shape[1:] or len(data) < shape[0]:
+        count, *shape = self.scaled_inputs.shape
+        if list(data.shape[1:]) != shape or len(data) < count:
             raise InputError(
-                f"VampPrior starts {shape[0]} pseudo-inputs from as many rows of shape "
-                f"{tuple(shape[1:])} at least, not from data of shape {tuple(data.shape)}"
+                f"VampPrior cannot start {count} pseudo-inputs from data of shape {tuple(data.shape)}",
+                subject="VampPrior",
+                expected=f"at least {count} rows of shape {tuple(shape)}",
+                remedy="set num_components to at most the number of rows",
             )
         self.units.learn(data)
-        some = data[torch.randperm(len(data), device=data.device)[: shape[0]]]
+        some = data[torch.randperm(len(data), device=data.device)[:count]]
         self.scaled_inputs.copy_((some - self.units.location) / self.units.scale)
 
     def forward(self) -> dist.TorchDistribution:
         components = self.guide(self.pseudo_inputs)  # (K | Z)
         return mixture(self.uniform, components)
+
+
+def _differentiable(guide: AmortizedGuide | None) -> AmortizedGuide:
+    """Check that there is a guide and that gradients reach its inputs."""
+    remedy = "take another prior, such as GaussianMixture"
+    if guide is None:
+        raise InputError(
+            "VampPrior has no guide to evaluate: a model of several layers passes none",
+            subject="VampPrior",
+            expected="a guide over the same latent",
+            remedy=remedy,
+        )
+    for part in guide.modules():
+        if getattr(part, "discrete_input", False):
+            raise InputError(
+                f"VampPrior learns inputs of the guide by gradient, and {type(part).__name__} reads "
+                "categories, which have no gradient",
+                subject="VampPrior",
+                remedy=remedy,
+            )
+    return guide

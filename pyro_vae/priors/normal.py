@@ -9,7 +9,7 @@ from pyro_vae.priors.prior import Prior
 
 
 class StandardNormal(Prior):
-    """p(z) = Normal(z | 0, I).
+    """Draw z from the standard Gaussian: p(z) = Normal(z | 0, I).
 
     >>> StandardNormal(3)().event_shape
     torch.Size([3])
@@ -26,7 +26,9 @@ class StandardNormal(Prior):
 
 
 class LearnedNormal(Prior):
-    """p(z) = prod_d Normal(z_d | loc_d, scale_d), both learned; it starts as Normal(0, I).
+    """Draw z from a learned diagonal Gaussian: p(z) = prod_d Normal(z_d | loc_d, scale_d).
+
+    It starts as Normal(0, I).
 
     >>> LearnedNormal(3)().base_dist.scale
     tensor([1., 1., 1.], grad_fn=<ExpBackward0>)

@@ -1,4 +1,4 @@
-"""What a prior is."""
+"""The base class of priors."""
 
 import abc
 from typing import Any, ClassVar
@@ -12,13 +12,14 @@ from pyro_vae.parts import Part
 
 
 class Prior(Part):
-    """``prior()`` is a distribution of event shape ``(latent_dim,)`` and no batch shape.
+    """Return p(z), ``| latent_dim``, when called.
 
     Args:
         latent_dim: size Z of z.
-        guide: the guide beside it, for a prior that is made of it.
+        guide: the model's guide; most priors do not use it.
 
-    :raises InputError: ``latent_dim`` is less than 1.
+    Raises:
+        InputError: ``latent_dim`` is less than 1.
     """
 
     support: ClassVar[Any] = constraints.real_vector
@@ -28,4 +29,5 @@ class Prior(Part):
         self.latent_dim = at_least_1("latent_dim", latent_dim)
 
     @abc.abstractmethod
-    def forward(self) -> dist.TorchDistribution: ...
+    def forward(self) -> dist.TorchDistribution:
+        """Return p(z), ``| latent_dim``."""

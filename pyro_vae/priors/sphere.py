@@ -14,12 +14,13 @@ from pyro_vae.priors.prior import Prior
 
 
 class SphericalUniform(Prior):
-    """p(z) uniform on the unit sphere; :class:`pyro_vae.guides.VonMisesFisher` is the guide for it.
+    """Draw z uniformly from the unit sphere; its guide is :class:`pyro_vae.guides.VonMisesFisher`.
+
+    Raises:
+        InputError: ``latent_dim`` is less than 2.
 
     Source: T. R. Davidson, L. Falorsi, N. De Cao, T. Kipf, J. M. Tomczak, "Hyperspherical variational
     auto-encoders", 2018, https://arxiv.org/abs/1804.00891.
-
-    :raises InputError: ``latent_dim`` is less than 2.
 
     >>> round(SphericalUniform(3)().sample().norm().item(), 5)
     1.0
@@ -29,8 +30,7 @@ class SphericalUniform(Prior):
     zero: Tensor
 
     def __init__(self, latent_dim: int, guide: AmortizedGuide | None = None) -> None:
-        super().__init__(latent_dim, guide)
-        at_least(2, "a sphere's latent_dim", latent_dim)
+        super().__init__(at_least(2, "latent_dim", latent_dim), guide)
         self.register_buffer("zero", torch.zeros(latent_dim), persistent=False)
 
     def forward(self) -> dist.TorchDistribution:

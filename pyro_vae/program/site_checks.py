@@ -10,7 +10,7 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import TransformedDistribution, constraints
 
-from pyro_vae.distributions import Columns, WithMissing
+from pyro_vae.distributions import Columns, PartiallyObserved
 from pyro_vae.errors import InputError
 from pyro_vae.program.log_prob import cannot_score
 from pyro_vae.program.trace import Site, batch_of, innermost, observed_sites, sample_sites
@@ -90,7 +90,7 @@ def _first_wrong_column(table: Columns, value: Tensor, may_miss: bool) -> tuple[
     for part, places in zip(table.parts, table.places, strict=True):
         of_part = value[..., places]
         inside = part.support.check(of_part) | (of_part.isnan() & may_miss)
-        fn = WithMissing(part) if may_miss else part
+        fn = PartiallyObserved(part) if may_miss else part
         wrong |= {
             places[i]: fn for i in (~inside).flatten(0, -2).any(0).nonzero().flatten().tolist()
         }
@@ -104,7 +104,7 @@ def _first_wrong_column(table: Columns, value: Tensor, may_miss: bool) -> tuple[
 def _support_message(part: str, name: str, site: Site, error: ValueError) -> str:
     base, value, may_miss = site["fn"], site["value"], False
     while hasattr(base, "base_dist") and not isinstance(base, TransformedDistribution):
-        may_miss |= isinstance(base, WithMissing)
+        may_miss |= isinstance(base, PartiallyObserved)
         base = base.base_dist
     if isinstance(base, Columns):
         column, fn = _first_wrong_column(base, value, may_miss)

@@ -1,1 +1,1 @@
-"""Sequences: how a state moves from step to step, and which steps there are."""
+"""Sequences: transitions of a state, and the steps of data."""

@@ -1,4 +1,4 @@
-"""Sequences: which of their steps there are, and data as steps."""
+"""Data as steps of a sequence, and masks of the steps that exist."""
 
 from typing import Any
 
@@ -10,52 +10,66 @@ from pyro_vae.errors import InputError
 from pyro_vae.networks import Shape
 
 
-def check_steps(name: str, data_shape: Shape) -> tuple[int, ...]:
-    """:raises InputError: the shape is none of (T,), (T, D) and (1, T, D)."""
+def check_sequence_shape(name: str, data_shape: Shape) -> tuple[int, ...]:
+    """Return a shape (T,), (T, D) or (1, T, D) as a tuple.
+
+    Raises:
+        InputError: the shape is another.
+    """
     shape = tuple(data_shape)
     if min(shape, default=0) < 1 or len(shape) > 3 or (len(shape) == 3 and shape[0] != 1):
         raise InputError(
-            f"{name} takes sequences (steps,) or (steps, values), or grey images, whose rows are the "
-            f"steps, not data of shape {shape}"
+            f"{name} cannot model data of shape {shape}",
+            subject=name,
+            expected="sequences (steps,) or (steps, values), or grey images, whose rows are the steps",
         )
     return shape
 
 
-def seen_steps(x: Tensor, data_shape: Shape, lengths: Tensor | None) -> Any:
-    """Where a sequence has a step, (T, B); (T,) of True where all have all.
+def step_mask(x: Tensor, data_shape: Shape, lengths: Tensor | None) -> Any:
+    """Return a mask of the steps that exist, (T, B), or (T,) of True without lengths.
 
-    Any, for Pyro's masks are not typed.
+    The type is Any, because Pyro's masks are untyped.
 
-    :raises InputError: data of another shape, lengths that are not one whole number a sequence, or, where
-        Pyro validates, out of range.
+    Raises:
+        InputError: the data have another shape, ``lengths`` is not one whole number for each sequence, or,
+            where Pyro validates, a length is out of range.
 
-    >>> seen_steps(torch.zeros(2, 3), (3,), torch.tensor([1, 3])).T
+    >>> step_mask(torch.zeros(2, 3), (3,), torch.tensor([1, 3])).T
     tensor([[ True, False, False],
             [ True,  True,  True]])
     """
     shape = tuple(data_shape)
     if x.shape[1:] != shape:
-        raise InputError(f"the model takes sequences of shape {shape}, not {tuple(x.shape[1:])}")
+        raise InputError(
+            f"x holds sequences of shape {tuple(x.shape[1:])}",
+            subject="x",
+            expected=f"shape {shape}",
+        )
     steps = torch.arange(shape[-2:][0], device=x.device)
     if lengths is None:
         return steps >= 0
     if lengths.shape != x.shape[:1] or lengths.is_floating_point():
         raise InputError(
-            f"lengths must be one whole number for each of {len(x)} sequences, not {lengths.dtype} of "
-            f"shape {tuple(lengths.shape)}"
+            f"lengths has shape {tuple(lengths.shape)} and type {lengths.dtype}",
+            subject="lengths",
+            expected=f"one whole number (int64) for each of {len(x)} sequences",
         )
     if is_validation_enabled():
         wrong = lengths[(lengths < 1) | (lengths > len(steps))]
         if len(wrong):
             raise InputError(
-                f"lengths must lie between 1 and {len(steps)}, the steps there are, but there is a length "
-                f"{int(wrong[0])}"
+                f"lengths holds {int(wrong[0])}",
+                subject="lengths",
+                expected=f"whole numbers from 1 to {len(steps)}, the number of steps",
             )
     return steps.unsqueeze(-1) < lengths
 
 
 def as_steps(x: Tensor, data_shape: Shape) -> Tensor:
-    """A batch ``B | data_shape`` as steps, (B, T, D): of (..., T, columns) the rows, of (T,) the values.
+    """Return a batch ``B | data_shape`` as steps, (B, T, D).
+
+    The steps of (..., T, columns) are the rows, those of (T,) the values.
 
     >>> x = torch.rand(5, 3, 7, 2)
     >>> as_steps(x, (3, 7, 2)).shape, torch.equal(as_data(as_steps(x, (3, 7, 2)), (3, 7, 2)), x)
@@ -65,7 +79,7 @@ def as_steps(x: Tensor, data_shape: Shape) -> Tensor:
 
 
 def as_data(steps: Tensor, data_shape: Shape) -> Tensor:
-    """The inverse: (..., T, D) as ``... | data_shape``."""
+    """Return steps (..., T, D) as ``... | data_shape``: the inverse of :func:`as_steps`."""
     if len(data_shape) == 1:
         return steps.squeeze(-1)
     rest = (*data_shape[:-2], data_shape[-1])

@@ -1,4 +1,4 @@
-"""How a state moves from one step of a sequence to the next: p(z_t | z_(t-1)).
+"""Transitions p(z_t | z_(t-1)) of a state from one step of a sequence to the next.
 
 Each is made from the size of the state, and maps z_(t-1), ``batch | latent_dim``, to independent numbers,
 ``batch, latent_dim |``.
@@ -15,22 +15,34 @@ from torch.nn.functional import silu, softplus
 from pyro_vae.networks import MLP
 from pyro_vae.parts import Part
 
-__all__ = ["GatedTransition", "LinearTransition", "Transition", "TransitionFactory", "from_later"]
+__all__ = [
+    "GatedTransition",
+    "LinearTransition",
+    "Transition",
+    "TransitionFactory",
+    "backward_messages",
+]
 
 
 class Transition(Part):
-    """The next state's distribution as a function of the state."""
+    """Map a state to the distribution of the next one.
+
+    Args:
+        latent_dim: size of the state.
+    """
 
     @abc.abstractmethod
     def forward(self, z: Tensor) -> dist.TorchDistribution:
-        """``batch, latent_dim |`` from ``batch | latent_dim``."""
+        """Return p(z_t | z_(t-1)), ``batch, latent_dim |``, from ``batch | latent_dim``."""
 
 
 TransitionFactory = Callable[[int], Transition]
 
 
 class LinearTransition(Transition):
-    """p(z_t | z_(t-1)) = Normal(A z_(t-1), I), that of :class:`~pyro_vae.models.StateSpace`.
+    """Move the state linearly: p(z_t | z_(t-1)) = Normal(A z_(t-1), I).
+
+    :class:`~pyro_vae.models.StateSpace` has this transition.
 
     >>> LinearTransition(2)(torch.zeros(5, 2)).mean.shape
     torch.Size([5, 2])
@@ -45,7 +57,9 @@ class LinearTransition(Transition):
 
 
 class GatedTransition(Transition):
-    """p(z_t | z_(t-1)) = Normal((1 - g) * (A z + a) + g * h(z), s(h(z))), with a gate g(z) for each number.
+    """Move the state by a gated network, where z = z_(t-1) and each number has a gate g(z).
+
+        p(z_t | z) = Normal((1 - g) * (A z + a) + g * h(z), s(h(z))).
 
     Args:
         latent_dim: size of the state.
@@ -67,24 +81,31 @@ class GatedTransition(Transition):
         return dist.Normal(loc, 1e-3 + softplus(self.scale(silu(proposal))))  # (B, Z |)
 
 
-def from_later(
+def backward_messages(
     potentials: Sequence[tuple[Tensor, Tensor]], transition: Tensor
 ) -> list[tuple[Tensor, Tensor]]:
-    """What each z_t is told by its own potential and all later ones, where z_t ~ Normal(A z_(t-1), I).
+    """Return each z_t's potential times the message from later steps, where z_t ~ Normal(A z_(t-1), I).
 
-    A weight W, ([B,] Z, Z), and a field f, (B, Z), stand for exp(f'z - z'Wz / 2).
+    A weight W, ([B,] Z, Z), and a field f, (B, Z), stand for the potential exp(f'z - z'Wz / 2).
+
+    Args:
+        potentials: weight and field of each z_t.
+        transition: A, (Z, Z).
+
+    Returns:
+        Weight and field of each z_t, given its own and all later potentials.
 
     >>> one = torch.ones(1, 1)
-    >>> from_later([(one, one), (one, one)], 2 * one)[0]
+    >>> backward_messages([(one, one), (one, one)], 2 * one)[0]
     (tensor([[3.]]), tensor([[2.]]))
     """
     identity = torch.eye(len(transition)).to(transition)
     weight, field = torch.zeros_like(transition), torch.zeros_like(potentials[0][1])
-    found = []
+    messages = []
     for own_weight, own_field in reversed(potentials):
         weight, field = weight + own_weight, field + own_field
-        found.append((weight, field))
-        share = torch.linalg.inv(identity + weight)  # z_t, of unit noise, is integrated out
+        messages.append((weight, field))
+        share = torch.linalg.inv(identity + weight)  # integrates out z_t, whose noise is a unit
         field = (share @ field.unsqueeze(-1)).squeeze(-1) @ transition
         weight = transition.T @ (identity - share) @ transition
-    return found[::-1]
+    return messages[::-1]

@@ -247,7 +247,7 @@ def test_pictures(call, vae, verb, ending):
         ),
         (
             "fit --model VAE --model.encoder ConvEncoder --data table.csv",
-            "needs images (channels, height, width), not data of shape (2,)",
+            "images (channels, height, width)",
         ),
         ("fit --model my_model.WithLabels --data table.csv", "the data have no labels"),
         ("fit --model my_model.Failing --data digits", "the model raised ValueError"),

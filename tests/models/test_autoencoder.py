@@ -1,9 +1,10 @@
-"""The autoencoder: its loss is that of reconstruction, and it says what it has not."""
+"""The autoencoder: its loss is that of reconstruction, and an evidence and draws are refused."""
 
 from functools import partial
 
 import pytest
 import torch
+from refused import refused
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 import pyro_vae
@@ -44,23 +45,23 @@ def test_a_linear_one_finds_the_principal_components() -> None:
 
 @pytest.mark.parametrize("method", ["importance", "ais", "auto", "exact", "sandwich"])
 def test_it_has_no_evidence(method: str) -> None:
-    with pytest.raises(InputError, match=r"prior of 'z' is flat: it has no evidence"):
+    with pytest.raises(InputError, match="is flat"):
         log_evidence(Autoencoder((3,), 2), torch.zeros(4, 3), method=method)
 
 
-def test_what_else_it_has_not() -> None:
-    with pytest.raises(InputError, match="nothing can be drawn from it"):
+def test_draws_and_impossible_parts_are_refused() -> None:
+    with pytest.raises(InputError, match="is flat"):
         prior_samples(Autoencoder((3,), 2), torch.zeros(4, 3))
     made = pyro_vae.reconstructions(Autoencoder((3,), 2), torch.zeros(4, 3))
     assert made["x"].mean.shape == (4, 3)
-    with pytest.raises(InputError, match="latent_dim must be at least 1"):
+    with refused("latent_dim", expected="at least 1"):
         Autoencoder((3,), 0)
-    with pytest.raises(InputError, match=r"encoder MLP cannot: make it partial\(MaskedInput"):
+    with refused("encoder", remedy="partial(MaskedInput, network=MLP)"):
         Autoencoder((3,), 2, likelihood=Missing)
 
 
 @pytest.mark.parametrize("elbo", [None, IWAE(2), TraceELBO()])
-def test_its_figure_is_called_no_bound(elbo) -> None:
+def test_its_figure_is_an_objective_not_a_bound(elbo) -> None:
     x, model = torch.zeros(4, 3), Autoencoder((3,), 2)
     result = fit(model, x, validation=x, elbo=elbo, epochs=1, progress=False, device="cpu")
     figures = {name for name in result.metrics[0] if name.startswith(("train", "validation"))}

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from refused import refused, refused_with
 from torch import Tensor
 
 from pyro_vae import InputError, fit, log_evidence, prior_samples, reconstructions
@@ -19,7 +20,7 @@ FLOWS = [
 
 
 def every_cell(levels: int) -> Tensor:
-    """All data of two values, (L^2, 2)."""
+    """Return all data of two values, (L^2, 2)."""
     grid = torch.arange(levels) / (levels - 1)
     return torch.cartesian_prod(grid, grid)
 
@@ -109,29 +110,29 @@ def test_glow_is_a_bijection_with_that_jacobian() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(InputError, match="draws no latent"):
+    with pytest.raises(InputError, match="no latent"):
         reconstructions(FlowDensity((2,)), torch.zeros(3, 2))
-    with pytest.raises(InputError, match=r"shape \(2,\), not \(3,\)"):
+    with refused_with("(3,)", "(2,)"):
         log_evidence(FlowDensity((2,)), torch.zeros(3, 3))
-    off, message = torch.zeros(3000, 2), r"on the 4 levels k / 3 .* a value 0.1: set levels"
+    off = torch.zeros(3000, 2)
     off[-1, -1] = 0.1  # beyond the rows that are looked at first
-    with pytest.raises(InputError, match=message):
+    with refused_with("hold 0.1", "levels is 4", "k / 3", "FlowDensity"):
         log_evidence(DequantizedFlow((2,), levels=4), off, num_particles=1, device="cpu")
-    with pytest.raises(InputError, match=message):
+    with refused_with("hold 0.1", "levels is 4", "k / 3", "FlowDensity"):
         fit(DequantizedFlow((2,), levels=4), off, epochs=1, batch_size=1000, progress=False)
-    with pytest.raises(InputError, match="levels must be at least 2"):
+    with refused("levels", expected="at least 2"):
         DequantizedFlow((2,), levels=1)
-    with pytest.raises(InputError, match=r"levels must be a whole number, not 2\.5"):
+    with refused("levels", expected="a whole number"):
         DequantizedFlow((2,), levels=2.5)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="are none of image_shape"):
+    with refused("image_shape", expected="a product of dim"):
         FlowDensity((1, 4, 4), flow=partial(Glow, image_shape=(1, 8, 8)))
-    with pytest.raises(InputError, match="7x7 pixels do not allow"):
+    with refused("num_scales", remedy="pad the images"):
         FlowDensity((1, 7, 7), flow=partial(Glow, image_shape=(1, 7, 7)))
-    with pytest.raises(InputError, match="with some values"):
+    with refused("data_shape", expected="at least one value"):
         FlowDensity((0,))
 
 
 @pytest.mark.parametrize("elbo", [Capacity(), FreeBits()])
 def test_what_weighs_a_prior_needs_a_latent(elbo) -> None:
-    with pytest.raises(InputError, match="this program has no latent site: use TraceELBO"):
+    with pytest.raises(InputError, match=r"no latent.*TraceELBO"):
         fit(FlowDensity((2,)), torch.randn(3, 2), elbo=elbo, epochs=1, progress=False)

@@ -5,10 +5,11 @@ from functools import partial
 import pyro
 import pytest
 import torch
+from refused import refused
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from pyro_vae import InputError, fit
+from pyro_vae import fit
 from pyro_vae.models import StateSpace
 
 LENGTHS = torch.tensor([5, 1, 3, 4])
@@ -23,9 +24,9 @@ def random_model(data_shape: tuple[int, ...] = (5, 3)) -> StateSpace:
 
 
 def with_exact_guide(model: StateSpace) -> StateSpace:
-    """The potentials of the model's own observations."""
+    """Set the guide to the potentials of the model's own observations."""
     weighted = model.loadings * (-2 * model.log_scale).exp().unsqueeze(-1)  # diag(r^-2) C
-    tiny = 1e-12 * torch.eye(2).double()  # a lone value says nothing of one direction
+    tiny = 1e-12 * torch.eye(2).double()  # one value leaves a direction undetermined
     tril = torch.linalg.cholesky(model.loadings.T @ weighted + tiny)
     model.raw_tril.copy_(tril.tril(-1) + tril.diagonal().log().diag())
     model.regression.weight.copy_(weighted.T)
@@ -34,7 +35,7 @@ def with_exact_guide(model: StateSpace) -> StateSpace:
 
 
 def joint_normal(model: StateSpace, steps: int) -> MultivariateNormal:
-    """x of so many steps, flat, by writing out the covariance of every pair of steps."""
+    """Return the distribution of flat x, from the covariance of every pair of steps."""
     transition, loadings = model.transition, model.loadings
     loc, covariance = model.initial_loc, (2 * model.initial_log_scale).exp().diag()
     locs, rows = [], []
@@ -58,7 +59,7 @@ def joint_normal(model: StateSpace, steps: int) -> MultivariateNormal:
 
 
 def log_weight(model: StateSpace, *batch: Tensor) -> Tensor:
-    """log p(x, z) - log q(z | x) at one draw, each sequence."""
+    """Return log p(x, z) - log q(z | x) of one draw for each sequence."""
     guide = pyro.poutine.trace(model.guide).get_trace(*batch)
     trace = pyro.poutine.trace(pyro.poutine.replay(model.model, guide)).get_trace(*batch)
     total = torch.zeros(len(batch[0]))
@@ -105,7 +106,7 @@ def test_what_lies_beyond_a_length_does_not_count() -> None:
 def test_a_fit_reaches_the_evidence() -> None:
     truth = random_model((8, 3))
     truth.transition.copy_(torch.tensor([[0.8, -0.5], [0.5, 0.8]]))
-    torch.nn.init.eye_(truth.loadings)  # so that steps by Adam get there soon
+    torch.nn.init.eye_(truth.loadings)  # so that Adam converges soon
     truth.log_scale.fill_(-0.5)
     x = joint_normal(truth, 8).sample((256,)).unflatten(-1, (8, 3)).float()
     model, best = StateSpace((8, 3), 2), truth.float().log_evidence(x).mean().item()
@@ -114,22 +115,23 @@ def test_a_fit_reaches_the_evidence() -> None:
     result = fit(model, x, epochs=150, batch_size=64, optimizer=adam, progress=False, device="cpu")
     evidence = model.log_evidence(x).mean().item()
     assert evidence > best - 0.5
-    # no approximation gap is left, bar what one draw a step and one epoch's course make
+    # no approximation gap is left; the rest is the noise of one draw a step and the change in an epoch
     assert result.metrics[-1]["train_elbo"] == pytest.approx(evidence, abs=0.4)
 
 
 @pytest.mark.parametrize(
-    ("batch", "message"),
+    ("batch", "subject", "expected", "found"),
     [
-        ((torch.zeros(2, 4, 3),), r"sequences of shape \(5, 3\), not \(4, 3\)"),
-        ((torch.zeros(2, 5, 3), torch.ones(2)), "one whole number for each of 2.*float32"),
-        ((torch.zeros(2, 5, 3), torch.ones(3).long()), r"int64 of shape \(3,\)"),
+        ((torch.zeros(2, 4, 3),), "x", "(5, 3)", "(4, 3)"),
+        ((torch.zeros(2, 5, 3), torch.ones(2)), "lengths", "each of 2", "float32"),
+        ((torch.zeros(2, 5, 3), torch.ones(3).long()), "lengths", "each of 2", "(3,)"),
     ],
 )
-def test_wrong_data(batch, message) -> None:
+def test_wrong_data(batch, subject: str, expected: str, found: str) -> None:
     model = StateSpace((5, 3))
     for part in (model.model, model.guide, model.log_evidence):
-        with pytest.raises(InputError, match=message):
+        with refused(subject, expected=expected) as caught:
             part(*batch)
-    with pytest.raises(InputError, match="latent_dim of at least 1"):
+        assert found in caught.value.problem
+    with refused("latent_dim", expected="at least 1"):
         StateSpace((5, 3), 0)

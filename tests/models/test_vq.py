@@ -1,14 +1,15 @@
-"""The vector-quantised VAE: its evidence by enumeration, its guide's limit, its gradients' bias."""
+"""The vector-quantised VAE: its evidence by enumeration, the guide's limit, the gradients' bias."""
 
 from functools import partial
 from itertools import combinations, product
 
 import pytest
 import torch
+from refused import refused
 from torch import Tensor
 from torch.nn.functional import one_hot, rms_norm
 
-from pyro_vae import InputError, fit, log_evidence, prior_samples
+from pyro_vae import fit, log_evidence, prior_samples
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.likelihoods import Missing
@@ -104,9 +105,9 @@ def test_it_uses_its_codes() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(InputError, match="num_codes must be at least 2, not 1"):
+    with refused("num_codes", expected="at least 2"):
         VQVAE((6,), 2, 1)
-    with pytest.raises(InputError, match=r"encoder MLP cannot: make it partial\(MaskedInput"):
+    with refused("encoder", remedy="partial(MaskedInput, network=MLP)"):
         VQVAE((6,), 2, 3, likelihood=Missing)
-    with pytest.raises(InputError):
+    with refused("MLP", expected="(6,)"):
         VQVAE((6,), 2, 3).guide(torch.zeros(4, 7))

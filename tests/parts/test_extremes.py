@@ -31,7 +31,7 @@ Make = Callable[..., Any]
 def score(
     make: Make, parameters: Sequence[Tensor], x: Tensor, dtype: torch.dtype
 ) -> tuple[list[Tensor], Tensor, list[Tensor]]:
-    """Parameters and value, the log-density, (N), and its slope for each parameter and the value."""
+    """Return parameters and value, the log-density (N), and its slope for each of them."""
     given = [p.to(dtype).requires_grad_() for p in parameters]
     value = x.to(dtype).requires_grad_()
     log_p = log_prob(make(*given), value)
@@ -41,21 +41,21 @@ def score(
     return [*given, value], log_p, [*slopes]
 
 
-def shaken(y: Tensor, slopes: Sequence[Tensor], given: Sequence[Tensor]) -> Tensor:
-    """What ``y`` changes by, relative to a rounding of what is ``given``, and of a 1."""
+def change(y: Tensor, slopes: Sequence[Tensor], given: Sequence[Tensor]) -> Tensor:
+    """Return the change of ``y``, relative to a rounding of what is ``given`` and of a 1."""
     terms = [(s * g).abs().nan_to_num() for s, g in zip(slopes, given, strict=True)]
     rows = [term.flatten(1).sum(1) if term.dim() > 1 else term for term in terms]
     return (1 + y.abs() + sum(row.reshape(-1, *[1] * (y.dim() - 1)) for row in rows)).detach()
 
 
 def check(make: Make, parameters: Sequence[Tensor], x: Tensor) -> None:
-    """Rows of parameters and values."""
+    """Check rows of parameters and values."""
     _, log_p, slopes = score(make, parameters, x, torch.float32)
     given, exact, exact_slopes = score(make, parameters, x, torch.float64)
     largest = torch.finfo(torch.float32).max
     fits = exact.abs() < largest
     error = (log_p - exact).abs()[fits]
-    assert (error <= ROUNDINGS * shaken(exact, exact_slopes, given)[fits]).all()
+    assert (error <= ROUNDINGS * change(exact, exact_slopes, given)[fits]).all()
     assert (log_p[~fits] == -math.inf).all()
     for slope, wanted in zip(slopes[:-1], exact_slopes[:-1], strict=True):
         if not wanted.requires_grad:  # the same everywhere
@@ -66,7 +66,7 @@ def check(make: Make, parameters: Sequence[Tensor], x: Tensor) -> None:
         )
         fits = wanted.abs() < largest  # the slope of a scale of 1e-20 can be 1e40
         error = (slope - wanted).abs()[fits]
-        assert (error <= ROUNDINGS * shaken(wanted, turns, given)[fits]).all()
+        assert (error <= ROUNDINGS * change(wanted, turns, given)[fits]).all()
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +97,7 @@ VALUES = {
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_a_likelihood_of_extreme_outputs(name: str) -> None:
     part = LIKELIHOODS[name](2, (), small)
-    several, values = part.numbers_per_value, VALUES.get(name, (0.0, -1.0, 300.0, 1e4))
+    several, values = part.parameters_per_value, VALUES.get(name, (0.0, -1.0, 300.0, 1e4))
     if several <= 2:
         rows = torch.tensor([*product(OUTPUTS, repeat=several)])
     else:
@@ -105,7 +105,7 @@ def test_a_likelihood_of_extreme_outputs(name: str) -> None:
     outputs = rows.repeat_interleave(len(values), 0)
 
     def make(outputs: Tensor) -> Any:
-        return part.to(outputs.dtype).of_values(outputs)
+        return part.to(outputs.dtype).from_parameters(outputs)
 
     check(make, [outputs], torch.tensor(values).repeat(len(rows)))
 
@@ -175,10 +175,10 @@ def sphere(loc: Tensor, concentration: Tensor) -> distributions.VonMisesFisher:
 
 
 @pytest.mark.parametrize("location", [0.0, 1e-3, -20.0, 60.0, 300.0])
-def test_grades(location: float) -> None:
+def test_an_ordered_logistic_distribution(location: float) -> None:
     at, cutpoints = torch.tensor([location]), torch.tensor([-60.0, -1.0, 1e-3, 20.0])
-    ours = distributions.Grades(at, cutpoints).logits[0]
-    exact = distributions.Grades(at.double(), cutpoints.double()).logits[0]
+    ours = distributions.OrderedLogistic(at, cutpoints).logits[0]
+    exact = distributions.OrderedLogistic(at.double(), cutpoints.double()).logits[0]
     torch.testing.assert_close(exact.exp().sum(), torch.ones(()).double())
     assert ((ours - exact).abs() <= ROUNDINGS * (1 + exact.abs())).all()
 
@@ -191,7 +191,7 @@ def test_a_continuous_bernoulli_is_a_density(logit: float) -> None:
     p = distributions.ContinuousBernoulli(torch.tensor(logit))
     nodes = torch.cat([torch.zeros(1), torch.logspace(-9, 0, 2000)]).double()
     x = 1 - nodes if logit > 0 else nodes  # dense where the mass is
-    masses = p.log_prob(x.float()).double().exp()  # float32 alone
+    masses = p.log_prob(x.float()).double().exp()  # float32 only
     wide = distributions.ContinuousBernoulli(torch.tensor(logit).double())
     error = torch.trapezoid(wide.log_prob(x).exp(), nodes) - 1  # the grid's
     rounded = 1e-6 + abs(logit) * torch.finfo(torch.float32).eps  # x is rounded

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from refused import refused
 from scipy.special import ive
 from torch.nn.functional import normalize
 
-from pyro_vae import InputError
 from pyro_vae.distributions import SphericalUniform, VonMisesFisher
 from pyro_vae.distributions.sphere import Stereographic
 from pyro_vae.guides import VonMisesFisher as Guide
@@ -79,5 +79,5 @@ def test_the_stereographic_map(dim: int) -> None:
 
 def test_a_sphere_needs_two_dimensions() -> None:
     for make in (lambda: Prior(1), lambda: Guide((3,), 1)):
-        with pytest.raises(InputError, match="a sphere's latent_dim must be at least 2, not 1"):
+        with refused("latent_dim", expected="at least 2"):
             make()

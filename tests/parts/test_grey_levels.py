@@ -1,4 +1,4 @@
-"""Grid distributions: masses that sum to 1, in closed form where there is one."""
+"""Distributions over grey levels: masses that sum to 1, in closed form where there is one."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,9 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refused import refused
 
-from pyro_vae import InputError, likelihoods
-from pyro_vae.distributions import DiscretizedLogistic, Grid, GridCategorical, LevelOf
+from pyro_vae import likelihoods
+from pyro_vae.distributions import DiscretizedLogistic, GreyLevelCategorical, GreyLevels, Quantized
 
 
 @settings(deadline=None, max_examples=50)
@@ -20,7 +21,7 @@ def test_masses_sum_to_one(loc: float, scale: float, levels: int) -> None:
     grid = torch.linspace(0, 1, levels, dtype=torch.float64)
     logistic = DiscretizedLogistic(torch.tensor(loc).double(), torch.tensor(scale).double(), levels)
     assert logistic.log_prob(grid).exp().sum().item() == pytest.approx(1, abs=1e-9)
-    categorical = GridCategorical(torch.randn(levels).double())
+    categorical = GreyLevelCategorical(torch.randn(levels).double())
     assert categorical.log_prob(grid).exp().sum().item() == pytest.approx(1, abs=1e-9)
 
 
@@ -49,7 +50,7 @@ def test_far_tails_stay_finite_with_finite_gradients() -> None:
     "p",
     [
         DiscretizedLogistic(torch.tensor([0.2, 0.9]), torch.tensor([0.05, 0.4]), 17),
-        GridCategorical(torch.randn(2, 17, generator=torch.Generator().manual_seed(0))),
+        GreyLevelCategorical(torch.randn(2, 17, generator=torch.Generator().manual_seed(0))),
     ],
 )
 def test_draws_follow_the_masses(p) -> None:
@@ -67,10 +68,10 @@ def test_draws_follow_the_masses(p) -> None:
     torch.testing.assert_close(expanded.log_prob(draws[0]), p.log_prob(draws[0]).expand(3, 2))
 
 
-def test_values_off_the_grid_are_refused() -> None:
-    assert not Grid(17).check(torch.tensor([0.03, 1.1, -0.1])).any()
+def test_values_off_the_levels_are_refused() -> None:
+    assert not GreyLevels(17).check(torch.tensor([0.03, 1.1, -0.1])).any()
     with pyro.validation_enabled(True), pytest.raises(ValueError, match="support"):
-        GridCategorical(torch.zeros(17)).log_prob(torch.tensor(0.03))
+        GreyLevelCategorical(torch.zeros(17)).log_prob(torch.tensor(0.03))
 
 
 HALF = torch.tensor(0.5)
@@ -89,10 +90,10 @@ HALF = torch.tensor(0.5)
             )
         ),
         partial(DiscretizedLogistic, HALF, HALF),
-        partial(LevelOf, HALF),
-        lambda levels: GridCategorical(torch.zeros(max(levels, 0))),
+        partial(Quantized, HALF),
+        lambda levels: GreyLevelCategorical(torch.zeros(max(levels, 0))),
     ],
 )
 def test_fewer_than_two_levels_are_refused(make: Callable[..., Any], levels: int) -> None:
-    with pytest.raises(InputError, match="levels must be at least 2, not"):
+    with refused("levels", expected="at least 2"):
         make(levels=levels)

@@ -1,11 +1,11 @@
-"""Distributions over pixel values on a grid, 0, 1/(L-1), ..., 1, that torch does not have.
+"""Distributions over grey levels, 0, 1/(L-1), ..., 1.
 
-Both score the probability *mass* of a value, so their log-likelihoods are in nats of a discrete
-distribution and comparable with bits per dimension.
+They score the probability *mass* of a value, so their log-likelihoods are those of a discrete distribution
+and compare with bits per dimension.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -13,11 +13,12 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
+from pyro_vae.distributions.expandable import Expandable
 from pyro_vae.errors import at_least
 
 
-class Grid(constraints.Constraint):
-    """Values k / (levels - 1) for k = 0, ..., levels - 1."""
+class GreyLevels(constraints.Constraint):
+    """Constrain values to k / (levels - 1), k = 0, ..., levels - 1."""
 
     is_discrete = True
     event_dim = 0
@@ -34,48 +35,38 @@ class Grid(constraints.Constraint):
         return f"{self.levels} levels from 0 to 1"
 
 
-class _OnGrid(dist.TorchDistribution):
-    """What the two share: support, expansion and the mean, by summing over the levels."""
+class _GreyLevelDistribution(Expandable):
+    """Share the support and a mean, which is a sum over the levels."""
 
     levels: int
-    _parameters: tuple[str, ...]
-    _parameter_event_dim = 0
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> constraints.Constraint:
-        return Grid(self.levels)
+        return GreyLevels(self.levels)
 
     @property
     def mean(self) -> Tensor:
-        like = getattr(self, self._parameters[0])
-        grid = torch.linspace(0, 1, self.levels, device=like.device, dtype=like.dtype)
+        parameter = getattr(self, next(iter(self.event_dims_of)))
+        grid = torch.linspace(0, 1, self.levels, device=parameter.device, dtype=parameter.dtype)
         shape = (-1,) + (1,) * len(self.batch_shape)
         return (self.log_prob(grid.reshape(shape)).exp() * grid.reshape(shape)).sum(0)
 
-    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "_OnGrid":
-        new = self._get_checked_instance(type(self), _instance)
-        new.levels = self.levels
-        for name in self._parameters:
-            value = getattr(self, name)
-            own = value.shape[value.dim() - self._parameter_event_dim :]
-            setattr(new, name, value.expand(*batch_shape, *own))
-        dist.TorchDistribution.__init__(new, torch.Size(batch_shape), validate_args=False)
-        new._validate_args = self._validate_args
-        return new
 
+class GreyLevelCategorical(_GreyLevelDistribution):
+    """Draw a grey level with a probability of its own: p(k / (L-1)) = softmax(logits)_k.
 
-class GridCategorical(_OnGrid):
-    """Any distribution over the levels: p(k / (L-1)) = softmax(logits)_k.
+    Args:
+        logits: ``batch | levels``.
 
-    :param logits: ``batch | levels``.
+    Raises:
+        InputError: there are fewer than 2 levels.
 
-    >>> GridCategorical(torch.zeros(4, 256)).log_prob(torch.ones(4)).exp() * 256
+    >>> GreyLevelCategorical(torch.zeros(4, 256)).log_prob(torch.ones(4)).exp() * 256
     tensor([1., 1., 1., 1.])
     """
 
     arg_constraints = {"logits": constraints.real_vector}  # noqa: RUF012 - torch's own protocol
-    _parameters = ("logits",)
-    _parameter_event_dim = 1
+    event_dims_of: ClassVar = {"logits": 1}
 
     def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:
         self.logits, self.levels = logits, at_least(2, "levels", logits.shape[-1])
@@ -96,23 +87,26 @@ class GridCategorical(_OnGrid):
 
     @property
     def mean(self) -> Tensor:
-        like = self.logits
-        return like.softmax(-1) @ torch.linspace(
-            0, 1, self.levels, device=like.device, dtype=like.dtype
-        )
+        p = self.logits.softmax(-1)
+        return p @ torch.linspace(0, 1, self.levels, device=p.device, dtype=p.dtype)
 
 
-class DiscretizedLogistic(_OnGrid):
-    """A logistic distribution whose mass is collected at the nearest level, tails at the ends.
+class DiscretizedLogistic(_GreyLevelDistribution):
+    """Draw from a logistic distribution and round to the nearest grey level; the tails go to the ends.
 
     p(x) = s((x + d/2 - loc) / scale) - s((x - d/2 - loc) / scale) with d = 1 / (levels - 1) and s the
     sigmoid; the first term is 1 at x = 1, the second 0 at x = 0.
 
+    Args:
+        loc: ``batch``.
+        scale: ``batch``; the logistic's standard deviation is pi / sqrt(3) times its scale.
+        levels: number of grey levels.
+
+    Raises:
+        InputError: ``levels`` is below 2.
+
     Source: D. P. Kingma, T. Salimans, R. Jozefowicz, X. Chen, I. Sutskever, M. Welling, "Improving
     variational inference with inverse autoregressive flow", 2016, https://arxiv.org/abs/1606.04934.
-
-    :param loc: ``batch``.
-    :param scale: ``batch``, the logistic's own scale (its standard deviation is pi / sqrt(3) times that).
 
     >>> p = DiscretizedLogistic(torch.tensor(0.3), torch.tensor(0.2), levels=17)
     >>> bool(torch.isclose(p.log_prob(torch.linspace(0, 1, 17)).exp().sum(), torch.tensor(1.0)))
@@ -120,7 +114,7 @@ class DiscretizedLogistic(_OnGrid):
     """
 
     arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012
-    _parameters = ("loc", "scale")
+    event_dims_of: ClassVar = {"loc": 0, "scale": 0}
 
     def __init__(
         self, loc: Tensor, scale: Tensor, levels: int = 256, validate_args: bool | None = None
@@ -141,7 +135,7 @@ class DiscretizedLogistic(_OnGrid):
 
     @property
     def mean(self) -> Tensor:
-        """sum_k p(x > k d) d, one level at a time: an image of 256 levels for each pixel is large."""
+        """sum_k p(x > k d) d, one level at a time, which saves memory for images of 256 levels."""
         steps, total = self.levels - 1, torch.zeros_like(self.loc)
         for k in range(steps):
             total = total + ((self.loc - (k + 0.5) / steps) / self.scale).sigmoid()
@@ -156,17 +150,22 @@ class DiscretizedLogistic(_OnGrid):
         return ((self.loc + self.scale * noise) * steps).round().clamp(0, steps) / steps
 
 
-class LevelOf(_OnGrid):
-    """The level of a number y in [0, 1], for certain: k / (levels - 1) where y is in [k, k + 1) / levels.
+class Quantized(_GreyLevelDistribution):
+    """Round y in [0, 1] to its grey level: x = k / (levels - 1) where y is in [k, k + 1) / levels.
 
-    :param y: ``batch``.
+    Args:
+        y: ``batch``.
+        levels: number of grey levels.
 
-    >>> LevelOf(torch.tensor([0.2, 0.9]), levels=3).sample()
+    Raises:
+        InputError: ``levels`` is below 2.
+
+    >>> Quantized(torch.tensor([0.2, 0.9]), levels=3).sample()
     tensor([0., 1.])
     """
 
     arg_constraints = {"y": constraints.unit_interval}  # noqa: RUF012
-    _parameters = ("y",)
+    event_dims_of: ClassVar = {"y": 0}
 
     def __init__(self, y: Tensor, levels: int = 256, validate_args: bool | None = None) -> None:
         self.y, self.levels = y, at_least(2, "levels", levels)
@@ -176,7 +175,7 @@ class LevelOf(_OnGrid):
         if self._validate_args:
             self._validate_sample(value)
         above = self.y * self.levels - value * (self.levels - 1)
-        # at a cell's ends both levels will do: a draw from the cell may be rounded over
+        # a draw from a cell may be rounded beyond its end, so both levels are allowed there
         is_in = (above > -1e-3) & (above < 1 + 1e-3)
         return torch.where(is_in, 0.0, -torch.inf).to(self.y.dtype)
 
