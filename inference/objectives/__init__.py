@@ -16,7 +16,7 @@ from pyro_vae.inference.objectives.mmd import WAE, Gaussian, InfoVAE, InverseMul
 from pyro_vae.inference.objectives.objective import Objective
 from pyro_vae.inference.objectives.piwae import PIWAE
 from pyro_vae.inference.objectives.renyi import Renyi
-from pyro_vae.inference.objectives.schedule import Cyclical, Linear, Schedule
+from pyro_vae.inference.objectives.epoch_schedules import Cyclical, Linear, Schedule
 from pyro_vae.inference.objectives.sticking_the_landing import StickingTheLanding
 from pyro_vae.inference.objectives.tc import TCVAE
 from pyro_vae.inference.objectives.tempered import Tempered

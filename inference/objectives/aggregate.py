@@ -6,9 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import Objective
-from pyro_vae.inference.objectives.requirements import Seen
+from pyro_vae.inference.objectives.requirements import ProgramSites
 from pyro_vae.program.trace import Site, drawn_sites
 
 
@@ -20,15 +20,15 @@ class Aggregate(Objective, abc.ABC):
     def __init__(self) -> None:
         super().__init__(num_particles=1)
 
-    def check(self, seen: Seen) -> None:
-        name = seen.must_be_one_vector(type(self).__name__)
-        super().check(seen)
+    def check(self, sites: ProgramSites) -> None:
+        name = sites.require_one_vector(type(self).__name__)
+        super().check(sites)
         if self.independent:
-            seen.must_be_independent(type(self).__name__, name)
-            seen.must_reach_all_draws(type(self).__name__, name)
+            sites.require_independent(type(self).__name__, name)
+            sites.require_shared_support(type(self).__name__, name)
 
 
-def latent_vector(draws: Draws) -> tuple[Site, Site]:
+def latent_vector(draws: GuideDraws) -> tuple[Site, Site]:
     """The guide's site, whose value is ``U | Z``, and the model's."""
     ((name, site),) = drawn_sites(draws.guides[0]).items()
     return site, drawn_sites(draws.models[0])[name]

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import Scheduled, checked_number
-from pyro_vae.inference.objectives.schedule import Linear, Schedule
+from pyro_vae.inference.objectives.epoch_schedules import Linear, Schedule
 
 
 class Capacity(Scheduled):
@@ -33,7 +33,7 @@ class Capacity(Scheduled):
     """
 
     quantity: ClassVar[str] = "capacity"
-    parts_matter = True
+    separates_prior = True
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Capacity(Scheduled):
         there.nats = number
         return there
 
-    def value(self, draws: Draws) -> Tensor:
-        scored = draws.scored
-        distance = (scored.rate.mean() - self.nats).abs()
-        return draws.count * (scored.log_likelihood.mean() - self.gamma * distance)
+    def value(self, draws: GuideDraws) -> Tensor:
+        log_probs = draws.log_probs
+        distance = (log_probs.rate.mean() - self.nats).abs()
+        return draws.count * (log_probs.log_likelihood.mean() - self.gamma * distance)

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from pyro_vae.errors import InputError
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.iwae import log_mean_exp
 from pyro_vae.inference.objectives.objective import Figure, Objective, checked_number
 
@@ -20,7 +20,7 @@ class CIWAE(Objective):
     """
 
     figure: Figure = "bound"
-    draws_per_unit_matter = True
+    needs_whole_units = True
 
     def __init__(self, num_particles: int = 8, elbo_weight: float = 0.5) -> None:
         super().__init__(num_particles)
@@ -28,6 +28,6 @@ class CIWAE(Objective):
         if self.elbo_weight > 1:
             raise InputError(f"elbo_weight must lie between 0 and 1, not be {elbo_weight}")
 
-    def value(self, draws: Draws) -> Tensor:
-        weights = draws.scored.log_weights
+    def value(self, draws: GuideDraws) -> Tensor:
+        weights = draws.log_probs.log_weights
         return draws.scale * log_mean_exp(weights).lerp(weights.mean(0), self.elbo_weight).sum()

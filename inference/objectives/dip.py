@@ -11,9 +11,9 @@ from pyro_vae.inference.objectives.aggregate import (
     latent_vector,
     off_diagonal,
 )
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import checked_number
-from pyro_vae.inference.objectives.requirements import Seen
+from pyro_vae.inference.objectives.requirements import ProgramSites
 
 
 class DIP(Aggregate, abc.ABC):
@@ -24,9 +24,9 @@ class DIP(Aggregate, abc.ABC):
         self.off_diagonal = checked_number("off_diagonal", off_diagonal, least=0)
         self.diagonal = checked_number("diagonal", diagonal, least=0)
 
-    def check(self, seen: Seen) -> None:
-        super().check(seen)
-        for name, site in seen.proposed.items():
+    def check(self, sites: ProgramSites) -> None:
+        super().check(sites)
+        for name, site in sites.guide.items():
             try:
                 site["fn"].mean, site["fn"].variance
             except NotImplementedError as error:
@@ -36,15 +36,15 @@ class DIP(Aggregate, abc.ABC):
                 ) from error
 
     @abc.abstractmethod
-    def covariance(self, draws: Draws) -> Tensor:
+    def covariance(self, draws: GuideDraws) -> Tensor:
         """C, (Z, Z)."""
 
-    def value(self, draws: Draws) -> Tensor:
+    def value(self, draws: GuideDraws) -> Tensor:
         covariance = self.covariance(draws)
         squares = off_diagonal(covariance).square().sum()
         spread = (covariance.diagonal() - 1).square().sum()
         penalty = self.off_diagonal * squares + self.diagonal * spread
-        return draws.scale * draws.scored.log_weights.sum() - draws.count * penalty
+        return draws.scale * draws.log_probs.log_weights.sum() - draws.count * penalty
 
 
 class DIPVAE1(DIP):
@@ -61,7 +61,7 @@ class DIPVAE1(DIP):
         diagonal: weight of the variances' distance from 1.
     """
 
-    def covariance(self, draws: Draws) -> Tensor:
+    def covariance(self, draws: GuideDraws) -> Tensor:
         return covariance(latent_vector(draws)[0]["fn"].mean)
 
 
@@ -78,7 +78,7 @@ class DIPVAE2(DIP):
         diagonal: weight of the variances' distance from 1.
     """
 
-    def covariance(self, draws: Draws) -> Tensor:
+    def covariance(self, draws: GuideDraws) -> Tensor:
         fn = latent_vector(draws)[0]["fn"]
         within = getattr(fn, "covariance_matrix", None)
         within = fn.variance.diag_embed() if within is None else within

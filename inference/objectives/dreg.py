@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.iwae import IWAE
 from pyro_vae.inference.objectives.objective import with_gradient_of
 
@@ -22,11 +22,11 @@ class DReG(IWAE):
         num_particles: draws K a unit.
     """
 
-    scores_copies = True
+    rescores_draws = True
 
-    def surrogate(self, draws: Draws) -> Tensor:
-        at = draws.copies.scored
+    def surrogate(self, draws: GuideDraws) -> Tensor:
+        at = draws.copies.log_probs
         weights = at.log_weights.detach().softmax(0)
-        for_guide = draws.pulled((weights.square() * at.log_weights).sum())
+        for_guide = draws.pathwise((weights.square() * at.log_weights).sum())
         surrogate = draws.scale * ((weights * at.log_joint).sum() + for_guide)
         return with_gradient_of(self.value(draws.copies), surrogate)

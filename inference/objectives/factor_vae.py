@@ -11,9 +11,9 @@ from torch.nn.functional import softplus
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.objectives.aggregate import Aggregate, latent_vector
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import checked_number, with_gradient_of
-from pyro_vae.inference.objectives.requirements import Seen
+from pyro_vae.inference.objectives.requirements import ProgramSites
 from pyro_vae.networks import MLP, NetworkFactory
 
 
@@ -48,8 +48,8 @@ class FactorVAE(Aggregate):
         self.gamma = checked_number("gamma", gamma, least=0)
         self.make_discriminator = discriminator
 
-    def prepare(self, seen: Seen) -> None:
-        ((name, site),) = seen.proposed.items()
+    def prepare(self, sites: ProgramSites) -> None:
+        ((name, site),) = sites.guide.items()
         (dim,) = site["fn"].event_shape
         if dim < 2:
             raise InputError(
@@ -63,7 +63,7 @@ class FactorVAE(Aggregate):
     def modules(self) -> Mapping[str, nn.Module]:
         return {} if self.plan is None else {"discriminator": self.discriminator}
 
-    def draw(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Draws:
+    def draw(self, model: Any, guide: Any, args: Any, kwargs: Any) -> GuideDraws:
         is_first = self.plan is None  # nobody asked for :attr:`modules`, so far
         draws = super().draw(model, guide, args, kwargs)
         self.is_registered |= is_first
@@ -71,20 +71,20 @@ class FactorVAE(Aggregate):
             pyro.module("discriminator", self.discriminator, update_module_params=True)
         return draws
 
-    def value(self, draws: Draws) -> Tensor:
+    def value(self, draws: GuideDraws) -> Tensor:
         held = {name: p.detach() for name, p in self.discriminator.named_parameters()}
         z = latent_vector(draws)[0]["value"]
         log_ratio = functional_call(self.discriminator, held, (z,)).squeeze(-1)
-        return draws.scale * (draws.scored.log_weights[0] - self.gamma * log_ratio).sum()
+        return draws.scale * (draws.log_probs.log_weights[0] - self.gamma * log_ratio).sum()
 
-    def surrogate(self, draws: Draws) -> Tensor:
+    def surrogate(self, draws: GuideDraws) -> Tensor:
         value, z = self.value(draws), latent_vector(draws)[0]["value"].detach()
-        vectorized, apart = self.discriminator(torch.stack([z, of_several(z)])).squeeze(-1)
+        vectorized, apart = self.discriminator(torch.stack([z, permute_dims(z)])).squeeze(-1)
         cross_entropy = (softplus(-vectorized) + softplus(apart)).sum() / 2
         return with_gradient_of(value, value - draws.scale * cross_entropy)
 
 
-def of_several(vectors: Tensor) -> Tensor:
+def permute_dims(vectors: Tensor) -> Tensor:
     """Vectors (U, Z) as if of the product of their marginals: each takes its numbers from others of these.
 
     No two from the same one, where there are as many; every number is used once.

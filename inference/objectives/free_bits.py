@@ -4,7 +4,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import Objective, checked_number
 from pyro_vae.inference.objectives.requirements import factors
 from pyro_vae.program.trace import Site, drawn_sites
@@ -26,18 +26,18 @@ class FreeBits(Objective):
         num_particles: draws a unit that are averaged.
     """
 
-    parts_matter = True
+    separates_prior = True
 
     def __init__(self, nats: float = 0.25, num_particles: int = 1) -> None:
         super().__init__(num_particles)
         self.nats = checked_number("nats", nats, least=0)
 
-    def value(self, draws: Draws) -> Tensor:
+    def value(self, draws: GuideDraws) -> Tensor:
         kl = rates(draws).clamp(min=self.nats).sum()
-        return draws.count * (draws.scored.log_likelihood.mean() - kl)
+        return draws.count * (draws.log_probs.log_likelihood.mean() - kl)
 
 
-def rates(draws: Draws) -> Tensor:
+def rates(draws: GuideDraws) -> Tensor:
     """E[log q - log p] of each group of latents, mean over draws and units, ``groups |``."""
     of_runs = [
         _of_run(draws, guide, model)
@@ -46,11 +46,11 @@ def rates(draws: Draws) -> Tensor:
     return torch.stack(of_runs).sum(0) / (draws.num_particles * draws.structure.num_units)
 
 
-def _of_run(draws: Draws, guide: poutine.Trace, model: poutine.Trace) -> Tensor:
+def _of_run(draws: GuideDraws, guide: poutine.Trace, model: poutine.Trace) -> Tensor:
     """The same, summed over the draws and units of one run."""
     proposed, latent = drawn_sites(guide), drawn_sites(model)
     if proposed.keys() != latent.keys():
-        return draws.scored.rate.sum().unsqueeze(0) / len(draws.guides)
+        return draws.log_probs.rate.sum().unsqueeze(0) / len(draws.guides)
     groups = []
     for name, site in proposed.items():
         pair = (site, latent[name])
@@ -60,7 +60,7 @@ def _of_run(draws: Draws, guide: poutine.Trace, model: poutine.Trace) -> Tensor:
     return torch.cat(groups)
 
 
-def _numbers(draws: Draws, site: Site, apart: bool) -> Tensor:
+def _numbers(draws: GuideDraws, site: Site, apart: bool) -> Tensor:
     """A site's log-probabilities summed over its batch, of each number of the event or of all together."""
     fn, value, event_dim = site["fn"], site["value"], site["fn"].event_dim
     log_prob = (

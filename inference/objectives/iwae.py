@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor
 
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import Figure, Objective
 
 
@@ -28,13 +28,13 @@ class IWAE(Objective):
     """
 
     figure: Figure = "bound"
-    draws_per_unit_matter = True
+    needs_whole_units = True
 
     def __init__(self, num_particles: int = 8) -> None:
         super().__init__(num_particles)
 
-    def value(self, draws: Draws) -> Tensor:
-        return draws.scale * log_mean_exp(draws.scored.log_weights).sum()
+    def value(self, draws: GuideDraws) -> Tensor:
+        return draws.scale * log_mean_exp(draws.log_probs.log_weights).sum()
 
 
 def log_mean_exp(log_weights: Tensor, dim: int = 0) -> Tensor:

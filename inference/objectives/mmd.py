@@ -8,9 +8,9 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.objectives.aggregate import Aggregate, latent_vector, off_diagonal
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import checked_number
-from pyro_vae.inference.objectives.requirements import Seen
+from pyro_vae.inference.objectives.requirements import ProgramSites
 
 
 class Kernel(abc.ABC):
@@ -74,7 +74,7 @@ class InfoVAE(Aggregate):
         kernel: by default InverseMultiquadric().
     """
 
-    parts_matter = True
+    separates_prior = True
 
     def __init__(
         self,
@@ -87,9 +87,9 @@ class InfoVAE(Aggregate):
         self.weight = checked_number("weight", weight, least=1 - self.alpha)
         self.kernel = kernel or InverseMultiquadric()
 
-    def check(self, seen: Seen) -> None:
-        super().check(seen)
-        for name, site in seen.latents.items():
+    def check(self, sites: ProgramSites) -> None:
+        super().check(sites)
+        for name, site in sites.model.items():
             try:
                 site["fn"].sample()
             except NotImplementedError as error:
@@ -99,12 +99,12 @@ class InfoVAE(Aggregate):
                     "as a Normal"
                 ) from error
 
-    def value(self, draws: Draws) -> Tensor:
+    def value(self, draws: GuideDraws) -> Tensor:
         guide, model = latent_vector(draws)
         prior = model["fn"].sample()
         discrepancy = squared_mmd(guide["value"], prior.expand_as(guide["value"]), self.kernel)
-        scored = draws.scored
-        bound = (scored.log_likelihood - (1 - self.alpha) * scored.rate).sum()
+        log_probs = draws.log_probs
+        bound = (log_probs.log_likelihood - (1 - self.alpha) * log_probs.rate).sum()
         return draws.scale * bound - draws.count * (self.alpha + self.weight - 1) * discrepancy
 
 

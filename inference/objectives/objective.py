@@ -11,9 +11,9 @@ from pyro.infer.enum import get_importance_trace
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError, at_least_1
-from pyro_vae.inference.objectives.draws import Draws, Plan, draw
-from pyro_vae.inference.objectives.requirements import Seen, see
-from pyro_vae.inference.objectives.schedule import Schedule
+from pyro_vae.inference.objectives.guide_draws import GuideDraws, DrawPlan, draw
+from pyro_vae.inference.objectives.requirements import ProgramSites, program_sites
+from pyro_vae.inference.objectives.epoch_schedules import Schedule
 from pyro_vae.memory import check_fits
 from pyro_vae.program.contract import Program, as_program
 from pyro_vae.program.examination import Examination, examine
@@ -40,36 +40,36 @@ class Objective(ELBO, abc.ABC):
     """
 
     figure: Figure = "objective"
-    draws_per_unit_matter: ClassVar[bool] = False  # is it more than a mean over draws?
-    cuts_draws: ClassVar[bool] = False  # takes no gradient through the values
-    scores_copies: ClassVar[bool] = False  # scores copies of the draws
-    parts_matter: ClassVar[bool] = False  # weighs prior and likelihood apart
+    needs_whole_units: ClassVar[bool] = False  # is it more than a mean over draws?
+    detaches_draws: ClassVar[bool] = False  # takes no gradient through the values
+    rescores_draws: ClassVar[bool] = False  # scores copies of the draws
+    separates_prior: ClassVar[bool] = False  # weighs prior and likelihood apart
 
     def __init__(self, num_particles: int = 1) -> None:
         super().__init__(num_particles=at_least_1("num_particles", num_particles))
-        self.plan: Plan | None = None
+        self.plan: DrawPlan | None = None
 
     @abc.abstractmethod
-    def value(self, draws: Draws) -> Tensor:
+    def value(self, draws: GuideDraws) -> Tensor:
         """What is maximised, summed over all units that the draws stand for, ``|``, in nats."""
 
-    def surrogate(self, draws: Draws) -> Tensor:
+    def surrogate(self, draws: GuideDraws) -> Tensor:
         """The same value, with the gradient to go along."""
         return self.value(draws)
 
-    def check(self, seen: Seen) -> None:
+    def check(self, sites: ProgramSites) -> None:
         """:raises InputError: the program lacks what the objective needs."""
         name = type(self).__name__
-        if not self.cuts_draws:
-            seen.must_be_reparameterised(name)
-        if self.draws_per_unit_matter:
-            seen.must_hold_whole_units(name)
-        if self.scores_copies or self.num_particles > 1:
-            seen.must_score_copies(name)
-        if self.parts_matter:
-            seen.must_tell_prior_from_likelihood(name)
+        if not self.detaches_draws:
+            sites.require_reparameterised(name)
+        if self.needs_whole_units:
+            sites.require_whole_units(name)
+        if self.rescores_draws or self.num_particles > 1:
+            sites.require_rescoring(name)
+        if self.separates_prior:
+            sites.require_separate_prior(name)
 
-    def prepare(self, seen: Seen) -> None:
+    def prepare(self, sites: ProgramSites) -> None:
         """Makes what the objective itself learns, for the program that was seen."""
 
     @property
@@ -92,12 +92,12 @@ class Objective(ELBO, abc.ABC):
 
     def _plan(
         self, examined: Examination, args: Any, kwargs: Any, num_data: int | None = None
-    ) -> Plan:
+    ) -> DrawPlan:
         pair = None
         with undisturbed(examined.program), torch.no_grad():
-            seen = see(examined)
-            self.check(seen)
-            self.prepare(seen)
+            sites = program_sites(examined)
+            self.check(sites)
+            self.prepare(sites)
             if self.num_particles > 1:
                 sites = [
                     *sample_sites(examined.guide).values(),
@@ -107,13 +107,13 @@ class Objective(ELBO, abc.ABC):
                 what = f"{type(self).__name__} with {self.num_particles:,} draws a step"
                 check_fits(what, self.num_particles * values, "fewer do, or a smaller batch")
                 pair = pair_together(examined, *args, **kwargs)
-        return Plan(examined.structure, pair is not None, num_data)
+        return DrawPlan(examined.structure, pair is not None, num_data)
 
-    def draw(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Draws:
+    def draw(self, model: Any, guide: Any, args: Any, kwargs: Any) -> GuideDraws:
         program = Program(model, guide)
         if self.plan is None:
             self.plan = self._plan(_examined(program, args, kwargs), args, kwargs)
-        return draw(program, self.plan, self.num_particles, (args, kwargs), self.cuts_draws)
+        return draw(program, self.plan, self.num_particles, (args, kwargs), self.detaches_draws)
 
     # --- Pyro's interface -----------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from pyro_vae.errors import InputError
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.iwae import log_mean_exp
 from pyro_vae.inference.objectives.objective import Objective, checked_number
 
@@ -25,7 +25,7 @@ class Renyi(Objective):
     :raises InputError: ``alpha`` is 1: that is ``TraceELBO``.
     """
 
-    draws_per_unit_matter = True
+    needs_whole_units = True
 
     def __init__(self, alpha: float = 0.5, num_particles: int = 8) -> None:
         super().__init__(num_particles)
@@ -34,6 +34,6 @@ class Renyi(Objective):
             raise InputError("a Renyi bound of order 1 is the ELBO: use TraceELBO")
         self.figure = "bound" if self.alpha >= 0 else "objective"
 
-    def value(self, draws: Draws) -> Tensor:
+    def value(self, draws: GuideDraws) -> Tensor:
         power = 1 - self.alpha
-        return draws.scale * log_mean_exp(power * draws.scored.log_weights).sum() / power
+        return draws.scale * log_mean_exp(power * draws.log_probs.log_weights).sum() / power

@@ -25,16 +25,16 @@ DEFAULT = "TraceEnum_ELBO, the default here,"
 
 
 @dataclass(frozen=True)
-class Seen:
+class ProgramSites:
     """A run of guide and model, and how they are laid out."""
 
     structure: Structure
-    proposed: dict[str, Site]  # the guide's sites
-    latents: dict[str, Site]  # the model's
+    guide: dict[str, Site]  # the guide's sites
+    model: dict[str, Site]  # the model's
 
-    def must_be_reparameterised(self, objective: str) -> None:
+    def require_reparameterised(self, objective: str) -> None:
         """Gradients go through the draws."""
-        for name, site in self.proposed.items():
+        for name, site in self.guide.items():
             if not site["fn"].has_rsample:
                 if site["infer"].get("enumerate"):
                     raise InputError(
@@ -49,7 +49,7 @@ class Seen:
                     "or use WakeSleep, which needs none"
                 )
 
-    def must_hold_whole_units(self, objective: str) -> None:
+    def require_whole_units(self, objective: str) -> None:
         """A bound by logarithms of sums needs each unit's weight whole."""
         if self.structure.subsampled:
             plate = self.structure.subsampled[0]
@@ -62,9 +62,9 @@ class Seen:
                 "subsample_size), or use TraceELBO"
             )
 
-    def must_score_copies(self, objective: str) -> None:
+    def require_rescoring(self, objective: str) -> None:
         """The guide scores a value that is not the very tensor it drew."""
-        for name, site in self.proposed.items():
+        for name, site in self.guide.items():
             try:
                 site["fn"].log_prob(site["value"].clone())
             except Exception as error:  # as a transform without an inverse raises
@@ -74,8 +74,8 @@ class Seen:
                     "TraceELBO, or a flow with an inverse"
                 ) from error
 
-    def must_tell_prior_from_likelihood(self, objective: str) -> None:
-        if not (self.latents or self.proposed or self.structure.enumerated):
+    def require_separate_prior(self, objective: str) -> None:
+        if not (self.model or self.guide or self.structure.enumerated):
             raise InputError(
                 f"{objective} weighs prior and likelihood apart, and this program has no latent site: use "
                 "TraceELBO"
@@ -86,9 +86,9 @@ class Seen:
                 "summed out of both together: use an ELBO or IWAE, or a mixture for a distribution"
             )
 
-    def must_be_one_vector(self, objective: str) -> str:
+    def require_one_vector(self, objective: str) -> str:
         """The one latent vector that each unit has; its site's name."""
-        names = [*dict.fromkeys([*self.latents, *self.proposed])]
+        names = [*dict.fromkeys([*self.model, *self.guide])]
         wanted = f"{objective} needs one latent vector a unit"
         if self.structure.unit is None:
             raise InputError(
@@ -107,7 +107,7 @@ class Seen:
                 "them into one, or use TraceELBO"
             )
         (name,) = names
-        for site in (self.latents[name], self.proposed.get(name, self.latents[name])):
+        for site in (self.model[name], self.guide.get(name, self.model[name])):
             if self.structure.max_plate_nesting != 1 or site["fn"].event_dim != 1:
                 raise InputError(
                     f"{wanted}, and site {name!r} has batch shape {tuple(site['fn'].batch_shape)} and "
@@ -121,9 +121,9 @@ class Seen:
                 )
         return name
 
-    def must_be_independent(self, objective: str, name: str) -> None:
+    def require_independent(self, objective: str, name: str) -> None:
         """The guide says a vector's numbers one by one."""
-        fn = self.proposed[name]["fn"]
+        fn = self.guide[name]["fn"]
         if factors(fn) is None:
             raise InputError(
                 f"{objective} needs a guide whose numbers are independent given the data, and site "
@@ -131,9 +131,9 @@ class Seen:
                 "numbers (MeanFieldNormal)"
             )
 
-    def must_reach_all_draws(self, objective: str, name: str) -> None:
+    def require_shared_support(self, objective: str, name: str) -> None:
         """The guide for one datum gives each number of another's draw a probability."""
-        site = self.proposed[name]
+        site = self.guide[name]
         try:
             reached = factors(site["fn"]).log_prob(site["value"].unsqueeze(1)).isfinite().all()
         except ValueError:  # a check of torch's
@@ -145,7 +145,7 @@ class Seen:
             )
 
 
-def check_of_pyro(elbo: Any, examined: Examination) -> list[str]:
+def check_pyro_elbo(elbo: Any, examined: Examination) -> list[str]:
     """What is to be said of an ELBO of Pyro's that sums no site out, where one is marked to be.
 
     :raises InputError: it cannot do without, or has no gradient through the draws that it needs.
@@ -159,7 +159,7 @@ def check_of_pyro(elbo: Any, examined: Examination) -> list[str]:
             f"draw it. {DEFAULT} does"
         )
     if isinstance(elbo, BY_DRAWS):
-        see(examined).must_be_reparameterised(objective)
+        program_sites(examined).require_reparameterised(objective)
     return [
         f"{objective} draws {name!r}, which is marked to be summed out, and its gradient is noisy: "
         f"{DEFAULT} sums it out"
@@ -167,10 +167,10 @@ def check_of_pyro(elbo: Any, examined: Examination) -> list[str]:
     ]
 
 
-def see(examined: Examination) -> Seen:
+def program_sites(examined: Examination) -> ProgramSites:
     structure, model = examined.structure, latent_sites(examined.model)
     given = {n: s for n, s in model.items() if n not in structure.enumerated}
-    return Seen(structure, drawn_sites(examined.guide), given)
+    return ProgramSites(structure, drawn_sites(examined.guide), given)
 
 
 def factors(fn: Any) -> Any:

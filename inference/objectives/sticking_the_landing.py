@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import Figure, Objective, with_gradient_of
 
 
@@ -20,13 +20,13 @@ class StickingTheLanding(Objective):
     """
 
     figure: Figure = "elbo"
-    scores_copies = True
+    rescores_draws = True
 
-    def value(self, draws: Draws) -> Tensor:
-        return draws.scale * draws.scored.log_weights.mean(0).sum()
+    def value(self, draws: GuideDraws) -> Tensor:
+        return draws.scale * draws.log_probs.log_weights.mean(0).sum()
 
-    def surrogate(self, draws: Draws) -> Tensor:
-        at = draws.copies.scored
-        for_guide = draws.pulled(at.log_weights.mean(0).sum())
+    def surrogate(self, draws: GuideDraws) -> Tensor:
+        at = draws.copies.log_probs
+        for_guide = draws.pathwise(at.log_weights.mean(0).sum())
         surrogate = draws.scale * (at.log_joint.mean(0).sum() + for_guide)
         return with_gradient_of(self.value(draws.copies), surrogate)

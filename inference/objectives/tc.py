@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.objectives.aggregate import Aggregate, latent_vector
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import checked_number
 from pyro_vae.inference.objectives.requirements import factors
 
@@ -35,7 +35,7 @@ class TCVAE(Aggregate):
     """
 
     independent = True
-    parts_matter = True
+    separates_prior = True
 
     def __init__(
         self, beta: float = 6.0, alpha: float = 1.0, gamma: float = 1.0, num_data: int | None = None
@@ -47,16 +47,16 @@ class TCVAE(Aggregate):
         )
         self.num_data = None if num_data is None else at_least_1("num_data", num_data)
 
-    def value(self, draws: Draws) -> Tensor:
-        scored = draws.scored
+    def value(self, draws: GuideDraws) -> Tensor:
+        log_probs = draws.log_probs
         log_joint, log_numbers = self.log_aggregate(draws)
-        information = scored.log_guide[0] - log_joint
+        information = log_probs.log_guide[0] - log_joint
         correlation = log_joint - log_numbers
-        rest = log_numbers - scored.log_prior[0]
+        rest = log_numbers - log_probs.log_prior[0]
         kl = self.alpha * information + self.beta * correlation + self.gamma * rest
-        return draws.scale * (scored.log_likelihood[0] - kl).sum()
+        return draws.scale * (log_probs.log_likelihood[0] - kl).sum()
 
-    def log_aggregate(self, draws: Draws) -> tuple[Tensor, Tensor]:
+    def log_aggregate(self, draws: GuideDraws) -> tuple[Tensor, Tensor]:
         """log q(z_n) and sum_d log q(z_nd) of each unit's vector, ``units |``; weighed as q(z_n | x_n)."""
         site, _ = latent_vector(draws)
         weight = draws.weight(site)
@@ -68,7 +68,7 @@ class TCVAE(Aggregate):
         numbers = (log_weights[..., None] + pairs).logsumexp(1).sum(-1)
         return weight * joint, weight * numbers
 
-    def size(self, draws: Draws) -> int:
+    def size(self, draws: GuideDraws) -> int:
         """N."""
         structure = draws.structure
         known = structure.size if structure.size != structure.num_units else None

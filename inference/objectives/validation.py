@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pyro_vae.inference.objectives.draws import Plan
+from pyro_vae.inference.objectives.guide_draws import DrawPlan
 from pyro_vae.inference.objectives.iwae import IWAE
 from pyro_vae.inference.objectives.objective import Figure, Objective, figure_of
 from pyro_vae.inference.objectives.trace_elbo import TraceELBO
@@ -27,5 +27,5 @@ def validation_objective_of(elbo: Any) -> tuple[Any, Figure]:
 def elbo_of_draws(structure: Structure) -> Objective:
     """The ELBO of one draw, of what counts in the densities and nothing else."""
     objective = IWAE(num_particles=1)
-    objective.plan = Plan(structure, is_weighted=False)
+    objective.plan = DrawPlan(structure, is_weighted=False)
     return objective

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from pyro_vae.errors import InputError
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.iwae import IWAE
 from pyro_vae.inference.objectives.objective import with_gradient_of
 
@@ -24,7 +24,7 @@ class WakeSleep(IWAE):
         num_particles: draws K a unit, at least 2.
     """
 
-    cuts_draws = True
+    detaches_draws = True
 
     def __init__(self, num_particles: int = 8) -> None:
         super().__init__(num_particles)
@@ -33,8 +33,8 @@ class WakeSleep(IWAE):
                 "WakeSleep weighs a unit's draws against each other: at least 2 particles"
             )
 
-    def surrogate(self, draws: Draws) -> Tensor:
-        scored = draws.scored
-        weights = scored.log_weights.detach().softmax(0)
-        surrogate = draws.scale * (weights * (scored.log_joint + scored.log_guide)).sum()
+    def surrogate(self, draws: GuideDraws) -> Tensor:
+        log_probs = draws.log_probs
+        weights = log_probs.log_weights.detach().softmax(0)
+        surrogate = draws.scale * (weights * (log_probs.log_joint + log_probs.log_guide)).sum()
         return with_gradient_of(self.value(draws), surrogate)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError
 from pyro_vae.program.closures import reached
 from pyro_vae.program.contract import Program
+from pyro_vae.program.one_thread import in_one_thread
 
 
 def rng_state() -> dict[str, Any]:
@@ -109,6 +110,7 @@ def forget(names: Collection[str]) -> None:
     )
 
 
+@in_one_thread
 @contextmanager
 def undisturbed(program: Program, seed: int | None = None) -> Iterator[None]:
     """Evaluates ``program``: modules in eval mode, and all hidden state as it was afterwards.

@@ -17,7 +17,7 @@ from torch.optim import SGD, Adam
 
 from pyro_vae import InputError, fit, log_evidence
 from pyro_vae.inference.objectives import IWAE
-from pyro_vae.inference.svi.rows import Rows
+from pyro_vae.inference.svi.minibatching import Minibatching
 
 quick = partial(fit, progress=False, device="cpu", compile="off")
 
@@ -200,7 +200,7 @@ def test_the_order_that_is_asked_for() -> None:
         steps = torch.cat(seen[-4:])
         assert torch.equal(steps.reshape(2, 6).sort().values, x.expand(2, 6))
         assert torch.equal(steps, x.repeat(2)) == (shuffle is False)
-    rows = Rows(6, 3, shuffle=True)
+    rows = Minibatching(6, 3, shuffle=True)
     assert torch.equal(steps[:6], x[rows.order(0, 0)])
 
 
@@ -387,7 +387,7 @@ def test_a_batch_has_the_gradient_of_pyros_subsample() -> None:
     pyro.clear_param_store()
     svi = SVI(by_pyro, guide, pyro.optim.SGD({"lr": 1e-3}), pyro.infer.Trace_ELBO())
     pyro.set_rng_seed(0)
-    order = Rows(40, 10, shuffle=True).order(0, 0)
+    order = Minibatching(40, 10, shuffle=True).order(0, 0)
     losses = [svi.step(batch) for batch in x[order].split(10)]
     torch.testing.assert_close(ours, pyro.param("loc").detach(), rtol=1e-4, atol=1e-5)
     assert result.metrics[0]["train_elbo"] == pytest.approx(-sum(losses) / 4, rel=1e-4)

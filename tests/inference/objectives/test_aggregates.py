@@ -138,8 +138,8 @@ def test_a_weight_of_the_kl_term_weighs_its_three_parts(weight: float) -> None:
 
 @pytest.mark.parametrize("elbo", [TCVAE(), DIPVAE1(), DIPVAE2(), InfoVAE(), WAE(), FactorVAE()])
 def test_padding_must_not_count(elbo: Objective) -> None:
-    seen = torch.tensor([True] * 5 + [False])
-    model, guide = (poutine.mask(part, seen) for part in (VAE_.model, VAE_.guide))
+    sites = torch.tensor([True] * 5 + [False])
+    model, guide = (poutine.mask(part, sites) for part in (VAE_.model, VAE_.guide))
     with pytest.raises(InputError, match="'z' is masked, so that padding would count"):
         elbo.planned((model, guide), X, num_data=6)
 

@@ -15,7 +15,7 @@ from torch.nn.functional import logsigmoid
 
 from pyro_vae import InputError, checkpoint, fit, log_evidence
 from pyro_vae.inference.objectives import DIPVAE1, FactorVAE
-from pyro_vae.inference.objectives.factor_vae import of_several
+from pyro_vae.inference.objectives.factor_vae import permute_dims
 from pyro_vae.models import VAE, FactorAnalysis
 from pyro_vae.networks import MLP
 
@@ -85,7 +85,7 @@ def test_each_side_has_its_own_gradient(gamma: float) -> None:
     log_joint = dist.Normal(0.0, 1.0).log_prob(z).sum(-1)
     log_joint = log_joint + dist.Normal(z @ program.w.T, 1.0).log_prob(X).sum(-1)
     objective = (log_joint - q.log_prob(z) - gamma * d(z)[:, 0]).sum()
-    apart = of_several(z.detach())
+    apart = permute_dims(z.detach())
     cross_entropy = -(logsigmoid(d(z.detach())) + logsigmoid(-d(apart))).sum() / 2
 
     assert float(loss.detach()) == pytest.approx(-float(objective.detach()), rel=1e-5)
@@ -119,7 +119,7 @@ def test_under_a_subsampled_plate_both_count_as_the_rest_does() -> None:
     value, surrogate = elbo.value(draws), elbo.surrogate(draws)
     z = draws.guides[0].nodes["z"]["value"].detach()
     pyro.set_rng_seed(1)
-    apart, d = of_several(z), elbo.discriminator
+    apart, d = permute_dims(z), elbo.discriminator
     cross_entropy = -(logsigmoid(d(z)) + logsigmoid(-d(apart))).sum() / 2
     torch.testing.assert_close(surrogate, value)
     for one, other in zip(gradients(-surrogate, d), gradients(3 * cross_entropy, d), strict=True):
@@ -187,12 +187,12 @@ def test_numbers_of_several_data(shape: tuple[int, int]) -> None:
     count, dim = shape
     vectors = torch.arange(count).unsqueeze(1) + 100 * torch.arange(dim)
     for _ in range(20):
-        made = of_several(vectors)
+        made = permute_dims(vectors)
         torch.testing.assert_close(made.sort(0).values, vectors)
         from_rows = made % 100
         if count >= dim:
             assert all(len(set(row)) == dim for row in from_rows.tolist())
-    assert len({tuple(of_several(vectors)[0].tolist()) for _ in range(50)}) >= min(2, count)
+    assert len({tuple(permute_dims(vectors)[0].tolist()) for _ in range(50)}) >= min(2, count)
 
 
 # --- in a fit ---------------------------------------------------------------------------------

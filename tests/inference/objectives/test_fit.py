@@ -20,6 +20,7 @@ from pyro.infer import (
 )
 from pyro.infer.autoguide import AutoDelta, AutoNormal
 from pyro.optim import Adam as PyroAdam
+from controls import GRAPHS
 from stories import Conjugate, GlobalMean, PyroStyleVAE
 from torch import Tensor, nn
 from torch.optim import Adam
@@ -48,8 +49,7 @@ from pyro_vae.inference.objectives import (
     WakeSleep,
 )
 from pyro_vae.inference.objectives.aggregate import Aggregate
-from pyro_vae.inference.svi import compiled_step
-from pyro_vae.inference.svi.training_loop import Loop
+from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.models import VAE, FactorAnalysis, MixtureVAE, SemiSupervisedVAE
 
 X = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
@@ -86,11 +86,10 @@ def trained(elbo: Any, mode: str = "off", **options: Any) -> tuple[Any, list[Ten
 
 @pytest.mark.parametrize("elbo", ALL, ids=lambda elbo: type(elbo).__name__)
 def test_the_captured_step_is_the_step_in_python(
-    elbo: Any, monkeypatch: pytest.MonkeyPatch
+    elbo: Any,
 ) -> None:
-    monkeypatch.setattr(compiled_step, "WORTH_A_GRAPH", 0)
     eager, expected = trained(elbo)
-    captured, parameters = trained(elbo, "auto")
+    captured, parameters = trained(elbo, "auto", control=GRAPHS)
     (note,) = captured.notes
     assert "as a graph, without Pyro" in note
     for one, other in zip(parameters, expected, strict=True):
@@ -102,10 +101,11 @@ def test_the_captured_step_is_the_step_in_python(
         )
 
 
-def test_a_schedule_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled_step, "WORTH_A_GRAPH", 0)
+def test_a_schedule_is_captured() -> None:
     _, expected = trained(IWAE(2), beta=Cyclical(2.0, epochs=2))
-    captured, parameters = trained(IWAE(2), "auto", beta=Cyclical(2.0, epochs=2))
+    captured, parameters = trained(
+        IWAE(2), "auto", beta=Cyclical(2.0, epochs=2), control=GRAPHS
+    )
     assert "as a graph" in captured.notes[0]
     assert [m["beta"] for m in captured.metrics] == [2.0, 2.0]
     for one, other in zip(parameters, expected, strict=True):
@@ -173,23 +173,14 @@ def test_capacity_weighs_the_kl_by_itself() -> None:
     ],
     ids=["cyclical", "capacity", "DReG", "FactorVAE"],
 )
-def test_resume_is_exact(tmp_path, monkeypatch, options) -> None:
+def test_resume_is_exact(tmp_path, options) -> None:
     def run(out, **more):
         torch.manual_seed(0)
         model = FactorAnalysis((6,), 2)
         return model, quick(model, X, epochs=4, batch_size=20, out=out, **options, **more)
 
     whole, result = run(tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        at = lambda self: self.position.epoch * 3 + self.position.batch >= 7  # noqa: E731
-        patch.setattr(Loop, "is_done", at)
-        epoch, left = Loop.epoch, iter(range(10**6))
-        patch.setattr(
-            Loop,
-            "epoch",
-            lambda self, stop, bar: epoch(self, lambda: stop() or next(left) >= 6, bar),
-        )
-        run(tmp_path / "part")
+    run(tmp_path / "part", control=RunControl(stop_after=7))
     again, resumed = run(tmp_path / "part", resume=True)
     assert resumed.metrics == result.metrics
     for one, other in zip(whole.parameters(), again.parameters(), strict=True):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyro_vae import InputError
 from pyro_vae.inference.objectives import Capacity, Cyclical, FreeBits, Linear, Tempered
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.free_bits import rates
 from pyro_vae.inference.objectives.objective import Objective
 from pyro_vae.models import FactorAnalysis
@@ -83,7 +83,7 @@ def test_capacity_holds_the_kl_of_the_batch(nats: float, count: int) -> None:
     expect(Capacity(7.0, Linear(0, 50), count).at(torch.tensor(nats)), formula, count)
 
 
-def draws_of(program) -> Draws:
+def draws_of(program) -> GuideDraws:
     pyro.set_rng_seed(1)
     return FreeBits().planned(program, X).draw(*program, (X,), {})
 
@@ -95,7 +95,7 @@ def test_a_site_whose_numbers_depend_on_each_other_is_one_group() -> None:
 
     draws = draws_of((model, full))
     assert len(rates(draws)) == 1
-    torch.testing.assert_close(rates(draws)[0], draws.scored.rate.mean())
+    torch.testing.assert_close(rates(draws)[0], draws.log_probs.rate.mean())
     assert len(rates(draws_of((model, guide)))) == 3
 
 
@@ -103,10 +103,10 @@ def test_groups_are_masked_and_weighted_as_the_sites_are() -> None:
     keep = torch.arange(8) < 3
     pair = tuple(Tempered(2.0)(poutine.mask(part, mask=keep)) for part in (model, guide))
     draws = draws_of(pair)
-    torch.testing.assert_close(rates(draws).sum(), draws.scored.rate.mean())
-    plain = draws_of((model, guide)).scored.rate
-    torch.testing.assert_close(draws.scored.rate[0, :3], 2 * plain[0, :3])
-    assert (draws.scored.rate[0, 3:] == 0).all()
+    torch.testing.assert_close(rates(draws).sum(), draws.log_probs.rate.mean())
+    plain = draws_of((model, guide)).log_probs.rate
+    torch.testing.assert_close(draws.log_probs.rate[0, :3], 2 * plain[0, :3])
+    assert (draws.log_probs.rate[0, 3:] == 0).all()
 
 
 def test_free_bits_never_exceed_the_elbo() -> None:

@@ -30,7 +30,7 @@ Calls = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of model and gui
 
 
 @dataclass(frozen=True)
-class Plan:
+class DrawPlan:
     """How a program is drawn from.
 
     ``vectorized``: all draws under one plate; else one run after another, of the same units.
@@ -44,7 +44,7 @@ class Plan:
     is_weighted: bool = True
 
 
-class Cut(Messenger):
+class Detach(Messenger):
     """Values without a gradient: what depends on a draw no longer depends on what drew it.
 
     Entered around the handler that records a trace, as that takes what outer handlers leave.
@@ -68,7 +68,7 @@ class _Stop(torch.autograd.Function):
 
 
 @dataclass(frozen=True)
-class Scored:
+class LogProbs:
     """Log-probabilities of K draws for each of U units, in nats, each (K, U).
 
     Of the model's sites and the guide's, under their own masks and scales but for what a unit counts.
@@ -95,14 +95,14 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Draws:
+class GuideDraws:
     """K draws for each unit; model and guide are scored at them when that is asked for.
 
     ``guides``: one trace, of all draws, or a trace for each.
     """
 
     program: Program
-    plan: Plan
+    plan: DrawPlan
     arguments: Calls
     num_particles: int
     guides: list[poutine.Trace]
@@ -147,11 +147,11 @@ class Draws:
         return self.scale * self.structure.num_units
 
     @cached_property
-    def scored(self) -> Scored:
+    def log_probs(self) -> LogProbs:
         """What the sites say, with all their gradients."""
         models = [self._score_model(trace) for trace in self.models]
         likelihoods, priors = zip(*models, strict=True)
-        return Scored(torch.cat(likelihoods), torch.cat(priors), self.log_guide)
+        return LogProbs(torch.cat(likelihoods), torch.cat(priors), self.log_guide)
 
     @cached_property
     def log_guide(self) -> Tensor:
@@ -167,7 +167,7 @@ class Draws:
             guides = [self._run(program.guide, trace) for trace in guides]
         return replace(self, guides=guides)
 
-    def pulled(self, objective: Tensor) -> Tensor:
+    def pathwise(self, objective: Tensor) -> Tensor:
         """A tensor whose gradient is that of ``objective`` by way of the draws, and nothing else.
 
         :param objective: a function of :attr:`copies`, ``|``.
@@ -245,7 +245,7 @@ class Draws:
 
 
 def in_particle_plate(
-    function: Callable[..., Any], plan: Plan, num_particles: int
+    function: Callable[..., Any], plan: DrawPlan, num_particles: int
 ) -> Callable[..., Any]:
     """``function`` under a plate over particles, left of all its own."""
     if num_particles == 1:
@@ -254,7 +254,7 @@ def in_particle_plate(
     return wrapped
 
 
-def has_room(plan: Plan) -> bool:
+def can_add_plate(plan: DrawPlan) -> bool:
     """Whether no plate around this very call, such as that of an evidence's particles, is in the way."""
     try:
         with poutine.block(), in_particle_plate(nullcontext, plan, 2)():
@@ -264,22 +264,22 @@ def has_room(plan: Plan) -> bool:
 
 
 def draw(
-    program: Program, plan: Plan, num_particles: int, arguments: Calls, cut: bool = False
-) -> Draws:
+    program: Program, plan: DrawPlan, num_particles: int, arguments: Calls, cut: bool = False
+) -> GuideDraws:
     """``num_particles`` draws from the guide; the arguments are not copied for them.
 
     :param cut: without gradients through the values.
     """
     args, kwargs = arguments
-    runs = 1 if plan.vectorized and has_room(plan) else num_particles
+    runs = 1 if plan.vectorized and can_add_plate(plan) else num_particles
     guide = in_particle_plate(program.guide, plan, num_particles // runs)
     guides: list[poutine.Trace] = []
     for _ in range(runs):
         if guides:  # the same units in all runs, if the program itself chooses them
             guide = poutine.replay(program.guide, _subsamples(guides[0]))
-        with Cut() if cut else nullcontext():
+        with Detach() if cut else nullcontext():
             guides.append(sized(poutine.trace(guide).get_trace(*args, **kwargs)))
-    return Draws(program, plan, arguments, num_particles, guides)
+    return GuideDraws(program, plan, arguments, num_particles, guides)
 
 
 def _subsamples(trace: poutine.Trace) -> poutine.Trace:
