@@ -163,7 +163,9 @@ def _reason(error: Exception, tracker: SiteTracker, reads: ConstantReads) -> str
     reason = f"{type(error).__name__} {tracker}: {message}"
     if not reads.symbol_stack:
         return reason
-    return f"Python needs to know a tensor's value{_user_line(reads.symbol_stack)}; then came {reason}"
+    return (
+        f"Python needs to know a tensor's value{_user_line(reads.symbol_stack)}; then came {reason}"
+    )
 
 
 def _user_line(frames: Iterable[traceback.FrameSummary]) -> str:

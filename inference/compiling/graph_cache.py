@@ -21,9 +21,9 @@ TRIAL_CALLS = 2  # which graph and function both answer, and must agree on
 class GraphedFunction:
     """Call a function from tensors to tensors, and its graph once it has one.
 
-    Everything else that the function reads must stay the same: what follows from that alone is computed once.
-    A graph holds for arguments of one shape. It takes over after as many calls with them as it is worth, if it
-    agrees with the function; if not, the function goes on.
+    Everything else that the function reads must stay the same: what follows from that alone is computed
+    once. A graph holds for arguments of one shape. It takes over after as many calls with them as it is
+    worth, if it agrees with the function; if not, the function goes on.
     """
 
     def __init__(self, function: Callable[..., Tensors]) -> None:

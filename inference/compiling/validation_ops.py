@@ -133,10 +133,10 @@ _REQUIRES_GRAD = torch.Tensor.requires_grad.__get__  # type: ignore[attr-defined
 class ValuesOnDevice(TorchFunctionMode):
     """Answer what Pyro's ELBOs ask of a tensor's value, without waiting for the device.
 
-    ``torch_item`` gets the tensor itself, and ``warn_if_nan`` hears that there is no NaN. Dice asks whether all
-    enumerated values have a positive probability, to leave out the costs of the others. It hears yes:
-    summing all costs gives the same, or NaN where an infinite cost meets a probability of 0, and Pyro
-    computes a loss that is NaN again.
+    ``torch_item`` gets the tensor itself, and ``warn_if_nan`` the answer that there is no NaN. Dice asks
+    whether all enumerated values have a positive probability, to leave out the costs of the others. The
+    answer is yes: summing all costs gives the same, or NaN where an infinite cost meets a probability of 0,
+    and Pyro computes a loss that is NaN again.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

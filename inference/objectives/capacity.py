@@ -1,20 +1,20 @@
-"""A KL term that is held at a size, which grows."""
+"""A KL term that is held at a capacity, which grows."""
 
 import copy
 from typing import ClassVar
 
 from torch import Tensor
 
+from pyro_vae.inference.objectives.epoch_schedules import Linear, Schedule
 from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import Scheduled, checked_number
-from pyro_vae.inference.objectives.epoch_schedules import Linear, Schedule
 
 
 class Capacity(Scheduled):
-    """sum_n E_q[log p(x_n | z_n)] - gamma |KL - C|, with KL the batch's mean of log q(z | x) - log p(z).
+    """Maximise sum_n E_q[log p(x_n | z_n)] - gamma |KL - C|.
 
-    C, in nats a unit, grows over the run. No bound of the evidence: a fit reports it as the objective,
-    and is judged by the ELBO.
+    KL is the batch's mean of log q(z | x) - log p(z). C, in nats a unit, grows over the run. Not a bound
+    of the evidence: a fit reports the objective, and validates by the ELBO.
 
     Source: C. P. Burgess et al., "Understanding disentangling in beta-VAE", 2018,
     https://arxiv.org/abs/1804.03599.

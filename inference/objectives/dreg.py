@@ -8,12 +8,12 @@ from pyro_vae.inference.objectives.objective import with_gradient_of
 
 
 class DReG(IWAE):
-    """IWAE's bound by the doubly reparameterised gradient.
+    """Maximise IWAE's bound by the doubly reparameterised gradient.
 
     For the guide's parameters it is sum_k v_k^2 d(log w_k)/dz dz_k/dphi, with normalised weights v: equal
     to the bound's gradient on average, without the score of the guide, whose noise hides the signal at
     large K. The model's gradient is IWAE's own. A parameter that both use (the encoder behind a
-    VampPrior) gets the sum of what it does in either.
+    VampPrior) gets the sum of both.
 
     Source: G. Tucker, D. Lawson, S. Gu, C. J. Maddison, "Doubly reparameterized gradient estimators for
     Monte Carlo objectives", 2018, https://arxiv.org/abs/1810.04152.

@@ -9,10 +9,10 @@ from pyro_vae.inference.objectives.objective import Figure, Objective
 
 
 class MIWAE(Objective):
-    """sum_n E[(1/M) sum_m log (1/K) sum_k w_nmk] with weights w = p(x, z) / q(z | x).
+    """Maximise sum_n E[(1/M) sum_m log (1/K) sum_k w_nmk] with weights w = p(x, z) / q(z | x).
 
-    The bound is IWAE's of K draws; its gradient for the guide has 1/M of the variance, where that of
-    more draws in one bound would lose signal faster than noise.
+    The bound is IWAE's of K draws. Its gradient for the guide has 1/M of the variance; with more draws in
+    one bound the signal would fade faster than the noise.
 
     Source: T. Rainforth et al., "Tighter variational bounds are not necessarily better", 2018,
     https://arxiv.org/abs/1802.04537.

@@ -1,4 +1,4 @@
-"""The aggregate posterior drawn to the prior, by draws of both."""
+"""The maximum mean discrepancy of aggregate posterior and prior, from draws of both."""
 
 import abc
 import math
@@ -14,17 +14,17 @@ from pyro_vae.inference.objectives.requirements import ProgramSites
 
 
 class Kernel(abc.ABC):
-    """How alike two vectors are."""
+    """Compute the similarity of two vectors."""
 
     @abc.abstractmethod
     def __call__(self, squares: Tensor, dim: int) -> Tensor:
-        """k of squared distances between vectors of ``dim`` numbers, in the same shape."""
+        """Return k of squared distances between vectors of ``dim`` numbers, in the same shape."""
 
 
 class InverseMultiquadric(Kernel):
-    """k(d) = sum_s c / (c + d^2) with c = 2 s Z for each of some scales s.
+    """Compute k(d) = sum_s c / (c + d^2) with c = 2 s Z for each of some scales s.
 
-    Its tails are heavy, so that a draw far off still feels the prior.
+    Its tails are heavy, so a draw far from the prior still has a gradient.
 
     Source: I. Tolstikhin et al., "Wasserstein auto-encoders", 2017, https://arxiv.org/abs/1711.01558.
 
@@ -34,7 +34,11 @@ class InverseMultiquadric(Kernel):
 
     def __init__(self, scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)) -> None:
         if not scales or not all(0 < scale < math.inf for scale in scales):
-            raise InputError(f"a kernel's scales are positive numbers, not {list(scales)}")
+            raise InputError(
+                f"a kernel's scales must be positive numbers, not {list(scales)}",
+                subject="scales",
+                expected="positive numbers",
+            )
         self.scales = tuple(scales)
 
     def __call__(self, squares: Tensor, dim: int) -> Tensor:
@@ -43,7 +47,7 @@ class InverseMultiquadric(Kernel):
 
 
 class Gaussian(Kernel):
-    """k(d) = exp(-d^2 / (2 bandwidth^2 Z)).
+    """Compute k(d) = exp(-d^2 / (2 bandwidth^2 Z)).
 
     Args:
         bandwidth: in the unit of one number of a vector.
@@ -51,7 +55,11 @@ class Gaussian(Kernel):
 
     def __init__(self, bandwidth: float = 1.0) -> None:
         if not 0 < bandwidth < math.inf:
-            raise InputError(f"a kernel's bandwidth is a positive number, not {bandwidth}")
+            raise InputError(
+                f"a kernel's bandwidth must be a positive number, not {bandwidth}",
+                subject="bandwidth",
+                expected="a positive number",
+            )
         self.bandwidth = bandwidth
 
     def __call__(self, squares: Tensor, dim: int) -> Tensor:
@@ -59,18 +67,18 @@ class Gaussian(Kernel):
 
 
 class InfoVAE(Aggregate):
-    """sum_n E[log p(x | z)] - (1 - alpha) KL_n - (alpha + weight - 1) MMD^2(q(z), p(z)).
+    """Maximise sum_n E[log p(x | z)] - (1 - alpha) KL_n - (alpha + weight - 1) MMD^2(q(z), p(z)).
 
     MMD^2 = E k(z, z') + E k(y, y') - 2 E k(z, y) compares the batch's draws z, of the aggregate posterior,
-    with as many draws y of the prior; the estimate is unbiased. No bound: a fit reports it as the
-    objective, and is judged by the ELBO. With alpha = 1 it is ``WAE``.
+    with as many draws y of the prior; the estimate is unbiased. Not a bound: a fit reports the objective,
+    and validates by the ELBO. With alpha = 1 it is ``WAE``.
 
     Source: S. Zhao, J. Song, S. Ermon, "InfoVAE: information maximizing variational autoencoders", 2017,
     https://arxiv.org/abs/1706.02262; A. Gretton et al., "A kernel two-sample test", 2012.
 
     Args:
         weight: lambda.
-        alpha: how much of the KL term is left out.
+        alpha: the part of the KL term that is left out.
         kernel: by default InverseMultiquadric().
     """
 
@@ -95,8 +103,9 @@ class InfoVAE(Aggregate):
             except NotImplementedError as error:
                 raise InputError(
                     f"{type(self).__name__} compares with draws of the prior, and the model's site "
-                    f"{name!r} cannot be drawn from ({type(site['fn']).__name__}): give it a prior such "
-                    "as a Normal"
+                    f"{name!r} cannot be drawn from ({type(site['fn']).__name__})",
+                    subject=name,
+                    remedy="give it a prior such as a Normal",
                 ) from error
 
     def value(self, draws: GuideDraws) -> Tensor:
@@ -109,10 +118,10 @@ class InfoVAE(Aggregate):
 
 
 class WAE(InfoVAE):
-    """sum_n E[log p(x | z)] - weight MMD^2(q(z), p(z)): InfoVAE without any KL term.
+    """Maximise sum_n E[log p(x | z)] - weight MMD^2(q(z), p(z)): InfoVAE without any KL term.
 
-    A guide is drawn to the prior as a whole only, and no datum's by itself. No bound: a fit reports it as
-    the objective, and is judged by the ELBO, which may be low.
+    It pulls the guides to the prior as a whole, not that of each datum. Not a bound: a fit reports the
+    objective, and validates by the ELBO, which may be low.
 
     Source: I. Tolstikhin, O. Bousquet, S. Gelly, B. Schölkopf, "Wasserstein auto-encoders", 2017,
     https://arxiv.org/abs/1711.01558 (WAE-MMD).
@@ -131,7 +140,7 @@ class WAE(InfoVAE):
 
 
 def squared_mmd(one: Tensor, other: Tensor, kernel: Kernel) -> Tensor:
-    """The unbiased estimate from draws (U, Z) of each, ``|``; 0 from a single one.
+    """Return the unbiased estimate from draws (U, Z) of each, ``|``; 0 from a single one.
 
     >>> abs(float(squared_mmd(torch.randn(2000, 2), torch.randn(2000, 2), InverseMultiquadric()))) < 0.02
     True

@@ -9,10 +9,10 @@ from pyro_vae.inference.objectives.objective import with_gradient_of
 
 
 class PIWAE(MIWAE):
-    """The model goes up IWAE's bound of all M K draws, the guide up MIWAE's, M bounds of K draws.
+    """Let the model maximise IWAE's bound of all M K draws, and the guide MIWAE's, M bounds of K draws.
 
-    What is reported is the model's bound. A parameter that both use (the encoder behind a VampPrior)
-    gets the sum of what it does in either.
+    A fit reports the model's bound. A parameter that both use (the encoder behind a VampPrior)
+    gets the sum of both.
 
     Source: T. Rainforth et al., "Tighter variational bounds are not necessarily better", 2018,
     https://arxiv.org/abs/1802.04537, section 5.

@@ -9,11 +9,11 @@ from pyro_vae.inference.objectives.objective import Objective, checked_number
 
 
 class Renyi(Objective):
-    """sum_n E[1/(1 - a) log (1/K) sum_k w_nk^(1 - a)] with weights w = p(x, z) / q(z | x).
+    """Maximise sum_n E[1/(1 - a) log (1/K) sum_k w_nk^(1 - a)] with weights w = p(x, z) / q(z | x).
 
     a = 0 is IWAE; a towards 1 the ELBO. By the inequality of the power means it is a lower bound of the
     evidence for every a >= 0 and every K, here per unit and so under subsampling, too (Pyro's ``RenyiELBO``
-    has the plate's scale inside the logarithm, and is none then). For a < 0 it is no bound.
+    has the plate's scale inside the logarithm, and then gives no bound). For a < 0 it is not a bound.
 
     Source: Y. Li, R. E. Turner, "Rényi divergence variational inference", 2016,
     https://arxiv.org/abs/1602.02311.
@@ -22,7 +22,8 @@ class Renyi(Objective):
         alpha: the order a, any number but 1.
         num_particles: draws K a unit.
 
-    :raises InputError: ``alpha`` is 1: that is ``TraceELBO``.
+    Raises:
+        InputError: ``alpha`` is 1: that is ``TraceELBO``.
     """
 
     needs_whole_units = True
@@ -31,7 +32,11 @@ class Renyi(Objective):
         super().__init__(num_particles)
         self.alpha = checked_number("alpha", alpha)
         if self.alpha == 1:
-            raise InputError("a Renyi bound of order 1 is the ELBO: use TraceELBO")
+            raise InputError(
+                "a Renyi bound of order alpha=1 is the ELBO",
+                subject="alpha",
+                remedy="use TraceELBO",
+            )
         self.figure = "bound" if self.alpha >= 0 else "objective"
 
     def value(self, draws: GuideDraws) -> Tensor:

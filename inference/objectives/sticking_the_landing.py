@@ -7,10 +7,10 @@ from pyro_vae.inference.objectives.objective import Figure, Objective, with_grad
 
 
 class StickingTheLanding(Objective):
-    """The ELBO by its path derivative: d(log p(x, z) - log q(z | x))/dz dz/dphi for the guide.
+    """Maximise the ELBO by its path derivative: d(log p(x, z) - log q(z | x))/dz dz/dphi for the guide.
 
-    The guide's score, which is 0 on average, is left out; so the gradient has no noise at all where the
-    guide is the exact posterior. Best with guides that come close to it.
+    It leaves out the guide's score, which is 0 on average, so the gradient has no noise where the guide is
+    the exact posterior. Best with guides that come close to it.
 
     Source: G. Roeder, Y. Wu, D. Duvenaud, "Sticking the landing: simple, lower-variance gradient
     estimators for variational inference", 2017, https://arxiv.org/abs/1703.09194.

@@ -81,9 +81,9 @@ def fit(
     """Fit a program by SVI: maximise its ELBO over all its parameters.
 
     Ctrl-C and SIGTERM wait for the current step and a last save, and then act as ever (Ctrl-C raises
-    KeyboardInterrupt); the program keeps what it has learnt. The same seed gives the same run, and a run that
-    was killed and resumed ends as one that was not, to the last bit on a CPU. The global generators are
-    restored. A second thread that fits or evaluates a program waits: Pyro's state is one per process.
+    KeyboardInterrupt); the program keeps what it has learnt. The same seed gives the same run, and a run
+    that was killed and resumed ends as one that was not, to the last bit on a CPU. The global generators
+    are restored. A second thread that fits or evaluates a program waits: Pyro's state is one per process.
 
     Args:
         program: a model and guide (:func:`pyro_vae.program.contract.as_program`), trained in place.
@@ -99,8 +99,8 @@ def fit(
             a row's score depends on its position: then they keep their order.
         optimizer: makes a torch optimizer from the parameters.
         schedule: makes a torch learning-rate schedule from the optimizer; stepped once an epoch.
-        elbo: any Pyro ELBO, such as those of :mod:`pyro_vae.inference.objectives`; by default Trace_ELBO, in
-            a form that does not wait for the device, or TraceEnum_ELBO where a discrete latent is
+        elbo: any Pyro ELBO, such as those of :mod:`pyro_vae.inference.objectives`; by default Trace_ELBO,
+            in a form that does not wait for the device, or TraceEnum_ELBO where a discrete latent is
             marked ``infer={"enumerate": "parallel"}``.
         beta: weight of the KL term, or its schedule. The reported validation ELBO always has weight 1.
         kl_warmup: epochs over which that weight grows from 0 to beta.
@@ -155,7 +155,9 @@ def fit(
     if isinstance(data, DataSet) and validation is None:
         validation = data.validation
     held_out = None if validation is None else batches(validation, place, signature(program))
-    files = RunState(None if out is None else Path(out), resume, {"program": kind, **(record or {})})
+    files = RunState(
+        None if out is None else Path(out), resume, {"program": kind, **(record or {})}
+    )
     task = Task(program, train, held_out, batch_size, shuffle, epochs, elbo, seed)
     with one_thread(), files.sole_use(), _isolated(program, seed):
         prepared = prepare(task, resume)
@@ -240,16 +242,14 @@ def _noun(prepared: Prepared) -> str:
 
 @contextmanager
 def _isolated(program: Program, seed: int) -> Iterator[None]:
-    """Train with generators that start from ``seed``; restore them, the modes and Pyro's store afterwards."""
+    """Train with generators that start from ``seed``, and restore them and the modes afterwards."""
     modes = {m: m.training for root in program.modules.values() for m in root.modules()}
     generators = rng_state()
     pyro.set_rng_seed(checked_seed(seed))
     try:
         with own_parameters(program), warnings.catch_warnings():
             # a note says it once
-            warnings.filterwarnings(
-                "ignore", r"[\s\S]*you need to use TraceEnum_ELBO", UserWarning
-            )
+            warnings.filterwarnings("ignore", r"[\s\S]*you need to use TraceEnum_ELBO", UserWarning)
             for module in program.modules.values():
                 module.train()
             yield

@@ -59,7 +59,7 @@ def choose_minibatching(
 ) -> tuple[Examination, Batch, Minibatching]:
     """Find out how the rows must be taken; what the program registers in Pyro's store stays there.
 
-    Where a latent is shared by all rows, a batch is all of them by default, up to 100,000, and a smaller one
+    Where all rows share a latent, a batch is all of them by default, up to 100,000, and a smaller one
     counts for all. Rows whose score depends on their position (a guide with parameters for each row, a
     series, a covariate that is looked up by position) keep their order, all in one batch.
 
@@ -174,9 +174,7 @@ class _Trials:
         with undisturbed(self.program, self.seed), torch.no_grad():
             rows = next(self.train.take(torch.arange(self.most), self.most))
             every = examine(self.program, *rows, num_rows=self.most)
-        structure = replace(
-            trial.examined.structure, without_prior=every.structure.without_prior
-        )
+        structure = replace(trial.examined.structure, without_prior=every.structure.without_prior)
         return replace(
             trial.examined, program=every.program, structure=structure, notes=every.notes
         )
@@ -218,8 +216,8 @@ def _notes(trial: _Trial, count: int, scaled: frozenset[str]) -> tuple[str, ...]
 
 def _takes_all_rows(error: InputError, rows: int, count: int) -> InputError:
     return InputError(
-        f"the program takes all {count:,} rows and not {rows:,} of them, so it has parameters or covariates "
-        f"for each row ({error})",
+        f"the program takes all {count:,} rows and not {rows:,} of them, so it has parameters or "
+        f"covariates for each row ({error})",
         subject="batch_size",
         remedy=f"take batch_size={count}, or pass what belongs to rows as a further tensor of the data",
     )
@@ -227,8 +225,8 @@ def _takes_all_rows(error: InputError, rows: int, count: int) -> InputError:
 
 def _order_matters(site: str, rows: int, count: int) -> InputError:
     return InputError(
-        f"batches of {rows:,} of {count:,} rows would change a row's position in its batch, and {site} depends "
-        "on where a row stands (as AutoGuides, series and lookups by position do)",
+        f"batches of {rows:,} of {count:,} rows would change a row's position, and {site} depends on where "
+        "a row stands (as AutoGuides, series and lookups by position do)",
         subject="batch_size",
         remedy=f"take batch_size={count}, or pass the row numbers as a further tensor and look up by them, "
         "or say shuffle=True if the position does not matter",

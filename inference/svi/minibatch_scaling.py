@@ -43,7 +43,9 @@ def plates_to_scale(
     fewer = rows // 2 if is_all else rows - 1 or 2
     fewer_args = next(train.take(torch.arange(fewer), fewer))
     smaller = _examined_on_fewer(examined, fewer_args, program, seed, rows, count)
-    sizes, smaller_sizes = (_plate_sizes(e.model) | _plate_sizes(e.guide) for e in (examined, smaller))
+    sizes, smaller_sizes = (
+        _plate_sizes(e.model) | _plate_sizes(e.guide) for e in (examined, smaller)
+    )
     grow = {n for n, size in sizes.items() if size == rows and smaller_sizes.get(n) == fewer}
     _check_data_in_plates(examined, fewer_args, grow, rows, count)
     sites, marked = sample_sites(examined.model), examined.structure.marked

@@ -23,8 +23,8 @@ def make_optimizer(factory: OptimizerFactory, parameters: Mapping[str, Tensor]) 
         raise InputError(f"the optimizer cannot be made: {error}", subject="optimizer") from error
     if needs_closure(optimizer):
         raise InputError(
-            f"optimizer {type(optimizer).__name__} evaluates the loss several times a step, with other noise "
-            "each time",
+            f"optimizer {type(optimizer).__name__} evaluates the loss several times a step, each time with "
+            "other noise",
             subject="optimizer",
             remedy="use a first-order optimizer such as Adam",
         )

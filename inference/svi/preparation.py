@@ -108,7 +108,12 @@ def prepare(task: Task, resume: bool) -> Prepared:
     parameters = trainable({**named_parameters(learning), **stored})
     with undisturbed(program, seed):
         hidden_notes = check_everything_trains(loss, parameters, first)
-    notes = [*examined.notes, *minibatching.notes, *epoch_notes, *_held_out_notes(task, minibatching)]
+    notes = [
+        *examined.notes,
+        *minibatching.notes,
+        *epoch_notes,
+        *_held_out_notes(task, minibatching),
+    ]
     notes += [*elbo_notes, *hidden_notes, *not_an_elbo]
     learnt = checkpoint.tensors_of(learning, stored)
     return Prepared(loss, parameters, learnt, first, epochs, notes, not not_an_elbo)

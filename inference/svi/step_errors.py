@@ -31,7 +31,7 @@ def explain(loss: BatchLoss, batch: Batch, error: Exception) -> InputError:
         return InputError(
             f"the program does not fit a batch of {loss.num_units(batch)} data: {first_line(error)}",
             subject="batch_size",
-            remedy="a guide with parameters for each datum, such as an AutoGuide, needs all data in a batch",
+            remedy="give a guide with parameters for each datum, such as an AutoGuide, all data in a batch",
         )
     if isinstance(error, KeyError):
         return InputError(

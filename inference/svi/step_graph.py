@@ -158,7 +158,10 @@ class StepCapture:
         flipped = tuple(column.flip(0) if column.dim() else column for column in batch)
         parameters = list(self.parameters.values())
         gradients: list[Tensor | None] = [None] * len(parameters)
-        for skipped, data, beta in ((0, batch, 1.0), (5, flipped, 0.5 if self.is_tempered else 1.0)):
+        for skipped, data, beta in (
+            (0, batch, 1.0),
+            (5, flipped, 0.5 if self.is_tempered else 1.0),
+        ):
             outcomes = []
             for run in (self._by_pyro, partial(self._by_graph, graph)):
                 constants = [tensor for tensor, _ in graph.constants]
@@ -251,7 +254,7 @@ def _check_same(
     if not torch.isfinite(pyros.loss):
         raise WrongGraph("the first loss is not finite")
     # a loss in nats that is near 0 is a difference of larger numbers, and keeps their rounding
-    if not (pyros.loss - graphs.loss).abs() <= tolerance * max(1.0, pyros.loss.abs()):
+    if not (pyros.loss - graphs.loss).abs() <= tolerance * pyros.loss.abs().clamp(min=1.0):
         raise WrongGraph(f"its loss would be {graphs.loss:g} where Pyro's is {pyros.loss:g}")
     pairs = zip(parameters.items(), pyros.gradients, graphs.gradients, strict=True)
     for (name, parameter), expected, gradient in pairs:

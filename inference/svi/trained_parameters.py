@@ -31,8 +31,8 @@ def check_everything_trains(
 ) -> list[str]:
     """Check that the loss depends on no parameter that no update would change.
 
-    Pyro silently leaves a network that no ``pyro.module`` registers as it is. A parameter that is registered
-    and hidden (``poutine.block``) stays as it is, too, as in Pyro's SVI; a note names it.
+    Pyro silently leaves a network that no ``pyro.module`` registers as it is. A parameter that is
+    registered and hidden (``poutine.block``) stays as it is, too, as in Pyro's SVI; a note names it.
 
     Returns:
         Notes, in sentences.
@@ -52,7 +52,7 @@ def check_everything_trains(
         shapes = ", ".join(str(tuple(leaf.shape)) for leaf in unregistered[:4])
         shapes += ", ..." * (len(unregistered) > 4)
         raise InputError(
-            f"{len(unregistered)} parameters of the model or guide would never be trained (shapes {shapes})",
+            f"{len(unregistered)} parameters of model or guide would never be trained (shapes {shapes})",
             remedy="register their network by `pyro.module(name, network)` in the function that uses it, "
             "or make it part of the program's module, or freeze it by `requires_grad_(False)`",
         )

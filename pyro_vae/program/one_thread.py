@@ -7,15 +7,16 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 _LOCK = threading.RLock()
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Wait until no other thread fits or evaluates a program, and keep others waiting.
 
-    Two runs of Pyro at once would see each other's handlers (``pyro.poutine.runtime._PYRO_STACK`` is a plain
-    list), and one would restore generators and validation flags under the other's feet.
+    Two runs of Pyro at once would see each other's handlers (``pyro.poutine.runtime._PYRO_STACK`` is a
+    plain list), and each would restore generators and validation flags while the other uses them.
     """
     with _LOCK:
         yield

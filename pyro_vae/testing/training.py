@@ -284,7 +284,9 @@ def captured_step(case: Case) -> str:
     """A step that is captured as a graph has the loss and the gradients of Pyro's."""
     capture = StepCapture(case.step().loss, case.parameters, is_tempered=False)
     with case.training(), capture.isolated():
-        effect = side_effect(case.loss, capture.owners)  # of training, which evaluation may not have
+        effect = side_effect(
+            case.loss, capture.owners
+        )  # of training, which evaluation may not have
         if effect is not None:
             raise NotApplicable(f"it runs step by step in Python: {effect}")
         try:

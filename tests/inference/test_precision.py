@@ -11,7 +11,7 @@ from stories import Conjugate
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from pyro_vae import InputError, fit, log_evidence
+from pyro_vae import fit, log_evidence
 from pyro_vae.inference.compiling.fx_capture import capture
 from pyro_vae.inference.compiling.precision import on_cuda, use_bfloat16
 from pyro_vae.models import VAE, FactorAnalysis

@@ -24,8 +24,8 @@ from pyro_vae import InputError, checkpoint, fit, log_evidence
 from pyro_vae.data import batches
 from pyro_vae.inference.svi.epochs import default_epochs
 from pyro_vae.inference.svi.minibatching import Minibatching
-from pyro_vae.inference.svi.run_state import read_metrics
 from pyro_vae.inference.svi.run_control import RunControl
+from pyro_vae.inference.svi.run_state import read_metrics
 from pyro_vae.likelihoods import HeteroscedasticNormal
 from pyro_vae.models import VAE, FactorAnalysis
 
@@ -41,7 +41,9 @@ def data(rows: int = 512, columns: int = 5) -> Tensor:
 
 
 def test_by_default_small_data_get_as_many_steps_as_they_need() -> None:
-    at_once = [default_epochs(Minibatching(rows, 128, True)) for rows in (100, 150, 500, 6_400, 60_000)]
+    at_once = [
+        default_epochs(Minibatching(rows, 128, True)) for rows in (100, 150, 500, 6_400, 60_000)
+    ]
     assert at_once == [5000, 2500, 1250, 100, 100]
     whole = [default_epochs(Minibatching(rows, rows, True)) for rows in (1, 1_000, 30_000, 100_000)]
     assert whole == [5000, 5000, 167, 100]

@@ -5,12 +5,12 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
+from refused import refused
 from torch import Tensor
 
-from pyro_vae import InputError
 from pyro_vae.inference.objectives import Capacity, Cyclical, FreeBits, Linear, Tempered
-from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.free_bits import rates
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import Objective
 from pyro_vae.models import FactorAnalysis
 
@@ -129,16 +129,16 @@ def test_schedules_are_what_the_papers_say() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "subject", "expected"),
     [
-        (lambda: Linear(-1, 1), "start and end must be finite and at least 0"),
-        (lambda: Linear(0, 1, epochs=0), "epochs must be a positive number"),
-        (lambda: Cyclical(-2), "end must be finite"),
-        (lambda: Cyclical(rising=0), r"its rise a part of it in \(0, 1\]"),
-        (lambda: Capacity(gamma=-1), "gamma must be a finite number of at least 0"),
-        (lambda: FreeBits(nats="many"), "nats must be a number, not 'many'"),
+        (lambda: Linear(-1, 1), "start", "at least 0"),
+        (lambda: Linear(0, 1, epochs=0), "epochs", "positive"),
+        (lambda: Cyclical(-2), "end", "at least 0"),
+        (lambda: Cyclical(rising=0), "rising", "(0, 1]"),
+        (lambda: Capacity(gamma=-1), "gamma", "at least 0"),
+        (lambda: FreeBits(nats="many"), "nats", "a finite number"),
     ],
 )
-def test_numbers_that_make_no_sense(make, message: str) -> None:
-    with pytest.raises(InputError, match=message):
+def test_numbers_that_make_no_sense(make, subject: str, expected: str) -> None:
+    with refused(subject, expected=expected):
         make()
