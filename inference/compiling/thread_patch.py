@@ -12,10 +12,7 @@ class ThreadPatch:
     The others see the original, and so does everybody once no thread is inside, also after an error.
 
     Args:
-        owner: the module or class.
-        name: the attribute.
-        make: returns the replacement, given the original. The replacement asks :attr:`is_active`, and acts
-            as the original where that is False.
+        make: returns the replacement, given the original. It acts as that where :attr:`is_active` is False.
     """
 
     def __init__(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:

@@ -31,19 +31,14 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of model and
 
 @dataclass(frozen=True)
 class DrawPlan:
-    """Hold how to draw from a program.
-
-    Attributes:
-        structure: its sites and plates on one batch.
-        vectorized: all draws under one plate; if False one run after another, of the same units.
-        num_data: how many units there are in all, where that is known; a batch is a part.
-        is_weighted: whether sites count by ``poutine.scale``, too, and not by their plates alone.
-    """
+    """Hold how to draw from a program."""
 
     structure: Structure
-    vectorized: bool = False
-    num_data: int | None = None
-    is_weighted: bool = True
+    vectorized: bool = (
+        False  # all draws under one plate, or one run after another, of the same units
+    )
+    num_data: int | None = None  # all units, where that is known
+    is_weighted: bool = True  # do sites count by ``poutine.scale``, too, and not by plates alone?
 
 
 class Detach(Messenger):
@@ -98,21 +93,13 @@ class LogProbs:
 
 @dataclass(frozen=True)
 class GuideDraws:
-    """Hold K draws for each unit; model and guide are scored at them on demand.
-
-    Attributes:
-        program: the model and guide.
-        plan: how they were drawn.
-        arguments: of model and guide.
-        num_particles: K.
-        guides: one trace of all draws, or a trace for each.
-    """
+    """Hold K draws for each unit; model and guide are scored at them on demand."""
 
     program: Program
     plan: DrawPlan
     arguments: Arguments
     num_particles: int
-    guides: list[poutine.Trace]
+    guides: list[poutine.Trace]  # one of all draws, or one for each
 
     @cached_property
     def structure(self) -> Structure:
@@ -283,15 +270,7 @@ def can_add_plate(plan: DrawPlan) -> bool:
 def draw(
     program: Program, plan: DrawPlan, num_particles: int, arguments: Arguments, detach: bool = False
 ) -> GuideDraws:
-    """Return ``num_particles`` draws from the guide for each unit; the arguments are not copied.
-
-    Args:
-        program: the model and guide.
-        plan: how to draw.
-        num_particles: K.
-        arguments: of model and guide.
-        detach: take no gradients through the values.
-    """
+    """Return ``num_particles`` draws from the guide for each unit, detached or with gradients."""
     args, kwargs = arguments
     runs = 1 if plan.vectorized and can_add_plate(plan) else num_particles
     guide = in_particle_plate(program.guide, plan, num_particles // runs)

@@ -17,16 +17,14 @@ class BatchLoss:
     """Compute minus the ELBO of a batch, divided by the number of units that it stands for.
 
     So a learning rate or a clipping norm means the same at every batch size.
-
-    Args:
-        examined: the program, run on the first batch.
-        minibatching: how the rows are taken.
-        elbo: a Pyro ELBO; the loss uses a copy.
     """
 
     def __init__(self, examined: Examination, minibatching: Minibatching, elbo: Any) -> None:
         self.program, self.structure = examined.program, examined.structure
-        self.minibatching, self.elbo = minibatching, copy.copy(elbo)
+        self.minibatching, self.elbo = (
+            minibatching,
+            copy.copy(elbo),
+        )  # the user's own stays as it is
         elbo = self.elbo
         if not isinstance(getattr(elbo, "max_plate_nesting", 0), int):
             # Pyro would run the program once more to find it out
@@ -44,10 +42,7 @@ class BatchLoss:
 
     @property
     def elbo_goes_backward(self) -> bool:
-        """Return whether the ELBO computes gradients itself.
-
-        RenyiELBO, TraceGraph_ELBO and ReweightedWakeSleep do.
-        """
+        """Return whether the ELBO computes gradients itself, as RenyiELBO and TraceGraph_ELBO do."""
         return not hasattr(self.elbo, "differentiable_loss")
 
     def terms(

@@ -120,11 +120,7 @@ class CompiledEngine(Engine):
         return InputError(problem, subject="compile", remedy="take compile='auto'")
 
     def _build(self, batch: Batch, use_inductor: bool) -> tuple[StepGraph, str]:
-        """Return a graph that agrees with Pyro, and what it is.
-
-        Raises:
-            CannotCapture: there is none.
-        """
+        """Return a graph that agrees with Pyro, and a phrase about it, or raise CannotCapture."""
         capture, rounded = self.capture, self.is_rounded
         with capture.isolated():
             capture.check_python(batch)
@@ -176,13 +172,7 @@ def check_modes(mode: Compile, precision: Precision, device: torch.device) -> No
 def expected_batches(
     first: Batch, minibatching: Minibatching, epochs: int
 ) -> list[tuple[Batch, int]]:
-    """Return a batch of each size that a run takes, and its steps: the last of an epoch may be smaller.
-
-    Args:
-        first: the first batch.
-        minibatching: how rows are taken.
-        epochs: passes over the data.
-    """
+    """Return a batch of each size that a run takes, and its steps: the last of an epoch may be smaller."""
     full, rest = divmod(minibatching.num_rows, minibatching.batch_size)
     sizes = {minibatching.batch_size: full * epochs, rest: epochs}
     return [

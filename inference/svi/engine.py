@@ -31,13 +31,7 @@ class Engine(abc.ABC):
 
 
 class EagerEngine(Engine):
-    """Run the program and torch's autograd at every step.
-
-    Args:
-        loss: the loss of a batch.
-        parameters: the parameters to train, by name.
-        precision: of matrix products, where the device has a setting for it.
-    """
+    """Run the program and torch's autograd at every step."""
 
     def __init__(
         self, loss: BatchLoss, parameters: Mapping[str, Tensor], precision: Precision = "float32"

@@ -32,9 +32,7 @@ def choose_epochs(
     There are 100 at most where the model could memorise its rows and no held-out data would show that.
 
     Args:
-        minibatching: how the rows are taken.
-        examined: the program, run on ``first``.
-        first: the first rows.
+        examined: the program, run on the first rows, ``first``.
         parameters: all that are trained; None with held-out data.
     """
     epochs, rows = default_epochs(minibatching), f"{minibatching.num_rows:,} rows"

@@ -64,11 +64,7 @@ def choose_minibatching(
     series, a covariate that is looked up by position) keep their order, all in one batch.
 
     Args:
-        program: the model and guide.
-        train: all rows.
-        batch_size: rows a step, or None to choose.
         shuffle: None to find out; True says that positions do not matter.
-        seed: of the noise.
         parameters: those of an examined program, to be perturbed for a while.
         has_validation: whether held-out rows are to stand for all of these.
 
@@ -207,7 +203,7 @@ def _notes(trial: _Trial, count: int, scaled: frozenset[str]) -> tuple[str, ...]
         )
     if trial.is_joint and rows < count:
         plates = ", ".join(map(repr, sorted(scaled)))
-        times = f": the sites in plate {plates} count {count / rows:.4g} times" if scaled else ""
+        times = f": what plate {plates} holds counts {count / rows:.4g} times" if scaled else ""
         return (f"a step takes {rows:,} of {count:,} rows for all of them{times}",)
     if trial.is_joint and count > DEFAULT_BATCH_SIZE:
         return (f"a step takes all {rows:,} rows, as some latents are shared by them",)

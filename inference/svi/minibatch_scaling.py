@@ -26,14 +26,7 @@ from pyro_vae.program.trace import (
 def plates_to_scale(
     examined: Examination, args: Batch, program: Program, train: Batches, seed: int
 ) -> frozenset[str]:
-    """Return the plates that grow with the batch and do not scale by themselves.
-
-    Args:
-        examined: the program, run on ``args``.
-        args: a batch of rows.
-        program: the program as the user gave it.
-        train: all rows.
-        seed: of the noise.
+    """Return the plates that grow with the batch ``args`` and do not scale by themselves.
 
     Raises:
         InputError: no plate holds some data, so that nothing could make a batch count for all of them.
@@ -79,11 +72,7 @@ def _examined_on_fewer(
 def _check_data_in_plates(
     examined: Examination, fewer_args: Batch, grow: Container[str], rows: int, count: int
 ) -> None:
-    """Check that a plate in ``grow``, or of all rows, holds each observed site made of a batch.
-
-    Raises:
-        InputError: none does.
-    """
+    """Check that a plate in ``grow``, or of all rows, holds each observed site made of a batch."""
     replayed = _at_the_same_latents(examined, fewer_args, grow)
     for name, site in observed_sites(examined.model).items():
         frames = site["cond_indep_stack"]

@@ -29,14 +29,7 @@ from pyro_vae.program.parameters import named_parameters, registered
 
 @dataclass(frozen=True)
 class Task:
-    """Hold a program and the data to fit it to.
-
-    Attributes:
-        batch_size: rows a step, or None to choose.
-        shuffle: whether each epoch has an order of its own, or None to find out.
-        epochs: passes over the data, or None to choose.
-        elbo: the ELBO that the user gave, or None.
-    """
+    """Hold a program and the data to fit it to; None is left to be chosen."""
 
     program: Program
     train: Batches
@@ -50,40 +43,26 @@ class Task:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Hold what a training loop needs to know.
-
-    Attributes:
-        loss: the loss of a batch.
-        parameters: the parameters to train, by name.
-        learnt: what a checkpoint holds: parameters and buffers, by name.
-        first: the first batch.
-        epochs: passes over the data.
-        notes: sentences about all of this.
-        is_elbo: whether the ELBO of this program is one.
-    """
+    """Hold what a training loop needs to know."""
 
     loss: BatchLoss
-    parameters: dict[str, Tensor]
-    learnt: dict[str, Tensor]
+    parameters: dict[str, Tensor]  # to train, by name
+    learnt: dict[str, Tensor]  # what a checkpoint holds: parameters and buffers, by name
     first: Batch
     epochs: int
-    notes: list[str]
-    is_elbo: bool
+    notes: list[str]  # sentences about all of this
+    is_elbo: bool  # is an ELBO of this program a bound of its evidence?
 
 
 def prepare(task: Task, resume: bool) -> Prepared:
     """Examine the program on the data, and choose what the user left open.
-
-    Args:
-        task: the program and its data.
-        resume: whether a checkpoint will replace the parameters, so that no data initialize them.
 
     Raises:
         InputError: the program does not fit the data, or nothing would be trained.
     """
     program, train, seed = task.program, task.train, task.seed
     with in_words():
-        if not resume:
+        if not resume:  # a checkpoint will replace the parameters
             initialize_from_data(program, train, seed)
         examined, first, minibatching = choose_minibatching(
             program,
@@ -142,11 +121,7 @@ def _with_modules(program: Program, modules: Mapping[str, nn.Module]) -> Program
 
 
 def _check_held_out(task: Task, minibatching: Minibatching) -> None:
-    """Check that the guide can score held-out rows: it may have parameters for each training row.
-
-    Raises:
-        InputError: it has.
-    """
+    """Check that the guide can score held-out rows: it may have parameters for each training row."""
     program, held_out, sites = task.program, task.held_out, minibatching.positional_guide_sites
     if held_out is None or not sites or held_out.num_units == minibatching.num_rows:
         return

@@ -43,11 +43,8 @@ def position_dependence(
     order that hardly counts yet.
 
     Args:
-        examined: the program, run on ``args``.
-        args: the first rows.
-        train: all rows.
-        parameters: the parameters to perturb.
-        run_bytes: what a run on ``args`` allocates.
+        examined: the program, run on the first rows, ``args``.
+        run_bytes: what that run allocates.
     """
     call = BoundProgram(examined.program, examined.structure, False, args, by_rows=True)
     traces = Traces(examined.guide, examined.model)
@@ -64,11 +61,7 @@ def position_dependence(
 
 
 def _dependence(call: BoundProgram, first: Traces | None, fine: bool) -> tuple[list[str], bool]:
-    """Return what :func:`position_dependence` does, for one call; ``fine`` is in float64.
-
-    Raises:
-        InputError: the program does not compute in float64, where it must.
-    """
+    """Return the same for one call; ``fine`` is in float64, and an InputError where that is refused."""
     with in_float64(call) if fine else nullcontext(call) as wide:
         here = drawn(wide) if first is None else again(wide, first)
         scores = here.scores(wide.structure).values()

@@ -14,13 +14,7 @@ from pyro_vae.inference.svi.step_errors import explain, first_not_finite
 
 
 class Step:
-    """Update the parameters by one step of an optimizer along a batch's gradient.
-
-    Args:
-        engine: computes the loss and its gradient.
-        optimizer: of the engine's parameters.
-        clip_norm: largest norm of the gradient, or None.
-    """
+    """Update the parameters by one step of an optimizer along a batch's gradient."""
 
     def __init__(self, engine: Engine, optimizer: Optimizer, clip_norm: float | None) -> None:
         self.engine, self.optimizer, self.clip_norm = engine, optimizer, clip_norm
@@ -30,11 +24,8 @@ class Step:
     def __call__(self, batch: Batch, beta: float = 1.0, check: bool = True) -> Tensor:
         """Take one step, and return the ELBO per unit before it.
 
-        Args:
-            batch: the arguments of model and guide.
-            beta: weight of the KL term.
-            check: stop at a loss that is not finite, before it reaches the parameters. The host then waits
-                for the device.
+        With ``check`` a loss that is not finite stops here, before it reaches the parameters; the host then
+        waits for the device.
 
         Raises:
             InputError: the program fails on this batch, or its loss is not finite; it names the site.

@@ -36,19 +36,12 @@ class WrongGraph(CannotCapture):
 
 @dataclass(frozen=True)
 class StepGraph:
-    """Hold code that computes a step: a graph's, or Inductor's.
+    """Hold code that computes a step: a graph's, or Inductor's."""
 
-    Attributes:
-        code: called with ``tensors``, the KL weight and the batch.
-        tensors: the parameters, buffers and constants that it reads.
-        is_checked: whether it computes all of Pyro's checks of values.
-        constants: the tensors whose values Python has read, with their versions.
-    """
-
-    code: Callable[..., Any]
-    tensors: list[Tensor]
-    is_checked: bool
-    constants: Sequence[tuple[Tensor, int]] = ()
+    code: Callable[..., Any]  # of the tensors, the KL weight and the batch
+    tensors: list[Tensor]  # parameters, buffers and constants
+    is_checked: bool  # does it compute all of Pyro's checks of values?
+    constants: Sequence[tuple[Tensor, int]] = ()  # whose values Python has read, with versions
 
     def __call__(self, beta: Tensor, batch: Batch) -> tuple[Any, ...]:
         """Return the loss, whether all checks passed, and a gradient for each parameter."""
@@ -70,17 +63,11 @@ class _Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class StepCapture:
-    """Capture a batch's loss and gradients as a graph, and compare graphs with Pyro.
-
-    Args:
-        loss: the loss of a batch.
-        parameters: the parameters to train, by name.
-        is_tempered: whether the KL weight is ever different from 1.
-    """
+    """Capture a batch's loss and gradients as a graph, and compare graphs with Pyro."""
 
     loss: BatchLoss
     parameters: Mapping[str, Tensor]
-    is_tempered: bool
+    is_tempered: bool  # does the KL weight ever differ from 1?
 
     @property
     def owners(self) -> dict[str, Any]:
@@ -96,11 +83,7 @@ class StepCapture:
             yield
 
     def check_python(self, batch: Batch) -> None:
-        """Check that a step does nothing that no graph shows.
-
-        Raises:
-            CannotCapture: it does.
-        """
+        """Check that a step does nothing that no graph shows, or raise CannotCapture."""
         if self.loss.elbo_goes_backward:
             raise CannotCapture(f"{type(self.loss.elbo).__name__} runs the backward pass itself")
         for name, parameter in self.parameters.items():
@@ -115,11 +98,7 @@ class StepCapture:
             raise CannotCapture(effect)
 
     def capture(self, batch: Batch) -> tuple[CapturedGraph, StepGraph]:
-        """Return the graph of a step with batches of that shape.
-
-        Raises:
-            CannotCapture: there is none.
-        """
+        """Return the graph of a step with batches of that shape, or raise CannotCapture."""
         checks, parameters = ValidationOps(), list(self.parameters.values())
 
         def loss_and_gradients(beta: Tensor, *batch: Tensor) -> tuple[Any, ...]:
@@ -143,14 +122,9 @@ class StepCapture:
     ) -> None:
         """Check that a graph's loss, gradients, buffers and noise are Pyro's own, up to rounding.
 
-        They are compared twice: then with other data, noise and parameters, one step further.
-
-        Args:
-            graph: the code of a step.
-            batch: the arguments of model and guide.
-            tolerance: of gradients, relative to the parameter's largest.
-            of_largest: take the tolerance relative to the largest gradient of all. In bfloat16, with 8
-                binary digits, terms that nearly cancel leave nothing of their sum.
+        They are compared twice, then with other data, noise and parameters, one step further. The tolerance
+        is relative to the largest element of each gradient, or with ``of_largest`` of all: in bfloat16 with
+        its 8 binary digits, terms that nearly cancel leave nothing of their sum.
 
         Raises:
             WrongGraph: they differ.
@@ -226,11 +200,7 @@ def one_step_further(parameters: list[Tensor], gradients: list[Tensor | None]) -
 
 @contextmanager
 def constant(tensors: list[Tensor]) -> Iterator[None]:
-    """Check that tensors whose values Python has read keep them.
-
-    Raises:
-        WrongGraph: one changes.
-    """
+    """Check that tensors whose values Python has read keep them, or raise WrongGraph."""
     before = [tensor.detach().clone() for tensor in tensors]
     yield
     if not all(map(same_value, tensors, before)):

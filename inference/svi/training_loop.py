@@ -36,14 +36,8 @@ class Loop:
     """Run :func:`pyro_vae.inference.svi.fit.fit` once, from the start or from a checkpoint.
 
     Args:
-        step: takes a step.
         learnt: what a checkpoint holds: parameters and buffers, by name.
-        train: the training data.
-        held_out: the validation data, or None.
-        files: where metrics and checkpoints go.
-        settings: the options of the fit.
-        control: when to save and stop.
-        is_elbo: whether the ELBO of this program is one.
+        is_elbo: whether an ELBO of this program is a bound of its evidence.
     """
 
     def __init__(
@@ -73,13 +67,7 @@ class Loop:
         self.steps_per_epoch = self.minibatching.steps_per_epoch
 
     def run(self, resume: bool, noun: str, notes: list[str]) -> FitResult:
-        """Run, or go on, to the end.
-
-        Args:
-            resume: whether to go on from the checkpoint.
-            noun: what the bar counts.
-            notes: sentences to report, with those about the engine.
-        """
+        """Run, or go on, to the end; ``noun`` is what the bar counts."""
         started = self.saved_at = time.monotonic()
         if resume:
             self.load()

@@ -30,10 +30,7 @@ class Validation:
     seed: int
 
     def __call__(self, check: bool) -> float:
-        """Return the bound per unit, in nats.
-
-        Args:
-            check: with Pyro's checks of values.
+        """Return the bound per unit, in nats; with ``check``, under Pyro's checks of values.
 
         Raises:
             InputError: the program fails on the held-out data.
@@ -56,12 +53,7 @@ class Validation:
 
 
 def figures_of(loss: BatchLoss, is_elbo: bool) -> tuple[str, str, Any]:
-    """Return the names of the training and the validation figure, and the objective for validation.
-
-    Args:
-        loss: what is minimised.
-        is_elbo: whether the ELBO of this program is one.
-    """
+    """Return the names of the training and the validation figure, and the objective for validation."""
     trained: str = figure_of(loss.elbo)
     validation, validated = validation_objective_of(loss.elbo)
     names = [trained, str(validated)]

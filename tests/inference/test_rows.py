@@ -364,7 +364,7 @@ def test_a_batch_counts_for_all_rows_that_share_a_latent(
         assert "a step takes all 300 rows" in notes
     else:
         assert "a step takes 60 of 300 rows for all of them" in notes
-        assert ("plate 'n' counts 5 times" in notes) == (model is not subsampled)
+        assert ("plate 'n' holds counts 5 times" in notes) == (model is not subsampled)
     posterior_scale = (300 + 0.01) ** -0.5
     assert pyro.param("s").exp().item() == pytest.approx(posterior_scale, rel=0.15)
     exact = log_evidence((shared_mean, guide), x, num_particles=5000, seed=0)
