@@ -91,7 +91,7 @@ def permute_dims(vectors: Tensor) -> Tensor:
 
     No two numbers come from the same vector, where there are enough; every number is used once.
 
-    >>> of_several(torch.arange(3.0).unsqueeze(1).expand(3, 3)).sort(1).values
+    >>> permute_dims(torch.arange(3.0).unsqueeze(1).expand(3, 3)).sort(1).values
     tensor([[0., 1., 2.],
             [0., 1., 2.],
             [0., 1., 2.]])
