@@ -65,7 +65,7 @@ def capture(function: Callable[..., Any], *arguments: Tensor) -> CapturedGraph:
     Raises:
         CannotCapture: Python decides something in every run.
     """
-    first, second = trace(function, *arguments), trace(function, *arguments)
+    first, second = capture_once(function, *arguments), capture_once(function, *arguments)
     if first.module.code != second.module.code:
         difference = _first_difference(first.module.code, second.module.code)
         raise CannotCapture(f"it does not do the same in every run ({difference})")
@@ -82,7 +82,7 @@ def capture(function: Callable[..., Any], *arguments: Tensor) -> CapturedGraph:
     return first
 
 
-def trace(
+def capture_once(
     function: Callable[..., Any], *arguments: Tensor, all_fixed: bool = False
 ) -> CapturedGraph:
     """Return the graph of one run, for callers that compare its results with the function's.

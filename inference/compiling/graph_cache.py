@@ -9,7 +9,7 @@ from torch import Tensor, fx
 from torch._ops import OpOverload
 
 from pyro_vae.inference.compiling.constants import is_random, written_nodes
-from pyro_vae.inference.compiling.fx_capture import CapturedGraph, trace
+from pyro_vae.inference.compiling.fx_capture import CapturedGraph, capture_once
 from pyro_vae.inference.compiling.onednn import use_onednn
 
 Tensors = tuple[Tensor, ...]
@@ -45,7 +45,9 @@ class GraphedFunction:
     def _try_graph(self, shapes: Any, arguments: Tensors, result: Tensors) -> None:
         try:
             if self.calls[shapes] == CALLS_WORTH_A_GRAPH:
-                self.graphs[shapes] = optimize(trace(self.function, *arguments, all_fixed=True))
+                self.graphs[shapes] = optimize(
+                    capture_once(self.function, *arguments, all_fixed=True)
+                )
             graph = self.graphs.get(shapes)
             if graph is not None and not agree(run_graph(graph, *arguments), result):
                 del self.graphs[shapes]

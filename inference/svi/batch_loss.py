@@ -21,11 +21,8 @@ class BatchLoss:
 
     def __init__(self, examined: Examination, minibatching: Minibatching, elbo: Any) -> None:
         self.program, self.structure = examined.program, examined.structure
-        self.minibatching, self.elbo = (
-            minibatching,
-            copy.copy(elbo),
-        )  # the user's own stays as it is
-        elbo = self.elbo
+        self.minibatching = minibatching
+        self.elbo = elbo = copy.copy(elbo)  # the user's own object does not change
         if not isinstance(getattr(elbo, "max_plate_nesting", 0), int):
             # Pyro would run the program once more to find it out
             in_a_plate = elbo.vectorize_particles and elbo.num_particles > 1

@@ -35,7 +35,7 @@ class CompiledEngine(Engine):
     """Run a graph for each shape of batch, where that is possible and worth it, and Python elsewhere.
 
     Args:
-        in_python: the engine to replace.
+        eager: the engine to replace.
         capture: makes graphs of its loss, and compares them with Pyro.
         mode: "on" raises where "auto" notes a reason and goes on in Python.
         expected: batches like those of the run, each with the number of steps for batches of its size.
@@ -43,7 +43,7 @@ class CompiledEngine(Engine):
         inductor: compiles a graph.
     """
 
-    in_python: EagerEngine
+    eager: EagerEngine
     capture: StepCapture
     mode: Compile
     expected: Sequence[tuple[Batch, int]] = ()
@@ -51,10 +51,6 @@ class CompiledEngine(Engine):
     inductor: Callable[..., Callable[..., Any]] = by_inductor
     notes: list[str] = field(default_factory=list)
     graphs: dict[tuple[Any, ...], StepGraph | None] = field(default_factory=dict)
-
-    @property
-    def eager(self) -> EagerEngine:
-        return self.in_python
 
     @property
     def is_rounded(self) -> bool:

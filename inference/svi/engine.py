@@ -14,16 +14,17 @@ from pyro_vae.inference.svi.batch_loss import BatchLoss
 
 
 class Engine(abc.ABC):
-    """Compute a batch's loss, and leave its gradient in the parameters."""
+    """Compute a batch's loss, and leave its gradient in the parameters.
+
+    Attributes:
+        eager: the engine that computes the same in Python, and can say why a loss is not finite.
+    """
+
+    eager: "EagerEngine"
 
     @abc.abstractmethod
     def __call__(self, batch: Batch, beta: float) -> Tensor:
         """Return minus the ELBO per unit, shape ``|``, in nats; NaN where a check of values failed."""
-
-    @property
-    @abc.abstractmethod
-    def eager(self) -> "EagerEngine":
-        """Return the engine that computes the same in Python, and can say why a loss is not finite."""
 
     def prepare(self) -> list[str]:
         """Do what is to be done before the first step, and return sentences about it."""
@@ -37,10 +38,7 @@ class EagerEngine(Engine):
         self, loss: BatchLoss, parameters: Mapping[str, Tensor], precision: Precision = "float32"
     ) -> None:
         self.loss, self.parameters, self.precision = loss, parameters, precision
-
-    @property
-    def eager(self) -> "EagerEngine":
-        return self
+        self.eager = self
 
     def __call__(self, batch: Batch, beta: float) -> Tensor:
         for parameter in self.parameters.values():

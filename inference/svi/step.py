@@ -10,7 +10,7 @@ from pyro_vae.data import Batch
 from pyro_vae.errors import InputError
 from pyro_vae.inference.svi.engine import Engine
 from pyro_vae.inference.svi.optimizer_update import Update
-from pyro_vae.inference.svi.step_errors import explain, first_not_finite
+from pyro_vae.inference.svi.step_errors import STABLER, explain, first_not_finite
 
 
 class Step:
@@ -41,7 +41,7 @@ class Step:
             if not _is_finite(loss):
                 torch.set_rng_state(noise)
                 raise first_not_finite(self.loss.program, batch) or InputError(
-                    "the loss is not finite"
+                    "the loss is not finite", subject="loss", remedy=STABLER
                 )
         if self.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), self.clip_norm)

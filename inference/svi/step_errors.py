@@ -11,6 +11,8 @@ from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import examine
 from pyro_vae.program.trace import first_line, run, sample_sites
 
+STABLER = "try a smaller learning rate, gradient clipping (clip_norm) or a floor under the scales"
+
 
 def explain(loss: BatchLoss, batch: Batch, error: Exception) -> InputError:
     """Return what was wrong with a batch that raised ``error``, with its site where it can be found."""
@@ -60,7 +62,6 @@ def first_not_finite(program: Program, batch: Batch) -> InputError | None:
                         f"the loss is not finite: the {part}'s site {name!r} is the first whose "
                         f"{quantity} is not ({number:g})",
                         subject=name,
-                        remedy="try a smaller learning rate, gradient clipping (clip_norm) or a floor "
-                        "under the scales",
+                        remedy=STABLER,
                     )
     return None

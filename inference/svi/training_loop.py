@@ -26,6 +26,7 @@ from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.inference.svi.run_state import CHECKPOINT, Metrics, Position, RunState
 from pyro_vae.inference.svi.settings import Settings
 from pyro_vae.inference.svi.step import Step
+from pyro_vae.inference.svi.step_errors import STABLER
 from pyro_vae.inference.svi.validation import Validation, figures_of
 from pyro_vae.program.isolation import rng_state, set_rng_state
 
@@ -212,7 +213,7 @@ class Loop:
             raise InputError(
                 f"parameter {broken[0]!r} is no longer finite; the last checkpoint is from before",
                 subject=broken[0],
-                remedy="try a smaller learning rate or gradient clipping (clip_norm)",
+                remedy=STABLER,
             )
         self.position.total = float(self.total)
         tensors = {f"model/{name}": value for name, value in self.learnt.items()}

@@ -610,7 +610,8 @@ def test_a_wish_not_to_validate_is_heard() -> None:
 def test_a_reason_names_the_line() -> None:
     make, reason = REFUSED["value of the data"]
     with pytest.raises(
-        InputError, match=reason + r" after site 'z' \(line \d+ of test_compiled_engine.py: `.*x.sum"
+        InputError,
+        match=reason + r" after site 'z' \(line \d+ of test_compiled_engine.py: `.*x.sum",
     ):
         trained(make, "on")
 
