@@ -3,7 +3,7 @@
 import abc
 import math
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, positive
 
 
 class Schedule(abc.ABC):
@@ -38,13 +38,7 @@ class Linear(Schedule):
                 subject="start",
                 expected="at least 0",
             )
-        if not 0 < epochs < math.inf:
-            raise InputError(
-                f"epochs must be a positive number, not {epochs}",
-                subject="epochs",
-                expected="a positive number",
-            )
-        self.start, self.end, self.epochs = start, end, epochs
+        self.start, self.end, self.epochs = start, end, positive("epochs", epochs)
 
     def __call__(self, epochs: float) -> float:
         return self.start + (self.end - self.start) * min(1.0, epochs / self.epochs)
@@ -72,13 +66,13 @@ class Cyclical(Schedule):
                 subject="end",
                 expected="at least 0",
             )
-        if not (0 < epochs < math.inf and 0 < rising <= 1):
+        if not 0 < rising <= 1:
             raise InputError(
-                f"epochs must be positive and rising lie in (0, 1], not {epochs} and {rising}",
-                subject="epochs" if not 0 < epochs < math.inf else "rising",
-                expected="a positive number, and a part in (0, 1]",
+                f"rising must be a part in (0, 1], not {rising}",
+                subject="rising",
+                expected="a part in (0, 1]",
             )
-        self.end, self.epochs, self.rising = end, epochs, rising
+        self.end, self.epochs, self.rising = end, positive("epochs", epochs), rising
 
     def __call__(self, epochs: float) -> float:
         done = epochs % self.epochs or self.epochs  # the last step of a cycle still belongs to it

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, positive
 from pyro_vae.inference.objectives.aggregate import Aggregate, latent_vector, off_diagonal
 from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import checked_number
@@ -54,13 +54,7 @@ class Gaussian(Kernel):
     """
 
     def __init__(self, bandwidth: float = 1.0) -> None:
-        if not 0 < bandwidth < math.inf:
-            raise InputError(
-                f"a kernel's bandwidth must be a positive number, not {bandwidth}",
-                subject="bandwidth",
-                expected="a positive number",
-            )
-        self.bandwidth = bandwidth
+        self.bandwidth = positive("bandwidth", bandwidth)
 
     def __call__(self, squares: Tensor, dim: int) -> Tensor:
         return (-squares / (2 * dim * self.bandwidth**2)).exp()

@@ -1,5 +1,6 @@
 """One thread at a time: Pyro has a single handler stack, store and set of flags in a process."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -20,6 +21,16 @@ def one_thread() -> Iterator[None]:
     """
     with _LOCK:
         yield
+
+
+def _renew() -> None:
+    """Start with a free lock in a forked process, whose other threads are gone."""
+    global _LOCK
+    _LOCK = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
 
 
 def in_one_thread(

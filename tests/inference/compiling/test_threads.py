@@ -1,5 +1,6 @@
 """Two threads that fit or estimate at once get what each alone gets, and leave no patch behind."""
 
+import multiprocessing
 import threading
 import types
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from pyro_vae.inference.compiling.onednn import linear_by_onednn
 from pyro_vae.inference.compiling.thread_patch import ThreadPatch
 from pyro_vae.inference.compiling.validation_ops import ValuesOnDevice, without_validation
 from pyro_vae.models import FactorAnalysis
+from pyro_vae.program.one_thread import one_thread
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
 
@@ -109,6 +111,30 @@ def test_an_error_in_one_thread_leaves_the_other_to_work() -> None:
     assert errors
     assert torch.equal(*result, *to_weigh(3)())
     assert world() == before
+
+
+def test_a_process_that_is_forked_meanwhile_does_not_wait() -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        with one_thread():
+            inside.set()
+            leave.wait(timeout=60)
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    inside.wait(timeout=60)
+    child = multiprocessing.get_context("fork").Process(target=_enter)
+    child.start()
+    child.join(timeout=60)
+    leave.set()
+    thread.join(timeout=60)
+    assert child.exitcode == 0
+
+
+def _enter() -> None:
+    with one_thread():
+        pass
 
 
 # --- what is replaced meanwhile ---------------------------------------------------------------
