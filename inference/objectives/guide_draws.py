@@ -34,9 +34,7 @@ class DrawPlan:
     """Hold how to draw from a program."""
 
     structure: Structure
-    vectorized: bool = (
-        False  # all draws under one plate, or one run after another, of the same units
-    )
+    vectorized: bool = False  # all draws under one plate, or one run each, of the same units
     num_data: int | None = None  # all units, where that is known
     is_weighted: bool = True  # do sites count by ``poutine.scale``, too, and not by plates alone?
 
