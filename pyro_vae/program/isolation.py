@@ -8,6 +8,7 @@ import operator
 import random
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from threading import get_ident
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -121,9 +122,10 @@ def undisturbed(program: Program, seed: int | None = None) -> Iterator[None]:
     """
     modes: dict[nn.Module, bool] = {}
     buffers: list[tuple[Tensor, int, Tensor]] = []
+    thread = get_ident()
 
     def evaluate(module: nn.Module, _: Any = None) -> None:
-        if module not in modes:
+        if module not in modes and get_ident() == thread:  # torch calls the hook in all threads
             modes[module] = module.training
             module.training = False
             own = (b for b in module.buffers(recurse=False))

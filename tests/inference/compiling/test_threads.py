@@ -26,6 +26,8 @@ from pyro_vae.inference.compiling.onednn import linear_by_onednn
 from pyro_vae.inference.compiling.thread_patch import ThreadPatch
 from pyro_vae.inference.compiling.validation_ops import ValuesOnDevice, without_validation
 from pyro_vae.models import FactorAnalysis
+from pyro_vae.program.contract import as_program
+from pyro_vae.program.isolation import undisturbed
 from pyro_vae.program.one_thread import one_thread
 
 X = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
@@ -206,6 +208,19 @@ def test_other_threads_keep_validation() -> None:
         dist.Normal(0.0, -1.0, validate_args=True)
         assert in_another_thread(refuses)
     assert refuses()
+
+
+def test_other_threads_train_in_their_mode() -> None:
+    dropout, model = nn.Dropout(0.5), FactorAnalysis((4,), 2)
+
+    def zeros() -> int:
+        return int((dropout(torch.ones(1000)) == 0).sum())
+
+    with undisturbed(as_program(model)):
+        assert in_another_thread(zeros) > 0
+        assert dropout.training
+        assert zeros() == 0
+    assert dropout.training
 
 
 def test_other_threads_read_their_values() -> None:
