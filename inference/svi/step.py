@@ -33,9 +33,7 @@ class Step:
         noise = torch.get_rng_state() if check else None
         loss = self._gradient(self.engine, batch, beta, noise)
         if noise is not None and not _is_finite(loss):
-            if (
-                self.engine is not self.engine.eager
-            ):  # once more with the same noise, by what can say why
+            if self.engine is not self.engine.eager:  # the same noise again, to find the site
                 torch.set_rng_state(noise)
                 loss = self._gradient(self.engine.eager, batch, beta, noise)
             if not _is_finite(loss):

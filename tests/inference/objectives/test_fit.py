@@ -86,9 +86,7 @@ def trained(elbo: Any, mode: str = "off", **options: Any) -> tuple[Any, list[Ten
 
 
 @pytest.mark.parametrize("elbo", ALL, ids=lambda elbo: type(elbo).__name__)
-def test_the_captured_step_is_the_step_in_python(
-    elbo: Any,
-) -> None:
+def test_the_captured_step_is_the_step_in_python(elbo: Any) -> None:
     eager, expected = trained(elbo)
     captured, parameters = trained(elbo, "auto", control=GRAPHS)
     (note,) = captured.notes
