@@ -12,7 +12,6 @@ shapes that each wants, and networks are small.
 import argparse
 import fnmatch
 import logging
-import sys
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -27,7 +26,6 @@ from pyro_cases.table import table
 from pyro_cases.trial import Result, try_out
 
 from pyro_vae._torchvision import torchvision
-from pyro_vae.inference.svi import compiled_step
 
 
 def results(source: Source, only: str) -> Iterator[tuple[str, Result]]:
@@ -69,8 +67,6 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.INFO)
     torchvision()  # Pyro's examples import it
-    # a graph however short the run, but nothing of Inductor, which takes half a minute a program
-    compiled_step.WORTH_A_GRAPH, compiled_step.WORTH_INDUCTOR = 0, sys.maxsize
     rows: list[tuple[str, Result]] = []
     for file, result in results(source, options.only):
         rows.append((file, result))

@@ -28,9 +28,13 @@ from torch.optim import Adam
 from pyro_vae.inference.compiling.fx_capture import capture
 from pyro_vae.inference.compiling.onednn import use_onednn
 from pyro_vae.inference.objectives import TraceELBO
-from pyro_vae.inference.svi.compiled_step import Compiled
-from pyro_vae.inference.svi.rows import Rows
+from pyro_vae.inference.svi.batch_loss import BatchLoss
+from pyro_vae.inference.svi.compiled_engine import CompiledEngine
+from pyro_vae.inference.svi.engine import EagerEngine
+from pyro_vae.inference.svi.minibatching import Minibatching
+from pyro_vae.inference.svi.optimizer import make_optimizer
 from pyro_vae.inference.svi.step import Step
+from pyro_vae.inference.svi.step_graph import StepCapture
 from pyro_vae.models import VAE
 from pyro_vae.networks import MLP, ConvDecoder, ConvEncoder, Network, Shape
 from pyro_vae.program.contract import as_program
@@ -88,15 +92,21 @@ def our_step(network: str, x: Tensor, compiled: bool) -> Step:
     """For batches of that shape."""
     program = as_program(story(network))
     parameters = named_parameters(program)
-    rows, adam = Rows(len(x), len(x), shuffle=True), partial(Adam, lr=1e-3)
-    step = Step(examine(program, x), rows, parameters, TraceELBO(), adam, None)
-    if compiled:
-        step.backward = Compiled(step, "on", {len(x): 10**6}, tempered=False)
-    return step
+    minibatching = Minibatching(len(x), len(x), shuffle=True)
+    loss = BatchLoss(examine(program, x), minibatching, TraceELBO())
+    engine = EagerEngine(loss, parameters)
+    optimizer = make_optimizer(partial(Adam, lr=1e-3), parameters)
+    if not compiled:
+        return Step(engine, optimizer, None)
+    capture = StepCapture(loss, parameters, is_tempered=False)
+    return Step(CompiledEngine(engine, capture, "on"), optimizer, None)
 
 
-def ours(network: str, x: Tensor, compiled: bool) -> Take:
-    return partial(our_step(network, x, compiled), (x,))
+def ours(network: str, x: Tensor, compiled: bool, by_optimizer: bool = False) -> Take:
+    step = our_step(network, x, compiled)
+    if by_optimizer:  # and not by torch's kernel directly
+        step.update = step.optimizer.step
+    return partial(step, (x,))
 
 
 def pyros(network: str, x: Tensor, elbo: Callable[[], Any]) -> Take:
@@ -171,6 +181,7 @@ def products(network: str, x: Tensor) -> Take:
 CONTESTANTS: dict[str, Callable[[str, Tensor], Take]] = {
     "NumPyro, jitted update": numpyros,
     "fit, compiled": partial(ours, compiled=True),
+    "fit, optimizer.step()": partial(ours, compiled=True, by_optimizer=True),
     "fit, step by step": partial(ours, compiled=False),
     "torch by hand, compiled": partial(by_hand, compiled=True),
     "torch by hand": partial(by_hand, compiled=False),

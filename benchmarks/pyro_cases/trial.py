@@ -22,10 +22,13 @@ from pyro_cases.peer import SEED, Peer, edges_by_pyro, log_mean_exp, moves
 from pyro_vae import InputError, fit, log_evidence, render_model
 from pyro_vae.inference.evidence.estimate import ONE_BY_ONE
 from pyro_vae.inference.evidence.result import Evidence
-from pyro_vae.inference.svi.training_loop import FitResult
+from pyro_vae.inference.svi.fit_result import FitResult
+from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.program.isolation import rng_state, set_rng_state
 
 EPOCHS, PARTICLES = 30, 500
+# a graph however short the run, but nothing of Inductor, which takes half a minute a program
+GRAPHS = RunControl(steps_worth_a_graph=0, steps_worth_inductor=10**9)
 SECONDS = 60  # that a verb may take
 ROUNDING = 1e-5  # of float32, in sums of some thousand terms
 ERRORS = 4.0  # standard errors that two estimates of one number may lie apart
@@ -147,6 +150,7 @@ class Trial:
         return fit(
             case.program, **given, epochs=EPOCHS, seed=SEED, optimizer=partial(Adam, lr=3e-3),
             elbo=case.elbo() if case.elbo else None, device="cpu", progress=False, compile="auto",
+            control=GRAPHS,
         )  # fmt: skip
 
     def weigh(self, peer: Peer) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.inference.annealing.paths import Path
-from pyro_vae.inference.compiling.graph_cache import Captured
+from pyro_vae.inference.compiling.graph_cache import GraphedFunction
 
 JITTER = (0.6, 1.2)  # of the step size: a fixed trajectory may come back to where it started
 TARGET = 0.8  # acceptance
@@ -119,7 +119,7 @@ class Sampler:
         return torch.cat(parts).nan_to_num(0.0, 0.0, 0.0)
 
     @cached_property
-    def slope(self) -> Captured:
+    def slope(self) -> GraphedFunction:
         """(u, beta) -> the gradient of the mixed log-density."""
 
         def slope(u: Tensor, beta: Tensor) -> tuple[Tensor]:
@@ -128,10 +128,10 @@ class Sampler:
                 start, end = self.path.log_densities(leaf)
                 return (_gradient((1 - beta) * start + beta * end, leaf),)
 
-        return Captured(slope)
+        return GraphedFunction(slope)
 
     @cached_property
-    def ends(self) -> Captured:
+    def ends(self) -> GraphedFunction:
         """u -> both log-densities, and their gradients."""
 
         def ends(u: Tensor) -> tuple[Tensor, ...]:
@@ -142,7 +142,7 @@ class Sampler:
                 of_start = _gradient(start, leaf, keep=True)
                 return start.detach(), end.detach(), of_start, _gradient(end, leaf)
 
-        return Captured(ends)
+        return GraphedFunction(ends)
 
 
 def _gradient(log_density: Tensor, leaf: Tensor, keep: bool = False) -> Tensor:

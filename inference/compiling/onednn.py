@@ -1,11 +1,10 @@
 """Matrix products by oneDNN, for the larger ones that run in single precision on a CPU.
 
-It is up to twice as fast there as what torch takes by itself (MKL has no AVX-512 code for all
-processors that could run it), but slower to start.
+It is up to twice as fast there as torch's own choice (MKL has no AVX-512 code for all processors that could
+run it), but slower to start.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -13,28 +12,27 @@ from torch import Tensor, fx
 from torch._C._functorch import peek_interpreter_stack
 from torch.nn import functional
 
+from pyro_vae.inference.compiling.thread_patch import ThreadPatch
+
 WORTH_ONEDNN = 2_000_000  # multiplications
 
 
-@contextmanager
-def linear_by_onednn() -> Iterator[None]:
-    """Layers inside take oneDNN's product where no gradient is wanted.
-
-    In place of a ``TorchFunctionMode``, which would be asked about every call of torch and cost a
-    twelfth of an evidence.
-    """
-    usual = functional.linear
-
-    def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        if is_for_onednn(input, weight):
+def _onednn_linear(original: Any) -> Any:
+    def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+        if _LINEAR.is_active and is_for_onednn(input, weight):
             return product(input, weight, bias)
-        return usual(input, weight, bias)
+        return original(input, weight, bias)
 
-    functional.linear = linear
-    try:
-        yield
-    finally:
-        functional.linear = usual
+    return linear
+
+
+# a `TorchFunctionMode` would be asked about every call of torch, which costs a twelfth of an evidence
+_LINEAR = ThreadPatch(functional, "linear", _onednn_linear)
+
+
+def linear_by_onednn() -> AbstractContextManager[None]:
+    """Let layers inside take oneDNN's product, in this thread and where no gradient is computed."""
+    return _LINEAR.active()
 
 
 def is_for_onednn(input: Tensor, weight: Tensor) -> bool:
@@ -44,20 +42,20 @@ def is_for_onednn(input: Tensor, weight: Tensor) -> bool:
         and input.numel() * len(weight) >= WORTH_ONEDNN
         and weight.dim() == 2
         and input.shape[-1] == weight.shape[1]
-        and type(input) is Tensor  # not one that stands for another
+        and type(input) is Tensor  # not a subclass
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and peek_interpreter_stack() is None  # functorch's, of vmap
-        and is_there()
+        and is_available()
     )
 
 
-def is_there() -> bool:
+def is_available() -> bool:
     return torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
 
 
 def product(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``input @ weight.T + bias``."""
+    """Return ``input @ weight.T + bias``."""
     return torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
 
 
@@ -73,8 +71,8 @@ def _shape(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def use_onednn(module: fx.GraphModule) -> None:
-    """Hands the larger single-precision matrix products of a graph on the CPU to oneDNN."""
-    if not is_there():
+    """Hand the larger single-precision matrix products of a graph on the CPU to oneDNN."""
+    if not is_available():
         return
     aten, graph = torch.ops.aten, module.graph
     linear = torch.ops.pyro_vae.linear.default
@@ -95,7 +93,7 @@ def use_onednn(module: fx.GraphModule) -> None:
             continue
         with graph.inserting_before(node):
             if bias is None and rows > columns and inner > 500 and like.stride(0) == 1:
-                # a gradient of weights: the transpose is faster, by more than it takes to turn it
+                # a gradient of weights: its transpose is faster, by more than the copy costs
                 turned = transposed(graph.call_function(linear, (transposed(b), a, None)))
                 product = graph.call_function(
                     aten.clone.default, (turned,), {"memory_format": torch.contiguous_format}

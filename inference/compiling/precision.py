@@ -1,7 +1,7 @@
-"""Cheaper matrix products for training; memory and all else stay float32."""
+"""Cheaper matrix products for training; memory and everything else stay float32."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, get_args
 
 import torch
@@ -19,15 +19,29 @@ PRODUCTS = {
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """:raises InputError: there is no such precision there."""
-    if precision not in get_args(Precision):
-        raise InputError(f"precision must be one of {get_args(Precision)}, not {precision!r}")
+    """Check that a device has a precision.
+
+    Raises:
+        InputError: it has not.
+    """
+    names = get_args(Precision)
+    if precision not in names:
+        raise InputError(
+            f"precision must be one of {names}, not {precision!r}",
+            subject="precision",
+            expected=f"one of {names}",
+        )
     if precision == "tf32" and device.type != "cuda":
-        raise InputError(f"TF32 is a format of CUDA devices: on the {device.type} take 'bf16'")
+        raise InputError(
+            f"precision='tf32' is a format of CUDA devices, and this one is the {device.type}",
+            subject="precision",
+            expected="'float32' or 'bf16'",
+            remedy="take 'bf16'",
+        )
 
 
 def use_bfloat16(module: fx.GraphModule) -> None:
-    """Rounds what a graph's products and convolutions of float32 take and give, as autocast does."""
+    """Round inputs and outputs of a graph's float32 products and convolutions, as autocast does."""
     graph = module.graph
 
     def cast(node: Any, dtype: torch.dtype) -> Any:
@@ -42,17 +56,14 @@ def use_bfloat16(module: fx.GraphModule) -> None:
             rounded = {n: cast(n, torch.bfloat16) for n in node.all_input_nodes}
         users = list(node.users)
         node.args = fx.map_arg(node.args, rounded.__getitem__)
-        if (
-            node.target is aten.convolution_backward.default
-        ):  # three gradients, each taken by number
+        outputs = [(node, users)]
+        if node.target is aten.convolution_backward.default:  # three gradients, taken by index
             outputs = [(user, list(user.users)) for user in users]
-        else:
-            outputs = [(node, users)]
-        for output, takers in outputs:
+        for output, readers in outputs:
             with graph.inserting_after(output):
-                back = cast(output, torch.float32)
-            for taker in takers:
-                taker.replace_input_with(output, back)
+                wide = cast(output, torch.float32)
+            for reader in readers:
+                reader.replace_input_with(output, wide)
     module.recompile()
 
 
@@ -61,9 +72,14 @@ def is_float32(node: fx.Node) -> bool:
     return isinstance(value, Tensor) and value.dtype == torch.float32
 
 
+def multiplying_in(precision: Precision) -> AbstractContextManager[None]:
+    """Return a context for steps in a precision; only TF32 is a setting of the device."""
+    return on_cuda("tf32") if precision == "tf32" else nullcontext()
+
+
 @contextmanager
 def on_cuda(fp32_precision: Literal["tf32", "ieee"]) -> Iterator[None]:
-    """What products and convolutions of CUDA devices make of float32, where torch's default differs."""
+    """Set what CUDA devices make of float32 products and convolutions, where torch's defaults differ."""
     cudnn: Any = torch.backends.cudnn
     backends: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv)
     before = [backend.fp32_precision for backend in backends]

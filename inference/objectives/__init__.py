@@ -1,6 +1,6 @@
-"""What SVI maximises, one objective a file: each a Pyro ELBO over any program.
+"""Objectives of SVI, one a file: each is a Pyro ELBO over any program.
 
-What is where is in ``docs/objectives.md``.
+``docs/objectives.md`` compares them.
 """
 
 from pyro_vae.inference.objectives.capacity import Capacity
@@ -8,6 +8,7 @@ from pyro_vae.inference.objectives.ciwae import CIWAE
 from pyro_vae.inference.objectives.default import default_elbo
 from pyro_vae.inference.objectives.dip import DIPVAE1, DIPVAE2
 from pyro_vae.inference.objectives.dreg import DReG
+from pyro_vae.inference.objectives.epoch_schedules import Cyclical, Linear, Schedule
 from pyro_vae.inference.objectives.factor_vae import FactorVAE
 from pyro_vae.inference.objectives.free_bits import FreeBits
 from pyro_vae.inference.objectives.iwae import IWAE
@@ -16,7 +17,6 @@ from pyro_vae.inference.objectives.mmd import WAE, Gaussian, InfoVAE, InverseMul
 from pyro_vae.inference.objectives.objective import Objective
 from pyro_vae.inference.objectives.piwae import PIWAE
 from pyro_vae.inference.objectives.renyi import Renyi
-from pyro_vae.inference.objectives.schedule import Cyclical, Linear, Schedule
 from pyro_vae.inference.objectives.sticking_the_landing import StickingTheLanding
 from pyro_vae.inference.objectives.tc import TCVAE
 from pyro_vae.inference.objectives.tempered import Tempered

@@ -1,20 +1,20 @@
-"""A KL term that is held at a size, which grows."""
+"""A KL term that is held at a capacity, which grows."""
 
 import copy
 from typing import ClassVar
 
 from torch import Tensor
 
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.epoch_schedules import Linear, Schedule
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import Scheduled, checked_number
-from pyro_vae.inference.objectives.schedule import Linear, Schedule
 
 
 class Capacity(Scheduled):
-    """sum_n E_q[log p(x_n | z_n)] - gamma |KL - C|, with KL the batch's mean of log q(z | x) - log p(z).
+    """Maximise sum_n E_q[log p(x_n | z_n)] - gamma |KL - C|.
 
-    C, in nats a unit, grows over the run. No bound of the evidence: a fit reports it as the objective,
-    and is judged by the ELBO.
+    KL is the batch's mean of log q(z | x) - log p(z). C, in nats a unit, grows over the run. Not a bound
+    of the evidence: a fit reports the objective, and validates by the ELBO.
 
     Source: C. P. Burgess et al., "Understanding disentangling in beta-VAE", 2018,
     https://arxiv.org/abs/1804.03599.
@@ -33,7 +33,7 @@ class Capacity(Scheduled):
     """
 
     quantity: ClassVar[str] = "capacity"
-    parts_matter = True
+    separates_prior = True
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Capacity(Scheduled):
         there.nats = number
         return there
 
-    def value(self, draws: Draws) -> Tensor:
-        scored = draws.scored
-        distance = (scored.rate.mean() - self.nats).abs()
-        return draws.count * (scored.log_likelihood.mean() - self.gamma * distance)
+    def value(self, draws: GuideDraws) -> Tensor:
+        log_probs = draws.log_probs
+        distance = (log_probs.rate.mean() - self.nats).abs()
+        return draws.count * (log_probs.log_likelihood.mean() - self.gamma * distance)

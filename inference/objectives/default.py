@@ -1,4 +1,4 @@
-"""What is maximised where nobody says what."""
+"""The default objective."""
 
 from typing import Any
 
@@ -11,9 +11,11 @@ from pyro_vae.program.structure import Structure
 def default_elbo(
     structure: Structure, num_particles: int = 1
 ) -> Any:  # Pyro's base declares no methods
-    """The ELBO; discrete latents that are marked ``infer={"enumerate": ...}`` are summed over.
+    """Return the ELBO that sums out discrete latents marked ``infer={"enumerate": ...}``, if there are any.
 
-    :param num_particles: draws made together.
+    Args:
+        structure: the program's sites and plates.
+        num_particles: draws at once.
     """
     kind = pyro.infer.TraceEnum_ELBO if structure.marked else TraceELBO
     vectorized = num_particles > 1  # in a plate of their own, which Pyro counts

@@ -1,4 +1,4 @@
-"""The aggregate posterior's covariance drawn to the identity."""
+"""A penalty on the distance of the aggregate posterior's covariance from the identity."""
 
 import abc
 
@@ -11,47 +11,50 @@ from pyro_vae.inference.objectives.aggregate import (
     latent_vector,
     off_diagonal,
 )
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import checked_number
-from pyro_vae.inference.objectives.requirements import Seen
+from pyro_vae.inference.objectives.requirements import ProgramSites
 
 
 class DIP(Aggregate, abc.ABC):
-    """The ELBO less a penalty on a covariance C over the batch."""
+    """Maximise the ELBO less a penalty on a covariance C over the batch."""
 
     def __init__(self, off_diagonal: float = 10.0, diagonal: float = 10.0) -> None:
         super().__init__()
         self.off_diagonal = checked_number("off_diagonal", off_diagonal, least=0)
         self.diagonal = checked_number("diagonal", diagonal, least=0)
 
-    def check(self, seen: Seen) -> None:
-        super().check(seen)
-        for name, site in seen.proposed.items():
+    def check(self, sites: ProgramSites) -> None:
+        super().check(sites)
+        for name, site in sites.guide.items():
             try:
                 site["fn"].mean, site["fn"].variance
             except NotImplementedError as error:
                 raise InputError(
                     f"{type(self).__name__} needs the mean and variance of the guide's site {name!r}, and "
-                    f"{type(site['fn']).__name__} has none in closed form: use a Gaussian guide, or InfoVAE"
+                    f"{type(site['fn']).__name__} has none in closed form",
+                    subject=name,
+                    remedy="use a Gaussian guide, or InfoVAE",
                 ) from error
 
     @abc.abstractmethod
-    def covariance(self, draws: Draws) -> Tensor:
-        """C, (Z, Z)."""
+    def covariance(self, draws: GuideDraws) -> Tensor:
+        """Return C, (Z, Z)."""
 
-    def value(self, draws: Draws) -> Tensor:
+    def value(self, draws: GuideDraws) -> Tensor:
         covariance = self.covariance(draws)
         squares = off_diagonal(covariance).square().sum()
         spread = (covariance.diagonal() - 1).square().sum()
         penalty = self.off_diagonal * squares + self.diagonal * spread
-        return draws.scale * draws.scored.log_weights.sum() - draws.count * penalty
+        return draws.scale * draws.log_probs.log_weights.sum() - draws.count * penalty
 
 
 class DIPVAE1(DIP):
-    """The ELBO less a penalty on the covariance over the batch of the guide's means, C = Cov E_q[z].
+    """Maximise the ELBO less a penalty on the covariance of the guide's means, C = Cov E_q[z].
 
-    The penalty is off_diagonal sum_{i != j} C_ij^2 + diagonal sum_i (C_ii - 1)^2 for each unit. Never more
-    than the ELBO, but kept away from it: a fit reports it as the objective, and is judged by the ELBO.
+    The penalty is off_diagonal sum_{i != j} C_ij^2 + diagonal sum_i (C_ii - 1)^2 for each unit. A lower
+    bound, but one that stays away from the evidence: a fit reports the objective, and validates by the
+    ELBO.
 
     Source: A. Kumar, P. Sattigeri, A. Balakrishnan, "Variational inference of disentangled latent concepts
     from unlabeled observations", 2017, https://arxiv.org/abs/1711.00848 (DIP-VAE-I).
@@ -61,14 +64,14 @@ class DIPVAE1(DIP):
         diagonal: weight of the variances' distance from 1.
     """
 
-    def covariance(self, draws: Draws) -> Tensor:
+    def covariance(self, draws: GuideDraws) -> Tensor:
         return covariance(latent_vector(draws)[0]["fn"].mean)
 
 
 class DIPVAE2(DIP):
-    """The ELBO less a penalty on the covariance of the aggregate posterior, C = E Cov_q[z] + Cov E_q[z].
+    """Maximise the ELBO less a penalty on the aggregate posterior's covariance.
 
-    As :class:`DIPVAE1` otherwise.
+    C = E Cov_q[z] + Cov E_q[z]; everything else is as in :class:`DIPVAE1`.
 
     Source: A. Kumar, P. Sattigeri, A. Balakrishnan, "Variational inference of disentangled latent concepts
     from unlabeled observations", 2017, https://arxiv.org/abs/1711.00848 (DIP-VAE-II).
@@ -78,7 +81,7 @@ class DIPVAE2(DIP):
         diagonal: weight of the variances' distance from 1.
     """
 
-    def covariance(self, draws: Draws) -> Tensor:
+    def covariance(self, draws: GuideDraws) -> Tensor:
         fn = latent_vector(draws)[0]["fn"]
         within = getattr(fn, "covariance_matrix", None)
         within = fn.variance.diag_embed() if within is None else within

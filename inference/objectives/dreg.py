@@ -2,18 +2,18 @@
 
 from torch import Tensor
 
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.iwae import IWAE
 from pyro_vae.inference.objectives.objective import with_gradient_of
 
 
 class DReG(IWAE):
-    """IWAE's bound by the doubly reparameterised gradient.
+    """Maximise IWAE's bound by the doubly reparameterised gradient.
 
     For the guide's parameters it is sum_k v_k^2 d(log w_k)/dz dz_k/dphi, with normalised weights v: equal
     to the bound's gradient on average, without the score of the guide, whose noise hides the signal at
     large K. The model's gradient is IWAE's own. A parameter that both use (the encoder behind a
-    VampPrior) gets the sum of what it does in either.
+    VampPrior) gets the sum of both.
 
     Source: G. Tucker, D. Lawson, S. Gu, C. J. Maddison, "Doubly reparameterized gradient estimators for
     Monte Carlo objectives", 2018, https://arxiv.org/abs/1810.04152.
@@ -22,11 +22,11 @@ class DReG(IWAE):
         num_particles: draws K a unit.
     """
 
-    scores_copies = True
+    rescores_draws = True
 
-    def surrogate(self, draws: Draws) -> Tensor:
-        at = draws.copies.scored
+    def surrogate(self, draws: GuideDraws) -> Tensor:
+        at = draws.copies.log_probs
         weights = at.log_weights.detach().softmax(0)
-        for_guide = draws.pulled((weights.square() * at.log_weights).sum())
+        for_guide = draws.pathwise((weights.square() * at.log_weights).sum())
         surrogate = draws.scale * ((weights * at.log_joint).sum() + for_guide)
         return with_gradient_of(self.value(draws.copies), surrogate)

@@ -1,4 +1,4 @@
-"""The ELBO less the total correlation, which a discriminator tells that learns beside."""
+"""The ELBO less the total correlation, which a discriminator estimates."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,25 +11,25 @@ from torch.nn.functional import softplus
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.objectives.aggregate import Aggregate, latent_vector
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import checked_number, with_gradient_of
-from pyro_vae.inference.objectives.requirements import Seen
+from pyro_vae.inference.objectives.requirements import ProgramSites
 from pyro_vae.networks import MLP, NetworkFactory
 
 
 class FactorVAE(Aggregate):
-    """sum_n ELBO_n - gamma d(z_n), where the mean of d is the total correlation E log q(z) / prod_d q(z_d).
+    """Maximise sum_n ELBO_n - gamma d(z_n), where E d = E log q(z) / prod_d q(z_d), the total correlation.
 
     The discriminator d(z) is the logit of z being a vector of the aggregate posterior q(z), and not one
-    whose numbers come from a datum each. It goes down its cross-entropy, -1/2 log sigmoid(d(z)) -
-    1/2 log sigmoid(-d(z')), with z the batch's draws and z' the same put together anew; where that is
-    least, d is the log-ratio. Model and guide go up the objective while d is held, and d learns while they
-    are: each has a gradient of its own, by one backward pass, for one optimizer. At first d knows nothing,
-    and the figure is about the ELBO. No bound: a fit reports what was maximised, and is judged by the ELBO;
-    its checkpoints hold d, which no evidence looks at.
+    whose numbers come from different data. It minimises its cross-entropy, -1/2 log sigmoid(d(z)) -
+    1/2 log sigmoid(-d(z')), where z are the batch's draws and z' the same with permuted dimensions; at the
+    minimum d is the log-ratio. Model and guide maximise the objective with d held, and d learns with them
+    held: each has its own gradient, by one backward pass, for one optimizer. At first d knows nothing, and
+    the figure is about the ELBO. Not a bound: a fit reports the objective, and validates by the ELBO. Its
+    checkpoints hold d, which no evidence uses.
 
-    Two that learn against one another may go in circles, the guide fleeing a d that cannot keep up: less
-    momentum, as of Adam with ``betas`` of (0.5, 0.9), or a smaller gamma helps then.
+    Model and discriminator may go in circles, where d cannot keep up with the guide: less momentum, as of
+    Adam with ``betas`` of (0.5, 0.9), or a smaller gamma helps then.
 
     ``TCVAE`` penalises the same TC without a second network, for guides whose numbers are independent.
 
@@ -40,7 +40,8 @@ class FactorVAE(Aggregate):
         gamma: weight of the total correlation.
         discriminator: makes d's network from the shape of z and that of one number, (1,).
 
-    :raises InputError: a weight below 0, or z is a single number, with nothing to correlate with.
+    Raises:
+        InputError: a weight is below 0, or z is a single number.
     """
 
     def __init__(self, gamma: float = 10.0, discriminator: NetworkFactory = MLP) -> None:
@@ -48,13 +49,14 @@ class FactorVAE(Aggregate):
         self.gamma = checked_number("gamma", gamma, least=0)
         self.make_discriminator = discriminator
 
-    def prepare(self, seen: Seen) -> None:
-        ((name, site),) = seen.proposed.items()
+    def prepare(self, sites: ProgramSites) -> None:
+        ((name, site),) = sites.guide.items()
         (dim,) = site["fn"].event_shape
         if dim < 2:
             raise InputError(
-                f"FactorVAE keeps a vector's numbers from depending on one another, and site {name!r} has "
-                "but one: use TraceELBO"
+                f"FactorVAE makes a vector's numbers independent, and site {name!r} has only one",
+                subject=name,
+                remedy="use TraceELBO",
             )
         self.discriminator: nn.Module = self.make_discriminator((dim,), (1,)).to(site["value"])
         self.is_registered = False
@@ -63,33 +65,33 @@ class FactorVAE(Aggregate):
     def modules(self) -> Mapping[str, nn.Module]:
         return {} if self.plan is None else {"discriminator": self.discriminator}
 
-    def draw(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Draws:
-        is_first = self.plan is None  # nobody asked for :attr:`modules`, so far
+    def draw(self, model: Any, guide: Any, args: Any, kwargs: Any) -> GuideDraws:
+        is_first = self.plan is None  # :attr:`modules` was empty so far
         draws = super().draw(model, guide, args, kwargs)
         self.is_registered |= is_first
         if self.is_registered:  # Pyro's own SVI trains what it finds in its store
             pyro.module("discriminator", self.discriminator, update_module_params=True)
         return draws
 
-    def value(self, draws: Draws) -> Tensor:
+    def value(self, draws: GuideDraws) -> Tensor:
         held = {name: p.detach() for name, p in self.discriminator.named_parameters()}
         z = latent_vector(draws)[0]["value"]
         log_ratio = functional_call(self.discriminator, held, (z,)).squeeze(-1)
-        return draws.scale * (draws.scored.log_weights[0] - self.gamma * log_ratio).sum()
+        return draws.scale * (draws.log_probs.log_weights[0] - self.gamma * log_ratio).sum()
 
-    def surrogate(self, draws: Draws) -> Tensor:
+    def surrogate(self, draws: GuideDraws) -> Tensor:
         value, z = self.value(draws), latent_vector(draws)[0]["value"].detach()
-        vectorized, apart = self.discriminator(torch.stack([z, of_several(z)])).squeeze(-1)
-        cross_entropy = (softplus(-vectorized) + softplus(apart)).sum() / 2
+        joint, permuted = self.discriminator(torch.stack([z, permute_dims(z)])).squeeze(-1)
+        cross_entropy = (softplus(-joint) + softplus(permuted)).sum() / 2
         return with_gradient_of(value, value - draws.scale * cross_entropy)
 
 
-def of_several(vectors: Tensor) -> Tensor:
-    """Vectors (U, Z) as if of the product of their marginals: each takes its numbers from others of these.
+def permute_dims(vectors: Tensor) -> Tensor:
+    """Return vectors (U, Z) as if of the product of their marginals: each takes numbers from other vectors.
 
-    No two from the same one, where there are as many; every number is used once.
+    No two numbers come from the same vector, where there are enough; every number is used once.
 
-    >>> of_several(torch.arange(3.0).unsqueeze(1).expand(3, 3)).sort(1).values
+    >>> permute_dims(torch.arange(3.0).unsqueeze(1).expand(3, 3)).sort(1).values
     tensor([[0., 1., 2.],
             [0., 1., 2.],
             [0., 1., 2.]])

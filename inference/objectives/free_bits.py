@@ -4,64 +4,64 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import Objective, checked_number
 from pyro_vae.inference.objectives.requirements import factors
 from pyro_vae.program.trace import Site, drawn_sites
 
 
 class FreeBits(Objective):
-    """sum_n E_q[log p(x_n | z_n)] - sum_g max(nats, KL_g), KL_g the batch's mean over a group g of latents.
+    """Maximise sum_n E_q[log p(x_n | z_n)] - sum_g max(nats, KL_g), KL_g the batch's mean for latents g.
 
-    A group is one number of a latent vector, where the model's distribution and the guide's both are
-    ``.to_event`` of distributions of numbers; else a whole site; and all latents together where guide and
-    model do not name the same sites. No more than the ELBO, so a lower bound, but
-    one that stays away from the evidence: a fit reports it as the objective, and is judged by the ELBO.
+    A group g is one number of a latent vector, where the model's distribution and the guide's both are
+    ``.to_event`` of distributions of numbers; otherwise a whole site; and all latents together where guide
+    and model do not name the same sites. A lower bound, but one that stays away from the evidence: a fit
+    reports the objective, and validates by the ELBO.
 
     Source: D. P. Kingma et al., "Improving variational inference with inverse autoregressive flow", 2016,
     https://arxiv.org/abs/1606.04934, appendix C.8.
 
     Args:
-        nats: what each group has for nothing.
+        nats: of each group that cost nothing.
         num_particles: draws a unit that are averaged.
     """
 
-    parts_matter = True
+    separates_prior = True
 
     def __init__(self, nats: float = 0.25, num_particles: int = 1) -> None:
         super().__init__(num_particles)
         self.nats = checked_number("nats", nats, least=0)
 
-    def value(self, draws: Draws) -> Tensor:
+    def value(self, draws: GuideDraws) -> Tensor:
         kl = rates(draws).clamp(min=self.nats).sum()
-        return draws.count * (draws.scored.log_likelihood.mean() - kl)
+        return draws.count * (draws.log_probs.log_likelihood.mean() - kl)
 
 
-def rates(draws: Draws) -> Tensor:
-    """E[log q - log p] of each group of latents, mean over draws and units, ``groups |``."""
+def rates(draws: GuideDraws) -> Tensor:
+    """Return E[log q - log p] of each group of latents, the mean over draws and units, ``groups |``."""
     of_runs = [
-        _of_run(draws, guide, model)
+        _rates_of_run(draws, guide, model)
         for guide, model in zip(draws.guides, draws.models, strict=True)
     ]
     return torch.stack(of_runs).sum(0) / (draws.num_particles * draws.structure.num_units)
 
 
-def _of_run(draws: Draws, guide: poutine.Trace, model: poutine.Trace) -> Tensor:
-    """The same, summed over the draws and units of one run."""
+def _rates_of_run(draws: GuideDraws, guide: poutine.Trace, model: poutine.Trace) -> Tensor:
+    """Return the same, summed over the draws and units of one run."""
     proposed, latent = drawn_sites(guide), drawn_sites(model)
     if proposed.keys() != latent.keys():
-        return draws.scored.rate.sum().unsqueeze(0) / len(draws.guides)
+        return draws.log_probs.rate.sum().unsqueeze(0) / len(draws.guides)
     groups = []
     for name, site in proposed.items():
         pair = (site, latent[name])
         apart = all(factors(s["fn"]) is not None for s in pair)
-        q, p = (_numbers(draws, s, apart) for s in pair)
+        q, p = (_log_probs(draws, s, apart) for s in pair)
         groups.append(q - p)
     return torch.cat(groups)
 
 
-def _numbers(draws: Draws, site: Site, apart: bool) -> Tensor:
-    """A site's log-probabilities summed over its batch, of each number of the event or of all together."""
+def _log_probs(draws: GuideDraws, site: Site, apart: bool) -> Tensor:
+    """Return a site's log-probabilities summed over its batch, for each number of the event or for all."""
     fn, value, event_dim = site["fn"], site["value"], site["fn"].event_dim
     log_prob = (
         factors(fn).log_prob(value).flatten(-event_dim) if apart else fn.log_prob(value)[..., None]

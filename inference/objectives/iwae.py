@@ -4,15 +4,15 @@ import math
 
 from torch import Tensor
 
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import Figure, Objective
 
 
 class IWAE(Objective):
-    """sum_n E[log (1/K) sum_k p(x_n, z_nk) / q(z_nk | x_n)], a lower bound that grows with K.
+    """Maximise sum_n E[log (1/K) sum_k p(x_n, z_nk) / q(z_nk | x_n)], a lower bound that grows with K.
 
-    With K = 1 it is the ELBO. Per unit, so a bound also where the data are subsampled: what a unit counts
-    stands outside of the logarithm.
+    With K = 1 it is the ELBO. It is per unit, so a bound also where the data are subsampled: the scale of a
+    unit stands outside the logarithm.
 
     Source: Y. Burda, R. Grosse, R. Salakhutdinov, "Importance weighted autoencoders", 2015,
     https://arxiv.org/abs/1509.00519.
@@ -28,17 +28,17 @@ class IWAE(Objective):
     """
 
     figure: Figure = "bound"
-    draws_per_unit_matter = True
+    needs_whole_units = True
 
     def __init__(self, num_particles: int = 8) -> None:
         super().__init__(num_particles)
 
-    def value(self, draws: Draws) -> Tensor:
-        return draws.scale * log_mean_exp(draws.scored.log_weights).sum()
+    def value(self, draws: GuideDraws) -> Tensor:
+        return draws.scale * log_mean_exp(draws.log_probs.log_weights).sum()
 
 
 def log_mean_exp(log_weights: Tensor, dim: int = 0) -> Tensor:
-    """log (1/K) sum_k exp(a_k).
+    """Return log (1/K) sum_k exp(a_k).
 
     >>> log_mean_exp(torch.tensor([0.0, 0.0]))
     tensor(0.)

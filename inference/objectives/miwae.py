@@ -3,16 +3,16 @@
 from torch import Tensor
 
 from pyro_vae.errors import at_least_1
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.iwae import log_mean_exp
 from pyro_vae.inference.objectives.objective import Figure, Objective
 
 
 class MIWAE(Objective):
-    """sum_n E[(1/M) sum_m log (1/K) sum_k w_nmk] with weights w = p(x, z) / q(z | x).
+    """Maximise sum_n E[(1/M) sum_m log (1/K) sum_k w_nmk] with weights w = p(x, z) / q(z | x).
 
-    The bound is IWAE's of K draws; its gradient for the guide has 1/M of the variance, where that of
-    more draws in one bound would lose signal faster than noise.
+    The bound is IWAE's of K draws. Its gradient for the guide has 1/M of the variance; with more draws in
+    one bound the signal would fade faster than the noise.
 
     Source: T. Rainforth et al., "Tighter variational bounds are not necessarily better", 2018,
     https://arxiv.org/abs/1802.04537.
@@ -23,7 +23,7 @@ class MIWAE(Objective):
     """
 
     figure: Figure = "bound"
-    draws_per_unit_matter = True
+    needs_whole_units = True
 
     def __init__(self, num_particles: int = 8, num_estimates: int = 8) -> None:
         super().__init__(
@@ -31,6 +31,6 @@ class MIWAE(Objective):
         )
         self.num_estimates = num_estimates
 
-    def value(self, draws: Draws) -> Tensor:
-        weights = draws.scored.log_weights.unflatten(0, (self.num_estimates, -1))  # (M, K, U)
+    def value(self, draws: GuideDraws) -> Tensor:
+        weights = draws.log_probs.log_weights.unflatten(0, (self.num_estimates, -1))  # (M, K, U)
         return draws.scale * log_mean_exp(weights, 1).mean(0).sum()

@@ -1,4 +1,4 @@
-"""The aggregate posterior drawn to the prior, by draws of both."""
+"""The maximum mean discrepancy of aggregate posterior and prior, from draws of both."""
 
 import abc
 import math
@@ -6,25 +6,25 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, positive
 from pyro_vae.inference.objectives.aggregate import Aggregate, latent_vector, off_diagonal
-from pyro_vae.inference.objectives.draws import Draws
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import checked_number
-from pyro_vae.inference.objectives.requirements import Seen
+from pyro_vae.inference.objectives.requirements import ProgramSites
 
 
 class Kernel(abc.ABC):
-    """How alike two vectors are."""
+    """Compute the similarity of two vectors."""
 
     @abc.abstractmethod
     def __call__(self, squares: Tensor, dim: int) -> Tensor:
-        """k of squared distances between vectors of ``dim`` numbers, in the same shape."""
+        """Return k of squared distances between vectors of ``dim`` numbers, in the same shape."""
 
 
 class InverseMultiquadric(Kernel):
-    """k(d) = sum_s c / (c + d^2) with c = 2 s Z for each of some scales s.
+    """Compute k(d) = sum_s c / (c + d^2) with c = 2 s Z for each of some scales s.
 
-    Its tails are heavy, so that a draw far off still feels the prior.
+    Its tails are heavy, so a draw far from the prior still has a gradient.
 
     Source: I. Tolstikhin et al., "Wasserstein auto-encoders", 2017, https://arxiv.org/abs/1711.01558.
 
@@ -34,7 +34,11 @@ class InverseMultiquadric(Kernel):
 
     def __init__(self, scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)) -> None:
         if not scales or not all(0 < scale < math.inf for scale in scales):
-            raise InputError(f"a kernel's scales are positive numbers, not {list(scales)}")
+            raise InputError(
+                f"a kernel's scales must be positive numbers, not {list(scales)}",
+                subject="scales",
+                expected="positive numbers",
+            )
         self.scales = tuple(scales)
 
     def __call__(self, squares: Tensor, dim: int) -> Tensor:
@@ -43,38 +47,36 @@ class InverseMultiquadric(Kernel):
 
 
 class Gaussian(Kernel):
-    """k(d) = exp(-d^2 / (2 bandwidth^2 Z)).
+    """Compute k(d) = exp(-d^2 / (2 bandwidth^2 Z)).
 
     Args:
         bandwidth: in the unit of one number of a vector.
     """
 
     def __init__(self, bandwidth: float = 1.0) -> None:
-        if not 0 < bandwidth < math.inf:
-            raise InputError(f"a kernel's bandwidth is a positive number, not {bandwidth}")
-        self.bandwidth = bandwidth
+        self.bandwidth = positive("bandwidth", bandwidth)
 
     def __call__(self, squares: Tensor, dim: int) -> Tensor:
         return (-squares / (2 * dim * self.bandwidth**2)).exp()
 
 
 class InfoVAE(Aggregate):
-    """sum_n E[log p(x | z)] - (1 - alpha) KL_n - (alpha + weight - 1) MMD^2(q(z), p(z)).
+    """Maximise sum_n E[log p(x | z)] - (1 - alpha) KL_n - (alpha + weight - 1) MMD^2(q(z), p(z)).
 
     MMD^2 = E k(z, z') + E k(y, y') - 2 E k(z, y) compares the batch's draws z, of the aggregate posterior,
-    with as many draws y of the prior; the estimate is unbiased. No bound: a fit reports it as the
-    objective, and is judged by the ELBO. With alpha = 1 it is ``WAE``.
+    with as many draws y of the prior; the estimate is unbiased. Not a bound: a fit reports the objective,
+    and validates by the ELBO. With alpha = 1 it is ``WAE``.
 
     Source: S. Zhao, J. Song, S. Ermon, "InfoVAE: information maximizing variational autoencoders", 2017,
     https://arxiv.org/abs/1706.02262; A. Gretton et al., "A kernel two-sample test", 2012.
 
     Args:
         weight: lambda.
-        alpha: how much of the KL term is left out.
+        alpha: the part of the KL term that is left out.
         kernel: by default InverseMultiquadric().
     """
 
-    parts_matter = True
+    separates_prior = True
 
     def __init__(
         self,
@@ -87,32 +89,33 @@ class InfoVAE(Aggregate):
         self.weight = checked_number("weight", weight, least=1 - self.alpha)
         self.kernel = kernel or InverseMultiquadric()
 
-    def check(self, seen: Seen) -> None:
-        super().check(seen)
-        for name, site in seen.latents.items():
+    def check(self, sites: ProgramSites) -> None:
+        super().check(sites)
+        for name, site in sites.model.items():
             try:
                 site["fn"].sample()
             except NotImplementedError as error:
                 raise InputError(
                     f"{type(self).__name__} compares with draws of the prior, and the model's site "
-                    f"{name!r} cannot be drawn from ({type(site['fn']).__name__}): give it a prior such "
-                    "as a Normal"
+                    f"{name!r} cannot be drawn from ({type(site['fn']).__name__})",
+                    subject=name,
+                    remedy="give it a prior such as a Normal",
                 ) from error
 
-    def value(self, draws: Draws) -> Tensor:
+    def value(self, draws: GuideDraws) -> Tensor:
         guide, model = latent_vector(draws)
         prior = model["fn"].sample()
         discrepancy = squared_mmd(guide["value"], prior.expand_as(guide["value"]), self.kernel)
-        scored = draws.scored
-        bound = (scored.log_likelihood - (1 - self.alpha) * scored.rate).sum()
+        log_probs = draws.log_probs
+        bound = (log_probs.log_likelihood - (1 - self.alpha) * log_probs.rate).sum()
         return draws.scale * bound - draws.count * (self.alpha + self.weight - 1) * discrepancy
 
 
 class WAE(InfoVAE):
-    """sum_n E[log p(x | z)] - weight MMD^2(q(z), p(z)): InfoVAE without any KL term.
+    """Maximise sum_n E[log p(x | z)] - weight MMD^2(q(z), p(z)): InfoVAE without any KL term.
 
-    A guide is drawn to the prior as a whole only, and no datum's by itself. No bound: a fit reports it as
-    the objective, and is judged by the ELBO, which may be low.
+    It pulls the guides to the prior as a whole, not that of each datum. Not a bound: a fit reports the
+    objective, and validates by the ELBO, which may be low.
 
     Source: I. Tolstikhin, O. Bousquet, S. Gelly, B. Schölkopf, "Wasserstein auto-encoders", 2017,
     https://arxiv.org/abs/1711.01558 (WAE-MMD).
@@ -131,7 +134,7 @@ class WAE(InfoVAE):
 
 
 def squared_mmd(one: Tensor, other: Tensor, kernel: Kernel) -> Tensor:
-    """The unbiased estimate from draws (U, Z) of each, ``|``; 0 from a single one.
+    """Return the unbiased estimate from draws (U, Z) of each, ``|``; 0 from a single one.
 
     >>> abs(float(squared_mmd(torch.randn(2000, 2), torch.randn(2000, 2), InverseMultiquadric()))) < 0.02
     True

@@ -1,4 +1,4 @@
-"""What every objective of ours has in common: draws per unit, and one pass over a program before."""
+"""The base of all objectives: draws per unit, after a look at the program."""
 
 import abc
 import copy
@@ -11,9 +11,9 @@ from pyro.infer.enum import get_importance_trace
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError, at_least_1
-from pyro_vae.inference.objectives.draws import Draws, Plan, draw
-from pyro_vae.inference.objectives.requirements import Seen, see
-from pyro_vae.inference.objectives.schedule import Schedule
+from pyro_vae.inference.objectives.epoch_schedules import Schedule
+from pyro_vae.inference.objectives.guide_draws import DrawPlan, GuideDraws, draw
+from pyro_vae.inference.objectives.requirements import ProgramSites, program_sites
 from pyro_vae.memory import check_fits
 from pyro_vae.program.contract import Program, as_program
 from pyro_vae.program.examination import Examination, examine
@@ -26,63 +26,76 @@ Self = TypeVar("Self", bound="Objective")
 
 
 class Objective(ELBO, abc.ABC):
-    """What is maximised, from K draws of the guide for each unit: a Pyro ELBO over any program.
+    """Maximise a figure of K draws from the guide for each unit: a Pyro ELBO over any program.
 
-    The first call runs the program a few times, to see its plates and whether K draws can be made at
-    once (else they are made one after another); :func:`pyro_vae.fit` has that done before. It leaves no
-    trace but in this object, which serves one program therefore.
-
-    ``figure`` says what the value is: "elbo" the ELBO itself, "bound" another lower bound of the evidence
-    on average, "objective" neither.
+    The first call runs the program a few times, to find its plates and whether K draws can be made at
+    once (if not, they are made one after another); :func:`pyro_vae.fit` does that in advance. The object
+    keeps the result, so it serves one program.
 
     Args:
         num_particles: draws K a unit.
+
+    Attributes:
+        figure: the kind of value: "elbo" the ELBO itself, "bound" another lower bound of the evidence on
+            average, "objective" neither.
+        needs_whole_units: whether it is more than a mean over draws.
+        detaches_draws: whether it takes no gradient through the values.
+        rescores_draws: whether it scores copies of the draws.
+        separates_prior: whether it weighs prior and likelihood apart.
     """
 
     figure: Figure = "objective"
-    draws_per_unit_matter: ClassVar[bool] = False  # is it more than a mean over draws?
-    cuts_draws: ClassVar[bool] = False  # takes no gradient through the values
-    scores_copies: ClassVar[bool] = False  # scores copies of the draws
-    parts_matter: ClassVar[bool] = False  # weighs prior and likelihood apart
+    needs_whole_units: ClassVar[bool] = False
+    detaches_draws: ClassVar[bool] = False
+    rescores_draws: ClassVar[bool] = False
+    separates_prior: ClassVar[bool] = False
 
     def __init__(self, num_particles: int = 1) -> None:
         super().__init__(num_particles=at_least_1("num_particles", num_particles))
-        self.plan: Plan | None = None
+        self.plan: DrawPlan | None = None
 
     @abc.abstractmethod
-    def value(self, draws: Draws) -> Tensor:
-        """What is maximised, summed over all units that the draws stand for, ``|``, in nats."""
+    def value(self, draws: GuideDraws) -> Tensor:
+        """Return the figure to maximise, summed over all units that the draws stand for, ``|``, in nats."""
 
-    def surrogate(self, draws: Draws) -> Tensor:
-        """The same value, with the gradient to go along."""
+    def surrogate(self, draws: GuideDraws) -> Tensor:
+        """Return the same value, with the gradient to follow."""
         return self.value(draws)
 
-    def check(self, seen: Seen) -> None:
-        """:raises InputError: the program lacks what the objective needs."""
-        name = type(self).__name__
-        if not self.cuts_draws:
-            seen.must_be_reparameterised(name)
-        if self.draws_per_unit_matter:
-            seen.must_hold_whole_units(name)
-        if self.scores_copies or self.num_particles > 1:
-            seen.must_score_copies(name)
-        if self.parts_matter:
-            seen.must_tell_prior_from_likelihood(name)
+    def check(self, sites: ProgramSites) -> None:
+        """Check that the program has what the objective needs.
 
-    def prepare(self, seen: Seen) -> None:
-        """Makes what the objective itself learns, for the program that was seen."""
+        Raises:
+            InputError: it has not.
+        """
+        name = type(self).__name__
+        if not self.detaches_draws:
+            sites.require_reparameterised(name)
+        if self.needs_whole_units:
+            sites.require_whole_units(name)
+        if self.rescores_draws or self.num_particles > 1:
+            sites.require_rescoring(name)
+        if self.separates_prior:
+            sites.require_separate_prior(name)
+
+    def prepare(self, sites: ProgramSites) -> None:
+        """Make what the objective itself learns, for a program with these sites."""
 
     @property
     def modules(self) -> Mapping[str, nn.Module]:
-        """What is trained beside the program, by name, once there is a plan."""
+        """Return what is trained besides the program, by name, once there is a plan."""
         return {}
 
     def planned(self: Self, program: Any, *args: Any, num_data: int | None = None) -> Self:
-        """One of the same kind for a program, which is run to see what it is.
+        """Return a copy with a plan for a program, which is run a few times.
 
-        :param program: a model and guide, or what has been seen of them on ``args``.
-        :param num_data: how many units there are in all.
-        :raises InputError: the program is none, or lacks what the objective needs.
+        Args:
+            program: a model and guide, or their examination on ``args``.
+            args: the arguments of both.
+            num_data: how many units there are in all.
+
+        Raises:
+            InputError: the program does not run, or lacks what the objective needs.
         """
         planned, examined = copy.copy(self), program
         if not isinstance(program, Examination):
@@ -92,35 +105,32 @@ class Objective(ELBO, abc.ABC):
 
     def _plan(
         self, examined: Examination, args: Any, kwargs: Any, num_data: int | None = None
-    ) -> Plan:
+    ) -> DrawPlan:
         pair = None
         with undisturbed(examined.program), torch.no_grad():
-            seen = see(examined)
-            self.check(seen)
-            self.prepare(seen)
+            sites = program_sites(examined)
+            self.check(sites)
+            self.prepare(sites)
             if self.num_particles > 1:
-                sites = [
-                    *sample_sites(examined.guide).values(),
-                    *sample_sites(examined.model).values(),
-                ]
-                values = sum(site["value"].nbytes for site in sites)
+                traces = (examined.guide, examined.model)
+                values = sum(s["value"].nbytes for t in traces for s in sample_sites(t).values())
                 what = f"{type(self).__name__} with {self.num_particles:,} draws a step"
                 check_fits(what, self.num_particles * values, "fewer do, or a smaller batch")
                 pair = pair_together(examined, *args, **kwargs)
-        return Plan(examined.structure, pair is not None, num_data)
+        return DrawPlan(examined.structure, pair is not None, num_data)
 
-    def draw(self, model: Any, guide: Any, args: Any, kwargs: Any) -> Draws:
+    def draw(self, model: Any, guide: Any, args: Any, kwargs: Any) -> GuideDraws:
         program = Program(model, guide)
         if self.plan is None:
             self.plan = self._plan(_examined(program, args, kwargs), args, kwargs)
-        return draw(program, self.plan, self.num_particles, (args, kwargs), self.cuts_draws)
+        return draw(program, self.plan, self.num_particles, (args, kwargs), self.detaches_draws)
 
     # --- Pyro's interface -----------------------------------------------------------------------
 
     def differentiable_loss(
         self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Minus the objective, summed over units, ``|``, in nats."""
+        """Return minus the objective, summed over units, ``|``, in nats."""
         draws = self.draw(model, guide, args, kwargs)
         return -(self.surrogate(draws) if torch.is_grad_enabled() else self.value(draws))
 
@@ -128,13 +138,13 @@ class Objective(ELBO, abc.ABC):
     def loss(
         self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> float:
-        """The same as a number."""
+        """Return the same as a number."""
         return float(self.differentiable_loss(model, guide, *args, **kwargs))
 
     def loss_and_grads(
         self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> float:
-        """The same, with its gradient left in the parameters."""
+        """Return the same, and leave its gradient in the parameters."""
         loss = self.differentiable_loss(model, guide, *args, **kwargs)
         if loss.requires_grad:
             loss.backward()
@@ -150,7 +160,7 @@ def _examined(program: Program, args: Any, kwargs: Any) -> Examination:
 
 
 def with_gradient_of(value: Tensor, surrogate: Tensor) -> Tensor:
-    """``value`` with the gradient of ``surrogate``.
+    """Return ``value`` with the gradient of ``surrogate``.
 
     >>> x = torch.tensor(3.0, requires_grad=True)
     >>> y = with_gradient_of(x, x**2)
@@ -161,18 +171,23 @@ def with_gradient_of(value: Tensor, surrogate: Tensor) -> Tensor:
 
 
 class Scheduled(Objective):
-    """An objective with a number in it that changes over a run."""
+    """Maximise an objective with a number in it that changes over a run.
+
+    Attributes:
+        schedule: the number over epochs.
+        quantity: its name in a run's metrics.
+    """
 
     schedule: Schedule
-    quantity: ClassVar[str]  # what the number is called in a run's metrics
+    quantity: ClassVar[str]
 
     @abc.abstractmethod
     def at(self: Self, number: float | Tensor) -> Self:
-        """The objective with that number, ``|``."""
+        """Return the objective with that number, ``|``."""
 
 
 def figure_of(elbo: Any) -> Figure:
-    """What the value of an ELBO, Pyro's or ours, is."""
+    """Return the kind of value of an ELBO, Pyro's or ours."""
     if isinstance(elbo, Objective):
         return elbo.figure
     return (
@@ -181,12 +196,18 @@ def figure_of(elbo: Any) -> Figure:
 
 
 def checked_number(name: str, value: float, least: float | None = None) -> float:
-    """:raises InputError: not a finite number, or below ``least``."""
+    """Return a value as a float.
+
+    Raises:
+        InputError: it is not a finite number, or below ``least``.
+    """
+    expected = "a finite number" + ("" if least is None else f" of at least {least:g}")
     try:
         number = float(value)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{name} must be a number, not {value!r}") from error
+        raise InputError(
+            f"{name} must be {expected}, not {value!r}", subject=name, expected=expected
+        ) from error
     if not abs(number) < float("inf") or (least is not None and number < least):
-        floor = "" if least is None else f" of at least {least:g}"
-        raise InputError(f"{name} must be a finite number{floor}, not {value}")
+        raise InputError(f"{name} must be {expected}, not {value}", subject=name, expected=expected)
     return number

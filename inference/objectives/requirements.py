@@ -1,4 +1,4 @@
-"""What an objective may ask of a program, each refused in words where it is not there."""
+"""What objectives require of a program; each refusal names the site and a remedy."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,147 +19,167 @@ from pyro_vae.program.examination import Examination
 from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import Site, drawn_sites, latent_sites
 
-SUMS_NOTHING_OUT = Trace_ELBO | TraceGraph_ELBO | RenyiELBO | ReweightedWakeSleep
-BY_DRAWS = TraceMeanField_ELBO | TraceTailAdaptive_ELBO  # gradients go through them
+WITHOUT_ENUMERATION = Trace_ELBO | TraceGraph_ELBO | RenyiELBO | ReweightedWakeSleep
+REPARAMETERISED = TraceMeanField_ELBO | TraceTailAdaptive_ELBO  # gradients go through the draws
 DEFAULT = "TraceEnum_ELBO, the default here,"
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A run of guide and model, and how they are laid out."""
+class ProgramSites:
+    """Hold the latent sites of guide and model from one run, and their structure."""
 
     structure: Structure
-    proposed: dict[str, Site]  # the guide's sites
-    latents: dict[str, Site]  # the model's
+    guide: dict[str, Site]
+    model: dict[str, Site]
 
-    def must_be_reparameterised(self, objective: str) -> None:
-        """Gradients go through the draws."""
-        for name, site in self.proposed.items():
+    def require_reparameterised(self, objective: str) -> None:
+        """Require gradients through the draws."""
+        for name, site in self.guide.items():
             if not site["fn"].has_rsample:
+                needs = f"{objective} needs gradients through the draws"
                 if site["infer"].get("enumerate"):
                     raise InputError(
-                        f"{objective} needs gradients through the draws, and the guide's site {name!r} is "
-                        f"discrete and marked to be summed out: {DEFAULT} does that; WakeSleep draws it"
+                        f"{needs}, and the guide's site {name!r} is discrete and marked to be summed out",
+                        subject=name,
+                        remedy=f"{DEFAULT} sums it out; WakeSleep draws it",
                     )
                 raise InputError(
-                    f"{objective} needs gradients through the draws, which the guide's site {name!r} has "
-                    f"none of ({_kind(site['fn'])}): draw it from a reparameterised distribution (a "
-                    "relaxed one, say), have it summed out "
-                    '(`infer={"enumerate": "parallel"}` in the model alone), '
-                    "or use WakeSleep, which needs none"
+                    f"{needs}, and {_kind(site['fn'])} at the guide's site {name!r} has none",
+                    subject=name,
+                    remedy="draw it from a reparameterised distribution (such as a relaxed one), have it "
+                    'summed out (`infer={"enumerate": "parallel"}` in the model alone), or use WakeSleep',
                 )
 
-    def must_hold_whole_units(self, objective: str) -> None:
-        """A bound by logarithms of sums needs each unit's weight whole."""
+    def require_whole_units(self, objective: str) -> None:
+        """Require each unit's weight whole: a bound takes logarithms of sums of weights."""
         if self.structure.subsampled:
-            plate = self.structure.subsampled[0]
-            whose = (
-                "the unit" if self.structure.unit is None else f"the unit {self.structure.unit!r}"
-            )
+            plate, unit = self.structure.subsampled[0], self.structure.unit
             raise InputError(
-                f"{objective} needs whole weights, and plate {plate!r} within {whose} is subsampled, so "
-                f"that the figure would be no bound: give {plate!r} all its rows (a batch_size of all, no "
-                "subsample_size), or use TraceELBO"
+                f"{objective} needs whole weights, and plate {plate!r} within the unit"
+                f"{'' if unit is None else f' {unit!r}'} is subsampled, so its figure would not be a bound",
+                subject=plate,
+                remedy=f"give {plate!r} all its rows (a batch_size of all, no subsample_size), or use "
+                "TraceELBO",
             )
 
-    def must_score_copies(self, objective: str) -> None:
-        """The guide scores a value that is not the very tensor it drew."""
-        for name, site in self.proposed.items():
+    def require_rescoring(self, objective: str) -> None:
+        """Require a guide that scores a copy of the value that it drew."""
+        for name, site in self.guide.items():
             try:
                 site["fn"].log_prob(site["value"].clone())
             except Exception as error:  # as a transform without an inverse raises
                 raise InputError(
-                    f"{objective} scores draws again, and the guide's site {name!r} scores only what it "
-                    f"has just drawn ({_kind(site['fn'])} by a transform without an inverse): use "
-                    "TraceELBO, or a flow with an inverse"
+                    f"{objective} scores draws again, and the guide's site {name!r} scores only its last "
+                    f"draw ({_kind(site['fn'])} by a transform without an inverse)",
+                    subject=name,
+                    remedy="use TraceELBO, or a flow with an inverse",
                 ) from error
 
-    def must_tell_prior_from_likelihood(self, objective: str) -> None:
-        if not (self.latents or self.proposed or self.structure.enumerated):
+    def require_separate_prior(self, objective: str) -> None:
+        """Require latents whose prior is not summed out together with the likelihood."""
+        apart, enumerated = "weighs prior and likelihood apart", self.structure.enumerated
+        if not (self.model or self.guide or enumerated):
             raise InputError(
-                f"{objective} weighs prior and likelihood apart, and this program has no latent site: use "
-                "TraceELBO"
+                f"{objective} {apart}, and this program has no latent site", remedy="use TraceELBO"
             )
-        if self.structure.enumerated:
+        if enumerated:
             raise InputError(
-                f"{objective} weighs prior and likelihood apart, and {self.structure.enumerated[0]!r} is "
-                "summed out of both together: use an ELBO or IWAE, or a mixture for a distribution"
+                f"{objective} {apart}, and {enumerated[0]!r} is summed out of both together",
+                subject=enumerated[0],
+                remedy="use an ELBO or IWAE, or a mixture for a distribution",
             )
 
-    def must_be_one_vector(self, objective: str) -> str:
-        """The one latent vector that each unit has; its site's name."""
-        names = [*dict.fromkeys([*self.latents, *self.proposed])]
-        wanted = f"{objective} needs one latent vector a unit"
+    def require_one_vector(self, objective: str) -> str:
+        """Require one latent vector for each unit, and return the name of its site."""
+        names = [*dict.fromkeys([*self.model, *self.guide])]
+        needs = f"{objective} needs one latent vector a unit"
         if self.structure.unit is None:
+            outside = ", ".join(map(repr, self.structure.outside))
             raise InputError(
-                f"{wanted}, and no plate holds every site"
-                + (
-                    f" ({', '.join(map(repr, self.structure.outside))} lie outside)"
-                    * bool(self.structure.outside)
-                )
-                + ": put a plate over the data around all of them"
+                f"{needs}, and no plate holds every site"
+                + f" ({outside} lie outside)" * bool(outside),
+                subject=next(iter(self.structure.outside), None),
+                remedy="put a plate over the data around all of them",
             )
         if not names:
-            raise InputError(f"{wanted}, and this program has no latent site: use TraceELBO")
+            raise InputError(
+                f"{needs}, and this program has no latent site", remedy="use TraceELBO"
+            )
         if len(names) > 1:
             raise InputError(
-                f"{wanted}, and there are {len(names)} latent sites: {', '.join(map(repr, names))}: join "
-                "them into one, or use TraceELBO"
+                f"{needs}, and there are {len(names)} latent sites: {', '.join(map(repr, names))}",
+                subject=names[0],
+                remedy="join them into one, or use TraceELBO",
             )
         (name,) = names
-        for site in (self.latents[name], self.proposed.get(name, self.latents[name])):
-            if self.structure.max_plate_nesting != 1 or site["fn"].event_dim != 1:
-                raise InputError(
-                    f"{wanted}, and site {name!r} has batch shape {tuple(site['fn'].batch_shape)} and "
-                    f"event shape {tuple(site['fn'].event_shape)}: make it a vector by "
-                    "`.to_event(1)`, under the data's plate alone"
-                )
-            if site["mask"] is not None or isinstance(site["fn"], MaskedDistribution):
-                raise InputError(
-                    f"{objective} compares the latent vectors of a batch, and site {name!r} is masked, so "
-                    "that padding would count: give it data without padding, or use TraceELBO"
-                )
+        for site in (self.model[name], self.guide.get(name, self.model[name])):
+            self._check_vector(name, site, needs)
         return name
 
-    def must_be_independent(self, objective: str, name: str) -> None:
-        """The guide says a vector's numbers one by one."""
-        fn = self.proposed[name]["fn"]
+    def _check_vector(self, name: str, site: Site, needs: str) -> None:
+        fn = site["fn"]
+        if self.structure.max_plate_nesting != 1 or fn.event_dim != 1:
+            raise InputError(
+                f"{needs}, and site {name!r} has batch shape {tuple(fn.batch_shape)} and event shape "
+                f"{tuple(fn.event_shape)}",
+                subject=name,
+                expected="an event shape of one dimension, under the data's plate alone",
+                remedy="make it a vector by `.to_event(1)`",
+            )
+        if site["mask"] is not None or isinstance(fn, MaskedDistribution):
+            raise InputError(
+                f"{needs}, and compares those of a batch; site {name!r} is masked, so padding would count",
+                subject=name,
+                remedy="give data without padding, or use TraceELBO",
+            )
+
+    def require_independent(self, objective: str, name: str) -> None:
+        """Require a guide under which a vector's numbers are independent given the data."""
+        fn = self.guide[name]["fn"]
         if factors(fn) is None:
             raise InputError(
                 f"{objective} needs a guide whose numbers are independent given the data, and site "
-                f"{name!r} is a {_kind(fn)}: use `.to_event(1)` of a distribution of "
-                "numbers (MeanFieldNormal)"
+                f"{name!r} is a {_kind(fn)}",
+                subject=name,
+                remedy="use `.to_event(1)` of a distribution of numbers (MeanFieldNormal)",
             )
 
-    def must_reach_all_draws(self, objective: str, name: str) -> None:
-        """The guide for one datum gives each number of another's draw a probability."""
-        site = self.proposed[name]
+    def require_shared_support(self, objective: str, name: str) -> None:
+        """Require that the guide of one datum gives another's draws a positive probability."""
+        site = self.guide[name]
         try:
             reached = factors(site["fn"]).log_prob(site["value"].unsqueeze(1)).isfinite().all()
         except ValueError:  # a check of torch's
             reached = False
         if not reached:
             raise InputError(
-                f"{objective} compares the data's guides, and at site {name!r} the one of a datum does not "
-                f"reach the draws of another ({_kind(site['fn'])}): use a guide of the same support for all"
+                f"{objective} compares the data's guides, and at site {name!r} ({_kind(site['fn'])}) the "
+                "guide of a datum does not reach the draws of another",
+                subject=name,
+                remedy="use a guide with the same support for all data",
             )
 
 
-def check_of_pyro(elbo: Any, examined: Examination) -> list[str]:
-    """What is to be said of an ELBO of Pyro's that sums no site out, where one is marked to be.
+def check_pyro_elbo(elbo: Any, examined: Examination) -> list[str]:
+    """Check that a Pyro ELBO that sums no site out can do without.
 
-    :raises InputError: it cannot do without, or has no gradient through the draws that it needs.
+    Returns:
+        A note on a marked site that it draws.
+
+    Raises:
+        InputError: it cannot, or has no gradient through the draws that it needs.
     """
-    if not isinstance(elbo, SUMS_NOTHING_OUT):
+    if not isinstance(elbo, WITHOUT_ENUMERATION):
         return []
     objective, structure = type(elbo).__name__, examined.structure
     if structure.enumerated:
         raise InputError(
-            f"{objective} sums no site out, and {structure.enumerated[0]!r} is to be: the guide does not "
-            f"draw it. {DEFAULT} does"
+            f"{objective} sums no site out, and the guide does not draw {structure.enumerated[0]!r}",
+            subject=structure.enumerated[0],
+            remedy=f"{DEFAULT} sums it out",
         )
-    if isinstance(elbo, BY_DRAWS):
-        see(examined).must_be_reparameterised(objective)
+    if isinstance(elbo, REPARAMETERISED):
+        program_sites(examined).require_reparameterised(objective)
     return [
         f"{objective} draws {name!r}, which is marked to be summed out, and its gradient is noisy: "
         f"{DEFAULT} sums it out"
@@ -167,14 +187,15 @@ def check_of_pyro(elbo: Any, examined: Examination) -> list[str]:
     ]
 
 
-def see(examined: Examination) -> Seen:
+def program_sites(examined: Examination) -> ProgramSites:
+    """Return the latent sites of an examination, without those that are summed out."""
     structure, model = examined.structure, latent_sites(examined.model)
     given = {n: s for n, s in model.items() if n not in structure.enumerated}
-    return Seen(structure, drawn_sites(examined.guide), given)
+    return ProgramSites(structure, drawn_sites(examined.guide), given)
 
 
 def factors(fn: Any) -> Any:
-    """The distribution of each number of an event, where they are independent; else None.
+    """Return the distribution of each number of an event, if they are independent, or None.
 
     >>> import pyro.distributions as dist
     >>> factors(dist.Normal(torch.zeros(5, 3), 1.0).to_event(1)).batch_shape

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Tempered(Messenger):
-    """Scales the latent sites' log-probabilities, in model and guide alike: the KL term times beta.
+    """Scale the latent sites' log-probabilities, in model and guide alike: the KL term times beta.
 
     Observed sites keep their weight, so with beta = 1 the objective is the ELBO itself.
 
@@ -17,7 +17,8 @@ class Tempered(Messenger):
     "Generating sentences from a continuous space", 2015, https://arxiv.org/abs/1511.06349, for
     growing it from 0.
 
-    :param beta: weight of the KL term, a number or a tensor ``|``.
+    Args:
+        beta: weight of the KL term, a number or a tensor ``|``.
     """
 
     def __init__(self, beta: float | Tensor) -> None:

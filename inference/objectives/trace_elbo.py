@@ -12,10 +12,10 @@ from torch import Tensor
 
 
 class TraceELBO(pyro.infer.Trace_ELBO):
-    """Pyro's ``Trace_ELBO``, the same figure and the same gradient, without waiting for the device.
+    """Compute Pyro's ``Trace_ELBO``, the same figure and gradient, without waiting for the device.
 
     E_q[log p(x, z) - log q(z | x)], summed over the batch. Pyro's own calls ``.item()`` for every
-    site, so a GPU stands still as often; here all stays on the device.
+    site, and a GPU waits each time; here everything stays on the device.
 
     >>> import torch, pyro.distributions as dist
     >>> def model(): pyro.sample("z", dist.Normal(0., 1.))
@@ -26,7 +26,7 @@ class TraceELBO(pyro.infer.Trace_ELBO):
     def differentiable_loss(
         self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Tensor:
-        """Minus the ELBO, with the gradient of Pyro's surrogate; shape ``|``, in nats."""
+        """Return minus the ELBO, with the gradient of Pyro's surrogate; shape ``|``, in nats."""
         losses = [
             self._particle_loss(*traces) for traces in self._get_traces(model, guide, args, kwargs)
         ]
@@ -53,5 +53,5 @@ class TraceELBO(pyro.infer.Trace_ELBO):
 
 
 def statements(trace: Any) -> list[Any]:
-    """The sample statements of a trace."""
+    """Return the sample statements of a trace."""
     return [site for site in trace.nodes.values() if site["type"] == "sample"]

@@ -1,8 +1,8 @@
-"""By which figure a fit is judged on held-out data: a bound of the evidence, whatever is maximised."""
+"""The objective for held-out data: a bound of the evidence, whatever a fit maximises."""
 
 from typing import Any
 
-from pyro_vae.inference.objectives.draws import Plan
+from pyro_vae.inference.objectives.guide_draws import DrawPlan
 from pyro_vae.inference.objectives.iwae import IWAE
 from pyro_vae.inference.objectives.objective import Figure, Objective, figure_of
 from pyro_vae.inference.objectives.trace_elbo import TraceELBO
@@ -10,7 +10,7 @@ from pyro_vae.program.structure import Structure
 
 
 def validation_objective_of(elbo: Any) -> tuple[Any, Figure]:
-    """The objective itself where it is a bound, else the ELBO; and which of the two words it is.
+    """Return the objective itself if it is a bound, or else the ELBO; and the kind of figure.
 
     >>> validation_objective_of(IWAE(4))[1]
     'bound'
@@ -25,7 +25,7 @@ def validation_objective_of(elbo: Any) -> tuple[Any, Figure]:
 
 
 def elbo_of_draws(structure: Structure) -> Objective:
-    """The ELBO of one draw, of what counts in the densities and nothing else."""
+    """Return the ELBO of one draw, without the weights that sites have beyond their plates."""
     objective = IWAE(num_particles=1)
-    objective.plan = Plan(structure, is_weighted=False)
+    objective.plan = DrawPlan(structure, is_weighted=False)
     return objective

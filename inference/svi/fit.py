@@ -14,36 +14,40 @@ from pyro.infer import ELBO
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from pyro_vae import checkpoint
 from pyro_vae.data import Batches, DataSet, OneCall, batches
 from pyro_vae.device import resolve
-from pyro_vae.errors import InputError, at_least_1, in_words
-from pyro_vae.inference.checks.density import what_is_no_elbo
+from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.compiling.precision import Precision
 from pyro_vae.inference.evidence.tiles import call_arguments
-from pyro_vae.inference.objectives import Objective, Schedule, default_elbo
+from pyro_vae.inference.objectives import Schedule
 from pyro_vae.inference.objectives.objective import Scheduled
-from pyro_vae.inference.objectives.requirements import check_of_pyro
-from pyro_vae.inference.svi.compiled_step import Compile, check_modes, use_compiled
-from pyro_vae.inference.svi.epochs import epochs_for
-from pyro_vae.inference.svi.first_rows import show_rows
-from pyro_vae.inference.svi.rows import Rows, settle
+from pyro_vae.inference.svi.compiled_engine import (
+    Compile,
+    CompiledEngine,
+    check_modes,
+    expected_batches,
+)
+from pyro_vae.inference.svi.engine import EagerEngine, Engine
+from pyro_vae.inference.svi.fit_result import FitResult
+from pyro_vae.inference.svi.optimizer import OptimizerFactory, make_optimizer
+from pyro_vae.inference.svi.preparation import Prepared, Task, prepare
+from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.inference.svi.run_state import RunState
-from pyro_vae.inference.svi.step import OptimizerFactory, Step
-from pyro_vae.inference.svi.training_loop import FitResult, Loop, Settings
+from pyro_vae.inference.svi.settings import Settings
+from pyro_vae.inference.svi.step import Step
+from pyro_vae.inference.svi.step_graph import StepCapture
+from pyro_vae.inference.svi.training_loop import Loop
 from pyro_vae.program.contract import Program, as_program, signature
-from pyro_vae.program.examination import Examination, examine
 from pyro_vae.program.isolation import (
-    as_found,
     checked_seed,
     own_parameters,
     rng_state,
     set_rng_state,
-    undisturbed,
 )
-from pyro_vae.program.parameters import named_parameters, registered
+from pyro_vae.program.one_thread import one_thread
 
 ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
+DEFAULT_CONTROL = RunControl()
 
 
 def fit(
@@ -72,54 +76,61 @@ def fit(
     precision: Precision = "float32",
     args: tuple[Any, ...] | None = None,
     kwargs: Mapping[str, Any] | None = None,
+    control: RunControl = DEFAULT_CONTROL,
 ) -> FitResult:
-    """Fits a program by SVI: maximises its ELBO over all its parameters.
+    """Fit a program by SVI: maximise its ELBO over all its parameters.
 
-    Ctrl-C and SIGTERM wait for the step under way and for a last save, and then act as ever (Ctrl-C
-    raises KeyboardInterrupt); the program keeps what it has learnt. The same seed gives the same run,
-    and a run that was killed and resumed ends as one that was not, to the last bit on a CPU. The
-    global generators are left as they were.
+    Ctrl-C and SIGTERM wait for the current step and a last save, and then act as ever (Ctrl-C raises
+    KeyboardInterrupt); the program keeps what it has learnt. The same seed gives the same run, and a run
+    that was killed and resumed ends as one that was not, to the last bit on a CPU. The global generators
+    are restored. A second thread that fits or evaluates a program waits: Pyro's state is one per process.
 
     Args:
         program: a model and guide (:func:`pyro_vae.program.contract.as_program`), trained in place.
         data: a tensor, a tuple of tensors of equal length, a torch Dataset, a DataLoader, a split,
-            or a data set (whose validation split is used then).
+            or a data set (its validation split is used, too).
         validation: held-out data of the same kind, for early stopping and keep-best.
-        epochs: passes over the data; by default 100, or more of small data, or fewer of large
+        epochs: passes over the data; by default 100, or more for small data, or fewer for large
             (:func:`pyro_vae.inference.svi.epochs.default_epochs`).
-        batch_size: data a step; by default a DataLoader's own, or 128, and all of them, up to 100,000,
-            where latents are shared by all data or rows have a place. A smaller batch counts for all data
-            where latents are shared.
+        batch_size: rows a step; by default a DataLoader's own, or 128, or all of them, up to 100,000,
+            where all rows share latents or a row's position matters. A smaller batch counts for all rows
+            where they share latents.
         shuffle: whether each epoch takes the rows in an order of its own. By default it does, unless
-            what a row scores depends on where it stands: then they keep their order.
+            a row's score depends on its position: then they keep their order.
         optimizer: makes a torch optimizer from the parameters.
         schedule: makes a torch learning-rate schedule from the optimizer; stepped once an epoch.
-        elbo: any Pyro ELBO, one of :mod:`pyro_vae.inference.objectives` say; by default Trace_ELBO, in
-            a form that does not wait for the device, or TraceEnum_ELBO where a discrete latent is
+        elbo: any Pyro ELBO, such as those of :mod:`pyro_vae.inference.objectives`; by default Trace_ELBO,
+            in a form that does not wait for the device, or TraceEnum_ELBO where a discrete latent is
             marked ``infer={"enumerate": "parallel"}``.
         beta: weight of the KL term, or its schedule. The reported validation ELBO always has weight 1.
         kl_warmup: epochs over which that weight grows from 0 to beta.
         clip_norm: largest norm of the gradient of the ELBO per unit.
-        patience: stop after so many epochs without a better validation ELBO (or bound, where that is
-            what the objective is). Epochs in which a KL weight changes (warm-up, a schedule) do not count.
+        patience: epochs without a better validation ELBO (or bound, if the objective is one) after which
+            the run stops. Epochs in which a KL weight changes (warm-up, a schedule) do not count.
         keep_best: end with the parameters of the epoch where it was best.
         seed: of the order of the data and of all noise.
         device: "auto" is the GPU where there is one.
         out: a folder for metrics and checkpoints.
         resume: go on with the run in ``out``; the optimizer may have another learning rate now.
-        record: what else the checkpoint should hold; compared on resume.
+        record: further entries of the checkpoint; compared on resume.
         progress: whether to draw a bar; by default where standard error is a terminal.
-        compile: "auto" runs the step as one compiled graph where that can be done and saves more
+        compile: "auto" runs the step as one compiled graph where that is possible and saves more
             than it costs, and says so in ``FitResult.notes``; "on" does it always, and raises where it
-            cannot be done; "off" never.
-        args: with ``kwargs``, in place of ``data``: each step calls the program with them, as they are,
-            and where they are.
+            is impossible; "off" never does.
         precision: what matrix products and convolutions multiply in training: "float32", "bf16"
-            (rounded to bfloat16, as autocast does; needs the step as a graph) or, on CUDA, "tf32". All
-            else is float32, as are validation and every evidence.
+            (rounded to bfloat16, as autocast does; needs the step as a graph) or, on CUDA, "tf32".
+            Everything else is float32, as are validation and every evidence.
+        args: with ``kwargs``, in place of ``data``: each step calls the program with them as they are,
+            on their device.
+        kwargs: see ``args``.
+        control: when to save, to compile and to stop, for tests and benchmarks.
 
-    :raises InputError: the program does not fit the data (with the site), nothing would be trained,
-        ``out`` holds another run, the loss is not finite (with the site).
+    Returns:
+        The metrics of each epoch, and how the steps were run.
+
+    Raises:
+        InputError: the program does not fit the data (with the site), nothing would be trained,
+            ``out`` holds another run, the loss is not finite (with the site).
 
     >>> from pyro_vae.models import FactorAnalysis
     >>> result = fit(FactorAnalysis((3,), 1), torch.randn(64, 3), epochs=2, progress=False)
@@ -127,92 +138,58 @@ def fit(
     2
     """
     if out is None and resume:
-        raise InputError("resume needs `out`, the folder of the run to go on with")
-    if isinstance(elbo, Scheduled):
-        if isinstance(beta, Schedule) or beta != 1 or kl_warmup:
-            raise InputError(
-                f"{type(elbo).__name__} weighs the KL term itself: leave beta and kl_warmup out"
-            )
-        beta = elbo.schedule
+        raise InputError("resume needs `out`, the folder of the run", subject="resume")
     if batch_size is not None:
         at_least_1("batch_size", batch_size)
+    beta = _beta_of(elbo, beta, kl_warmup)
+    planned_epochs = 1 if epochs is None else epochs
     settings = Settings(
-        1 if epochs is None else epochs,
-        schedule,
-        beta,
-        kl_warmup,
-        patience,
-        keep_best,
-        seed,
-        progress,
+        planned_epochs, schedule, beta, kl_warmup, patience, keep_best, seed, progress
     )
-    target, train, place = _opened(as_program(program), data, validation, device, args, kwargs)
+    kind = type(program).__qualname__
+    program, train, place = _open(as_program(program), data, validation, device, args, kwargs)
     check_modes(compile, precision, place)
-    for module in target.modules.values():
+    kind = kind if program.modules else "functions"
+    for module in program.modules.values():
         module.to(place)
     if isinstance(data, DataSet) and validation is None:
         validation = data.validation
-    held_out = None
-    if validation is not None:
-        held_out = batches(validation, place, signature(target))
-    kind = type(program).__qualname__ if target.modules else "functions"
-    run = RunState(None if out is None else Path(out), resume, {"program": kind, **(record or {})})
-    with run.sole_use(), _own_noise(seed), own_parameters(target), _training(target), _noted():
-        with in_words():
-            if not resume:
-                show_rows(target, train, seed)
-            examined, first, rows = settle(
-                target,
-                train,
-                batch_size or train.batch_size,
-                shuffle,
-                seed,
-                partial(_all, target),
-                is_judged=held_out is not None,
-            )
-            run.record |= {"rows": [rows.num_rows, rows.batch_size, rows.shuffle]}
-            _check_held_out(target, rows, held_out)
-            notes = [*examined.notes, *rows.notes]
-            if epochs is None:
-                trained = _all(target, examined) if held_out is None else None
-                with undisturbed(target, seed):
-                    count, more = epochs_for(rows, examined, first, trained)
-                settings = replace(settings, epochs=count)
-                notes += more
-            if held_out is not None and rows.has_places:
-                notes.append(
-                    "rows have a place: the validation rows are scored at the places of the first rows"
-                )
-            if held_out is not None and rows.scaled and held_out.num_units != train.num_units:
-                notes.append(
-                    f"the {held_out.num_units:,} validation rows stand for all {train.num_units:,}, whose "
-                    "latents they share"
-                )
-            with undisturbed(target, seed):
-                if isinstance(elbo, Objective):
-                    elbo = elbo.planned(examined, *first, num_data=train.num_units)
-                notes += check_of_pyro(elbo, examined)
-                terms = what_is_no_elbo(elbo, examined)
-            stored = registered(target, examined.guide, examined.model)
-            beside = elbo.modules if isinstance(elbo, Objective) else {}
-            modules = {
-                **target.modules,
-                **{f"{checkpoint.BESIDE}{n}.": m for n, m in beside.items()},
-            }
-            learning = replace(target, modules=modules)
-        parameters = {**named_parameters(learning), **stored}
-        elbo = elbo or default_elbo(examined.structure)
-        step = Step(examined, rows, parameters, elbo, optimizer, clip_norm)
-        with undisturbed(target, seed):
-            notes += step.check_everything_trains(first)
-        compiled = partial(use_compiled, step, compile, precision, first, train.num_units, settings)
-        learnt = checkpoint.tensors_of(learning, stored)
-        noun = "images" if first and first[0].dim() == 4 else "rows" if first else "steps"
-        loop = Loop(step, learnt, train, held_out, place, run, settings, is_elbo=not terms)
-        return loop.run(resume, noun, lambda: [*notes, *terms, *compiled()])
+    held_out = None if validation is None else batches(validation, place, signature(program))
+    files = RunState(
+        None if out is None else Path(out), resume, {"program": kind, **(record or {})}
+    )
+    task = Task(program, train, held_out, batch_size, shuffle, epochs, elbo, seed)
+    with one_thread(), files.sole_use(), _isolated(program, seed):
+        prepared = prepare(task, resume)
+        rows = prepared.loss.minibatching
+        files.record |= {"rows": [rows.num_rows, rows.batch_size, rows.shuffle]}
+        settings = replace(settings, epochs=prepared.epochs)
+        engine = _make_engine(prepared, compile, precision, settings, control)
+        step = Step(engine, make_optimizer(optimizer, prepared.parameters), clip_norm)
+        loop = Loop(
+            step, prepared.learnt, train, held_out, files, settings, control, prepared.is_elbo
+        )
+        return loop.run(resume, _noun(prepared), prepared.notes)
 
 
-def _opened(
+def _beta_of(elbo: Any, beta: Schedule | float, kl_warmup: float) -> Schedule | float:
+    """Return the number that changes over the run: the KL weight, or that of the objective itself.
+
+    Raises:
+        InputError: both are given.
+    """
+    if not isinstance(elbo, Scheduled):
+        return beta
+    if isinstance(beta, Schedule) or beta != 1 or kl_warmup:
+        raise InputError(
+            f"{type(elbo).__name__} weighs the KL term itself",
+            subject=type(elbo).__name__,
+            remedy="leave beta and kl_warmup out",
+        )
+    return elbo.schedule
+
+
+def _open(
     program: Program,
     data: Any,
     validation: Any,
@@ -220,7 +197,7 @@ def _opened(
     args: tuple[Any, ...] | None,
     kwargs: Mapping[str, Any] | None,
 ) -> tuple[Program, Batches, torch.device]:
-    """The program and what to call it with: rows of data, or one call over and over."""
+    """Return the program and its data: rows, or one call over and over."""
     if isinstance(data, DataSet):
         data = data.train
     if data is not None and args is None and kwargs is None:
@@ -228,7 +205,11 @@ def _opened(
         return program, batches(data, place, signature(program)), place
     args, kwargs = call_arguments(data, args, kwargs)
     if validation is not None:
-        raise InputError("validation data go with data; a call by args and kwargs has none")
+        raise InputError(
+            "validation goes with data, not with args and kwargs",
+            subject="validation",
+            remedy="pass the rows as data",
+        )
     tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor)]
     place = tensors[0].device if tensors and device == "auto" else resolve(device)
     model, guide = (
@@ -237,55 +218,42 @@ def _opened(
     return replace(program, model=model, guide=guide), OneCall(place), place
 
 
-def _all(program: Program, examined: Examination) -> dict[str, torch.Tensor]:
-    """All that can be trained: in the program's modules, and in Pyro's store."""
-    store = dict(pyro.get_param_store().named_parameters())
-    return {**named_parameters(program), **{f"store/{n}": p for n, p in store.items()}}
+def _make_engine(
+    prepared: Prepared,
+    mode: Compile,
+    precision: Precision,
+    settings: Settings,
+    control: RunControl,
+) -> Engine:
+    loss, parameters = prepared.loss, prepared.parameters
+    eager = EagerEngine(loss, parameters, precision)
+    if mode == "off":
+        return eager
+    capture = StepCapture(loss, parameters, settings.is_tempered)
+    expected = expected_batches(prepared.first, loss.minibatching, settings.epochs)
+    return CompiledEngine(eager, capture, mode, expected, control)
 
 
-def _check_held_out(program: Program, rows: Rows, held_out: Batches | None) -> None:
-    """:raises InputError: the guide has parameters for each row, and is to score others."""
-    if held_out is None or not rows.of_rows or held_out.num_units == rows.num_rows:
-        return
-    count = held_out.num_units
-    found = as_found(program.modules, program.model, program.guide)
-    try:
-        with undisturbed(program), found, torch.no_grad():
-            examine(program, *next(held_out.take(torch.arange(count), count)))
-    except InputError as error:
-        raise InputError(
-            f"the validation data have {count:,} rows and the training data {rows.num_rows:,}, and "
-            f"{rows.of_rows[0]} has parameters for each of these: such a guide says nothing of other rows, "
-            "so leave validation out"
-        ) from error
+def _noun(prepared: Prepared) -> str:
+    """Return what a progress bar counts."""
+    first = prepared.first
+    return ("images" if first[0].dim() == 4 else "rows") if first else "steps"
 
 
 @contextmanager
-def _own_noise(seed: int) -> Iterator[None]:
-    """Generators that start from ``seed``; the global ones go on afterwards as if nothing had been."""
-    before = rng_state()
+def _isolated(program: Program, seed: int) -> Iterator[None]:
+    """Train with generators that start from ``seed``, and restore them and the modes afterwards."""
+    modes = {m: m.training for root in program.modules.values() for m in root.modules()}
+    generators = rng_state()
     pyro.set_rng_seed(checked_seed(seed))
     try:
-        yield
-    finally:
-        set_rng_state(before)
-
-
-@contextmanager
-def _noted() -> Iterator[None]:
-    """Leaves out the warning of Pyro's, at each call, of what a note says once."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"[\s\S]*you need to use TraceEnum_ELBO", UserWarning)
-        yield
-
-
-@contextmanager
-def _training(program: Program) -> Iterator[None]:
-    modes = {m: m.training for root in program.modules.values() for m in root.modules()}
-    for module in program.modules.values():
-        module.train()
-    try:
-        yield
+        with own_parameters(program), warnings.catch_warnings():
+            # a note says it once
+            warnings.filterwarnings("ignore", r"[\s\S]*you need to use TraceEnum_ELBO", UserWarning)
+            for module in program.modules.values():
+                module.train()
+            yield
     finally:
         for module, mode in modes.items():
             module.training = mode
+        set_rng_state(generators)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM put off until what is under way has been saved."""
+"""Ctrl-C and SIGTERM, put off until the step under way has been saved."""
 
 import signal
 import threading
@@ -8,35 +8,33 @@ from types import FrameType
 
 
 @contextmanager
-def stop_requested() -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether a stop was asked for.
+def deferred_signals() -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether a stop was asked for.
 
-    The signal is delivered when the block ends, to whoever handled it before: Ctrl-C is then a
-    KeyboardInterrupt as ever. A second one does not wait. Outside the main thread, where Python
-    delivers no signals, the answer is always no.
+    When the block ends, the signal goes to its former handler: Ctrl-C is then a KeyboardInterrupt as ever.
+    A second signal does not wait. Outside the main thread, where Python delivers no signals, the answer is
+    always no.
     """
-    asked: list[int] = []
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {
-        n: handler for n, handler in handlers.items() if handler not in (signal.SIG_IGN, None)
-    }
+    current = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {n: h for n, h in current.items() if h not in (signal.SIG_IGN, None)}
 
     def restore() -> None:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
-    def ask(number: int, _: FrameType | None) -> None:
-        asked.append(number)
+    def receive(number: int, _: FrameType | None) -> None:
+        received.append(number)
         restore()
 
-    for number in before:
-        signal.signal(number, ask)
+    for number in handlers:
+        signal.signal(number, receive)
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(received)
     finally:
         restore()
-    if asked:
-        signal.raise_signal(asked[0])
+    if received:
+        signal.raise_signal(received[0])

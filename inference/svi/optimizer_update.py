@@ -1,4 +1,4 @@
-"""The optimizer's update of the parameters, without what torch does around its kernel."""
+"""The optimizer's update of the parameters, by torch's fused kernel directly."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,77 +11,76 @@ from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimize
 
 
 class Update:
-    """``optimizer.step()``, to the same numbers.
+    """Do ``optimizer.step()``, to the same numbers.
 
-    Fused Adam and AdamW look through their state at every step and count it for each parameter, which for
-    a small batch takes half as long again as the kernel. Here the lists are kept from the first
-    step on, and the counts are one tensor; the state stays the optimizer's, so it is saved, loaded and
-    scheduled as before.
+    Fused Adam and AdamW look through their state at every step and count it for each parameter, which takes
+    an eighth of a step of a small network at batch 32. Here the lists are kept from the first step on, and
+    the counts are one tensor. The state stays the optimizer's: it is saved, loaded and scheduled as before.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
-        self.kernels: list[Kernel] = []
+        self.groups: list[FusedGroup] = []
 
     def __call__(self) -> None:
-        if self.kernels and all(kernel.is_current(self.optimizer) for kernel in self.kernels):
-            for kernel in self.kernels:
-                kernel()
+        if self.groups and all(group.is_current(self.optimizer) for group in self.groups):
+            for group in self.groups:
+                group.update()
             return
         self.optimizer.step()
-        self.kernels = kernels(self.optimizer)
+        self.groups = fused_groups(self.optimizer)
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """The update of a group, once all its parameters have a state."""
+class FusedGroup:
+    """Update a parameter group, once all its parameters have a state."""
 
-    update: Callable[..., Any]
-    group: dict[str, Any]  # the optimizer's
+    kernel: Callable[..., Any]
+    options: dict[str, Any]  # the optimizer's own group
     means: list[Tensor]
     squares: list[Tensor]
     counts: Tensor
-    count: list[Tensor]  # each parameter's, a view of them
+    count_views: list[Tensor]  # each parameter's
 
     def is_current(self, optimizer: Optimizer) -> bool:
-        """Not so after the optimizer has loaded another state, or where a gradient is wanting."""
-        parameters = self.group["params"]
+        """Return False after the optimizer has loaded another state, or where a gradient is missing."""
+        parameters = self.options["params"]
         return optimizer.state[parameters[0]].get("exp_avg") is self.means[0] and all(
             p.grad is not None for p in parameters
         )
 
     @torch.no_grad()
-    def __call__(self) -> None:
-        group, (beta1, beta2) = self.group, self.group["betas"]
+    def update(self) -> None:
+        options, (beta1, beta2) = self.options, self.options["betas"]
         self.counts.add_(1)
-        self.update(
-            group["params"],
-            [p.grad for p in group["params"]],
+        self.kernel(
+            options["params"],
+            [p.grad for p in options["params"]],
             self.means,
             self.squares,
             [],
-            self.count,
-            lr=group["lr"],
+            self.count_views,
+            lr=options["lr"],
             beta1=beta1,
             beta2=beta2,
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
+            weight_decay=options["weight_decay"],
+            eps=options["eps"],
             amsgrad=False,
-            maximize=group["maximize"],
+            maximize=options["maximize"],
         )
 
 
-def kernels(optimizer: Optimizer) -> list[Kernel]:
-    """One for each group; none where the optimizer's own step does more, or something else."""
-    if type(optimizer) not in (Adam, AdamW) or has_hooks(optimizer):
+def fused_groups(optimizer: Optimizer) -> list[FusedGroup]:
+    """Return one for each parameter group; none where the optimizer's own step does something else."""
+    if type(optimizer) not in (Adam, AdamW) or _has_hooks(optimizer):
         return []
     groups = [group for group in optimizer.param_groups if group["params"]]
-    if not all(is_plain(optimizer, group) for group in groups):
+    if not all(_is_plain(optimizer, group) for group in groups):
         return []
-    return [kernel(optimizer, group) for group in groups]
+    return [_fused_group(optimizer, group) for group in groups]
 
 
-def is_plain(optimizer: Optimizer, group: dict[str, Any]) -> bool:
+def _is_plain(optimizer: Optimizer, group: dict[str, Any]) -> bool:
     parameters = group["params"]
     return (
         parameters[0].is_cpu  # elsewhere the host has time, and counts stay on the device
@@ -93,7 +92,7 @@ def is_plain(optimizer: Optimizer, group: dict[str, Any]) -> bool:
     )
 
 
-def has_hooks(optimizer: Optimizer) -> bool:
+def _has_hooks(optimizer: Optimizer) -> bool:
     return bool(
         optimizer._optimizer_step_pre_hooks
         or optimizer._optimizer_step_post_hooks
@@ -102,12 +101,12 @@ def has_hooks(optimizer: Optimizer) -> bool:
     )
 
 
-def kernel(optimizer: Optimizer, group: dict[str, Any]) -> Kernel:
+def _fused_group(optimizer: Optimizer, group: dict[str, Any]) -> FusedGroup:
     states = [optimizer.state[p] for p in group["params"]]
     counts = torch.stack([state["step"] for state in states])
     for state, count in zip(states, counts, strict=True):
         state["step"] = count
-    return Kernel(
+    return FusedGroup(
         torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_,
         group,
         [state["exp_avg"] for state in states],

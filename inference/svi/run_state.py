@@ -1,4 +1,4 @@
-"""What a run keeps: where it stands, its metrics as they went, and a checkpoint to go on from."""
+"""The state of a run on disk: its position, the metrics so far, and a checkpoint to resume from."""
 
 import json
 import math
@@ -21,12 +21,12 @@ from pyro_vae.storage import sole_use
 
 Metrics = dict[str, Any]
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
-FIGURES = ("train", "validation")  # how the names of figures in the metrics begin
+FIGURES = ("train", "validation")  # the names of figures in the metrics begin so
 
 
 @dataclass
 class Position:
-    """Where a run stands: epochs done, then batches and units of the epoch under way."""
+    """Hold where a run stands: epochs done, then batches and units of the current epoch."""
 
     epoch: int = 0
     batch: int = 0
@@ -34,15 +34,16 @@ class Position:
     total: float = 0.0  # sum of the ELBO over the epoch's units so far
     best: float = -math.inf  # validation ELBO per unit
     best_epoch: int = 0
-    patient_from: int = 0  # the epoch before which patience does not count
+    patient_from: int = 0  # patience counts from this epoch on
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> "Position":
-        """What a checkpoint says, where it can be one.
+        """Return the position that a checkpoint records.
 
-        :raises ValueError: it is none.
+        Raises:
+            KeyError, ValueError: a field is missing, or has a wrong value.
         """
-        _ = [record[field.name] for field in fields(cls)]  # none has its default
+        _ = [record[field.name] for field in fields(cls)]  # all must be there
         position = cls(**record)
         for field in fields(cls):
             value = getattr(position, field.name)
@@ -53,9 +54,15 @@ class Position:
 
 
 class RunState:
-    """A folder for a run, or nowhere when ``folder`` is None: then metrics live in memory alone.
+    """Keep metrics and checkpoints in a folder, or metrics in memory where ``folder`` is None.
 
-    :raises InputError: the folder holds another run, or cannot be written.
+    Args:
+        folder: where to write.
+        resume: whether the folder's run goes on.
+        record: what else the checkpoint holds; compared on resume.
+
+    Raises:
+        InputError: the folder holds another run.
     """
 
     def __init__(self, folder: Path | None, resume: bool, record: Mapping[str, Any]) -> None:
@@ -65,13 +72,14 @@ class RunState:
             return
         if not resume and (folder / CHECKPOINT).exists():
             raise InputError(
-                f"{folder} holds another run: go on with it (--resume, in Python resume=True) or "
-                "choose another folder"
+                f"{folder} holds another run",
+                subject=str(folder),
+                remedy="go on with it (--resume, in Python resume=True) or choose another folder",
             )
         folder.mkdir(parents=True, exist_ok=True)
 
     def sole_use(self) -> AbstractContextManager[None]:
-        """Keeps other runs out of the folder while this one goes on."""
+        """Keep other runs out of the folder while this one goes on."""
         return nullcontext() if self.folder is None else sole_use(self.folder)
 
     def log(self, metrics: Metrics) -> None:
@@ -99,9 +107,12 @@ class RunState:
         )
 
     def load(self, optimizer: Optimizer) -> tuple[dict[str, Tensor], Position]:
-        """The tensors of the last save, with generators and optimizer as they were then.
+        """Return the tensors of the last save, and restore generators and optimizer.
 
-        Metrics written after it are taken back: those epochs are about to be run again.
+        Metrics written after it are deleted: those epochs run again.
+
+        Raises:
+            InputError: the checkpoint is damaged, or of another run.
         """
         assert self.folder is not None
         path = self.folder / CHECKPOINT
@@ -110,9 +121,11 @@ class RunState:
             if record.get(key) != now:
                 raise InputError(
                     f"{path} is of another run: its {key} is {_brief(record.get(key))}, "
-                    f"not {_brief(now)}"
+                    f"not {_brief(now)}",
+                    subject=key,
+                    remedy="resume with the same, or choose another folder",
                 )
-        position = check(path, tensors, record)
+        position = check_checkpoint(path, tensors, record)
         with checkpoint.understood(path):
             metrics = read_metrics(self.folder / METRICS)
             metrics = [m for m in metrics if m["epoch"] <= position.epoch]
@@ -129,9 +142,10 @@ class RunState:
 
 
 def read_metrics(path: Path) -> list[Metrics]:
-    """The metrics of each epoch; a last line that was cut off in the middle is left out.
+    """Return the metrics of each epoch, without a last line that was cut off.
 
-    :raises InputError: another line is no record of an epoch.
+    Raises:
+        InputError: another line is not a record of an epoch.
     """
     if not path.exists():
         return []
@@ -140,7 +154,10 @@ def read_metrics(path: Path) -> list[Metrics]:
         for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
             metrics.append(json.loads(line))
             if not _is_record(metrics[-1]):
-                raise InputError(f"{path} is damaged: line {len(metrics)} is no record of an epoch")
+                raise InputError(
+                    f"{path} is damaged: line {len(metrics)} is not a record of an epoch",
+                    subject=str(path),
+                )
     return metrics
 
 
@@ -151,10 +168,13 @@ def _is_record(metrics: Any) -> bool:
     return bool(figures) and all(type(value) in (int, float) for value in metrics.values())
 
 
-def check(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Position:
-    """Where the run of a checkpoint stands, if a run can go on from it.
+def check_checkpoint(
+    path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]
+) -> Position:
+    """Check that a run can go on from a checkpoint, and return its position.
 
-    :raises InputError: something is not there, or not what it should be.
+    Raises:
+        InputError: an entry is missing or damaged.
     """
     with checkpoint.understood(path):
         states = _generators(tensors, record)
@@ -182,7 +202,7 @@ def _brief(value: Any) -> str:
 
 
 def _optimizer_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The optimizer's state: tensors, and numbers by the same names."""
+    """Return the optimizer's state by name: its tensors, and its numbers."""
     state = {
         f"optimizer/{index}/{slot}": value
         for index, slots in optimizer.state_dict()["state"].items()
@@ -201,7 +221,7 @@ def _load_optimizer(
 
 
 def _slots(tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """What an optimizer keeps, for each parameter by its number."""
+    """Return the optimizer's state of each parameter, by its index."""
     state: dict[int, dict[str, Any]] = {}
     for name, value in {**tensors, **numbers}.items():
         if name.startswith("optimizer/"):

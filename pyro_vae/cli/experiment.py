@@ -56,6 +56,7 @@ NOT_OPTIONS: set[str | int] = {
     "progress",
     "args",
     "kwargs",
+    "control",
 }
 # of the parameters, while they are fitted: they, their gradient, two that Adam keeps, the best so far; and
 # all of these but the gradient, twice, while a checkpoint is written

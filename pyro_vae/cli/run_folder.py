@@ -20,7 +20,7 @@ from pyro_vae.cli.experiment import HOME, Experiment
 from pyro_vae.cli.model_option import find_class
 from pyro_vae.data import DataSet, Split, batches, blank_data_set, new_rows
 from pyro_vae.errors import InputError, nearest, reading
-from pyro_vae.inference.svi.run_state import CHECKPOINT, METRICS, Position, check
+from pyro_vae.inference.svi.run_state import CHECKPOINT, METRICS, Position, check_checkpoint
 from pyro_vae.program.contract import as_program, num_arguments, signature
 from pyro_vae.program.parameters import stored_parameters
 from pyro_vae.storage import sole_use
@@ -125,7 +125,7 @@ class RunFolder:
     def saved(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """The tensors and the record of the run's checkpoint."""
         tensors, record = checkpoint.read(self.folder / CHECKPOINT)
-        check(self.folder / CHECKPOINT, tensors, record)
+        check_checkpoint(self.folder / CHECKPOINT, tensors, record)
         with checkpoint.understood(self.folder / CHECKPOINT):
             for part in ("data", "options"):
                 record[part].keys()

@@ -8,6 +8,7 @@ import operator
 import random
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from threading import get_ident
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError
 from pyro_vae.program.closures import reached
 from pyro_vae.program.contract import Program
+from pyro_vae.program.one_thread import in_one_thread
 
 
 def rng_state() -> dict[str, Any]:
@@ -109,6 +111,7 @@ def forget(names: Collection[str]) -> None:
     )
 
 
+@in_one_thread
 @contextmanager
 def undisturbed(program: Program, seed: int | None = None) -> Iterator[None]:
     """Evaluates ``program``: modules in eval mode, and all hidden state as it was afterwards.
@@ -119,9 +122,10 @@ def undisturbed(program: Program, seed: int | None = None) -> Iterator[None]:
     """
     modes: dict[nn.Module, bool] = {}
     buffers: list[tuple[Tensor, int, Tensor]] = []
+    thread = get_ident()
 
     def evaluate(module: nn.Module, _: Any = None) -> None:
-        if module not in modes:
+        if module not in modes and get_ident() == thread:  # torch calls the hook in all threads
             modes[module] = module.training
             module.training = False
             own = (b for b in module.buffers(recurse=False))

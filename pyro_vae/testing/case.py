@@ -17,8 +17,11 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.checks.independence import Traces
 from pyro_vae.inference.evidence.tiles import FIRST_ROWS, first_rows
 from pyro_vae.inference.objectives import default_elbo
+from pyro_vae.inference.svi.batch_loss import BatchLoss
+from pyro_vae.inference.svi.engine import EagerEngine
 from pyro_vae.inference.svi.fit import ADAM
-from pyro_vae.inference.svi.rows import Rows
+from pyro_vae.inference.svi.minibatching import Minibatching
+from pyro_vae.inference.svi.optimizer import make_optimizer
 from pyro_vae.inference.svi.step import Step
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import Program
@@ -129,7 +132,9 @@ class Case:
         examined = self.call.examined
         assert examined is not None  # the first call of a program is one that showed it
         count = len(self.args[0])
-        return Step(examined, Rows(count, count, True), self.parameters, self.elbo, ADAM, None)
+        loss = BatchLoss(examined, Minibatching(count, count, True), self.elbo)
+        engine = EagerEngine(loss, self.parameters)
+        return Step(engine, make_optimizer(ADAM, self.parameters), None)
 
     @contextmanager
     def training(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.checks.independence import Traces
-from pyro_vae.inference.compiling.fx_capture import side_effect, tensors_of
+from pyro_vae.inference.compiling.side_effects import held_tensors, side_effect
 from pyro_vae.inference.evidence.estimate import joint_note
 from pyro_vae.program.examination import examine
 from pyro_vae.program.particles import of_particles, particle_plate, with_values
@@ -85,7 +85,7 @@ def hidden_state(case: Case) -> str:
     owners = {"model": program.model, "guide": program.guide, **program.modules}
     args = case.fresh(len(case.args[0]))
     tensors = [(f"argument {i}", arg) for i, arg in enumerate(args)] + [*case.learnt.items()]
-    tensors += [(f"a tensor of shape {tuple(t.shape)}", t) for t in tensors_of(owners)]
+    tensors += [(f"a tensor of shape {tuple(t.shape)}", t) for t in held_tensors(owners)]
     case.traces()  # what only the first call does, such as filling the store, is no matter
     before = [tensor.detach().clone() for _, tensor in tensors]
     world = _world()

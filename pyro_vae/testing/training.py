@@ -1,7 +1,6 @@
 """How a program learns: every parameter, by the right gradient, to be saved, and captured as a graph."""
 
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,16 +14,11 @@ from torch import Tensor
 
 from pyro_vae import checkpoint
 from pyro_vae.errors import InputError
-from pyro_vae.inference.compiling.fx_capture import (
-    CannotCapture,
-    Checks,
-    capture,
-    side_effect,
-    tensors_of,
-    unchecked,
-)
+from pyro_vae.inference.compiling.fx_capture import CannotCapture
+from pyro_vae.inference.compiling.side_effects import side_effect
 from pyro_vae.inference.evidence.importance import Importance, bytes_per_particle
-from pyro_vae.inference.svi.compiled_step import Compiled, Engine, kept
+from pyro_vae.inference.svi.step_graph import StepCapture, WrongGraph
+from pyro_vae.inference.svi.trained_parameters import check_everything_trains
 from pyro_vae.program.particles import read_particles
 from pyro_vae.program.trace import drawn_sites
 from pyro_vae.testing.case import STEPS, Case, NotApplicable, difference
@@ -56,7 +50,7 @@ def trains(case: Case) -> str:
     step = case.step()
     before = {name: p.detach().clone() for name, p in case.parameters.items()}
     with case.training():
-        step.check_everything_trains(case.args)
+        check_everything_trains(step.loss, case.parameters, case.args)
         for _ in range(STEPS):
             step(case.args)
     for name, value in before.items():
@@ -288,22 +282,19 @@ def _scores(case: Case) -> Mapping[str, Tensor]:
 
 def captured_step(case: Case) -> str:
     """A step that is captured as a graph has the loss and the gradients of Pyro's."""
-    run = Compiled(case.step(), "on", {}, tempered=False)
-    # tracing, too, writes to tensors that the program writes to
-    with case.training(), kept(tensors_of(run.owners)), unchecked(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        checks = Checks()
-        effect = side_effect(case.loss, run.owners)  # of training, which evaluation may not have
+    capture = StepCapture(case.step().loss, case.parameters, is_tempered=False)
+    with case.training(), capture.isolated():
+        effect = side_effect(
+            case.loss, capture.owners
+        )  # of training, which evaluation may not have
         if effect is not None:
             raise NotApplicable(f"it runs step by step in Python: {effect}")
         try:
-            run.refuse_what_no_graph_shows(case.args)
-            graph = capture(run.function(checks), run.weight(1.0), *case.args)
+            capture.check_python(case.args)
+            _, graph = capture.capture(case.args)
+            capture.compare(graph, case.args, tolerance=1e-3)
+        except WrongGraph as reason:
+            raise InputError(f"a step captured as a graph is another one: {reason}") from reason
         except CannotCapture as reason:
             raise NotApplicable(f"it runs step by step in Python: {reason}") from reason
-        engine = Engine(graph.module, graph.tensors, checks.complete, graph.fixed)
-        try:
-            run.compare(engine, case.args, tolerance=1e-3)
-        except CannotCapture as reason:
-            raise InputError(f"a step captured as a graph is another one: {reason}") from reason
     return ""

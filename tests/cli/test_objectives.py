@@ -98,7 +98,7 @@ def test_a_class_in_a_schedules_place_is_not_run_unnamed(call, here):
         ),
         ("--elbo Renyi --elbo.alpha 1", "use TraceELBO"),
         ("--elbo Capacity --beta 2", "Capacity weighs the KL term itself"),
-        ("--beta Cyclical --beta.rising 2", "its rise a part of it in (0, 1]"),
+        ("--beta Cyclical --beta.rising 2", "rising must be a part in (0, 1], not 2"),
         ("--beta much", "--beta must be a number"),
     ],
 )

@@ -10,7 +10,7 @@ from torch.distributions import MultivariateNormal
 
 from pyro_vae import log_evidence
 from pyro_vae.guides import BottomUp, Ladder, MeanFieldNormal
-from pyro_vae.inference.svi.step import leaves
+from pyro_vae.inference.svi.trained_parameters import leaves
 from pyro_vae.likelihoods import Bernoulli, FixedScaleNormal, Missing
 from pyro_vae.models import VAE, ConditionalVAE, HierarchicalVAE, MixtureVAE
 from pyro_vae.networks import MLP, MaskedInput

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from controls import GRAPHS
 from parts.parts import COLUMNS, GUIDES, LIKELIHOODS, PRIORS, small
 from refused import refused
 from torch import Tensor
@@ -13,7 +14,6 @@ from torch import Tensor
 from pyro_vae import InputError, fit, guides, log_evidence, priors, render_model
 from pyro_vae.guides import MeanFieldNormal
 from pyro_vae.inference.evidence.annealed import Annealed
-from pyro_vae.inference.svi import compiled_step
 from pyro_vae.likelihoods import Bernoulli, Heterogeneous, Missing
 from pyro_vae.models import VAE
 from pyro_vae.networks import MaskedInput
@@ -128,22 +128,17 @@ def test_a_table_with_missing_cells() -> None:
 
 
 @pytest.mark.parametrize("name", [*LIKELIHOODS, *PRIORS, *GUIDES])
-def test_a_step_becomes_a_graph_without_pyro(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled_step, "WORTH_A_GRAPH", 0)
-    monkeypatch.setattr(compiled_step, "WORTH_INDUCTOR", 10**9)
+def test_a_step_becomes_a_graph_without_pyro(name: str) -> None:
     x = data_for(LIKELIHOODS.get(name, Bernoulli))
-    (note,) = fit(with_part(name), x, epochs=1, batch_size=12, **quick).notes
+    (note,) = fit(with_part(name), x, epochs=1, batch_size=12, control=GRAPHS, **quick).notes
     assert "run as a graph, without Pyro" in note
 
 
 @pytest.mark.parametrize("place", CONSTRAINED)
-def test_so_does_a_step_with_a_constrained_latent(
-    place: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compiled_step, "WORTH_A_GRAPH", 0)
-    monkeypatch.setattr(compiled_step, "WORTH_INDUCTOR", 10**9)
+def test_so_does_a_step_with_a_constrained_latent(place: str) -> None:
     prior, guide = CONSTRAINED[place]
-    (note,) = fit(make((4,), 3, prior=prior, guide=guide), BINARY, epochs=1, **quick).notes
+    vae = make((4,), 3, prior=prior, guide=guide)
+    (note,) = fit(vae, BINARY, epochs=1, control=GRAPHS, **quick).notes
     assert "run as a graph, without Pyro" in note
 
 

@@ -14,11 +14,11 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from controls import GRAPHS
 from parts.parts import LIKELIHOODS, small
 from torch import Tensor
 
 from pyro_vae import distributions, fit, log_evidence
-from pyro_vae.inference.svi import compiled_step
 from pyro_vae.likelihoods import ContinuousBernoulli, NegativeBinomial, ZeroInflatedNegativeBinomial
 from pyro_vae.links import LEAST, RATE, SCALE, log_link
 from pyro_vae.models import VAE
@@ -227,14 +227,12 @@ def test_draws_of_a_continuous_bernoulli_follow_it(logit: float) -> None:
     assert (draws.mean() - p.mean).abs() < 5 * draws.std() / len(draws) ** 0.5 + 1e-7
 
 
-def test_its_step_is_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_step_is_a_graph() -> None:
     """...also where logits are so large that torch's slopes are noise, which differs from run to run."""
-    monkeypatch.setattr(compiled_step, "WORTH_A_GRAPH", 0)
-    monkeypatch.setattr(compiled_step, "WORTH_INDUCTOR", 10**9)
     model, x = VAE((400,), 2, likelihood=ContinuousBernoulli), torch.rand(64, 400).round(decimals=1)
     with torch.no_grad():
         [*model.likelihood.parameters()][-2].mul_(50)
-    notes = fit(model, x, epochs=2, batch_size=64, progress=False).notes
+    notes = fit(model, x, epochs=2, batch_size=64, progress=False, control=GRAPHS).notes
     assert any("run as a graph" in note for note in notes)
 
 

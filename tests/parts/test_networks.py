@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+from controls import GRAPHS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from parts.parts import small
 from refused import refused
 
 from pyro_vae import fit
-from pyro_vae.inference.svi import compiled_step
 from pyro_vae.likelihoods import FixedScaleNormal, Tokens
 from pyro_vae.models import VAE
 from pyro_vae.networks import (
@@ -103,12 +103,11 @@ def test_data_are_independent_and_every_parameter_counts(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_a_step_with_it_becomes_a_graph(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled_step, "WORTH_A_GRAPH", 0)
-    monkeypatch.setattr(compiled_step, "WORTH_INDUCTOR", 10**9)
+def test_a_step_with_it_becomes_a_graph(name: str) -> None:
     make, shape = ENCODERS[name]
     vae = VAE(shape, 2, likelihood=FixedScaleNormal, encoder=make, decoder=small)
-    notes = fit(vae, torch.randn(8, *shape), epochs=1, progress=False, device="cpu").notes
+    options = {"progress": False, "device": "cpu", "control": GRAPHS}
+    notes = fit(vae, torch.randn(8, *shape), epochs=1, **options).notes
     assert "run as a graph, without Pyro" in notes[0]
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from controls import GRAPHS
 from parts.parts import small
 from refused import refused
 from torch import Tensor
 
 from pyro_vae import InputError, fit, log_evidence, prior_samples, reconstructions, render_model
 from pyro_vae.inference.evidence.importance import Importance
-from pyro_vae.inference.svi import compiled_step
 from pyro_vae.likelihoods import (
     Bernoulli,
     Categorical,
@@ -194,11 +194,10 @@ def test_it_fits_is_drawn_and_knows_its_evidence() -> None:
         assert predicted["x"].mean is predicted["x"].value
 
 
-def test_its_step_becomes_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled_step, "WORTH_A_GRAPH", 0)
-    monkeypatch.setattr(compiled_step, "WORTH_INDUCTOR", 10**9)
+def test_its_step_becomes_a_graph() -> None:
     vae = VAE((2, 3, 2), 2, likelihood=tiny, encoder=small, decoder=small)
-    (note,) = fit(vae, torch.zeros(8, 2, 3, 2), epochs=1, batch_size=8, **quick).notes
+    x = torch.zeros(8, 2, 3, 2)
+    (note,) = fit(vae, x, epochs=1, batch_size=8, control=GRAPHS, **quick).notes
     assert "run as a graph, without Pyro" in note
 
 

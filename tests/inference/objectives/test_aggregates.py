@@ -10,9 +10,9 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
+from refused import refused
 from torch import Tensor
 
-from pyro_vae import InputError
 from pyro_vae.guides import FullCovarianceNormal
 from pyro_vae.inference.objectives import (
     DIPVAE1,
@@ -138,16 +138,16 @@ def test_a_weight_of_the_kl_term_weighs_its_three_parts(weight: float) -> None:
 
 @pytest.mark.parametrize("elbo", [TCVAE(), DIPVAE1(), DIPVAE2(), InfoVAE(), WAE(), FactorVAE()])
 def test_padding_must_not_count(elbo: Objective) -> None:
-    seen = torch.tensor([True] * 5 + [False])
-    model, guide = (poutine.mask(part, seen) for part in (VAE_.model, VAE_.guide))
-    with pytest.raises(InputError, match="'z' is masked, so that padding would count"):
+    is_datum = torch.tensor([True] * 5 + [False])
+    model, guide = (poutine.mask(part, is_datum) for part in (VAE_.model, VAE_.guide))
+    with refused("z", remedy="without padding"):
         elbo.planned((model, guide), X, num_data=6)
 
 
 def test_how_many_data_there_are_is_asked_for() -> None:
-    with pytest.raises(InputError, match="TCVAE must know how many data"):
+    with refused("num_data", remedy="num_data"):
         TCVAE().loss(VAE_.model, VAE_.guide, X)
-    with pytest.raises(InputError, match="the batch holds 6: say num_data, not 5"):
+    with refused("num_data", remedy="num_data"):
         TCVAE(num_data=5).loss(VAE_.model, VAE_.guide, X)
 
 
@@ -282,29 +282,21 @@ def guide_without(x: Tensor) -> None:
 
 @pytest.mark.parametrize("kind", [TCVAE, FactorVAE, DIPVAE1, DIPVAE2, InfoVAE, WAE])
 @pytest.mark.parametrize(
-    ("pair", "message"),
+    ("pair", "subject", "remedy"),
     [
-        (
-            (two_latents, two_guides),
-            r"one latent vector a unit, and there are 2 latent sites: 'a', 'b'",
-        ),
-        (
-            (number, number_guide),
-            r"site 'z' has batch shape \(6,\) and event shape \(\): make it a vector",
-        ),
-        ((without_plate, guide_without), r"no plate holds every site \('z' lie outside\)"),
+        ((two_latents, two_guides), "a", "join them"),
+        ((number, number_guide), "z", "to_event(1)"),
+        ((without_plate, guide_without), "z", "put a plate"),
     ],
 )
-def test_one_vector_a_unit(kind, pair, message) -> None:
-    with pytest.raises(InputError, match=message):
+def test_one_vector_a_unit(kind, pair, subject, remedy) -> None:
+    with refused(subject, remedy=remedy):
         kind().loss(*pair, X)
 
 
 def test_guides_that_do_not_say_enough() -> None:
     full = story(guide=FullCovarianceNormal)
-    with pytest.raises(
-        InputError, match=r"TCVAE needs a guide whose numbers are independent .*\(MeanFieldNormal\)"
-    ):
+    with refused("z", remedy="MeanFieldNormal"):
         value(TCVAE(), full, num_data=6)
 
     def flow(x: Tensor) -> None:
@@ -315,7 +307,7 @@ def test_guides_that_do_not_say_enough() -> None:
             pyro.sample("z", transformed.to_event(1))
 
     for kind in (DIPVAE1, DIPVAE2):
-        with pytest.raises(InputError, match="mean and variance of the guide's site 'z'"):
+        with refused("z", remedy="Gaussian"):
             kind().loss(VAE_.model, flow, X)
 
 
@@ -326,28 +318,28 @@ def test_a_prior_without_draws_and_guides_that_do_not_overlap() -> None:
             pyro.sample("x", VAE_.likelihood(pyro.sample("z", flat)), obs=x)
 
     for kind in (InfoVAE, WAE):
-        with pytest.raises(InputError, match="the model's site 'z' cannot be drawn from"):
+        with refused("z", remedy="Normal"):
             kind().loss(improper, VAE_.guide, X)
 
     def narrow(x: Tensor) -> None:
         with pyro.plate("data", len(x)):
             pyro.sample("z", dist.Uniform(x[:, :2], x[:, :2] + 0.1).to_event(1))
 
-    with pytest.raises(InputError, match="at site 'z' the one of a datum does not reach"):
+    with refused("z", remedy="same support"):
         TCVAE().loss(VAE_.model, narrow, X)
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "subject", "expected"),
     [
-        (lambda: TCVAE(beta=-1), "beta must be a finite number of at least 0, not -1"),
-        (lambda: TCVAE(num_data=0), "num_data must be at least 1"),
-        (lambda: DIPVAE1(diagonal=math.nan), "diagonal must be a finite number"),
-        (lambda: InfoVAE(weight=0.2), "weight must be a finite number of at least 1"),
-        (lambda: InverseMultiquadric([0.0]), "scales are positive"),
-        (lambda: Gaussian(-1), "bandwidth is a positive number"),
+        (lambda: TCVAE(beta=-1), "beta", "at least 0"),
+        (lambda: TCVAE(num_data=0), "num_data", "at least 1"),
+        (lambda: DIPVAE1(diagonal=math.nan), "diagonal", "finite"),
+        (lambda: InfoVAE(weight=0.2), "weight", "at least 1"),
+        (lambda: InverseMultiquadric([0.0]), "scales", "positive"),
+        (lambda: Gaussian(-1), "bandwidth", "positive"),
     ],
 )
-def test_numbers_that_make_no_sense(make, message) -> None:
-    with pytest.raises(InputError, match=message):
+def test_numbers_that_make_no_sense(make, subject, expected) -> None:
+    with refused(subject, expected=expected):
         make()

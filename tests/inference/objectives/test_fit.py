@@ -8,6 +8,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from controls import GRAPHS
 from pyro.distributions import transforms
 from pyro.infer import (
     ELBO,
@@ -20,12 +21,13 @@ from pyro.infer import (
 )
 from pyro.infer.autoguide import AutoDelta, AutoNormal
 from pyro.optim import Adam as PyroAdam
+from refused import refused
 from stories import Conjugate, GlobalMean, PyroStyleVAE
 from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from pyro_vae import InputError, fit, guides, log_evidence, priors
+from pyro_vae import fit, guides, log_evidence, priors
 from pyro_vae.inference.evidence.proposals import refined
 from pyro_vae.inference.objectives import (
     CIWAE,
@@ -48,8 +50,7 @@ from pyro_vae.inference.objectives import (
     WakeSleep,
 )
 from pyro_vae.inference.objectives.aggregate import Aggregate
-from pyro_vae.inference.svi import compiled_step
-from pyro_vae.inference.svi.training_loop import Loop
+from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.models import VAE, FactorAnalysis, MixtureVAE, SemiSupervisedVAE
 
 X = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
@@ -85,12 +86,9 @@ def trained(elbo: Any, mode: str = "off", **options: Any) -> tuple[Any, list[Ten
 
 
 @pytest.mark.parametrize("elbo", ALL, ids=lambda elbo: type(elbo).__name__)
-def test_the_captured_step_is_the_step_in_python(
-    elbo: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(compiled_step, "WORTH_A_GRAPH", 0)
+def test_the_captured_step_is_the_step_in_python(elbo: Any) -> None:
     eager, expected = trained(elbo)
-    captured, parameters = trained(elbo, "auto")
+    captured, parameters = trained(elbo, "auto", control=GRAPHS)
     (note,) = captured.notes
     assert "as a graph, without Pyro" in note
     for one, other in zip(parameters, expected, strict=True):
@@ -102,10 +100,9 @@ def test_the_captured_step_is_the_step_in_python(
         )
 
 
-def test_a_schedule_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled_step, "WORTH_A_GRAPH", 0)
+def test_a_schedule_is_captured() -> None:
     _, expected = trained(IWAE(2), beta=Cyclical(2.0, epochs=2))
-    captured, parameters = trained(IWAE(2), "auto", beta=Cyclical(2.0, epochs=2))
+    captured, parameters = trained(IWAE(2), "auto", beta=Cyclical(2.0, epochs=2), control=GRAPHS)
     assert "as a graph" in captured.notes[0]
     assert [m["beta"] for m in captured.metrics] == [2.0, 2.0]
     for one, other in zip(parameters, expected, strict=True):
@@ -159,7 +156,7 @@ def test_held_out_data_are_judged_by_the_elbo_where_the_objective_is_no_bound() 
 
 def test_capacity_weighs_the_kl_by_itself() -> None:
     for options in ({"beta": 2.0}, {"kl_warmup": 1.0}, {"beta": Linear()}):
-        with pytest.raises(InputError, match="Capacity weighs the KL term itself"):
+        with refused("Capacity", remedy="kl_warmup"):
             trained(Capacity(), **options)
 
 
@@ -173,23 +170,14 @@ def test_capacity_weighs_the_kl_by_itself() -> None:
     ],
     ids=["cyclical", "capacity", "DReG", "FactorVAE"],
 )
-def test_resume_is_exact(tmp_path, monkeypatch, options) -> None:
+def test_resume_is_exact(tmp_path, options) -> None:
     def run(out, **more):
         torch.manual_seed(0)
         model = FactorAnalysis((6,), 2)
         return model, quick(model, X, epochs=4, batch_size=20, out=out, **options, **more)
 
     whole, result = run(tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        at = lambda self: self.position.epoch * 3 + self.position.batch >= 7  # noqa: E731
-        patch.setattr(Loop, "is_done", at)
-        epoch, left = Loop.epoch, iter(range(10**6))
-        patch.setattr(
-            Loop,
-            "epoch",
-            lambda self, stop, bar: epoch(self, lambda: stop() or next(left) >= 6, bar),
-        )
-        run(tmp_path / "part")
+    run(tmp_path / "part", control=RunControl(stop_after=7))
     again, resumed = run(tmp_path / "part", resume=True)
     assert resumed.metrics == result.metrics
     for one, other in zip(whole.parameters(), again.parameters(), strict=True):
@@ -313,7 +301,7 @@ def test_one_that_has_seen_another_program_says_so() -> None:
         with pyro.plate("others", len(x)):
             pyro.sample("z", dist.Normal(x, 1.0))
 
-    with pytest.raises(InputError, match="with another program, whose unit was 'data'"):
+    with refused("data", remedy="a new objective"):
         elbo.loss(model, guide, X[:, 0])
 
 
@@ -334,11 +322,8 @@ def discrete_guide(x: Tensor) -> None:
 
 @pytest.mark.parametrize("elbo", BY_THEIR_DRAWS, ids=lambda elbo: type(elbo).__name__)
 def test_draws_without_gradients_are_refused_by_their_site(elbo: Any) -> None:
-    vector = isinstance(elbo, Aggregate)
-    reason = (
-        "one latent vector a unit" if vector else "the guide's site 'which' has none of .Bernoulli."
-    )
-    with pytest.raises(InputError, match=reason):
+    is_aggregate = isinstance(elbo, Aggregate)
+    with refused("which", remedy="to_event(1)" if is_aggregate else "WakeSleep"):
         quick((discrete_model, discrete_guide), X, elbo=elbo)
 
 
@@ -356,7 +341,7 @@ def test_flows_that_cannot_be_inverted_are_refused_where_copies_are_scored() -> 
 
     planar = guide_of(transforms.planar(2))
     for elbo in (DReG(3), StickingTheLanding(), PIWAE(2, 2), IWAE(3)):
-        with pytest.raises(InputError, match="site 'z' scores only what it has just"):
+        with refused("z", remedy="an inverse"):
             quick((story.model, planar), X, elbo=elbo)
         quick((story.model, guide_of(transforms.affine_autoregressive(2, [4]))), X, elbo=elbo)
     quick((story.model, planar), X, elbo=IWAE(1))
@@ -364,9 +349,7 @@ def test_flows_that_cannot_be_inverted_are_refused_where_copies_are_scored() -> 
 
 def test_what_is_summed_out_belongs_to_prior_and_likelihood_both() -> None:
     for elbo in (FreeBits(), Capacity(), TCVAE(), WAE()):
-        with pytest.raises(
-            InputError, match="weighs prior and likelihood apart, and 'k' is summed out"
-        ):
+        with refused("k", remedy="IWAE"):
             quick(MixtureVAE((6,), 2, 3), (X > 0).float(), elbo=elbo)
     quick(MixtureVAE((6,), 2, 3), (X > 0).float(), elbo=DIPVAE1())
 
@@ -385,7 +368,7 @@ def test_a_program_without_latents_has_its_likelihood() -> None:
         assert -elbo.loss(model, guide, X) == pytest.approx(exact, rel=1e-5)
         quick((model, guide), X, elbo=elbo)
     for elbo in (TCVAE(), FreeBits(), Capacity()):
-        with pytest.raises(InputError, match="this program has no latent site"):
+        with refused(remedy="TraceELBO"):
             elbo.loss(model, guide, X)
 
 
@@ -406,26 +389,24 @@ def test_rows_left_out_within_a_unit_make_no_bound() -> None:
             pyro.sample("z", dist.Normal(pyro.param("a", torch.tensor(0.1)) * x[:, :1], 1.0))
 
     for elbo in (IWAE(2), Renyi(0.5, 2), WakeSleep(2), MIWAE(2, 2)):
-        with pytest.raises(
-            InputError, match="plate 'columns' within the unit 'data' is subsampled"
-        ):
+        with refused("columns", remedy="subsample_size"):
             elbo.loss(model, guide, X)
     FreeBits().loss(model, guide, X)
     StickingTheLanding().loss(model, guide, X)
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "subject", "fields"),
     [
-        (lambda: IWAE(0), "num_particles must be at least 1"),
-        (lambda: MIWAE(2, 0), "num_estimates must be at least 1"),
-        (lambda: CIWAE(2, 1.5), "elbo_weight must lie between 0 and 1"),
-        (lambda: Renyi(1.0), "order 1 is the ELBO: use TraceELBO"),
-        (lambda: WakeSleep(1), "at least 2 particles"),
+        (lambda: IWAE(0), "num_particles", {"expected": "at least 1"}),
+        (lambda: MIWAE(2, 0), "num_estimates", {"expected": "at least 1"}),
+        (lambda: CIWAE(2, 1.5), "elbo_weight", {"expected": "0 and 1"}),
+        (lambda: Renyi(1.0), "alpha", {"remedy": "TraceELBO"}),
+        (lambda: WakeSleep(1), "num_particles", {"expected": "at least 2"}),
     ],
 )
-def test_numbers_that_make_no_sense(make: Any, message: str) -> None:
-    with pytest.raises(InputError, match=message):
+def test_numbers_that_make_no_sense(make: Any, subject: str, fields: dict[str, str]) -> None:
+    with refused(subject, **fields):
         make()
 
 
@@ -446,7 +427,7 @@ def test_on_a_gpu_too(elbo: Any) -> None:
     "elbo", [Trace_ELBO(), TraceMeanField_ELBO(), TraceGraph_ELBO(), RenyiELBO()]
 )
 def test_a_site_that_the_guide_leaves_to_be_summed_out_is_(elbo: ELBO) -> None:
-    with pytest.raises(InputError, match=r"'k' is to be: .* TraceEnum_ELBO"):
+    with refused("k", remedy="TraceEnum_ELBO"):
         fit(MixtureVAE((4,), 2), torch.ones(8, 4), epochs=1, elbo=elbo, progress=False)
 
 
@@ -455,12 +436,12 @@ def test_a_marked_site_that_is_drawn_is_spoken_of() -> None:
         SemiSupervisedVAE((4,), 2, num_classes=2),
         (torch.ones(8, 4), torch.zeros(8).int()),
     )
-    with pytest.raises(InputError, match=r"'y' is discrete and marked .* TraceEnum_ELBO"):
+    with refused("y", remedy="TraceEnum_ELBO"):
         fit(model, data, epochs=1, elbo=TraceMeanField_ELBO(), progress=False)
-    with pytest.raises(InputError, match=r"IWAE .* 'y' is discrete and marked .* TraceEnum_ELBO"):
+    with refused("y", remedy="TraceEnum_ELBO"):
         fit(model, data, epochs=1, elbo=IWAE(4), progress=False)
     drawn = VAE((4,), 2, prior=priors.Categorical, guide=guides.Categorical)
-    with pytest.raises(InputError, match=r"needs gradients .* site 'z'"):
+    with refused("z", remedy="WakeSleep"):
         fit(drawn, data[0], epochs=1, elbo=TraceMeanField_ELBO(), progress=False)
     with warnings.catch_warnings(record=True) as raw:
         noted = fit(model, data, epochs=1, elbo=Trace_ELBO(), progress=False).notes

@@ -1,15 +1,15 @@
-"""Numbers that change over a run: a weight of the KL term, a capacity."""
+"""Numbers as functions of the epoch: a weight of the KL term, a capacity."""
 
 import abc
 import math
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, positive
 
 
 class Schedule(abc.ABC):
-    """``schedule(epochs)`` is the number to use when so many epochs, in fractions, will have been done.
+    """Give a number as a function of the epochs done at the end of a step, in fractions.
 
-    A function of that alone, so that a resumed run goes on as it would have; one's own is a subclass.
+    It depends on nothing else, so that a resumed run goes on as it would have. Subclass it for your own.
     """
 
     @abc.abstractmethod
@@ -17,7 +17,7 @@ class Schedule(abc.ABC):
 
 
 class Linear(Schedule):
-    """From ``start`` to ``end`` in equal steps over some epochs, and then ``end``.
+    """Go from ``start`` to ``end`` in equal steps over some epochs, and stay at ``end``.
 
     Source: S. R. Bowman et al., "Generating sentences from a continuous space", 2015,
     https://arxiv.org/abs/1511.06349 (a KL weight that grows from 0).
@@ -33,17 +33,19 @@ class Linear(Schedule):
 
     def __init__(self, start: float = 0.0, end: float = 1.0, epochs: float = 10.0) -> None:
         if not (0 <= start < math.inf and 0 <= end < math.inf):
-            raise InputError(f"start and end must be finite and at least 0, not {start} and {end}")
-        if not 0 < epochs < math.inf:
-            raise InputError(f"epochs must be a positive number, not {epochs}")
-        self.start, self.end, self.epochs = start, end, epochs
+            raise InputError(
+                f"start and end must be finite and at least 0, not {start} and {end}",
+                subject="start",
+                expected="at least 0",
+            )
+        self.start, self.end, self.epochs = start, end, positive("epochs", epochs)
 
     def __call__(self, epochs: float) -> float:
         return self.start + (self.end - self.start) * min(1.0, epochs / self.epochs)
 
 
 class Cyclical(Schedule):
-    """Again and again from 0 to ``end`` over the first part of a cycle, and ``end`` for the rest of it.
+    """Rise from 0 to ``end`` over the first part of each cycle, and stay at ``end`` for the rest of it.
 
     Source: H. Fu et al., "Cyclical annealing schedule: a simple approach to mitigating KL vanishing",
     2019, https://arxiv.org/abs/1903.10145.
@@ -51,7 +53,7 @@ class Cyclical(Schedule):
     Args:
         end: the largest value.
         epochs: length of a cycle.
-        rising: the part of a cycle, in (0, 1], that the rise takes.
+        rising: the part of a cycle, in (0, 1], in which it rises.
 
     >>> [Cyclical(1.0, epochs=4)(e) for e in (1, 2, 3, 4, 5)]
     [0.5, 1.0, 1.0, 1.0, 0.5]
@@ -59,13 +61,18 @@ class Cyclical(Schedule):
 
     def __init__(self, end: float = 1.0, epochs: float = 10.0, rising: float = 0.5) -> None:
         if not 0 <= end < math.inf:
-            raise InputError(f"end must be finite and at least 0, not {end}")
-        if not (0 < epochs < math.inf and 0 < rising <= 1):
             raise InputError(
-                "a cycle takes a positive number of epochs, and its rise a part of it in (0, 1], not "
-                f"{epochs} and {rising}"
+                f"end must be finite and at least 0, not {end}",
+                subject="end",
+                expected="at least 0",
             )
-        self.end, self.epochs, self.rising = end, epochs, rising
+        if not 0 < rising <= 1:
+            raise InputError(
+                f"rising must be a part in (0, 1], not {rising}",
+                subject="rising",
+                expected="a part in (0, 1]",
+            )
+        self.end, self.epochs, self.rising = end, positive("epochs", epochs), rising
 
     def __call__(self, epochs: float) -> float:
         done = epochs % self.epochs or self.epochs  # the last step of a cycle still belongs to it

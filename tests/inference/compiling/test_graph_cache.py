@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyro_vae import log_evidence
 from pyro_vae.inference.compiling import graph_cache
-from pyro_vae.inference.compiling.graph_cache import Captured
+from pyro_vae.inference.compiling.graph_cache import GraphedFunction
 from pyro_vae.inference.evidence.annealed import Annealed
 from pyro_vae.models import VAE, FactorAnalysis
 
@@ -27,7 +27,7 @@ def written_by_rows(x: Tensor) -> Tensor:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_cache, "WORTH_A_GRAPH", 3)
+    monkeypatch.setattr(graph_cache, "CALLS_WORTH_A_GRAPH", 3)
 
 
 def gradient_of(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], tuple[Tensor, ...]]:
@@ -62,7 +62,7 @@ def test_the_graph_says_the_same(function: Callable[[Tensor], Tensor]) -> None:
         calls += 1
         return expected(x)
 
-    fast = Captured(counted)
+    fast = GraphedFunction(counted)
     for _ in range(20):
         x = torch.randn(100, 200)
         for ours, wanted in zip(fast(x), expected(x), strict=True):
@@ -79,15 +79,15 @@ def test_it_goes_on_in_python() -> None:
         count += 1
         return (x + count,)
 
-    decides = Captured(lambda x: (x if x.sum() > 0 else -x,))
-    counts, random = Captured(counter), Captured(lambda x: (x + torch.rand(()),))
+    decides = GraphedFunction(lambda x: (x if x.sum() > 0 else -x,))
+    counts, random = GraphedFunction(counter), GraphedFunction(lambda x: (x + torch.rand(()),))
     for each in (decides, counts, random):
         for _ in range(8):
             each(torch.ones(3))
         assert not each.graphs
     assert count >= 8
     assert decides(-torch.ones(3))[0].equal(torch.ones(3))
-    adds = Captured(lambda x: (x + 1,))
+    adds = GraphedFunction(lambda x: (x + 1,))
     for size in (2, 3):
         for _ in range(8):
             assert adds(torch.ones(size))[0].equal(2 * torch.ones(size))
@@ -101,7 +101,7 @@ def test_annealing_by_graphs_is_annealing(monkeypatch: pytest.MonkeyPatch) -> No
     for program, data in pairs:
         figures = []
         for worth in (3, 10**9):
-            monkeypatch.setattr(graph_cache, "WORTH_A_GRAPH", worth)
+            monkeypatch.setattr(graph_cache, "CALLS_WORTH_A_GRAPH", worth)
             method = Annealed(num_temperatures=20, num_leapfrog=3)
             figures.append(log_evidence(program, data, method=method, seed=0).log_evidence)
         torch.testing.assert_close(*figures, rtol=1e-4, atol=1e-4)

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
+from pyro_vae.inference.svi.optimizer import OptimizerFactory, fused
 from pyro_vae.inference.svi.optimizer_update import Update
-from pyro_vae.inference.svi.step import OptimizerFactory, fused
 
 OPTIMIZERS = {
     "Adam": Adam,
@@ -70,7 +70,7 @@ def test_which_have_a_kernel(make: OptimizerFactory, is_direct: bool) -> None:
     for seed in range(2):
         set_gradients(wanted, seed)
         update()
-    assert len(update.kernels) == 2 * is_direct
+    assert len(update.groups) == 2 * is_direct
 
 
 def test_a_hook_is_called() -> None:

@@ -14,7 +14,7 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from pyro_vae import checkpoint, fit, load
-from pyro_vae.inference.svi import training_loop
+from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.models import VAE
 from pyro_vae.networks import MLP
 
@@ -22,7 +22,6 @@ from pyro_vae.networks import MLP
 def train(folder: Path) -> None:
     """A run with everything that has a state: noise, schedule, warm-up, best parameters."""
     torch.set_num_threads(1)
-    training_loop.SAVE_EVERY = 0.003  # so that many kills fall into a save
     data = load("digits", binarize="stochastic")
     torch.manual_seed(0)
     small = partial(MLP, hidden_dims=(16,))
@@ -31,6 +30,7 @@ def train(folder: Path) -> None:
         vae, data, epochs=60, batch_size=300, kl_warmup=20, clip_norm=5.0, seed=1, device="cpu",
         optimizer=partial(Adam, lr=0.01), schedule=partial(CosineAnnealingLR, T_max=60),
         out=folder, resume=(folder / "checkpoint.safetensors").exists(), progress=False,
+        control=RunControl(save_every=0.003),  # so that many kills fall into a save
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Draws from a guide that gradients go through, and what guide and model say of them, per unit."""
+"""Draws from a guide that gradients go through, with their log-probabilities per unit."""
 
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
@@ -26,28 +26,23 @@ from pyro_vae.program.trace import (
     sized,
 )
 
-Calls = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of model and guide
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of model and guide
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How a program is drawn from.
-
-    ``vectorized``: all draws under one plate; else one run after another, of the same units.
-    ``is_weighted``: whether sites count by ``poutine.scale``, too, and not by their plates alone.
-    ``num_data``: how many units there are in all, of which a batch is a part, where that is known.
-    """
+class DrawPlan:
+    """Hold how to draw from a program."""
 
     structure: Structure
-    vectorized: bool = False
-    num_data: int | None = None
-    is_weighted: bool = True
+    vectorized: bool = False  # all draws under one plate, or one run each, of the same units
+    num_data: int | None = None  # all units, where that is known
+    is_weighted: bool = True  # do sites count by ``poutine.scale``, too, and not by plates alone?
 
 
-class Cut(Messenger):
-    """Values without a gradient: what depends on a draw no longer depends on what drew it.
+class Detach(Messenger):
+    """Detach the values that are drawn: what depends on one no longer depends on the guide's parameters.
 
-    Entered around the handler that records a trace, as that takes what outer handlers leave.
+    It encloses the handler that records a trace, which takes what outer handlers leave.
     """
 
     def _pyro_post_sample(self, msg: Any) -> None:
@@ -55,8 +50,8 @@ class Cut(Messenger):
             msg["value"] = msg["value"].detach()
 
 
-class _Stop(torch.autograd.Function):
-    """A copy that can be differentiated by, with nothing behind it."""
+class _Copy(torch.autograd.Function):
+    """Copy a tensor to differentiate by, and pass no gradient on."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
@@ -68,10 +63,10 @@ class _Stop(torch.autograd.Function):
 
 
 @dataclass(frozen=True)
-class Scored:
-    """Log-probabilities of K draws for each of U units, in nats, each (K, U).
+class LogProbs:
+    """Hold log-probabilities of K draws for each of U units, in nats, each (K, U).
 
-    Of the model's sites and the guide's, under their own masks and scales but for what a unit counts.
+    They are under the sites' own masks and scales, except the scale of a unit.
     """
 
     log_likelihood: Tensor
@@ -80,36 +75,37 @@ class Scored:
 
     @property
     def log_joint(self) -> Tensor:
-        """log p(x, z)."""
+        """Return log p(x, z)."""
         return self.log_likelihood + self.log_prior
 
     @property
     def log_weights(self) -> Tensor:
-        """log p(x, z) - log q(z | x)."""
+        """Return log p(x, z) - log q(z | x)."""
         return self.log_joint - self.log_guide
 
     @property
     def rate(self) -> Tensor:
-        """log q(z | x) - log p(z)."""
+        """Return log q(z | x) - log p(z)."""
         return self.log_guide - self.log_prior
 
 
 @dataclass(frozen=True)
-class Draws:
-    """K draws for each unit; model and guide are scored at them when that is asked for.
-
-    ``guides``: one trace, of all draws, or a trace for each.
-    """
+class GuideDraws:
+    """Hold K draws for each unit; model and guide are scored at them on demand."""
 
     program: Program
-    plan: Plan
-    arguments: Calls
+    plan: DrawPlan
+    arguments: Arguments
     num_particles: int
-    guides: list[poutine.Trace]
+    guides: list[poutine.Trace]  # one of all draws, or one for each
 
     @cached_property
     def structure(self) -> Structure:
-        """That of this very batch."""
+        """Return the structure of this batch.
+
+        Raises:
+            InputError: the plan is of another program.
+        """
         structure = self.plan.structure
         sites = sample_sites(self.guides[0]).values() or sample_sites(self.models[0]).values()
         frames = (f for site in sites for f in site["cond_indep_stack"] if f.name == structure.unit)
@@ -118,20 +114,21 @@ class Draws:
             return structure
         if frame is None:
             raise InputError(
-                f"this objective has been used with another program, whose unit was {structure.unit!r}: "
-                "make a new one for each program"
+                f"this objective has been used with another program, whose unit was {structure.unit!r}",
+                subject=structure.unit,
+                remedy="make a new objective for each program",
             )
         return replace(structure, num_units=frame.size, size=frame.full_size or frame.size)
 
     @cached_property
     def models(self) -> list[poutine.Trace]:
-        """The model at these draws."""
+        """Return the model's traces at these draws."""
         model, sums_out = self.program.model, bool(self.plan.structure.enumerated)
         return [self._run(model, guide, sums_out) for guide in self.guides]
 
     @cached_property
     def scale(self) -> float:
-        """What a unit counts: N / B where its plate is subsampled, and any scale that all sites share."""
+        """Return the scale of a unit: N / B where its plate is subsampled, and one that all sites share."""
         traces = (self.models[0], self.guides[0])
         sites = [*sample_sites(traces[0]).values(), *proposal_sites(traces[1]).values()]
         if not self.plan.is_weighted:
@@ -143,42 +140,45 @@ class Draws:
 
     @property
     def count(self) -> float:
-        """How many units the batch stands for."""
+        """Return how many units the batch stands for."""
         return self.scale * self.structure.num_units
 
     @cached_property
-    def scored(self) -> Scored:
-        """What the sites say, with all their gradients."""
+    def log_probs(self) -> LogProbs:
+        """Return the log-probabilities, with all their gradients."""
         models = [self._score_model(trace) for trace in self.models]
         likelihoods, priors = zip(*models, strict=True)
-        return Scored(torch.cat(likelihoods), torch.cat(priors), self.log_guide)
+        return LogProbs(torch.cat(likelihoods), torch.cat(priors), self.log_guide)
 
     @cached_property
     def log_guide(self) -> Tensor:
         return torch.cat([self._score(proposal_sites(trace).values()) for trace in self.guides])
 
     @cached_property
-    def copies(self) -> "Draws":
-        """The same values, as tensors of their own, in guide and model: no gradient reaches the guide
-        by them, and one can be had with respect to them."""
+    def copies(self) -> "GuideDraws":
+        """Return the same values as tensors of their own, in guide and model.
+
+        Gradients are taken with respect to the copies, and none reaches the guide through them.
+        """
         guides = [with_values(trace, _copied) for trace in self.guides]
         program = self.program
         if len(drawn_sites(guides[0])) > 1:  # a site's distribution may depend on another's value
             guides = [self._run(program.guide, trace) for trace in guides]
         return replace(self, guides=guides)
 
-    def pulled(self, objective: Tensor) -> Tensor:
-        """A tensor whose gradient is that of ``objective`` by way of the draws, and nothing else.
+    def pathwise(self, objective: Tensor) -> Tensor:
+        """Return a tensor with the pathwise gradient of ``objective``: through the draws alone.
 
-        :param objective: a function of :attr:`copies`, ``|``.
+        Args:
+            objective: a function of :attr:`copies`, ``|``.
         """
         values, copies = [], []
-        for ours, theirs in zip(self.guides, self.copies.guides, strict=True):
-            at_copies = drawn_sites(theirs)
-            for name, site in drawn_sites(ours).items():
-                if at_copies[name]["value"].requires_grad:
+        for guide, copied_guide in zip(self.guides, self.copies.guides, strict=True):
+            copied = drawn_sites(copied_guide)
+            for name, site in drawn_sites(guide).items():
+                if copied[name]["value"].requires_grad:
                     values.append(site["value"])
-                    copies.append(at_copies[name]["value"])
+                    copies.append(copied[name]["value"])
         if not copies:
             return objective.new_zeros(())
         slopes = torch.autograd.grad(objective, copies, retain_graph=True, allow_unused=True)
@@ -188,15 +188,14 @@ class Draws:
     # --- running and scoring ------------------------------------------------------------------
 
     @property
-    def _each(self) -> int:
-        """Draws in a trace."""
+    def _draws_per_trace(self) -> int:
         return self.num_particles // len(self.guides)
 
     def _run(
         self, function: Callable[..., Any], values: poutine.Trace, sums_out: bool = False
     ) -> poutine.Trace:
         args, kwargs = self.arguments
-        inside = in_particle_plate(function, self.plan, self._each)
+        inside = in_particle_plate(function, self.plan, self._draws_per_trace)
         if sums_out:
             inside = poutine.enum(
                 inside, first_available_dim=-2 - self.plan.structure.max_plate_nesting
@@ -207,7 +206,7 @@ class Draws:
         sites = sample_sites(trace)
         if self.structure.enumerated:
             self._check_unweighted(sites)
-            return score_model(trace, self.structure, self._each)
+            return score_model(trace, self.structure, self._draws_per_trace)
         observed = [site for site in sites.values() if site["is_observed"]]
         return self._score(observed), self._score(drawn_sites(trace).values())
 
@@ -215,29 +214,32 @@ class Draws:
         for name, site in sites.items():
             if self.weight(site) is not None:
                 raise InputError(
-                    f"the model's site {name!r} has a weight of its own (poutine.scale, or a KL weight) "
-                    f"beside {self.structure.enumerated[0]!r}, which is summed out: leave the weight out"
+                    f"the model's site {name!r} has its own weight (poutine.scale, or a KL weight), and "
+                    f"{self.structure.enumerated[0]!r} is summed out",
+                    subject=name,
+                    remedy="leave the weight out",
                 )
 
     def _score(self, sites: Iterable[Site]) -> Tensor:
         terms = [self._unit_log_prob(site) for site in sites]
         total = sum(terms[1:], start=terms[0]) if terms else torch.zeros(())
-        return total.expand(self._each, self.structure.num_units)
+        return total.expand(self._draws_per_trace, self.structure.num_units)
 
     def _unit_log_prob(self, site: Site) -> Tensor:
-        """(K or 1, U), times what the site is scaled by beyond what its unit counts."""
+        """Return the log-probability, (K or 1, U), times the site's own weight."""
         weight = self.weight(site)
         if weight is None:
             return unit_log_prob(site, self.structure)
         if not isinstance(weight, Tensor) or weight.dim() == 0:
             return weight * unit_log_prob(site, self.structure)
         raise InputError(
-            f"site {site['name']!r} is scaled by a tensor of shape {tuple(weight.shape)}: only "
-            "numbers can weigh a site under this objective"
+            f"site {site['name']!r} is scaled by a tensor of shape {tuple(weight.shape)}",
+            subject=site["name"],
+            expected="a number",
         )
 
     def weight(self, site: Site) -> float | Tensor | None:
-        """What a site is scaled by beyond what its unit counts; None for 1."""
+        """Return a site's scale divided by that of a unit; None for 1."""
         scale = site["scale"] if self.plan.is_weighted else by_plates(site)
         if isinstance(scale, Tensor):
             return scale / self.scale
@@ -245,17 +247,17 @@ class Draws:
 
 
 def in_particle_plate(
-    function: Callable[..., Any], plan: Plan, num_particles: int
+    function: Callable[..., Any], plan: DrawPlan, num_particles: int
 ) -> Callable[..., Any]:
-    """``function`` under a plate over particles, left of all its own."""
+    """Return ``function`` under a plate over particles, left of all its own."""
     if num_particles == 1:
         return function
     wrapped: Callable[..., Any] = particle_plate(num_particles, plan.structure)(function)
     return wrapped
 
 
-def has_room(plan: Plan) -> bool:
-    """Whether no plate around this very call, such as that of an evidence's particles, is in the way."""
+def can_add_plate(plan: DrawPlan) -> bool:
+    """Return whether no plate around this call, as of an evidence's particles, takes the dimension."""
     try:
         with poutine.block(), in_particle_plate(nullcontext, plan, 2)():
             return True
@@ -264,22 +266,19 @@ def has_room(plan: Plan) -> bool:
 
 
 def draw(
-    program: Program, plan: Plan, num_particles: int, arguments: Calls, cut: bool = False
-) -> Draws:
-    """``num_particles`` draws from the guide; the arguments are not copied for them.
-
-    :param cut: without gradients through the values.
-    """
+    program: Program, plan: DrawPlan, num_particles: int, arguments: Arguments, detach: bool = False
+) -> GuideDraws:
+    """Return ``num_particles`` draws from the guide for each unit, detached or with gradients."""
     args, kwargs = arguments
-    runs = 1 if plan.vectorized and has_room(plan) else num_particles
+    runs = 1 if plan.vectorized and can_add_plate(plan) else num_particles
     guide = in_particle_plate(program.guide, plan, num_particles // runs)
     guides: list[poutine.Trace] = []
     for _ in range(runs):
         if guides:  # the same units in all runs, if the program itself chooses them
             guide = poutine.replay(program.guide, _subsamples(guides[0]))
-        with Cut() if cut else nullcontext():
+        with Detach() if detach else nullcontext():
             guides.append(sized(poutine.trace(guide).get_trace(*args, **kwargs)))
-    return Draws(program, plan, arguments, num_particles, guides)
+    return GuideDraws(program, plan, arguments, num_particles, guides)
 
 
 def _subsamples(trace: poutine.Trace) -> poutine.Trace:
@@ -292,4 +291,4 @@ def _subsamples(trace: poutine.Trace) -> poutine.Trace:
 
 def _copied(site: Site) -> Tensor:
     value: Tensor = site["value"]
-    return _Stop.apply(value) if value.requires_grad else value.detach()
+    return _Copy.apply(value) if value.requires_grad else value.detach()

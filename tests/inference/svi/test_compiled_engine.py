@@ -2,8 +2,9 @@
 
 import multiprocessing
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from controls import GRAPHS
 from pyro import poutine
 from pyro.distributions import constraints, transforms
 from pyro.infer import RenyiELBO, Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO, TraceMeanField_ELBO
 from pyro.infer.autoguide import AutoIAFNormal, AutoMultivariateNormal, AutoNormal
+from refused import refused
 from stories import Conjugate, GlobalMean, PyroStyleVAE
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -24,28 +27,25 @@ from torch.optim import SGD, Adam, AdamW
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from pyro_vae import InputError, checkpoint, fit
-from pyro_vae.inference.compiling.fx_capture import unchecked
-from pyro_vae.inference.svi import compiled_step, training_loop
-from pyro_vae.inference.svi.training_loop import FitResult, Loop
+from pyro_vae.inference.compiling.validation_ops import without_validation
+from pyro_vae.inference.objectives import TraceELBO
+from pyro_vae.inference.svi.batch_loss import BatchLoss
+from pyro_vae.inference.svi.compiled_engine import CompiledEngine
+from pyro_vae.inference.svi.engine import EagerEngine
+from pyro_vae.inference.svi.fit_result import FitResult
+from pyro_vae.inference.svi.minibatching import Minibatching
+from pyro_vae.inference.svi.run_control import RunControl
+from pyro_vae.inference.svi.step_graph import StepCapture, WrongGraph
 from pyro_vae.models import VAE, FactorAnalysis
 from pyro_vae.networks import ConvDecoder, ConvEncoder
+from pyro_vae.program.contract import as_program
+from pyro_vae.program.examination import examine
+from pyro_vae.program.parameters import named_parameters
 
 X = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
 FIRST = X[:, 0].clone()
 quick = partial(fit, epochs=3, batch_size=20, progress=False, device="cpu",
                 optimizer=partial(Adam, lr=0.01))  # fmt: skip
-
-
-@contextmanager
-def worth(graph: int, inductor: int) -> Iterator[None]:
-    """From how many steps on something is worth it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled_step, "WORTH_A_GRAPH", graph)
-        patch.setattr(compiled_step, "WORTH_INDUCTOR", inductor)
-        yield
-
-
-graphs_only = partial(worth, 0, 10**9)
 
 
 def trained(
@@ -326,8 +326,7 @@ CAPTURED = {
 def test_a_graph_does_what_python_did(name) -> None:
     """Parameters, metrics and the noise to come, after an epoch with checks and two without."""
     eager, expected = trained(CAPTURED[name], "off")
-    with graphs_only():
-        captured, parameters = trained(CAPTURED[name], "auto")
+    captured, parameters = trained(CAPTURED[name], "auto", control=GRAPHS)
     ways = [note for note in captured.notes if note.startswith("batches of")]
     assert len(ways) == (1 if "Auto" in name else 2)  # the last batch of an epoch is smaller
     assert all("as a graph" in note for note in ways)
@@ -492,13 +491,13 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_refusal_names_its_reason_and_python_goes_on(name) -> None:
     make, reason = REFUSED[name]
-    with pytest.raises(InputError, match=reason):
+    with refused("compile", remedy="compile='auto'") as caught:
         trained(make, "on")
+    assert re.search(reason, str(caught.value))
     random.seed(0), np.random.seed(0)  # noqa: NPY002
     _, expected = trained(make, "off", batch_size=50)
     random.seed(0), np.random.seed(0)  # noqa: NPY002
-    with graphs_only():
-        result, parameters = trained(make, "auto", batch_size=50)
+    result, parameters = trained(make, "auto", batch_size=50, control=GRAPHS)
     (note,) = result.notes
     assert note.startswith("batches of 50 run step by step in Python: ")
     if (
@@ -508,39 +507,51 @@ def test_a_refusal_names_its_reason_and_python_goes_on(name) -> None:
             torch.testing.assert_close(one, other)
 
 
+def engine(mode: str, capture: type[StepCapture] = StepCapture, **more: Any) -> CompiledEngine:
+    """An engine for a VAE and batches of 20 rows."""
+    torch.manual_seed(0)
+    program = as_program(PyroStyleVAE())
+    loss = BatchLoss(examine(program, X[:20]), Minibatching(50, 20, True), TraceELBO())
+    parameters = named_parameters(program)
+    captures = capture(loss, parameters, is_tempered=False)
+    expected = [((X[:20],), 100)]
+    return CompiledEngine(EagerEngine(loss, parameters), captures, mode, expected, **more)
+
+
 @pytest.mark.parametrize("what", ["loss", "gradient"])
-def test_a_graph_that_is_wrong_is_found_out(monkeypatch, what) -> None:
-    capture = compiled_step.capture
+def test_a_graph_that_is_wrong_is_found_out(what) -> None:
+    class Wrong(StepCapture):
+        def capture(self, batch):
+            graph, right = super().capture(batch)
 
-    def wrong(function, *arguments):
-        def other(*args):
-            loss, passed, *gradients = function(*args)
-            if what == "loss":
-                return loss * 1.001, passed, *gradients
-            return loss, passed, gradients[0] * 1.001, *gradients[1:]
+            def wrong(*args):
+                loss, passed, *gradients = right.code(*args)
+                if what == "loss":
+                    return loss * 1.001, passed, *gradients
+                return loss, passed, gradients[0] * 1.001, *gradients[1:]
 
-        return capture(other, *arguments)
+            return graph, replace(right, code=wrong)
 
-    monkeypatch.setattr(compiled_step, "capture", wrong)
-    with pytest.raises(
-        InputError, match="where Pyro's is" if what == "loss" else "its gradient for"
-    ):
-        trained(vae, "on")
+    with refused("compile", remedy="compile='auto'") as caught:
+        engine("on", Wrong).prepare()
+    assert isinstance(caught.value.__cause__, WrongGraph)
+    assert ("where Pyro's is" if what == "loss" else "its gradient for") in str(caught.value)
+    (note,) = engine("auto", Wrong, control=GRAPHS).prepare()
+    assert note.startswith("batches of 20 run step by step in Python: its")
 
 
-def test_without_a_compiler_the_graph_runs(monkeypatch) -> None:
+def test_without_a_compiler_the_graph_runs() -> None:
     def fails(*_: Any) -> None:
         raise RuntimeError("no C++ compiler")
 
-    monkeypatch.setattr(compiled_step, "by_inductor", fails)
-    with worth(0, 0):
-        result, _ = trained(vae, "auto")
-    assert (
-        "as a graph, without Pyro (Inductor could not compile it: no C++ compiler)"
-        in result.notes[0]
-    )
-    with pytest.raises(InputError, match="no C\\+\\+ compiler"):
-        trained(vae, "on")
+    control = RunControl(steps_worth_a_graph=0, steps_worth_inductor=0)
+    compiled = engine("auto", control=control, inductor=fails)
+    (note,) = compiled.prepare()
+    assert "as a graph, without Pyro (Inductor could not compile it: no C++ compiler)" in note
+    assert compiled((X[:20],), 1.0).isfinite()
+    with refused("compile") as caught:
+        engine("on", inductor=fails).prepare()
+    assert "no C++ compiler" in str(caught.value)
 
 
 def test_short_runs_are_not_compiled() -> None:
@@ -550,7 +561,7 @@ def test_short_runs_are_not_compiled() -> None:
         "batches of 10 are not compiled: 3 steps save less than it takes",
     )
     assert trained(vae, "off")[0].notes == ()
-    with pytest.raises(InputError, match="compile must be 'auto', 'on' or 'off', not 'yes'"):
+    with refused("compile", expected="'auto', 'on' or 'off'"):
         trained(vae, "yes")
 
 
@@ -573,17 +584,14 @@ def test_global_state_is_untouched() -> None:
 def test_values_outside_the_support_are_found_in_any_batch() -> None:
     x = (X.repeat(6, 1) > 0).float()
     x[200, 3] = 0.5
-    with graphs_only(), pytest.raises(InputError, match="binarise"):
-        quick(VAE((6,), 2), x, compile="auto")
+    with pytest.raises(InputError, match="binarise"):
+        quick(VAE((6,), 2), x, compile="auto", control=GRAPHS)
 
 
 def test_a_guide_that_fits_no_smaller_batch_is_explained_as_ever() -> None:
     guide = AutoNormal(Conjugate.model)
-    with (
-        graphs_only(),
-        pytest.raises(InputError, match="depends on where a row stands"),
-    ):
-        quick((Conjugate.model, guide), FIRST, compile="auto")
+    with refused("batch_size", remedy="batch_size=50"):
+        quick((Conjugate.model, guide), FIRST, compile="auto", control=GRAPHS)
 
 
 def test_a_wish_not_to_validate_is_heard() -> None:
@@ -595,15 +603,15 @@ def test_a_wish_not_to_validate_is_heard() -> None:
                 likelihood = dist.Bernoulli(logits=logits, validate_args=False).to_event(1)
                 pyro.sample("x", likelihood, obs=x)
 
-    with graphs_only():
-        result = quick(Relaxed((6,), 2), X.sigmoid(), compile="auto")
+    result = quick(Relaxed((6,), 2), X.sigmoid(), compile="auto", control=GRAPHS)
     assert "as a graph" in result.notes[0]
 
 
 def test_a_reason_names_the_line() -> None:
     make, reason = REFUSED["value of the data"]
     with pytest.raises(
-        InputError, match=reason + r" after site 'z' \(line \d+ of test_compile.py: `.*x.sum"
+        InputError,
+        match=reason + r" after site 'z' \(line \d+ of test_compiled_engine.py: `.*x.sum",
     ):
         trained(make, "on")
 
@@ -613,7 +621,7 @@ def test_a_distribution_made_outside_is_as_it_was(wish) -> None:
     inner = dist.Gamma(torch.ones(2), 1.0, validate_args=wish)
     prior = dist.Independent(inner.expand([2]), 1)
     before = [dict(vars(fn)) for fn in (inner, prior, prior.base_dist)]
-    with unchecked():
+    with without_validation():
         assert not inner._validate_args
         assert (inner._validate_args is False) is (wish is False)
         assert (prior.expand([3]).base_dist._validate_args is False) is (wish is False)
@@ -638,8 +646,8 @@ def test_what_lies_outside_the_support_of_a_distribution_made_outside_is_found()
         with pyro.plate("data", len(x)):
             pyro.sample("z", dist.Normal(pyro.param("loc", torch.tensor(0.5)), 1.0))
 
-    with graphs_only(), pytest.raises(InputError, match="outside the support of its Exponential"):
-        quick((model, guide), x, compile="auto")
+    with pytest.raises(InputError, match="outside the support of its Exponential"):
+        quick((model, guide), x, compile="auto", control=GRAPHS)
 
 
 def test_a_constant_that_is_written_to_between_steps_is_read_again() -> None:
@@ -658,8 +666,7 @@ def test_a_constant_that_is_written_to_between_steps_is_read_again() -> None:
         return reading(lambda *_: level.item(), schedule=schedule)
 
     _, expected = trained(make, "off")
-    with graphs_only():
-        captured, parameters = trained(make, "auto")
+    captured, parameters = trained(make, "auto", control=GRAPHS)
     assert all("as a graph" in note for note in captured.notes)
     for one, other in zip(parameters, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
@@ -675,12 +682,12 @@ def test_a_loss_that_is_not_finite_names_its_site() -> None:
 
     model = Explodes((6,), 2)
     model.bias.register_hook(torch.ones_like)
-    with graphs_only(), pytest.raises(InputError, match="the model's site 'x' is the first"):
-        quick(model, X, epochs=50, optimizer=partial(SGD, lr=2e-4), compile="auto")
+    with refused("x", remedy="clip_norm"):
+        quick(model, X, epochs=50, optimizer=partial(SGD, lr=2e-4), compile="auto", control=GRAPHS)
 
 
 @pytest.mark.parametrize("mode", ["on", "auto"])
-def test_resume_is_exact_on_the_compiled_path(tmp_path, monkeypatch, mode) -> None:
+def test_resume_is_exact_on_the_compiled_path(tmp_path, mode) -> None:
     options = {
         "kl_warmup": 2.0,
         "clip_norm": 1.0,
@@ -689,25 +696,16 @@ def test_resume_is_exact_on_the_compiled_path(tmp_path, monkeypatch, mode) -> No
         "validation": X[:5],
     }
 
-    def run(out, **more):
-        with worth(0, 0 if mode == "on" else 10**9):
-            return trained(lambda: (FactorAnalysis((6,), 2), X, options), mode, out=out, **more)
+    def run(out, stop_after=None, **more):
+        control = replace(GRAPHS, stop_after=stop_after)
+        if mode == "on":
+            control = replace(control, steps_worth_inductor=0)
+        make = lambda: (FactorAnalysis((6,), 2), X, options)  # noqa: E731
+        return trained(make, mode, out=out, control=control, **more)
 
     whole, expected = run(tmp_path / "whole")
     for steps in (1, 2, 5):
-        with monkeypatch.context() as patch:
-            epoch, count = Loop.epoch, iter(range(1, 100))
-            patch.setattr(
-                Loop, "epoch", lambda self, stopping, bar, n=steps: epoch(
-                    self, lambda: stopping() or next(count) >= n, bar
-                )
-            )  # fmt: skip
-            patch.setattr(
-                Loop,
-                "is_done",
-                lambda self, n=steps: self.position.epoch * 2 + self.position.batch >= n,
-            )
-            run(tmp_path / str(steps))
+        run(tmp_path / str(steps), stop_after=steps)
         resumed, parameters = run(tmp_path / str(steps), resume=True)
         assert resumed.metrics == whole.metrics
         assert all(torch.equal(a, b) for a, b in zip(parameters, expected, strict=True))
@@ -718,11 +716,10 @@ def test_resume_is_exact_on_the_compiled_path(tmp_path, monkeypatch, mode) -> No
 def test_killed_and_resumed_is_the_same_run_on_the_compiled_path(tmp_path, mode) -> None:
     def child(folder: Path) -> None:
         torch.set_num_threads(1)
-        options = {"epochs": 400, "kl_warmup": 2.0, "out": folder}
+        options: dict[str, Any] = {"epochs": 400, "kl_warmup": 2.0, "out": folder}
         resume = (folder / "checkpoint.safetensors").exists()
-        with pytest.MonkeyPatch.context() as patch, worth(0, 0 if mode == "on" else 10**9):
-            patch.setattr(training_loop, "SAVE_EVERY", 0.003)
-            trained(lambda: (FactorAnalysis((6,), 2), X, options), mode, resume=resume)
+        options["control"] = replace(GRAPHS, save_every=0.003)
+        trained(lambda: (FactorAnalysis((6,), 2), X, options), mode, resume=resume)
 
     def run(folder: Path, kills: int) -> dict[str, Tensor]:
         for attempt in range(kills + 1):
@@ -762,5 +759,6 @@ def test_a_side_effect_of_training_alone_is_seen() -> None:
             super().model(x + 0 * self.drift)
 
     model = Drifting((3,), 1)
-    with pytest.raises(InputError, match=r"every run changes .*drift"):
+    with refused("compile") as caught:
         fit(model, torch.randn(20, 3), epochs=2, batch_size=10, compile="on", progress=False)
+    assert re.search(r"every run changes .*drift", str(caught.value))

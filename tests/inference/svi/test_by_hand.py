@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from pyro_vae import evaluate, fit, load
-from pyro_vae.inference.svi.rows import Rows
+from pyro_vae.inference.svi.minibatching import Minibatching
 from pyro_vae.models import VAE
 from pyro_vae.networks import MLP
 
@@ -32,7 +32,7 @@ def train_by_hand(hand: HandVAE, x: Tensor, epochs: int, seed: int) -> None:
     optimizer = Adam(hand.parameters(), lr=3e-3)
     torch.manual_seed(seed)
     for epoch in range(epochs):
-        for index in Rows(len(x), 100, shuffle=True).order(seed, epoch).split(100):
+        for index in Minibatching(len(x), 100, shuffle=True).order(seed, epoch).split(100):
             optimizer.zero_grad()
             noise = torch.normal(torch.zeros(len(index), LATENT_DIM), 1.0)
             hand.loss(x[index].flatten(1), noise).backward()

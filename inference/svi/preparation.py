@@ -1,0 +1,157 @@
+"""What a fit finds out about its program before the first step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from pyro_vae import checkpoint
+from pyro_vae.data import Batch, Batches
+from pyro_vae.errors import InputError, in_words
+from pyro_vae.inference.checks.density import what_is_no_elbo
+from pyro_vae.inference.objectives import Objective, default_elbo
+from pyro_vae.inference.objectives.requirements import check_pyro_elbo
+from pyro_vae.inference.svi.batch_loss import BatchLoss
+from pyro_vae.inference.svi.data_initialization import initialize_from_data
+from pyro_vae.inference.svi.epochs import choose_epochs
+from pyro_vae.inference.svi.minibatch_choice import choose_minibatching
+from pyro_vae.inference.svi.minibatching import Minibatching
+from pyro_vae.inference.svi.trained_parameters import check_everything_trains, trainable
+from pyro_vae.program.contract import Program
+from pyro_vae.program.examination import Examination, examine
+from pyro_vae.program.isolation import as_found, undisturbed
+from pyro_vae.program.parameters import named_parameters, registered
+
+
+@dataclass(frozen=True)
+class Task:
+    """Hold a program and the data to fit it to; None is left to be chosen."""
+
+    program: Program
+    train: Batches
+    held_out: Batches | None
+    batch_size: int | None
+    shuffle: bool | None
+    epochs: int | None
+    elbo: Any
+    seed: int
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Hold what a training loop needs to know."""
+
+    loss: BatchLoss
+    parameters: dict[str, Tensor]  # to train, by name
+    learnt: dict[str, Tensor]  # what a checkpoint holds: parameters and buffers, by name
+    first: Batch
+    epochs: int
+    notes: list[str]  # sentences about all of this
+    is_elbo: bool  # is an ELBO of this program a bound of its evidence?
+
+
+def prepare(task: Task, resume: bool) -> Prepared:
+    """Examine the program on the data, and choose what the user left open.
+
+    Raises:
+        InputError: the program does not fit the data, or nothing would be trained.
+    """
+    program, train, seed = task.program, task.train, task.seed
+    with in_words():
+        if not resume:  # a checkpoint will replace the parameters
+            initialize_from_data(program, train, seed)
+        examined, first, minibatching = choose_minibatching(
+            program,
+            train,
+            task.batch_size or train.batch_size,
+            task.shuffle,
+            seed,
+            partial(_all_parameters, program),
+            has_validation=task.held_out is not None,
+        )
+        _check_held_out(task, minibatching)
+        epochs, epoch_notes = _epochs(task, minibatching, examined, first)
+        with undisturbed(program, seed):
+            elbo = task.elbo
+            if isinstance(elbo, Objective):
+                elbo = elbo.planned(examined, *first, num_data=train.num_units)
+            elbo_notes = check_pyro_elbo(elbo, examined)
+            not_an_elbo = what_is_no_elbo(elbo, examined)
+        stored = registered(program, examined.guide, examined.model)
+        learning = _with_modules(program, elbo.modules if isinstance(elbo, Objective) else {})
+    loss = BatchLoss(examined, minibatching, elbo or default_elbo(examined.structure))
+    parameters = trainable({**named_parameters(learning), **stored})
+    with undisturbed(program, seed):
+        hidden_notes = check_everything_trains(loss, parameters, first)
+    notes = [
+        *examined.notes,
+        *minibatching.notes,
+        *epoch_notes,
+        *_held_out_notes(task, minibatching),
+    ]
+    notes += [*elbo_notes, *hidden_notes, *not_an_elbo]
+    learnt = checkpoint.tensors_of(learning, stored)
+    return Prepared(loss, parameters, learnt, first, epochs, notes, not not_an_elbo)
+
+
+def _all_parameters(program: Program, examined: Examination) -> dict[str, Tensor]:
+    """Return all that can be trained: in the program's modules, and in Pyro's store."""
+    store = dict(pyro.get_param_store().named_parameters())
+    return {**named_parameters(program), **{f"store/{n}": p for n, p in store.items()}}
+
+
+def _epochs(
+    task: Task, minibatching: Minibatching, examined: Examination, first: Batch
+) -> tuple[int, list[str]]:
+    if task.epochs is not None:
+        return task.epochs, []
+    parameters = _all_parameters(task.program, examined) if task.held_out is None else None
+    with undisturbed(task.program, task.seed):
+        return choose_epochs(minibatching, examined, first, parameters)
+
+
+def _with_modules(program: Program, modules: Mapping[str, nn.Module]) -> Program:
+    """Return the program with what the objective trains besides it."""
+    prefixed = {f"{checkpoint.BESIDE}{name}.": module for name, module in modules.items()}
+    return replace(program, modules={**program.modules, **prefixed})
+
+
+def _check_held_out(task: Task, minibatching: Minibatching) -> None:
+    """Check that the guide can score held-out rows: it may have parameters for each training row."""
+    program, held_out, sites = task.program, task.held_out, minibatching.positional_guide_sites
+    if held_out is None or not sites or held_out.num_units == minibatching.num_rows:
+        return
+    count = held_out.num_units
+    found = as_found(program.modules, program.model, program.guide)
+    try:
+        with undisturbed(program), found, torch.no_grad():
+            examine(program, *next(held_out.take(torch.arange(count), count)))
+    except InputError as error:
+        raise InputError(
+            f"the validation data have {count:,} rows and the training data {minibatching.num_rows:,}, and "
+            f"{sites[0]} has parameters for each training row, none for others",
+            subject="validation",
+            remedy="leave validation out",
+        ) from error
+
+
+def _held_out_notes(task: Task, minibatching: Minibatching) -> list[str]:
+    notes, train, held_out = [], task.train, task.held_out
+    if held_out is not None and minibatching.is_positional:
+        notes.append(
+            "rows have a position: the validation rows are scored at the positions of the first rows"
+        )
+    if (
+        held_out is not None
+        and minibatching.scaled_plates
+        and held_out.num_units != train.num_units
+    ):
+        notes.append(
+            f"the {held_out.num_units:,} validation rows stand for all {train.num_units:,}, whose "
+            "latents they share"
+        )
+    return notes
