@@ -14,12 +14,14 @@ from pyro import poutine
 from torch import Tensor
 
 from pyro_vae.errors import InputError
-from pyro_vae.inference.checks.density import check_map, refuse_noise
-from pyro_vae.inference.checks.support import check_known, check_masks, check_support
+from pyro_vae.inference.checks.density import check_map
+from pyro_vae.inference.checks.noise import refuse_noise
+from pyro_vae.inference.checks.spread import check_masks
+from pyro_vae.inference.checks.support import check_known, check_support
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.log_prob import unit_log_prob
-from pyro_vae.program.particles import sum_out
 from pyro_vae.program.probe import moves
+from pyro_vae.program.sum_out import sum_out
 from pyro_vae.program.trace import (
     Site,
     drawn_sites,
@@ -276,6 +278,6 @@ class FromGuide(Path):
                 vouched = guide_sites[name]["infer"].get("covers_posterior", False)
                 other = "estimate the evidence by importance sampling"
                 other = other if vouched else 'anneal from the prior (start="prior")'
-                check_support(name, guide_sites[name], model_sites[name], remedy=f", or {other}")
+                check_support(name, guide_sites[name], model_sites[name], alternative=other)
         check_masks(structure, guide_sites, model_sites)
         check_map(self.call)

@@ -11,7 +11,8 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.log_prob import unit_sum
-from pyro_vae.program.particles import Particles, of_particles, score_model, sum_out, with_values
+from pyro_vae.program.particles import Particles, of_particles, score_model, with_values
+from pyro_vae.program.sum_out import sum_out
 from pyro_vae.program.support import support_of
 from pyro_vae.program.trace import (
     Site,

@@ -18,7 +18,7 @@ from pyro_vae import checkpoint
 from pyro_vae.data import Batches, DataSet, OneCall, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError, at_least_1, in_words
-from pyro_vae.inference.checks.density import what_is_no_elbo
+from pyro_vae.inference.checks.elbo import reasons_for_no_elbo
 from pyro_vae.inference.compiling.precision import Precision
 from pyro_vae.inference.evidence.tiles import call_arguments
 from pyro_vae.inference.objectives import Objective, Schedule, default_elbo
@@ -192,7 +192,7 @@ def fit(
                 if isinstance(elbo, Objective):
                     elbo = elbo.planned(examined, *first, num_data=train.num_units)
                 notes += check_of_pyro(elbo, examined)
-                terms = what_is_no_elbo(elbo, examined)
+                terms = reasons_for_no_elbo(examined, not isinstance(elbo, Objective))
             stored = registered(target, examined.guide, examined.model)
             beside = elbo.modules if isinstance(elbo, Objective) else {}
             modules = {

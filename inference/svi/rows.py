@@ -14,21 +14,21 @@ from torch import Tensor
 
 from pyro_vae.data import Batches, OneCall
 from pyro_vae.errors import InputError
+from pyro_vae.inference.checks.row_order import depends_on_places
 from pyro_vae.inference.evidence.importance import Allocated
 from pyro_vae.inference.evidence.tiles import is_yet_to_be_set_up
-from pyro_vae.inference.svi.row_order import look_for_places
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import Examination, examine
 from pyro_vae.program.isolation import as_found, undisturbed
 from pyro_vae.program.one_datum import OneDatum
-from pyro_vae.program.probe import all_latents, moves
+from pyro_vae.program.probe import Traces, model_at, moves
 from pyro_vae.program.trace import (
     Site,
     by_plates,
     drawn_sites,
     is_factor,
     observed_sites,
-    run,
     sample_sites,
 )
 
@@ -240,7 +240,7 @@ def _look(
         look = _Look(examined, args, allocated.bytes, pyro.get_param_store().get_state())
         if not shuffle and count > 1:
             with pyro.validation_enabled(False):
-                look.place, look.units_meet = look_for_places(
+                look.place, look.units_meet = depends_on_places(
                     examined, args, train, parameters(examined), look.bytes
                 )
     return look
@@ -321,13 +321,14 @@ def _is_in(site: Any, plates: Container[str]) -> bool:
 
 def _at_the_same_latents(look: _Look, args: Batch, grow: Container[str]) -> dict[str, Site]:
     """The model's sites on fewer rows, at the latents that all rows share."""
-    latents = all_latents(look.examined.guide, look.examined.model)
+    examined = look.examined
+    latents = Traces(examined.guide, examined.model).latents()
     for name, site in drawn_sites(latents).items():
         if _is_in(site, grow):
             latents.remove_node(name)
-    model = poutine.replay(look.examined.program.model, latents)
+    call = BoundProgram(examined.program, examined.structure, False, args)
     with torch.no_grad():
-        return sample_sites(run("model", model, args, {}))
+        return sample_sites(model_at(call, latents))
 
 
 def _says_otherwise(one: Site, other: Site) -> bool:

@@ -10,8 +10,8 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from pyro_vae.program.contract import Program
+from pyro_vae.program.masks import unmask
 from pyro_vae.program.trace import as_value
-from pyro_vae.program.wrappers import unmask
 
 
 def unmasked(program: Program, model: frozenset[str], guide: frozenset[str]) -> Program:
