@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 import torch
@@ -50,7 +51,8 @@ def coupled(call: BoundProgram) -> bool:
     for i, row in enumerate(changed.split(1)):
         seed_all(PROBE_SEED + i)
         other = draw_traces(single)
-        mixed = rerun(single, first, lambda s, o=other, r=row: _mixed_with(s, o, r, structure))
+        value = partial(_mixed_with, other=other, changed=row, structure=structure)
+        mixed = rerun(single, first, value)
         if _others_move(before, mixed.scores(structure), row):
             return True
     return False

@@ -30,7 +30,6 @@ from pyro_vae.program.contract import Program, as_program, signature
 from pyro_vae.program.examination import Examination, examine
 from pyro_vae.program.isolation import (
     as_found,
-    forget,
     modules_of,
     rng_state,
     seed_all,
@@ -38,6 +37,7 @@ from pyro_vae.program.isolation import (
     undisturbed,
 )
 from pyro_vae.program.one_datum import OneDatum
+from pyro_vae.program.param_store import forget
 from pyro_vae.program.particles import read_particles, score_model
 from pyro_vae.program.probe import PROBE_SEED, examined_traces
 from pyro_vae.program.trace import drawn_sites

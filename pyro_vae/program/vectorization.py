@@ -10,7 +10,7 @@ from torch import Tensor
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import Examination, examine
-from pyro_vae.program.particles import is_per_particle, of_particles
+from pyro_vae.program.particles import Particles, is_per_particle, of_particles
 from pyro_vae.program.probe import Traces, difference, draw_traces, moves, rerun
 from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import Site, drawn_sites
@@ -69,10 +69,7 @@ def why_not_by_vmap(program: Program, structure: Structure, *args: Any, **kwargs
     try:
         pair = draw_by_vmap(program, structure, 2, *args, **kwargs)
         first = draw_traces(call, sum_out=True)
-        alone = [
-            rerun(call, first, lambda site, k=k: pair.latents[site["name"]][k], sum_out=True)
-            for k in range(2)
-        ]
+        alone = [rerun(call, first, partial(_particle, pair, k), sum_out=True) for k in range(2)]
         each = [traces.particles(structure) for traces in alone]
     except Exception as error:  # of any kind: one by one may do, or say it better
         return reason_of(error)
@@ -85,3 +82,7 @@ def why_not_by_vmap(program: Program, structure: Structure, *args: Any, **kwargs
         return ""
     name = moved[0].removeprefix("log_")
     return f"its {name} is another under torch's vmap, by {moved[1]:.2g} nats"
+
+
+def _particle(drawn: Particles, k: int, site: Site) -> Tensor:
+    return drawn.latents[site["name"]][k]
