@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pyro_vae.program.examination import Examination
-from pyro_vae.program.trace import Site, by_plates, drawn_sites, sample_sites, training_terms
+from pyro_vae.program.trace import Site, drawn_sites, plate_scale, sample_sites, training_terms
 from pyro_vae.program.wrappers import inside
 
 
@@ -44,7 +44,7 @@ def reasons_for_no_elbo(examined: Examination, loss_is_pyros: bool) -> list[str]
 
 def _is_scaled_by_plates_alone(site: Site) -> bool:
     scale = torch.as_tensor(site["scale"], dtype=torch.float64)
-    return bool(((scale - by_plates(site)).abs() <= 1e-6 * scale.abs()).all())
+    return bool(((scale - plate_scale(site)).abs() <= 1e-6 * scale.abs()).all())
 
 
 def _scores_its_draws(fn: Any) -> bool:

@@ -19,11 +19,11 @@ from pyro_vae.program.particles import particle_plate, score_model, with_values
 from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import (
     Site,
-    by_plates,
     drawn_sites,
+    plate_scale,
     proposal_sites,
     sample_sites,
-    sized,
+    with_plate_sizes,
 )
 
 Calls = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of model and guide
@@ -201,7 +201,9 @@ class Draws:
             inside = poutine.enum(
                 inside, first_available_dim=-2 - self.plan.structure.max_plate_nesting
             )
-        return sized(poutine.trace(poutine.replay(inside, values)).get_trace(*args, **kwargs))
+        return with_plate_sizes(
+            poutine.trace(poutine.replay(inside, values)).get_trace(*args, **kwargs)
+        )
 
     def _score_model(self, trace: poutine.Trace) -> tuple[Tensor, Tensor]:
         sites = sample_sites(trace)
@@ -238,7 +240,7 @@ class Draws:
 
     def weight(self, site: Site) -> float | Tensor | None:
         """What a site is scaled by beyond what its unit counts; None for 1."""
-        scale = site["scale"] if self.plan.is_weighted else by_plates(site)
+        scale = site["scale"] if self.plan.is_weighted else plate_scale(site)
         if isinstance(scale, Tensor):
             return scale / self.scale
         return None if scale == self.scale else float(scale / self.scale)
@@ -278,7 +280,7 @@ def draw(
         if guides:  # the same units in all runs, if the program itself chooses them
             guide = poutine.replay(program.guide, _subsamples(guides[0]))
         with Cut() if cut else nullcontext():
-            guides.append(sized(poutine.trace(guide).get_trace(*args, **kwargs)))
+            guides.append(with_plate_sizes(poutine.trace(guide).get_trace(*args, **kwargs)))
     return Draws(program, plan, arguments, num_particles, guides)
 
 

@@ -25,10 +25,10 @@ from pyro_vae.program.one_datum import OneDatum
 from pyro_vae.program.probe import Traces, model_at, moves
 from pyro_vae.program.trace import (
     Site,
-    by_plates,
     drawn_sites,
     is_factor,
     observed_sites,
+    plate_scale,
     sample_sites,
 )
 
@@ -343,7 +343,7 @@ def _scales_itself(seen: Examination, grow: Container[str], wanted: float) -> bo
     """Whether a program makes what lies in these plates count so many times (``poutine.scale``)."""
     sites = sample_sites(seen.model).values()
     within = [site for site in sites if _is_in(site, grow)]
-    shares = [torch.as_tensor(s["scale"] / by_plates(s) / wanted) for s in within]
+    shares = [torch.as_tensor(s["scale"] / plate_scale(s) / wanted) for s in within]
     return bool(within) and all(bool(((share - 1).abs() < 1e-4).all()) for share in shares)
 
 

@@ -29,11 +29,11 @@ def reached(function: Callable[..., Any], depth: int = DEPTH) -> Iterator[tuple[
     """Yield each object with the name of the variable that holds it; a function's owner without one."""
     function = unwrapped(function)
     if not isinstance(function, _FUNCTIONS) and not isinstance(function, nn.Module | type):
-        yield from _owned(function)
+        yield from _owner_and_attributes(function)
         function = type(function).__call__ if callable(function) else function
     owner = getattr(function, "__self__", None)
     if owner is not None and not isinstance(owner, ModuleType | type):
-        yield from _owned(owner)
+        yield from _owner_and_attributes(owner)
     function = getattr(function, "__func__", function)
     code = getattr(function, "__code__", None)
     if code is None or depth == 0:
@@ -45,17 +45,17 @@ def reached(function: Callable[..., Any], depth: int = DEPTH) -> Iterator[tuple[
         if isinstance(value, _FUNCTIONS):
             yield from reached(value, depth - 1)
         elif not isinstance(value, ModuleType | type):
-            yield from _held(name, value)
+            yield from _with_inner_modules(name, value)
 
 
-def _owned(owner: Any) -> Iterator[tuple[str, Any]]:
+def _owner_and_attributes(owner: Any) -> Iterator[tuple[str, Any]]:
     yield "", owner
     if not isinstance(owner, nn.Module):
         for name, value in getattr(owner, "__dict__", {}).items():
-            yield from _held(name, value)
+            yield from _with_inner_modules(name, value)
 
 
-def _held(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _with_inner_modules(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Yield a variable's value, and the modules in it if it is a container."""
     yield name, value
     items: Iterable[tuple[Any, Any]] = ()

@@ -73,7 +73,7 @@ def run_without_gradients(
     for site in sample_sites(trace).values():
         if not isinstance(site["value"], Tensor):
             site["value"], site["was_number"] = as_value(site["value"]), True
-    return sized(trace)
+    return with_plate_sizes(trace)
 
 
 def _original(error: InputError) -> InputError:
@@ -173,7 +173,7 @@ def _not_finite(args: Any) -> str:
 # --- plates ---------------------------------------------------------------------------------------
 
 
-def sized(trace: poutine.Trace) -> poutine.Trace:
+def with_plate_sizes(trace: poutine.Trace) -> poutine.Trace:
     """Give plates without a size (Pyro writes -1) the length of their longest site; return the trace."""
     sites = [
         s for s in sample_sites(trace).values() if any(f.size == -1 for f in s["cond_indep_stack"])
@@ -193,7 +193,7 @@ def sized(trace: poutine.Trace) -> poutine.Trace:
     return trace
 
 
-def by_plates(site: Site) -> float:
+def plate_scale(site: Site) -> float:
     """Return the factor by which the subsampling plates of a site scale it."""
     shares = ((f.full_size or f.size) / f.size for f in site["cond_indep_stack"] if f.size)
     return math.prod(shares)

@@ -45,7 +45,7 @@ def each(
     """
 
     def one(number: Tensor, *values: Any) -> Any:
-        with _Own(number), _Draws(number), _mappable():
+        with _OwnTensors(number), _OwnDraws(number), _mappable():
             return function(*values)
 
     mapped = torch.func.vmap(one, randomness="different", chunk_size=at_once)
@@ -97,7 +97,7 @@ MAKERS = {
 GET_DATA = Tensor.data.__get__  # type: ignore[attr-defined]
 
 
-class _Own(TorchFunctionMode):
+class _OwnTensors(TorchFunctionMode):
     """Give each run its own copy of tensors made in it, and add operations that ``vmap`` lacks.
 
     Args:
@@ -171,7 +171,7 @@ LAYERS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 KNOWN = ("torch.", "pyro.", "pyro_vae.")  # packages that draw from torch's generator alone
 
 
-class _Draws(Messenger):
+class _OwnDraws(Messenger):
     """Draw sites of all runs at once; one run after another if ``vmap`` has no, or an unknown, sampler."""
 
     def __init__(self, number: Tensor) -> None:
