@@ -36,11 +36,11 @@ from pyro_vae.program.examination import Examination, examine
 from pyro_vae.program.isolation import (
     as_found,
     checked_seed,
-    own_parameters,
     rng_state,
     set_rng_state,
     undisturbed,
 )
+from pyro_vae.program.param_store import own_parameters
 from pyro_vae.program.parameters import named_parameters, registered
 
 ADAM: OptimizerFactory = partial(Adam, lr=1e-3)

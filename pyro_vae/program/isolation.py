@@ -4,6 +4,7 @@ No figure may depend on hidden state, and only training may change it: the gener
 train/eval modes, BatchNorm's buffers, validation flags, and the objects that a program reaches.
 """
 
+import copyreg
 import operator
 import random
 from collections import deque
@@ -146,26 +147,24 @@ class as_found:
         owners = [owner for function in functions for owner in owners_of(function)]
         self._undo: list[Undo] = []
         self._undo_draws: list[Undo] = []
-        todo, seen = [(thing, DEPTH) for thing in (*parts, *owners, *reach)], set[int]()
+        todo = deque((thing, DEPTH) for thing in (*parts, *owners, *reach))
+        seen = set[int]()
         while todo:
-            thing, depth = todo.pop()
+            thing, depth = todo.popleft()
             if id(thing) in seen or isinstance(thing, (*CODE, Tensor)):
                 continue
             seen.add(id(thing))
             self._undo_draws += undo_draws(thing)
-            contents = thing if isinstance(thing, CONTAINERS) else getattr(thing, "__dict__", None)
-            slots = _slots(thing)
+            contents, slots = _contents(thing), _slots(thing)
             if slots:
                 self._undo.append(partial(_set_slots, thing, slots))
-            if not isinstance(contents, CONTAINERS):
-                contents = {}
-            elif isinstance(thing, nn.Module):
-                self._undo.append(partial(_refill_module, thing, contents.copy()))
-            else:
+            if isinstance(thing, nn.Module):
+                self._undo.append(partial(_refill_module, thing, vars(thing).copy()))
+            elif contents is not None:
                 self._undo.append(partial(_refill, contents, contents.copy()))
-            if depth and len(contents) <= MANY:
-                inner = contents.values() if isinstance(contents, dict) else contents
-                todo += [(each, depth - 1) for each in (*inner, *slots.values())]
+            if depth and len(contents or ()) <= MANY:
+                values = contents.values() if isinstance(contents, dict) else contents or ()
+                todo += [(inner, depth - 1) for inner in (*values, *slots.values())]
 
     def restore(self) -> None:
         for undo in self._undo:
@@ -178,6 +177,12 @@ class as_found:
         self.restore()
         for undo in self._undo_draws:
             undo()
+
+
+def _contents(thing: Any) -> Any:
+    """Return the container that an object is, or that holds its attributes; None if there is none."""
+    contents = thing if isinstance(thing, CONTAINERS) else getattr(thing, "__dict__", None)
+    return contents if isinstance(contents, CONTAINERS) else None
 
 
 def _refill(container: Any, contents: Any) -> None:
@@ -196,19 +201,9 @@ def _refill_module(module: nn.Module, attributes: dict[str, Any]) -> None:
 
 
 def _slots(thing: Any) -> dict[str, Any]:
-    """Return the attributes of an object in the ``__slots__`` of its Python classes."""
-    names = (
-        f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") else name
-        for kind in type(thing).__mro__
-        for name in _names_of_slots(kind)
-    )
+    """Return the attributes of an object in the ``__slots__`` of its classes, as pickle finds them."""
+    names = copyreg._slotnames(type(thing))  # type: ignore[attr-defined]
     return {name: getattr(thing, name) for name in names if hasattr(thing, name)}
-
-
-def _names_of_slots(kind: type) -> tuple[str, ...]:
-    slots = vars(kind).get("__slots__", ())
-    names = (slots,) if isinstance(slots, str) else tuple(slots)
-    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
 
 
 def _set_slots(thing: Any, values: Mapping[str, Any]) -> None:
