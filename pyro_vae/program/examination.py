@@ -56,7 +56,7 @@ class Examination:
 
     @property
     def has_masks(self) -> bool:
-        """Whether latents have masks, which may take something out on other rows alone."""
+        """Return whether latents have masks, which may take something out on other rows alone."""
         return has_masks(Traces(self.guide, self.model))
 
 

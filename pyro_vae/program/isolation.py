@@ -8,7 +8,7 @@ import copyreg
 import operator
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
@@ -226,6 +226,50 @@ def undo_draws(thing: Any) -> list[Undo]:
     if isinstance(thing, random.Random):
         return [partial(thing.setstate, thing.getstate())]
     return []
+
+
+@contextmanager
+def tensors_as_found(tensors: Iterable[Tensor], values: bool = True) -> Iterator[None]:
+    """Restore tensors' values and gradients, and whether they require one, afterwards.
+
+    Args:
+        tensors: those to restore; lazy ones and those of inference mode are left out.
+        values: whether the run computes on values: only then can it change a tensor's.
+    """
+    undo = [
+        _undo_tensor(tensor, values)
+        for tensor in {id(tensor): tensor for tensor in tensors}.values()
+        if not nn.parameter.is_lazy(tensor) and not tensor.is_inference()
+    ]
+    try:
+        yield
+    finally:
+        for each in undo:
+            each()
+
+
+def _undo_tensor(tensor: Tensor, values: bool) -> Undo:
+    version, required = tensor._version, tensor.requires_grad
+    value = tensor.detach().clone() if values else None
+    gradient = tensor.grad if tensor.is_leaf else None
+    of_gradient = None if gradient is None else gradient.clone()
+
+    @torch.no_grad()
+    def undo() -> None:
+        if value is not None and (tensor._version != version or _differs(tensor, value)):
+            tensor.copy_(value)
+        if tensor.is_leaf:
+            tensor.requires_grad_(required)
+            tensor.grad = gradient
+        if gradient is not None and of_gradient is not None:
+            gradient.copy_(of_gradient)
+
+    return undo
+
+
+def _differs(tensor: Tensor, value: Tensor) -> bool:
+    """Return whether a tensor was written to through ``.data``, which its version does not show."""
+    return tensor.layout == torch.strided and not torch.equal(tensor, value)
 
 
 def modules_of(program: Program) -> list[nn.Module]:

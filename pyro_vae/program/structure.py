@@ -1,6 +1,6 @@
 """A program's sites, plates and units on one batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -95,34 +95,37 @@ def read_structure(
     shared = [name for name in frames if all(_holds(frames[name], site) for _, site in sites)]
     if unit is not None:
         _check_unit(unit, frames, sites)
-    latents, subsampled = latent_sites(model_trace), _subsampled(sites)
-    shape: dict[str, Any] = {
+    shape = _shape(model_trace, guide_trace, frames)
+    subsampled = _subsampled(sites)
+    if unit is None and not shared:
+        shared_latents = _outside_plates(latent_sites(model_trace).items())
+        outside = shared_latents or _outside_plates(sites)
+        whole = tuple(sorted(subsampled))
+        return Structure(None, 0, 1, 1, outside=outside, subsampled=whole, **shape)
+    outermost = [f.name for f in sites[0][1]["cond_indep_stack"] if f.name in shared]
+    of_rows = [n for n in outermost if (frames[n].full_size or frames[n].size) == num_rows]
+    frame = frames[unit or (of_rows or outermost)[0]]
+    within = tuple(sorted(subsampled - {frame.name}))
+    size = frame.full_size or frame.size
+    return Structure(
+        frame.name, frame.dim, frame.size, size, outside=(), subsampled=within, **shape
+    )
+
+
+def _shape(
+    model_trace: poutine.Trace, guide_trace: poutine.Trace, frames: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the fields of a structure that do not depend on the unit."""
+    latents, drawn = latent_sites(model_trace), drawn_sites(guide_trace)
+    return {
         "max_plate_nesting": max((-frame.dim for frame in frames.values()), default=0),
         "latents": tuple(latents),
         "observed": tuple(observed_sites(model_trace)),
-        "enumerated": tuple(n for n in latents if n not in drawn_sites(guide_trace)),
+        "enumerated": tuple(n for n in latents if n not in drawn),
         "plates": {name: frame.size for name, frame in frames.items()},
         "flat": tuple(n for n, s in latents.items() if isinstance(s["fn"], dist.ImproperUniform)),
         "marked": tuple(n for n, s in latents.items() if s["infer"].get("enumerate")),
     }
-    if unit is None and not shared:
-        outside = tuple(n for n, s in latents.items() if not _in_some_plate(s))
-        outside = outside or tuple(n for n, s in sites if not _in_some_plate(s))
-        return Structure(
-            None, 0, 1, 1, outside=outside, subsampled=tuple(sorted(subsampled)), **shape
-        )
-    outermost = [f.name for f in sites[0][1]["cond_indep_stack"] if f.name in shared]
-    of_rows = [n for n in outermost if (frames[n].full_size or frames[n].size) == num_rows]
-    frame = frames[unit or (of_rows or outermost)[0]]
-    return Structure(
-        frame.name,
-        frame.dim,
-        frame.size,
-        frame.full_size or frame.size,
-        outside=(),
-        subsampled=tuple(sorted(subsampled - {frame.name})),
-        **shape,
-    )
 
 
 def _subsampled(sites: Sequence[tuple[str, Site]]) -> set[str]:
@@ -183,8 +186,9 @@ def _check_unit(unit: Any, frames: Mapping[str, Any], sites: Sequence[tuple[str,
         )
 
 
-def _in_some_plate(site: Site) -> bool:
-    return any(frame.vectorized for frame in site["cond_indep_stack"])
+def _outside_plates(sites: Iterable[tuple[str, Site]]) -> tuple[str, ...]:
+    """Return the names of the sites that lie in no vectorized plate."""
+    return tuple(n for n, s in sites if not any(f.vectorized for f in s["cond_indep_stack"]))
 
 
 def check_proper(structure: Structure) -> None:

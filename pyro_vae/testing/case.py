@@ -1,6 +1,6 @@
 """What the checks have in common: a program on a few rows, its traces, its loss, its tensors."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -152,16 +152,3 @@ class Case:
         finally:
             for module, mode in zip(modules, modes, strict=True):
                 module.training = mode
-
-
-@contextmanager
-def taken_back(tensors: Iterable[Tensor]) -> Iterator[None]:
-    """Gives tensors the values and gradients that they had."""
-    before = [(tensor, tensor.detach().clone(), tensor.grad) for tensor in tensors]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for tensor, value, gradient in before:
-                tensor.copy_(value)
-                tensor.grad = gradient

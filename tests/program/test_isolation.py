@@ -12,7 +12,7 @@ from stories import PyroStyleVAE
 from torch import Tensor, nn
 
 from pyro_vae.program.contract import Program, as_program
-from pyro_vae.program.isolation import as_found, seed_all, undisturbed
+from pyro_vae.program.isolation import as_found, seed_all, tensors_as_found, undisturbed
 from pyro_vae.program.param_store import own_parameters
 from pyro_vae.program.parameters import stored_parameters
 
@@ -156,3 +156,20 @@ def test_objects_that_a_program_reaches_are_as_found() -> None:
     assert not keeper.training  # `undisturbed` restores this
     assert NOTES[0] is notes
     assert keeper.calls["model"]["counts"] is counts
+
+
+def test_tensors_are_as_found_however_they_are_written_to() -> None:
+    weight, plain = nn.Parameter(torch.ones(2)), torch.ones(2)
+    weight.grad = gradient = torch.full((2,), 3.0)
+    with pytest.raises(ZeroDivisionError), tensors_as_found([weight, plain, weight]):
+        plain.add_(1)
+        weight.data.add_(1)  # its version stays
+        weight.grad.add_(1)
+        weight.grad = None
+        weight.requires_grad_(False)
+        raise ZeroDivisionError
+    assert plain.tolist() == [1, 1]
+    assert weight.tolist() == [1, 1]
+    assert weight.requires_grad
+    assert weight.grad is gradient
+    assert gradient.tolist() == [3, 3]

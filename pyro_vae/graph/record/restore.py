@@ -1,18 +1,17 @@
 """Takes back what a run does to the objects of the person whose program it is."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pyro
-import torch
 from pyro.ops.special import _log_factorial_cache
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from pyro_vae.program.closures import reached
-from pyro_vae.program.isolation import Undo, as_found
+from pyro_vae.program.isolation import as_found, tensors_as_found
 
 
 @contextmanager
@@ -28,12 +27,11 @@ def kept(
     tensors = [thing for thing in things if isinstance(thing, Tensor)]
     tensors += [p for module in roots for p in module.parameters()]
     tensors += pyro.get_param_store()._params.values()
-    with ExitStack() as stack:
-        stack.enter_context(as_found(modules, function))
-        stack.enter_context(_cleared(_log_factorial_cache))
-        for tensor in {id(t): t for t in tensors}.values():
-            if not nn.parameter.is_lazy(tensor) and not tensor.is_inference():
-                stack.callback(_of_tensor(tensor, values))
+    with (
+        as_found(modules, function),
+        _cleared(_log_factorial_cache),
+        tensors_as_found(tensors, values),
+    ):
         yield
 
 
@@ -47,26 +45,6 @@ def _cleared(cache: dict[int, Any]) -> Iterator[None]:
     finally:
         cache.clear()
         cache.update(before)
-
-
-def _of_tensor(tensor: Tensor, values: bool) -> Undo:
-    """What puts back a tensor's value, its gradient and whether it wants one."""
-    version, wants = tensor._version, tensor.requires_grad
-    value = tensor.detach().clone() if values else None
-    grad = tensor.grad if tensor.is_leaf else None
-    of_grad = None if grad is None else grad.clone()
-
-    def undo() -> None:
-        with torch.no_grad():
-            if value is not None and tensor._version != version:
-                tensor.copy_(value)
-            if tensor.is_leaf:
-                tensor.requires_grad_(wants)
-                tensor.grad = grad
-            if grad is not None and of_grad is not None:
-                grad.copy_(of_grad)
-
-    return undo
 
 
 def copies(given: Any, values: bool) -> Any:
