@@ -38,7 +38,7 @@ from pyro_vae.program.unconstrained import (
     Placement,
     num_coordinates,
 )
-from pyro_vae.program.vmap import each
+from pyro_vae.program.vmap import map_runs
 
 DRAWS, AT_ONCE = 8, 64  # from the prior at a time; and where a chain is a run of its own
 
@@ -62,7 +62,7 @@ class Path(abc.ABC):
         if self.call.vectorized:
             return self._draw(num_chains)
         if self.call.by_vmap:
-            drawn: Tensor = each(lambda: self._draw(1)[0], num_chains, at_once=AT_ONCE)
+            drawn: Tensor = map_runs(lambda: self._draw(1)[0], num_chains, at_once=AT_ONCE)
             return drawn
         return torch.cat([self._draw(1) for _ in range(num_chains)])
 
@@ -71,7 +71,7 @@ class Path(abc.ABC):
         if self.call.vectorized or len(u) == 1:
             return self._log_densities(u)
         if self.call.by_vmap:
-            start, end = each(
+            start, end = map_runs(
                 lambda one: [log[0] for log in self._log_densities(one[None])], len(u), u
             )
             return start, end

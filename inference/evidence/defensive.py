@@ -22,7 +22,7 @@ from pyro_vae.program.trace import (
     proposal_sites,
     run,
 )
-from pyro_vae.program.vmap import each
+from pyro_vae.program.vmap import map_runs
 
 PRIOR_DRAWS = 32  # at a time: the model computes its likelihood too
 
@@ -60,7 +60,7 @@ def _draw_by_vmap(call: BoundProgram, prior_share: float, num_particles: int) ->
         drawn = _draw(call, prior_share, 1, 1)
         return drawn.log_likelihood[0], drawn.log_prior[0], drawn.log_guide[0], drawn.latents
 
-    return Particles(*each(one, num_particles, at_once=PRIOR_DRAWS))
+    return Particles(*map_runs(one, num_particles, at_once=PRIOR_DRAWS))
 
 
 def _draw(call: BoundProgram, prior_share: float, num_particles: int, at_once: int) -> Particles:

@@ -9,10 +9,16 @@ from pyro import poutine
 from torch import Tensor
 
 from pyro_vae.program.contract import Program
-from pyro_vae.program.particles import Particles, draw, draw_one_by_one, particle_plate, replay
+from pyro_vae.program.particles import (
+    Particles,
+    draw,
+    draw_by_vmap,
+    draw_one_by_one,
+    particle_plate,
+    replay,
+)
 from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import run
-from pyro_vae.program.vmap_particles import draw_by_vmap
 
 if TYPE_CHECKING:
     from pyro_vae.program.examination import Examination

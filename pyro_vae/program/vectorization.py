@@ -10,11 +10,11 @@ from torch import Tensor
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import Examination, examine
-from pyro_vae.program.particles import Particles, is_per_particle, of_particles
+from pyro_vae.program.particles import Particles, draw_by_vmap, is_per_particle, of_particles
 from pyro_vae.program.probe import Traces, difference, draw_traces, moves, rerun
 from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import Site, drawn_sites
-from pyro_vae.program.vmap_particles import draw_by_vmap, reason_of
+from pyro_vae.program.vmap import reason_of
 
 
 def with_fastest_chains(call: BoundProgram) -> BoundProgram:

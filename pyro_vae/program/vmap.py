@@ -4,14 +4,19 @@ Each run has the shapes of a single run. Plain ``vmap`` treats a tensor that is 
 by all runs, and refuses to write noise or latents to it; it lacks some samplers and all recurrent networks.
 """
 
+import contextlib
 import copy
+import linecache
+import traceback
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pyro
 import pyro.util
 import torch
 from pyro.ops import special
@@ -24,8 +29,11 @@ from torch.distributions import Distribution, Transform
 from torch.nn.functional import linear
 from torch.overrides import TorchFunctionMode
 
+from pyro_vae.errors import InputError
+from pyro_vae.program.log_prob import unit_log_prob
 
-def each(
+
+def map_runs(
     function: Callable[..., Any], num_runs: int, *values: Any, at_once: int | None = None
 ) -> Any:
     """Return the results of a function for each of many values, stacked on the left.
@@ -39,7 +47,7 @@ def each(
     Raises:
         RuntimeError: the function cannot be mapped, as one that needs a tensor's value in Python.
 
-    >>> each(lambda w: torch.ones(3, 2) @ w, 2, torch.tensor([[1.0, 1.0], [1.0, 2.0]]))
+    >>> map_runs(lambda w: torch.ones(3, 2) @ w, 2, torch.tensor([[1.0, 1.0], [1.0, 2.0]]))
     tensor([[2., 2., 2.],
             [3., 3., 3.]])
     """
@@ -248,3 +256,40 @@ def _swapped(x: Any, swap: Callable[[Tensor], Tensor], copies: dict[int, Any]) -
             is_back = isinstance(part, weakref.ref)  # from a transform to its inverse
             copies[id(x)].__dict__[name] = None if is_back else _swapped(part, swap, copies)
     return copies[id(x)]
+
+
+# --- reasons ----------------------------------------------------------------------------------------
+
+LIBRARIES = tuple(
+    str(Path(path).parent)
+    for path in (torch.__file__, pyro.__file__, __file__, contextlib.__file__)
+)
+MEANINGS = {  # of torch's messages
+    "data-dependent control flow": "Python decides by the value of a tensor (`torch.where` would not)",
+    ".item()": "a tensor becomes a Python number",
+    "dynamic shape": "values are picked by a mask that depends on latents (`torch.where` keeps the shape)",
+    "data pointer": "a tensor is handed to NumPy",
+    ".numpy()": "a tensor is handed to NumPy",
+}
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why ``vmap`` fails, and in which line of the program or at which site."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = (str(error).splitlines() or [""])[0]
+    reason = next((meaning for said, meaning in MEANINGS.items() if said in text), "")
+    if not reason:
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}, "
+        reason = kind + (text.split(". ")[0] if kind else text)
+    where = ""
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        name = frame.f_code.co_filename
+        if frame.f_code is unit_log_prob.__code__:
+            site = frame.f_locals["site"]
+            where = f" where site {site['name']!r} ({site['fn']}) is scored"
+        elif not name.startswith((*LIBRARIES, "<")):
+            line = linecache.getline(name, number).strip()
+            shown = f" in `{line}`" if line else ""
+            where = f"{shown} ({Path(name).name}, line {number})"
+    return reason + where
