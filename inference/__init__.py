@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.evidence.result import Evidence as Evidence
     from pyro_vae.inference.posterior.diagnostics import Evaluation as Evaluation
     from pyro_vae.inference.posterior.impute import Imputation as Imputation
-    from pyro_vae.inference.svi.training_loop import FitResult as FitResult
+    from pyro_vae.inference.svi.fit_result import FitResult as FitResult
 
 _EVIDENCE, _POSTERIOR = "pyro_vae.inference.evidence", "pyro_vae.inference.posterior"
 _HOMES = {
@@ -29,7 +29,7 @@ _HOMES = {
     "Evaluation": f"{_POSTERIOR}.diagnostics",
     "Evidence": f"{_EVIDENCE}.result",
     "Exact": f"{_EVIDENCE}.exact",
-    "FitResult": "pyro_vae.inference.svi.training_loop",
+    "FitResult": "pyro_vae.inference.svi.fit_result",
     "Importance": f"{_EVIDENCE}.importance",
     "Imputation": f"{_POSTERIOR}.impute",
     "Interrupted": f"{_EVIDENCE}.estimate",

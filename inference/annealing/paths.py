@@ -14,12 +14,14 @@ from pyro import poutine
 from torch import Tensor
 
 from pyro_vae.errors import InputError
-from pyro_vae.inference.checks.density import check_map, refuse_noise
-from pyro_vae.inference.checks.support import check_known, check_masks, check_support
+from pyro_vae.inference.checks.density import check_map
+from pyro_vae.inference.checks.noise import refuse_noise
+from pyro_vae.inference.checks.spread import check_masks
+from pyro_vae.inference.checks.support import check_known, check_support
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.log_prob import unit_log_prob
-from pyro_vae.program.particles import sum_out
 from pyro_vae.program.probe import moves
+from pyro_vae.program.sum_out import sum_out
 from pyro_vae.program.trace import (
     Site,
     drawn_sites,
@@ -36,7 +38,7 @@ from pyro_vae.program.unconstrained import (
     Placement,
     num_coordinates,
 )
-from pyro_vae.program.vmap import each
+from pyro_vae.program.vmap import map_runs
 
 DRAWS, AT_ONCE = 8, 64  # from the prior at a time; and where a chain is a run of its own
 
@@ -60,7 +62,7 @@ class Path(abc.ABC):
         if self.call.vectorized:
             return self._draw(num_chains)
         if self.call.by_vmap:
-            drawn: Tensor = each(lambda: self._draw(1)[0], num_chains, at_once=AT_ONCE)
+            drawn: Tensor = map_runs(lambda: self._draw(1)[0], num_chains, at_once=AT_ONCE)
             return drawn
         return torch.cat([self._draw(1) for _ in range(num_chains)])
 
@@ -69,7 +71,7 @@ class Path(abc.ABC):
         if self.call.vectorized or len(u) == 1:
             return self._log_densities(u)
         if self.call.by_vmap:
-            start, end = each(
+            start, end = map_runs(
                 lambda one: [log[0] for log in self._log_densities(one[None])], len(u), u
             )
             return start, end
@@ -276,6 +278,6 @@ class FromGuide(Path):
                 vouched = guide_sites[name]["infer"].get("covers_posterior", False)
                 other = "estimate the evidence by importance sampling"
                 other = other if vouched else 'anneal from the prior (start="prior")'
-                check_support(name, guide_sites[name], model_sites[name], remedy=f", or {other}")
+                check_support(name, guide_sites[name], model_sites[name], alternative=other)
         check_masks(structure, guide_sites, model_sites)
         check_map(self.call)

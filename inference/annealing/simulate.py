@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError
 from pyro_vae.program.bound_program import BoundProgram
-from pyro_vae.program.probe import moves
+from pyro_vae.program.probe import model_at, moves
 from pyro_vae.program.trace import Site, drawn_sites, observed_sites, run, sample_sites
 
 
@@ -57,7 +57,7 @@ def _is_view(value: Tensor, arg: Tensor) -> bool:
 
 def _check_again(call: BoundProgram, drawn: poutine.Trace, observed: Mapping[str, Site]) -> None:
     """Scores the simulated data as given data: the same values, with the same densities."""
-    again = run("model", poutine.replay(call.program.model, drawn), call.args, call.kwargs)
+    again = model_at(call.single(), drawn)
     for name in [*drawn_sites(drawn), *observed]:
         one, two = (sample_sites(trace)[name] for trace in (drawn, again))
         before, after = (site["fn"].log_prob(site["value"]) for site in (one, two))

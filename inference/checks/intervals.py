@@ -1,4 +1,4 @@
-"""The interval that each number of a distribution's values lies in, read off how it is built."""
+"""The interval that holds each number of a distribution's values, by how the distribution is built."""
 
 import contextlib
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from typing import Any, cast
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import Independent, MixtureSameFamily, TransformedDistribution, constraints
+from torch.distributions import MixtureSameFamily, TransformedDistribution, constraints
 from torch.distributions.transforms import (
     AbsTransform,
     ComposeTransform,
@@ -17,26 +17,25 @@ from torch.distributions.transforms import (
 )
 
 from pyro_vae.program.support import support_of
+from pyro_vae.program.wrappers import inside
 
 ROUNDING = 1e-5  # of an interval, at most of 1: closer ends are the same
-PROBES, DRAWS = 1200, 16  # to find what lies beyond an end
-REACHING, FAR = (
-    64,
-    (1.0, 10.0, 100.0, 1000.0),
-)  # draws of a flow's base, and how far they are sent out
+PROBES, DRAWS = 1200, 16  # to find values beyond an end
+REACH_DRAWS = 64  # of a flow's base
+REACH_FACTORS = (1.0, 10.0, 100.0, 1000.0)  # that these draws are multiplied by
 
 
 @dataclass(frozen=True)
 class Range:
-    """From ``lower`` to ``upper``, which may be infinite; of a shape that spreads over the values'."""
+    """Hold the ends, perhaps infinite, of an interval; their shape broadcasts to the values'."""
 
     lower: Tensor
     upper: Tensor
 
 
 def range_of(fn: Any, device: torch.device) -> Range | None:
-    """None where the values do not fill intervals, as on a simplex, or nothing says what they fill."""
-    fn = without_independence(fn)
+    """Return the range of a distribution's values; None if unknown, or no interval, as on a simplex."""
+    fn = inside(fn)
     if isinstance(fn, MixtureSameFamily):
         part = fn.component_distribution
         each = range_of(part, device)
@@ -47,24 +46,28 @@ def range_of(fn: Any, device: torch.device) -> Range | None:
     if is_plainly_transformed(fn):
         return _image(fn.transforms, range_of(fn.base_dist, device))
     with contextlib.suppress(NotImplementedError):
-        return _said(support_of(fn), device)
+        return _range_of_support(support_of(fn), device)
     return None
 
 
-def said_range(fn: Any, device: torch.device) -> Range | None:
-    """The same, as the distribution says of itself; torch does not follow values through transforms."""
-    return _said(support_of(fn), device)
+def declared_range(fn: Any, device: torch.device) -> Range | None:
+    """Return the range of the declared support: torch does not follow values through transforms."""
+    return _range_of_support(support_of(fn), device)
 
 
 def reaches_beyond(fn: Any, own: Range, other: Range, value: Tensor, least: float) -> bool:
-    """Whether a distribution gives what lies outside another's range more than some probability.
+    """Return whether a distribution has more than some probability outside another's range.
 
-    Its own range alone does not say so, which may have been declared wider than it is.
+    Its own range does not decide that alone: it may have been declared wider than it is.
 
-    :param value: in the range of either.
-    :param least: the log of that probability.
+    Args:
+        fn: the distribution.
+        own: its range.
+        other: the other's range.
+        value: a value within both ranges.
+        least: the log of that probability.
     """
-    part = without_independence(fn)
+    part = inside(fn)
     gaps = _gaps(own, other)
     return any(_reaches(part, sign, edge, end, value, least) for sign, edge, end in gaps)
 
@@ -74,7 +77,7 @@ def goes_beyond(own: Range, other: Range) -> bool:
 
 
 def _gaps(own: Range, other: Range) -> list[tuple[int, Tensor, Tensor]]:
-    """On which sides (1 above, -1 below), and from where to where, a range goes beyond another."""
+    """Return the sides (1 above, -1 below) on which a range goes beyond another, with the gap's ends."""
     width = (other.upper - other.lower).clamp(max=1.0)
     gaps = []
     for sign, edge, end in ((1, other.upper, own.upper), (-1, other.lower, own.lower)):
@@ -85,8 +88,8 @@ def _gaps(own: Range, other: Range) -> list[tuple[int, Tensor, Tensor]]:
 
 
 def _reaches(fn: Any, sign: int, edge: Tensor, end: Tensor, value: Tensor, least: float) -> bool:
-    """By draws, and by log-densities at growing distances from the edge, as far as the end."""
-    if isinstance(fn, dist.ImproperUniform):  # all that it holds counts
+    """Try draws, and log-densities at growing distances from the edge, as far as the end."""
+    if isinstance(fn, dist.ImproperUniform):  # all values count
         return True
     value, edge, _ = torch.broadcast_tensors(value, edge, value.new_empty(fn.shape()))
     if ((fn.sample((DRAWS,)) - edge) * sign > 0).any():
@@ -95,29 +98,29 @@ def _reaches(fn: Any, sign: int, edge: Tensor, end: Tensor, value: Tensor, least
     if fn.support.is_discrete:
         steps, edge = steps.clamp(min=1).round().unique(), (edge * sign).floor() * sign
     probes = edge + sign * steps.reshape(-1, *[1] * edge.dim())
-    there = (probes - end) * sign <= 0
-    probes = torch.where(there, probes, value.to(probes.dtype))
+    in_gap = (probes - end) * sign <= 0
+    probes = torch.where(in_gap, probes, value.to(probes.dtype))
     log_density = fn.log_prob(probes)
     log_mass = log_density + steps.log().reshape(-1, *[1] * (log_density.dim() - 1))
     for _ in range(fn.event_dim):
-        there = there.any(-1)
-    return bool(((log_mass > least) & there).any())
+        in_gap = in_gap.any(-1)
+    return bool(((log_mass > least) & in_gap).any())
 
 
 def reach_of(fn: Any) -> Range | None:
-    """How far each number of a flow's values reaches, by what it makes of its base's draws, far out too.
+    """Return how far a flow's values reach, by draws of its base that are also sent far out.
 
-    A flow says that it fills a space, and one that ends in bounded units (tanh) does not. None where a
-    distribution is no such flow.
+    A flow declares that it fills a space, and one that ends in bounded units (tanh) does not. None for any
+    other distribution.
     """
-    fn = without_independence(fn)
+    fn = inside(fn)
     if not isinstance(fn, TransformedDistribution) or not any(
         cast(Any, t.domain).event_dim for t in fn.transforms
     ):
         return None
-    with contextlib.suppress(Exception):  # a support or a draw that is not to be had
-        base = fn.base_dist.sample(torch.Size((REACHING,)))
-        value = torch.cat([base * far for far in FAR])
+    with contextlib.suppress(Exception):  # the base may have no draws, or no support
+        base = fn.base_dist.sample(torch.Size((REACH_DRAWS,)))
+        value = torch.cat([base * factor for factor in REACH_FACTORS])
         for transform in fn.transforms:
             value = transform(value)
         value = value.nan_to_num(0.0)
@@ -125,22 +128,16 @@ def reach_of(fn: Any) -> Range | None:
     return None
 
 
-def without_independence(fn: Any) -> Any:
-    while isinstance(fn, (Independent, dist.MaskedDistribution)):
-        fn = fn.base_dist
-    return fn
-
-
 def is_plainly_transformed(fn: Any) -> bool:
-    """Whether a distribution is its base's, transformed, and says nothing of its support itself.
+    """Return whether a transformed distribution has the support that its base and transforms give it.
 
-    HalfNormal, say, does: nothing could be told by undoing the absolute value.
+    HalfNormal, say, declares its own: undoing the absolute value would show nothing.
     """
     plain = TransformedDistribution.support
     return isinstance(fn, TransformedDistribution) and type(fn).support is plain
 
 
-def _said(support: Any, device: torch.device) -> Range | None:
+def _range_of_support(support: Any, device: torch.device) -> Range | None:
     while isinstance(support, constraints.independent) or hasattr(support, "base_constraint"):
         support = cast(Any, support).base_constraint
     if support.event_dim:
@@ -178,9 +175,10 @@ def _image(transforms: Iterable[Transform], of: Range | None) -> Range | None:
 
 def _of_one(transform: Transform, of: Range) -> Range | None:
     domain, codomain = (
-        _said(end, of.lower.device) for end in (transform.domain, transform.codomain)
+        _range_of_support(end, of.lower.device) for end in (transform.domain, transform.codomain)
     )
-    if cast(Any, transform.domain).event_dim:  # it mixes numbers; all of them, if from all to all
+    # a transform that mixes numbers has a known range only if it maps all numbers onto all
+    if cast(Any, transform.domain).event_dim:
         whole = (x is not None and not x.lower.isfinite().any() for x in (domain, codomain, of))
         return codomain if all(whole) and not of.upper.isfinite().any() else None
     if not transform.bijective:

@@ -11,7 +11,8 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.log_prob import unit_sum
-from pyro_vae.program.particles import Particles, of_particles, score_model, sum_out, with_values
+from pyro_vae.program.particles import Particles, of_particles, score_model, with_values
+from pyro_vae.program.sum_out import sum_out
 from pyro_vae.program.support import support_of
 from pyro_vae.program.trace import (
     Site,
@@ -21,7 +22,7 @@ from pyro_vae.program.trace import (
     proposal_sites,
     run,
 )
-from pyro_vae.program.vmap import each
+from pyro_vae.program.vmap import map_runs
 
 PRIOR_DRAWS = 32  # at a time: the model computes its likelihood too
 
@@ -59,7 +60,7 @@ def _draw_by_vmap(call: BoundProgram, prior_share: float, num_particles: int) ->
         drawn = _draw(call, prior_share, 1, 1)
         return drawn.log_likelihood[0], drawn.log_prior[0], drawn.log_guide[0], drawn.latents
 
-    return Particles(*each(one, num_particles, at_once=PRIOR_DRAWS))
+    return Particles(*map_runs(one, num_particles, at_once=PRIOR_DRAWS))
 
 
 def _draw(call: BoundProgram, prior_share: float, num_particles: int, at_once: int) -> Particles:

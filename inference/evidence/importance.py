@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyro_vae.errors import InputError
-from pyro_vae.inference.checks.density import check_map, check_steady
+from pyro_vae.inference.checks.density import check_map
+from pyro_vae.inference.checks.noise import check_steady
 from pyro_vae.inference.checks.support import check_proposal
 from pyro_vae.inference.evidence.defensive import draw_defensively
 from pyro_vae.inference.evidence.method import Estimator, Figures, Method, Tick, memory

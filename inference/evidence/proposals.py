@@ -3,7 +3,6 @@
 log_evidence(wider(program, 1.5), data)
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,8 +20,10 @@ from torch.distributions.transforms import AffineTransform
 from pyro_vae.errors import InputError, at_least_1, positive
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.program.contract import Program, as_program
+from pyro_vae.program.probe import moves
 from pyro_vae.program.support import support_of
 from pyro_vae.program.trace import Site, drawn_sites, is_point_mass, run
+from pyro_vae.program.wrappers import inside, rebuilt
 
 
 def wider(program: Any, factor: float) -> Program:
@@ -56,12 +57,10 @@ class _Widened(Messenger):
             return
         if not _is_real(support_of(fn)):
             return
-        base, put_around = _unwrapped(
-            fn
-        )  # a Jacobian counts nothing where a mask takes a value out
+        base = inside(fn)  # a Jacobian counts nothing where a mask takes a value out
         mean = _mean(msg["name"], base)
         shift = AffineTransform(mean * (1 - self.factor), self.factor, event_dim=base.event_dim)
-        msg["fn"] = put_around(dist.TransformedDistribution(base, shift))
+        msg["fn"] = rebuilt(fn, dist.TransformedDistribution(base, shift))
 
 
 def _mean(name: str, fn: Any) -> Tensor:
@@ -75,17 +74,6 @@ def _mean(name: str, fn: Any) -> Tensor:
     if not mean.isfinite().all():
         raise InputError(f"the guide's site {name!r} has no mean to be widened about ({fn})")
     return mean
-
-
-def _unwrapped(fn: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """What masks and events are put around, and a function that puts them around another."""
-    if isinstance(fn, dist.MaskedDistribution):
-        base, put_around = _unwrapped(fn.base_dist)
-        return base, lambda other: put_around(other).mask(fn._mask)
-    if isinstance(fn, torch.distributions.Independent):
-        base, put_around = _unwrapped(fn.base_dist)
-        return base, lambda other: put_around(other).to_event(fn.reinterpreted_batch_ndims)
-    return fn, lambda other: other
 
 
 def _is_real(support: constraints.Constraint) -> bool:
@@ -167,7 +155,7 @@ class _Free:
     """A distribution whose parameters are leaves, unconstrained; those that count something stay."""
 
     def __init__(self, name: str, site: Site) -> None:
-        fn, self.put_around = _unwrapped(site["fn"])
+        fn, self.whole = inside(site["fn"]), site["fn"]
         self.kind, self.leaves, self.transforms = type(fn), {}, {}
         self.fixed: dict[str, Any] = {}
         for parameter, constraint in _parameters(fn).items():
@@ -195,13 +183,11 @@ class _Free:
             again = self.distribution().log_prob(site["value"])
         except (TypeError, ValueError, NotImplementedError):
             return False
-        return torch.allclose(
-            again, site["fn"].log_prob(site["value"]), rtol=1e-3, atol=1e-3, equal_nan=True
-        )
+        return not bool(moves(site["fn"].log_prob(site["value"]), again).any())
 
     def distribution(self) -> Any:
         values = {name: self.transforms[name](leaf) for name, leaf in self.leaves.items()}
-        return self.put_around(self.kind(**values, **self.fixed))
+        return rebuilt(self.whole, self.kind(**values, **self.fixed))
 
 
 def _parameters(fn: Any) -> dict[str, Any]:

@@ -19,15 +19,10 @@ from tqdm import tqdm
 from pyro_vae.data import Batches, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError, in_words
-from pyro_vae.inference.checks.independence import (
-    OTHERS,
-    check_data_are_apart,
-    check_every_value_is_drawn,
-    coupled,
-    noise,
-    place_matters,
-    seen,
-)
+from pyro_vae.inference.checks.independence import check_data_are_independent, coupled
+from pyro_vae.inference.checks.noise import noise
+from pyro_vae.inference.checks.row_order import place_matters
+from pyro_vae.inference.checks.spread import check_every_value_is_drawn
 from pyro_vae.inference.compiling.onednn import linear_by_onednn
 from pyro_vae.inference.evidence.importance import Allocated
 from pyro_vae.program.bound_program import BoundProgram
@@ -35,7 +30,6 @@ from pyro_vae.program.contract import Program, as_program, signature
 from pyro_vae.program.examination import Examination, examine
 from pyro_vae.program.isolation import (
     as_found,
-    forget,
     modules_of,
     rng_state,
     seed_all,
@@ -43,8 +37,11 @@ from pyro_vae.program.isolation import (
     undisturbed,
 )
 from pyro_vae.program.one_datum import OneDatum
+from pyro_vae.program.param_store import forget
 from pyro_vae.program.particles import read_particles, score_model
+from pyro_vae.program.probe import PROBE_SEED, examined_traces
 from pyro_vae.program.trace import drawn_sites
+from pyro_vae.program.vectorization import with_fastest_chains
 
 UNITS = {"cpu": 64, "cuda": 2048}  # of a tile, where nobody says
 MANY_BYTES = {"cpu": 2**24, "cuda": 2**28}  # of all that is computed to see whether places matter
@@ -150,8 +147,8 @@ def _looked_at(
 ) -> tuple[BoundProgram, str, tuple[str, ...]]:
     """The call as it is to be worked off, why all rows are one tile, and what else is to be said."""
     with pyro.validation_enabled(False):
-        check_every_value_is_drawn(seen(example))
-        example = replace(example, noise=noise(example)).settled()
+        check_every_value_is_drawn(examined_traces(example))
+        example = with_fastest_chains(replace(example, noise=noise(example)))
         why = ""
         if example.noise is None:  # else nothing can be told by running it again
             example, why = _settled(example, rows, unit, found)
@@ -328,7 +325,7 @@ def _settled(
         )
     if rows is None or not example.by_rows:
         return example, ""
-    if check_data_are_apart(example):
+    if check_data_are_independent(example):
         try:
             if not place_matters(_many(example, rows, found)):
                 return example, ""
@@ -359,8 +356,8 @@ def unmoved(example: BoundProgram) -> tuple[str, ...]:
     latents = [name for name in structure.latents if name not in structure.enumerated]
     if not latents or not structure.observed or examined is None or structure.enumerated:
         return ()
-    seed_all(OTHERS)
-    other = example.pair.particles if example.pair else example.draw(1)
+    seed_all(PROBE_SEED)
+    other = example.pair.particles(structure) if example.pair else example.draw(1)
     changed = all(
         name in other.latents and bool((other.latents[name][0] != site["value"]).all())
         for name, site in drawn_sites(examined.guide).items()
@@ -378,7 +375,7 @@ def _whole(example: BoundProgram, rows: Batches | None, found: as_found) -> Boun
     everything = torch.arange(rows.num_units)
     found.restore()
     whole = _of_rows(example.program, rows, example.structure.unit, everything, strict=False)
-    return whole.settled()
+    return with_fastest_chains(whole)
 
 
 def _many(example: BoundProgram, rows: Batches, found: as_found) -> BoundProgram:

@@ -19,11 +19,11 @@ from pyro_vae.program.particles import particle_plate, score_model, with_values
 from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import (
     Site,
-    by_plates,
     drawn_sites,
+    plate_scale,
     proposal_sites,
     sample_sites,
-    sized,
+    with_plate_sizes,
 )
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of model and guide
@@ -200,7 +200,9 @@ class GuideDraws:
             inside = poutine.enum(
                 inside, first_available_dim=-2 - self.plan.structure.max_plate_nesting
             )
-        return sized(poutine.trace(poutine.replay(inside, values)).get_trace(*args, **kwargs))
+        return with_plate_sizes(
+            poutine.trace(poutine.replay(inside, values)).get_trace(*args, **kwargs)
+        )
 
     def _score_model(self, trace: poutine.Trace) -> tuple[Tensor, Tensor]:
         sites = sample_sites(trace)
@@ -240,7 +242,7 @@ class GuideDraws:
 
     def weight(self, site: Site) -> float | Tensor | None:
         """Return a site's scale divided by that of a unit; None for 1."""
-        scale = site["scale"] if self.plan.is_weighted else by_plates(site)
+        scale = site["scale"] if self.plan.is_weighted else plate_scale(site)
         if isinstance(scale, Tensor):
             return scale / self.scale
         return None if scale == self.scale else float(scale / self.scale)
@@ -277,7 +279,7 @@ def draw(
         if guides:  # the same units in all runs, if the program itself chooses them
             guide = poutine.replay(program.guide, _subsamples(guides[0]))
         with Detach() if detach else nullcontext():
-            guides.append(sized(poutine.trace(guide).get_trace(*args, **kwargs)))
+            guides.append(with_plate_sizes(poutine.trace(guide).get_trace(*args, **kwargs)))
     return GuideDraws(program, plan, arguments, num_particles, guides)
 
 

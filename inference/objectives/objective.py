@@ -18,8 +18,8 @@ from pyro_vae.memory import check_fits
 from pyro_vae.program.contract import Program, as_program
 from pyro_vae.program.examination import Examination, examine
 from pyro_vae.program.isolation import undisturbed
-from pyro_vae.program.particles import pair_together
 from pyro_vae.program.trace import sample_sites
+from pyro_vae.program.vectorization import pair_together
 
 Figure = Literal["elbo", "bound", "objective"]
 Self = TypeVar("Self", bound="Objective")

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch.distributions
-from pyro.distributions import MaskedDistribution
 from pyro.infer import (
     RenyiELBO,
     ReweightedWakeSleep,
@@ -16,8 +15,10 @@ from pyro.infer import (
 
 from pyro_vae.errors import InputError
 from pyro_vae.program.examination import Examination
+from pyro_vae.program.masks import has_mask
 from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import Site, drawn_sites, latent_sites
+from pyro_vae.program.wrappers import inside
 
 WITHOUT_ENUMERATION = Trace_ELBO | TraceGraph_ELBO | RenyiELBO | ReweightedWakeSleep
 REPARAMETERISED = TraceMeanField_ELBO | TraceTailAdaptive_ELBO  # gradients go through the draws
@@ -126,7 +127,7 @@ class ProgramSites:
                 expected="an event shape of one dimension, under the data's plate alone",
                 remedy="make it a vector by `.to_event(1)`",
             )
-        if site["mask"] is not None or isinstance(fn, MaskedDistribution):
+        if has_mask(site):
             raise InputError(
                 f"{needs}, and compares those of a batch; site {name!r} is masked, so padding would count",
                 subject=name,
@@ -201,13 +202,9 @@ def factors(fn: Any) -> Any:
     >>> factors(dist.Normal(torch.zeros(5, 3), 1.0).to_event(1)).batch_shape
     torch.Size([5, 3])
     """
-    base = fn
-    while isinstance(base, torch.distributions.Independent):
-        base = base.base_dist
+    base = inside(fn, torch.distributions.Independent)
     return base if base is not fn and not base.event_shape else None
 
 
 def _kind(fn: Any) -> str:
-    while isinstance(fn, torch.distributions.Independent):
-        fn = fn.base_dist
-    return type(fn).__name__
+    return type(inside(fn)).__name__

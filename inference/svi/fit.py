@@ -40,11 +40,11 @@ from pyro_vae.inference.svi.training_loop import Loop
 from pyro_vae.program.contract import Program, as_program, signature
 from pyro_vae.program.isolation import (
     checked_seed,
-    own_parameters,
     rng_state,
     set_rng_state,
 )
 from pyro_vae.program.one_thread import one_thread
+from pyro_vae.program.param_store import own_parameters
 
 ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
 DEFAULT_CONTROL = RunControl()

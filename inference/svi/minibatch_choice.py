@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyro_vae.data import Batch, Batches, OneCall
 from pyro_vae.errors import InputError
+from pyro_vae.inference.checks.row_order import depends_on_places
 from pyro_vae.inference.evidence.importance import Allocated
 from pyro_vae.inference.evidence.tiles import is_yet_to_be_set_up
 from pyro_vae.inference.svi.minibatch_scaling import plates_to_scale
@@ -19,7 +20,6 @@ from pyro_vae.inference.svi.minibatching import (
     MAX_DEFAULT_BATCH_SIZE,
     Minibatching,
 )
-from pyro_vae.inference.svi.row_position import position_dependence
 from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import Examination, examine
 from pyro_vae.program.isolation import as_found, undisturbed
@@ -132,7 +132,7 @@ class _Trials:
             if not (self.shuffle or may_shuffle) and rows > 1:
                 parameters = self.parameters(examined)
                 with pyro.validation_enabled(False):
-                    trial.positional, trial.units_interact = position_dependence(
+                    trial.positional, trial.units_interact = depends_on_places(
                         examined, args, self.train, parameters, trial.allocated
                     )
         return trial

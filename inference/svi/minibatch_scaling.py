@@ -8,17 +8,17 @@ from pyro import poutine
 from pyro_vae.data import Batch, Batches
 from pyro_vae.errors import InputError
 from pyro_vae.inference.svi.minibatching import is_in_plates
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import Examination, examine
 from pyro_vae.program.isolation import as_found, undisturbed
-from pyro_vae.program.probe import all_latents, moves
+from pyro_vae.program.probe import Traces, model_at, moves
 from pyro_vae.program.trace import (
     Site,
-    by_plates,
     drawn_sites,
     is_factor,
     observed_sites,
-    run,
+    plate_scale,
     sample_sites,
 )
 
@@ -90,13 +90,13 @@ def _at_the_same_latents(
     examined: Examination, args: Batch, grow: Container[str]
 ) -> dict[str, Site]:
     """Return the model's sites on fewer rows, at the latents that all rows share."""
-    latents = all_latents(examined.guide, examined.model)
+    latents = Traces(examined.guide, examined.model).latents()
     for name, site in drawn_sites(latents).items():
         if is_in_plates(site, grow):
             latents.remove_node(name)
-    model = poutine.replay(examined.program.model, latents)
+    call = BoundProgram(examined.program, examined.structure, False, args)
     with torch.no_grad():
-        return sample_sites(run("model", model, args, {}))
+        return sample_sites(model_at(call, latents))
 
 
 def _differs(one: Site, other: Site) -> bool:
@@ -110,7 +110,7 @@ def _differs(one: Site, other: Site) -> bool:
 def _scales_itself(examined: Examination, plates: Container[str], factor: float) -> bool:
     """Return whether a program scales what lies in the plates by the factor (``poutine.scale``)."""
     sites = [s for s in sample_sites(examined.model).values() if is_in_plates(s, plates)]
-    shares = [torch.as_tensor(s["scale"] / by_plates(s) / factor) for s in sites]
+    shares = [torch.as_tensor(s["scale"] / plate_scale(s) / factor) for s in sites]
     return bool(sites) and all(bool(((share - 1).abs() < 1e-4).all()) for share in shares)
 
 

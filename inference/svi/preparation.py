@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pyro_vae import checkpoint
 from pyro_vae.data import Batch, Batches
 from pyro_vae.errors import InputError, in_words
-from pyro_vae.inference.checks.density import what_is_no_elbo
+from pyro_vae.inference.checks.elbo import reasons_for_no_elbo
 from pyro_vae.inference.objectives import Objective, default_elbo
 from pyro_vae.inference.objectives.requirements import check_pyro_elbo
 from pyro_vae.inference.svi.batch_loss import BatchLoss
@@ -80,7 +80,9 @@ def prepare(task: Task, resume: bool) -> Prepared:
             if isinstance(elbo, Objective):
                 elbo = elbo.planned(examined, *first, num_data=train.num_units)
             elbo_notes = check_pyro_elbo(elbo, examined)
-            not_an_elbo = what_is_no_elbo(elbo, examined)
+            not_an_elbo = reasons_for_no_elbo(
+                examined, loss_is_pyros=not isinstance(elbo, Objective)
+            )
         stored = registered(program, examined.guide, examined.model)
         learning = _with_modules(program, elbo.modules if isinstance(elbo, Objective) else {})
     loss = BatchLoss(examined, minibatching, elbo or default_elbo(examined.structure))

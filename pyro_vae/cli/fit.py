@@ -25,8 +25,8 @@ from pyro_vae.cli.run_folder import (
 )
 from pyro_vae.data import DataSet, metadata_of
 from pyro_vae.inference.svi.fit import fit
-from pyro_vae.inference.svi.run_state import CHECKPOINT
 from pyro_vae.inference.svi.fit_result import FitResult, monitored_figure
+from pyro_vae.inference.svi.run_state import CHECKPOINT
 
 CURVE = "learning_curve.png"
 
@@ -141,7 +141,9 @@ def _note_epochs(folder: Path, experiment: Experiment, result: FitResult) -> Non
 def _best(result: FitResult) -> str:
     if result.best_epoch is None:
         return ""
-    name, value = monitored_figure(next(m for m in result.metrics if m["epoch"] == result.best_epoch))
+    name, value = monitored_figure(
+        next(m for m in result.metrics if m["epoch"] == result.best_epoch)
+    )
     figure = name.replace("_", " ").replace("elbo", "ELBO")
     unit = "of all data together" if result.is_joint else "per datum"
     return f"; best {figure} {value:.3f} nats {unit}, at epoch {result.best_epoch}"

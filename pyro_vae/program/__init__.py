@@ -1,1 +1,1 @@
-"""What a program is, one run of it, and how that is read."""
+"""Programs: the contract, one run of a program, and how it is read, scored and probed."""

@@ -1,4 +1,4 @@
-"""What a program needs around it to be run and scored as it is meant."""
+"""Handlers around a program that let it run, and score as its author means it."""
 
 import functools
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from pyro_vae.program.contract import Program
+from pyro_vae.program.masks import unmask
 from pyro_vae.program.trace import as_value
-from pyro_vae.program.wrappers import unmask
 
 
 def unmasked(program: Program, model: frozenset[str], guide: frozenset[str]) -> Program:
-    """The program with some sites of model and guide counting wherever they are masked."""
+    """Return the program in which masked sites of these names count everywhere."""
     if not model and not guide:
         return program
     return replace(
@@ -30,13 +30,13 @@ class _Unmasked(Messenger):
         super().__init__()
         self.names = names
 
-    def _pyro_sample(self, msg: Any) -> None:  # after all handlers of the program's own
+    def _pyro_sample(self, msg: Any) -> None:  # after all handlers of the program
         if msg["name"] in self.names:
             unmask(msg)
 
 
 def tensors_for_numbers(program: Program) -> Program:
-    """The program with plain numbers that the model observes as tensors."""
+    """Return the program whose model observes plain numbers as tensors."""
     return replace(program, model=_TensorsForNumbers()(program.model))
 
 
@@ -47,7 +47,7 @@ class _TensorsForNumbers(Messenger):
 
 
 def with_gradients(program: Program) -> Program:
-    """The program with gradients inside, also where the caller needs none."""
+    """Return the program that runs with gradients, also where the caller turns them off."""
     return replace(
         program, model=_with_gradients(program.model), guide=_with_gradients(program.guide)
     )

@@ -1,35 +1,45 @@
-"""One call of a program, and many chains of it at once."""
+"""A program bound to the arguments of one call, and many chains of it at once."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pyro import poutine
 from torch import Tensor
 
 from pyro_vae.program.contract import Program
-from pyro_vae.program.examination import Examination, examine
 from pyro_vae.program.particles import (
-    Pair,
     Particles,
     draw,
+    draw_by_vmap,
     draw_one_by_one,
-    pair_together,
     particle_plate,
     replay,
 )
 from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import run
-from pyro_vae.program.vmap_particles import draw_by_vmap, why_not_by_vmap
+
+if TYPE_CHECKING:
+    from pyro_vae.program.examination import Examination
+    from pyro_vae.program.probe import Traces
 
 
 @dataclass(frozen=True)
 class BoundProgram:
-    """A program, the arguments of one call, and how it runs many chains.
+    """Hold a program, the arguments of one call, and how it runs many chains.
 
-    ``vectorized``: under a plate over chains, left of its own; else as many runs, which ``by_vmap`` are
-    made at once. Where neither can be, ``reason`` says what stands in the way of the second.
+    Attributes:
+        program: the model and guide.
+        structure: the sites, plates and units of this call.
+        vectorized: whether chains run under a plate, left of the program's plates.
+        args: the arguments of the call, and ``kwargs``.
+        by_rows: whether the arguments are rows: any number of them make a call.
+        by_vmap: whether chains that are not vectorized run at once by ``vmap``.
+        reason: why they do not, where they run one after another.
+        examined: the run that showed the structure.
+        pair: two particles drawn together, where that is right.
+        noise: the site that scores the same latents differently the next time, if there is one.
     """
 
     program: Program
@@ -37,12 +47,12 @@ class BoundProgram:
     vectorized: bool
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any] = field(default_factory=dict)
-    by_rows: bool = False  # whether the arguments are rows, any number of which make a call
+    by_rows: bool = False
     by_vmap: bool = False
     reason: str = ""
-    examined: Examination | None = None  # the run that showed the layout
-    pair: Pair | None = None  # two particles drawn together, where that is right
-    noise: str | None = None  # what scores the same latents otherwise the next time, if anything
+    examined: "Examination | None" = None
+    pair: "Traces | None" = None
+    noise: str | None = None
 
     @property
     def device(self) -> torch.device:
@@ -50,20 +60,12 @@ class BoundProgram:
         parameters = (p for module in self.program.modules.values() for p in module.parameters())
         return next((t.device for t in (*tensors, *parameters)), torch.device("cpu"))
 
-    def settled(self) -> "BoundProgram":
-        """The call that runs many chains in the fastest way that scores each as a run by itself does."""
-        examined = self.examined
-        if examined is None:
-            examined = examine(self.program, *self.args, strict=False, **self.kwargs)
-        examined = replace(examined, structure=self.structure)
-        pair = pair_together(examined, *self.args, **self.kwargs)
-        if pair is not None:
-            return replace(self, vectorized=True, pair=pair)
-        reason = why_not_by_vmap(self.program, self.structure, *self.args, **self.kwargs)
-        return replace(self, vectorized=False, by_vmap=not reason, reason=reason)
+    def single(self) -> "BoundProgram":
+        """Return the same call for chains without a dimension."""
+        return replace(self, vectorized=False, pair=None)
 
     def some(self, units: Tensor) -> "BoundProgram":
-        """The call for some units alone, by number; for all of them, where it cannot be cut."""
+        """Return the call for some units, by number; for all of them if the data cannot be cut."""
         if not self.by_rows:
             return self
         args = tuple(rows[units] for rows in self.args)
@@ -71,17 +73,18 @@ class BoundProgram:
         return replace(self, structure=structure, args=args, examined=None, pair=None)
 
     def chains(self, function: Callable[..., Any], num_chains: int) -> Callable[..., Any]:
+        """Return a model or guide that runs many chains, if the call is vectorized."""
         if not self.vectorized:
             return function
         chains: Callable[..., Any] = particle_plate(num_chains, self.structure)(function)
         return chains
 
     def draw(self, num_particles: int, at_once: int | None = None) -> Particles:
-        """Draws from the guide, and what they weigh; one by one where it must be."""
+        """Draw from the guide and weigh, in the way that the call runs many chains."""
         call, kwargs = (self.program, self.structure, num_particles, *self.args), self.kwargs
         if self.vectorized:
             return draw(*call, at_once=at_once, **kwargs)
-        if self.by_vmap:  # of data unlike the first, one by one may do, or say why not
+        if self.by_vmap:  # data unlike the first may need one chain after another, or raise there
             try:
                 return draw_by_vmap(*call, at_once=at_once, **kwargs)
             except torch.OutOfMemoryError:
@@ -91,21 +94,22 @@ class BoundProgram:
         return draw_one_by_one(*call, **kwargs)
 
     def guide(self, num_chains: int, handler: Callable[..., Any] | None = None) -> poutine.Trace:
+        """Return the guide's trace, with a handler around the guide."""
         guide = self.chains(self.program.guide, num_chains)
         return run("guide", handler(guide) if handler else guide, self.args, self.kwargs)
 
-    def one(self) -> tuple[poutine.Trace, poutine.Trace]:
-        """A draw of the guide, and the model's trace there, both without a dimension for chains.
+    def joint(self, num_chains: int, given: poutine.Trace) -> poutine.Trace:
+        """Return the model's trace at given latents, with enumerated ones taking all their values."""
+        model = self.chains(self.program.model, num_chains)
+        return replay(model, given, self.structure, *self.args, **self.kwargs)
 
-        Those of the examination, where nothing is to be summed out of them.
+    def one(self) -> tuple[poutine.Trace, poutine.Trace]:
+        """Return a draw of the guide and the model's trace there, without a dimension for chains.
+
+        The traces are those of the examination, unless latents are to be summed out of them.
         """
         if self.examined is not None and not self.structure.enumerated:
             return self.examined.guide, self.examined.model
-        alone = replace(self, vectorized=False, pair=None)
-        guide = self.examined.guide if self.examined is not None else alone.guide(1)
-        return guide, alone.joint(1, guide)
-
-    def joint(self, num_chains: int, given: poutine.Trace) -> poutine.Trace:
-        """The model's trace at given latents, with enumerated ones taking all their values."""
-        model = self.chains(self.program.model, num_chains)
-        return replay(model, given, self.structure, *self.args, **self.kwargs)
+        single = self.single()
+        guide = self.examined.guide if self.examined is not None else single.guide(1)
+        return guide, single.joint(1, guide)

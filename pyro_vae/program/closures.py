@@ -1,4 +1,4 @@
-"""What a function reaches: its owner, and what its variables hold."""
+"""The objects that a function reaches: its owner, and those that its variables hold."""
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +14,7 @@ _FUNCTIONS = (FunctionType, MethodType, functools.partial, ReparamHandler)
 
 
 def unwrapped(function: Any) -> Any:
-    """The function inside ``functools.partial`` and Pyro's handlers."""
+    """Return the function inside ``functools.partial`` and Pyro's handlers."""
     while isinstance(function, functools.partial | ReparamHandler):
         if isinstance(function, ReparamHandler):
             function = function.fn
@@ -26,37 +26,37 @@ def unwrapped(function: Any) -> Any:
 
 
 def reached(function: Callable[..., Any], depth: int = DEPTH) -> Iterator[tuple[str, Any]]:
-    """Each object by the name of the variable that holds it; a function's owner by no name."""
+    """Yield each object with the name of the variable that holds it; a function's owner without one."""
     function = unwrapped(function)
     if not isinstance(function, _FUNCTIONS) and not isinstance(function, nn.Module | type):
-        yield from _owned(function)
+        yield from _owner_and_attributes(function)
         function = type(function).__call__ if callable(function) else function
     owner = getattr(function, "__self__", None)
     if owner is not None and not isinstance(owner, ModuleType | type):
-        yield from _owned(owner)
+        yield from _owner_and_attributes(owner)
     function = getattr(function, "__func__", function)
     code = getattr(function, "__code__", None)
     if code is None or depth == 0:
         return
     cells = zip(code.co_freevars, function.__closure__ or (), strict=False)
-    values = {name: cell.cell_contents for name, cell in cells if _filled(cell)}
+    values = {name: cell.cell_contents for name, cell in cells if _is_filled(cell)}
     values |= {n: function.__globals__[n] for n in code.co_names if n in function.__globals__}
     for name, value in values.items():
         if isinstance(value, _FUNCTIONS):
             yield from reached(value, depth - 1)
         elif not isinstance(value, ModuleType | type):
-            yield from _held(name, value)
+            yield from _with_inner_modules(name, value)
 
 
-def _owned(owner: Any) -> Iterator[tuple[str, Any]]:
+def _owner_and_attributes(owner: Any) -> Iterator[tuple[str, Any]]:
     yield "", owner
     if not isinstance(owner, nn.Module):
         for name, value in getattr(owner, "__dict__", {}).items():
-            yield from _held(name, value)
+            yield from _with_inner_modules(name, value)
 
 
-def _held(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """A variable's value, and the modules in it where it is a container."""
+def _with_inner_modules(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield a variable's value, and the modules in it if it is a container."""
     yield name, value
     items: Iterable[tuple[Any, Any]] = ()
     if type(value) is dict:
@@ -68,7 +68,7 @@ def _held(name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield f"{name}.{key}", inner
 
 
-def _filled(cell: Any) -> bool:
+def _is_filled(cell: Any) -> bool:
     try:
         cell.cell_contents  # noqa: B018 - an empty cell raises
     except ValueError:

@@ -1,7 +1,6 @@
-"""The contract: what a program is.
+"""The contract: a program is a Pyro model and guide that are called with the same arguments.
 
-A *program* is a Pyro model and guide that are called with the same arguments. Its *unit* is the plate
-over which the evidence factorises; every figure in pyro_vae is per unit.
+Its *unit* is the plate over which the evidence factorises; every figure in pyro_vae is per unit.
 """
 
 import functools
@@ -19,9 +18,9 @@ from pyro_vae.errors import InputError
 
 @dataclass(frozen=True)
 class Program:
-    """A model and a guide, and the modules that hold their parameters, by name.
+    """Hold a model and a guide, and the modules that hold their parameters, by name.
 
-    ``log_evidence`` is log p(x) of each unit, ``units |``, of the same arguments, where it is known.
+    ``log_evidence`` gives log p(x) of each unit, ``units |``, from the same arguments, where it is known.
     """
 
     model: Callable[..., Any]
@@ -31,7 +30,10 @@ class Program:
 
 
 def as_program(program: Any) -> Program:
-    """The program in ``program``: an object with ``.model`` and ``.guide``, or a pair of callables.
+    """Return a program from an object with ``.model`` and ``.guide``, or from a pair of callables.
+
+    Raises:
+        InputError: ``program`` is neither.
 
     >>> as_program((lambda x: None, lambda x: None)).modules
     {}
@@ -54,13 +56,14 @@ def as_program(program: Any) -> Program:
         modules = {name: m for name, m in owners.items() if m is not None}
         return Program(model, plain_guide(guide), modules)
     raise InputError(
-        f"{type(program).__name__} is no program: pass an object with `.model` and `.guide`, "
-        "or the pair (model, guide) of callables"
+        f"{type(program).__name__} is no program",
+        subject="program",
+        expected="an object with `.model` and `.guide`, or the pair (model, guide) of callables",
     )
 
 
 def _owner(function: Callable[..., Any]) -> nn.Module | None:
-    """The module whose parameters a callable uses: itself, or the object it is a method of."""
+    """Return the module whose parameters a callable uses: itself, or the object it is a method of."""
     while isinstance(function, functools.partial):
         function = function.func
     for candidate in (function, getattr(function, "__self__", None)):
@@ -70,7 +73,7 @@ def _owner(function: Callable[..., Any]) -> nn.Module | None:
 
 
 def num_arguments(function: Callable[..., Any]) -> int | None:
-    """How many positional arguments a callable needs; None where it takes any number, or needs none.
+    """Return how many positional arguments a callable needs; None if it takes any number, or needs none.
 
     >>> num_arguments(lambda x, y=None: None)
     1
@@ -83,20 +86,20 @@ def num_arguments(function: Callable[..., Any]) -> int | None:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a program is called with: the names that model and guide give to it, in order.
+    """Hold the names of a program's arguments, in order, in the model and in the guide.
 
-    ``number`` is how many arguments the model needs, as :func:`num_arguments` counts them. Names are None
-    where any number is taken.
+    ``number`` is how many arguments the model needs, by :func:`num_arguments`. Names are None where any
+    number is taken.
     """
 
     number: int | None
     model: tuple[str, ...] | None
     guide: tuple[str, ...] | None
-    needed: frozenset[str]  # of the model's, those without a default
+    needed: frozenset[str]  # the model's arguments without a default
 
 
 def signature(program: Any) -> Signature:
-    """What the model and the guide of a program take.
+    """Return the arguments that the model and the guide of a program take.
 
     >>> signature((lambda x, group, y=None: None, lambda x, group, y=None: None)).model
     ('x', 'group', 'y')
@@ -113,12 +116,12 @@ def signature(program: Any) -> Signature:
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
-    """What a callable takes by position; None where that is any number, or nobody knows."""
-    function = poutine.unwrap(function)  # of a handler, which has no signature
+    """Return a callable's positional parameters; None if it takes any number, or they are not known."""
+    function = poutine.unwrap(function)  # a handler has no signature
     function = function.forward if isinstance(function, nn.Module) else function
     try:
         parameters = inspect.signature(function).parameters.values()
-    except ValueError:  # of what is built in
+    except ValueError:  # of a builtin
         return None
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return None
@@ -130,10 +133,10 @@ def _names(parameters: list[inspect.Parameter] | None) -> tuple[str, ...] | None
 
 
 def plain_guide(guide: Callable[..., Any]) -> Callable[..., Any]:
-    """The guide as a callable that draws the latents and does nothing else.
+    """Return the guide as a callable that draws the latents and does nothing else.
 
-    Pyro's messenger guides (``AutoNormalMessenger`` and others) run the model inside, and so pass what it
-    observes and computes, too; these sites are hidden.
+    Pyro's messenger guides (``AutoNormalMessenger`` and others) run the model inside, so its observed and
+    computed sites show, too; these are hidden here.
     """
     if isinstance(poutine.unwrap(guide), GuideMessenger):
         return poutine.block(guide, hide_fn=_is_given)

@@ -1,4 +1,4 @@
-"""A call in float64, whatever a program's own precision: for what rounding would decide otherwise."""
+"""A call in float64, for figures that rounding in float32 would decide."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +14,9 @@ from pyro_vae.program.bound_program import BoundProgram
 
 @contextmanager
 def in_float64(call: BoundProgram) -> Iterator[BoundProgram]:
-    """The call with its data, its parameters and buffers, and what torch makes by default in float64.
+    """Give the call with its data, parameters, buffers and torch's default in float64; then restore all.
 
-    What a program holds elsewhere stays as it is, so whether it runs at all has to be tried. Afterwards
-    all is as it was.
+    Tensors that a program holds elsewhere keep their precision, so it may not run.
     """
     modules = call.program.modules.values()
     held = [t for module in modules for t in (*module.parameters(), *module.buffers())]
@@ -28,14 +27,14 @@ def in_float64(call: BoundProgram) -> Iterator[BoundProgram]:
         torch.set_default_dtype(torch.float64)
         for tensor, data in before.values():
             tensor.data = data.double()
-        args = tuple(map(_widened, call.args))
-        yield replace(call, args=args, kwargs={k: _widened(v) for k, v in call.kwargs.items()})
+        args = tuple(map(_in_float64, call.args))
+        yield replace(call, args=args, kwargs={k: _in_float64(v) for k, v in call.kwargs.items()})
     finally:
         torch.set_default_dtype(default)
         for tensor, data in before.values():
             tensor.data = data
 
 
-def _widened(argument: Any) -> Any:
+def _in_float64(argument: Any) -> Any:
     is_narrow = isinstance(argument, Tensor) and argument.dtype == torch.float32
     return argument.double() if is_narrow else argument

@@ -1,7 +1,7 @@
-"""log p(value) with the event's dimensions summed, in as few passes over memory as it takes.
+"""log p(value) with the event's dimensions summed, in as few passes over memory as possible.
 
-Scoring a decoder's output costs what the passes over it cost, so the two distributions that most
-decoders and guides end in are summed here in three or four; ``log_prob`` itself takes nine.
+Passes over memory are the cost of scoring a decoder's output. ``log_prob`` itself takes nine; the two
+distributions that most decoders and guides end in are summed here in three or four.
 """
 
 import math
@@ -13,24 +13,25 @@ import pyro.distributions as dist
 import torch
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
+from torch.distributions import Independent
 from torch.nn.functional import softplus
 
 from pyro_vae.errors import InputError
 from pyro_vae.program.structure import Structure
 from pyro_vae.program.support import where_within
-from pyro_vae.program.trace import Site, first_line, innermost
+from pyro_vae.program.trace import Site, first_line
+from pyro_vae.program.wrappers import innermost, inside, parts
 
 
 def log_prob(fn: dist.TorchDistribution, value: Tensor) -> Tensor:
-    """``fn.log_prob(value)``, up to rounding.
+    """Return ``fn.log_prob(value)``, up to rounding.
 
     >>> fn, x = dist.Bernoulli(logits=torch.randn(5, 3, 2)).to_event(2), torch.ones(4, 1, 3, 2)
     >>> torch.allclose(log_prob(fn, x), fn.log_prob(x))
     True
     """
-    base, event_dim = fn, 0
-    while isinstance(base, dist.Independent):
-        base, event_dim = base.base_dist, event_dim + base.reinterpreted_batch_ndims
+    base = inside(fn, Independent)
+    event_dim = fn.event_dim - base.event_dim
     summed = SUMMED.get(type(base))
     shape = value.shape[value.dim() - event_dim :]
     if not summed or base._validate_args or shape != fn.event_shape:
@@ -41,7 +42,7 @@ def log_prob(fn: dist.TorchDistribution, value: Tensor) -> Tensor:
 
 
 def bernoulli(fn: dist.Bernoulli, value: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """sum_i x_i l_i - log(1 + exp(l_i)) with logits l."""
+    """Return sum_i x_i l_i - log(1 + exp(l_i)) with logits l."""
     x, logits = torch.broadcast_tensors(value.to(fn.logits.dtype), fn.logits)
     if torch.is_grad_enabled() or not logits.is_cpu:
         # in place: a tenth faster
@@ -52,9 +53,9 @@ def bernoulli(fn: dist.Bernoulli, value: Tensor, dims: tuple[int, ...]) -> Tenso
 
 
 def sum_of_logs(x: Tensor) -> Tensor:
-    """sum_i log x_i over the last dimension, for x in [1/2, 1], which is overwritten.
+    """Return sum_i log x_i over the last dimension, for x in [1/2, 1]; x is overwritten.
 
-    On a CPU a logarithm costs as much as ten products; so it is taken of products of up to sixteen.
+    On a CPU a logarithm costs as much as ten products, so one is taken of up to sixteen numbers' product.
     """
     for _ in range(4):
         half = -(-x.shape[-1] // 2)
@@ -64,9 +65,9 @@ def sum_of_logs(x: Tensor) -> Tensor:
 
 
 def normal(fn: dist.Normal, value: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Divides by the scale, not by the variance, which is 0 in float32 from a scale of 1e-23 on.
+    """Divide by the scale, not by the variance, which is 0 in float32 for scales below 1e-23.
 
-    A scale that is 0 by rounding counts as the least there is, so that the density is great and no NaN.
+    A scale that is rounded to 0 counts as the smallest number, so that the density is large and not NaN.
     """
     x, _ = torch.broadcast_tensors(value, fn.loc)
     loc, scale = unexpanded(fn.loc, len(dims)), unexpanded(fn.scale, len(dims))
@@ -86,7 +87,7 @@ SUMMED: dict[type, Callable[..., Tensor]] = {dist.Bernoulli: bernoulli, dist.Nor
 
 
 def unexpanded(parameter: Tensor, event_dim: int) -> Tensor:
-    """One of the equal copies along each batch dimension that it was expanded to."""
+    """Return a parameter with size 1 in each batch dimension that ``expand`` made."""
     strides = parameter.stride()[: parameter.dim() - event_dim]
     return parameter[tuple(slice(None if stride else 1) for stride in strides)]
 
@@ -95,10 +96,10 @@ def unexpanded(parameter: Tensor, event_dim: int) -> Tensor:
 
 
 def score(sites: Iterable[Site], structure: Structure, num_particles: int) -> Tensor:
-    """The sites' log-probabilities summed over everything but particles and units, (K, U).
+    """Return the sum of sites' log-probabilities for each particle and unit, (K, U).
 
-    Where one is minus infinity the sum is, whatever the others say: a latent that a guide of great scale
-    has put at infinity has no density, and no number for what follows from it.
+    Where one is minus infinity, so is the sum, even if others are NaN: a guide of great scale can put a
+    latent at infinity, where it has no density and the sites that depend on it have NaN.
     """
     total, nothing = torch.zeros(()), torch.zeros((), dtype=torch.bool)
     for site in sites:
@@ -109,12 +110,16 @@ def score(sites: Iterable[Site], structure: Structure, num_particles: int) -> Te
 
 
 def unit_log_prob(site: Site, structure: Structure) -> Tensor:
-    """A site's log-probability summed to (K or 1, U), masked but never scaled."""
+    """Return a site's log-probability summed to (K or 1, U), masked but never scaled.
+
+    Raises:
+        InputError: the distribution raises.
+    """
     try:
         with unvalidated(site["fn"]):
             log_probability = log_prob(site["fn"], site["value"])
-    except Exception as error:  # whatever a person's own distribution raises
-        raise InputError(cannot_score(site, error)) from error
+    except Exception as error:  # a user's distribution can raise anything
+        raise cannot_score(site, error) from error
     if site["name"] in structure.beyond:
         log_probability = where_within(site["fn"], site["value"], log_probability)
     return unit_sum(site, log_probability, structure)
@@ -122,8 +127,8 @@ def unit_log_prob(site: Site, structure: Structure) -> Tensor:
 
 @contextmanager
 def unvalidated(fn: Any) -> Iterator[None]:
-    """A distribution without checks of its values, which a score of 0, or NaN, replaces."""
-    checking = [part for part in _parts(fn) if vars(part).get("_validate_args")]
+    """Turn a distribution's checks of values off: a bad value scores minus infinity, or NaN."""
+    checking = [part for part in parts(fn) if vars(part).get("_validate_args")]
     for part in checking:
         part._validate_args = False
     try:
@@ -133,26 +138,19 @@ def unvalidated(fn: Any) -> Iterator[None]:
             part._validate_args = True
 
 
-def _parts(fn: Any) -> Iterator[Any]:
-    """A distribution and those that it is made of."""
-    yield fn
-    for name in ("base_dist", "_component_distribution", "_mixture_distribution"):
-        if name in vars(fn):
-            yield from _parts(vars(fn)[name])
-
-
-def cannot_score(site: Site, error: Exception) -> str:
-    """What to say of a site whose distribution raises an error at its value."""
+def cannot_score(site: Site, error: Exception, owner: str = "") -> InputError:
+    """Return the refusal of a site whose distribution raises an error at its value."""
     shape = tuple(getattr(site["value"], "shape", ()))
     kind = type(innermost(site["fn"])).__name__
-    return (
-        f"site {site['name']!r} ({kind}) cannot score a value of shape {shape}: "
-        f"{type(error).__name__}: {first_line(error)}"
+    return InputError(
+        f"{owner}site {site['name']!r} ({kind}) cannot score a value of shape {shape}: "
+        f"{type(error).__name__}: {first_line(error)}",
+        subject=site["name"],
     )
 
 
 def unit_sum(site: Site, log_prob: Tensor, structure: Structure) -> Tensor:
-    """What a site's values say, ``batch |``, summed to (K or 1, U) where the site is not masked."""
+    """Return a site's masked log-probabilities, ``batch |``, summed to (K or 1, U)."""
     log_prob = scale_and_mask(log_prob, 1.0, site["mask"])
     dims = structure.max_plate_nesting + 1
     log_prob = log_prob.reshape((1,) * (dims - log_prob.dim()) + log_prob.shape)

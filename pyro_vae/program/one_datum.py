@@ -1,4 +1,4 @@
-"""A datum that was handed over without its batch dimension, as ``x[0]`` where ``x[0:1]`` is meant."""
+"""A datum that was passed without its batch dimension: ``x[0]`` in place of ``x[0:1]``."""
 
 from typing import Any
 
@@ -10,25 +10,27 @@ from pyro_vae.program.trace import Site, is_factor, observed_sites
 
 
 class OneDatum(InputError):
-    """The data are one datum: their first dimension is one of its own, and counts no data."""
+    """Report data that are one datum: their first dimension does not count data."""
 
-    def __init__(self, tensor: Tensor, why: str) -> None:
+    def __init__(self, tensor: Tensor, reason: str) -> None:
         super().__init__(
-            f"data of shape {tuple(tensor.shape)} are one datum without its batch dimension: {why}; pass "
-            "x[None] (or x[0:1] in place of x[0])"
+            f"data of shape {tuple(tensor.shape)} are one datum without its batch dimension: {reason}",
+            subject="data",
+            remedy="pass x[None] (or x[0:1] in place of x[0])",
         )
 
 
 def check_batch_dimension(model_trace: poutine.Trace, args: Any) -> None:
-    """Refuses data that each unit of a plate observes as a whole.
+    """Check that no unit of a plate observes the data as a whole.
 
-    :raises OneDatum: a plate is as long as the first dimension of the data, and a site in it observes all
-        their values without having that dimension.
+    Raises:
+        OneDatum: a plate is as long as the data's first dimension, and a site in it observes all their
+            values without having that dimension.
     """
     tensors = [a for a in args if isinstance(a, Tensor) and a.dim()]
     for name, site in observed_sites(model_trace).items():
         for tensor in tensors if not is_factor(site) else ():
-            plate = _plate_without_own_values(site, tensor)
+            plate = _plate_of_copies(site, tensor)
             if plate is not None:
                 raise OneDatum(
                     tensor,
@@ -37,8 +39,8 @@ def check_batch_dimension(model_trace: poutine.Trace, args: Any) -> None:
                 )
 
 
-def _plate_without_own_values(site: Site, data: Tensor) -> str | None:
-    """The plate as long as the data that a site lies in, where the site's values are the same for each."""
+def _plate_of_copies(site: Site, data: Tensor) -> str | None:
+    """Return the plate around a site, as long as the data, in which all units observe the same values."""
     value: Tensor = site["value"]
     if value.numel() != data.numel() or data.numel() == 1:
         return None

@@ -1,8 +1,7 @@
-"""Many draws of the latents at once, and what each says of each unit's log-probabilities."""
+"""Many draws of the latents, and their log-probabilities by unit."""
 
 import math
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -10,26 +9,23 @@ from typing import Any, cast
 import pyro
 import torch
 from pyro import poutine
-from pyro.ops.contract import contract_to_tensor
-from pyro.ops.rings import LogRing
 from torch import Tensor
 
-from pyro_vae.errors import InputError
 from pyro_vae.program.contract import Program
-from pyro_vae.program.examination import Examination, check_match
 from pyro_vae.program.log_prob import score
-from pyro_vae.program.probe import moves
-from pyro_vae.program.structure import Structure
+from pyro_vae.program.matching import check_match
+from pyro_vae.program.structure import PARTICLES, Structure
+from pyro_vae.program.sum_out import depends_on_enumerated, sum_out
 from pyro_vae.program.trace import Site, drawn_sites, proposal_sites, run, sample_sites
-from pyro_vae.program.wrappers import unmask
+from pyro_vae.program.vmap import map_runs
 
 
 @dataclass(frozen=True)
 class Particles:
-    """K draws from the guide for each of U units; log-probabilities in nats, each (K, U).
+    """Hold K draws from the guide for each of U units; log-probabilities in nats, each (K, U).
 
-    They are the program's own: neither ``poutine.scale`` nor subsampling's factors enter.
-    ``latents`` holds the draws themselves, each (K | batch | event).
+    Neither ``poutine.scale`` nor subsampling's factors enter them. ``latents`` holds the draws, each
+    (K | batch | event).
     """
 
     log_likelihood: Tensor
@@ -39,16 +35,13 @@ class Particles:
 
     @property
     def log_weights(self) -> Tensor:
-        """log p(x, z) - log q(z | x), shape (K, U); minus infinity where the prior has nothing."""
+        """log p(x, z) - log q(z | x), shape (K, U); minus infinity where the prior has no density."""
         log_weights = self.log_likelihood + self.log_prior - self.log_guide
         return torch.where(self.log_prior == -math.inf, -math.inf, log_weights)
 
 
-PARTICLES = "_particles"
-
-
 def particle_plate(size: int, structure: Structure) -> Any:
-    """A plate over particles, left of every plate of the program's own."""
+    """Return a plate over particles, left of every plate of the program."""
     return pyro.plate(PARTICLES, size, dim=-1 - structure.max_plate_nesting)
 
 
@@ -60,19 +53,24 @@ def draw(
     at_once: int | None = None,
     **kwargs: Any,
 ) -> Particles:
-    """Draws under a plate over particles, left of every plate of the program's own.
+    """Draw under a plate over particles, left of every plate of the program.
 
-    The arguments are not copied, so an encoder sees each datum once. Discrete latents that only the
+    The arguments are not copied, so an encoder reads each datum once. Discrete latents that only the
     model has are summed out.
 
-    :param at_once: how many particles the model scores at a time. All are drawn together, so this is
-        a matter of memory, never of noise.
+    Args:
+        program: the model and guide.
+        structure: its sites and plates on these arguments.
+        num_particles: K.
+        args: the program's arguments, and ``kwargs``.
+        at_once: how many particles the model scores at a time, which changes memory alone: all are
+            drawn together.
     """
     plate = particle_plate(num_particles, structure)
     guide_trace = run("guide", plate(program.guide), args, kwargs)
     log_guide = score(proposal_sites(guide_trace).values(), structure, num_particles)
-    # Parts are filled in as they come: kept, they would lie scattered over the memory that the next
-    # part needs in one piece, and what is taken would grow with their number.
+    # The whole is filled in part by part: kept parts would be scattered over the memory that the next
+    # part needs in one piece, and the memory taken would grow with their number.
     scores: tuple[Tensor, ...] = ()
     for first in range(0, num_particles, at_once or num_particles):
         some = range(num_particles)[first : first + (at_once or num_particles)]
@@ -84,12 +82,42 @@ def draw(
         for whole, row in zip(scores, rows, strict=True):
             whole[some.start : some.stop] = row
     log_likelihood, log_prior = scores
-    return Particles(
-        log_likelihood,
-        log_prior,
-        log_guide,
-        {name: site["value"] for name, site in drawn_sites(guide_trace).items()},
-    )
+    return Particles(log_likelihood, log_prior, log_guide, _values(guide_trace))
+
+
+def draw_by_vmap(
+    program: Program,
+    structure: Structure,
+    num_particles: int,
+    *args: Any,
+    at_once: int | None = None,
+    **kwargs: Any,
+) -> Particles:
+    """Draw as :func:`draw` does, by ``vmap`` in place of a plate over particles.
+
+    Each particle is a run by itself: ``X @ w``, ``x.shape[0]``, ``data[t]``, ``theta[group]`` and
+    ``torch.stack([a, b])`` mean what they mean for one particle.
+
+    Raises:
+        InputError: the program cannot be mapped.
+    """
+
+    def propose() -> tuple[dict[str, Tensor], Tensor]:
+        guide = run("guide", program.guide, args, kwargs)
+        log_guide = score(proposal_sites(guide).values(), structure, 1)[0]
+        return _values(guide), log_guide
+
+    latents, log_guide = map_runs(propose, num_particles)
+    one = run("guide", program.guide, args, kwargs)  # for all but the values
+
+    def weigh(values: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        given = with_values(one, lambda site: values[site["name"]])
+        model = replay(program.model, given, structure, *args, **kwargs)
+        log_likelihood, log_prior = score_model(model, structure, 1)
+        return log_likelihood[0], log_prior[0]
+
+    log_likelihood, log_prior = map_runs(weigh, num_particles, latents, at_once=at_once)
+    return Particles(log_likelihood, log_prior, log_guide, latents)
 
 
 def draw_one_by_one(
@@ -100,9 +128,9 @@ def draw_one_by_one(
     at_once: int | None = None,
     **kwargs: Any,
 ) -> Particles:
-    """The same for a program that takes no further dimension on the left.
+    """Draw as :func:`draw` does, from a program that takes no further dimension on the left.
 
-    Which latents there are may differ from draw to draw; ``latents`` holds those that all have.
+    The set of latents may differ from draw to draw; ``latents`` holds those that all draws have.
     """
     draws = []
     for _ in range(num_particles):
@@ -131,62 +159,14 @@ def replay(
     *args: Any,
     **kwargs: Any,
 ) -> poutine.Trace:
-    """The model's trace at the guide's draws, with enumerated latents taking all their values."""
+    """Return the model's trace at the guide's draws, with enumerated latents taking all their values."""
     if structure.enumerated:
         model = poutine.enum(model, first_available_dim=-2 - structure.max_plate_nesting)
     return run("model", poutine.replay(model, guide_trace), args, kwargs)
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Two particles drawn together: the traces, and what they weigh."""
-
-    guide: poutine.Trace
-    model: poutine.Trace
-    particles: Particles
-
-
-def pair_together(examined: Examination, *args: Any, **kwargs: Any) -> Pair | None:
-    """Draws two particles together; None where a program mixes them up.
-
-    A program that, say, averages over dimension 0 runs under a particle plate without complaint and
-    says something else; so it is tried. The second particle must score as it does alone, and the first
-    one's score must not change with the second one's values.
-    """
-    program, structure, others = examined.program, examined.structure, drawn_sites(examined.guide)
-    plate = particle_plate(2, structure)
-
-    def scored(values: poutine.Trace | None = None) -> Pair:
-        guide = program.guide if values is None else poutine.replay(program.guide, values)
-        guide_trace = run("guide", plate(guide), args, kwargs)
-        model_trace = replay(plate(program.model), guide_trace, structure, *args, **kwargs)
-        particles = read_particles(model_trace, guide_trace, structure, 2)
-        return Pair(guide_trace, model_trace, particles)
-
-    def first_kept(site: Site) -> Tensor:
-        value: Tensor = site["value"]
-        if not is_per_particle(site, structure):
-            return value
-        there: Tensor = others[site["name"]]["value"]
-        return torch.cat([value[:1], there.expand(value[:1].shape)])
-
-    try:
-        pair = scored()
-        weights = pair.particles.log_weights
-        changed = scored(with_values(pair.guide, first_kept)).particles.log_weights
-        if bool(moves(weights[0], changed[0]).any()):
-            return None
-        one = with_values(pair.guide, partial(of_particles, structure=structure, some=1))
-        guide_again = run("guide", poutine.replay(program.guide, one), args, kwargs)
-        model_again = replay(program.model, one, structure, *args, **kwargs)
-        alone = read_particles(model_again, guide_again, structure, 1).log_weights
-    except Exception:  # whatever a program raises where it takes no further dimension
-        return None
-    return None if bool(moves(weights[1:], alone).any()) else pair
-
-
 def with_values(trace: poutine.Trace, value: Callable[[Site], Tensor]) -> poutine.Trace:
-    """A copy of a trace to replay, whose latents have other values."""
+    """Return a copy of a trace to replay, whose latents have other values."""
     copy = trace.copy()
     for name, site in drawn_sites(copy).items():
         copy.nodes[name] = cast(Any, {**site, "value": value(site)})
@@ -194,7 +174,7 @@ def with_values(trace: poutine.Trace, value: Callable[[Site], Tensor]) -> poutin
 
 
 def of_particles(site: Site, structure: Structure, some: range | int) -> Tensor:
-    """Some particles of a site's value, or one, without its dimension then."""
+    """Return some particles of a site's value, or one without its dimension."""
     value: Tensor = site["value"]
     if not is_per_particle(site, structure):
         return value
@@ -208,19 +188,22 @@ def is_per_particle(site: Site, structure: Structure) -> bool:
 def read_particles(
     model_trace: poutine.Trace, guide_trace: poutine.Trace, structure: Structure, num_particles: int
 ) -> Particles:
-    """What a pair of traces says of each particle and unit."""
+    """Return the log-probabilities and draws that a pair of traces holds."""
     log_likelihood, log_prior = score_model(model_trace, structure, num_particles)
     log_guide = score(proposal_sites(guide_trace).values(), structure, num_particles)
-    latents = {name: site["value"] for name, site in drawn_sites(guide_trace).items()}
-    return Particles(log_likelihood, log_prior, log_guide, latents)
+    return Particles(log_likelihood, log_prior, log_guide, _values(guide_trace))
+
+
+def _values(guide_trace: poutine.Trace) -> dict[str, Tensor]:
+    return {name: site["value"] for name, site in drawn_sites(guide_trace).items()}
 
 
 def score_model(
     model_trace: poutine.Trace, structure: Structure, num_particles: int
 ) -> tuple[Tensor, Tensor]:
-    """log p(x | z) and log p(z), (K, U) each.
+    """Return log p(x | z) and log p(z), (K, U) each.
 
-    What has to be summed over the values of enumerated latents counts to the first.
+    All sites that depend on enumerated latents count as likelihood.
     """
     sites = sample_sites(model_trace)
     if not structure.enumerated:
@@ -231,76 +214,3 @@ def score_model(
     free = [site for site in given if not depends_on_enumerated(site, structure)]
     log_prior = score(free, structure, num_particles)
     return sum_out(model_trace, structure).expand(num_particles, -1) - log_prior, log_prior
-
-
-def depends_on_enumerated(site: Site, structure: Structure) -> bool:
-    return len(site["fn"].batch_shape) > structure.max_plate_nesting + 1
-
-
-def dims_of(packed: Any) -> str:
-    """The symbols of a packed tensor's dimensions."""
-    return str(packed._pyro_dims)
-
-
-def sum_out(model_trace: poutine.Trace, structure: Structure) -> Tensor:
-    """log p(x, z) of each particle and unit, (K or 1, U), with the enumerated latents summed out.
-
-    Exact, by Pyro's plated variable elimination: F. Obermeyer et al., "Tensor variable elimination
-    for plated factor graphs", 2019, https://arxiv.org/abs/1902.03210.
-    """
-    sites = sample_sites(model_trace)
-    for name, site in sites.items():
-        site["scale"] = 1.0  # an evidence is neither tempered nor subsampled
-        # what is masked out counts 1 over all its values, not each 1, unless something depends on it
-        if name in structure.enumerated and name not in structure.without_prior:
-            unmask(site)
-    model_trace.compute_log_prob()
-    try:
-        model_trace.pack_tensors()
-    except ValueError as error:
-        name, site = next((n, s) for n, s in sites.items() if "log_prob" not in s.get("packed", {}))
-        raise InputError(
-            f"the model's site {name!r} has log-probabilities of shape "
-            f"{tuple(site['log_prob'].shape)} where {', '.join(map(repr, structure.enumerated))} takes all "
-            "its values at once, in a dimension left of every plate: it must broadcast against the plates "
-            "as it is, with no dimension put in between"
-        ) from error
-    symbols = model_trace.plate_to_symbol
-    factors: OrderedDict[frozenset[str], list[Tensor]] = OrderedDict()
-    for site in sites.values():
-        plates = frozenset(symbols[f.name] for f in site["cond_indep_stack"] if f.vectorized)
-        factors.setdefault(plates, []).append(site["packed"]["log_prob"])
-    sizes = {
-        symbol: size
-        for terms in factors.values()
-        for term in terms
-        for symbol, size in zip(dims_of(term), term.shape, strict=True)
-    }
-    target = [symbols[name] for name in (PARTICLES, structure.unit) if name in symbols]
-    try:
-        result = contract_to_tensor(
-            factors,
-            sum_dims=set(sizes) - set(symbols.values()),
-            target_ordinal=frozenset(target),
-            ring=LogRing(dim_to_size={**dict.fromkeys(target, 1), **sizes}),
-        )
-    except NotImplementedError as error:  # Pyro's words name its symbols
-        raise _crossing(sites, structure) from error
-    ordered = result.permute([dims_of(result).index(symbol) for symbol in target])
-    return ordered.reshape(-1, structure.num_units)
-
-
-def _crossing(sites: Mapping[str, Site], structure: Structure) -> InputError:
-    """What to say of latents to be summed out that lie in crossing plates."""
-    outer = (PARTICLES, structure.unit)
-    lie = []
-    for name in structure.enumerated:
-        frames = sites[name]["cond_indep_stack"]
-        inner = [repr(f.name) for f in frames if f.vectorized and f.name not in outer]
-        if inner:
-            lie.append(f"{name!r} in {' and '.join(inner)}")
-    return InputError(
-        f"latents to be summed out lie in plates that cross ({', '.join(lie)}), so their sum does not "
-        "factorise: make one of the plates a loop (`for i in pyro.plate(...)`) with a site each, if it is "
-        "short, or draw one of the latents in the guide"
-    )

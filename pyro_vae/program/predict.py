@@ -1,4 +1,4 @@
-"""What a program says data look like: from the prior, or from what the guide makes of given data."""
+"""Data that a program predicts: from the prior, or from the guide's draws for given data."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +19,10 @@ from pyro_vae.program.trace import Site, drawn_sites, observed_sites, run, run_a
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of one observed site: a draw, and the mean of the distribution it is from (``batch | event``).
+    """Hold a draw of an observed site, and the mean of its distribution, ``batch | event``.
 
-    ``mean`` is the draw itself where the distribution has no mean. ``argument`` is which of the batch the
-    site observes, None where that is none of it as it is.
+    ``mean`` is the draw if the distribution has no mean. ``argument`` is the number of the argument that
+    the site observes unchanged, or None.
     """
 
     value: Tensor
@@ -31,16 +31,17 @@ class Prediction:
 
 
 def prior_samples(program: Any, *batch: Any, seed: int | None = None) -> dict[str, Prediction]:
-    """Draws latents from the prior and then data, as many as ``batch`` has rows.
+    """Draw latents from the prior and then data, as many as ``batch`` has rows.
 
-    The batch says how many rows and of what shape; its values are not looked at by a model that uses
-    them for ``obs=`` alone, and condition one that uses them otherwise.
+    The batch gives the number of rows and their shape. Its values do not matter to a model that uses them
+    for ``obs=`` alone; any other use conditions on them.
+
+    Raises:
+        InputError: a latent's prior is flat.
 
     >>> from pyro_vae.models import FactorAnalysis
     >>> prior_samples(FactorAnalysis((3,), 2), torch.zeros(5, 3))["x"].value.shape
     torch.Size([5, 3])
-
-    :raises InputError: a latent's prior is flat.
     """
     target = as_program(program)
     with (
@@ -56,9 +57,10 @@ def prior_samples(program: Any, *batch: Any, seed: int | None = None) -> dict[st
 
 
 def reconstructions(program: Any, *batch: Any, seed: int | None = None) -> dict[str, Prediction]:
-    """Draws latents from the guide, given the batch, and then data anew.
+    """Draw latents from the guide, given the batch, and then new data.
 
-    :raises InputError: the program has no latent, so that data anew would be any data.
+    Raises:
+        InputError: the program has no latent, so that new data would be any data.
 
     >>> from pyro_vae.models import FactorAnalysis
     >>> reconstructions(FactorAnalysis((3,), 2), torch.zeros(5, 3))["x"].mean.shape
@@ -71,11 +73,13 @@ def reconstructions(program: Any, *batch: Any, seed: int | None = None) -> dict[
         pyro.validation_enabled(False),
         refusing_one_datum(target, batch),
     ):
-        enable_validation(True)  # what a program itself asks of its data, and no more
+        enable_validation(True)  # the program's own checks of its data, and no more
         guide_trace = run("guide", target.guide, batch, {})
         if not drawn_sites(guide_trace):
             raise InputError(
-                "the guide draws no latent, so there is nothing to reconstruct data from"
+                "the guide draws no latent, so there is nothing to reconstruct data from",
+                subject="guide",
+                expected="a guide with a latent",
             )
         observed = run("model", poutine.replay(target.model, guide_trace), batch, {})
         check_batch_dimension(observed, batch)
@@ -85,7 +89,7 @@ def reconstructions(program: Any, *batch: Any, seed: int | None = None) -> dict[
 
 
 def observed_arguments(program: Any, *batch: Any) -> list[int]:
-    """Which of the batch a model observes as they are.
+    """Return the numbers of the arguments that a model observes unchanged.
 
     >>> from pyro_vae.models import FactorAnalysis
     >>> observed_arguments(FactorAnalysis((3,), 2), torch.zeros(5, 3))
@@ -99,14 +103,14 @@ def observed_arguments(program: Any, *batch: Any) -> list[int]:
     return [number for number, argument in enumerate(batch) if id(argument) in values]
 
 
-DRAWS = 1000  # for a mean that no distribution knows
+DRAWS = 1000  # for a mean that no distribution has
 
 
 def latent_means(program: Any, *batch: Any, seed: int | None = None) -> dict[str, Tensor]:
-    """Finds the guide's mean of each latent site, ``batch | event``; of a class, a draw.
+    """Return the guide's mean of each latent site, ``batch | event``; of a class, a draw.
 
-    Where the guide draws elsewhere and maps the draws onto latents, as AutoGuides do, or where a latent's
-    distribution depends on the draw of another, no distribution knows the mean: it is that of 1,000 draws.
+    If the guide maps auxiliary draws onto latents, as AutoGuides do, or a latent's distribution depends on
+    the draw of another, no distribution has that mean: it is the mean of 1,000 draws.
 
     >>> from pyro_vae.models import FactorAnalysis
     >>> latent_means(FactorAnalysis((3,), 2), torch.zeros(5, 3))["z"].shape
@@ -119,7 +123,7 @@ def latent_means(program: Any, *batch: Any, seed: int | None = None) -> dict[str
         pyro.validation_enabled(False),
         refusing_one_datum(target, batch),
     ):
-        enable_validation(True)  # what a program itself asks of its data, and no more
+        enable_validation(True)  # the program's own checks of its data, and no more
         trace = run("guide", target.guide, batch, {})
         sites = {n: s for n, s in drawn_sites(trace).items() if not s["infer"].get("is_auxiliary")}
         means = {name: _mean(site).detach() for name, site in sites.items()}
@@ -163,6 +167,6 @@ def _predictions(
 def _mean(site: Site) -> Tensor:
     try:
         mean: Tensor = site["fn"].mean
-    except Exception:  # of a distribution without one, or a person's own
+    except Exception:  # of a distribution without one, or a user's own
         return site["value"]
-    return site["value"] if mean.isnan().all() else mean  # a class has no mean, which torch says so
+    return site["value"] if mean.isnan().all() else mean  # torch gives a class the mean NaN

@@ -1,6 +1,6 @@
-"""What a program's sites and plates look like on one batch."""
+"""A program's sites, plates and units on one batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from pyro import poutine
 from pyro_vae.errors import InputError, nearest
 from pyro_vae.program.trace import (
     FLAT,
+    FLAT_REMEDY,
     Site,
     batch_of,
     drawn_sites,
@@ -19,13 +20,15 @@ from pyro_vae.program.trace import (
     sample_sites,
 )
 
+PARTICLES = "_particles"  # the plate over particles, left of every plate of the program
+
 
 @dataclass(frozen=True)
 class Structure:
-    """What a program's sites and plates look like on one batch.
+    """Hold a program's sites, plates and units on one batch.
 
-    ``unit`` is None where no plate holds every latent and observed site: the evidence is then a
-    joint one, of the whole batch, and ``outside`` names the latents that make it so.
+    ``unit`` is None where no plate holds every latent and observed site: there is one joint evidence of
+    the whole batch, and ``outside`` names the latents that are shared.
     """
 
     unit: str | None
@@ -39,27 +42,25 @@ class Structure:
     enumerated: tuple[str, ...]  # latents of the model alone, to be summed out
     plates: Mapping[str, int]
     marked: tuple[str, ...] = ()  # latents that training is to sum over, in model or guide
-    flat: tuple[str, ...] = ()  # latents whose prior is no distribution: there is no evidence
-    # plates within the unit, sequential ones too, that hold a part of what they stand for
+    flat: tuple[str, ...] = ()  # latents with an improper prior: there is no evidence
+    # plates within the unit, sequential ones too, that hold a part of the units they stand for
     subsampled: tuple[str, ...] = ()
     without_prior: tuple[str, ...] = ()  # latents that count, and whose prior the model masks
-    beyond: tuple[str, ...] = ()  # latents that the guide also draws where the prior has nothing
-    holds_enumerated_only: bool = (
-        False  # the model runs only where its latents take all their values
-    )
+    beyond: tuple[str, ...] = ()  # latents that the guide draws outside the prior's support, too
+    holds_enumerated_only: bool = False  # the model runs only if its latents take all their values
 
     def units_of(self, rows: int) -> int:
-        """How many units the ELBO of a batch of ``rows`` data stands for."""
+        """Return how many units the ELBO of a batch of ``rows`` data stands for."""
         if self.unit is None or self.size != self.num_units:
             return self.size
         return rows
 
     def joined(self) -> "Structure":
-        """The structure that takes all units together for one."""
+        """Return the structure that takes all units together for one."""
         return replace(self, unit=None, dim=0, num_units=1, size=1)
 
     def resized(self, rows: int) -> "Structure":
-        """The structure of a batch of another number of rows."""
+        """Return the structure of a batch of another number of rows."""
         if self.unit is None:
             return self
         size = self.size if self.size != self.num_units else rows
@@ -72,10 +73,17 @@ def read_structure(
     unit: str | None = None,
     num_rows: int | None = None,
 ) -> Structure:
-    """Reads the plates of both traces, and finds the unit: the outermost plate that holds every site.
+    """Read the plates of both traces, and find the unit: the outermost plate that holds every site.
 
-    :param num_rows: where the arguments are rows, how many: of several such plates one for rows is taken.
-    :raises InputError: ``unit`` is not there or does not hold every site.
+    Args:
+        model_trace: of the model at the guide's draws.
+        guide_trace: of the guide.
+        unit: the name of the unit's plate, if the caller chooses it.
+        num_rows: the number of rows, if the arguments are rows: of several outermost plates the one of
+            that length is the unit.
+
+    Raises:
+        InputError: there is no plate ``unit``, or it does not hold every site.
     """
     sites = [
         (name, site)
@@ -83,50 +91,55 @@ def read_structure(
         for name, site in sample_sites(trace).items()
         if trace is model_trace or not site["is_observed"] or is_jacobian(site)
     ]
-    stacks = [(name, site["cond_indep_stack"]) for name, site in sites]
     frames = _frames(sites)
-    max_plate_nesting = max((-frame.dim for frame in frames.values()), default=0)
     shared = [name for name in frames if all(_holds(frames[name], site) for _, site in sites)]
     if unit is not None:
         _check_unit(unit, frames, sites)
-    latents, observed = latent_sites(model_trace), observed_sites(model_trace)
-    shape: dict[str, Any] = {
-        "max_plate_nesting": max_plate_nesting,
+    shape = _shape(model_trace, guide_trace, frames)
+    subsampled = _subsampled(sites)
+    if unit is None and not shared:
+        shared_latents = _outside_plates(latent_sites(model_trace).items())
+        outside = shared_latents or _outside_plates(sites)
+        whole = tuple(sorted(subsampled))
+        return Structure(None, 0, 1, 1, outside=outside, subsampled=whole, **shape)
+    outermost = [f.name for f in sites[0][1]["cond_indep_stack"] if f.name in shared]
+    of_rows = [n for n in outermost if (frames[n].full_size or frames[n].size) == num_rows]
+    frame = frames[unit or (of_rows or outermost)[0]]
+    within = tuple(sorted(subsampled - {frame.name}))
+    size = frame.full_size or frame.size
+    return Structure(
+        frame.name, frame.dim, frame.size, size, outside=(), subsampled=within, **shape
+    )
+
+
+def _shape(
+    model_trace: poutine.Trace, guide_trace: poutine.Trace, frames: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the fields of a structure that do not depend on the unit."""
+    latents, drawn = latent_sites(model_trace), drawn_sites(guide_trace)
+    return {
+        "max_plate_nesting": max((-frame.dim for frame in frames.values()), default=0),
         "latents": tuple(latents),
-        "observed": tuple(observed),
-        "enumerated": tuple(n for n in latents if n not in drawn_sites(guide_trace)),
+        "observed": tuple(observed_sites(model_trace)),
+        "enumerated": tuple(n for n in latents if n not in drawn),
         "plates": {name: frame.size for name, frame in frames.items()},
         "flat": tuple(n for n, s in latents.items() if isinstance(s["fn"], dist.ImproperUniform)),
         "marked": tuple(n for n, s in latents.items() if s["infer"].get("enumerate")),
     }
-    subsampled = {  # of a sequential plate, too
+
+
+def _subsampled(sites: Sequence[tuple[str, Site]]) -> set[str]:
+    """Return the plates, sequential ones too, that take a subsample."""
+    return {
         frame.name
-        for _, stack in stacks
-        for frame in stack
+        for _, site in sites
+        for frame in site["cond_indep_stack"]
         if frame.full_size is not None and frame.size < frame.full_size
     }
-    if unit is None and not shared:
-        outside = tuple(n for n, s in latents.items() if not _in_some_plate(s))
-        without = outside or tuple(n for n, s in sites if not _in_some_plate(s))
-        return Structure(
-            None, 0, 1, 1, outside=without, subsampled=tuple(sorted(subsampled)), **shape
-        )
-    outermost = [frame.name for frame in stacks[0][1] if frame.name in shared]
-    of_rows = [n for n in outermost if (frames[n].full_size or frames[n].size) == num_rows]
-    frame = frames[unit or (of_rows or outermost)[0]]
-    return Structure(
-        frame.name,
-        frame.dim,
-        frame.size,
-        frame.full_size or frame.size,
-        outside=(),
-        subsampled=tuple(sorted(subsampled - {frame.name})),
-        **shape,
-    )
 
 
 def _frames(sites: Sequence[tuple[str, Site]]) -> dict[str, Any]:
-    """The plates that are entered at once, by name; one without a size is as long as its longest site."""
+    """Return the vectorized plates by name; one without a size is as long as its longest site."""
     frames: dict[str, Any] = {}
     for _, site in sites:
         for frame in site["cond_indep_stack"]:
@@ -136,40 +149,53 @@ def _frames(sites: Sequence[tuple[str, Site]]) -> dict[str, Any]:
 
 
 def _holds(frame: Any, site: Site) -> bool:
-    """Whether a site has a value of its own for each unit of a plate.
+    """Return whether a site has its own value for each unit of a plate.
 
-    Pyro gives it one, but in a plate without a size, where one value may stand for all.
+    Pyro gives it one, except in a plate without a size, where all units may share a value.
     """
     shape = batch_of(site)
-    own = shape[frame.dim] if len(shape) >= -frame.dim else 1
-    return own == frame.size and any(f.name == frame.name for f in site["cond_indep_stack"])
+    size = shape[frame.dim] if len(shape) >= -frame.dim else 1
+    return size == frame.size and any(f.name == frame.name for f in site["cond_indep_stack"])
 
 
 def _check_unit(unit: Any, frames: Mapping[str, Any], sites: Sequence[tuple[str, Site]]) -> None:
     if not isinstance(unit, str):
-        raise InputError(f"unit must be the name of a plate, not {unit!r}")
+        raise InputError(
+            f"unit must be the name of a plate, not {unit!r}",
+            subject="unit",
+            expected="the name of a plate",
+        )
     stacks = [frame for _, site in sites for frame in site["cond_indep_stack"]]
     if any(frame.name == unit and not frame.vectorized for frame in stacks):
         raise InputError(
-            f"plate {unit!r} is a loop, and units are those of a plate that is entered at once: "
-            f"`with pyro.plate({unit!r}, ...):`"
+            f"plate {unit!r} is a loop",
+            subject=unit,
+            expected="a vectorized plate",
+            remedy=f"write `with pyro.plate({unit!r}, ...):`",
         )
     if unit not in frames:
-        known = nearest(unit, frames) if frames else ", nor any other that is entered at once"
-        raise InputError(f"there is no plate {unit!r}{known}")
-    beyond = sorted({name for name, site in sites if not _holds(frames[unit], site)})
-    if beyond:
+        known = nearest(unit, frames) if frames else ", nor any other vectorized plate"
+        raise InputError(f"there is no plate {unit!r}{known}", subject=unit)
+    outside = sorted({name for name, site in sites if not _holds(frames[unit], site)})
+    if outside:
         raise InputError(
-            f"plate {unit!r} does not hold {', '.join(map(repr, beyond))}: the evidence does not "
-            "factorise over it"
+            f"plate {unit!r} does not hold {', '.join(map(repr, outside))}, so the evidence does not "
+            "factorise over it",
+            subject=unit,
+            remedy="leave `unit` out, or put these sites in that plate",
         )
 
 
-def _in_some_plate(site: Site) -> bool:
-    return any(frame.vectorized for frame in site["cond_indep_stack"])
+def _outside_plates(sites: Iterable[tuple[str, Site]]) -> tuple[str, ...]:
+    """Return the names of the sites that lie in no vectorized plate."""
+    return tuple(n for n, s in sites if not any(f.vectorized for f in s["cond_indep_stack"]))
 
 
 def check_proper(structure: Structure) -> None:
-    """:raises InputError: a latent has no distribution that it could be drawn from."""
+    """Check that every latent has a prior that it could be drawn from.
+
+    Raises:
+        InputError: a prior is flat.
+    """
     for name in structure.flat:
-        raise InputError(f"the prior of {name!r} is flat: {FLAT}")
+        raise InputError(f"the prior of {name!r} is flat: {FLAT}", subject=name, remedy=FLAT_REMEDY)

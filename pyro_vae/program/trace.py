@@ -1,9 +1,9 @@
-"""One call of a model or guide, as the sites that it reached, and which of them count as what."""
+"""One call of a model or guide: its sites, and which of them count as what."""
 
 import contextlib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import pyro.distributions as dist
@@ -13,71 +13,100 @@ from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
 
 from pyro_vae.errors import InputError
+from pyro_vae.program.wrappers import innermost
 
 Site = dict[str, Any]
 
-# of a parameter, before all of its values; torch.distributions' words
+# torch's words on a parameter, before all of its values
 INVALID = re.compile(
     r"Expected parameter (\w+) .*? of distribution (\w+)\(.*\) to satisfy the constraint (.*),"
     r" but found invalid values:"
 )
 
-TAKEN = re.compile(r"site (\S+) must be sampled in trace")  # Pyro's words
-FLAT = (
-    "it has no evidence, and nothing can be drawn from it (ImproperUniform); a proper prior, as a VAE "
-    "has, would have both. An AutoGuide takes a start of its own: init_loc_fn=init_to_value(values=...)"
+MISSING = re.compile(r"site (\S+) must be sampled in trace")  # Pyro's words
+FLAT = "it has no evidence, and nothing can be drawn from it (ImproperUniform)"
+FLAT_REMEDY = (
+    "use a proper prior, as a VAE has; an AutoGuide can start elsewhere: "
+    "init_loc_fn=init_to_value(values=...)"
 )
 
 
 def run(part: str, function: Callable[..., Any], args: Any, kwargs: Any) -> poutine.Trace:
-    """The trace of one call; an error in it names the part and the site that was reached.
+    """Return the trace of one call.
 
-    A program that differentiates inside runs with gradients, also where the caller asks for none.
-    Numbers that a program observes become tensors, and plates without a size get that of their sites.
+    A program that differentiates inside runs with gradients, also where the caller turns them off.
+    Observed numbers become tensors, and plates without a size get that of their sites.
+
+    Raises:
+        InputError: the function raises; the error names the part and the last site before it.
     """
     try:
-        return run_as_it_is(part, function, args, kwargs)
+        return run_without_gradients(part, function, args, kwargs)
     except NeedsGradients:
         with torch.enable_grad():
-            return run_as_it_is(part, function, args, kwargs)
+            return run_without_gradients(part, function, args, kwargs)
 
 
 class NeedsGradients(InputError):
-    """The program differentiates inside, and gradients were turned off around it."""
+    """Report that the program differentiates inside, where the caller has turned gradients off."""
 
 
-def run_as_it_is(part: str, function: Callable[..., Any], args: Any, kwargs: Any) -> poutine.Trace:
-    """:raises NeedsGradients: it takes gradients, where the caller has turned them off."""
+def run_without_gradients(
+    part: str, function: Callable[..., Any], args: Any, kwargs: Any
+) -> poutine.Trace:
+    """Return the trace of one call, with gradients only where the caller has turned them on.
+
+    Raises:
+        NeedsGradients: the function takes gradients, and they are off.
+        InputError: it raises anything else.
+    """
     tracer = poutine.trace(function)
     try:
         trace = tracer.get_trace(*args, **kwargs)
-    except InputError as error:  # Pyro has written its trace below the sentence
-        raise InputError(str(error).split("\n")[0]) from error
+    except InputError as error:
+        original = _original(error)
+        raise original from original.__cause__
     except Exception as error:
-        if isinstance(error, NotImplementedError) and "ImproperUniform" in str(error):
-            raise InputError(f"a prior of the {part} is flat: {FLAT}") from error
-        if taken := TAKEN.match(str(error)):
-            raise InputError(
-                f"the guide observes or computes {taken[1]!r}, which the model draws: the guide is to draw "
-                "it, by `pyro.sample` without `obs=`"
-            ) from error
-        kind = InputError
-        if not torch.is_grad_enabled() and "require grad" in str(error):
-            kind = NeedsGradients
-        sites = list(sample_sites(tracer.trace))
-        where = f"after site {sites[-1]!r}" if sites else "before its first site"
-        shapes = ", ".join(str(tuple(a.shape)) for a in args if isinstance(a, Tensor))
-        refused = kind(
-            f"the {part} raised {type(error).__name__} {where}: {first_line(error)}"
-            + (f" (called with tensors of shape {shapes})" if shapes else "")
-            + _not_finite(args)
-        )
-        refused.reached = tracer.trace  # type: ignore[attr-defined]  # how far it came
+        refused = _refusal(part, error, tracer.trace, args)
+        refused.reached = tracer.trace  # type: ignore[attr-defined]  # the sites before the error
         raise refused from error
     for site in sample_sites(trace).values():
         if not isinstance(site["value"], Tensor):
             site["value"], site["was_number"] = as_value(site["value"]), True
-    return sized(trace)
+    return with_plate_sizes(trace)
+
+
+def _original(error: InputError) -> InputError:
+    """Return the error that the program raised: Pyro raises a copy that shows its trace and no fields."""
+    while isinstance(error.__cause__, InputError) and str(error).startswith(str(error.__cause__)):
+        error = error.__cause__
+    return error if "\n" not in str(error) else InputError(str(error).split("\n")[0])
+
+
+def _refusal(part: str, error: Exception, reached: poutine.Trace, args: Any) -> InputError:
+    """Return what to say of an error that a model or guide raised after some sites."""
+    if isinstance(error, NotImplementedError) and "ImproperUniform" in str(error):
+        return InputError(
+            f"a prior of the {part} is flat: {FLAT}", subject=part, remedy=FLAT_REMEDY
+        )
+    if missing := MISSING.match(str(error)):
+        return InputError(
+            f"the guide observes or computes {missing[1]!r}, which the model draws",
+            subject=missing[1],
+            remedy="draw it in the guide by `pyro.sample` without `obs=`",
+        )
+    kind = InputError
+    if not torch.is_grad_enabled() and "require grad" in str(error):
+        kind = NeedsGradients
+    sites = list(sample_sites(reached))
+    where = f"after site {sites[-1]!r}" if sites else "before its first site"
+    shapes = ", ".join(str(tuple(a.shape)) for a in args if isinstance(a, Tensor))
+    return kind(
+        f"the {part} raised {type(error).__name__} {where}: {first_line(error)}"
+        + (f" (called with tensors of shape {shapes})" if shapes else "")
+        + _not_finite(args),
+        subject=sites[-1] if sites else part,
+    )
 
 
 def run_at(
@@ -87,10 +116,10 @@ def run_at(
     kwargs: Any,
     run: Callable[..., poutine.Trace] = run,
 ) -> poutine.Trace:
-    """The model's trace at what the guide has drawn.
+    """Return the model's trace at what the guide has drawn.
 
-    A draw outside of its prior's support weighs nothing, so what the model raises on it says nothing of
-    the model: it is moved inside, in the guide's trace, too.
+    A draw outside its prior's support has no weight, so an error that the model raises on it says nothing
+    about the model. Such a draw is replaced by one inside, in the guide's trace, too.
     """
     while True:
         try:
@@ -101,13 +130,12 @@ def run_at(
 
 
 def _move_inside(guide_trace: poutine.Trace, reached: poutine.Trace) -> bool:
-    """Puts prior draws in place of those that the prior's support does not hold; says whether any was."""
+    """Replace draws outside their prior's support by draws of the prior; return whether any was."""
     moved = False
     for name, site in drawn_sites(reached).items():
         proposed = guide_trace.nodes.get(name)
-        with contextlib.suppress(
-            NotImplementedError, AttributeError
-        ):  # no support, or nothing to draw from
+        # without a support, or without a sampler
+        with contextlib.suppress(NotImplementedError, AttributeError):
             inside = site["fn"].support.check(site["value"])
             if proposed is None or bool(inside.all()):
                 continue
@@ -120,13 +148,13 @@ def _move_inside(guide_trace: poutine.Trace, reached: poutine.Trace) -> bool:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says first, with torch's remark on a parameter in fewer words."""
-    said = INVALID.sub(r"some values of \1 in a \2 are not \3", str(error)).strip().split("\n")[0]
-    return said or "no reason given"
+    """Return the first line of an error's message; torch's remark on a parameter is shortened."""
+    text = INVALID.sub(r"some values of \1 in a \2 are not \3", str(error)).strip().split("\n")[0]
+    return text or "no reason given"
 
 
 def as_value(number: Any) -> Any:
-    """What a program observes as a tensor, where it is a plain number or a sequence of them."""
+    """Return an observed number, or a sequence of numbers, as a tensor; anything else unchanged."""
     try:
         value = torch.as_tensor(number)
     except (TypeError, ValueError, RuntimeError):
@@ -145,8 +173,8 @@ def _not_finite(args: Any) -> str:
 # --- plates ---------------------------------------------------------------------------------------
 
 
-def sized(trace: poutine.Trace) -> poutine.Trace:
-    """The trace, with plates that were entered without a size (Pyro writes -1) as long as their sites."""
+def with_plate_sizes(trace: poutine.Trace) -> poutine.Trace:
+    """Give plates without a size (Pyro writes -1) the length of their longest site; return the trace."""
     sites = [
         s for s in sample_sites(trace).values() if any(f.size == -1 for f in s["cond_indep_stack"])
     ]
@@ -165,14 +193,14 @@ def sized(trace: poutine.Trace) -> poutine.Trace:
     return trace
 
 
-def by_plates(site: Site) -> float:
-    """What a site is scaled by where its plates take subsamples."""
+def plate_scale(site: Site) -> float:
+    """Return the factor by which the subsampling plates of a site scale it."""
     shares = ((f.full_size or f.size) / f.size for f in site["cond_indep_stack"] if f.size)
     return math.prod(shares)
 
 
 def batch_of(site: Site) -> torch.Size:
-    """The batch shape of a site's log-probabilities: its distribution's, broadcast against its value's."""
+    """Return the batch shape of a site's log-probabilities: of its distribution and value, broadcast."""
     value, fn = site["value"], site["fn"]
     own = value.shape[: value.dim() - fn.event_dim] if isinstance(value, Tensor) else torch.Size()
     try:
@@ -182,20 +210,19 @@ def batch_of(site: Site) -> torch.Size:
 
 
 def shape_of(fn: Any) -> torch.Size:
-    """A distribution's shape, ``batch | event``; people's own classes may hold plain tuples."""
+    """Return a distribution's shape, ``batch | event``; a user's class may hold plain tuples."""
     return torch.Size((*fn.batch_shape, *fn.event_shape))
 
 
 # --- which sites count ----------------------------------------------------------------------------
 #
-# A latent is what the model draws, unobserved, at random. log q counts the guide's draws of latents, the
+# A latent is a random, unobserved draw of the model. log q counts the guide's draws of latents, the
 # auxiliary draws that it maps onto them, and factors with has_rsample=True (the Jacobian of such a map).
-# What else a guide says, by factors with has_rsample=False and observed sites, enters Pyro's training
-# loss and nothing else.
+# Factors with has_rsample=False and observed sites of a guide enter Pyro's training loss and nothing else.
 
 
 def sample_sites(trace: poutine.Trace) -> dict[str, Site]:
-    """The sample statements of a trace, without plates' subsampling and deterministic sites."""
+    """Return the sample statements of a trace, without subsampling and deterministic sites."""
     sites = cast(dict[str, Site], trace.nodes)
     return {
         name: site
@@ -207,12 +234,12 @@ def sample_sites(trace: poutine.Trace) -> dict[str, Site]:
 
 
 def drawn_sites(trace: poutine.Trace) -> dict[str, Site]:
-    """What a model or guide draws: its unobserved sample statements."""
+    """Return the unobserved sample statements of a model or guide."""
     return {n: s for n, s in sample_sites(trace).items() if not s["is_observed"]}
 
 
 def latent_sites(model_trace: poutine.Trace) -> dict[str, Site]:
-    """The model's latents. A Delta is none: it is a deterministic site by another name."""
+    """Return the model's latents. A Delta is none: it is a deterministic site by another name."""
     return {n: s for n, s in drawn_sites(model_trace).items() if not is_point_mass(s["fn"])}
 
 
@@ -221,41 +248,42 @@ def observed_sites(trace: poutine.Trace) -> dict[str, Site]:
 
 
 def proposal_sites(guide_trace: poutine.Trace) -> dict[str, Site]:
-    """The sites of a guide whose log-probabilities make log q."""
+    """Return the sites of a guide whose log-probabilities add up to log q."""
     sites = sample_sites(guide_trace).items()
     return {n: s for n, s in sites if not s["is_observed"] or is_jacobian(s)}
 
 
 def training_terms(guide_trace: poutine.Trace) -> dict[str, Site]:
-    """The sites of a guide that count in Pyro's training loss alone."""
+    """Return the sites of a guide that count in Pyro's training loss alone."""
     return {n: s for n, s in observed_sites(guide_trace).items() if not is_jacobian(s)}
 
 
-def is_factor(site: Site) -> bool:
-    """Whether a site is a ``pyro.factor``."""
+def kind_of(part: str, site: Mapping[str, Any]) -> str:
+    """Return "factor", "deterministic", "observed" or "latent", of a statement in a model or guide.
+
+    A Delta in a model, or by a reparameterisation, follows from earlier draws, so it is deterministic. In
+    a guide it estimates a latent by a point.
+    """
+    if is_factor(site):
+        return "factor"
+    is_point = is_point_mass(site["fn"])
+    is_computed = site["is_observed"] and getattr(site["fn"], "_mask", None) is False
+    if site["infer"].get("_deterministic") or (is_point and is_computed):
+        return "deterministic"
+    if site["is_observed"]:
+        return "observed"
+    return "deterministic" if is_point and part == "model" else "latent"
+
+
+def is_factor(site: Mapping[str, Any]) -> bool:
+    """Return whether a site is a ``pyro.factor``."""
     return isinstance(innermost(site["fn"]), dist.Unit)
 
 
 def is_jacobian(site: Site) -> bool:
-    """Whether a site is a factor that a guide declares to be part of its density."""
+    """Return whether a site is a factor that a guide declares as part of its density."""
     return is_factor(site) and bool(innermost(site["fn"]).has_rsample)
 
 
 def is_point_mass(fn: Any) -> bool:
     return isinstance(innermost(fn), dist.Delta)
-
-
-def innermost(fn: Any) -> Any:
-    """The distribution that all others are put around."""
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
-    return fn
-
-
-def declared_events(fn: Any) -> int:
-    """How many of the leftmost event dimensions ``to_event`` made, with masks in between or not."""
-    count = 0
-    while isinstance(fn, dist.Independent | dist.MaskedDistribution):
-        count += getattr(fn, "reinterpreted_batch_ndims", 0)
-        fn = fn.base_dist
-    return count

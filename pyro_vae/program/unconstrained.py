@@ -12,62 +12,76 @@ from torch.distributions.transforms import IndependentTransform, Transform
 
 from pyro_vae.errors import InputError
 from pyro_vae.program.log_prob import unit_sum
+from pyro_vae.program.masks import mask_of
 from pyro_vae.program.structure import Structure
 from pyro_vae.program.support import support_of
-from pyro_vae.program.trace import Site, declared_events, innermost, shape_of
-from pyro_vae.program.wrappers import mask_of
+from pyro_vae.program.trace import Site, shape_of
+from pyro_vae.program.wrappers import declared_events, innermost
 
 
 class Immovable(InputError):
-    """Nothing can move over a site's support; ``fact`` says why, of whatever was to be done there."""
+    """Report that nothing can move over a site's support; ``fact`` says why, for any purpose."""
 
-    def __init__(self, fact: str, remedy: str) -> None:
-        super().__init__(f"{fact}, and annealing moves over a known, continuous range: {remedy}")
+    def __init__(self, name: str, fact: str, remedy: str) -> None:
+        super().__init__(
+            f"{fact}, and annealing moves over a known, continuous range",
+            subject=name,
+            expected="a known, continuous range",
+            remedy=remedy,
+        )
         self.fact = fact
 
 
+IMPORTANCE = "estimate the evidence by importance sampling"
+
+
 def bijection(name: str, fn: Any) -> Transform:
-    """The map from unconstrained numbers onto the support of a site's distribution."""
+    """Return the map from unconstrained numbers onto the support of a site's distribution.
+
+    Raises:
+        Immovable: there is none.
+    """
     support = known_support(name, fn)
     try:
         if not support.is_discrete:
             return biject(support)
     except NotImplementedError as error:
-        raise Immovable(
-            f"the support of site {name!r} ({support}) has no map from unconstrained numbers",
-            "estimate the evidence by importance sampling",
-        ) from error
+        fact = f"the support of site {name!r} ({support}) has no map from unconstrained numbers"
+        raise Immovable(name, fact, IMPORTANCE) from error
     raise Immovable(
+        name,
         f"site {name!r} is discrete and not summed out",
         "leave it out of the guide and have it summed out by "
-        '`infer={"enumerate": "parallel"}` in the model, or '
-        "estimate the evidence by importance sampling",
+        f'`infer={{"enumerate": "parallel"}}` in the model, or {IMPORTANCE}',
     )
 
 
 def known_support(name: str, fn: Any) -> Any:
-    """:raises Immovable: a distribution, of a person's own perhaps, does not say where its values lie."""
+    """Return the support of a distribution.
+
+    Raises:
+        Immovable: the distribution, of a user's class perhaps, has none.
+    """
     try:
         return support_of(fn)
     except (NotImplementedError, AttributeError) as error:
         raise Immovable(
-            f"the distribution of site {name!r} ({type(innermost(fn)).__name__}) says no support",
+            name,
+            f"the distribution of site {name!r} ({type(innermost(fn)).__name__}) has no support",
             "give it one (`support = constraints.real`), or estimate by importance sampling",
         ) from error
 
 
 def biject(support: constraints.Constraint) -> Transform:
-    """``biject_to``, also onto the support that the components of a mixture share."""
+    """Return torch's ``biject_to``, also onto the support that the components of a mixture share."""
     of_mixture = type(support).__name__ == "MixtureSameFamilyConstraint"  # not in every torch
     return biject_to(cast(Any, support).base_constraint if of_mixture else support)
 
 
 def num_coordinates(name: str, site: Site, structure: Structure) -> int:
-    """How many numbers move a site, in all units together; of a discrete one, how many there are."""
+    """Return how many numbers move a site, in all units together; of a discrete one, how many it has."""
     fn = site["fn"]
-    plates = fn.batch_shape[
-        -1 - structure.max_plate_nesting :
-    ]  # what lies further left is enumeration
+    plates = fn.batch_shape[-1 - structure.max_plate_nesting :]  # enumeration lies further left
     shape = torch.Size((*plates, *fn.event_shape))
     if known_support(name, fn).is_discrete:
         return int(shape.numel())
@@ -75,7 +89,7 @@ def num_coordinates(name: str, site: Site, structure: Structure) -> int:
 
 
 def num_counted(name: str, site: Site, structure: Structure) -> Tensor:
-    """How many numbers of each unit move a site, (1, U), without those that a mask takes out."""
+    """Return how many numbers of each unit move a site, (1, U), without those that a mask takes out."""
     fn, free = site["fn"], {**site, "mask": None}
     counts = mask_of(site).expand(shape_of(fn)).double()
     each = counts.reshape(*fn.batch_shape, -1).mean(-1)
@@ -84,29 +98,31 @@ def num_counted(name: str, site: Site, structure: Structure) -> Tensor:
 
 
 def everything_counts(site: Site) -> bool:
-    """Whether no mask takes anything of a site out, and no value is missing."""
+    """Return whether no mask takes anything of a site out, and no value is missing."""
     return bool(mask_of(site).all()) and not bool(site["value"].isnan().any())
 
 
 @dataclass(frozen=True)
 class Block:
-    """Where one site's unconstrained value lies among a unit's coordinates."""
+    """Say where one site's unconstrained value lies among a unit's coordinates."""
 
     columns: slice
-    plates: tuple[int, ...]  # sizes of the program's plates, from the right, particles left out
-    missing: int  # how many plates on the left the site itself does not have
+    plates: tuple[int, ...]  # sizes of the program's plates, without particles
+    missing: int  # how many plates on the left the site does not lie in
     event: tuple[int, ...]  # shape of the unconstrained value of one draw
     dtype: torch.dtype
     counts: Tensor  # (U, draws of a unit, or their numbers): False where a mask takes one out
 
 
 class Coordinates:
-    """The layout of unconstrained values in a tensor (chains K, units U, coordinates D).
+    """Lay unconstrained values out in a tensor (chains K, units U, coordinates D).
 
     ``free`` (U, D) is False where a mask takes a site out: its value has no density, and stays.
 
-    :param sites: of a trace with one chain.
-    :param together: whether the trace has a dimension for chains on the left of the plates.
+    Args:
+        sites: of a trace with one chain.
+        structure: their plates.
+        vectorized: whether the trace has a dimension for chains on the left of the plates.
     """
 
     def __init__(self, sites: Mapping[str, Site], structure: Structure, vectorized: bool) -> None:
@@ -129,17 +145,17 @@ class Coordinates:
         self.size = size
 
     def of(self, sites: Mapping[str, Site]) -> Tensor:
-        """The coordinates (K, U, D) of the sites' values in a trace."""
+        """Return the coordinates (K, U, D) of the sites' values in a trace."""
         parts = [self.flatten(self._raw(name, sites[name])) for name in self.blocks]
-        nothing = torch.zeros(1, self.structure.num_units, 0, device=self.free.device)
-        return torch.cat(parts, -1) if parts else nothing
+        none = torch.zeros(1, self.structure.num_units, 0, device=self.free.device)
+        return torch.cat(parts, -1) if parts else none
 
     def raw_values(self, u: Tensor) -> dict[str, Tensor]:
-        """Each site's unconstrained value, in the shape that its trace has."""
+        """Return each site's unconstrained value, in the shape that it has in its trace."""
         return {name: self._unflatten(u, block) for name, block in self.blocks.items()}
 
     def flatten(self, value: Tensor) -> Tensor:
-        """(K, plates, ...) -> (K, U, the rest)."""
+        """Reshape (K, plates, ...) -> (K, U, the rest)."""
         if self.structure.unit is None:
             value = value.unsqueeze(1)
         else:
@@ -147,7 +163,7 @@ class Coordinates:
         return value.unsqueeze(-1).flatten(2)
 
     def total(self, per_value: Tensor, block: Block) -> Tensor:
-        """A site's log-density, with or without event dimensions, summed to (K, U) where it counts."""
+        """Return a site's log-density, for draws or their numbers, summed to (K, U) where it counts."""
         flat = self.flatten(self._padded(per_value, block.missing))
         counts = block.counts.repeat_interleave(flat.shape[-1] // block.counts.shape[-1], -1)
         return torch.where(counts, flat, 0.0).sum(-1)
@@ -160,13 +176,13 @@ class Coordinates:
             unit = self.structure.max_plate_nesting + self.structure.dim
             units = plates.pop(unit)
             value = columns.reshape(len(u), units, *plates, *block.event).movedim(1, 1 + unit)
-        # a site that Pyro ran without chains, or without the outer plates, has no dimension for them
+        # a site outside the chains, or outside the outer plates, has no dimension for them
         return value if self.vectorized else value.reshape(value.shape[1 + block.missing :])
 
     def _raw(self, name: str, site: Site) -> Tensor:
         fn = site["fn"]
         shape, value = shape_of(fn), site["value"]
-        while value.dim() > len(shape) and len(value) == 1:  # as an AutoGuide's of a lone number
+        while value.dim() > len(shape) and len(value) == 1:  # an AutoGuide's, of a single number
             value = value.squeeze(0)
         raw: Tensor = bijection(name, fn).inv(value.expand(shape))
         batch = len(fn.batch_shape) - self.vectorized
@@ -179,7 +195,7 @@ class Coordinates:
 
 
 def _draws_that_count(site: Site) -> Tensor:
-    """A site's mask over all its draws, ``batch |``, and over what of their events it tells apart."""
+    """Return a site's mask over its draws, ``batch |``, and over the events that it separates."""
     fn, mask = site["fn"], mask_of(site)
     events = mask.shape[mask.dim() - fn.event_dim :]
     if events.numel() > 1:
@@ -189,10 +205,10 @@ def _draws_that_count(site: Site) -> Tensor:
 
 
 class Placement(Messenger):
-    """Gives each site its value from coordinates (K, U, D), by the bijection onto its support.
+    """Give each site its value from coordinates (K, U, D), by the bijection onto its support.
 
-    The support is that of the distribution which the site has in this very run, so it may depend on
-    other latents. ``log_jacobian`` (K, U) becomes the log-determinant of all the maps.
+    The support is that of the site's distribution in the current run, so it may depend on other latents.
+    ``log_jacobian`` (K, U) becomes the log-determinant of all the maps.
     """
 
     def __init__(self, coordinates: Coordinates, u: Tensor) -> None:
@@ -206,14 +222,16 @@ class Placement(Messenger):
             msg["done"] = True
 
     def place(self, name: str, fn: Any) -> Tensor:
-        """The value at one site, given its distribution."""
+        """Return the value at one site, given its distribution."""
         raw, to_support = self.raw[name], bijection(name, fn)
         value: Tensor = to_support(raw)
         block = self.coordinates.blocks[name]
         if value.dim() - fn.event_dim > len(block.plates) + 1:
             raise InputError(
-                f"the support of site {name!r} depends on a latent that is summed out, so the site "
-                "has no one range to move in: estimate the evidence by importance sampling"
+                f"the support of site {name!r} depends on a latent that is summed out, so the site has no "
+                "single range to move in",
+                subject=name,
+                remedy=IMPORTANCE,
             )
         while isinstance(to_support, IndependentTransform):  # a mask may lie within the event
             to_support = to_support.base_transform

@@ -1,18 +1,22 @@
-"""A function run many times at once by ``torch.func.vmap``, with what Pyro programs need besides.
+"""A function run many times at once by ``torch.func.vmap``, with additions for Pyro programs.
 
-Each run sees the shapes of a run by itself. By itself ``vmap`` takes a tensor that is made within a run for
-shared by all runs, and refuses to write noise or latents to it; it lacks some samplers and all recurrent
-networks.
+Each run has the shapes of a single run. Plain ``vmap`` treats a tensor that is made within a run as shared
+by all runs, and refuses to write noise or latents to it; it lacks some samplers and all recurrent networks.
 """
 
+import contextlib
 import copy
+import linecache
+import traceback
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pyro
 import pyro.util
 import torch
 from pyro.ops import special
@@ -25,25 +29,31 @@ from torch.distributions import Distribution, Transform
 from torch.nn.functional import linear
 from torch.overrides import TorchFunctionMode
 
+from pyro_vae.errors import InputError
+from pyro_vae.program.log_prob import unit_log_prob
 
-def each(
+
+def map_runs(
     function: Callable[..., Any], num_runs: int, *values: Any, at_once: int | None = None
 ) -> Any:
-    """What a function gives for each of so many values, stacked on the left.
+    """Return the results of a function for each of many values, stacked on the left.
 
-    Sites that it samples are drawn for each run by itself; these draws depend on ``at_once``, as nothing
-    else does.
+    Args:
+        function: may sample sites, which are drawn for each run separately.
+        num_runs: how many runs.
+        values: tensors, or dictionaries of them, ``num_runs, ...``.
+        at_once: how many runs are made at a time; only draws depend on it.
 
-    :param values: tensors, or dictionaries of them, ``num_runs, ...``.
-    :raises RuntimeError: the function cannot be mapped, as where it needs a tensor's value in Python.
+    Raises:
+        RuntimeError: the function cannot be mapped, as one that needs a tensor's value in Python.
 
-    >>> each(lambda w: torch.ones(3, 2) @ w, 2, torch.tensor([[1.0, 1.0], [1.0, 2.0]]))
+    >>> map_runs(lambda w: torch.ones(3, 2) @ w, 2, torch.tensor([[1.0, 1.0], [1.0, 2.0]]))
     tensor([[2., 2., 2.],
             [3., 3., 3.]])
     """
 
     def one(number: Tensor, *values: Any) -> Any:
-        with _Own(number), _Draws(number), _mappable():
+        with _OwnTensors(number), _OwnDraws(number), _mappable():
             return function(*values)
 
     mapped = torch.func.vmap(one, randomness="different", chunk_size=at_once)
@@ -52,7 +62,7 @@ def each(
 
 @contextmanager
 def _mappable() -> Iterator[None]:
-    """No distribution, wherever it was made, nor Pyro looks for bad values; and its sums can be mapped."""
+    """Turn off the checks of values in distributions and in Pyro, and let Pyro's sums be mapped."""
     with (
         mock.patch.object(Distribution, "_validate_sample"),
         mock.patch.object(pyro.util, "torch_isnan", return_value=False),
@@ -61,12 +71,12 @@ def _mappable() -> Iterator[None]:
         warnings.catch_warnings(),
     ):
         for words in (".*performance drop", "An output with one or more elements was resized"):
-            warnings.filterwarnings("ignore", message=words)  # of torch, to itself
+            warnings.filterwarnings("ignore", message=words)  # torch's warnings about its own work
         yield
 
 
 class _SafeLog(torch.autograd.Function):
-    """Pyro's logarithm, whose gradient is finite at 0."""
+    """Compute Pyro's logarithm, whose gradient is finite at 0."""
 
     generate_vmap_rule = True
 
@@ -95,10 +105,11 @@ MAKERS = {
 GET_DATA = Tensor.data.__get__  # type: ignore[attr-defined]
 
 
-class _Own(TorchFunctionMode):
-    """Makes a tensor that a run makes the run's own, and does what ``vmap`` has not learnt.
+class _OwnTensors(TorchFunctionMode):
+    """Give each run its own copy of tensors made in it, and add operations that ``vmap`` lacks.
 
-    :param number: of the run.
+    Args:
+        number: of the run.
     """
 
     def __init__(self, number: Tensor) -> None:
@@ -123,13 +134,13 @@ class _Own(TorchFunctionMode):
 
 
 def _fills(x: Tensor, index: Any, value: Any) -> bool:
-    """Whether ``x[index] = value`` puts one number wherever a mask is True."""
+    """Return whether ``x[index] = value`` puts one number wherever a mask is True."""
     is_mask = isinstance(index, Tensor) and index.dtype == torch.bool and index.shape == x.shape
     return is_mask and (not isinstance(value, Tensor) or value.dim() == 0)
 
 
 def _recurrent(func: Any, args: tuple[Any, ...]) -> Callable[..., Any] | None:
-    """A recurrent network by its formulas, where what it reads or its weights differ from run to run."""
+    """Return a recurrent network by its formulas, if its inputs or weights differ from run to run."""
     name = getattr(func, "__name__", "")
     if name not in (*CELLS, *LAYERS) or not _differ(args):
         return None
@@ -165,18 +176,18 @@ LAYERS = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 # --- draws ----------------------------------------------------------------------------------------
 
 
-KNOWN = ("torch.", "pyro.", "pyro_vae.")  # to draw from torch's generator, by which runs differ
+KNOWN = ("torch.", "pyro.", "pyro_vae.")  # packages that draw from torch's generator alone
 
 
-class _Draws(Messenger):
-    """Draws sites of all runs at once; in turn where ``vmap`` has no sampler, or one that is not known."""
+class _OwnDraws(Messenger):
+    """Draw sites of all runs at once; one run after another if ``vmap`` has no, or an unknown, sampler."""
 
     def __init__(self, number: Tensor) -> None:
         super().__init__()
         self.number = number
 
     def _pyro_sample(self, msg: Any) -> None:
-        # what a distribution works out and keeps is of these runs, and it may be made once for all calls
+        # a distribution may be shared by all calls, and would cache values of these runs
         parts: dict[int, Any] = {}
         fn = msg["fn"] = _swapped(msg["fn"], lambda x: x, parts)
         if msg["done"] or msg["value"] is not None or isinstance(fn, _Subsample):
@@ -191,7 +202,7 @@ class _Draws(Messenger):
 
 
 class _Sample(torch.autograd.Function):
-    """One draw of a distribution, rebuilt with given tensors; under ``vmap`` a draw for each run."""
+    """Draw once from a distribution, rebuilt with given tensors; under ``vmap``, once for each run."""
 
     @staticmethod
     def forward(fn: Any, number: Tensor, *tensors: Tensor) -> Tensor:
@@ -214,31 +225,71 @@ class _Sample(torch.autograd.Function):
 
 
 def _tensors(fn: Any) -> list[Tensor]:
-    """What a distribution holds, in the order in which they are swapped."""
+    """Return the tensors of a distribution, in the order in which they are swapped."""
     tensors: list[Tensor] = []
 
-    def keep(x: Tensor) -> Tensor:
+    def noted(x: Tensor) -> Tensor:
         tensors.append(x)
         return x
 
-    _swapped(fn, keep, {})
+    _swapped(fn, noted, {})
     return tensors
 
 
-def _swapped(x: Any, swap: Callable[[Tensor], Tensor], seen: dict[int, Any]) -> Any:
-    """A copy of a distribution with other tensors in the place of its own.
+def _swapped(x: Any, swap: Callable[[Tensor], Tensor], copies: dict[int, Any]) -> Any:
+    """Return a copy of a distribution with other tensors in place of its own.
 
-    :param seen: copies by the object's identity: a transform and its inverse hold each other.
+    Args:
+        x: the distribution, or a part of it.
+        swap: gives the other tensor.
+        copies: by the object's identity: a transform and its inverse hold each other.
     """
     if isinstance(x, Tensor):
         return swap(x)
     if type(x) in (list, tuple):
-        return type(x)(_swapped(part, swap, seen) for part in x)
+        return type(x)(_swapped(part, swap, copies) for part in x)
     if not isinstance(x, Distribution | Transform) or isinstance(x, nn.Module):
         return x
-    if id(x) not in seen:
-        seen[id(x)] = copy.copy(x)
+    if id(x) not in copies:
+        copies[id(x)] = copy.copy(x)
         for name, part in vars(x).items():
             is_back = isinstance(part, weakref.ref)  # from a transform to its inverse
-            seen[id(x)].__dict__[name] = None if is_back else _swapped(part, swap, seen)
-    return seen[id(x)]
+            copies[id(x)].__dict__[name] = None if is_back else _swapped(part, swap, copies)
+    return copies[id(x)]
+
+
+# --- reasons ----------------------------------------------------------------------------------------
+
+LIBRARIES = tuple(
+    str(Path(path).parent)
+    for path in (torch.__file__, pyro.__file__, __file__, contextlib.__file__)
+)
+MEANINGS = {  # of torch's messages
+    "data-dependent control flow": "Python decides by the value of a tensor (`torch.where` would not)",
+    ".item()": "a tensor becomes a Python number",
+    "dynamic shape": "values are picked by a mask that depends on latents (`torch.where` keeps the shape)",
+    "data pointer": "a tensor is handed to NumPy",
+    ".numpy()": "a tensor is handed to NumPy",
+}
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why ``vmap`` fails, and in which line of the program or at which site."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = (str(error).splitlines() or [""])[0]
+    reason = next((meaning for said, meaning in MEANINGS.items() if said in text), "")
+    if not reason:
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}, "
+        reason = kind + (text.split(". ")[0] if kind else text)
+    where = ""
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        name = frame.f_code.co_filename
+        if frame.f_code is unit_log_prob.__code__:
+            site = frame.f_locals["site"]
+            where = f" where site {site['name']!r} ({site['fn']}) is scored"
+        elif not name.startswith((*LIBRARIES, "<")):
+            line = linecache.getline(name, number).strip()
+            shown = f" in `{line}`" if line else ""
+            where = f"{shown} ({Path(name).name}, line {number})"
+    return reason + where

@@ -1,66 +1,81 @@
-"""Where a site's log-probability counts."""
+"""Distributions inside distributions: events, masks, expansions, transforms and mixtures.
 
-from collections.abc import Container, Iterator
-from typing import Any, cast
+Whatever looks behind a ``base_dist`` does it by these functions.
+"""
+
+from collections.abc import Iterator
+from typing import Any
 
 import pyro.distributions as dist
-import torch
-from pyro import poutine
-from torch import Tensor
+from torch.distributions import Independent
 
-from pyro_vae.program.trace import Site
+Kinds = type | tuple[type, ...]
+EVENTS_AND_MASKS = (Independent, dist.MaskedDistribution)  # they keep the shape of a draw
+SHAPES_AND_MASKS = (*EVENTS_AND_MASKS, dist.ExpandedDistribution)
 
 
-def mask_of(site: Site) -> Tensor:
-    """Where a site's log-probability counts, by ``poutine.mask`` or its distribution's own masks.
+def layers(fn: Any, through: Kinds = EVENTS_AND_MASKS) -> Iterator[Any]:
+    """Yield a distribution and what its wrappers hold, from outside in.
 
-    It broadcasts to the value's shape, ``batch | event``.
+    Args:
+        fn: a distribution.
+        through: the kinds of wrapper to look into; ``object`` for all that have a ``base_dist``.
+
+    >>> fn = dist.Normal(0.0, 1.0).expand([3]).mask(False).to_event(1)
+    >>> [type(layer).__name__ for layer in layers(fn)]
+    ['Independent', 'MaskedDistribution', 'Normal']
     """
-
-    def over_events(mask: Any, event_dim: int) -> Tensor:
-        mask = torch.as_tensor(mask, device=site["value"].device)
-        return cast(Tensor, mask.reshape(mask.shape + (1,) * event_dim))
-
-    fn = site["fn"]
-    mask = over_events(True if site["mask"] is None else site["mask"], fn.event_dim)
-    for part in _masked_parts(fn):
-        mask = mask & over_events(part._mask, part.event_dim)
-    return mask
-
-
-def has_own_mask(fn: Any) -> bool:
-    """Whether a distribution has a mask of its own, whatever it takes out."""
-    return any(True for _ in _masked_parts(fn))
-
-
-def _masked_parts(fn: Any) -> Iterator[Any]:
-    """The masked distributions that a distribution is made of, from outside in."""
-    while isinstance(fn, dist.Independent | dist.MaskedDistribution):
-        if isinstance(fn, dist.MaskedDistribution):
-            yield fn
+    yield fn
+    while isinstance(fn, through) and hasattr(fn, "base_dist"):
         fn = fn.base_dist
+        yield fn
 
 
-def unmask(site: Site) -> None:
-    """Lets a site's log-probability count everywhere."""
-    site["mask"], site["fn"] = None, without_masks(site["fn"])
+def inside(fn: Any, through: Kinds = EVENTS_AND_MASKS) -> Any:
+    """Return the last of the :func:`layers`: by default, the distribution without events and masks."""
+    *_, last = layers(fn, through)
+    return last
+
+
+def innermost(fn: Any) -> Any:
+    """Return the distribution that all wrappers are put around, transforms among them."""
+    return inside(fn, object)
+
+
+def parts(fn: Any) -> Iterator[Any]:
+    """Yield a distribution and every one that it is made of, with the two of a mixture."""
+    yield fn
+    for name in ("base_dist", "_component_distribution", "_mixture_distribution"):
+        if name in vars(fn):
+            yield from parts(vars(fn)[name])
+
+
+def declared_events(fn: Any) -> int:
+    """Return how many of the leftmost event dimensions ``to_event`` made, also around masks."""
+    return sum(getattr(layer, "reinterpreted_batch_ndims", 0) for layer in layers(fn))
+
+
+def rebuilt(fn: Any, other: Any) -> Any:
+    """Return the events and masks of ``fn`` around another distribution.
+
+    >>> fn = dist.Normal(0.0, 1.0).expand([3]).to_event(1)
+    >>> rebuilt(fn, dist.Laplace(0.0, 1.0).expand([3])).event_shape
+    torch.Size([3])
+    """
+    *wrappers, _ = layers(fn)
+    for wrapper in reversed(wrappers):
+        if isinstance(wrapper, dist.MaskedDistribution):
+            other = other.mask(wrapper._mask)
+        else:
+            other = other.to_event(wrapper.reinterpreted_batch_ndims)
+    return other
+
+
+def own_masks(fn: Any) -> list[dist.MaskedDistribution]:
+    """Return the masked layers of a distribution, whatever they take out."""
+    return [layer for layer in layers(fn) if isinstance(layer, dist.MaskedDistribution)]
 
 
 def without_masks(fn: Any) -> Any:
-    """A distribution without the masks around it and within its events."""
-    if isinstance(fn, dist.MaskedDistribution):
-        return without_masks(fn.base_dist)
-    if isinstance(fn, dist.Independent):
-        return without_masks(fn.base_dist).to_event(fn.reinterpreted_batch_ndims)
-    return fn
-
-
-def unmask_sites(trace: poutine.Trace, names: Container[str]) -> poutine.Trace:
-    """A copy of a trace in which some sites count everywhere."""
-    copy = trace.copy()
-    for name, site in trace.nodes.items():
-        if name in names:
-            there = cast(Site, dict(site))
-            unmask(there)
-            copy.nodes[name] = cast(Any, there)
-    return copy
+    """Return a distribution without the masks around it and within its events."""
+    return inside(fn).to_event(declared_events(fn)) if own_masks(fn) else fn

@@ -16,9 +16,14 @@ from pyro_vae.data import batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.program.contract import as_program, signature
-from pyro_vae.program.isolation import as_found, checked_seed, undisturbed
+from pyro_vae.program.isolation import (
+    as_found,
+    checked_seed,
+    tensors_as_found,
+    undisturbed,
+)
 from pyro_vae.testing import figures, structure, training
-from pyro_vae.testing.case import Case, NotApplicable, taken_back
+from pyro_vae.testing.case import Case, NotApplicable
 
 __all__ = [
     "CHECKS",
@@ -140,7 +145,7 @@ def check_program(
                 raise BrokenContract(Report(tuple(outcomes)))
         held = {id(t): t for t in (*case.parameters.values(), *case.learnt.values(), *case.args)}
         for check in checks:
-            with as_found(target.modules), taken_back(held.values()):
+            with as_found(target.modules), tensors_as_found(held.values()):
                 outcomes.append(_outcome(check, case))
     report = Report(tuple(outcomes))
     if report.failed:

@@ -1,8 +1,8 @@
 """What the checks have in common: a program on a few rows, its traces, its loss, its tensors."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,6 @@ from torch import Tensor
 from pyro_vae import checkpoint
 from pyro_vae.data import Batches
 from pyro_vae.errors import InputError
-from pyro_vae.inference.checks.independence import Traces
 from pyro_vae.inference.evidence.tiles import FIRST_ROWS, first_rows
 from pyro_vae.inference.objectives import default_elbo
 from pyro_vae.inference.svi.batch_loss import BatchLoss
@@ -27,9 +26,10 @@ from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import Program
 from pyro_vae.program.isolation import as_found
 from pyro_vae.program.parameters import named_parameters, stored_parameters
-from pyro_vae.program.probe import moves
+from pyro_vae.program.probe import Traces, rerun
 from pyro_vae.program.structure import Structure
-from pyro_vae.program.trace import run
+from pyro_vae.program.trace import Site, run
+from pyro_vae.program.vectorization import with_fastest_chains
 
 Batch = tuple[Tensor, ...]
 STEPS = 3  # of the optimizer; a network that ends in zeros passes no gradient on in the first
@@ -67,7 +67,7 @@ class Case:
         with torch.no_grad():
             call = first_rows(self.program, self.rows, self.unit, found)
             with pyro.validation_enabled(False):
-                return call.settled()
+                return with_fastest_chains(call)
 
     @property
     def structure(self) -> Structure:
@@ -101,14 +101,23 @@ class Case:
         """What a checkpoint holds, by name: parameters and buffers."""
         return checkpoint.tensors_of(self.program, self.stored)
 
-    def traces(self, given: poutine.Trace | None = None, args: Batch | None = None) -> Traces:
-        """One run of guide and model, or one at ``given`` draws."""
-        args, program = self.args if args is None else args, self.program
+    def traces(self, args: Batch | None = None) -> Traces:
+        """Run guide and model once, of a program that may not have been examined yet."""
+        args = self.args if args is None else args
         with torch.no_grad():
-            guide = program.guide if given is None else poutine.replay(program.guide, given)
-            guide_trace = run("guide", guide, args, {})
-            model = poutine.replay(program.model, given or guide_trace)
-            return Traces(guide_trace, run("model", model, args, {}))
+            guide = run("guide", self.program.guide, args, {})
+            return Traces(guide, run("model", poutine.replay(self.program.model, guide), args, {}))
+
+    def again(
+        self,
+        first: Traces,
+        value: Callable[[Site], Tensor] = lambda site: site["value"],
+        args: Batch | None = None,
+    ) -> Traces:
+        """Run guide and model again at draws made from those of another run, on other data perhaps."""
+        call = self.call.single()
+        with torch.no_grad():
+            return rerun(call if args is None else replace(call, args=args), first, value)
 
     @cached_property
     def elbo(self) -> Any:  # Pyro's base class declares no methods
@@ -148,32 +157,3 @@ class Case:
         finally:
             for module, mode in zip(modules, modes, strict=True):
                 module.training = mode
-
-
-@contextmanager
-def taken_back(tensors: Iterable[Tensor]) -> Iterator[None]:
-    """Gives tensors the values and gradients that they had."""
-    before = [(tensor, tensor.detach().clone(), tensor.grad) for tensor in tensors]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for tensor, value, gradient in before:
-                tensor.copy_(value)
-                tensor.grad = gradient
-
-
-def difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> tuple[str, float] | None:
-    """The first site whose score is another one, and by how many nats; a missing one counts 0.
-
-    >>> difference({"a": torch.zeros(2)}, {"a": torch.tensor([0.0, 3.0])})
-    ('a', 3.0)
-    """
-    for name in [*one, *(name for name in other if name not in one)]:
-        zero = torch.zeros(())
-        a, b = torch.broadcast_tensors(one.get(name, zero), other.get(name, zero).to(zero.device))
-        if bool(moves(a.cpu(), b.cpu()).any()):
-            off = (a.cpu() - b.cpu()).abs()
-            finite = off[off.isfinite()]
-            return name, float(finite.max()) if len(finite) else float("inf")
-    return None

@@ -10,8 +10,8 @@ from pyro_vae.errors import InputError
 from pyro_vae.graph import render_model
 from pyro_vae.inference.evidence.estimate import log_evidence
 from pyro_vae.inference.evidence.result import Evidence
-from pyro_vae.program.particles import with_values
 from pyro_vae.program.predict import prior_samples
+from pyro_vae.program.probe import difference
 from pyro_vae.program.trace import (
     drawn_sites,
     is_point_mass,
@@ -19,7 +19,7 @@ from pyro_vae.program.trace import (
     observed_sites,
     sample_sites,
 )
-from pyro_vae.testing.case import Case, NotApplicable, difference
+from pyro_vae.testing.case import Case, NotApplicable
 
 NO_VARIANCE = 0.5  # Pareto k from which on
 MORE = 50  # times as many particles, before a closed form is called wrong
@@ -174,11 +174,11 @@ def device(case: Case) -> str:
     home = case.args[0].device
     away = torch.device("cpu" if home.type == "cuda" else "cuda")
     here = case.traces()
-    given = with_values(here.latents(), lambda site: site["value"].to(away))
     try:
         for module in modules:
             module.to(away)
-        there = case.traces(given, tuple(arg.to(away) for arg in case.args))
+        args = tuple(arg.to(away) for arg in case.args)
+        there = case.again(here, lambda site: site["value"].to(away), args)
         found = difference(here.scores(case.structure), there.scores(case.structure))
     finally:
         for module in modules:

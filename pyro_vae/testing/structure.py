@@ -1,28 +1,26 @@
 """What a program is: its sites, plates and units, and that it does nothing besides."""
 
+from dataclasses import replace
 from functools import partial
 
 import pyro
 import torch
-from pyro import poutine
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
-from pyro_vae.inference.checks.independence import Traces
 from pyro_vae.inference.compiling.side_effects import held_tensors, side_effect
 from pyro_vae.inference.evidence.estimate import joint_note
 from pyro_vae.program.examination import examine
-from pyro_vae.program.particles import of_particles, particle_plate, with_values
+from pyro_vae.program.particles import of_particles
+from pyro_vae.program.probe import Traces, difference, draw_traces
 from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import (
     Site,
     drawn_sites,
-    is_point_mass,
     observed_sites,
-    run,
     sample_sites,
 )
-from pyro_vae.testing.case import Case, NotApplicable, difference
+from pyro_vae.testing.case import Case, NotApplicable
 
 
 def runs(case: Case) -> str:
@@ -68,9 +66,7 @@ def density(case: Case) -> str:
     """Model and guide give the same latents and data the same density every time."""
     first = case.traces()
     torch.rand(8)
-    found = difference(
-        first.scores(case.structure), case.traces(first.latents()).scores(case.structure)
-    )
+    found = difference(first.scores(case.structure), case.again(first).scores(case.structure))
     if found:
         raise InputError(
             f"{found[0]} scores the same latents and data otherwise by {found[1]:.3g} nats the next "
@@ -122,24 +118,11 @@ def factorises(case: Case) -> str:
         raise NotApplicable(
             f"plate {structure.unit!r} has {count} units in {len(case.args[0])} rows"
         )
-    vectorized = case.traces()
-    whole = vectorized.scores(structure)
-    # at a point a value scores nothing, once it is rounded
-    at_points = {
-        f"the guide's site {name!r}"
-        for name, site in drawn_sites(vectorized.guide).items()
-        if is_point_mass(site["fn"])
-    }
+    among = case.traces()
+    whole = among.scores(structure)
     for row in (0, count - 1):
-        given = with_values(vectorized.latents(), partial(_of_unit, structure=structure, row=row))
-        for name in structure.plates:  # a plate that is replayed would be as long as it was
-            if name in given.nodes:
-                given.remove_node(name)
-        alone = _alone(case, given, row).scores(structure.resized(1))
-        found = difference(
-            {n: s[:, row : row + 1] for n, s in whole.items() if n not in at_points},
-            {n: s for n, s in alone.items() if n not in at_points},
-        )
+        alone = _alone(case, among, row).scores(structure.resized(1))
+        found = difference({n: s[:, row : row + 1] for n, s in whole.items()}, alone)
         if found:
             raise InputError(
                 f"datum {row} alone scores otherwise by {found[1]:.3g} nats at {found[0]} than among "
@@ -154,11 +137,12 @@ def _of_unit(site: Site, structure: Structure, row: int) -> Tensor:
     return value if dim < 0 or value.shape[dim] == 1 else value.narrow(dim, row, 1)
 
 
-def _alone(case: Case, given: poutine.Trace, row: int) -> Traces:
+def _alone(case: Case, among: Traces, row: int) -> Traces:
     """The traces of one row; a program that takes neither that nor all but one has a size of its own."""
     own_size = NotApplicable(f"it takes {len(case.args[0])} data alone")
     try:
-        traces = case.traces(given, tuple(arg[row : row + 1] for arg in case.args))
+        of_unit = partial(_of_unit, structure=case.structure, row=row)
+        traces = case.again(among, of_unit, tuple(arg[row : row + 1] for arg in case.args))
     except InputError as error:
         try:
             case.traces(args=tuple(arg[:-1] for arg in case.args))
@@ -191,17 +175,16 @@ def particles(case: Case) -> str:
         return ""
     with torch.no_grad(), pyro.validation_enabled(False):
         try:
-            vectorized = _two_together(case)
+            # discrete latents of the model alone are drawn, not summed out, so that sites compare
+            together = draw_traces(replace(case.call, vectorized=True), 2)
         except (InputError, ValueError, RuntimeError) as error:
             raise NotApplicable(f"it takes one draw a call: {error}") from error
-        both = vectorized.scores(structure)
+        both = together.scores(structure)
         for k in range(2):
-            given = with_values(
-                vectorized.latents(), partial(of_particles, structure=structure, some=k)
-            )
-            one = case.traces(given).scores(structure)
+            one = case.again(together, partial(of_particles, structure=structure, some=k))
             found = difference(
-                {name: s[k : k + 1] if len(s) > 1 else s for name, s in both.items()}, one
+                {name: s[k : k + 1] if len(s) > 1 else s for name, s in both.items()},
+                one.scores(structure),
             )
             if found:
                 raise InputError(
@@ -210,12 +193,3 @@ def particles(case: Case) -> str:
                     "over 0, a reshape); count from the right"
                 )
     raise InputError("two particles drawn together score otherwise than one by one")
-
-
-def _two_together(case: Case) -> Traces:
-    """Discrete latents that the model alone has are drawn, not summed out, so that sites compare."""
-    program, plate = case.program, particle_plate(2, case.structure)
-    guide = run("guide", plate(program.guide), case.args, {})
-    return Traces(
-        guide, run("model", poutine.replay(plate(program.model), guide), case.args, {}), 2
-    )

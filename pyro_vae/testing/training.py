@@ -4,7 +4,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -20,8 +19,10 @@ from pyro_vae.inference.evidence.importance import Importance, bytes_per_particl
 from pyro_vae.inference.svi.step_graph import StepCapture, WrongGraph
 from pyro_vae.inference.svi.trained_parameters import check_everything_trains
 from pyro_vae.program.particles import read_particles
+from pyro_vae.program.probe import difference
 from pyro_vae.program.trace import drawn_sites
-from pyro_vae.testing.case import STEPS, Case, NotApplicable, difference
+from pyro_vae.program.wrappers import innermost
+from pyro_vae.testing.case import STEPS, Case, NotApplicable
 
 # whose draws are a smooth function of their parameters at given noise, with that very gradient; those
 # of a Gamma or a mixture have a gradient too, but not the one of what the generator does
@@ -81,7 +82,7 @@ def gradients(case: Case) -> str:
         if not slope.isfinite().all():
             raise InputError(f"the gradient for {name!r} is not finite")
     for name, site in drawn_sites(case.traces().guide).items():
-        if isinstance(_base(site["fn"]), dist.OneHotCategoricalStraightThrough):
+        if isinstance(innermost(site["fn"]), dist.OneHotCategoricalStraightThrough):
             raise NotApplicable(
                 f"the gradient through {name!r} is the straight-through one, which is biased by intent"
             )
@@ -152,17 +153,10 @@ def _difference(case: Case, parameter: Tensor, direction: Tensor) -> tuple[float
     return near, 10 * abs(far - near) + rounding
 
 
-def _base(fn: Any) -> Any:
-    """The distribution that all others are made of."""
-    while hasattr(fn, "base_dist"):
-        fn = fn.base_dist
-    return fn
-
-
 def _is_rough(case: Case) -> bool:
     """Whether the guide draws what the same noise may not move smoothly with its parameters."""
     for site in drawn_sites(case.traces().guide).values():
-        fn = _base(site["fn"])
+        fn = innermost(site["fn"])
         summed_out = site["infer"].get("enumerate") is not None
         if not summed_out and not (fn.has_rsample and isinstance(fn, SMOOTH)):
             return True

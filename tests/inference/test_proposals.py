@@ -15,7 +15,7 @@ from pyro_vae import InputError, evaluate, log_evidence
 from pyro_vae.inference.evidence.proposals import refined, wider
 from pyro_vae.models import FactorAnalysis
 from pyro_vae.program.examination import examine
-from pyro_vae.program.particles import pair_together
+from pyro_vae.program.vectorization import pair_together
 
 X = torch.randn(20, generator=torch.Generator().manual_seed(1)) * 1.5
 

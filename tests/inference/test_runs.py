@@ -1,5 +1,6 @@
 """How often a program is run before the work itself begins."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -61,12 +62,11 @@ class Shared(Counted):
 
 def runs_of(program: Counted, work: Callable[[], Any]) -> int:
     """The runs of the model; the guide is run as often, or less."""
-    # what is kept on the object is taken back, so the count is kept elsewhere
-    count = [0]
+    count = itertools.count()  # attributes and containers are restored after each run
     model = type(program).model
 
     def counted(self: Any, x: Tensor) -> None:
-        count[0] += 1
+        next(count)
         model(self, x)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -15,6 +15,8 @@ from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor, nn
 
 from pyro_vae.graph.record.provenance import Origins, Tracker
+from pyro_vae.program.trace import kind_of
+from pyro_vae.program.wrappers import SHAPES_AND_MASKS, inside
 
 Shape = tuple[int, ...]
 
@@ -55,9 +57,7 @@ def constraint_name(constraint: Any) -> str:
 
 def base_distribution(fn: Any) -> Any:
     """The distribution inside Pyro's wrappers for shapes and masks."""
-    while isinstance(fn, dist.Independent | dist.ExpandedDistribution | dist.MaskedDistribution):
-        fn = fn.base_dist
-    return fn
+    return inside(fn, SHAPES_AND_MASKS)
 
 
 def parameter_origins(fn: Any, tracker: Tracker) -> dict[str, Origins]:
@@ -147,25 +147,6 @@ def statement_of(
         value_origins=value_origins,
         marks=tuple(_marks(part, msg)),
     )
-
-
-def kind_of(part: str, msg: Mapping[str, Any]) -> str:
-    """Which sites count as what.
-
-    A latent is what is drawn and not observed. A value that the model puts at a point (a Delta), or that
-    a reparameterisation does, follows from what was drawn before: it is deterministic by another name.
-    In a guide, a point is an estimate of a latent.
-    """
-    base = base_distribution(msg["fn"])
-    if isinstance(base, dist.Unit):
-        return "factor"
-    is_point = isinstance(base, dist.Delta)
-    is_computed = msg["is_observed"] and getattr(msg["fn"], "_mask", None) is False
-    if msg["infer"].get("_deterministic") or (is_point and is_computed):
-        return "deterministic"
-    if msg["is_observed"]:
-        return "observed"
-    return "deterministic" if is_point and part == "model" else "latent"
 
 
 def _attribute(thing: Any, name: str, default: Any = None) -> Any:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from pyro import poutine
 from pyro.infer.autoguide import AutoDelta, AutoGuideList, AutoNormal
+from refused import refused
 from stories import Conjugate
 from torch import Tensor
 
@@ -88,27 +89,29 @@ def test_masks_and_supports_are_those_of_every_row() -> None:
         lambda x: dist.Uniform(-3 * torch.ones(len(x)), 3.0),
         lambda x: dist.Uniform(-3 + 2.0 * (x > 0.5), 3.0),
     )
-    with pytest.raises(InputError, match="short of the prior's"):
+    with refused("z", remedy="prior's support"):
         log_evidence(narrower_later, X)
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "value", "message"),
+    ("likelihood", "value", "words"),
     [
-        (lambda z: dist.Exponential(z.exp()), -3.0, "rows 53 to 104: .*'x' got values between -3"),
-        (lambda z: dist.Bernoulli(logits=z), 7.0, "rows 53 to 104: .*'x'"),
-        (lambda z: dist.Poisson(z.exp()), 1.5, "rows 53 to 104: .*'x'"),
+        (lambda z: dist.Exponential(z.exp()), -3.0, "between -3"),
+        (lambda z: dist.Bernoulli(logits=z), 7.0, ""),
+        (lambda z: dist.Poisson(z.exp()), 1.5, ""),
     ],
 )
-def test_data_outside_the_support_are_named_wherever_they_are(likelihood, value, message) -> None:
+def test_data_outside_the_support_are_named_wherever_they_are(likelihood, value, words) -> None:
     def model(x: Tensor) -> None:
         with pyro.plate("data", len(x)):
             pyro.sample("x", likelihood(pyro.sample("z", dist.Normal(0.0, 1.0))), obs=x)
 
     x = torch.ones(105)
     x[90] = value
-    with pytest.raises(InputError, match=message):
+    with refused("x") as error:
         log_evidence((model, normal_guide), x, num_particles=10, seed=0)
+    assert "rows 53 to 104" in str(error.value)
+    assert words in str(error.value)
 
 
 def two_latents(x: Tensor) -> None:
@@ -123,7 +126,7 @@ def test_an_autoguide_that_is_a_point_in_part() -> None:
     guide.append(AutoNormal(poutine.block(two_latents, hide=["b"])))
     guide.append(AutoDelta(poutine.block(two_latents, hide=["a"])))
     guide(X[:10])
-    with pytest.raises(InputError, match=r"draws 10 numbers .* where the model's latents have 20"):
+    with refused("a_unconstrained", expected="20 numbers"):
         log_evidence((two_latents, guide), X[:10])
 
 
@@ -133,7 +136,7 @@ def test_an_auxiliary_variable_that_is_no_bijection() -> None:
             a = pyro.sample("a", dist.Normal(x, 1.0), infer={"is_auxiliary": True})
             pyro.sample("z", dist.Normal(a, 1.0))
 
-    with pytest.raises(InputError, match="auxiliary sites are no bijection"):
+    with refused("a", expected="8 numbers"):
         log_evidence((Conjugate.model, guide), X)
 
 
@@ -146,7 +149,7 @@ def test_an_auxiliary_variable_that_is_no_bijection() -> None:
     ],
 )  # fmt: skip
 def test_a_guide_that_never_proposes_a_value(prior, proposal) -> None:
-    with pytest.raises(InputError, match="never draws some values of site 'z'"):
+    with refused("z", remedy="prior_share"):
         log_evidence(of(lambda x: prior, lambda x: proposal), X)
 
 
@@ -176,7 +179,7 @@ def test_a_guide_that_is_the_posterior_may_be_sure_of_itself() -> None:
     found = log_evidence(sure, x, num_particles=20, seed=0)
     torch.testing.assert_close(found.log_evidence, exact.double(), rtol=1e-5, atol=1e-5)
     never = mixture_of(lambda logits: dist.Categorical(logits=logits - 50 * (locs > 1)))
-    with pytest.raises(InputError, match="never draws some values of site 'k'"):
+    with refused("k", remedy="prior_share"):
         log_evidence(never, x)
 
 
@@ -200,7 +203,7 @@ def test_a_value_that_counts_only_beside_other_values_is_missed_too(also: str) -
                 pyro.sample("z", dist.Normal(-9.0, 0.2))
 
     x = torch.tensor([[-11.0, 8.0]] * 3) if also == "another draw" else torch.full((3, 2), 0.0)
-    with pytest.raises(InputError, match="never draws some values of site 'k'"):
+    with refused("k", remedy="prior_share"):
         log_evidence((model, guide), x, unit="data")
 
 
@@ -220,12 +223,12 @@ def shifted(base: Any) -> Any:
 
 def test_supports_that_are_not_what_they_are_said_to_be() -> None:
     exponential, wide = shifted(dist.Exponential(1.0)), dist.Normal(2.5, 0.8)
-    with pytest.raises(InputError, match="beyond the prior's"):  # and its formula goes on there
+    with refused("z", remedy="prior's support"):  # and its formula goes on there
         log_evidence(of(lambda x: exponential, lambda x: wide), X)
-    with pytest.raises(InputError, match="does not know the support"):
+    with refused("z", remedy="codomain"):
         log_evidence(of(lambda x: exponential, lambda x: wide), X, method=Annealed(5, "prior"))
     gamma = shifted(dist.Gamma(4.0, 2.0))
-    with pytest.raises(InputError, match="short of the prior's"):
+    with refused("z", remedy="prior_share"):
         log_evidence(of(lambda x: wide, lambda x: gamma), X)
 
 
@@ -240,7 +243,7 @@ def test_subsampled_plates_are_refused() -> None:
         with pyro.plate("data", len(x), dim=-2):
             pyro.sample("z", dist.Normal(x.mean(-1, keepdim=True), 0.5))
 
-    with pytest.raises(InputError, match="plate 'items' takes a subsample"):
+    with pytest.raises(InputError, match="plate 'items'"):
         log_evidence((model, guide), torch.randn(6, 10))
 
     def some(x: Tensor, of_model: bool) -> None:
@@ -250,7 +253,7 @@ def test_subsampled_plates_are_refused() -> None:
                 pyro.sample("x", dist.Normal(z, 1.0), obs=x[index])
 
     pair = (partial(some, of_model=True), partial(some, of_model=False))
-    with pytest.raises(InputError, match="plate 'data' takes a subsample"):
+    with pytest.raises(InputError, match="plate 'data'"):
         log_evidence(pair, args=(X,))
 
 
@@ -264,7 +267,7 @@ def test_a_sequential_plate_that_is_subsampled_is_refused() -> None:
         pyro.sample("mu", dist.Normal(x.mean(), 0.3))
 
     for given in ({"args": (X,)}, {"data": X}):
-        with pytest.raises(InputError, match="plate 'items' takes a subsample"):
+        with pytest.raises(InputError, match="plate 'items'"):
             log_evidence((model, guide), **given)
 
 
@@ -274,7 +277,7 @@ def test_a_model_that_looks_at_its_batch() -> None:
             z = pyro.sample("z", dist.Normal(x.mean(), 1.0))
             pyro.sample("x", dist.Normal(z, 1.0), obs=x)
 
-    with pytest.raises(InputError, match="depends on the other data of its batch"):
+    with refused("data", remedy="statistics of the batch"):
         log_evidence((model, normal_guide), X)
 
 
@@ -320,7 +323,7 @@ def test_shapes_that_no_plate_explains() -> None:
             z = pyro.sample("z", dist.Normal(0.0, 1.0))
             pyro.sample("x", dist.Normal(z, 1.0), obs=x.unsqueeze(-1))
 
-    with pytest.raises(InputError, match=r"'x' has log-probabilities of shape .* add `.to_event"):
+    with refused("x", remedy="add `.to_event(...)`, or a plate"):
         log_evidence((model, normal_guide), X)
 
 
@@ -359,10 +362,7 @@ def test_arguments_of_the_wrong_kind(options, message) -> None:
         ({"args": (X[:0],)}, "the data hold no values"),
         ({"data": X[:0]}, "the data hold no rows"),
         ({"data": X.to_sparse()}, r"data.to_dense\(\)"),
-        (
-            {"data": X > 0},
-            r"'x' .* cannot score values of type bool: pass numbers, as by .float\(\)",
-        ),
+        ({"data": X > 0}, r"'x' .* bool: .*\.float\(\)"),
     ],
 )
 def test_data_of_the_wrong_kind(given, message) -> None:
@@ -409,9 +409,8 @@ def test_nan_among_the_data_is_one_unit_s_affair_wherever_it_is(row: int) -> Non
             assert evidence.log_evidence.isnan().nonzero().tolist() == [[row]]
             said = evidence.summary().replace("\n", " ")
             assert f"1 of 100 units have NaN weights (the first is unit {row})" in said
-    with pytest.raises(
-        InputError, match=r"some values of loc in a Normal are not Real\(\).*hold nan, first at"
-    ):
+    match = r"some values of loc in a Normal are not Real\(\).*nan, first at index \(0,\)"
+    with pytest.raises(InputError, match=match):
         log_evidence((Conjugate.model, normal_guide), x[row : row + 1])
 
 
@@ -443,7 +442,6 @@ def test_a_summed_out_latent_whose_shape_does_not_fit() -> None:
 
     counts = torch.tensor([1.0, 0.0, 2.0, 1.0, 5.0, 4.0, 6.0, 3.0])
     for method in ("importance", "ais", "auto"):
-        with pytest.raises(
-            InputError, match=r"site 'counts' has log-prob.*'when' takes all its values"
-        ):
+        with refused("counts", expected="broadcasts against the plates") as error:
             log_evidence((model, guide), args=(counts,), method=method)
+        assert "'when'" in str(error.value)

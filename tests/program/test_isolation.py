@@ -1,6 +1,7 @@
 """An evaluation leaves no trace, also when it fails."""
 
 import random
+from collections import deque
 
 import numpy as np
 import pyro
@@ -11,7 +12,8 @@ from stories import PyroStyleVAE
 from torch import Tensor, nn
 
 from pyro_vae.program.contract import Program, as_program
-from pyro_vae.program.isolation import own_parameters, seed_all, undisturbed
+from pyro_vae.program.isolation import as_found, seed_all, tensors_as_found, undisturbed
+from pyro_vae.program.param_store import own_parameters
 from pyro_vae.program.parameters import stored_parameters
 
 NET = nn.Sequential(nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 6))
@@ -97,3 +99,77 @@ def test_seeds_are_pyros(monkeypatch: pytest.MonkeyPatch) -> None:
         seeded(7)
         draws.append((random.random(), np.random.rand(), torch.rand(3).tolist()))  # noqa: NPY002
     assert draws[0] == draws[1]
+
+
+class Slotted:
+    __slots__ = ("__hidden", "late", "seen")
+
+    def __init__(self) -> None:
+        self.seen, self.__hidden = [], 0
+
+    def note(self, value: object) -> None:
+        self.seen.append(value)
+        self.__hidden += 1
+        self.late = self.seen
+
+    def state(self) -> tuple[object, ...]:
+        return (list(self.seen), self.__hidden, hasattr(self, "late"))
+
+
+class Keeper(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.slotted, self.calls = Slotted(), {"model": {"counts": [0]}}
+        self.draws, self.recent = np.random.default_rng(0), deque([1], maxlen=3)
+
+    def model(self, x: Tensor) -> None:
+        NOTES.append({"x": len(NOTES)})
+        NOTES[0].setdefault("nested", []).append(x)
+        self.slotted.note(x)
+        self.calls["model"]["counts"][0] += 1
+        self.recent.append(self.draws.normal())
+        self.new = x
+
+
+NOTES: list[dict[str, object]] = [{}]
+
+
+def test_objects_that_a_program_reaches_are_as_found() -> None:
+    keeper = Keeper()
+
+    def state() -> object:
+        draws = keeper.draws.bit_generator.state
+        seen = (keeper.slotted.state(), repr(keeper.calls), list(keeper.recent), draws)
+        return (*seen, hasattr(keeper, "new"), repr(NOTES))
+
+    before, notes, counts = state(), NOTES[0], keeper.calls["model"]["counts"]
+    with as_found({}, keeper.model) as found:
+        for _ in range(2):
+            keeper.model(torch.ones(1))
+            assert state() != before
+            found.restore()
+            draws = keeper.draws.bit_generator.state
+            assert state() == (*before[:3], draws, *before[4:])  # noise goes on
+        keeper.model(torch.ones(1))
+        keeper.train(False)
+    assert state() == before
+    assert not keeper.training  # `undisturbed` restores this
+    assert NOTES[0] is notes
+    assert keeper.calls["model"]["counts"] is counts
+
+
+def test_tensors_are_as_found_however_they_are_written_to() -> None:
+    weight, plain = nn.Parameter(torch.ones(2)), torch.ones(2)
+    weight.grad = gradient = torch.full((2,), 3.0)
+    with pytest.raises(ZeroDivisionError), tensors_as_found([weight, plain, weight]):
+        plain.add_(1)
+        weight.data.add_(1)  # its version stays
+        weight.grad.add_(1)
+        weight.grad = None
+        weight.requires_grad_(False)
+        raise ZeroDivisionError
+    assert plain.tolist() == [1, 1]
+    assert weight.tolist() == [1, 1]
+    assert weight.requires_grad
+    assert weight.grad is gradient
+    assert gradient.tolist() == [3, 3]

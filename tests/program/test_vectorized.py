@@ -31,9 +31,9 @@ from pyro_vae.inference.evidence.tiles import tiled
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import Program, as_program
 from pyro_vae.program.examination import examine
-from pyro_vae.program.particles import pair_together
+from pyro_vae.program.particles import draw_by_vmap
 from pyro_vae.program.structure import Structure
-from pyro_vae.program.vmap_particles import draw_by_vmap, why_not_by_vmap
+from pyro_vae.program.vectorization import pair_together, why_not_by_vmap
 
 NOISE = torch.Generator().manual_seed(0)
 X = torch.randn(20, 5, generator=NOISE)

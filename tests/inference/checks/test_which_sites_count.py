@@ -19,6 +19,7 @@ from pyro.infer.autoguide import (
     AutoNormalMessenger,
 )
 from pyro.infer.reparam import NeuTraReparam, SplitReparam
+from refused import refused
 from stories import Conjugate
 from torch import Tensor, nn
 from torch.distributions import constraints
@@ -154,7 +155,7 @@ def test_a_jacobian_by_a_factor_counts_as_by_a_delta(guide: Any, method: str) ->
 
 
 def test_a_wrong_jacobian_is_refused() -> None:
-    with pytest.raises(InputError, match="the map's derivative gives"):
+    with refused("s", remedy="log |det|"):
         log_evidence((scales, wrong_factor), torch.tensor([0.5, 2.0, 4.0]))
 
 
@@ -170,7 +171,7 @@ def test_a_map_that_turns_back(turn: Any) -> None:
             value, log_density = turn(u)
             pyro.sample("s", dist.Delta(value, log_density=log_density))
 
-    with pytest.raises(InputError, match="the map turns back"):
+    with refused("s", remedy="one-to-one"):
         log_evidence((scales, guide), torch.tensor([0.5, 2.0, 4.0]))
 
 
@@ -180,7 +181,7 @@ def test_a_transform_outside_of_its_domain() -> None:
             square = transforms.PowerTransform(torch.tensor(2.0))
             pyro.sample("s", dist.TransformedDistribution(dist.Normal(x * 0, 1.0), [square]))
 
-    with pytest.raises(InputError, match="outside of its domain"):
+    with refused("s", remedy="domain"):
         log_evidence((scales, guide), torch.tensor([0.5, 2.0, 4.0]))
 
 
@@ -189,7 +190,7 @@ def test_a_factor_that_does_not_say_what_it_is() -> None:
         normal_guide(x)
         pyro.factor("aux", torch.tensor(3.0))
 
-    with pytest.raises(InputError, match=r"factor 'aux' does not say .* has_rsample=True"):
+    with refused("aux", remedy="has_rsample=True"):
         log_evidence((Conjugate.model, guide), X)
 
 
@@ -226,14 +227,15 @@ CONDITIONED = poutine.condition(nested, {"scale": torch.tensor(1.0)})
     ("model", "does"),
     [
         (CONDITIONED, "observes"),
-        (computed, r"computes \(pyro.deterministic\)"),
+        (computed, "computes (pyro.deterministic)"),
         (as_parameter, "has as a parameter"),
     ],
 )
 @pytest.mark.parametrize("verb", [log_evidence, quick])
 def test_a_name_that_is_no_latent_of_the_model(model: Any, does: str, verb: Any) -> None:
-    with pytest.raises(InputError, match=f"the guide draws 'scale', which the model {does}"):
+    with refused("scale", remedy="leave it out of the guide") as error:
         verb((model, nested_guide), args=(X,))
+    assert f"the model {does}" in str(error.value)
 
 
 # --- the model's sites ----------------------------------------------------------------------------
@@ -273,8 +275,9 @@ def test_a_delta_that_the_guide_draws_instead() -> None:
         pyro.sample("m", dist.Normal(1.5, 0.5))
         pyro.sample("sd", dist.LogNormal(0.0, 1.0))
 
-    with pytest.raises(InputError, match=r"draws 'sd', which the model computes \(Delta\)"):
+    with refused("sd", remedy="leave it out of the guide") as error:
         log_evidence((squared, guide), X)
+    assert "Delta" in str(error.value)
 
 
 def coin(x: Tensor) -> None:
@@ -383,7 +386,7 @@ def test_a_flat_site_whose_density_stands_elsewhere() -> None:
         found = log_evidence((flat_with_factor, flat_guide), args=(v,), method=method, seed=0)
         assert is_right(found, exact)
         assert "'z' is flat" in " ".join(found.notes)
-    with pytest.raises(InputError, match="the prior of 'z' is flat"):
+    with refused("z", remedy="proper prior"):
         log_evidence((flat, flat_guide), args=(v,))
 
     def series(y: Tensor) -> None:
@@ -450,7 +453,7 @@ def test_draws_where_the_prior_has_nothing_weigh_nothing(prior: Any) -> None:
     assert "these draws weigh nothing" in " ".join(found.notes)
     for seed in range(20):  # 6 % of the guide's draws are below 0, where the likelihood raises
         log_evidence((model, guide), args=(x,), num_particles=2, seed=seed)
-        with pytest.raises(InputError, match="reaches beyond the prior's"):
+        with refused("s", remedy="prior's support"):
             log_evidence((model, guide), args=(x,), method="ais", num_particles=2, seed=seed)
 
 
@@ -498,7 +501,7 @@ def test_latents_whose_set_depends_on_a_draw() -> None:
     def short(hours: Tensor) -> None:  # now and then it has not what the model has
         pyro.sample("lazy", dist.Bernoulli(0.8))
 
-    with pytest.raises(InputError, match="samples 'ignores', which the guide has not"):
+    with refused("ignores", remedy="pyro.sample('ignores', ...)"):
         log_evidence((model, short), args=(hours,), num_particles=200, seed=0)
 
 
@@ -540,7 +543,7 @@ def test_a_confident_classifier() -> None:
     found = log_evidence((model, lambda x: classified(x, nearest)), x, seed=0)
     off = found.log_evidence - exact.logsumexp(-1)
     assert (off.abs() < 4.5 * found.standard_error + 1e-4).all()
-    with pytest.raises(InputError, match="never draws some values of site 'y'"):
+    with refused("y", remedy="prior_share"):
         log_evidence((model, lambda x: classified(x, nearest * 0)), x, seed=0)
 
 
@@ -596,7 +599,7 @@ def test_flows_that_score_only_what_they_have_just_drawn(make: Any) -> None:
 def test_a_flow_of_bounded_units_never_reaches_the_posterior() -> None:
     torch.manual_seed(0)
     flow = transforms.block_autoregressive(2)
-    with pytest.raises(InputError, match="flow at site 'z' stays short of the prior's draws"):
+    with refused("z", remedy="without bounds"):
         log_evidence((two, partial(flow_guide, flow)), args=(torch.tensor([0.3, 0.5]),))
 
 
@@ -653,7 +656,7 @@ def test_an_own_log_prob_of_another_kind(given: Any) -> None:
             pyro.sample("x", Strange(z, torch.ones(len(x))), obs=x)
 
     for verb in (log_evidence, quick):
-        with pytest.raises(InputError, match="log_prob of the model's site 'x'"):
+        with refused("x", expected="a real tensor of shape"):
             verb((model, normal_guide), X)
 
 
@@ -698,7 +701,7 @@ def test_a_likelihood_that_cannot_score_the_data() -> None:
             pyro.sample("y", dist.TransformedDistribution(base, [spline]), obs=y)
 
     program = model, lambda y: None
-    with pytest.raises(InputError, match=r"model's site 'y' cannot be scored: .*support"):
+    with refused("y"):
         quick(program, y, epochs=1)
     found = log_evidence(program, y)
     lost = int(found.log_evidence.isnan().sum())

@@ -8,10 +8,10 @@ import pytest
 import torch
 from pyro.infer.autoguide import AutoNormal
 from pyro.nn import PyroModule, PyroParam
+from refused import refused
 from stories import Conjugate, GlobalMean, PyroStyleVAE
 from torch import Tensor, nn
 
-from pyro_vae import InputError
 from pyro_vae.models import VAE
 from pyro_vae.program.contract import as_program, num_arguments
 from pyro_vae.program.examination import examine
@@ -27,7 +27,7 @@ def test_what_is_a_program() -> None:
     guide = AutoNormal(vae.model)
     assert as_program((vae.model, guide)).modules == {"model.": vae, "guide.": guide}
     assert as_program(Conjugate).modules == {}
-    with pytest.raises(InputError, match="int is no program"):
+    with refused("program", expected="`.model` and `.guide`"):
         as_program(3)
 
 
@@ -51,8 +51,9 @@ def test_the_unit_is_the_outermost_plate_that_all_sites_share() -> None:
     )
     assert structure.plates == {"rows": 3, "columns": 4}
     assert examine(program, x, unit="columns").structure.num_units == 4
-    with pytest.raises(InputError, match="no plate 'colums'; did you mean 'columns'"):
+    with refused("colums") as error:
         examine(program, x, unit="colums")
+    assert "did you mean 'columns'" in str(error.value)
 
 
 def test_a_loop_is_no_unit() -> None:
@@ -66,20 +67,20 @@ def test_a_loop_is_no_unit() -> None:
             pyro.sample(f"z{i}", dist.Normal(x[i], 1.0))
 
     program, x = as_program((model, guide)), torch.zeros(3)
-    with pytest.raises(
-        InputError, match="plate 'row' is a loop, and units are those of a plate that"
-    ):
+    with refused("row", expected="a vectorized plate", remedy="with pyro.plate('row'"):
         examine(program, x, unit="row")
-    with pytest.raises(InputError, match="there is no plate 'data', nor any other that is entered"):
+    with refused("data") as error:
         examine(program, x, unit="data")
+    assert "no plate" in error.value.problem
 
 
 def test_a_latent_outside_every_shared_plate_makes_the_evidence_joint() -> None:
     structure = examine(as_program(GlobalMean), torch.zeros(4)).structure
     assert structure.unit is None
     assert structure.outside == ("mean",)
-    with pytest.raises(InputError, match="'data' does not hold 'mean'"):
+    with refused("data", remedy="leave `unit` out") as error:
         examine(as_program(GlobalMean), torch.zeros(4), unit="data")
+    assert "'mean'" in str(error.value)
 
 
 def test_a_subsampled_plate_stands_for_all_its_units() -> None:
@@ -98,57 +99,66 @@ def test_a_subsampled_plate_stands_for_all_its_units() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "guide", "message"),
+    ("model", "guide", "subject", "words"),
     [
         (
             lambda x: None,
             lambda x: pyro.sample("z", dist.Normal(0.0, 1.0)),
-            "which the model has not",
+            "z",
+            ["guide samples", "model"],
         ),
         (
             lambda x: pyro.sample("z", dist.Normal(0.0, 1.0)),
             lambda x: None,
-            "which the guide has not",
+            "z",
+            ["model samples", "pyro.sample('z'", "parallel"],
         ),
         (
             lambda x: pyro.sample("z", dist.Bernoulli(0.5), infer={"enumerate": "sequential"}),
             lambda x: None,
-            "'z' is marked enumerate='sequential'; .* in parallel only",
+            "z",
+            ["enumerate='sequential'", '{"enumerate": "parallel"}'],
         ),
         (
             lambda x: x @ x,
             lambda x: None,
-            r"model raised RuntimeError before its first site.*\(2, 6\)",
+            "model",
+            ["RuntimeError before its first site", "(2, 6)"],
         ),
         (
             lambda x: (pyro.sample("z", dist.Normal(0.0, 1.0)), x.no_such_thing),
             lambda x: pyro.sample("z", dist.Normal(0.0, 1.0)),
-            "model raised AttributeError after site 'z'",
+            "z",
+            ["model raised AttributeError after site 'z'"],
         ),
         (
             lambda x: pyro.sample("x", dist.Bernoulli(0.5), obs=x),
             lambda x: None,
-            "binarise them .* ContinuousBernoulli or Normal",
+            "x",
+            ["--binarize", "ContinuousBernoulli or Normal"],
         ),
         (
             lambda x: pyro.sample("x", dist.Poisson(1.0), obs=-x - 1),
             lambda x: None,
-            r"outside the support of its Poisson",
+            "x",
+            ["Poisson", "--standardize"],
         ),
         (
             lambda x: pyro.sample("x", dist.Normal((-1 - x).log(), 1.0), obs=x),
             lambda x: None,
-            "model raised ValueError|not finite",
+            "model",
+            ["ValueError before its first site"],
         ),
     ],
 )
-def test_what_does_not_fit_is_named(model, guide, message) -> None:
+def test_what_does_not_fit_is_named(model, guide, subject, words) -> None:
     def shaped(x):
         with pyro.plate("a", 2, dim=-2), pyro.plate("b", 6, dim=-1):
             model(x)
 
-    with pytest.raises(InputError, match=message):
+    with refused(subject) as error:
         examine(as_program((shaped, guide)), X)
+    assert all(word in str(error.value) for word in words), error.value
 
 
 def homogeneous(x: Tensor) -> None:
@@ -168,7 +178,7 @@ def repeated(x: Tensor) -> None:
 
 def test_an_event_is_as_long_as_what_is_observed() -> None:
     assert examine(as_program((homogeneous, lambda x: None)), X).structure.num_units == 2
-    with pytest.raises(InputError, match=r"of shape \(2, 6\): they fit by broadcasting only"):
+    with refused("x", expected="(2, 1)"):
         examine(as_program((repeated, lambda x: None)), X)
 
 

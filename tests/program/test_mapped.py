@@ -15,7 +15,7 @@ from pyro.distributions.testing.rejection_exponential import RejectionExponentia
 from pyro.ops.special import safe_log
 from torch import Tensor, nn
 
-from pyro_vae.program.vmap import each
+from pyro_vae.program.vmap import map_runs
 
 # torch's Wishart takes every sound sample for a singular one
 pytestmark = pytest.mark.filterwarnings("ignore:Singular sample detected")
@@ -270,7 +270,7 @@ def test_draws(name: str) -> None:
     of, count = {**DISTRIBUTIONS, **DRAWN}[name], 300
     scales = torch.full((count,), 0.9)
     with torch.no_grad(), pyro.validation_enabled(False):
-        ours = each(lambda s: pyro.sample("x", of(s)), count, scales)
+        ours = map_runs(lambda s: pyro.sample("x", of(s)), count, scales)
         alone = torch.stack([of(s)() for s in scales])
     assert ours.shape == alone.shape
     assert ours.dtype == alone.dtype
@@ -293,7 +293,7 @@ def test_scores(name: str) -> None:
     of = DISTRIBUTIONS.get(name) or SCORED[name][0]
     with torch.no_grad(), pyro.validation_enabled(False):
         values = torch.stack([of(s)() if name not in SCORED else SCORED[name][1] for s in SCALES])
-        ours = each(lambda s, x: scored(of(s), x), len(SCALES), SCALES, values)
+        ours = map_runs(lambda s, x: scored(of(s), x), len(SCALES), SCALES, values)
         alone = torch.stack([of(s).log_prob(x) for s, x in zip(SCALES, values, strict=True)])
     torch.testing.assert_close(ours, alone, rtol=1e-5, atol=1e-5)
 
@@ -308,7 +308,7 @@ def test_gradients(name: str) -> None:
         with torch.no_grad():
             values = torch.stack([of(s)() for s in SCALES])
         scales = SCALES.clone().requires_grad_()
-        ours = each(lambda s, x: scored(of(s), x).sum(), len(SCALES), scales, values)
+        ours = map_runs(lambda s, x: scored(of(s), x).sum(), len(SCALES), scales, values)
         alone = torch.stack([of(s).log_prob(x).sum() for s, x in zip(scales, values, strict=True)])
     if alone.requires_grad:
         found, expected = (torch.autograd.grad(x.sum(), scales)[0] for x in (ours, alone))
@@ -332,8 +332,8 @@ def test_a_generator_of_another_kind_draws_for_each_run() -> None:
     with torch.no_grad():
         np.random.seed(0)  # noqa: NPY002
         scales = torch.cat([torch.ones(500), 5 * torch.ones(500)]).double()
-        x = each(lambda s: pyro.sample("x", ByNumPy(s)), 1000, scales) / scales
-        y = each(lambda: pyro.sample("x", ByNumPy(TWO)), 1000) / 2
+        x = map_runs(lambda s: pyro.sample("x", ByNumPy(s)), 1000, scales) / scales
+        y = map_runs(lambda: pyro.sample("x", ByNumPy(TWO)), 1000) / 2
     for draws in (x[:500], x[500:], y):
         assert len(draws.unique()) == len(draws)
         assert abs(draws.mean()) < 4 / len(draws) ** 0.5
@@ -352,7 +352,7 @@ def test_what_is_made_in_a_run_is_its_own_and_what_was_made_before_is_not() -> N
         return y, z.data
 
     x = torch.arange(4.0)
-    y, z = each(fill, 4, x)
+    y, z = map_runs(fill, 4, x)
     torch.testing.assert_close(y, x[:, None] * torch.tensor([1.0, 2.0, 2.0]))
     torch.testing.assert_close(z, 7 + x[:, None] * torch.tensor([1.0, 0.0, 1.0]))
     assert torch.equal(shared, torch.zeros(3))
@@ -369,7 +369,7 @@ def test_what_a_distribution_works_out_and_keeps_stays_in_the_run() -> None:
         return trace.log_prob_sum()
 
     with pyro.validation_enabled(False):
-        torch.testing.assert_close(each(model, 3), expected.expand(3))
+        torch.testing.assert_close(map_runs(model, 3), expected.expand(3))
         torch.testing.assert_close(matching.log_prob(given), expected)
 
 
@@ -399,7 +399,7 @@ def test_recurrent_networks(network: nn.Module) -> None:
     if not isinstance(network, nn.RNNCellBase):
         x = x.unsqueeze(1)  # runs, batch or steps, steps or batch, values
     leaf = x.clone().requires_grad_()
-    ours = each(lambda one: last(network(one)), len(x), leaf)
+    ours = map_runs(lambda one: last(network(one)), len(x), leaf)
     alone = torch.stack([last(network(one)) for one in leaf])
     torch.testing.assert_close(ours, alone)
     found, expected = (torch.autograd.grad(y.square().sum(), leaf)[0] for y in (ours, alone))
@@ -408,7 +408,7 @@ def test_recurrent_networks(network: nn.Module) -> None:
 
 def test_the_logarithm_that_pyro_s_sums_take() -> None:
     x = torch.tensor([[0.0, 0.5], [1.0, 2.0]], requires_grad=True)
-    ours, alone = each(safe_log, 2, x), safe_log(x)
+    ours, alone = map_runs(safe_log, 2, x), safe_log(x)
     torch.testing.assert_close(ours, alone)
     found, expected = (
         torch.autograd.grad(y, x, torch.ones_like(x), retain_graph=True)[0] for y in (ours, alone)
@@ -420,8 +420,8 @@ def test_the_logarithm_that_pyro_s_sums_take() -> None:
 def test_parts_change_the_noise_of_draws_and_nothing_else() -> None:
     x = torch.randn(7, 3)
     score: Callable[[Tensor], Tensor] = lambda one: dist.Normal(one.sum(), math.e).log_prob(ONE)  # noqa: E731
-    torch.testing.assert_close(each(score, 7, x, at_once=2), each(score, 7, x))
+    torch.testing.assert_close(map_runs(score, 7, x, at_once=2), map_runs(score, 7, x))
     torch.manual_seed(0)
-    first = each(lambda: pyro.sample("x", dist.Normal(0.0, 1.0)), 5)
+    first = map_runs(lambda: pyro.sample("x", dist.Normal(0.0, 1.0)), 5)
     torch.manual_seed(0)
-    assert torch.equal(first, each(lambda: pyro.sample("x", dist.Normal(0.0, 1.0)), 5))
+    assert torch.equal(first, map_runs(lambda: pyro.sample("x", dist.Normal(0.0, 1.0)), 5))

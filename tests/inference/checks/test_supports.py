@@ -8,10 +8,11 @@ import pyro.distributions as dist
 import pyro.distributions.transforms as T
 import pytest
 import torch
+from refused import refused
 from torch import Tensor
 from torch.distributions import constraints
 
-from pyro_vae import InputError, log_evidence
+from pyro_vae import log_evidence
 from pyro_vae.inference.checks.support import check_known, check_support
 from pyro_vae.inference.evidence.annealed import Annealed
 from pyro_vae.inference.evidence.importance import Importance
@@ -77,8 +78,9 @@ def test_supports_that_differ(guide, prior, what, seed) -> None:
     torch.manual_seed(seed)
     guide_site, prior_site = one(guide), one(prior)
     prior_site["value"] = guide_site["value"]
-    with pytest.raises(InputError, match=f"reaches {what}"):
+    with refused("z", remedy="prior's support") as error:
         check_support("z", guide_site, prior_site)
+    assert f"reaches {what}" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ def test_supports_that_are_one_however_they_are_put(guide, prior) -> None:
 
 def test_what_annealing_can_move_over() -> None:
     check_known({"z": one(dist.Gumbel(0 * ONES, 1.0)), "y": one(dist.HalfNormal(ONES))})
-    with pytest.raises(InputError, match="does not know the support of site 'z'"):
+    with refused("z", remedy="codomain"):
         check_known(
             {"z": one(transformed(dist.Uniform(0 * ONES, 1.0), T.AffineTransform(0.0, 2.0)))}
         )

@@ -9,10 +9,11 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer.autoguide import AutoIAFNormal, AutoMultivariateNormal, AutoNormal, AutoStructured
+from refused import refused
 from torch import Tensor
 from torch.distributions import StickBreakingTransform
 
-from pyro_vae import InputError, log_evidence
+from pyro_vae import log_evidence
 from pyro_vae.inference.evidence.annealed import Annealed
 
 X = torch.tensor([7.0, 2.0, 10.0, 4.0])
@@ -45,9 +46,7 @@ def right_density(u: Tensor) -> Tensor:
     "wrong", [no_density, lambda u: -right_density(u), lambda u: right_density(u) + 0.7]
 )
 def test_a_point_with_the_density_of_another_map(method, wrong) -> None:
-    with pytest.raises(
-        InputError, match=r"makes 'p' of 'u' with a log-density .* derivative gives"
-    ):
+    with refused("p", remedy="log |det|"):
         log_evidence((coins, partial(of_a_normal, log_density=wrong)), X, method=method)
 
 
@@ -82,7 +81,7 @@ def test_a_map_of_several_numbers(forgotten) -> None:
     x = torch.tensor([0, 0, 1, 2])
     for method in ("importance", Annealed(5)):
         if forgotten:
-            with pytest.raises(InputError, match="makes 'shares' of 'u'"):
+            with refused("shares", remedy="log |det|"):
                 log_evidence((model, guide), args=(x,), method=method)
         else:
             evidence = log_evidence(
@@ -126,8 +125,9 @@ def test_an_autoguide_that_leaves_the_circle(method) -> None:
 
     guide = AutoNormal(angles)
     guide(X)
-    with pytest.raises(InputError, match=r"'z' reaches beyond .* makes of 'z_unconstrained'"):
+    with refused("z", remedy="prior's support") as error:
         log_evidence((angles, guide), args=(X,), method=method)
+    assert "'z_unconstrained'" in str(error.value)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -142,5 +142,5 @@ def test_noise_that_is_no_sample(method, of_model) -> None:
         with pyro.plate("data", len(x)):
             pyro.sample("z", dist.Normal(x / 2 + (not of_model) * torch.randn(len(x)), 0.8))
 
-    with pytest.raises(InputError, match=r"drawn outside `pyro.sample`"):
+    with refused("program", remedy="`pyro.sample`"):
         log_evidence((model, guide), args=(X / 5,), method=method)

@@ -1,0 +1,44 @@
+"""Whether a program gives the same latents the same density at every call."""
+
+from torch import Tensor
+
+from pyro_vae.errors import InputError
+from pyro_vae.program.bound_program import BoundProgram
+from pyro_vae.program.probe import difference, examined_traces, moves, rerun
+
+
+def noise(call: BoundProgram) -> str | None:
+    """Return the site that scores the same latents differently the next time, and by how much, if any."""
+    first = examined_traces(call)
+    before, after = (traces.scores(call.structure) for traces in (first, rerun(call, first)))
+    moved = difference(before, after)
+    return None if moved is None else f"{moved[0]}, by up to {moved[1]:.3g} nats"
+
+
+def check_steady(call: BoundProgram) -> None:
+    """Check that the program's densities are functions of its latents.
+
+    Raises:
+        InputError: they are not.
+    """
+    if call.noise is not None:
+        raise _noisy(call.noise)
+
+
+def refuse_noise(one: Tensor, other: Tensor) -> None:
+    """Check that the same latents have got one log-density.
+
+    Raises:
+        InputError: they have got two.
+    """
+    if bool(moves(one, other).any()):
+        raise _noisy(f"by up to {float((one - other).abs().max()):.3g} nats")
+
+
+def _noisy(change: str) -> InputError:
+    return InputError(
+        f"model or guide gives the same latents another density each time it is called ({change}): noise "
+        "or a random subsample is drawn outside `pyro.sample`",
+        subject="program",
+        remedy="draw all noise by `pyro.sample`",
+    )
