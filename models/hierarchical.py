@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pyro_vae.compatibility import check_reads_missing
 from pyro_vae.errors import InputError, sizes
 from pyro_vae.guides import AmortizedGuide, BottomUp, HierarchicalGuide, MeanFieldNormal
-from pyro_vae.likelihoods import Bernoulli, Likelihood
+from pyro_vae.likelihoods import Bernoulli, Likelihood, LikelihoodFactory
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 from pyro_vae.priors import Prior, StandardNormal
 
@@ -53,7 +53,7 @@ class HierarchicalVAE(nn.Module):
         latent_dims: Sequence[int] = (32, 16),
         *,
         prior: Callable[[int], Prior] = StandardNormal,
-        likelihood: Callable[[int, Shape, NetworkFactory], Likelihood] = Bernoulli,
+        likelihood: LikelihoodFactory = Bernoulli,
         guide: Callable[
             [Shape, Sequence[int], NetworkFactory, NetworkFactory, Sequence[AmortizedGuide]],
             HierarchicalGuide,

@@ -7,7 +7,7 @@ the layers and the model's layers.
 
 from pyro_vae.guides.categorical import Categorical, RelaxedCategorical
 from pyro_vae.guides.flow import FlowGuide
-from pyro_vae.guides.guide import AmortizedGuide
+from pyro_vae.guides.guide import AmortizedGuide, GuideFactory
 from pyro_vae.guides.hierarchical import BottomUp, HierarchicalGuide, Ladder
 from pyro_vae.guides.mixture import MixtureNormal
 from pyro_vae.guides.normal import FullCovarianceNormal, LowRankNormal, MeanFieldNormal
@@ -19,6 +19,7 @@ __all__ = [
     "Categorical",
     "FlowGuide",
     "FullCovarianceNormal",
+    "GuideFactory",
     "HierarchicalGuide",
     "Ladder",
     "LowRankNormal",
