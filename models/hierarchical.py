@@ -8,7 +8,12 @@ from torch import Tensor, nn
 
 from pyro_vae.compatibility import check_reads_missing
 from pyro_vae.errors import InputError, sizes
-from pyro_vae.guides import AmortizedGuide, BottomUp, HierarchicalGuide, MeanFieldNormal
+from pyro_vae.guides import (
+    BottomUp,
+    HierarchicalGuide,
+    HierarchicalGuideFactory,
+    MeanFieldNormal,
+)
 from pyro_vae.likelihoods import Bernoulli, Likelihood, LikelihoodFactory
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 from pyro_vae.priors import Prior, StandardNormal
@@ -54,10 +59,7 @@ class HierarchicalVAE(nn.Module):
         *,
         prior: Callable[[int], Prior] = StandardNormal,
         likelihood: LikelihoodFactory = Bernoulli,
-        guide: Callable[
-            [Shape, Sequence[int], NetworkFactory, NetworkFactory, Sequence[AmortizedGuide]],
-            HierarchicalGuide,
-        ] = BottomUp,
+        guide: HierarchicalGuideFactory = BottomUp,
         encoder: NetworkFactory = MLP,
         decoder: NetworkFactory = MLP,
         between: NetworkFactory = MLP,

@@ -8,7 +8,12 @@ the layers and the model's layers.
 from pyro_vae.guides.categorical import Categorical, RelaxedCategorical
 from pyro_vae.guides.flow import FlowGuide
 from pyro_vae.guides.guide import AmortizedGuide, GuideFactory
-from pyro_vae.guides.hierarchical import BottomUp, HierarchicalGuide, Ladder
+from pyro_vae.guides.hierarchical import (
+    BottomUp,
+    HierarchicalGuide,
+    HierarchicalGuideFactory,
+    Ladder,
+)
 from pyro_vae.guides.mixture import MixtureNormal
 from pyro_vae.guides.normal import FullCovarianceNormal, LowRankNormal, MeanFieldNormal
 from pyro_vae.guides.sphere import VonMisesFisher
@@ -21,6 +26,7 @@ __all__ = [
     "FullCovarianceNormal",
     "GuideFactory",
     "HierarchicalGuide",
+    "HierarchicalGuideFactory",
     "Ladder",
     "LowRankNormal",
     "MeanFieldNormal",
