@@ -1,7 +1,5 @@
 """The autoencoder: a baseline without a proper prior."""
 
-from collections.abc import Callable
-
 import pyro
 import pyro.distributions as dist
 from pyro.distributions import constraints
@@ -9,7 +7,7 @@ from torch import Tensor, nn
 
 from pyro_vae.compatibility import check_reads_missing
 from pyro_vae.errors import at_least_1
-from pyro_vae.likelihoods import Bernoulli, Likelihood
+from pyro_vae.likelihoods import Bernoulli, Likelihood, LikelihoodFactory
 from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
 
 
@@ -46,7 +44,7 @@ class Autoencoder(nn.Module):
         data_shape: Shape,
         latent_dim: int = 16,
         *,
-        likelihood: Callable[[int, Shape, NetworkFactory], Likelihood] = Bernoulli,
+        likelihood: LikelihoodFactory = Bernoulli,
         encoder: NetworkFactory = MLP,
         decoder: NetworkFactory = MLP,
     ) -> None:

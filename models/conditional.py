@@ -1,6 +1,5 @@
 """The VAE of data that come with a condition: a class, or any tensor."""
 
-from collections.abc import Callable
 from typing import ClassVar
 
 import pyro
@@ -9,10 +8,10 @@ from torch import Tensor, nn
 
 from pyro_vae.compatibility import check_reads_missing, check_same_latent
 from pyro_vae.errors import InputError, at_least_1
-from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
-from pyro_vae.likelihoods import Bernoulli, Likelihood
+from pyro_vae.guides import AmortizedGuide, GuideFactory, MeanFieldNormal
+from pyro_vae.likelihoods import Bernoulli, Likelihood, LikelihoodFactory
 from pyro_vae.networks import MLP, Network, NetworkFactory, OneHot, Shape, join
-from pyro_vae.priors import Prior, StandardNormal
+from pyro_vae.priors import Prior, PriorFactory, StandardNormal
 
 
 class ConditionalVAE(nn.Module):
@@ -60,9 +59,9 @@ class ConditionalVAE(nn.Module):
         *,
         num_classes: int | None = None,
         condition: Network | None = None,
-        prior: Callable[[int, AmortizedGuide], Prior] = StandardNormal,
-        likelihood: Callable[[int, Shape, NetworkFactory], Likelihood] = Bernoulli,
-        guide: Callable[[Shape, int, NetworkFactory], AmortizedGuide] = MeanFieldNormal,
+        prior: PriorFactory = StandardNormal,
+        likelihood: LikelihoodFactory = Bernoulli,
+        guide: GuideFactory = MeanFieldNormal,
         encoder: NetworkFactory = MLP,
         decoder: NetworkFactory = MLP,
         head: NetworkFactory = MLP,

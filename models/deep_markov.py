@@ -1,7 +1,6 @@
 """The deep Markov model: a state space model whose transition, emission and guide are networks."""
 
 import math
-from collections.abc import Callable
 
 import pyro
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides.normal import diagonal_normal
-from pyro_vae.likelihoods import Bernoulli, Likelihood, Missing
+from pyro_vae.likelihoods import Bernoulli, Likelihood, LikelihoodFactory, Missing
 from pyro_vae.networks import MLP, Flat, Network, NetworkFactory, Shape
 from pyro_vae.priors import LearnedNormal
 from pyro_vae.sequences.steps import check_sequence_shape, step_mask
@@ -52,7 +51,7 @@ class DeepMarkov(nn.Module):
         latent_dim: int = 8,
         *,
         transition: TransitionFactory = GatedTransition,
-        likelihood: Callable[[int, Shape, NetworkFactory], Likelihood] = Bernoulli,
+        likelihood: LikelihoodFactory = Bernoulli,
         decoder: NetworkFactory = MLP,
         hidden_dim: int = 64,
     ) -> None:

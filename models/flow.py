@@ -75,9 +75,9 @@ class DequantizedFlow(nn.Module):
     """Model grey levels by a flow f: y = sigmoid(f(e)), e ~ Normal(0, I), x = the level of y.
 
     With L levels, x = k / (L - 1) stands for the cell [k / L, (k + 1) / L), and p(x) is the mass of a cell
-    of the unit cube. The guide draws y uniformly from its cell. The ELBO is therefore the log density of
-    uniformly dequantised data, a bound of log p(x). Importance sampling estimates log p(x) itself, in nats
-    of a discrete distribution, as other likelihoods of grey levels have it.
+    of the unit cube. The guide draws y uniformly from its cell. The ELBO is therefore the score of
+    uniformly dequantised data, which bounds log p(x). Importance sampling estimates log p(x) itself, in
+    nats of a discrete distribution, as for other likelihoods of grey levels.
 
     Args:
         data_shape: shape X of one datum, flattened to one vector of D values.

@@ -8,8 +8,13 @@ from torch import Tensor, nn
 
 from pyro_vae.compatibility import check_reads_missing
 from pyro_vae.errors import InputError, sizes
-from pyro_vae.guides import AmortizedGuide, BottomUp, HierarchicalGuide, MeanFieldNormal
-from pyro_vae.likelihoods import Bernoulli, Likelihood
+from pyro_vae.guides import (
+    BottomUp,
+    HierarchicalGuide,
+    HierarchicalGuideFactory,
+    MeanFieldNormal,
+)
+from pyro_vae.likelihoods import Bernoulli, Likelihood, LikelihoodFactory
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 from pyro_vae.priors import Prior, StandardNormal
 
@@ -53,11 +58,8 @@ class HierarchicalVAE(nn.Module):
         latent_dims: Sequence[int] = (32, 16),
         *,
         prior: Callable[[int], Prior] = StandardNormal,
-        likelihood: Callable[[int, Shape, NetworkFactory], Likelihood] = Bernoulli,
-        guide: Callable[
-            [Shape, Sequence[int], NetworkFactory, NetworkFactory, Sequence[AmortizedGuide]],
-            HierarchicalGuide,
-        ] = BottomUp,
+        likelihood: LikelihoodFactory = Bernoulli,
+        guide: HierarchicalGuideFactory = BottomUp,
         encoder: NetworkFactory = MLP,
         decoder: NetworkFactory = MLP,
         between: NetworkFactory = MLP,

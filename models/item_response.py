@@ -1,6 +1,5 @@
 """Item response theory: traits of people, from questionnaires with missing answers."""
 
-from collections.abc import Callable
 from functools import partial
 
 import pyro
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from pyro_vae.compatibility import check_same_latent
 from pyro_vae.distributions import PartiallyObserved
 from pyro_vae.errors import InputError, at_least_1, sizes
-from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
+from pyro_vae.guides import AmortizedGuide, GuideFactory, MeanFieldNormal
 from pyro_vae.guides.person_parameters import PersonParameters
 from pyro_vae.item_models import Item, ItemFactory, TwoParameter
 from pyro_vae.networks import MaskedInput, NetworkFactory, Shape
@@ -53,7 +52,7 @@ class ItemResponse(nn.Module):
         latent_dim: int = 1,
         *,
         item: ItemFactory = TwoParameter,
-        guide: Callable[[Shape, int, NetworkFactory], AmortizedGuide] = MeanFieldNormal,
+        guide: GuideFactory = MeanFieldNormal,
         encoder: NetworkFactory = MaskedInput,
         num_people: int | None = None,
     ) -> None:

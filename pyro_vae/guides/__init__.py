@@ -7,8 +7,13 @@ the layers and the model's layers.
 
 from pyro_vae.guides.categorical import Categorical, RelaxedCategorical
 from pyro_vae.guides.flow import FlowGuide
-from pyro_vae.guides.guide import AmortizedGuide
-from pyro_vae.guides.hierarchical import BottomUp, HierarchicalGuide, Ladder
+from pyro_vae.guides.guide import AmortizedGuide, GuideFactory
+from pyro_vae.guides.hierarchical import (
+    BottomUp,
+    HierarchicalGuide,
+    HierarchicalGuideFactory,
+    Ladder,
+)
 from pyro_vae.guides.mixture import MixtureNormal
 from pyro_vae.guides.normal import FullCovarianceNormal, LowRankNormal, MeanFieldNormal
 from pyro_vae.guides.sphere import VonMisesFisher
@@ -19,7 +24,9 @@ __all__ = [
     "Categorical",
     "FlowGuide",
     "FullCovarianceNormal",
+    "GuideFactory",
     "HierarchicalGuide",
+    "HierarchicalGuideFactory",
     "Ladder",
     "LowRankNormal",
     "MeanFieldNormal",

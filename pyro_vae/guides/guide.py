@@ -1,6 +1,7 @@
 """The base class of amortised guides."""
 
 import abc
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pyro.distributions as dist
@@ -39,3 +40,6 @@ class AmortizedGuide(Part):
     @abc.abstractmethod
     def forward(self, x: Tensor) -> dist.TorchDistribution:
         """Return q(z | x), ``batch | latent_dim``."""
+
+
+GuideFactory = Callable[[Shape, int, NetworkFactory], AmortizedGuide]

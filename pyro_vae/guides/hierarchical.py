@@ -41,6 +41,12 @@ class HierarchicalGuide(Part):
         """
 
 
+HierarchicalGuideFactory = Callable[
+    [Shape, Sequence[int], NetworkFactory, NetworkFactory, Sequence[AmortizedGuide]],
+    HierarchicalGuide,
+]
+
+
 class BottomUp(HierarchicalGuide):
     """Draw the layers from the data up, each by a diagonal Gaussian.
 

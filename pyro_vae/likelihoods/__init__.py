@@ -16,7 +16,7 @@ from pyro_vae.likelihoods.grey_levels import (
     DiscretizedLogistic,
     DiscretizedLogisticMixture,
 )
-from pyro_vae.likelihoods.likelihood import Likelihood
+from pyro_vae.likelihoods.likelihood import Likelihood, LikelihoodFactory
 from pyro_vae.likelihoods.pixels import PixelCNN
 from pyro_vae.likelihoods.real import (
     FixedScaleNormal,
@@ -40,6 +40,7 @@ __all__ = [
     "Heterogeneous",
     "HeteroscedasticNormal",
     "Likelihood",
+    "LikelihoodFactory",
     "LogNormal",
     "Missing",
     "NegativeBinomial",

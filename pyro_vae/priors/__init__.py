@@ -7,7 +7,7 @@ from pyro_vae.priors.categorical import Categorical, RelaxedCategorical
 from pyro_vae.priors.flow import FlowPrior
 from pyro_vae.priors.mixture import GaussianMixture, VampPrior
 from pyro_vae.priors.normal import LearnedNormal, StandardNormal
-from pyro_vae.priors.prior import Prior
+from pyro_vae.priors.prior import Prior, PriorFactory
 from pyro_vae.priors.sphere import SphericalUniform
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "GaussianMixture",
     "LearnedNormal",
     "Prior",
+    "PriorFactory",
     "RelaxedCategorical",
     "SphericalUniform",
     "StandardNormal",

@@ -1,6 +1,7 @@
 """The base class of priors."""
 
 import abc
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import pyro.distributions as dist
@@ -31,3 +32,6 @@ class Prior(Part):
     @abc.abstractmethod
     def forward(self) -> dist.TorchDistribution:
         """Return p(z), ``| latent_dim``."""
+
+
+PriorFactory = Callable[[int, AmortizedGuide], Prior]

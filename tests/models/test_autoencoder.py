@@ -30,7 +30,7 @@ def test_its_loss_is_that_of_reconstruction() -> None:
 
 
 def test_a_linear_one_finds_the_principal_components() -> None:
-    """Baldi and Hornik 1989: its error is what the discarded eigenvalues add up to."""
+    """Baldi and Hornik 1989: its error is the sum of the discarded eigenvalues."""
     torch.manual_seed(0)
     x = torch.randn(400, 5) @ torch.randn(5, 5)
     linear = partial(MLP, hidden_dims=())

@@ -64,7 +64,7 @@ def test_decode_is_the_model_at_that_latent() -> None:
 
 
 def test_what_the_label_says_the_latent_need_not() -> None:
-    """Two classes far apart: given the class, one Gaussian is left, which the fit finds."""
+    """The fit of two classes far apart finds one Gaussian given the class."""
     torch.manual_seed(0)
     y = torch.randint(2, (600,))
     x = torch.tensor([[-3.0, 0.0], [3.0, 1.0]])[y] + 0.5 * torch.randn(600, 2)

@@ -40,7 +40,7 @@ def test_bayes_rule(model: FactorAnalysis) -> None:
 
 
 def test_one_noise_for_all_makes_it_principal_components() -> None:
-    """Where the likelihood is greatest, by eigenvalues (Tipping and Bishop 1999), it is stationary."""
+    """At the maximum likelihood, by eigenvalues (Tipping and Bishop 1999), its slope is 0."""
     model, x = FactorAnalysis((5,), 2, isotropic=True).double(), torch.randn(500, 5).double()
     x = x @ torch.randn(5, 5).double()
     values, vectors = torch.linalg.eigh(x.T.cov(correction=0))

@@ -47,7 +47,7 @@ def test_the_evidence_has_no_error(method: str) -> None:
 
 @pytest.mark.parametrize("flow", FLOWS)
 def test_cells_have_their_mass(flow) -> None:
-    """By quadrature over each cell; importance sampling finds the same, and they sum to 1."""
+    """Quadrature over each cell and importance sampling agree, and the masses sum to 1."""
     torch.manual_seed(0)
     model, x = DequantizedFlow((2,), flow=flow, levels=4), every_cell(4)
     fine = (torch.arange(100) + 0.5) / 100

@@ -93,7 +93,7 @@ def test_responsibilities_are_bayes_rule(vae) -> None:
 
 
 def test_clusters_are_the_posterior_where_the_guide_is(vae) -> None:
-    """With a guide as wide as p(z | x) at one component alone, q(k | x) is p(k | x)."""
+    """Where all components are equal, q(k | x) is p(k | x)."""
     vae.loc[1:] = vae.loc[:1]
     vae.log_scale[1:] = vae.log_scale[:1]
     x = data(vae, 5)

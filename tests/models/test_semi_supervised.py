@@ -130,7 +130,7 @@ def test_a_certain_classifier_leaves_no_class_out() -> None:
 
 
 def test_a_drawn_label_is_the_class_of_its_datum(vae) -> None:
-    """Whether the rows that count the draws have labels or not."""
+    """This holds for rows with and without labels, which only set the number of draws."""
     vae.likelihood.decoder.layers[-1].weight[:, 1:] = 50 * torch.eye(3)
     vae.likelihood.decoder.layers[-1].bias.zero_()
     y = torch.arange(40) % 4 - 1

@@ -85,7 +85,7 @@ def test_evidence_is_that_of_the_joint_normal() -> None:
 @pytest.mark.parametrize("data_shape", [(5, 3), (2, 5, 2), (5,)])
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
 def test_the_guides_family_holds_the_posterior(data_shape, lengths) -> None:
-    """Then every draw weighs what the evidence is: model, guide and filter agree."""
+    """The log-weight of every draw is then the evidence: model, guide and filter agree."""
     model, x = with_exact_guide(random_model(data_shape)), torch.randn(4, *data_shape).double()
     batch = (x,) if lengths is None else (x, lengths)
     torch.testing.assert_close(log_weight(model, *batch), model.log_evidence(*batch))

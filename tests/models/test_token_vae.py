@@ -58,7 +58,7 @@ def test_the_evidence_of_all_sentences_is_1() -> None:
 
 
 def test_it_learns_what_a_sentence_is_about() -> None:
-    """Sentences of one of two alphabets: z says which, and a reconstruction keeps to it."""
+    """z holds which of two alphabets a sentence has, and a reconstruction keeps it."""
     torch.manual_seed(0)
     which = torch.randint(2, (600, 1))
     x = 1 + 3 * which + torch.randint(3, (600, 6))  # 1, 2, 3 or 4, 5, 6; 0 is the end

@@ -62,7 +62,7 @@ def test_a_small_variance_is_the_nearest_code() -> None:
 
 
 def test_the_score_functions_gradient_is_the_elbos_and_the_other_is_not() -> None:
-    """Of the encoder's first layer, along the exact gradient by enumeration."""
+    """The gradient is that of the encoder's first layer, along the exact one by enumeration."""
     x, slopes = binary(5), {}
     for straight_through in (True, False):
         model = tiny(straight_through=straight_through)
@@ -84,7 +84,7 @@ def test_the_score_functions_gradient_is_the_elbos_and_the_other_is_not() -> Non
 
 
 def test_it_uses_its_codes() -> None:
-    """Six patterns with some noise: codes tell what columns by themselves cannot."""
+    """Codes model six noisy patterns, which independent columns cannot."""
     torch.manual_seed(0)
     blocks = torch.tensor([*combinations(range(4), 2)])  # two of four are on
     patterns = one_hot(blocks, 4).sum(1).repeat_interleave(3, 1).float()  # (6, 12)

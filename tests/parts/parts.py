@@ -1,4 +1,4 @@
-"""Every part on the shelf, by name, small."""
+"""A small version of every part, by name."""
 
 from functools import partial
 from typing import Any

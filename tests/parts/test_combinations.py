@@ -1,4 +1,4 @@
-"""Any prior, guide and likelihood make a VAE that fits, is drawn, and knows its evidence."""
+"""Any prior, guide and likelihood compose a VAE that can be fitted, drawn and evaluated."""
 
 from functools import partial
 from itertools import cycle
@@ -93,7 +93,7 @@ def test_latents_on_the_sphere_and_the_simplex(place: str, likelihood: str) -> N
 
 
 def test_a_class_as_latent() -> None:
-    """Its evidence is a sum over the classes; chains do not move on them."""
+    """Its evidence is a sum over the classes; annealing refuses them."""
     vae = make((4,), 3, prior=priors.Categorical, guide=guides.Categorical)
     before = {name: p.detach().clone() for name, p in vae.named_parameters()}
     fit(vae, BINARY, epochs=2, batch_size=6, **quick)

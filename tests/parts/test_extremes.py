@@ -71,7 +71,7 @@ def check(make: Make, parameters: Sequence[Tensor], x: Tensor) -> None:
 
 @pytest.fixture(autouse=True)
 def _unvalidated() -> Iterator[None]:
-    """Values are scored as in training; beyond that, a value of float32 lies on no float64 sphere."""
+    """Score values as in training; a float32 value would also fail the check of a float64 sphere."""
     with pyro.validation_enabled(False):
         yield
 
@@ -202,7 +202,7 @@ def test_a_continuous_bernoulli_is_a_density(logit: float) -> None:
 
 
 def test_slopes_of_a_continuous_bernoulli_are_right_near_0() -> None:
-    """That of log p is x less the mean, which is 1/2 + l/12 - l^3/720 + ... there."""
+    """The slope of log p is x less the mean, 1/2 + l/12 - l^3/720 + ..."""
     size = torch.cat([torch.zeros(1), torch.logspace(-30, -1, 200)])
     logits = torch.cat([-size, size]).requires_grad_()
     p = distributions.ContinuousBernoulli(logits)
@@ -241,7 +241,7 @@ def test_its_step_is_a_graph() -> None:
 
 @pytest.mark.parametrize("likelihood", [NegativeBinomial, ZeroInflatedNegativeBinomial])
 def test_raw_counts_are_fitted_from_the_start(likelihood: Any) -> None:
-    """An encoder that meets hundreds says hundreds, of which exp would make infinity."""
+    """An encoder of inputs of hundreds gives outputs of hundreds, whose exp would be infinite."""
     rates = 1000 * torch.rand(20).square()
     x = torch.poisson(rates.expand(200, 20))
     model = VAE((20,), 2, likelihood=likelihood)

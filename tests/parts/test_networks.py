@@ -1,4 +1,4 @@
-"""Networks: shapes for any batch, what they are blind to, and what they refuse."""
+"""Networks: shapes for any batch, independence of data, and refusals."""
 
 from functools import partial
 from typing import Any

@@ -64,7 +64,7 @@ def test_all_images_together_have_probability_1(kind: str, shape: tuple[int, ...
 
 
 def test_it_is_the_product_of_what_each_value_has_before_it() -> None:
-    """The values one after another, each scored where all after it are something else."""
+    """Each value is scored in turn, with random values after it."""
     part, z = perturbed((2, 3, 3)), torch.randn(5, 2)
     x = torch.bernoulli(torch.full((5, 2, 3, 3), 0.5))
     total = torch.zeros(5)
@@ -110,7 +110,7 @@ def test_other_values_learn_their_own_numbers_for_each_channel(kind: Any) -> Non
 def test_a_value_sees_all_before_within_reach_and_nothing_else(
     shape: tuple[int, ...], layers: int
 ) -> None:
-    """In an image so large that the reach ends within it; reach is 1 + layers pixels here."""
+    """The image is larger than the reach, which is 1 + layers pixels."""
     torch.manual_seed(0)
     channels, height, width = shape
     network = CausalPixels(channels, 1, 5, num_layers=layers, kernel_size=3).double()
@@ -175,7 +175,7 @@ def test_draws_have_the_right_frequencies(kind: str, shape: tuple[int, ...]) -> 
 
 
 def test_it_fits_is_drawn_and_knows_its_evidence() -> None:
-    """Of all images of a kind: their evidences are probabilities that sum to 1."""
+    """The evidences of all images are probabilities that sum to 1."""
     torch.manual_seed(0)
     vae = VAE((1, 2, 3), 2, likelihood=tiny, encoder=small, decoder=small)
     x = every((1, 2, 3), 2)
@@ -202,7 +202,7 @@ def test_its_step_becomes_a_graph() -> None:
 
 
 def test_it_learns_what_independent_pixels_cannot() -> None:
-    """Each pixel the opposite of the one before, a row's first at random: 4 bits an image of 4 by 3."""
+    """Each pixel is the opposite of the one before, a row's first is random: 4 bits an image of 4 by 3."""
     torch.manual_seed(0)
     first = torch.randint(2, (512, 1, 4, 1))
     x = ((first + torch.arange(3)) % 2).float()

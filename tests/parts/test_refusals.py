@@ -165,7 +165,7 @@ def test_numbers_that_are_not_positive(make: Callable[..., Any], name: str, valu
 
 
 class Plain(nn.Module):
-    """A network of torch alone."""
+    """A network that does not use pyro_vae."""
 
     def __init__(self, in_shape: Any, out_shape: Any) -> None:
         super().__init__()

@@ -38,7 +38,7 @@ def test_von_mises_fisher_in_closed_form(dim: int, k: float, dtype: torch.dtype)
 
 
 def test_gradients_reach_the_direction() -> None:
-    """E f(z) = E loc' A z = A loc-wise: of a linear f the gradient is that of the mean."""
+    """For a linear f, the gradient of E f(z) is that of f at the mean."""
     raw, weights = (
         torch.tensor([0.3, -1.0, 0.5], requires_grad=True),
         torch.tensor([1.0, 2.0, -1.0]),
