@@ -12,8 +12,8 @@ import traceback
 from collections.abc import Sequence
 
 from pyro_vae import memory
-from pyro_vae.cli.console import fail
-from pyro_vae.cli.failures import describe, terminated_by_exception
+from pyro_vae.cli.output.console import fail
+from pyro_vae.cli.output.errors import describe, terminated_by_exception
 from pyro_vae.errors import InputError, nearest
 
 VERBS = {

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pyro_vae.cli.arguments import new_parser, read
-from pyro_vae.cli.console import note, table
-from pyro_vae.cli.data_options import add_data_options, load_by
-from pyro_vae.cli.likelihood_choice import likelihood_for, likelihood_of, named
+from pyro_vae.cli.options.data import add_data_options, load_by
+from pyro_vae.cli.options.likelihood import likelihood_for, likelihood_of, named
+from pyro_vae.cli.options.parser import new_parser, read
+from pyro_vae.cli.output.console import note, table
 from pyro_vae.data import Column, DataSet, available
 from pyro_vae.data.rows import read_all
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 
 from pyro_vae import plots
-from pyro_vae.cli.arguments import new_parser, read
-from pyro_vae.cli.console import command, note, table
-from pyro_vae.cli.experiment import Experiment
 from pyro_vae.cli.fit import CURVE, train
+from pyro_vae.cli.options.parser import new_parser, read
+from pyro_vae.cli.output.console import command, note, table
 from pyro_vae.cli.reconstruct import picture as reconstructions_picture
 from pyro_vae.cli.reconstruct import reconstruct
-from pyro_vae.cli.run_folder import CONFIG, check_free, read_config
-from pyro_vae.cli.run_verb import Trained
+from pyro_vae.cli.run.config import Experiment
+from pyro_vae.cli.run.folder import CONFIG, check_free, read_config
+from pyro_vae.cli.run.trained import TrainedModel
 from pyro_vae.cli.sample import draw
 from pyro_vae.cli.sample import picture as samples_picture
 from pyro_vae.device import resolve
@@ -63,7 +63,7 @@ def main(words: Sequence[str]) -> int:
     note(data.describe())
     experiment, _ = experiment.suited_to(data)
     program, _ = train(folder, experiment, data)
-    trained = Trained(program, data, data.test, resolve(options.device), options.seed)
+    trained = TrainedModel(program, data, data.test, resolve(options.device), options.seed)
     note("estimating log p(x) of the held-out digits ...")
     print(figures(trained))
     draw_pictures(folder, trained)
@@ -89,7 +89,7 @@ def make_way(folder: Path, experiment: Experiment) -> None:
     check_free(folder)
 
 
-def figures(trained: Trained) -> str:
+def figures(trained: TrainedModel) -> str:
     """What there is to know of the held-out digits, a line each."""
     program, digits, seed, device = trained.program, trained.split, trained.seed, trained.device
     evaluation = evaluate(program, digits, num_particles=100, seed=seed, device=device)
@@ -125,12 +125,12 @@ def figures(trained: Trained) -> str:
     return f"\n{evidence.units} held-out digits, nats per image:\n{lines}\n{below}"
 
 
-def draw_pictures(folder: Path, trained: Trained) -> None:
+def draw_pictures(folder: Path, trained: TrainedModel) -> None:
     _, data, made = reconstruct(trained)
     plots.save(reconstructions_picture(trained, data, made), folder / "reconstructions.png")
     plots.save(samples_picture(trained, draw(trained)[0]), folder / "samples.png")
     digits = trained.data.train
-    (x,) = Trained(trained.program, trained.data, digits, trained.device, trained.seed).rows(
+    (x,) = TrainedModel(trained.program, trained.data, digits, trained.device, trained.seed).rows(
         torch.arange(len(digits))
     )
     latents = latent_means(trained.program, x, seed=trained.seed)["z"]

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from pyro_vae import checkpoint, plots
-from pyro_vae.cli.arguments import take_options
-from pyro_vae.cli.console import command, note
-from pyro_vae.cli.experiment import Experiment
-from pyro_vae.cli.gaps import check_reads_gaps
 from pyro_vae.cli.graph import leave_graph
-from pyro_vae.cli.model_option import grows_without_bound
-from pyro_vae.cli.run_folder import (
+from pyro_vae.cli.options.model import grows_without_bound
+from pyro_vae.cli.options.parser import take_options
+from pyro_vae.cli.output.console import command, note
+from pyro_vae.cli.run.config import Experiment
+from pyro_vae.cli.run.folder import (
     CONFIG,
     RunFolder,
     check_free,
@@ -23,6 +22,7 @@ from pyro_vae.cli.run_folder import (
     open_run,
     read_config,
 )
+from pyro_vae.cli.run.missing_values import check_reads_gaps
 from pyro_vae.data import DataSet, facts_of
 from pyro_vae.inference.svi.fit import fit
 from pyro_vae.inference.svi.run_state import CHECKPOINT

@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from pyro_vae.cli.arguments import new_parser, read, take_options
-from pyro_vae.cli.console import note
-from pyro_vae.cli.data_options import DATA, add_data_options, load_by
-from pyro_vae.cli.experiment import Experiment
-from pyro_vae.cli.model_option import find_function
-from pyro_vae.cli.output import add_out, out_path
-from pyro_vae.cli.run_folder import PARTS, open_run, rows_of
+from pyro_vae.cli.options.data import DATA, add_data_options, load_by
+from pyro_vae.cli.options.model import find_function
+from pyro_vae.cli.options.parser import new_parser, read, take_options
+from pyro_vae.cli.output.console import note
+from pyro_vae.cli.output.files import add_out, out_path
+from pyro_vae.cli.run.config import Experiment
+from pyro_vae.cli.run.folder import PARTS, open_run, rows_of
 from pyro_vae.data import DataSet
 from pyro_vae.errors import InputError
 from pyro_vae.graph import render_model

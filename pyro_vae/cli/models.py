@@ -9,8 +9,8 @@ from pyro.infer import ELBO
 
 import pyro_vae.models
 from pyro_vae import flows, guides, item_models, likelihoods, networks, priors
-from pyro_vae.cli.arguments import new_parser, read
-from pyro_vae.cli.console import note
+from pyro_vae.cli.options.parser import new_parser, read
+from pyro_vae.cli.output.console import note
 from pyro_vae.inference import objectives
 from pyro_vae.sequences import transitions
 

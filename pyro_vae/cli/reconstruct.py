@@ -6,20 +6,20 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vae import plots
-from pyro_vae.cli.output import (
+from pyro_vae.cli.output.files import (
     add_out,
     categories_of,
     check_table,
     columns_of,
     is_arrays,
     is_table,
-    joined_columns,
-    origin_of,
     out_path,
+    row_keys,
+    with_row_keys,
     write_arrays,
     write_table,
 )
-from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
+from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, run_parser
 from pyro_vae.errors import InputError
 from pyro_vae.program.predict import Prediction, reconstructions
 
@@ -42,7 +42,7 @@ def main(words: Sequence[str]) -> int:
     path = out_path(options)
     trained = open_trained(options)
     rows, data, made = reconstruct(trained, options.num)
-    known = origin_of(trained.split, rows)
+    known = row_keys(trained.split, rows)
     if is_arrays(path):
         means = {f"{name}_mean": prediction.mean for name, prediction in made.items()}
         write_arrays(path, {**known, "data": data, **means, **categories_of(trained.split)})
@@ -51,7 +51,7 @@ def main(words: Sequence[str]) -> int:
         argument = trained.argument_of(prediction)
         table = prediction.mean if argument else check_table(prediction.mean, path)
         columns = columns_of(trained.split, table, argument)
-        write_table(path, joined_columns(known, columns, trained.label, trained.split.id_name))
+        write_table(path, with_row_keys(known, columns, trained.label, trained.split.id_name))
     else:
         plots.save(picture(trained, data, made), path)
     print(path)
@@ -59,7 +59,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def reconstruct(
-    trained: Trained, num: int | None = None
+    trained: TrainedModel, num: int | None = None
 ) -> tuple[Tensor, Tensor, dict[str, Prediction]]:
     """Row numbers in the split, their data, and what the model makes of these, in the data's units."""
     if num is None:
@@ -81,7 +81,7 @@ def reconstruct(
     return rows, trained.split.values_of(argument, rows), made
 
 
-def picture(trained: Trained, data: Tensor, made: dict[str, Prediction]) -> Figure:
+def picture(trained: TrainedModel, data: Tensor, made: dict[str, Prediction]) -> Figure:
     prediction = trained.of_data(made)
     means = prediction.mean
     if means.shape != data.shape:

@@ -10,21 +10,21 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vae import plots
-from pyro_vae.cli.output import (
+from pyro_vae.cli.output.files import (
     add_out,
     categories_of,
     check_table,
-    classes_of,
+    class_columns,
     columns_of,
+    file_rows,
     is_arrays,
     is_table,
-    joined_columns,
     out_path,
-    rows_of_file,
+    with_row_keys,
     write_arrays,
     write_table,
 )
-from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
+from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, run_parser
 from pyro_vae.errors import InputError
 from pyro_vae.memory import in_words
 from pyro_vae.program.predict import Prediction, prior_samples
@@ -67,17 +67,19 @@ def main(words: Sequence[str]) -> int:
         means = {f"{name}_mean": prediction.mean for name, prediction in drawn.items()}
         write_arrays(path, known | values | means | categories_of(trained.split))
     elif is_table(path) and trained.arguments:
-        write_table(path, joined_columns(known, columns_with_draws(trained, known, drawn, path)))
+        write_table(path, with_row_keys(known, columns_with_draws(trained, known, drawn, path)))
     elif is_table(path):
         columns = columns_of(trained.split, check_table(trained.of_data(drawn).value, path))
-        write_table(path, joined_columns(known, columns, trained.label))
+        write_table(path, with_row_keys(known, columns, trained.label))
     else:
         plots.save(picture(trained, drawn), path)
     print(path)
     return 0
 
 
-def draw(trained: Trained, num: int | None = None) -> tuple[dict[str, Prediction], dict[str, Any]]:
+def draw(
+    trained: TrainedModel, num: int | None = None
+) -> tuple[dict[str, Prediction], dict[str, Any]]:
     """Draws of every observed site, and what the model was given for them: the data's classes, or the rows
     and the other arguments of the data, in turn.
     """
@@ -117,21 +119,21 @@ def _empty(num: int, like: Tensor) -> Tensor:
 
 
 def _given(
-    trained: Trained, drawn: dict[str, Prediction], num: int, labels: Tensor | None
+    trained: TrainedModel, drawn: dict[str, Prediction], num: int, labels: Tensor | None
 ) -> dict[str, Any]:
     """What each draw was made of."""
     if not trained.arguments:
-        return {} if labels is None else classes_of(trained.split, labels)
+        return {} if labels is None else class_columns(trained.split, labels)
     index = torch.arange(num) % len(trained.split)
     observed = [trained.argument_of(prediction) for prediction in drawn.values()]
     known = {
         a.name: trained.split.values_of(a, index) for a in trained.arguments if a not in observed
     }
-    return {"rows": rows_of_file(trained.split, index), **known}
+    return {"rows": file_rows(trained.split, index), **known}
 
 
 def columns_with_draws(
-    trained: Trained, given: dict[str, Any], drawn: dict[str, Prediction], path: Path
+    trained: TrainedModel, given: dict[str, Any], drawn: dict[str, Prediction], path: Path
 ) -> list[tuple[str, Any]]:
     """The columns of what was given, and of what was drawn, by the names of the columns that it is of."""
     columns: dict[str, Any] = {}
@@ -151,7 +153,7 @@ def columns_with_draws(
 
 
 def _draw_some(
-    trained: Trained, start: int, stop: int, seed: int
+    trained: TrainedModel, start: int, stop: int, seed: int
 ) -> tuple[dict[str, Prediction], Tensor | None]:
     """The draws of some rows, and their labels, drawn where none is given."""
     batch = trained.rows(torch.arange(start, stop) % len(trained.split))
@@ -161,7 +163,7 @@ def _draw_some(
     return drawn, drawn["label"].value if "label" in drawn else batch[1]
 
 
-def picture(trained: Trained, drawn: dict[str, Prediction]) -> Figure:
+def picture(trained: TrainedModel, drawn: dict[str, Prediction]) -> Figure:
     prediction = trained.of_data(drawn)
     count = len(prediction.mean)
     if prediction.mean.dim() == 4:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pyro_vae.data.columns.column import Column
 from pyro_vae.errors import InputError
-from pyro_vae.plots.mosaics import are_images, as_mosaic, show, value_range
+from pyro_vae.plots.images import image_grid, is_image_batch, show_image, value_range
 from pyro_vae.plots.style import styled
 from pyro_vae.plots.tables import as_table, reconstructed_columns, sampled_columns
 
@@ -31,11 +31,11 @@ def reconstructions(
             f"originals of shape {tuple(originals.shape)} and reconstructions of shape "
             f"{tuple(means.shape)} do not pair"
         )
-    if not are_images(originals):
+    if not is_image_batch(originals):
         return reconstructed_columns(as_table(originals), as_table(means), columns)
     low, high = value_range(originals)
     pairs = [
-        as_mosaic(torch.cat(pair), len(pair[0]), low, high)
+        image_grid(torch.cat(pair), len(pair[0]), low, high)
         for pair in zip(originals.split(10), means.split(10), strict=True)
     ]
     scale = 0.55 / originals.shape[-1]  # inches a pixel
@@ -49,7 +49,7 @@ def reconstructions(
         axes = figure.add_axes(
             (margin / width, bottom / height, wide / width, tall / height)  # left, bottom, size
         )
-        show(axes, pair)
+        show_image(axes, pair)
         for fraction, text in ((0.75, "data"), (0.25, "reconstruction")):
             axes.annotate(
                 text,
@@ -79,16 +79,16 @@ def samples(
         caption: what the values are.
     """
     caption = f"{len(values):,} samples from the model" if caption is None else caption
-    if not are_images(values):
+    if not is_image_batch(values):
         rows = None if data is None else as_table(data)
         return sampled_columns(as_table(values), rows, columns, caption)
     range_of = values if data is None else data
     per_row = math.ceil(math.sqrt(len(values)))
-    mosaic = as_mosaic(values, per_row, *value_range(range_of))
+    mosaic = image_grid(values, per_row, *value_range(range_of))
     width = min(4.5, 1.5 * per_row)
     height = width * mosaic.shape[0] / mosaic.shape[1]
     figure = Figure((width, height + 0.3), layout="constrained")
     axes = figure.subplots()
-    show(axes, mosaic)
+    show_image(axes, mosaic)
     figure.supxlabel(caption, fontsize=9)
     return figure

@@ -12,7 +12,7 @@ import yaml
 from stories import RNG
 
 from pyro_vae import fit
-from pyro_vae.cli.run_folder import open_run
+from pyro_vae.cli.run.folder import open_run
 from pyro_vae.data import batches, load
 from pyro_vae.program.contract import signature
 

@@ -8,8 +8,8 @@ import pytest
 
 import pyro_vae.models
 from pyro_vae.cli import VERBS
-from pyro_vae.cli.console import command, table
-from pyro_vae.cli.failures import describe
+from pyro_vae.cli.output.console import command, table
+from pyro_vae.cli.output.errors import describe
 from pyro_vae.errors import InputError
 
 

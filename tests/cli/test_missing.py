@@ -12,7 +12,7 @@ import yaml
 from stories import RNG
 from torch.distributions import MultivariateNormal
 
-from pyro_vae.cli.run_folder import open_run
+from pyro_vae.cli.run.folder import open_run
 
 LINEAR = """
     fit --model VAE --model.latent_dim 2 --data gaps.csv --epochs 60 --batch_size 50 --optimizer.lr 1e-2

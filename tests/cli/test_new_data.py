@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from pyro_vae import log_evidence
-from pyro_vae.cli.run_folder import open_run
+from pyro_vae.cli.run.folder import open_run
 from pyro_vae.data import load
 
 FA = "fit --model FactorAnalysis --model.latent_dim 1 --data table.csv --epochs 5 -o runs/fa"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pyro_vae import log_evidence
-from pyro_vae.cli.run_folder import open_run
+from pyro_vae.cli.run.folder import open_run
 from pyro_vae.data import load
 
 KINDS = ("oak", "elm", "ash")

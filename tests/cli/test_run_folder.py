@@ -7,8 +7,8 @@ import jsonargparse
 import pytest
 import yaml
 
-from pyro_vae.cli.experiment import Experiment
-from pyro_vae.cli.run_folder import check_free, claimed, naming, open_run
+from pyro_vae.cli.run.config import Experiment
+from pyro_vae.cli.run.folder import check_free, claimed, naming, open_run
 from pyro_vae.errors import InputError
 
 EVIL = """

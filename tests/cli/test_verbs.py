@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from pyro_vae import checkpoint, log_evidence
-from pyro_vae.cli.run_folder import open_run
+from pyro_vae.cli.run.folder import open_run
 from pyro_vae.data import load
 
 FA = "fit --model FactorAnalysis --model.latent_dim 1 --data table.csv --batch_size 16"

@@ -11,7 +11,7 @@ from torch import Tensor
 MISSING = (0.8, 0.87, 0.94)  # red, green, blue
 
 
-def are_images(x: Tensor) -> bool:
+def is_image_batch(x: Tensor) -> bool:
     return x.dim() == 4
 
 
@@ -21,7 +21,7 @@ def value_range(x: Tensor) -> tuple[float, float]:
     return (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
 
 
-def as_mosaic(x: Tensor, per_row: int, low: float, high: float) -> np.ndarray[Any, Any]:
+def image_grid(x: Tensor, per_row: int, low: float, high: float) -> np.ndarray[Any, Any]:
     """Images (N | C, H, W) on a white grid: (height, width, 3), values in [0, 1].
 
     Other channel counts than 1 and 3 are stacked, first channel on top.
@@ -41,6 +41,6 @@ def as_mosaic(x: Tensor, per_row: int, low: float, high: float) -> np.ndarray[An
     return canvas.permute(1, 2, 0).numpy()
 
 
-def show(axes: Axes, mosaic: np.ndarray[Any, Any]) -> None:
+def show_image(axes: Axes, mosaic: np.ndarray[Any, Any]) -> None:
     axes.imshow(mosaic, interpolation="nearest", vmin=0, vmax=1)
     axes.set_axis_off()

@@ -115,12 +115,12 @@ def categories_of(split: Split) -> dict[str, Sequence[str]]:
 # --- what joins an output to the data ---------------------------------------------------------
 
 
-def rows_of_file(split: Split, index: Tensor) -> Tensor:
+def file_rows(split: Split, index: Tensor) -> Tensor:
     """Where the rows numbered ``index`` of a split stand in their file, from 0."""
     return index if split.places is None else split.places[index]
 
 
-def classes_of(split: Split, labels: Tensor) -> dict[str, Any]:
+def class_columns(split: Split, labels: Tensor) -> dict[str, Any]:
     """Labels by number, and by the names that they have in the file; of -1, not seen, it is empty."""
     labels = labels.cpu()
     if split.class_names is None:
@@ -129,14 +129,14 @@ def classes_of(split: Split, labels: Tensor) -> dict[str, Any]:
     return {"labels": labels, "classes": names}
 
 
-def origin_of(split: Split, index: Tensor) -> dict[str, Any]:
+def row_keys(split: Split, index: Tensor) -> dict[str, Any]:
     """By name what joins figures of the rows numbered ``index`` to their file: rows, ids, classes."""
-    labels = {} if split.labels is None else classes_of(split, split.labels[index])
+    labels = {} if split.labels is None else class_columns(split, split.labels[index])
     ids = {} if split.ids is None else {"ids": chosen(split.ids, index)}
-    return {"rows": rows_of_file(split, index), **ids, **labels}
+    return {"rows": file_rows(split, index), **ids, **labels}
 
 
-def joined_columns(
+def with_row_keys(
     known: Mapping[str, Any],
     columns: Sequence[tuple[str, Any]],
     label: str | None = None,

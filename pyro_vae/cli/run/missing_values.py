@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_vae.cli.experiment import Experiment
-from pyro_vae.cli.run_folder import rows_of
+from pyro_vae.cli.run.config import Experiment
+from pyro_vae.cli.run.folder import rows_of
 from pyro_vae.data import DataSet, Split
 from pyro_vae.errors import InputError
 from pyro_vae.program.contract import as_program

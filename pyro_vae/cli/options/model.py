@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import pyro_vae.models
-from pyro_vae.cli.arguments import look_here_for
+from pyro_vae.cli.options.parser import look_here_for
 from pyro_vae.data import Argument, DataSet
 from pyro_vae.data.arguments import in_order
 from pyro_vae.errors import InputError, nearest

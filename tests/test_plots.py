@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from pyro_vae import plots
 from pyro_vae.data import Column, Kind
 from pyro_vae.errors import InputError
-from pyro_vae.plots.mosaics import MISSING
+from pyro_vae.plots.images import MISSING
 
 METRICS = [
     {"epoch": e, "train_elbo": -50.0 + e, "validation_elbo": v, "beta": 1.0}

@@ -11,7 +11,7 @@ from pyro_vae.errors import InputError
 
 
 @contextmanager
-def joined() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Joins the processes that ``torchrun`` has started; one alone has nothing to join."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
@@ -28,7 +28,7 @@ def joined() -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def own_device(device: str) -> str:
+def local_device(device: str) -> str:
     """With "auto", the GPU of this process among those of its machine."""
     gpus = torch.cuda.device_count()
     if device == "auto" and "LOCAL_RANK" in os.environ and gpus:
@@ -36,6 +36,6 @@ def own_device(device: str) -> str:
     return device
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the one that prints."""
     return os.environ.get("RANK", "0") == "0"

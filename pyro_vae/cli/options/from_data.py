@@ -5,8 +5,8 @@ import inspect
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
-from pyro_vae.cli.likelihood_choice import Config, likelihood_for, likelihood_of, named
-from pyro_vae.cli.model_option import FILLED, path_of
+from pyro_vae.cli.options.likelihood import Config, likelihood_for, likelihood_of, named
+from pyro_vae.cli.options.model import FILLED, path_of
 from pyro_vae.data import DataSet
 from pyro_vae.errors import InputError
 from pyro_vae.likelihoods import Missing

@@ -17,8 +17,8 @@ from jsonargparse import (
     set_parsing_settings,
 )
 
-from pyro_vae.cli.plain_yaml import guard_parser
-from pyro_vae.cli.refusals import CommandLine
+from pyro_vae.cli.options.parse_errors import CommandLine
+from pyro_vae.cli.options.safe_yaml import guard_parser
 from pyro_vae.errors import InputError
 
 MANY = {"--columns", "--kinds", "--missing", "--arguments"}  # options with one value or more

@@ -9,10 +9,10 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
 
-from pyro_vae.cli.arguments import new_parser, read, take_options
-from pyro_vae.cli.console import note
-from pyro_vae.cli.gaps import check_reads_new_gaps
-from pyro_vae.cli.run_folder import PARTS, RunFolder, open_run, rows_of
+from pyro_vae.cli.options.parser import new_parser, read, take_options
+from pyro_vae.cli.output.console import note
+from pyro_vae.cli.run.folder import PARTS, RunFolder, open_run, rows_of
+from pyro_vae.cli.run.missing_values import check_reads_new_gaps
 from pyro_vae.data import Argument, Column, DataSet, Remembered, Split
 from pyro_vae.data.arguments import in_order
 from pyro_vae.device import resolve
@@ -44,7 +44,7 @@ def run_parser(
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A trained program, and the data to look at it with."""
 
     program: Any
@@ -134,7 +134,7 @@ def read_options(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
     return options
 
 
-def open_trained(options: Namespace, rows_needed: bool = True) -> Trained:
+def open_trained(options: Namespace, rows_needed: bool = True) -> TrainedModel:
     """The run that the options name, with the data to look at.
 
     :param rows_needed: whether there is nothing to do without any; else what the run knows will do.
@@ -155,7 +155,7 @@ def open_trained(options: Namespace, rows_needed: bool = True) -> Trained:
     program = run.load_program(data, device)
     if options.data is not None:
         check_reads_new_gaps(program, rows, options.data, device, options.seed)
-    return Trained(program, data, rows, device, options.seed, label)
+    return TrainedModel(program, data, rows, device, options.seed, label)
 
 
 def _own_data(run: RunFolder, rows_needed: bool) -> DataSet:

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from pyro_vae import checkpoint
-from pyro_vae.cli import plain_yaml
-from pyro_vae.cli.arguments import allow_imports, take_options
-from pyro_vae.cli.data_options import reading_of
-from pyro_vae.cli.experiment import HOME, Experiment
-from pyro_vae.cli.model_option import find_class
+from pyro_vae.cli.options import safe_yaml
+from pyro_vae.cli.options.data import reading_of
+from pyro_vae.cli.options.model import find_class
+from pyro_vae.cli.options.parser import allow_imports, take_options
+from pyro_vae.cli.run.config import HOME, Experiment
 from pyro_vae.data import DataSet, Split, batches, new_rows, remembered
 from pyro_vae.errors import InputError, nearest, reading
 from pyro_vae.inference.svi.run_state import CHECKPOINT, METRICS, Position, check
@@ -49,7 +49,7 @@ def read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     with reading(path):
-        config = plain_yaml.load(path.read_text(encoding="utf-8"), str(path))
+        config = safe_yaml.load(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(config, dict):
         raise InputError(f"{path} holds no options: it should be a mapping, as runs leave it")
     return config

@@ -14,10 +14,9 @@ from jsonargparse import ArgumentParser, Namespace
 
 import pyro_vae
 from pyro_vae.allocations import Allocations
-from pyro_vae.cli.arguments import MANY, new_parser, read, take_options
-from pyro_vae.cli.data_options import add_data_options, columns_by_argument, load_by
-from pyro_vae.cli.filling import filled_in, in_words, is_ours, open_names
-from pyro_vae.cli.model_option import (
+from pyro_vae.cli.options.data import add_data_options, columns_by_argument, load_by
+from pyro_vae.cli.options.from_data import filled_in, in_words, is_ours, open_names
+from pyro_vae.cli.options.model import (
     check_labels_are_seen,
     check_takes_arguments,
     check_takes_labels,
@@ -26,6 +25,7 @@ from pyro_vae.cli.model_option import (
     find_class,
     path_of,
 )
+from pyro_vae.cli.options.parser import MANY, new_parser, read, take_options
 from pyro_vae.data import DataSet
 from pyro_vae.errors import InputError
 from pyro_vae.inference.svi.fit import fit

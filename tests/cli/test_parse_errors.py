@@ -2,8 +2,8 @@
 
 import pytest
 
-from pyro_vae.cli.arguments import read, take_options
-from pyro_vae.cli.experiment import Experiment, fit_parser
+from pyro_vae.cli.options.parser import read, take_options
+from pyro_vae.cli.run.config import Experiment, fit_parser
 from pyro_vae.errors import InputError
 from pyro_vae.models import VAE, HierarchicalVAE
 

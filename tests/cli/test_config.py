@@ -7,9 +7,9 @@ import torch
 import yaml
 
 import pyro_vae.models
-from pyro_vae.cli.experiment import Experiment
-from pyro_vae.cli.likelihood_choice import likelihood_for
-from pyro_vae.cli.model_option import filled, find_class, grows_without_bound
+from pyro_vae.cli.options.likelihood import likelihood_for
+from pyro_vae.cli.options.model import filled, find_class, grows_without_bound
+from pyro_vae.cli.run.config import Experiment
 from pyro_vae.data import Argument, Column, DataSet, Kind, Split, ValueRange, load
 from pyro_vae.errors import InputError
 from pyro_vae.likelihoods import FixedScaleNormal
