@@ -1,4 +1,4 @@
-"""Whether the parts of a model fit one another: said when it is built, in words."""
+"""Checks that the parts of a model fit together, made when the model is built."""
 
 from pyro_vae.errors import InputError
 from pyro_vae.guides import AmortizedGuide
@@ -8,20 +8,35 @@ from pyro_vae.priors import Prior
 
 
 def check_same_latent(prior: Prior, guide: AmortizedGuide) -> None:
-    """:raises InputError: prior and guide do not put z in the same place."""
+    """Check that prior and guide have the same latent dimension and support.
+
+    Raises:
+        InputError: they differ.
+    """
     if (prior.latent_dim, prior.support) != (guide.latent_dim, guide.support):
         raise InputError(
-            f"{type(prior).__name__} has {prior.latent_dim} latent numbers ({prior.support}) and "
-            f"{type(guide).__name__} {guide.latent_dim} ({guide.support}): prior and guide must put z "
-            "in the same place"
+            f"{type(prior).__name__} draws z with {prior.latent_dim} dimensions ({prior.support}), "
+            f"{type(guide).__name__} with {guide.latent_dim} ({guide.support})",
+            subject=type(guide).__name__,
+            expected="a guide that puts z in the same place as the prior",
         )
 
 
 def check_reads_missing(likelihood: Likelihood, network: Network, part: str = "encoder") -> None:
-    """:raises InputError: values may be missing that the encoder, or another part, cannot do without."""
+    """Check that a network skips missing values if the likelihood does.
+
+    Args:
+        likelihood: the model's likelihood.
+        network: a network that reads the data.
+        part: the name of the network in the model.
+
+    Raises:
+        InputError: the network requires all values.
+    """
     if isinstance(likelihood, Missing) and not getattr(network, "takes_missing", False):
         name = type(network.network if isinstance(network, Scaled) else network).__name__
         raise InputError(
-            f"the likelihood leaves out values that are missing, and the {part} {name} cannot: make it "
-            f"partial(MaskedInput, network={name}), or --model.{part} MaskedInput"
+            f"the likelihood skips missing values, and the {part} {name} cannot",
+            subject=part,
+            remedy=f"make it partial(MaskedInput, network={name}), or --model.{part} MaskedInput",
         )

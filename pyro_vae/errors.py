@@ -1,4 +1,4 @@
-"""What a person can put right: one error type, one clear sentence."""
+"""Errors that the user can correct, reported in one sentence."""
 
 import difflib
 import math
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-OURS, LIBRARIES = "pyro_vae", {"torch", "pyro", "numpy", "zuko", *sys.stdlib_module_names}
+LIBRARIES = {"torch", "pyro", "numpy", "zuko", *sys.stdlib_module_names}
 
 
 class InputError(ValueError):
@@ -59,62 +59,68 @@ class InputError(ValueError):
         )
 
 
-def _theirs(error: Exception) -> traceback.FrameSummary | None:
-    """The line of a person's own code that raised an error, unless ours did later on."""
-    found = None
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if module == OURS:
-            found = None
+def _user_frame(error: Exception) -> traceback.FrameSummary | None:
+    """Return the innermost line of user code in a traceback, or None if pyro_vae was called after it."""
+    frame = None
+    for raw, line in traceback.walk_tb(error.__traceback__):
+        module = str(raw.f_globals.get("__name__", "")).partition(".")[0]
+        if module == "pyro_vae":
+            frame = None
         elif module not in LIBRARIES or module == "__main__":
-            found = traceback.FrameSummary(frame.f_code.co_filename, line, frame.f_code.co_name)
-    return found
+            frame = traceback.FrameSummary(raw.f_code.co_filename, line, raw.f_code.co_name)
+    return frame
 
 
 @contextmanager
-def in_words() -> Iterator[None]:
-    """Says in a sentence what a person's own code raises while it is looked at; all else passes."""
+def report_user_errors() -> Iterator[None]:
+    """Turn an exception that user code raises in the block into an InputError; pass on all others."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        frame = _theirs(error)
+        frame = _user_frame(error)
         if frame is None:
             raise
-        said = next(iter(str(error).strip().splitlines()), "no reason given")
+        reason = next(iter(str(error).strip().splitlines()), "no reason given")
+        place = f"line {frame.lineno} of {Path(frame.filename).name}"
         raise InputError(
-            f"the program raised {type(error).__name__}: {said} (line {frame.lineno} of "
-            f"{Path(frame.filename).name}: `{frame.line}`)"
+            f"the program raised {type(error).__name__}: {reason} ({place}: `{frame.line}`)",
+            subject=place,
         ) from error
 
 
 @contextmanager
-def reading(what: object) -> Iterator[None]:
-    """Says of a file in a sentence what its reader raises, whatever that is."""
+def report_read_errors(source: object) -> Iterator[None]:
+    """Turn an exception that a reader raises in the block into an InputError about the file ``source``."""
     try:
         yield
-    except (InputError, NameError):  # a name that is not defined is a fault of ours
+    except (InputError, NameError):  # a NameError is a bug of ours
         raise
     except MemoryError as error:
-        raise InputError(f"{what} needs more memory than there is ({_reason(error)})") from error
+        problem = f"{source} needs more memory than there is ({_reason(error)})"
+        raise InputError(problem, subject=str(source)) from error
     except OSError as error:
-        raise InputError(f"{what} cannot be read: {error.strerror or _reason(error)}") from error
+        problem = f"{source} cannot be read: {error.strerror or _reason(error)}"
+        raise InputError(problem, subject=str(source)) from error
     except RecursionError as error:
-        raise InputError(f"{what} is damaged: it is nested without end") from error
+        problem = f"{source} is damaged: its nesting does not end"
+        raise InputError(problem, subject=str(source)) from error
     except Exception as error:
-        if "allocate memory" in str(error):  # as torch says it
-            raise InputError(f"{what} needs more memory than there is") from error
-        raise InputError(f"{what} is damaged: {_reason(error)}") from error
+        if "allocate memory" in str(error):  # torch's words
+            problem = f"{source} needs more memory than there is"
+        else:
+            problem = f"{source} is damaged: {_reason(error)}"
+        raise InputError(problem, subject=str(source)) from error
 
 
 def _reason(error: Exception) -> str:
-    kind, said = type(error).__name__, str(error).strip().split("\n")[0]
-    return f"there is no {said}" if isinstance(error, KeyError) else said or kind
+    text = str(error).strip().split("\n")[0]
+    return f"there is no {text}" if isinstance(error, KeyError) else text or type(error).__name__
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """``"; did you mean 'digits'?"`` where a known name is close, else the list of known names.
+    """Return ``"; did you mean 'digits'?"`` if a known name is close, otherwise the known names.
 
     >>> nearest("digit", ["digits", "mnist"])
     "; did you mean 'digits'?"
@@ -126,12 +132,13 @@ def nearest(name: object, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
 
 
-def _must_be(name: str, expected: str, value: Any) -> InputError:
-    return InputError(f"{name} must be {expected}, not {value!r}", subject=name, expected=expected)
+def _must_be(name: str, expected: str, value: Any, subject: str | None = None) -> InputError:
+    problem = f"{name} must be {expected}, not {value!r}"
+    return InputError(problem, subject=subject or name, expected=expected)
 
 
 def at_least_1(name: str, value: Any) -> int:
-    """A whole number that counts something.
+    """Return ``value`` if it is a whole number of at least 1.
 
     >>> at_least_1("num_particles", 0)
     Traceback (most recent call last):
@@ -140,8 +147,8 @@ def at_least_1(name: str, value: Any) -> int:
     return at_least(1, name, value)
 
 
-def at_least(least: int, name: str, value: Any) -> int:
-    """A whole number that is not below ``least``.
+def at_least(least: int, name: str, value: Any, subject: str | None = None) -> int:
+    """Return ``value`` if it is a whole number and not below ``least``.
 
     >>> at_least(2, "levels", 2.5)
     Traceback (most recent call last):
@@ -150,29 +157,29 @@ def at_least(least: int, name: str, value: Any) -> int:
     try:
         number = operator.index(value)
     except TypeError as error:
-        raise _must_be(name, "a whole number", value) from error
+        raise _must_be(name, "a whole number", value, subject) from error
     if isinstance(value, bool):
-        raise _must_be(name, "a whole number", value)
+        raise _must_be(name, "a whole number", value, subject)
     if number < least:
-        raise _must_be(name, f"at least {least}", value)
+        raise _must_be(name, f"at least {least}", value, subject)
     return number
 
 
 def sizes(name: str, values: Any) -> tuple[int, ...]:
-    """Whole numbers of at least 1: a shape, or a size for each of some layers.
+    """Return ``values`` if they are whole numbers of at least 1: a shape, or a size for each layer.
 
     >>> sizes("hidden_dims", 200)
     Traceback (most recent call last):
     pyro_vae.errors.InputError: hidden_dims must be a sequence of whole numbers, such as (200,), not 200
     """
     if isinstance(values, str) or not isinstance(values, Sequence):
-        such = repr((values,)) if isinstance(values, int) else "(64, 32)"
-        raise _must_be(name, f"a sequence of whole numbers, such as {such}", values)
-    return tuple(at_least_1(f"each of {name}", value) for value in values)
+        example = repr((values,)) if isinstance(values, int) else "(64, 32)"
+        raise _must_be(name, f"a sequence of whole numbers, such as {example}", values)
+    return tuple(at_least(1, f"each of {name}", value, subject=name) for value in values)
 
 
 def positive(name: str, value: Any) -> float:
-    """A finite number above 0.
+    """Return ``value`` as a float if it is finite and above 0.
 
     >>> positive("scale", 0)
     Traceback (most recent call last):

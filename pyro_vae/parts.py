@@ -1,4 +1,4 @@
-"""What a part of a model is made by, and what is said where that does not fit."""
+"""The base class of the parts of a model, and how a model makes them."""
 
 import abc
 import inspect
@@ -14,49 +14,48 @@ from pyro_vae.errors import InputError
 class Part(nn.Module, abc.ABC):
     """A module that a model is composed of: a prior, a guide, a likelihood, a network, ...
 
-    A model takes anything that makes one, as the class itself or a ``partial`` of it does.
+    A model takes a factory of each part: the class itself, or a ``partial`` of it.
     """
 
     @classmethod
     def make(cls, factory: Callable[..., Any], *arguments: Any) -> Self:
-        """``factory(*arguments)``, of this kind.
+        """Return ``factory(*arguments)``.
 
-        :raises InputError: it makes no such part, or not of these arguments.
+        Raises:
+            InputError: it is not a part of this kind, or the factory does not take these arguments.
         """
         kind, source = cls.__name__, factory
         while isinstance(source, partial):
             source = source.func
         name = getattr(source, "__name__", type(source).__name__)
         if isinstance(source, nn.Module) or not callable(source):
-            found = f"a {name} made already" if isinstance(source, nn.Module) else repr(source)
-            raise InputError(
-                f"what makes a {kind} is asked for, a class or a partial of one, not {found}"
-            )
-        if isinstance(source, type) and not cls.may_be(source):
-            raise InputError(
-                f"{name} does not fit here, as it is no {kind}: take one, such as {cls._known()}"
-            )
+            found = f"a {name} object" if isinstance(source, nn.Module) else repr(source)
+            problem = f"a {kind} is made by a factory, and {found} is not one"
+            raise InputError(problem, subject=kind, expected="a class, or a partial of one")
+        if isinstance(source, type) and not cls.accepts(source):
+            raise cls._not_accepted(f"{name} does not fit here, as it is not of class {kind}")
         try:
             inspect.signature(factory).bind(*arguments)
         except TypeError as error:
             raise InputError(
-                f"{name} cannot be made of what a {kind} is made of here: {error}; "
-                f"partial({name}, ...) gives it options"
+                f"{name} does not take the arguments of a {kind} here: {error}",
+                subject=name,
+                remedy=f"give it its options with partial({name}, ...)",
             ) from error
         made = factory(*arguments)
-        if not cls.may_be(type(made)):
-            raise InputError(
-                f"{name} makes a {type(made).__name__}, which is no {kind}: take one, such as "
-                f"{cls._known()}"
+        if not cls.accepts(type(made)):
+            raise cls._not_accepted(
+                f"{name} makes a {type(made).__name__}, which is not of class {kind}"
             )
         return made
 
     @classmethod
-    def may_be(cls, kind: type) -> bool:
-        """Whether objects of a class can be this part of a model."""
+    def accepts(cls, kind: type) -> bool:
+        """Return whether objects of a class can be this part of a model."""
         return issubclass(kind, cls)
 
     @classmethod
-    def _known(cls) -> str:
+    def _not_accepted(cls, problem: str) -> InputError:
         names = (kind.__name__ for kind in cls.__subclasses__() if not inspect.isabstract(kind))
-        return ", ".join(sorted(name for name in names if not name.startswith("_")))
+        known = ", ".join(sorted(name for name in names if not name.startswith("_")))
+        return InputError(problem, subject=cls.__name__, remedy=f"take one, such as {known}")

@@ -9,36 +9,36 @@ from pathlib import Path
 import pytest
 
 from pyro_vae import InputError
-from pyro_vae.storage import replacing, sole_use
+from pyro_vae.storage import atomic_write, folder_lock
 
 
 def test_an_error_in_the_middle_leaves_the_old_file_and_nothing_else(tmp_path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with pytest.raises(ZeroDivisionError), replacing(path) as unfinished:
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as unfinished:
         unfinished.write_text("half")
         raise ZeroDivisionError
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
     assert path.read_text() == "old"
-    with replacing(path) as unfinished:
+    with atomic_write(path) as unfinished:
         unfinished.write_text("new")
     assert path.read_text() == "new"
 
 
 def test_a_disk_that_takes_no_more_is_said_with_the_path(tmp_path) -> None:
     with pytest.raises(InputError, match=r"cannot write .*a.txt: No space left"):
-        with replacing(tmp_path / "a.txt") as unfinished:
+        with atomic_write(tmp_path / "a.txt") as unfinished:
             unfinished.write_text("half")
             raise OSError(28, "No space left on device")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_has_one_owner_at_a_time(tmp_path) -> None:
-    with sole_use(tmp_path):
+    with folder_lock(tmp_path):
         with pytest.raises(InputError, match="in use by another run"):
-            with sole_use(tmp_path):
+            with folder_lock(tmp_path):
                 pass
-    with sole_use(tmp_path):
+    with folder_lock(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
 
@@ -69,12 +69,12 @@ def test_a_lock_dies_with_its_run_though_a_worker_lives_on(tmp_path: Path) -> No
         (worker,) = map(int, said - {b"ready\n"})
     try:
         with pytest.raises(InputError, match="in use by another run"):
-            with sole_use(tmp_path):
+            with folder_lock(tmp_path):
                 pass
         owner.kill()
         owner.wait()
         os.kill(worker, 0)  # it is alive
-        with sole_use(tmp_path):
+        with folder_lock(tmp_path):
             pass
         assert not list(tmp_path.iterdir())
     finally:

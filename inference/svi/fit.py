@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from pyro_vae import checkpoint
 from pyro_vae.data import Batches, DataSet, OneCall, batches
 from pyro_vae.device import resolve
-from pyro_vae.errors import InputError, at_least_1, in_words
+from pyro_vae.errors import InputError, at_least_1, report_user_errors
 from pyro_vae.inference.checks.density import what_is_no_elbo
 from pyro_vae.inference.compiling.precision import Precision
 from pyro_vae.inference.evidence.tiles import call_arguments
@@ -158,7 +158,7 @@ def fit(
     kind = type(program).__qualname__ if target.modules else "functions"
     run = RunState(None if out is None else Path(out), resume, {"program": kind, **(record or {})})
     with run.sole_use(), _own_noise(seed), own_parameters(target), _training(target), _noted():
-        with in_words():
+        with report_user_errors():
             if not resume:
                 show_rows(target, train, seed)
             examined, first, rows = settle(
@@ -197,7 +197,7 @@ def fit(
             beside = elbo.modules if isinstance(elbo, Objective) else {}
             modules = {
                 **target.modules,
-                **{f"{checkpoint.BESIDE}{n}.": m for n, m in beside.items()},
+                **{f"{checkpoint.OBJECTIVE_PREFIX}{n}.": m for n, m in beside.items()},
             }
             learning = replace(target, modules=modules)
         parameters = {**named_parameters(learning), **stored}
@@ -206,7 +206,7 @@ def fit(
         with undisturbed(target, seed):
             notes += step.check_everything_trains(first)
         compiled = partial(use_compiled, step, compile, precision, first, train.num_units, settings)
-        learnt = checkpoint.tensors_of(learning, stored)
+        learnt = checkpoint.learnt_tensors(learning, stored)
         noun = "images" if first and first[0].dim() == 4 else "rows" if first else "steps"
         loop = Loop(step, learnt, train, held_out, place, run, settings, is_elbo=not terms)
         return loop.run(resume, noun, lambda: [*notes, *terms, *compiled()])

@@ -15,7 +15,7 @@ from pyro_vae.data.readers.tables import read_table
 from pyro_vae.data.readers.text import TEXTS, ending, is_packed
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.sources import Source
-from pyro_vae.errors import InputError, nearest, reading
+from pyro_vae.errors import InputError, nearest, report_read_errors
 
 ROOT_VARIABLE = "PYRO_VAE_DATA"
 _OF_TABLES = frozenset({"label", "unseen", "arguments", "columns", "kinds", "id"})
@@ -43,7 +43,7 @@ def source_of(
         how.check_only({"image_size"} if name == "celeba" else (), name)
         return _read_named(name, root, download, how.image_size)
     if (name and _exists(path)) or ending(path) in ENDINGS or len(path.parts) > 1:
-        with reading(path):
+        with report_read_errors(path):
             return _read_path(path, how)
     raise InputError(
         f"there is no data set or file {name!r}{nearest(name.lower(), NAMED)} "
@@ -52,7 +52,7 @@ def source_of(
 
 
 def _exists(path: Path) -> bool:
-    with reading(path):  # a name may be too long
+    with report_read_errors(path):  # a name may be too long
         return path.exists()
 
 

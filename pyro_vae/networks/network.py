@@ -46,7 +46,7 @@ class Network(Part):
         return made
 
     @classmethod
-    def may_be(cls, kind: type) -> bool:
+    def accepts(cls, kind: type) -> bool:
         """Any module may, but a part of another kind."""
         return issubclass(kind, cls) or (issubclass(kind, nn.Module) and not issubclass(kind, Part))
 

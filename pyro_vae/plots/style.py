@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pyro_vae.errors import InputError
-from pyro_vae.storage import replacing
+from pyro_vae.storage import atomic_write
 
 BLUE, RED, GREY = "#4477AA", "#EE6677", "#8A8A8A"
 MUTED = (
@@ -52,7 +52,7 @@ def save(figure: Figure, path: Path | str) -> None:
     kind = path.suffix.lower()[1:]
     undated = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
     style = matplotlib.rc_context({**STYLE, "svg.hashsalt": "pyro_vae"})
-    with replacing(path) as unfinished, style, warnings.catch_warnings():
+    with atomic_write(path) as unfinished, style, warnings.catch_warnings():
         # of each letter of a name that the font lacks, twice; there stands an empty box
         warnings.filterwarnings("ignore", r"Glyph .* missing from font")
         figure.savefig(unfinished, format=kind, dpi=200, metadata=undated)

@@ -96,7 +96,7 @@ class Case:
     @cached_property
     def learnt(self) -> dict[str, Tensor]:
         """What a checkpoint holds, by name: parameters and buffers."""
-        return checkpoint.tensors_of(self.program, self.stored)
+        return checkpoint.learnt_tensors(self.program, self.stored)
 
     def traces(self, given: poutine.Trace | None = None, args: Batch | None = None) -> Traces:
         """One run of guide and model, or one at ``given`` draws."""

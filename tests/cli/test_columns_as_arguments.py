@@ -162,7 +162,7 @@ def test_a_fit_is_that_of_the_tensors_bit_for_bit(run, people):
         group = torch.tensor([CLINICS.tolist().index(clinic) for clinic in rows["clinic"]])
         tensors[name] = (x, group, torch.tensor(rows["visits"].to_numpy(np.float32)))
     pyro.set_rng_seed(1)
-    model = run.experiment.model((2,), 3)
+    model = run.config.model((2,), 3)
     by_hand = fit(
         model, tensors["train"], validation=tensors["validation"], epochs=3, seed=1,
         device="cpu", progress=False, optimizer=torch.optim.Adam,

@@ -38,7 +38,7 @@ def test_again_makes_it_again(here, call, demo):
     (here / "runs/demo/notes.txt").write_text("mine")
     outcome = call("demo --epochs 2")
     assert outcome.code == 0
-    assert "the demo that was in runs/demo is made again" in outcome.err
+    assert "replacing the demo in runs/demo" in outcome.err
     assert outcome.out == demo.out
     assert (here / "runs/demo/notes.txt").read_text() == "mine"
 

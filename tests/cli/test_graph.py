@@ -42,10 +42,10 @@ def test_a_model_by_its_name_and_ones_own(call, here):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("graph", "what is to be drawn"),
+        ("graph", "--model VAE"),
         ("graph --model VEA", "did you mean 'VAE'"),
-        ("graph --model VAE --out a.bmp", "no ending that says what to write"),
-        ("graph --model VAE --out none/a.svg", "there is no folder none"),
+        ("graph --model VAE --out a.bmp", ".svg, .png, .pdf"),
+        ("graph --model VAE --out none/a.svg", "there is no folder none for a.svg"),
         ("graph runs/none", "there is no run"),
         ("graph --model my_model.Failing --data digits", "oh no"),
     ],

@@ -82,7 +82,7 @@ def test_other_data_that_do_not_fit(here, call, factors, name, table, message):
         assert outcome.code == 2
         assert message in outcome.err
     outcome = call("evidence runs/fa --data table.csv --split train")
-    assert "--split is a part of the run's own data" in outcome.err
+    assert "leave --split out" in outcome.err
 
 
 def test_shapes_and_values_of_another_kind(here, call, vae):
@@ -126,7 +126,7 @@ class TestWithoutTheData:
     def test_what_needs_none_goes_on(self, call, gone):
         outcome = call("sample runs/fa --num 50 -o drawn.csv")
         assert outcome.code == 0, outcome.err
-        assert "without the run's data: there is no file or folder" in outcome.err
+        assert "continuing without the run's data: there is no file or folder" in outcome.err
         table = pd.read_csv("drawn.csv")
         assert list(table) == ["age", "height"]
         assert 20 < table["age"].mean() < 60
@@ -144,7 +144,7 @@ class TestWithoutTheData:
             outcome = call(f"{verb} runs/fa")
             assert outcome.code == 2
             assert "there is no file or folder" in outcome.err
-            assert "Other data are named by --data" in outcome.err
+            assert "with --data" in outcome.err
         assert call("evidence runs/fa --data elsewhere.csv").code == 0
         assert call("reconstruct runs/fa --data elsewhere.csv -o made.csv").code == 0
         assert set(pd.read_csv("made.csv")["row"]) == set(range(60))

@@ -85,8 +85,8 @@ def test_a_class_in_a_schedules_place_is_not_run_unnamed(call, here):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--elbo IWEA", "--elbo: there is no 'IWEA'; did you mean 'IWAE'?"),
-        ("--elbo Trace_EBLO", "--elbo: there is no 'Trace_EBLO'; did you mean 'Trace_ELBO'?"),
+        ("--elbo IWEA", "'IWEA'; did you mean 'IWAE'?"),
+        ("--elbo Trace_EBLO", "'Trace_EBLO'; did you mean 'Trace_ELBO'?"),
         (
             "--elbo IWAE --elbo.num_particle 3",
             "there is no option --elbo.num_particle; did you mean",

@@ -30,7 +30,7 @@ def factors(call):
 
 
 def arrays(path: str) -> dict[str, np.ndarray]:
-    """What an .npz holds; the file is closed, lest whatever test runs later be blamed."""
+    """What an .npz holds, after which the file is closed."""
     with np.load(path) as archive:
         return dict(archive)
 
@@ -121,7 +121,7 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(call, factors):
 def test_a_finished_run_says_that_it_is_finished(call, vae):
     outcome = call("fit --resume runs/vae")
     assert outcome.code == 0
-    assert "the run was finished; --epochs 4 would go on with it" in outcome.err
+    assert "the run was finished; --epochs 4 would continue it" in outcome.err
 
 
 def test_the_data_say_how_many_epochs_there_are_to_be(call):
@@ -132,7 +132,7 @@ def test_the_data_say_how_many_epochs_there_are_to_be(call):
     assert outcome.out.startswith("runs/still: 3 epochs in ")
     config = Path("runs/still/config.yaml")
     assert yaml.safe_load(config.read_text())["epochs"] == 5000
-    finished = "the run was finished; --patience 4 or another --optimizer.lr would go on with it"
+    finished = "--patience 4 or another --optimizer.lr would continue it"
     assert finished in call("fit --resume runs/still").err
     assert call("fit --resume runs/still --patience 3").out.startswith("runs/still: 4 epochs")
     assert call("fit --resume runs/still --patience 9 --epochs 5").out.startswith("runs/still: 5 ")
@@ -219,19 +219,22 @@ def test_pictures(call, vae, verb, ending):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("sample", "which run?"),
+        ("sample", "pyro-vae sample runs/vae"),
         (
             "sample runs/vae --out x.bmp",
-            "no ending that says what to write: .png, .pdf, .svg, .csv, .npz",
+            ".png, .pdf, .svg, .csv, .npz",
         ),
-        ("sample runs/vae --out nowhere/x.png", "there is no folder nowhere"),
+        ("sample runs/vae --out nowhere/x.png", "there is no folder nowhere for x.png"),
         ("sample runs/vae --out table.npz", "table.npz is there already"),
         ("sample runs/vae --num 0", "--num must be at least 1, not 0"),
         ("reconstruct runs/vae --num -3", "--num must be at least 1, not -3"),
         ("evidence runs/vae --num_particles 0", "num_particles must be at least 1, not 0"),
         ("evidence runs/vae --num_particle 5", "did you mean '--num_particles'?"),
         ("evidence runs/vae --split tests", "--split cannot be 'tests'; did you mean 'test'?"),
-        ("evidence runs/vae --seed -1", "--seed must be between 0 and 2**32 - 1"),
+        (
+            "evidence runs/vae --seed -1",
+            "--seed must be a whole number from 0 to 2**32 - 1, not -1",
+        ),
         ("evidence runs/vae --device cuda:77", "device 'cuda:77' is not there"),
         ("fit --model VAE --data digits --device cuda:77", "device 'cuda:77' is not there"),
         ("fit --model VAE --data digts", "did you mean 'digits'?"),
@@ -251,7 +254,7 @@ def test_pictures(call, vae, verb, ending):
         ),
         ("fit --model my_model.WithLabels --data table.csv", "these data have none"),
         ("fit --model my_model.Failing --data digits", "the model raised ValueError"),
-        ("fit --model my_model.NoProgram --data digits", "NoProgram is no program"),
+        ("fit --model my_model.NoProgram --data digits", "NoProgram"),
         ("fit --config none.yaml", "there is no file none.yaml"),
         ("fit --config table.csv", "holds no options"),
         ("fit --resume nowhere", "there is no run in nowhere"),
@@ -295,7 +298,7 @@ def test_the_data_say_how_many_classes_there_are(call):
     assert "▣ y" in call("graph runs/c --text").out
     outcome = call(fit, "--data table.csv")
     assert outcome.code == 2
-    assert "ConditionalVAE needs labels, and table.csv has none" in outcome.err
+    assert "ConditionalVAE requires labels, and table.csv has none" in outcome.err
 
 
 def test_a_model_of_few_labels(call):
@@ -313,7 +316,7 @@ def test_a_model_of_few_labels(call):
     outcome = call(fit, "--labelled 5000 --out runs/many")
     assert outcome.code == 2
     assert "labels of 5,000 rows are asked for; 1,397 training rows have one" in outcome.err
-    for model, reason in (("VAE", "takes no labels"), ("ConditionalVAE", "needs one of each")):
+    for model, reason in (("VAE", "takes no labels"), ("ConditionalVAE", "requires all")):
         outcome = call(f"fit --model {model} --data digits --labelled 50 --out runs/none")
         assert outcome.code == 2
         assert f"{model} {reason}" in outcome.err
@@ -347,7 +350,7 @@ def test_labels_that_were_not_seen(here, call, how):
         assert row["kind"] == (not_seen if number == 1 else LABELS[how][number])
     outcome = call(f"{fit} ConditionalVAE --out runs/all")
     assert outcome.code == 2
-    assert "rows of few.csv have no label, and ConditionalVAE needs one of each" in outcome.err
+    assert "rows of few.csv have no label, and ConditionalVAE requires all" in outcome.err
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])

@@ -132,7 +132,7 @@ def test_the_ladder_learns_the_models_layers_and_owns_none_of_them() -> None:
         (partial(HierarchicalVAE, (4,), (3, 0)), "size in latent_dims must be at least 1, not 0"),
         (partial(HierarchicalVAE, (4,), 3), "for each layer, as (32, 16) does, not 3"),
         (partial(HierarchicalVAE, (4,), guide=MeanFieldNormal), "take one, such as BottomUp"),
-        (partial(VAE, (4,), 2, guide=BottomUp), "BottomUp does not fit here, as it is no"),
+        (partial(VAE, (4,), 2, guide=BottomUp), "BottomUp does not fit here, as it is not"),
         (partial(MixtureVAE, (4,), 2, guide=partial(Ladder, width=8)), "Ladder does not fit"),
         (partial(ConditionalVAE, (4,), 2, num_classes=2, guide=Ladder), "Ladder does not fit"),
         (partial(HierarchicalVAE, (4,), (3, 2), prior=SphericalUniform), "SphericalUniform puts"),

@@ -1,9 +1,9 @@
-"""The options that say which data, and how a file is to be read."""
+"""The options that name the data and say how to read a file."""
 
 import csv
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,117 +14,130 @@ from pyro_vae.data.columns.column import known_kinds
 from pyro_vae.data.named import NAMED
 from pyro_vae.errors import InputError
 
-READING = (  # what a file's readers are told
-    "label",
-    "unseen",
-    "array",
-    "arguments",
-    "columns",
-    "kinds",
-    "id",
-    "separator",
-    "decimal",
-    "header",
-    "missing",
-    "pixels",
-    "image_size",
-)
+READING = tuple(field.name for field in fields(Reading) if field.name != "seed")
 DATA = ("data", "data_root", "binarize", "standardize", *READING)
 
 
-def add_data_options(parser: ArgumentParser, named: bool = True) -> None:
-    """The options by which a data set is named, unless it is ``named`` otherwise, and read."""
-    add = parser.add_argument_group("the data").add_argument
-    if named:
+def add_data_options(parser: ArgumentParser, with_name: bool = True) -> Any:
+    """Add the options that name a data set, if ``with_name``, split it and read it; return their group."""
+    group = parser.add_argument_group("the data")
+    add = group.add_argument
+    if with_name:
         add("--data", type=str | None, help="a name that `pyro-vae data` lists, or a path")
-    add("--data_root", type=str | None, help="the named sets' folder; by default PYRO_VAE_DATA")
-    add("--download", action="store_true", help="fetch a named set that is not there")
-    add("--binarize", type=Binarize, default="none", help="how grey values become 0 and 1")
-    add("--validation", type=int | float | None, help="rows, or their fraction, to validate on")
-    add("--standardize", type=bool | None, help="to mean 0 and standard deviation 1; by default none, "
-        "and times and what 32 bits would not tell apart are centred")  # fmt: skip
-    add("--data_seed", type=int, default=0, help="of splits and of binarisation drawn once")
-    add = parser.add_argument_group("how a file is read; by default as it looks").add_argument
-    add("--label", type=str | None, help="the column, or the array of an archive, with the labels")
-    add("--unseen", type=str | None, help="the label that stands for one that was not seen, as -1 and an "
-        "empty cell do")  # fmt: skip
-    add("--array", type=str | None, help="the array of an archive with the rows")
-    add("--arguments", type=str, nargs="+", metavar="NAME=COLUMN",
-        help="columns by the model's parameters that are given them: x=age,income y=visits")  # fmt: skip
-    add("--columns", type=str, nargs="+", help="the columns of a table to read")
-    add("--kinds", type=str, nargs="+", metavar="COLUMN=KIND",
-        help=f"what columns hold: {', '.join(Kind)}")  # fmt: skip
-    add("--id", type=str | None, help="the column that names the rows; outputs repeat it")
-    add("--separator", type=str | None, help="what stands between cells: , ; tab or space")
-    add("--decimal", type=str | None, help="what stands before decimals: . or ,")
-    add("--header", type=bool | None, help="whether the first line names the columns")
-    add("--missing", type=str, nargs="+", help="values that stand for a missing one")
-    add("--pixels", type=bool | None, help="whether whole numbers from 0 to 255 are grey levels")
-    add("--image_size", type=int | None, help="height and width of images in a folder, in pixels")
+    add("--data_root", type=str | None, help="the folder of the named data sets; by default the "
+        "environment variable PYRO_VAE_DATA")  # fmt: skip
+    add("--download", action="store_true", help="download a named data set if it is not there")
+    add("--binarize", type=Binarize, default="none", help="turn grey values into 0 and 1: by a "
+        "threshold, by new draws in every epoch (stochastic), or by draws made once (fixed)")  # fmt: skip
+    add("--validation", type=int | float | None, help="the number or the fraction of rows for "
+        "validation; by default the data set's own, or 0.1")  # fmt: skip
+    add("--standardize", type=bool | None, help="scale to mean 0 and standard deviation 1; by default "
+        "no, but times, and values with a large offset, are centred")  # fmt: skip
+    add("--data_seed", type=int, default=0, help="seed of the splits and of the binarisation")
+    _add_reading_options(parser)
+    return group
+
+
+def _add_reading_options(parser: ArgumentParser) -> None:
+    add = parser.add_argument_group("how to read a file; by default this is inferred").add_argument
+    add("--label", type=str | None, help="the column, or the array, with the class labels")
+    add(
+        "--unseen",
+        type=str | None,
+        help="a label that means unknown; -1 and an empty cell always do",
+    )
+    add("--array", type=str | None, help="the array with the rows, of a file with several arrays")
+    add("--arguments", type=str, nargs="+", metavar="NAME=COLUMN", help="which columns each argument of "
+        "the model takes: x=age,income y=visits")  # fmt: skip
+    add("--columns", type=str, nargs="+", metavar="COLUMN", help="the columns of a table to read; by "
+        "default all")  # fmt: skip
+    add("--kinds", type=str, nargs="+", metavar="COLUMN=KIND", help=f"the type of a column's values: "
+        f"{', '.join(Kind)}")  # fmt: skip
+    add("--id", type=str | None, help="the column with the names of the rows; it is not modelled, but "
+        "repeated in outputs")  # fmt: skip
+    add("--separator", type=str | None, help="the character between cells: , ; tab or space")
+    add("--decimal", type=str | None, help="the decimal mark: . or ,")
+    add("--header", type=bool | None, help="whether the first line holds the names of the columns")
+    add("--missing", type=str, nargs="+", metavar="VALUE", help="values that mean missing, such as -999; "
+        "an empty cell and NA always do")  # fmt: skip
+    add("--pixels", type=bool | None, help="whether integers from 0 to 255 are grey levels")
+    add("--image_size", type=int | None, help="height and width, in pixels, of images in a folder")
 
 
 def reading_of(options: Namespace) -> Reading:
-    """How the options say that a file is read; values may be missing."""
-    said: dict[str, Any] = {name: options[name] for name in READING}
-    said["kinds"] = known_kinds(dict(_pair("kinds", word) for word in said["kinds"] or ()))
-    said["arguments"] = columns_by_argument(said["arguments"])
-    said["missing"] = said["missing"] or True
-    return Reading(**said, seed=options.data_seed)
+    """Return how to read a file, with missing values allowed."""
+    values: dict[str, Any] = {name: options[name] for name in READING}
+    values["kinds"] = known_kinds(dict(_pair("--kinds", word) for word in values["kinds"] or ()))
+    values["arguments"] = columns_by_argument(values["arguments"])
+    values["missing"] = values["missing"] or True
+    return Reading(**values, seed=options.data_seed)
 
 
-def load_by(options: Namespace, missing: bool = True, home: Path | None = None) -> DataSet:
-    """The data that the options name; values may be ``missing``, and relative paths start at ``home``."""
+def load_data(options: Namespace, missing: bool = True, base: Path | None = None) -> DataSet:
+    """Return the data that the options name.
+
+    Args:
+        options: those of :func:`add_data_options`.
+        missing: whether values may be missing.
+        base: the folder where relative paths start.
+    """
     reading = reading_of(options)
-    said = {name: getattr(reading, name) for name in READING}
+    values = {name: getattr(reading, name) for name in READING}
     data = load(
-        _found(options.data, home),
-        root=options.data_root and _found(options.data_root, home),
+        _resolved(options.data, base),
+        root=options.data_root and _resolved(options.data_root, base),
         download=options.download,
         binarize=options.binarize,
         seed=options.data_seed,
         validation=options.validation,
         standardize=options.standardize,
-        **said | ({} if missing else {"missing": False}),
+        **values | ({} if missing else {"missing": False}),
     )
     return replace(data, name=options.data)
 
 
-def _found(name: str, home: Path | None) -> str:
-    """A path as it is to be opened from here: below ``home``, or else below the working directory."""
-    if home is None or home == Path.cwd() or name in NAMED or not os.path.exists(home / name):
+def _resolved(name: str, base: Path | None) -> str:
+    """Return a path that starts at ``base`` if it exists there, otherwise at the working directory."""
+    if base is None or base == Path.cwd() or name in NAMED or not os.path.exists(base / name):
         return name
-    return str(home / name)
+    return str(base / name)
 
 
 def columns_by_argument(words: Sequence[str] | None) -> dict[str, str | list[str]] | None:
-    """What ``--arguments`` says: one column of a name by itself, or, where there are commas, a list.
+    """Return the columns of each argument: a name for one column, a list if the word holds a comma.
 
-    A name with commas stands in quotes, as in a .csv file.
+    A column name with commas stands in quotes, as in a .csv file.
 
     >>> columns_by_argument(["x=age,income", "group=clinic", "y=visits,", 'z="Smith, J."'])
     {'x': ['age', 'income'], 'group': 'clinic', 'y': ['visits'], 'z': 'Smith, J.'}
     """
     if not words:
         return None
-    named: dict[str, str | list[str]] = {}
+    by_argument: dict[str, str | list[str]] = {}
     for word in words:
-        name, _, said = word.partition("=")
-        cells = next(csv.reader([said], skipinitialspace=True), [])
+        name, _, value = word.partition("=")
+        cells = next(csv.reader([value], skipinitialspace=True), [])
         columns = [cell for cell in cells if cell]
         if not (name.isidentifier() and columns):
+            raise _not_a_pair("--arguments", "x=age,income", word)
+        if name in by_argument:
             raise InputError(
-                f"--arguments takes pairs as in --arguments x=age,income y=visits, not {word!r}"
+                f"--arguments names {name!r} twice",
+                subject="--arguments",
+                remedy=f"list all its columns in one word, as in {name}=age,income",
             )
-        if name in named:
-            raise InputError(
-                f"--arguments names {name!r} twice: list its columns, as in x=age,income"
-            )
-        named[name] = columns if len(cells) > 1 else columns[0]
-    return named
+        by_argument[name] = columns if len(cells) > 1 else columns[0]
+    return by_argument
 
 
 def _pair(option: str, word: str) -> tuple[str, str]:
     name, equals, value = word.rpartition("=")
     if not (name and equals and value):
-        raise InputError(f"--{option} takes pairs as in --{option} age=real, not {word!r}")
+        raise _not_a_pair(option, "age=real", word)
     return name, value
+
+
+def _not_a_pair(option: str, example: str, word: str) -> InputError:
+    return InputError(
+        f"{option} cannot be {word!r}", subject=option, expected=f"pairs such as {example}"
+    )

@@ -1,4 +1,4 @@
-"""Options, read by jsonargparse from the signatures of what they configure."""
+"""The option parser: jsonargparse reads the options from the signatures of the functions they configure."""
 
 import os
 import re
@@ -18,43 +18,54 @@ from jsonargparse import (
 )
 
 from pyro_vae.cli.options.parse_errors import CommandLine
-from pyro_vae.cli.options.safe_yaml import guard_parser
+from pyro_vae.cli.options.safe_yaml import install_checks
 from pyro_vae.errors import InputError
 
-MANY = {"--columns", "--kinds", "--missing", "--arguments"}  # options with one value or more
-SEEDS = {"seed", "data_seed"}  # options that every generator must be able to take
+MULTI_VALUED = {"--columns", "--kinds", "--missing", "--arguments"}  # take one value or more
+SEEDS = ("seed", "data_seed")
+SEED_RANGE = "a whole number from 0 to 2**32 - 1"  # what every generator takes
+
+# the choices or the known classes say more
+_HIDDEN_TYPES = ("Callable", "Literal", "ELBO", "Schedule")
+_SUBSTITUTIONS = (
+    (r"(, )?default: (null|False)", ""),
+    (r" \(\)", ""),
+    (r"\(, ", "("),
+    (r"\{'class_path': '([\w.]+)'[^}]*\}", r"\1"),
+    (r":mod:`([\w.]+)`", r"\1"),  # references in a docstring
+    (r":\w+:`(?:[\w.]+\.)?(\w+)`", r"\1"),
+    (r"``([^`]+)``", r"\1"),
+    (r"\b(?:[a-z_]\w*\.)+([A-Z]\w*)", r"\1"),  # class names without modules
+    (r"known subclasses:", "known:"),
+    (r"known: (?:Optimizer|LRScheduler), ", "known: "),  # abstract
+)
 
 
 class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Says of an option what a person wants to know: a class by its name, a default if there is one."""
+    """Show a class by its name, a default if there is one, and a type if it says more than the text."""
 
     def add_argument(self, action: Action) -> None:
         if not any(option.endswith(".help") for option in action.option_strings):
             super().add_argument(action)
 
+    def _format_action_invocation(self, action: Action) -> str:
+        return super()._format_action_invocation(action).replace(",null}", "}")
+
     def _get_type_str(self, action: Action) -> str | None:
-        text = super()._get_type_str(action) or ""
-        if (
-            "Callable" in text
-            or text.startswith("Literal")
-            or text in ("bool", "str", "str | null")
-        ):
-            return None
-        return text.replace(" | null", "") or None
+        text = (super()._get_type_str(action) or "").replace(" | null", "")
+        says_nothing = text in ("bool", "str") or any(t in text for t in _HIDDEN_TYPES)
+        return None if says_nothing else text or None
 
     def _expand_help(self, action: Action) -> str:
         text = super()._expand_help(action)
-        text = (
-            re.sub(r"(, )?default: (null|False)", "", text).replace(" ()", "").replace("(, ", "(")
-        )
-        text = re.sub(r"\{'class_path': '([\w.]+)'[^}]*\}", r"\1", text)
-        text = re.sub(r"\b(?:[a-z_]\w*\.)+([A-Z]\w*)", r"\1", text)  # class names without modules
-        return text.replace("known subclasses:", "known:")
+        for pattern, replacement in _SUBSTITUTIONS:
+            text = re.sub(pattern, replacement, text)
+        return text
 
 
 def new_parser(verb: str, description: str, examples: Sequence[str]) -> ArgumentParser:
-    """The parser of a verb: no abbreviations, and help that ends with examples."""
-    guard_parser()
+    """Return the parser of a verb, whose help ends with examples."""
+    install_checks()
     return ArgumentParser(
         prog=f"pyro-vae {verb}",
         usage=f"pyro-vae {verb} [OPTION ...]",
@@ -68,48 +79,59 @@ def new_parser(verb: str, description: str, examples: Sequence[str]) -> Argument
     )
 
 
-def read(
+def parse(
     parser: ArgumentParser,
     words: Sequence[str],
     config: Mapping[str, Any] | None = None,
     defaults: bool = True,
 ) -> Namespace:
-    """The options that ``words`` give, over those of ``config``, over the ``defaults``, if these count.
+    """Return the options of ``words``, which override ``config``, which overrides the defaults.
 
-    :raises InputError: an unknown option, a value of the wrong kind, something missing.
+    Args:
+        parser: a verb's parser.
+        words: the command line.
+        config: options from a file.
+        defaults: whether options that nobody gave have their defaults, or are left out.
+
+    Raises:
+        InputError: an option is unknown or missing, or has a value of the wrong kind.
     """
     given = ["--config", yaml.safe_dump(dict(config))] if config else []
-    allow_imports(word.rpartition("=")[2] for word in words)  # a person typed them
+    allow_imports(word.rpartition("=")[2] for word in words)  # the user typed them
     try:
         options = parser.parse_args([*given, *words], defaults=defaults)
     except ArgumentError as error:
-        raise InputError(CommandLine(parser, words, given).explain(str(error))) from error
+        raise CommandLine(parser, words, given).explain(str(error)) from error
     except InputError:
         raise
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         raise InputError(f"the options cannot be read: {str(error).strip() or error!r}") from error
-    for name in SEEDS & set(options.keys()):
-        if options[name] is None or not 0 <= options[name] < 2**32:
-            raise InputError(f"--{name} must be between 0 and 2**32 - 1, not {options[name]}")
+    for name in SEEDS:
+        if name in options and (options[name] is None or not 0 <= options[name] < 2**32):
+            option, value = f"--{name}", options[name]
+            problem = f"{option} must be {SEED_RANGE}, not {value}"
+            raise InputError(problem, subject=option, expected=SEED_RANGE)
     return options
 
 
-def allow_imports(names: Iterable[str], nothing_else: bool = False) -> None:
-    """Lets the parser import what lies below ``names``.
+def allow_imports(names: Iterable[str], exclusively: bool = False) -> None:
+    """Allow the parser to import the modules that ``names`` lie in.
 
-    With ``nothing_else``, no more than that for the rest of the process, but for later calls.
+    Args:
+        names: dotted names; anything else is ignored.
+        exclusively: whether to forbid all other imports, until the next call.
     """
     paths = [name for name in names if all(map(str.isidentifier, name.split(".")))]
     for path in paths:
-        look_here_for(path)
+        find_in_working_directory(path)
     set_parsing_settings(
-        import_path_denylist=["*"] if nothing_else else [],
+        import_path_denylist=["*"] if exclusively else [],
         import_path_allowlist=[path for path in paths if path.split(".")[0] != "jsonargparse"],
     )
 
 
-def look_here_for(path: str) -> None:
-    """Makes the working directory a place to import from, where the path's module is there."""
+def find_in_working_directory(path: str) -> None:
+    """Add the working directory to ``sys.path`` if it holds the module of the dotted name ``path``."""
     top = Path(path.split(".")[0])
     if "." in path and (top.is_dir() or top.with_suffix(".py").exists()):
         here = os.getcwd()
@@ -118,7 +140,8 @@ def look_here_for(path: str) -> None:
 
 
 def is_option(word: str) -> bool:
-    """
+    """Return whether a word of a command line is an option.
+
     >>> is_option("--data"), is_option("-o"), is_option("-999")
     (True, True, False)
     """
@@ -126,9 +149,9 @@ def is_option(word: str) -> bool:
 
 
 def take_options(
-    words: Sequence[str], wanted: Callable[[str], bool]
+    words: Sequence[str], is_wanted: Callable[[str], bool]
 ) -> tuple[list[tuple[str, ...]], list[str]]:
-    """Takes out of a command line the options whose names are wanted, each with its value, or values.
+    """Split a command line into the wanted options, each with its value or values, and the other words.
 
     >>> take_options(["a", "--x", "1", "--y=2", "--z", "3"], lambda name: name in ("--x", "--y"))
     ([('--x', '1'), ('--y', '2')], ['a', '--z', '3'])
@@ -138,14 +161,14 @@ def take_options(
     while remaining:
         word = remaining.pop(0)
         name, equals, value = word.partition("=")
-        if not (word.startswith("--") and wanted(name)):
+        if not (word.startswith("--") and is_wanted(name)):
             rest.append(word)
             continue
         values = [value] if equals else remaining[:1]
         if not values or (not equals and values[0].startswith("--")):
-            raise InputError(f"{name} needs a value")
+            raise InputError(f"{name} has no value", subject=name, expected="a value after it")
         del remaining[: 0 if equals else 1]
-        while name in MANY and remaining and not is_option(remaining[0]):
+        while name in MULTI_VALUED and remaining and not is_option(remaining[0]):
             values.append(remaining.pop(0))
         taken.append((name, *values))
     return taken, rest

@@ -1,4 +1,4 @@
-"""YAML from files that others may have written: plain values alone, and no more than a person writes."""
+"""YAML from files that somebody else may have written: plain values alone, and of limited size."""
 
 from typing import Any
 
@@ -7,70 +7,80 @@ from jsonargparse import get_loader, set_loader
 
 from pyro_vae.errors import InputError
 
-MOST_BYTES, MOST_NODES, MOST_DEPTH = 2**20, 10_000, 40
-_PLAIN = {
+MAX_CHARACTERS, MAX_NODES, MAX_DEPTH = 2**20, 10_000, 40
+_PLAIN_TAGS = {
     f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map")
 }
 
 
-def load(text: str, what: str) -> Any:
-    """The value of a YAML text.
+def load(text: str, source: str) -> Any:
+    """Return the value of a YAML text.
 
-    :raises InputError: it is no YAML; it has tags or keys that are no plain text; or it is longer,
-        deeper or, with its aliases written out, larger than options are.
+    Args:
+        text: the YAML.
+        source: its name in error messages.
+
+    Raises:
+        InputError: the text is not YAML, has tags or keys that are not plain text, or is too long or too
+            deep; its aliases count as often as they are used.
     """
-    if len(text) > MOST_BYTES:
-        raise InputError(f"{what} has {len(text):,} letters, which are no options")
+    if len(text) > MAX_CHARACTERS:
+        raise _refuse(source, f"has {len(text):,} characters", f"at most {MAX_CHARACTERS:,}")
     try:
-        # the events come one by one; what makes nodes of them calls itself for each level
-        depth = 0
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            depth += isinstance(event, yaml.CollectionStartEvent)
-            depth -= isinstance(event, yaml.CollectionEndEvent)
-            if depth > MOST_DEPTH:
-                raise InputError(f"{what} is nested deeper than options are")
+        _check_depth(text, source)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if root is not None:
-            _check(root, what)
+            _check_nodes(root, source)
         return yaml.safe_load(text)
+    except InputError:
+        raise
     except (yaml.YAMLError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{what} is no YAML: {' '.join(str(error).split())}") from error
+        raise _refuse(source, f"is not valid YAML: {' '.join(str(error).split())}") from error
 
 
-def _check(root: yaml.Node, what: str) -> None:
-    """Counts what is there with each alias written out, as whoever reads it will meet it."""
+def _refuse(source: str, problem: str, expected: str = "YAML with plain values") -> InputError:
+    return InputError(f"{source} {problem}", subject=source, expected=expected)
+
+
+def _check_depth(text: str, source: str) -> None:
+    """Count the nesting from the stream of events: building nodes recurses at each level."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise _refuse(source, "is nested too deeply", f"at most {MAX_DEPTH} levels")
+
+
+def _check_nodes(root: yaml.Node, source: str) -> None:
+    """Count the nodes with every alias expanded, as a reader of the value will meet them."""
     count, waiting = 0, [(root, 0)]
     while waiting:
         node, depth = waiting.pop()
         count += 1
-        if count > MOST_NODES or depth > MOST_DEPTH:
-            raise InputError(f"{what} holds more than {MOST_NODES:,} values, which are no options")
-        if node.tag not in _PLAIN:
-            raise InputError(
-                f"{what} is no YAML of options: {node.tag} at line {node.start_mark.line + 1}"
-            )
+        if count > MAX_NODES or depth > MAX_DEPTH:
+            raise _refuse(source, "holds too many values", f"at most {MAX_NODES:,}")
+        if node.tag not in _PLAIN_TAGS:
+            raise _refuse(source, f"has the tag {node.tag} in line {node.start_mark.line + 1}")
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 if not isinstance(key, yaml.ScalarNode) or key.tag.rpartition(":")[2] != "str":
-                    raise InputError(
-                        f"{what}: the key at line {key.start_mark.line + 1} is no name of an option"
-                    )
+                    line = key.start_mark.line + 1
+                    raise _refuse(source, f"has a key in line {line} that is not an option name")
                 waiting.append((value, depth + 1))
         elif isinstance(node, yaml.SequenceNode):
             waiting += [(item, depth + 1) for item in node.value]
 
 
-_theirs = get_loader("yaml")
+_default_loader = get_loader("yaml")
 
 
-def _guarded(text: str) -> Any:
+def _checked_loader(text: str) -> Any:
     if len(text) > 1000 or any(sign in text for sign in "&*!"):
-        load(text, "a value")
-    return _theirs(text)
+        load(text, "the value of an option")
+    return _default_loader(text)
 
 
-def guard_parser() -> None:
-    """Lets the option parser read values, wherever they come from, with the same care."""
-    set_loader("yaml", _guarded, (yaml.YAMLError, ValueError))
+def install_checks() -> None:
+    """Make the option parser check every value that it reads as YAML."""
+    set_loader("yaml", _checked_loader, (yaml.YAMLError, ValueError))

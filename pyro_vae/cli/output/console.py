@@ -1,4 +1,4 @@
-"""What a person reads: notes and errors on standard error, tables on standard output."""
+"""The terminal: notes and errors go to standard error, tables to standard output."""
 
 import os
 import shutil
@@ -6,44 +6,46 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-MOST_LINES, MOST_LETTERS = 6, 600
+MAX_LINES, MAX_LINE_LENGTH = 6, 600  # of an error message; of a line
 
 
 def note(text: str) -> None:
-    print(shown(text), file=sys.stderr)
+    """Print a note to standard error."""
+    print(printable(text), file=sys.stderr)
 
 
-def fail(message: str) -> None:
-    lines = f"error: {message}".split("\n")[:MOST_LINES]
-    print(shown("\n".join(lines)), file=sys.stderr)
+def print_error(message: str) -> None:
+    """Print the first lines of an error message to standard error."""
+    lines = f"error: {message}".split("\n")[:MAX_LINES]
+    print(printable("\n".join(lines)), file=sys.stderr)
 
 
-def shown(text: str) -> str:
-    """A text that may quote a file, as a terminal can take it: short lines without control characters.
+def printable(text: str) -> str:
+    """Return a text, which may quote a file, in short lines without control characters.
 
-    >>> print(shown("\\x1b[2J" + 1000 * "x")[:12])
+    >>> print(printable("\\x1b[2J" + 1000 * "x")[:12])
     \\x1b[2Jxxxxx
     """
-    cut = MOST_LETTERS // 2
-    lines = [t if len(t) <= 2 * cut else f"{t[:cut]} ... {t[-cut:]}" for t in text.split("\n")]
+    half = MAX_LINE_LENGTH // 2
+    lines = [t if len(t) <= 2 * half else f"{t[:half]} ... {t[-half:]}" for t in text.split("\n")]
     return "\n".join("".join(c if c.isprintable() else ascii(c)[1:-1] for c in t) for t in lines)
 
 
 def command() -> str:
-    """How this program is called here, for commands that a person is to copy."""
+    """Return how this program was called, for commands that the user may copy."""
     if Path(sys.argv[0]).name == "__main__.py":
-        return f"{_shortest(sys.executable)} -m pyro_vae"
-    return _shortest(sys.argv[0])
+        return f"{_short_path(sys.executable)} -m pyro_vae"
+    return _short_path(sys.argv[0])
 
 
-def _shortest(program: str) -> str:
-    """A program's name alone, where the shell finds that very program by it."""
+def _short_path(program: str) -> str:
+    """Return the program's name alone if the shell finds this program by it."""
     name = Path(program).name
     return name if shutil.which(name) == os.path.abspath(program) else program
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned on the left, two blanks between them.
+    """Return rows as columns, aligned on the left, two spaces apart.
 
     >>> print(table([("a", "first"), ("bcd", "second")]))
     a    first

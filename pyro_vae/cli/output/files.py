@@ -1,4 +1,4 @@
-"""Files that a verb is asked to write: never over another, never half of one, joined to the data's rows."""
+"""The files that verbs write: complete or absent, never over another file, with keys to the data's rows."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,64 +14,75 @@ from pyro_vae import plots
 from pyro_vae.data import Argument, Split
 from pyro_vae.data.rows import chosen
 from pyro_vae.errors import InputError
-from pyro_vae.storage import replacing
+from pyro_vae.storage import atomic_write
 
 ARRAYS, TABLE = ".npz", ".csv"
-ALL = (*plots.ENDINGS, TABLE, ARRAYS)
+ENDINGS = (*plots.ENDINGS, TABLE, ARRAYS)
 
 
 def add_out(
     parser: ArgumentParser,
     default: str | None,
-    endings: Sequence[str] = ALL,
+    endings: Sequence[str] = ENDINGS,
     what: str = "the file to write",
 ) -> None:
+    """Add the options ``--out`` and ``--overwrite``."""
     kind = str if default else str | None
     parser.add_argument(
         "-o", "--out", type=kind, default=default, help=f"{what} ({', '.join(endings)})"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace the file if it is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
 
 
-def out_path(options: Namespace, endings: Sequence[str] = ALL) -> Path:
-    """The file that ``--out`` names, if it can be written to and its ending is a known one.
+def out_path(options: Namespace, endings: Sequence[str] = ENDINGS) -> Path:
+    """Return the file that ``--out`` names.
 
-    :raises InputError: the file is there, its folder is not, or its ending is unknown.
+    Raises:
+        InputError: the file exists, its folder does not, or its ending is unknown.
     """
     path = Path(options.out)
     if path.suffix.lower() not in endings:
-        known = ", ".join(endings)
-        raise InputError(f"--out {path} has no ending that says what to write: {known}")
+        expected = f"one of the endings {', '.join(endings)}"
+        raise _out_error(f"--out {path} has no known ending", expected=expected)
     if not path.parent.is_dir():
-        raise InputError(f"there is no folder {path.parent} to write {path.name} to")
+        problem = f"there is no folder {path.parent} for {path.name}"
+        raise _out_error(problem, remedy="make it, or choose another --out")
     if path.exists() and not options.overwrite:
-        raise InputError(f"{path} is there already: choose another --out, or pass --overwrite")
+        problem = f"{path} is there already"
+        raise _out_error(problem, remedy="choose another --out, or pass --overwrite")
     return path
 
 
+def _out_error(problem: str, expected: str | None = None, remedy: str | None = None) -> InputError:
+    return InputError(problem, subject="--out", expected=expected, remedy=remedy)
+
+
 def is_arrays(path: Path) -> bool:
-    """Whether arrays are asked for."""
+    """Return whether a file is to hold arrays."""
     return path.suffix.lower() == ARRAYS
 
 
 def is_table(path: Path) -> bool:
-    """Whether a table is asked for."""
+    """Return whether a file is to hold a table."""
     return path.suffix.lower() == TABLE
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Writes tensors, or sequences of names, as an .npz in one step."""
-    known = {n: x.cpu().numpy() if isinstance(x, Tensor) else x for n, x in arrays.items()}
-    with replacing(path) as unfinished, unfinished.open("wb") as file:
-        np.savez(file, allow_pickle=False, **known)
+    """Write tensors, or sequences of names, as an .npz."""
+    on_host = {n: x.cpu().numpy() if isinstance(x, Tensor) else x for n, x in arrays.items()}
+    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, allow_pickle=False, **on_host)
 
 
 def write_table(
     path: Path, columns: Iterable[tuple[str, Iterable[Any]]], header: bool = True
 ) -> None:
-    """Writes a .csv in one step: a line for each row, below one of the columns' names."""
+    """Write columns, with their names in the first line if ``header``, as a .csv."""
     names, values = zip(*columns, strict=True)
-    with replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_write(path) as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         if header:
             writer.writerow(names)
@@ -86,16 +97,27 @@ def _cell(value: Any) -> Any:
 
 
 def check_table(values: Tensor, path: Path) -> Tensor:
-    """:raises InputError: the values are no rows of columns."""
+    """Return values ``rows | columns``.
+
+    Raises:
+        InputError: they have another number of dimensions.
+    """
     if values.dim() != 2:
-        raise InputError(f"data that are no table are written as {ARRAYS}, not as {path}")
+        problem = f"the data are not a table, so they cannot be written to {path}"
+        raise _out_error(problem, remedy=f"choose a file with the ending {ARRAYS}")
     return values
 
 
 def columns_of(
     split: Split, values: Tensor, argument: Argument | None = None
 ) -> list[tuple[str, Iterable[Any]]]:
-    """The columns of a table of values (N | columns), or of an argument's, as the file has them."""
+    """Return the names and values of a table's columns, or an argument's, as the data file has them.
+
+    Args:
+        split: the data.
+        values: values of the table or the argument, ``rows | columns``.
+        argument: the argument, if any.
+    """
     table, columns = values.cpu().reshape(len(values), -1).T.numpy(), split.columns_of(argument)
     if columns is None:
         return [(str(number), column) for number, column in enumerate(table)]
@@ -103,7 +125,7 @@ def columns_of(
 
 
 def categories_of(split: Split) -> dict[str, Sequence[str]]:
-    """By name for an archive of arrays: what 0, 1, ... stand for in a table's columns of words."""
+    """Return by name, for an .npz, the categories 0, 1, ... of each categorical column."""
     columns = split.columns or ()
     return {
         f"categories_{column.name}": column.categories
@@ -112,16 +134,16 @@ def categories_of(split: Split) -> dict[str, Sequence[str]]:
     }
 
 
-# --- what joins an output to the data ---------------------------------------------------------
+# --- keys to the rows of the data -----------------------------------------------------------
 
 
 def file_rows(split: Split, index: Tensor) -> Tensor:
-    """Where the rows numbered ``index`` of a split stand in their file, from 0."""
+    """Return the row numbers in the file, from 0, of the rows numbered ``index`` in a split."""
     return index if split.places is None else split.places[index]
 
 
 def class_columns(split: Split, labels: Tensor) -> dict[str, Any]:
-    """Labels by number, and by the names that they have in the file; of -1, not seen, it is empty."""
+    """Return labels as numbers, and as the names that the file has; unknown, -1, is the empty name."""
     labels = labels.cpu()
     if split.class_names is None:
         return {"labels": labels}
@@ -130,37 +152,40 @@ def class_columns(split: Split, labels: Tensor) -> dict[str, Any]:
 
 
 def row_keys(split: Split, index: Tensor) -> dict[str, Any]:
-    """By name what joins figures of the rows numbered ``index`` to their file: rows, ids, classes."""
+    """Return by name the keys of the rows numbered ``index``: their rows in the file, ids and classes."""
     labels = {} if split.labels is None else class_columns(split, split.labels[index])
     ids = {} if split.ids is None else {"ids": chosen(split.ids, index)}
     return {"rows": file_rows(split, index), **ids, **labels}
 
 
 def with_row_keys(
-    known: Mapping[str, Any],
+    keys: Mapping[str, Any],
     columns: Sequence[tuple[str, Any]],
     label: str | None = None,
     id_name: str | None = None,
 ) -> list[tuple[str, Any]]:
-    """A table's columns after the rows' numbers and ids and before their classes, under names of their own.
+    """Return the columns with the row numbers and ids before them and the classes after them.
 
-    :param label: what the file calls the column of the classes.
-    :param id_name: what it calls the column of the ids.
+    Args:
+        keys: those of :func:`row_keys`; a key gets another name if a column has its name.
+        columns: names and values.
+        label: the file's name for the column of classes.
+        id_name: the file's name for the column of ids.
     """
     taken = {name for name, _ in columns}
 
-    def free(name: str) -> str:
-        return name if name not in taken else free(f"{name}_")
+    def unused(name: str) -> str:
+        return name if name not in taken else unused(f"{name}_")
 
-    before = [(free("row"), known["rows"])] if "rows" in known else []
-    before += [(free(id_name or "id"), known["ids"])] if "ids" in known else []
-    classes = known.get("classes", known.get("labels"))
-    after = [] if classes is None else [(free(label or "label"), classes)]
+    before = [(unused("row"), keys["rows"])] if "rows" in keys else []
+    before += [(unused(id_name or "id"), keys["ids"])] if "ids" in keys else []
+    classes = keys.get("classes", keys.get("labels"))
+    after = [] if classes is None else [(unused(label or "label"), classes)]
     return [*before, *columns, *after]
 
 
 def in_file_order(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrays with a row each, in the order of their file."""
+    """Return arrays, with ``rows`` among them, in the order of the file."""
     order = torch.as_tensor(arrays["rows"]).argsort()
     return {
         name: x[order] if isinstance(x, Tensor) else [x[i] for i in order]

@@ -1,8 +1,6 @@
-"""A run's folder: what it holds, who may write to it, and how a run is opened again."""
+"""The folder of a run: what it holds, how a new run claims it, and how it is opened again."""
 
-import importlib
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,21 +13,19 @@ import torch
 from pyro_vae import checkpoint
 from pyro_vae.cli.options import safe_yaml
 from pyro_vae.cli.options.data import reading_of
-from pyro_vae.cli.options.model import find_class
-from pyro_vae.cli.options.parser import allow_imports, take_options
-from pyro_vae.cli.run.config import HOME, Experiment
-from pyro_vae.data import DataSet, Split, batches, new_rows, remembered
-from pyro_vae.errors import InputError, nearest, reading
+from pyro_vae.cli.run.config import BASE, FitConfig
+from pyro_vae.cli.run.model_inputs import rows_of, takes_labels
+from pyro_vae.cli.run.trust import check_names, option_name, options_to_repeat
+from pyro_vae.data import DataSet, Split, new_rows, remembered
+from pyro_vae.errors import InputError, nearest, report_read_errors
 from pyro_vae.inference.svi.run_state import CHECKPOINT, METRICS, Position, check
-from pyro_vae.program.contract import as_program, num_arguments, signature
+from pyro_vae.program.contract import as_program
 from pyro_vae.program.parameters import stored_parameters
-from pyro_vae.storage import sole_use
+from pyro_vae.storage import folder_lock, write_text
 
 CONFIG = "config.yaml"
-OWN = (CHECKPOINT, CONFIG, METRICS)
-TRUSTED = ("pyro_vae", "torch.nn", "torch.optim", "pyro.infer")
-PARTS = ("model", "optimizer", "schedule", "elbo", "beta")  # options that name classes
-MAY_CHANGE = {  # when a run is opened again, by a command line or in its file
+RUN_FILES = (CHECKPOINT, CONFIG, METRICS)
+CHANGEABLE = {  # options that may change when a run is opened again
     "epochs",
     "patience",
     "optimizer.init_args.lr",
@@ -38,45 +34,58 @@ MAY_CHANGE = {  # when a run is opened again, by a command line or in its file
     "data_root",
     "download",
 }
-SAID = {"patience", "optimizer.init_args.lr"}  # of these, what is said where it changes
+REPORTED = {"patience", "optimizer.init_args.lr"}  # those of them whose change is reported
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The options in a YAML file.
+    """Return the options in a YAML file.
 
-    :raises InputError: no such file, or it is no YAML of options.
+    Raises:
+        InputError: there is no such file, or it is not a YAML mapping.
     """
     if not path.is_file():
-        raise InputError(f"there is no file {path}")
-    with reading(path):
+        raise InputError(f"there is no file {path}", subject=str(path))
+    with report_read_errors(path):
         config = safe_yaml.load(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(config, dict):
-        raise InputError(f"{path} holds no options: it should be a mapping, as runs leave it")
+        expected = f"a mapping of options, as in the {CONFIG} of a run"
+        raise InputError(f"{path} holds no options", subject=str(path), expected=expected)
     return config
 
 
+# --- a new run ------------------------------------------------------------------------------
+
+
 def check_free(folder: Path) -> None:
-    """:raises InputError: the folder holds a run already."""
+    """Check that a folder holds no run, or one that has not taken a step.
+
+    Raises:
+        InputError: it holds a run, or another process uses it.
+    """
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file; --out names a folder")
-    if folder.is_dir():
-        with sole_use(folder):
-            pass
-    held = [name for name in OWN if (folder / name).exists()]
-    if held and not _is_stillborn(folder):
+        problem = f"{folder} is a file"
         raise InputError(
-            f"{folder} holds another run ({held[0]}): go on with it by --resume {folder}, or choose "
-            "another folder with --out"
+            problem, subject="--out", expected="a folder", remedy="choose another --out"
+        )
+    if folder.is_dir():
+        with folder_lock(folder):
+            pass
+    held = [name for name in RUN_FILES if (folder / name).exists()]
+    if held and not _is_untrained(folder):
+        raise InputError(
+            f"{folder} holds another run ({held[0]})",
+            subject="--out",
+            remedy=f"continue it with --resume {folder}, or choose another --out",
         )
 
 
-def _is_stillborn(folder: Path) -> bool:
-    """Whether the run in a folder ended before its first step, so that nothing is lost with it."""
+def _is_untrained(folder: Path) -> bool:
+    """Return whether the run in a folder ended before its first step, so that nothing is lost with it."""
     path = folder / CHECKPOINT
     if not path.is_file() or not (folder / CONFIG).is_file():
         return False
     try:
-        with checkpoint.understood(path):
+        with checkpoint.checked_record(path):
             position = Position.read(checkpoint.read(path)[1]["position"])
     except InputError:
         return False
@@ -84,164 +93,179 @@ def _is_stillborn(folder: Path) -> bool:
 
 
 @contextmanager
-def claimed(folder: Path, experiment: Experiment) -> Iterator[None]:
-    """Writes an experiment's configuration; takes it back where no run comes of it.
+def claimed(folder: Path, config: FitConfig) -> Iterator[None]:
+    """Write a configuration to a folder, and remove it if the block ends without a run.
 
-    :raises InputError: the folder holds another run.
+    Raises:
+        InputError: the folder holds another run.
     """
     check_free(folder)
-    made = [f for f in (folder, *folder.parents) if not f.exists()]
+    created = [f for f in (folder, *folder.parents) if not f.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    _remove(folder)
-    checkpoint.write_text(folder / CONFIG, experiment.to_yaml())
+    _remove_files(folder)
+    write_text(folder / CONFIG, config.to_yaml())
     try:
         yield
     except Exception:
-        if _is_stillborn(folder):
-            _remove(folder)
+        if _is_untrained(folder):
+            _remove_files(folder)
         raise
     finally:
         if not (folder / CHECKPOINT).exists():
-            _remove(folder)
-            for parent in made:
+            _remove_files(folder)
+            for parent in created:
                 if not any(parent.iterdir()):
                     parent.rmdir()
 
 
-def _remove(folder: Path) -> None:
-    for name in OWN:
+def _remove_files(folder: Path) -> None:
+    for name in RUN_FILES:
         (folder / name).unlink(missing_ok=True)
+
+
+# --- an old run -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run that was left in a folder."""
+    """Hold a run that was left in a folder.
+
+    Attributes:
+        folder: where it is.
+        config: its configuration.
+        changes: the options that differ from now on, in words.
+    """
 
     folder: Path
-    experiment: Experiment
-    changes: tuple[str, ...] = ()  # of what a resumed run does, in words
+    config: FitConfig
+    changes: tuple[str, ...] = ()
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.folder / CHECKPOINT
 
     @cached_property
     def saved(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """The tensors and the record of the run's checkpoint."""
-        tensors, record = checkpoint.read(self.folder / CHECKPOINT)
-        check(self.folder / CHECKPOINT, tensors, record)
-        with checkpoint.understood(self.folder / CHECKPOINT):
+        """The tensors and the record of the checkpoint."""
+        tensors, record = checkpoint.read(self.checkpoint_path)
+        check(self.checkpoint_path, tensors, record)
+        with checkpoint.checked_record(self.checkpoint_path):
             for part in ("data", "options"):
                 record[part].keys()
         return tensors, record
 
     def load_data(self) -> DataSet:
-        """The data that the run was fitted to.
+        """Return the data that the run was fitted to.
 
-        :raises InputError: they are not what they were.
+        Raises:
+            InputError: the data have changed.
         """
-        data = self.experiment.load_data()
-        was, now = self.saved[1].get("data"), data.record()
-        if was != now:
-            changed = [key for key in now if was is None or was.get(key) != now[key]]
+        data = self.config.load_data()
+        before, now = self.saved[1].get("data"), data.record()
+        if before != now:
+            changed = [key for key in now if before is None or before.get(key) != now[key]]
             raise InputError(
                 f"the data {data.name} are not those that {self.folder} was fitted to: "
-                f"their {', '.join(changed)} changed"
+                f"their {', '.join(changed)} changed",
+                subject=data.name,
             )
         return data
 
     def remembered_data(self) -> DataSet:
-        """What the run knows of its data, without them."""
-        options, facts = self.experiment.options, self.saved[1].get("facts")
+        """Return the facts that the checkpoint holds about the data, without any rows."""
+        options, facts = self.config.options, self.saved[1].get("facts")
         if not isinstance(facts, Mapping):
-            raise InputError(f"{self.folder / CHECKPOINT} does not say what the data were like")
+            path = str(self.checkpoint_path)
+            raise InputError(f"{path} holds no facts about the data", subject=path)
         return remembered(options.data, facts, options.binarize)
 
     def new_data(self, name: str) -> Split:
-        """Other data, all rows of them, as the run's model takes them."""
-        options, model = self.experiment.options, getattr(self.experiment.model, "model", None)
-        takes = None if model is None else num_arguments(model)  # with self
+        """Return all rows of other data, as the run's model takes them."""
+        options = self.config.options
         return new_rows(
             name,
             self.remembered_data(),
             reading_of(options),
-            labels_wanted=takes is not None and takes > 2,
+            labels_wanted=bool(takes_labels(self.config.model)),
             root=options.data_root,
             binarize=options.binarize,
         )
 
     def load_program(self, data: DataSet, device: torch.device) -> Any:
-        """The run's model with the best parameters that it found.
+        """Return the run's model with the best parameters that the fit found.
 
-        :raises InputError: it has none yet.
+        Raises:
+            InputError: the run has not taken a step.
         """
         position = self.saved[1].get("position", {})
         if not (position.get("epoch") or position.get("batch")):
-            raise InputError(
-                f"the run in {self.folder} has not taken a step, so its model is as it was made: "
-                f"pyro-vae fit --resume {self.folder}{naming(self.experiment.to_dict())} fits it"
+            resume = (
+                f"pyro-vae fit --resume {self.folder}{options_to_repeat(self.config.to_dict())}"
             )
-        program = self.experiment.build(data)
+            problem = f"the run in {self.folder} has not taken a step, so its model is untrained"
+            raise InputError(problem, subject=str(self.folder), remedy=f"fit it with {resume}")
+        program = self.config.build(data)
         target = as_program(program)
         for module in target.modules.values():
             module.to(device)
         row = next(rows_of(target, data.train, device, torch.zeros(1, dtype=torch.long)))
         tensors, _ = self.saved
-        which = "best/" if any(name.startswith("best/") for name in tensors) else "model/"
-        named = {n.removeprefix(which): t for n, t in tensors.items() if n.startswith(which)}
-        kept = {n: t for n, t in named.items() if not n.startswith(checkpoint.BESIDE)}
-        mine = checkpoint.tensors_of(target, stored_parameters(target, *row))
-        checkpoint.load_into(mine, kept, self.folder / CHECKPOINT)
+        prefix = "best/" if any(name.startswith("best/") for name in tensors) else "model/"
+        named = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        learnt = {n: t for n, t in named.items() if not n.startswith(checkpoint.OBJECTIVE_PREFIX)}
+        own = checkpoint.learnt_tensors(target, stored_parameters(target, *row))
+        checkpoint.load_into(own, learnt, self.checkpoint_path)
         return program
 
 
-def rows_of(program: Any, split: Split, device: torch.device, index: torch.Tensor) -> Any:
-    """The rows of a split numbered ``index``, as the program takes them."""
-    return batches(split, device, signature(program)).take(index, len(index))
-
-
 def open_run(folder: Path | str, words: Sequence[str] = ()) -> RunFolder:
-    """The run in a folder; ``words`` may restate its options and change those of ``MAY_CHANGE``.
+    """Return the run in a folder.
 
-    No class is imported that is neither ours nor torch's nor Pyro's, unless ``words`` name it.
+    Args:
+        folder: the run's folder.
+        words: options that repeat those of the run, or change those in ``CHANGEABLE``. Code outside
+            pyro_vae, torch and Pyro runs only if they name it.
 
-    :raises InputError: no run there, a class that is not named, an option that differs.
+    Raises:
+        InputError: there is no run, a class is not named, or an option differs.
     """
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
         runs = [path.parent.name for path in folder.parent.glob(f"*/{CONFIG}")]
         hint = nearest(folder.name, runs) if runs else "; `pyro-vae fit` makes one"
-        raise InputError(f"there is no run in {folder}{hint}")
-    config = read_config(folder / CONFIG)
-    _check_names(config, words, folder)
-    config[HOME] = str(_home(config, folder))
-    run = RunFolder(folder, Experiment.read([], config))
-    _check_kept(f"{folder} was made with", run.saved[1].get("options"), run.experiment)
-    restated = Experiment.read(words, config)
-    _check_kept(f"{folder} has", run.experiment.to_dict(), restated)
-    was, now = _flat(run.experiment.to_dict()), _flat(restated.to_dict())
-    changed = (key for key in was | now if key in SAID and was.get(key) != now.get(key))
-    changes = (f"--{_option(key)} {now[key]}, not {was[key]}," for key in changed)
-    return replace(run, experiment=restated, changes=tuple(changes))
+        raise InputError(f"there is no run in {folder}{hint}", subject=str(folder))
+    options = read_config(folder / CONFIG)
+    check_names(options, words, folder / CONFIG)
+    options[BASE] = str(_base(options, folder))
+    run = RunFolder(folder, FitConfig.read([], options))
+    _check_unchanged(f"{folder} was made with", run.saved[1].get("options"), run.config)
+    config = FitConfig.read(words, options)
+    _check_unchanged(f"{folder} has", run.config.to_dict(), config)
+    before, now = _flat(run.config.to_dict()), _flat(config.to_dict())
+    changed = (key for key in before | now if key in REPORTED and before.get(key) != now.get(key))
+    changes = (f"--{option_name(key)} {now[key]}, not {before[key]}," for key in changed)
+    return replace(run, config=config, changes=tuple(changes))
 
 
-def _home(config: Mapping[str, Any], folder: Path) -> Path:
-    """Where a run's relative paths start: where it was begun, or, if all has moved, a folder above it."""
-    begun, data = Path(str(config.get(HOME, ""))), str(config.get("data"))
-    places = (begun, Path.cwd(), *folder.absolute().parents)
-    return next((place for place in places if os.path.exists(place / data)), begun)
+def _base(config: Mapping[str, Any], folder: Path) -> Path:
+    """Return where a run's relative paths start: where it began, or, after a move, a folder above it."""
+    began, data = Path(str(config.get(BASE, ""))), str(config.get("data"))
+    places = (began, Path.cwd(), *folder.absolute().parents)
+    return next((place for place in places if os.path.exists(place / data)), began)
 
 
-def _check_kept(whose: str, before: Any, experiment: Experiment) -> None:
-    """:raises InputError: an option beyond ``MAY_CHANGE`` is not what it was."""
-    was, now = _flat(before), _flat(experiment.to_dict())
-    for key in was | now:
-        if was.get(key) != now.get(key) and key not in MAY_CHANGE:
+def _check_unchanged(owner: str, before: Any, config: FitConfig) -> None:
+    """Check that no option but those in ``CHANGEABLE`` differs."""
+    old, new = _flat(before), _flat(config.to_dict())
+    for key in old | new:
+        if old.get(key) != new.get(key) and key not in CHANGEABLE:
+            option = f"--{option_name(key)}"
+            changeable = ", ".join(sorted(option_name(name) for name in CHANGEABLE))
             raise InputError(
-                f"{whose} --{_option(key)} {was.get(key)}, not {now.get(key)}: a run keeps its "
-                "options; for others begin a new one with --config and --out. What may change: "
-                f"{', '.join(sorted(name.replace('.init_args', '') for name in MAY_CHANGE))}"
+                f"{owner} {option} {old.get(key)}, not {new.get(key)}",
+                subject=option,
+                remedy=f"start a new run with --config and --out. What may change: {changeable}",
             )
-
-
-def _option(key: str) -> str:
-    return key.replace(".init_args", "").removesuffix(".class_path")
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -250,62 +274,3 @@ def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         nested = isinstance(value, Mapping)
         flat.update(_flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value})
     return flat
-
-
-# --- whose code a run's file may name -------------------------------------------------------
-
-
-def foreign_names(config: Mapping[str, Any], trusted: Sequence[str] = TRUSTED) -> dict[str, str]:
-    """What a configuration names outside the trusted packages, by the option that names it."""
-    found = {}
-    for key, text in _strings({part: config.get(part) for part in PARTS}):
-        is_path = re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", text)
-        if is_path and not _lies_in(text, trusted):
-            found[f"--{key.replace('.init_args', '').removesuffix('.class_path')}"] = text
-    return found
-
-
-def naming(config: Mapping[str, Any]) -> str:
-    """What a command line must add to open a run of this configuration."""
-    model = foreign_names({"model": config["model"]["class_path"]})
-    package = tuple(path.split(".")[0] for path in model.values())
-    beyond = model | foreign_names(config, TRUSTED + package)
-    return "".join(f" {option} {path}" for option, path in beyond.items())
-
-
-def _check_names(config: Mapping[str, Any], words: Sequence[str], folder: Path) -> None:
-    """Refuses a file that names code beyond what is trusted or named."""
-    models, _ = take_options(words, "--model".__eq__)
-    packages = tuple(find_class(name).__module__.split(".")[0] for _, name in models)
-    named = {word.partition("=")[2] if word.startswith("--") else word for word in words}
-    for option, path in foreign_names(config, TRUSTED + packages).items():
-        if path not in named:
-            raise InputError(
-                f"{folder / CONFIG} names {path}, which is not part of pyro_vae: if you trust it, "
-                f"name it again with {option} {path}"
-            )
-    allow_imports((*TRUSTED, *packages, *named), nothing_else=True)  # however a file hides a name
-
-
-def _strings(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield key, value
-    elif isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from _strings(item, f"{key}.{name}".lstrip("."))
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item, key)
-
-
-def _lies_in(path: str, packages: Sequence[str]) -> bool:
-    """Whether a class is found in one of the packages, and is their own, not merely imported there."""
-    inside = tuple(f"{package}." for package in packages)
-    if not path.startswith(inside):
-        return False
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
-        return False
-    return isinstance(found, type) and f"{found.__module__}.".startswith(inside)

@@ -1,4 +1,4 @@
-"""Several processes on one task, as ``torchrun`` starts them."""
+"""Several processes that share a task, started by ``torchrun``."""
 
 import os
 from collections.abc import Iterator
@@ -12,15 +12,18 @@ from pyro_vae.errors import InputError
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Joins the processes that ``torchrun`` has started; one alone has nothing to join."""
+    """Join the processes that ``torchrun`` started; do nothing for a single one."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
     try:
-        distributed.init_process_group("gloo")  # only figures are exchanged, and those on the host
+        distributed.init_process_group("gloo")  # the processes exchange a few numbers, on the CPU
     except (ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
         raise InputError(
-            f"the processes do not find each other: {str(error).splitlines()[0]}; start them by torchrun"
+            f"the processes cannot connect: {reason}",
+            subject="WORLD_SIZE",
+            remedy="start them by torchrun",
         ) from error
     try:
         yield
@@ -29,7 +32,7 @@ def process_group() -> Iterator[None]:
 
 
 def local_device(device: str) -> str:
-    """With "auto", the GPU of this process among those of its machine."""
+    """Return ``device``, or instead of "auto" this process's own GPU among those of its machine."""
     gpus = torch.cuda.device_count()
     if device == "auto" and "LOCAL_RANK" in os.environ and gpus:
         return f"cuda:{int(os.environ['LOCAL_RANK']) % gpus}"
@@ -37,5 +40,5 @@ def local_device(device: str) -> str:
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that prints."""
+    """Return whether this is the process that prints."""
     return os.environ.get("RANK", "0") == "0"

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from numpy.lib import format as npy
 
 from pyro_vae.errors import InputError
-from pyro_vae.memory import check_unpacked, in_words
+from pyro_vae.memory import check_unpacked, format_bytes
 
 Array = npt.NDArray[Any]
 
@@ -98,8 +98,8 @@ def _read(file: IO[bytes], where: str, size: int, stored: int) -> Array:
     needed, there = prod(shape) * dtype.itemsize, size - file.tell()
     if min(shape, default=0) < 0 or needed > there:
         raise InputError(
-            f"{where} is damaged: it says that it has the shape {shape}, {in_words(needed)}, and "
-            f"holds {in_words(there)}"
+            f"{where} is damaged: it says that it has the shape {shape}, {format_bytes(needed)}, and "
+            f"holds {format_bytes(there)}"
         )
     check_unpacked(where, needed, stored)
     file.seek(0)

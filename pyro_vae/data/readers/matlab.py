@@ -17,9 +17,8 @@ from pyro_vae.data.readers.containers import Array
 from pyro_vae.data.readers.sparse import dense
 from pyro_vae.data.reading import Reading
 from pyro_vae.data.sources import Source
-from pyro_vae.errors import InputError
-from pyro_vae.errors import reading as saying
-from pyro_vae.memory import LIKELY, RATIO, check_unpacked
+from pyro_vae.errors import InputError, report_read_errors
+from pyro_vae.memory import ALLOWANCE, MAX_RATIO, check_unpacked
 
 _TYPES = {"single": "f4", "double": "f8", "logical": "b1", "char": "U1", "sparse": "f8"} | {
     f"{sign}int{8 * size}": f"{sign or 'i'}{size}" for sign in ("", "u") for size in (1, 2, 4, 8)
@@ -62,7 +61,7 @@ class Matrices(Mapping[str, Array]):
         if start.startswith(_HDF5) or start[512:520] == _HDF5:
             raise InputError(f"{path} is of MATLAB's version 7.3: save it with save(FILE, '-v7')")
         check_unpacked(str(path), _unpacked(path, self._stored), self._stored)
-        with saying(path):
+        with report_read_errors(path):
             found = whosmat(path)
         self._kinds = {name: (shape, kind) for name, shape, kind in found if kind in _TYPES}
 
@@ -86,7 +85,7 @@ class Matrices(Mapping[str, Array]):
             if min(shape, default=0) < 0:
                 raise InputError(f"{where} is damaged: it says that it has the shape {shape}")
             check_unpacked(where, size, self._stored)
-        with saying(where), warnings.catch_warnings():
+        with report_read_errors(where), warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
             try:
                 found: Any = loadmat(self.path, variable_names=[name], mat_dtype=True)[name]
@@ -112,7 +111,7 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _unpacked(path: Path, stored: int) -> int:
     """The bytes that the elements of a file take once unpacked, or more than may be."""
-    most, total = max(LIKELY, RATIO * stored), 0
+    most, total = max(ALLOWANCE, MAX_RATIO * stored), 0
     with path.open("rb") as file:
         order = {b"IM": "<", b"MI": ">"}.get(file.read(_HEADER)[-2:])
         while order and total <= most and len(tag := file.read(8)) == 8:

@@ -14,7 +14,7 @@ from pyro_vae.data.columns.gaps import is_gap, settled
 from pyro_vae.data.readers.text_layout import BLANKS, COMMA_NUMBER, NUMBER, Layout, layout_of
 from pyro_vae.data.reading import Reading
 from pyro_vae.errors import InputError
-from pyro_vae.memory import LIKELY, RATIO, check_fits, check_unpacked
+from pyro_vae.memory import ALLOWANCE, MAX_RATIO, check_fits, check_unpacked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +89,7 @@ def _check_size(path: Path) -> None:
     if not is_packed(path):
         check_fits(str(path), _CELL * stored, "take fewer rows, or save it as .npy")
         return
-    size, most = 0, max(LIKELY, RATIO * stored) // _CELL
+    size, most = 0, max(ALLOWANCE, MAX_RATIO * stored) // _CELL
     with gzip.open(path) as file:
         try:
             while size <= most and (chunk := file.read(2**20)):
