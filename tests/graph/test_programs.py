@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
 from pyro_vae.graph import Graph, ModelGraph, render_model
-from pyro_vae.testing import BrokenContract, check_program, figures
+from pyro_vae.testing import BrokenContract, check_program, structure
 
 X, Y = torch.arange(10.0).reshape(5, 2), torch.zeros(5)
 CALL = (X, Y)
@@ -469,13 +469,13 @@ def test_the_battery_takes_a_node_for_all_the_sites_that_it_stands_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     program = partly, partly_guide
-    report = check_program(program, (Y, SEEN), checks=(figures.graph,))
+    report = check_program(program, (Y, SEEN), checks=(structure.graph,))
     assert report.outcomes[-1].outcome == "ok"
     drawn = render_model(program, (Y, SEEN))
     short = replace(drawn, model=drawn.model.contracted("x"))
-    monkeypatch.setattr(figures, "render_model", lambda *_: short)
+    monkeypatch.setattr(structure, "render_model", lambda *_: short)
     with pytest.raises(BrokenContract, match="diagram lacks 'x_observed', 'x_unobserved'"):
-        check_program(program, (Y, SEEN), checks=(figures.graph,))
+        check_program(program, (Y, SEEN), checks=(structure.graph,))
 
 
 def test_the_half_that_a_guide_lacks_is_named() -> None:
