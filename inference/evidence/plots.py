@@ -127,7 +127,7 @@ def _drawn(seen: Seen) -> Figure:
     width, strips = (7.2 if seen.ends else 4.8), len(seen.ends) * (image + 0.65)
     caption = _caption(seen, says_k=_tails not in right, width=int(15 * width))
     heights = [0.15 * len(caption) + (3.7 if left else 2.5), strips][: 2 if seen.ends else 1]
-    figure = Figure((width, sum(heights)), structure=ConstrainedLayoutEngine(h_pad=0.06))
+    figure = Figure((width, sum(heights)), layout=ConstrainedLayoutEngine(h_pad=0.06))
     figure.suptitle("\n".join(caption), x=0.01, ha="left", fontsize=9)
     rows = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     widths = [1.1, 1.0][: len(columns)]
