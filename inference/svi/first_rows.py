@@ -11,7 +11,7 @@ from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import examine
 from pyro_vae.program.isolation import rng_state, set_rng_state, undisturbed
 from pyro_vae.program.trace import first_line
-from pyro_vae.units import ROWS, Units, learners
+from pyro_vae.units import MAX_ROWS, Units, parts_to_learn
 
 AT_ONCE = 1_000  # rows that a guide reads
 
@@ -22,13 +22,13 @@ def show_rows(program: Program, train: Batches, seed: int) -> None:
     :raises InputError: a part can learn nothing from such data.
     """
     modules = program.modules.values()
-    units = [part for module in modules for part in learners(module)]
-    starts = [part for module in modules for part in learners(module, "start_from")]
+    units = [part for module in modules for part in parts_to_learn(module)]
+    starts = [part for module in modules for part in parts_to_learn(module, "start_from")]
     if not (units or starts) or isinstance(train, OneCall):
         return
     before = rng_state()
     generator = torch.Generator().manual_seed(seed)
-    some = torch.randperm(train.num_units, generator=generator)[:ROWS]
+    some = torch.randperm(train.num_units, generator=generator)[:MAX_ROWS]
     rows = next(train.take(some, len(some)))
     for part in units:
         try:
