@@ -1,4 +1,4 @@
-"""The memory of this machine, and refusals of what would not fit, before it is allocated."""
+"""The memory of this machine, and checks before anything large is allocated."""
 
 import os
 from collections.abc import Iterator

@@ -85,7 +85,7 @@ def _resume(folder: Path, words: Sequence[str]) -> int:
 
 
 def _record(data: DataSet, options: Any) -> dict[str, Any]:
-    """Return what a checkpoint records of a run: the data's identity and facts, and the options."""
+    """Return the record of a run in its checkpoint: identity and facts of the data, and the options."""
     return {"data": data.record(), "facts": facts_of(data), "options": options}
 
 

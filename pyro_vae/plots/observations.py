@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -55,17 +56,15 @@ def reconstructions(
         place = (MARGIN / width, bottom / height, wide / width, tall / height)  # left, bottom, size
         axes = figure.add_axes(place)
         show_image(axes, pair)
-        for fraction, text in ((0.75, "data"), (0.25, "reconstruction")):
-            axes.annotate(
-                text,
-                (0, fraction),
-                (-5, 0),
-                "axes fraction",
-                "offset points",
-                ha="right",
-                va="center",
-            )
+        _label(axes, 0.75, "data")
+        _label(axes, 0.25, "reconstruction")
     return figure
+
+
+def _label(axes: Axes, height: float, text: str) -> None:
+    """Write a text left of the axes, at a fraction of their height."""
+    offset, alignment = (-5, 0), {"ha": "right", "va": "center"}
+    axes.annotate(text, (0, height), offset, "axes fraction", "offset points", **alignment)
 
 
 @styled

@@ -1,4 +1,4 @@
-"""What all plots share: colours, fonts, and how a figure is written."""
+"""The style that all plots share, and how a figure is written."""
 
 import functools
 import warnings

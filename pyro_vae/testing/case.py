@@ -1,4 +1,4 @@
-"""What the checks share: a program on a few rows, its traces, its loss, its tensors."""
+"""The case that all checks get: a program on a few rows, its traces, its loss, its tensors."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress

@@ -60,7 +60,7 @@ def hidden_state(case: Case) -> str:
 
 
 def _global_settings() -> dict[str, object]:
-    """Return what a run might change in Pyro and torch, by name."""
+    """Return by name the settings of Pyro and torch that a run might change."""
     return {
         "Pyro's settings": pyro.settings.get(),
         "the names in Pyro's param store": sorted(pyro.get_param_store().keys()),

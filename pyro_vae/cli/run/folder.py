@@ -168,6 +168,7 @@ class RunFolder:
                 f"the data {data.name} are not those that {self.folder} was fitted to: "
                 f"their {', '.join(changed)} changed",
                 subject=data.name,
+                remedy="restore them, or fit a new run",
             )
         return data
 
@@ -175,8 +176,8 @@ class RunFolder:
         """Return the facts that the checkpoint holds about the data, without any rows."""
         options, facts = self.config.options, self.saved[1].get("facts")
         if not isinstance(facts, Mapping):
-            path = str(self.checkpoint_path)
-            raise InputError(f"{path} holds no facts about the data", subject=path)
+            problem, path = "holds no facts about the data", str(self.checkpoint_path)
+            raise InputError(f"{path} {problem}", subject=path, remedy="fit a new run")
         return remembered(options.data, facts, options.binarize)
 
     def new_data(self, name: str) -> Split:
@@ -232,8 +233,9 @@ def open_run(folder: Path | str, words: Sequence[str] = ()) -> RunFolder:
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
         runs = [path.parent.name for path in folder.parent.glob(f"*/{CONFIG}")]
-        hint = nearest(folder.name, runs) if runs else "; `pyro-vae fit` makes one"
-        raise InputError(f"there is no run in {folder}{hint}", subject=str(folder))
+        hint = nearest(folder.name, runs) if runs else ""
+        remedy = "make one with `pyro-vae fit`"
+        raise InputError(f"there is no run in {folder}{hint}", subject=str(folder), remedy=remedy)
     options = read_config(folder / CONFIG)
     check_names(options, words, folder / CONFIG)
     options[BASE] = str(_base(options, folder))

@@ -1,4 +1,4 @@
-"""What all verbs on a finished run share: their options, and the trained model with data."""
+"""The trained model of a run with data, and the options that all verbs on a run share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -184,7 +184,11 @@ def _own_data(run: RunFolder, rows_required: bool) -> DataSet:
         return run.load_data()
     except InputError as error:
         if rows_required:
-            remedy = "name other data with --data"
-            raise InputError(str(error), subject=error.subject, remedy=remedy) from error
+            raise InputError(
+                error.problem,
+                subject=error.subject,
+                expected=error.expected,
+                remedy="name other data with --data",
+            ) from error
         note(f"continuing without the run's data: {error}")
         return run.remembered_data()
