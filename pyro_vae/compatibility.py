@@ -8,11 +8,7 @@ from pyro_vae.priors import Prior
 
 
 def check_same_latent(prior: Prior, guide: AmortizedGuide) -> None:
-    """Check that prior and guide have the same latent dimension and support.
-
-    Raises:
-        InputError: they differ.
-    """
+    """Check that prior and guide have the same latent dimension and support."""
     if (prior.latent_dim, prior.support) != (guide.latent_dim, guide.support):
         raise InputError(
             f"{type(prior).__name__} draws z with {prior.latent_dim} dimensions ({prior.support}), "

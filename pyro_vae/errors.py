@@ -97,21 +97,21 @@ def report_read_errors(source: object) -> Iterator[None]:
         yield
     except (InputError, NameError):  # a NameError is a bug of ours
         raise
-    except MemoryError as error:
-        problem = f"{source} needs more memory than there is ({_reason(error)})"
-        raise InputError(problem, subject=str(source)) from error
-    except OSError as error:
-        problem = f"{source} cannot be read: {error.strerror or _reason(error)}"
-        raise InputError(problem, subject=str(source)) from error
-    except RecursionError as error:
-        problem = f"{source} is damaged: its nesting does not end"
-        raise InputError(problem, subject=str(source)) from error
     except Exception as error:
-        if "allocate memory" in str(error):  # torch's words
-            problem = f"{source} needs more memory than there is"
-        else:
-            problem = f"{source} is damaged: {_reason(error)}"
+        problem = f"{source} {_read_problem(error)}"
         raise InputError(problem, subject=str(source)) from error
+
+
+def _read_problem(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return f"needs more memory than there is ({_reason(error)})"
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror or _reason(error)}"
+    if isinstance(error, RecursionError):
+        return "is damaged: its nesting does not end"
+    if "allocate memory" in str(error):  # torch's words
+        return "needs more memory than there is"
+    return f"is damaged: {_reason(error)}"
 
 
 def _reason(error: Exception) -> str:

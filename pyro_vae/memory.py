@@ -33,11 +33,7 @@ def available() -> int:
 
 
 def check_fits(what: str, needed: int, remedy: str) -> None:
-    """Check that ``what``, which takes ``needed`` bytes, fits into the free memory.
-
-    Raises:
-        InputError: it does not.
-    """
+    """Check that ``what``, which takes ``needed`` bytes, fits into the free memory."""
     free = available()
     if needed > free:
         problem = (

@@ -1,4 +1,4 @@
-"""Pictures: what they show is what they were given."""
+"""Plots show the values that they are given."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The battery passes sound programs, and names what is wrong with each that is broken in one way."""
+"""The checks pass sound programs, and name the fault of each program that is broken in one way."""
 
 from collections.abc import Callable
 from typing import Any
@@ -590,7 +590,7 @@ def test_remarks(program: Any, data: Tensor, check: str, result: str, said: str)
     assert (found.outcome, said in found.reason) == (result, True), found
 
 
-# --- what the battery itself promises ------------------------------------------------------------
+# --- promises of check_program ------------------------------------------------------------------
 
 
 class Watched(WithBatchNorm):

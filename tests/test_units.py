@@ -1,4 +1,4 @@
-"""Parts that work in the data's units: what they learn from rows, and that nothing else depends on it."""
+"""Parts that compute in the units of data: they learn them from rows, and nothing else depends on them."""
 
 import math
 from functools import partial

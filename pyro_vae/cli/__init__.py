@@ -65,11 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def check_words(words: Sequence[str]) -> None:
-    """Check that every word can be written to a file and a terminal.
-
-    Raises:
-        InputError: a word is not UTF-8, or holds a null byte.
-    """
+    """Check that every word can be written to a file and a terminal."""
     for word in words:
         try:
             word.encode()

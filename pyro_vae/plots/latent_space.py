@@ -66,7 +66,8 @@ def _draw_histogram(axes: Axes, by_class: Mapping[str, Values], points: Values) 
 
 def _draw_points(axes: Axes, by_class: Mapping[str, Values], size: float) -> None:
     for (name, points), colour in zip(by_class.items(), _colours(len(by_class)), strict=True):
-        axes.scatter(*points.T, size, colour, lw=0, alpha=0.85, label=name)
+        x, y = points.T
+        axes.scatter(x, y, size, colour, lw=0, alpha=0.85, label=name)
     if len(by_class) > len(MUTED):  # too many for a legend: the names stand at the medians
         for name, points in by_class.items():
             x, y = np.median(points, axis=0)

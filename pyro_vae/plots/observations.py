@@ -63,8 +63,8 @@ def reconstructions(
 
 def _label(axes: Axes, height: float, text: str) -> None:
     """Write a text left of the axes, at a fraction of their height."""
-    offset, alignment = (-5, 0), {"ha": "right", "va": "center"}
-    axes.annotate(text, (0, height), offset, "axes fraction", "offset points", **alignment)
+    units = "axes fraction", "offset points"
+    axes.annotate(text, (0, height), (-5, 0), *units, ha="right", va="center")
 
 
 @styled

@@ -63,7 +63,9 @@ def evidence(case: Case) -> str:
     if not found.log_evidence.isfinite().all():
         is_nan = math.isnan(found.mean)
         reason = "the weight of a draw is NaN" if is_nan else "no draw has a positive weight"
-        raise InputError(f"the evidence is {found.mean:g} nats: {reason}", subject="evidence")
+        remedy = "bound the parameters" if is_nan else "let the guide reach where the model does"
+        problem = f"the evidence is {found.mean:g} nats, because {reason}"
+        raise InputError(problem, subject="evidence", remedy=remedy)
     text = f"{found.mean:.4g} nats"
     if case.program.log_evidence is not None:
         exact = estimate(method="exact")

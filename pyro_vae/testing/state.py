@@ -48,14 +48,14 @@ def hidden_state(case: Case) -> str:
             raise InputError(
                 f"every run changes {name} in place", subject=name, remedy="use a copy"
             )
-    for name, value in _global_settings().items():
-        if value != settings[name]:
+    for name, setting in _global_settings().items():
+        if setting != settings[name]:
             raise InputError(f"a run changes {name}", subject=name, remedy="leave it unchanged")
     effect = side_effect(case.traces, owners)
     if effect is not None:
         remedy = "use `pyro.sample` or torch's generators, and keep nothing between calls"
-        name = re.search(r"`(.+?)`", effect)
-        raise InputError(effect, subject=name and name[1], remedy=remedy)
+        changed = re.search(r"`(.+?)`", effect)
+        raise InputError(effect, subject=changed and changed[1], remedy=remedy)
     return ""
 
 
@@ -131,5 +131,7 @@ def device(case: Case) -> str:
         for module in modules:
             module.to(home)
     if gap:
-        raise InputError(f"scores on {home.type} and {away.type} differ by {gap}", subject=gap.site)
+        problem = f"scores on {home.type} and {away.type} differ by {gap}"
+        remedy = "make tensors on the device of the data, or register them as buffers"
+        raise InputError(problem, subject=gap.site, remedy=remedy)
     return f"{home.type} and {away.type}"

@@ -1,4 +1,4 @@
-"""The demo: what it prints and leaves, and what it does with what is there already."""
+"""The demo: its output, its files, and an earlier demo in its folder."""
 
 import re
 

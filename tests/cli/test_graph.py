@@ -1,4 +1,4 @@
-"""``pyro-vae graph``: of a run, of a model by its name, of a function of one's own."""
+"""``pyro-vae graph``: diagrams of a run, of a model by its name, and of the user's function."""
 
 import json
 import xml.etree.ElementTree as ElementTree

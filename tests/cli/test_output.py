@@ -1,4 +1,4 @@
-"""What a verb writes joins what it was given: rows by their numbers, columns and classes by their names."""
+"""Files hold keys to the data: rows by their numbers, columns and classes by their names."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Folders: what is never overwritten, and whose code is never run."""
+"""Folders of runs: they are never overwritten, and their files run no foreign code."""
 
 import json
 import shutil

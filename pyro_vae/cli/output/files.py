@@ -43,7 +43,7 @@ def out_path(options: Namespace, endings: Sequence[str] = ENDINGS) -> Path:
     path = Path(options.out)
     if path.suffix.lower() not in endings:
         expected = f"one of the endings {', '.join(endings)}"
-        raise _out_error(f"--out {path} has no known ending", expected=expected)
+        raise _out_error(f"--out {path} has no ending of a known format", expected=expected)
     if not path.parent.is_dir():
         problem = f"there is no folder {path.parent} for {path.name}"
         raise _out_error(problem, remedy="make it, or choose another --out")

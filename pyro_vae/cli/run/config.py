@@ -49,8 +49,9 @@ EXAMPLES = (
     "pyro-vae fit --model VAE --model.encoder.help ConvEncoder    the options of a part",
 )
 MODEL = """\
---model CLASS   a model that `pyro-vae models` lists, or MODULE.CLASS, your own; with --help it shows
-                the model's options, --model.OPTION"""
+--model CLASS   a model that `pyro-vae models` lists, or MODULE.CLASS, your own; its options are
+                --model.OPTION, and --model CLASS --help shows them
+The likelihood, and the networks for images and missing values, suit the data unless you name them."""
 FIT_ARGUMENTS = {  # of the function fit, that are not options
     "program",
     "data",
@@ -98,7 +99,11 @@ def fit_parser(model: type | None, arguments: Sequence[str] = ()) -> ArgumentPar
         group.add_class_arguments(model, "model", as_group=False, skip=skip, fail_untyped=False)
         for name in required:
             group.add_argument(f"--model.{name}", type=int | None, help="by default from the data")
-        parser.set_defaults({f"model.{name}": None for name in inferred})
+        names = {f"model.{name}" for name in inferred}
+        parser.set_defaults(dict.fromkeys(names))
+        for action in parser._actions:
+            if action.dest in names - {f"model.{name}" for name in required}:
+                action.help = f"{action.help or ''} By default it suits the data.".lstrip()
     return parser
 
 

@@ -44,7 +44,8 @@ def read_config(path: Path) -> dict[str, Any]:
         InputError: there is no such file, or it is not a YAML mapping.
     """
     if not path.is_file():
-        raise InputError(f"there is no file {path}", subject=str(path))
+        remedy = f"name the {CONFIG} of a run, or another YAML file"
+        raise InputError(f"there is no file {path}", subject=str(path), remedy=remedy)
     with report_read_errors(path):
         config = safe_yaml.load(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(config, dict):
@@ -57,11 +58,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def check_free(folder: Path) -> None:
-    """Check that a folder holds no run, or one that has not taken a step.
-
-    Raises:
-        InputError: it holds a run, or another process uses it.
-    """
+    """Check that a folder holds no run, or one that has not taken a step."""
     if folder.exists() and not folder.is_dir():
         problem = f"{folder} is a file"
         raise InputError(

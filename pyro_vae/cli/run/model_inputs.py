@@ -27,11 +27,7 @@ def rows_of(program: Any, split: Split, device: torch.device, index: Tensor) -> 
 
 
 def check_takes_arguments(model: type, data: DataSet) -> None:
-    """Check that the model and guide of a class have the arguments of the data.
-
-    Raises:
-        InputError: one of them does not.
-    """
+    """Check that the model and guide of a class have the arguments of the data."""
     methods = [getattr(model, name, None) for name in ("model", "guide")]
     if data.train.arguments is None or not callable(methods[0]):
         return
@@ -46,11 +42,7 @@ def takes_labels(model: type) -> bool | None:
 
 
 def check_takes_labels(model: type) -> None:
-    """Check that a model can use the labels that ``--labelled`` keeps.
-
-    Raises:
-        InputError: it takes no labels.
-    """
+    """Check that a model can use the labels that ``--labelled`` keeps."""
     if takes_labels(model) is False:
         raise InputError(
             f"--labelled keeps the labels of some rows, and {model.__name__} takes no labels",
@@ -60,11 +52,7 @@ def check_takes_labels(model: type) -> None:
 
 
 def check_labels_are_known(model: type, data: DataSet) -> None:
-    """Check that every row has a label, unless the model allows for unknown ones.
-
-    Raises:
-        InputError: the model requires all labels, and some are unknown.
-    """
+    """Check that every row has a label, unless the model allows for unknown ones."""
     if getattr(model, "labels_may_be_unseen", True):
         return
     for name, split in data.splits.items():
@@ -126,11 +114,7 @@ def check_reads_missing(program: Any, data: DataSet, seed: int, reload: Callable
 def check_reads_missing_in_new_rows(
     program: Any, rows: Split, name: str, device: torch.device, seed: int
 ) -> None:
-    """Check that the model of a run can take new rows, of which some values may be missing.
-
-    Raises:
-        InputError: values are missing, and the model requires all.
-    """
+    """Check that the model of a run can take new rows, of which some values may be missing."""
     if not rows.num_missing:
         return
     target, incomplete = as_program(program), _incomplete_rows(rows.read())

@@ -42,11 +42,7 @@ def options_to_repeat(config: Mapping[str, Any]) -> str:
 
 
 def check_names(config: Mapping[str, Any], words: Sequence[str], file: Path) -> None:
-    """Check that the command line names all foreign code of a configuration; forbid other imports.
-
-    Raises:
-        InputError: the file names code that is neither trusted nor named.
-    """
+    """Check that the command line names all foreign code of a configuration; forbid other imports."""
     models, _ = take_options(words, "--model".__eq__)
     packages = tuple(find_class(name).__module__.split(".")[0] for _, name in models)
     named = {word.partition("=")[2] if word.startswith("--") else word for word in words}
