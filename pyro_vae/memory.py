@@ -18,23 +18,23 @@ _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_b
 _USAGE = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 
 
-def total() -> int:
+def total_memory() -> int:
     """Return the bytes of memory of the machine, or of the container."""
     pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     machine = pages * os.sysconf("SC_PAGE_SIZE") if pages > 0 else 2**62
     return min([machine, *_read_numbers(_LIMITS)]) + _meminfo("SwapTotal")
 
 
-def available() -> int:
+def available_memory() -> int:
     """Return the bytes of memory that are free, or that the system can free."""
-    free = _meminfo("MemAvailable") + _meminfo("SwapFree") or total()
+    free = _meminfo("MemAvailable") + _meminfo("SwapFree") or total_memory()
     limits, usage = _read_numbers(_LIMITS), _read_numbers(_USAGE)
     return min([free, *(max(0, most - now) for most, now in zip(limits, usage, strict=False))])
 
 
 def check_fits(what: str, needed: int, remedy: str) -> None:
     """Check that ``what``, which takes ``needed`` bytes, fits into the free memory."""
-    free = available()
+    free = available_memory()
     if needed > free:
         problem = (
             f"{what} takes {format_bytes(needed)} of memory, and {format_bytes(free)} are free"
@@ -87,7 +87,7 @@ def limited_to_machine() -> Iterator[None]:
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    most = min(limit for limit in (soft, hard, total()) if limit != resource.RLIM_INFINITY)
+    most = min(limit for limit in (soft, hard, total_memory()) if limit != resource.RLIM_INFINITY)
     resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
     try:
         yield

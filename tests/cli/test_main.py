@@ -36,6 +36,8 @@ def test_help_of_a_model_shows_its_own_options_and_their_defaults(call):
     mine = call("fit", "--model", "my_model.MyVAE", "--help").out
     assert "of the hidden layer" in mine
     assert "--model.prior" not in mine
+    assert "By default it suits the data." in " ".join(text.split())
+    assert [mark for mark in (":func:", ":mod:", "``", "null", "Optional[") if mark in text] == []
 
 
 def test_unknown_verb(call):

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from pyro_vae.errors import InputError
-from pyro_vae.memory import available, format_bytes
+from pyro_vae.memory import available_memory, format_bytes
 
 
 class Terminated(KeyboardInterrupt):
@@ -53,7 +53,7 @@ def describe(error: BaseException) -> tuple[int, str]:
         return 2, reason
     if isinstance(error, MemoryError) or "out of memory" in reason or "allocate memory" in reason:
         if match := re.search(r"allocate (\d+) bytes", reason):  # torch's message is for developers
-            needed, free = format_bytes(int(match[1])), format_bytes(available())
+            needed, free = format_bytes(int(match[1])), format_bytes(available_memory())
             reason = f"{needed} are needed, {free} are free"
         return 2, f"not enough memory ({reason}): use a smaller batch or model"
     place = _place_in_user_code(error)
