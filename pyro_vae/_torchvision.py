@@ -25,7 +25,7 @@ def torchvision() -> ModuleType:
         return importlib.import_module("torchvision")
     except ImportError as error:
         raise InputError(
-            f"torchvision does not import: {error}",
+            f"this needs torchvision, which does not import: {error}",
             subject="torchvision",
             remedy="install the torchvision that belongs to the installed torch",
         ) from error
