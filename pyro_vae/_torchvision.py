@@ -1,4 +1,4 @@
-"""torchvision, imported in one place and only when something needs it."""
+"""The import of torchvision, in one place and only when something needs it."""
 
 import functools
 import importlib
@@ -13,18 +13,22 @@ _libraries: list[torch.library.Library] = []  # an operator lives as long as its
 
 @functools.cache
 def torchvision() -> ModuleType:
-    """The torchvision package, also where its binary part does not match the installed torch.
+    """Import torchvision, even if its binary part does not match the installed torch.
 
-    A torchvision that was built for CUDA fails to import beside a CPU build of torch, for want of
-    two operators that nothing here calls. Their schemas are declared then, and only then, and the
-    import is tried again.
+    A CUDA build of torchvision fails to import with a CPU build of torch, because two operators are
+    missing that nothing here calls. In that case their schemas are declared, and the import is tried again.
 
-    :raises InputError: torchvision is not installed, or does not import for another reason.
+    Raises:
+        InputError: torchvision is not installed, or does not import for another reason.
     """
     try:
         return importlib.import_module("torchvision")
     except ImportError as error:
-        raise InputError(f"this needs torchvision, which does not import: {error}") from error
+        raise InputError(
+            f"this needs torchvision, which does not import: {error}",
+            subject="torchvision",
+            remedy="install the torchvision that belongs to the installed torch",
+        ) from error
     except RuntimeError as error:
         if "operator torchvision::" not in str(error):
             raise

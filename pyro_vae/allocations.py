@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pyro_vae.memory import LIKELY, check_fits
+from pyro_vae.memory import ALLOWANCE, check_fits
 
 _MAKE = {f"aten::{name}" for name in ("empty", "zeros", "ones", "full", "rand", "randn", "eye")}
 
@@ -30,6 +30,6 @@ class Allocations(TorchDispatchMode):
         if func.name().partition(".")[0] in _MAKE and args and isinstance(args[0], Sequence):
             dtype = options.get("dtype") or torch.get_default_dtype()
             self.taken += prod(args[0]) * dtype.itemsize
-            if self.taken > LIKELY // 4:
+            if self.taken > ALLOWANCE // 4:
                 check_fits(self.what, self.times * self.taken, self.remedy)
         return func(*args, **options)

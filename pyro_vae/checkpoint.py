@@ -1,7 +1,7 @@
-"""Checkpoints: safe, exact, atomic.
+"""Checkpoints: safe to read, exact, and written completely or not at all.
 
-One safetensors file holds the tensors and, as JSON in its header, everything else; so it is there whole
-or not at all. Nothing in it is executed or instantiated when it is read.
+One safetensors file holds the tensors and, as JSON in its header, everything else. Reading it runs no
+code and makes no object but tensors and plain values.
 """
 
 import json
@@ -16,26 +16,33 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from pyro_vae.errors import InputError, reading
+from pyro_vae.errors import InputError, report_read_errors
 from pyro_vae.program.contract import Program
-from pyro_vae.storage import replacing
+from pyro_vae.storage import atomic_write
 
 FORMAT = 1
-BESIDE = "objective/"  # before the names of what was trained beside a program, and is no part of it
+OBJECTIVE_PREFIX = (
+    "objective/"  # of the names of tensors that belong to the objective, not the program
+)
 _KEY = "pyro_vae"
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-    """Writes or replaces ``path`` in one step: a reader, or a crash, never sees half of it."""
-    # a tensor that shares memory with another is written as a tensor of its own
-    own = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
-    header = {_KEY: json.dumps({**record, "format": FORMAT, "checksum": checksum(own)})}
-    with replacing(path) as unfinished:
-        unfinished.write_bytes(save(own, metadata=header))
+    """Write or replace a checkpoint in one step.
+
+    Args:
+        path: the file.
+        tensors: by name; two that share memory are written twice.
+        record: everything else, as JSON takes it.
+    """
+    copies = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+    header = {_KEY: json.dumps({**record, "format": FORMAT, "checksum": checksum(copies)})}
+    with atomic_write(path) as unfinished:
+        unfinished.write_bytes(save(copies, metadata=header))
 
 
 def checksum(tensors: Mapping[str, Tensor]) -> int:
-    """CRC-32 of names and contents, in the order of the names."""
+    """Return the CRC-32 of names and contents, in the order of the names."""
     crc = 0
     for name in sorted(tensors):
         content = tensors[name].contiguous().reshape(-1).view(torch.uint8)
@@ -43,51 +50,54 @@ def checksum(tensors: Mapping[str, Tensor]) -> int:
     return crc
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes or replaces a text file in one step."""
-    with replacing(path) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
-
-
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the record of a checkpoint.
+    """Return the tensors and the record of a checkpoint.
 
-    :raises InputError: no such file, a damaged one, one that is none of ours, or from a newer version.
+    Raises:
+        InputError: the file does not exist, is damaged, or is not a checkpoint that this version reads.
     """
     if not path.is_file():
-        raise InputError(f"there is no checkpoint at {path}")
-    with reading(path), safe_open(path, framework="pt") as file:
+        raise InputError(f"there is no checkpoint at {path}", subject=str(path))
+    with report_read_errors(path), safe_open(path, framework="pt") as file:
         text = (file.metadata() or {}).get(_KEY)
         if text is None:
-            raise InputError(f"{path} is a safetensors file, but no checkpoint of pyro_vae")
+            raise _error(path, "is a safetensors file, but not a checkpoint of pyro_vae")
         record = json.loads(text)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if not isinstance(record, dict) or not isinstance(record.get("format"), int):
-        raise InputError(f"{path} is damaged: its record is unreadable")
+        raise _error(path, "is damaged: its record is unreadable")
     if record["format"] > FORMAT:
-        raise InputError(
-            f"{path} was written by a newer pyro_vae (format {record['format']}, this one reads up "
-            f"to {FORMAT}): upgrade pyro_vae"
-        )
+        problem = f"was written by a newer pyro_vae, in format {record['format']}"
+        raise _error(path, problem, f"format {FORMAT} at most", "upgrade pyro_vae")
     if record.get("checksum") != checksum(tensors):
-        raise InputError(f"{path} is damaged: its checksum is not that of its tensors")
+        raise _error(path, "is damaged: its checksum does not match its tensors")
     return tensors, record
 
 
+def _error(
+    path: Path, problem: str, expected: str | None = None, remedy: str | None = None
+) -> InputError:
+    return InputError(f"{path} {problem}", subject=str(path), expected=expected, remedy=remedy)
+
+
 @contextmanager
-def understood(path: Path) -> Iterator[None]:
-    """Says of a checkpoint, whose tensors are sound, that its record is not what we write."""
-    with reading(path):
+def checked_record(path: Path) -> Iterator[None]:
+    """Report an error in the block as a damaged record of the checkpoint at ``path``."""
+    with report_read_errors(path):
         try:
             yield
         except (KeyError, IndexError, TypeError, AttributeError) as error:
-            lacks = f"lacks {error}" if isinstance(error, KeyError) else f"is odd ({error})"
-            raise InputError(f"{path} is damaged: its record {lacks}") from error
+            reason = f"lacks {error}" if isinstance(error, KeyError) else f"is invalid ({error})"
+            raise _error(path, f"is damaged: its record {reason}") from error
 
 
-def tensors_of(program: Program, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All that a program has learnt: its modules' parameters and buffers, and what it keeps in
-    Pyro's store (:func:`pyro_vae.program.parameters.stored_parameters`)."""
+def learnt_tensors(program: Program, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return everything that a program learns, by name.
+
+    Args:
+        program: its modules hold parameters and buffers.
+        stored: its parameters in Pyro's store (:func:`pyro_vae.program.parameters.stored_parameters`).
+    """
     own = {
         prefix + name: value
         for prefix, module in program.modules.items()
@@ -97,36 +107,47 @@ def tensors_of(program: Program, stored: Mapping[str, Tensor]) -> dict[str, Tens
     return own | {f"store/{name}": value for name, value in stored.items()}
 
 
-def check_alike(
-    mine: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: Path | str
+def check_same_structure(
+    own: Mapping[str, Tensor], saved: Mapping[str, Tensor], source: Path | str
 ) -> None:
-    """:raises InputError: names, shapes or types of ``tensors``, read from ``source``, are others."""
-    missing, foreign = sorted(mine.keys() - tensors), sorted(tensors.keys() - mine)
-    unlike = sorted(n for n in mine.keys() & tensors if _kind(mine[n]) != _kind(tensors[n]))
-    if missing or foreign or unlike:
-        name = (unlike or missing or foreign)[0]
-        there, here = (_kind(x[name]) for x in (tensors, mine)) if unlike else ("", "")
-        detail = (
-            f"{name!r} has {there} there and {here.removeprefix('shape ')} here"
-            if unlike
-            else f"{name!r} is {'not there' if missing else 'only there'}"
-        )
-        raise InputError(f"{source} is of another model: {detail}")
+    """Check that saved tensors have the names, shapes and dtypes of a program's own.
+
+    Args:
+        own: tensors of the program.
+        saved: tensors from a checkpoint.
+        source: its name, for the error.
+
+    Raises:
+        InputError: they differ; it names the first difference.
+    """
+    missing, foreign = sorted(own.keys() - saved), sorted(saved.keys() - own)
+    unlike = sorted(n for n in own.keys() & saved if _type(own[n]) != _type(saved[n]))
+    if not (missing or foreign or unlike):
+        return
+    name = (unlike or missing or foreign)[0]
+    if unlike:
+        detail = f"{name!r} has {_type(saved[name])} there and {_type(own[name])} here"
+    else:
+        detail = f"{name!r} is {'not there' if missing else 'only there'}"
+    raise InputError(
+        f"{source} is of another model: {detail}",
+        subject=name,
+        remedy="make the model with the options of its fit",
+    )
 
 
-def _kind(x: Tensor) -> str:
-    numbers = "" if x.dtype == torch.float32 else f" of {str(x.dtype).removeprefix('torch.')}"
-    return f"shape {tuple(x.shape)}{numbers}"
+def _type(x: Tensor) -> str:
+    dtype = "" if x.dtype == torch.float32 else f" and dtype {str(x.dtype).removeprefix('torch.')}"
+    return f"shape {tuple(x.shape)}{dtype}"
 
 
 @torch.no_grad()
-def load_into(
-    mine: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: Path | str
-) -> None:
-    """Copies ``tensors``, read from ``source``, into those of a program of the same structure.
+def load_into(own: Mapping[str, Tensor], saved: Mapping[str, Tensor], source: Path | str) -> None:
+    """Copy saved tensors into those of a program of the same structure.
 
-    :raises InputError: they are not alike; nothing is copied then.
+    Raises:
+        InputError: the structure differs (:func:`check_same_structure`); nothing is copied.
     """
-    check_alike(mine, tensors, source)
-    for name, value in mine.items():
-        value.copy_(tensors[name])
+    check_same_structure(own, saved, source)
+    for name, value in own.items():
+        value.copy_(saved[name])

@@ -1,4 +1,4 @@
-"""Which device: the one asked for, or the best that is there."""
+"""The device to compute on."""
 
 import torch
 
@@ -6,9 +6,10 @@ from pyro_vae.errors import InputError
 
 
 def resolve(device: str | torch.device = "auto") -> torch.device:
-    """The device named, with "auto" the first CUDA GPU, or else the CPU.
+    """Return the device of a name; "auto" is the first CUDA GPU if there is one, otherwise the CPU.
 
-    :raises InputError: a device that is not there.
+    Raises:
+        InputError: there is no such device.
 
     >>> resolve("cpu")
     device(type='cpu')
@@ -19,9 +20,11 @@ def resolve(device: str | torch.device = "auto") -> torch.device:
         resolved = torch.device(device)
         torch.empty(0, device=resolved)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        found = torch.cuda.device_count()
+        count = torch.cuda.device_count()
         raise InputError(
             f"device {str(device)!r} is not there: torch {torch.__version__} finds "
-            f"{found or 'no'} CUDA GPU{'' if found == 1 else 's'}; use cpu or auto"
+            f"{count or 'no'} CUDA GPU{'' if count == 1 else 's'}",
+            subject="device",
+            remedy="use cpu or auto",
         ) from error
     return resolved

@@ -1,4 +1,4 @@
-"""What a person can put right: one error type, one clear sentence."""
+"""Errors that the user can correct, reported in one sentence."""
 
 import difflib
 import math
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-OURS, LIBRARIES = "pyro_vae", {"torch", "pyro", "numpy", "zuko", *sys.stdlib_module_names}
+LIBRARIES = {"torch", "pyro", "numpy", "zuko", *sys.stdlib_module_names}
 
 
 class InputError(ValueError):
@@ -59,62 +59,68 @@ class InputError(ValueError):
         )
 
 
-def _theirs(error: Exception) -> traceback.FrameSummary | None:
-    """The line of a person's own code that raised an error, unless ours did later on."""
-    found = None
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if module == OURS:
-            found = None
+def _user_frame(error: Exception) -> traceback.FrameSummary | None:
+    """Return the innermost line of user code in a traceback, or None if pyro_vae was called after it."""
+    frame = None
+    for raw, line in traceback.walk_tb(error.__traceback__):
+        module = str(raw.f_globals.get("__name__", "")).partition(".")[0]
+        if module == "pyro_vae":
+            frame = None
         elif module not in LIBRARIES or module == "__main__":
-            found = traceback.FrameSummary(frame.f_code.co_filename, line, frame.f_code.co_name)
-    return found
+            frame = traceback.FrameSummary(raw.f_code.co_filename, line, raw.f_code.co_name)
+    return frame
 
 
 @contextmanager
-def in_words() -> Iterator[None]:
-    """Says in a sentence what a person's own code raises while it is looked at; all else passes."""
+def report_user_errors() -> Iterator[None]:
+    """Turn an exception that user code raises in the block into an InputError; pass on all others."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        frame = _theirs(error)
+        frame = _user_frame(error)
         if frame is None:
             raise
-        said = next(iter(str(error).strip().splitlines()), "no reason given")
+        reason = next(iter(str(error).strip().splitlines()), "no reason given")
+        place = f"line {frame.lineno} of {Path(frame.filename).name}"
         raise InputError(
-            f"the program raised {type(error).__name__}: {said} (line {frame.lineno} of "
-            f"{Path(frame.filename).name}: `{frame.line}`)"
+            f"the program raised {type(error).__name__}: {reason} ({place}: `{frame.line}`)",
+            subject=place,
         ) from error
 
 
 @contextmanager
-def reading(what: object) -> Iterator[None]:
-    """Says of a file in a sentence what its reader raises, whatever that is."""
+def report_read_errors(source: object) -> Iterator[None]:
+    """Turn an exception that a reader raises in the block into an InputError about the file ``source``."""
     try:
         yield
-    except (InputError, NameError):  # a name that is not defined is a fault of ours
+    except (InputError, NameError):  # a NameError is a bug of ours
         raise
-    except MemoryError as error:
-        raise InputError(f"{what} needs more memory than there is ({_reason(error)})") from error
-    except OSError as error:
-        raise InputError(f"{what} cannot be read: {error.strerror or _reason(error)}") from error
-    except RecursionError as error:
-        raise InputError(f"{what} is damaged: it is nested without end") from error
     except Exception as error:
-        if "allocate memory" in str(error):  # as torch says it
-            raise InputError(f"{what} needs more memory than there is") from error
-        raise InputError(f"{what} is damaged: {_reason(error)}") from error
+        problem = f"{source} {_read_problem(error)}"
+        raise InputError(problem, subject=str(source)) from error
+
+
+def _read_problem(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return f"needs more memory than there is ({_reason(error)})"
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror or _reason(error)}"
+    if isinstance(error, RecursionError):
+        return "is damaged: its nesting does not end"
+    if "allocate memory" in str(error):  # torch's words
+        return "needs more memory than there is"
+    return f"is damaged: {_reason(error)}"
 
 
 def _reason(error: Exception) -> str:
-    kind, said = type(error).__name__, str(error).strip().split("\n")[0]
-    return f"there is no {said}" if isinstance(error, KeyError) else said or kind
+    text = str(error).strip().split("\n")[0]
+    return f"there is no {text}" if isinstance(error, KeyError) else text or type(error).__name__
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """``"; did you mean 'digits'?"`` where a known name is close, else the list of known names.
+    """Return ``"; did you mean 'digits'?"`` if a known name is close, otherwise the known names.
 
     >>> nearest("digit", ["digits", "mnist"])
     "; did you mean 'digits'?"

@@ -1,18 +1,18 @@
-"""What makes a positive parameter of any number that a network gives, without running away.
+"""A link function: it turns any output of a network into a positive parameter.
 
-Networks that meet data of any size, as raw counts are, start with outputs of tens and hundreds. Of these
-exp makes infinity, 0, or 1e10 and a gradient that training does not recover from.
+A network that reads data of any size, such as raw counts, starts with outputs of tens and hundreds; exp
+turns these into infinity, 0, or 1e10 with a gradient from which training does not recover.
 """
 
 from torch import Tensor
 
-LEAST = -15.0  # 3e-7
-SCALE = 3.0  # 20: posteriors' scales lie below their priors', most of which are near 1
-RATE = 15.0  # counts of up to 3 million
+LEAST = -15.0  # log 3e-7
+SCALE = 3.0  # log 20: a posterior scale lies below the prior's, which is near 1 for most
+RATE = 15.0  # log of 3 million counts
 
 
 def log_link(raw: Tensor, bend: float) -> Tensor:
-    """log f(raw) with f = exp from ``LEAST`` to ``bend``, and beyond these no more than linear.
+    """Return log f(raw), with f = exp between ``LEAST`` and ``bend``, and at most linear growth beyond.
 
     Above, f = exp(bend) (1 + raw - bend); below, 1 / f = exp(-LEAST) (1 + LEAST - raw).
 

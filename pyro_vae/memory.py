@@ -1,4 +1,4 @@
-"""How much memory this machine has, and a word on what would take more, before it is taken."""
+"""The memory of this machine, and checks before anything large is allocated."""
 
 import os
 from collections.abc import Iterator
@@ -12,55 +12,62 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-LIKELY = 2**30  # bytes that any file may unpack to
-RATIO = 200  # how many times its size a larger one may: deflate packs up to 1,000 zeros into a byte
+ALLOWANCE = 2**30  # bytes that any file may unpack to
+MAX_RATIO = 200  # by which a larger one may grow: deflate packs up to 1,000 zeros into a byte
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-_HELD = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
+_USAGE = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 
 
-def total() -> int:
-    """The bytes of memory that all processes can have together: the machine's, or the container's."""
+def total_memory() -> int:
+    """Return the bytes of memory of the machine, or of the container."""
     pages = os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-    whole = pages * os.sysconf("SC_PAGE_SIZE") if pages > 0 else 2**62
-    return min([whole, *_numbers(_LIMITS)]) + _meminfo("SwapTotal")
+    machine = pages * os.sysconf("SC_PAGE_SIZE") if pages > 0 else 2**62
+    return min([machine, *_read_numbers(_LIMITS)]) + _meminfo("SwapTotal")
 
 
-def available() -> int:
-    """The bytes of memory that are free, or can be made so."""
-    free = _meminfo("MemAvailable") + _meminfo("SwapFree") or total()
-    limits, held = _numbers(_LIMITS), _numbers(_HELD)
-    return min([free, *(max(0, most - now) for most, now in zip(limits, held, strict=False))])
+def available_memory() -> int:
+    """Return the bytes of memory that are free, or that the system can free."""
+    free = _meminfo("MemAvailable") + _meminfo("SwapFree") or total_memory()
+    limits, usage = _read_numbers(_LIMITS), _read_numbers(_USAGE)
+    return min([free, *(max(0, most - now) for most, now in zip(limits, usage, strict=False))])
 
 
-def check_fits(what: str, need: int, remedy: str) -> None:
-    """:raises InputError: more memory is needed than is free; it says how much."""
-    free = available()
-    if need > free:
-        raise InputError(
-            f"{what} would take {in_words(need)} of memory, and {in_words(free)} are free: {remedy}"
+def check_fits(what: str, needed: int, remedy: str) -> None:
+    """Check that ``what``, which takes ``needed`` bytes, fits into the free memory."""
+    free = available_memory()
+    if needed > free:
+        problem = (
+            f"{what} takes {format_bytes(needed)} of memory, and {format_bytes(free)} are free"
         )
+        raise InputError(problem, subject=what, remedy=remedy)
 
 
-def check_unpacked(where: str, size: int, stored: int) -> None:
-    """Looks at what a file says that it holds, before any of that is read.
+def check_unpacked(source: str, size: int, stored: int) -> None:
+    """Check the size that a file announces, before any of it is read.
 
-    :param size: the bytes that it is to become.
-    :param stored: those that it has.
-    :raises InputError: nothing that was measured packs so well, or the machine cannot hold it.
+    Args:
+        source: the file's name.
+        size: the bytes that its contents will take.
+        stored: the bytes that it has.
+
+    Raises:
+        InputError: the contents are implausibly large, or do not fit into memory.
     """
-    if size > LIKELY and size > RATIO * stored:
+    if size > ALLOWANCE and size > MAX_RATIO * stored:
         raise InputError(
-            f"{where} would unpack from {in_words(stored)} to {in_words(size)}, as no data do that "
-            "were measured: if it is right, save it without compression as .npy"
+            f"{source} would unpack from {format_bytes(stored)} to {format_bytes(size)}, more than "
+            "measured data do",
+            subject=source,
+            remedy="if that is right, save it without compression as .npy",
         )
-    # rows are copied when they are divided into splits, and again when they are converted
-    check_fits(where, 3 * size, "take fewer rows, or a smaller type")
+    # rows are copied when they are split, and again when they are converted
+    check_fits(source, 3 * size, "use fewer rows, or a smaller dtype")
 
 
-def in_words(count: float) -> str:
-    """Bytes as people say them.
+def format_bytes(count: float) -> str:
+    """Return a number of bytes with a fitting unit.
 
-    >>> in_words(4e12), in_words(300)
+    >>> format_bytes(4e12), format_bytes(300)
     ('4.0 TB', '300 bytes')
     """
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
@@ -70,17 +77,17 @@ def in_words(count: float) -> str:
 
 
 @contextmanager
-def of_this_machine() -> Iterator[None]:
-    """Within the block, more memory than the machine has is refused to whoever asks for it.
+def limited_to_machine() -> Iterator[None]:
+    """Make allocations beyond the machine's memory raise an error within the block.
 
-    Else the system grants it, and kills the process, or another, when it is used. Only on Linux, and
-    not where there is a GPU, whose driver reserves more addresses than there is memory.
+    Without this, Linux grants them and later kills this process, or another. It is done on Linux alone,
+    and not with a GPU, whose driver reserves more addresses than there is memory.
     """
     if not Path("/proc/meminfo").exists() or Path("/dev/nvidiactl").exists() or resource is None:
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    most = min(limit for limit in (soft, hard, total()) if limit != resource.RLIM_INFINITY)
+    most = min(limit for limit in (soft, hard, total_memory()) if limit != resource.RLIM_INFINITY)
     resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
     try:
         yield
@@ -96,12 +103,12 @@ def _meminfo(name: str) -> int:
     return next((1024 * int(line.split()[1]) for line in text.splitlines() if name in line), 0)
 
 
-def _numbers(paths: tuple[str, ...]) -> list[int]:
-    """What the files say of those that are there and hold a number."""
-    found = []
+def _read_numbers(paths: tuple[str, ...]) -> list[int]:
+    """Return the numbers in those files that exist and hold one."""
+    numbers = []
     for path in paths:
         try:
-            found.append(int(Path(path).read_text(encoding="ascii")))
+            numbers.append(int(Path(path).read_text(encoding="ascii")))
         except (OSError, ValueError):
             continue
-    return found
+    return numbers

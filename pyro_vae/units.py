@@ -1,7 +1,7 @@
-"""The units of data: where values lie and how far they spread, learnt from the rows of a fit.
+"""The units of data: location and scale of their elements, learnt from the first rows of a fit.
 
-A program is given what is in the file. Its parts work with numbers of size 1, so those that meet data,
-an encoder that reads them and a likelihood that makes them, keep a :class:`Units` of each element.
+A program gets the values of the file. Its parts compute with numbers of size 1, so a part that meets data,
+such as an encoder or a likelihood, holds a :class:`Units` for their elements.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-ROWS = 10_000  # that show the units, where there are more
-LEAST_SPAN = 0.1  # of values that are taken to be of size 1, from the least to the largest
+MAX_ROWS = 10_000  # of which the units are learnt
+MIN_SPAN = 0.1  # between minimum and maximum of values that count as of size 1
 
 
 class Units(nn.Module):
-    """Location and scale of the elements of a datum, 0 and 1 until rows have been seen.
+    """Hold location and scale of the elements of a datum: 0 and 1 until they are learnt.
 
-    They are buffers: a checkpoint holds them, and no optimizer moves them. Data that fill [0, 1], as images
-    do, keep 0 and 1. Data with one dimension (the columns of a table) have a location and a scale each, all
-    others, as images and series, share them.
+    They are buffers: a checkpoint holds them, and no optimizer moves them. Data that fill [0, 1], such as
+    images, keep 0 and 1. Data with one dimension (the columns of a table) have a location and a scale for
+    each element; in all others, such as images and series, the elements share one.
 
     Args:
         shape: shape X of one datum.
@@ -44,37 +44,40 @@ class Units(nn.Module):
 
     @torch.no_grad()
     def learn(self, x: Tensor, may_keep: Tensor | bool = True) -> None:
-        """Takes location and scale from data ``rows | X``; NaN is a value that is missing.
+        """Learn location and scale from data ``rows | X``, where NaN is missing; do nothing once learnt.
 
-        Of longer data, as a series is of its steps, X is the last dimensions; of data of any other shape
-        nothing is learnt.
+        In longer data, such as a series of steps, X is the last dimensions. Data of another shape change
+        nothing.
 
-        :param may_keep: whether values that fill [0, 1] keep 0 and 1, each; logs, say, have no such end.
+        Args:
+            x: the data.
+            may_keep: for each element, whether 0 and 1 stay if the values fill [0, 1]; logs, for instance,
+                have no such range.
         """
         x = self._first_rows(x)
         if x is None:
             return
         location = x.nanmean(0)
         scale = (x - location).square().nanmean(0).sqrt()
-        varies = scale > 1e-6 * location.abs()  # more than float32 rounds off
+        varies = scale > 1e-6 * location.abs()  # beyond the rounding of float32
         keeps = _fills_unit_interval(x) & torch.as_tensor(may_keep, device=x.device)
         self.location.copy_(torch.where(location.isfinite() & ~keeps, location, 0.0))
         self.scale.copy_(torch.where(varies & scale.isfinite() & ~keeps, scale, 1.0))
 
     @torch.no_grad()
     def learn_log_mean(self, counts: Tensor) -> None:
-        """Takes for the location the log of the mean of counts ``rows | X``; the scale stays 1."""
+        """Learn as location the log of the mean of counts ``rows | X``; the scale stays 1."""
         counts = self._first_rows(counts)
         if counts is None:
             return
-        seen = (~counts.isnan()).sum(0)
-        mean = (counts.nansum(0) + 0.5) / (seen + 1)  # of a column without any, no log of 0
+        observed = (~counts.isnan()).sum(0)
+        mean = (counts.nansum(0) + 0.5) / (observed + 1)  # no log of 0 for a column of zeros
         self.location.copy_(mean.log())
 
     def _first_rows(self, x: Tensor) -> Any:
-        """Data in float64, one row for each that has a location; None where all is learnt, or of others.
+        """Return data in float64, one row for each location, or None if they are not to be learnt.
 
-        What has been learnt stays, or parameters that go with it would mean something else.
+        What is learnt stays: other units would change the meaning of the trained parameters.
         """
         if self.is_learnt or x.shape[1:][max(x.dim() - 1 - len(self.shape), 0) :] != self.shape:
             return None
@@ -83,23 +86,25 @@ class Units(nn.Module):
 
 
 def _fills_unit_interval(x: Tensor) -> Tensor:
-    """Which columns of ``rows | X`` have values of size 1, where all data lie in [0, 1].
+    """Return which columns of ``rows | X`` have values of size 1, if all data lie in [0, 1].
 
-    Rates of some thousandths have not. A pixel at the margin, black but in one row of a hundred, has a
-    small spread by accident, and is taken as the others are.
+    Rates of some thousandths do not. A pixel at the margin, black but in one row of a hundred, has a
+    small spread by accident, and counts like the other pixels.
     """
     is_within = ((x >= 0) & (x <= 1) | x.isnan()).all()
     span = x.nan_to_num(nan=-torch.inf).amax(0) - x.nan_to_num(nan=torch.inf).amin(0)
-    return is_within & ((span >= LEAST_SPAN) | ((x != 0).double().mean(0) < 0.01))
+    return is_within & ((span >= MIN_SPAN) | ((x != 0).double().mean(0) < 0.01))
 
 
-def learners(module: nn.Module, method: str = "learn_units") -> Iterator[Any]:
-    """The parts of a module that are yet to be shown rows: each has a method ``learn_units``.
+def parts_to_learn(module: nn.Module, method: str = "learn_units") -> Iterator[Any]:
+    """Yield the parts of a module that have yet to learn from rows: those with a method ``learn_units``.
 
-    Such a part shows them to its own parts, if these are to see them. One is left out whose parameters are
-    all frozen, or whose :class:`Units` have all been learnt.
+    Such a part passes the rows on to its own parts. A part is left out if all its parameters are frozen, or
+    if all its :class:`Units` are learnt.
 
-    :param method: the name of another one: a part with ``start_from`` is shown what its ``guide`` reads.
+    Args:
+        module: the module.
+        method: the name of the method; ``start_from`` gets what the part's ``guide`` reads.
     """
     parameters = list(module.parameters())
     units = [part for part in module.modules() if isinstance(part, Units)]
@@ -107,6 +112,6 @@ def learners(module: nn.Module, method: str = "learn_units") -> Iterator[Any]:
         return
     if not callable(getattr(module, method, None)):
         for child in module.children():
-            yield from learners(child, method)
+            yield from parts_to_learn(child, method)
     elif not units or not all(bool(part.is_learnt) for part in units):
         yield module

@@ -313,7 +313,7 @@ def annotated(change: Callable[[Any], Any]) -> bytes:
     return out.getvalue()
 
 
-def replacing(**nodes: Any) -> Callable[[], bytes]:
+def atomic_write(**nodes: Any) -> Callable[[], bytes]:
     """An .h5ad file with other arrays, or others' options, in the place of some."""
 
     def change(file: Any) -> None:
@@ -432,17 +432,17 @@ FOREIGN: dict[str, tuple[str, Callable[[], bytes]]] = {
     "an .h5ad cut": (".h5ad", lambda: annotated(lambda _: None)[:2000]),
 }
 OF_H5AD: dict[str, Callable[[], bytes]] = {
-    "no X": replacing(X=None),
-    "no names": replacing(obs=None),
-    "names that are a number": replacing(var=3.0),
-    "too few names": replacing(var___index=["a"]),
-    "names of two axes": replacing(var___index=[["a", "b", "c"]]),
-    "X of words": replacing(X=[["a"]]),
-    "X of three axes": replacing(X=np.ones((20, 3, 2))),
-    "X of 4 TB that were never written": replacing(
+    "no X": atomic_write(X=None),
+    "no names": atomic_write(obs=None),
+    "names that are a number": atomic_write(var=3.0),
+    "too few names": atomic_write(var___index=["a"]),
+    "names of two axes": atomic_write(var___index=[["a", "b", "c"]]),
+    "X of words": atomic_write(X=[["a"]]),
+    "X of three axes": atomic_write(X=np.ones((20, 3, 2))),
+    "X of 4 TB that were never written": atomic_write(
         X={"shape": (10**6, 10**6), "dtype": "f4", "chunks": (1000, 1000)}
     ),
-    "X of zeros, 4 GB": replacing(
+    "X of zeros, 4 GB": atomic_write(
         X={"shape": (10**5, 10**4), "dtype": "f4", "chunks": (1000, 1000), "compression": "gzip"}
     ),
     "a sparse X of 4 TB": sparse_group([10**6, 10**6], [1.0], [0], [0, 1]),

@@ -1,4 +1,4 @@
-"""Parts that work in the data's units: what they learn from rows, and that nothing else depends on it."""
+"""Parts that compute in the units of data: they learn them from rows, and nothing else depends on them."""
 
 import math
 from functools import partial
@@ -36,7 +36,7 @@ from pyro_vae.models import (
 )
 from pyro_vae.networks import MLP, MaskedInput, Scaled, join
 from pyro_vae.priors import VampPrior
-from pyro_vae.units import Units, learners
+from pyro_vae.units import Units, parts_to_learn
 
 SPREAD = torch.tensor([1e-3, 1.0, 1e5])
 PLACE = torch.tensor([-7e-3, 0.5, 3e5])
@@ -267,8 +267,8 @@ def test_a_part_of_ones_own_learns_too() -> None:
     program, x = Program(), torch.ones(4, 3)
     fit(program, x, **quick)
     assert program.own[0].top == 1
-    assert [*learners(program)] == [program.own[0]]
-    assert not [*learners(MLP((3,), (2,)))]
+    assert [*parts_to_learn(program)] == [program.own[0]]
+    assert not [*parts_to_learn(MLP((3,), (2,)))]
 
 
 def started(model: Any, data: Any, **options: Any) -> VampPrior:
@@ -348,8 +348,9 @@ def test_data_of_another_shape_are_refused(model: Any, shape: Any, name: str) ->
 
 
 def test_what_lies_outside_of_a_transformed_support_is_said_of_it() -> None:
-    with pytest.raises(InputError, match="outside the support of its LogNormal: GreaterThan"):
+    with pytest.raises(InputError) as caught:
         fit(VAE((3,), 2, likelihood=LogNormal), -torch.rand(5, 3), **quick)
+    assert all(name in str(caught.value) for name in ("support", "LogNormal", "GreaterThan"))
 
 
 @pytest.mark.parametrize("gaps", [False, True])
@@ -362,8 +363,9 @@ def test_a_value_that_cannot_be_is_named_with_its_column(gaps: bool) -> None:
     x = torch.tensor([[0.5, 1.0, 3.0], [-0.5, 2.0, 0.0]])
     x[0, 0] = torch.nan if gaps else 0.5
     assert log_evidence(vae, x, num_particles=3).log_evidence.isfinite().all()
-    for column, value, message in ((2, 0.5, "its Poisson"), (1, 3.0, "from 0 to 2, .* hold 3")):
+    for column, value, details in ((2, 0.5, ("Poisson",)), (1, 3.0, ("0 to 2", "3"))):
         wrong = x.clone()
         wrong[1, column] = value
-        with pytest.raises(InputError, match=f"column {column}: .*{message}"):
+        with pytest.raises(InputError) as caught:
             log_evidence(vae, wrong, num_particles=3)
+        assert all(part in str(caught.value) for part in (f"column {column}", *details))

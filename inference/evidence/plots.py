@@ -17,7 +17,7 @@ from torch import Tensor
 from pyro_vae.data import batches
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.result import Evidence
-from pyro_vae.plots.mosaics import are_images, as_mosaic, value_range
+from pyro_vae.plots.images import image_grid, is_image_batch, value_range
 from pyro_vae.plots.style import BLUE, GREY, RED, STYLE
 
 EXTREMES = 8  # units shown from either end
@@ -94,7 +94,7 @@ class Seen:
         if rows is not None and places:
             with torch.random.fork_rng():  # a split may draw its values as it is read
                 ((x, *_),) = rows.take(finite[places], len(places))
-            images = dict(zip(places, x, strict=True)) if are_images(x) else {}
+            images = dict(zip(places, x, strict=True)) if is_image_batch(x) else {}
         return cls(evidence, some, numbers[finite], numbers[~is_finite], ends, images)
 
     @property
@@ -321,7 +321,7 @@ def _end(axes: Axes, seen: Seen, name: str) -> None:
     low, high = value_range(torch.cat(images)) if images else (0.0, 1.0)
     for cell, place in enumerate(seen.ends[name]):
         if place in seen.images:
-            mosaic = as_mosaic(seen.images[place].unsqueeze(0), 1, low, high)
+            mosaic = image_grid(seen.images[place].unsqueeze(0), 1, low, high)
             tall = 0.9 * mosaic.shape[0] / mosaic.shape[1]
             axes.imshow(mosaic, interpolation="nearest", extent=(cell + 0.05, cell + 0.95, 0, tall))
         number, nats = int(seen.numbers[place]), float(seen.some.log_evidence[place])

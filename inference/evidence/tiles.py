@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from pyro_vae.data import Batches, batches
 from pyro_vae.device import resolve
-from pyro_vae.errors import InputError, in_words
+from pyro_vae.errors import InputError, report_user_errors
 from pyro_vae.inference.checks.independence import check_data_are_independent, coupled
 from pyro_vae.inference.checks.noise import noise
 from pyro_vae.inference.checks.row_order import place_matters
@@ -127,7 +127,7 @@ def tiled(
             target, named = replace(target, model=model, guide=guide), {}
     found = as_found(target.modules, target.model, target.guide)
     with undisturbed(target, seed), found, torch.no_grad(), linear_by_onednn():
-        with in_words():
+        with report_user_errors():
             if rows is None:
                 example = _call(target, unit, given, named, by_rows=False)
             else:

@@ -11,7 +11,7 @@ from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import examine
 from pyro_vae.program.isolation import rng_state, set_rng_state, undisturbed
 from pyro_vae.program.trace import first_line
-from pyro_vae.units import ROWS, Units, learners
+from pyro_vae.units import MAX_ROWS, Units, parts_to_learn
 
 GUIDE_ROWS = 1_000  # rows that a guide reads in a call
 
@@ -25,13 +25,13 @@ def initialize_from_data(program: Program, train: Batches, seed: int) -> None:
         InputError: a part can learn nothing from such data.
     """
     modules = program.modules.values()
-    unit_learners = [part for module in modules for part in learners(module)]
-    starters = [part for module in modules for part in learners(module, "start_from")]
+    unit_learners = [part for module in modules for part in parts_to_learn(module)]
+    starters = [part for module in modules for part in parts_to_learn(module, "start_from")]
     if not (unit_learners or starters) or isinstance(train, OneCall):
         return
     before = rng_state()
     generator = torch.Generator().manual_seed(seed)
-    index = torch.randperm(train.num_units, generator=generator)[:ROWS]
+    index = torch.randperm(train.num_units, generator=generator)[:MAX_ROWS]
     rows = next(train.take(index, len(index)))
     for part in unit_learners:
         try:

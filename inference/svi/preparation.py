@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pyro_vae import checkpoint
 from pyro_vae.data import Batch, Batches
-from pyro_vae.errors import InputError, in_words
+from pyro_vae.errors import InputError, report_user_errors
 from pyro_vae.inference.checks.elbo import reasons_for_no_elbo
 from pyro_vae.inference.objectives import Objective, default_elbo
 from pyro_vae.inference.objectives.requirements import check_pyro_elbo
@@ -61,7 +61,7 @@ def prepare(task: Task, resume: bool) -> Prepared:
         InputError: the program does not fit the data, or nothing would be trained.
     """
     program, train, seed = task.program, task.train, task.seed
-    with in_words():
+    with report_user_errors():
         if not resume:  # a checkpoint will replace the parameters
             initialize_from_data(program, train, seed)
         examined, first, minibatching = choose_minibatching(
@@ -96,7 +96,7 @@ def prepare(task: Task, resume: bool) -> Prepared:
         *_held_out_notes(task, minibatching),
     ]
     notes += [*elbo_notes, *hidden_notes, *not_an_elbo]
-    learnt = checkpoint.tensors_of(learning, stored)
+    learnt = checkpoint.learnt_tensors(learning, stored)
     return Prepared(loss, parameters, learnt, first, epochs, notes, not not_an_elbo)
 
 
@@ -118,7 +118,7 @@ def _epochs(
 
 def _with_modules(program: Program, modules: Mapping[str, nn.Module]) -> Program:
     """Return the program with what the objective trains besides it."""
-    prefixed = {f"{checkpoint.BESIDE}{name}.": module for name, module in modules.items()}
+    prefixed = {f"{checkpoint.OBJECTIVE_PREFIX}{name}.": module for name, module in modules.items()}
     return replace(program, modules={**program.modules, **prefixed})
 
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from pyro_vae import checkpoint
-from pyro_vae.errors import InputError, reading
+from pyro_vae.errors import InputError, report_read_errors
 from pyro_vae.program.isolation import rng_state, set_rng_state
-from pyro_vae.storage import sole_use
+from pyro_vae.storage import folder_lock, write_text
 
 Metrics = dict[str, Any]
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
@@ -80,7 +80,7 @@ class RunState:
 
     def sole_use(self) -> AbstractContextManager[None]:
         """Keep other runs out of the folder while this one goes on."""
-        return nullcontext() if self.folder is None else sole_use(self.folder)
+        return nullcontext() if self.folder is None else folder_lock(self.folder)
 
     def log(self, metrics: Metrics) -> None:
         self.metrics.append(metrics)
@@ -126,7 +126,7 @@ class RunState:
                     remedy="resume with the same, or choose another folder",
                 )
         position = check_checkpoint(path, tensors, record)
-        with checkpoint.understood(path):
+        with checkpoint.checked_record(path):
             metrics = read_metrics(self.folder / METRICS)
             metrics = [m for m in metrics if m["epoch"] <= position.epoch]
             _load_optimizer(optimizer, tensors, record["optimizer"])
@@ -138,7 +138,7 @@ class RunState:
         assert self.folder is not None
         self.metrics = metrics
         text = "".join(json.dumps(m) + "\n" for m in metrics)
-        checkpoint.write_text(self.folder / METRICS, text)
+        write_text(self.folder / METRICS, text)
 
 
 def read_metrics(path: Path) -> list[Metrics]:
@@ -150,7 +150,7 @@ def read_metrics(path: Path) -> list[Metrics]:
     if not path.exists():
         return []
     metrics: list[Metrics] = []
-    with reading(path):
+    with report_read_errors(path):
         for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
             metrics.append(json.loads(line))
             if not _is_record(metrics[-1]):
@@ -176,7 +176,7 @@ def check_checkpoint(
     Raises:
         InputError: an entry is missing or damaged.
     """
-    with checkpoint.understood(path):
+    with checkpoint.checked_record(path):
         states = _generators(tensors, record)
         torch.Generator().set_state(states["torch"])
         np.random.RandomState().set_state(states["numpy"])

@@ -238,7 +238,7 @@ class Loop:
                 parts[part][rest] = value
         checkpoint.load_into(self.learnt, parts["model"], CHECKPOINT)
         if parts["best"]:
-            checkpoint.check_alike(self.learnt, parts["best"], CHECKPOINT)
+            checkpoint.check_same_structure(self.learnt, parts["best"], CHECKPOINT)
         self.best = {n: v.to(self.learnt[n].device) for n, v in parts["best"].items()}
         is_another_rate = False
         for metrics in self.files.metrics:

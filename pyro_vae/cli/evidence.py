@@ -16,20 +16,20 @@ from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
 
 from pyro_vae import plots
-from pyro_vae.cli.console import command, note
-from pyro_vae.cli.output import (
+from pyro_vae.cli.output.console import command, note
+from pyro_vae.cli.output.files import (
     add_out,
     in_file_order,
     is_arrays,
     is_table,
-    joined_columns,
-    origin_of,
     out_path,
+    row_keys,
+    with_row_keys,
     write_arrays,
     write_table,
 )
-from pyro_vae.cli.processes import is_first, joined, own_device
-from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
+from pyro_vae.cli.run.torchrun import is_main_process, local_device, process_group
+from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, run_parser
 from pyro_vae.data import Split
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.annealed import Annealed
@@ -75,8 +75,8 @@ def main(words: Sequence[str]) -> int:
     method = method_of(options)
     memory = None if options.max_memory is None else in_bytes(options.max_memory)
     path = None if options.out is None else out_path(options)
-    options.device, code = own_device(options.device), 0
-    with joined(), redirect_stdout(sys.stderr):  # a model may print
+    options.device, code = local_device(options.device), 0
+    with process_group(), redirect_stdout(sys.stderr):  # a model may print
         trained = open_trained(options)
         units = torch.arange(len(trained.split))
         try:
@@ -91,10 +91,10 @@ def main(words: Sequence[str]) -> int:
                 keep=kept_at(options),
             )
         except Interrupted as stop:
-            if is_first():
+            if is_main_process():
                 note(f"\ninterrupted{what_now(options, words)}")
             found, units, code = stop.evidence, stop.units, 130
-    if is_first() and found is not None:
+    if is_main_process() and found is not None:
         show(found, units, trained, options.json, path)
     return code
 
@@ -183,9 +183,9 @@ def kept_at(options: Namespace) -> Path | None:
     :raises InputError: an interrupted estimate is there, and nobody said that it is to go on.
     """
     folder, path = Path(options.run), kept_path(options)
-    if options.resume and not path.exists() and is_first():
+    if options.resume and not path.exists() and is_main_process():
         note(f"nothing is kept of such an estimate (there is no {path}): it begins anew")
-    if path.exists() and not options.resume and is_first():
+    if path.exists() and not options.resume and is_main_process():
         raise InputError(
             f"{path} holds an interrupted estimate: go on with it by --resume, or remove the file"
         )
@@ -203,7 +203,7 @@ def what_now(options: Namespace, words: Sequence[str]) -> str:
 
 
 def show(
-    evidence: Evidence, units: Tensor, trained: Trained, as_json: bool, path: Path | None
+    evidence: Evidence, units: Tensor, trained: TrainedModel, as_json: bool, path: Path | None
 ) -> None:
     of_data = trained.split.subset(units[:0] if evidence.simulated else units)
     notes = (*evidence.notes, *_whose(evidence, trained), *_units_of(trained, of_data))
@@ -214,10 +214,10 @@ def show(
     print(json.dumps(evidence.to_dict()) if as_json else evidence.summary())
 
 
-def write(evidence: Evidence, units: Tensor, trained: Trained, path: Path) -> None:
+def write(evidence: Evidence, units: Tensor, trained: TrainedModel, path: Path) -> None:
     """A picture, or what there is to know of each unit, joined to its row where units are rows."""
     are_rows = evidence.units == len(units) and evidence.unit is not None and not evidence.simulated
-    known = origin_of(trained.split, units) if are_rows else {}
+    known = row_keys(trained.split, units) if are_rows else {}
     arrays = known | {name: getattr(evidence, name) for name in EACH}
     if are_rows:
         arrays = in_file_order(arrays)
@@ -226,7 +226,7 @@ def write(evidence: Evidence, units: Tensor, trained: Trained, path: Path) -> No
     elif is_table(path):
         write_table(
             path,
-            joined_columns(
+            with_row_keys(
                 arrays, [(n, arrays[n]) for n in EACH], trained.label, trained.split.id_name
             ),
         )
@@ -235,7 +235,7 @@ def write(evidence: Evidence, units: Tensor, trained: Trained, path: Path) -> No
         plots.save(picture(evidence, data, known.get("rows")), path)
 
 
-def _whose(evidence: Evidence, trained: Trained) -> tuple[str, ...]:
+def _whose(evidence: Evidence, trained: TrainedModel) -> tuple[str, ...]:
     """Says of one figure of other rows that the guide is not for these."""
     if evidence.unit is not None or evidence.simulated or trained.split is trained.data.train:
         return ()
@@ -245,7 +245,7 @@ def _whose(evidence: Evidence, trained: Trained) -> tuple[str, ...]:
     )
 
 
-def _units_of(trained: Trained, data: Split) -> tuple[str, ...]:
+def _units_of(trained: TrainedModel, data: Split) -> tuple[str, ...]:
     """Says of standardised data what their own units would make of a density."""
     scale = data.scale
     if scale is None:

@@ -1,114 +1,119 @@
-"""``pyro-vae fit``: fit a model to data, or go on with a run."""
+"""``pyro-vae fit``: fit a model to data, or continue a run."""
 
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pyro_vae import checkpoint, plots
-from pyro_vae.cli.arguments import take_options
-from pyro_vae.cli.console import command, note
-from pyro_vae.cli.experiment import Experiment
-from pyro_vae.cli.gaps import check_reads_gaps
-from pyro_vae.cli.graph import leave_graph
-from pyro_vae.cli.model_option import grows_without_bound
-from pyro_vae.cli.run_folder import (
+from pyro_vae import plots
+from pyro_vae.cli.graph import save_graph
+from pyro_vae.cli.options.parser import take_options
+from pyro_vae.cli.output.console import command, note
+from pyro_vae.cli.run.config import FitConfig
+from pyro_vae.cli.run.folder import (
     CONFIG,
     RunFolder,
     check_free,
     claimed,
-    naming,
     open_run,
     read_config,
 )
+from pyro_vae.cli.run.model_inputs import check_reads_missing, unbounded_density_note
+from pyro_vae.cli.run.trust import options_to_repeat
 from pyro_vae.data import DataSet, metadata_of
 from pyro_vae.inference.svi.fit import fit
 from pyro_vae.inference.svi.fit_result import FitResult, monitored_figure
 from pyro_vae.inference.svi.run_state import CHECKPOINT
+from pyro_vae.storage import write_text
 
 CURVE = "learning_curve.png"
 
 
 def main(words: Sequence[str]) -> int:
+    """Fit a model, or continue the run that ``--resume`` names."""
     resumed, words = take_options(words, "--resume".__eq__)
     if resumed and not {"-h", "--help"} & set(words):
         return _resume(Path(resumed[-1][1]), words)
     files, words = take_options(words, "--config".__eq__)
-    config = read_config(Path(files[-1][1])) if files else None
-    experiment = Experiment.read(words, config)
-    folder = Path(experiment.options.out or _default_folder(experiment))
+    config = FitConfig.read(words, read_config(Path(files[-1][1])) if files else None)
+    folder = Path(config.options.out or _default_folder(config))
     check_free(folder)
-    data = experiment.load_data()
+    data = config.load_data()
     note(data.describe())
-    if warning := grows_without_bound(experiment.model, data):
+    if warning := unbounded_density_note(config.model, data):
         note(warning)
-    experiment, chosen = experiment.suited_to(data)
-    if chosen:
-        note(chosen)
-    _, result = train(folder, experiment, data)
-    report(folder, experiment, result, data)
+    config, inferred = config.completed(data)
+    if inferred:
+        note(inferred)
+    _, result = train(folder, config, data)
+    report(folder, config, result, data)
     return 0
 
 
-def train(folder: Path, experiment: Experiment, data: DataSet) -> tuple[Any, FitResult]:
-    """A new run in ``folder``: the trained program, and how it went."""
-    program = experiment.build(data)
-    check_reads_gaps(experiment, program, data)
-    with claimed(folder, experiment), _resumable(folder, experiment):
-        options = experiment.to_dict()
-        record = {"data": data.record(), "facts": metadata_of(data), "options": options}
-        result = fit(program, data, out=folder, record=record, **experiment.fit_options())
-    _note_epochs(folder, experiment, result)
-    draw_curve(folder, result, data)
-    leave_graph(folder, program, data)
+def train(folder: Path, config: FitConfig, data: DataSet) -> tuple[Any, FitResult]:
+    """Fit a new run in ``folder``; return the trained program and the result."""
+    program = config.build(data)
+    check_reads_missing(program, data, config.options.seed, partial(config.load_data, False))
+    with claimed(folder, config), _resume_hint(folder, config):
+        record = _record(data, config.to_dict())
+        result = fit(program, data, out=folder, record=record, **config.fit_options())
+    _save_num_epochs(folder, config, result)
+    save_curve(folder, result, data)
+    save_graph(folder, program, data)
     return program, result
 
 
 def _resume(folder: Path, words: Sequence[str]) -> int:
     run = open_run(folder, words)
     data, before = run.load_data(), run.saved[1]["position"]["epoch"]
-    program, options = run.experiment.build(data), run.experiment.fit_options()
-    for said in run.changes:
-        note(f"{said} from here on")
-    checkpoint.write_text(folder / CONFIG, run.experiment.to_yaml())
-    with _resumable(folder, run.experiment):
-        kept = run.saved[1]["options"]
-        record = {"data": data.record(), "facts": metadata_of(data), "options": kept}
+    program, options = run.config.build(data), run.config.fit_options()
+    for change in run.changes:
+        note(f"{change} from here on")
+    write_text(folder / CONFIG, run.config.to_yaml())
+    with _resume_hint(folder, run.config):
+        record = _record(data, run.saved[1]["options"])
         result = fit(program, data, out=folder, resume=True, record=record, **options)
-    _note_epochs(folder, run.experiment, result)
-    draw_curve(folder, result, data)
+    _save_num_epochs(folder, run.config, result)
+    save_curve(folder, result, data)
     if result.metrics and result.metrics[-1]["epoch"] == before:
-        note(f"the run was finished; {_further(run, before, result.epochs)} would go on with it")
-    report(folder, run.experiment, result, data)
+        note(f"the run was finished; {_to_continue(run, before, result.epochs)} would continue it")
+    report(folder, run.config, result, data)
     return 0
 
 
+def _record(data: DataSet, options: Any) -> dict[str, Any]:
+    """Return the record of a run in its checkpoint: identity and facts of the data, and the options."""
+    return {"data": data.record(), "facts": metadata_of(data), "options": options}
+
+
 @contextmanager
-def _resumable(folder: Path, experiment: Experiment) -> Iterator[None]:
-    """Says of a run that is stopped how it can go on."""
+def _resume_hint(folder: Path, config: FitConfig) -> Iterator[None]:
+    """Add to an interruption how the run can be continued."""
     try:
         yield
     except KeyboardInterrupt as stop:
         if (folder / CHECKPOINT).exists():
-            run = f"{folder}{naming(experiment.to_dict())}"
-            stop.add_note(f"The run is saved; to go on:\n  {command()} fit --resume {run}")
+            run = f"{folder}{options_to_repeat(config.to_dict())}"
+            stop.add_note(f"The run is saved; to continue:\n  {command()} fit --resume {run}")
         raise
 
 
-def draw_curve(folder: Path, result: FitResult, data: DataSet) -> None:
+def save_curve(folder: Path, result: FitResult, data: DataSet) -> None:
+    """Draw the learning curve into the run's folder."""
     if result.metrics:
         unit = "image" if len(data.event_shape) == 3 else "row"
         unit = "data set" if result.is_joint else unit
         plots.save(plots.learning_curve(result.metrics, unit), folder / CURVE)
 
 
-def report(folder: Path, experiment: Experiment, result: FitResult, data: DataSet) -> None:
-    """Says how a run went, and what can be done with it."""
-    run = f"{folder}{naming(experiment.to_dict())}"
-    for how in result.notes if not sys.stderr.isatty() else ():  # where there is a bar, it said so
-        note(how)
+def report(folder: Path, config: FitConfig, result: FitResult, data: DataSet) -> None:
+    """Print how a run went, and the commands that may come next."""
+    run = f"{folder}{options_to_repeat(config.to_dict())}"
+    for line in result.notes if not sys.stderr.isatty() else ():  # the progress bar showed them
+        note(line)
     done = len(result.metrics)
     epochs = f"{done} epoch{'' if done == 1 else 's'}"
     print(f"{folder}: {epochs} in {result.seconds:.1f} s{_best(result)}")
@@ -117,25 +122,25 @@ def report(folder: Path, experiment: Experiment, result: FitResult, data: DataSe
             "the last epoch is the best: more epochs may help "
             f"({command()} fit --resume {run} --epochs {2 * done})"
         )
-    fills_gaps = data.num_missing and data.train.arguments is None
+    can_impute = data.num_missing and data.train.arguments is None
     note("next:")
-    for verb in ("evidence", "sample", "reconstruct", *(["impute"] if fills_gaps else [])):
+    for verb in ("evidence", "sample", "reconstruct", *(["impute"] if can_impute else [])):
         note(f"  {command()} {verb} {run}")
 
 
-def _further(run: RunFolder, done: int, asked: int) -> str:
-    """What makes a finished run go on: more epochs, or patience, where that was at its end."""
-    if done >= asked:
+def _to_continue(run: RunFolder, done: int, planned: int) -> str:
+    """Return the options that continue a finished run: more epochs, or more patience if that ended it."""
+    if done >= planned:
         return f"--epochs {2 * done}"
-    return f"--patience {2 * run.experiment.options.patience} or another --optimizer.lr"
+    return f"--patience {2 * run.config.options.patience} or another --optimizer.lr"
 
 
-def _note_epochs(folder: Path, experiment: Experiment, result: FitResult) -> None:
-    """Writes down how many epochs there were to be, where the data have said that."""
-    if experiment.options.epochs is None:
-        options = experiment.options.clone()
+def _save_num_epochs(folder: Path, config: FitConfig, result: FitResult) -> None:
+    """Write the number of epochs to the configuration, if it came from the data."""
+    if config.options.epochs is None:
+        options = config.options.clone()
         options.epochs = result.epochs
-        checkpoint.write_text(folder / CONFIG, replace(experiment, options=options).to_yaml())
+        write_text(folder / CONFIG, replace(config, options=options).to_yaml())
 
 
 def _best(result: FitResult) -> str:
@@ -145,10 +150,10 @@ def _best(result: FitResult) -> str:
         next(m for m in result.metrics if m["epoch"] == result.best_epoch)
     )
     figure = name.replace("_", " ").replace("elbo", "ELBO")
-    unit = "of all data together" if result.is_joint else "per datum"
+    unit = "for all data together" if result.is_joint else "per datum"
     return f"; best {figure} {value:.3f} nats {unit}, at epoch {result.best_epoch}"
 
 
-def _default_folder(experiment: Experiment) -> str:
-    data = Path(experiment.options.data or "data").stem
-    return f"runs/{experiment.model.__name__}-{data}".lower()
+def _default_folder(config: FitConfig) -> str:
+    data = Path(config.options.data or "data").stem
+    return f"runs/{config.model.__name__}-{data}".lower()

@@ -1,4 +1,4 @@
-"""``pyro-vae graph``: a model and its guide as one plate diagram."""
+"""``pyro-vae graph``: draw a model and its guide as one plate diagram."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,50 +6,56 @@ from typing import Any
 
 import torch
 
-from pyro_vae.cli.arguments import new_parser, read, take_options
-from pyro_vae.cli.console import note
-from pyro_vae.cli.data_options import DATA, add_data_options, load_by
-from pyro_vae.cli.experiment import Experiment
-from pyro_vae.cli.model_option import find_function
-from pyro_vae.cli.output import add_out, out_path
-from pyro_vae.cli.run_folder import PARTS, open_run, rows_of
+from pyro_vae.cli.options.data import DATA, add_data_options, load_data
+from pyro_vae.cli.options.model import find_function
+from pyro_vae.cli.options.parser import new_parser, parse, take_options
+from pyro_vae.cli.output.console import note
+from pyro_vae.cli.output.files import add_out, out_path
+from pyro_vae.cli.run.config import FitConfig
+from pyro_vae.cli.run.folder import open_run
+from pyro_vae.cli.run.model_inputs import rows_of
+from pyro_vae.cli.run.trust import CLASS_OPTIONS
 from pyro_vae.data import DataSet
 from pyro_vae.errors import InputError
 from pyro_vae.graph import render_model
 from pyro_vae.graph.formats import FORMATS
 
 DESCRIPTION = """\
-Draws the model and the guide of a run, or of --model, as one plate diagram. A model that has not been
-fitted is drawn on --data, by default the digits; of the data only the shapes matter."""
+Draw the model and the guide of a run, or of --model, as one plate diagram. A model without a run is
+called on a few rows of --data, by default the digits; only the shapes of the data matter."""
 EXAMPLES = (
     "pyro-vae graph runs/vae",
     "pyro-vae graph --model VAE --model.latent_dim 2 --out vae.pdf",
     "pyro-vae graph --model my_model.model --data table.csv --text",
 )
-ROWS = 64
-GRAPHS = ("graph.svg", "graph.png")  # what a run's folder holds
+MODEL = """\
+--model CLASS         with its options, as in `pyro-vae fit`
+--model MODULE.NAME   your own class or function
+--data DATA           the data to call it on, with --data_root, --binarize, ..."""
+MAX_ROWS = 64
+DIAGRAMS = ("graph.svg", "graph.png")  # in the folder of a run
+
+Drawable = tuple[Any, tuple[torch.Tensor, ...]]  # a program, and the rows to call it on
 
 
 def main(words: Sequence[str]) -> int:
-    asked, words = take_options(words, lambda name: name[2:].split(".")[0] in (*PARTS, *DATA))
+    """Draw the model of a run, or of ``--model``."""
+    fit_options = (*CLASS_OPTIONS, *DATA)
+    fit_words, words = take_options(words, lambda name: name[2:].split(".")[0] in fit_options)
     endings = [f".{name}" for name in FORMATS]
     parser = new_parser("graph", DESCRIPTION, EXAMPLES)
-    parser.add_argument("run", type=str | None, nargs="?", help="the run's folder")
+    parser.add_argument("run", type=str | None, nargs="?", help="the folder of the run")
     add_out(parser, None, endings)
-    parser.add_argument("--text", action="store_true", help="print it; write no file unless --out")
-    parser.add_argument("--model_only", action="store_true", help="leave out the guide")
-    parser.add_argument("--fold", action="store_true", help="draw a loop's steps once")
-    parser.add_argument_group(
-        "the model, where there is no run",
-        "--model CLASS         with its options, as `pyro-vae fit` takes them\n"
-        "--model MODULE.NAME   a class or a function of your own\n"
-        "--data DATA           the data to call it on, with --data_root, --binarize, ...",
-    )
-    options = read(parser, words)
+    parser.add_argument("--text", action="store_true", help="print the diagram as text; write a file "
+        "only with --out")  # fmt: skip
+    parser.add_argument("--model_only", action="store_true", help="draw no guide")
+    parser.add_argument("--fold", action="store_true", help="draw the steps of a loop only once")
+    parser.add_argument_group("the model, without a run", MODEL)
+    options = parse(parser, words)
     if options.out is None and not options.text:
         options.out = "graph.svg"
     path = None if options.out is None else out_path(options, endings)
-    program, batch = _run(options.run, asked) if options.run else _model(asked)
+    program, batch = _of_run(options.run, fit_words) if options.run else _of_model(fit_words)
     if options.model_only:
         program = getattr(program, "model", program)
     graph = render_model(program, batch, fold=options.fold)
@@ -63,46 +69,51 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def leave_graph(folder: Path, program: Any, data: DataSet) -> None:
-    """Draws a program, on a few rows of its data, into its run's folder."""
+def save_graph(folder: Path, program: Any, data: DataSet) -> None:
+    """Draw a program, called on a few rows of its data, into the folder of its run."""
     try:
-        graph = render_model(program, _some_rows(program, data))
-        for name in GRAPHS:
+        graph = render_model(program, _first_rows(program, data))
+        for name in DIAGRAMS:
             graph.save(folder / name)
-    except InputError as error:  # what can be fitted is fitted, whether or not it can be drawn
+    except InputError as error:  # the fit is done, and does not fail for want of a picture
         note(f"no diagram: {error}")
 
 
-def _run(folder: str, asked: list[tuple[str, ...]]) -> tuple[Any, tuple[torch.Tensor, ...]]:
-    run = open_run(folder, [word for pair in asked for word in pair])
+def _of_run(folder: str, fit_words: list[tuple[str, ...]]) -> Drawable:
+    run = open_run(folder, _flat(fit_words))
     try:
         data = run.load_data()
-    except InputError:  # only their shapes matter
+    except InputError:  # only the shapes matter
         data = run.remembered_data()
-    program = run.experiment.build(data)
-    return program, _some_rows(program, data)
+    program = run.config.build(data)
+    return program, _first_rows(program, data)
 
 
-def _model(asked: list[tuple[str, ...]]) -> tuple[Any, tuple[torch.Tensor, ...]]:
-    names = {name: value for name, value, *_ in asked}
-    if "--model" not in names:
-        raise InputError("what is to be drawn? Name a run's folder, or --model VAE")
-    if "--data" not in names:
-        asked = [*asked, ("--data", "digits")]
-    function = find_function(names["--model"])
+def _of_model(fit_words: list[tuple[str, ...]]) -> Drawable:
+    values = {name: value for name, value, *_ in fit_words}
+    if "--model" not in values:
+        raise InputError("there is no model to draw", subject="--model",
+            remedy="name the folder of a run, or --model VAE")  # fmt: skip
+    if "--data" not in values:
+        fit_words = [*fit_words, ("--data", "digits")]
+    function = find_function(values["--model"])
     if function is not None:
         parser = new_parser("graph", DESCRIPTION, EXAMPLES)
         add_data_options(parser)
-        said = [word for pair in asked if pair[0] != "--model" for word in pair]
-        data = load_by(read(parser, said))
-        return function, _some_rows((function, function), data)
-    experiment = Experiment.read([word for pair in asked for word in pair])
-    data = experiment.load_data()
-    experiment, _ = experiment.suited_to(data)
-    program = experiment.build(data)
-    return program, _some_rows(program, data)
+        data_words = _flat([pair for pair in fit_words if pair[0] != "--model"])
+        data = load_data(parse(parser, data_words))
+        return function, _first_rows((function, function), data)
+    config = FitConfig.read(_flat(fit_words))
+    data = config.load_data()
+    config, _ = config.completed(data)
+    program = config.build(data)
+    return program, _first_rows(program, data)
 
 
-def _some_rows(program: Any, data: DataSet) -> tuple[torch.Tensor, ...]:
-    index = torch.arange(min(ROWS, len(data.train)))
+def _flat(pairs: list[tuple[str, ...]]) -> list[str]:
+    return [word for pair in pairs for word in pair]
+
+
+def _first_rows(program: Any, data: DataSet) -> tuple[torch.Tensor, ...]:
+    index = torch.arange(min(MAX_ROWS, len(data.train)))
     return next(rows_of(program, data.train, torch.device("cpu"), index))

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pyro_vae.cli.console import note
-from pyro_vae.cli.output import (
+from pyro_vae.cli.output.console import note
+from pyro_vae.cli.output.files import (
     ARRAYS,
     TABLE,
     add_out,
@@ -16,13 +16,13 @@ from pyro_vae.cli.output import (
     columns_of,
     in_file_order,
     is_arrays,
-    joined_columns,
-    origin_of,
     out_path,
+    row_keys,
+    with_row_keys,
     write_arrays,
     write_table,
 )
-from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
+from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, run_parser
 from pyro_vae.data import Split
 from pyro_vae.errors import InputError
 from pyro_vae.inference.posterior.impute import Imputation, impute
@@ -85,18 +85,20 @@ def main(words: Sequence[str]) -> int:
 
 
 def write_filled(
-    path: Path, trained: Trained, arrays: Mapping[str, Any], fill: str, with_rows: bool
+    path: Path, trained: TrainedModel, arrays: Mapping[str, Any], fill: str, with_rows: bool
 ) -> None:
     """Writes a table with one value in each gap; the rows' numbers only where some rows are left out."""
     split = trained.split
     columns = columns_of(split, values_for(split, arrays, fill))
     kept = {"ids", "labels", "classes", *(["rows"] if with_rows else [])}
     known = {name: x for name, x in arrays.items() if name in kept}
-    joined = joined_columns(known, columns, trained.label, split.id_name)
-    write_table(path, joined, header=split.column_names is not None or bool(known))
+    table = with_row_keys(known, columns, trained.label, split.id_name)
+    write_table(path, table, header=split.column_names is not None or bool(known))
 
 
-def filled(trained: Trained, split: Split, num_particles: int, num_draws: int) -> dict[str, Any]:
+def filled(
+    trained: TrainedModel, split: Split, num_particles: int, num_draws: int
+) -> dict[str, Any]:
     """What :func:`pyro_vae.impute` finds, in the data's units and with the rows first."""
     found: Imputation = impute(
         trained.program,
@@ -114,7 +116,7 @@ def filled(trained: Trained, split: Split, num_particles: int, num_draws: int) -
 
     scale = found.scale.cpu()
     return {
-        **origin_of(split, torch.arange(len(split))),
+        **row_keys(split, torch.arange(len(split))),
         "data": data,
         "mean": in_units(found.mean),
         "scale": scale if split.scale is None else scale * split.scale,

@@ -1,4 +1,4 @@
-"""``pyro-vae models``: the shelf, and the parts that a model can be composed of."""
+"""``pyro-vae models``: list the models, and the parts that they can be composed of."""
 
 import inspect
 import re
@@ -9,8 +9,8 @@ from pyro.infer import ELBO
 
 import pyro_vae.models
 from pyro_vae import flows, guides, item_models, likelihoods, networks, priors
-from pyro_vae.cli.arguments import new_parser, read
-from pyro_vae.cli.console import note
+from pyro_vae.cli.options.parser import new_parser, parse
+from pyro_vae.cli.output.console import note
 from pyro_vae.inference import objectives
 from pyro_vae.sequences import transitions
 
@@ -26,25 +26,28 @@ PARTS: dict[str, tuple[ModuleType, type]] = {
     "--beta": (objectives, objectives.Schedule),
 }
 INDENT = "    "
+DESCRIPTION = """\
+List the models that --model can name, each with its story p(x, z), its guide q(z | x), the parts that it
+is composed of and its source; then the classes that each part can be."""
 
 
 def main(words: Sequence[str]) -> int:
-    parser = new_parser("models", "Lists the models that --model can name.", ["pyro-vae models"])
-    read(parser, words)
+    """List the models and the parts."""
+    parse(new_parser("models", DESCRIPTION, ("pyro-vae models",)), words)
     for name in pyro_vae.models.__all__:
-        print("\n".join(described(name, getattr(pyro_vae.models, name))))
-    print("\nParts, by their names or in Python")
+        print("\n".join(model_lines(name, getattr(pyro_vae.models, name))))
+    print("\nParts of a model and of its fit, by the option that names them")
     for option, (module, kind) in PARTS.items():
-        print(f"{INDENT}{option}: {', '.join(parts_in(module, kind))}")
+        print(f"{INDENT}{option}: {', '.join(class_names(module, kind))}")
     note(
-        "\nand MODULE.CLASS, a class of your own with .model and .guide; a model's options: "
+        "\nor MODULE.CLASS, your own class with .model and .guide; the options of a model: "
         "pyro-vae fit --model NAME --help"
     )
     return 0
 
 
-def described(name: str, model: type) -> Iterator[str]:
-    """A model's name, its story, what it is composed of, and the first paper that it names."""
+def model_lines(name: str, model: type) -> Iterator[str]:
+    """Yield a model's name, its story, its parts and its source."""
     text = inspect.getdoc(model) or ""
     yield name
     yield INDENT + text.split("\n")[0]
@@ -54,14 +57,14 @@ def described(name: str, model: type) -> Iterator[str]:
         if inspect.isclass(parameter.default) and parameter.default is not inspect.Parameter.empty
     ]
     if parts:
-        yield f"{INDENT}made of: {', '.join(parts)}"
+        yield f"{INDENT}parts: {', '.join(parts)}"
     source = re.search(r"Source: (.*?https?://\S+[^\s.;,])", text, re.DOTALL)
     if source:
         yield INDENT + " ".join(source[1].split())
 
 
-def parts_in(module: ModuleType, kind: type) -> list[str]:
-    """The names of a folder's classes of a kind, but those that only others are built upon."""
+def class_names(module: ModuleType, kind: type) -> list[str]:
+    """Return the names of a module's public classes of a kind that are not abstract."""
     public = {name: getattr(module, name) for name in module.__all__}
     classes = {name: part for name, part in public.items() if inspect.isclass(part)}
     kinds = {n: c for n, c in classes.items() if issubclass(c, kind) and c is not kind}

@@ -1,7 +1,8 @@
-"""``pyro-vae sample``: draw new data from a run's model."""
+"""``pyro-vae sample``: draw new data from a fitted model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,130 +11,152 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vae import plots
-from pyro_vae.cli.output import (
+from pyro_vae.cli.output.files import (
     add_out,
     categories_of,
     check_table,
-    classes_of,
+    class_columns,
     columns_of,
+    file_rows,
     is_arrays,
     is_table,
-    joined_columns,
     out_path,
-    rows_of_file,
+    with_row_keys,
     write_arrays,
     write_table,
 )
-from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parser
-from pyro_vae.errors import InputError
-from pyro_vae.memory import in_words
+from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, run_parser
+from pyro_vae.errors import InputError, at_least_1
+from pyro_vae.memory import format_bytes
 from pyro_vae.program.predict import Prediction, prior_samples
 
 DESCRIPTION = """\
-Draws latents from the prior, and data from the likelihood. A picture shows images as the means of
-p(x | z), and of a table each column's draws beside the data. A .csv has the draws of a table below its
-columns' names. An .npz holds draws and means of every observed site. A model that takes labels is given
-those of the data in turn: the class of each draw is in a .csv's last column, and in labels. One that takes
-columns by name (--arguments) is given those of the data's rows in turn: a .csv has them all, with draws
-of what the model observes, and the row's number in the file."""
+Draw latents from the prior, and data from the likelihood. A picture shows images as the means of
+p(x | z), and for a table the distribution of each column next to the data's. A .csv holds the draws of a
+table. An .npz holds draws and means at every observed site. If the model takes labels, it gets those of
+the data in turn; the last column of a .csv, and `labels`, hold the class of each draw. If the model takes
+columns by name (--arguments), it gets those of the data's rows in turn; a .csv holds them, the draws of
+the observed columns and each row's number in the file."""
 EXAMPLES = (
     "pyro-vae sample runs/vae --num 64 --out samples.png",
     "pyro-vae sample runs/vae --num 10000 --seed 1 --out samples.npz",
 )
-MOST_ROWS, MOST_VALUES = 10_000, 2**24  # that are drawn at once
-MOST_BYTES = 2**30  # of draws and their means
-MOST_IMAGES = 10_000  # in one picture
+MAX_ROWS, MAX_VALUES = 10_000, 2**24  # drawn at once
+MAX_BYTES = 2**30  # of draws and their means
+MAX_IMAGES = 10_000  # in one picture
+
+Draws = dict[str, Prediction]
 
 
 def main(words: Sequence[str]) -> int:
+    """Write a picture, a table or arrays of draws."""
     parser = run_parser("sample", DESCRIPTION, EXAMPLES)
-    parser.add_argument("--num", type=int | None, help="how many; by default 64 images, 2,000 rows")
+    parser.add_argument(
+        "--num", type=int | None, help="the number of draws; by default 64 images, 2,000 rows"
+    )
     add_out(parser, "samples.png")
     options = read_options(parser, words)
     path = out_path(options)
-    trained = open_trained(options, rows_needed=False)
-    if (
-        not is_arrays(path)
-        and not is_table(path)
-        and len(trained.data.event_shape) == 3
-        and (options.num or 0) > MOST_IMAGES
-    ):
-        raise InputError(
-            f"a picture shows up to {MOST_IMAGES:,} images; --out with .npz takes more"
-        )
-    drawn, known = draw(trained, options.num)
+    trained = open_trained(options, rows_required=False)
+    are_images = len(trained.data.event_shape) == 3
+    is_picture = not is_arrays(path) and not is_table(path)
+    if is_picture and are_images and (options.num or 0) > MAX_IMAGES:
+        problem = f"a picture of {options.num:,} images is too large"
+        raise InputError(problem, subject="--num", expected=f"at most {MAX_IMAGES:,}",
+            remedy="choose --out with the ending .npz")  # fmt: skip
+    drawn, given = draw(trained, options.num)
     if is_arrays(path):
         values = {name: prediction.value for name, prediction in drawn.items()}
         means = {f"{name}_mean": prediction.mean for name, prediction in drawn.items()}
-        write_arrays(path, known | values | means | categories_of(trained.split))
+        write_arrays(path, given | values | means | categories_of(trained.split))
     elif is_table(path) and trained.arguments:
-        write_table(path, joined_columns(known, columns_with_draws(trained, known, drawn, path)))
+        write_table(path, with_row_keys(given, all_columns(trained, given, drawn, path)))
     elif is_table(path):
         columns = columns_of(trained.split, check_table(trained.of_data(drawn).value, path))
-        write_table(path, joined_columns(known, columns, trained.label))
+        write_table(path, with_row_keys(given, columns, trained.label))
     else:
         plots.save(picture(trained, drawn), path)
     print(path)
     return 0
 
 
-def draw(trained: Trained, num: int | None = None) -> tuple[dict[str, Prediction], dict[str, Any]]:
-    """Draws of every observed site, and what the model was given for them: the data's classes, or the rows
-    and the other arguments of the data, in turn.
+def draw(trained: TrainedModel, num: int | None = None) -> tuple[Draws, dict[str, Any]]:
+    """Return draws at every observed site, and by name what the model was given for them.
+
+    It is given, in turn, the data's classes, or the rows of the file with the arguments it does not draw.
     """
     if num is None:
         num = 64 if len(trained.data.event_shape) == 3 else 2_000
-    if num < 1:
-        raise InputError(f"--num must be at least 1, not {num}")
-    at_once = min(num, max(1, min(MOST_ROWS, MOST_VALUES // trained.data.event_shape.numel())))
-    first, labels = _draw_some(trained, 0, at_once, trained.seed)
-    if at_once == num:
-        return first, _given(trained, first, num, labels)
-    need = num * sum(p.value.nbytes + p.mean.nbytes for p in first.values()) // at_once
-    if need > MOST_BYTES:
+    num = at_least_1("--num", num)
+    size = min(num, max(1, min(MAX_ROWS, MAX_VALUES // trained.data.event_shape.numel())))
+    chunks = _draw_chunks(trained, num, size)
+    first = next(chunks)
+    _, part, labels = first
+    if size == num:
+        return part, _given(trained, part, num, labels)
+    needed = num * sum(p.value.nbytes + p.mean.nbytes for p in part.values()) // size
+    if needed > MAX_BYTES:
         raise InputError(
-            f"--num {num:,} would take {in_words(need)} of memory; up to {in_words(MOST_BYTES)} are "
-            "drawn at a time: draw fewer, each time with another --seed"
+            f"--num {num:,} takes {format_bytes(needed)} of memory",
+            subject="--num",
+            expected=f"at most {format_bytes(MAX_BYTES)} at a time",
+            remedy="draw fewer, several times, each time with another --seed",
         )
     drawn = {
         name: replace(p, value=_empty(num, p.value), mean=_empty(num, p.mean))
-        for name, p in first.items()
+        for name, p in part.items()
     }
-    generator, all_labels = torch.Generator().manual_seed(trained.seed), []
-    for start in range(0, num, at_once):
-        stop, seed = min(num, start + at_once), int(torch.randint(2**31, (), generator=generator))
-        if start:
-            first, labels = _draw_some(trained, start, stop, seed)
-        for name, prediction in first.items():
-            drawn[name].value[start:stop] = prediction.value
-            drawn[name].mean[start:stop] = prediction.mean
-        all_labels.append(labels)
-    known = [part for part in all_labels if part is not None]
+    known = []
+    for rows, part, labels in chain([first], chunks):
+        for name, prediction in part.items():
+            drawn[name].value[rows] = prediction.value
+            drawn[name].mean[rows] = prediction.mean
+        known += [] if labels is None else [labels]
     return drawn, _given(trained, drawn, num, torch.cat(known) if known else None)
+
+
+def _draw_chunks(
+    trained: TrainedModel, num: int, size: int
+) -> Iterator[tuple[slice, Draws, Tensor | None]]:
+    """Yield draws of ``size`` rows at a time, each time from another seed, with their labels."""
+    generator = torch.Generator().manual_seed(trained.seed)
+    for start in range(0, num, size):
+        stop, seed = min(num, start + size), int(torch.randint(2**31, (), generator=generator))
+        part, labels = _draw_rows(trained, start, stop, seed if start else trained.seed)
+        yield slice(start, stop), part, labels
+
+
+def _draw_rows(
+    trained: TrainedModel, start: int, stop: int, seed: int
+) -> tuple[Draws, Tensor | None]:
+    """Return draws of some rows, and their labels: drawn by the model, or given to it."""
+    batch = trained.rows(torch.arange(start, stop) % len(trained.split))
+    drawn = trained.in_data_units(prior_samples(trained.program, *batch, seed=seed))
+    if len(batch) == 1 or trained.arguments:
+        return drawn, None
+    return drawn, drawn["label"].value if "label" in drawn else batch[1]
 
 
 def _empty(num: int, like: Tensor) -> Tensor:
     return like.new_empty((num, *like.shape[1:]))
 
 
-def _given(
-    trained: Trained, drawn: dict[str, Prediction], num: int, labels: Tensor | None
-) -> dict[str, Any]:
-    """What each draw was made of."""
+def _given(trained: TrainedModel, drawn: Draws, num: int, labels: Tensor | None) -> dict[str, Any]:
+    """Return by name what the model was given for the draws."""
     if not trained.arguments:
-        return {} if labels is None else classes_of(trained.split, labels)
+        return {} if labels is None else class_columns(trained.split, labels)
     index = torch.arange(num) % len(trained.split)
     observed = [trained.argument_of(prediction) for prediction in drawn.values()]
-    known = {
+    given = {
         a.name: trained.split.values_of(a, index) for a in trained.arguments if a not in observed
     }
-    return {"rows": rows_of_file(trained.split, index), **known}
+    return {"rows": file_rows(trained.split, index), **given}
 
 
-def columns_with_draws(
-    trained: Trained, given: dict[str, Any], drawn: dict[str, Prediction], path: Path
+def all_columns(
+    trained: TrainedModel, given: dict[str, Any], drawn: Draws, path: Path
 ) -> list[tuple[str, Any]]:
-    """The columns of what was given, and of what was drawn, by the names of the columns that it is of."""
+    """Return the columns that the model was given and those that it drew, by their names in the file."""
     columns: dict[str, Any] = {}
     for argument in trained.arguments:
         if argument.name in given:
@@ -150,29 +173,19 @@ def columns_with_draws(
     return list(columns.items())
 
 
-def _draw_some(
-    trained: Trained, start: int, stop: int, seed: int
-) -> tuple[dict[str, Prediction], Tensor | None]:
-    """The draws of some rows, and their labels, drawn where none is given."""
-    batch = trained.rows(torch.arange(start, stop) % len(trained.split))
-    drawn = trained.in_data_units(prior_samples(trained.program, *batch, seed=seed))
-    if len(batch) == 1 or trained.arguments:
-        return drawn, None
-    return drawn, drawn["label"].value if "label" in drawn else batch[1]
-
-
-def picture(trained: Trained, drawn: dict[str, Prediction]) -> Figure:
+def picture(trained: TrainedModel, drawn: Draws) -> Figure:
+    """Draw images, or the columns of a table next to the data's."""
     prediction = trained.of_data(drawn)
     count = len(prediction.mean)
     if prediction.mean.dim() == 4:
         caption = f"{count} means of $p(x\\,|\\,z)$, $z$ from the prior"
         return plots.samples(prediction.mean, caption=caption)
-    known, data, argument = trained.rows_to_compare, None, trained.argument_of(prediction)
-    some = torch.arange(min(10_000, 0 if known is None else len(known)))
-    if known is not None and argument is not None:
-        data = known.values_of(argument, some)
-    elif known is not None and known.event_shape == prediction.value.shape[1:]:
-        data = known.to_original(known.read(some))
+    rows, data, argument = trained.rows_to_compare, None, trained.argument_of(prediction)
+    some = torch.arange(min(10_000, 0 if rows is None else len(rows)))
+    if rows is not None and argument is not None:
+        data = rows.values_of(argument, some)
+    elif rows is not None and rows.event_shape == prediction.value.shape[1:]:
+        data = rows.to_original(rows.read(some))
     return plots.samples(
         prediction.value,
         data,

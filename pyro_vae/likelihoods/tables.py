@@ -13,7 +13,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.likelihoods.likelihood import Likelihood, LikelihoodFactory, PlaceholderDecoder
 from pyro_vae.likelihoods.real import Normal
 from pyro_vae.networks import MLP, Network, NetworkFactory, Scaled, Shape
-from pyro_vae.units import learners
+from pyro_vae.units import parts_to_learn
 
 
 class Heterogeneous(Likelihood):
@@ -85,7 +85,7 @@ class Heterogeneous(Likelihood):
 
     def learn_units(self, x: Tensor) -> None:
         for kind, places in zip(self.kinds, self.places, strict=True):
-            for part in learners(kind):
+            for part in parts_to_learn(kind):
                 part.learn_units(x[..., places])
 
     def from_parameters(self, parameters: Tensor) -> dist.TorchDistribution:

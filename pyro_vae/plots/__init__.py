@@ -1,9 +1,9 @@
-"""Pictures of a fit: its course, its reconstructions, its samples, its latent space.
+"""Plots of a fit: learning curve, reconstructions, samples, latent space.
 
-Each function returns a matplotlib ``Figure`` and touches no global state; :func:`save` writes it.
-Data of shape (channels, height, width) are drawn as images, all others as columns of a table; what is
-missing from them (NaN) is left out, or is a pixel of a colour of its own. The other colours are Paul
-Tol's, which the colour-blind can tell apart (https://sronpersonalpages.nl/~pault/).
+Each function returns a matplotlib ``Figure`` and changes no global state; :func:`save` writes it.
+Data of shape (channels, height, width) are drawn as images, all others as columns of a table. Missing
+values (NaN) are left out; missing pixels have a colour that no image has. The other colours are Paul
+Tol's, which colour-blind people can tell apart (https://sronpersonalpages.nl/~pault/).
 """
 
 from pyro_vae.plots.latent_space import latent_space

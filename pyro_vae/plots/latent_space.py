@@ -1,10 +1,11 @@
-"""Where a guide puts the data."""
+"""The latent space: where the guide puts the data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from torch import Tensor
@@ -12,52 +13,70 @@ from torch import Tensor
 from pyro_vae.plots.style import BLUE, MUTED, new_figure, styled
 from pyro_vae.plots.tables import as_table
 
+Values = np.ndarray[Any, Any]
+
 
 @styled
 def latent_space(
     latents: Tensor, labels: Tensor | None = None, class_names: Sequence[str] | None = None
 ) -> Figure:
-    """Where the guide puts the data: the mean of q(z | x) for each, (N, Z), coloured by class.
+    """Plot the mean of q(z | x) for each datum, coloured by class.
 
-    Two latent dimensions are drawn as they are, one as a histogram, and more by their first two
-    principal components, with the share of the means' variance that each explains.
+    One latent dimension is drawn as a histogram, two as they are, and more by their first two principal
+    components, with the share of the variance of the means that each explains.
+
+    Args:
+        latents: the means, (N | Z).
+        labels: the classes, (N,); by default all the same.
+        class_names: names of the classes.
     """
     points = as_table(latents)
     figure, axes = new_figure(5.0, 4.0)
     axes.set_title(f"n = {len(points):,}", loc="right", fontsize=8)
     labels = torch.zeros(len(points), dtype=torch.long) if labels is None else labels.cpu()
-    kinds = [int(k) for k in labels.unique()]
-    names = {k: str(class_names[k]) if class_names else str(k) for k in kinds}
-    colours = {k: MUTED[i % len(MUTED)] if len(kinds) > 1 else BLUE for i, k in enumerate(kinds)}
+    classes = [int(k) for k in labels.unique()]
+    names = [str(class_names[k]) if class_names else str(k) for k in classes]
     if points.shape[1] == 1:
-        bins = np.histogram_bin_edges(points, "auto").tolist()
-        for k in kinds:
-            axes.hist(
-                points[labels == k, 0], bins, histtype="step", color=colours[k], label=names[k]
-            )
-        axes.set(xlabel="$z$, mean of $q(z\\,|\\,x)$", ylabel="number of data")
+        by_class = {n: points[labels == k, 0] for n, k in zip(names, classes, strict=True)}
+        _draw_histogram(axes, by_class, points)
     else:
-        points, titles = _plane(points)
-        size = float(np.clip(12000 / len(points), 2, 16))
-        for k in kinds:
-            x, y = points[labels == k].T
-            axes.scatter(x, y, size, colours[k], lw=0, alpha=0.85, label=names[k])
+        points, titles = _first_components(points)
+        by_class = {n: points[labels == k] for n, k in zip(names, classes, strict=True)}
+        _draw_points(axes, by_class, float(np.clip(12000 / len(points), 2, 16)))
         axes.set(xlabel=titles[0], ylabel=titles[1])
         axes.set_aspect("equal", adjustable="datalim")
-    if 1 < len(kinds) <= len(MUTED):
+    if 1 < len(classes) <= len(MUTED):
         axes.legend(
             frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.6,
             handletextpad=0.2, labelspacing=0.6,
         )  # fmt: skip
-    elif points.shape[1] > 1 and len(kinds) > 1:  # too many for a legend: each class names itself
-        for k in kinds:
-            x, y = np.median(points[labels == k], axis=0)
-            halo = [withStroke(linewidth=2, foreground="white")]
-            axes.text(x, y, names[k], fontsize=7, ha="center", va="center", path_effects=halo)
     return figure
 
 
-def _plane(points: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], list[str]]:
+def _colours(count: int) -> list[str]:
+    return [MUTED[i % len(MUTED)] if count > 1 else BLUE for i in range(count)]
+
+
+def _draw_histogram(axes: Axes, by_class: Mapping[str, Values], points: Values) -> None:
+    bins = np.histogram_bin_edges(points, "auto").tolist()
+    for (name, values), colour in zip(by_class.items(), _colours(len(by_class)), strict=True):
+        axes.hist(values, bins, histtype="step", color=colour, label=name)
+    axes.set(xlabel="$z$, mean of $q(z\\,|\\,x)$", ylabel="number of data")
+
+
+def _draw_points(axes: Axes, by_class: Mapping[str, Values], size: float) -> None:
+    for (name, points), colour in zip(by_class.items(), _colours(len(by_class)), strict=True):
+        x, y = points.T
+        axes.scatter(x, y, size, colour, lw=0, alpha=0.85, label=name)
+    if len(by_class) > len(MUTED):  # too many for a legend: the names stand at the medians
+        for name, points in by_class.items():
+            x, y = np.median(points, axis=0)
+            halo = [withStroke(linewidth=2, foreground="white")]
+            axes.text(x, y, name, fontsize=7, ha="center", va="center", path_effects=halo)
+
+
+def _first_components(points: Values) -> tuple[Values, list[str]]:
+    """Return the first two principal components, (N, 2), and their titles."""
     if points.shape[1] == 2:
         return points, [rf"$z_{i}$, mean of $q(z\,|\,x)$" for i in (1, 2)]
     centred = points - points.mean(0)

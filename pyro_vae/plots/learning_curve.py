@@ -1,4 +1,4 @@
-"""The course of a fit."""
+"""The learning curve of a fit."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,22 +16,24 @@ Values = np.ndarray[Any, Any]
 
 @styled
 def learning_curve(metrics: Sequence[Mapping[str, Any]], unit: str = "datum") -> Figure:
-    """What was maximised, per unit, over epochs: in training and, where there are such data, in validation.
+    """Plot the objective per unit over epochs, in training and in validation.
 
     Args:
-        metrics: a record an epoch, with ``epoch``, ``train_elbo`` and perhaps ``validation_elbo``
+        metrics: a record for each epoch, with ``epoch``, ``train_elbo`` and perhaps ``validation_elbo``
             (nats per unit; for other objectives ``train_bound`` or ``train_objective``, and so on) and
             ``beta`` (the weight of the KL term in training).
-        unit: what one datum is called.
+        unit: what a unit is called on the axis.
+
+    Raises:
+        InputError: there are no metrics.
     """
     if not metrics:
-        raise InputError("there is no learning curve before the first epoch is done")
+        problem = "there is no learning curve before the end of the first epoch"
+        raise InputError(problem, subject="metrics", expected="a record for each epoch")
     figure, axes = new_figure(4.8, 3.0)
     trained, validated = (_figure_name(metrics[0], part) for part in ("train", "validation"))
-    train, held_out = (
-        _course(metrics, f"train_{trained}"),
-        _course(metrics, f"validation_{validated}"),
-    )
+    train = _figures(metrics, f"train_{trained}")
+    held_out = _figures(metrics, f"validation_{validated}")
     marker = "o" if len(metrics) == 1 else None
     label = "training, KL weighted" if any(m.get("beta", 1) != 1 for m in metrics) else "training"
     if validated not in (None, trained):
@@ -55,13 +57,13 @@ def learning_curve(metrics: Sequence[Mapping[str, Any]], unit: str = "datum") ->
 
 
 def _figure_name(metrics: Mapping[str, Any], part: str) -> str | None:
-    """Of ``train_elbo`` "elbo"."""
+    """Return the name after ``part_`` in a record: "elbo" of ``train_elbo``."""
     found = (key.removeprefix(f"{part}_") for key in metrics if key.startswith(f"{part}_"))
     return next(found, None)
 
 
-def _course(metrics: Sequence[Mapping[str, Any]], key: str) -> Values:
-    """The epochs in which there is a figure, and the figures, (2, epochs)."""
+def _figures(metrics: Sequence[Mapping[str, Any]], key: str) -> Values:
+    """Return the epochs that have a figure, and the figures, (2, epochs)."""
     known = [(m["epoch"], m[key]) for m in metrics if key in m]
     return np.array(known, dtype=float).reshape(-1, 2).T
 
@@ -74,9 +76,9 @@ def _mark_best(axes: Axes, epochs: Values, values: Values) -> None:
     )
 
 
-def _limits(*courses: Values) -> tuple[float, float]:
-    """The first steps climb further than all that follows; they may leave the picture."""
-    late = np.concatenate([course[len(course) // 20 :] for course in courses])
-    low, high = np.nanmin(late), np.nanmax(np.concatenate(courses))
+def _limits(*curves: Values) -> tuple[float, float]:
+    """Return the ends of the axis, without the first steps, which climb further than all that follow."""
+    late = np.concatenate([curve[len(curve) // 20 :] for curve in curves])
+    low, high = np.nanmin(late), np.nanmax(np.concatenate(curves))
     pad = 0.05 * (high - low) or 1.0
     return low - pad, high + pad

@@ -1,4 +1,4 @@
-"""What all pictures share: colours, fonts, how they are written."""
+"""The style that all plots share, and how a figure is written."""
 
 import functools
 import warnings
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pyro_vae.errors import InputError
-from pyro_vae.storage import replacing
+from pyro_vae.storage import atomic_write
 
 BLUE, RED, GREY = "#4477AA", "#EE6677", "#8A8A8A"
 MUTED = (
@@ -30,6 +30,8 @@ P = ParamSpec("P")
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Apply ``STYLE`` while a function draws."""
+
     @functools.wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with matplotlib.rc_context(STYLE):
@@ -39,34 +41,40 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def save(figure: Figure, path: Path | str) -> None:
-    """Writes a figure in the format that the path's ending names, in one step.
+    """Write a figure in the format of the path's ending, completely or not at all.
 
-    :raises InputError: another ending than .png, .pdf or .svg, or it cannot be written.
+    Raises:
+        InputError: the ending is not .png, .pdf or .svg, or the file cannot be written.
 
     >>> save(Figure(), "a.bmp")
     Traceback (most recent call last):
-    pyro_vae.errors.InputError: a picture cannot be written as 'a.bmp': end it in .png, .pdf or .svg
+    pyro_vae.errors.InputError: there is no format for 'a.bmp'; expected the ending .png, .pdf or .svg
     """
     path = Path(path)
     check_ending(path)
     kind = path.suffix.lower()[1:]
     undated = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
     style = matplotlib.rc_context({**STYLE, "svg.hashsalt": "pyro_vae"})
-    with replacing(path) as unfinished, style, warnings.catch_warnings():
-        # of each letter of a name that the font lacks, twice; there stands an empty box
+    with atomic_write(path) as unfinished, style, warnings.catch_warnings():
+        # matplotlib draws an empty box for a character that the font lacks, and warns twice
         warnings.filterwarnings("ignore", r"Glyph .* missing from font")
         figure.savefig(unfinished, format=kind, dpi=200, metadata=undated)
 
 
 def check_ending(path: Path | str) -> None:
-    """:raises InputError: :func:`save` cannot write a file of that name."""
+    """Check that :func:`save` can write a file of that name.
+
+    Raises:
+        InputError: the ending is not .png, .pdf or .svg.
+    """
+    name = Path(path).name
     if Path(path).suffix.lower() not in ENDINGS:
-        raise InputError(
-            f"a picture cannot be written as {Path(path).name!r}: end it in .png, .pdf or .svg"
-        )
+        problem = f"there is no format for {name!r}"
+        raise InputError(problem, subject=name, expected="the ending .png, .pdf or .svg")
 
 
 def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of a size in inches, with one pair of axes."""
     figure = Figure((width, height), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)

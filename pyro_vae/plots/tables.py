@@ -1,4 +1,4 @@
-"""Columns of a table, a panel each: numbers by where they lie, words by how often they occur."""
+"""Columns of a table, a panel each: numbers by their values, categories by their shares."""
 
 import math
 from collections.abc import Sequence
@@ -16,24 +16,22 @@ from pyro_vae.plots.style import BLUE, GREY
 
 Table = npt.NDArray[Any]
 
-MAX_COLUMNS = 6  # of a table, in one picture
-MOST_WORDS, LETTERS, LETTERS_ABREAST = (
-    8,
-    9,
-    22,
-)  # of a column; of a word; of words that fit in a line
-MOST_BARS = 40  # of whole numbers, one for each
+MAX_COLUMNS = 6  # in one figure
+MAX_CATEGORIES = 8  # of a column
+MAX_LETTERS, MAX_LETTERS_LEVEL = 9, 22  # of a name; of all names, to be written without rotation
+MAX_BARS = 40  # one for each whole number
+LIGHT = "#D0D0D0"
 
 
 def as_table(x: Tensor) -> Table:
-    """(N | event) as rows and columns."""
+    """Return (N | event) as rows and columns."""
     return x.detach().cpu().double().reshape(len(x), -1).numpy()
 
 
 def _panels(
     table: Table, columns: Sequence[Column | str] | None
 ) -> tuple[Figure, list[tuple[Axes, Column]]]:
-    """A panel for each of the first columns, with its column."""
+    """Return a figure with a panel for each of the first columns, and the panels with their columns."""
     count = min(table.shape[1], MAX_COLUMNS)
     across = min(count, 3)
     down = math.ceil(count / across)
@@ -41,7 +39,7 @@ def _panels(
     panels = list(figure.subplots(down, across, squeeze=False).flat)
     for panel in panels[count:]:
         panel.set_axis_off()
-    named = columns or [f"column {i}" for i in range(count)]  # as a .csv has them
+    named = columns or [f"column {i}" for i in range(count)]
     shown = [c if isinstance(c, Column) else Column(str(c)) for c in named[:count]]
     for panel, column in zip(panels, shown, strict=False):
         panel.spines[["top", "right"]].set_visible(False)
@@ -49,139 +47,145 @@ def _panels(
     return figure, list(zip(panels, shown, strict=False))
 
 
-def _which(table: Table) -> str:
+def _remark(table: Table) -> str:
     total = table.shape[1]
     return f"; the first {MAX_COLUMNS} of {total} columns" if total > MAX_COLUMNS else ""
 
 
-def _scale(
-    panel: Axes, column: Column, in_logs: bool, axes: Sequence[Literal["x", "y"]] = ("x",)
+def _set_scale(
+    panel: Axes, column: Column, is_log: bool, axes: Sequence[Literal["x", "y"]] = ("x",)
 ) -> None:
-    """Few ticks; dates as such, and positive values in logs."""
+    """Set few ticks; write dates as dates, and positive values on a log scale."""
     for name in axes:
         axis = panel.xaxis if name == "x" else panel.yaxis
         if column.kind in (Kind.DATE, Kind.TIME):
             locator = AutoDateLocator(minticks=2, maxticks=5)
             axis.set_major_locator(locator)
             axis.set_major_formatter(ConciseDateFormatter(locator))
-        elif in_logs:
+        elif is_log:
             panel.set(**{f"{name}scale": "log"})
         else:
             panel.locator_params(name, nbins=4, integer=column.kind in (Kind.COUNT, Kind.GRADE))
 
 
-def _is_in_logs(column: Column, values: Table) -> bool:
+def _has_log_scale(column: Column, values: Table) -> bool:
     return column.kind is Kind.POSITIVE and bool((values > 0).all())
 
 
-def _short(words: Sequence[str]) -> list[str]:
-    return [word if len(word) <= LETTERS else f"{word[: LETTERS - 1]}…" for word in words]
+def _name_ticks(panel: Axes, names: Sequence[str], both: bool = False) -> None:
+    """Write short names of categories at the ticks of the x axis, or of both axes."""
+    short = [n if len(n) <= MAX_LETTERS else f"{n[: MAX_LETTERS - 1]}…" for n in names]
+    rotation = 40 * (sum(map(len, short)) > MAX_LETTERS_LEVEL)
+    panel.set_xticks(range(len(short)), short, fontsize=7, rotation=rotation)
+    if both:
+        panel.set_yticks(range(len(short)), short, fontsize=7)
 
 
-# --- beside what the model makes of them --------------------------------------------------------
+def _most_frequent(shares: Table) -> Table:
+    return np.argsort(-shares, kind="stable")[:MAX_CATEGORIES]
+
+
+# --- reconstructions ----------------------------------------------------------------------------
 
 
 def reconstructed_columns(
     originals: Table, means: Table, columns: Sequence[Column | str] | None
 ) -> Figure:
+    """Plot reconstructions against originals."""
     figure, panels = _panels(originals, columns)
     for i, (panel, column) in enumerate(panels):
-        seen = ~np.isnan(originals[:, i])
-        if not seen.any():
+        observed = ~np.isnan(originals[:, i])
+        if not observed.any():
             continue
-        draw = _words_again if column.categories else _numbers_again
-        draw(panel, column, originals[seen, i], means[seen, i])
-    figure.supxlabel(f"data ({len(originals):,} rows{_which(originals)})", fontsize=9)
+        draw = _draw_confusion if column.categories else _draw_scatter
+        draw(panel, column, originals[observed, i], means[observed, i])
+    figure.supxlabel(f"data ({len(originals):,} rows{_remark(originals)})", fontsize=9)
     figure.supylabel("reconstruction", fontsize=9)
     return figure
 
 
-def _numbers_again(panel: Axes, column: Column, x: Table, y: Table) -> None:
-    in_logs = _is_in_logs(column, np.concatenate([x, y]))
+def _draw_scatter(panel: Axes, column: Column, x: Table, y: Table) -> None:
+    is_log = _has_log_scale(column, np.concatenate([x, y]))
     ends = [min(x.min(), y.min()), max(x.max(), y.max())]
     panel.plot(ends, ends, color=GREY, lw=0.8, zorder=1)
     panel.scatter(x, y, float(np.clip(2000 / len(x), 2, 12)), BLUE, lw=0, alpha=0.7, zorder=2)
-    _scale(panel, column, in_logs, ("x", "y"))
-    x, y = (np.log(x), np.log(y)) if in_logs else (x, y)
+    _set_scale(panel, column, is_log, ("x", "y"))
+    x, y = (np.log(x), np.log(y)) if is_log else (x, y)
     residual, spread = ((y - x) ** 2).sum(), ((x - x.mean()) ** 2).sum()
     if spread > 0:
-        of = " of logs" if in_logs else ""
-        _note(panel, f"$R^2${of} = {1 - residual / spread:.2f}")
+        of = " of logs" if is_log else ""
+        text = f"$R^2${of} = {1 - residual / spread:.2f}"
+        panel.text(0.04, 0.96, text, va="top", fontsize=8, transform=panel.transAxes)
 
 
-def _words_again(panel: Axes, column: Column, x: Table, y: Table) -> None:
-    """Of each word in the data, which share was taken for which."""
-    words = column.categories or ()
-    x, y = x.astype(int), y.round().astype(int)  # a mean is the probability of the second of two
-    order = np.argsort(-np.bincount(x, minlength=len(words)), kind="stable")[:MOST_WORDS]
+def _draw_confusion(panel: Axes, column: Column, x: Table, y: Table) -> None:
+    """Draw for each category in the data the shares of the reconstructed ones."""
+    names = column.categories or ()
+    x, y = x.astype(int), y.round().astype(int)  # a binary mean is the probability of the second
+    order = _most_frequent(np.bincount(x, minlength=len(names)))
     shares = np.array(
         [[np.mean(y[x == k] == j) if (x == k).any() else 0 for k in order] for j in order]
     )
-    at, names = np.arange(len(order)), _short([words[k] for k in order])
     panel.imshow(shares, cmap="Blues", vmin=0, vmax=1, origin="lower", aspect="auto")
-    panel.set_xticks(at, names, fontsize=7, rotation=40 * (sum(map(len, names)) > LETTERS_ABREAST))
-    panel.set_yticks(at, names, fontsize=7)
+    _name_ticks(panel, [names[k] for k in order], both=True)
     panel.set_title(f"{column.name}: {np.mean(x == y):.0%} right")
 
 
-def _note(panel: Axes, text: str) -> None:
-    panel.text(0.04, 0.96, text, va="top", fontsize=8, transform=panel.transAxes)
-
-
-# --- beside what the model makes up -------------------------------------------------------------
+# --- samples ------------------------------------------------------------------------------------
 
 
 def sampled_columns(
     values: Table, data: Table | None, columns: Sequence[Column | str] | None, caption: str
 ) -> Figure:
+    """Plot the distribution of each column, of the model and of the data."""
     figure, panels = _panels(values, columns)
     for i, (panel, column) in enumerate(panels):
-        seen = np.zeros(0) if data is None else data[~np.isnan(data[:, i]), i]
-        draw = _shares_of_words if column.categories else _shares_of_numbers
-        draw(panel, column, values[:, i], seen)
+        observed = np.zeros(0) if data is None else data[~np.isnan(data[:, i]), i]
+        draw = _draw_bars if column.categories else _draw_histograms
+        draw(panel, column, values[:, i], observed)
         panel.set_yticks([])
         panel.spines["left"].set_visible(False)
     if data is not None:
         panels[0][0].legend(frameon=False, fontsize=8)
-    figure.supxlabel(caption + _which(values), fontsize=9)
+    figure.supxlabel(caption + _remark(values), fontsize=9)
     return figure
 
 
-def _shares_of_words(panel: Axes, column: Column, drawn: Table, seen: Table) -> None:
-    """How often each word occurs; the most frequent ones, where there are many."""
-    words = column.categories or ()
+def _draw_bars(panel: Axes, column: Column, drawn: Table, observed: Table) -> None:
+    """Draw the share of each category, or of the most frequent ones."""
+    names = column.categories or ()
     of_model, of_data = (
-        np.bincount(x.astype(int), minlength=len(words)) / max(1, len(x)) for x in (drawn, seen)
+        np.bincount(x.astype(int), minlength=len(names)) / max(1, len(x)) for x in (drawn, observed)
     )
-    order = np.argsort(-(of_data if len(seen) else of_model), kind="stable")[:MOST_WORDS]
-    at, names = np.arange(len(order)), _short([words[k] for k in order])
-    if len(seen):
-        panel.bar(at, of_data[order], 0.8, color="#D0D0D0", label="data")
-    panel.bar(at, of_model[order], 0.8, fill=False, edgecolor=BLUE, lw=1.4, label="model")
-    panel.set_xticks(at, names, fontsize=7, rotation=40 * (sum(map(len, names)) > LETTERS_ABREAST))
+    order = _most_frequent(of_data if len(observed) else of_model)
+    places = np.arange(len(order))
+    if len(observed):
+        panel.bar(places, of_data[order], 0.8, color=LIGHT, label="data")
+    panel.bar(places, of_model[order], 0.8, fill=False, edgecolor=BLUE, lw=1.4, label="model")
+    _name_ticks(panel, [names[k] for k in order])
 
 
-def _shares_of_numbers(panel: Axes, column: Column, drawn: Table, seen: Table) -> None:
-    together = np.concatenate([drawn, seen])
-    in_logs = _is_in_logs(column, together)
-    bins = _bins(together, min(len(x) for x in (drawn, seen) if len(x)), in_logs)
-    if len(seen):
-        panel.hist(seen, bins, weights=_shares(seen), color="#D0D0D0", label="data")
+def _draw_histograms(panel: Axes, column: Column, drawn: Table, observed: Table) -> None:
+    both = np.concatenate([drawn, observed])
+    is_log = _has_log_scale(column, both)
+    bins = _bins(both, min(len(x) for x in (drawn, observed) if len(x)), is_log)
+    if len(observed):
+        panel.hist(observed, bins, weights=_shares(observed), color=LIGHT, label="data")
     panel.hist(
         drawn, bins, weights=_shares(drawn), histtype="step", color=BLUE, lw=1.4, label="model"
     )
-    _scale(panel, column, in_logs)
+    _set_scale(panel, column, is_log)
 
 
 def _shares(x: Table) -> Table:
     return np.full(len(x), 1 / max(1, len(x)))
 
 
-def _bins(x: Table, rows: int, in_logs: bool) -> list[float]:
-    """The bins' edges: one bin for each whole number, where these are few; else as many as rows allow."""
-    if bool((x == x.round()).all()) and np.ptp(x) <= MOST_BARS:
+def _bins(x: Table, rows: int, is_log: bool) -> list[float]:
+    """Return the edges of the bins: one for each whole number if these are few, otherwise by the rows."""
+    if bool((x == x.round()).all()) and np.ptp(x) <= MAX_BARS:
         return (np.arange(x.min(), x.max() + 2) - 0.5).tolist()
     number = int(np.clip(math.sqrt(rows), 8, 30))
-    if in_logs:
+    if is_log:
         return np.exp(np.histogram_bin_edges(np.log(x), number)).tolist()
     return np.histogram_bin_edges(x, number).tolist()

@@ -9,7 +9,7 @@ effects that are still small at the first parameters are seen, too.
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from pyro import poutine
@@ -71,15 +71,25 @@ def moved_sites(before: Scores, after: Scores, fine: bool = False) -> list[str]:
     ]
 
 
-def difference(before: Scores, after: Scores) -> tuple[str, float] | None:
+class Difference(NamedTuple):
+    """Name a site whose log-probability differs, and the largest difference in nats."""
+
+    site: str
+    nats: float
+
+    def __str__(self) -> str:
+        return f"{self.nats:.3g} nats at {self.site}"
+
+
+def difference(before: Scores, after: Scores) -> Difference | None:
     """Return the first site whose score has moved, and by how many nats; a missing score counts 0.
 
     >>> difference({"a": torch.zeros(2)}, {"a": torch.tensor([0.0, 3.0])})
-    ('a', 3.0)
+    Difference(site='a', nats=3.0)
     """
     for name in moved_sites(before, after):
         a, b = (scores.get(name, torch.zeros(())).cpu() for scores in (before, after))
-        return name, float((a - b).abs().nan_to_num(torch.inf).max())
+        return Difference(name, float((a - b).abs().nan_to_num(torch.inf).max()))
     return None
 
 

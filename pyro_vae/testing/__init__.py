@@ -1,29 +1,24 @@
-"""The contract as a battery of checks, for the models of the shelf and for anybody's own.
+"""The contract as a series of checks, for the models of pyro_vae and for your own.
 
-A check is a function of a :class:`Case`. It returns a remark (or ""), raises ``InputError`` with one
-sentence that names what is wrong, or ``NotApplicable`` with the reason. Its name is the function's, its
-docstring says what holds. A new one is a line in ``CHECKS``.
+A check is a function of a :class:`Case`. It returns a remark (or ""), raises ``InputError`` to say what is
+wrong, or ``NotApplicable`` with the reason. Its function's name is its name, and its docstring says what
+must hold. A new one is a function here and a line in ``CHECKS``.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pyro
 import torch
 
 from pyro_vae.data import batches
 from pyro_vae.device import resolve
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least
 from pyro_vae.program.contract import as_program, signature
-from pyro_vae.program.isolation import (
-    as_found,
-    checked_seed,
-    tensors_as_found,
-    undisturbed,
-)
-from pyro_vae.testing import figures, structure, training
+from pyro_vae.program.isolation import as_found, checked_seed, tensors_as_found, undisturbed
+from pyro_vae.testing import evidence, gradients, state, structure, training
 from pyro_vae.testing.case import Case, NotApplicable
+from pyro_vae.testing.report import BrokenContract, Outcome, Report
 
 __all__ = [
     "CHECKS",
@@ -38,64 +33,25 @@ __all__ = [
 
 Check = Callable[[Case], str]
 
-FOUNDATIONS: tuple[Check, ...] = (
+FOUNDATIONS: tuple[Check, ...] = (  # if one fails, the others make no sense
     structure.runs,
     structure.sites,
     structure.plates,
-    figures.prior,
+    evidence.prior,
 )
 CHECKS: tuple[Check, ...] = (
-    structure.density,
-    structure.hidden_state,
+    state.density,
+    state.hidden_state,
     structure.factorises,
     structure.particles,
     training.trains,
-    training.gradients,
-    training.saves,
+    gradients.gradients,
+    state.saves,
     training.captured_step,
-    figures.evidence,
-    figures.graph,
-    figures.device,
+    evidence.evidence,
+    structure.graph,
+    state.device,
 )
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one check came to, and why, or a remark."""
-
-    check: str
-    outcome: Literal["ok", "failed", "not applicable"]
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Report:
-    """The outcomes of all checks, in their order; prints as a table.
-
-    >>> print(Report((Outcome("runs", "ok"), Outcome("graph", "failed", "there is none"))))
-    runs   ok
-    graph  failed          there is none
-    """
-
-    outcomes: tuple[Outcome, ...]
-
-    @property
-    def failed(self) -> tuple[Outcome, ...]:
-        return tuple(each for each in self.outcomes if each.outcome == "failed")
-
-    def __str__(self) -> str:
-        width = max((len(each.check) for each in self.outcomes), default=0)
-        rows = (f"{e.check:<{width}}  {e.outcome:<14}  {e.reason}" for e in self.outcomes)
-        return "\n".join(map(str.rstrip, rows))
-
-
-class BrokenContract(InputError, AssertionError):
-    """A program fails some checks: a line each. ``report`` holds the outcomes of all."""
-
-    def __init__(self, report: Report) -> None:
-        lines = (f"  {each.check}: {each.reason}" for each in report.failed)
-        super().__init__("\n".join(["the program breaks the contract:", *lines]))
-        self.report = report
 
 
 def check_program(
@@ -108,22 +64,26 @@ def check_program(
     device: str | torch.device = "cpu",
     checks: Sequence[Check] = CHECKS,
 ) -> Report:
-    """Puts a program to the contract on the first few rows of data; takes seconds, changes nothing.
+    """Check a program against the contract on the first few rows of data; take seconds, change nothing.
 
-    That guide and model run, have the same sites, declare their plates and can draw data comes first;
-    if it does not hold, nothing else is tried.
+    The first four checks are that guide and model run, have the same sites, declare their plates and can
+    draw data. If one of them fails, the others are not made.
 
     Args:
         program: a model and guide.
         data: a tensor, a tuple of tensors of equal length, a Dataset, a DataLoader or a split.
         num_particles: K of the evidence.
         unit: the plate to give figures for; by default the outermost that holds every site.
-        seed: of all noise.
+        seed: seed of all draws.
         device: where to compute; the modules stay there.
-        checks: what to check after that, in this order; ``(*CHECKS, mine)`` adds one.
+        checks: the checks after the first four, in this order; ``(*CHECKS, own)`` adds one.
 
-    :raises BrokenContract: a check failed; it is an AssertionError and an InputError.
-    :raises InputError: ``program`` is no program, or ``data`` no data.
+    Returns:
+        The outcomes of all checks.
+
+    Raises:
+        BrokenContract: a check failed; it is an AssertionError and an InputError.
+        InputError: ``program`` is not a program, or ``data`` cannot be read.
 
     >>> from pyro_vae.models import FactorAnalysis
     >>> report = check_program(FactorAnalysis((3,), 2), torch.randn(6, 3))
@@ -131,29 +91,32 @@ def check_program(
     Outcome(check='plates', outcome='ok', reason="the unit is 'data'")
     """
     target, place = as_program(program), resolve(device)
-    if num_particles < 2:
-        raise InputError(f"num_particles must be at least 2, not {num_particles}")
+    at_least(2, "num_particles", num_particles)
     for module in target.modules.values():
         module.to(place)
     rows = batches(data, place, signature(target))
-    case = Case(target, rows, unit, num_particles, checked_seed(seed))
-    outcomes: list[Outcome] = []
-    with undisturbed(target, seed), as_found(target.modules):
-        for check in FOUNDATIONS:
-            outcomes.append(_outcome(check, case))
-            if outcomes[-1].outcome == "failed":
-                raise BrokenContract(Report(tuple(outcomes)))
-        held = {id(t): t for t in (*case.parameters.values(), *case.learnt.values(), *case.args)}
-        for check in checks:
-            with as_found(target.modules), tensors_as_found(held.values()):
-                outcomes.append(_outcome(check, case))
-    report = Report(tuple(outcomes))
+    report = _run_checks(Case(target, rows, unit, num_particles, checked_seed(seed)), checks)
     if report.failed:
         raise BrokenContract(report)
     return report
 
 
-def _outcome(check: Check, case: Case) -> Outcome:
+def _run_checks(case: Case, checks: Sequence[Check]) -> Report:
+    modules, outcomes = case.program.modules, []
+    with undisturbed(case.program, case.seed), as_found(modules):
+        for check in FOUNDATIONS:
+            outcomes.append(_run_check(check, case))
+            if outcomes[-1].outcome == "failed":
+                return Report(tuple(outcomes))
+        tensors = (*case.parameters.values(), *case.learnt.values(), *case.args)
+        distinct = {id(tensor): tensor for tensor in tensors}
+        for check in checks:
+            with as_found(modules), tensors_as_found(distinct.values()):
+                outcomes.append(_run_check(check, case))
+    return Report(tuple(outcomes))
+
+
+def _run_check(check: Check, case: Case) -> Outcome:
     name = check.__name__.replace("_", " ")
     pyro.set_rng_seed(case.seed)
     try:
@@ -161,7 +124,7 @@ def _outcome(check: Check, case: Case) -> Outcome:
     except NotApplicable as reason:
         return Outcome(name, "not applicable", str(reason))
     except InputError as error:
-        return Outcome(name, "failed", str(error))
-    except Exception as error:  # of the program's own making: to be told, not to end the battery
+        return Outcome(name, "failed", str(error), error)
+    except Exception as error:  # the program's own: it must not end the series
         first = (str(error).strip().splitlines() or [""])[0]
         return Outcome(name, "failed", f"{type(error).__name__}: {first}")

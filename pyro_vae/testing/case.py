@@ -1,4 +1,4 @@
-"""What the checks have in common: a program on a few rows, its traces, its loss, its tensors."""
+"""The case that all checks get: a program on a few rows, its traces, its loss, its tensors."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -32,23 +32,23 @@ from pyro_vae.program.trace import Site, run
 from pyro_vae.program.vectorization import with_fastest_chains
 
 Batch = tuple[Tensor, ...]
-STEPS = 3  # of the optimizer; a network that ends in zeros passes no gradient on in the first
+NUM_STEPS = 3  # a network that ends in zeros passes no gradient back in the first
 
 
 class NotApplicable(Exception):
-    """Why a check says nothing of this program, or not here."""
+    """Say why a check does not apply to a program, or to this machine."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A program and its data, as a check gets them: in eval mode, all that it changes taken back.
+    """Hold a program and its data for a check, in eval mode; whatever a check changes is restored.
 
     Attributes:
         program: the model and guide.
         rows: all data, on the device.
         unit: the plate to give figures for, or None for the outermost.
-        num_particles: K, for what is estimated.
-        seed: of what is drawn; the generators have been set to it.
+        num_particles: K of estimates.
+        seed: seed of the draws; the generators have been set to it.
     """
 
     program: Program
@@ -59,9 +59,10 @@ class Case:
 
     @cached_property
     def call(self) -> BoundProgram:
-        """The program on the first few rows, or on all where it takes no fewer.
+        """The program bound to the first few rows, or to all if it takes no fewer.
 
-        :raises InputError: it does not run.
+        Raises:
+            InputError: it does not run.
         """
         found = as_found(self.program.modules, self.program.model, self.program.guide)
         with torch.no_grad():
@@ -71,35 +72,36 @@ class Case:
 
     @property
     def structure(self) -> Structure:
+        """The sites, plates and units on these rows."""
         return self.call.structure
 
     @cached_property
     def args(self) -> Batch:
-        """The arguments of that call; of a program that does not run, the first few rows."""
+        """The arguments of the bound program; if it does not run, the first few rows."""
         with suppress(InputError):
             return self.call.args
-        return self.fresh(min(FIRST_ROWS, self.rows.num_units))
+        return self.copy_rows(min(FIRST_ROWS, self.rows.num_units))
 
-    def fresh(self, count: int) -> Batch:
-        """The first rows of the data once more, whatever the program has done to ``args``."""
+    def copy_rows(self, count: int) -> Batch:
+        """Return a copy of the first rows of the data, which no run of the program has changed."""
         (args,) = self.rows.take(torch.arange(count), count)
         return tuple(arg.clone() for arg in args)
 
     @cached_property
     def stored(self) -> dict[str, Tensor]:
-        """Parameters in Pyro's store."""
+        """The parameters in Pyro's store."""
         return stored_parameters(self.program, *self.args, seed=self.seed)
 
     @cached_property
     def parameters(self) -> dict[str, Tensor]:
-        """All that can be trained, by name."""
+        """All trainable parameters, by name."""
         every = {**named_parameters(self.program), **self.stored}
         return {name: p for name, p in every.items() if p.requires_grad}
 
     @cached_property
     def learnt(self) -> dict[str, Tensor]:
-        """What a checkpoint holds, by name: parameters and buffers."""
-        return checkpoint.tensors_of(self.program, self.stored)
+        """The tensors of a checkpoint, by name: parameters and buffers."""
+        return checkpoint.learnt_tensors(self.program, self.stored)
 
     def traces(self, args: Batch | None = None) -> Traces:
         """Run guide and model once, of a program that may not have been examined yet."""
@@ -114,40 +116,54 @@ class Case:
         value: Callable[[Site], Tensor] = lambda site: site["value"],
         args: Batch | None = None,
     ) -> Traces:
-        """Run guide and model again at draws made from those of another run, on other data perhaps."""
+        """Run guide and model again at draws made from those of another run, optionally on other data."""
         call = self.call.single()
         with torch.no_grad():
             return rerun(call if args is None else replace(call, args=args), first, value)
 
     @cached_property
     def elbo(self) -> Any:  # Pyro's base class declares no methods
-        """The ELBO to train by: one that sums discrete latents out where some are marked for it."""
+        """The ELBO to train by, which sums out the discrete latents that are marked for it."""
         return self.elbo_of(1)
 
-    def elbo_of(self, particles: int) -> Any:
-        """The same, of some draws made together."""
-        return default_elbo(self.structure, particles)
+    def elbo_of(self, num_particles: int) -> Any:
+        """Return that ELBO for some particles together."""
+        return default_elbo(self.structure, num_particles)
 
     def loss(self, elbo: Any = None) -> Tensor:
-        """Minus the ELBO per unit as ``fit`` has it, by one draw or by ``elbo``, ``|``."""
+        """Return minus the ELBO per unit, by one draw or by ``elbo``, ``|``."""
         program, units = self.call.program, self.structure.units_of(len(self.args[0]))
         elbo = elbo or self.elbo
         return elbo.differentiable_loss(program.model, program.guide, *self.args) / units
 
     def step(self) -> Step:
-        """:raises NotApplicable: there is nothing to train."""
-        if not self.parameters:
-            raise NotApplicable("it has no parameters")
+        """Return one training step.
+
+        Raises:
+            NotApplicable: there is nothing to train.
+        """
+        self.require_parameters()
         examined = self.call.examined
-        assert examined is not None  # the first call of a program is one that showed it
+        assert examined is not None  # a program's first call has one
         count = len(self.args[0])
         loss = BatchLoss(examined, Minibatching(count, count, True), self.elbo)
         engine = EagerEngine(loss, self.parameters)
         return Step(engine, make_optimizer(ADAM, self.parameters), None)
 
+    def train(self) -> None:
+        """Take a few steps in train mode."""
+        step = self.step()
+        with self.train_mode():
+            for _ in range(NUM_STEPS):
+                step(self.args)
+
+    def require_parameters(self) -> None:
+        if not self.parameters:
+            raise NotApplicable("it has no parameters")
+
     @contextmanager
-    def training(self) -> Iterator[None]:
-        """The modules in train mode."""
+    def train_mode(self) -> Iterator[None]:
+        """Set the modules to train mode within the block."""
         modules = [m for root in self.program.modules.values() for m in root.modules()]
         modes = [module.training for module in modules]
         try:

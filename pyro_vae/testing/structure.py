@@ -1,4 +1,4 @@
-"""What a program is: its sites, plates and units, and that it does nothing besides."""
+"""Checks of a program's sites, plates and units, and of its diagram."""
 
 from dataclasses import replace
 from functools import partial
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
-from pyro_vae.inference.compiling.side_effects import held_tensors, side_effect
+from pyro_vae.graph import render_model
 from pyro_vae.inference.evidence.estimate import joint_note
 from pyro_vae.program.examination import examine
 from pyro_vae.program.particles import of_particles
@@ -24,30 +24,29 @@ from pyro_vae.testing.case import Case, NotApplicable
 
 
 def runs(case: Case) -> str:
-    """Guide and model run, the model at the guide's draws, with Pyro's and torch's own checks."""
+    """Guide and model run, the model at the guide's draws, with the validation of Pyro and torch."""
     with pyro.validation_enabled(True):
         case.traces()
     return ""
 
 
 def sites(case: Case) -> str:
-    """Model and guide have the same latents, of the same shapes, which their plates explain; every
-    value can be scored."""
+    """Model and guide have the same latents with the same shapes, as the plates declare, and scores."""
     examine(case.program, *case.args)
     traces = case.traces()
     return f"{len(drawn_sites(traces.guide))} latent, {len(observed_sites(traces.model))} observed"
 
 
 def plates(case: Case) -> str:
-    """A plate holds all sites, of as many units as there are rows; or some latent is shared by all."""
+    """One plate holds all sites and has a unit for each row; or all rows share some latent."""
     if case.structure.unit is None:
-        _refuse_rows_as_event(case, case.traces())
+        _check_no_latent_grows(case, case.traces())
         return "".join(joint_note(case.structure))
     return f"the unit is {case.structure.unit!r}"
 
 
-def _refuse_rows_as_event(case: Case, traces: Traces) -> None:
-    """A latent outside of every plate that grows with the data is one for each datum."""
+def _check_no_latent_grows(case: Case, traces: Traces) -> None:
+    """Check that no latent outside every plate grows with the data: it would be one for each row."""
     fewer = tuple(rows[:-1] for rows in case.args)
     try:
         shorter = sample_sites(case.traces(args=fewer).guide)
@@ -58,59 +57,14 @@ def _refuse_rows_as_event(case: Case, traces: Traces) -> None:
         if is_free and name in shorter and shorter[name]["value"].shape != site["value"].shape:
             raise InputError(
                 f"site {name!r} of shape {tuple(site['fn'].shape())} grows with the data and lies outside "
-                "of every plate, so the evidence does not factorise: put it into the data's plate"
+                "every plate, so the evidence does not factorise",
+                subject=name,
+                remedy="put it into the plate of the data",
             )
 
 
-def density(case: Case) -> str:
-    """Model and guide give the same latents and data the same density every time."""
-    first = case.traces()
-    torch.rand(8)
-    found = difference(first.scores(case.structure), case.again(first).scores(case.structure))
-    if found:
-        raise InputError(
-            f"{found[0]} scores the same latents and data otherwise by {found[1]:.3g} nats the next "
-            "time: noise is drawn outside of `pyro.sample`, or something is kept between calls"
-        )
-    return ""
-
-
-def hidden_state(case: Case) -> str:
-    """An evaluation changes neither arguments, tensors and attributes nor anything global."""
-    program = case.program
-    owners = {"model": program.model, "guide": program.guide, **program.modules}
-    args = case.fresh(len(case.args[0]))
-    tensors = [(f"argument {i}", arg) for i, arg in enumerate(args)] + [*case.learnt.items()]
-    tensors += [(f"a tensor of shape {tuple(t.shape)}", t) for t in held_tensors(owners)]
-    case.traces()  # what only the first call does, such as filling the store, is no matter
-    before = [tensor.detach().clone() for _, tensor in tensors]
-    world = _world()
-    case.traces(args=args)
-    for (name, tensor), value in zip(tensors, before, strict=True):
-        same = (value == tensor.detach()) | (value.isnan() & tensor.detach().isnan())
-        if not same.all():
-            raise InputError(f"every run changes {name} in place: work on a copy")
-    for what, state in _world().items():
-        if state != world[what]:
-            raise InputError(f"a run changes {what}")
-    effect = side_effect(case.traces, owners)
-    if effect is not None:
-        raise InputError(f"{effect}: use `pyro.sample` or torch's generators, and keep nothing")
-    return ""
-
-
-def _world() -> dict[str, object]:
-    """What a run might change in Pyro and torch at large, by name."""
-    return {
-        "Pyro's settings": pyro.settings.get(),
-        "the names in Pyro's param store": sorted(pyro.get_param_store().keys()),
-        "torch's default dtype": torch.get_default_dtype(),
-        "whether torch records gradients": torch.is_grad_enabled(),
-    }
-
-
 def factorises(case: Case) -> str:
-    """A datum alone scores as it does among the others."""
+    """A row scores the same alone and among others."""
     structure, count = case.structure, case.structure.num_units
     if structure.unit is None:
         raise NotApplicable("the evidence is a joint one, of all data")
@@ -118,15 +72,17 @@ def factorises(case: Case) -> str:
         raise NotApplicable(
             f"plate {structure.unit!r} has {count} units in {len(case.args[0])} rows"
         )
-    among = case.traces()
-    whole = among.scores(structure)
+    traces = case.traces()
+    together = traces.scores(structure)
     for row in (0, count - 1):
-        alone = _alone(case, among, row).scores(structure.resized(1))
-        found = difference({n: s[:, row : row + 1] for n, s in whole.items()}, alone)
-        if found:
+        alone = _alone(case, traces, row).scores(structure.resized(1))
+        gap = difference({n: s[:, row : row + 1] for n, s in together.items()}, alone)
+        if gap:
             raise InputError(
-                f"datum {row} alone scores otherwise by {found[1]:.3g} nats at {found[0]} than among "
-                f"the {count}: something looks at the whole batch (a mean, BatchNorm in train mode)"
+                f"row {row} scores differently alone and among {count}, by {gap}: something depends on "
+                "the whole batch, such as a mean or BatchNorm in train mode",
+                subject=gap.site,
+                remedy="compute each row from that row alone",
             )
     return _batch_norms(case)
 
@@ -138,8 +94,12 @@ def _of_unit(site: Site, structure: Structure, row: int) -> Tensor:
 
 
 def _alone(case: Case, among: Traces, row: int) -> Traces:
-    """The traces of one row; a program that takes neither that nor all but one has a size of its own."""
-    own_size = NotApplicable(f"it takes {len(case.args[0])} data alone")
+    """Return the traces of one row.
+
+    Raises:
+        NotApplicable: the program takes a fixed number of rows, neither 1 nor one fewer.
+    """
+    fixed_size = NotApplicable(f"it takes exactly {len(case.args[0])} rows")
     try:
         of_unit = partial(_of_unit, structure=case.structure, row=row)
         traces = case.again(among, of_unit, tuple(arg[row : row + 1] for arg in case.args))
@@ -147,12 +107,16 @@ def _alone(case: Case, among: Traces, row: int) -> Traces:
         try:
             case.traces(args=tuple(arg[:-1] for arg in case.args))
         except InputError:
-            raise own_size from error
-        raise InputError(f"it takes no batch of a single datum: {error}") from error
+            raise fixed_size from error
+        raise InputError(
+            f"it does not run on a single row: {error}",
+            subject=error.subject,
+            remedy="keep the batch dimension when it is 1 (no .squeeze())",
+        ) from error
     for trace in (traces.guide, traces.model):
         for site in sample_sites(trace).values():
-            if site["fn"].batch_shape[case.structure.dim] > 1:  # an AutoGuide, a mask that it holds
-                raise own_size
+            if site["fn"].batch_shape[case.structure.dim] > 1:  # of an AutoGuide, or a fixed mask
+                raise fixed_size
     return traces
 
 
@@ -165,31 +129,47 @@ def _batch_norms(case: Case) -> str:
     ]
     if not norms:
         return ""
-    return f"in training {', '.join(map(repr, norms))} look at the whole batch (BatchNorm)"
+    return f"in training {', '.join(map(repr, norms))} (BatchNorm) depend on the whole batch"
 
 
 def particles(case: Case) -> str:
-    """Particles that are drawn together score as they do one by one."""
+    """Particles score the same vectorized and one by one."""
     structure = case.structure
     if case.call.vectorized:
         return ""
     with torch.no_grad(), pyro.validation_enabled(False):
         try:
-            # discrete latents of the model alone are drawn, not summed out, so that sites compare
-            together = draw_traces(replace(case.call, vectorized=True), 2)
+            # the model's own discrete latents are drawn, not summed out, so that sites compare
+            traces = draw_traces(replace(case.call, vectorized=True), 2)
         except (InputError, ValueError, RuntimeError) as error:
-            raise NotApplicable(f"it takes one draw a call: {error}") from error
-        both = together.scores(structure)
+            raise NotApplicable(f"it takes one particle a call: {error}") from error
+        together = traces.scores(structure)
         for k in range(2):
-            one = case.again(together, partial(of_particles, structure=structure, some=k))
-            found = difference(
-                {name: s[k : k + 1] if len(s) > 1 else s for name, s in both.items()},
-                one.scores(structure),
-            )
-            if found:
-                raise InputError(
-                    f"of two particles drawn together one scores otherwise by {found[1]:.3g} nats at "
-                    f"{found[0]} than by itself: something counts dimensions from the left (a mean "
-                    "over 0, a reshape); count from the right"
-                )
-    raise InputError("two particles drawn together score otherwise than one by one")
+            pick = partial(of_particles, structure=structure, some=k)
+            alone = case.again(traces, pick).scores(structure)
+            own = {name: s[k : k + 1] if len(s) > 1 else s for name, s in together.items()}
+            if gap := difference(own, alone):
+                raise _not_vectorized(f"{gap}", gap.site)
+    raise _not_vectorized("some nats", "the program")
+
+
+def _not_vectorized(gap: str, site: str) -> InputError:
+    return InputError(
+        f"two particles score differently vectorized and one by one, by {gap}: some dimension is counted "
+        "from the left, as in mean(0) or a reshape",
+        subject=site,
+        remedy="count dimensions from the right",
+    )
+
+
+def graph(case: Case) -> str:
+    """The diagram renders, and holds every site."""
+    drawn = render_model(case.program, case.args)
+    shown = {site for node in drawn.model.nodes for site in node.sites}
+    missing = sorted({*case.structure.latents, *case.structure.observed} - shown)
+    if missing:
+        names = ", ".join(map(repr, missing))
+        raise InputError(f"the diagram lacks {names}", subject=missing[0])
+    if not drawn.svg.startswith("<"):
+        raise InputError("the diagram is not valid SVG", subject="SVG")
+    return "; ".join(drawn.warnings)

@@ -1,4 +1,4 @@
-"""A working directory of its own for each test, and a command line to call in it."""
+"""A working directory for each test, and a command line to call in it."""
 
 import shutil
 import sys
@@ -22,7 +22,7 @@ from torch import nn
 
 
 class MyVAE(nn.Module):
-    """A model of one's own.
+    """A user's model.
 
     Args:
         width: of the hidden layer
@@ -77,9 +77,19 @@ TABLE = "age,height\n" + "".join(f"{20 + i % 40},{150 + (i * 7) % 50}\n" for i i
 
 @dataclass(frozen=True)
 class Outcome:
+    """Hold the exit code and the output of a command."""
+
     code: int
     out: str
     err: str
+
+    def refuses(self, *names: str) -> None:
+        """Check that the command ended with one error, with these names and numbers."""
+        assert self.code == 2, (self.out, self.err)
+        error = self.err[self.err.index("error: ") :]
+        assert [name for name in names if name not in error] == [], error
+        assert error.count("\n") <= 2
+        assert not {"Traceback", "bug"} & set(self.err.split())
 
 
 BoundProgram = Callable[..., Outcome]

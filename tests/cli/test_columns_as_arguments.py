@@ -12,7 +12,7 @@ import yaml
 from stories import RNG
 
 from pyro_vae import fit
-from pyro_vae.cli.run_folder import open_run
+from pyro_vae.cli.run.folder import open_run
 from pyro_vae.data import batches, load
 from pyro_vae.program.contract import signature
 
@@ -146,8 +146,8 @@ def test_held_out_rows_stand_for_those_whose_latents_they_share(people, call):
     """Else the prior of what all share would count once for a few rows, and the prior be the best guide."""
     words = "--data people.csv --arguments x=age,income y=cost --epochs 100 --optimizer.lr 0.02"
     outcome = call(f"fit --model stories_of_mine.Linear {words} -o runs/l")
-    assert "the 8 validation rows stand for all 64, whose latents they share" in outcome.err
-    assert "nats of all data together, at epoch" in outcome.out
+    assert " 8 validation rows " in outcome.err
+    assert "nats for all data together, at epoch" in outcome.out
     model = open_run("runs/l", ["--model", "stories_of_mine.Linear"])
     data = load("people.csv", arguments={"x": ["age", "income"], "y": "cost"})
     assert model.load_data().train.fingerprint == data.train.fingerprint
@@ -162,7 +162,7 @@ def test_a_fit_is_that_of_the_tensors_bit_for_bit(run, people):
         group = torch.tensor([CLINICS.tolist().index(clinic) for clinic in rows["clinic"]])
         tensors[name] = (x, group, torch.tensor(rows["visits"].to_numpy(np.float32)))
     pyro.set_rng_seed(1)
-    model = run.experiment.model((2,), 3)
+    model = run.config.model((2,), 3)
     by_hand = fit(
         model, tensors["train"], validation=tensors["validation"], epochs=3, seed=1,
         device="cpu", progress=False, optimizer=torch.optim.Adam,
@@ -212,9 +212,7 @@ def test_a_run_opens_without_its_data_and_weighs_others(run, people, call):
     example.assign(clinic="easst").to_csv("new.csv", index=False)
     assert "'easst' in column 'clinic'" in call(f"evidence runs/v {OURS} --data new.csv").err
     example.assign(clinic=["north", None, "west"]).to_csv("new.csv", index=False)
-    assert (
-        "no value in row 2, column 'clinic'" in call(f"evidence runs/v {OURS} --data new.csv").err
-    )
+    assert "row 2, column 'clinic'" in call(f"evidence runs/v {OURS} --data new.csv").err
     example.drop(columns="age").to_csv("new.csv", index=False)
     assert "no column 'age'" in call(f"evidence runs/v {OURS} --data new.csv").err
 
@@ -284,8 +282,7 @@ def test_a_run_keeps_its_arguments(run, call):
     again = call(f"fit --config runs/v/config.yaml {OURS} -o runs/again")
     assert again.code == 0, again.err
     other = call(f"fit --resume runs/v {OURS} --arguments x=age group=clinic y=visits")
-    assert other.code == 2
-    assert "a run keeps its options" in other.err
+    other.refuses("--arguments", "--config")
 
 
 @pytest.mark.parametrize("written", ["3", "x=age", "{x: [age]}", "[[x=age]]", "[null]", "[x]"])
@@ -294,8 +291,7 @@ def test_a_configuration_whose_arguments_are_none(run, here, call, written):
     config["arguments"] = yaml.safe_load(written)
     (here / "other.yaml").write_text(yaml.safe_dump(config))
     outcome = call(f"fit --config other.yaml {OURS} -o runs/other")
-    assert outcome.code == 2
-    assert "list of words" in outcome.err or "takes pairs" in outcome.err
+    outcome.refuses("arguments")
 
 
 def test_names_that_hold_commas_or_equals_signs(people, call):
@@ -314,30 +310,23 @@ def test_a_diagram_of_columns(run, people, call):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "names"),
     [
-        (
-            "--arguments x=age,income group=clinc y=visits",
-            "no column 'clinc': did you mean 'clinic'",
-        ),
-        ("--arguments x=age,income y=visits", "missing: --model.num_group"),
-        ("--arguments group=clinic y=visits", "no column is named for 'x'"),
-        (
-            "--arguments x=age,income group=clinic z=visits",
-            "the model has no parameter 'z'",
-        ),
-        ("--arguments x=age,income group=visits y=visits", "--kinds visits=category makes it one"),
-        ("--arguments age,income", "takes pairs as in --arguments x=age,income y=visits"),
-        ("--arguments x=age x=income", "names 'x' twice"),
-        (f"{BY_NAME} --label clinic", "label and arguments exclude each other"),
+        ("--arguments x=age,income group=clinc y=visits", ("'clinc'; did you mean 'clinic'",)),
+        ("--arguments x=age,income y=visits", ("missing: --model.num_group",)),
+        ("--arguments group=clinic y=visits", ("no column", "'x'")),
+        ("--arguments x=age,income group=clinic z=visits", ("parameter", "'z'")),
+        ("--arguments x=age,income group=visits y=visits", ("'group'", "--kinds visits=category")),
+        ("--arguments age,income", ("--arguments", "'age,income'", "x=age,income")),
+        ("--arguments x=age x=income", ("--arguments", "'x' twice")),
+        (f"{BY_NAME} --label clinic", ("label", "arguments")),
     ],
 )
-def test_what_is_refused(people, call, words, said):
+def test_what_is_refused(people, call, words, names):
     outcome = call(f"fit --model stories_of_mine.Visits --data people.csv {words}")
-    assert outcome.code == 2, outcome.out
-    assert said in outcome.err
+    outcome.refuses(*names)
     assert len(outcome.err.splitlines()) <= 6
 
 
 def test_verbs_that_make_no_sense_say_so(run, call):
-    assert "impute fills in the gaps of a model's one x" in call(f"impute runs/v {OURS}").err
+    call(f"impute runs/v {OURS}").refuses("impute", "--arguments")

@@ -12,7 +12,7 @@ import yaml
 from stories import RNG
 from torch.distributions import MultivariateNormal
 
-from pyro_vae.cli.run_folder import open_run
+from pyro_vae.cli.run.folder import open_run
 
 LINEAR = """
     fit --model VAE --model.latent_dim 2 --data gaps.csv --epochs 60 --batch_size 50 --optimizer.lr 1e-2
@@ -275,7 +275,7 @@ def test_our_models_leave_gaps_out_unasked_and_say_so(here, call, words, parts):
     ("words", "message"),
     [
         ("impute runs/vae", "there is nothing to fill in: no value of digits is missing"),
-        ("impute runs/vae --out x.png", "no ending that says what to write: .csv, .npz"),
+        ("impute runs/vae --out x.png", ".csv, .npz"),
         ("impute runs/vae --out table.csv", "table.csv is there already"),
         ("impute runs/vae --fill mode", "--fill cannot be 'mode'"),
     ],

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from pyro_vae import log_evidence
-from pyro_vae.cli.run_folder import open_run
+from pyro_vae.cli.run.folder import open_run
 from pyro_vae.data import load
 
 FA = "fit --model FactorAnalysis --model.latent_dim 1 --data table.csv --epochs 5 -o runs/fa"
@@ -68,34 +68,26 @@ def test_the_same_rows_have_the_same_figures(call, factors):
 
 
 @pytest.mark.parametrize(
-    ("name", "table", "message"),
+    ("name", "table", "names"),
     [
-        ("short", "age\n3\n4\n", "short.csv has no column 'height'"),
-        ("none", None, "there is no file or folder none.csv"),
+        ("short", "age\n3\n4\n", ("short.csv", "'height'")),
+        ("none", None, ("none.csv",)),
     ],
 )
-def test_other_data_that_do_not_fit(here, call, factors, name, table, message):
+def test_other_data_that_do_not_fit(here, call, factors, name, table, names):
     if table:
         (here / f"{name}.csv").write_text(table)
     for verb in ("evidence", "sample", "reconstruct", "impute"):
-        outcome = call(f"{verb} runs/fa --data {name}.csv")
-        assert outcome.code == 2
-        assert message in outcome.err
-    outcome = call("evidence runs/fa --data table.csv --split train")
-    assert "--split is a part of the run's own data" in outcome.err
+        call(f"{verb} runs/fa --data {name}.csv").refuses(*names)
+    call("evidence runs/fa --data table.csv --split train").refuses("--split", "--data")
 
 
 def test_shapes_and_values_of_another_kind(here, call, vae):
     np.save("large.npy", np.zeros((4, 9, 9), dtype=np.uint8))
     np.save("grey.npy", np.full((4, 8, 8), 0.5))
     np.save("loud.npy", np.full((4, 8, 8), 7.0))
-    for name, message in (
-        ("large", "(1, 9, 9); expected (1, 8, 8)"),
-        ("loud", "loud.npy holds 7; expected values as the run was fitted to (binary)"),
-    ):
-        outcome = call(f"evidence runs/vae --data {name}.npy")
-        assert outcome.code == 2
-        assert message in outcome.err
+    for name, names in (("large", ("(1, 9, 9)", "(1, 8, 8)")), ("loud", ("7", "binary"))):
+        call(f"evidence runs/vae --data {name}.npy").refuses(f"{name}.npy", *names)
     assert figures(call, "evidence runs/vae --data grey.npy --num_particles 5")["units"] == 4
 
 
@@ -126,7 +118,7 @@ class TestWithoutTheData:
     def test_what_needs_none_goes_on(self, call, gone):
         outcome = call("sample runs/fa --num 50 -o drawn.csv")
         assert outcome.code == 0, outcome.err
-        assert "without the run's data: there is no file or folder" in outcome.err
+        assert "continuing without the run's data: " in outcome.err
         table = pd.read_csv("drawn.csv")
         assert list(table) == ["age", "height"]
         assert 20 < table["age"].mean() < 60
@@ -141,10 +133,7 @@ class TestWithoutTheData:
 
     def test_what_needs_them_names_the_way_out(self, call, gone):
         for verb in ("evidence", "reconstruct", "impute"):
-            outcome = call(f"{verb} runs/fa")
-            assert outcome.code == 2
-            assert "there is no file or folder" in outcome.err
-            assert "Other data are named by --data" in outcome.err
+            call(f"{verb} runs/fa").refuses("table.csv", "--data")
         assert call("evidence runs/fa --data elsewhere.csv").code == 0
         assert call("reconstruct runs/fa --data elsewhere.csv -o made.csv").code == 0
         assert set(pd.read_csv("made.csv")["row"]) == set(range(60))
@@ -176,11 +165,9 @@ class TestClasses:
 
     def test_that_are_not_known_are_refused(self, call, flowers):
         (flowers / "new.csv").write_text("kind,length,width\nfir,11,23\n")
-        outcome = call("evidence runs/f --data new.csv")
-        assert outcome.code == 2
-        assert "new.csv has a class 'fir'; expected one of ash, elm, oak" in outcome.err
+        call("evidence runs/f --data new.csv").refuses("new.csv", "'fir'", "ash, elm, oak")
         (flowers / "new.csv").write_text("length,width\n11,23\n")
-        assert "has no column 'kind'" in call("evidence runs/f --data new.csv").err
+        call("evidence runs/f --data new.csv").refuses("new.csv", "'kind'")
 
     def test_are_drawn_in_turn_without_the_data(self, call, flowers):
         (flowers / "flowers.csv").unlink()
@@ -197,7 +184,7 @@ def test_photographs_of_any_size_are_brought_to_that_of_the_runs_own(here, call)
     outcome = call("fit --model VAE", SMALL.replace("--model.encoder.hidden_dims [4]", ""),
         "--model.encoder MLP --data photos --out runs/p")  # fmt: skip
     assert outcome.code == 0, outcome.err
-    assert "from 9x9 to 13x11 and are brought to 10x10" in outcome.err
+    assert all(size in outcome.err for size in ("9x9", "13x11", "10x10"))
     found = each(call, "evidence runs/p --data new --num_particles 20")
     assert found["row"].tolist() == [0, 1, 2, 3]
 
@@ -223,5 +210,4 @@ def test_gaps_of_other_data_are_refused_by_a_model_that_needs_all_values(here, c
     (here / "new.csv").write_text("n,k,a\n3,u,1.5\n2,,2.5\n1,v,1\n")
     for verb in ("evidence", "reconstruct", "impute"):
         outcome = call(f"{verb} runs/w --data new.csv")
-        assert outcome.code == 2
-        assert "new.csv has no value in row 2, column 'k' (1 such rows)" in outcome.err
+        outcome.refuses("new.csv", "row 2, column 'k'", "1 such rows")

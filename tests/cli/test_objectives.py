@@ -78,32 +78,23 @@ def test_a_class_in_a_schedules_place_is_not_run_unnamed(call, here):
         yaml.safe_dump({**config, "beta": {"class_path": "strange.Linear", "init_args": {}}})
     )
     outcome = call("evidence runs/a")
-    assert outcome.code == 2
-    assert "names strange.Linear, which is not part of pyro_vae" in outcome.err
+    outcome.refuses("strange.Linear", "--beta")
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "names"),
     [
-        ("--elbo IWEA", "--elbo: there is no 'IWEA'; did you mean 'IWAE'?"),
-        ("--elbo Trace_EBLO", "--elbo: there is no 'Trace_EBLO'; did you mean 'Trace_ELBO'?"),
-        (
-            "--elbo IWAE --elbo.num_particle 3",
-            "there is no option --elbo.num_particle; did you mean",
-        ),
-        ("--elbo IWAE --elbo.num_particles 0", "num_particles must be at least 1, not 0"),
-        (
-            "--elbo IWAE --elbo.num_particles many",
-            "--elbo.num_particles must be an integer, not 'many'",
-        ),
-        ("--elbo Renyi --elbo.alpha 1", "use TraceELBO"),
-        ("--elbo Capacity --beta 2", "Capacity weighs the KL term itself"),
-        ("--beta Cyclical --beta.rising 2", "rising must be a part in (0, 1], not 2"),
-        ("--beta much", "--beta must be a number"),
+        ("--elbo IWEA", ("--elbo", "'IWEA'; did you mean 'IWAE'?")),
+        ("--elbo Trace_EBLO", ("--elbo", "'Trace_EBLO'; did you mean 'Trace_ELBO'?")),
+        ("--elbo IWAE --elbo.num_particle 3", ("did you mean '--elbo.num_particles'?",)),
+        ("--elbo IWAE --elbo.num_particles 0", ("num_particles must be at least 1, not 0",)),
+        ("--elbo IWAE --elbo.num_particles many", ("--elbo.num_particles", "not 'many'")),
+        ("--elbo Renyi --elbo.alpha 1", ("TraceELBO",)),
+        ("--elbo Capacity --beta 2", ("Capacity", "KL")),
+        ("--beta Cyclical --beta.rising 2", ("(0, 1]",)),
+        ("--beta much", ("--beta", "'much'")),
     ],
 )
-def test_what_is_refused(call, options, message):
+def test_what_is_refused(call, options, names):
     outcome = call(FIT, options, "--out runs/a")
-    assert outcome.code == 2
-    assert message in outcome.err
-    assert "bug" not in outcome.err
+    outcome.refuses(*names)

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from pyro_vae import checkpoint, log_evidence
-from pyro_vae.cli.run_folder import open_run
+from pyro_vae.cli.run.folder import open_run
 from pyro_vae.data import load
 
 FA = "fit --model FactorAnalysis --model.latent_dim 1 --data table.csv --batch_size 16"
@@ -30,7 +30,7 @@ def factors(call):
 
 
 def arrays(path: str) -> dict[str, np.ndarray]:
-    """What an .npz holds; the file is closed, lest whatever test runs later be blamed."""
+    """What an .npz holds, after which the file is closed."""
     with np.load(path) as archive:
         return dict(archive)
 
@@ -53,7 +53,7 @@ def test_fit_leaves_what_it_promises(vae):
 
 def test_fit_says_how_it_chose_the_likelihood_and_what_comes_next(call):
     outcome = call("fit --model VAE --data table.csv --epochs 1 --out runs/t")
-    assert "likelihood: NegativeBinomial, as the data are columns of count" in outcome.err
+    assert "likelihood: NegativeBinomial" in outcome.err
     assert " evidence runs/t\n" in outcome.err
     assert outcome.out.startswith("runs/t: 1 epoch in ")
     assert outcome.out.count("\n") == 1
@@ -66,7 +66,7 @@ def test_names_by_number_need_no_option_but_their_file(call, here):
     np.save(here / "tokens.npy", names)
     outcome = call("fit --model TokenVAE --data tokens.npy --epochs 2 --out runs/tokens")
     assert outcome.code == 0, outcome.err
-    assert "num_tokens: 7, as the data are whole numbers in [0, 6]" in outcome.err
+    assert "num_tokens: 7" in outcome.err
     config = yaml.safe_load(Path("runs/tokens/config.yaml").read_text())
     assert config["model"]["init_args"]["num_tokens"] == 7
     assert call("evidence runs/tokens --num_particles 5 --split train").code == 0
@@ -84,10 +84,8 @@ def test_images_have_convolutions(call, here):
     np.save(here / "photos.npy", photos)
     outcome = call("fit --model VAE --data photos.npy --epochs 1 --out runs/photos")
     assert outcome.code == 0, outcome.err
-    said = (
-        "likelihood: DiscretizedLogistic, encoder: ConvEncoder, decoder: ConvDecoder, as the data"
-    )
-    assert said in outcome.err
+    chosen = "likelihood: DiscretizedLogistic, encoder: ConvEncoder, decoder: ConvDecoder"
+    assert chosen in outcome.err
     chosen = yaml.safe_load(Path("runs/photos/config.yaml").read_text())["model"]["init_args"]
     assert chosen["encoder"]["class_path"] == "pyro_vae.networks.ConvEncoder"
     assert chosen["decoder"]["init_args"]["channels"] == [64, 64, 32]
@@ -121,7 +119,7 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(call, factors):
 def test_a_finished_run_says_that_it_is_finished(call, vae):
     outcome = call("fit --resume runs/vae")
     assert outcome.code == 0
-    assert "the run was finished; --epochs 4 would go on with it" in outcome.err
+    assert "--epochs 4 would continue it" in outcome.err
 
 
 def test_the_data_say_how_many_epochs_there_are_to_be(call):
@@ -132,7 +130,7 @@ def test_the_data_say_how_many_epochs_there_are_to_be(call):
     assert outcome.out.startswith("runs/still: 3 epochs in ")
     config = Path("runs/still/config.yaml")
     assert yaml.safe_load(config.read_text())["epochs"] == 5000
-    finished = "the run was finished; --patience 4 or another --optimizer.lr would go on with it"
+    finished = "--patience 4 or another --optimizer.lr would continue it"
     assert finished in call("fit --resume runs/still").err
     assert call("fit --resume runs/still --patience 3").out.startswith("runs/still: 4 epochs")
     assert call("fit --resume runs/still --patience 9 --epochs 5").out.startswith("runs/still: 5 ")
@@ -217,59 +215,52 @@ def test_pictures(call, vae, verb, ending):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "names"),
     [
-        ("sample", "which run?"),
-        (
-            "sample runs/vae --out x.bmp",
-            "no ending that says what to write: .png, .pdf, .svg, .csv, .npz",
-        ),
-        ("sample runs/vae --out nowhere/x.png", "there is no folder nowhere"),
-        ("sample runs/vae --out table.npz", "table.npz is there already"),
-        ("sample runs/vae --num 0", "--num must be at least 1, not 0"),
-        ("reconstruct runs/vae --num -3", "--num must be at least 1, not -3"),
-        ("evidence runs/vae --num_particles 0", "num_particles must be at least 1, not 0"),
-        ("evidence runs/vae --num_particle 5", "did you mean '--num_particles'?"),
-        ("evidence runs/vae --split tests", "--split cannot be 'tests'; did you mean 'test'?"),
-        ("evidence runs/vae --seed -1", "--seed must be between 0 and 2**32 - 1"),
-        ("evidence runs/vae --device cuda:77", "device 'cuda:77' is not there"),
-        ("fit --model VAE --data digits --device cuda:77", "device 'cuda:77' is not there"),
-        ("fit --model VAE --data digts", "did you mean 'digits'?"),
-        ("fit --model VAE --data none.csv", "there is no file or folder none.csv"),
-        ("fit --model VAE --data empty.csv", "empty.csv is empty"),
-        ("fit --model FactorAnalysis --data gap.csv", "gap.csv has no value in row 2, column 'b'"),
-        ("fit --model VAE --data digits --epochs 0", "epochs must be at least 1, not 0"),
-        ("fit --model VAE --data digits --out runs/vae", "runs/vae holds another run"),
-        ("fit --model VAE --data digits --out table.csv", "table.csv is a file"),
+        ("sample", ("pyro-vae sample runs/vae",)),
+        ("sample runs/vae --out x.bmp", ("--out x.bmp", ".png, .pdf, .svg, .csv, .npz")),
+        ("sample runs/vae --out nowhere/x.png", ("nowhere", "x.png")),
+        ("sample runs/vae --out table.npz", ("table.npz", "--overwrite")),
+        ("sample runs/vae --num 0", ("--num must be at least 1, not 0",)),
+        ("reconstruct runs/vae --num -3", ("--num must be at least 1, not -3",)),
+        ("evidence runs/vae --num_particles 0", ("num_particles must be at least 1, not 0",)),
+        ("evidence runs/vae --num_particle 5", ("did you mean '--num_particles'?",)),
+        ("evidence runs/vae --split tests", ("--split", "'tests'; did you mean 'test'?")),
+        ("evidence runs/vae --seed -1", ("--seed", "2**32 - 1, not -1")),
+        ("evidence runs/vae --device cuda:77", ("'cuda:77'", "cpu")),
+        ("fit --model VAE --data digits --device cuda:77", ("'cuda:77'", "cpu")),
+        ("fit --model VAE --data digts", ("did you mean 'digits'?",)),
+        ("fit --model VAE --data none.csv", ("none.csv",)),
+        ("fit --model VAE --data empty.csv", ("empty.csv", "empty")),
+        ("fit --model FactorAnalysis --data gap.csv", ("gap.csv", "row 2", "column 'b'")),
+        ("fit --model VAE --data digits --epochs 0", ("epochs must be at least 1, not 0",)),
+        ("fit --model VAE --data digits --out runs/vae", ("runs/vae", "--resume", "--out")),
+        ("fit --model VAE --data digits --out table.csv", ("table.csv", "a folder")),
         (
             "fit --model VAE --model.likelihood Bernoulli --data digits",
-            "binarise them (--binarize stochastic), or use the likelihood ContinuousBernoulli or",
+            ("--binarize stochastic", "ContinuousBernoulli"),
         ),
         (
             "fit --model VAE --model.encoder ConvEncoder --data table.csv",
-            "images (channels, height, width)",
+            ("(channels, height, width)", "(2,)"),
         ),
-        ("fit --model my_model.WithLabels --data table.csv", "the data have no labels"),
-        ("fit --model my_model.Failing --data digits", "the model raised ValueError"),
-        ("fit --model my_model.NoProgram --data digits", "NoProgram is no program"),
-        ("fit --config none.yaml", "there is no file none.yaml"),
-        ("fit --config table.csv", "holds no options"),
-        ("fit --resume nowhere", "there is no run in nowhere"),
-        ("fit --model VAE --data digits --optimizer.lr 1e30 --out runs/nan", "not finite"),
+        ("fit --model my_model.WithLabels --data table.csv", ("have none",)),
+        ("fit --model my_model.Failing --data digits", ("model", "ValueError", "oh no")),
+        ("fit --model my_model.NoProgram --data digits", ("NoProgram",)),
+        ("fit --config none.yaml", ("none.yaml",)),
+        ("fit --config table.csv", ("table.csv", "config.yaml")),
+        ("fit --resume nowhere", ("nowhere", "`pyro-vae fit`")),
+        ("fit --model VAE --data digits --optimizer.lr 1e30 --out runs/nan", ("not finite",)),
     ],
 )
-def test_wrong_inputs(here, call, vae, words, message):
+def test_wrong_inputs(here, call, vae, words, names):
     (here / "table.npz").write_bytes(b"")
     (here / "empty.csv").write_text("")
     (here / "gap.csv").write_text("a,b\n1,2\n3,\n4,5\n6,7\n")
     before = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
     outcome = call(words)
-    assert outcome.code == 2
+    outcome.refuses(*names)
     assert outcome.out == ""
-    errors = outcome.err[outcome.err.index("error: ") :]
-    assert message in errors
-    assert "Traceback" not in outcome.err
-    assert errors.count("\n") <= 2
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
@@ -293,16 +284,14 @@ def test_the_data_say_how_many_classes_there_are(call):
     assert arrays("sample.npz")["x"].shape == (12, 1, 8, 8)
     assert call("graph --model ConditionalVAE --out given.svg").code == 0
     assert "▣ y" in call("graph runs/c --text").out
-    outcome = call(fit, "--data table.csv")
-    assert outcome.code == 2
-    assert "ConditionalVAE needs labels, and table.csv has none" in outcome.err
+    call(fit, "--data table.csv").refuses("ConditionalVAE", "table.csv", "--label")
 
 
 def test_a_model_of_few_labels(call):
     fit = "fit --model SemiSupervisedVAE --data digits --binarize stochastic --epochs 1"
     outcome = call(fit, "--labelled 50 --out runs/few")
     assert outcome.code == 0
-    assert "labels of 50 training rows" in outcome.err
+    assert " 50 " in outcome.err
     assert call("evidence runs/few --num_particles 5").code == 0
     for verb in ("sample", "reconstruct"):
         assert call(f"{verb} runs/few --num 12 --out {verb}.npz").code == 0
@@ -311,12 +300,10 @@ def test_a_model_of_few_labels(call):
     assert set(drawn["label"]) <= set(range(10))
     assert (drawn["label_mean"] == drawn["label"]).all()  # a class has none
     outcome = call(fit, "--labelled 5000 --out runs/many")
-    assert outcome.code == 2
-    assert "labels of 5,000 rows are asked for; 1,397 training rows have one" in outcome.err
-    for model, reason in (("VAE", "takes no labels"), ("ConditionalVAE", "needs one of each")):
+    outcome.refuses("5,000", "1,397")
+    for model in ("VAE", "ConditionalVAE"):
         outcome = call(f"fit --model {model} --data digits --labelled 50 --out runs/none")
-        assert outcome.code == 2
-        assert f"{model} {reason}" in outcome.err
+        outcome.refuses(f" {model} ", "SemiSupervisedVAE")
 
 
 LABELS = {
@@ -337,7 +324,7 @@ def test_labels_that_were_not_seen(here, call, how):
     fit = f"fit --data few.csv --label kind {unseen} --epochs 1 --model"
     outcome = call(f"{fit} SemiSupervisedVAE --out runs/few")
     assert outcome.code == 0, outcome.err
-    assert "; 2 classes; labels of " in outcome.err
+    assert "2 classes" in outcome.err
     assert call("evidence runs/few --num_particles 5 --split train -o each.csv").code == 0
     with open(here / "each.csv") as file:
         each = list(csv.DictReader(file))
@@ -345,9 +332,7 @@ def test_labels_that_were_not_seen(here, call, how):
     for row in each:
         number = int(row["row"]) % 4
         assert row["kind"] == (not_seen if number == 1 else LABELS[how][number])
-    outcome = call(f"{fit} ConditionalVAE --out runs/all")
-    assert outcome.code == 2
-    assert "rows of few.csv have no label, and ConditionalVAE needs one of each" in outcome.err
+    call(f"{fit} ConditionalVAE --out runs/all").refuses("few.csv", "ConditionalVAE", "no label")
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])

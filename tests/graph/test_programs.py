@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
 from pyro_vae.graph import render_model
-from pyro_vae.testing import BrokenContract, check_program, figures
+from pyro_vae.testing import BrokenContract, check_program
 
 # --- partly observed ---------------------------------------------------------------------------------
 
@@ -53,13 +53,13 @@ def test_check_program_counts_a_node_for_all_its_sites(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     program = partly, partly_guide
-    report = check_program(program, (Y, SEEN), checks=(figures.graph,))
+    report = check_program(program, (Y, SEEN), checks=(structure.graph,))
     assert report.outcomes[-1].outcome == "ok"
     drawn = render_model(program, (Y, SEEN))
     short = replace(drawn, model=drawn.model.contracted("x"))
-    monkeypatch.setattr(figures, "render_model", lambda *_: short)
+    monkeypatch.setattr(structure, "render_model", lambda *_: short)
     with pytest.raises(BrokenContract, match="diagram lacks 'x_observed', 'x_unobserved'"):
-        check_program(program, (Y, SEEN), checks=(figures.graph,))
+        check_program(program, (Y, SEEN), checks=(structure.graph,))
 
 
 def test_the_half_that_a_guide_lacks_is_named() -> None:

@@ -1,4 +1,4 @@
-"""Every model of the shelf, its parts swapped, passes the battery for anybody's model."""
+"""Every model of pyro_vae, also with other parts, passes the checks of the contract."""
 
 from collections.abc import Callable
 from functools import partial
@@ -45,7 +45,7 @@ Shelf = list[tuple[str, Callable[[], nn.Module], Callable[[], Any]]]
 
 
 def grey(*shape: int) -> Tensor:
-    """Between 0 and 1, in 256 levels."""
+    """Return values in [0, 1], on 256 levels."""
     return torch.randint(0, 256, shape) / 255
 
 
@@ -79,7 +79,7 @@ CONV = {
     "encoder": partial(ConvEncoder, channels=(4, 4)),
     "decoder": partial(ConvDecoder, channels=(4, 4)),
 }
-# a line for every model, and one for each way of composing it that differs in kind
+# every model, and each way to compose it that differs in kind
 SHELF: Shelf = [
     ("VAE", partial(VAE, IMAGE, 3), partial(binary, 9, *IMAGE)),
     ("VAE", partial(VAE, IMAGE, 3, **CONV), partial(binary, 9, *IMAGE)),
@@ -145,7 +145,7 @@ SHELF: Shelf = [
 ]
 
 
-# what a model has not, and says so
+# checks that do not apply to a model
 WITHOUT = {"Autoencoder": {"prior", "evidence"}, "VQVAE": {"gradients"}}
 
 
@@ -158,9 +158,7 @@ def test_it_keeps_the_contract(
 ) -> None:
     report = check_program(make(), data(), num_particles=200)
     missed = {each.check: each.reason for each in report.outcomes if each.outcome != "ok"}
-    assert missed.keys() <= {"device", *WITHOUT.get(name, ())}, (
-        missed
-    )  # of these, everything applies
+    assert missed.keys() <= {"device", *WITHOUT.get(name, ())}, missed
 
 
 def test_every_model_of_the_shelf_is_here() -> None:

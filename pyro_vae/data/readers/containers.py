@@ -15,7 +15,7 @@ from numpy.lib import format as npy
 
 from pyro_vae.data.refusals import damaged
 from pyro_vae.errors import InputError
-from pyro_vae.memory import check_unpacked, in_words
+from pyro_vae.memory import check_unpacked, format_bytes
 
 Array = npt.NDArray[Any]
 
@@ -115,7 +115,7 @@ def _read(file: IO[bytes], where: str, size: int, stored: int) -> Array:
     if min(shape, default=0) < 0 or needed > present:
         raise damaged(
             where,
-            f"its header has the shape {shape}, {in_words(needed)}, but {in_words(present)} follow",
+            f"its header has the shape {shape}, {format_bytes(needed)}, but {format_bytes(present)} follow",
         )
     check_unpacked(where, needed, stored)
     file.seek(0)

@@ -16,7 +16,7 @@ from pyro_vae.data.readers.source import Source
 from pyro_vae.data.readers.tables import read_table
 from pyro_vae.data.readers.text import TEXTS, ending, is_packed
 from pyro_vae.data.refusals import unknown
-from pyro_vae.errors import InputError, reading
+from pyro_vae.errors import InputError, report_read_errors
 
 ROOT_VARIABLE = "PYRO_VAE_DATA"
 _OF_TABLES = frozenset({"label", "unseen", "arguments", "columns", "kinds", "id"})
@@ -44,13 +44,13 @@ def read_source(
         options.check_options({"image_size"} if name == "celeba" else (), name)
         return _read_named(name, root, download, options.image_size)
     if (name and _exists(path)) or ending(path) in ENDINGS or len(path.parts) > 1:
-        with reading(path):
+        with report_read_errors(path):
             return _read_path(path, options)
     raise unknown(f"there is no data set, file or folder {name!r}", name.lower(), NAMED, name)
 
 
 def _exists(path: Path) -> bool:
-    with reading(path):  # a name may be too long
+    with report_read_errors(path):  # a name may be too long
         return path.exists()
 
 

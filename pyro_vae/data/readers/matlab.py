@@ -18,8 +18,8 @@ from pyro_vae.data.readers.options import ReadOptions
 from pyro_vae.data.readers.source import Source
 from pyro_vae.data.readers.sparse import dense
 from pyro_vae.data.refusals import damaged, not_numbers
-from pyro_vae.errors import InputError, reading
-from pyro_vae.memory import LIKELY, RATIO, check_unpacked
+from pyro_vae.errors import InputError, report_read_errors
+from pyro_vae.memory import ALLOWANCE, MAX_RATIO, check_unpacked
 
 _TYPES = {"single": "f4", "double": "f8", "logical": "b1", "char": "U1", "sparse": "f8"} | {
     f"{sign}int{8 * size}": f"{sign or 'i'}{size}" for sign in ("", "u") for size in (1, 2, 4, 8)
@@ -69,7 +69,7 @@ class MatFile(Mapping[str, Array]):
                 remedy="save it with save(FILE, '-v7')",
             )
         check_unpacked(str(path), _unpacked(path, self._stored), self._stored)
-        with reading(path):
+        with report_read_errors(path):
             contents = whosmat(path)
         self._kinds = {name: (shape, kind) for name, shape, kind in contents if kind in _TYPES}
 
@@ -93,7 +93,7 @@ class MatFile(Mapping[str, Array]):
             if min(shape, default=0) < 0:
                 raise damaged(where, f"its header has the shape {shape}")
             check_unpacked(where, size, self._stored)
-        with reading(where), warnings.catch_warnings():
+        with report_read_errors(where), warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
             try:
                 loaded: Any = loadmat(self.path, variable_names=[name], mat_dtype=True)[name]
@@ -118,7 +118,7 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _unpacked(path: Path, stored: int) -> int:
     """Return the bytes that the elements of a file unpack to; it stops counting above the limit."""
-    most, total = max(LIKELY, RATIO * stored), 0
+    most, total = max(ALLOWANCE, MAX_RATIO * stored), 0
     with path.open("rb") as file:
         order = {b"IM": "<", b"MI": ">"}.get(file.read(_HEADER)[-2:])
         while order and total <= most and len(tag := file.read(8)) == 8:

@@ -16,7 +16,7 @@ from pyro_vae.data.readers.options import ReadOptions
 from pyro_vae.data.readers.text_format import BLANKS, TextFormat, detect_format, uneven
 from pyro_vae.data.refusals import damaged
 from pyro_vae.errors import InputError
-from pyro_vae.memory import LIKELY, RATIO, check_fits, check_unpacked
+from pyro_vae.memory import ALLOWANCE, MAX_RATIO, check_fits, check_unpacked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,7 +103,7 @@ def _check_size(path: Path) -> None:
     if not is_packed(path):
         check_fits(str(path), _CELL * stored, "take fewer rows, or save it as .npy")
         return
-    size, most = 0, max(LIKELY, RATIO * stored) // _CELL
+    size, most = 0, max(ALLOWANCE, MAX_RATIO * stored) // _CELL
     with gzip.open(path) as file:
         try:
             while size <= most and (chunk := file.read(2**20)):

@@ -1,4 +1,4 @@
-"""Which likelihood suits data of which nothing is known but their values, as a configuration has it."""
+"""The likelihood that suits data, chosen by their values alone, in the form that a configuration has."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from pyro_vae.data import Column, DataSet, Kind
 from pyro_vae.data.columns.kinds import kind_of_all
 from pyro_vae.data.rows import chunks
 
-Config = dict[str, Any]
+PartConfig = dict[str, Any]  # class_path and init_args
 
-_OF_KIND = {
+_BY_KIND = {
     Kind.REAL: "HeteroscedasticNormal",
     Kind.DATE: "HeteroscedasticNormal",
     Kind.TIME: "HeteroscedasticNormal",
@@ -20,11 +20,11 @@ _OF_KIND = {
 }
 
 
-def likelihood_for(data: DataSet) -> Config:
-    """The likelihood of data, or of the argument x, by their kind.
+def likelihood_for(data: DataSet) -> PartConfig:
+    """Return the likelihood of data, or of the argument x.
 
-    Data on levels get probabilities: a density of values that recur can grow without bound. Columns of a
-    table differ in how well they are explained, so each value has a scale of its own.
+    Values on levels get probabilities, because a density of values that recur can grow without bound. Each
+    value of a table has its own scale, because the model explains columns unequally well.
     """
     values = data.values
     if values.levels == 2:
@@ -45,17 +45,17 @@ def likelihood_for(data: DataSet) -> Config:
     return likelihood_of(Column("", kind))
 
 
-def likelihood_of_columns(columns: tuple[Column, ...]) -> Config:
-    """The likelihood of a table: of each column by its kind."""
+def likelihood_of_columns(columns: tuple[Column, ...]) -> PartConfig:
+    """Return the likelihood of a table."""
     each = [likelihood_of(column) for column in columns]
-    if all(config == each[0] for config in each) and _OF_KIND[columns[0].kind] != "Tokens":
+    if all(config == each[0] for config in each) and _BY_KIND[columns[0].kind] != "Tokens":
         return each[0]
     return _config("Heterogeneous", columns=each)
 
 
-def likelihood_of(column: Column) -> Config:
-    """The likelihood of one column."""
-    name = _OF_KIND[column.kind]
+def likelihood_of(column: Column) -> PartConfig:
+    """Return the likelihood of one column."""
+    name = _BY_KIND[column.kind]
     return (
         _config(name, num_tokens=max(1, column.num_categories))
         if name == "Tokens"
@@ -63,22 +63,22 @@ def likelihood_of(column: Column) -> Config:
     )
 
 
-def named(config: Config) -> str:
-    """A part as a person reads it.
+def display(config: PartConfig) -> str:
+    """Return a part in short.
 
     >>> tokens = {"class_path": "pyro_vae.likelihoods.Tokens", "init_args": {"num_tokens": 3}}
-    >>> named({"class_path": "pyro_vae.likelihoods.Missing", "init_args": {"likelihood": tokens}})
+    >>> display({"class_path": "pyro_vae.likelihoods.Missing", "init_args": {"likelihood": tokens}})
     'Missing(Tokens(num_tokens=3))'
     """
     name = config["class_path"].rpartition(".")[2]
     arguments = config.get("init_args", {})
     words = [
-        named(value) if isinstance(value, dict) else f"{option}={value}"
+        display(value) if isinstance(value, dict) else f"{option}={value}"
         for option, value in arguments.items()
         if not isinstance(value, list)
     ]
     return f"{name}({', '.join(words)})" if words else name
 
 
-def _config(name: str, **arguments: Any) -> Config:
+def _config(name: str, **arguments: Any) -> PartConfig:
     return {"class_path": f"pyro_vae.likelihoods.{name}", "init_args": arguments}

@@ -1,4 +1,4 @@
-"""Pictures: what they show is what they were given."""
+"""Plots show the values that they are given."""
 
 import io
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
+from refused import refused
 
 from pyro_vae import plots
 from pyro_vae.data import Column, Kind
-from pyro_vae.errors import InputError
-from pyro_vae.plots.mosaics import MISSING
+from pyro_vae.plots.images import MISSING
 
 METRICS = [
     {"epoch": e, "train_elbo": -50.0 + e, "validation_elbo": v, "beta": 1.0}
@@ -42,7 +42,7 @@ def test_without_validation_there_is_one_curve():
 
 
 def test_no_epochs_no_curve():
-    with pytest.raises(InputError, match="before the first epoch"):
+    with refused("metrics", expected="epoch"):
         plots.learning_curve([])
 
 
@@ -90,7 +90,7 @@ def test_a_table_says_how_well_each_column_is_reconstructed():
 
 
 def test_shapes_must_pair():
-    with pytest.raises(InputError, match="do not pair"):
+    with refused("means", expected="equal shapes"):
         plots.reconstructions(torch.zeros(3, 2), torch.zeros(3, 4))
 
 
@@ -219,7 +219,7 @@ def test_a_png_is_a_picture(tmp_path):
 
 
 def test_an_unknown_ending_writes_nothing(tmp_path):
-    with pytest.raises(InputError, match=r"end it in \.png, \.pdf or \.svg"):
+    with refused("curve.gif", expected=".png, .pdf or .svg"):
         plots.save(plots.learning_curve(METRICS), tmp_path / "curve.gif")
     assert not [*tmp_path.iterdir()]
 

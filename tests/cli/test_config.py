@@ -1,15 +1,18 @@
-"""What is asked for, as YAML and back, and the model that comes of it."""
+"""The configuration of a fit: to YAML and back, completed from the data, and the model that it builds."""
 
 import inspect
 
 import pytest
 import torch
 import yaml
+from refused import refused
 
 import pyro_vae.models
-from pyro_vae.cli.experiment import Experiment
-from pyro_vae.cli.likelihood_choice import likelihood_for
-from pyro_vae.cli.model_option import filled, find_class, grows_without_bound
+from pyro_vae.cli.options.from_data import size_arguments
+from pyro_vae.cli.options.likelihood import likelihood_for
+from pyro_vae.cli.options.model import find_class
+from pyro_vae.cli.run.config import FitConfig
+from pyro_vae.cli.run.model_inputs import unbounded_density_note
 from pyro_vae.data import Argument, Column, DataSet, Kind, Split, ValueRange, load
 from pyro_vae.errors import InputError
 from pyro_vae.likelihoods import FixedScaleNormal
@@ -24,13 +27,13 @@ WORDS = """
 """
 
 
-def asked(words, config=None):
-    return Experiment.read(words.split(), config)
+def configured(words, config=None):
+    return FitConfig.read(words.split(), config)
 
 
 def test_yaml_holds_everything_and_reads_back_the_same():
-    text = asked(WORDS).to_yaml()
-    assert asked("", yaml.safe_load(text)).to_yaml() == text
+    text = configured(WORDS).to_yaml()
+    assert configured("", yaml.safe_load(text)).to_yaml() == text
     options = yaml.safe_load(text)
     assert options["model"]["class_path"] == "pyro_vae.models.VAE"
     assert options["model"]["init_args"]["likelihood"]["init_args"] == {"scale": 0.5}
@@ -39,29 +42,29 @@ def test_yaml_holds_everything_and_reads_back_the_same():
 
 
 def test_the_command_line_overrides_a_configuration():
-    config = asked(WORDS).to_dict()
-    changed = asked("--epochs 9 --model.latent_dim 5", config)
+    config = configured(WORDS).to_dict()
+    changed = configured("--epochs 9 --model.latent_dim 5", config)
     assert (changed.options.epochs, changed.options.model.latent_dim) == (9, 5)
     assert changed.options.seed == 5
     assert changed.options.model.encoder.init_args.channels == [4, 8]
 
 
 def test_another_model_does_not_inherit_the_options_of_the_first():
-    config = asked(WORDS).to_dict()
-    changed = asked("--model FactorAnalysis", config)
+    config = configured(WORDS).to_dict()
+    changed = configured("--model FactorAnalysis", config)
     assert changed.model is FactorAnalysis
     assert changed.to_dict()["model"]["init_args"] == {"latent_dim": 2, "isotropic": False}
 
 
 def test_parts_are_made_with_their_options_and_the_shape_of_the_data():
-    experiment, data = asked(WORDS), load("digits")
-    vae = experiment.build(data)
+    config, data = configured(WORDS), load("digits")
+    vae = config.build(data)
     assert isinstance(vae, VAE)
     assert isinstance(vae.likelihood, FixedScaleNormal)
     assert vae.likelihood.scale == 0.5
     assert isinstance(vae.recognition.encoder.network, ConvEncoder)
     assert vae.likelihood(torch.zeros(2, 3)).event_shape == (1, 8, 8)
-    kwargs = experiment.fit_options()
+    kwargs = config.fit_options()
     assert kwargs["epochs"] == 7
     assert isinstance(kwargs["optimizer"](vae.parameters()), torch.optim.SGD)
 
@@ -70,7 +73,7 @@ def test_the_seed_decides_where_the_parameters_start():
     data = load("digits")
 
     def start(seed):
-        model = asked(f"--model VAE --model.likelihood Normal --seed {seed}").build(data)
+        model = configured(f"--model VAE --model.likelihood Normal --seed {seed}").build(data)
         return torch.nn.utils.parameters_to_vector(model.parameters())
 
     assert torch.equal(start("1"), start("1"))
@@ -111,10 +114,10 @@ def test_images_of_real_values_share_a_scale():
     assert chosen["class_path"] == "pyro_vae.likelihoods.Normal"
 
 
-def suited(words, data):
+def completed(words, data):
     """The model's options with what the data say, and that in words."""
-    experiment, said = asked(words).suited_to(data)
-    return experiment.to_dict()["model"]["init_args"], said
+    config, note = configured(words).completed(data)
+    return config.to_dict()["model"]["init_args"], note
 
 
 def of_class(part):
@@ -123,20 +126,23 @@ def of_class(part):
 
 def test_only_an_open_likelihood_is_chosen():
     digits = load("digits")
-    arguments, said = suited("--model VAE", digits)
+    arguments, note = completed("--model VAE", digits)
     assert arguments["likelihood"] == likelihood_for(digits)
-    assert said.startswith(
+    assert note.startswith(
         "likelihood: DiscretizedLogistic, encoder: ConvEncoder, decoder: ConvDec"
     )
-    assert said.endswith(", as the data are images of 17 levels in [0, 1]")
-    arguments, _ = suited("--model VAE --model.likelihood Normal", digits)
+    assert note.endswith(", as the data are images of 17 levels in [0, 1]")
+    arguments, _ = completed("--model VAE --model.likelihood Normal", digits)
     assert of_class(arguments["likelihood"]) == "Normal"
-    assert suited("--model FactorAnalysis", digits) == ({"latent_dim": 2, "isotropic": False}, None)
-    experiment, _ = asked("--model VAE").suited_to(digits)
-    again, said = experiment.suited_to(digits)
-    assert (again.to_dict(), said) == (experiment.to_dict(), None)
-    assert asked("", experiment.to_dict()).suited_to(digits)[1] is None
-    assert asked("", experiment.to_dict()).build(digits).likelihood.levels == 17
+    assert completed("--model FactorAnalysis", digits) == (
+        {"latent_dim": 2, "isotropic": False},
+        None,
+    )
+    config, _ = configured("--model VAE").completed(digits)
+    again, note = config.completed(digits)
+    assert (again.to_dict(), note) == (config.to_dict(), None)
+    assert configured("", config.to_dict()).completed(digits)[1] is None
+    assert configured("", config.to_dict()).build(digits).likelihood.levels == 17
 
 
 OF_NETWORKS = (
@@ -153,13 +159,13 @@ OF_NETWORKS = (
 @pytest.mark.parametrize("name", OF_NETWORKS)
 def test_images_have_convolutions_unless_networks_are_named(name):
     digits = load("digits")
-    experiment, _ = asked(f"--model {name}").suited_to(digits)
-    parts = {type(module).__name__ for module in experiment.build(digits).modules()}
+    config, _ = configured(f"--model {name}").completed(digits)
+    parts = {type(module).__name__ for module in config.build(digits).modules()}
     assert {"ConvEncoder", "ConvDecoder"} <= parts
     for words in ("--model.encoder MLP", "--model.decoder.hidden_dims [3]"):
-        arguments, said = suited(f"--model {name} {words}", digits)
+        arguments, note = completed(f"--model {name} {words}", digits)
         assert {of_class(arguments[part]) for part in ("encoder", "decoder")} == {"MLP"}
-        assert "Conv" not in said
+        assert "Conv" not in note
 
 
 def test_every_model_that_has_both_networks_is_tried():
@@ -175,7 +181,7 @@ def test_every_model_that_has_both_networks_is_tried():
 @pytest.mark.parametrize("shape", [(5,), (1, 7, 20), (6, 9)])
 def test_other_data_have_no_convolutions(shape):
     split = Split(torch.rand(20, *shape), ValueRange(0.0, 1.0))
-    arguments, _ = suited("--model VAE", DataSet("rows", split, None, split))
+    arguments, _ = completed("--model VAE", DataSet("rows", split, None, split))
     assert of_class(arguments["encoder"]) == of_class(arguments["decoder"]) == "MLP"
 
 
@@ -188,22 +194,22 @@ def of_names(high=6, shape=(4,), is_whole=True):
 
 def test_names_are_counted_in_all_splits_at_whatever_depth():
     names = of_names()
-    arguments, said = suited("--model TokenVAE", names)
+    arguments, note = completed("--model TokenVAE", names)
     assert arguments["num_tokens"] == 7
-    assert said == "num_tokens: 7, as the data are whole numbers in [0, 6]"
-    assert suited("--model TokenVAE --model.num_tokens 12", names)[0]["num_tokens"] == 12
-    assert suited("--model TokenVAE --model.num_tokens 2", names)[0]["num_tokens"] == 2
-    assert suited("--model TokenVAE", load("digits", binarize="fixed"))[0]["num_tokens"] == 2
+    assert note == "num_tokens: 7, as the data are whole numbers in [0, 6]"
+    assert completed("--model TokenVAE --model.num_tokens 12", names)[0]["num_tokens"] == 12
+    assert completed("--model TokenVAE --model.num_tokens 2", names)[0]["num_tokens"] == 2
+    assert completed("--model TokenVAE", load("digits", binarize="fixed"))[0]["num_tokens"] == 2
 
     words = """--model VAE --model.likelihood Missing --model.likelihood.likelihood Tokens
         --model.encoder MaskedInput --model.encoder.network EmbeddedTokens"""
-    arguments, said = suited(words, names)
+    arguments, note = completed(words, names)
     inner = arguments["likelihood"]["init_args"]["likelihood"]
     assert inner == {"class_path": "pyro_vae.likelihoods.Tokens", "init_args": {"num_tokens": 7}}
     assert arguments["encoder"]["init_args"]["network"]["init_args"]["num_tokens"] == 7
-    assert "likelihood.likelihood.num_tokens: 7" in said
-    assert "encoder.network.num_tokens: 7" in said
-    arguments, said = suited(f"{words} --model.likelihood.likelihood.num_tokens 9", names)
+    assert "likelihood.likelihood.num_tokens: 7" in note
+    assert "encoder.network.num_tokens: 7" in note
+    arguments, note = completed(f"{words} --model.likelihood.likelihood.num_tokens 9", names)
     assert arguments["likelihood"]["init_args"]["likelihood"]["init_args"]["num_tokens"] == 9
     assert arguments["encoder"]["init_args"]["network"]["init_args"]["num_tokens"] == 7
 
@@ -211,22 +217,22 @@ def test_names_are_counted_in_all_splits_at_whatever_depth():
 def test_levels_of_named_parts_are_those_of_the_data():
     digits = load("digits")
     for name in ("DiscretizedLogistic", "Categorical", "DiscretizedLogisticMixture"):
-        arguments, _ = suited(f"--model VAE --model.likelihood {name}", digits)
+        arguments, _ = completed(f"--model VAE --model.likelihood {name}", digits)
         assert arguments["likelihood"]["init_args"]["levels"] == 17
     words = "--model VAE --model.likelihood Categorical --model.likelihood.levels 33"
-    assert suited(words, digits)[0]["likelihood"]["init_args"]["levels"] == 33
+    assert completed(words, digits)[0]["likelihood"]["init_args"]["levels"] == 33
     words = "--model ItemResponse --model.item Graded"
-    assert suited(words, of_names(4))[0]["item"]["init_args"]["levels"] == 5
+    assert completed(words, of_names(4))[0]["item"]["init_args"]["levels"] == 5
 
 
 def test_data_that_are_no_names_leave_the_default():
     split = Split(torch.rand(9, 4), ValueRange(-1.0, 2.5))
     data = DataSet("rows", split, None, split)
-    assert suited("--model TokenVAE", data)[0]["num_tokens"] == 2
+    assert completed("--model TokenVAE", data)[0]["num_tokens"] == 2
     halves = of_names(is_whole=False)
-    assert suited("--model TokenVAE", halves) == (suited("--model TokenVAE", data)[0], None)
+    assert completed("--model TokenVAE", halves) == (completed("--model TokenVAE", data)[0], None)
     words = "--model VAE --model.likelihood DiscretizedLogistic"
-    assert suited(words, data)[0]["likelihood"]["init_args"]["levels"] == 256
+    assert completed(words, data)[0]["likelihood"]["init_args"]["levels"] == 256
 
 
 def test_a_table_says_what_its_columns_are(here, call):
@@ -234,9 +240,9 @@ def test_a_table_says_what_its_columns_are(here, call):
     split = Split(torch.ones(9, 2), ValueRange(0.0, 70.0), columns=columns)
     data = DataSet("people", split, None, split)
     words = "--model VAE --model.likelihood Missing --model.likelihood.likelihood Heterogeneous"
-    arguments, said = suited(words, data)
+    arguments, note = completed(words, data)
     why = "as the data are columns of several kinds (`pyro-vae data` shows each)"
-    assert said == f"likelihood.likelihood.columns: one for each column, {why}"
+    assert note == f"likelihood.likelihood.columns: one for each column, {why}"
     found = arguments["likelihood"]["init_args"]["likelihood"]["init_args"]["columns"]
     assert [of_class(column) for column in found] == ["HeteroscedasticNormal", "Tokens"]
     assert found[1]["init_args"]["num_tokens"] == 3  # of its own column, not of all
@@ -250,7 +256,7 @@ def test_the_columns_of_a_table_are_those_of_the_argument_x():
     )
     x = Argument("x", (1, 2), False, False)
     split = Split(torch.ones(9, 3), ValueRange(0.0, 70.0), columns=columns, arguments=(x,))
-    arguments, _ = suited(
+    arguments, _ = completed(
         "--model VAE --model.likelihood Heterogeneous", DataSet("t", split, None, split)
     )
     found = arguments["likelihood"]["init_args"]["columns"]
@@ -267,74 +273,75 @@ class Named:
 
 def test_a_class_of_ones_own_is_told_the_number_of_names(here):
     (here / "own_names.py").write_text(OWN)
-    arguments, _ = suited("--model own_names.Named", of_names())
+    arguments, _ = completed("--model own_names.Named", of_names())
     assert arguments == {"num_tokens": 7, "columns": None}
-    with pytest.raises(
-        InputError, match=r"Named needs num_tokens, of which digits, with 17 levels"
-    ):
-        suited("--model own_names.Named", load("digits"))
+    with refused("num_tokens", remedy="--model.num_tokens") as caught:
+        completed("--model own_names.Named", load("digits"))
+    assert "digits, with 17 levels" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "text"),
     [
-        ("VEA", "there is no model 'VEA'; did you mean 'VAE'?"),
-        ("my_modl.MyVAE", "there is no module 'my_modl' in .* did you mean 'my_model'?"),
-        ("my_model.MyVEA", "my_model has no class 'MyVEA'; did you mean 'MyVAE'?"),
-        ("my_model.py", "takes a class, not a file: say my_model.CLASS"),
-        ("broken.Model", "importing broken failed: No module named 'not_to_be_found'"),
-        ("unreadable.Model", "importing unreadable failed: unreadable.py, line 1"),
-        ("raising.Model", "importing raising failed: KeyError"),
+        ("VEA", "'VEA'; did you mean 'VAE'?"),
+        ("my_modl.MyVAE", "did you mean 'my_model'?"),
+        ("my_model.MyVEA", "'MyVEA'; did you mean 'MyVAE'?"),
+        ("my_model.py", "my_model.CLASS"),
+        ("broken.Model", "broken failed: No module named 'not_to_be_found'"),
+        ("unreadable.Model", "unreadable failed: unreadable.py, line 1"),
+        ("raising.Model", "raising failed: KeyError"),
     ],
 )
-def test_a_model_that_is_not_there(here, name, message):
+def test_a_model_that_is_not_there(here, name, text):
     (here / "broken.py").write_text("import not_to_be_found")
     (here / "unreadable.py").write_text("class Model(:")
     (here / "raising.py").write_text("{}['key']")
-    with pytest.raises(InputError, match=message):
+    with refused("--model") as caught:
         find_class(name)
+    assert text in str(caught.value)
 
 
-def test_which_model_and_which_data_are_asked_for():
-    with pytest.raises(InputError, match="which model"):
-        asked("--data digits")
-    with pytest.raises(InputError, match="which data"):
-        asked("--model VAE").load_data()
+def test_the_model_and_the_data_must_be_named():
+    with refused("--model", remedy="--model VAE"):
+        configured("--data digits")
+    with refused("--data", remedy="`pyro-vae data`"):
+        configured("--model VAE").load_data()
 
 
 def test_a_constructor_that_raises(here):
-    negative = asked("--model VAE --model.likelihood Normal --model.latent_dim -1")
-    with pytest.raises(InputError):
+    negative = configured("--model VAE --model.likelihood Normal --model.latent_dim -1")
+    with refused("latent_dim", expected="at least 1"):
         negative.build(load("digits"))
-    with pytest.raises(InputError, match="NoProgram is no program"):
-        asked("--model my_model.NoProgram").build(load("digits"))
+    with pytest.raises(InputError, match="NoProgram"):
+        configured("--model my_model.NoProgram").build(load("digits"))
 
 
 def test_the_data_say_how_many_levels_there_are():
-    dequantized = asked("--model DequantizedFlow --data digits")
+    dequantized = configured("--model DequantizedFlow --data digits")
     assert dequantized.build(load("digits")).levels == 17
     assert dequantized.build(load("digits", binarize="threshold")).levels == 2
 
 
 def test_a_density_of_levels_is_warned_of():
-    warning = grows_without_bound(FlowDensity, load("digits"))
-    assert warning.startswith("x takes 17 levels, so a density of it can grow without bound")
-    assert "DequantizedFlow, with levels=17," in warning
-    standardized = grows_without_bound(FlowDensity, load("digits", standardize=True))
+    warning = unbounded_density_note(FlowDensity, load("digits"))
+    assert "17 levels" in warning
+    assert "--model DequantizedFlow" in warning
+    standardized = unbounded_density_note(FlowDensity, load("digits", standardize=True))
     assert standardized == f"{warning} (without --standardize)"
-    assert grows_without_bound(VAE, load("digits")) is None
+    assert unbounded_density_note(VAE, load("digits")) is None
 
 
 def test_a_condition_reads_labels_in_place_of_the_number_of_classes():
     words = """--model ConditionalVAE --data digits --model.condition OneHot
         --model.condition.in_shape [] --model.condition.out_shape [12] --model.likelihood Bernoulli"""
-    assert asked(words).build(load("digits")).condition.out_shape == (12,)
+    assert configured(words).build(load("digits")).condition.out_shape == (12,)
 
 
 def test_levels_that_a_model_must_know_are_asked_for():
     class OnLevels:
         def __init__(self, data_shape, levels): ...
 
-    assert filled(OnLevels, load("digits")) == {"data_shape": (1, 8, 8), "levels": 17}
-    with pytest.raises(InputError, match=r"OnLevels needs values on levels, .*--standardize out"):
-        filled(OnLevels, load("digits", standardize=True))
+    assert size_arguments(OnLevels, load("digits")) == {"data_shape": (1, 8, 8), "levels": 17}
+    with refused("digits", expected="levels", remedy="--standardize") as caught:
+        size_arguments(OnLevels, load("digits", standardize=True))
+    assert "OnLevels" in str(caught.value)

@@ -1,4 +1,4 @@
-"""What went wrong, in one sentence, and whose turn it is to put it right."""
+"""Errors as an exit code and a message: who made it, and what the user can do."""
 
 import re
 import signal
@@ -11,16 +11,16 @@ from pathlib import Path
 from types import FrameType
 
 from pyro_vae.errors import InputError
-from pyro_vae.memory import available, in_words
+from pyro_vae.memory import available_memory, format_bytes
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM as an exception, so that what is under way is left in good order."""
+    """SIGTERM as an exception, so that a run can save its state."""
 
 
 @contextmanager
-def terminated_by_exception() -> Iterator[None]:
-    """Within the block SIGTERM raises :class:`Terminated`, in the main thread."""
+def sigterm_as_exception() -> Iterator[None]:
+    """Make SIGTERM raise :class:`Terminated` within the block, in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -28,15 +28,15 @@ def terminated_by_exception() -> Iterator[None]:
     def terminate(_: int, __: FrameType | None) -> None:
         raise Terminated
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    previous = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)
 
 
 def describe(error: BaseException) -> tuple[int, str]:
-    """The exit code of an error and the words for it.
+    """Return the exit code and the message of an error.
 
     >>> describe(FileNotFoundError(2, "No such file or directory", "table.csv"))
     (2, 'table.csv: No such file or directory')
@@ -49,13 +49,14 @@ def describe(error: BaseException) -> tuple[int, str]:
     reason = str(error).strip().split("\n")[0] or type(error).__name__
     if isinstance(error, OSError):
         return 2, f"{error.filename}: {error.strerror}" if error.filename else reason
-    if "(os error" in reason:  # as safetensors, written in another language, words them
+    if "(os error" in reason:  # from safetensors, which is written in Rust
         return 2, reason
     if isinstance(error, MemoryError) or "out of memory" in reason or "allocate memory" in reason:
-        if match := re.search(r"allocate (\d+) bytes", reason):  # torch's words are for its authors
-            reason = f"{in_words(int(match[1]))} are asked for, {in_words(available())} are free"
-        return 2, f"not enough memory ({reason}); a smaller batch or model needs less"
-    place = _in_code_of_the_user(error)
+        if match := re.search(r"allocate (\d+) bytes", reason):  # torch's message is for developers
+            needed, free = format_bytes(int(match[1])), format_bytes(available_memory())
+            reason = f"{needed} are needed, {free} are free"
+        return 2, f"not enough memory ({reason}): use a smaller batch or model"
+    place = _place_in_user_code(error)
     if place is not None:
         return 2, f"{place}: {type(error).__name__}: {reason}"
     return 1, (
@@ -64,14 +65,14 @@ def describe(error: BaseException) -> tuple[int, str]:
     )
 
 
-def _in_code_of_the_user(error: BaseException) -> str | None:
-    """The file and line of the innermost call in code that is neither ours nor installed."""
+def _place_in_user_code(error: BaseException) -> str | None:
+    """Return file and line of the innermost call in code that is neither pyro_vae's nor installed."""
     kinds = ("stdlib", "purelib", "platlib")
     installed = {Path(sysconfig.get_path(kind)).resolve() for kind in kinds}
     place = None
     for frame, line in traceback.walk_tb(error.__traceback__):
         path = Path(frame.f_code.co_filename).resolve()
-        ours = frame.f_globals.get("__name__", "").split(".")[0] in ("pyro_vae", "__main__")
-        if path.is_file() and not ours and not any(map(path.is_relative_to, installed)):
+        is_ours = frame.f_globals.get("__name__", "").split(".")[0] in ("pyro_vae", "__main__")
+        if path.is_file() and not is_ours and not any(map(path.is_relative_to, installed)):
             place = f"{path.name}, line {line}"
     return place

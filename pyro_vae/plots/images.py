@@ -1,4 +1,4 @@
-"""Images side by side."""
+"""Images on a grid."""
 
 import math
 from typing import Any
@@ -11,20 +11,21 @@ from torch import Tensor
 MISSING = (0.8, 0.87, 0.94)  # red, green, blue
 
 
-def are_images(x: Tensor) -> bool:
+def is_image_batch(x: Tensor) -> bool:
+    """Return whether data are images, (N | channels, height, width)."""
     return x.dim() == 4
 
 
 def value_range(x: Tensor) -> tuple[float, float]:
-    """Least and largest of the values that are known."""
+    """Return the minimum and maximum of the values that are not missing."""
     known = x[~x.isnan()]
     return (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
 
 
-def as_mosaic(x: Tensor, per_row: int, low: float, high: float) -> np.ndarray[Any, Any]:
-    """Images (N | C, H, W) on a white grid: (height, width, 3), values in [0, 1].
+def image_grid(x: Tensor, per_row: int, low: float, high: float) -> np.ndarray[Any, Any]:
+    """Return images (N | C, H, W) on a white grid: (height, width, 3), values in [0, 1].
 
-    Other channel counts than 1 and 3 are stacked, first channel on top.
+    The channels are stacked, the first on top, unless there are 1 or 3.
     """
     x = ((x.detach().cpu().double() - low) / max(high - low, 1e-12)).clamp(0, 1)
     n, channels, height, width = x.shape
@@ -35,12 +36,13 @@ def as_mosaic(x: Tensor, per_row: int, low: float, high: float) -> np.ndarray[An
     canvas = torch.ones(3, rows * (height + gap) - gap, per_row * (width + gap) - gap).double()
     for i, image in enumerate(x):
         top, left = (i // per_row) * (height + gap), (i % per_row) * (width + gap)
-        gaps = image.isnan().any(0)
-        image = torch.where(gaps, torch.tensor(MISSING).double()[:, None, None], image)
+        missing = image.isnan().any(0)
+        image = torch.where(missing, torch.tensor(MISSING).double()[:, None, None], image)
         canvas[:, top : top + height, left : left + width] = image
     return canvas.permute(1, 2, 0).numpy()
 
 
-def show(axes: Axes, mosaic: np.ndarray[Any, Any]) -> None:
-    axes.imshow(mosaic, interpolation="nearest", vmin=0, vmax=1)
+def show_image(axes: Axes, image: np.ndarray[Any, Any]) -> None:
+    """Draw an image, pixel by pixel, without axes."""
+    axes.imshow(image, interpolation="nearest", vmin=0, vmax=1)
     axes.set_axis_off()

@@ -1,0 +1,176 @@
+"""Error messages of the option parser, reworded for the person who typed the options."""
+
+import importlib
+import inspect
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from pyro_vae.errors import InputError, nearest
+
+TYPE_NAMES = {
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "Sequence": "a list such as [1,2]",
+    "list": "a list such as [1,2]",
+}
+# modules with the classes for an option that has no default class
+CLASS_MODULES = {
+    "--schedule": ("torch.optim.lr_scheduler",),
+    "--elbo": ("pyro_vae.inference.objectives", "pyro.infer"),
+    "--model.likelihood": ("pyro_vae.likelihoods",),
+}
+FROM_FILE = "the value in the configuration file"
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """The words that a parser rejected; ``given`` are the words before them, from a file."""
+
+    parser: ArgumentParser
+    words: Sequence[str]
+    given: Sequence[str] = ()
+
+    def explain(self, message: str) -> InputError:
+        """Return the error that says what the parser's message means."""
+        if match := re.match(r"unrecognized arguments: (\S+)", message):
+            return self._unknown_option(match[1])
+        if match := re.search(r"ption '([\w.]+)' is not accepted", message):
+            return self._unknown_option(self._as_typed(match[1]))
+        if match := re.match(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message):
+            return self._unknown_option(f"--{match[1]}.{match[2]}")
+        # the parser gives the path of a part's option in pieces
+        pieces = re.split(r'Parser key "([\w.]+)"', message)
+        path, reason = ".".join(pieces[1::2]), pieces[-1]
+        required = r"the following arguments are required: (\w[\w.]*(?:, \w[\w.]*)*)"
+        if match := re.search(required, reason):
+            names = [f"--{path}.{name}".replace("--.", "--") for name in match[1].split(", ")]
+            return InputError(f"missing: {', '.join(names)}", subject=names[0])
+        if path:
+            return self._wrong_value(f"--{path}", reason)
+        text = message.strip().split("\n")[0]
+        named = re.match(r"argument (\S+):", text)
+        return InputError(text, subject=named and named[1].rpartition("/")[2])
+
+    def _as_typed(self, key: str) -> str:
+        """Return the option as the user typed it: of a part's option the parser knows the last word."""
+        names = [word.partition("=")[0] for word in self.words if word.startswith("--")]
+        return next((n for n in reversed(names) if f".{n[2:]}".endswith(f".{key}")), f"--{key}")
+
+    def _value(self, name: str) -> str | None:
+        """Return the value that the user typed after an option, or None if it comes from a file."""
+        for i, word in reversed(list(enumerate(self.words))):
+            option, equals, value = word.partition("=")
+            if option == name:
+                return value if equals else " ".join(self.words[i + 1 : i + 2])
+        return None
+
+    def _unknown_option(self, word: str) -> InputError:
+        if not word.startswith("--"):
+            return InputError(f"the word {word!r} is not an option", subject=word,
+                expected="options that begin with --")  # fmt: skip
+        name = word.partition("=")[0]
+        keys = (key.replace(".init_args", "") for key in self._without(name).keys())  # noqa: SIM118
+        options = [f"--{key}" for key in keys if not key.endswith("class_path")]
+        hint = _hint(name, options, "pyro-vae VERB --help")
+        return InputError(f"there is no option {name}{hint}", subject=name)
+
+    def _wrong_value(self, name: str, reason: str) -> InputError:
+        value = self._value(name)
+        found = FROM_FILE if value is None else repr(value)
+        if "must include a class_path" in reason:
+            return InputError(f"{name} has options, but no class", subject=name,
+                remedy=f"name one with {name} CLASS")  # fmt: skip
+        if match := re.search(r"to be a subclass of <class '(?:\w+\.)*(\w+)'>", reason):
+            return _must_be(name, f"a {match[1]}", found)
+        if choices := re.findall(r"Literal\[(.*?)\]", reason):
+            known = [choice.strip(" '") for choice in choices[-1].split(",")]
+            hint = nearest(value or "", known)
+            return InputError(f"{name} cannot be {found}{hint}", subject=name)
+        types = re.findall(r"Expected an? <class '(?:\w+\.)*(\w+)'>", reason)
+        if names := dict.fromkeys(TYPE_NAMES[kind] for kind in types if kind in TYPE_NAMES):
+            return _must_be(name, " or ".join(names), found)
+        if match := re.search(r"No module named '[\w.]+'", reason):
+            return InputError(f"{name}: cannot import {found}: {match[0]}", subject=name)
+        return self._unknown_class(name, value or "")
+
+    def _unknown_class(self, name: str, value: str) -> InputError:
+        known, documentation = self._classes(name)
+        asked = value.rpartition(".")[2]
+        if asked in known:
+            fitting = ", ".join(other for other in sorted(known) if self._fits(name, other))
+            problem = f"{name}: {asked} does not fit here"
+            return InputError(problem, subject=name, expected=f"one of {fitting}")
+        unknown = f"there is no {value!r}" if value else "the class in the file is unknown"
+        hint = _hint(asked, known, documentation) if known else "; name a class as MODULE.CLASS"
+        return InputError(f"{name}: {unknown}{hint}", subject=name)
+
+    def _classes(self, name: str) -> tuple[list[str], str]:
+        """Return the classes in the module of an option's default class, and where to read about them."""
+        modules = CLASS_MODULES.get(name) or (self._module_of_default(name),)
+        if not all(modules):
+            return [], ""
+        known = [
+            value.__name__
+            for module in modules
+            for value in vars(importlib.import_module(module)).values()
+            if isinstance(value, type)
+            and value.__module__.startswith(module)
+            and not inspect.isabstract(value)
+        ]
+        return known, f"the documentation of {modules[0]}"
+
+    def _fits(self, name: str, candidate: str) -> bool:
+        """Return whether an option accepts a class, some of whose own options may be missing yet."""
+        try:
+            self.parser.parse_args([*self.given, *self._other_words(name), f"{name}={candidate}"])
+        except ArgumentError as error:
+            return "are required" in str(error)
+        return True
+
+    def _module_of_default(self, name: str) -> str:
+        found: Any = self._without(name)
+        for part in name[2:].split("."):
+            if not isinstance(found, Namespace):
+                return ""
+            found = found.get(part, found.get("init_args", Namespace()).get(part))
+            if found is None:
+                return ""
+        if isinstance(found, Namespace):
+            found = found.get("class_path", "")
+        path = found if isinstance(found, str) else ""
+        return path.rpartition(".")[0]
+
+    def _without(self, name: str) -> Namespace:
+        """Return the options that parse when the one named is left out."""
+        for words in ([*self.given, *self._other_words(name)], self.given):
+            try:
+                return self.parser.parse_args(words)
+            except ArgumentError:
+                continue
+        return self.parser.get_defaults()
+
+    def _other_words(self, name: str) -> list[str]:
+        """Return the words without an option and the options of its part."""
+        kept: list[str] = []
+        dropping = False
+        for word in self.words:
+            if word.startswith("--"):
+                dropping = f"{word.partition('=')[0]}.".startswith(f"{name}.")
+            if not dropping:
+                kept.append(word)
+        return kept
+
+
+def _must_be(name: str, expected: str, found: str) -> InputError:
+    return InputError(f"{name} must be {expected}, not {found}", subject=name, expected=expected)
+
+
+def _hint(name: str, known: Sequence[str], documentation: str) -> str:
+    """Return the closest known name, all of them if they are few, or where to read about them."""
+    hint = nearest(name, known)
+    return hint if len(known) < 12 or "did you mean" in hint else f"; see {documentation}"

@@ -1,0 +1,104 @@
+"""Options that the parser rejects: the error names the option, and what would be right."""
+
+import pytest
+from refused import refused
+
+from pyro_vae.cli.options.parser import parse, take_options
+from pyro_vae.cli.run.config import FitConfig, fit_parser
+from pyro_vae.models import VAE, HierarchicalVAE
+
+# the words, the option at fault, and what the error says of it
+REFUSED = {
+    "--epoch 3": ("--epoch", "did you mean '--epochs'?"),
+    "--optimizer.lrr 3": ("--optimizer.lrr", "did you mean '--optimizer.lr'?"),
+    "--model.latnt_dim 3": ("--model.latnt_dim", "did you mean '--model.latent_dim'?"),
+    "--model.likelihood Normal --model.likelihood.initial_scal 2": (
+        "--model.likelihood.initial_scal",
+        "did you mean '--model.likelihood.initial_scale'?",
+    ),
+    "--model.likelihood Norml": ("--model.likelihood", "'Norml'; did you mean 'Normal'?"),
+    "--model.encoder.activation Sofplus": (
+        "--model.encoder.activation",
+        "'Sofplus'; did you mean 'Softplus'?",
+    ),
+    "--optimizer Adm": ("--optimizer", "'Adm'; did you mean 'Adam'?"),
+    "--schedule StpLR": ("--schedule", "'StpLR'; did you mean 'StepLR'?"),
+    "--schedule StepLR": ("--schedule.step_size", "missing: --schedule.step_size"),
+    "--elbo Trce_ELBO": ("--elbo", "'Trce_ELBO'; did you mean 'Trace_ELBO'?"),
+    "--model.prior torch.nn.Softplus": ("--model.prior", "a Prior, not 'torch.nn.Softplus'"),
+    "--model.prior nowhere.Thing": (
+        "--model.prior",
+        "'nowhere.Thing': No module named 'nowhere'",
+    ),
+    "--model.likelihood.initial_scale 2": ("--model.likelihood", "--model.likelihood CLASS"),
+    "--epochs many": ("--epochs", "an integer, not 'many'"),
+    "--optimizer.lr fast": ("--optimizer.lr", "a number, not 'fast'"),
+    "--schedule StepLR --schedule.step_size x": ("--schedule.step_size", "an integer, not 'x'"),
+    "--model.latent_dim x": ("--model.latent_dim", "an integer, not 'x'"),
+    "--model.encoder.hidden_dims 3,4": (
+        "--model.encoder.hidden_dims",
+        "a list such as [1,2], not '3,4'",
+    ),
+    "--model.guide BottomUp": (
+        "--model.guide",
+        "one of Categorical, FlowGuide, FullCovarianceNormal, LowRankNormal, MeanFieldNormal, "
+        "MixtureNormal, RelaxedCategorical, VonMisesFisher",
+    ),
+    "--keep_best perhaps": ("--keep_best", "true or false, not 'perhaps'"),
+    "--binarize stochastc": ("--binarize", "'stochastc'; did you mean 'stochastic'?"),
+    "--validation some": ("--validation", "an integer or a number, not 'some'"),
+    "--epochs": ("--epochs", "expected one argument"),
+    "--seed -1": ("--seed", "from 0 to 2**32 - 1, not -1"),
+    "surplus": ("surplus", "options that begin with --"),
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_refused(words):
+    option, text = REFUSED[words]
+    with refused(option) as caught:
+        parse(fit_parser(VAE), words.split())
+    assert str(caught.value).endswith(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_class_that_does_not_fit_is_not_suggested():
+    with refused("--model.guide", expected="one of BottomUp, Ladder") as caught:
+        parse(fit_parser(HierarchicalVAE), ["--model.guide", "MeanFieldNormal"])
+    assert str(caught.value).endswith("BottomUp, Ladder")
+    with refused("--elbo", expected="IWAE") as caught:
+        parse(fit_parser(VAE), ["--elbo", "Trace_MMD"])
+    assert str(caught.value).count("Trace_MMD") == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "subject", "text"),
+    [
+        ({"epoch": 3}, "--epoch", "did you mean '--epochs'?"),
+        ({"epochs": "x"}, "--epochs", "an integer, not the value in the configuration file"),
+        (
+            {"model": {"class_path": "VAE", "init_args": {"latent": 3}}},
+            "--model.latent",
+            "did you mean '--model.latent_dim'?",
+        ),
+        ({"model": 3}, "model", "class_path and init_args"),
+    ],
+)
+def test_a_configuration_is_refused_in_the_same_words(config, subject, text):
+    with refused(subject) as caught:
+        FitConfig.read([], {"model": "VAE", **config})
+    assert str(caught.value).endswith(text)
+
+
+def test_numbers_are_of_the_kind_that_they_are_written_in():
+    parser = fit_parser(VAE)
+    assert parse(parser, ["--validation", "200"]).validation == 200
+    assert isinstance(parse(parser, ["--validation", "200"]).validation, int)
+    assert parse(parser, ["--validation", "0.2"]).validation == 0.2
+    assert parse(parser, ["--label", "3"]).label == "3"
+    assert parse(parser, ["--optimizer.lr", "3e-4"]).optimizer.init_args.lr == 3e-4
+
+
+def test_an_option_without_its_value():
+    with refused("--model", expected="a value"):
+        take_options(["--model", "--epochs", "3"], "--model".__eq__)
