@@ -20,7 +20,6 @@ from pyro_vae.device import resolve
 from pyro_vae.errors import InputError, at_least_1, in_words
 from pyro_vae.inference.checks.density import what_is_no_elbo
 from pyro_vae.inference.compiling.precision import Precision
-from pyro_vae.inference.evidence.tiles import call_arguments
 from pyro_vae.inference.objectives import Objective, Schedule, default_elbo
 from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.inference.objectives.requirements import check_of_pyro
@@ -31,6 +30,7 @@ from pyro_vae.inference.svi.rows import Rows, settle
 from pyro_vae.inference.svi.run_state import RunState
 from pyro_vae.inference.svi.step import OptimizerFactory, Step
 from pyro_vae.inference.svi.training_loop import FitResult, Loop, Settings
+from pyro_vae.program.call_arguments import call_arguments
 from pyro_vae.program.contract import Program, as_program, signature
 from pyro_vae.program.examination import Examination, examine
 from pyro_vae.program.isolation import (

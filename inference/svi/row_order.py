@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,11 +17,11 @@ from pyro_vae.inference.checks.independence import (
     moved,
     place_matters,
 )
+from pyro_vae.inference.checks.many_rows import on_many_rows
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.examination import Examination
 from pyro_vae.program.float64 import in_float64
 
-MANY_BYTES = 2**24  # of all that is computed to see whether places matter
 NOISE_RUNS = 4  # to see what moves by itself
 MOVED = 0.01  # what parameters are moved by, to tell apart those that start out equal
 
@@ -78,15 +77,13 @@ def _tried(call: BoundProgram, first: Traces | None, fine: bool) -> tuple[list[s
         return places, units_meet
 
 
-def _of_many(call: BoundProgram, train: Batches, of_rows: int) -> BoundProgram:
+def _of_many(call: BoundProgram, train: Batches, run_bytes: int) -> BoundProgram:
     """The call on as many rows as a moderate memory takes, unless units are no rows."""
     rows = len(call.args[0])
     is_whole = call.structure.unit is None
     if rows == train.num_units or not (is_whole or call.structure.num_units == rows):
         return call
-    count = max(rows, min(train.num_units, MANY_BYTES * rows // max(1, of_rows)))
-    args = next(train.take(torch.arange(count), count))
-    return replace(call, args=args, structure=call.structure.resized(count), examined=None)
+    return on_many_rows(call, train, run_bytes)
 
 
 @contextmanager

@@ -12,11 +12,11 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
+from pyro_vae.allocations import Allocations
 from pyro_vae.data import Batches, OneCall
 from pyro_vae.errors import InputError
-from pyro_vae.inference.evidence.importance import Allocated
-from pyro_vae.inference.evidence.tiles import is_yet_to_be_set_up
 from pyro_vae.inference.svi.row_order import look_for_places
+from pyro_vae.program.autoguide import has_unset_autoguide
 from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import Examination, examine
 from pyro_vae.program.isolation import as_found, undisturbed
@@ -141,7 +141,7 @@ def settle(
         return look.examined, (), Rows(1, 1, False, is_whole=look.is_whole)
     found = as_found(program.modules, program.model, program.guide)
     count, most = train.num_units, min(train.num_units, MOST_ROWS)
-    rows = batch_size or (most if is_yet_to_be_set_up(program) else DEFAULT_BATCH)
+    rows = batch_size or (most if has_unset_autoguide(program) else DEFAULT_BATCH)
     rows = min(rows, count)
 
     def look_at(rows: int) -> _Look:
@@ -235,7 +235,7 @@ def _look(
 ) -> _Look:
     args = next(train.take(torch.arange(count), count))
     with undisturbed(program, seed), torch.no_grad():
-        with Allocated() as allocated:
+        with Allocations() as allocated:
             examined = examine(program, *args, num_rows=len(args[0]) if args else None)
         look = _Look(examined, args, allocated.bytes, pyro.get_param_store().get_state())
         if not shuffle and count > 1:

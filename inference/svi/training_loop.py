@@ -28,6 +28,7 @@ from pyro_vae.inference.svi.rows import MOST_ROWS
 from pyro_vae.inference.svi.run_state import CHECKPOINT, Metrics, Position, RunState
 from pyro_vae.inference.svi.step import Step
 from pyro_vae.program.isolation import rng_state, set_rng_state, undisturbed
+from pyro_vae.progress import progress_bar
 
 PARTS = ("train", "validation")
 NEARLY = 0.01  # of its last value: a number that changes by as little counts as settled
@@ -282,15 +283,13 @@ class Loop:
                 self.schedule.step()
 
     def bar(self, noun: str) -> tqdm:
-        rows, shown = self.train.num_units, self.settings.progress
-        return tqdm(
-            total=self.settings.epochs * rows,
+        rows = self.train.num_units
+        return progress_bar(
+            self.settings.epochs * rows,
+            self.settings.progress,
+            noun,
             initial=self.position.epoch * rows + self.position.units,
-            disable=not sys.stderr.isatty() if shown is None else not shown,
-            unit=f" {noun}",
-            unit_scale=True,
             bar_format="{percentage:3.0f}% {bar} {desc}  {rate_fmt}  {remaining} left",
-            dynamic_ncols=True,
         )
 
     # --- what is kept ---------------------------------------------------------------------

@@ -20,7 +20,7 @@ from pyro_vae.cli.sample import picture as samples_picture
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.estimate import log_evidence
-from pyro_vae.inference.evidence.report import WIDTH, plus_minus, warnings
+from pyro_vae.inference.evidence.report import WIDTH, plus_minus, warning_messages
 from pyro_vae.inference.posterior.diagnostics import evaluate
 from pyro_vae.inference.svi.run_state import CHECKPOINT, METRICS
 from pyro_vae.program.predict import latent_means
@@ -120,7 +120,7 @@ def figures(trained: Trained) -> str:
     at_large = (
         f"(log p(x) of the digits at large: ± {evidence.sampling_error:.2f}, from so few of them)"
     )
-    said = [textwrap.fill(text, WIDTH - 2) for text in (at_large, *warnings(evidence))]
+    said = [textwrap.fill(text, WIDTH - 2) for text in (at_large, *warning_messages(evidence))]
     below = textwrap.indent("\n".join(said), "  ")
     return f"\n{evidence.units} held-out digits, nats per image:\n{lines}\n{below}"
 

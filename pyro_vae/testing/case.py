@@ -15,7 +15,7 @@ from pyro_vae import checkpoint
 from pyro_vae.data import Batches
 from pyro_vae.errors import InputError
 from pyro_vae.inference.checks.independence import Traces
-from pyro_vae.inference.evidence.tiles import FIRST_ROWS, first_rows
+from pyro_vae.inference.evidence.example import EXAMPLE_ROWS, bind_example
 from pyro_vae.inference.objectives import default_elbo
 from pyro_vae.inference.svi.fit import ADAM
 from pyro_vae.inference.svi.rows import Rows
@@ -62,7 +62,7 @@ class Case:
         """
         found = as_found(self.program.modules, self.program.model, self.program.guide)
         with torch.no_grad():
-            call = first_rows(self.program, self.rows, self.unit, found)
+            call = bind_example(self.program, self.rows, self.unit, found)
             with pyro.validation_enabled(False):
                 return call.settled()
 
@@ -75,7 +75,7 @@ class Case:
         """The arguments of that call; of a program that does not run, the first few rows."""
         with suppress(InputError):
             return self.call.args
-        return self.fresh(min(FIRST_ROWS, self.rows.num_units))
+        return self.fresh(min(EXAMPLE_ROWS, self.rows.num_units))
 
     def fresh(self, count: int) -> Batch:
         """The first rows of the data once more, whatever the program has done to ``args``."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError
 from pyro_vae.inference.checks.independence import Traces
 from pyro_vae.inference.compiling.fx_capture import side_effect, tensors_of
-from pyro_vae.inference.evidence.estimate import joint_note
+from pyro_vae.inference.evidence.cutting import joint_note
 from pyro_vae.program.examination import examine
 from pyro_vae.program.particles import of_particles, particle_plate, with_values
 from pyro_vae.program.structure import Structure

@@ -14,12 +14,11 @@ from stories import Conjugate, PyroStyleVAE
 from torch import Tensor, nn
 
 from pyro_vae import InputError, log_evidence
-from pyro_vae.inference.annealing.hmc import Sampler, Steps
+from pyro_vae.inference.annealing.hmc import Sampler, StepSizes
 from pyro_vae.inference.annealing.paths import FromGuide, FromPrior
 from pyro_vae.inference.annealing.schedules import linear, sigmoid
-from pyro_vae.inference.evidence import annealed, tiles
-from pyro_vae.inference.evidence.annealed import Annealed
-from pyro_vae.inference.evidence.chains import walk
+from pyro_vae.inference.evidence import ais, method
+from pyro_vae.inference.evidence.ais import Annealed, anneal
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.models import FactorAnalysis
 from pyro_vae.program.bound_program import BoundProgram
@@ -103,11 +102,11 @@ def test_the_mean_weight_is_unbiased_whatever_the_step_size_and_steps_stay(size:
     with torch.no_grad():
         path = FromGuide(BoundProgram(program, examine(program, x).structure, True, (x,)))
         sizes = torch.full((1, len(x), 1), size) * (0.5 + torch.rand(len(x), 1))
-        steps = Steps((1.0,), sizes.clone())
-        log_w = walk(Sampler(path, 4, 100), path.draw(4), linear(5).tolist(), steps).log_weights
-    ratio = (log_w - Conjugate.log_evidence(x)).exp().mean(0)
+        step_sizes = StepSizes((1.0,), sizes.clone())
+        chains = anneal(Sampler(path, 4, 100), path.draw(4), linear(5).tolist(), step_sizes)
+    ratio = (chains.log_weights - Conjugate.log_evidence(x)).exp().mean(0)
     assert abs(ratio.mean() - 1) < 4 * ratio.std() / len(x) ** 0.5
-    assert torch.equal(steps.sizes, sizes)
+    assert torch.equal(step_sizes.sizes, sizes)
 
 
 def test_intervals_cover() -> None:
@@ -125,10 +124,10 @@ def test_a_transition_leaves_the_posterior_as_it_is() -> None:
     with torch.no_grad():
         path = FromPrior(BoundProgram(program, examine(program, x).structure, True, (x,)))
         sampler = Sampler(path, 3, 10)
-        point = sampler.point(dist.Normal(0.5, 0.5**0.5).sample((1, len(x), 1)))
+        state = sampler.state(dist.Normal(0.5, 0.5**0.5).sample((1, len(x), 1)))
         for _ in range(20):
-            point, probability = sampler.transition(point, 1.0, torch.full((len(x), 1), 1.1))
-    z = point.u.flatten()
+            state, probability = sampler.transition(state, 1.0, torch.full((len(x), 1), 1.1))
+    z = state.u.flatten()
     assert 0.5 < probability.mean() < 0.99
     assert abs(z.mean() - 0.5) < 4 * (0.5 / len(z)) ** 0.5
     assert abs(z.var() - 0.5) < 4 * 0.5 * (2 / len(z)) ** 0.5
@@ -140,8 +139,8 @@ def test_neither_memory_nor_the_number_of_chains_at_a_time_changes_a_figure(monk
     one = annealed_evidence(Conjugate, x, **options)
     other = annealed_evidence(Conjugate, x, max_memory=1, **options)
     torch.testing.assert_close(one.log_evidence, other.log_evidence)
-    monkeypatch.setitem(annealed.ROWS, "cpu", 50)
-    monkeypatch.setitem(tiles.UNITS, "cpu", 16)
+    monkeypatch.setitem(ais.CHAINS_AT_ONCE, "cpu", 50)
+    monkeypatch.setitem(method.UNITS_PER_TILE, "cpu", 16)
     cut = annealed_evidence(Conjugate, x, **options)
     assert cut.num_particles == 20
     off = abs(cut.mean - Conjugate.log_evidence(x).mean())
@@ -150,12 +149,12 @@ def test_neither_memory_nor_the_number_of_chains_at_a_time_changes_a_figure(monk
 
 def test_exactly_k_weights_whatever_the_tiles(monkeypatch) -> None:
     counts: list[int] = []
-    monkeypatch.setitem(annealed.ROWS, "cpu", 50)
-    monkeypatch.setitem(tiles.UNITS, "cpu", 16)
+    monkeypatch.setitem(ais.CHAINS_AT_ONCE, "cpu", 50)
+    monkeypatch.setitem(method.UNITS_PER_TILE, "cpu", 16)
     monkeypatch.setattr(
-        annealed,
-        "walk",
-        lambda s, u, *rest: (counts.append(u.shape[0] * u.shape[1]), walk(s, u, *rest))[1],
+        ais,
+        "anneal",
+        lambda s, u, *rest: (counts.append(u.shape[0] * u.shape[1]), anneal(s, u, *rest))[1],
     )
     annealed_evidence(Conjugate, torch.randn(30), num_particles=7, num_temperatures=2)
     assert sum(counts) == 7 * 30
