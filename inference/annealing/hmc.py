@@ -91,7 +91,7 @@ class Sampler:
 
     def state(self, u: Tensor) -> ChainState:
         """Return chains at u, all in the widest type of these and the log-densities."""
-        parts = [(some, *self.log_densities(some)) for some in u.split(self.at_once)]
+        parts = [(some, *self.densities_and_gradients(some)) for some in u.split(self.at_once)]
         joined = (torch.cat(column) for column in zip(*parts, strict=True))
         columns = parts[0] if len(parts) == 1 else tuple(joined)
         dtype = reduce(torch.promote_types, (column.dtype for column in columns))
@@ -141,27 +141,27 @@ class Sampler:
         return Captured(tempered_gradient)
 
     @cached_property
-    def log_densities(self) -> Captured:
+    def densities_and_gradients(self) -> Captured:
         """u -> both log-densities, and their gradients."""
 
-        def log_densities(u: Tensor) -> tuple[Tensor, ...]:
+        def densities_and_gradients(u: Tensor) -> tuple[Tensor, ...]:
             with torch.enable_grad():
                 leaf = u.detach().requires_grad_()
                 start, end = self.path.log_densities(leaf)
                 # two gradients: the next transition mixes them at another temperature
-                of_start = _gradient(start, leaf, keep=True)
+                of_start = _gradient(start, leaf, retain_graph=True)
                 return start.detach(), end.detach(), of_start, _gradient(end, leaf)
 
-        return Captured(log_densities)
+        return Captured(densities_and_gradients)
 
 
-def _gradient(log_density: Tensor, leaf: Tensor, keep: bool = False) -> Tensor:
+def _gradient(log_density: Tensor, leaf: Tensor, retain_graph: bool = False) -> Tensor:
     """Return the gradient by the latents alone: no parameter's gradient is computed or touched."""
     if not log_density.requires_grad:
         return torch.zeros_like(leaf)
     ones = torch.ones_like(log_density)  # one gradient for each chain and unit
     (gradient,) = torch.autograd.grad(
-        log_density, leaf, ones, retain_graph=keep, materialize_grads=True
+        log_density, leaf, ones, retain_graph=retain_graph, materialize_grads=True
     )
     return gradient
 

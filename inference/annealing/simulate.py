@@ -17,8 +17,8 @@ from pyro_vae.program.trace import Site, drawn_sites, observed_sites, run, sampl
 def simulate(call: BoundProgram) -> tuple[BoundProgram, poutine.Trace]:
     """Return a call whose data are a draw of p(x, z), and the trace that holds this z.
 
-    The arguments give the number of data, and what the model does not generate (lengths, labels,
-    covariates); in copies of them the draws overwrite the observed values.
+    The arguments give the number of data, and the values that the model does not generate (lengths,
+    labels, covariates); in copies of them the draws overwrite the observed values.
 
     Raises:
         InputError: an observed value is neither an argument nor part of one, so the guide cannot read a

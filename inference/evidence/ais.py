@@ -126,7 +126,7 @@ class Annealed(Method):
     # --- the chains of one tile, also for the bounds of both sides ------------------------------
 
     def sampler(self, call: BoundProgram, max_memory: int | None) -> Sampler:
-        """Return what moves the chains of one tile, as many at a time as the memory takes."""
+        """Return the sampler of one tile, with as many chains at a time as the memory takes."""
         path = STARTS[self.start](call)
         path.check()
         budget = memory_budget(max_memory, call.device, MAX_MEMORY)
@@ -176,7 +176,7 @@ def numbers_of_chains(call: BoundProgram, num_particles: int) -> Iterator[int]:
 
 
 def bytes_per_chain(path: Path) -> int:
-    """Return what one more chain keeps for a gradient; doubled, for what is freed on the way."""
+    """Return the bytes that one more chain saves for a gradient, doubled for temporary tensors."""
     sizes = []
     for num_chains in (1, 2):
         storages: dict[int, Tensor] = {}

@@ -16,7 +16,7 @@ from pyro_vae.program.bound_program import BoundProgram
 
 @dataclass(frozen=True)
 class TwoSided(Method):
-    """Anneal forward for what lies below, and in reverse for what lies above."""
+    """Anneal forward for the lower figure, and in reverse for the upper one."""
 
     annealed: Annealed = field(default_factory=Annealed)
 

@@ -35,7 +35,7 @@ def bind(
         args: positional arguments.
         kwargs: named arguments.
         by_rows: whether the first argument has a row for each unit.
-        strict: whether the examination refuses what a later tile may hold.
+        strict: whether the examination refuses values that a later tile may hold.
         known: the examination of another call, whose findings hold here.
 
     Raises:
@@ -82,7 +82,7 @@ def _examine(
     known: Examination | None,
     num_rows: int | None,
 ) -> Examination:
-    """Return what :func:`examine` does, also where some units, but not all, have useless weights."""
+    """Examine a program; some units, but not all, may have useless weights."""
     state = rng_state()
     options: dict[str, Any] = {"unit": unit, "known": known, "num_rows": num_rows, **kwargs}
     try:

@@ -49,7 +49,7 @@ def cut_into_units(
 
     Args:
         example: the call on a few rows, or on all.
-        rows: all data; None for a call with arguments as they are.
+        rows: all data; None for a call with given arguments.
         unit: the plate that the user has named, if any.
         initial: the program's state before any call.
 
@@ -94,9 +94,9 @@ def _cut(
         except InputError:  # of later rows; the message comes with their tile
             return example, None
     return _on_all_rows(example, rows, initial), (
-        "the score of a row depends on its place among the data, as where a model indexes something of its "
+        "the score of a row depends on its place among the data, as where a model indexes a tensor of its "
         f"own by the plate's indices: all {rows.num_units:,} rows were taken in one piece, in their order. "
-        "Pass what is indexed as a second tensor of the data to have them taken in tiles"
+        "Pass that tensor as a second tensor of the data to have them taken in tiles"
     )
 
 

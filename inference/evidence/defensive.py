@@ -44,7 +44,7 @@ def draw_defensively(
             at a draw of the prior is not known.
     """
     if call.by_vmap:
-        with contextlib.suppress(Exception):  # the way one by one works, or shows what is wrong
+        with contextlib.suppress(Exception):  # one by one works, or gives the better message
             return _draw_by_vmap(call, prior_share, num_particles)
     sizes = [num_particles] if call.vectorized else [1] * num_particles
     parts = [_draw(call, prior_share, size, at_once or size) for size in sizes]
@@ -147,7 +147,7 @@ def _score_model(call: BoundProgram, latents: poutine.Trace, some: range) -> tup
     part = with_values(latents, partial(of_particles, structure=structure, some=some))
     trace = call.joint(len(some), part)
     log_likelihood, log_prior = score_model(trace, structure, len(some))
-    if structure.enumerated:  # the prior holds latents that depend on what is summed out
+    if structure.enumerated:  # latents that depend on an enumerated one belong to the prior
         log_joint = log_likelihood + log_prior
         for name in observed_sites(trace):
             trace.remove_node(name)

@@ -35,7 +35,7 @@ ONE_BY_ONE = (
 class Interrupted(KeyboardInterrupt):
     """Report Ctrl-C in the middle of an estimate.
 
-    ``evidence`` holds what is known so far, or None; ``units`` are the numbers of its units.
+    ``evidence`` holds the estimates so far, or None; ``units`` are the numbers of its units.
     """
 
     def __init__(self, evidence: Evidence | None, units: Tensor) -> None:
@@ -74,13 +74,13 @@ def log_evidence(
         num_particles: K; by default 1,000 draws of importance sampling, 16 chains of annealing.
         unit: the plate to give figures for; by default the outermost that holds every site. Without
             one the figure is joint, of all data together, and the result says so.
-        max_memory: bytes for what the model computes at a time; by default, on a CPU, 32 MB for
+        max_memory: bytes for the model's computations at a time; by default, on a CPU, 32 MB for
             importance sampling (its caches) and 256 MB for annealing; on a GPU 4 GB.
         seed: of the draws; by default they continue from torch's generator, without advancing it.
         device: where to compute; "auto" is the GPU where there is one.
         progress: whether to draw a bar; by default where standard error is a terminal.
-        args: with ``kwargs``, in place of ``data``: the program is called with them once, as they are and
-            on their device.
+        args: with ``kwargs``, in place of ``data``: the program is called with them once, unchanged and on
+            their device.
         kwargs: the named arguments of that call.
         keep: a file for the finished tiles, from which the same call resumes after an interruption. It is
             removed in the end.
@@ -152,7 +152,7 @@ class _Estimation:
     ) -> UnitEstimates:
         units = len(self.tiles.index[number])
         for partial in estimator(call, lambda done: bar.update(done * units)):
-            if not self.store.done:  # an interruption shows what is known of the first tile
+            if not self.store.done:  # an interruption shows the first tile so far
                 self.unfinished = number, partial.count, partial.unit_estimates().on_host()
         return partial.unit_estimates().on_host()
 
@@ -179,7 +179,7 @@ class _Estimation:
         estimates = concatenate(done[number] for number in sorted(done))
         example = self.tiles.example
         return Evidence(
-            **estimates.estimates(),
+            **estimates.by_field(),
             num_particles=count,
             unit=example.structure.unit,
             method=self.method.description,

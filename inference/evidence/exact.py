@@ -106,9 +106,9 @@ def _own_log_evidence(call: BoundProgram, _: int | None) -> Tensor:
     value = call.program.log_evidence(*call.args, **call.kwargs)
     units = (call.structure.num_units,)
     if not isinstance(value, Tensor) or value.reshape(-1).shape != units:
-        found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise InputError(
-            f"the program's own log_evidence gives {found} for {units[0]} units",
+            f"the program's own log_evidence gives {shape} for {units[0]} units",
             subject="log_evidence",
             expected="one log p(x) for each unit",
         )

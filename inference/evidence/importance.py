@@ -115,7 +115,7 @@ def raise_malloc_thresholds() -> None:
 
 
 def bytes_per_particle(method: Importance, call: BoundProgram) -> int:
-    """Return what one more particle of a call allocates, including what is freed on the way."""
+    """Return the bytes that one more particle of a call allocates, with temporary tensors."""
     sizes = []
     for count in (1, 3):
         with Allocations() as allocations:

@@ -18,17 +18,18 @@ Advance = Callable[[float], object]
 
 
 class PartialEstimate(Protocol):
-    """What is known of the units of a tile so far."""
+    """The sums over the weights of a tile so far."""
 
     @property
     def count(self) -> int:
         """The number of weights of each unit so far."""
 
-    def unit_estimates(self) -> UnitEstimates: ...
+    def unit_estimates(self) -> UnitEstimates:
+        """Return the estimates from the weights so far."""
 
 
 Estimator = Callable[[BoundProgram, Advance], Iterator[PartialEstimate]]
-"""Estimates one tile; yields what is known after each part of the weights, and in the end of all K."""
+"""Estimates one tile; yields after each part of the weights, the last time with all K."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Method(abc.ABC):
     def estimator(
         self, example: BoundProgram, num_particles: int, max_memory: int | None
     ) -> Estimator:
-        """Return what estimates the tiles of one data set.
+        """Return a function that estimates the tiles of one data set.
 
         Args:
             example: the program on the first few units.
@@ -79,5 +80,5 @@ P = TypeVar("P", bound=PartialEstimate)
 
 
 def last(partial_estimates: Iterator[P]) -> P:
-    """Return what an estimator yields in the end."""
+    """Return the last estimate, which has all K weights."""
     return deque(partial_estimates, maxlen=1).pop()

@@ -115,12 +115,12 @@ def _negative_bits(evidence: Evidence) -> Iterator[str]:
 def _mean_rows(evidence: Evidence) -> Iterator[Row]:
     error, units = evidence.mean_standard_error, evidence.units
     digits = digits_of(error)
-    what = "log p(x) of all data together"
+    name = "log p(x) of all data together"
     if evidence.unit:
-        whose = " drawn from the model" if evidence.simulated else ""
-        many = f"{units:,} unit{'s' * (units > 1)}"
-        what = f"mean log p(x) of {many}{whose} (plate {evidence.unit!r})"
-    yield what, f"{evidence.mean:.{digits}f} nats{', exactly' if evidence.is_exact else ''}"
+        origin = " drawn from the model" if evidence.simulated else ""
+        count = f"{units:,} unit{'s' * (units > 1)}"
+        name = f"mean log p(x) of {count}{origin} (plate {evidence.unit!r})"
+    yield name, f"{evidence.mean:.{digits}f} nats{', exactly' if evidence.is_exact else ''}"
     if not evidence.is_exact:
         single = SINGLE_DRAW if evidence.num_particles == 1 else ""
         yield "  Monte-Carlo error", f"{plus_minus(error, digits)}{single}"
@@ -149,14 +149,14 @@ def _upper_rows(evidence: Evidence) -> Iterator[Row]:
         "lower bound, in expectation",
         f"{below:.{digits}f} {plus_minus(evidence.mean_standard_error)}",
     )
-    what = "upper bound, in expectation" if evidence.simulated else "upper estimate (no bound)"
-    yield what, f"{above:.{digits}f} {plus_minus(upper_error)}"
+    name = "upper bound, in expectation" if evidence.simulated else "upper estimate (no bound)"
+    yield name, f"{above:.{digits}f} {plus_minus(upper_error)}"
     yield "gap", f"{evidence.mean_gap:.{digits}f} {plus_minus(error)} nats"
     if evidence.simulated:
         low, high = evidence.interval()
         yield "certified, with probability 95%", f"{low:.{digits}f} to {high:.{digits}f} nats"
-    for name, value in evidence.indicative.items():
-        yield f"{name} (indicative)", f"{float(value.mean()):.{digits}f}"
+    for figure, value in evidence.indicative.items():
+        yield f"{figure} (indicative)", f"{float(value.mean()):.{digits}f}"
 
 
 def _method_rows(evidence: Evidence) -> Iterator[Row]:

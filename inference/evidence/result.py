@@ -16,7 +16,7 @@ class Evidence(UnitEstimates):
     """Hold estimates of log p(x), their errors and diagnostics, and how they were made.
 
     The tensors are those of :class:`pyro_vae.inference.evidence.unit_estimates.UnitEstimates`: each
-    ``units |`` and, if not said otherwise, in nats.
+    ``units |`` and, unless noted, in nats.
 
     Attributes:
         log_evidence: log p-hat(x), with p-hat(x) the mean of K weights.

@@ -29,8 +29,8 @@ class TileStore:
 
     Args:
         path: the file, or None.
-        fingerprint: what must be the same for the file to belong to the estimate.
-        rank: of this process; each of several writes a file of its own beside ``path``, and reads all.
+        fingerprint: of the estimate; a file with another one is refused.
+        rank: of this process; each of several writes a file of its own next to ``path``, and reads all.
 
     Raises:
         InputError: the folder is missing; the file is damaged, or of another estimate.
@@ -138,7 +138,7 @@ def _is_close(one: Any, other: Any) -> bool:
 
 
 def fingerprint_of(tiles: Tiles, method: Method, num_particles: int) -> dict[str, Any]:
-    """Return what must be the same for tiles of two calls to belong to one estimate."""
+    """Return the facts that tiles of two calls must share to belong to one estimate."""
     example = tiles.example
     modules = example.program.modules.items()
     tensors = {f"{n}/{name}": t for n, module in modules for name, t in module.state_dict().items()}

@@ -31,11 +31,10 @@ class Tiles:
     """Hold the calls of a program on some units each.
 
     Attributes:
-        example: the call on the first few units; the only call, where the program cannot be cut: it is
-            called with arguments as they are, its evidence is joint, or its guide has parameters for each
-            datum.
+        example: the call on the first few units; the only call, where the data cannot be cut: for given
+            arguments, a joint evidence, or a guide with parameters for each datum.
         seed: of all noise.
-        rows: the data, or None for a call with arguments as they are.
+        rows: the data, or None for a call with given arguments.
         index: the numbers of each tile's rows.
         initial: the program's state before any call, restored before a call of another size.
         notes: sentences on the program and on how it was cut.
@@ -99,7 +98,7 @@ def open_tiles(
 
     Args:
         program: a model and guide.
-        data: what it is evaluated on.
+        data: as :func:`pyro_vae.log_evidence` takes them.
         unit: the plate of the units, or None for the outermost that holds every site.
         seed: of the noise, or None to continue from torch's generator.
         device: where to compute.

@@ -1,4 +1,4 @@
-"""What a method says of each unit: named tensors, joined over tiles and kept in files."""
+"""The estimates of each unit: named tensors, joined over tiles and written to files."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -12,7 +12,7 @@ from pyro_vae.errors import InputError
 
 @dataclass(frozen=True)
 class UnitEstimates:
-    """Hold the estimates of some units; every tensor is ``units |`` and, if not said otherwise, in nats.
+    """Hold the estimates of some units; every tensor is ``units |`` and, unless noted, in nats.
 
     Attributes:
         log_evidence: log p-hat(x), with p-hat(x) the mean of K weights. Where that is unbiased, as by
@@ -75,12 +75,12 @@ class UnitEstimates:
 
         return self._map(selected)
 
-    def estimates(self) -> dict[str, Any]:
+    def by_field(self) -> dict[str, Any]:
         """Return the fields of this class by name, without those that a subclass adds."""
         return {f.name: getattr(self, f.name) for f in fields(UnitEstimates)}
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        mapped = {name: _map(value, function) for name, value in self.estimates().items()}
+        mapped = {name: _map(value, function) for name, value in self.by_field().items()}
         rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in mapped}
         return type(self)(**mapped, **rest)
 
@@ -91,7 +91,7 @@ class UnitEstimates:
         ['bounds/1', 'ess', 'log_evidence', 'pareto_k', 'standard_error']
         """
         tensors: dict[str, Tensor] = {}
-        for name, value in self.estimates().items():
+        for name, value in self.by_field().items():
             if isinstance(value, Tensor):
                 tensors[name] = value
             elif value is not None:
@@ -109,7 +109,7 @@ def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 
 def from_tensors(tensors: Mapping[str, Tensor]) -> UnitEstimates:
-    """Return what :meth:`UnitEstimates.to_tensors` has made tensors of.
+    """Return the estimates from the tensors of :meth:`UnitEstimates.to_tensors`.
 
     Raises:
         InputError: a name is not that of a field, or a required field is missing.

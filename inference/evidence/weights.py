@@ -9,7 +9,7 @@ from pyro_vae.inference.evidence.psis import Tail, smooth, tail_length
 from pyro_vae.inference.evidence.standard_error import standard_error
 from pyro_vae.inference.evidence.unit_estimates import UnitEstimates
 
-MIN_LARGEST = 64  # of the largest weights that are kept; above MIN_FOR_TAIL / 2, for a median
+MIN_LARGEST = 64  # of the largest weights, kept for the tail; above MIN_FOR_TAIL / 2, for a median
 
 
 class WeightSums:
@@ -38,7 +38,7 @@ class WeightSums:
         """Take in log-weights of shape (any number, units)."""
         weights, self._tail = log_weights.double(), None
         maximum = torch.maximum(self.maximum, weights.amax(0))
-        # where all weights so far are zero, to subtract -inf would make NaN
+        # all weights may be zero so far: to subtract -inf would make NaN
         shift = torch.where(maximum == -math.inf, 0.0, maximum)
         shrink = (self.maximum - shift).exp()
         relative = (weights - shift).exp()

@@ -149,7 +149,7 @@ def in_bytes(text: str) -> int:
     return int(size)
 
 
-# --- what is saved, and what is shown ----------------------------------------------------------
+# --- the files, and the output ----------------------------------------------------------------
 
 
 def _part_path(options: Namespace) -> Path:

@@ -245,7 +245,7 @@ def of_mean(x: Tensor) -> None:
         (
             (Conjugate.model, AutoNormal(Conjugate.model)),
             torch.randn(5),
-            "_AutoNormal_latent",
+            "z_unconstrained",
             'start="prior"',
         ),
     ],

@@ -17,7 +17,8 @@ from stories import GlobalMean
 from torch import Tensor
 
 from pyro_vae import InputError, load, log_evidence, plots
-from pyro_vae.inference.evidence.plots import EXTREMES, picture
+from pyro_vae.inference.evidence.plot_data import EXTREMES
+from pyro_vae.inference.evidence.plots import picture
 from pyro_vae.inference.evidence.psis import bad_k
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.inference.evidence.weights import WeightSums
@@ -330,7 +331,7 @@ def test_a_large_k_of_weights_that_hardly_vary_is_no_alarm() -> None:
     rare = torch.rand(2000, 20, generator=generator).double() < 0.004
     sums = WeightSums(2000, 20)
     sums.add(0.002 * noise + rare * noise.abs() * 0.3)
-    estimates = sums.unit_estimates().estimates()
+    estimates = sums.unit_estimates().by_field()
     evidence = Evidence(**estimates, num_particles=2000, unit="data", method="", is_unbiased=True)
     assert (evidence.ess > 0.99 * 2000).all()
     assert (evidence.pareto_k > bad_k(2000)).double().mean() > 0.8
@@ -345,7 +346,7 @@ def test_few_effective_chains_are_flagged(spread) -> None:
     sums = WeightSums(16, 50)
     sums.add(spread * torch.randn(16, 50, generator=generator))
     method = {"num_particles": 16, "unit": "data", "method": "annealing", "is_unbiased": True}
-    evidence = Evidence(**sums.unit_estimates().estimates(), **method)
+    evidence = Evidence(**sums.unit_estimates().by_field(), **method)
     assert evidence.bad_units == 50
     says = " ".join(evidence.summary().split())
     assert "50 of 50 units have too few effective weights, 1.0 in the median" in says
