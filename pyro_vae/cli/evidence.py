@@ -39,7 +39,7 @@ from pyro_vae.cli.run_verb import Trained, open_trained, read_options, run_parse
 from pyro_vae.data import Split
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.estimate import Interrupted, log_evidence
-from pyro_vae.inference.evidence.methods import METHODS, as_method
+from pyro_vae.inference.evidence.methods import METHODS
 from pyro_vae.inference.evidence.plots import picture
 from pyro_vae.inference.evidence.proposals import refined, wider
 from pyro_vae.inference.evidence.result import Evidence
@@ -61,18 +61,12 @@ EXAMPLES = (
     "pyro-vae evidence runs/vae --method ais --num_temperatures 500 --max_memory 2GB",
     "pyro-vae evidence runs/vae --method sandwich --split validation --json",
 )
-UNIT_COLUMNS = (
-    "log_evidence",
-    "standard_error",
-    "ess",
-    "pareto_k",
-)  # in a file with a row for each unit
+UNIT_COLUMNS = ("log_evidence", "standard_error", "ess", "pareto_k")  # of a file with a row a unit
 BYTES = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
 def main(words: Sequence[str]) -> int:
     options = read_options(evidence_parser(words), words)
-    as_method(options.method)
     method = method_of(options, words)
     check_proposal_options(options)
     memory = None if options.max_memory is None else in_bytes(options.max_memory)

@@ -10,7 +10,7 @@ from pyro_vae.cli.arguments import take_options
 from pyro_vae.cli.run_folder import PARTS
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.method import Method
-from pyro_vae.inference.evidence.methods import METHODS
+from pyro_vae.inference.evidence.methods import METHODS, as_method
 
 DEFAULT = "importance"
 
@@ -47,8 +47,10 @@ def method_of(options: Namespace, words: Sequence[str]) -> Method:
     """Return the method that the options describe.
 
     Raises:
-        InputError: ``words`` hold an option of other methods, or a value that the method refuses.
+        InputError: there is no such method; ``words`` hold an option of other methods, or a value that the
+            method refuses.
     """
+    as_method(options.method)
     every = {name for method in METHODS.values() for name in _options(method)}
     given = [pair[0][2:] for pair in take_options(words, lambda word: word[2:] in every)[0]]
     for name in given:
