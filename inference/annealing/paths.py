@@ -267,21 +267,23 @@ class FromGuide(Path):
         model_sites = sample_sites(self.call.joint(1, guide_trace))
         guide_sites, structure = drawn_sites(guide_trace), self.call.structure
         latents = [name for name in structure.latents if name not in structure.enumerated]
-        wanted = sum(num_coordinates(n, model_sites[n], structure) for n in latents)
-        has = sum(num_coordinates(n, guide_sites[n], structure) for n in self.coordinates.blocks)
-        if has != wanted:
+        latent_dims = sum(num_coordinates(n, model_sites[n], structure) for n in latents)
+        guide_dims = sum(
+            num_coordinates(n, guide_sites[n], structure) for n in self.coordinates.blocks
+        )
+        if guide_dims != latent_dims:
             masses = [name for name in latents if is_point_mass(guide_sites[name]["fn"])]
             reason = f"gives {', '.join(map(repr, masses))} a point mass and so " if masses else ""
             raise InputError(
-                f"the guide {reason}has a density over {has} dimensions, where the model's latents have "
-                f"{wanted}: no path leads from it",
+                f"the guide {reason}has a density over {guide_dims} dimensions, where the model's latents have "
+                f"{latent_dims}: no path leads from it",
                 subject=[*masses, *latents, *self.coordinates.blocks][0],
                 remedy=FROM_PRIOR,
             )
         for name in latents:
             if name in self.coordinates.blocks:
-                vouched = guide_sites[name]["infer"].get("covers_posterior", False)
-                other = "estimate the evidence by importance sampling" if vouched else FROM_PRIOR
+                covers = guide_sites[name]["infer"].get("covers_posterior", False)
+                other = "estimate the evidence by importance sampling" if covers else FROM_PRIOR
                 check_support(name, guide_sites[name], model_sites[name], remedy=f", or {other}")
         check_masks(structure, guide_sites, model_sites)
         check_map(self.call)
