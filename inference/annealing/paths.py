@@ -275,7 +275,7 @@ class FromGuide(Path):
             masses = [name for name in latents if is_point_mass(guide_sites[name]["fn"])]
             reason = f"gives {', '.join(map(repr, masses))} a point mass and so " if masses else ""
             raise InputError(
-                f"the guide {reason}has a density over {guide_dims} dimensions, and the model's latents have "
+                f"the guide {reason}has a density over {guide_dims} dimensions, the model's latents over "
                 f"{latent_dims}: no path leads from it",
                 subject=[*masses, *latents, *self.coordinates.blocks][0],
                 remedy=FROM_PRIOR,
