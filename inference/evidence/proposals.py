@@ -60,9 +60,8 @@ class _Widened(Messenger):
             return
         if not _is_real(support_of(fn)):
             return
-        base, rewrap = _unwrap(
-            fn
-        )  # within the masks: the Jacobian counts only where the value does
+        # within the masks: the Jacobian counts only where the value does
+        base, rewrap = _unwrap(fn)
         mean = _mean(msg["name"], base)
         shift = AffineTransform(mean * (1 - self.factor), self.factor, event_dim=base.event_dim)
         msg["fn"] = rewrap(dist.TransformedDistribution(base, shift))
