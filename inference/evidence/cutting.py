@@ -127,7 +127,7 @@ def joint_note(structure: Structure) -> tuple[str, ...]:
         return ()
     if not structure.outside:
         plates = ", ".join(map(repr, structure.plates))
-        why = f"no plate holds every site (the plates: {plates})" if plates else "there is no site"
+        why = f"no plate holds every site (there are {plates})" if plates else "there is no site"
         return (
             f"one joint figure of all data: {why}, so the evidence does not factorise over data; where "
             "model and guide mean one plate, they must give it one name",
