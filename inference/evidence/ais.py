@@ -84,6 +84,7 @@ class Annealed(Method):
                 f"start must be {' or '.join(map(repr, STARTS))}, not {self.start!r}"
                 f"{nearest(self.start, STARTS)}",
                 subject="start",
+                expected=" or ".join(map(repr, STARTS)),
             )
         assert self.betas
 

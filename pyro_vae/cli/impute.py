@@ -55,7 +55,7 @@ def main(words: Sequence[str]) -> int:
     trained = open_trained(options)
     if trained.arguments:
         raise InputError(
-            "the run's model takes columns by name, and impute fills the gaps of a model's one x",
+            "impute fills in the gaps of a model's one x, and the run's model takes columns by name",
             subject="--arguments",
             remedy="fit a model of all columns (or of --columns), without --arguments",
         )
