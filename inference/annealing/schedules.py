@@ -42,7 +42,7 @@ def inverse_temperatures(schedule: Schedule, num_temperatures: int) -> tuple[flo
     """
     if not callable(schedule):
         raise InputError(
-            f"the schedule is {schedule!r}",
+            f"the schedule must be a function of the number of temperatures, not {schedule!r}",
             subject="schedule",
             expected="a function of the number of temperatures",
         )

@@ -33,7 +33,7 @@ def as_method(method: Any) -> Method:
     if isinstance(method, type) and issubclass(method, Method):
         name = method.__name__
         raise InputError(
-            f"method is the class {name} itself", subject="method", remedy=f"pass {name}()"
+            f"method is the class {name}", subject="method", remedy=f"make one, {name}()"
         )
     raise InputError(
         f"there is no method {method!r}{nearest(str(method), METHODS)}", subject="method"

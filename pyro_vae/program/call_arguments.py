@@ -23,14 +23,14 @@ def call_arguments(data: Any, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], 
         )
     if args is not None and not isinstance(args, tuple | list):
         raise InputError(
-            f"args is of type {type(args).__name__}",
+            f"args must be a tuple of the program's arguments, not {type(args).__name__}",
             subject="args",
             expected="a tuple of the program's arguments",
             remedy="args=(x,)",
         )
     if kwargs is not None and not isinstance(kwargs, Mapping):
         raise InputError(
-            f"kwargs is of type {type(kwargs).__name__}",
+            f"kwargs must be a mapping of names to arguments, not {type(kwargs).__name__}",
             subject="kwargs",
             expected="a mapping of names to arguments",
             remedy='kwargs={"x": x}',
