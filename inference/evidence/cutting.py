@@ -26,7 +26,7 @@ from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import drawn_sites
 
 UNMOVED = (
-    "no latent of the guide changes the likelihood: log p(x) here is that of the observed sites alone. If "
+    "no latent of the guide moves the likelihood: log p(x) here is that of the observed sites alone. If "
     "the model integrates its latents itself (as contrib.gp's VariationalGP does), this is not its evidence"
 )
 
