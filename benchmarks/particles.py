@@ -18,7 +18,7 @@ import torch
 from pyro.infer import Importance
 from torch import Tensor, nn
 
-from pyro_vae.inference.evidence.tiles import tiled
+from pyro_vae.inference.evidence.tiles import open_tiles
 from pyro_vae.program.bound_program import BoundProgram
 
 Way = Callable[[], tuple[Tensor, float]]
@@ -113,7 +113,7 @@ def main() -> None:
     args, count = (x, x @ torch.randn(5) + 0.5 * torch.randn(50)), options.particles
     print(f"{'':30s}{'plate':>16s}{'vmap':>9s}{'one by one':>18s}{'Pyro Importance':>20s}")
     for name, (model, plated, guide) in CASES.items():
-        with tiled((model, guide), args=args, seed=0) as tiles:
+        with open_tiles((model, guide), args=args, seed=0) as tiles:
             call = tiles.example
             if call.vectorized or not call.by_vmap:
                 raise SystemExit(
@@ -125,7 +125,7 @@ def main() -> None:
                 "Pyro": of_pyro(model, guide, args, count),
             }
             if plated:
-                with tiled((plated, guide), args=args, seed=0) as others:
+                with open_tiles((plated, guide), args=args, seed=0) as others:
                     if not others.example.vectorized:
                         raise SystemExit(f"{name} takes no plate")
                 ways["plate"] = of_call(others.example, count)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pyro_vae._lazy import exports
 
 if TYPE_CHECKING:  # what a type checker sees of the names below
-    from pyro_vae.inference.evidence.annealed import Annealed as Annealed
+    from pyro_vae.inference.evidence.ais import Annealed as Annealed
     from pyro_vae.inference.evidence.auto import Auto as Auto
     from pyro_vae.inference.evidence.bidirectional import Bidirectional as Bidirectional
     from pyro_vae.inference.evidence.bidirectional import Sandwich as Sandwich
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
 
 _EVIDENCE, _POSTERIOR = "pyro_vae.inference.evidence", "pyro_vae.inference.posterior"
 _HOMES = {
-    "Annealed": f"{_EVIDENCE}.annealed",
+    "Annealed": f"{_EVIDENCE}.ais",
     "Auto": f"{_EVIDENCE}.auto",
     "Bidirectional": f"{_EVIDENCE}.bidirectional",
     "Evaluation": f"{_POSTERIOR}.diagnostics",

@@ -5,31 +5,52 @@ from math import prod
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyro_vae.memory import ALLOWANCE, check_fits
 
-_MAKE = {f"aten::{name}" for name in ("empty", "zeros", "ones", "full", "rand", "randn", "eye")}
+_FACTORIES = {
+    f"aten::{name}" for name in ("empty", "zeros", "ones", "full", "rand", "randn", "eye")
+}
 
 
 class Allocations(TorchDispatchMode):
-    """Within its block, adds up the tensors that are made, and refuses one that is too large.
+    """Add up the bytes of all tensors that are made within the block, freed or not.
 
-    :param what: what they are made for.
-    :param times: how many times their memory will be needed.
+    With ``what``, a tensor of a factory function (``torch.empty`` and the like, which make parameters
+    and buffers) is refused before it takes memory that the machine does not have.
+
+    Args:
+        what: what the tensors are made for, as the refusal names it.
+        times: how many times the memory of the factories' tensors will be needed.
+        remedy: what the refusal advises.
+
+    Attributes:
+        bytes: of every result that is not a view and not written in place.
     """
 
-    def __init__(self, what: str, times: int, remedy: str) -> None:
+    def __init__(self, what: str = "", times: int = 1, remedy: str = "") -> None:
         super().__init__()
-        self.what, self.times, self.remedy, self.taken = what, times, remedy, 0
+        self.what, self.times, self.remedy = what, times, remedy
+        self.bytes = 0
+        self._factory_bytes = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         options = kwargs or {}
-        if func.name().partition(".")[0] in _MAKE and args and isinstance(args[0], Sequence):
+        if self.what and func.name().partition(".")[0] in _FACTORIES:
+            self._check(args, options)
+        result = func(*args, **options)
+        if isinstance(result, Tensor) and not (func.is_view or func._schema.is_mutable):
+            self.bytes += result.untyped_storage().nbytes()
+        return result
+
+    def _check(self, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+        """Raise InputError where a factory's tensor, and all before it, do not fit the memory."""
+        if args and isinstance(args[0], Sequence):
             dtype = options.get("dtype") or torch.get_default_dtype()
-            self.taken += prod(args[0]) * dtype.itemsize
-            if self.taken > ALLOWANCE // 4:
-                check_fits(self.what, self.times * self.taken, self.remedy)
-        return func(*args, **options)
+            self._factory_bytes += prod(args[0]) * dtype.itemsize
+            if self._factory_bytes > ALLOWANCE // 4:
+                check_fits(self.what, self.times * self._factory_bytes, self.remedy)

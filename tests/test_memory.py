@@ -47,14 +47,14 @@ def peak(images: int, num_particles: int) -> tuple[int, int]:
     ("images", "few", "many"),
     [(64, 500, 5000), (16, 500, 50_000)],
 )
-def test_memory_does_not_grow_with_particles(images: int, example: int, many: int) -> None:
-    assert peak(images, many)[1] <= 1.05 * peak(images, example)[1]
+def test_memory_does_not_grow_with_particles(images: int, few: int, many: int) -> None:
+    assert peak(images, many)[1] <= 1.05 * peak(images, few)[1]
 
 
 def test_memory_does_not_grow_with_data() -> None:
     """But for the data themselves, which are 6 MB here."""
-    example, many = peak(64, 200)[1], peak(2000, 200)[1]
-    assert many <= 1.05 * example + 2 * 2000 * 784 * 4 / 1024
+    few, many = peak(64, 200)[1], peak(2000, 200)[1]
+    assert many <= 1.05 * few + 2 * 2000 * 784 * 4 / 1024
 
 
 def test_an_estimate_keeps_within_its_budget() -> None:

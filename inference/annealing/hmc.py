@@ -14,17 +14,17 @@ from torch import Tensor
 from pyro_vae.inference.annealing.paths import Path
 from pyro_vae.inference.compiling.graph_cache import GraphedFunction
 
-JITTER = (0.6, 1.2)  # of the step size: a fixed trajectory may come back to where it started
-TARGET = 0.8  # acceptance
-REACH = 2.0  # longest trajectory, in standard deviations: beyond, it turns back
-GAIN = 0.5  # how far one transition's acceptance moves the log of a step size
-NEW = 0.5  # the share of a coordinate's scale that is taken from where the chains are now
-CHAINS, WARMUP, SPREAD_DRAWS = 8, 12, 32  # of the pilot run
+JITTER = (0.6, 1.2)  # of the step size: a fixed trajectory may return to its start
+TARGET_ACCEPTANCE = 0.8
+MAX_LENGTH = 2.0  # of a trajectory, in standard deviations: a longer one turns back
+GAIN = 0.5  # by which one transition's acceptance moves the log of a step size
+UPDATE = 0.5  # the share of a coordinate's scale that comes from the chains' present places
+CHAINS, WARMUP, SPREAD_DRAWS = 8, 12, 32  # of the run that adapts step sizes
 
 
 @dataclass(frozen=True)
-class Point:
-    """Where the chains are (K, U, D); both ends' log-densities (K, U) and their gradients there."""
+class ChainState:
+    """Hold the chains' coordinates (K, U, D), both ends' log-densities (K, U) and their gradients."""
 
     u: Tensor
     start: Tensor
@@ -33,19 +33,21 @@ class Point:
     end_gradient: Tensor
 
     def log_ratio(self) -> Tensor:
-        """log end - log start, in float64."""
+        """Return log end - log start, in float64."""
         return self.end.double() - self.start.double()
 
     def log_density(self, beta: float) -> Tensor:
+        """Return that of the path at ``beta``."""
         return mix(self.start, self.end, beta)
 
     def gradient(self, beta: float) -> Tensor:
+        """Return that of the path's log-density at ``beta``, 0 where it is not finite."""
         return mix(self.start_gradient, self.end_gradient, beta).nan_to_num(0.0, 0.0, 0.0)
 
-    def moved(self, accepted: Tensor, proposal: "Point") -> "Point":
-        """The proposal where accepted (K, U), the old point elsewhere."""
+    def replaced(self, accepted: Tensor, proposal: "ChainState") -> "ChainState":
+        """Return the proposal where accepted (K, U), and this state elsewhere."""
         each = accepted.unsqueeze(-1)
-        return Point(
+        return ChainState(
             torch.where(each, proposal.u, self.u),
             torch.where(accepted, proposal.start, self.start),
             torch.where(accepted, proposal.end, self.end),
@@ -55,139 +57,147 @@ class Point:
 
 
 def mix(start: Tensor, end: Tensor, beta: float) -> Tensor:
-    """(1 - beta) start + beta end, where an end that does not count may be infinite."""
+    """Return (1 - beta) start + beta end; an end of weight 0 may be infinite."""
     if beta == 0:
         return start
     return end if beta == 1 else (1 - beta) * start + beta * end
 
 
 @dataclass(frozen=True)
-class Steps:
-    """Step sizes, fixed: of each unit's coordinates, at some places of the path."""
+class StepSizes:
+    """Hold fixed step sizes of each unit's coordinates, at some inverse temperatures."""
 
     betas: tuple[float, ...]
     sizes: Tensor  # (betas, U, D)
 
     def at(self, beta: float) -> Tensor:
-        """(U, D) at the first place from ``beta`` on."""
+        """Return those, (U, D), at the first place from ``beta`` on."""
         return self.sizes[min(bisect_left(self.betas, beta), len(self.betas) - 1)]
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """Transitions that leave the densities of a path as they are, whatever the step sizes.
+    """Make HMC transitions that leave the densities of a path invariant, whatever the step sizes.
 
-    :param at_once: how many chains are scored at a time: a matter of memory, never of noise.
+    Args:
+        path: where the chains move.
+        num_leapfrog: leapfrog steps of a transition.
+        at_once: how many chains are scored at a time; it changes the memory, never the noise.
     """
 
     path: Path
     num_leapfrog: int
     at_once: int
 
-    def point(self, u: Tensor) -> Point:
-        """Chains at u, all in the widest type of these and the log-densities."""
-        parts = [(some, *self.ends(some)) for some in u.split(self.at_once)]
+    def state(self, u: Tensor) -> ChainState:
+        """Return chains at u, all in the widest type of these and the log-densities."""
+        parts = [(some, *self.densities_and_gradients(some)) for some in u.split(self.at_once)]
         joined = (torch.cat(column) for column in zip(*parts, strict=True))
         columns = parts[0] if len(parts) == 1 else tuple(joined)
         dtype = reduce(torch.promote_types, (column.dtype for column in columns))
-        return Point(*(column.to(dtype) for column in columns))
+        return ChainState(*(column.to(dtype) for column in columns))
 
-    def transition(self, at: Point, beta: float, step: Tensor) -> tuple[Point, Tensor]:
-        """One trajectory, accepted or not; and the probability (K, U) that it was.
+    def transition(
+        self, at: ChainState, beta: float, step_size: Tensor
+    ) -> tuple[ChainState, Tensor]:
+        """Return the chains after one trajectory, and its probability (K, U) of acceptance.
 
-        :param step: (U, D).
+        Args:
+            at: the chains before it.
+            beta: the inverse temperature.
+            step_size: of each coordinate, (U, D).
         """
         low, high = JITTER
-        eps = step * (low + (high - low) * torch.rand_like(at.start).unsqueeze(-1))
+        eps = step_size * (low + (high - low) * torch.rand_like(at.start).unsqueeze(-1))
         first_momentum = torch.randn_like(at.u)
         momentum, u = first_momentum + eps / 2 * at.gradient(beta), at.u
         for _ in range(self.num_leapfrog - 1):
             u = u + eps * momentum
             momentum = momentum + eps * self._gradient(u, beta)
-        proposal = self.point(u + eps * momentum)
+        proposal = self.state(u + eps * momentum)
         momentum = momentum + eps / 2 * proposal.gradient(beta)
         gain = proposal.log_density(beta) - at.log_density(beta)
         log_ratio = gain - (momentum.square() - first_momentum.square()).sum(-1) / 2
         possible = proposal.start.isfinite() & proposal.end.isfinite() & ~log_ratio.isnan()
         probability = torch.where(possible, log_ratio, -torch.inf).exp().clamp(max=1)
         accepted = torch.rand_like(probability) < probability
-        return at.moved(accepted, proposal), probability
+        return at.replaced(accepted, proposal), probability
 
     def _gradient(self, u: Tensor, beta: float) -> Tensor:
         weight = u.new_full((), beta)
-        parts = [self.slope(some, weight)[0] for some in u.split(self.at_once)]
+        parts = [self.tempered_gradient(some, weight)[0] for some in u.split(self.at_once)]
         return torch.cat(parts).nan_to_num(0.0, 0.0, 0.0)
 
     @cached_property
-    def slope(self) -> GraphedFunction:
-        """(u, beta) -> the gradient of the mixed log-density."""
+    def tempered_gradient(self) -> GraphedFunction:
+        """(u, beta) -> the gradient of the path's log-density."""
 
-        def slope(u: Tensor, beta: Tensor) -> tuple[Tensor]:
+        def tempered_gradient(u: Tensor, beta: Tensor) -> tuple[Tensor]:
             with torch.enable_grad():
                 leaf = u.detach().requires_grad_()
                 start, end = self.path.log_densities(leaf)
                 return (_gradient((1 - beta) * start + beta * end, leaf),)
 
-        return GraphedFunction(slope)
+        return GraphedFunction(tempered_gradient)
 
     @cached_property
-    def ends(self) -> GraphedFunction:
+    def densities_and_gradients(self) -> GraphedFunction:
         """u -> both log-densities, and their gradients."""
 
-        def ends(u: Tensor) -> tuple[Tensor, ...]:
+        def densities_and_gradients(u: Tensor) -> tuple[Tensor, ...]:
             with torch.enable_grad():
                 leaf = u.detach().requires_grad_()
                 start, end = self.path.log_densities(leaf)
-                # one after the other: the next transition wants them mixed at another temperature
-                of_start = _gradient(start, leaf, keep=True)
+                # two gradients: the next transition mixes them at another temperature
+                of_start = _gradient(start, leaf, retain_graph=True)
                 return start.detach(), end.detach(), of_start, _gradient(end, leaf)
 
-        return GraphedFunction(ends)
+        return GraphedFunction(densities_and_gradients)
 
 
-def _gradient(log_density: Tensor, leaf: Tensor, keep: bool = False) -> Tensor:
-    """With respect to the latents alone: no parameter's gradient is computed or touched."""
+def _gradient(log_density: Tensor, leaf: Tensor, retain_graph: bool = False) -> Tensor:
+    """Return the gradient by the latents alone: no parameter's gradient is computed or touched."""
     if not log_density.requires_grad:
         return torch.zeros_like(leaf)
     ones = torch.ones_like(log_density)  # one gradient for each chain and unit
     (gradient,) = torch.autograd.grad(
-        log_density, leaf, ones, retain_graph=keep, materialize_grads=True
+        log_density, leaf, ones, retain_graph=retain_graph, materialize_grads=True
     )
     return gradient
 
 
-def pilot(sampler: Sampler, betas: Sequence[float]) -> Steps:
-    """Step sizes for each unit along the path, from a short run whose chains are thrown away.
+def adapt_step_sizes(sampler: Sampler, betas: Sequence[float]) -> StepSizes:
+    """Return step sizes for each unit along the path, from a short run whose chains are thrown away.
 
     A coordinate's scale is the spread of these chains, but at least that of a Gaussian with the curvature
-    they find (the mean square of a log-density's gradient is its Fisher information): chains from a narrow
-    start have yet to spread. Each unit's size follows the acceptance. All are taken along ``betas`` and
-    back; what they lag behind the path, on different sides, averages out.
+    at their places (the mean square of a log-density's gradient is its Fisher information): chains from a
+    narrow start have yet to spread. Each unit's size follows the acceptance. The chains go along ``betas``
+    and back, so their lag behind the path averages out.
     """
     draws = sampler.path.draw(SPREAD_DRAWS)
     free = sampler.path.coordinates.free.to(draws.device)
     spread = _spread(draws)
     variance, curvature = spread.square(), spread**-2
-    point = sampler.point(draws[:CHAINS])
-    draws, variance, curvature = (x.to(point.u.dtype) for x in (draws, variance, curvature))
+    state = sampler.state(draws[:CHAINS])
+    draws, variance, curvature = (x.to(state.u.dtype) for x in (draws, variance, curvature))
     size = draws.new_full((draws.shape[1], 1), 0.5 * max(1, draws.shape[-1]) ** -0.25)
     sizes: dict[float, list[Tensor]] = {beta: [] for beta in betas}
     for beta in [betas[0]] * WARMUP + [*betas, *reversed(betas)]:
-        variance = variance.lerp(point.u.var(0), NEW)
-        curvature = curvature.lerp(point.gradient(beta).square().mean(0), NEW)
+        variance = variance.lerp(state.u.var(0), UPDATE)
+        curvature = curvature.lerp(state.gradient(beta).square().mean(0), UPDATE)
         scale = torch.maximum(variance, 1 / curvature).sqrt().clamp(1e-4 * spread, 1e4 * spread)
-        point, probability = sampler.transition(point, beta, torch.where(free, size * scale, 0.0))
-        size = size * (GAIN * (probability.mean(0) - TARGET)).exp().unsqueeze(-1)
-        size = size.clamp(max=REACH / sampler.num_leapfrog)
+        state, probability = sampler.transition(state, beta, torch.where(free, size * scale, 0.0))
+        size = size * (GAIN * (probability.mean(0) - TARGET_ACCEPTANCE)).exp().unsqueeze(-1)
+        size = size.clamp(max=MAX_LENGTH / sampler.num_leapfrog)
         sizes[beta].append(size * scale)
     logs = [torch.stack(sizes[beta][-2:]).log().mean(0) for beta in betas]
-    return Steps(tuple(betas), torch.where(free, torch.stack(logs).exp(), 0.0))
+    return StepSizes(tuple(betas), torch.where(free, torch.stack(logs).exp(), 0.0))
 
 
 def _spread(draws: Tensor) -> Tensor:
-    """Half the distance between the quantiles at 1/6 and 5/6, about one standard deviation.
+    """Return half the distance between the quantiles at 1/6 and 5/6, about one standard deviation.
 
-    Heavy tails do not move it; draws that do not differ count 1.
+    Heavy tails do not move it. It is 1 where draws do not differ.
     """
     ranked = draws.sort(0).values
     sixth = len(draws) // 6

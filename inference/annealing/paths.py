@@ -1,6 +1,6 @@
-"""Where annealing starts and ends: the log-densities of both ends of a geometric path.
+"""The log-densities of both ends of a geometric path.
 
-A path knows its program; what moves along it (:mod:`pyro_vae.inference.annealing.hmc`) sees numbers only.
+A path knows its program; the sampler (:mod:`pyro_vae.inference.annealing.hmc`) sees numbers only.
 """
 
 import abc
@@ -40,7 +40,8 @@ from pyro_vae.program.unconstrained import (
 )
 from pyro_vae.program.vmap import map_runs
 
-DRAWS, AT_ONCE = 8, 64  # from the prior at a time; and where a chain is a run of its own
+DRAWS, VMAP_DRAWS = 8, 64  # at a time: of the prior; of a start that is drawn by vmap
+FROM_PRIOR = 'anneal from the prior (start="prior")'
 
 
 class Path(abc.ABC):
@@ -54,7 +55,7 @@ class Path(abc.ABC):
     coordinates: Coordinates
 
     def draw(self, num_chains: int) -> Tensor:
-        """Coordinates (K, U, D) of draws from the start."""
+        """Return coordinates (K, U, D) of draws from the start."""
         if not self.coordinates.size:
             return torch.zeros(
                 num_chains, self.call.structure.num_units, 0, device=self.call.device
@@ -62,12 +63,12 @@ class Path(abc.ABC):
         if self.call.vectorized:
             return self._draw(num_chains)
         if self.call.by_vmap:
-            drawn: Tensor = map_runs(lambda: self._draw(1)[0], num_chains, at_once=AT_ONCE)
+            drawn: Tensor = map_runs(lambda: self._draw(1)[0], num_chains, at_once=VMAP_DRAWS)
             return drawn
         return torch.cat([self._draw(1) for _ in range(num_chains)])
 
     def log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """The logs of start and end, (K, U) each, in nats."""
+        """Return the logs of start and end, (K, U) each, in nats."""
         if self.call.vectorized or len(u) == 1:
             return self._log_densities(u)
         if self.call.by_vmap:
@@ -80,32 +81,30 @@ class Path(abc.ABC):
         return start, end
 
     def check(self) -> None:
-        """Refuses a program whose densities are no functions of its latents."""
+        """Check that the densities are functions of the latents, without noise."""
         u = self.draw(1)
         for one, other in zip(self.log_densities(u), self.log_densities(u), strict=True):
             refuse_noise(one, other)
 
-    def settle(self) -> None:
-        """Takes chains one after another, where ``vmap`` cannot take them or makes others of them."""
+    def check_vmap(self) -> None:
+        """Run chains one by one where ``vmap`` fails or gives other log-densities."""
         if not self.call.by_vmap:
             return
         try:
             u = self.draw(2)
-            vectorized, apart = (
-                self.log_densities(u),
-                [self.log_densities(one) for one in u.split(1)],
-            )
+            mapped = self.log_densities(u)
+            single = [self.log_densities(one) for one in u.split(1)]
             same = not any(
-                bool(moves(torch.cat(alone), logs).any())
-                for logs, *alone in zip(vectorized, *apart, strict=True)
+                bool(moves(torch.cat(logs), mapped_logs).any())
+                for mapped_logs, *logs in zip(mapped, *single, strict=True)
             )
-        except Exception:  # whatever it is, one by one will do, or say it better
+        except Exception:  # one by one works, or gives the better message
             same = False
         self.call = replace(self.call, by_vmap=same)
 
     @abc.abstractmethod
-    def at(self, latents: poutine.Trace) -> Tensor:
-        """The coordinates (1, U, D) of given latents."""
+    def coordinates_of(self, latents: poutine.Trace) -> Tensor:
+        """Return the coordinates (1, U, D) of given latents."""
 
     @abc.abstractmethod
     def _draw(self, num_chains: int) -> Tensor: ...
@@ -126,25 +125,27 @@ class Path(abc.ABC):
 
 
 class FromPrior(Path):
-    """From p(z), with enumerated latents summed out, to p(x, z)."""
+    """The path from p(z), with enumerated latents summed out, to p(x, z)."""
 
     def __init__(self, call: BoundProgram) -> None:
         self.call = call
-        _refuse_densities_elsewhere(call)
+        _check_prior_draws(call)
         trace = self._ancestral(1)
-        moving = self._moving(trace)
-        check_known(moving)
-        self.coordinates = Coordinates(moving, call.structure, call.vectorized)
-        self.settle()
+        latents = self._continuous_latents(trace)
+        check_known(latents)
+        self.coordinates = Coordinates(latents, call.structure, call.vectorized)
+        self.check_vmap()
 
-    def at(self, latents: poutine.Trace) -> Tensor:
+    def coordinates_of(self, latents: poutine.Trace) -> Tensor:
         trace = self._run_model(1, lambda model: poutine.replay(model, latents))
-        return self.coordinates.of(self._moving(trace))
+        return self.coordinates.of(self._continuous_latents(trace))
 
     def _draw(self, num_chains: int) -> Tensor:
         # a few at a time: the model computes its likelihood too
         sizes = [min(DRAWS, num_chains - first) for first in range(0, num_chains, DRAWS)]
-        draws = [self.coordinates.of(self._moving(self._ancestral(size))) for size in sizes]
+        draws = [
+            self.coordinates.of(self._continuous_latents(self._ancestral(size))) for size in sizes
+        ]
         return torch.cat(draws)
 
     def _log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,52 +170,56 @@ class FromPrior(Path):
             model = poutine.enum(model, first_available_dim=-2 - call.structure.max_plate_nesting)
         return run("model", handler(model), call.args, call.kwargs)
 
-    def _moving(self, trace: poutine.Trace) -> dict[str, Site]:
+    def _continuous_latents(self, trace: poutine.Trace) -> dict[str, Site]:
         latents = latent_sites(trace)
         return {n: site for n, site in latents.items() if n not in self.call.structure.enumerated}
 
 
-def _refuse_densities_elsewhere(call: BoundProgram) -> None:
-    """What is drawn from the prior must follow it: a mask or a factor that changes it is not drawn from."""
+def _check_prior_draws(call: BoundProgram) -> None:
+    """Check that draws of the prior follow it: they ignore a mask or a factor that changes it."""
     _, model = call.one()
     improper = [
         n for n, s in latent_sites(model).items() if isinstance(s["fn"], dist.ImproperUniform)
     ]
     factors = [n for n, s in observed_sites(model).items() if is_factor(s)]
     for name in (*call.structure.without_prior, *improper):
+        factor = f" {factors[0]!r}" if factors else ""
         raise InputError(
-            f"the prior of {name!r} cannot be drawn from (its density is masked, or stands elsewhere"
-            + (f": {factors[0]!r}" if factors else "")
-            + '): anneal from the guide (start="guide"), or estimate the evidence by importance sampling'
+            f"the prior of {name!r} cannot be drawn from: its density is masked, or a factor{factor} of "
+            "the model",
+            subject=name,
+            remedy='anneal from the guide (start="guide"), or estimate the evidence by importance sampling',
         )
 
 
 class FromGuide(Path):
-    """From q(z | x) to p(x, z).
+    """The path from q(z | x) to p(x, z).
 
-    The coordinates are those of the guide's own random sites. A guide that draws an auxiliary variable
-    and hands the model a bijection of it as a Delta with a log-density, as Pyro's AutoGuides do, moves
-    in that variable; the Delta's log-density is the Jacobian.
+    The coordinates are those of the guide's own random sites. Where a guide draws an auxiliary variable
+    and passes a bijection of it to the model as a Delta with a log-density, as Pyro's AutoGuides do,
+    chains move in that variable; the Delta's log-density is the Jacobian.
     """
 
     def __init__(self, call: BoundProgram) -> None:
         self.call = call
         trace = call.guide(1)
-        moving = self._moving(trace)
-        check_known(moving)
-        self.coordinates = Coordinates(moving, call.structure, call.vectorized)
-        self._refuse_what_cannot_start(trace)
+        latents = self._continuous_latents(trace)
+        check_known(latents)
+        self.coordinates = Coordinates(latents, call.structure, call.vectorized)
+        self._check_start(trace)
         self._fixed = trace if self._sites_are_independent(trace) else None
-        self.settle()
+        self.check_vmap()
 
-    def at(self, latents: poutine.Trace) -> Tensor:
+    def coordinates_of(self, latents: poutine.Trace) -> Tensor:
         names = drawn_sites(latents).keys()
         trace = self.call.guide(1, lambda guide: poutine.replay(guide, latents))
-        strange = [name for name in self.coordinates.blocks if name not in names]
-        if strange:
+        auxiliary = [name for name in self.coordinates.blocks if name not in names]
+        if auxiliary:
             raise InputError(
-                f"the guide draws the auxiliary site {strange[0]!r}, and which value of it belongs to "
-                'a given latent is not known: anneal from the prior (start="prior")'
+                f"the guide draws the auxiliary site {auxiliary[0]!r}, whose value at given latents is not "
+                "known",
+                subject=auxiliary[0],
+                remedy=FROM_PRIOR,
             )
         return self.coordinates.of(sample_sites(trace))
 
@@ -227,24 +232,24 @@ class FromGuide(Path):
         joint = self.call.joint(len(u), guide)
         sites = proposal_sites(guide)
         deltas = {name: s for name, s in sites.items() if name not in self.coordinates.blocks}
-        moving = {name: sites[name] for name in self.coordinates.blocks}
-        start = self._score(moving, len(u)) + placement.log_jacobian
+        latents = {name: sites[name] for name in self.coordinates.blocks}
+        start = self._score(latents, len(u)) + placement.log_jacobian
         end = self._score_model(joint, len(u)) + placement.log_jacobian
         return start, end - self._score(deltas, len(u))
 
     def _guide_at(self, placement: Placement, num_chains: int) -> poutine.Trace:
         if self._fixed is None:
             return self.call.guide(num_chains, placement)
-        trace = poutine.Trace()  # the encoder has seen each datum once, and need not see it again
+        trace = poutine.Trace()  # the encoder has read each datum once already
         for name, site in drawn_sites(self._fixed).items():
             trace.nodes[name] = cast(Any, {**site, "value": placement.place(name, site["fn"])})
         return trace
 
-    def _moving(self, trace: poutine.Trace) -> dict[str, Site]:
+    def _continuous_latents(self, trace: poutine.Trace) -> dict[str, Site]:
         return {n: s for n, s in drawn_sites(trace).items() if not is_point_mass(s["fn"])}
 
     def _sites_are_independent(self, trace: poutine.Trace) -> bool:
-        """Whether no site's distribution changes with the values of the others."""
+        """Return whether no site's distribution changes with the values of the others."""
         sites, others = proposal_sites(trace), proposal_sites(self.call.guide(1))
         if any(s["is_observed"] for s in sites.values()):  # a Jacobian
             return False
@@ -257,27 +262,30 @@ class FromGuide(Path):
                 )
                 for name, site in sites.items()
             )
-        except Exception:  # of one that scores only what it has just drawn
+        except Exception:  # a distribution may score only its last draw
             return False
 
-    def _refuse_what_cannot_start(self, guide_trace: poutine.Trace) -> None:
+    def _check_start(self, guide_trace: poutine.Trace) -> None:
         model_sites = sample_sites(self.call.joint(1, guide_trace))
         guide_sites, structure = drawn_sites(guide_trace), self.call.structure
         latents = [name for name in structure.latents if name not in structure.enumerated]
-        wanted = sum(num_coordinates(n, model_sites[n], structure) for n in latents)
-        has = sum(num_coordinates(n, guide_sites[n], structure) for n in self.coordinates.blocks)
-        if has != wanted:
+        latent_dims = sum(num_coordinates(n, model_sites[n], structure) for n in latents)
+        guide_dims = sum(
+            num_coordinates(n, guide_sites[n], structure) for n in self.coordinates.blocks
+        )
+        if guide_dims != latent_dims:
             masses = [name for name in latents if is_point_mass(guide_sites[name]["fn"])]
             reason = f"gives {', '.join(map(repr, masses))} a point mass and so " if masses else ""
             raise InputError(
-                f"the guide {reason}has a density over {has} dimensions, where the model's latents have "
-                f'{wanted}: no path leads from it; anneal from the prior (start="prior")'
+                f"the guide {reason}has a density over {guide_dims} dimensions, the model's latents over "
+                f"{latent_dims}: no path leads from it",
+                subject=[*masses, *latents, *self.coordinates.blocks][0],
+                remedy=FROM_PRIOR,
             )
         for name in latents:
             if name in self.coordinates.blocks:
-                vouched = guide_sites[name]["infer"].get("covers_posterior", False)
-                other = "estimate the evidence by importance sampling"
-                other = other if vouched else 'anneal from the prior (start="prior")'
+                covers = guide_sites[name]["infer"].get("covers_posterior", False)
+                other = "estimate the evidence by importance sampling" if covers else FROM_PRIOR
                 check_support(name, guide_sites[name], model_sites[name], alternative=other)
         check_masks(structure, guide_sites, model_sites)
         check_map(self.call)

@@ -1,4 +1,4 @@
-"""Inverse temperatures: how fast a path is walked."""
+"""Schedules of inverse temperatures along a path."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -13,7 +13,7 @@ Schedule = Callable[[int], Tensor]
 
 
 def linear(num_temperatures: int) -> Tensor:
-    """Equally spaced.
+    """Return equally spaced inverse temperatures.
 
     >>> linear(4)
     tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000], dtype=torch.float64)
@@ -22,7 +22,7 @@ def linear(num_temperatures: int) -> Tensor:
 
 
 def sigmoid(num_temperatures: int, sharpness: float = 4.0) -> Tensor:
-    """A sigmoid from -``sharpness`` to ``sharpness``, rescaled: close together at both ends.
+    """Return a rescaled sigmoid from -``sharpness`` to ``sharpness``, dense at both ends.
 
     Source: R. B. Grosse, Z. Ghahramani, R. P. Adams, "Sandwiching the marginal likelihood using
     bidirectional Monte Carlo", 2015, https://arxiv.org/abs/1511.02543.
@@ -34,21 +34,25 @@ def sigmoid(num_temperatures: int, sharpness: float = 4.0) -> Tensor:
     return (betas - betas[0]) / (betas[-1] - betas[0])
 
 
-def checked(schedule: Schedule, num_temperatures: int) -> tuple[float, ...]:
-    """The schedule's values.
+def inverse_temperatures(schedule: Schedule, num_temperatures: int) -> tuple[float, ...]:
+    """Return the schedule's values.
 
-    :raises InputError: they are not T + 1, or do not rise from 0 to 1.
+    Raises:
+        InputError: they are not T + 1, or do not rise from 0 to 1.
     """
     if not callable(schedule):
         raise InputError(
-            f"the schedule must be a function of the number of temperatures, not {schedule!r}"
+            f"the schedule must be a function of the number of temperatures, not {schedule!r}",
+            subject="schedule",
+            expected="a function of the number of temperatures",
         )
     betas: list[float] = torch.as_tensor(schedule(num_temperatures)).double().flatten().tolist()
     rises = all(one < other for one, other in pairwise(betas))
     if len(betas) != num_temperatures + 1 or betas[0] != 0 or betas[-1] != 1 or not rises:
+        given = f", from {betas[0]:g} to {betas[-1]:g}" if betas else ""
         raise InputError(
-            f"the schedule must give {num_temperatures + 1} inverse temperatures for "
-            f"{num_temperatures}, rising from 0 to 1; it gave {len(betas)}"
-            + (f", from {betas[0]:g} to {betas[-1]:g}" if betas else "")
+            f"the schedule gives {len(betas)} inverse temperatures{given}",
+            subject="schedule",
+            expected=f"{num_temperatures + 1} that rise from 0 to 1",
         )
     return tuple(betas)

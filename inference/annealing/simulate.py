@@ -15,27 +15,30 @@ from pyro_vae.program.trace import Site, drawn_sites, observed_sites, run, sampl
 
 
 def simulate(call: BoundProgram) -> tuple[BoundProgram, poutine.Trace]:
-    """A call whose data are a draw of p(x, z), and the trace that holds this z.
+    """Return a call whose data are a draw of p(x, z), and the trace that holds this z.
 
-    The arguments say how many data there are and hold whatever the model does not generate (lengths,
-    labels, covariates); what it observes is overwritten in copies of them.
+    The arguments give the number of data, and the values that the model does not generate (lengths,
+    labels, covariates); in copies of them the draws overwrite the observed values.
 
-    :raises InputError: an observed value is no argument, nor part of one, so that the guide could not be
-        shown another; or the model's distributions depend on the data they generate.
+    Raises:
+        InputError: an observed value is neither an argument nor part of one, so the guide cannot read a
+            drawn one; or the model's distributions depend on the data they generate.
     """
     args = tuple(a.contiguous() if isinstance(a, Tensor) else a for a in call.args)
-    given = run("model", call.program.model, args, call.kwargs)
+    observed_run = run("model", call.program.model, args, call.kwargs)
     drawn = run("model", poutine.uncondition(call.program.model), args, call.kwargs)
     copies = [a.clone() if isinstance(a, Tensor) else a for a in args]
-    for name, site in observed_sites(given).items():
-        _write(name, site["value"], sample_sites(drawn)[name]["value"], args, copies)
+    for name, site in observed_sites(observed_run).items():
+        _write_to_copy(name, site["value"], sample_sites(drawn)[name]["value"], args, copies)
     simulated = replace(call, args=tuple(copies), by_rows=False)
-    _check_again(simulated, drawn, observed_sites(given))
+    _check_scores(simulated, drawn, observed_sites(observed_run))
     return simulated, drawn
 
 
-def _write(name: str, old: Tensor, new: Tensor, args: Sequence[Any], copies: Sequence[Any]) -> None:
-    """Puts ``new`` where ``old``, a view of one of ``args``, lies in the copies."""
+def _write_to_copy(
+    name: str, old: Tensor, new: Tensor, args: Sequence[Any], copies: Sequence[Any]
+) -> None:
+    """Write ``new`` to the place in the copies that ``old``, a view of one of ``args``, has there."""
     for arg, copy in zip(args, copies, strict=True):
         if isinstance(arg, Tensor) and _is_view(old, arg) and new.shape == old.shape:
             offset = old.storage_offset() - arg.storage_offset()
@@ -43,8 +46,10 @@ def _write(name: str, old: Tensor, new: Tensor, args: Sequence[Any], copies: Seq
             return
     raise InputError(
         f"the data at site {name!r} cannot be simulated: its `obs` (shape {tuple(old.shape)}, drawn "
-        f"{tuple(new.shape)}) is not an argument of the model or a slice of one, but computed from it, "
-        "so a drawn value cannot be handed to the guide: pass the observed value itself"
+        f"{tuple(new.shape)}) is computed from the arguments, so the guide cannot read a drawn one",
+        subject=name,
+        expected="an argument of the model, or a slice of one",
+        remedy="pass the observed value itself",
     )
 
 
@@ -55,16 +60,17 @@ def _is_view(value: Tensor, arg: Tensor) -> bool:
     )
 
 
-def _check_again(call: BoundProgram, drawn: poutine.Trace, observed: Mapping[str, Site]) -> None:
-    """Scores the simulated data as given data: the same values, with the same densities."""
-    again = model_at(call.single(), drawn)
+def _check_scores(call: BoundProgram, drawn: poutine.Trace, observed: Mapping[str, Site]) -> None:
+    """Check that the simulated data, as given data, have the same values and densities."""
+    replayed = model_at(call.single(), drawn)
     for name in [*drawn_sites(drawn), *observed]:
-        one, two = (sample_sites(trace)[name] for trace in (drawn, again))
-        before, after = (site["fn"].log_prob(site["value"]) for site in (one, two))
-        same = before.shape == after.shape and torch.equal(one["value"], two["value"])
+        sites = [sample_sites(trace)[name] for trace in (drawn, replayed)]
+        before, after = (site["fn"].log_prob(site["value"]) for site in sites)
+        same = before.shape == after.shape and torch.equal(sites[0]["value"], sites[1]["value"])
         if not same or bool(moves(before, after).any()):
             raise InputError(
                 f"the model's distribution at site {name!r} depends on the observed data (or is random "
-                "itself), so data cannot be drawn from it in one pass: only the bounds on given data, "
-                "`sandwich`, can be had"
+                "itself), so data cannot be drawn from it in one pass",
+                subject=name,
+                remedy="take method='sandwich', which bounds the evidence of the given data",
             )

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
 
 import torch
 from pyro.poutine.subsample_messenger import _Subsample
@@ -11,6 +10,7 @@ from torch import Tensor
 from pyro_vae.data import Batches
 from pyro_vae.errors import InputError
 from pyro_vae.inference.checks.independence import coupled_in_one_split, with_rows
+from pyro_vae.inference.checks.many_rows import on_many_rows
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.examination import Examination
 from pyro_vae.program.float64 import in_float64
@@ -19,7 +19,6 @@ from pyro_vae.program.probe import PROBE_SEED, Traces, draw_traces, moved_sites,
 from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import Site
 
-MANY_BYTES = 2**24  # of all that a run may compute
 NOISE_RUNS = 4  # to find the sites that noise moves
 MOVED = 0.01  # noise on parameters, relative: it separates those that start out equal
 
@@ -158,9 +157,7 @@ def _on_many_rows(call: BoundProgram, train: Batches, run_bytes: int) -> BoundPr
     are_rows = call.structure.unit is None or call.structure.num_units == rows
     if rows == train.num_units or not are_rows:
         return call
-    count = max(rows, min(train.num_units, MANY_BYTES * rows // max(1, run_bytes)))
-    args = next(train.take(torch.arange(count), count))
-    return replace(call, args=args, structure=call.structure.resized(count), examined=None)
+    return on_many_rows(call, train, run_bytes)
 
 
 @contextmanager

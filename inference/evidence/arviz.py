@@ -1,4 +1,4 @@
-"""An evidence as ArviZ takes it."""
+"""The export of an evidence to ArviZ."""
 
 from typing import Any
 
@@ -12,28 +12,28 @@ STATISTICS = (
 
 
 def to_arviz(evidence: Evidence) -> Any:
-    """See :meth:`pyro_vae.inference.evidence.result.Evidence.to_arviz`."""
+    """Return an evidence for ArviZ (:meth:`pyro_vae.inference.evidence.result.Evidence.to_arviz`)."""
     import arviz  # takes seconds to import
 
-    def drawn(name: str) -> Any:  # (chain, draw, unit)
+    def with_draws(name: str) -> Any:  # (chain, draw, unit)
         return getattr(evidence, name).detach().cpu().numpy()[None, None]
 
-    known = [name for name in STATISTICS if getattr(evidence, name) is not None]
+    available = [name for name in STATISTICS if getattr(evidence, name) is not None]
     groups = {
-        "log_likelihood": {"log_evidence": drawn("log_evidence")},
-        "sample_stats": {name: drawn(name) for name in known},
+        "log_likelihood": {"log_evidence": with_draws("log_evidence")},
+        "sample_stats": {name: with_draws(name) for name in available},
     }
     attrs = {
         "inference_library": "pyro_vae",
         "method": evidence.method,
         "num_particles": evidence.num_particles,
-        "unit": evidence.unit or "",  # no file format of ArviZ's has None
+        "unit": evidence.unit or "",  # the file formats of ArviZ have no None
         "is_unbiased": int(evidence.is_unbiased),  # nor bool
         "is_exact": int(evidence.is_exact),
     }
     names: dict[str, Any] = {
         "coords": {"unit": np.arange(evidence.units)},
-        "dims": {name: ["unit"] for name in ("log_evidence", *known)},
+        "dims": {name: ["unit"] for name in ("log_evidence", *available)},
     }
     from_dict: Any = arviz.from_dict
     if int(arviz.__version__.partition(".")[0]) < 1:

@@ -3,36 +3,36 @@
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from pyro_vae.errors import InputError
-from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.importance import Importance
-from pyro_vae.inference.evidence.method import Estimator, Figures, Method, Tick, complete
-from pyro_vae.inference.evidence.tiles import UNITS
+from pyro_vae.inference.evidence.method import Advance, Estimator, Method, UnitEstimates, last
 from pyro_vae.program.bound_program import BoundProgram
 
 REPLACED = ("log_evidence", "standard_error", "ess", "pareto_k", "acceptance")
-BIASED = ("smoothed", "jackknife")
-SHARE = 0.2  # of a tile's work that importance sampling is taken for
+IMPORTANCE_SHARE = 0.2  # of the work on a tile, on the progress bar
 
 
 @dataclass(frozen=True)
 class Auto(Method):
-    """Importance sampling; the units of which its weights give no honest error go on to annealing.
+    """Use importance sampling, and anneal the units whose weights cannot be trusted.
 
-    Where annealing is not for the program, importance sampling is all, and a note names such units.
+    Where more than half of the units of a tile have such weights, all of them are annealed: an error is an
+    estimate itself, and some units pass whose weights are as bad as the others'. Where annealing does not
+    suit the program, importance sampling is all, and a note names the bad units.
 
-    Where these are more than half of the units of a tile, all of them do: an error is an estimate itself,
-    and lets some units pass whose weights are as bad as the others'.
+    The weights themselves decide which units are annealed, so the estimate is not unbiased and there is no
+    certificate.
 
-    Which they are is read off the weights themselves, so the estimate is not unbiased any more and there
-    is no certificate.
-
-    :param annealed: how the bad units are annealed, with ``num_chains`` each.
+    Args:
+        importance: how the units are weighed.
+        annealed: how the bad units are annealed.
+        num_chains: chains for each unit that is annealed.
     """
 
     importance: Importance = field(default_factory=Importance)
@@ -40,79 +40,94 @@ class Auto(Method):
     num_chains: int = Annealed.num_particles
 
     num_particles = Importance.num_particles
-    tile = UNITS
     is_unbiased = False
 
     @property
-    def described(self) -> str:
-        return f"{self.importance.described}; where its weights are bad, {self.annealed.described}"
+    def description(self) -> str:
+        return (
+            f"{self.importance.description}; where its weights are bad, {self.annealed.description}"
+        )
 
     def estimator(
         self, example: BoundProgram, num_particles: int, max_memory: int | None
     ) -> Estimator:
         weigh = self.importance.estimator(example, num_particles, max_memory)
         anneal: Estimator | None = None
-        with contextlib.suppress(InputError):  # a note says why, where it was wanted
+        with contextlib.suppress(InputError):  # a note gives the reason, where units are bad
             anneal = self.annealed.estimator(example, self.num_chains, max_memory)
 
-        def estimate(call: BoundProgram, tick: Tick) -> Iterator["Merged"]:
-            figures = complete(weigh(call, lambda share: tick(SHARE * share))).figures()
-            is_bad = without_error(figures)
-            if 2 * is_bad.sum() > len(is_bad):  # what passes is no better then
-                is_bad = torch.ones_like(is_bad)
-            bad = is_bad.nonzero().squeeze(-1)
+        def estimate(call: BoundProgram, advance: Advance) -> Iterator[AutoEstimate]:
+            sums = last(weigh(call, lambda share: advance(IMPORTANCE_SHARE * share)))
+            weighed = sums.unit_estimates()
+            bad = _bad_units(weighed)
             if anneal is None or not len(bad):
-                tick(1 - SHARE)
-                yield Merged(num_particles, figures, bad[:0], {})
+                advance(1 - IMPORTANCE_SHARE)
+                yield AutoEstimate(num_particles, weighed, bad[:0], None)
                 return
-            some = call.some(bad)
-            better = complete(anneal(some, lambda share: tick((1 - SHARE) * share))).figures()
-            if some is call:
-                better = {name: figure[bad] for name, figure in better.items()}
-            yield Merged(num_particles, figures, bad, better)
+            part = call.some(bad)
+            chains = last(anneal(part, lambda share: advance((1 - IMPORTANCE_SHARE) * share)))
+            annealed = chains.unit_estimates()
+            yield AutoEstimate(
+                num_particles, weighed, bad, annealed.select(bad) if part is call else annealed
+            )
 
         return estimate
 
-    def notes(self, figures: Figures, example: BoundProgram) -> tuple[str, ...]:
-        annealed, units = int(figures["annealed"].sum()), len(figures["annealed"])
-        words = (
-            f"{annealed:,} of {units:,} units were annealed, with {self.num_chains} chains each, for a few "
-            "importance weights decided their figures, or those of most in their tile; the bounds over K "
-            "are those of importance sampling",
-        )
-        if annealed:
-            return words + self.annealed.notes(figures, example)
-        left = int(without_error(figures).sum())
-        return (self._left(left, units, example),) if left else ()
+    def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
+        assert estimates.is_annealed is not None
+        num_annealed, units = int(estimates.is_annealed.sum()), estimates.units
+        if num_annealed:
+            return (
+                f"{num_annealed:,} of {units:,} units were annealed, with {self.num_chains} chains each: a "
+                "few importance weights decided their figures, or those of most units in their tile; the "
+                "bounds over K are those of importance sampling",
+                *self.annealed.notes(estimates, example),
+            )
+        num_bad = int(estimates.without_error.sum())
+        return (self._not_annealed(num_bad, units, example),) if num_bad else ()
 
-    def _left(self, left: int, units: int, example: BoundProgram) -> str:
-        words = f"{left:,} of {units:,} units have bad importance weights and could not be annealed"
+    def _not_annealed(self, num_bad: int, units: int, example: BoundProgram) -> str:
+        text = (
+            f"{num_bad:,} of {units:,} units have bad importance weights and could not be annealed"
+        )
         try:
             self.annealed.estimator(example, self.num_chains, None)
         except InputError as error:
-            words += f": {error}"
-        return words
+            text += f": {error}"
+        return text
 
 
-def without_error(figures: Figures) -> Tensor:
-    """Which units have a figure and no honest error."""
-    return figures["standard_error"].isnan() & figures["log_evidence"].isfinite()
+def _bad_units(estimates: UnitEstimates) -> Tensor:
+    """Return the numbers of the units without an error; of all units where most have none."""
+    is_bad = estimates.without_error
+    if 2 * is_bad.sum() > len(is_bad):
+        is_bad = torch.ones_like(is_bad)
+    return is_bad.nonzero().squeeze(-1)
 
 
 @dataclass(frozen=True)
-class Merged:
-    """The figures of importance sampling, and in the place of the bad ones those of annealing."""
+class AutoEstimate:
+    """Hold the estimates of importance sampling, and those of annealing for the units ``bad``."""
 
     count: int
-    weighted: Figures
+    weighed: UnitEstimates
     bad: Tensor
-    annealed: Figures
+    annealed: UnitEstimates | None
 
-    def figures(self) -> Figures:
-        merged = {name: f for name, f in self.weighted.items() if name not in BIASED}
-        shape = merged["log_evidence"]
-        merged["annealed"] = torch.zeros_like(shape).index_fill(0, self.bad, 1.0)
-        merged["acceptance"] = torch.full_like(shape, math.nan)
-        for name in REPLACED if self.annealed else ():
-            merged[name] = merged[name].index_copy(0, self.bad, self.annealed[name])
-        return merged
+    def unit_estimates(self) -> UnitEstimates:
+        log_evidence = self.weighed.log_evidence
+        is_annealed = torch.zeros_like(log_evidence, dtype=torch.bool).index_fill(0, self.bad, True)
+        merged = replace(
+            self.weighed,
+            smoothed=None,  # these two would still be of importance sampling alone
+            jackknife=None,
+            is_annealed=is_annealed,
+            acceptance=torch.full_like(log_evidence, math.nan),
+        )
+        if self.annealed is None:
+            return merged
+        replaced = {
+            name: getattr(merged, name).index_copy(0, self.bad, getattr(self.annealed, name))
+            for name in REPLACED
+        }
+        return replace(merged, **replaced)

@@ -2,64 +2,57 @@
 
 import abc
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 
 from pyro.poutine import Trace
 from torch import Tensor
 
 from pyro_vae.inference.annealing.simulate import simulate
-from pyro_vae.inference.evidence.annealed import Annealed, counts
-from pyro_vae.inference.evidence.chains import Walks, walk
-from pyro_vae.inference.evidence.method import Estimator, Figures, Method, Tick, complete
-from pyro_vae.inference.evidence.tiles import UNITS
+from pyro_vae.inference.evidence.ais import Annealed, ChainSums
+from pyro_vae.inference.evidence.method import Advance, Estimator, Method, UnitEstimates, last
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
 
 
 @dataclass(frozen=True)
-class BothSides(Method):
-    """Annealing forward for what lies below, and in reverse for what lies above."""
+class TwoSided(Method):
+    """Anneal forward for the lower figure, and in reverse for the upper one."""
 
     annealed: Annealed = field(default_factory=Annealed)
 
     num_particles = Annealed.num_particles
-    tile = UNITS
 
     def estimator(
         self, example: BoundProgram, num_particles: int, max_memory: int | None
     ) -> Estimator:
-        self.annealed.sampler(example, max_memory)
+        annealed = self.annealed
+        annealed.sampler(example, max_memory)
 
-        def estimate(call: BoundProgram, tick: Tick) -> Iterator[Sides]:
+        def estimate(call: BoundProgram, advance: Advance) -> Iterator[TwoSidedEstimate]:
             call, latents = self.posterior_draw(call)
-            sampler = self.annealed.sampler(call, max_memory)
-            steps = self.annealed.steps(sampler)
-            half: Tick = lambda share: tick(share / 2)  # noqa: E731
-            below = complete(self.annealed.forward(sampler, steps, num_particles, half))
-            exact = None if latents is None else sampler.path.at(latents)
-            ends = below.chosen() if exact is None else exact
-            above = Walks(num_particles, call)
-            for count in counts(call, num_particles):
-                u = ends.expand(count, -1, -1)
-                share = count / num_particles / self.annealed.num_temperatures
-                betas = self.annealed.betas[::-1]
-                above.add(walk(sampler, u, betas, steps, partial(half, share)))
-            yield Sides(below, above, None if latents is None else call)
+            sampler = annealed.sampler(call, max_memory)
+            step_sizes = annealed.step_sizes(sampler)
+            half: Advance = lambda share: advance(share / 2)  # noqa: E731
+            below = last(annealed.anneal(sampler, step_sizes, num_particles, half))
+            end = below.resampled_end()
+            if latents is not None:
+                end = sampler.path.coordinates_of(latents)
+            above = last(annealed.anneal(sampler, step_sizes, num_particles, half, end))
+            yield TwoSidedEstimate(below, above, None if latents is None else call)
 
         return estimate
 
-    def notes(self, figures: Figures, example: BoundProgram) -> tuple[str, ...]:
-        return self.annealed.notes(figures, example)
+    def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
+        return self.annealed.notes(estimates, example)
 
     @abc.abstractmethod
     def posterior_draw(self, call: BoundProgram) -> tuple[BoundProgram, Trace | None]:
-        """The data to bound the evidence of, and a draw of their posterior where one is known."""
+        """Return a call on the data to estimate, and an exact draw of their posterior, if there is one."""
 
 
 @dataclass(frozen=True)
-class Bidirectional(BothSides):
-    """Bounds log p(x) from both sides on data that the model itself draws.
+class Bidirectional(TwoSided):
+    """Bound log p(x) from both sides, on data that the model itself draws.
 
     Latents and data are drawn together, (z, x) ~ p, so z is an exact draw of p(z | x). Annealing forward
     gives weights whose mean is unbiased for p(x), and so log (1/K) sum_k w_k, whose expectation is at
@@ -68,17 +61,20 @@ class Bidirectional(BothSides):
     each, so a small one certifies annealing with these settings, for data as the model draws them; real
     data may be harder.
 
-    The data that are passed say how many to draw, and hold what the model does not generate (lengths,
-    labels); their observed values are not used. What was drawn is the result's ``simulated``.
+    The data that are passed give the number of draws, and what the model does not generate (lengths,
+    labels); their observed values are not used. The drawn data are the result's ``simulated``.
 
     Source: R. B. Grosse, Z. Ghahramani, R. P. Adams, "Sandwiching the marginal likelihood using
     bidirectional Monte Carlo", 2015, https://arxiv.org/abs/1511.02543; Y. Wu, Y. Burda,
     R. Salakhutdinov, R. Grosse, "On the quantitative analysis of decoder-based generative models",
     2017, https://arxiv.org/abs/1611.04273.
 
-    :param annealed: how the chains walk.
-    :raises InputError: when used, where the model cannot draw its data, because ``obs`` is computed from
-        the arguments or a distribution depends on observed data.
+    Args:
+        annealed: how the chains move.
+
+    Raises:
+        InputError: when used, where the model cannot draw its data: ``obs`` is computed from the
+            arguments, or a distribution depends on observed data.
 
     >>> from pyro_vae import log_evidence
     >>> from pyro_vae.models import FactorAnalysis
@@ -88,31 +84,32 @@ class Bidirectional(BothSides):
     """
 
     @property
-    def described(self) -> str:
-        return f"bidirectional, {self.annealed.described}, and back from an exact draw"
+    def description(self) -> str:
+        return f"bidirectional, {self.annealed.description}, and back from an exact draw"
 
     def posterior_draw(self, call: BoundProgram) -> tuple[BoundProgram, Trace | None]:
         return simulate(call)
 
 
 @dataclass(frozen=True)
-class Sandwich(BothSides):
-    """A lower bound on log p(x) of given data, and an estimate from above.
+class Sandwich(TwoSided):
+    """Bound log p(x) of given data from below, and estimate it from above.
 
     The lower bound is that of annealing forward. One of the K chains' ends, drawn by weight for each
-    unit, then stands in for a draw of the posterior, and K chains walk back from it. Were it one, what
-    they give would be an upper bound in expectation; as it is, ``upper`` is an estimate: it exceeds the
-    lower one by about what annealing loses where it sees the posterior, and knows nothing of what it does
-    not see. :class:`Bidirectional` gives a true bound, on simulated data.
+    unit, then takes the place of a draw of the posterior, and K chains go back from it. From an exact draw
+    ``upper`` would be an upper bound in expectation; from this one it is an estimate: it exceeds the lower
+    bound by about what annealing loses in the parts of the posterior that it finds, and says nothing of
+    the parts that it misses. :class:`Bidirectional` gives a true bound, on simulated data.
 
-    The result's ``indicative``, both of importance sampling from the start with the same draws: "CUBO",
-    1/2 log E_q w^2, from the K draws of the start, which is biased low (and with K = 1 the ELBO's own
-    sample); "EUBO", E_(p(z | x)) log w, at the chosen ends.
+    The result's ``indicative`` holds two figures of importance sampling from the start, with the same
+    draws: "CUBO", 1/2 log E_q w^2, from the K draws of the start, which is biased low (and with K = 1 the
+    ELBO's own sample); "EUBO", E_(p(z | x)) log w, at the resampled ends.
 
     Source: as for :class:`Bidirectional`; CUBO: A. B. Dieng, D. Tran, R. Ranganath, J. Paisley, D. Blei,
     "Variational inference via chi upper bound minimization", 2017, https://arxiv.org/abs/1611.00328.
 
-    :param annealed: how the chains walk.
+    Args:
+        annealed: how the chains move.
 
     >>> from pyro_vae import log_evidence
     >>> from pyro_vae.models import FactorAnalysis
@@ -123,50 +120,49 @@ class Sandwich(BothSides):
     """
 
     @property
-    def described(self) -> str:
-        return f"sandwich, {self.annealed.described}, and back from one of its ends"
+    def description(self) -> str:
+        return f"sandwich, {self.annealed.description}, and back from one of its ends"
 
     def posterior_draw(self, call: BoundProgram) -> tuple[BoundProgram, Trace | None]:
         return call, None
 
-    def notes(self, figures: Figures, example: BoundProgram) -> tuple[str, ...]:
+    def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         return (
-            *super().notes(figures, example),
-            "the upper figure is an estimate, not a bound: its chains set out from a draw that annealing "
+            *super().notes(estimates, example),
+            "the upper figure is an estimate, not a bound: its chains start from a draw that annealing "
             "made, not from the posterior itself; where annealing misses a part of the posterior, lower "
-            "and upper are both too low, and close together all the same",
+            "and upper figure are both too low, and still close together",
             "indicative only: CUBO is a log of an average of K squared weights, biased low; EUBO takes "
             "the same draw for one of the posterior",
         )
 
 
 @dataclass(frozen=True)
-class Sides:
-    """Both walks of one tile, and its call where the data in it were simulated."""
+class TwoSidedEstimate:
+    """Hold the chains of one tile in both directions, and its call where its data were simulated."""
 
-    below: Walks
-    above: Walks
+    below: ChainSums
+    above: ChainSums
     simulated: BoundProgram | None
 
     @property
     def count(self) -> int:
         return self.below.count
 
-    def figures(self) -> Figures:
-        upper = {
-            "upper": -self.above.weights.log_mean(),
-            "upper_error": self.above.weights.standard_error(),
-        }
+    def unit_estimates(self) -> UnitEstimates:
+        estimates = replace(
+            self.below.unit_estimates(),
+            upper=-self.above.weights.log_mean(),
+            upper_error=self.above.weights.standard_error(),
+        )
         if self.simulated is not None:
-            data = {f"simulated.{i}": value for i, value in enumerate(self.simulated.args)}
-            return self.below.figures() | upper | data
-        indicative = {
-            "indicative.CUBO": _cubo(self.below.ratios),
-            "indicative.EUBO": self.above.ratios.mean_log(),
-        }
-        return self.below.figures() | upper | indicative
+            return replace(
+                estimates, simulated=tuple(x for x in self.simulated.args if isinstance(x, Tensor))
+            )
+        indicative = {"CUBO": _cubo(self.below.ratios), "EUBO": self.above.ratios.mean_log()}
+        return replace(estimates, indicative=indicative)
 
 
 def _cubo(ratios: WeightSums) -> Tensor:
-    """1/2 log (1/K) sum_k w_k^2; (sum w)^2 / sum w^2 is the effective sample size."""
+    """Return 1/2 log (1/K) sum_k w_k^2; the effective sample size is (sum w)^2 / sum w^2."""
     return ratios.log_total() - (ratios.ess() * ratios.count).log() / 2

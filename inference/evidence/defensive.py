@@ -1,4 +1,4 @@
-"""Draws from a mixture of guide and prior, whose weights are bounded however narrow the guide is."""
+"""Draws from a mixture of guide and prior, with bounded weights however narrow the guide is."""
 
 import contextlib
 import math
@@ -24,22 +24,28 @@ from pyro_vae.program.trace import (
 )
 from pyro_vae.program.vmap import map_runs
 
-PRIOR_DRAWS = 32  # at a time: the model computes its likelihood too
+PRIOR_DRAWS = 32  # at a time: the model computes its likelihood with them
 
 
 def draw_defensively(
     call: BoundProgram, prior_share: float, num_particles: int, at_once: int | None = None
 ) -> Particles:
-    """Draws all latents of a unit from the prior with probability ``prior_share``, else from the guide.
+    """Draw all latents of a unit from the prior with probability ``prior_share``, or from the guide.
 
-    ``log_guide`` is the log-density of that mixture.
+    ``log_guide`` of the result is the log-density of that mixture.
 
-    :param at_once: how many particles the model scores at a time: a matter of memory, never of noise.
-    :raises InputError: the guide draws elsewhere and transforms, as AutoGuides do, so that its density
-        at a draw of the prior is not known.
+    Args:
+        call: the program on some units.
+        prior_share: the probability of the prior.
+        num_particles: K.
+        at_once: how many particles the model scores at a time; it changes the memory, never the draws.
+
+    Raises:
+        InputError: the guide draws auxiliary sites and transforms them, as AutoGuides do, so its density
+            at a draw of the prior is not known.
     """
     if call.by_vmap:
-        with contextlib.suppress(Exception):  # one by one will do, or say what is wrong
+        with contextlib.suppress(Exception):  # one by one works, or gives the better message
             return _draw_by_vmap(call, prior_share, num_particles)
     sizes = [num_particles] if call.vectorized else [1] * num_particles
     parts = [_draw(call, prior_share, size, at_once or size) for size in sizes]
@@ -56,50 +62,50 @@ def draw_defensively(
 
 
 def _draw_by_vmap(call: BoundProgram, prior_share: float, num_particles: int) -> Particles:
-    def one() -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+    def one_particle() -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
         drawn = _draw(call, prior_share, 1, 1)
         return drawn.log_likelihood[0], drawn.log_prior[0], drawn.log_guide[0], drawn.latents
 
-    return Particles(*map_runs(one, num_particles, at_once=PRIOR_DRAWS))
+    return Particles(*map_runs(one_particle, num_particles, at_once=PRIOR_DRAWS))
 
 
 def _draw(call: BoundProgram, prior_share: float, num_particles: int, at_once: int) -> Particles:
     structure = call.structure
     guide = call.guide(num_particles)
-    _check_sites(guide)
+    _check_no_auxiliary_site(guide)
     prior = _prior_draws(call, num_particles)
     is_prior = torch.rand(num_particles, structure.num_units, device=call.device) < prior_share
 
     def choose(site: Site) -> Tensor:
-        return torch.where(_like(is_prior, site, call), prior[site["name"]], site["value"])
+        return torch.where(
+            _expand_to_site(is_prior, site, call), prior[site["name"]], site["value"]
+        )
 
     mixed = with_values(guide, choose)
-    again = call.guide(num_particles, lambda guide: poutine.replay(guide, mixed))
-    drawn = drawn_sites(guide)
-    scores = [_score_within(s, drawn[n]["value"], call) for n, s in drawn_sites(again).items()]
+    replayed = call.guide(num_particles, lambda guide: poutine.replay(guide, mixed))
+    own = drawn_sites(guide)
+    scores = [_score_within(s, own[n]["value"], call) for n, s in drawn_sites(replayed).items()]
     log_guide = sum(scores, start=torch.zeros((), device=call.device))
-    log_likelihood, log_prior = (
-        torch.cat(parts)
-        for parts in zip(
-            *(
-                _score_model(call, mixed, range(num_particles)[first : first + at_once])
-                for first in range(0, num_particles, at_once)
-            ),
-            strict=True,
-        )
+    pairs = [
+        _score_model(call, mixed, range(num_particles)[first : first + at_once])
+        for first in range(0, num_particles, at_once)
+    ]
+    log_likelihood, log_prior = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    log_mixture = torch.logaddexp(
+        log_guide + math.log1p(-prior_share), log_prior + math.log(prior_share)
     )
-    of_guide, of_prior = math.log1p(-prior_share), math.log(prior_share)
-    log_mixture = torch.logaddexp(log_guide + of_guide, log_prior + of_prior)
     latents = {name: site["value"] for name, site in drawn_sites(mixed).items()}
     return Particles(log_likelihood, log_prior, log_mixture, latents)
 
 
-def _check_sites(guide: poutine.Trace) -> None:
-    strange = [n for n, s in proposal_sites(guide).items() if s["infer"].get("is_auxiliary")]
-    if strange:
+def _check_no_auxiliary_site(guide: poutine.Trace) -> None:
+    names = [n for n, s in proposal_sites(guide).items() if s["infer"].get("is_auxiliary")]
+    if names:
         raise InputError(
-            f"the guide draws the auxiliary site {strange[0]!r}, and its density at a draw of the prior "
-            "is not known: leave prior_share out, or write the guide's sites directly"
+            f"the guide draws the auxiliary site {names[0]!r}, so its density at a draw of the prior is "
+            "not known",
+            subject=names[0],
+            remedy="leave prior_share out, or write the guide's sites directly",
         )
 
 
@@ -112,8 +118,8 @@ def _prior_draws(call: BoundProgram, num_particles: int) -> dict[str, Tensor]:
     return {name: torch.cat(v) if call.vectorized else v[0] for name, v in draws.items()}
 
 
-def _like(per_unit: Tensor, site: Site, call: BoundProgram) -> Tensor:
-    """(K, U) with the dimensions of a site's value, to broadcast against it."""
+def _expand_to_site(per_unit: Tensor, site: Site, call: BoundProgram) -> Tensor:
+    """Return (K, U) with the dimensions of a site's value, to broadcast against it."""
     structure, fn = call.structure, site["fn"]
     plates = [1] * structure.max_plate_nesting
     if structure.unit is not None:
@@ -123,15 +129,18 @@ def _like(per_unit: Tensor, site: Site, call: BoundProgram) -> Tensor:
     return per_unit.reshape(*outer, *inner, *[1] * fn.event_dim)
 
 
-def _score_within(site: Site, drawn: Tensor, call: BoundProgram) -> Tensor:
-    """The guide's log-density, which is minus infinity where it does not reach.
+def _score_within(site: Site, own_draw: Tensor, call: BoundProgram) -> Tensor:
+    """Return the guide's log-density, which is minus infinity outside of its support.
 
-    :param drawn: values that it does reach, in the place of others: some densities cannot be asked there.
+    Args:
+        site: of the guide, with a value of guide or prior.
+        own_draw: of the guide; some densities raise outside of their support.
+        call: the program on some units.
     """
     fn, value = site["fn"], site["value"]
     within = support_of(fn).check(value)
-    reached = torch.where(within.reshape(within.shape + (1,) * fn.event_dim), value, drawn)
-    return unit_sum(site, torch.where(within, fn.log_prob(reached), -torch.inf), call.structure)
+    safe = torch.where(within.reshape(within.shape + (1,) * fn.event_dim), value, own_draw)
+    return unit_sum(site, torch.where(within, fn.log_prob(safe), -torch.inf), call.structure)
 
 
 def _score_model(call: BoundProgram, latents: poutine.Trace, some: range) -> tuple[Tensor, Tensor]:
@@ -139,7 +148,7 @@ def _score_model(call: BoundProgram, latents: poutine.Trace, some: range) -> tup
     part = with_values(latents, partial(of_particles, structure=structure, some=some))
     trace = call.joint(len(some), part)
     log_likelihood, log_prior = score_model(trace, structure, len(some))
-    if structure.enumerated:  # latents that depend on what is summed out belong to the prior, too
+    if structure.enumerated:  # latents that depend on an enumerated one belong to the prior
         log_joint = log_likelihood + log_prior
         for name in observed_sites(trace):
             trace.remove_node(name)

@@ -1,4 +1,4 @@
-"""What every way to estimate an evidence has in common."""
+"""What all methods to estimate an evidence have in common."""
 
 import abc
 from collections import deque
@@ -7,72 +7,78 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeVar
 
 import torch
-from torch import Tensor
 
+from pyro_vae.inference.evidence.unit_estimates import UnitEstimates as UnitEstimates
 from pyro_vae.program.bound_program import BoundProgram
 
-Figures = dict[str, Tensor]
-"""Per unit, by the names of :class:`pyro_vae.inference.Evidence`'s fields; what a field holds
-several of goes by ``field.key``."""
+UNITS_PER_TILE = {"cpu": 64, "cuda": 2048}  # by the kind of device
 
-Tick = Callable[[float], object]
+Advance = Callable[[float], object]
 """Takes the share of a tile's work that has just been done."""
 
 
-class Sums(Protocol):
-    """What has been drawn for the units of a tile so far."""
+class PartialEstimate(Protocol):
+    """The sums over the weights of a tile so far."""
 
     @property
     def count(self) -> int:
-        """Weights a unit has so far."""
+        """The number of weights of each unit so far."""
 
-    def figures(self) -> Figures: ...
+    def unit_estimates(self) -> UnitEstimates:
+        """Return the estimates from the weights so far."""
 
 
-Estimator = Callable[[BoundProgram, Tick], Iterator[Sums]]
-"""Works off one tile; yields what it has after each part of the weights, and K of them in the end."""
+Estimator = Callable[[BoundProgram, Advance], Iterator[PartialEstimate]]
+"""Estimates one tile; yields after each part of the weights, the last time with all K."""
 
 
 @dataclass(frozen=True)
 class Method(abc.ABC):
     """A way to estimate the evidence of each unit.
 
-    A method is a frozen dataclass of its own options; the next one goes into a file of its own, and into
-    ``METHODS`` in :mod:`pyro_vae.inference.evidence.estimate`.
+    A method is a frozen dataclass of its own options, in a file of its own, with an entry in ``METHODS``
+    (:mod:`pyro_vae.inference.evidence.methods`). The command line takes its options from the fields, and
+    its help from the docstring.
     """
 
-    num_particles: ClassVar[int]  # K, where nobody says
-    tile: ClassVar[Mapping[str, int]]  # units that are worked off together, by kind of device
+    num_particles: ClassVar[int]  # the default of K
+    units_per_tile: ClassVar[Mapping[str, int]] = UNITS_PER_TILE
     is_unbiased: ClassVar[bool] = True
     is_exact: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
-    def described(self) -> str:
-        """What it is, as one would put it into a paper."""
+    def description(self) -> str:
+        """The method and its options in a phrase, for a paper."""
 
     @abc.abstractmethod
     def estimator(
         self, example: BoundProgram, num_particles: int, max_memory: int | None
     ) -> Estimator:
-        """What works off the tiles of one data set, of which ``example`` shows the first few units.
+        """Return a function that estimates the tiles of one data set.
 
-        :raises InputError: the method is not for this program.
+        Args:
+            example: the program on the first few units.
+            num_particles: K.
+            max_memory: bytes to work with, or None for the method's default.
+
+        Raises:
+            InputError: the method does not suit this program.
         """
 
-    def notes(self, figures: Figures, example: BoundProgram) -> tuple[str, ...]:
-        """What one should know of the figures of all units, in sentences; ``example`` shows the program."""
+    def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
+        """Return sentences that the reader of the estimates of all units should know."""
         return ()
 
 
-def memory(max_memory: int | None, device: torch.device, default: Mapping[str, int]) -> int:
-    """The bytes to work with."""
+def memory_budget(max_memory: int | None, device: torch.device, default: Mapping[str, int]) -> int:
+    """Return the bytes to work with."""
     return max_memory or default.get(device.type, default["cpu"])
 
 
-S = TypeVar("S", bound=Sums)
+P = TypeVar("P", bound=PartialEstimate)
 
 
-def complete(sums: Iterator[S]) -> S:
-    """What an estimator has in the end."""
-    return deque(sums, maxlen=1).pop()
+def last(partial_estimates: Iterator[P]) -> P:
+    """Return the last estimate, which has all K weights."""
+    return deque(partial_estimates, maxlen=1).pop()

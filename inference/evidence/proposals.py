@@ -1,4 +1,4 @@
-"""Proposals beyond the guide: each takes a program and gives one with the same model.
+"""Proposals beyond the guide: each takes a program and returns one with the same model.
 
 log_evidence(wider(program, 1.5), data)
 """
@@ -27,13 +27,17 @@ from pyro_vae.program.wrappers import inside, rebuilt
 
 
 def wider(program: Any, factor: float) -> Program:
-    """Spreads every real-valued site of the guide about its mean by a factor.
+    """Spread every real-valued site of the guide about its mean by a factor.
 
-    A guide fitted by the ELBO is often narrower than the posterior, which gives weights without a
-    finite variance; a wider one costs effective sample size and wins a finite error.
+    A guide fitted by the ELBO is often narrower than the posterior, and its weights may have no finite
+    variance; a wider one lowers the effective sample size, and the error becomes finite.
 
-    :param factor: the new standard deviation over the old, above 0.
-    :raises InputError: a factor that is not positive, or a guide whose mean is not known, as a flow's.
+    Args:
+        program: a model and guide.
+        factor: the new standard deviation over the old, above 0.
+
+    Raises:
+        InputError: a factor that is not positive, or a guide whose mean is not known, as a flow's.
 
     >>> import pyro
     >>> guide = lambda: pyro.sample("z", dist.Normal(1.0, 1.0))
@@ -57,7 +61,8 @@ class _Widened(Messenger):
             return
         if not _is_real(support_of(fn)):
             return
-        base = inside(fn)  # a Jacobian counts nothing where a mask takes a value out
+        # within the masks: the Jacobian counts only where the value does
+        base = inside(fn)
         mean = _mean(msg["name"], base)
         shift = AffineTransform(mean * (1 - self.factor), self.factor, event_dim=base.event_dim)
         msg["fn"] = rebuilt(fn, dist.TransformedDistribution(base, shift))
@@ -69,10 +74,15 @@ def _mean(name: str, fn: Any) -> Tensor:
     except NotImplementedError as error:
         raise InputError(
             f"the guide's site {name!r} is a {type(fn).__name__}, whose mean is not known, so it cannot be "
-            "widened about it: anneal (method='ais'), or draw a share of the particles from the prior"
+            "widened about it",
+            subject=name,
+            remedy="anneal (method='ais'), or draw a share of the particles from the prior",
         ) from error
     if not mean.isfinite().all():
-        raise InputError(f"the guide's site {name!r} has no mean to be widened about ({fn})")
+        raise InputError(
+            f"the guide's site {name!r} ({fn}) has no finite mean, about which it could be widened",
+            subject=name,
+        )
     return mean
 
 
@@ -85,74 +95,78 @@ def _is_real(support: constraints.Constraint) -> bool:
 def refined(
     program: Any, steps: int = 50, learning_rate: float = 0.05, elbo: ELBO | None = None
 ) -> Program:
-    """Fits the guide's distributions to each batch anew, from where the amortised guide puts them.
+    """Fit the guide's distributions to each batch, starting from those of the amortised guide.
 
     The parameters of every guide site (a Normal's loc and scale, say) become free, one set a datum,
-    and take some Adam steps up the ELBO; networks stay as they are. What the ELBO gains is the
-    amortisation gap. The draws that are weighted come after the fit and are independent of it, so the
-    evidence stays unbiased.
+    and take some Adam steps up the ELBO; the networks do not change. The gain of the ELBO is the
+    amortisation gap. The weighted draws come after the fit and are independent of it, so the evidence
+    stays unbiased.
 
     Source: C. Cremer, X. Li, D. Duvenaud, "Inference suboptimality in variational autoencoders", 2018,
     https://arxiv.org/abs/1801.03558.
 
-    :param elbo: what to go up; by default Trace_ELBO, so give TraceEnum_ELBO for enumerated latents.
-    :raises InputError: an AutoGuide, or a guide site whose distribution has no parameters to free.
+    Args:
+        program: a model and guide.
+        steps: of Adam.
+        learning_rate: of the first step; it falls linearly to 0.
+        elbo: the objective, by default Trace_ELBO; pass TraceEnum_ELBO for enumerated latents.
+
+    Raises:
+        InputError: an AutoGuide, or a guide site whose distribution has no parameters to free.
     """
     target, rate = as_program(program), positive("learning_rate", learning_rate)
     if isinstance(target.guide, AutoGuide):
         raise InputError(
-            f"the guide is an AutoGuide ({type(target.guide).__name__}), whose parameters are of the data "
-            "that it was fitted to, so no others can be refined: fit it for longer, or widen it"
+            f"the guide is an AutoGuide ({type(target.guide).__name__}), whose parameters belong to the "
+            "data that it was fitted to, so it cannot be refined",
+            subject=type(target.guide).__name__,
+            remedy="fit it for longer, or widen it",
         )
     guide = _Refined(target, at_least_1("steps", steps), rate, elbo or TraceELBO())
     return replace(target, guide=guide)
 
 
 class _Refined:
-    """A guide that fits itself to the batch it is called with, once for each batch."""
+    """A guide that fits itself to each batch that it is called with, once for each batch."""
 
     def __init__(self, program: Program, steps: int, learning_rate: float, elbo: Any) -> None:
-        self.program, self.steps, self.learning_rate, self.elbo = (
-            program,
-            steps,
-            learning_rate,
-            elbo,
-        )
+        self.program, self.steps = program, steps
+        self.learning_rate, self.elbo = learning_rate, elbo
         self.batch: tuple[Any, ...] | None = None
-        self.fitted: dict[str, _Free] = {}
+        self.fitted: dict[str, _FreeSite] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         batch = (*args, *kwargs.values())
         if self.batch is None or any(a is not b for a, b in zip(batch, self.batch, strict=True)):
-            with poutine.block(), torch.enable_grad():  # no outer handler is to see the fit
+            with poutine.block(), torch.enable_grad():  # outer handlers must not see the fit
                 self.fitted = self.fit(args, kwargs)
             self.batch = batch
-        return _Replaced(self.fitted)(self.program.guide)(*args, **kwargs)
+        return _ReplaceSites(self.fitted)(self.program.guide)(*args, **kwargs)
 
-    def fit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, "_Free"]:
+    def fit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, "_FreeSite"]:
         sites = drawn_sites(run("guide", self.program.guide, args, kwargs))
-        free = {name: _Free(name, site) for name, site in sites.items()}
-        leaves = [leaf for one in free.values() for leaf in one.leaves.values()]
+        free = {name: _FreeSite(name, site) for name, site in sites.items()}
+        leaves = [leaf for site in free.values() for leaf in site.leaves.values()]
         optimizer = torch.optim.Adam(leaves, lr=self.learning_rate)
-        to_rest = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, self.steps)
-        guide = _Replaced(free)(self.program.guide)
+        decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, self.steps)
+        guide = _ReplaceSites(free)(self.program.guide)
         for _ in range(self.steps):
             loss = self.elbo.differentiable_loss(self.program.model, guide, *args, **kwargs)
             gradients = torch.autograd.grad(loss, leaves)
             for leaf, gradient in zip(leaves, gradients, strict=True):
                 leaf.grad = gradient
             optimizer.step()
-            to_rest.step()
+            decay.step()
         return free
 
 
 _Dependent = type(constraints.dependent)
-# one says what the others do, and torch works them out when asked
+# torch derives the others from any of these
 SAME = (("logits", "probs"), ("scale_tril", "covariance_matrix", "precision_matrix"))
 
 
-class _Free:
-    """A distribution whose parameters are leaves, unconstrained; those that count something stay."""
+class _FreeSite:
+    """A site's distribution with unconstrained parameters as leaves; discrete parameters stay fixed."""
 
     def __init__(self, name: str, site: Site) -> None:
         fn, self.whole = inside(site["fn"]), site["fn"]
@@ -161,7 +175,7 @@ class _Free:
         for parameter, constraint in _parameters(fn).items():
             value = getattr(fn, parameter)
             if isinstance(constraint, _Dependent):
-                raise self.refusal(name, f"its {parameter} cannot move freely")
+                raise self.refusal(name, f"its {parameter} has a constraint that depends on others")
             if constraint.is_discrete:
                 self.fixed[parameter] = value
             elif isinstance(value, Tensor) and value.is_floating_point():
@@ -169,21 +183,23 @@ class _Free:
                 unconstrained = self.transforms[parameter].inv(value.detach())
                 self.leaves[parameter] = unconstrained.clone().requires_grad_()
         if not self.leaves:
-            raise self.refusal(name, "no parameters of its own are known that could be moved")
-        if not self.is_made_of_these(site):
-            raise self.refusal(name, f"it is made of more than its {', '.join(self.leaves)}")
+            raise self.refusal(name, "torch declares no continuous parameters of it")
+        if not self.is_rebuilt(site):
+            raise self.refusal(name, f"it depends on more than its {', '.join(self.leaves)}")
 
     def refusal(self, name: str, reason: str) -> InputError:
         return InputError(
-            f"the guide's site {name!r} is a {self.kind.__name__}, which cannot be refined: {reason}"
+            f"the guide's site {name!r} is a {self.kind.__name__}, which cannot be refined: {reason}",
+            subject=name,
         )
 
-    def is_made_of_these(self, site: Site) -> bool:
+    def is_rebuilt(self, site: Site) -> bool:
+        """Return whether the distribution made of the leaves scores as the site's own."""
         try:
-            again = self.distribution().log_prob(site["value"])
+            log_prob = self.distribution().log_prob(site["value"])
         except (TypeError, ValueError, NotImplementedError):
             return False
-        return not bool(moves(site["fn"].log_prob(site["value"]), again).any())
+        return not bool(moves(site["fn"].log_prob(site["value"]), log_prob).any())
 
     def distribution(self) -> Any:
         values = {name: self.transforms[name](leaf) for name, leaf in self.leaves.items()}
@@ -191,7 +207,7 @@ class _Free:
 
 
 def _parameters(fn: Any) -> dict[str, Any]:
-    """The constraint of each parameter, of those that say the same of one alone."""
+    """Return the constraint of each parameter; of several that determine one another, of the first."""
     parameters = dict(getattr(fn, "arg_constraints", {}))
     for names in SAME:
         for other in [name for name in names if name in parameters][1:]:
@@ -199,8 +215,8 @@ def _parameters(fn: Any) -> dict[str, Any]:
     return parameters
 
 
-class _Replaced(Messenger):
-    def __init__(self, free: dict[str, _Free]) -> None:
+class _ReplaceSites(Messenger):
+    def __init__(self, free: dict[str, _FreeSite]) -> None:
         super().__init__()
         self.free = free
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-FEWEST = 5  # weights that a tail can be fitted to
+MIN_TAIL = 5  # weights that a tail can be fitted to
 
 
 def tail_length(num_particles: int) -> int:
-    """How many of K weights count as the tail: min(K / 5, 3 sqrt K), rounded up.
+    """Return how many of K weights count as the tail: min(K / 5, 3 sqrt K), rounded up.
 
     >>> tail_length(1000)
     95
@@ -23,7 +23,7 @@ def tail_length(num_particles: int) -> int:
 
 
 def bad_k(num_particles: int) -> float:
-    """Pareto k above which K weights are too few: min(1 - 1 / log10 K, 0.7), from Vehtari et al.
+    """Return the Pareto k above which K weights are too few: min(1 - 1 / log10 K, 0.7) (Vehtari et al.).
 
     >>> [round(bad_k(count), 2) for count in (100, 1000, 10_000)]
     [0.5, 0.67, 0.7]
@@ -32,14 +32,15 @@ def bad_k(num_particles: int) -> float:
 
 
 def fit_tail(exceedances: Tensor) -> tuple[Tensor, Tensor]:
-    """Shape k and scale of generalised Pareto distributions, one a column.
+    """Fit shape k and scale of generalised Pareto distributions, one a column.
 
-    The empirical Bayes estimate of J. Zhang, M. A. Stephens, "A new and efficient estimation method
-    for the generalized Pareto distribution", Technometrics 51, 2009, with the shape then drawn
-    towards 0.5 by ten observations' weight, as Vehtari et al. (appendix C) have it.
+    This is the empirical Bayes estimate of J. Zhang, M. A. Stephens, "A new and efficient estimation
+    method for the generalized Pareto distribution", Technometrics 51, 2009; the shape is then drawn
+    towards 0.5 by the weight of ten observations (Vehtari et al., appendix C).
 
-    :param exceedances: over the threshold, ascending, (M, units). Those of 0 are ties with it, and do not
-        count.
+    Args:
+        exceedances: over the threshold, ascending, (M, units). Those of 0 are ties with it, and do not
+            count.
     """
     x, count = exceedances, (exceedances > 0).sum(0).clamp(min=1)
     grid = 30 + int(math.sqrt(len(x)))
@@ -58,16 +59,17 @@ def fit_tail(exceedances: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Tail:
-    """The generalised Pareto distribution of each unit's largest weights, which are taken relative to the
-    largest of all; each ``units |``.
+    """Hold the generalised Pareto distribution of each unit's largest weights, each ``units |``.
+
+    Weights are relative to the largest.
 
     Attributes:
         k: shape; NaN where K is too small for a fit (fewer than 5 in the tail), -inf where all the tail's
-            weights are equal, and inf where fewer than 5 stand out from the rest: they decide, and nothing
-            can be fitted to them.
+            weights are equal, and inf where fewer than 5 exceed the rest: they decide the figure, and
+            nothing can be fitted to them.
         scale: of the exceedances.
-        cutoff: where the tail starts: the largest weight outside it.
-        above: how many weights exceed that; ties with it do not.
+        cutoff: the largest weight outside the tail.
+        above: how many weights exceed the cutoff; ties do not.
     """
 
     k: Tensor
@@ -77,8 +79,8 @@ class Tail:
 
     @classmethod
     def of(cls, largest: Tensor) -> "Tail":
-        """:param largest: the M + 1 largest log-weights, descending, (M + 1, units)."""
-        if len(largest) <= FEWEST:
+        """Fit the tail to the M + 1 largest log-weights, descending, (M + 1, units)."""
+        if len(largest) <= MIN_TAIL:
             nan = torch.full_like(largest[0], math.nan)
             return cls(nan, nan, nan, torch.zeros_like(nan))
         relative = (largest - largest[0]).exp()  # in (0, 1]
@@ -86,23 +88,26 @@ class Tail:
         exceedances = relative[:-1].flip(0) - cutoff
         above = (exceedances > 0).sum(0)
         k, scale = fit_tail(exceedances)
-        k = torch.where(above < FEWEST, math.inf, k)
+        k = torch.where(above < MIN_TAIL, math.inf, k)
         k = torch.where(exceedances[-1] < 1e-12, -math.inf, k)
         return cls(torch.where(largest[0].isfinite(), k, math.nan), scale, cutoff, above)
 
 
 def smooth(tail: Tail, largest: Tensor, log_total: Tensor, num_particles: int) -> Tensor:
-    """The log of the mean weight after smoothing the tail, ``units |``; NaN where nothing could be fitted.
+    """Return the log of the mean weight with a smoothed tail, ``units |``; NaN where nothing was fitted.
 
-    The tail's weights are replaced by the expected order statistics of the fitted distribution, cut
-    at the largest weight; the estimate is less variable for it and no longer unbiased.
+    The expected order statistics of the fitted distribution replace the tail's weights, cut at the largest
+    weight. The estimate is less variable, and no longer unbiased.
 
-    :param largest: the M + 1 largest log-weights, descending, (M + 1, units), with
-        M = ``tail_length(num_particles)``.
-    :param log_total: log of the sum of all weights, ``units |``.
+    Args:
+        tail: fitted to ``largest``.
+        largest: the M + 1 largest log-weights, descending, (M + 1, units), with
+            M = ``tail_length(num_particles)``.
+        log_total: log of the sum of all weights, ``units |``.
+        num_particles: K.
     """
     count, k, above = len(largest) - 1, tail.k, tail.above
-    if count < FEWEST:
+    if count < MIN_TAIL:
         return torch.full_like(log_total, math.nan)
     ranks = torch.arange(count, dtype=k.dtype, device=k.device).unsqueeze(-1) - (count - above)
     p = (ranks.clamp(min=-0.5) + 0.5) / above.clamp(min=1)

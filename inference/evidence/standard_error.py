@@ -1,8 +1,8 @@
-"""How far the log of a mean weight may be off: a standard error that allows for what no draw has shown.
+"""The standard error of the log of a mean weight, which allows for weights that no draw has shown.
 
 The delta method takes the weights' variance from the weights that were drawn. Where their tail is
-heavy, most samples lack the large weights that make up the mean: the estimate is then too low and the
-variance, from the same weights, too small as well. So a second term is added, from the generalised
+heavy, most samples lack the large weights that make up the mean: both the estimate and the variance are
+then too low. So a second term is added, from the generalised
 Pareto distribution that is fitted to the tail (S. Johansson, "Estimating the mean of heavy-tailed
 distributions", Extremes 6, 2003, estimates a mean so; the fit is that of module ``psis``).
 
@@ -16,14 +16,14 @@ for the mean excess over x is again that of a generalised Pareto. A sample witho
 low by that much, relative to m, so in nats; it is taken at the upper end of what the fit leaves open
 about k, k + 1.8 (1 + k) / sqrt(M + 10), the error being that of maximum likelihood (R. L. Smith,
 "Estimating tails of probability distributions", Annals of Statistics 15, 1987), and at most 0.95, since
-the weights' mean is finite, so that k is below 1. The error grows with k and with what is not known
-about it, and falls to that of the delta method for light tails and large K. Why one in eight and 1.8: they
-make intervals cover, on tails of any k, that are no wider than need be (``benchmarks/coverage.py``).
+the weights' mean is finite, so that k is below 1. The error grows with k and with the error
+of k, and falls to that of the delta method for light tails and large K. One in eight and 1.8 were chosen so
+that intervals cover on tails of any k, and are not wider than necessary (``benchmarks/coverage.py``).
 
 Fewer than 100 weights say too little of a tail. They are taken to be log-normal, as annealing's nearly
 are (R. M. Neal, "Annealed importance sampling", 2001): log-weights with variance v have a relative
-variance of exp(v) - 1. v comes from the larger half of them, about their median, for small weights, of
-chains that went astray, are no loss.
+variance of exp(v) - 1. v comes from the larger half of them, about their median: small weights, of chains
+that went astray, cost nothing.
 """
 
 import math
@@ -33,65 +33,70 @@ from torch import Tensor
 
 from pyro_vae.inference.evidence.psis import Tail, bad_k
 
-FEWEST = 4  # weights that have an error
-SAME = 1e-10  # variance up to which weights are equal but for rounding, as without latents
-LEAST_ESS = 4 - 1e-9  # effective weights; four equal ones are four, but for rounding
-FIT = 100  # weights from which on the tail says more than a log-normal would
-RARE = 8  # samples of which one holds a weight beyond the horizon
-SIGMAS = 1.8  # of k
-LARGEST_K = 0.95
-LARGE = 1.0  # nats; beyond, the log-normal of a few weights is a guess
-SLIGHT = 0.1  # nats; up to there, whatever the tail's k is, it does not matter to the figure
+MIN_WEIGHTS = 4  # that have an error
+EQUAL_VARIANCE = 1e-10  # up to which weights differ only by rounding, as without latents
+MIN_ESS = 4 - 1e-9  # four equal weights have 4, up to rounding
+MIN_FOR_TAIL = 100  # weights; the tail of fewer says less than a log-normal
+SAMPLES = 8  # of these one holds a weight beyond the horizon
+K_ERRORS = 1.8  # that are added to k
+MAX_K = 0.95
+MAX_LOG_NORMAL_ERROR = 1.0  # nats; a larger one, of a few weights, is a guess
+MAX_HEAVY_ERROR = 0.1  # nats; a smaller one holds whatever k is
 
 
 def standard_error(
     ess: Tensor, largest: Tensor, log_mean: Tensor, tail: Tail, count: int
 ) -> Tensor:
-    """Of the log of a mean of K weights, in nats; NaN where nothing honest can be said. ``units |``.
+    """Return that of the log of a mean of K weights, in nats, ``units |``; NaN where none can be trusted.
 
-    That is where there are fewer than 4 effective weights; where it exceeds 0.1 and Pareto k is above its
-    threshold (``psis.bad_k``); and where it exceeds 1 of fewer than 100 weights.
+    It is NaN with fewer than 4 effective weights; where it exceeds 0.1 and Pareto k is above its threshold
+    (``psis.bad_k``); and where it exceeds 1 with fewer than 100 weights.
 
-    :param ess: the effective sample size.
-    :param largest: log-weights, descending: those of the tail, or at least the larger half of K < 100.
-    :param count: K.
+    Args:
+        ess: the effective sample size.
+        largest: log-weights, descending: those of the tail, or at least the larger half of K < 100.
+        log_mean: the log of the mean weight.
+        tail: fitted to the largest weights.
+        count: K.
     """
     if count < 2:
         return torch.full_like(log_mean, math.nan)
     variance = (count / ess - 1).clamp(min=0) * count / (count - 1)  # of a weight over its mean
-    if count < FEWEST:
-        return torch.where(variance < SAME, variance.sqrt(), math.nan)
+    if count < MIN_WEIGHTS:
+        return torch.where(variance < EQUAL_VARIANCE, variance.sqrt(), math.nan)
     student = (count - 1) / (count - 3)  # the variance of Student's t: that one is estimated, too
     is_heavy = tail.k > bad_k(count)
-    if count < FIT:
+    if count < MIN_FOR_TAIL:
         variance = torch.maximum(variance, log_normal_variance(largest, count))
         error = (variance * student / count).sqrt()
-        is_few = (ess < LEAST_ESS) | (error > LARGE)
+        is_few = (ess < MIN_ESS) | (error > MAX_LOG_NORMAL_ERROR)
     else:
-        missing = unseen(tail, (log_mean - largest[0]).exp(), count)
+        missing = missing_share(tail, (log_mean - largest[0]).exp(), count)
         error = (variance * student / count + missing**2).sqrt()
-        is_few = ess < LEAST_ESS
-    return torch.where(is_few | is_heavy & (error > SLIGHT), math.nan, error)
+        is_few = ess < MIN_ESS
+    return torch.where(is_few | is_heavy & (error > MAX_HEAVY_ERROR), math.nan, error)
 
 
 def log_normal_variance(largest: Tensor, count: int) -> Tensor:
-    """Of a weight over its mean, were weights log-normal: from the larger half of their logs."""
+    """Return the variance of weight over mean of log-normal weights, from the larger half of their logs."""
     median = (largest[(count - 1) // 2] + largest[count // 2]) / 2
     variance = (largest[: count // 2] - median).square().mean(0).expm1()
-    return torch.where(median == -math.inf, 0.0, variance)  # half of them are 0: nothing log-normal
+    return torch.where(median == -math.inf, 0.0, variance)  # half of them are 0
 
 
-def unseen(tail: Tail, mean: Tensor, count: int) -> Tensor:
-    """The share of the mean that is expected from weights as large as one sample in eight has, or larger.
+def missing_share(tail: Tail, mean: Tensor, count: int) -> Tensor:
+    """Return the share of the mean from weights that only one sample in eight holds, or larger ones.
 
-    :param mean: of the weights, relative to the largest.
+    Args:
+        tail: fitted to the largest weights.
+        mean: of the weights, relative to the largest.
+        count: K.
     """
     k_error = (1 + tail.k.clamp(min=0)) / (tail.above + 10).sqrt()
-    k = (tail.k + SIGMAS * k_error).clamp(max=LARGEST_K)
+    k = (tail.k + K_ERRORS * k_error).clamp(max=MAX_K)
     k = torch.where(k.abs() < 1e-6, 1e-6, k)
-    over = (
-        tail.scale * (k * (RARE * tail.above).log()).expm1() / k
-    )  # of the horizon, over the tail's start
+    # how far the horizon lies above the tail's start
+    over = tail.scale * (k * (SAMPLES * tail.above).log()).expm1() / k
     excess = (tail.scale + k * over) / (1 - k)
-    share = ((tail.cutoff + over - mean + excess) / (RARE * count * mean)).clamp(min=0)
+    share = ((tail.cutoff + over - mean + excess) / (SAMPLES * count * mean)).clamp(min=0)
     return torch.where(tail.k.isfinite(), share, 0.0)

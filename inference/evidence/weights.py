@@ -1,4 +1,4 @@
-"""What importance sampling keeps of a stream of log-weights: a few numbers per unit, in float64."""
+"""Sums over a stream of log-weights: a few numbers per unit, in float64."""
 
 import math
 
@@ -7,14 +7,15 @@ from torch import Tensor
 
 from pyro_vae.inference.evidence.psis import Tail, smooth, tail_length
 from pyro_vae.inference.evidence.standard_error import standard_error
+from pyro_vae.inference.evidence.unit_estimates import UnitEstimates
 
-EXACT = 64  # at least so many of the largest weights are kept; above FIT / 2, for a median
+MIN_LARGEST = 64  # of the largest weights, kept for the tail; above MIN_FOR_TAIL / 2, for a median
 
 
 class WeightSums:
-    """The sums, the largest weights and the bounds over K of K log-weights for each unit.
+    """Hold the sums, the largest weights and the bounds over K of K log-weights for each unit.
 
-    How the weights are cut into chunks changes nothing but rounding; memory grows with sqrt(K).
+    How the weights are cut into chunks changes only the rounding; memory grows with sqrt(K).
 
     >>> sums = WeightSums(3, units=1)
     >>> sums.add(torch.tensor([[0.0], [1.0]])), sums.add(torch.tensor([[2.0]]))
@@ -28,16 +29,16 @@ class WeightSums:
         self.num_particles, self.count = num_particles, 0
         self.maximum = zeros - math.inf
         self.first, self.second = zeros, zeros.clone()
-        self.kept = max(tail_length(num_particles) + 1, EXACT)
-        self.largest = zeros.new_full((self.kept, units), -math.inf)
+        num_largest = max(tail_length(num_particles) + 1, MIN_LARGEST)
+        self.largest = zeros.new_full((num_largest, units), -math.inf)
         self.blocks = Blocks(1)
         self._tail: Tail | None = None
 
     def add(self, log_weights: Tensor) -> None:
-        """Takes in log-weights of shape (any number, units)."""
+        """Take in log-weights of shape (any number, units)."""
         weights, self._tail = log_weights.double(), None
         maximum = torch.maximum(self.maximum, weights.amax(0))
-        # where all weights so far are zero, subtracting -inf would make NaN
+        # all weights may be zero so far: to subtract -inf would make NaN
         shift = torch.where(maximum == -math.inf, 0.0, maximum)
         shrink = (self.maximum - shift).exp()
         relative = (weights - shift).exp()
@@ -45,37 +46,38 @@ class WeightSums:
         self.second = self.second * shrink.square() + relative.square().sum(0)
         self.maximum, self.count = maximum, self.count + len(weights)
         candidates = torch.cat([self.largest, weights])
-        self.largest.copy_(candidates.topk(self.kept, dim=0).values)
+        self.largest.copy_(candidates.topk(len(self.largest), dim=0).values)
         self.blocks.add(weights)
 
     def log_total(self) -> Tensor:
+        """Return log sum_k w_k."""
         return self.maximum + self.first.log()
 
     def log_mean(self) -> Tensor:
-        """log (1/K) sum_k w_k."""
+        """Return log (1/K) sum_k w_k."""
         return self.log_total() - math.log(self.count)
 
     def ess(self) -> Tensor:
-        """(sum w)^2 / sum w^2."""
+        """Return (sum w)^2 / sum w^2."""
         return self.first.square() / self.second
 
     def standard_error(self) -> Tensor:
-        """Of :meth:`log_mean`; NaN where nothing honest can be said (module ``standard_error``)."""
+        """Return that of :meth:`log_mean`; NaN where none can be trusted (module ``standard_error``)."""
         return standard_error(self.ess(), self.largest, self.log_mean(), self.tail(), self.count)
 
     def tail(self) -> Tail:
-        """What is fitted to the largest weights."""
+        """Return the distribution that is fitted to the largest weights."""
         if self._tail is None:
             self._tail = Tail.of(self.largest[: tail_length(self.count) + 1])
         return self._tail
 
     def pareto(self) -> tuple[Tensor, Tensor]:
-        """Pareto k, and the log of the Pareto-smoothed mean."""
+        """Return Pareto k, and the log of the Pareto-smoothed mean."""
         largest = self.largest[: tail_length(self.count) + 1]
         return self.tail().k, smooth(self.tail(), largest, self.log_total(), self.count)
 
     def jackknife(self) -> Tensor:
-        """K L_K - (K - 1) mean_i L_(K-1) without weight i: the bound's bias of order 1/K removed.
+        """Return K L_K - (K - 1) mean_i L_(K-1) without weight i: a bias of order 1/K is removed.
 
         Leaving one weight out changes the log of the sum by log(1 - w_i / sum w). That is taken
         exactly for the largest weights; for the others, each a small part of the sum, to second
@@ -95,11 +97,11 @@ class WeightSums:
         return count * self.log_mean() - (count - 1) * without_one
 
     def mean_log(self) -> Tensor:
-        """The mean log-weight: the ELBO of the same draws."""
+        """Return the mean log-weight: the ELBO of the same draws."""
         return self.blocks.mean()
 
     def bounds(self) -> dict[int, tuple[Tensor, Tensor]]:
-        """The IWAE bound at 1, 10, 100, ... and K particles, each with its standard error.
+        """Return the IWAE bound at 1, 10, 100, ... and K particles, each with its standard error.
 
         Each is the mean over all disjoint blocks of so many draws.
         """
@@ -109,34 +111,36 @@ class WeightSums:
             blocks = blocks.coarser
         return {**bounds, self.count: (self.log_mean(), self.standard_error())}
 
-    def figures(self) -> dict[str, Tensor]:
-        """All of these, by the names of an evidence's fields."""
+    def unit_estimates(self) -> UnitEstimates:
+        """Return all of these."""
         pareto_k, smoothed = self.pareto()
         bounds = self.bounds()
-        return {
-            "log_evidence": self.log_mean(),
-            "standard_error": self.standard_error(),
-            "ess": self.ess(),
-            "pareto_k": pareto_k,
-            "smoothed": smoothed,
-            "jackknife": self.jackknife(),
-            **{f"bounds.{k}": bound for k, (bound, _) in bounds.items()},
-            **{f"bounds_error.{k}": error for k, (_, error) in bounds.items()},
-        }
+        return UnitEstimates(
+            self.log_mean(),
+            self.standard_error(),
+            self.ess(),
+            pareto_k,
+            smoothed=smoothed,
+            jackknife=self.jackknife(),
+            bounds={k: bound for k, (bound, _) in bounds.items()},
+            bounds_error={k: error for k, (_, error) in bounds.items()},
+        )
 
 
 class Blocks:
-    """Log-mean weights of consecutive blocks of ``size`` draws, and from ten of them the next size."""
+    """Hold log-mean weights of consecutive blocks of ``size`` draws; ten make a block of the next size."""
 
     def __init__(self, size: int) -> None:
         self.size, self.count = size, 0
-        self.first: Tensor | float = 0.0  # sums are of distances from it, lest large numbers cancel
+        self.first: Tensor | float = (
+            0.0  # sums are of distances from it: large numbers would cancel
+        )
         self.total: Tensor | float = 0.0
         self.squares: Tensor | float = 0.0
         self.waiting: Tensor | None = None
 
     def add(self, log_means: Tensor) -> None:
-        """Takes in the log-means of further blocks, (blocks, units)."""
+        """Take in the log-means of further blocks, (blocks, units)."""
         if not self.count:
             self.first = log_means[0].nan_to_num(0.0, 0.0, 0.0)
         distances = log_means - self.first
@@ -152,6 +156,7 @@ class Blocks:
 
     @property
     def coarser(self) -> "Blocks":
+        """Blocks of ten times the size."""
         if not hasattr(self, "_coarser"):
             self._coarser = Blocks(10 * self.size)
         return self._coarser
@@ -160,7 +165,7 @@ class Blocks:
         return torch.as_tensor(self.first + self.total / self.count)
 
     def standard_error(self) -> Tensor:
-        """Of the mean; NaN from a single block."""
+        """Return that of the mean; NaN from a single block."""
         if self.count < 2:
             return torch.full_like(self.mean(), math.nan)
         mean_square = torch.as_tensor(self.squares) / self.count

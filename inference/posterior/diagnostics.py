@@ -1,4 +1,4 @@
-"""What a fit has learnt: ELBO, rate and distortion, active units."""
+"""Diagnostics of a fit: ELBO, rate and distortion, active units."""
 
 import math
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import at_least
 from pyro_vae.inference.checks.support import check_proposal
-from pyro_vae.inference.evidence.tiles import tiled
+from pyro_vae.inference.evidence.tiles import open_tiles
 
 ACTIVE = 0.01  # Burda et al.'s threshold on the variance of a posterior mean over the data
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Per unit, in nats: ``elbo`` = -(``rate`` + ``distortion``), each ``units |``.
+    """Hold ``elbo`` = -(``rate`` + ``distortion``) per unit, in nats, each ``units |``.
 
     ``rate`` is E_q[log q(z | x) - log p(z)], ``distortion`` is -E_q[log p(x | z)].
     ``active_units`` gives for each latent site how many of its dimensions have a posterior mean that
-    varies over the data by more than 0.01, and how many it has.
+    varies over the data by more than 0.01, and its number of dimensions.
 
     Source: A. A. Alemi et al., "Fixing a broken ELBO", 2018, https://arxiv.org/abs/1711.00464 (rate,
     distortion); Y. Burda et al., "Importance weighted autoencoders", 2015,
@@ -38,10 +38,11 @@ class Evaluation:
 
     @property
     def standard_error(self) -> float:
-        """Of the mean ELBO, from the draws and the sampling of units together."""
+        """Standard error of the mean ELBO, from the draws and the sampling of units together."""
         return float(self.elbo.std() / math.sqrt(len(self.elbo)))
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the figures of the whole set, as JSON takes them."""
         return {
             "elbo": float(self.elbo.mean()),
             "elbo_standard_error": self.standard_error,
@@ -61,25 +62,27 @@ def evaluate(
     seed: int | None = None,
     device: str | torch.device = "auto",
 ) -> Evaluation:
-    """ELBO, rate, distortion and active units of a program on data; changes nothing.
+    """Estimate ELBO, rate, distortion and active units of a program on data, and change nothing.
 
     Args:
         program: a model and guide.
-        data: as :func:`pyro_vae.inference.evidence.importance.log_evidence` takes them.
+        data: as :func:`pyro_vae.log_evidence` takes them.
         num_particles: draws a unit, at least 2.
         seed: of the draws.
         device: where to compute.
+
+    Raises:
+        InputError: the program does not fit the data, or ``num_particles`` is below 2.
 
     >>> from pyro_vae.models import FactorAnalysis
     >>> evaluation = evaluate(FactorAnalysis((3,), 2), torch.randn(50, 3), seed=0)
     >>> evaluation.elbo.shape
     torch.Size([50])
     """
-    if num_particles < 2:
-        raise InputError(f"num_particles must be at least 2, not {num_particles}")
+    at_least(2, "num_particles", num_particles)
     rates, distortions = [], []
-    spreads: dict[str, _Spread] = {}
-    with tiled(program, data, None, seed, device) as tiles:
+    spreads: dict[str, _MeanVariance] = {}
+    with open_tiles(program, data, None, seed, device) as tiles:
         check_proposal(tiles.example, narrower_too=False)
         for call in tiles:
             structure, drawn = call.structure, call.draw(num_particles)
@@ -88,7 +91,9 @@ def evaluate(
             for name, value in drawn.latents.items():
                 if name in structure.latents and value.is_floating_point() and structure.unit:
                     draws = value.reshape(num_particles, structure.num_units, -1)
-                    spreads.setdefault(name, _Spread(draws.shape[-1])).add(draws.double().cpu())
+                    spreads.setdefault(name, _MeanVariance(draws.shape[-1])).add(
+                        draws.double().cpu()
+                    )
     return Evaluation(
         torch.cat(rates).cpu(),
         torch.cat(distortions).cpu(),
@@ -97,8 +102,8 @@ def evaluate(
     )
 
 
-class _Spread:
-    """How much the posterior mean of each latent dimension varies over units."""
+class _MeanVariance:
+    """Estimate how much the posterior mean of each latent dimension varies over units."""
 
     def __init__(self, dims: int) -> None:
         zeros = torch.zeros(dims, dtype=torch.float64)
@@ -106,7 +111,7 @@ class _Spread:
         self.total, self.square, self.noise = zeros, zeros.clone(), zeros.clone()
 
     def add(self, draws: Tensor) -> None:
-        """Takes in draws (K, units, dims)."""
+        """Take in draws (K, units, dims)."""
         means = draws.mean(0)
         self.count += len(means)
         self.total = self.total + means.sum(0)
@@ -114,7 +119,8 @@ class _Spread:
         self.noise = self.noise + (draws.var(0) / len(draws)).sum(0)
 
     def active(self) -> tuple[int, int]:
+        """Return how many dimensions are active, and how many there are."""
         mean = self.total / self.count
-        # a mean of K draws varies by 1/K of the posterior's variance more than the posterior mean does
+        # the variance of a mean of K draws exceeds that of the posterior mean by 1/K of the posterior's
         variance = self.square / self.count - mean.square() - self.noise / self.count
         return int((variance > ACTIVE).sum()), len(variance)

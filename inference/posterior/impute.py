@@ -1,33 +1,37 @@
-"""What is missing from data, given what was observed: by the guide's draws and their weights."""
+"""Imputation of missing values, by the guide's draws and their weights."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import pyro
 import torch
 from torch import Tensor
 
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.checks.support import check_proposal
-from pyro_vae.inference.evidence.tiles import tiled
+from pyro_vae.inference.evidence.tiles import open_tiles
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.particles import read_particles
 from pyro_vae.program.trace import observed_sites
+from pyro_vae.program.vmap import map_runs
 
-UNITS = {"cpu": 16, "cuda": 128}  # of a tile: K draws of all their values are held at once
+UNITS_PER_TILE = {"cpu": 16, "cuda": 128}  # K draws of all their values are in memory together
+UNIT_DIMS = {"mean": 0, "scale": 0, "mode": 0, "quantiles": 1, "draws": 1, "ess": 0}
 
 
 @dataclass(frozen=True)
 class Imputation:
-    """Data with what is missing filled in; what was observed is everywhere as it was.
+    """Hold data with imputed values; observed values are the same everywhere.
 
     Attributes:
-        mean: the posterior mean of each value, ``N | X``; of names by number it means nothing.
+        mean: the posterior mean of each value, ``N | X``; meaningless for categories.
         scale: its posterior standard deviation, ``N | X``; 0 where it was observed.
-        mode: the most probable of each value, ``N | X``, where values recur, as names and counts do.
-        quantiles: ``Q, N | X``, of each value by itself.
-        draws: ``S, N | X``, each of all values of a datum together.
-        ess: effective sample size of the weights, ``N``; of 1 all draws are the same.
+        mode: the most probable value, ``N | X``, for values that recur, such as categories and counts.
+        quantiles: ``Q, N | X``, of each value separately.
+        draws: ``S, N | X``, of all values of a datum jointly.
+        ess: effective sample size of the weights, ``N``; with 1 all draws are the same.
     """
 
     mean: Tensor
@@ -49,10 +53,10 @@ def impute(
     seed: int | None = None,
     device: str | torch.device = "auto",
 ) -> Imputation:
-    """p(x_missing | x_observed), where NaN in the data is what is missing.
+    """Estimate p(x_missing | x_observed), where NaN in the data is missing.
 
-    By self-normalised importance sampling: with z_k from the guide, given what was observed, and x_k from
-    p(x | z_k), every expectation is that under weights w_k proportional to p(x_observed, z_k) / q(z_k).
+    This is self-normalised importance sampling: with z_k from the guide, given the observed values, and x_k
+    from p(x | z_k), expectations are taken under weights w_k proportional to p(x_observed, z_k) / q(z_k).
     Its error shrinks as 1 / sqrt(ess).
 
     Args:
@@ -61,13 +65,14 @@ def impute(
         data: a tensor, a tuple of tensors of equal length, a Dataset, a DataLoader or a split.
         num_particles: K.
         num_draws: S, drawn from the K with their weights.
-        quantiles: which, each between 0 and 1.
+        quantiles: their levels, between 0 and 1.
         unit: the plate of the data; by default the outermost that holds every site.
-        seed: of the draws; by default they go on from torch's generator, without advancing it.
+        seed: of the draws; by default they continue from torch's generator, without advancing it.
         device: where to compute.
 
-    :raises InputError: the program does not fit the data, observes more than one site, or can neither be
-        weighted nor drawn from many times at once.
+    Raises:
+        InputError: the program does not fit the data, observes more than one site, sums a latent out, or
+            has more than one plate; nothing shows which values are missing.
 
     Source: P.-A. Mattei, J. Frellsen, "MIWAE: deep generative modelling and imputation of incomplete data
     sets", 2018, https://arxiv.org/abs/1812.02633.
@@ -85,78 +90,125 @@ def impute(
         at_least_1(name, count)
     levels = torch.tensor(list(quantiles), dtype=torch.float64)
     if not ((levels >= 0) & (levels <= 1)).all():
-        raise InputError(f"quantiles must lie between 0 and 1, not {list(quantiles)}")
-    with tiled(program, data, unit, seed, device, UNITS) as tiles:
-        parts = [_of_tile(call, num_particles, num_draws, levels) for call in tiles]
-    return Imputation(
-        *(
-            torch.cat([getattr(part, name) for part in parts], dim)
-            for name, dim in (
-                ("mean", 0),
-                ("scale", 0),
-                ("mode", 0),
-                ("quantiles", 1),
-                ("draws", 1),
-                ("ess", 0),
-            )
+        raise InputError(
+            f"quantiles must lie between 0 and 1, not {list(quantiles)}",
+            subject="quantiles",
+            expected="between 0 and 1",
         )
+    with open_tiles(program, data, unit, seed, device, UNITS_PER_TILE) as tiles:
+        parts = [_impute_tile(call, num_particles, num_draws, levels) for call in tiles]
+    return Imputation(
+        **{
+            name: torch.cat([getattr(part, name) for part in parts], dim)
+            for name, dim in UNIT_DIMS.items()
+        }
     )
 
 
-def _of_tile(call: BoundProgram, count: int, num_draws: int, levels: Tensor) -> Imputation:
-    structure = call.structure
-    if (
-        structure.unit is None
-        or structure.dim != -1
-        or structure.max_plate_nesting != 1
-        or structure.enumerated
-    ):
+def _impute_tile(
+    call: BoundProgram, num_particles: int, num_draws: int, levels: Tensor
+) -> Imputation:
+    _check(call)
+    particles = _draw(check_proposal(call), num_particles)
+    if particles.log_weights.isnan().any():
         raise InputError(
-            "data are filled in where one plate holds all sites, and nothing is summed out"
+            "the data hold nan, and the guide or the model makes NaN of them",
+            subject="data",
+            expected="a program that reads gaps (likelihood Missing, encoder MaskedInput)",
         )
-    if len(structure.observed) != 1 or not call.vectorized:
-        raise InputError(
-            f"data are filled in at one observed site, by draws made together; the model observes "
-            f"{', '.join(map(repr, structure.observed))}"
-            + ("" if call.vectorized else " and takes one draw a call")
-        )
-    call = check_proposal(call)
-    structure = call.structure
-    guide = call.guide(count)
-    joint = call.joint(count, guide)
-    log_weights = read_particles(joint, guide, structure, count).log_weights  # (K, N)
-    if log_weights.isnan().any():
-        raise InputError(
-            "the data hold nan, and the guide or the model makes NaN of them: gaps are filled in by "
-            "programs that read them (likelihood Missing, encoder MaskedInput)"
-        )
-    weights = log_weights.softmax(0)
-    (site,) = observed_sites(joint).values()
-    x, fn = site["value"], site["fn"]
+    weights, x = particles.log_weights.softmax(0), particles.observed
     missing = _gaps(call, x)
-    drawn = torch.where(missing, fn.sample().expand(count, *x.shape), x)  # (K, N | X)
-    try:
-        means = torch.where(missing, fn.mean, x).expand_as(drawn)
-    except NotImplementedError:
-        means = drawn
-    w = weights.reshape(*weights.shape, *(1,) * fn.event_dim)
+    values = torch.where(missing, particles.values, x)  # (K, N | X)
+    means = torch.where(missing, particles.means, x)
+    w = weights.reshape(*weights.shape, *(1,) * (x.dim() - 1))
     mean = (w * means).sum(0)
-    ordered, below = _in_order(drawn, w.expand_as(drawn))
-    index = torch.multinomial(weights.T, num_draws, replacement=True).T  # (S, N)
+    scale = (w * (values - mean).square()).sum(0).sqrt()
+    ascending, cumulative = _sorted(values, w.expand_as(values))
+    chosen = torch.multinomial(weights.T, num_draws, replacement=True).T  # (S, N)
     return Imputation(
         torch.where(missing, mean, x),
-        torch.where(missing, (w * (drawn - mean).square()).sum(0).sqrt(), 0.0),
-        _mode(ordered, below),
-        _quantiles(ordered, below, levels.to(drawn)),
-        drawn[index, torch.arange(len(x), device=x.device)],
+        torch.where(missing, scale, 0.0),
+        _mode(ascending, cumulative),
+        _quantiles(ascending, cumulative, levels.to(values)),
+        values[chosen, torch.arange(len(x), device=x.device)],
         1 / weights.square().sum(0),
     )
 
 
-def _gaps(call: BoundProgram, observed: Tensor) -> Tensor:
-    """Where the data have no value: where NaN is observed, or was given and something else observed for it.
+def _check(call: BoundProgram) -> None:
+    """Raise InputError unless one plate holds all sites, and one site is observed."""
+    structure = call.structure
+    if structure.enumerated:
+        raise InputError(
+            f"the model sums out {structure.enumerated[0]!r}, and impute needs its values",
+            subject=structure.enumerated[0],
+            remedy="draw it in the guide",
+        )
+    if structure.unit is None or structure.dim != -1 or structure.max_plate_nesting != 1:
+        raise InputError(
+            "the sites lie in several plates, or in none",
+            subject="unit",
+            expected="one plate with all sites",
+        )
+    if len(structure.observed) != 1:
+        raise InputError(
+            f"the model observes {', '.join(map(repr, structure.observed))}",
+            subject=structure.observed[-1] if structure.observed else None,
+            expected="one observed site",
+        )
 
-    :raises InputError: values are missing from the data, but not from what is observed.
+
+@dataclass(frozen=True)
+class _Particles:
+    """Hold K particles of N units at the observed site."""
+
+    log_weights: Tensor  # (K, N)
+    values: Tensor  # drawn from p(x | z), (K, N | X)
+    means: Tensor  # of p(x | z), or the values where they have no mean, (K, N | X)
+    observed: Tensor  # (N | X)
+
+
+def _draw(call: BoundProgram, num_particles: int) -> _Particles:
+    """Draw latents from the guide, and values from the model: together, by vmap or one by one."""
+    if call.vectorized:
+        log_weights, values, means, observed = _run(call, num_particles)
+        return _Particles(log_weights, values, means, observed)
+
+    def one_particle() -> tuple[Tensor, ...]:
+        log_weights, *rest = _run(call, 1)
+        return log_weights[0], *rest
+
+    if call.by_vmap:
+        with suppress(Exception):  # one by one works, or gives the better message
+            log_weights, values, means, observed = map_runs(one_particle, num_particles)
+            return _Particles(log_weights, values, means, observed[0])
+    parts = [one_particle() for _ in range(num_particles)]
+    log_weights, values, means = (torch.stack(x) for x in list(zip(*parts, strict=True))[:3])
+    return _Particles(log_weights, values, means, parts[0][-1])
+
+
+def _run(call: BoundProgram, num_chains: int) -> tuple[Tensor, ...]:
+    guide = call.guide(num_chains)
+    joint = call.joint(num_chains, guide)
+    log_weights = read_particles(joint, guide, call.structure, num_chains).log_weights
+    (site,) = observed_sites(joint).values()
+    fn, observed = site["fn"], site["value"]
+    shape = (num_chains, *observed.shape) if call.vectorized else observed.shape
+    values = pyro.sample("_imputed", fn).expand(
+        shape
+    )  # a site, so that vmap draws it for each particle
+    try:
+        means = fn.mean.expand(shape)
+    except NotImplementedError:
+        means = values
+    return log_weights, values, means, observed
+
+
+def _gaps(call: BoundProgram, observed: Tensor) -> Tensor:
+    """Return where values are missing: where the model observes NaN, or has replaced NaN in its argument.
+
+    Raises:
+        InputError: the data have gaps, and the observed values do not show them.
     """
     tensors = [a for a in call.args if isinstance(a, Tensor)]
     if observed.isnan().any() or not any(tensor.isnan().any() for tensor in tensors):
@@ -166,28 +218,31 @@ def _gaps(call: BoundProgram, observed: Tensor) -> Tensor:
         if tensor.shape == observed.shape and bool(((tensor == observed) | missing).all()):
             return missing
     raise InputError(
-        "the data have gaps, but what the model observes has none, nor are its values those of the data, "
-        "so nothing says where to fill in: observe the data as they are, with 0 or NaN for what is missing"
+        "the data have gaps, but the model observes other values, without gaps",
+        subject="data",
+        remedy="observe the data unchanged, with 0 or NaN for missing values",
     )
 
 
-def _in_order(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Values (K, ...) from the least to the largest, and the weight at or below each."""
-    ordered, order = values.sort(0)
-    return ordered, weights.gather(0, order).cumsum(0)
+def _sorted(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return values (K, ...) in ascending order, and the cumulative weight of each."""
+    ascending, order = values.sort(0)
+    return ascending, weights.gather(0, order).cumsum(0)
 
 
-def _mode(ordered: Tensor, below: Tensor) -> Tensor:
-    """The value with the most weight on it, of each column; of those that tie the least."""
-    is_new = torch.ones_like(ordered, dtype=torch.bool)
-    is_new[1:] = ordered[1:] != ordered[:-1]
-    before = torch.cat([torch.zeros_like(below[:1]), below[:-1]])
-    on_value = below - torch.where(is_new, before, 0.0).cummax(0).values
-    return ordered.gather(0, on_value.argmax(0, keepdim=True))[0]
+def _mode(ascending: Tensor, cumulative: Tensor) -> Tensor:
+    """Return the value with the largest weight in each column; of several, the smallest."""
+    is_first = torch.ones_like(ascending, dtype=torch.bool)
+    is_first[1:] = ascending[1:] != ascending[:-1]
+    previous = torch.cat([torch.zeros_like(cumulative[:1]), cumulative[:-1]])
+    on_value = cumulative - torch.where(is_first, previous, 0.0).cummax(0).values
+    return ascending.gather(0, on_value.argmax(0, keepdim=True))[0]
 
 
-def _quantiles(ordered: Tensor, below: Tensor, levels: Tensor) -> Tensor:
-    """The least value with at least so much weight at or below it, of each column."""
-    last = len(ordered) - 1
-    at = torch.stack([(below < level * below[-1]).sum(0).clamp(max=last) for level in levels])
-    return ordered.gather(0, at)
+def _quantiles(ascending: Tensor, cumulative: Tensor, levels: Tensor) -> Tensor:
+    """Return the smallest value in each column whose cumulative weight reaches each level."""
+    last = len(ascending) - 1
+    at = torch.stack(
+        [(cumulative < level * cumulative[-1]).sum(0).clamp(max=last) for level in levels]
+    )
+    return ascending.gather(0, at)

@@ -18,7 +18,6 @@ from pyro_vae.data import Batches, DataSet, OneCall, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.compiling.precision import Precision
-from pyro_vae.inference.evidence.tiles import call_arguments
 from pyro_vae.inference.objectives import Schedule
 from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.inference.svi.compiled_engine import (
@@ -37,6 +36,7 @@ from pyro_vae.inference.svi.settings import Settings
 from pyro_vae.inference.svi.step import Step
 from pyro_vae.inference.svi.step_graph import StepCapture
 from pyro_vae.inference.svi.training_loop import Loop
+from pyro_vae.program.call_arguments import call_arguments
 from pyro_vae.program.contract import Program, as_program, signature
 from pyro_vae.program.isolation import (
     checked_seed,

@@ -9,17 +9,17 @@ import pyro
 import torch
 from torch import Tensor
 
+from pyro_vae.allocations import Allocations
 from pyro_vae.data import Batch, Batches, OneCall
 from pyro_vae.errors import InputError
 from pyro_vae.inference.checks.row_order import depends_on_places
-from pyro_vae.inference.evidence.importance import Allocated
-from pyro_vae.inference.evidence.tiles import is_yet_to_be_set_up
 from pyro_vae.inference.svi.minibatch_scaling import plates_to_scale
 from pyro_vae.inference.svi.minibatching import (
     DEFAULT_BATCH_SIZE,
     MAX_DEFAULT_BATCH_SIZE,
     Minibatching,
 )
+from pyro_vae.program.autoguide import has_unset_autoguide
 from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import Examination, examine
 from pyro_vae.program.isolation import as_found, undisturbed
@@ -126,7 +126,7 @@ class _Trials:
         self.found.restore()
         args = next(self.train.take(torch.arange(rows), rows))
         with undisturbed(self.program, self.seed), torch.no_grad():
-            with Allocated() as allocated:
+            with Allocations() as allocated:
                 examined = examine(self.program, *args, num_rows=len(args[0]) if args else None)
             trial = _Trial(examined, args, allocated.bytes, pyro.get_param_store().get_state())
             if not (self.shuffle or may_shuffle) and rows > 1:
@@ -140,7 +140,7 @@ class _Trials:
     def of_batch_size(self, batch_size: int | None) -> _Trial:
         """Return a trial with the size asked for, or else with one that suits the program."""
         count = self.train.num_units
-        default = self.most if is_yet_to_be_set_up(self.program) else DEFAULT_BATCH_SIZE
+        default = self.most if has_unset_autoguide(self.program) else DEFAULT_BATCH_SIZE
         rows = min(batch_size or default, count)
         try:
             trial = self.run(rows)

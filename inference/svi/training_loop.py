@@ -29,6 +29,7 @@ from pyro_vae.inference.svi.step import Step
 from pyro_vae.inference.svi.step_errors import STABLER
 from pyro_vae.inference.svi.validation import Validation, figures_of
 from pyro_vae.program.isolation import rng_state, set_rng_state
+from pyro_vae.progress import progress_bar
 
 SETTLED = 0.01  # of its last value: a scheduled number that changes by less counts as settled
 
@@ -194,15 +195,13 @@ class Loop:
                 self.schedule.step()
 
     def bar(self, noun: str) -> tqdm:
-        rows, shown = self.train.num_units, self.settings.progress
-        return tqdm(
-            total=self.settings.epochs * rows,
+        rows = self.train.num_units
+        return progress_bar(
+            self.settings.epochs * rows,
+            self.settings.progress,
+            noun,
             initial=self.position.epoch * rows + self.position.units,
-            disable=not sys.stderr.isatty() if shown is None else not shown,
-            unit=f" {noun}",
-            unit_scale=True,
             bar_format="{percentage:3.0f}% {bar} {desc}  {rate_fmt}  {remaining} left",
-            dynamic_ncols=True,
         )
 
     # --- saved and restored -------------------------------------------------------------------

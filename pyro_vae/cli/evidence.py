@@ -9,13 +9,19 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
 
 from pyro_vae import plots
+from pyro_vae.cli.method_options import (
+    add_method_options,
+    check_method_takes,
+    describe_methods,
+    method_of,
+)
 from pyro_vae.cli.output.console import command, note
 from pyro_vae.cli.output.files import (
     add_out,
@@ -32,13 +38,8 @@ from pyro_vae.cli.run.torchrun import is_main_process, local_device, process_gro
 from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, run_parser
 from pyro_vae.data import Split
 from pyro_vae.errors import InputError
-from pyro_vae.inference.evidence.annealed import Annealed
-from pyro_vae.inference.evidence.auto import Auto
-from pyro_vae.inference.evidence.bidirectional import Bidirectional, Sandwich
-from pyro_vae.inference.evidence.estimate import METHODS, Interrupted, log_evidence
-from pyro_vae.inference.evidence.exact import Exact
-from pyro_vae.inference.evidence.importance import Importance
-from pyro_vae.inference.evidence.method import Method
+from pyro_vae.inference.evidence.estimate import Interrupted, log_evidence
+from pyro_vae.inference.evidence.methods import METHODS
 from pyro_vae.inference.evidence.plots import picture
 from pyro_vae.inference.evidence.proposals import refined, wider
 from pyro_vae.inference.evidence.result import Evidence
@@ -47,15 +48,10 @@ DESCRIPTION = """\
 Estimates log p(x) of each held-out datum, and prints the mean in nats, with its Monte-Carlo error and
 the error that sampling the data makes. Methods:
 
-  importance     draws from the run's guide, K of them for each datum (by default 1,000)
-  ais            annealed importance sampling: K chains (16) that walk from the guide to the posterior
-  auto           importance sampling, and ais for the data whose weights cannot be trusted
-  sandwich       ais, and an estimate from above
-  bidirectional  ais, and a bound from above, on data that the model itself draws
-  exact          in closed form, where the model has one
+{methods}
 
-Ctrl-C prints what is known by then; the same command with --resume goes on. Under torchrun
-(torchrun --nproc_per_node 2 -m pyro_vae evidence RUN) the data are shared out.
+Ctrl-C prints the evidence so far; the same command with --resume continues. Under torchrun
+(torchrun --nproc_per_node 2 -m pyro_vae evidence RUN) the processes share the data.
 
 --out writes a picture, or for each datum its row in the file (from 0), log p(x) in nats, its Monte-Carlo
 error, effective sample size and Pareto k, and its class."""
@@ -65,14 +61,14 @@ EXAMPLES = (
     "pyro-vae evidence runs/vae --method ais --num_temperatures 500 --max_memory 2GB",
     "pyro-vae evidence runs/vae --method sandwich --split validation --json",
 )
-WEIGHING, ANNEALING = ("prior_share",), ("num_temperatures", "num_leapfrog", "start")
-EACH = ("log_evidence", "standard_error", "ess", "pareto_k")  # what is written of each unit
-UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+UNIT_COLUMNS = ("log_evidence", "standard_error", "ess", "pareto_k")  # of a file with a row a unit
+BYTES = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
 def main(words: Sequence[str]) -> int:
-    options = read_options(evidence_parser(), words)
-    method = method_of(options)
+    options = read_options(evidence_parser(words), words)
+    method = method_of(options, words)
+    check_proposal_options(options)
     memory = None if options.max_memory is None else in_bytes(options.max_memory)
     path = None if options.out is None else out_path(options)
     options.device, code = local_device(options.device), 0
@@ -80,7 +76,7 @@ def main(words: Sequence[str]) -> int:
         trained = open_trained(options)
         units = torch.arange(len(trained.split))
         try:
-            found: Evidence | None = log_evidence(
+            evidence: Evidence | None = log_evidence(
                 proposal(trained.program, options),
                 trained.split,
                 method=method,
@@ -88,116 +84,101 @@ def main(words: Sequence[str]) -> int:
                 max_memory=memory,
                 seed=trained.seed,
                 device=trained.device,
-                keep=kept_at(options),
+                keep=tile_store_path(options),
             )
         except Interrupted as stop:
             if is_main_process():
-                note(f"\ninterrupted{what_now(options, words)}")
-            found, units, code = stop.evidence, stop.units, 130
-    if is_main_process() and found is not None:
-        show(found, units, trained, options.json, path)
+                note(f"\ninterrupted{how_to_resume(options, words)}")
+            evidence, units, code = stop.evidence, stop.units, 130
+    if is_main_process() and evidence is not None:
+        show(evidence, units, trained, options.json, path)
     return code
 
 
-def evidence_parser() -> ArgumentParser:
-    parser = run_parser("evidence", DESCRIPTION, EXAMPLES)
-    names = Literal[*METHODS]  # type: ignore[valid-type]
-    parser.add_argument("--method", type=names, default="importance", help="one of those above")
-    parser.add_argument("--num_particles", type=int | None, help="draws or chains a datum, K")
-    parser.add_argument("--max_memory", type=str | None, help="to compute with, as in 2GB")
-    parser.add_argument("--num_temperatures", type=int | None, help="of ais (100)")
-    parser.add_argument("--num_leapfrog", type=int | None, help="of ais: gradients a step (10)")
-    parser.add_argument("--start", type=str | None, help="of ais: guide (the default) or prior")
-    parser.add_argument(
-        "--prior_share", type=float | None, help="of importance: draws from the prior"
-    )
-    parser.add_argument("--widen", type=float | None, help="spread the guide by a factor")
-    parser.add_argument("--refine", type=int | None, help="fit the guide to each datum, by steps")
-    parser.add_argument("--json", action="store_true", help="print one JSON object, in nats")
+def evidence_parser(words: Sequence[str] = ()) -> ArgumentParser:
+    """Return the parser of the verb; ``words`` name the method."""
+    description = DESCRIPTION.format(methods=describe_methods())
+    parser = run_parser("evidence", description, EXAMPLES)
+    add = parser.add_argument
+    add("--num_particles", type=int | None, help="draws or chains a datum, K")
+    add("--max_memory", type=str | None, help="to compute with, as in 2GB")
+    add("--widen", type=float | None, help="spread the guide by a factor")
+    add("--refine", type=int | None, help="fit the guide to each datum, by steps")
+    add("--json", action="store_true", help="print one JSON object, in nats")
     add_out(parser, None, what="a picture, or a figure for each row, to write")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted estimate")
+    add("--resume", action="store_true", help="continue an interrupted estimate")
+    add_method_options(parser, words)
     return parser
 
 
-def method_of(options: Namespace) -> Method:
-    """The method that the options describe.
-
-    :raises InputError: an option that is none of the method's.
-    """
-    takes = {
-        **dict.fromkeys(WEIGHING, ("importance", "auto")),
-        **dict.fromkeys(ANNEALING, ("ais", "auto", "sandwich", "bidirectional")),
-        **dict.fromkeys(("widen", "refine"), tuple(name for name in METHODS if name != "exact")),
-    }
-    given = {name: options[name] for name in takes if options[name] is not None}
-    for name in given:
-        if options.method not in takes[name]:
-            raise InputError(
-                f"--{name} is an option of --method {' or '.join(takes[name])}, not of {options.method}"
-            )
-    weighing = {name: given[name] for name in WEIGHING if name in given}
-    annealing = {name: given[name] for name in ANNEALING if name in given}
-    weighed, annealed = Importance(**weighing), Annealed(**annealing)
-    methods: dict[str, Method] = {
-        "importance": weighed,
-        "ais": annealed,
-        "auto": Auto(weighed, annealed),
-        "sandwich": Sandwich(annealed),
-        "bidirectional": Bidirectional(annealed),
-        "exact": Exact(),
-    }
-    return methods[options.method]
+def check_proposal_options(options: Namespace) -> None:
+    """Raise InputError where a proposal is asked for, but the method draws nothing."""
+    estimating = [name for name, method in METHODS.items() if not method.is_exact]
+    for name in ("widen", "refine"):
+        if options[name] is not None:
+            check_method_takes(name, options.method, estimating)
 
 
 def proposal(program: Any, options: Namespace) -> Any:
-    """The program with the guide that the options ask for."""
+    """Return the program with the guide that the options ask for."""
     if options.refine is not None:
         program = refined(program, steps=options.refine)
     return program if options.widen is None else wider(program, options.widen)
 
 
 def in_bytes(text: str) -> int:
-    """
+    """Return a size of memory in bytes.
+
     >>> in_bytes("2GB"), in_bytes("1.5 MiB")
     (2000000000, 1572864)
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]*)", text.strip().lower())
-    unit = "" if found is None else found[2]
-    if found is None or unit not in UNITS or float(found[1]) * UNITS[unit] < 1:
-        raise InputError(f"--max_memory {text} is no size: write it as 500MB, 2GB or 2GiB")
-    return int(float(found[1]) * UNITS[unit])
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]*)", text.strip().lower())
+    size = 0.0 if match is None else float(match[1]) * BYTES.get(match[2], 0)
+    if size < 1:
+        raise InputError(
+            f"--max_memory is {text}",
+            subject="--max_memory",
+            expected="a size such as 500MB, 2GB or 2GiB",
+        )
+    return int(size)
 
 
-# --- what is kept, and what is shown ----------------------------------------------------------
+# --- the files, and the output ----------------------------------------------------------------
 
 
-def kept_path(options: Namespace) -> Path:
+def _part_path(options: Namespace) -> Path:
     of = options.split or ("test" if options.data is None else f"of_{Path(options.data).stem}")
     settings = (of, options.method, options.num_particles or "default", options.seed)
     return Path(options.run, f"evidence-{'-'.join(map(str, settings))}.part")
 
 
-def kept_at(options: Namespace) -> Path | None:
-    """Where finished tiles are kept; nowhere, if the run's folder cannot be written to.
+def tile_store_path(options: Namespace) -> Path | None:
+    """Return the file for finished tiles; None if the run's folder is not writable.
 
-    :raises InputError: an interrupted estimate is there, and nobody said that it is to go on.
+    Raises:
+        InputError: an interrupted estimate is there, and --resume is not given.
     """
-    folder, path = Path(options.run), kept_path(options)
+    folder, path = Path(options.run), _part_path(options)
     if options.resume and not path.exists() and is_main_process():
-        note(f"nothing is kept of such an estimate (there is no {path}): it begins anew")
+        note(
+            f"no such estimate was interrupted (there is no {path}): this one starts from the beginning"
+        )
     if path.exists() and not options.resume and is_main_process():
         raise InputError(
-            f"{path} holds an interrupted estimate: go on with it by --resume, or remove the file"
+            f"{path} holds an interrupted estimate",
+            subject=str(path),
+            remedy="continue it by --resume, or remove the file",
         )
     if os.access(folder, os.W_OK):
         return path
-    note(f"{folder} cannot be written to, so nothing is kept of an interrupted estimate")
+    note(f"{folder} is not writable, so an interrupted estimate cannot be resumed")
     return None
 
 
-def what_now(options: Namespace, words: Sequence[str]) -> str:
-    if not kept_path(options).exists():
-        return " before the first part of the data was done, so nothing is kept"
+def how_to_resume(options: Namespace, words: Sequence[str]) -> str:
+    """Return the end of a message on an interrupted estimate."""
+    if not _part_path(options).exists():
+        return " before the first part of the data was done: nothing can be resumed"
     rest = [word for word in words if word != "--resume"]
     return f"; to go on: {command()} evidence {shlex.join(rest)} --resume"
 
@@ -205,8 +186,9 @@ def what_now(options: Namespace, words: Sequence[str]) -> str:
 def show(
     evidence: Evidence, units: Tensor, trained: TrainedModel, as_json: bool, path: Path | None
 ) -> None:
-    of_data = trained.split.subset(units[:0] if evidence.simulated else units)
-    notes = (*evidence.notes, *_whose(evidence, trained), *_units_of(trained, of_data))
+    """Write the file, if there is to be one, and print the evidence."""
+    data = trained.split.subset(units[:0] if evidence.simulated else units)
+    notes = (*evidence.notes, *_joint_note(evidence, trained), *_scale_note(trained, data))
     evidence = replace(evidence, notes=notes)
     if path is not None:
         write(evidence, units, trained, path)
@@ -215,48 +197,44 @@ def show(
 
 
 def write(evidence: Evidence, units: Tensor, trained: TrainedModel, path: Path) -> None:
-    """A picture, or what there is to know of each unit, joined to its row where units are rows."""
+    """Write a picture, or the figures of each unit, joined to its row where units are rows."""
     are_rows = evidence.units == len(units) and evidence.unit is not None and not evidence.simulated
-    known = row_keys(trained.split, units) if are_rows else {}
-    arrays = known | {name: getattr(evidence, name) for name in EACH}
+    origin = row_keys(trained.split, units) if are_rows else {}
+    arrays = origin | {name: getattr(evidence, name) for name in UNIT_COLUMNS}
     if are_rows:
         arrays = in_file_order(arrays)
     if is_arrays(path):
         write_arrays(path, arrays)
     elif is_table(path):
-        write_table(
-            path,
-            with_row_keys(
-                arrays, [(n, arrays[n]) for n in EACH], trained.label, trained.split.id_name
-            ),
-        )
+        columns = [(name, arrays[name]) for name in UNIT_COLUMNS]
+        write_table(path, with_row_keys(arrays, columns, trained.label, trained.split.id_name))
     else:
         data = trained.split.subset(units) if are_rows else None
-        plots.save(picture(evidence, data, known.get("rows")), path)
+        plots.save(picture(evidence, data, origin.get("rows")), path)
 
 
-def _whose(evidence: Evidence, trained: TrainedModel) -> tuple[str, ...]:
-    """Says of one figure of other rows that the guide is not for these."""
+def _joint_note(evidence: Evidence, trained: TrainedModel) -> tuple[str, ...]:
+    """Return a note on a joint figure of rows that the guide was not fitted to."""
     if evidence.unit is not None or evidence.simulated or trained.split is trained.data.train:
         return ()
     return (
-        "the guide stands for the posterior given the training rows, whose latents they share; of other "
-        "rows by themselves it is a poor proposal: --split train has the evidence that it was fitted to",
+        "the guide approximates the posterior given the training rows, which share the latents; for other "
+        "rows alone it is a poor proposal: --split train has the evidence that it was fitted to",
     )
 
 
-def _units_of(trained: TrainedModel, data: Split) -> tuple[str, ...]:
-    """Says of standardised data what their own units would make of a density."""
+def _scale_note(trained: TrainedModel, data: Split) -> tuple[str, ...]:
+    """Return a note on the density of standardised data in their own units."""
     scale = data.scale
     if scale is None:
         return ()
     log_scale = scale.double().log() * trained.is_observed()
-    shift, whose = float(log_scale.sum()), "the figure for each datum is"
+    shift, figures = float(log_scale.sum()), "the figure for each datum is"
     if data.num_missing:
         shift = float((log_scale * ~data.read().isnan()).sum() / len(data))
-        whose = "the figures, each of what was observed of a datum, are on average"
+        figures = "the figures, each of the observed values of a datum, are on average"
     return (
         "the data were standardised for the fit, and this is the density of the standardised values; "
-        f"in the data's own units {whose} {abs(shift):.3f} nats "
+        f"in the data's own units {figures} {abs(shift):.3f} nats "
         f"{'lower' if shift > 0 else 'higher'}",
     )

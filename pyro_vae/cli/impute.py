@@ -1,4 +1,4 @@
-"""``pyro-vae impute``: fill in what is missing from the data of a run."""
+"""``pyro-vae impute``: fill in the missing values of a run's data."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.posterior.impute import Imputation, impute
 
 DESCRIPTION = """\
-Fills in the values that are missing from a run's data, by what is observed of the same row and the
+Fills in the missing values of a run's data from the observed values of the same row and the
 model: p(x_missing | x_observed), by importance sampling. The rows are those of the file, all of them
 and in its order; of a --split, with their numbers in the file, from 0. A .csv has one value in each gap,
 and the class in its last column. An .npz holds the rows' numbers, the data, and of each value the
@@ -38,7 +38,7 @@ EXAMPLES = (
     "pyro-vae impute runs/table --out filled.csv",
     "pyro-vae impute runs/table --split test --num_particles 10000 --out filled.npz",
 )
-FEW = 10  # effective draws: with fewer the figures are not to be trusted
+MIN_ESS = 10  # of figures that can be trusted
 
 
 def main(words: Sequence[str]) -> int:
@@ -55,26 +55,25 @@ def main(words: Sequence[str]) -> int:
     trained = open_trained(options)
     if trained.arguments:
         raise InputError(
-            "impute fills in the gaps of a model's one x, and the run's model is given columns by name: "
-            "fit a model of all columns (or of --columns), without --arguments"
+            "impute fills in the gaps of a model's one x, and the run's model takes columns by name",
+            subject="--arguments",
+            remedy="fit a model of all columns (or of --columns), without --arguments",
         )
     of_all = options.split is None and options.data is None
     splits = list(trained.data.splits.values()) if of_all else [trained.split]
     if not any(split.num_missing for split in splits):
-        raise InputError(
-            f"there is nothing to fill in: no value of {options.data or trained.data.name} is missing"
-        )
+        name = options.data or trained.data.name
+        raise InputError(f"no value of {name} is missing: nothing to fill in", subject=str(name))
     if not is_arrays(path) and len(trained.data.event_shape) != 1:
-        raise InputError(f"data that are no table are written as {ARRAYS}, not as {path}")
-    arrays = in_file_order(
-        vectorized(
-            [filled(trained, split, options.num_particles, options.num_draws) for split in splits]
+        raise InputError(
+            f"{path} cannot hold data that are not a table", subject=str(path), expected=f"{ARRAYS}"
         )
-    )
-    poor = int((arrays["ess"] < FEW).sum())
-    if poor:
+    parts = [filled(trained, split, options.num_particles, options.num_draws) for split in splits]
+    arrays = in_file_order(concatenated(parts))
+    num_poor = int((arrays["ess"] < MIN_ESS).sum())
+    if num_poor:
         note(
-            f"of {poor:,} rows the effective sample size is below {FEW}: more --num_particles help"
+            f"of {num_poor:,} rows the effective sample size is below {MIN_ESS}: more --num_particles help"
         )
     if is_arrays(path):
         write_arrays(path, arrays | categories_of(trained.split))
@@ -87,20 +86,20 @@ def main(words: Sequence[str]) -> int:
 def write_filled(
     path: Path, trained: TrainedModel, arrays: Mapping[str, Any], fill: str, with_rows: bool
 ) -> None:
-    """Writes a table with one value in each gap; the rows' numbers only where some rows are left out."""
+    """Write a table with one value in each gap; with the rows' numbers only if it lacks some rows."""
     split = trained.split
     columns = columns_of(split, values_for(split, arrays, fill))
-    kept = {"ids", "labels", "classes", *(["rows"] if with_rows else [])}
-    known = {name: x for name, x in arrays.items() if name in kept}
-    table = with_row_keys(known, columns, trained.label, split.id_name)
-    write_table(path, table, header=split.column_names is not None or bool(known))
+    names = {"ids", "labels", "classes", *(["rows"] if with_rows else [])}
+    origin = {name: x for name, x in arrays.items() if name in names}
+    joined = with_row_keys(origin, columns, trained.label, split.id_name)
+    write_table(path, joined, header=split.column_names is not None or bool(origin))
 
 
 def filled(
     trained: TrainedModel, split: Split, num_particles: int, num_draws: int
 ) -> dict[str, Any]:
-    """What :func:`pyro_vae.impute` finds, in the data's units and with the rows first."""
-    found: Imputation = impute(
+    """Return the imputation in the data's units, with the rows first."""
+    imputation: Imputation = impute(
         trained.program,
         split,
         num_particles=num_particles,
@@ -111,24 +110,24 @@ def filled(
     data = split.x[torch.arange(len(split))]
     gaps = data.isnan()
 
-    def in_units(values: Tensor) -> Tensor:  # what was observed stays, to the last digit
+    def in_units(values: Tensor) -> Tensor:  # observed values stay, to the last digit
         return torch.where(gaps, split.to_original(values.cpu()), data)
 
-    scale = found.scale.cpu()
+    scale = imputation.scale.cpu()
     return {
         **row_keys(split, torch.arange(len(split))),
         "data": data,
-        "mean": in_units(found.mean),
+        "mean": in_units(imputation.mean),
         "scale": scale if split.scale is None else scale * split.scale,
-        "mode": in_units(found.mode),
-        "quantiles": in_units(found.quantiles).movedim(1, 0),
-        "draws": in_units(found.draws).movedim(1, 0),
-        "ess": found.ess.cpu(),
+        "mode": in_units(imputation.mode),
+        "quantiles": in_units(imputation.quantiles).movedim(1, 0),
+        "draws": in_units(imputation.draws).movedim(1, 0),
+        "ess": imputation.ess.cpu(),
     }
 
 
 def values_for(split: Split, arrays: Mapping[str, Tensor], fill: str) -> Tensor:
-    """One value for each gap; of words, which have neither mean nor median, the most probable."""
+    """Return one value for each gap; of words, which have neither mean nor median, the most probable."""
     if fill == "draw":
         return arrays["draws"][:, 0]
     values = arrays["mean"] if fill == "mean" else arrays["quantiles"][:, 1]
@@ -136,8 +135,8 @@ def values_for(split: Split, arrays: Mapping[str, Tensor], fill: str) -> Tensor:
     return torch.where(words, arrays["mode"], values) if words.any() else values
 
 
-def vectorized(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The rows of all parts."""
+def concatenated(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the rows of all parts."""
     first = parts[0]
     return {
         name: torch.cat([part[name] for part in parts])

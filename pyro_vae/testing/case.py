@@ -14,7 +14,7 @@ from torch import Tensor
 from pyro_vae import checkpoint
 from pyro_vae.data import Batches
 from pyro_vae.errors import InputError
-from pyro_vae.inference.evidence.tiles import FIRST_ROWS, first_rows
+from pyro_vae.inference.evidence.example import EXAMPLE_ROWS, bind_example
 from pyro_vae.inference.objectives import default_elbo
 from pyro_vae.inference.svi.batch_loss import BatchLoss
 from pyro_vae.inference.svi.engine import EagerEngine
@@ -66,7 +66,7 @@ class Case:
         """
         found = as_found(self.program.modules, self.program.model, self.program.guide)
         with torch.no_grad():
-            call = first_rows(self.program, self.rows, self.unit, found)
+            call = bind_example(self.program, self.rows, self.unit, found)
             with pyro.validation_enabled(False):
                 return with_fastest_chains(call)
 
@@ -80,7 +80,7 @@ class Case:
         """The arguments of the bound program; if it does not run, the first few rows."""
         with suppress(InputError):
             return self.call.args
-        return self.copy_rows(min(FIRST_ROWS, self.rows.num_units))
+        return self.copy_rows(min(EXAMPLE_ROWS, self.rows.num_units))
 
     def copy_rows(self, count: int) -> Batch:
         """Return a copy of the first rows of the data, which no run of the program has changed."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
 from pyro_vae.graph import render_model
-from pyro_vae.inference.evidence.estimate import joint_note
+from pyro_vae.inference.evidence.cutting import joint_note
 from pyro_vae.program.examination import examine
 from pyro_vae.program.particles import of_particles
 from pyro_vae.program.probe import Traces, difference, draw_traces

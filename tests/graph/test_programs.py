@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
 from pyro_vae.graph import render_model
-from pyro_vae.testing import BrokenContract, check_program
+from pyro_vae.testing import BrokenContract, check_program, structure
 
 # --- partly observed ---------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from oracles import agrees
 from torch.distributions import MultivariateNormal
 
 from pyro_vae import log_evidence, prior_samples
-from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.models import FactorAnalysis
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyro_vae import InputError, fit, guides, log_evidence, priors, render_model
 from pyro_vae.guides import MeanFieldNormal
-from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.likelihoods import Bernoulli, Heterogeneous, Missing
 from pyro_vae.models import VAE
 from pyro_vae.networks import MaskedInput

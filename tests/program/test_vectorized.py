@@ -24,10 +24,10 @@ from torch.nn import functional
 from pyro_vae import log_evidence
 from pyro_vae.inference.annealing.hmc import Sampler
 from pyro_vae.inference.annealing.paths import FromGuide, FromPrior
-from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.result import Evidence
-from pyro_vae.inference.evidence.tiles import tiled
+from pyro_vae.inference.evidence.tiles import open_tiles
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import Program, as_program
 from pyro_vae.program.examination import examine
@@ -523,12 +523,12 @@ def test_a_mixture_whose_parts_are_summed_out_by_annealing() -> None:
 
 @pytest.mark.parametrize("start", [FromGuide, FromPrior])
 def test_gradients_of_chains_that_are_runs_of_their_own(start: type) -> None:
-    with tiled((regression, posterior), args=(X, Y), seed=0) as tiles:
+    with open_tiles((regression, posterior), args=(X, Y), seed=0) as tiles:
         (call,) = tiles
         path = start(call)
         assert path.call.by_vmap
         u = torch.randn(7, 1, 5)
-        point = Sampler(path, 3, 4).point(u)
+        state = Sampler(path, 3, 4).state(u)
         normal = dist.MultivariateNormal(MEAN, precision_matrix=PRECISION / 1.3)
         log_prior = dist.Normal(0.0, 1.0).log_prob(u).sum(-1)
         likelihood = dist.Normal((u @ X.T), 0.5).log_prob(Y).sum(-1)
@@ -536,10 +536,10 @@ def test_gradients_of_chains_that_are_runs_of_their_own(start: type) -> None:
         of_start = -(u - MEAN) @ (PRECISION / 1.3) if start is FromGuide else -u
         of_end = (Y - u @ X.T) @ X / 0.25 - u
         for found, expected in (
-            (point.start, log_start),
-            (point.end, log_prior + likelihood),
-            (point.start_gradient, of_start),
-            (point.end_gradient, of_end),
+            (state.start, log_start),
+            (state.end, log_prior + likelihood),
+            (state.start_gradient, of_start),
+            (state.end_gradient, of_end),
         ):
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
 
@@ -675,7 +675,7 @@ def test_a_call_knows_how_it_runs() -> None:
 
     ways = {}
     for model in (plates, regression):
-        with tiled((model, posterior), args=(X, Y), seed=0) as tiles:
+        with open_tiles((model, posterior), args=(X, Y), seed=0) as tiles:
             ways[model] = tiles.example
     assert ways[plates].vectorized
     assert ways[regression].by_vmap

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.distributions import StickBreakingTransform
 
 from pyro_vae import log_evidence
-from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.ais import Annealed
 
 X = torch.tensor([7.0, 2.0, 10.0, 4.0])
 METHODS = ["importance", "auto", "sandwich", Annealed(5)]

@@ -14,8 +14,8 @@ from stories import Conjugate
 from torch import Tensor
 
 from pyro_vae import InputError, log_evidence
-from pyro_vae.inference.evidence.annealed import Annealed
-from pyro_vae.inference.evidence.tiles import tiled
+from pyro_vae.inference.evidence.ais import Annealed
+from pyro_vae.inference.evidence.tiles import open_tiles
 from pyro_vae.program.contract import as_program
 
 N = 12
@@ -176,7 +176,7 @@ def test_noise_and_sums_over_particles_are_not_taken_for_it() -> None:
             pyro.sample("z", dist.Normal(x / 2 + 0.1 * torch.randn(len(x)), 0.8))
 
     for guide in (noisy, Conjugate.guide):
-        with tiled(as_program((Conjugate.model, guide)), MANY) as tiles:
+        with open_tiles(as_program((Conjugate.model, guide)), MANY) as tiles:
             assert len(tiles) == 4
             assert tiles.example.structure.unit == "data"
             assert tiles.notes == ()

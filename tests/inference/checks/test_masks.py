@@ -19,7 +19,7 @@ from refused import refused
 from torch import Tensor
 
 from pyro_vae import log_evidence
-from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.auto import Auto
 from pyro_vae.inference.evidence.bidirectional import Sandwich
 from pyro_vae.inference.evidence.result import Evidence

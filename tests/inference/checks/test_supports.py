@@ -14,7 +14,7 @@ from torch.distributions import constraints
 
 from pyro_vae import log_evidence
 from pyro_vae.inference.checks.support import check_known, check_support
-from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.proposals import wider
 

@@ -15,7 +15,7 @@ from stories import Conjugate
 from torch import Tensor
 
 from pyro_vae import InputError, log_evidence
-from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.proposals import wider
 

@@ -317,7 +317,7 @@ def test_a_masked_prior_stays_out_where_the_data_depend_on_it(
     assert is_right(found, exact)
     assert "the model masks the prior of 'f'" in " ".join(found.notes)
     with pytest.raises(InputError, match="cannot be drawn from"):
-        from pyro_vae.inference.evidence.annealed import Annealed
+        from pyro_vae.inference.evidence.ais import Annealed
 
         log_evidence((model, guide), x, method=Annealed(5, "prior"))
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from pyro_vae import log_evidence
 from pyro_vae.inference.compiling import graph_cache
 from pyro_vae.inference.compiling.graph_cache import GraphedFunction
-from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.models import VAE, FactorAnalysis
 
 WEIGHT = torch.randn(200, 300)

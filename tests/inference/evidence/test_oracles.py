@@ -14,7 +14,7 @@ from pyro.infer.autoguide import AutoNormal
 from torch import Tensor
 
 from pyro_vae import InputError, log_evidence
-from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.inference.evidence.weights import WeightSums
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 from pyro import poutine
 from pyro.infer.autoguide import AutoNormal
+from refused import refused
 from stories import Conjugate
 from torch import Tensor
 
-from pyro_vae import InputError, evaluate, log_evidence
+from pyro_vae import evaluate, log_evidence
 from pyro_vae.inference.evidence.proposals import refined, wider
 from pyro_vae.models import FactorAnalysis
 from pyro_vae.program.examination import examine
@@ -144,41 +145,43 @@ def empirical(x: Tensor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("guide", "said"),
+    ("guide", "kind", "reason"),
     [
-        (empirical, "'z' is a Delta, which cannot be refined: its v cannot move"),
-        (flow, "'z' is a TransformedDistribution, .* no parameters of its own are known"),
-        (relaxed, "'z' is a RelaxedBernoulli, .* it is made of more than its logits"),
+        (empirical, "Delta", "its v has a constraint"),
+        (flow, "TransformedDistribution", "no continuous parameters"),
+        (relaxed, "RelaxedBernoulli", "more than its logits"),
     ],
 )
-def test_what_cannot_be_refined(guide: Any, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_what_cannot_be_refined(guide: Any, kind: str, reason: str) -> None:
+    with refused("z") as caught:
         log_evidence(refined((Conjugate.model, guide)), X)
+    assert kind in str(caught.value)
+    assert reason in str(caught.value)
 
 
 def test_an_autoguide_is_not_refined() -> None:
-    with pytest.raises(InputError, match=r"the guide is an AutoGuide \(AutoNormal\)"):
+    with refused("AutoNormal", remedy="widen it"):
         refined((Conjugate.model, AutoNormal(Conjugate.model)))
 
 
 def test_what_cannot_be_widened() -> None:
-    with pytest.raises(InputError, match="'z' is a TransformedDistribution, whose mean is not"):
+    with refused("z", remedy="method='ais'"):
         log_evidence(wider((Conjugate.model, flow), 2.0), X)
 
     def cauchy(x: Tensor) -> None:
         with pyro.plate("data", len(x)):
             pyro.sample("z", dist.Cauchy(x, 1.0))
 
-    with pytest.raises(InputError, match="'z' has no mean to be widened about"):
+    with refused("z"):
         log_evidence(wider((Conjugate.model, cauchy), 2.0), X)
 
 
 def test_arguments_are_looked_at_when_they_are_given() -> None:
     for factor in (0.0, torch.inf, torch.nan, "a"):
-        with pytest.raises(InputError, match="wider guide must be a positive number, not"):
+        with refused("the factor of a wider guide", expected="a positive number"):
             wider(Conjugate, factor)  # type: ignore[arg-type]
     for rate in (-1.0, 0.0, torch.nan, "a"):
-        with pytest.raises(InputError, match="learning_rate must be a positive number, not"):
+        with refused("learning_rate", expected="a positive number"):
             refined(Conjugate, 5, rate)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="steps must be at least 1, not 0"):
+    with refused("steps", expected="at least 1"):
         refined(Conjugate, 0)

@@ -10,15 +10,17 @@ import pyro.distributions as dist
 import pytest
 import torch
 from oracles import errors_off
+from refused import refused
 from stories import Conjugate, GlobalMean, interrupt_after
 from torch import Tensor
 
 from pyro_vae import InputError, guides, log_evidence, priors
 from pyro_vae.inference.evidence import importance
-from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.auto import Auto
-from pyro_vae.inference.evidence.estimate import METHODS, Interrupted
+from pyro_vae.inference.evidence.estimate import Interrupted
 from pyro_vae.inference.evidence.importance import Importance
+from pyro_vae.inference.evidence.methods import METHODS
 from pyro_vae.inference.evidence.result import mean_error
 from pyro_vae.models import VAE, DequantizedFlow, FactorAnalysis
 
@@ -39,8 +41,11 @@ def test_every_method_gives_the_same_evidence(name: str) -> None:
 
 
 def test_there_is_no_such_method() -> None:
-    with pytest.raises(InputError, match="no method 'importanc'; did you mean 'importance'"):
+    with refused("method") as caught:
         log_evidence(Conjugate, X, method="importanc")
+    assert "did you mean 'importance'" in str(caught.value)
+    with refused("method", remedy="Auto()"):
+        log_evidence(Conjugate, X, method=Auto)  # type: ignore[arg-type]
 
 
 def test_arguments_in_place_of_data() -> None:
@@ -63,9 +68,9 @@ def test_arguments_in_place_of_data() -> None:
         )
         assert abs(evidence.mean - exact.mean()) < 4 * max(evidence.mean_standard_error, 1e-5)
         assert evidence.units == 20
-    with pytest.raises(InputError, match="either data, or args"):
+    with refused("data", remedy="args"):
         log_evidence((model, guide), x, kwargs=kwargs)
-    with pytest.raises(InputError, match="either data, or args"):
+    with refused("data", remedy="args"):
         log_evidence((model, guide))
 
 
@@ -127,7 +132,7 @@ def test_what_is_kept_is_of_one_estimate(monkeypatch, tmp_path) -> None:
             log_evidence(Conjugate, X, num_particles=1000, seed=3, keep=path)
     later_rows_changed = torch.cat([X[:8], X[8:] + 1])
     narrower = (Conjugate.model, lambda x: pyro.poutine.scale(Conjugate.guide, 1.0)(0.9 * x))
-    for program, x, options, what in (
+    for program, x, options, differing in (
         (Conjugate, X, {"num_particles": 999, "seed": 3}, "num_particles"),
         (Conjugate, X, {"num_particles": 1000, "seed": 4}, "seed"),
         (Conjugate, later_rows_changed, {"num_particles": 1000, "seed": 3}, "the data"),
@@ -135,12 +140,13 @@ def test_what_is_kept_is_of_one_estimate(monkeypatch, tmp_path) -> None:
         (Conjugate, X[:290], {"num_particles": 1000, "seed": 3}, "units"),
         (Conjugate, X, {"num_particles": 1000, "seed": 3, "method": Auto()}, "method"),
     ):
-        with pytest.raises(InputError, match=f"is of another estimate.*{what}"):
+        with refused(str(path), remedy="remove the file") as caught:
             log_evidence(program, x, keep=path, **options)
+        assert differing in str(caught.value)
     path.write_bytes(b"rubbish")
     with pytest.raises(InputError, match="damaged"):
         log_evidence(Conjugate, X, num_particles=1000, seed=3, keep=path)
-    with pytest.raises(InputError, match="keep wants a seed"):
+    with refused("keep", remedy="seed"):
         log_evidence(Conjugate, X, keep=path)
 
 
@@ -149,7 +155,7 @@ import os, sys, torch
 from torch import distributed
 from stories import Conjugate
 from pyro_vae import log_evidence
-from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae.inference.evidence.ais import Annealed
 
 rank = os.environ.get("RANK", "alone")
 if rank != "alone":
@@ -167,7 +173,7 @@ def test_several_processes_share_the_units_and_get_the_same(tmp_path: Path) -> N
     script = tmp_path / "script.py"
     script.write_text(SHARED)
     two = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    here = str(Path(__file__).parents[1])
+    here = str(Path(__file__).parents[2])
     for launch in ((), two):
         subprocess.run(
             [sys.executable, *launch, str(script), str(tmp_path)],
@@ -290,9 +296,9 @@ def test_the_mixture_one_by_one() -> None:
 
 def test_what_has_no_mixture() -> None:
     guide = pyro.infer.autoguide.AutoNormal(Conjugate.model)
-    with pytest.raises(InputError, match="auxiliary site"):
+    with refused("z_unconstrained", remedy="leave prior_share out"):
         log_evidence((Conjugate.model, guide), X[:8], method=Importance(0.5))
-    with pytest.raises(InputError, match="prior_share must lie between 0 and 1"):
+    with refused("prior_share", expected="between 0 and 1"):
         Importance(1.0)
 
 
@@ -370,7 +376,7 @@ def one_of_two(x: Tensor) -> None:
 @pytest.mark.parametrize("model", [student, one_of_two])
 @pytest.mark.parametrize("seed", range(5))
 def test_what_is_nearly_gaussian_has_no_exact_evidence(model, seed) -> None:
-    with pytest.raises(InputError, match="not linear and Gaussian in its latents"):
+    with refused("exact", remedy="method='auto'"):
         log_evidence((model, Conjugate.guide), torch.ones(1), method="exact", seed=seed)
 
 
@@ -380,7 +386,7 @@ def test_an_exact_evidence_of_the_wrong_shape_is_refused() -> None:
         def log_evidence(x: Tensor) -> Tensor:
             return Conjugate.log_evidence(x).sum()
 
-    with pytest.raises(InputError, match=r"own log_evidence gives \(\) for 8 units"):
+    with refused("log_evidence", expected="for each unit"):
         log_evidence(Wrong, X, method="exact")
 
 

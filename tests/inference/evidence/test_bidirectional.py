@@ -12,11 +12,12 @@ import pytest
 import torch
 from oracles import errors_off
 from pyro.infer.autoguide import AutoNormal
+from refused import refused
 from stories import Conjugate, GlobalMean
 from torch import Tensor
 
-from pyro_vae import InputError, log_evidence
-from pyro_vae.inference.evidence.annealed import Annealed
+from pyro_vae import log_evidence
+from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.bidirectional import Bidirectional, Sandwich
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.models import VAE, FactorAnalysis
@@ -170,11 +171,11 @@ def test_given_data(bad_guide: FactorAnalysis) -> None:
     assert bounds.indicative["CUBO"].mean() < exact < bounds.indicative["EUBO"].mean()
     assert math.isnan(bounds.interval()[0])
     assert not bounds.simulated
-    said = bounds.summary()
-    assert "upper estimate (no bound)" in said
-    assert "not from the posterior itself" in said
-    assert "biased low" in said
-    assert "certified, with probability 95%           at least" in said
+    summary = " ".join(bounds.summary().split())
+    assert "upper estimate (no bound)" in summary
+    assert "not from the posterior itself" in summary
+    assert "biased low" in summary
+    assert "certified, with probability 95% at least" in summary
 
 
 def test_a_hidden_part_of_the_posterior_closes_the_gap_below_the_truth() -> None:
@@ -237,24 +238,29 @@ def of_mean(x: Tensor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "x", "message"),
+    ("program", "x", "site", "remedy"),
     [
-        ((computed, of_mean), torch.randn(5), "'x' cannot be simulated: its `obs`"),
-        ((autoregressive, of_mean), torch.randn(5, 2), "'second' depends on the observed data"),
-        ((Conjugate.model, AutoNormal(Conjugate.model)), torch.randn(5), "auxiliary site"),
+        ((computed, of_mean), torch.randn(5), "x", "the observed value itself"),
+        ((autoregressive, of_mean), torch.randn(5, 2), "second", "sandwich"),
+        (
+            (Conjugate.model, AutoNormal(Conjugate.model)),
+            torch.randn(5),
+            "z_unconstrained",
+            'start="prior"',
+        ),
     ],
 )
-def test_what_cannot_be_simulated_is_refused(program, x, message) -> None:
-    with pytest.raises(InputError, match=message):
+def test_what_cannot_be_simulated_is_refused(program, x, site, remedy) -> None:
+    with refused(site, remedy=remedy):
         bidirectional(program, x, num_temperatures=2)
 
 
 @pytest.mark.parametrize("function", [bidirectional, sandwich])
 def test_wrong_options(function) -> None:
-    with pytest.raises(InputError, match="num_particles must be at least 1"):
+    with refused("num_particles", expected="at least 1"):
         function(Conjugate, torch.zeros(3), num_particles=0)
     bounds = function(Conjugate, torch.zeros(3), num_temperatures=2)
-    with pytest.raises(InputError, match="delta must lie between 0 and 1, not 1"):
+    with refused("delta", expected="between 0 and 1"):
         bounds.interval(1)
 
 

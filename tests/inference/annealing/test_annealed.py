@@ -10,16 +10,16 @@ import pytest
 import torch
 from oracles import conjugate
 from pyro.infer.autoguide import AutoDelta, AutoNormal
+from refused import refused
 from stories import Conjugate, PyroStyleVAE
 from torch import Tensor, nn
 
 from pyro_vae import InputError, log_evidence
-from pyro_vae.inference.annealing.hmc import Sampler, Steps
+from pyro_vae.inference.annealing.hmc import Sampler, StepSizes
 from pyro_vae.inference.annealing.paths import FromGuide, FromPrior
 from pyro_vae.inference.annealing.schedules import linear, sigmoid
-from pyro_vae.inference.evidence import annealed, tiles
-from pyro_vae.inference.evidence.annealed import Annealed
-from pyro_vae.inference.evidence.chains import walk
+from pyro_vae.inference.evidence import ais, method
+from pyro_vae.inference.evidence.ais import Annealed, anneal
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.models import FactorAnalysis
 from pyro_vae.program.bound_program import BoundProgram
@@ -103,11 +103,11 @@ def test_the_mean_weight_is_unbiased_whatever_the_step_size_and_steps_stay(size:
     with torch.no_grad():
         path = FromGuide(BoundProgram(program, examine(program, x).structure, True, (x,)))
         sizes = torch.full((1, len(x), 1), size) * (0.5 + torch.rand(len(x), 1))
-        steps = Steps((1.0,), sizes.clone())
-        log_w = walk(Sampler(path, 4, 100), path.draw(4), linear(5).tolist(), steps).log_weights
-    ratio = (log_w - Conjugate.log_evidence(x)).exp().mean(0)
+        step_sizes = StepSizes((1.0,), sizes.clone())
+        chains = anneal(Sampler(path, 4, 100), path.draw(4), linear(5).tolist(), step_sizes)
+    ratio = (chains.log_weights - Conjugate.log_evidence(x)).exp().mean(0)
     assert abs(ratio.mean() - 1) < 4 * ratio.std() / len(x) ** 0.5
-    assert torch.equal(steps.sizes, sizes)
+    assert torch.equal(step_sizes.sizes, sizes)
 
 
 def test_intervals_cover() -> None:
@@ -125,10 +125,10 @@ def test_a_transition_leaves_the_posterior_as_it_is() -> None:
     with torch.no_grad():
         path = FromPrior(BoundProgram(program, examine(program, x).structure, True, (x,)))
         sampler = Sampler(path, 3, 10)
-        point = sampler.point(dist.Normal(0.5, 0.5**0.5).sample((1, len(x), 1)))
+        state = sampler.state(dist.Normal(0.5, 0.5**0.5).sample((1, len(x), 1)))
         for _ in range(20):
-            point, probability = sampler.transition(point, 1.0, torch.full((len(x), 1), 1.1))
-    z = point.u.flatten()
+            state, probability = sampler.transition(state, 1.0, torch.full((len(x), 1), 1.1))
+    z = state.u.flatten()
     assert 0.5 < probability.mean() < 0.99
     assert abs(z.mean() - 0.5) < 4 * (0.5 / len(z)) ** 0.5
     assert abs(z.var() - 0.5) < 4 * 0.5 * (2 / len(z)) ** 0.5
@@ -140,8 +140,8 @@ def test_neither_memory_nor_the_number_of_chains_at_a_time_changes_a_figure(monk
     one = annealed_evidence(Conjugate, x, **options)
     other = annealed_evidence(Conjugate, x, max_memory=1, **options)
     torch.testing.assert_close(one.log_evidence, other.log_evidence)
-    monkeypatch.setitem(annealed.ROWS, "cpu", 50)
-    monkeypatch.setitem(tiles.UNITS, "cpu", 16)
+    monkeypatch.setitem(ais.CHAINS_AT_ONCE, "cpu", 50)
+    monkeypatch.setitem(method.UNITS_PER_TILE, "cpu", 16)
     cut = annealed_evidence(Conjugate, x, **options)
     assert cut.num_particles == 20
     off = abs(cut.mean - Conjugate.log_evidence(x).mean())
@@ -150,12 +150,12 @@ def test_neither_memory_nor_the_number_of_chains_at_a_time_changes_a_figure(monk
 
 def test_exactly_k_weights_whatever_the_tiles(monkeypatch) -> None:
     counts: list[int] = []
-    monkeypatch.setitem(annealed.ROWS, "cpu", 50)
-    monkeypatch.setitem(tiles.UNITS, "cpu", 16)
+    monkeypatch.setitem(ais.CHAINS_AT_ONCE, "cpu", 50)
+    monkeypatch.setitem(method.UNITS_PER_TILE, "cpu", 16)
     monkeypatch.setattr(
-        annealed,
-        "walk",
-        lambda s, u, *rest: (counts.append(u.shape[0] * u.shape[1]), walk(s, u, *rest))[1],
+        ais,
+        "anneal",
+        lambda s, u, *rest: (counts.append(u.shape[0] * u.shape[1]), anneal(s, u, *rest))[1],
     )
     annealed_evidence(Conjugate, torch.randn(30), num_particles=7, num_temperatures=2)
     assert sum(counts) == 7 * 30
@@ -253,16 +253,28 @@ def masked_guide(x: Tensor) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"num_particles": 0}, "at least 1"),
+        ({"num_temperatures": 0}, "at least 1"),
+        ({"num_leapfrog": -1}, "at least 1"),
+        ({"max_memory": 0}, "at least 1"),
+        ({"start": "giude"}, "'guide' or 'prior'"),
+        ({"schedule": 3}, "a function"),
+        ({"schedule": lambda t: linear(t)[1:]}, "101 that rise from 0 to 1"),
+        ({"schedule": lambda t: linear(t) / 2}, "101 that rise from 0 to 1"),
+        ({"schedule": lambda t: linear(t).flip(0)}, "101 that rise from 0 to 1"),
+    ],
+)
+def test_wrong_options(options, expected) -> None:
+    (name,) = options
+    with refused(name, expected=expected):
+        annealed_evidence(Conjugate, torch.rand(6) - 0.5, **options)
+
+
+@pytest.mark.parametrize(
     ("program", "options", "message"),
     [
-        (Conjugate, {"num_particles": 0}, "num_particles must be at least 1, not 0"),
-        (Conjugate, {"num_temperatures": 0}, "num_temperatures must be at least 1"),
-        (Conjugate, {"num_leapfrog": -1}, "num_leapfrog must be at least 1"),
-        (Conjugate, {"max_memory": 0}, "max_memory must be at least 1"),
-        (Conjugate, {"start": "giude"}, "start must be 'guide' or 'prior', not 'giude'; did you"),
-        (Conjugate, {"schedule": lambda t: linear(t)[1:]}, "101 inverse temperatures"),
-        (Conjugate, {"schedule": lambda t: linear(t) / 2}, "from 0 to 0.5"),
-        (Conjugate, {"schedule": lambda t: linear(t).flip(0)}, "rising from 0 to 1"),
         (Conjugate, {"unit": "dta"}, "no plate 'dta'; did you mean 'data'"),
         (
             (discrete_model, of(lambda zero: dist.Poisson(zero + 1))),
@@ -281,12 +293,17 @@ def masked_guide(x: Tensor) -> None:
         ),
         ((noisy_model, Conjugate.guide), {}, "another density each time"),
         ((Conjugate.model, masked_guide), {}, "mask site 'z' differently"),
-        ((uniform_model, AutoDelta(uniform_model)), {}, "gives 'z' a point mass.*start=\"prior\""),
     ],
 )
 def test_wrong_input(program, options, message) -> None:
+    x = torch.linspace(-0.4, 0.5, 6)  # of both signs, which the mask tells apart
     with pytest.raises(InputError, match=message):
-        annealed_evidence(program, torch.rand(6) - 0.5, **options)
+        annealed_evidence(program, x, **options)
+
+
+def test_a_guide_that_is_a_point_is_no_start() -> None:
+    with refused("z", remedy='start="prior"'):
+        annealed_evidence((uniform_model, AutoDelta(uniform_model)), torch.rand(6) - 0.5)
 
 
 def test_a_support_that_depends_on_what_is_summed_out() -> None:

@@ -1,0 +1,109 @@
+"""The methods of ``pyro-vae evidence``, with the options that the signatures of their classes have."""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from pyro_vae.cli.options.parser import take_options
+from pyro_vae.cli.run.trust import CLASS_OPTIONS
+from pyro_vae.errors import InputError
+from pyro_vae.inference.evidence.method import Method
+from pyro_vae.inference.evidence.methods import METHODS, as_method
+
+DEFAULT = "importance"
+
+
+def describe_methods() -> str:
+    """Return a line for each method: its name and the first line of its docstring."""
+    lines = (
+        f"  {name:<15}{(cls.__doc__ or '').partition(chr(10))[0]}" for name, cls in METHODS.items()
+    )
+    return "\n".join(lines)
+
+
+def add_method_options(parser: ArgumentParser, words: Sequence[str]) -> None:
+    """Add ``--method``, and the options of all methods, in a group for each class.
+
+    Where classes share the name of an option, it has the type that the method in ``words`` gives it.
+    """
+    parser.add_argument("--method", type=str, default=DEFAULT, help="one of those above")
+    chosen = _chosen(words)
+    names = [chosen, *METHODS] if chosen in METHODS else [*METHODS]
+    taken: set[str] = set()
+    for cls in dict.fromkeys(cls for name in names for cls in _classes(METHODS[name])):
+        own = _own_options(cls)
+        new = [name for name in own if name not in taken]
+        if new:
+            users = ", ".join(n for n, method in METHODS.items() if cls in _classes(method))
+            group = parser.add_argument_group(f"options of --method {users}")
+            skip = set(inspect.signature(cls).parameters) - set(new)
+            group.add_class_arguments(cls, as_group=False, skip=skip)
+            taken |= set(new)
+
+
+def method_of(options: Namespace, words: Sequence[str]) -> Method:
+    """Return the method that the options describe.
+
+    Raises:
+        InputError: there is no such method; ``words`` hold an option of other methods, or a value that the
+            method refuses.
+    """
+    as_method(options.method)
+    every = {name for method in METHODS.values() for name in _options(method)}
+    given = [pair[0][2:] for pair in take_options(words, lambda word: word[2:] in every)[0]]
+    for name in given:
+        takers = [n for n, method in METHODS.items() if name in _options(method)]
+        check_method_takes(name, options.method, takers)
+    return _build(METHODS[options.method], {name: options[name] for name in given})
+
+
+def check_method_takes(option: str, method: str, takers: Sequence[str]) -> None:
+    """Raise InputError unless a method is one of those that take an option."""
+    if method not in takers:
+        raise InputError(
+            f"--method {method} does not take --{option}",
+            subject=f"--{option}",
+            expected=f"--method {' or '.join(takers)}",
+        )
+
+
+def _chosen(words: Sequence[str]) -> str:
+    pairs = take_options(words, "--method".__eq__)[0]
+    return pairs[-1][1] if pairs else DEFAULT
+
+
+def _classes(method: type[Method]) -> Iterator[type[Method]]:
+    """Yield the class of a method, and those of the methods among its parameters."""
+    yield method
+    for parameter in _parameters(method).values():
+        if _is_method(parameter):
+            yield from _classes(parameter.annotation)
+
+
+def _options(method: type[Method]) -> set[str]:
+    return {name for cls in _classes(method) for name in _own_options(cls)}
+
+
+def _own_options(cls: type[Method]) -> list[str]:
+    """Return the parameters that are options; not those with the name of a part of the run."""
+    return [
+        name
+        for name, parameter in _parameters(cls).items()
+        if not _is_method(parameter) and name not in CLASS_OPTIONS
+    ]
+
+
+def _build(cls: type[Method], given: Mapping[str, Any]) -> Method:
+    parameters = _parameters(cls)
+    nested = {n: _build(p.annotation, given) for n, p in parameters.items() if _is_method(p)}
+    return cls(**nested, **{name: value for name, value in given.items() if name in parameters})
+
+
+def _parameters(cls: type[Method]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(cls, eval_str=True).parameters
+
+
+def _is_method(parameter: inspect.Parameter) -> bool:
+    return isinstance(parameter.annotation, type) and issubclass(parameter.annotation, Method)
