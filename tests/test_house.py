@@ -4,12 +4,22 @@ import ast
 import graphlib
 import importlib
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import CodeType, FrameType
 
 import pytest
+import torch
+
+import pyro_vae
+from pyro_vae import fit, log_evidence
+from pyro_vae.inference.evidence.estimate import _Estimation
+from pyro_vae.inference.svi.step import Step
+from pyro_vae.models import VAE
 
 ROOT = Path(__file__).parent.parent
+HOME = Path(pyro_vae.__file__).parent
 FOLDERS = {"pyro_vae": "pyro_vae", "pyro_vae.models": "models", "pyro_vae.inference": "inference"}
 TOP = {
     "pyro_vae",
@@ -151,3 +161,49 @@ def test_docs_and_examples_import_from_faces() -> None:
         for module in re.findall(r"^(?:from|import) (pyro_vae[\w.]*)", text, re.M):
             assert module in faces, f"{page.name} imports from {module}"
         assert not re.search(r"`pyro_vae\.\w+\.\w+\.\w+", text), page.name
+
+
+# --- what a reader opens ------------------------------------------------------------------------------
+
+PARTS = {"models", "priors", "guides", "likelihoods", "networks", "distributions", "links.py"}
+ASIDE = PARTS | {"checks"}  # each tile is checked, too, which a reader of the estimate can skip
+
+
+def entered(start: CodeType, which: int, work: Callable[[], object]) -> set[str]:
+    """The files that the ``which``-th call of a function enters, without the parts of the model and the checks."""
+    names, depth, calls = set[str](), 0, 0
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        nonlocal depth, calls
+        if event == "call":
+            if frame.f_code is start:
+                depth, calls = depth + 1, calls + 1
+            path = Path(frame.f_code.co_filename)
+            if depth and calls == which and path.is_relative_to(HOME):
+                file = path.relative_to(HOME)
+                if not ASIDE & set(file.parts):
+                    names.add(str(file))
+        elif event == "return" and frame.f_code is start:
+            depth -= 1
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("start", "work"),
+    [
+        (Step.__call__, lambda vae, x: fit(vae, x, epochs=3, compile="off", progress=False)),
+        (_Estimation._estimate, lambda vae, x: log_evidence(vae, x, num_particles=20, seed=0)),
+    ],
+    ids=["a batch to its loss", "a tile to its weights"],
+)
+def test_a_reader_opens_few_files(start, work) -> None:
+    x = torch.bernoulli(torch.full((300, 8), 0.5))
+    names = entered(start.__code__, 3, lambda: work(VAE((8,), 2), x))
+    assert 0 < len(names) <= 16, "\n".join(sorted(names))

@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
 
 from pyro_vae import plots
-from pyro_vae.cli.method_options import (
+from pyro_vae.cli.options.method import (
     add_method_options,
     check_method_takes,
     describe_methods,
