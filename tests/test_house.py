@@ -170,7 +170,7 @@ ASIDE = PARTS | {"checks"}  # each tile is checked, too, which a reader of the e
 
 
 def entered(start: CodeType, which: int, work: Callable[[], object]) -> set[str]:
-    """The files that the ``which``-th call of a function enters, without the parts of the model and the checks."""
+    """The files that one call of a function enters, without the parts of the model and the checks."""
     names, depth, calls = set[str](), 0, 0
 
     def profile(frame: FrameType, event: str, _: object) -> None:

@@ -274,7 +274,7 @@ def test_our_models_leave_gaps_out_unasked_and_say_so(here, call, words, parts):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("impute runs/vae", "there is nothing to fill in: no value of digits is missing"),
+        ("impute runs/vae", "no value of digits is missing"),
         ("impute runs/vae --out x.png", ".csv, .npz"),
         ("impute runs/vae --out table.csv", "table.csv is there already"),
         ("impute runs/vae --fill mode", "--fill cannot be 'mode'"),

@@ -244,7 +244,7 @@ def test_pictures(call, vae, verb, ending):
             "fit --model VAE --model.encoder ConvEncoder --data table.csv",
             ("(channels, height, width)", "(2,)"),
         ),
-        ("fit --model my_model.WithLabels --data table.csv", ("have none",)),
+        ("fit --model my_model.WithLabels --data table.csv", ("label=",)),
         ("fit --model my_model.Failing --data digits", ("model", "ValueError", "oh no")),
         ("fit --model my_model.NoProgram --data digits", ("NoProgram",)),
         ("fit --config none.yaml", ("none.yaml",)),

@@ -72,7 +72,7 @@ def runs_of(program: Counted, work: Callable[[], Any]) -> int:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(program), "model", counted)
         work()
-    return count[0]
+    return next(count)
 
 
 def runs_of_an_evidence(program: Counted, pair: Any, x: Tensor) -> int:

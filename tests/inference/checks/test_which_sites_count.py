@@ -450,7 +450,7 @@ def test_draws_where_the_prior_has_nothing_weigh_nothing(prior: Any) -> None:
     exact = log_joint.logsumexp(0).item() + math.log(40 / 400000)
     found = log_evidence((model, guide), args=(x,), num_particles=20_000, seed=0)
     assert is_right(found, exact)
-    assert "these draws weigh nothing" in " ".join(found.notes)
+    assert "the prior has no density" in " ".join(found.notes)
     for seed in range(20):  # 6 % of the guide's draws are below 0, where the likelihood raises
         log_evidence((model, guide), args=(x,), num_particles=2, seed=seed)
         with refused("s", remedy="prior's support"):

@@ -268,9 +268,7 @@ def test_guides_with_parameters_for_each_datum() -> None:
     exact, known = Conjugate.log_evidence(x).double(), ~evidence.without_error
     assert known.sum() > 15  # some guides are too narrow yet
     assert z_scores(evidence.log_evidence, exact, evidence.standard_error)[known].max() < 4
-    with pytest.raises(
-        InputError, match=r"guide's site .* where a row stands .*Take batch_size=20"
-    ):
+    with refused("batch_size", remedy="batch_size=20"):
         fit(
             (Conjugate.model, AutoNormal(Conjugate.model)),
             x,

@@ -1,5 +1,8 @@
 """A further method takes two places: its class, and the table. What methods give, and what they leave."""
 
+import itertools
+from queue import SimpleQueue
+
 import pyro
 import pytest
 import torch
@@ -109,14 +112,12 @@ def test_all_settings_are_restored_after_an_error() -> None:
             rng_state()["torch"].sum().item(),
         )
 
-    fail_at = [0]
-    calls = [0]
-    inside: list[tuple[object, ...]] = []
+    # a list in a closure would be restored after each run
+    calls, fail_at, inside = itertools.count(1), 0, SimpleQueue()
 
     def guide(x: torch.Tensor) -> None:
-        calls[0] += 1
-        if calls[0] == fail_at[0]:
-            inside.append(settings())
+        if next(calls) == fail_at:
+            inside.put(settings())
             raise Failing
         Conjugate.guide(x)
 
@@ -126,12 +127,13 @@ def test_all_settings_are_restored_after_an_error() -> None:
     try:
         log_evidence((Conjugate.model, guide), X, num_particles=2000, seed=0)
         assert settings() == before
-        total = calls[0]
-        for number in {1, 2, total // 2, total}:
-            fail_at[0], calls[0] = number, 0
+        total = next(calls) - 1
+        for fail_at in {1, 2, total // 2, total}:  # noqa: B007 - the guide reads it
+            calls = itertools.count(1)
             with pytest.raises(Failing):
                 log_evidence((Conjugate.model, guide), X, num_particles=2000, seed=0)
             assert settings() == before
     finally:
         matmul.fp32_precision = matmul_before
-    assert any(state[:5] != before[:5] for state in inside)
+    states = [inside.get() for _ in range(inside.qsize())]
+    assert any(state[:5] != before[:5] for state in states)
