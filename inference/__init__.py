@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.evidence.exact import Exact as Exact
     from pyro_vae.inference.evidence.importance import Importance as Importance
     from pyro_vae.inference.evidence.method import Method as Method
-    from pyro_vae.inference.evidence.plots import picture as picture
+    from pyro_vae.inference.evidence.plots import plot_evidence as plot_evidence
     from pyro_vae.inference.evidence.proposals import refined as refined
     from pyro_vae.inference.evidence.proposals import wider as wider
     from pyro_vae.inference.evidence.result import Evidence as Evidence
@@ -35,7 +35,7 @@ _HOMES = {
     "Interrupted": f"{_EVIDENCE}.estimate",
     "Method": f"{_EVIDENCE}.method",
     "Sandwich": f"{_EVIDENCE}.bidirectional",
-    "picture": f"{_EVIDENCE}.plots",
+    "plot_evidence": f"{_EVIDENCE}.plots",
     "refined": f"{_EVIDENCE}.proposals",
     "wider": f"{_EVIDENCE}.proposals",
 }

@@ -38,7 +38,7 @@ class PlotData:
 
     @classmethod
     def of(cls, evidence: Evidence, numbers: Tensor, data: Any) -> "PlotData":
-        """Take the units apart; see :func:`picture`."""
+        """Take the units apart; see :func:`plot_evidence`."""
         rows = None if data is None else batches(data)
         if rows is not None and rows.num_units != evidence.units:
             is_joint = evidence.unit is None

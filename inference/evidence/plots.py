@@ -22,7 +22,7 @@ from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.plots.style import STYLE
 
 
-def picture(evidence: Evidence, data: Any = None, numbers: Tensor | None = None) -> Figure:
+def plot_evidence(evidence: Evidence, data: Any = None, numbers: Tensor | None = None) -> Figure:
     """Draw an evidence, in nats.
 
     - The bound, averaged over units, against K, with a band of twice its Monte-Carlo standard error
@@ -46,7 +46,7 @@ def picture(evidence: Evidence, data: Any = None, numbers: Tensor | None = None)
     >>> from pyro_vae.inference.evidence.estimate import log_evidence
     >>> from pyro_vae.models import FactorAnalysis
     >>> x, model = torch.randn(20, 3), FactorAnalysis((3,), 1)
-    >>> [axes.get_ylabel() for axes in picture(log_evidence(model, x)).axes][:3]
+    >>> [axes.get_ylabel() for axes in plot_evidence(log_evidence(model, x)).axes][:3]
     ['mean log p(x), nats per unit', 'units', 'log p(x), nats']
     """
     numbers = torch.arange(evidence.units) if numbers is None else numbers.cpu()

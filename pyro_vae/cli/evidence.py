@@ -40,7 +40,7 @@ from pyro_vae.data import Split
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.estimate import Interrupted, log_evidence
 from pyro_vae.inference.evidence.methods import METHODS
-from pyro_vae.inference.evidence.plots import picture
+from pyro_vae.inference.evidence.plots import plot_evidence
 from pyro_vae.inference.evidence.proposals import refined, wider
 from pyro_vae.inference.evidence.result import Evidence
 
@@ -210,7 +210,7 @@ def write(evidence: Evidence, units: Tensor, trained: TrainedModel, path: Path) 
         write_table(path, with_row_keys(arrays, columns, trained.label, trained.split.id_name))
     else:
         data = trained.split.subset(units) if are_rows else None
-        plots.save(picture(evidence, data, origin.get("rows")), path)
+        plots.save(plot_evidence(evidence, data, origin.get("rows")), path)
 
 
 def _joint_note(evidence: Evidence, trained: TrainedModel) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """Data that a program predicts: from the prior, or from the guide's draws for given data."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +12,7 @@ from pyro.infer.util import enable_validation
 from torch import Tensor
 
 from pyro_vae.errors import InputError
-from pyro_vae.program.contract import as_program
+from pyro_vae.program.contract import Program, as_program
 from pyro_vae.program.examination import refusing_one_datum
 from pyro_vae.program.isolation import undisturbed
 from pyro_vae.program.one_datum import check_batch_dimension
@@ -30,6 +32,14 @@ class Prediction:
     argument: int | None = None
 
 
+@contextmanager
+def _evaluation(program: Program, batch: Any, seed: int | None) -> Iterator[None]:
+    """Run a program within the block, and restore its state."""
+    with undisturbed(program, seed), torch.no_grad(), pyro.validation_enabled(False):
+        with refusing_one_datum(program, batch):
+            yield
+
+
 def prior_samples(program: Any, *batch: Any, seed: int | None = None) -> dict[str, Prediction]:
     """Draw latents from the prior and then data, as many as ``batch`` has rows.
 
@@ -44,12 +54,7 @@ def prior_samples(program: Any, *batch: Any, seed: int | None = None) -> dict[st
     torch.Size([5, 3])
     """
     target = as_program(program)
-    with (
-        undisturbed(target, seed),
-        torch.no_grad(),
-        pyro.validation_enabled(False),
-        refusing_one_datum(target, batch),
-    ):
+    with _evaluation(target, batch, seed):
         observed = run("model", target.model, batch, {})
         check_batch_dimension(observed, batch)
         trace = run("model", poutine.uncondition(target.model), batch, {})
@@ -67,12 +72,7 @@ def reconstructions(program: Any, *batch: Any, seed: int | None = None) -> dict[
     torch.Size([5, 3])
     """
     target = as_program(program)
-    with (
-        undisturbed(target, seed),
-        torch.no_grad(),
-        pyro.validation_enabled(False),
-        refusing_one_datum(target, batch),
-    ):
+    with _evaluation(target, batch, seed):
         enable_validation(True)  # the program's own checks of its data, and no more
         guide_trace = run("guide", target.guide, batch, {})
         if not drawn_sites(guide_trace):
@@ -117,12 +117,7 @@ def latent_means(program: Any, *batch: Any, seed: int | None = None) -> dict[str
     torch.Size([5, 2])
     """
     target = as_program(program)
-    with (
-        undisturbed(target, seed),
-        torch.no_grad(),
-        pyro.validation_enabled(False),
-        refusing_one_datum(target, batch),
-    ):
+    with _evaluation(target, batch, seed):
         enable_validation(True)  # the program's own checks of its data, and no more
         trace = run("guide", target.guide, batch, {})
         sites = {n: s for n, s in drawn_sites(trace).items() if not s["infer"].get("is_auxiliary")}

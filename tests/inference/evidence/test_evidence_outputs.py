@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pyro_vae import InputError, load, log_evidence, plots
 from pyro_vae.inference.evidence.plot_data import EXTREMES
-from pyro_vae.inference.evidence.plots import picture
+from pyro_vae.inference.evidence.plots import plot_evidence
 from pyro_vae.inference.evidence.psis import bad_k
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.inference.evidence.weights import WeightSums
@@ -81,7 +81,7 @@ ENDS = {"lowest", "highest"}
 )
 def test_every_method_has_its_panels(method, options, shown, tmp_path) -> None:
     evidence = of_factor_analysis(method, **options)
-    figure = picture(evidence)
+    figure = plot_evidence(evidence)
     assert set(panels(figure)) == shown | ENDS
     assert evidence.method in caption(figure)
     assert f"{evidence.mean:.3f}".replace("-", MINUS)[:-1] in caption(figure)
@@ -93,7 +93,7 @@ def test_the_band_is_twice_the_error_of_the_mean_over_units() -> None:
     evidence.bounds_error[1500].nan_to_num_(
         0.4
     )  # a unit that has no error would leave none to the mean
-    axes = panels(picture(evidence))[BOUNDS]
+    axes = panels(plot_evidence(evidence))[BOUNDS]
     curve, *others = axes.get_lines()
     (hollow,) = (line for line in others if line.get_markerfacecolor() == "white")
     counts = [1, 10, 100, 1000, 1500]
@@ -119,7 +119,7 @@ def test_the_band_is_twice_the_error_of_the_mean_over_units() -> None:
 
 def test_the_legend_has_the_figures() -> None:
     evidence = of_factor_analysis("sandwich")
-    says = legend(panels(picture(evidence))[BOUNDS])
+    says = legend(panels(plot_evidence(evidence))[BOUNDS])
     assert evidence.upper is not None
     assert evidence.jackknife is not None
     for words, value in (
@@ -129,7 +129,7 @@ def test_the_legend_has_the_figures() -> None:
     ):
         assert any(line.startswith(f"{words}{value:.3f}".replace("-", MINUS)) for line in says)
     simulated = of_factor_analysis("bidirectional")
-    says = legend(panels(picture(simulated))[BOUNDS])
+    says = legend(panels(plot_evidence(simulated))[BOUNDS])
     low, high = simulated.interval()
     assert any(f"{low:.3f} to {high:.3f}".replace("-", MINUS) in line for line in says)
     assert any(line.startswith("upper bound, in expectation") for line in says)
@@ -140,13 +140,13 @@ def test_an_estimate_that_is_not_the_bound_is_marked() -> None:
     bounds = {1: values - 1, 100: values}
     errors = dict.fromkeys(bounds, torch.full((20,), 0.1))
     evidence = made(values, bounds=bounds, bounds_error=errors, is_unbiased=False)
-    assert len(legend(panels(picture(evidence))[BOUNDS])) == 1
+    assert len(legend(panels(plot_evidence(evidence))[BOUNDS])) == 1
     better = replace(evidence, log_evidence=values + 0.5)
-    assert legend(panels(picture(better))[BOUNDS])[1] == f"estimate: {MINUS}2.000"
+    assert legend(panels(plot_evidence(better))[BOUNDS])[1] == f"estimate: {MINUS}2.000"
 
 
 def test_a_certificate_that_is_far_off_leaves_the_scale_alone() -> None:
-    figure = picture(log_evidence(GlobalMean, X[:10, 0], num_particles=2000, seed=0))
+    figure = plot_evidence(log_evidence(GlobalMean, X[:10, 0], num_particles=2000, seed=0))
     (axes,) = panels(figure).values()
     assert legend(axes)[-1].endswith("(off the scale)")
     low, high = axes.get_ylim()
@@ -158,7 +158,7 @@ def test_a_certificate_that_is_far_off_leaves_the_scale_alone() -> None:
 def test_k_is_counted_at_its_threshold() -> None:
     k = torch.cat([torch.linspace(-1, 0.69, 70), torch.linspace(0.71, 3, 20)])
     k = torch.cat([k, torch.tensor([-math.inf, math.nan, math.nan])])
-    axes = panels(picture(made(torch.linspace(-9, -1, 93), k)))[TAILS]
+    axes = panels(plot_evidence(made(torch.linspace(-9, -1, 93), k)))[TAILS]
     counts = {True: 0.0, False: 0.0}
     for bar in axes.patches:
         left, right = bar.get_x(), bar.get_x() + bar.get_width()
@@ -179,7 +179,7 @@ def test_k_is_counted_at_its_threshold() -> None:
     ],
 )
 def test_without_a_histogram_k_is_in_the_caption(k, words) -> None:
-    figure = picture(made(torch.linspace(-2, -1, 20), k))
+    figure = plot_evidence(made(torch.linspace(-2, -1, 20), k))
     assert TAILS not in panels(figure)
     assert words in caption(figure)
 
@@ -187,7 +187,7 @@ def test_without_a_histogram_k_is_in_the_caption(k, words) -> None:
 def test_the_extremes_are_named_and_shown() -> None:
     values = torch.randperm(40, generator=torch.Generator().manual_seed(2)).double()
     k = torch.where(values == 39, 0.9, 0.1)
-    found = panels(picture(made(values, k), IMAGES))
+    found = panels(plot_evidence(made(values, k), IMAGES))
     order = values.argsort().tolist()
     for name, units in (("lowest", order[:8]), ("highest", order[:-9:-1])):
         axes = found[name]
@@ -204,7 +204,7 @@ def test_the_extremes_are_named_and_shown() -> None:
 def test_tables_and_numbers() -> None:
     evidence = made(torch.arange(5.0))
     numbers = torch.tensor([7, 3, 9, 1, 4])
-    found = panels(picture(evidence, (torch.zeros(5, 2), torch.zeros(5)), numbers))
+    found = panels(plot_evidence(evidence, (torch.zeros(5, 2), torch.zeros(5)), numbers))
     assert captions_of(found["lowest"]) == ["7\n0.00", "3\n1.00"]
     assert captions_of(found["highest"]) == ["4\n4.00", "1\n3.00"]
     assert not found["lowest"].images
@@ -213,17 +213,17 @@ def test_tables_and_numbers() -> None:
 def test_a_split_is_read_and_nothing_is_left_behind() -> None:
     split = load("digits", binarize="stochastic").train
     state = torch.get_rng_state()
-    found = panels(picture(made(torch.randn(len(split), generator=torch.Generator())), split))
+    found = panels(plot_evidence(made(torch.randn(len(split), generator=torch.Generator())), split))
     assert torch.equal(torch.get_rng_state(), state)
     assert len(found["lowest"].images) == EXTREMES
 
 
 def test_simulated_data_are_shown_where_there_are_no_others() -> None:
     values = torch.linspace(-9, -1, 40)
-    found = panels(picture(made(values, upper=values + 0.1, simulated=(IMAGES,))))
+    found = panels(plot_evidence(made(values, upper=values + 0.1, simulated=(IMAGES,))))
     assert len(found["lowest"].images) == EXTREMES
     joint = made(values[:1], unit=None, upper=values[:1] + 0.1, simulated=(X,))
-    assert UNITS in panels(picture(joint))
+    assert UNITS in panels(plot_evidence(joint))
 
 
 def test_units_without_a_finite_figure_are_counted() -> None:
@@ -232,7 +232,7 @@ def test_units_without_a_finite_figure_are_counted() -> None:
     bounds = {1: values - 1, 100: values}
     bounds[1][20] = -math.inf
     errors = dict.fromkeys(bounds, torch.full((40,), 0.1))
-    figure = picture(made(values, bounds=bounds, bounds_error=errors), IMAGES)
+    figure = plot_evidence(made(values, bounds=bounds, bounds_error=errors), IMAGES)
     mean = float(values[values.isfinite()].mean())
     assert f"of 37 of 40 units: {mean:.3f}".replace("-", MINUS) in caption(figure)
     assert "not drawn: 3 units without a finite figure (the first is 3)" in caption(figure)
@@ -241,13 +241,13 @@ def test_units_without_a_finite_figure_are_counted() -> None:
     assert len(found[UNITS].get_lines()[0].get_xdata()) == 37
     assert not {text.split("\n")[0] for text in captions_of(found["lowest"])} & {"3", "7", "11"}
     with refused("evidence"):
-        picture(made(torch.full((3,), math.nan)))
+        plot_evidence(made(torch.full((3,), math.nan)))
 
 
 @pytest.mark.parametrize("units", [1, 2, 3, 16, 10_000])
 def test_any_number_of_units(units) -> None:
     values = torch.randn(units, generator=torch.Generator().manual_seed(0)).double()
-    found = panels(picture(made(values)))
+    found = panels(plot_evidence(made(values)))
     assert len(found.get("lowest", Figure().subplots()).texts) == min(8, units // 2)
     assert found[UNITS].get_lines()[0].get_ydata() == pytest.approx(values.sort().values.numpy())
 
@@ -255,9 +255,9 @@ def test_any_number_of_units(units) -> None:
 @pytest.mark.parametrize(
     ("draw", "subject", "expected", "remedy"),
     [
-        (lambda e: picture(e, X[:39]), "data", "40 units", ""),
-        (lambda e: picture(replace(e, unit=None), X[:3]), "data", "", "leave the data out"),
-        (lambda e: picture(e, numbers=torch.arange(3)), "numbers", "40 units", ""),
+        (lambda e: plot_evidence(e, X[:39]), "data", "40 units", ""),
+        (lambda e: plot_evidence(replace(e, unit=None), X[:3]), "data", "", "leave the data out"),
+        (lambda e: plot_evidence(e, numbers=torch.arange(3)), "numbers", "40 units", ""),
     ],
 )
 def test_data_that_do_not_match_the_units(
@@ -269,7 +269,7 @@ def test_data_that_do_not_match_the_units(
 
 def test_columns_of_different_lengths_are_refused() -> None:
     with pytest.raises(InputError, match="rows"):
-        picture(made(torch.zeros(40)), (X, X[:3]))
+        plot_evidence(made(torch.zeros(40)), (X, X[:3]))
 
 
 # --- ArviZ --------------------------------------------------------------------------------------
