@@ -35,9 +35,9 @@ class Prediction:
 @contextmanager
 def _evaluation(program: Program, batch: Any, seed: int | None) -> Iterator[None]:
     """Run a program within the block, and restore its state."""
-    with undisturbed(program, seed), torch.no_grad(), pyro.validation_enabled(False):
-        with refusing_one_datum(program, batch):
-            yield
+    quiet = pyro.validation_enabled(False)
+    with undisturbed(program, seed), torch.no_grad(), quiet, refusing_one_datum(program, batch):
+        yield
 
 
 def prior_samples(program: Any, *batch: Any, seed: int | None = None) -> dict[str, Prediction]:
