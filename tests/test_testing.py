@@ -669,7 +669,7 @@ def test_an_error_in_a_check_does_not_end_the_battery() -> None:
 
 
 def test_bad_input() -> None:
-    with pytest.raises(InputError, match="is no program"):
+    with pytest.raises(InputError, match="is not a program"):
         check_program(3, X)
     with refused("num_particles", expected="at least 2"):
         check_program(Sound(), X, num_particles=1)

@@ -56,7 +56,7 @@ def as_program(program: Any) -> Program:
         modules = {name: m for name, m in owners.items() if m is not None}
         return Program(model, plain_guide(guide), modules)
     raise InputError(
-        f"{type(program).__name__} is no program",
+        f"{type(program).__name__} is not a program",
         subject="program",
         expected="an object with `.model` and `.guide`, or the pair (model, guide) of callables",
     )

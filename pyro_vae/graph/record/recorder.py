@@ -20,7 +20,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.graph.record.arguments import TensorArgument, check_arguments, tensor_arguments
 from pyro_vae.graph.record.networks import Networks, ParameterBox
 from pyro_vae.graph.record.provenance import NOTHING, Origin, Tracker, ValueRead, storage_of
-from pyro_vae.graph.record.restore import copies, kept
+from pyro_vae.graph.record.restore import copies, restored
 from pyro_vae.graph.record.statements import (
     Statement,
     base_distribution,
@@ -142,7 +142,7 @@ class Recorder:
         """Undo what runs inside do; their draws start from ``seed``."""
         program = Program(self.function, self.function, self.modules)
         dtype = torch.get_default_dtype()
-        with undisturbed(program, seed=seed), kept(self.function, self.modules, values):
+        with undisturbed(program, seed=seed), restored(self.function, self.modules, values):
             try:
                 yield
             finally:

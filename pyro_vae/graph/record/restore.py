@@ -1,4 +1,4 @@
-"""Takes back what a run does to the objects of the person whose program it is."""
+"""A run that leaves the objects of a user's program as it found them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,12 +15,15 @@ from pyro_vae.program.isolation import as_found, tensors_as_found
 
 
 @contextmanager
-def kept(
+def restored(
     function: Callable[..., Any], modules: Mapping[str, nn.Module], values: bool
 ) -> Iterator[None]:
-    """Objects, containers, generators and tensors that ``function`` reaches are left as they were.
+    """Restore the objects, containers, generators and tensors that a function reaches, after the block.
 
-    :param values: whether the run computes on values: only then can it change a tensor's.
+    Args:
+        function: a model or guide.
+        modules: the program's modules.
+        values: whether the run computes on values; a run on shapes cannot change a tensor.
     """
     things = [thing for _, thing in reached(function)]
     roots = [*modules.values(), *(thing for thing in things if isinstance(thing, nn.Module))]
@@ -37,7 +40,7 @@ def kept(
 
 @contextmanager
 def _cleared(cache: dict[int, Any]) -> Iterator[None]:
-    """A cache of Pyro's by a tensor's identity, which must not remember what a run on shapes has made."""
+    """Empty a cache that Pyro keys by a tensor's identity: it must not hold results of a run on shapes."""
     before = dict(cache)
     cache.clear()
     try:
@@ -48,9 +51,9 @@ def _cleared(cache: dict[int, Any]) -> Iterator[None]:
 
 
 def copies(given: Any, values: bool) -> Any:
-    """The arguments of a call for one run, which may write to them.
+    """Return the arguments of a call for one run, which may write to them.
 
-    Without ``values`` nothing is written to a tensor, and an alias does.
+    Without ``values`` the run cannot write to a tensor, so an alias is enough.
     """
 
     def copied(leaf: Any) -> Any:
