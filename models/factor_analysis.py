@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from pyro_vae.errors import sizes
 from pyro_vae.networks import Shape
 from pyro_vae.priors import StandardNormal
-from pyro_vae.units import Units
+from pyro_vae.scaling import Scaling
 
 
 class FactorAnalysis(nn.Module):
     """Model data by linear factors: z ~ Normal(0, I), y ~ Normal(W z + b, diag(scale^2)), x = m + s y.
 
     The guide is q(z | x) = Normal(A y + c, L L'). m and s are the data's location and scale, 0 and 1 until
-    a fit sees rows (:mod:`pyro_vae.units`). All densities are those of x.
+    a fit sees rows (:mod:`pyro_vae.scaling`). All densities are those of x.
 
     The guide's family holds the exact posterior, so a fitted ELBO can reach the evidence
     log Normal(y | b, W W' + diag(scale^2)) - sum log s. With one scale for all values the model is
@@ -50,15 +50,15 @@ class FactorAnalysis(nn.Module):
         self.bias = nn.Parameter(torch.zeros(size))  # b
         self.log_scale = nn.Parameter(torch.zeros(1 if isotropic else size))
         # where all values share one noise scale, they also share m and s
-        self.units = Units(() if isotropic else (size,))
+        self.scaling = Scaling(() if isotropic else (size,))
         self.regression = nn.Linear(size, latent_dim)  # A, c
         self.raw_tril = nn.Parameter(torch.zeros(latent_dim, latent_dim))  # L
 
     def model(self, x: Tensor) -> None:
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", self.prior())  # (B | Z)
-            loc = self.units.location + self.units.scale * (z @ self.loadings.T + self.bias)
-            scale = (self.units.scale * self.log_scale.exp()).expand_as(self.bias)
+            loc = self.scaling.location + self.scaling.scale * (z @ self.loadings.T + self.bias)
+            scale = (self.scaling.scale * self.log_scale.exp()).expand_as(self.bias)
             p = dist.Normal(loc.unflatten(-1, self.data_shape), scale.reshape(self.data_shape))
             pyro.sample("x", p.to_event(len(self.data_shape)), obs=x)  # (B | X)
 
@@ -68,17 +68,17 @@ class FactorAnalysis(nn.Module):
             loc = self.regression(self._scaled(x.flatten(1)))  # (B, Z)
             pyro.sample("z", dist.MultivariateNormal(loc, scale_tril=tril))  # (B | Z)
 
-    def learn_units(self, x: Tensor) -> None:
-        self.units.learn(x.flatten(1))
+    def learn_scaling(self, x: Tensor) -> None:
+        self.scaling.learn(x.flatten(1))
 
     def _scaled(self, flat: Tensor) -> Tensor:
-        return (flat - self.units.location) / self.units.scale
+        return (flat - self.scaling.location) / self.scaling.scale
 
     def log_evidence(self, x: Tensor) -> Tensor:
         """Return log p(x) in nats, exactly: ``batch |`` from x, ``batch | X``."""
         variance = (2 * self.log_scale).exp().expand_as(self.bias)
         evidence = dist.LowRankMultivariateNormal(self.bias, self.loadings, variance)
-        log_units = self.units.scale.log().expand_as(self.bias).sum()
+        log_units = self.scaling.scale.log().expand_as(self.bias).sum()
         return evidence.log_prob(self._scaled(x.flatten(-len(self.data_shape)))) - log_units
 
     def posterior(self, x: Tensor) -> dist.MultivariateNormal:

@@ -11,7 +11,7 @@ from pyro_vae import distributions
 from pyro_vae.errors import InputError, at_least
 from pyro_vae.flows import Coupling, Density, FlowFactory
 from pyro_vae.networks import Shape
-from pyro_vae.units import Units
+from pyro_vae.scaling import Scaling
 
 
 class FlowDensity(nn.Module):
@@ -44,16 +44,16 @@ class FlowDensity(nn.Module):
     def __init__(self, data_shape: Shape, *, flow: FlowFactory = Coupling) -> None:
         super().__init__()
         self.density = Density(data_shape, flow)
-        self.units = Units(data_shape)
+        self.scaling = Scaling(data_shape)
 
-    def learn_units(self, x: Tensor) -> None:
+    def learn_scaling(self, x: Tensor) -> None:
         self.density.check(x)
-        self.units.learn(x)
+        self.scaling.learn(x)
 
     def data_distribution(self) -> dist.TransformedDistribution:
         """Return p(x), ``| X``, in the data's units."""
         shape = self.density.data_shape
-        location, scale = self.units.location.expand(shape), self.units.scale.expand(shape)
+        location, scale = self.scaling.location.expand(shape), self.scaling.scale.expand(shape)
         last = dist.transforms.AffineTransform(location, scale, event_dim=len(shape))
         return dist.TransformedDistribution(self.density(), [last])
 

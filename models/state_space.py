@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError, at_least_1, sizes
 from pyro_vae.networks import Shape
+from pyro_vae.scaling import Scaling
 from pyro_vae.sequences.steps import as_data, as_steps, step_mask
 from pyro_vae.sequences.transitions import backward_messages
-from pyro_vae.units import Units
 
 
 class StateSpace(nn.Module):
@@ -68,7 +68,7 @@ class StateSpace(nn.Module):
         self.loadings = nn.Parameter(torch.randn(size, latent_dim) / math.sqrt(size))  # C
         self.bias = nn.Parameter(torch.zeros(size))  # b
         self.log_scale = nn.Parameter(torch.zeros(size))  # log r
-        self.units = Units(
+        self.scaling = Scaling(
             (size,)
         )  # of x; all parameters are those of x less its location, over its scale
         self.regression = nn.Linear(size, latent_dim)  # H, h
@@ -85,8 +85,8 @@ class StateSpace(nn.Module):
                 loc, scale = z @ self.transition.T, torch.ones_like(scale)
                 states.append(z)
             loc = torch.stack(states, -2) @ self.loadings.T + self.bias  # (B, T, D)
-            loc = self.units.location + self.units.scale * loc
-            scale = (self.units.scale * self.log_scale.exp()).expand_as(loc)
+            loc = self.scaling.location + self.scaling.scale * loc
+            scale = (self.scaling.scale * self.log_scale.exp()).expand_as(loc)
             scale = as_data(scale, self.data_shape)
             p = dist.Normal(as_data(loc, self.data_shape), scale)
             if lengths is not None:
@@ -106,18 +106,18 @@ class StateSpace(nn.Module):
                     z = pyro.sample(f"z_{t}", q)  # (B | Z)
                 loc, precision = z @ self.transition.T, torch.eye(self.latent_dim).to(z)
 
-    def learn_units(self, x: Tensor) -> None:
-        self.units.learn(as_steps(x, self.data_shape).flatten(0, -2))
+    def learn_scaling(self, x: Tensor) -> None:
+        self.scaling.learn(as_steps(x, self.data_shape).flatten(0, -2))
 
     def _scaled_steps(self, x: Tensor) -> Tensor:
-        return (as_steps(x, self.data_shape) - self.units.location) / self.units.scale
+        return (as_steps(x, self.data_shape) - self.scaling.location) / self.scaling.scale
 
     def log_evidence(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return log p(x) in nats, exactly: ``batch |`` from x, ``batch | T, D``."""
         exists, total = step_mask(x, self.data_shape, lengths), x.new_zeros(len(x))
         loc, covariance = self.initial_loc, (2 * self.initial_log_scale).exp().diag()
         noise, identity = (2 * self.log_scale).exp().diag(), torch.eye(self.latent_dim).to(x)
-        log_units = self.units.scale.log().sum()
+        log_units = self.scaling.scale.log().sum()
         for t, x_t in enumerate(self._scaled_steps(x).unbind(1)):
             cross = covariance @ self.loadings.T  # (Z, D)
             spread = self.loadings @ cross + noise  # of x_t given all before it, (D, D)

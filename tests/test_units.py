@@ -36,7 +36,7 @@ from pyro_vae.models import (
 )
 from pyro_vae.networks import MLP, MaskedInput, Scaled, join
 from pyro_vae.priors import VampPrior
-from pyro_vae.units import Units, parts_to_learn
+from pyro_vae.scaling import Scaling, parts_to_learn
 
 SPREAD = torch.tensor([1e-3, 1.0, 1e5])
 PLACE = torch.tensor([-7e-3, 0.5, 3e5])
@@ -104,7 +104,7 @@ def test_values_that_fill_the_unit_interval_stay() -> None:
     x = torch.rand(300, 3)
     x[:, 1] = 0.0
     x[7, 1] = 0.02  # a pixel at the margin
-    units = Units((3,))
+    units = Scaling((3,))
     units.learn(x)
     assert units.location.tolist() == [0, 0, 0]
     assert units.scale.tolist() == [1, 1, 1]
@@ -128,12 +128,12 @@ def test_counts_start_at_their_means(likelihood: Any) -> None:
     x = torch.poisson(torch.tensor([0.0, 3.0, 4000.0]).expand(500, 3))
     part = likelihood(2, (3,), decoder=Zero)
     before = part(torch.zeros(1, 2)).mean
-    part.learn_units(x)
+    part.learn_scaling(x)
     ratio = (part(torch.zeros(1, 2)).mean / before)[0]
     torch.testing.assert_close(ratio[1:], x.mean(0)[1:], rtol=0.01, atol=0)
     assert ratio[0] < 0.01
     encoder = part.wrap_encoder(MLP)((3,), (2,))
-    encoder.learn_units(x)
+    encoder.learn_scaling(x)
     scaled = encoder.scaled(x)
     assert scaled.abs().max() < 7
     torch.testing.assert_close(scaled[:, 1:].std(0, correction=0), torch.ones(2))
@@ -160,7 +160,7 @@ def test_counts_of_a_sequencers_depth_have_an_elbo_from_the_first_epoch() -> Non
 def test_logs_of_positive_values() -> None:
     x = torch.randn(400, 2).exp() * torch.tensor([1e-3, 1e6])
     part = LogNormal(2, (2,), decoder=Zero)
-    part.learn_units(x)
+    part.learn_scaling(x)
     p = part(torch.zeros(1, 2)).base_dist
     torch.testing.assert_close(p.loc[0], x.log().mean(0), rtol=1e-4, atol=1e-4)
 
@@ -175,9 +175,11 @@ def test_each_column_of_a_table_has_its_units() -> None:
     )  # fmt: skip
     fit(vae, x, **quick)
     normal, poisson, bernoulli = vae.likelihood.complete.kinds
-    torch.testing.assert_close(normal.units.location, x[1:, 0].mean()[None])
-    torch.testing.assert_close(poisson.units.location.exp(), torch.tensor([9.0]), rtol=0.1, atol=0)
-    assert not hasattr(bernoulli, "units")
+    torch.testing.assert_close(normal.scaling.location, x[1:, 0].mean()[None])
+    torch.testing.assert_close(
+        poisson.scaling.location.exp(), torch.tensor([9.0]), rtol=0.1, atol=0
+    )
+    assert not hasattr(bernoulli, "scaling")
     assert isinstance(vae.recognition.encoder, Scaled)
     assert vae.recognition.encoder.logs.tolist() == [False, True, False]
 
@@ -204,11 +206,11 @@ def test_an_encoder_reads_names_one_by_one_and_gaps_as_gaps() -> None:
 
 
 def test_what_lies_between_0_and_1_or_never_varies() -> None:
-    units = Units((2,))
+    units = Scaling((2,))
     units.learn(torch.rand(9, 2).where(torch.eye(9, 2) == 0, torch.nan))
     assert units.location.tolist() == [0, 0]
     assert units.scale.tolist() == [1, 1]
-    units = Units((2,))
+    units = Scaling((2,))
     units.learn(torch.tensor([[7.0, torch.nan], [7.0, torch.nan]]))
     assert units.location.tolist() == [7, 0]
     assert units.scale.tolist() == [1, 1]
@@ -244,8 +246,8 @@ def test_frozen_parts_stay_as_they_are() -> None:
     model = VAE((3,), 2, likelihood=Normal)
     model.likelihood.requires_grad_(False)
     fit(model, in_two_units()[1], **quick)
-    assert not model.likelihood.units.is_learnt
-    assert model.recognition.encoder.units.is_learnt
+    assert not model.likelihood.scaling.is_learnt
+    assert model.recognition.encoder.scaling.is_learnt
 
 
 def test_a_part_of_ones_own_learns_too() -> None:
@@ -254,7 +256,7 @@ def test_a_part_of_ones_own_learns_too() -> None:
             super().__init__()
             self.register_buffer("top", torch.zeros(()))
 
-        def learn_units(self, x: Tensor) -> None:
+        def learn_scaling(self, x: Tensor) -> None:
             self.top.copy_(x.max())
 
     class Program(VAE):
@@ -319,7 +321,7 @@ def test_gaps_are_filled_in_where_it_starts() -> None:
 def test_fixed_scales_are_in_the_datas_units() -> None:
     part = FixedScaleNormal(2, (3,), decoder=Zero, scale=0.25)
     _, raw = in_two_units()
-    part.learn_units(raw)
+    part.learn_scaling(raw)
     p = part(torch.zeros(1, 2)).base_dist
     torch.testing.assert_close(p.loc[0], raw.mean(0))
     assert (p.scale == 0.25).all()

@@ -11,7 +11,7 @@ from functools import cached_property, reduce
 import torch
 from torch import Tensor
 
-from pyro_vae.inference.annealing.paths import Path
+from pyro_vae.inference.annealing.paths import AnnealingPath
 from pyro_vae.inference.compiling.graph_cache import GraphedFunction
 
 JITTER = (0.6, 1.2)  # of the step size: a fixed trajectory may return to its start
@@ -85,7 +85,7 @@ class Sampler:
         at_once: how many chains are scored at a time; it changes the memory, never the noise.
     """
 
-    path: Path
+    path: AnnealingPath
     num_leapfrog: int
     at_once: int
 

@@ -44,7 +44,7 @@ DRAWS, VMAP_DRAWS = 8, 64  # at a time: of the prior; of a start that is drawn b
 FROM_PRIOR = 'anneal from the prior (start="prior")'
 
 
-class Path(abc.ABC):
+class AnnealingPath(abc.ABC):
     """The geometric path p_b(u) ∝ start(u)^(1 - b) end(u)^b between two densities of K chains for U units.
 
     ``start`` is normalised and can be drawn from; ``end`` is p(x, z), whose integral is the evidence.
@@ -124,7 +124,7 @@ class Path(abc.ABC):
         return self._score(sample_sites(trace), num_chains)
 
 
-class FromPrior(Path):
+class FromPrior(AnnealingPath):
     """The path from p(z), with enumerated latents summed out, to p(x, z)."""
 
     def __init__(self, call: BoundProgram) -> None:
@@ -192,7 +192,7 @@ def _check_prior_draws(call: BoundProgram) -> None:
         )
 
 
-class FromGuide(Path):
+class FromGuide(AnnealingPath):
     """The path from q(z | x) to p(x, z).
 
     The coordinates are those of the guide's own random sites. Where a guide draws an auxiliary variable

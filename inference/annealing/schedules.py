@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError
 
-Schedule = Callable[[int], Tensor]
+TemperatureSchedule = Callable[[int], Tensor]
 """T -> T + 1 inverse temperatures that rise from 0 to 1."""
 
 
@@ -34,7 +34,7 @@ def sigmoid(num_temperatures: int, sharpness: float = 4.0) -> Tensor:
     return (betas - betas[0]) / (betas[-1] - betas[0])
 
 
-def inverse_temperatures(schedule: Schedule, num_temperatures: int) -> tuple[float, ...]:
+def inverse_temperatures(schedule: TemperatureSchedule, num_temperatures: int) -> tuple[float, ...]:
     """Return the schedule's values.
 
     Raises:

@@ -11,8 +11,12 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError, at_least_1, nearest
 from pyro_vae.inference.annealing.hmc import Sampler, StepSizes, adapt_step_sizes
-from pyro_vae.inference.annealing.paths import FromGuide, FromPrior, Path
-from pyro_vae.inference.annealing.schedules import Schedule, inverse_temperatures, sigmoid
+from pyro_vae.inference.annealing.paths import AnnealingPath, FromGuide, FromPrior
+from pyro_vae.inference.annealing.schedules import (
+    TemperatureSchedule,
+    inverse_temperatures,
+    sigmoid,
+)
 from pyro_vae.inference.evidence.method import (
     Advance,
     Estimator,
@@ -23,7 +27,10 @@ from pyro_vae.inference.evidence.method import (
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
 
-STARTS: dict[str, Callable[[BoundProgram], Path]] = {"guide": FromGuide, "prior": FromPrior}
+STARTS: dict[str, Callable[[BoundProgram], AnnealingPath]] = {
+    "guide": FromGuide,
+    "prior": FromPrior,
+}
 MAX_MEMORY = {"cpu": 2**28, "cuda": 2**32}  # for the gradients' graph
 CHAINS_AT_ONCE = {"cpu": 2**14, "cuda": 2**17}  # of all units of a tile
 ADAPTED_PLACES = 20  # of the path, at most, where step sizes are adapted
@@ -71,7 +78,7 @@ class Annealed(Method):
 
     num_temperatures: int = 100
     start: str = "guide"
-    schedule: Schedule = sigmoid
+    schedule: TemperatureSchedule = sigmoid
     num_leapfrog: int = 10
 
     num_particles = 16
@@ -176,7 +183,7 @@ def numbers_of_chains(call: BoundProgram, num_particles: int) -> Iterator[int]:
         yield min(at_once, num_particles - first)
 
 
-def bytes_per_chain(path: Path) -> int:
+def bytes_per_chain(path: AnnealingPath) -> int:
     """Return the bytes that one more chain saves for a gradient, doubled for temporary tensors."""
     sizes = []
     for num_chains in (1, 2):

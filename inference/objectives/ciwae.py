@@ -5,7 +5,7 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.iwae import log_mean_exp
-from pyro_vae.inference.objectives.objective import Figure, Objective, checked_number
+from pyro_vae.inference.objectives.objective import FigureKind, Objective, checked_number
 
 
 class CIWAE(Objective):
@@ -19,7 +19,7 @@ class CIWAE(Objective):
         elbo_weight: b.
     """
 
-    figure: Figure = "bound"
+    figure: FigureKind = "bound"
     needs_whole_units = True
 
     def __init__(self, num_particles: int = 8, elbo_weight: float = 0.5) -> None:

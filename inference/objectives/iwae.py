@@ -5,7 +5,7 @@ import math
 from torch import Tensor
 
 from pyro_vae.inference.objectives.guide_draws import GuideDraws
-from pyro_vae.inference.objectives.objective import Figure, Objective
+from pyro_vae.inference.objectives.objective import FigureKind, Objective
 
 
 class IWAE(Objective):
@@ -27,7 +27,7 @@ class IWAE(Objective):
     ['beta', 'epoch', 'learning_rate', 'train_bound']
     """
 
-    figure: Figure = "bound"
+    figure: FigureKind = "bound"
     needs_whole_units = True
 
     def __init__(self, num_particles: int = 8) -> None:

@@ -5,7 +5,7 @@ from torch import Tensor
 from pyro_vae.errors import at_least_1
 from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.iwae import log_mean_exp
-from pyro_vae.inference.objectives.objective import Figure, Objective
+from pyro_vae.inference.objectives.objective import FigureKind, Objective
 
 
 class MIWAE(Objective):
@@ -22,7 +22,7 @@ class MIWAE(Objective):
         num_estimates: bounds M that are averaged.
     """
 
-    figure: Figure = "bound"
+    figure: FigureKind = "bound"
     needs_whole_units = True
 
     def __init__(self, num_particles: int = 8, num_estimates: int = 8) -> None:

@@ -21,7 +21,7 @@ from pyro_vae.program.isolation import undisturbed
 from pyro_vae.program.trace import sample_sites
 from pyro_vae.program.vectorization import pair_together
 
-Figure = Literal["elbo", "bound", "objective"]
+FigureKind = Literal["elbo", "bound", "objective"]
 Self = TypeVar("Self", bound="Objective")
 
 
@@ -44,7 +44,7 @@ class Objective(ELBO, abc.ABC):
         separates_prior: whether it weighs prior and likelihood apart.
     """
 
-    figure: Figure = "objective"
+    figure: FigureKind = "objective"
     needs_whole_units: ClassVar[bool] = False
     detaches_draws: ClassVar[bool] = False
     rescores_draws: ClassVar[bool] = False
@@ -186,7 +186,7 @@ class Scheduled(Objective):
         """Return the objective with that number, ``|``."""
 
 
-def figure_of(elbo: Any) -> Figure:
+def figure_of(elbo: Any) -> FigureKind:
     """Return the kind of value of an ELBO, Pyro's or ours."""
     if isinstance(elbo, Objective):
         return elbo.figure

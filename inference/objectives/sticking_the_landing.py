@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from pyro_vae.inference.objectives.guide_draws import GuideDraws
-from pyro_vae.inference.objectives.objective import Figure, Objective, with_gradient_of
+from pyro_vae.inference.objectives.objective import FigureKind, Objective, with_gradient_of
 
 
 class StickingTheLanding(Objective):
@@ -19,7 +19,7 @@ class StickingTheLanding(Objective):
         num_particles: draws a unit that are averaged.
     """
 
-    figure: Figure = "elbo"
+    figure: FigureKind = "elbo"
     rescores_draws = True
 
     def value(self, draws: GuideDraws) -> Tensor:

@@ -4,12 +4,12 @@ from typing import Any
 
 from pyro_vae.inference.objectives.guide_draws import DrawPlan
 from pyro_vae.inference.objectives.iwae import IWAE
-from pyro_vae.inference.objectives.objective import Figure, Objective, figure_of
+from pyro_vae.inference.objectives.objective import FigureKind, Objective, figure_of
 from pyro_vae.inference.objectives.trace_elbo import TraceELBO
 from pyro_vae.program.structure import Structure
 
 
-def validation_objective_of(elbo: Any) -> tuple[Any, Figure]:
+def validation_objective_of(elbo: Any) -> tuple[Any, FigureKind]:
     """Return the objective itself if it is a bound, or else the ELBO; and the kind of figure.
 
     >>> validation_objective_of(IWAE(4))[1]

@@ -11,7 +11,7 @@ from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import examine
 from pyro_vae.program.isolation import rng_state, set_rng_state, undisturbed
 from pyro_vae.program.trace import first_line
-from pyro_vae.units import MAX_ROWS, Units, parts_to_learn
+from pyro_vae.scaling import MAX_ROWS, Scaling, parts_to_learn
 
 GUIDE_ROWS = 1_000  # rows that a guide reads in a call
 
@@ -25,17 +25,17 @@ def initialize_from_data(program: Program, train: Batches, seed: int) -> None:
         InputError: a part can learn nothing from such data.
     """
     modules = program.modules.values()
-    unit_learners = [part for module in modules for part in parts_to_learn(module)]
+    scaling_learners = [part for module in modules for part in parts_to_learn(module)]
     starters = [part for module in modules for part in parts_to_learn(module, "start_from")]
-    if not (unit_learners or starters) or isinstance(train, OneCall):
+    if not (scaling_learners or starters) or isinstance(train, OneCall):
         return
     before = rng_state()
     generator = torch.Generator().manual_seed(seed)
     index = torch.randperm(train.num_units, generator=generator)[:MAX_ROWS]
     rows = next(train.take(index, len(index)))
-    for part in unit_learners:
+    for part in scaling_learners:
         try:
-            part.learn_units(_argument_of(part, rows))
+            part.learn_scaling(_argument_of(part, rows))
         except Exception as error:
             with undisturbed(program), torch.no_grad():
                 examine(program, *rows)  # which explains data of a wrong shape
@@ -51,7 +51,7 @@ def initialize_from_data(program: Program, train: Batches, seed: int) -> None:
 
 def _argument_of(part: nn.Module, rows: Batch) -> Tensor:
     """Return the argument whose units a part learns: the first of floats in their shape, or the first."""
-    shapes = {units.shape for units in part.modules() if isinstance(units, Units)}
+    shapes = {scaling.shape for scaling in part.modules() if isinstance(scaling, Scaling)}
     fitting = (x for x in rows if x.is_floating_point() and tuple(x.shape[1:]) in shapes)
     return next(fitting, rows[0])
 

@@ -8,13 +8,13 @@ from pyro_vae import distributions
 from pyro_vae.likelihoods.likelihood import Likelihood
 from pyro_vae.links import RATE, log_link
 from pyro_vae.networks import MLP, NetworkFactory, Shape
-from pyro_vae.units import Units
+from pyro_vae.scaling import Scaling
 
 
 class Counts(Likelihood):
     """Model counts in units of the data's means m, which the first fit learns from its rows.
 
-    A mean is m_i exp(decoder(z)_i), and m is 1 before a fit (:class:`pyro_vae.units.Units`). Above
+    A mean is m_i exp(decoder(z)_i), and m is 1 before a fit (:class:`pyro_vae.scaling.Scaling`). Above
     exp(15) m_i, about 3 million, it grows only linearly in the decoder's output
     (:func:`pyro_vae.links.log_link`), so an initial output of 60 does not give a mean of 1e26.
     """
@@ -23,13 +23,13 @@ class Counts(Likelihood):
 
     def __init__(self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP) -> None:
         super().__init__(latent_dim, data_shape, decoder)
-        self.units = Units(data_shape)  # the location is the log of the mean
+        self.scaling = Scaling(data_shape)  # the location is the log of the mean
 
-    def learn_units(self, x: Tensor) -> None:
-        self.units.learn_log_mean(x)
+    def learn_scaling(self, x: Tensor) -> None:
+        self.scaling.learn_log_mean(x)
 
     def log_mean(self, output: Tensor) -> Tensor:
-        return self.units.location + log_link(output, RATE)
+        return self.scaling.location + log_link(output, RATE)
 
 
 class Poisson(Counts):

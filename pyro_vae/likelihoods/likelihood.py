@@ -12,7 +12,7 @@ from pyro_vae.errors import InputError, sizes
 from pyro_vae.networks import MLP, Network, NetworkFactory, Scaled, Shape
 from pyro_vae.parts import Part
 
-Scaling = Literal["linear", "log"] | None
+EncoderScaling = Literal["linear", "log"] | None
 
 
 class Likelihood(Part):
@@ -32,7 +32,7 @@ class Likelihood(Part):
     """
 
     parameters_per_value = 1
-    encoder_scaling: ClassVar[Scaling] = None
+    encoder_scaling: ClassVar[EncoderScaling] = None
     num_categories = 0
     not_a_part: ClassVar[str] = ""
 

@@ -11,32 +11,34 @@ from torch.nn.functional import softplus
 
 from pyro_vae import distributions
 from pyro_vae.errors import positive
-from pyro_vae.likelihoods.likelihood import Likelihood, Scaling
+from pyro_vae.likelihoods.likelihood import EncoderScaling, Likelihood
 from pyro_vae.links import RATE, log_link
 from pyro_vae.networks import MLP, NetworkFactory, Shape
-from pyro_vae.units import Units
+from pyro_vae.scaling import Scaling
 
 
 class LocationScale(Likelihood):
     """Model values by a family of distributions with a location and a scale.
 
     The location is m_i + s_i loc_i(z), with m and s the data's location and scale, which the first fit
-    learns from its rows (:class:`pyro_vae.units.Units`): means and standard deviations of the columns, or
+    learns from its rows (:mod:`pyro_vae.scaling`): means and standard deviations of the columns, or
     0 and 1 where all values lie in [0, 1].
     """
 
-    encoder_scaling: ClassVar[Scaling] = "linear"
+    encoder_scaling: ClassVar[EncoderScaling] = "linear"
 
     def __init__(self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP) -> None:
         super().__init__(latent_dim, data_shape, decoder)
-        self.units = Units(data_shape)
+        self.scaling = Scaling(data_shape)
 
-    def learn_units(self, x: Tensor) -> None:
-        self.units.learn(x)
+    def learn_scaling(self, x: Tensor) -> None:
+        self.scaling.learn(x)
 
     def from_parameters(self, parameters: Tensor) -> dist.TorchDistribution:
         loc, *rest = self.split(parameters)
-        return self.distribution(self.units.location + self.units.scale * loc, self.scale_of(rest))
+        return self.distribution(
+            self.scaling.location + self.scaling.scale * loc, self.scale_of(rest)
+        )
 
     def distribution(self, loc: Tensor, scale: Tensor) -> dist.TorchDistribution:
         """Return the member of the family, ``B, X |``."""
@@ -51,7 +53,7 @@ class Normal(LocationScale):
     """Model real values with one learned scale: p(x | z) = prod_i Normal(x_i | loc_i(z), s_i scale).
 
     loc_i(z) = m_i + s_i decoder(z)_i, with m and s the data's location and scale
-    (:class:`pyro_vae.units.Units`).
+    (:class:`pyro_vae.scaling.Scaling`).
 
     Args:
         latent_dim: size of z.
@@ -77,13 +79,13 @@ class Normal(LocationScale):
         self.log_scale = nn.Parameter(torch.tensor(positive("initial_scale", initial_scale)).log())
 
     def scale_of(self, rest: Sequence[Tensor]) -> Tensor:
-        return self.units.scale * self.log_scale.exp()
+        return self.scaling.scale * self.log_scale.exp()
 
 
 class FixedScaleNormal(LocationScale):
     """Model real values with a given scale: p(x | z) = prod_i Normal(x_i | m_i + s_i decoder(z)_i, scale).
 
-    m and s are the data's location and scale (:class:`pyro_vae.units.Units`).
+    m and s are the data's location and scale (:class:`pyro_vae.scaling.Scaling`).
 
     Args:
         latent_dim: size of z.
@@ -116,7 +118,7 @@ class HeteroscedasticNormal(LocationScale):
         p(x | z) = prod_i Normal(x_i | m_i + s_i loc_i(z), s_i scale_i(z)).
 
     The decoder gives loc_i(z) and scale_i(z); m and s are the data's location and scale
-    (:class:`pyro_vae.units.Units`). Without a floor the likelihood of a constant value is unbounded.
+    (:class:`pyro_vae.scaling.Scaling`). Without a floor the likelihood of a constant value is unbounded.
 
     Args:
         latent_dim: size of z.
@@ -145,7 +147,7 @@ class HeteroscedasticNormal(LocationScale):
 
     def scale_of(self, rest: Sequence[Tensor]) -> Tensor:
         (raw_scale,) = rest
-        return self.units.scale * (self.min_scale + softplus(raw_scale))
+        return self.scaling.scale * (self.min_scale + softplus(raw_scale))
 
 
 class LogNormal(HeteroscedasticNormal):
@@ -162,8 +164,8 @@ class LogNormal(HeteroscedasticNormal):
     def distribution(self, loc: Tensor, scale: Tensor) -> dist.TorchDistribution:
         return dist.LogNormal(loc, scale)
 
-    def learn_units(self, x: Tensor) -> None:
-        self.units.learn(x.log(), may_keep=False)
+    def learn_scaling(self, x: Tensor) -> None:
+        self.scaling.learn(x.log(), may_keep=False)
 
 
 class StudentT(Normal):

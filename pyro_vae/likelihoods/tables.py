@@ -13,7 +13,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.likelihoods.likelihood import Likelihood, LikelihoodFactory, PlaceholderDecoder
 from pyro_vae.likelihoods.real import Normal
 from pyro_vae.networks import MLP, Network, NetworkFactory, Scaled, Shape
-from pyro_vae.units import parts_to_learn
+from pyro_vae.scaling import parts_to_learn
 
 
 class Heterogeneous(Likelihood):
@@ -83,10 +83,10 @@ class Heterogeneous(Likelihood):
                 num_categories[place] = kind.num_categories
         return partial(Scaled, network=encoder, logs=logs, num_categories=num_categories)
 
-    def learn_units(self, x: Tensor) -> None:
+    def learn_scaling(self, x: Tensor) -> None:
         for kind, places in zip(self.kinds, self.places, strict=True):
             for part in parts_to_learn(kind):
-                part.learn_units(x[..., places])
+                part.learn_scaling(x[..., places])
 
     def from_parameters(self, parameters: Tensor) -> dist.TorchDistribution:
         parts = [

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.networks.mlp import MLP
 from pyro_vae.networks.network import Network, NetworkFactory, Shape
-from pyro_vae.units import Units
+from pyro_vae.scaling import Scaling
 
 
 class Flat(Network):
@@ -28,7 +28,7 @@ class Scaled(Network):
 
     Counts and other positive values that span orders of magnitude become log(x + a) first. a is a column's
     least positive value, which for counts is mostly 1. A category 0 to K - 1 becomes a one-hot vector of K
-    numbers. The first fit learns the units from its rows (:mod:`pyro_vae.units`); before that, a is 1.
+    numbers. The first fit learns the units from its rows (:mod:`pyro_vae.scaling`); before that, a is 1.
 
     Args:
         in_shape: shape of one input.
@@ -38,7 +38,7 @@ class Scaled(Network):
         num_categories: number of categories of each column, 0 where it holds numbers; empty: numbers only.
 
     >>> network = Scaled((2,), (3,), logs=[True, False])
-    >>> network.learn_units(torch.tensor([[0.0, 300.0], [1e6, 500.0]]))
+    >>> network.learn_scaling(torch.tensor([[0.0, 300.0], [1e6, 500.0]]))
     >>> network.scaled(torch.tensor([[0.0, 300.0]]))
     tensor([[-1.0000, -1.0000]])
     >>> Scaled((2,), (3,), num_categories=[0, 3]).scaled(torch.tensor([[5.0, 2.0]]))
@@ -70,27 +70,27 @@ class Scaled(Network):
         feature_shape = in_shape if self.column is None else (len(features),)
         self.network = Network.make(network, feature_shape, out_shape)
         self.takes_missing = getattr(self.network, "takes_missing", False)
-        self.units = Units(self.in_shape)
+        self.scaling = Scaling(self.in_shape)
         which = None if logs is False else torch.tensor(logs)
         self.register_buffer("logs", which, persistent=False)
         if which is not None:
-            self.register_buffer("least", torch.ones_like(self.units.location))
+            self.register_buffer("least", torch.ones_like(self.scaling.location))
 
-    def learn_units(self, x: Tensor) -> None:
+    def learn_scaling(self, x: Tensor) -> None:
         """Learn location and scale from rows of inputs, ``rows | X``."""
         if x.shape[-1:] != self.in_shape[-1:]:  # other data, such as labels
             return
         if self.logs is None:
-            self.units.learn(x)
-        elif not self.units.is_learnt:
+            self.scaling.learn(x)
+        elif not self.scaling.is_learnt:
             rows = x.reshape(-1, *self.least.shape)
             least = torch.where(rows > 0, rows, torch.inf).amin(0)
             self.least.copy_(torch.where(least.isfinite(), least, 1.0))
-            self.units.learn(self._to_logs(x), may_keep=~self.logs)
+            self.scaling.learn(self._to_logs(x), may_keep=~self.logs)
 
     def scaled(self, x: Tensor) -> Tensor:
         """Return the network's features of inputs ``N | in_shape``."""
-        scaled = (self._to_logs(x) - self.units.location) / self.units.scale
+        scaled = (self._to_logs(x) - self.scaling.location) / self.scaling.scale
         if self.column is None:
             return scaled
         x, scaled = x[..., self.column], scaled[..., self.column]

@@ -8,7 +8,7 @@ from pyro_vae.distributions import NormalMixture, mixture
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides import AmortizedGuide
 from pyro_vae.priors.prior import Prior
-from pyro_vae.units import Units
+from pyro_vae.scaling import Scaling
 
 
 class GaussianMixture(Prior):
@@ -78,7 +78,7 @@ class VampPrior(Prior):
         at_least_1("num_components", num_components)
         guide = _differentiable(guide)
         self.scaled_inputs = nn.Parameter(torch.rand(num_components, *guide.data_shape))
-        self.units = Units(guide.data_shape)
+        self.scaling = Scaling(guide.data_shape)
         self.register_buffer("uniform", torch.zeros(num_components), persistent=False)
         self._guide = (guide,)  # a tuple, so that the model alone owns its parameters
 
@@ -90,7 +90,7 @@ class VampPrior(Prior):
     @property
     def pseudo_inputs(self) -> Tensor:
         """u, ``K | X``."""
-        return self.units.location + self.units.scale * self.scaled_inputs
+        return self.scaling.location + self.scaling.scale * self.scaled_inputs
 
     @torch.no_grad()
     def start_from(self, data: Tensor) -> None:
@@ -110,9 +110,9 @@ class VampPrior(Prior):
                 expected=f"at least {count} rows of shape {tuple(shape)}",
                 remedy="set num_components to at most the number of rows",
             )
-        self.units.learn(data)
+        self.scaling.learn(data)
         some = data[torch.randperm(len(data), device=data.device)[:count]]
-        self.scaled_inputs.copy_((some - self.units.location) / self.units.scale)
+        self.scaled_inputs.copy_((some - self.scaling.location) / self.scaling.scale)
 
     def forward(self) -> dist.TorchDistribution:
         components = self.guide(self.pseudo_inputs)  # (K | Z)

@@ -31,7 +31,7 @@ FLAT_REMEDY = (
 )
 
 
-def run(part: str, function: Callable[..., Any], args: Any, kwargs: Any) -> poutine.Trace:
+def run(role: str, function: Callable[..., Any], args: Any, kwargs: Any) -> poutine.Trace:
     """Return the trace of one call.
 
     A program that differentiates inside runs with gradients, also where the caller turns them off.
@@ -41,10 +41,10 @@ def run(part: str, function: Callable[..., Any], args: Any, kwargs: Any) -> pout
         InputError: the function raises; the error names the part and the last site before it.
     """
     try:
-        return run_without_gradients(part, function, args, kwargs)
+        return run_without_gradients(role, function, args, kwargs)
     except NeedsGradients:
         with torch.enable_grad():
-            return run_without_gradients(part, function, args, kwargs)
+            return run_without_gradients(role, function, args, kwargs)
 
 
 class NeedsGradients(InputError):
@@ -52,7 +52,7 @@ class NeedsGradients(InputError):
 
 
 def run_without_gradients(
-    part: str, function: Callable[..., Any], args: Any, kwargs: Any
+    role: str, function: Callable[..., Any], args: Any, kwargs: Any
 ) -> poutine.Trace:
     """Return the trace of one call, with gradients only where the caller has turned them on.
 
@@ -67,7 +67,7 @@ def run_without_gradients(
         original = _original(error)
         raise original from original.__cause__
     except Exception as error:
-        refused = _refusal(part, error, tracer.trace, args)
+        refused = _refusal(role, error, tracer.trace, args)
         refused.reached = tracer.trace  # type: ignore[attr-defined]  # the sites before the error
         raise refused from error
     for site in sample_sites(trace).values():
@@ -83,11 +83,11 @@ def _original(error: InputError) -> InputError:
     return error if "\n" not in str(error) else InputError(str(error).split("\n")[0])
 
 
-def _refusal(part: str, error: Exception, reached: poutine.Trace, args: Any) -> InputError:
+def _refusal(role: str, error: Exception, reached: poutine.Trace, args: Any) -> InputError:
     """Return what to say of an error that a model or guide raised after some sites."""
     if isinstance(error, NotImplementedError) and "ImproperUniform" in str(error):
         return InputError(
-            f"a prior of the {part} is flat: {FLAT}", subject=part, remedy=FLAT_REMEDY
+            f"a prior of the {role} is flat: {FLAT}", subject=role, remedy=FLAT_REMEDY
         )
     if missing := MISSING.match(str(error)):
         return InputError(
@@ -102,10 +102,10 @@ def _refusal(part: str, error: Exception, reached: poutine.Trace, args: Any) -> 
     where = f"after site {sites[-1]!r}" if sites else "before its first site"
     shapes = ", ".join(str(tuple(a.shape)) for a in args if isinstance(a, Tensor))
     return kind(
-        f"the {part} raised {type(error).__name__} {where}: {first_line(error)}"
+        f"the {role} raised {type(error).__name__} {where}: {first_line(error)}"
         + (f" (called with tensors of shape {shapes})" if shapes else "")
         + _not_finite(args),
-        subject=sites[-1] if sites else part,
+        subject=sites[-1] if sites else role,
     )
 
 
@@ -258,7 +258,7 @@ def training_terms(guide_trace: poutine.Trace) -> dict[str, Site]:
     return {n: s for n, s in observed_sites(guide_trace).items() if not is_jacobian(s)}
 
 
-def kind_of(part: str, site: Mapping[str, Any]) -> str:
+def kind_of(role: str, site: Mapping[str, Any]) -> str:
     """Return "factor", "deterministic", "observed" or "latent", of a statement in a model or guide.
 
     A Delta in a model, or by a reparameterisation, follows from earlier draws, so it is deterministic. In
@@ -272,7 +272,7 @@ def kind_of(part: str, site: Mapping[str, Any]) -> str:
         return "deterministic"
     if site["is_observed"]:
         return "observed"
-    return "deterministic" if is_point and part == "model" else "latent"
+    return "deterministic" if is_point and role == "model" else "latent"
 
 
 def is_factor(site: Mapping[str, Any]) -> bool:

@@ -55,9 +55,9 @@ def marginal(model) -> tuple[torch.Tensor, torch.Tensor]:
     complete = model.likelihood.complete
     layer = complete.decoder.layers[-1]
     noise = (2 * complete.log_scale).exp() * torch.eye(4)
-    units = complete.units.scale
+    units = complete.scaling.scale
     covariance = (layer.weight @ layer.weight.T + noise) * units * units[:, None]
-    return complete.units.location + units * layer.bias, covariance
+    return complete.scaling.location + units * layer.bias, covariance
 
 
 def test_the_evidence_is_the_marginals_of_what_was_observed(call, linear):
@@ -76,7 +76,7 @@ def test_the_evidence_is_the_marginals_of_what_was_observed(call, linear):
     assert figures["bits_per_dimension"] is None
     assert not any("standardised" in note for note in figures["notes"])
     complete = model.likelihood.complete  # a fit has learnt its units from what is there
-    torch.testing.assert_close(complete.units.location, x.nanmean(0))
+    torch.testing.assert_close(complete.scaling.location, x.nanmean(0))
 
 
 def test_a_density_of_standardised_values_is_said_to_be_one(here, call):

@@ -181,7 +181,7 @@ def test_samples_of_a_table_are_in_its_own_units(call, factors):
     run = open_run(factors)
     data = run.load_data()
     model = run.load_program(data, torch.device("cpu"))
-    bias = (model.units.location + model.units.scale * model.bias).detach().numpy()  # E x
+    bias = (model.scaling.location + model.scaling.scale * model.bias).detach().numpy()  # E x
     error = drawn["x"].std(0) / math.sqrt(4000)
     assert (np.abs(drawn["x"].mean(0) - bias) < 5 * error).all()
     assert (np.abs(drawn["x_mean"].mean(0) - bias) < 5 * error).all()

@@ -1,7 +1,7 @@
 """The units of data: location and scale of their elements, learnt from the first rows of a fit.
 
 A program gets the values of the file. Its parts compute with numbers of size 1, so a part that meets data,
-such as an encoder or a likelihood, holds a :class:`Units` for their elements.
+such as an encoder or a likelihood, holds a :class:`Scaling` for their elements.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-MAX_ROWS = 10_000  # of which the units are learnt
+MAX_ROWS = 10_000  # that Scaling learns from
 MIN_SPAN = 0.1  # between minimum and maximum of values that count as of size 1
 
 
-class Units(nn.Module):
+class Scaling(nn.Module):
     """Hold location and scale of the elements of a datum: 0 and 1 until they are learnt.
 
     They are buffers: a checkpoint holds them, and no optimizer moves them. Data that fill [0, 1], such as
@@ -24,9 +24,9 @@ class Units(nn.Module):
     Args:
         shape: shape X of one datum.
 
-    >>> units = Units((2,))
-    >>> units.learn(torch.tensor([[1.0, 100.0], [3.0, 500.0]]))
-    >>> units.location, units.scale
+    >>> scaling = Scaling((2,))
+    >>> scaling.learn(torch.tensor([[1.0, 100.0], [3.0, 500.0]]))
+    >>> scaling.location, scaling.scale
     (tensor([  2., 300.]), tensor([  1., 200.]))
     """
 
@@ -96,22 +96,22 @@ def _fills_unit_interval(x: Tensor) -> Tensor:
     return is_within & ((span >= MIN_SPAN) | ((x != 0).double().mean(0) < 0.01))
 
 
-def parts_to_learn(module: nn.Module, method: str = "learn_units") -> Iterator[Any]:
-    """Yield the parts of a module that have yet to learn from rows: those with a method ``learn_units``.
+def parts_to_learn(module: nn.Module, method: str = "learn_scaling") -> Iterator[Any]:
+    """Yield the parts of a module that have yet to learn from rows: those with a method ``learn_scaling``.
 
     Such a part passes the rows on to its own parts. A part is left out if all its parameters are frozen, or
-    if all its :class:`Units` are learnt.
+    if all its :class:`Scaling` are learnt.
 
     Args:
         module: the module.
         method: the name of the method; ``start_from`` gets what the part's ``guide`` reads.
     """
     parameters = list(module.parameters())
-    units = [part for part in module.modules() if isinstance(part, Units)]
+    scaling = [part for part in module.modules() if isinstance(part, Scaling)]
     if parameters and not any(parameter.requires_grad for parameter in parameters):
         return
     if not callable(getattr(module, method, None)):
         for child in module.children():
             yield from parts_to_learn(child, method)
-    elif not units or not all(bool(part.is_learnt) for part in units):
+    elif not scaling or not all(bool(part.is_learnt) for part in scaling):
         yield module
