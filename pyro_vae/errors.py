@@ -16,8 +16,8 @@ LIBRARIES = {"torch", "pyro", "numpy", "zuko", *sys.stdlib_module_names}
 class InputError(ValueError):
     """Report an input that does not fit, and say what would.
 
-    ``str(error)`` joins the fields to one sentence: "the problem; expected ...: remedy". It leaves out a
-    field that the sentence already holds. The command line prints it and ends with exit code 2.
+    ``str(error)`` joins the fields: "the problem; expected .... Remedy". It leaves out
+    a field that the text already holds. The command line prints it and ends with exit code 2.
 
     Args:
         problem: what was found, as a clause.
@@ -46,7 +46,7 @@ class InputError(ValueError):
         if self.expected and self.expected not in text:
             text += f"; expected {self.expected}"
         if self.remedy and self.remedy not in text:
-            text += f": {self.remedy}"
+            text += f". {_capitalized(self.remedy)}"
         return text if not self.subject or self.subject in text else f"{self.subject}: {text}"
 
     def at(self, place: str) -> "InputError":
@@ -57,6 +57,21 @@ class InputError(ValueError):
             expected=self.expected,
             remedy=self.remedy,
         )
+
+
+def _capitalized(text: str) -> str:
+    """Return a text with a capital, unless it begins with code.
+
+    >>> _capitalized("use a copy"), _capitalized("batch_size=20 takes all rows")
+    ('Use a copy', 'batch_size=20 takes all rows')
+    """
+    word = text.split()[0].rstrip(",:")
+    return text[0].upper() + text[1:] if word.isalpha() else text
+
+
+def first_line(error: object) -> str:
+    """Return the first line of an error's message, or the name of its class if it has none."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
 def _user_frame(error: Exception) -> traceback.FrameSummary | None:
@@ -82,7 +97,7 @@ def report_user_errors() -> Iterator[None]:
         frame = _user_frame(error)
         if frame is None:
             raise
-        reason = next(iter(str(error).strip().splitlines()), "no reason given")
+        reason = first_line(error)
         place = f"line {frame.lineno} of {Path(frame.filename).name}"
         raise InputError(
             f"the program raised {type(error).__name__}: {reason} ({place}: `{frame.line}`)",
@@ -115,8 +130,8 @@ def _read_problem(error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error).strip().split("\n")[0]
-    return f"there is no {text}" if isinstance(error, KeyError) else text or type(error).__name__
+    text = first_line(error)
+    return f"there is no {text}" if isinstance(error, KeyError) else text
 
 
 def nearest(name: object, known: Iterable[str]) -> str:

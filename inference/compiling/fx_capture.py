@@ -27,6 +27,7 @@ from torch._subclasses.fake_tensor import (
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
+from pyro_vae.errors import first_line
 from pyro_vae.inference.compiling.constants import ConstantReads, share_memory
 
 LIBRARY_PATHS = (
@@ -159,8 +160,7 @@ def _reason(error: Exception, tracker: SiteTracker, reads: ConstantReads) -> str
         return f"Python or NumPy needs to know a tensor's value {tracker}{line}"
     if isinstance(error, DynamicOutputShapeException):
         return f"a shape depends on a tensor's values {tracker}{line}"
-    message = next(iter(str(error).strip().splitlines()), "")
-    reason = f"{type(error).__name__} {tracker}: {message}"
+    reason = f"{type(error).__name__} {tracker}: {first_line(error)}"
     if not reads.symbol_stack:
         return reason
     return (

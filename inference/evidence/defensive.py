@@ -1,6 +1,5 @@
 """Draws from a mixture of guide and prior, with bounded weights however narrow the guide is."""
 
-import contextlib
 import math
 from functools import partial
 
@@ -44,9 +43,9 @@ def draw_defensively(
         InputError: the guide draws auxiliary sites and transforms them, as AutoGuides do, so its density
             at a draw of the prior is not known.
     """
-    if call.by_vmap:
-        with contextlib.suppress(Exception):  # one by one works, or gives the better message
-            return _draw_by_vmap(call, prior_share, num_particles)
+    drawn = call.try_vmap(lambda: _draw_by_vmap(call, prior_share, num_particles))
+    if drawn is not None:
+        return drawn
     sizes = [num_particles] if call.vectorized else [1] * num_particles
     parts = [_draw(call, prior_share, size, at_once or size) for size in sizes]
     latents = {

@@ -1,7 +1,6 @@
 """Imputation of missing values, by the guide's draws and their weights."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,10 +177,10 @@ def _draw(call: BoundProgram, num_particles: int) -> _Particles:
         log_weights, *rest = _run(call, 1)
         return log_weights[0], *rest
 
-    if call.by_vmap:
-        with suppress(Exception):  # one by one works, or gives the better message
-            log_weights, values, means, observed = map_runs(one_particle, num_particles)
-            return _Particles(log_weights, values, means, observed[0])
+    drawn = call.try_vmap(lambda: map_runs(one_particle, num_particles))
+    if drawn is not None:
+        log_weights, values, means, observed = drawn
+        return _Particles(log_weights, values, means, observed[0])
     parts = [one_particle() for _ in range(num_particles)]
     log_weights, values, means = (torch.stack(x) for x in list(zip(*parts, strict=True))[:3])
     return _Particles(log_weights, values, means, parts[0][-1])

@@ -15,7 +15,7 @@ def unknown(
     """Return the error that a name is not among the known ones, with the nearest of these or all.
 
     >>> print(unknown("t.csv has no column 'agee'", "agee", ["age", "income"]))
-    t.csv has no column 'agee': did you mean 'age'?
+    t.csv has no column 'agee'. Did you mean 'age'?
     >>> print(unknown("t.csv has no column 'sex'", "sex", ["age", "income"]))
     t.csv has no column 'sex'; expected one of age, income
     """

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from pyro import poutine
@@ -23,6 +23,8 @@ from pyro_vae.program.trace import run
 if TYPE_CHECKING:
     from pyro_vae.program.examination import Examination
     from pyro_vae.program.probe import Traces
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,22 @@ class BoundProgram:
         call, kwargs = (self.program, self.structure, num_particles, *self.args), self.kwargs
         if self.vectorized:
             return draw(*call, at_once=at_once, **kwargs)
-        if self.by_vmap:  # data unlike the first may need one chain after another, or raise there
-            try:
-                return draw_by_vmap(*call, at_once=at_once, **kwargs)
-            except torch.OutOfMemoryError:
-                raise
-            except Exception:
-                return draw_one_by_one(*call, **kwargs)
-        return draw_one_by_one(*call, **kwargs)
+        drawn = self.try_vmap(lambda: draw_by_vmap(*call, at_once=at_once, **kwargs))
+        return draw_one_by_one(*call, **kwargs) if drawn is None else drawn
+
+    def try_vmap(self, draw: Callable[[], T]) -> T | None:
+        """Return ``draw()``, which runs many chains by vmap; None if the call does not run so, or it fails.
+
+        Data unlike the first may need one chain after another, which works or gives the better message.
+        """
+        if not self.by_vmap:
+            return None
+        try:
+            return draw()
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:
+            return None
 
     def guide(self, num_chains: int, handler: Callable[..., Any] | None = None) -> poutine.Trace:
         """Return the guide's trace, with a handler around the guide."""

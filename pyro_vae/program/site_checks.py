@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import TransformedDistribution, constraints
 
 from pyro_vae.distributions import Columns, PartiallyObserved
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, first_line
 from pyro_vae.program.log_prob import cannot_score
 from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import (
@@ -151,7 +151,7 @@ def _outside_support(part: str, name: str, site: Site, error: ValueError) -> Inp
             else None,
         )
     return InputError(
-        f"the {part}'s site {name!r} cannot be scored: {str(error).split(chr(10))[0]}", subject=name
+        f"the {part}'s site {name!r} cannot be scored: {first_line(error)}", subject=name
     )
 
 

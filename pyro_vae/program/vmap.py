@@ -29,7 +29,7 @@ from torch.distributions import Distribution, Transform
 from torch.nn.functional import linear
 from torch.overrides import TorchFunctionMode
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, first_line
 from pyro_vae.program.log_prob import unit_log_prob
 
 
@@ -277,7 +277,7 @@ def reason_of(error: BaseException) -> str:
     """Return why ``vmap`` fails, and in which line of the program or at which site."""
     while error.__cause__ is not None:
         error = error.__cause__
-    text = (str(error).splitlines() or [""])[0]
+    text = first_line(error)
     reason = next((meaning for said, meaning in MEANINGS.items() if said in text), "")
     if not reason:
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}, "

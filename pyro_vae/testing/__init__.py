@@ -13,7 +13,7 @@ import torch
 
 from pyro_vae.data import batches
 from pyro_vae.device import resolve
-from pyro_vae.errors import InputError, at_least
+from pyro_vae.errors import InputError, at_least, first_line
 from pyro_vae.program.contract import as_program, signature
 from pyro_vae.program.isolation import as_found, checked_seed, tensors_as_found, undisturbed
 from pyro_vae.testing import evidence, gradients, state, structure, training
@@ -126,5 +126,4 @@ def _run_check(check: Check, case: Case) -> Outcome:
     except InputError as error:
         return Outcome(name, "failed", str(error), error)
     except Exception as error:  # the program's own: it must not end the series
-        first = (str(error).strip().splitlines() or [""])[0]
-        return Outcome(name, "failed", f"{type(error).__name__}: {first}")
+        return Outcome(name, "failed", f"{type(error).__name__}: {first_line(error)}")

@@ -229,7 +229,7 @@ def test_pictures(call, vae, verb, ending):
         ("evidence runs/vae --seed -1", ("--seed", "2**32 - 1, not -1")),
         ("evidence runs/vae --device cuda:77", ("'cuda:77'", "cpu")),
         ("fit --model VAE --data digits --device cuda:77", ("'cuda:77'", "cpu")),
-        ("fit --model VAE --data digts", ("did you mean 'digits'?",)),
+        ("fit --model VAE --data digts", ("Did you mean 'digits'?",)),
         ("fit --model VAE --data none.csv", ("none.csv",)),
         ("fit --model VAE --data empty.csv", ("empty.csv", "empty")),
         ("fit --model FactorAnalysis --data gap.csv", ("gap.csv", "row 2", "column 'b'")),

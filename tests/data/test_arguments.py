@@ -258,6 +258,6 @@ def test_each_part_learns_the_units_of_the_argument_of_its_shape(path: str) -> N
     data, program = load(path, arguments=asked), Regression()
     fit(program, replace(data, validation=None), epochs=1, progress=False)
     _, x, y = given(data, program)
-    for units, learnt in ((program.encoder.units, x), (program.likelihood.units, y)):
+    for units, learnt in ((program.encoder.scaling, x), (program.likelihood.scaling, y)):
         assert torch.allclose(units.location, learnt.mean(0))
         assert torch.allclose(units.scale, learnt.std(0, correction=0))

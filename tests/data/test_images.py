@@ -191,7 +191,7 @@ def test_folders_that_do_not_fit(folder: Path, tmp_path: Path) -> None:
     _save(tmp_path / "more" / "train" / "0.png", _grey(1))
     _save(tmp_path / "more" / "test" / "0.png", _grey(1))
     _save(tmp_path / "more" / "cats" / "0.png", _grey(1))
-    fails(tmp_path / "more", "move cats away", tmp_path / "more")
+    fails(tmp_path / "more", "Move cats away", tmp_path / "more")
     _save(tmp_path / "half" / "test" / "0.png", _grey(1))
     fails(tmp_path / "half", "no folder train", tmp_path / "half")
 

@@ -422,7 +422,7 @@ FILE = "t.csv"
     ("text", "options", "subject", "text_of_error"),
     [
         ("a;b\n" + "1.234,56;7\n" * 9, {}, "a", "1.234,56; expected numbers"),
-        ("a;b\n" + "1.234,56;7\n" * 9, {}, "a", "take out the marks of thousands"),
+        ("a;b\n" + "1.234,56;7\n" * 9, {}, "a", "Take out the marks of thousands"),
         ("a\tb\n" + "1,234.5\t7\n" * 9, {}, "a", "1,234.5; expected numbers"),
         ("a;b\n" + "1,234;7\n" * 9, {}, FILE, "1,234"),
         ("a;b\n" + "1,234;7\n" * 9, {}, FILE, "--decimal ,"),

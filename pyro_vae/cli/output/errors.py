@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, first_line
 from pyro_vae.memory import available_memory, format_bytes
 
 
@@ -46,7 +46,7 @@ def describe(error: BaseException) -> tuple[int, str]:
         return code, "\n".join([word, *getattr(error, "__notes__", ())])
     if isinstance(error, InputError):
         return 2, str(error)
-    reason = str(error).strip().split("\n")[0] or type(error).__name__
+    reason = first_line(error)
     if isinstance(error, OSError):
         return 2, f"{error.filename}: {error.strerror}" if error.filename else reason
     if "(os error" in reason:  # from safetensors, which is written in Rust

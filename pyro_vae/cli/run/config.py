@@ -31,7 +31,7 @@ from pyro_vae.cli.run.model_inputs import (
     check_takes_labels,
 )
 from pyro_vae.data import DataSet
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, first_line
 from pyro_vae.inference.svi.fit import fit
 from pyro_vae.program.contract import as_program
 
@@ -211,7 +211,7 @@ class FitConfig:
         except InputError:
             raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {str(error).strip().split(chr(10))[0]}"
+            reason = f"{type(error).__name__}: {first_line(error)}"
             problem = f"{self.model.__name__} cannot be made with these options: {reason}"
             raise InputError(problem, subject=self.model.__name__) from error
         as_program(model)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import distributed
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, first_line
 
 
 @contextmanager
@@ -19,9 +19,8 @@ def process_group() -> Iterator[None]:
     try:
         distributed.init_process_group("gloo")  # the processes exchange a few numbers, on the CPU
     except (ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
         raise InputError(
-            f"the processes cannot connect: {reason}",
+            f"the processes cannot connect: {first_line(error)}",
             subject="WORLD_SIZE",
             remedy="start them by torchrun",
         ) from error

@@ -21,7 +21,7 @@ from pyro_vae.data.batching.loader import rows_of_loader
 from pyro_vae.data.data_set import DataSet
 from pyro_vae.data.rows import Rows, nbytes, row_numbers
 from pyro_vae.data.split import Split
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, first_line
 from pyro_vae.program.contract import Signature
 
 LAZY_BYTES = 2**31  # rows in files are held in the host's memory up to this size
@@ -207,9 +207,8 @@ class _Collate:
         try:
             batch = self.collate(rows)
         except (RuntimeError, TypeError, ValueError) as error:
-            reason = str(error).strip().split("\n")[0]
             raise InputError(
-                f"the rows do not stack into a batch: {reason}",
+                f"the rows do not stack into a batch: {first_line(error)}",
                 subject="rows",
                 expected="tensors of one shape",
                 remedy="make them so, or pass a DataLoader with a collate_fn",

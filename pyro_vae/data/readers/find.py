@@ -16,7 +16,7 @@ from pyro_vae.data.readers.source import Source
 from pyro_vae.data.readers.tables import read_table
 from pyro_vae.data.readers.text import TEXTS, ending, is_packed
 from pyro_vae.data.refusals import unknown
-from pyro_vae.errors import InputError, report_read_errors
+from pyro_vae.errors import InputError, first_line, report_read_errors
 
 ROOT_VARIABLE = "PYRO_VAE_DATA"
 _OF_TABLES = frozenset({"label", "unseen", "arguments", "columns", "kinds", "id"})
@@ -72,7 +72,7 @@ def _read_named(name: str, root: Path | str | None, download: bool, size: int | 
     except InputError:
         raise
     except Exception as error:  # torchvision's readers raise all kinds
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        reason = first_line(error)
         if not is_there:
             raise InputError(
                 f"{name} could not be downloaded to {folder}: {reason}", subject=name
