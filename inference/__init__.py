@@ -12,17 +12,25 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.evidence.estimate import Interrupted as Interrupted
     from pyro_vae.inference.evidence.exact import Exact as Exact
     from pyro_vae.inference.evidence.importance import Importance as Importance
+    from pyro_vae.inference.evidence.method import Advance as Advance
+    from pyro_vae.inference.evidence.method import Estimator as Estimator
     from pyro_vae.inference.evidence.method import Method as Method
+    from pyro_vae.inference.evidence.methods import METHODS as METHODS
     from pyro_vae.inference.evidence.plots import plot_evidence as plot_evidence
     from pyro_vae.inference.evidence.proposals import refined as refined
     from pyro_vae.inference.evidence.proposals import wider as wider
     from pyro_vae.inference.evidence.result import Evidence as Evidence
+    from pyro_vae.inference.evidence.unit_estimates import UnitEstimates as UnitEstimates
     from pyro_vae.inference.posterior.diagnostics import Evaluation as Evaluation
     from pyro_vae.inference.posterior.impute import Imputation as Imputation
     from pyro_vae.inference.svi.fit_result import FitResult as FitResult
 
 _EVIDENCE, _POSTERIOR = "pyro_vae.inference.evidence", "pyro_vae.inference.posterior"
 _HOMES = {
+    "Advance": f"{_EVIDENCE}.method",
+    "Estimator": f"{_EVIDENCE}.method",
+    "METHODS": f"{_EVIDENCE}.methods",
+    "UnitEstimates": f"{_EVIDENCE}.unit_estimates",
     "Annealed": f"{_EVIDENCE}.ais",
     "Auto": f"{_EVIDENCE}.auto",
     "Bidirectional": f"{_EVIDENCE}.bidirectional",

@@ -30,7 +30,7 @@ class Part(nn.Module, abc.ABC):
         name = getattr(source, "__name__", type(source).__name__)
         if isinstance(source, nn.Module) or not callable(source):
             found = f"a {name} object" if isinstance(source, nn.Module) else repr(source)
-            problem = f"a {kind} is made by a factory, and {found} is not one"
+            problem = f"{found} does not make a {kind}"
             raise InputError(problem, subject=kind, expected="a class, or a partial of one")
         if isinstance(source, type) and not cls.accepts(source):
             raise cls._not_accepted(f"{name} does not fit here, as it is not of class {kind}")

@@ -26,10 +26,10 @@ def check_steady(call: BoundProgram) -> None:
 
 
 def refuse_noise(one: Tensor, other: Tensor) -> None:
-    """Check that the same latents have got one log-density.
+    """Check that the same latents have one log-density.
 
     Raises:
-        InputError: they have got two.
+        InputError: they have two.
     """
     if bool(moves(one, other).any()):
         raise _noisy(f"by up to {float((one - other).abs().max()):.3g} nats")
@@ -37,7 +37,7 @@ def refuse_noise(one: Tensor, other: Tensor) -> None:
 
 def _noisy(change: str) -> InputError:
     return InputError(
-        f"model or guide gives the same latents another density each time it is called ({change}): noise "
+        f"the program gives the same latents a different density at each call ({change}): noise "
         "or a random subsample is drawn outside `pyro.sample`",
         subject="program",
         remedy="draw all noise by `pyro.sample`",

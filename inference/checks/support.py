@@ -85,14 +85,14 @@ def check_support(
     _check_domain(name, guide_site["fn"])
     sides = []
     if beyond_too:
-        sides.append((guide_site, model_site, "beyond", "", -math.inf))
+        sides.append((guide_site, model_site, "exceeds", "", -math.inf))
     if narrower_too:
         _check_reach(name, guide_site["fn"], model_site, alternative)
-        sides.append((model_site, guide_site, "short of", f", or {alternative}", NEGLIGIBLE))
-    for here, there, where, other, least in sides:
+        sides.append((model_site, guide_site, "does not cover", f", or {alternative}", NEGLIGIBLE))
+    for here, there, relation, other, least in sides:
         if not _holds(there["fn"], here["fn"], here["value"], least):
             raise InputError(
-                f"the guide's support at site {name!r} reaches {where} the prior's "
+                f"the guide's support at site {name!r} {relation} the prior's "
                 f"({abbreviated(guide_site['fn'])} against {abbreviated(model_site['fn'])})",
                 subject=name,
                 remedy=f"give the guide a distribution with the prior's support{other}",
@@ -132,8 +132,8 @@ def _check_reach(name: str, guide: Any, model_site: Site, alternative: str) -> N
     slack = (reach.upper - reach.lower) / 10
     if ((drawn < reach.lower - slack) | (drawn > reach.upper + slack)).any():
         raise InputError(
-            f"the guide's flow at site {name!r} stays short of the prior's draws for all inputs (from "
-            f"{float(reach.lower.min()):.3g} to {float(reach.upper.max()):.3g})",
+            f"the guide's flow at site {name!r} does not reach the prior's draws for any input (it lies "
+            f"from {float(reach.lower.min()):.3g} to {float(reach.upper.max()):.3g})",
             subject=name,
             remedy=f"give it a last layer without bounds, or {alternative}",
         )

@@ -50,7 +50,7 @@ def bind(
         raise InputError(
             f"plate {subsampled[0]!r} takes a subsample, so the program does not score all data",
             subject=subsampled[0],
-            remedy="leave subsample_size out: an evidence needs all data",
+            remedy="leave subsample_size out, because an evidence needs all data",
         )
     return BoundProgram(examined.program, structure, False, args, kwargs, examined=examined)
 

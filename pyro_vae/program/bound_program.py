@@ -29,7 +29,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class BoundProgram:
-    """Hold a program, the arguments of one call, and how it runs many chains.
+    """Hold a program, the arguments of one call, and how it runs many chains. A variable of it is a *call*.
+
+    :func:`pyro_vae.inference.evidence.example.bind_example` makes one, with its examination and no chains;
+    ``with_fastest_chains`` then sets ``vectorized``, ``pair``, ``by_vmap`` and ``reason``. A copy for other
+    units keeps these and drops ``examined`` and ``pair``.
 
     Attributes:
         program: the model and guide.

@@ -26,14 +26,14 @@ def call_arguments(data: Any, args: Any, kwargs: Any) -> tuple[tuple[Any, ...], 
             f"args must be a tuple of the program's arguments, not {type(args).__name__}",
             subject="args",
             expected="a tuple of the program's arguments",
-            remedy="args=(x,)",
+            remedy="pass args=(x,)",
         )
     if kwargs is not None and not isinstance(kwargs, Mapping):
         raise InputError(
             f"kwargs must be a mapping of names to arguments, not {type(kwargs).__name__}",
             subject="kwargs",
             expected="a mapping of names to arguments",
-            remedy='kwargs={"x": x}',
+            remedy='pass kwargs={"x": x}',
         )
     args, kwargs = tuple(args or ()), dict(kwargs or {})
     tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]

@@ -54,12 +54,10 @@ def checked_seed(seed: int) -> int:
         number = operator.index(seed)
     except TypeError as error:
         expected = "a whole number"
-        raise InputError(
-            f"seed must be {expected}, not {seed!r}", subject="seed", expected=expected
-        ) from error
+        raise InputError(f"seed is {seed!r}", subject="seed", expected=expected) from error
     if not 0 <= number < 2**32:
-        expected = "between 0 and 2**32 - 1"
-        raise InputError(f"seed must be {expected}, not {seed}", subject="seed", expected=expected)
+        expected = "a whole number between 0 and 2**32 - 1"
+        raise InputError(f"seed is {seed}", subject="seed", expected=expected)
     return number
 
 

@@ -35,7 +35,7 @@ def check_match(model_trace: poutine.Trace, guide_trace: poutine.Trace) -> None:
             _check_computed(name, site, cast(Site, in_model))
         elif not site["infer"].get("is_auxiliary"):
             raise InputError(
-                f"the guide samples {name!r}, which the model has not{nearest(name, latents)}",
+                f"the guide samples {name!r}, which the model does not sample{nearest(name, latents)}",
                 subject=name,
             )
     for name, site in latents.items():
@@ -61,7 +61,7 @@ def _missing(name: str, enumerate_: str | None) -> InputError:
             remedy='mark it `infer={"enumerate": "parallel"}`',
         )
     return InputError(
-        f"the model samples {name!r}, which the guide has not",
+        f"the model samples {name!r}, which the guide does not sample",
         subject=name,
         remedy=f"add `pyro.sample({name!r}, ...)` to the guide, or, if the latent is discrete, have it "
         'summed out by `infer={"enumerate": "parallel"}` in the model',

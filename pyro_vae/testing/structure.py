@@ -109,7 +109,7 @@ def _alone(case: Case, among: Traces, row: int) -> Traces:
         except InputError:
             raise fixed_size from error
         raise InputError(
-            f"it does not run on a single row: {error}",
+            f"the program does not run on a single row: {error.problem}",
             subject=error.subject,
             remedy="keep the batch dimension when it is 1 (no .squeeze())",
         ) from error

@@ -36,7 +36,9 @@ def read_h5ad(path: Path, options: ReadOptions) -> Source:
         import h5py
     except ImportError as error:
         raise InputError(
-            ".h5ad files need h5py", subject="h5py", remedy="pip install 'pyro-vae[h5ad]'"
+            ".h5ad files need h5py",
+            subject="h5py",
+            remedy="install it: pip install 'pyro-vae[h5ad]'",
         ) from error
     check_not_empty(path)
     with h5py.File(path, "r") as file:

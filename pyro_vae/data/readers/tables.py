@@ -139,7 +139,7 @@ def _read_parquet(path: Path) -> "pd.DataFrame":
         raise InputError(
             ".parquet files need pyarrow",
             subject="pyarrow",
-            remedy="pip install 'pyro-vae[parquet]'",
+            remedy="install it: pip install 'pyro-vae[parquet]'",
         ) from error
     try:
         with parquet.ParquetFile(path) as file:

@@ -284,14 +284,14 @@ def test_wrong_options(options, expected) -> None:
         (
             (uniform_model, of(lambda zero: dist.Uniform(zero, 0.5))),
             {},
-            "support at site 'z' reaches short of the prior's",
+            "support at site 'z' does not cover the prior's",
         ),
         (
             (uniform_model, of(lambda zero: dist.Uniform(zero, 2.0))),
             {},
-            "outside the support|beyond the prior's",
+            "outside the support|exceeds the prior's",
         ),
-        ((noisy_model, Conjugate.guide), {}, "another density each time"),
+        ((noisy_model, Conjugate.guide), {}, "a different density at each call"),
         ((Conjugate.model, masked_guide), {}, "mask site 'z' differently"),
     ],
 )

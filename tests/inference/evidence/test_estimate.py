@@ -321,16 +321,16 @@ def of(prior: Any, proposal: Any, x: Tensor | None = None) -> tuple[Any, Tensor]
 @pytest.mark.parametrize(
     ("prior", "proposal", "message"),
     [
-        (dist.Uniform(0.0, 1.0), dist.Uniform(0.0, 0.5), "short of the prior's"),
-        (dist.Normal(0.0, 1.0), dist.LogNormal(0.0, 1.0), "short of the prior's"),
-        (dist.Categorical(torch.ones(5)), dist.Categorical(torch.ones(3)), "short of"),
-        (dist.Categorical(torch.ones(3)), dist.Categorical(torch.tensor([1., 1, 1, 1e-9])), "beyond"),
-        (dist.Poisson(2.0), dist.Binomial(3, 0.5), "short of the prior's"),
+        (dist.Uniform(0.0, 1.0), dist.Uniform(0.0, 0.5), "does not cover the prior's"),
+        (dist.Normal(0.0, 1.0), dist.LogNormal(0.0, 1.0), "does not cover the prior's"),
+        (dist.Categorical(torch.ones(5)), dist.Categorical(torch.ones(3)), "does not cover"),
+        (dist.Categorical(torch.ones(3)), dist.Categorical(torch.tensor([1., 1, 1, 1e-9])), "exceeds"),
+        (dist.Poisson(2.0), dist.Binomial(3, 0.5), "does not cover the prior's"),
     ],
 )  # fmt: skip
 def test_a_guide_that_does_not_reach_where_the_prior_does(prior, proposal, message) -> None:
     program, x = of(prior, proposal)
-    with pytest.raises(InputError, match=f"support at site 'z' reaches {message}"):
+    with pytest.raises(InputError, match=f"support at site 'z' {message}"):
         log_evidence(program, x, num_particles=50, seed=0)
 
 
