@@ -340,11 +340,11 @@ def test_widening_an_autoguide() -> None:
     ("options", "message"),
     [
         ({"max_memory": "2GB"}, "max_memory must be a whole number, not '2GB'"),
-        ({"seed": "a"}, "seed must be a whole number, not 'a'"),
-        ({"seed": 1.5}, "seed must be a whole number"),
+        ({"seed": "a"}, "seed is 'a'; expected a whole number"),
+        ({"seed": 1.5}, "expected a whole number"),
         ({"unit": 3}, "unit must be the name of a plate"),
         ({"num_particles": 2.5}, "num_particles must be a whole number"),
-        ({"method": Importance}, r"make one, Importance\(\)"),
+        ({"method": Importance}, r"[Mm]ake one, Importance|[Pp]ass Importance\(\)"),
         ({"method": ["ais"]}, r"there is no method \['ais'\]"),
         ({"num_particles": True}, "num_particles must be a whole number, not True"),
     ],
@@ -357,12 +357,12 @@ def test_arguments_of_the_wrong_kind(options, message) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"args": X}, r"args must be a tuple of the program's arguments, not Tensor: args=\(x,\)"),
+        ({"args": X}, r"args must be a tuple of the program's arguments, not Tensor. Pass args=\(x,\)"),
         ({"args": (X,), "kwargs": [1]}, "kwargs must be a mapping"),
         ({"args": (X[:0],)}, "the data hold no values"),
         ({"data": X[:0]}, "the data hold no rows"),
         ({"data": X.to_sparse()}, r"data.to_dense\(\)"),
-        ({"data": X > 0}, r"'x' .* bool: .*\.float\(\)"),
+        ({"data": X > 0}, r"'x' .* bool.*\.float\(\)"),
     ],
 )
 def test_data_of_the_wrong_kind(given, message) -> None:
