@@ -155,19 +155,20 @@ def fit(
     if isinstance(data, DataSet) and validation is None:
         validation = data.validation
     held_out = None if validation is None else batches(validation, place, signature(program))
-    files = RunState(
+    run_state = RunState(
         None if out is None else Path(out), resume, {"program": kind, **(record or {})}
     )
     task = Task(program, train, held_out, batch_size, shuffle, epochs, elbo, seed)
-    with one_thread(), files.sole_use(), _isolated(program, seed):
+    with one_thread(), run_state.sole_use(), _isolated(program, seed):
         prepared = prepare(task, resume)
-        rows = prepared.loss.minibatching
-        files.record |= {"rows": [rows.num_rows, rows.batch_size, rows.shuffle]}
+        minibatching = prepared.loss.minibatching
+        sizes = [minibatching.num_rows, minibatching.batch_size, minibatching.shuffle]
+        run_state.record |= {"rows": sizes}
         settings = replace(settings, epochs=prepared.epochs)
         engine = _make_engine(prepared, compile, precision, settings, control)
         step = Step(engine, make_optimizer(optimizer, prepared.parameters), clip_norm)
         loop = Loop(
-            step, prepared.learnt, train, held_out, files, settings, control, prepared.is_elbo
+            step, prepared.learnt, train, held_out, run_state, settings, control, prepared.is_elbo
         )
         return loop.run(resume, _noun(prepared), prepared.notes)
 

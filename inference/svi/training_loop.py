@@ -48,12 +48,12 @@ class Loop:
         learnt: Mapping[str, Tensor],
         train: Batches,
         held_out: Batches | None,
-        files: RunState,
+        run_state: RunState,
         settings: Settings,
         control: RunControl,
         is_elbo: bool = True,
     ) -> None:
-        self.step, self.learnt, self.train, self.files = step, learnt, train, files
+        self.step, self.learnt, self.train, self.run_state = step, learnt, train, run_state
         self.settings, self.control = settings, control
         elbo, self.minibatching = step.loss.elbo, step.loss.minibatching
         self.beta_name = elbo.quantity if isinstance(elbo, Scheduled) else "beta"
@@ -94,13 +94,15 @@ class Loop:
         best_epoch = self.position.best_epoch if self.best else None
         seconds, is_joint = time.monotonic() - started, self.minibatching.is_joint
         epochs = self.settings.epochs
-        return FitResult(self.files.metrics, best_epoch, seconds, epochs, (*notes, *late), is_joint)
+        return FitResult(
+            self.run_state.metrics, best_epoch, seconds, epochs, (*notes, *late), is_joint
+        )
 
     def late_notes(self) -> list[str]:
         """Return a note if a finished run still improved; validation data would show it, too."""
         if self.validation is not None or self.position.epoch < self.settings.epochs:
             return []
-        figures = [float(metrics[self.train_name]) for metrics in self.files.metrics]
+        figures = [float(metrics[self.train_name]) for metrics in self.run_state.metrics]
         return convergence_notes(f"the {figure_title(self.train_name)}", figures)
 
     def is_done(self) -> bool:
@@ -166,7 +168,7 @@ class Loop:
             at.best, at.best_epoch = metrics[self.validation.name], at.epoch
             if self.settings.keep_best:
                 self.best = {name: value.clone() for name, value in self.learnt.items()}
-        self.files.log(metrics)
+        self.run_state.log(metrics)
         name, value = monitored_figure(metrics)
         weighted = "KL-weighted " * (name == "train_elbo" and metrics[self.beta_name] != 1)
         bar.set_description_str(
@@ -217,11 +219,11 @@ class Loop:
         self.position.total = float(self.total)
         tensors = {f"model/{name}": value for name, value in self.learnt.items()}
         tensors |= {f"best/{name}": value for name, value in self.best.items()}
-        self.files.save(tensors, self.step.optimizer, self.position)
+        self.run_state.save(tensors, self.step.optimizer, self.position)
         self.saved_at = time.monotonic()
 
     def load(self) -> None:
-        tensors, self.position = self.files.load(self.step.optimizer)
+        tensors, self.position = self.run_state.load(self.step.optimizer)
         at = self.position
         has_units = 0 < at.units <= self.train.num_units
         if at.batch > self.steps_per_epoch or bool(at.batch) != has_units:
@@ -240,7 +242,7 @@ class Loop:
             checkpoint.check_same_structure(self.learnt, parts["best"], CHECKPOINT)
         self.best = {n: v.to(self.learnt[n].device) for n, v in parts["best"].items()}
         is_another_rate = False
-        for metrics in self.files.metrics:
+        for metrics in self.run_state.metrics:
             is_another_rate = metrics["learning_rate"] != self.learning_rate
             self.advance_schedule(metrics)
         if self.is_out_of_patience() and is_another_rate:

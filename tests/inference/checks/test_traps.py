@@ -357,7 +357,10 @@ def test_arguments_of_the_wrong_kind(options, message) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"args": X}, r"args must be a tuple of the program's arguments, not Tensor. Pass args=\(x,\)"),
+        (
+            {"args": X},
+            r"args must be a tuple of the program's arguments, not Tensor. Pass args=\(x,\)",
+        ),
         ({"args": (X,), "kwargs": [1]}, "kwargs must be a mapping"),
         ({"args": (X[:0],)}, "the data hold no values"),
         ({"data": X[:0]}, "the data hold no rows"),
