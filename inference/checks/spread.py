@@ -51,7 +51,7 @@ def check_spread(
     if points and not any(name not in points for name in auxiliary):
         raise InputError(
             f"the guide puts {points[0]!r} at a single point (Delta), as AutoDelta and "
-            "AutoLaplaceApproximation do: that finds a mode, and no draws that could be weighted",
+            "AutoLaplaceApproximation do; such a guide finds a mode, and has no draws to weigh",
             subject=points[0],
             remedy="use another guide, such as AutoNormal",
         )

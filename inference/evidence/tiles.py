@@ -24,6 +24,7 @@ from pyro_vae.program.call_arguments import call_arguments
 from pyro_vae.program.contract import Program, as_program, signature
 from pyro_vae.program.examination import examine
 from pyro_vae.program.isolation import as_found, seed_all, undisturbed
+from pyro_vae.program.one_thread import one_thread
 
 
 @dataclass(frozen=True)
@@ -118,18 +119,19 @@ def open_tiles(
         if named.keys() & inspect.signature(examine).parameters.keys():  # a name that is taken
             model, guide = (partial(f, **named) for f in (target.model, target.guide))
             target, named = replace(target, model=model, guide=guide), {}
-    initial = as_found(target.modules, target.model, target.guide)
-    with undisturbed(target, seed), initial, torch.no_grad(), linear_by_onednn():
-        with report_user_errors():
-            if rows is None:
-                example = bind(target, unit, args_of_call, named, by_rows=False)
-            else:
-                example = bind_example(target, rows, unit, initial)
-            base = int(torch.randint(2**31, ()))
-            cut: Cut = cut_into_units(example, rows, unit, initial)
-        with pyro.validation_enabled(False):
-            index = _index(cut.example, rows, units_per_tile)
-            yield Tiles(cut.example, base, rows, index, initial, cut.notes)
+    with one_thread():  # before the program is remembered: another thread may be training it
+        initial = as_found(target.modules, target.model, target.guide)
+        with undisturbed(target, seed), initial, torch.no_grad(), linear_by_onednn():
+            with report_user_errors():
+                if rows is None:
+                    example = bind(target, unit, args_of_call, named, by_rows=False)
+                else:
+                    example = bind_example(target, rows, unit, initial)
+                base = int(torch.randint(2**31, ()))
+                cut: Cut = cut_into_units(example, rows, unit, initial)
+            with pyro.validation_enabled(False):
+                index = _index(cut.example, rows, units_per_tile)
+                yield Tiles(cut.example, base, rows, index, initial, cut.notes)
 
 
 def _index(

@@ -110,11 +110,7 @@ def _impute_tile(
     _check(call)
     particles = _draw(check_proposal(call), num_particles)
     if particles.log_weights.isnan().any():
-        raise InputError(
-            "the data hold nan, and the guide or the model makes NaN of them",
-            subject="data",
-            expected="a program that reads gaps (likelihood Missing, encoder MaskedInput)",
-        )
+        raise _makes_nan()
     weights, x = particles.log_weights.softmax(0), particles.observed
     missing = _gaps(call, x)
     values = torch.where(missing, particles.values, x)  # (K, N | X)
@@ -131,6 +127,14 @@ def _impute_tile(
         _quantiles(ascending, cumulative, levels.to(values)),
         values[chosen, torch.arange(len(x), device=x.device)],
         1 / weights.square().sum(0),
+    )
+
+
+def _makes_nan() -> InputError:
+    return InputError(
+        "the data hold nan, and the guide or the model makes NaN of them",
+        subject="data",
+        expected="a program that reads gaps (likelihood Missing, encoder MaskedInput)",
     )
 
 
@@ -193,9 +197,13 @@ def _run(call: BoundProgram, num_chains: int) -> tuple[Tensor, ...]:
     (site,) = observed_sites(joint).values()
     fn, observed = site["fn"], site["value"]
     shape = (num_chains, *observed.shape) if call.vectorized else observed.shape
-    values = pyro.sample("_imputed", fn).expand(
-        shape
-    )  # a site, so that vmap draws it for each particle
+    try:
+        drawn = pyro.sample("_imputed", fn)  # a site, so that vmap draws it for each particle
+    except RuntimeError:
+        if bool(log_weights.isnan().any()):
+            raise _makes_nan() from None
+        raise
+    values = drawn.expand(shape)
     try:
         means = fn.mean.expand(shape)
     except NotImplementedError:

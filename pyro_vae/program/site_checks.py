@@ -201,7 +201,7 @@ def check_shapes(part: str, trace: poutine.Trace, structure: Structure) -> None:
                 f"value of shape {of_value}: they fit by broadcasting only, which counts the same numbers "
                 "more than once",
                 subject=name,
-                expected=f"a value of shape {of_fn}",
+                expected=f"a distribution of shape {of_value}, or data of shape {of_fn}",
             )
 
 

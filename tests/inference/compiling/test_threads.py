@@ -228,3 +228,35 @@ def test_other_threads_read_their_values() -> None:
         assert isinstance(pyros_elbo.torch_item(torch.tensor(1.0)), Tensor)
         assert in_another_thread(lambda: pyros_elbo.torch_item(torch.tensor(1.0))) == 1.0
     assert pyros_elbo.torch_item(torch.tensor(1.0)) == 1.0
+
+
+TRAINED: list[int] = []  # reached by every object of the class below
+
+
+class Counts(FactorAnalysis):
+    def model(self, x: Tensor) -> None:
+        if self.training:
+            TRAINED.append(len(x))
+        super().model(x)
+
+
+def test_an_evidence_waits_for_a_fit_before_it_remembers_what_to_restore() -> None:
+    """Else it would put back what was there in the middle of the fit."""
+    options: dict[str, Any] = {"epochs": 40, "batch_size": 20, "progress": False, "compile": "off"}
+    fit(Counts((4,)), X, **options)
+    alone = len(TRAINED)
+    TRAINED.clear()
+    under_way = threading.Event()
+
+    class Signals(Counts):
+        def guide(self, x: Tensor) -> None:
+            if len(TRAINED) > 10:
+                under_way.set()
+            super().guide(x)
+
+    with ThreadPoolExecutor(1) as pool:
+        fitted = pool.submit(fit, Signals((4,)), X, **options)
+        assert under_way.wait(60)
+        log_evidence(Counts((4,)), X, num_particles=20, seed=0)
+        fitted.result()
+    assert len(TRAINED) == alone

@@ -9,10 +9,10 @@ from refused import refused
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
-from pyro_vae import InputError, impute
+from pyro_vae import impute
 from pyro_vae.guides import FullCovarianceNormal
 from pyro_vae.inference.evidence.tiles import open_tiles
-from pyro_vae.likelihoods import FixedScaleNormal, Heterogeneous, Missing, Tokens
+from pyro_vae.likelihoods import FixedScaleNormal, Heterogeneous, Missing, Poisson, Tokens
 from pyro_vae.models import VAE, FactorAnalysis
 from pyro_vae.networks import MLP, MaskedInput
 
@@ -189,5 +189,13 @@ def test_refusals(linear: VAE, x: Tensor) -> None:
         impute(linear, x, num_draws=0)
     later = torch.cat([torch.zeros(20, 5), x])
     for data in (x, later):
-        with pytest.raises(InputError, match="data hold nan"):
+        with refused("data", expected="likelihood Missing"):
             impute(FactorAnalysis((5,)), data)
+
+
+def test_counts_with_gaps_that_a_model_cannot_read_are_refused() -> None:
+    """Torch refuses to draw from a Poisson whose rate is NaN: the refusal comes first."""
+    x = torch.poisson(torch.full((40, 6), 2.0))
+    counts = VAE((6,), 2, likelihood=Poisson)
+    with refused("data", expected="likelihood Missing"):
+        impute(counts, x.masked_fill(x > 3, torch.nan))
