@@ -39,7 +39,7 @@ def _noisy(change: str) -> InputError:
     return InputError(
         f"the program gives the same latents a different density at each call ({change}): noise "
         "or a random subsample is drawn outside `pyro.sample`",
-        subject="the program",
+        subject="program",
         expected="a density that stays the same",
         remedy="draw all noise by `pyro.sample`",
     )
