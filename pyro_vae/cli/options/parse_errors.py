@@ -1,7 +1,6 @@
 """Error messages of the option parser, reworded for the person who typed the options."""
 
 import importlib
-import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from pyro_vae.errors import InputError, nearest
+from pyro_vae.parts import is_choice
 
 TYPE_NAMES = {
     "int": "an integer",
@@ -118,9 +118,7 @@ class CommandLine:
             value.__name__
             for module in modules
             for value in vars(importlib.import_module(module)).values()
-            if isinstance(value, type)
-            and value.__module__.startswith(module)
-            and not inspect.isabstract(value)
+            if isinstance(value, type) and value.__module__.startswith(module) and is_choice(value)
         ]
         return known, f"the documentation of {modules[0]}"
 
