@@ -54,9 +54,9 @@ def test_a_method_that_the_model_has_not(call, vae):
     ("words", "message"),
     [
         ("--method sandwhich", "did you mean 'sandwich'?"),
-        ("--num_temperatures 50", "--num_temperatures; expected --method ais or auto or"),
+        ("--num_temperatures 50", "--num_temperatures; expected --method ais, auto, sandwich or"),
         ("--method ais --prior_share 0.1", "--prior_share; expected --method importance or auto"),
-        ("--method exact --widen 2", "--widen; expected --method importance or ais or"),
+        ("--method exact --widen 2", "--widen; expected --method importance, ais, "),
         ("--method ais --start middle", "start must be 'guide' or 'prior', not 'middle'"),
         ("--method ais --num_temperatures 0", "num_temperatures must be at least 1, not 0"),
         ("--prior_share 1.5", "prior_share must lie between 0 and 1"),
