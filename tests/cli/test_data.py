@@ -39,7 +39,7 @@ def test_its_options_are_those_of_a_fit(here, call):
     assert visits.split()[1] == "real"
     wrong = call("data people.csv --kinds visits=rael")
     assert wrong.code == 2
-    assert "did you mean 'real'" in wrong.err
+    assert "Did you mean 'real'" in wrong.err
     assert call("data people.csv --kinds visits").code == 2
 
 

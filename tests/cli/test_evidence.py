@@ -95,7 +95,7 @@ def test_a_picture_is_left_and_none_is_overwritten(call, vae):
     assert Path("evidence.png").read_bytes().startswith(b"\x89PNG")
     again = call(words)
     assert again.code == 2
-    assert "choose another --out, or pass --overwrite" in again.err
+    assert "Choose another --out, or pass --overwrite" in again.err
     assert call(words, "--overwrite").code == 0
 
 
@@ -186,5 +186,5 @@ def test_arguments_of_torchrun_that_lead_nowhere(call, vae, monkeypatch):
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     outcome = call("evidence runs/vae --num_particles 5")
     assert outcome.code == 2
-    assert "start them by torchrun" in outcome.err
+    assert "Start them by torchrun" in outcome.err
     assert not torch.distributed.is_initialized()
