@@ -193,6 +193,18 @@ def sizes(name: str, values: Any) -> tuple[int, ...]:
     return tuple(at_least(1, f"each of {name}", value, subject=name) for value in values)
 
 
+def true_or_false(name: str, value: Any) -> bool:
+    """Return ``value`` if it is True or False.
+
+    >>> true_or_false("keep_best", 3)
+    Traceback (most recent call last):
+    pyro_vae.errors.InputError: keep_best must be True or False, not 3
+    """
+    if not isinstance(value, bool):
+        raise _must_be(name, "True or False", value)
+    return value
+
+
 def positive(name: str, value: Any) -> float:
     """Return ``value`` as a float if it is finite and above 0.
 

@@ -4,7 +4,7 @@ import abc
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Self
+from typing import Any, ClassVar, Self, get_origin
 
 from torch import nn
 
@@ -15,7 +15,12 @@ class Part(nn.Module, abc.ABC):
     """A module that a model is composed of: a prior, a guide, a likelihood, a network, ...
 
     A model takes a factory of each part: the class itself, or a ``partial`` of it.
+
+    Attributes:
+        is_offered: whether help and listings offer this class (not its subclasses) as a choice.
     """
+
+    is_offered: ClassVar[bool] = True
 
     @classmethod
     def make(cls, factory: Callable[..., Any], *arguments: Any) -> Self:
@@ -24,28 +29,30 @@ class Part(nn.Module, abc.ABC):
         Raises:
             InputError: it is not a part of this kind, or the factory does not take these arguments.
         """
-        kind, source = cls.__name__, factory
+        source = factory
         while isinstance(source, partial):
             source = source.func
         name = getattr(source, "__name__", type(source).__name__)
-        if isinstance(source, nn.Module) or not callable(source):
-            found = f"a {name} object" if isinstance(source, nn.Module) else repr(source)
-            problem = f"{found} does not make a {kind}"
-            raise InputError(problem, subject=kind, expected="a class, or a partial of one")
+        if isinstance(source, nn.Module):
+            raise cls._not_accepted(f"the {cls.__name__} is an object, {name}(...)")
+        if get_origin(source) is not None:  # an alias such as PriorFactory
+            raise cls._not_accepted(f"the {cls.__name__} is a type hint, {source}")
+        if not callable(source):
+            raise cls._not_accepted(f"the {cls.__name__} is {source!r}")
         if isinstance(source, type) and not cls.accepts(source):
-            raise cls._not_accepted(f"{name} does not fit here, as it is not of class {kind}")
+            raise cls._not_accepted(f"{name} is not of class {cls.__name__}")
         try:
             inspect.signature(factory).bind(*arguments)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise InputError(
-                f"{name} does not take the arguments of a {kind} here: {error}",
+                f"{name} cannot be made from what a model passes to a {cls.__name__}: {error}",
                 subject=name,
-                remedy=f"give it its options with partial({name}, ...)",
+                remedy=f"set its own options with partial({name}, ...)",
             ) from error
         made = factory(*arguments)
         if not cls.accepts(type(made)):
             raise cls._not_accepted(
-                f"{name} makes a {type(made).__name__}, which is not of class {kind}"
+                f"{name} returns a {type(made).__name__}, which is not of class {cls.__name__}"
             )
         return made
 
@@ -56,6 +63,12 @@ class Part(nn.Module, abc.ABC):
 
     @classmethod
     def _not_accepted(cls, problem: str) -> InputError:
-        names = (kind.__name__ for kind in cls.__subclasses__() if not inspect.isabstract(kind))
-        known = ", ".join(sorted(name for name in names if not name.startswith("_")))
-        return InputError(problem, subject=cls.__name__, remedy=f"take one, such as {known}")
+        known = ", ".join(sorted(k.__name__ for k in cls.__subclasses__() if is_choice(k)))
+        expected = f"a class such as {known}, or a partial of one"
+        return InputError(problem, subject=cls.__name__, expected=expected)
+
+
+def is_choice(kind: type) -> bool:
+    """Return whether help and listings offer a class to the user."""
+    is_hidden = inspect.isabstract(kind) or kind.__name__.startswith("_")
+    return not is_hidden and bool(vars(kind).get("is_offered", True))

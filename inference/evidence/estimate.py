@@ -101,6 +101,8 @@ def log_evidence(
     """
     method = as_method(method)
     num_particles = _check_numbers(method, num_particles, max_memory)
+    if keep is not None and not isinstance(keep, str | Path):
+        raise InputError(f"keep is {keep!r}", subject="keep", expected="the path of a file")
     if keep is not None and seed is None:
         raise InputError(
             "keep needs a seed: without one the next call would draw other noise",

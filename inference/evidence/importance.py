@@ -35,13 +35,15 @@ class Importance(Method):
     """Weigh draws of the guide: importance sampling, K draws of each unit.
 
     log p(x) ~ log (1/K) sum_k p(x, z_k) / q(z_k | x), with z_k from the guide. Exactly K weights are used;
-    the memory cuts them into parts, which changes only the rounding.
+    the memory cuts them into parts, which changes only the rounding. With ``prior_share`` s, the proposal
+    is the mixture (1 - s) q(z | x) + s p(z) of whole units' latents, so no weight exceeds p(x | z) / s,
+    however narrow the guide is.
 
     Args:
-        prior_share: the share s of particles that come from the prior. The proposal is then the mixture
-            (1 - s) q(z | x) + s p(z) of whole units' latents, so no weight exceeds p(x | z) / s, however
-            narrow the guide is: T. Hesterberg, "Weighted average importance sampling and defensive
-            mixture distributions", 1995, https://doi.org/10.1080/00401706.1995.10484303.
+        prior_share: share of the particles that come from the prior, which bounds the weights.
+
+    Source: of the mixture with the prior: T. Hesterberg, "Weighted average importance sampling and
+    defensive mixture distributions", 1995, https://doi.org/10.1080/00401706.1995.10484303.
     """
 
     prior_share: float = 0.0

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pyro_vae.data import Batches, DataSet, OneCall, batches
 from pyro_vae.device import resolve
-from pyro_vae.errors import InputError, at_least_1
+from pyro_vae.errors import InputError, at_least_1, positive, true_or_false
 from pyro_vae.inference.compiling.precision import Precision
 from pyro_vae.inference.objectives import Schedule
 from pyro_vae.inference.objectives.objective import Scheduled
@@ -139,8 +139,7 @@ def fit(
     """
     if out is None and resume:
         raise InputError("resume needs `out`, the folder of the run", subject="resume")
-    if batch_size is not None:
-        at_least_1("batch_size", batch_size)
+    _check_options(elbo, batch_size, shuffle, clip_norm)
     beta = _beta_of(elbo, beta, kl_warmup)
     planned_epochs = 1 if epochs is None else epochs
     settings = Settings(
@@ -171,6 +170,24 @@ def fit(
             step, prepared.learnt, train, held_out, run_state, settings, control, prepared.is_elbo
         )
         return loop.run(resume, _noun(prepared), prepared.notes)
+
+
+def _check_options(elbo: Any, batch_size: Any, shuffle: Any, clip_norm: Any) -> None:
+    """Check the options that :class:`Settings` does not hold."""
+    if batch_size is not None:
+        at_least_1("batch_size", batch_size)
+    if shuffle is not None:
+        true_or_false("shuffle", shuffle)
+    if clip_norm is not None:
+        positive("clip_norm", clip_norm)
+    if elbo is not None and not isinstance(elbo, ELBO):
+        is_class = isinstance(elbo, type) and issubclass(elbo, ELBO)
+        raise InputError(
+            f"elbo is {f'the class {elbo.__name__}' if is_class else repr(elbo)}",
+            subject="elbo",
+            expected="an object of class ELBO",
+            remedy=f"pass {elbo.__name__}(...)" if is_class else "pass one, such as Trace_ELBO()",
+        )
 
 
 def _beta_of(elbo: Any, beta: Schedule | float, kl_warmup: float) -> Schedule | float:

@@ -1,14 +1,16 @@
-"""The optimizer of a fit, made from the parameters."""
+"""The optimizer of a fit, made from the parameters, and its learning-rate schedule."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from pyro_vae.errors import InputError
 
 OptimizerFactory = Callable[[Iterable[Tensor]], Optimizer]
+ScheduleFactory = Callable[[Optimizer], LRScheduler]
 
 
 def make_optimizer(factory: OptimizerFactory, parameters: Mapping[str, Tensor]) -> Optimizer:
@@ -29,6 +31,28 @@ def make_optimizer(factory: OptimizerFactory, parameters: Mapping[str, Tensor]) 
             remedy="use a first-order optimizer such as Adam",
         )
     return optimizer
+
+
+def make_schedule(factory: ScheduleFactory | None, optimizer: Optimizer) -> LRScheduler | None:
+    """Return the learning-rate schedule of an optimizer, if there is one.
+
+    Raises:
+        InputError: the schedule cannot be made, or is not a schedule of torch.
+    """
+    if factory is None:
+        return None
+    remedy = "pass a factory such as partial(StepLR, step_size=10)"
+    if not callable(factory) or isinstance(factory, LRScheduler):
+        raise InputError(f"schedule is {factory!r}", subject="schedule", remedy=remedy)
+    try:
+        schedule = factory(optimizer)
+    except (ValueError, TypeError) as error:
+        problem = f"the schedule cannot be made: {error}"
+        raise InputError(problem, subject="schedule", remedy=remedy) from error
+    if not isinstance(schedule, LRScheduler):
+        problem = f"schedule returns a {type(schedule).__name__}"
+        raise InputError(problem, subject="schedule", expected="an LRScheduler", remedy=remedy)
+    return schedule
 
 
 def fused(optimizer: Optimizer) -> Optimizer:

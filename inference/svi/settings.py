@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1, true_or_false
 from pyro_vae.inference.objectives import Schedule
 
 
@@ -32,6 +32,9 @@ class Settings:
                     subject=name,
                     expected=f"at least {least}",
                 )
+        if self.patience is not None:
+            at_least_1("patience", self.patience)
+        true_or_false("keep_best", self.keep_best)
 
     @property
     def is_tempered(self) -> bool:

@@ -22,6 +22,7 @@ from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.inference.svi.convergence import convergence_notes
 from pyro_vae.inference.svi.fit_result import FitResult, figure_title, monitored_figure
 from pyro_vae.inference.svi.interrupt import deferred_signals
+from pyro_vae.inference.svi.optimizer import make_schedule
 from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.inference.svi.run_state import CHECKPOINT, Metrics, Position, RunState
 from pyro_vae.inference.svi.settings import Settings
@@ -65,7 +66,7 @@ class Loop:
         self.total = torch.zeros((), dtype=torch.float64, device=train.device)
         asked, is_cpu = control.checks_each_loss, train.device.type == "cpu"
         self.checks_each_loss = is_cpu if asked is None else asked
-        self.schedule = settings.schedule(step.optimizer) if settings.schedule else None
+        self.schedule = make_schedule(settings.schedule, step.optimizer)
         self.steps_per_epoch = self.minibatching.steps_per_epoch
 
     def run(self, resume: bool, noun: str, notes: list[str]) -> FitResult:

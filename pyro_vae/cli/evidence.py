@@ -20,6 +20,7 @@ from pyro_vae.cli.options.method import (
     add_method_options,
     check_method_takes,
     describe_methods,
+    describe_particles,
     method_of,
 )
 from pyro_vae.cli.output.console import command, note
@@ -100,8 +101,9 @@ def evidence_parser(words: Sequence[str] = ()) -> ArgumentParser:
     description = DESCRIPTION.format(methods=describe_methods())
     parser = run_parser("evidence", description, EXAMPLES)
     add = parser.add_argument
-    add("--num_particles", type=int | None, help="draws or chains a datum, K")
-    add("--max_memory", type=str | None, help="to compute with, as in 2GB")
+    add("--num_particles", type=int | None, metavar="K", help="draws or chains for each datum; "
+        f"by default {describe_particles()}")  # fmt: skip
+    add("--max_memory", type=str | None, help="the memory to compute with, such as 2GB")
     add("--widen", type=float | None, help="spread the guide by a factor")
     add("--refine", type=int | None, help="fit the guide to each datum, by steps")
     add("--json", action="store_true", help="print one JSON object, in nats")

@@ -12,6 +12,7 @@ from pyro_vae import flows, guides, item_models, likelihoods, networks, priors
 from pyro_vae.cli.options.parser import new_parser, parse
 from pyro_vae.cli.output.console import note
 from pyro_vae.inference import objectives
+from pyro_vae.parts import is_choice
 from pyro_vae.sequences import transitions
 
 PARTS: dict[str, tuple[ModuleType, type]] = {
@@ -64,8 +65,8 @@ def model_lines(name: str, model: type) -> Iterator[str]:
 
 
 def class_names(module: ModuleType, kind: type) -> list[str]:
-    """Return the names of a module's public classes of a kind that are not abstract."""
+    """Return the names of a module's public classes of a kind that are choices."""
     public = {name: getattr(module, name) for name in module.__all__}
     classes = {name: part for name, part in public.items() if inspect.isclass(part)}
     kinds = {n: c for n, c in classes.items() if issubclass(c, kind) and c is not kind}
-    return [name for name, part in kinds.items() if not inspect.isabstract(part)]
+    return [name for name, part in kinds.items() if is_choice(part)]

@@ -35,6 +35,7 @@ class Flow(Part):
         InputError: a size is below 1, or ``context_dim`` below 0.
     """
 
+    is_offered = False
     passes: ClassVar[int | None] = None
     noise_first: ClassVar[bool] = False
 

@@ -23,6 +23,7 @@ class PersonParameters(Network):
     torch.Size([3, 2, 3])
     """
 
+    is_offered = False
     takes_missing = True
     discrete_input = True
 

@@ -83,6 +83,8 @@ class Likelihood(Part):
 class PlaceholderDecoder(Network):
     """Hold the place of a part's decoder, where one network gives the parameters of all parts."""
 
+    is_offered = False
+
     def transform(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 

@@ -59,6 +59,7 @@ class Sentences(Likelihood):
     torch.Size([5, 4])
     """
 
+    is_offered = False
     not_a_part = "its tokens depend on one another"
     zero: Tensor
 

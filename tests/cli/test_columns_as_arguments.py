@@ -312,7 +312,7 @@ def test_a_diagram_of_columns(run, people, call):
 @pytest.mark.parametrize(
     ("words", "names"),
     [
-        ("--arguments x=age,income group=clinc y=visits", ("'clinc'", "did you mean 'clinic'")),
+        ("--arguments x=age,income group=clinc y=visits", ("'clinc'", "Did you mean 'clinic'")),
         ("--arguments x=age,income y=visits", ("missing: --model.num_group",)),
         ("--arguments group=clinic y=visits", ("no column", "'x'")),
         ("--arguments x=age,income group=clinic z=visits", ("parameter", "'z'")),

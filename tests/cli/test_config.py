@@ -41,6 +41,17 @@ def test_yaml_holds_everything_and_reads_back_the_same():
     assert {"data", "binarize", "data_seed", "batch_size", "seed", "beta"} <= options.keys()
 
 
+def test_what_tests_and_benchmarks_set_is_no_option():
+    config = configured(WORDS)
+    assert "control" not in config.to_dict()
+    assert config.fit_options().keys() == {
+        *("epochs", "batch_size", "shuffle", "optimizer", "schedule", "elbo", "beta", "kl_warmup"),
+        *("clip_norm", "patience", "keep_best", "seed", "device", "compile", "precision"),
+    }
+    with refused("--control.save_every"):
+        configured(f"{WORDS} --control.save_every 3")
+
+
 def test_the_command_line_overrides_a_configuration():
     config = configured(WORDS).to_dict()
     changed = configured("--epochs 9 --model.latent_dim 5", config)

@@ -1,6 +1,7 @@
 """``pyro-vae data PATH``: how a file would be read, before anything is fitted to it."""
 
 import numpy as np
+import pytest
 from people import people
 
 
@@ -38,7 +39,7 @@ def test_its_options_are_those_of_a_fit(here, call):
     assert visits.split()[1] == "real"
     wrong = call("data people.csv --kinds visits=rael")
     assert wrong.code == 2
-    assert "did you mean 'real'" in wrong.err
+    assert "Did you mean 'real'" in wrong.err
     assert call("data people.csv --kinds visits").code == 2
 
 
@@ -56,3 +57,10 @@ def test_wide_tables_are_cut(here, call):
     out = call("data wide.csv").out
     assert len(out.splitlines()) < 50
     assert "... and 26 columns more" in out
+
+
+@pytest.mark.parametrize("words", ["data {}", "fit --model VAE --data {}"])
+@pytest.mark.parametrize("name", ["nope", "nope.tsvv", "digit"])
+def test_an_unknown_name_could_be_a_path(call, words, name):
+    outcome = call(words.format(name))
+    outcome.refuses(repr(name), "or a path: a folder of images, .npy", ".tsv", "digits")

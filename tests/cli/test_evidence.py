@@ -54,9 +54,9 @@ def test_a_method_that_the_model_has_not(call, vae):
     ("words", "message"),
     [
         ("--method sandwhich", "did you mean 'sandwich'?"),
-        ("--num_temperatures 50", "--num_temperatures; expected --method ais or auto or"),
+        ("--num_temperatures 50", "--num_temperatures; expected --method ais, auto, sandwich or"),
         ("--method ais --prior_share 0.1", "--prior_share; expected --method importance or auto"),
-        ("--method exact --widen 2", "--widen; expected --method importance or ais or"),
+        ("--method exact --widen 2", "--widen; expected --method importance, ais, "),
         ("--method ais --start middle", "start must be 'guide' or 'prior', not 'middle'"),
         ("--method ais --num_temperatures 0", "num_temperatures must be at least 1, not 0"),
         ("--prior_share 1.5", "prior_share must lie between 0 and 1"),
@@ -95,7 +95,7 @@ def test_a_picture_is_left_and_none_is_overwritten(call, vae):
     assert Path("evidence.png").read_bytes().startswith(b"\x89PNG")
     again = call(words)
     assert again.code == 2
-    assert "choose another --out, or pass --overwrite" in again.err
+    assert "Choose another --out, or pass --overwrite" in again.err
     assert call(words, "--overwrite").code == 0
 
 
@@ -186,5 +186,5 @@ def test_arguments_of_torchrun_that_lead_nowhere(call, vae, monkeypatch):
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     outcome = call("evidence runs/vae --num_particles 5")
     assert outcome.code == 2
-    assert "start them by torchrun" in outcome.err
+    assert "Start them by torchrun" in outcome.err
     assert not torch.distributed.is_initialized()

@@ -111,7 +111,7 @@ def test_an_edited_option_is_refused_by_its_name(key: str, call: Any, vae: Path)
         assert outcome.code == 2
         name = key.replace("/init_args", "").replace("/class_path", "").replace("/", ".")
         assert f"runs/vae was made with --{name} " in outcome.err
-        assert "What may change: compile, data_root, " in outcome.err
+        assert "a run keeps its options, all but compile, data_root, " in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The frame that all verbs share: exit codes, help, streams."""
 
+import re
 import subprocess
 import sys
 import time
@@ -83,6 +84,17 @@ def test_models_lists_the_shelf_and_the_parts(call):
     assert "VampPrior" in parts["prior"]
     assert "Prior" not in parts["prior"].split(", ")
     assert parts["--beta"] == "Cyclical, Linear"
+
+
+@pytest.mark.parametrize("model", pyro_vae.models.__all__)
+def test_help_offers_no_class_that_is_not_listed(call, model):
+    listed = call("models").out.partition("Parts of a model")[2]
+    names = {name for line in listed.splitlines() for name in line.partition(": ")[2].split(", ")}
+    text = call("fit", "--model", model, "--help").out.partition("the model:")[2]
+    offered = re.findall(r"known: ([^)]*)\)", " ".join(text.split()))
+    assert {name for choices in offered for name in choices.split(", ")} <= names
+    assert not {"Sentences", "PlaceholderDecoder", "PersonParameters", "Flow"} & names
+    assert not [name for name in names if name.endswith("Factory")]
 
 
 def test_the_frame_starts_without_torch():

@@ -217,7 +217,7 @@ def test_a_model_of_ones_own_that_reads_gaps_needs_to_say_nothing(here, call):
         ),
         (
             "ItemResponse --data grades.csv --model.item Graded --standardize true",
-            "if they were standardised, leave that out (--standardize false)",
+            "If they were standardised, leave that out (--standardize false)",
         ),
         (
             "ItemResponse --data gaps.csv",

@@ -1,11 +1,20 @@
 """Options that the parser rejects: the error names the option, and what would be right."""
 
+from dataclasses import dataclass
+
 import pytest
 from refused import refused
 
-from pyro_vae.cli.options.parser import parse, take_options
+from pyro_vae.cli.options.parser import new_parser, parse, take_options
 from pyro_vae.cli.run.config import FitConfig, fit_parser
 from pyro_vae.models import VAE, HierarchicalVAE
+
+
+@dataclass
+class Layers:
+    width: int = 3
+    depth: int = 2
+
 
 # the words, the option at fault, and what the error says of it
 REFUSED = {
@@ -31,6 +40,13 @@ REFUSED = {
         "'nowhere.Thing': No module named 'nowhere'",
     ),
     "--model.likelihood.initial_scale 2": ("--model.likelihood", "--model.likelihood CLASS"),
+    "--model.prior foo.yaml": ("--model.prior", "'foo.yaml': No module named 'foo'"),
+    "--model.prior PriorFactory": ("--model.prior", "StandardNormal, SphericalUniform"),
+    "--beta Linr": ("--beta", "a number or one of Cyclical, Linear, not 'Linr'"),
+    "--beta.end 3": ("--beta", "--beta CLASS"),
+    "--beta Linear --beta.end x": ("--beta.end", "a number, not 'x'"),
+    "--epochs.x 3": ("--epochs.x", "did you mean '--epochs'?"),
+    "--control foo.yaml": ("--control", "--help"),
     "--epochs many": ("--epochs", "an integer, not 'many'"),
     "--optimizer.lr fast": ("--optimizer.lr", "a number, not 'fast'"),
     "--schedule StepLR --schedule.step_size x": ("--schedule.step_size", "an integer, not 'x'"),
@@ -88,6 +104,13 @@ def test_a_configuration_is_refused_in_the_same_words(config, subject, text):
     with refused(subject) as caught:
         FitConfig.read([], {"model": "VAE", **config})
     assert str(caught.value).endswith(text)
+
+
+def test_a_group_of_options_is_no_class():
+    parser = new_parser("fit", "", ())
+    parser.add_class_arguments(Layers, "layers")
+    with refused("--layers", expected="--layers.width, --layers.depth"):
+        parse(parser, ["--layers", "foo.yaml"])
 
 
 def test_numbers_are_of_the_kind_that_they_are_written_in():

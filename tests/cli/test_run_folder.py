@@ -121,9 +121,9 @@ def test_only_foreign_code_is_repeated():
 
 
 def test_options_of_a_run_are_kept(vae):
-    with refused("--batch_size", remedy="epochs") as caught:
+    with refused("--batch_size", remedy="--config") as caught:
         open_run(vae, ["--batch_size", "64"])
-    assert "None, not 64" in str(caught.value)
+    assert "None, not 64: a run keeps its options, all but compile, " in str(caught.value)
     with refused("--model.latent_dim") as caught:
         open_run(vae, ["--model.latent_dim", "3"])
     assert "2, not 3" in str(caught.value)

@@ -23,12 +23,27 @@ def describe_methods() -> str:
     return "\n".join(lines)
 
 
+def describe_particles() -> str:
+    """Return the default number of particles of each method that draws any.
+
+    >>> describe_particles()
+    '1,000 (importance, auto), 16 (ais, sandwich, bidirectional)'
+    """
+    users: dict[int, list[str]] = {}
+    for name, method in METHODS.items():
+        if not method.is_exact:
+            users.setdefault(method.num_particles, []).append(name)
+    return ", ".join(f"{number:,} ({', '.join(names)})" for number, names in users.items())
+
+
 def add_method_options(parser: ArgumentParser, words: Sequence[str]) -> None:
     """Add ``--method``, and the options of all methods, in a group for each class.
 
     Where classes share the name of an option, it has the type that the method in ``words`` gives it.
     """
-    parser.add_argument("--method", type=str, default=DEFAULT, help="one of those above")
+    _check_prefix(words)
+    choices = f"{{{','.join(METHODS)}}}"
+    parser.add_argument("--method", type=str, default=DEFAULT, metavar=choices, help="see above")
     chosen = _chosen(words)
     names = [chosen, *METHODS] if chosen in METHODS else [*METHODS]
     taken: set[str] = set()
@@ -65,8 +80,34 @@ def check_method_takes(option: str, method: str, takers: Sequence[str]) -> None:
         raise InputError(
             f"--method {method} does not take --{option}",
             subject=f"--{option}",
-            expected=f"--method {' or '.join(takers)}",
+            expected=f"--method {_either(takers)}",
         )
+
+
+def _check_prefix(words: Sequence[str]) -> None:
+    """Check that no option of a method is written as one of a part, --method.OPTION."""
+    for word in words:
+        option = word.partition("=")[0]
+        if option.startswith("--method."):
+            name = option.removeprefix("--method.")
+            takers = [n for n, method in METHODS.items() if name in _options(method)]
+            example = f"{takers[0]} --{name} VALUE" if takers else "ais --num_temperatures 500"
+            raise InputError(
+                f"there is no option {option}",
+                subject=option,
+                expected=f"--method {_either(takers or [*METHODS])}",
+                remedy=f"write its options as in --method {example}",
+            )
+
+
+def _either(names: Sequence[str]) -> str:
+    """Return the names in a phrase.
+
+    >>> _either(["importance", "ais", "auto"])
+    'importance, ais or auto'
+    """
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _chosen(words: Sequence[str]) -> str:

@@ -1,15 +1,16 @@
 """Error messages of the option parser, reworded for the person who typed the options."""
 
 import importlib
-import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pydoc import locate
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from pyro_vae.errors import InputError, nearest
+from pyro_vae.parts import is_choice
 
 TYPE_NAMES = {
     "int": "an integer",
@@ -43,6 +44,8 @@ class CommandLine:
             return self._unknown_option(self._as_typed(match[1]))
         if match := re.match(r"Group '([\w.]+)' does not accept option '([\w.]+)'", message):
             return self._unknown_option(f"--{match[1]}.{match[2]}")
+        if match := re.match(r'Parser key "([\w.]+)":\s*Unable to load config', message):
+            return self._no_fields(f"--{match[1]}")
         # the parser gives the path of a part's option in pieces
         pieces = re.split(r'Parser key "([\w.]+)"', message)
         path, reason = ".".join(pieces[1::2]), pieces[-1]
@@ -79,18 +82,32 @@ class CommandLine:
         hint = _hint(name, options, "pyro-vae VERB --help")
         return InputError(f"there is no option {name}{hint}", subject=name)
 
+    def _no_fields(self, name: str) -> InputError:
+        keys = (key for key in self._without(name).keys() if f"--{key}".startswith(f"{name}."))  # noqa: SIM118
+        fields = ", ".join(f"--{key}" for key in keys)
+        problem = f"{name} cannot be read from {self._value(name)!r}"
+        return InputError(problem, subject=name, expected=f"its own options, {fields}")
+
     def _wrong_value(self, name: str, reason: str) -> InputError:
         value = self._value(name)
         found = FROM_FILE if value is None else repr(value)
-        if "must include a class_path" in reason:
+        takes_class = re.search(r"must include a class_path|an instantiatable class", reason)
+        if takes_class and value is None:
             return InputError(f"{name} has options, but no class", subject=name,
                 remedy=f"name one with {name} CLASS")  # fmt: skip
+        nested = re.search(r"value: NestedArg\(key='([\w.]+)'", reason)
+        if nested and self._value(f"{name}.{nested[1]}") is not None:
+            return self._unknown_option(f"{name}.{nested[1]}")
         if match := re.search(r"to be a subclass of <class '(?:\w+\.)*(\w+)'>", reason):
             return _must_be(name, f"a {match[1]}", found)
         if choices := re.findall(r"Literal\[(.*?)\]", reason):
             known = [choice.strip(" '") for choice in choices[-1].split(",")]
             hint = nearest(value or "", known)
             return InputError(f"{name} cannot be {found}{hint}", subject=name)
+        if match := re.search(r"Subtypes: \[<class '(pyro_vae[\w.]+)'>, <class 'float'>\]", reason):
+            kind: Any = locate(match[1])
+            known = sorted(k.__name__ for k in kind.__subclasses__() if is_choice(k))
+            return _must_be(name, f"a number or one of {', '.join(known)}", found)
         types = re.findall(r"Expected an? <class '(?:\w+\.)*(\w+)'>", reason)
         if names := dict.fromkeys(TYPE_NAMES[kind] for kind in types if kind in TYPE_NAMES):
             return _must_be(name, " or ".join(names), found)
@@ -118,9 +135,7 @@ class CommandLine:
             value.__name__
             for module in modules
             for value in vars(importlib.import_module(module)).values()
-            if isinstance(value, type)
-            and value.__module__.startswith(module)
-            and not inspect.isabstract(value)
+            if isinstance(value, type) and value.__module__.startswith(module) and is_choice(value)
         ]
         return known, f"the documentation of {modules[0]}"
 

@@ -6,6 +6,7 @@ import sys
 from argparse import Action, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
 import yaml
@@ -20,6 +21,7 @@ from jsonargparse import (
 from pyro_vae.cli.options.parse_errors import CommandLine
 from pyro_vae.cli.options.safe_yaml import install_checks
 from pyro_vae.errors import InputError
+from pyro_vae.parts import is_choice
 
 MULTI_VALUED = {"--columns", "--kinds", "--missing", "--arguments"}  # take one value or more
 SEEDS = ("seed", "data_seed")
@@ -27,6 +29,7 @@ SEED_RANGE = "a whole number from 0 to 2**32 - 1"  # what every generator takes
 
 # the choices or the known classes say more
 _HIDDEN_TYPES = ("Callable", "Literal", "ELBO", "Schedule")
+_ABSTRACT = ("Optimizer", "LRScheduler")  # of torch, which does not declare them so
 _SUBSTITUTIONS = (
     (r"(, )?default: (null|False)", ""),
     (r" \(\)", ""),
@@ -37,7 +40,6 @@ _SUBSTITUTIONS = (
     (r"``([^`]+)``", r"\1"),
     (r"\b(?:[a-z_]\w*\.)+([A-Z]\w*)", r"\1"),  # class names without modules
     (r"known subclasses:", "known:"),
-    (r"known: (?:Optimizer|LRScheduler), ", "known: "),  # abstract
 )
 
 
@@ -57,10 +59,19 @@ class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
         return None if says_nothing else text or None
 
     def _expand_help(self, action: Action) -> str:
-        text = super()._expand_help(action)
+        text = re.sub(
+            r"(?<=known subclasses: )[\w., ]+", _only_choices, super()._expand_help(action)
+        )
         for pattern, replacement in _SUBSTITUTIONS:
             text = re.sub(pattern, replacement, text)
         return text
+
+
+def _only_choices(paths: re.Match[str]) -> str:
+    """Return the names in a list of dotted names whose classes are offered to the user."""
+    names = (name for name in paths[0].split(", ") if name.rpartition(".")[2] not in _ABSTRACT)
+    classes: dict[str, Any] = {name: locate(name) for name in names}
+    return ", ".join(n for n, c in classes.items() if not isinstance(c, type) or is_choice(c))
 
 
 def new_parser(verb: str, description: str, examples: Sequence[str]) -> ArgumentParser:

@@ -63,6 +63,7 @@ FIT_ARGUMENTS = {  # of the function fit, that are not options
     "progress",
     "args",
     "kwargs",
+    "control",
 }
 BASE = "working_directory"  # in a configuration: the folder where its relative paths start
 PLACES = ("config", "out", "resume", BASE)  # options that say where things are, not what is done

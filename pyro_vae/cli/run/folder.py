@@ -261,9 +261,10 @@ def _check_unchanged(owner: str, before: Any, config: FitConfig) -> None:
             option = f"--{option_name(key)}"
             changeable = ", ".join(sorted(option_name(name) for name in CHANGEABLE))
             raise InputError(
-                f"{owner} {option} {old.get(key)}, not {new.get(key)}",
+                f"{owner} {option} {old.get(key)}, not {new.get(key)}: a run keeps its options, all but "
+                f"{changeable}",
                 subject=option,
-                remedy=f"start a new run with --config and --out. What may change: {changeable}",
+                remedy="start a new run with --config and --out",
             )
 
 

@@ -46,7 +46,15 @@ def read_source(
     if (name and _exists(path)) or ending(path) in ENDINGS or len(path.parts) > 1:
         with report_read_errors(path):
             return _read_path(path, options)
-    raise unknown(f"there is no data set, file or folder {name!r}", name.lower(), NAMED, name)
+    raise _unknown_name(name)
+
+
+def _unknown_name(name: str) -> InputError:
+    problem = f"there is no data set, file or folder {name!r}"
+    error = unknown(problem, name.lower(), NAMED, name)
+    names = error.expected or "a name that `pyro-vae data` lists"
+    expected = f"{names}, or a path: a folder of images, {', '.join(ENDINGS)}"
+    return InputError(problem, subject=name, expected=expected, remedy=error.remedy)
 
 
 def _exists(path: Path) -> bool:

@@ -146,6 +146,8 @@ def test_what_is_kept_is_of_one_estimate(monkeypatch, tmp_path) -> None:
     path.write_bytes(b"rubbish")
     with pytest.raises(InputError, match="damaged"):
         log_evidence(Conjugate, X, num_particles=1000, seed=3, keep=path)
+    with refused("keep", expected="the path of a file"):
+        log_evidence(Conjugate, X, keep=3)
     with refused("keep", remedy="seed"):
         log_evidence(Conjugate, X, keep=path)
 

@@ -18,7 +18,7 @@ from refused import refused
 from stories import Conjugate, GlobalMean, PyroStyleVAE
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW
-from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau, StepLR
 
 from pyro_vae import InputError, checkpoint, fit, log_evidence
 from pyro_vae.data import batches
@@ -344,6 +344,15 @@ def test_values_outside_the_support_are_found_in_any_batch() -> None:
         ({"batch_size": 0}, "batch_size", {"expected": "1"}),
         ({"beta": -1.0}, "beta", {"expected": "0"}),
         ({"resume": True}, "resume", {}),
+        ({"clip_norm": -1}, "clip_norm", {"expected": "positive"}),
+        ({"patience": 0}, "patience", {"expected": "1"}),
+        ({"keep_best": 3}, "keep_best", {"expected": "True or False"}),
+        ({"shuffle": "x"}, "shuffle", {"expected": "True or False"}),
+        ({"elbo": "IWAE"}, "elbo", {"expected": "ELBO", "remedy": "Trace_ELBO()"}),
+        ({"elbo": Trace_ELBO}, "elbo", {"remedy": "Trace_ELBO(...)"}),
+        ({"schedule": 3}, "schedule", {"remedy": "StepLR"}),
+        ({"schedule": StepLR}, "schedule", {"remedy": "step_size"}),
+        ({"schedule": lambda optimizer: 3}, "schedule", {"expected": "LRScheduler"}),
         ({"optimizer": torch.optim.LBFGS}, "optimizer", {"remedy": "Adam"}),
     ],
 )
