@@ -135,7 +135,7 @@ def test_a_vamp_prior_is_the_mean_of_what_the_guide_makes() -> None:
     each = torch.stack([guide(u).log_prob(z) for u in prior.pseudo_inputs])
     torch.testing.assert_close(prior().log_prob(z), each.exp().mean(0).log())
     assert [name for name, _ in prior.named_parameters()] == ["scaled_inputs"]
-    assert {name.split(".")[0] for name in prior.state_dict()} == {"scaled_inputs", "units"}
+    assert {name.split(".")[0] for name in prior.state_dict()} == {"scaled_inputs", "scaling"}
 
 
 def test_a_vamp_prior_starts_from_data() -> None:

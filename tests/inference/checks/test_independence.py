@@ -127,7 +127,7 @@ def test_a_guide_that_mixes_units() -> None:
     assert "depends on the latents of other units, in model or guide" in found.notes[0]
     exact = Conjugate.log_evidence(Y).sum().item()
     assert abs(found.total - exact) < 4 * found.mean_standard_error
-    with pytest.raises(InputError, match="leave `unit` out for one joint figure"):
+    with pytest.raises(InputError, match="Leave `unit` out for one joint figure"):
         log_evidence((Conjugate.model, guide), Y, unit="data")
 
 

@@ -333,7 +333,7 @@ def test_a_loss_that_is_not_finite_names_its_site_and_leaves_the_checkpoint(
 def test_values_outside_the_support_are_found_in_any_batch() -> None:
     x = (data(256) > 0).float()
     x[200, 3] = 0.5
-    with pytest.raises(InputError, match="binarise"):
+    with refused("x", remedy="binarise"):
         quick(VAE((5,), 2), x, epochs=1, batch_size=16)
 
 
