@@ -126,7 +126,8 @@ def test_the_joint_evidence_of_a_conjugate_regression(people, call):
     words = "--data people.csv --arguments x=age,income y=cost --validation 0 --epochs 800"
     fitted = call(f"fit --model stories_of_mine.Linear {words} --optimizer.lr 0.02 -o runs/l")
     assert fitted.code == 0, fitted.err
-    outcome = call("evidence runs/l --model stories_of_mine.Linear --split train --num_particles 20000 --json")
+    weigh = "evidence runs/l --model stories_of_mine.Linear --split train --num_particles 20000"
+    outcome = call(f"{weigh} --json")
     assert outcome.code == 0, outcome.err
     found = json.loads(outcome.out)
     run = open_run("runs/l", ["--model", "stories_of_mine.Linear"])
