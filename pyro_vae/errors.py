@@ -3,6 +3,7 @@
 import difflib
 import math
 import operator
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -69,9 +70,20 @@ def _capitalized(text: str) -> str:
     return text[0].upper() + text[1:] if word.isalpha() else text
 
 
+# torch's words on a parameter, before all of its values
+_INVALID = re.compile(
+    r"Expected parameter (\w+) .*? of distribution (\w+)\(.*\) to satisfy the constraint (.*),"
+    r" but found invalid values:"
+)
+
+
 def first_line(error: object) -> str:
-    """Return the first line of an error's message, or the name of its class if it has none."""
-    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    """Return the first line of an error's message, or the name of its class if it has none.
+
+    Torch's remark on a parameter is shortened.
+    """
+    text = _INVALID.sub(r"some values of \1 in a \2 are not \3", str(error)).strip()
+    return next(iter(text.splitlines()), "") or type(error).__name__
 
 
 def _user_frame(error: Exception) -> traceback.FrameSummary | None:

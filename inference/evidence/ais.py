@@ -51,7 +51,7 @@ class Annealed(Method):
     The mean weight is unbiased for p(x) whatever the step sizes, which are adapted for each unit in a
     pilot run and then fixed; the mean of its log is a lower bound. With T = 1 this is importance sampling.
     Latents that only the model has and marks for enumeration are summed out; all others must be
-    continuous. Memory does not grow with K or T.
+    continuous. Memory does not grow with T, and with K hardly.
 
     Source: R. M. Neal, "Annealed importance sampling", 2001, https://doi.org/10.1023/A:1008923215028;
     of decoders, and from an encoder: Y. Wu, Y. Burda, R. Salakhutdinov, R. Grosse, "On the quantitative

@@ -60,8 +60,9 @@ def log_evidence(
 ) -> Evidence:
     """Estimate log p(x) of each unit, in nats.
 
-    Units and particles are cut into tiles with a seed each: memory does not grow with K or with the data,
-    and no figure depends on the memory or on the number of machines. Where torch.distributed is
+    Units and particles are cut into tiles with a seed each. Memory does not grow with the data, and with K
+    only by the 3 sqrt K largest weights of a unit; no figure depends on the memory or on the number of
+    machines. Where torch.distributed is
     initialised (``torchrun``), the processes share the tiles and each gets the whole result. The call
     leaves generators, param store, train/eval mode and buffers as they were. Tiles are larger on a GPU, so
     the draws differ there.

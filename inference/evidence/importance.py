@@ -1,4 +1,4 @@
-"""Importance sampling: the evidence of each unit, from draws of the guide, in constant memory."""
+"""Importance sampling: the evidence of each unit, from draws of the guide, in parts of them."""
 
 import math
 from collections.abc import Iterator

@@ -4,6 +4,7 @@ Source: A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry, "Pareto smoothed im
 2024, https://arxiv.org/abs/1507.02646.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -20,6 +21,15 @@ def tail_length(num_particles: int) -> int:
     95
     """
     return math.ceil(min(num_particles / 5, 3 * math.sqrt(num_particles)))
+
+
+def smallest_for_k() -> int:
+    """Return the smallest K whose tail is long enough for a Pareto k.
+
+    >>> smallest_for_k()
+    21
+    """
+    return next(count for count in itertools.count(1) if tail_length(count) >= MIN_TAIL)
 
 
 def bad_k(num_particles: int) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from pyro_vae.inference.evidence.psis import smallest_for_k
 from pyro_vae.inference.evidence.result import Evidence, mean_error
 from pyro_vae.inference.evidence.standard_error import MIN_WEIGHTS
 
@@ -86,8 +87,8 @@ def _without_error(evidence: Evidence) -> Iterator[str]:
 def _without_k(evidence: Evidence) -> Iterator[str]:
     if evidence.pareto_k.isnan().all() and evidence.bad_units < evidence.units:
         yield (
-            "a unit has too few weights to show how heavy their tail is (Pareto k needs at least 25): the "
-            "errors assume log-normal weights, as those of annealing nearly are"
+            "a unit has too few weights to show how heavy their tail is (Pareto k needs at least "
+            f"{smallest_for_k()}): the errors assume log-normal weights, as those of annealing nearly are"
         )
 
 

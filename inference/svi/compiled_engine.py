@@ -10,7 +10,7 @@ from pyro.infer.util import is_validation_enabled
 from torch import Tensor
 
 from pyro_vae.data import Batch
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, first_line
 from pyro_vae.inference.compiling.fx_capture import CannotCapture
 from pyro_vae.inference.compiling.inductor import by_inductor
 from pyro_vae.inference.compiling.onednn import use_onednn
@@ -24,7 +24,6 @@ from pyro_vae.inference.svi.engine import EagerEngine, Engine
 from pyro_vae.inference.svi.minibatching import Minibatching
 from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.inference.svi.step_graph import StepCapture, StepGraph
-from pyro_vae.program.trace import first_line
 
 Compile = Literal["auto", "on", "off"]
 BFLOAT16_TOLERANCE = 0.1  # of gradients through several layers, with 8 binary digits each

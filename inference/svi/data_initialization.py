@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae.data import Batch, Batches, OneCall, filled_in
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, first_line
 from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import examine
 from pyro_vae.program.isolation import rng_state, set_rng_state, undisturbed
-from pyro_vae.program.trace import first_line
 from pyro_vae.scaling import MAX_ROWS, Scaling, parts_to_learn
 
 GUIDE_ROWS = 1_000  # rows that a guide reads in a call

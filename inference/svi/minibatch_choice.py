@@ -54,7 +54,7 @@ def choose_minibatching(
     batch_size: int | None,
     shuffle: bool | None,
     seed: int,
-    parameters: Callable[[Examination], Mapping[str, Tensor]],
+    parameters: Callable[[], Mapping[str, Tensor]],
     has_validation: bool = False,
 ) -> tuple[Examination, Batch, Minibatching]:
     """Find out how the rows must be taken; what the program registers in Pyro's store stays there.
@@ -115,7 +115,7 @@ class _Trials:
         train: Batches,
         shuffle: bool | None,
         seed: int,
-        parameters: Callable[[Examination], Mapping[str, Tensor]],
+        parameters: Callable[[], Mapping[str, Tensor]],
     ) -> None:
         self.program, self.train, self.shuffle, self.seed = program, train, shuffle, seed
         self.parameters = parameters
@@ -130,7 +130,7 @@ class _Trials:
                 examined = examine(self.program, *args, num_rows=len(args[0]) if args else None)
             trial = _Trial(examined, args, allocated.bytes, pyro.get_param_store().get_state())
             if not (self.shuffle or may_shuffle) and rows > 1:
-                parameters = self.parameters(examined)
+                parameters = self.parameters()
                 with pyro.validation_enabled(False):
                     trial.positional, trial.units_interact = depends_on_places(
                         examined, args, self.train, parameters, trial.allocated

@@ -100,7 +100,7 @@ def prepare(task: Task, resume: bool) -> Prepared:
     return Prepared(loss, parameters, learnt, first, epochs, notes, not not_an_elbo)
 
 
-def _all_parameters(program: Program, examined: Examination) -> dict[str, Tensor]:
+def _all_parameters(program: Program) -> dict[str, Tensor]:
     """Return all that can be trained: in the program's modules, and in Pyro's store."""
     store = dict(pyro.get_param_store().named_parameters())
     return {**named_parameters(program), **{f"store/{n}": p for n, p in store.items()}}
@@ -111,7 +111,7 @@ def _epochs(
 ) -> tuple[int, list[str]]:
     if task.epochs is not None:
         return task.epochs, []
-    parameters = _all_parameters(task.program, examined) if task.held_out is None else None
+    parameters = _all_parameters(task.program) if task.held_out is None else None
     with undisturbed(task.program, task.seed):
         return choose_epochs(minibatching, examined, first, parameters)
 

@@ -5,11 +5,11 @@ import torch
 from pyro import poutine
 
 from pyro_vae.data import Batch
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, first_line
 from pyro_vae.inference.svi.batch_loss import BatchLoss
 from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import examine
-from pyro_vae.program.trace import first_line, run, sample_sites
+from pyro_vae.program.trace import run, sample_sites
 
 STABLER = "try a smaller learning rate, gradient clipping (clip_norm) or a floor under the scales"
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import Batch
+from pyro_vae.errors import first_line
 from pyro_vae.inference.compiling.fx_capture import (
     CannotCapture,
     CapturedGraph,
@@ -27,7 +28,6 @@ from pyro_vae.inference.compiling.validation_ops import (
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.inference.svi.batch_loss import BatchLoss
 from pyro_vae.program.isolation import as_found, rng_state, set_rng_state
-from pyro_vae.program.trace import first_line
 
 
 class WrongGraph(CannotCapture):

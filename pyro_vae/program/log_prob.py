@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.distributions import Independent
 from torch.nn.functional import softplus
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, first_line
 from pyro_vae.program.structure import Structure
 from pyro_vae.program.support import where_within
-from pyro_vae.program.trace import Site, first_line
+from pyro_vae.program.trace import Site
 from pyro_vae.program.wrappers import innermost, inside, parts
 
 

@@ -12,16 +12,10 @@ from pyro import poutine
 from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, first_line
 from pyro_vae.program.wrappers import innermost
 
 Site = dict[str, Any]
-
-# torch's words on a parameter, before all of its values
-INVALID = re.compile(
-    r"Expected parameter (\w+) .*? of distribution (\w+)\(.*\) to satisfy the constraint (.*),"
-    r" but found invalid values:"
-)
 
 MISSING = re.compile(r"site (\S+) must be sampled in trace")  # Pyro's words
 FLAT = "it has no evidence, and nothing can be drawn from it (ImproperUniform)"
@@ -145,12 +139,6 @@ def _move_inside(guide_trace: poutine.Trace, reached: poutine.Trace) -> bool:
                 proposed["value"] = torch.where(inside, site["value"], other)
                 moved = True
     return moved
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message; torch's remark on a parameter is shortened."""
-    text = INVALID.sub(r"some values of \1 in a \2 are not \3", str(error)).strip().split("\n")[0]
-    return text or "no reason given"
 
 
 def as_value(number: Any) -> Any:
