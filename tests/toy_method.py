@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from pyro_vae.inference.evidence.importance import Importance
-from pyro_vae.inference.evidence.method import Advance, Estimator, Method
+from pyro_vae.inference.evidence.method import Advance, Estimator, Method, Workload
 from pyro_vae.inference.evidence.unit_estimates import UnitEstimates
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
@@ -30,10 +30,8 @@ class Moved(Method):
     def description(self) -> str:
         return f"moved by {self.shift + self.start:g} nats, {self.importance.description}"
 
-    def estimator(
-        self, example: BoundProgram, num_particles: int, max_memory: int | None
-    ) -> Estimator:
-        weigh = self.importance.estimator(example, num_particles, max_memory)
+    def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
+        weigh = self.importance.estimator(example, work)
 
         def estimate(call: BoundProgram, advance: Advance) -> Iterator[MovedEstimate]:
             for sums in weigh(call, advance):

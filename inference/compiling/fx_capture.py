@@ -58,15 +58,22 @@ class CapturedGraph:
     constants: list[tuple[Tensor, int]] = field(default_factory=list)
 
 
-def capture(function: Callable[..., Any], *arguments: Tensor) -> CapturedGraph:
+def capture(
+    function: Callable[..., Any], *arguments: Tensor, all_fixed: bool = False
+) -> CapturedGraph:
     """Return the graph of ``function``, which maps tensors to a tuple of tensors and Nones.
 
     It is traced twice, and both traces must agree.
 
+    Args:
+        function: maps tensors to a tuple of tensors and Nones.
+        arguments: its arguments; the graph holds for their shapes.
+        all_fixed: whether parameters never change, so that Python may read their values.
+
     Raises:
         CannotCapture: Python decides something in every run.
     """
-    first, second = capture_once(function, *arguments), capture_once(function, *arguments)
+    first, second = (capture_once(function, *arguments, all_fixed=all_fixed) for _ in range(2))
     if first.module.code != second.module.code:
         difference = _first_difference(first.module.code, second.module.code)
         raise CannotCapture(f"it does not do the same in every run ({difference})")

@@ -1,23 +1,43 @@
 """A captured graph compiled by Inductor, torch's compiler."""
 
 import copy
+import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, fx
 
+from pyro_vae.errors import InputError
 from pyro_vae.inference.compiling.fx_capture import CapturedGraph
+
+Compile = Literal["auto", "on", "off"]
+
+
+def check_compile(mode: str) -> None:
+    """Check that ``compile`` is one of its values.
+
+    Raises:
+        InputError: it is not.
+    """
+    if mode not in get_args(Compile):
+        raise InputError(
+            f"compile must be 'auto', 'on' or 'off', not {mode!r}",
+            subject="compile",
+            expected="'auto', 'on' or 'off'",
+        )
 
 
 def by_inductor(graph: CapturedGraph, *arguments: Tensor) -> Callable[..., Any]:
     """Return compiled code for a graph, with the same noise: torch's generators, in the same order."""
-    from torch._inductor import config
-    from torch._inductor.compile_fx import compile_fx
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, about its own code
+        from torch._inductor import config
+        from torch._inductor.compile_fx import compile_fx
 
-    module = fx.GraphModule({}, copy.deepcopy(graph.module.graph))
-    is_cuda = arguments[0].is_cuda
-    options = {"fallback_random": True, **({"triton.cudagraphs": True} if is_cuda else {})}
-    with config.patch(options), torch.no_grad():
-        compiled: Any = compile_fx(module, [*graph.tensors, *arguments])
+        module = fx.GraphModule({}, copy.deepcopy(graph.module.graph))
+        is_cuda = arguments[0].is_cuda
+        options = {"fallback_random": True, **({"triton.cudagraphs": True} if is_cuda else {})}
+        with config.patch(options), torch.no_grad():
+            compiled: Any = compile_fx(module, [*graph.tensors, *arguments])
     return compiled

@@ -22,7 +22,7 @@ from pyro_vae.inference.evidence.method import (
     Estimator,
     Method,
     UnitEstimates,
-    memory_budget,
+    Workload,
 )
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
@@ -109,14 +109,12 @@ class Annealed(Method):
             f"temperatures, {self.num_leapfrog} leapfrog steps each"
         )
 
-    def estimator(
-        self, example: BoundProgram, num_particles: int, max_memory: int | None
-    ) -> Estimator:
-        self.sampler(example, max_memory)
+    def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
+        self.sampler(example, work)
 
         def estimate(call: BoundProgram, advance: Advance) -> Iterator[ChainSums]:
-            sampler = self.sampler(call, max_memory)
-            yield from self.anneal(sampler, self.step_sizes(sampler), num_particles, advance)
+            sampler = self.sampler(call, work)
+            yield from self.anneal(sampler, self.step_sizes(sampler), work.num_particles, advance)
 
         return estimate
 
@@ -133,11 +131,11 @@ class Annealed(Method):
 
     # --- the chains of one tile, also for the bounds of both sides ------------------------------
 
-    def sampler(self, call: BoundProgram, max_memory: int | None) -> Sampler:
+    def sampler(self, call: BoundProgram, work: Workload) -> Sampler:
         """Return the sampler of one tile, with as many chains at a time as the memory takes."""
         path = STARTS[self.start](call)
         path.check()
-        budget = memory_budget(max_memory, call.device, MAX_MEMORY)
+        budget = work.memory(call.device, MAX_MEMORY)
         return Sampler(path, self.num_leapfrog, max(1, budget // bytes_per_chain(path)))
 
     def step_sizes(self, sampler: Sampler) -> StepSizes | None:

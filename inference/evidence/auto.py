@@ -11,7 +11,14 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.importance import Importance
-from pyro_vae.inference.evidence.method import Advance, Estimator, Method, UnitEstimates, last
+from pyro_vae.inference.evidence.method import (
+    Advance,
+    Estimator,
+    Method,
+    UnitEstimates,
+    Workload,
+    last,
+)
 from pyro_vae.program.bound_program import BoundProgram
 
 REPLACED = ("log_evidence", "standard_error", "ess", "pareto_k", "acceptance")
@@ -48,13 +55,11 @@ class Auto(Method):
             f"{self.importance.description}; where its weights are bad, {self.annealed.description}"
         )
 
-    def estimator(
-        self, example: BoundProgram, num_particles: int, max_memory: int | None
-    ) -> Estimator:
-        weigh = self.importance.estimator(example, num_particles, max_memory)
+    def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
+        weigh = self.importance.estimator(example, work)
         anneal: Estimator | None = None
         with contextlib.suppress(InputError):  # a note gives the reason, where units are bad
-            anneal = self.annealed.estimator(example, self.num_chains, max_memory)
+            anneal = self.annealed.estimator(example, replace(work, num_particles=self.num_chains))
 
         def estimate(call: BoundProgram, advance: Advance) -> Iterator[AutoEstimate]:
             sums = last(weigh(call, lambda share: advance(IMPORTANCE_SHARE * share)))
@@ -62,13 +67,13 @@ class Auto(Method):
             bad = _bad_units(weighed)
             if anneal is None or not len(bad):
                 advance(1 - IMPORTANCE_SHARE)
-                yield AutoEstimate(num_particles, weighed, bad[:0], None)
+                yield AutoEstimate(work.num_particles, weighed, bad[:0], None)
                 return
             part = call.some(bad)
             chains = last(anneal(part, lambda share: advance((1 - IMPORTANCE_SHARE) * share)))
             annealed = chains.unit_estimates()
             yield AutoEstimate(
-                num_particles, weighed, bad, annealed.select(bad) if part is call else annealed
+                work.num_particles, weighed, bad, annealed.select(bad) if part is call else annealed
             )
 
         return estimate
@@ -91,7 +96,7 @@ class Auto(Method):
             f"{num_bad:,} of {units:,} units have bad importance weights and could not be annealed"
         )
         try:
-            self.annealed.estimator(example, self.num_chains, None)
+            self.annealed.estimator(example, Workload(self.num_chains, ()))
         except InputError as error:
             text += f": {error}"
         return text

@@ -9,7 +9,14 @@ from torch import Tensor
 
 from pyro_vae.inference.annealing.simulate import simulate
 from pyro_vae.inference.evidence.ais import Annealed, ChainSums
-from pyro_vae.inference.evidence.method import Advance, Estimator, Method, UnitEstimates, last
+from pyro_vae.inference.evidence.method import (
+    Advance,
+    Estimator,
+    Method,
+    UnitEstimates,
+    Workload,
+    last,
+)
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
 
@@ -22,22 +29,20 @@ class TwoSided(Method):
 
     num_particles = Annealed.num_particles
 
-    def estimator(
-        self, example: BoundProgram, num_particles: int, max_memory: int | None
-    ) -> Estimator:
+    def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
         annealed = self.annealed
-        annealed.sampler(example, max_memory)
+        annealed.sampler(example, work)
 
         def estimate(call: BoundProgram, advance: Advance) -> Iterator[TwoSidedEstimate]:
             call, latents = self.posterior_draw(call)
-            sampler = annealed.sampler(call, max_memory)
+            sampler = annealed.sampler(call, work)
             step_sizes = annealed.step_sizes(sampler)
             half: Advance = lambda share: advance(share / 2)  # noqa: E731
-            below = last(annealed.anneal(sampler, step_sizes, num_particles, half))
+            below = last(annealed.anneal(sampler, step_sizes, work.num_particles, half))
             end = below.resampled_end()
             if latents is not None:
                 end = sampler.path.coordinates_of(latents)
-            above = last(annealed.anneal(sampler, step_sizes, num_particles, half, end))
+            above = last(annealed.anneal(sampler, step_sizes, work.num_particles, half, end))
             yield TwoSidedEstimate(below, above, None if latents is None else call)
 
         return estimate

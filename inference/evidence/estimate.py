@@ -10,8 +10,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyro_vae.errors import InputError, at_least_1
+from pyro_vae.inference.compiling.inductor import Compile, check_compile
 from pyro_vae.inference.compiling.precision import on_cuda
-from pyro_vae.inference.evidence.method import Estimator, Method
+from pyro_vae.inference.evidence.method import Estimator, Method, Workload
 from pyro_vae.inference.evidence.methods import as_method
 from pyro_vae.inference.evidence.processes import gather, rank, share
 from pyro_vae.inference.evidence.result import Evidence
@@ -51,6 +52,7 @@ def log_evidence(
     num_particles: int | None = None,
     unit: str | None = None,
     max_memory: int | None = None,
+    compile: Compile = "auto",
     seed: int | None = None,
     device: str | torch.device = "auto",
     progress: bool | None = None,
@@ -77,6 +79,8 @@ def log_evidence(
             one the figure is joint, of all data together, and the result says so.
         max_memory: bytes for the model's computations at a time; by default, on a CPU, 32 MB for
             importance sampling (its caches) and 256 MB for annealing; on a GPU 4 GB.
+        compile: whether compiled code draws and weighs, in importance sampling under a plate: "auto" does
+            where there is enough to do, and "off" never. It changes figures by rounding only.
         seed: of the draws; by default they continue from torch's generator, without advancing it.
         device: where to compute; "auto" is the GPU where there is one.
         progress: whether to draw a bar; by default where standard error is a terminal.
@@ -101,6 +105,7 @@ def log_evidence(
     True
     """
     method = as_method(method)
+    check_compile(compile)
     num_particles = _check_numbers(method, num_particles, max_memory)
     if keep is not None and not isinstance(keep, str | Path):
         raise InputError(f"keep is {keep!r}", subject="keep", expected="the path of a file")
@@ -113,7 +118,8 @@ def log_evidence(
     opened = open_tiles(program, data, unit, seed, device, method.units_per_tile, args, kwargs)
     with on_cuda("ieee"), opened as tiles:
         check_proper(tiles.example.structure)
-        estimator = method.estimator(tiles.example, num_particles, max_memory)
+        work = Workload(num_particles, tuple(map(len, tiles.index)), max_memory, compile)
+        estimator = method.estimator(tiles.example, work)
         fingerprint = fingerprint_of(tiles, method, num_particles) if keep else {}
         store = TileStore(keep, fingerprint, rank())
         store.check_data(tiles)

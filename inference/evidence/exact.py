@@ -16,7 +16,7 @@ from pyro_vae.inference.evidence.method import (
     Estimator,
     Method,
     UnitEstimates,
-    memory_budget,
+    Workload,
 )
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.float64 import in_float64
@@ -71,16 +71,14 @@ class Exact(Method):
     def description(self) -> str:
         return "exact"
 
-    def estimator(
-        self, example: BoundProgram, num_particles: int, max_memory: int | None
-    ) -> Estimator:
+    def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
         evaluate = _own_log_evidence if example.program.log_evidence else _gaussian_log_evidence
 
         def estimate(call: BoundProgram, advance: Advance) -> Iterator[ExactEstimate]:
-            yield ExactEstimate(evaluate(call, max_memory).double())
+            yield ExactEstimate(evaluate(call, work).double())
             advance(1.0)
 
-        evaluate(example, max_memory)
+        evaluate(example, work)
         return estimate
 
 
@@ -101,7 +99,7 @@ class ExactEstimate:
         )
 
 
-def _own_log_evidence(call: BoundProgram, _: int | None) -> Tensor:
+def _own_log_evidence(call: BoundProgram, _: Workload) -> Tensor:
     assert call.program.log_evidence is not None
     value = call.program.log_evidence(*call.args, **call.kwargs)
     units = (call.structure.num_units,)
@@ -115,13 +113,13 @@ def _own_log_evidence(call: BoundProgram, _: int | None) -> Tensor:
     return value.reshape(-1)
 
 
-def _gaussian_log_evidence(call: BoundProgram, max_memory: int | None) -> Tensor:
+def _gaussian_log_evidence(call: BoundProgram, work: Workload) -> Tensor:
     """Integrate a log-density that is quadratic in all latents, in float64 where the program takes it."""
     seed_all(SEED)  # the refusal, too, must not depend on the seed of the call
     with in_float64(call) as wide:
         if _stays_in_float64(wide):
-            return _integral(wide, max_memory)
-    return _integral(call, max_memory)
+            return _integral(wide, work)
+    return _integral(call, work)
 
 
 def _stays_in_float64(call: BoundProgram) -> bool:
@@ -133,7 +131,7 @@ def _stays_in_float64(call: BoundProgram) -> bool:
     return all(block.dtype == torch.float64 for block in path.coordinates.blocks.values())
 
 
-def _integral(call: BoundProgram, max_memory: int | None) -> Tensor:
+def _integral(call: BoundProgram, work: Workload) -> Tensor:
     try:
         path = FromPrior(call)
     except Immovable as error:
@@ -142,7 +140,7 @@ def _integral(call: BoundProgram, max_memory: int | None) -> Tensor:
         raise _refusal("a mixture over the values of " + ", ".join(call.structure.enumerated))
     if not path.coordinates.size:
         return path.log_densities(path.draw(1))[1][0]
-    budget = memory_budget(max_memory, call.device, MAX_MEMORY)
+    budget = work.memory(call.device, MAX_MEMORY)
     sampler = Sampler(path, 1, max(1, budget // bytes_per_chain(path)))
     draws = path.draw(max(MIN_PRIOR_DRAWS, PRIOR_DRAWS // call.structure.num_units))
     is_nan = _log_joint(sampler, draws).isnan().all(0)  # units whose data hold NaN

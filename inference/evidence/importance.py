@@ -1,7 +1,7 @@
 """Importance sampling: the evidence of each unit, from draws of the guide, in parts of them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,13 +11,15 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.checks.density import check_map
 from pyro_vae.inference.checks.noise import check_steady
 from pyro_vae.inference.checks.support import check_proposal
+from pyro_vae.inference.evidence.compiled_draws import Draws
 from pyro_vae.inference.evidence.defensive import draw_defensively
 from pyro_vae.inference.evidence.method import (
     Advance,
     Estimator,
     Method,
     UnitEstimates,
-    memory_budget,
+    Workload,
+    part_size,
 )
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
@@ -65,26 +67,26 @@ class Importance(Method):
             return f"importance sampling from guide and, for {self.prior_share:.0%}, prior"
         return "importance sampling from the guide"
 
-    def estimator(
-        self, example: BoundProgram, num_particles: int, max_memory: int | None
-    ) -> Estimator:
+    def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
         example = self._checked(example)
         check_steady(example)
         check_map(example)
         raise_malloc_thresholds()
         per_weight = bytes_per_particle(self, example) / example.structure.num_units
-        max_weights = memory_budget(max_memory, example.device, MAX_MEMORY) / per_weight
+        max_weights = work.memory(example.device, MAX_MEMORY) / per_weight
+        num_particles, draw = work.num_particles, self._draws(work)
+        together = part_size(num_particles, TILE_PARTICLES)
 
         def estimate(call: BoundProgram, advance: Advance) -> Iterator[WeightSums]:
             call = self._checked(call)
             units = call.structure.num_units
             sums = WeightSums(num_particles, units, call.device)
-            at_once = 1 << int(math.log2(max(1, max_weights / units)))
+            at_once = part_size(together, 1 << int(math.log2(max(1, max_weights / units))))
             base = int(torch.randint(2**31, ()))
-            for first in range(0, num_particles, TILE_PARTICLES):
+            for first in range(0, num_particles, together):
                 seed_all(base + first)
-                count = min(TILE_PARTICLES, num_particles - first)
-                sums.add(self.draw(call, count, at_once).log_weights)
+                count = min(together, num_particles - first)
+                sums.add(draw(call, count, at_once).log_weights)
                 advance(count / num_particles)
                 yield sums
 
@@ -99,6 +101,9 @@ class Importance(Method):
             f"the guide draws values of {name!r} where the prior has no density: their weights are 0"
             for name in beyond
         )
+
+    def _draws(self, work: Workload) -> Callable[[BoundProgram, int, int], Particles]:
+        return self.draw if self.prior_share else Draws(work, self.draw)
 
     def draw(self, call: BoundProgram, num_particles: int, at_once: int | None = None) -> Particles:
         """Return draws of the proposal; the model scores ``at_once`` of them at a time."""

@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol, TypeVar
 
 import torch
 
+from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.evidence.unit_estimates import UnitEstimates as UnitEstimates
 from pyro_vae.program.bound_program import BoundProgram
 
@@ -33,6 +34,27 @@ Estimator = Callable[[BoundProgram, Advance], Iterator[PartialEstimate]]
 
 
 @dataclass(frozen=True)
+class Workload:
+    """Hold what is to be estimated, and by which means.
+
+    Attributes:
+        num_particles: K.
+        tile_sizes: the number of units of each tile.
+        max_memory: bytes to work with, or None for the method's default.
+        compile: whether compiled code takes Python's place: where it is worth it, always or never.
+    """
+
+    num_particles: int
+    tile_sizes: tuple[int, ...]
+    max_memory: int | None = None
+    compile: Compile = "auto"
+
+    def memory(self, device: torch.device, default: Mapping[str, int]) -> int:
+        """Return the bytes to work with."""
+        return self.max_memory or default.get(device.type, default["cpu"])
+
+
+@dataclass(frozen=True)
 class Method(abc.ABC):
     """A way to estimate the evidence of each unit.
 
@@ -52,15 +74,12 @@ class Method(abc.ABC):
         """The method and its options in a phrase, for a paper."""
 
     @abc.abstractmethod
-    def estimator(
-        self, example: BoundProgram, num_particles: int, max_memory: int | None
-    ) -> Estimator:
+    def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
         """Return a function that estimates the tiles of one data set.
 
         Args:
             example: the program on the first few units.
-            num_particles: K.
-            max_memory: bytes to work with, or None for the method's default.
+            work: how much there is to estimate.
 
         Raises:
             InputError: the method does not suit this program.
@@ -71,9 +90,16 @@ class Method(abc.ABC):
         return ()
 
 
-def memory_budget(max_memory: int | None, device: torch.device, default: Mapping[str, int]) -> int:
-    """Return the bytes to work with."""
-    return max_memory or default.get(device.type, default["cpu"])
+def part_size(total: int, most: int) -> int:
+    """Return how many of ``total`` to take at a time: a divisor where one is near ``most``, or ``most``.
+
+    With a divisor all parts have one size, which one compiled code serves.
+
+    >>> part_size(1000, 512), part_size(1009, 512), part_size(100, 512)
+    (500, 512, 100)
+    """
+    divisors = (size for size in range(min(total, most), most // 2, -1) if total % size == 0)
+    return next(divisors, min(total, most))
 
 
 P = TypeVar("P", bound=PartialEstimate)

@@ -18,7 +18,7 @@ from pyro_vae.inference.compiling.onednn import linear_by_onednn
 from pyro_vae.inference.evidence.binding import bind, bind_rows
 from pyro_vae.inference.evidence.cutting import Cut, cut_into_units
 from pyro_vae.inference.evidence.example import bind_example
-from pyro_vae.inference.evidence.method import UNITS_PER_TILE
+from pyro_vae.inference.evidence.method import UNITS_PER_TILE, part_size
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.call_arguments import call_arguments
 from pyro_vae.program.contract import Program, as_program, signature
@@ -141,7 +141,8 @@ def _index(
     if rows is None or not example.by_rows:
         return [torch.arange(example.structure.num_units)]
     most = units_per_tile.get(rows.device.type, units_per_tile["cpu"])
-    return torch.arange(rows.num_units).tensor_split(-(-rows.num_units // most))
+    numbers, size = torch.arange(rows.num_units), part_size(rows.num_units, most)
+    return numbers.tensor_split(-(-rows.num_units // size))
 
 
 def _open_rows(program: Program, data: Any, device: str | torch.device) -> Batches:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from pyro.infer.util import is_validation_enabled
@@ -12,7 +12,7 @@ from torch import Tensor
 from pyro_vae.data import Batch
 from pyro_vae.errors import InputError, first_line
 from pyro_vae.inference.compiling.fx_capture import CannotCapture
-from pyro_vae.inference.compiling.inductor import by_inductor
+from pyro_vae.inference.compiling.inductor import Compile, by_inductor, check_compile
 from pyro_vae.inference.compiling.onednn import use_onednn
 from pyro_vae.inference.compiling.precision import (
     Precision,
@@ -25,7 +25,6 @@ from pyro_vae.inference.svi.minibatching import Minibatching
 from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.inference.svi.step_graph import StepCapture, StepGraph
 
-Compile = Literal["auto", "on", "off"]
 BFLOAT16_TOLERANCE = 0.1  # of gradients through several layers, with 8 binary digits each
 
 
@@ -149,12 +148,7 @@ def check_modes(mode: Compile, precision: Precision, device: torch.device) -> No
     Raises:
         InputError: it does not.
     """
-    if mode not in get_args(Compile):
-        raise InputError(
-            f"compile must be 'auto', 'on' or 'off', not {mode!r}",
-            subject="compile",
-            expected="'auto', 'on' or 'off'",
-        )
+    check_compile(mode)
     check_precision(precision, device)
     if mode == "off" and precision == "bf16":
         raise InputError(

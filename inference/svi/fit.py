@@ -17,11 +17,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from pyro_vae.data import Batches, DataSet, OneCall, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError, at_least_1, positive, true_or_false
+from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.compiling.precision import Precision
 from pyro_vae.inference.objectives import Schedule
 from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.inference.svi.compiled_engine import (
-    Compile,
     CompiledEngine,
     check_modes,
     expected_batches,

@@ -39,6 +39,7 @@ from pyro_vae.cli.run.torchrun import is_main_process, local_device, process_gro
 from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, run_parser
 from pyro_vae.data import Split
 from pyro_vae.errors import InputError
+from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.evidence.estimate import Interrupted, log_evidence
 from pyro_vae.inference.evidence.methods import METHODS
 from pyro_vae.inference.evidence.plots import plot_evidence
@@ -83,6 +84,7 @@ def main(words: Sequence[str]) -> int:
                 method=method,
                 num_particles=options.num_particles,
                 max_memory=memory,
+                compile=options.compile,
                 seed=trained.seed,
                 device=trained.device,
                 keep=tile_store_path(options),
@@ -104,6 +106,7 @@ def evidence_parser(words: Sequence[str] = ()) -> ArgumentParser:
     add("--num_particles", type=int | None, metavar="K", help="draws or chains for each datum; "
         f"by default {describe_particles()}")  # fmt: skip
     add("--max_memory", type=str | None, help="the memory to compute with, such as 2GB")
+    add("--compile", type=Compile, default="auto", help="compile draws and weights")
     add("--widen", type=float | None, help="spread the guide by a factor")
     add("--refine", type=int | None, help="fit the guide to each datum, by steps")
     add("--json", action="store_true", help="print one JSON object, in nats")

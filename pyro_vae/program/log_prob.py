@@ -44,6 +44,8 @@ def log_prob(fn: dist.TorchDistribution, value: Tensor) -> Tensor:
 def bernoulli(fn: dist.Bernoulli, value: Tensor, dims: tuple[int, ...]) -> Tensor:
     """Return sum_i x_i l_i - log(1 + exp(l_i)) with logits l."""
     x, logits = torch.broadcast_tensors(value.to(fn.logits.dtype), fn.logits)
+    if is_traced():
+        return _TracedBernoulli.apply(x, logits, len(dims))
     if torch.is_grad_enabled() or not logits.is_cpu:
         # in place: a tenth faster
         return softplus(logits).addcmul_(x, logits, value=-1).sum(dims).neg()
@@ -64,6 +66,38 @@ def sum_of_logs(x: Tensor) -> Tensor:
     return x.log_().sum(-1)
 
 
+def is_traced() -> bool:
+    """Return whether torch's tracer records operations, which a compiler may fuse."""
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None
+
+
+class _TracedBernoulli(torch.autograd.Function):
+    """:func:`bernoulli` in a form that a compiler makes into two loops over memory, with its gradient."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, logits: Tensor, event_dim: int) -> Tensor:
+        dims = tuple(range(-event_dim, 0))
+        linear = (x * logits - logits.relu()).sum(dims)
+        terms = (1 + (-logits.abs()).exp()).flatten(-event_dim)  # in [1, 2]
+        whole = terms.shape[-1] // GROUP * GROUP
+        grouped = terms[..., :whole].unflatten(-1, (whole // GROUP, GROUP)).prod(-1).log().sum(-1)
+        return linear - (grouped + terms[..., whole:].log().sum(-1))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, logits, ctx.event_dim = inputs
+        ctx.save_for_backward(x, logits)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        (gradient,), (x, logits) = gradients, ctx.saved_tensors
+        gradient = gradient[(..., *[None] * ctx.event_dim)]
+        for_x = gradient * logits if ctx.needs_input_grad[0] else None
+        return for_x, gradient * (x - logits.sigmoid()), None
+
+
 def normal(fn: dist.Normal, value: Tensor, dims: tuple[int, ...]) -> Tensor:
     """Divide by the scale, not by the variance, which is 0 in float32 for scales below 1e-23.
 
@@ -82,6 +116,8 @@ def normal(fn: dist.Normal, value: Tensor, dims: tuple[int, ...]) -> Tensor:
         return -0.5 * standard - log_scale
     return -0.5 * standard.sum(dims) - log_scale.sum(dims)
 
+
+GROUP = 16  # numbers between 1 and 2 whose product is far from the largest float
 
 SUMMED: dict[type, Callable[..., Tensor]] = {dist.Bernoulli: bernoulli, dist.Normal: normal}
 

@@ -1,7 +1,7 @@
 """Many draws of the latents, and their log-probabilities by unit."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -69,20 +69,45 @@ def draw(
     plate = particle_plate(num_particles, structure)
     guide_trace = run("guide", plate(program.guide), args, kwargs)
     log_guide = score(proposal_sites(guide_trace).values(), structure, num_particles)
-    # The whole is filled in part by part: kept parts would be scattered over the memory that the next
-    # part needs in one piece, and the memory taken would grow with their number.
-    scores: tuple[Tensor, ...] = ()
+
+    def weigh(some: range) -> tuple[Tensor, Tensor]:
+        part = with_values(guide_trace, partial(of_particles, structure=structure, some=some))
+        return weigh_at(program, structure, part, len(some), args, kwargs)
+
+    log_likelihood, log_prior = in_parts(weigh, num_particles, at_once)
+    return Particles(log_likelihood, log_prior, log_guide, values_of(guide_trace))
+
+
+def weigh_at(
+    program: Program,
+    structure: Structure,
+    guide_trace: poutine.Trace,
+    num_particles: int,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> tuple[Tensor, Tensor]:
+    """Return log p(x | z) and log p(z), (K, U) each, at the draws of a trace under a particle plate."""
+    model = particle_plate(num_particles, structure)(program.model)
+    model_trace = replay(model, guide_trace, structure, *args, **kwargs)
+    return score_model(model_trace, structure, num_particles)
+
+
+def in_parts(
+    weigh: Callable[[range], tuple[Tensor, ...]], num_particles: int, at_once: int | None
+) -> tuple[Tensor, ...]:
+    """Return what ``weigh`` gives for all particles, (K, U) each, computed for ``at_once`` at a time.
+
+    The whole is filled in part by part: kept parts would be scattered over the memory that the next part
+    needs in one piece, and the memory taken would grow with their number.
+    """
+    whole: tuple[Tensor, ...] = ()
     for first in range(0, num_particles, at_once or num_particles):
         some = range(num_particles)[first : first + (at_once or num_particles)]
-        part = with_values(guide_trace, partial(of_particles, structure=structure, some=some))
-        model = particle_plate(len(some), structure)(program.model)
-        model_trace = replay(model, part, structure, *args, **kwargs)
-        rows = score_model(model_trace, structure, len(some))
-        scores = scores or tuple(r.new_empty(num_particles, structure.num_units) for r in rows)
-        for whole, row in zip(scores, rows, strict=True):
-            whole[some.start : some.stop] = row
-    log_likelihood, log_prior = scores
-    return Particles(log_likelihood, log_prior, log_guide, _values(guide_trace))
+        rows = weigh(some)
+        whole = whole or tuple(row.new_empty(num_particles, row.shape[-1]) for row in rows)
+        for all_rows, row in zip(whole, rows, strict=True):
+            all_rows[some.start : some.stop] = row
+    return whole
 
 
 def draw_by_vmap(
@@ -105,7 +130,7 @@ def draw_by_vmap(
     def propose() -> tuple[dict[str, Tensor], Tensor]:
         guide = run("guide", program.guide, args, kwargs)
         log_guide = score(proposal_sites(guide).values(), structure, 1)[0]
-        return _values(guide), log_guide
+        return values_of(guide), log_guide
 
     latents, log_guide = map_runs(propose, num_particles)
     one = run("guide", program.guide, args, kwargs)  # for all but the values
@@ -191,10 +216,10 @@ def read_particles(
     """Return the log-probabilities and draws that a pair of traces holds."""
     log_likelihood, log_prior = score_model(model_trace, structure, num_particles)
     log_guide = score(proposal_sites(guide_trace).values(), structure, num_particles)
-    return Particles(log_likelihood, log_prior, log_guide, _values(guide_trace))
+    return Particles(log_likelihood, log_prior, log_guide, values_of(guide_trace))
 
 
-def _values(guide_trace: poutine.Trace) -> dict[str, Tensor]:
+def values_of(guide_trace: poutine.Trace) -> dict[str, Tensor]:
     return {name: site["value"] for name, site in drawn_sites(guide_trace).items()}
 
 

@@ -109,7 +109,7 @@ def test_before_the_first_tile_is_done_fewer_particles_are_known(monkeypatch) ->
     with pytest.raises(KeyboardInterrupt) as stop:
         log_evidence(GlobalMean, X[:10], num_particles=100_000, seed=0)
     evidence = stop.value.evidence
-    assert evidence.num_particles == 3 * importance.TILE_PARTICLES
+    assert evidence.num_particles == 3 * 500  # of 100,000 in equal parts
     assert list(evidence.bounds)[-1] == evidence.num_particles
     exact = GlobalMean.log_evidence(X[:10]).item()
     assert abs(evidence.total - exact) < 4 * evidence.standard_error.item()
