@@ -4,12 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pyro import poutine
 from torch import Tensor
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.compiling.checked_code import Code, checked_code
 from pyro_vae.inference.compiling.fx_capture import CannotCapture
-from pyro_vae.inference.evidence.method import Workload
+from pyro_vae.inference.evidence.method import Workload, part_size
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.isolation import rng_state, set_rng_state
 from pyro_vae.program.log_prob import score
@@ -28,15 +29,28 @@ from pyro_vae.program.trace import drawn_sites, proposal_sites
 PARTS_WORTH_INDUCTOR = 5_000
 
 
-class Draws:
-    """Draw particles and weigh them, by compiled code for the sizes of calls that are frequent.
+Draw = Callable[..., Particles]
+"""Draws for a call a number of particles, and weighs some at a time."""
+
+
+def fastest_draw(in_python: Draw, work: Workload, max_weights: float) -> Draw:
+    """Return what draws by compiled code where that is worth it, or Python.
 
     Args:
+        in_python: draws without a compiler.
         work: what is to be estimated.
-        in_python: draws and weighs for a call, a number of particles, and how many are weighed at a time.
+        max_weights: how many weights are computed at a time.
     """
+    is_worth_it = work.num_particles * sum(work.tile_sizes) / max_weights >= PARTS_WORTH_INDUCTOR
+    if work.compile == "on" or (work.compile == "auto" and is_worth_it):
+        return _CompilingDraw(work, in_python)
+    return in_python
 
-    def __init__(self, work: Workload, in_python: Callable[..., Particles]) -> None:
+
+class _CompilingDraw:
+    """Draw and weigh by compiled code for the sizes of calls that are frequent, and elsewhere in Python."""
+
+    def __init__(self, work: Workload, in_python: Draw) -> None:
         self.work, self.in_python = work, in_python
         self._compiled: dict[tuple[int, int], CompiledDraws | None] = {}
 
@@ -59,8 +73,9 @@ class Draws:
     ) -> "CompiledDraws | None":
         work = self.work
         tiles = work.tile_sizes.count(call.structure.num_units)
+        at_once = part_size(num_particles, at_once)
         parts = tiles * (work.num_particles // num_particles) * (num_particles // at_once)
-        if work.compile == "off" or (work.compile == "auto" and parts < PARTS_WORTH_INDUCTOR):
+        if work.compile == "auto" and parts < PARTS_WORTH_INDUCTOR / 4:  # one of several sizes
             return None
         noise = rng_state()
         try:
@@ -84,32 +99,31 @@ class CompiledDraws:
     Attributes:
         call: one of these calls.
         num_particles: how many are drawn together.
-        at_once: how many the model scores at a time; it divides them.
+        at_once: how many the model scores at a time.
+        latents: the guide's trace of one draw.
         guide: the arguments -> log q and the latents.
         model: the latents of ``at_once`` particles and the arguments -> log p(x | z) and log p(z).
-        names: of the latents.
-        varies: whether each latent has a value for each particle.
     """
 
     call: BoundProgram
     num_particles: int
     at_once: int
+    latents: poutine.Trace
     guide: Code
     model: Code
-    names: Sequence[str]
-    varies: Sequence[bool]
 
     def __call__(self, call: BoundProgram) -> Particles:
-        log_guide, *latents = self.guide(*call.args)
+        log_guide, *values = self.guide(*call.args)
 
         def weigh(some: range) -> tuple[Tensor, ...]:
-            part = zip(latents, self.varies, strict=True)
-            values = [value[some.start : some.stop] if varies else value for value, varies in part]
-            return self.model(*values, *call.args)
+            part = some_particles(self.latents, call, values, some)
+            if len(some) == self.at_once:
+                return self.model(*part, *call.args)
+            return weigh_at_values(self.latents, call, part, len(some))
 
         log_likelihood, log_prior = in_parts(weigh, self.num_particles, self.at_once)
-        latents_by_name = dict(zip(self.names, latents, strict=True))
-        return Particles(log_likelihood, log_prior, log_guide, latents_by_name)
+        by_name = dict(zip(drawn_sites(self.latents), values, strict=True))
+        return Particles(log_likelihood, log_prior, log_guide, by_name)
 
     def takes(self, call: BoundProgram) -> bool:
         """Return whether the code holds for a call."""
@@ -123,7 +137,7 @@ class CompiledDraws:
         )
 
 
-def _layout(argument: Any) -> Any:
+def _layout(argument: Tensor) -> Any:
     return (argument.shape, argument.stride(), argument.dtype)
 
 
@@ -137,28 +151,41 @@ def compile_draws(call: BoundProgram, num_particles: int, at_once: int) -> Compi
         raise CannotCapture("its particles do not run under a plate")
     if not all(isinstance(argument, Tensor) for argument in call.args) or not call.args:
         raise CannotCapture("its arguments are not tensors")
-    if num_particles % at_once:
-        raise CannotCapture(f"{num_particles} particles are not drawn in equal parts")
-    program, structure = call.program, call.structure
-    owners = {"model": program.model, "guide": program.guide, **program.modules}
-    template = call.guide(num_particles)
-    sites = drawn_sites(template)
+    latents = call.guide(num_particles)
+    values = list(values_of(latents).values())
 
     def draw(*args: Tensor) -> tuple[Tensor, ...]:
         trace = replace(call, args=args).guide(num_particles)
-        log_guide = score(proposal_sites(trace).values(), structure, num_particles)
+        log_guide = score(proposal_sites(trace).values(), call.structure, num_particles)
         return (log_guide, *values_of(trace).values())
 
     def weigh(*tensors: Tensor) -> tuple[Tensor, ...]:
-        values = dict(zip(sites, tensors, strict=False))
-        given = with_values(template, lambda site: values[site["name"]])
-        return weigh_at(program, structure, given, at_once, tensors[len(sites) :], call.kwargs)
+        part, args = tensors[: len(values)], tensors[len(values) :]
+        return weigh_at_values(latents, replace(call, args=args), part, at_once)
 
-    varies = [is_per_particle(site, structure) for site in sites.values()]
-    part = [
-        s["value"][:at_once] if v else s["value"]
-        for s, v in zip(sites.values(), varies, strict=True)
-    ]
+    owners = {"model": call.program.model, "guide": call.program.guide, **call.program.modules}
+    part = some_particles(latents, call, values, range(at_once))
     guide = checked_code(draw, call.args, owners)
     model = checked_code(weigh, (*part, *call.args), owners)
-    return CompiledDraws(call, num_particles, at_once, guide, model, list(sites), varies)
+    return CompiledDraws(call, num_particles, at_once, latents, guide, model)
+
+
+def some_particles(
+    latents: poutine.Trace, call: BoundProgram, values: Sequence[Tensor], some: range
+) -> list[Tensor]:
+    """Return the values of some particles, for each latent."""
+    sites = drawn_sites(latents).values()
+    return [
+        value[some.start : some.stop] if is_per_particle(site, call.structure) else value
+        for site, value in zip(sites, values, strict=True)
+    ]
+
+
+def weigh_at_values(
+    latents: poutine.Trace, call: BoundProgram, values: Sequence[Tensor], num_particles: int
+) -> tuple[Tensor, Tensor]:
+    """Return log p(x | z) and log p(z), (K, U) each, at these values of the latents."""
+    by_name = dict(zip(drawn_sites(latents), values, strict=True))
+    given = with_values(latents, lambda site: by_name[site["name"]])
+    args = (given, num_particles, call.args, call.kwargs)
+    return weigh_at(call.program, call.structure, *args)

@@ -1,7 +1,7 @@
 """Importance sampling: the evidence of each unit, from draws of the guide, in parts of them."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.checks.density import check_map
 from pyro_vae.inference.checks.noise import check_steady
 from pyro_vae.inference.checks.support import check_proposal
-from pyro_vae.inference.evidence.compiled_draws import Draws
+from pyro_vae.inference.evidence.compiled_draws import fastest_draw
 from pyro_vae.inference.evidence.defensive import draw_defensively
 from pyro_vae.inference.evidence.method import (
     Advance,
@@ -74,14 +74,16 @@ class Importance(Method):
         raise_malloc_thresholds()
         per_weight = bytes_per_particle(self, example) / example.structure.num_units
         max_weights = work.memory(example.device, MAX_MEMORY) / per_weight
-        num_particles, draw = work.num_particles, self._draws(work)
+        num_particles, draw = work.num_particles, self.draw
         together = part_size(num_particles, TILE_PARTICLES)
+        if not self.prior_share:
+            draw = fastest_draw(self.draw, work, max_weights)
 
         def estimate(call: BoundProgram, advance: Advance) -> Iterator[WeightSums]:
             call = self._checked(call)
             units = call.structure.num_units
             sums = WeightSums(num_particles, units, call.device)
-            at_once = part_size(together, 1 << int(math.log2(max(1, max_weights / units))))
+            at_once = 1 << int(math.log2(max(1, max_weights / units)))
             base = int(torch.randint(2**31, ()))
             for first in range(0, num_particles, together):
                 seed_all(base + first)
@@ -101,9 +103,6 @@ class Importance(Method):
             f"the guide draws values of {name!r} where the prior has no density: their weights are 0"
             for name in beyond
         )
-
-    def _draws(self, work: Workload) -> Callable[[BoundProgram, int, int], Particles]:
-        return self.draw if self.prior_share else Draws(work, self.draw)
 
     def draw(self, call: BoundProgram, num_particles: int, at_once: int | None = None) -> Particles:
         """Return draws of the proposal; the model scores ``at_once`` of them at a time."""

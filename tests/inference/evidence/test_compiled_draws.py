@@ -63,7 +63,7 @@ def test_a_decoder_with_pixels_and_a_class_summed_out(make, compiled_calls) -> N
 def test_auto_compiles_where_there_is_enough_to_do(compiled_calls, monkeypatch) -> None:
     log_evidence(Conjugate, X, num_particles=100, seed=0)
     assert not compiled_calls
-    monkeypatch.setattr(compiled_draws, "PARTS_WORTH_INDUCTOR", 1)
+    monkeypatch.setattr(compiled_draws, "PARTS_WORTH_INDUCTOR", 0)
     log_evidence(Conjugate, X, num_particles=100, seed=0)
     assert compiled_calls
 
@@ -73,7 +73,7 @@ def test_without_a_compiler_python_goes_on(compiled_calls, monkeypatch) -> None:
         raise RuntimeError("no C++ compiler")
 
     monkeypatch.setattr(checked_code, "by_inductor", missing)
-    monkeypatch.setattr(compiled_draws, "PARTS_WORTH_INDUCTOR", 1)
+    monkeypatch.setattr(compiled_draws, "PARTS_WORTH_INDUCTOR", 0)
     evidence = log_evidence(Conjugate, X, num_particles=100, seed=0)
     plain = log_evidence(Conjugate, X, num_particles=100, seed=0, compile="off")
     assert torch.equal(evidence.log_evidence, plain.log_evidence)
@@ -159,3 +159,9 @@ def test_parts_are_equal_or_as_large_as_possible(total) -> None:
     size = part_size(total, 64)
     assert 1 <= size <= 64
     assert total % size == 0 or size == min(total, 64)
+
+
+def test_particles_that_no_part_divides(compiled_calls) -> None:
+    compiled, plain = both_ways(VAE((20,), 3), PIXELS, num_particles=97, max_memory=100_000)
+    torch.testing.assert_close(compiled, plain, rtol=1e-5, atol=1e-4)
+    assert compiled_calls == [50, 50]
