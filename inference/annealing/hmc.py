@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyro_vae.inference.annealing.paths import AnnealingPath
 from pyro_vae.inference.compiling.graph_cache import GraphedFunction
+from pyro_vae.inference.compiling.inductor import SharedCode
 
 JITTER = (0.6, 1.2)  # of the step size: a fixed trajectory may return to its start
 TARGET_ACCEPTANCE = 0.8
@@ -83,11 +84,13 @@ class Sampler:
         path: where the chains move.
         num_leapfrog: leapfrog steps of a transition.
         at_once: how many chains are scored at a time; it changes the memory, never the noise.
+        compiler: compiles the log-densities, if there is enough to do.
     """
 
     path: AnnealingPath
     num_leapfrog: int
     at_once: int
+    compiler: SharedCode | None = None
 
     def state(self, u: Tensor) -> ChainState:
         """Return chains at u, all in the widest type of these and the log-densities."""
@@ -138,7 +141,7 @@ class Sampler:
                 start, end = self.path.log_densities(leaf)
                 return (_gradient((1 - beta) * start + beta * end, leaf),)
 
-        return GraphedFunction(tempered_gradient)
+        return GraphedFunction(tempered_gradient, self.compiler)
 
     @cached_property
     def densities_and_gradients(self) -> GraphedFunction:
@@ -152,7 +155,7 @@ class Sampler:
                 of_start = _gradient(start, leaf, retain_graph=True)
                 return start.detach(), end.detach(), of_start, _gradient(end, leaf)
 
-        return GraphedFunction(densities_and_gradients)
+        return GraphedFunction(densities_and_gradients, self.compiler)
 
 
 def _gradient(log_density: Tensor, leaf: Tensor, retain_graph: bool = False) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyro_vae.errors import first_line
 from pyro_vae.inference.compiling.fx_capture import CannotCapture, capture
-from pyro_vae.inference.compiling.graph_cache import agree, optimize
+from pyro_vae.inference.compiling.graph_cache import agree, bound_code, optimize
 from pyro_vae.inference.compiling.inductor import by_inductor
 from pyro_vae.inference.compiling.side_effects import side_effect
 from pyro_vae.inference.compiling.validation_ops import without_validation
@@ -39,7 +39,7 @@ def checked_code(function: Code, arguments: tuple[Tensor, ...], owners: Mapping[
             if effect is not None:
                 raise CannotCapture(effect)
             graph = optimize(capture(function, *arguments, all_fixed=True))
-        compiled = by_inductor(graph, *arguments)
+        code = bound_code(by_inductor(graph, *arguments), graph.tensors)
     except CannotCapture:
         raise
     except Exception as error:
@@ -47,10 +47,6 @@ def checked_code(function: Code, arguments: tuple[Tensor, ...], owners: Mapping[
         raise CannotCapture(reason) from error
     finally:
         set_rng_state(noise)
-
-    def code(*arguments: Tensor) -> tuple[Tensor, ...]:
-        with torch.no_grad():
-            return tuple(compiled(*graph.tensors, *arguments))
 
     turned = tuple(a.flip(0) if a.dim() else a for a in arguments)
     for some in (arguments, turned):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch._ops import OpOverload
 
 from pyro_vae.inference.compiling.constants import is_random, written_nodes
 from pyro_vae.inference.compiling.fx_capture import CapturedGraph, capture_once
+from pyro_vae.inference.compiling.inductor import SharedCode
 from pyro_vae.inference.compiling.onednn import use_onednn
 
 Tensors = tuple[Tensor, ...]
@@ -24,19 +26,25 @@ class GraphedFunction:
     Everything else that the function reads must stay the same: what follows from that alone is computed
     once. A graph holds for arguments of one shape. It takes over after as many calls with them as it is
     worth, if it agrees with the function; if not, the function goes on.
+
+    Args:
+        function: maps tensors to tensors.
+        compiler: compiles its graphs; without one their operations run one by one.
     """
 
-    def __init__(self, function: Callable[..., Tensors]) -> None:
-        self.function = function
+    def __init__(
+        self, function: Callable[..., Tensors], compiler: SharedCode | None = None
+    ) -> None:
+        self.function, self.compiler = function, compiler
         self.calls: Counter[Any] = Counter()
-        self.graphs: dict[Any, CapturedGraph] = {}
+        self.graphs: dict[Any, Callable[..., Tensors]] = {}
 
     def __call__(self, *arguments: Tensor) -> Tensors:
         shapes = tuple((a.shape, a.stride(), a.dtype) for a in arguments)
         self.calls[shapes] += 1
         on_trial = self.calls[shapes] - CALLS_WORTH_A_GRAPH in range(TRIAL_CALLS)
         if shapes in self.graphs and not on_trial:
-            return run_graph(self.graphs[shapes], *arguments)
+            return self.graphs[shapes](*arguments)
         result = self.function(*arguments)
         if on_trial:
             self._try_graph(shapes, arguments, result)
@@ -45,19 +53,30 @@ class GraphedFunction:
     def _try_graph(self, shapes: Any, arguments: Tensors, result: Tensors) -> None:
         try:
             if self.calls[shapes] == CALLS_WORTH_A_GRAPH:
-                self.graphs[shapes] = optimize(
-                    capture_once(self.function, *arguments, all_fixed=True)
-                )
-            graph = self.graphs.get(shapes)
-            if graph is not None and not agree(run_graph(graph, *arguments), result):
+                graph = optimize(capture_once(self.function, *arguments, all_fixed=True))
+                self.graphs[shapes] = self._code(graph, arguments)
+            code = self.graphs.get(shapes)
+            if code is not None and not agree(code(*arguments), result):
                 del self.graphs[shapes]
         except Exception:  # whatever it was, Python can do without a graph
             self.graphs.pop(shapes, None)
 
+    def _code(self, graph: CapturedGraph, arguments: Tensors) -> Callable[..., Tensors]:
+        code: Callable[..., Any] = graph.module
+        if self.compiler is not None:
+            with suppress(Exception):  # the graph needs no compiler
+                code = self.compiler(graph, *arguments)
+        return bound_code(code, graph.tensors)
 
-def run_graph(graph: CapturedGraph, *arguments: Tensor) -> Tensors:
-    with torch.no_grad():
-        return tuple(graph.module(*graph.tensors, *arguments))
+
+def bound_code(code: Callable[..., Any], tensors: list[Tensor]) -> Callable[..., Tensors]:
+    """Return code for a graph as a function of the graph's arguments alone."""
+
+    def run(*arguments: Tensor) -> Tensors:
+        with torch.no_grad():
+            return tuple(code(*tensors, *arguments))
+
+    return run
 
 
 def agree(results: Tensors, expected: Tensors) -> bool:

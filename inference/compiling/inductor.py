@@ -41,3 +41,21 @@ def by_inductor(graph: CapturedGraph, *arguments: Tensor) -> Callable[..., Any]:
         with config.patch(options), torch.no_grad():
             compiled: Any = compile_fx(module, [*graph.tensors, *arguments])
     return compiled
+
+
+class SharedCode:
+    """Compile graphs by Inductor, once for all graphs of the same operations and shapes."""
+
+    def __init__(self) -> None:
+        self._codes: dict[Any, Callable[..., Any]] = {}
+
+    def __call__(self, graph: CapturedGraph, *arguments: Tensor) -> Callable[..., Any]:
+        key = (graph.module.code, *map(layout, (*graph.tensors, *arguments)))
+        if key not in self._codes:
+            self._codes[key] = by_inductor(graph, *arguments)
+        return self._codes[key]
+
+
+def layout(tensor: Tensor) -> tuple[Any, ...]:
+    """Return what code for a tensor depends on."""
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.device

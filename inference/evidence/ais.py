@@ -17,6 +17,7 @@ from pyro_vae.inference.annealing.schedules import (
     inverse_temperatures,
     sigmoid,
 )
+from pyro_vae.inference.compiling.inductor import SharedCode
 from pyro_vae.inference.evidence.method import (
     Advance,
     Estimator,
@@ -34,6 +35,8 @@ STARTS: dict[str, Callable[[BoundProgram], AnnealingPath]] = {
 MAX_MEMORY = {"cpu": 2**28, "cuda": 2**32}  # for the gradients' graph
 CHAINS_AT_ONCE = {"cpu": 2**14, "cuda": 2**17}  # of all units of a tile
 ADAPTED_PLACES = 20  # of the path, at most, where step sizes are adapted
+# As many gradients as it takes to save what compiling takes, of all tiles together.
+GRADIENTS_WORTH_INDUCTOR = 10_000
 STUCK = 0.1  # acceptance below which chains count as not moving
 
 
@@ -111,9 +114,10 @@ class Annealed(Method):
 
     def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
         self.sampler(example, work)
+        compiler = self.compiler(work)
 
         def estimate(call: BoundProgram, advance: Advance) -> Iterator[ChainSums]:
-            sampler = self.sampler(call, work)
+            sampler = self.sampler(call, work, compiler)
             yield from self.anneal(sampler, self.step_sizes(sampler), work.num_particles, advance)
 
         return estimate
@@ -131,12 +135,21 @@ class Annealed(Method):
 
     # --- the chains of one tile, also for the bounds of both sides ------------------------------
 
-    def sampler(self, call: BoundProgram, work: Workload) -> Sampler:
+    def compiler(self, work: Workload) -> SharedCode | None:
+        """Return a compiler of all tiles' log-densities, if there are enough to compute."""
+        gradients = self.num_temperatures * self.num_leapfrog * len(work.tile_sizes)
+        is_worth_it = gradients >= GRADIENTS_WORTH_INDUCTOR
+        return SharedCode() if work.compiles(is_worth_it) else None
+
+    def sampler(
+        self, call: BoundProgram, work: Workload, compiler: SharedCode | None = None
+    ) -> Sampler:
         """Return the sampler of one tile, with as many chains at a time as the memory takes."""
         path = STARTS[self.start](call)
         path.check()
         budget = work.memory(call.device, MAX_MEMORY)
-        return Sampler(path, self.num_leapfrog, max(1, budget // bytes_per_chain(path)))
+        at_once = max(1, budget // bytes_per_chain(path))
+        return Sampler(path, self.num_leapfrog, at_once, compiler)
 
     def step_sizes(self, sampler: Sampler) -> StepSizes | None:
         """Return step sizes adapted at 20 places of the path at most; None where nothing moves."""

@@ -32,10 +32,11 @@ class TwoSided(Method):
     def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
         annealed = self.annealed
         annealed.sampler(example, work)
+        compiler = annealed.compiler(work)
 
         def estimate(call: BoundProgram, advance: Advance) -> Iterator[TwoSidedEstimate]:
             call, latents = self.posterior_draw(call)
-            sampler = annealed.sampler(call, work)
+            sampler = annealed.sampler(call, work, compiler)
             step_sizes = annealed.step_sizes(sampler)
             half: Advance = lambda share: advance(share / 2)  # noqa: E731
             below = last(annealed.anneal(sampler, step_sizes, work.num_particles, half))

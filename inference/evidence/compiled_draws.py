@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pyro import poutine
 from torch import Tensor
@@ -10,6 +9,7 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.inference.compiling.checked_code import Code, checked_code
 from pyro_vae.inference.compiling.fx_capture import CannotCapture
+from pyro_vae.inference.compiling.inductor import layout
 from pyro_vae.inference.evidence.method import Workload, part_size
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.isolation import rng_state, set_rng_state
@@ -42,7 +42,7 @@ def fastest_draw(in_python: Draw, work: Workload, max_weights: float) -> Draw:
         max_weights: how many weights are computed at a time.
     """
     is_worth_it = work.num_particles * sum(work.tile_sizes) / max_weights >= PARTS_WORTH_INDUCTOR
-    if work.compile == "on" or (work.compile == "auto" and is_worth_it):
+    if work.compiles(is_worth_it):
         return _CompilingDraw(work, in_python)
     return in_python
 
@@ -75,7 +75,7 @@ class _CompilingDraw:
         tiles = work.tile_sizes.count(call.structure.num_units)
         at_once = part_size(num_particles, at_once)
         parts = tiles * (work.num_particles // num_particles) * (num_particles // at_once)
-        if work.compile == "auto" and parts < PARTS_WORTH_INDUCTOR / 4:  # one of several sizes
+        if not work.compiles(parts >= PARTS_WORTH_INDUCTOR / 4):  # it may be one of several sizes
             return None
         noise = rng_state()
         try:
@@ -133,12 +133,8 @@ class CompiledDraws:
             and call.kwargs is mine.kwargs
             and call.program.model is mine.program.model
             and call.program.guide is mine.program.guide
-            and list(map(_layout, call.args)) == list(map(_layout, mine.args))
+            and list(map(layout, call.args)) == list(map(layout, mine.args))
         )
-
-
-def _layout(argument: Tensor) -> Any:
-    return (argument.shape, argument.stride(), argument.dtype)
 
 
 def compile_draws(call: BoundProgram, num_particles: int, at_once: int) -> CompiledDraws:

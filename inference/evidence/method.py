@@ -49,6 +49,10 @@ class Workload:
     max_memory: int | None = None
     compile: Compile = "auto"
 
+    def compiles(self, is_worth_it: bool) -> bool:
+        """Return whether to compile what is, or is not, worth it."""
+        return self.compile == "on" or (self.compile == "auto" and is_worth_it)
+
     def memory(self, device: torch.device, default: Mapping[str, int]) -> int:
         """Return the bytes to work with."""
         return self.max_memory or default.get(device.type, default["cpu"])

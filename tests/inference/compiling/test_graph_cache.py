@@ -1,13 +1,15 @@
 """A function that became a graph says what it said in Python; and does not where it must not."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from pyro_vae import log_evidence
-from pyro_vae.inference.compiling import graph_cache
+from pyro_vae.inference.compiling import graph_cache, inductor
+from pyro_vae.inference.compiling.fx_capture import CapturedGraph
 from pyro_vae.inference.compiling.graph_cache import GraphedFunction
 from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.models import VAE, FactorAnalysis
@@ -105,3 +107,25 @@ def test_annealing_by_graphs_is_annealing(monkeypatch: pytest.MonkeyPatch) -> No
             method = Annealed(num_temperatures=20, num_leapfrog=3)
             figures.append(log_evidence(program, data, method=method, seed=0).log_evidence)
         torch.testing.assert_close(*figures, rtol=1e-4, atol=1e-4)
+
+
+def test_annealing_by_compiled_code_is_annealing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """...and graphs of the same operations share their code: here those of two tiles."""
+    torch.manual_seed(0)
+    compiled: list[str] = []
+    by_inductor = inductor.by_inductor
+
+    def counted(graph: CapturedGraph, *arguments: Tensor) -> Callable[..., Any]:
+        compiled.append(graph.module.code)
+        return by_inductor(graph, *arguments)
+
+    monkeypatch.setattr(inductor, "by_inductor", counted)
+    program, x = VAE((12,), 2), torch.rand(100, 12).round()
+    method = Annealed(num_temperatures=20, num_leapfrog=3)
+    figures = [
+        log_evidence(program, x, method=method, seed=0, compile=mode).log_evidence
+        for mode in ("on", "off")
+    ]
+    torch.testing.assert_close(*figures, rtol=1e-4, atol=1e-4)
+    # the gradient, and both densities with theirs; for 8 chains, which adapt, and for 16
+    assert len(compiled) == len(set(compiled)) == 4
