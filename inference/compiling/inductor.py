@@ -7,6 +7,9 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, fx
+from torch._guards import TracingContext, tracing
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.compiling.fx_capture import CapturedGraph
@@ -38,7 +41,9 @@ def by_inductor(graph: CapturedGraph, *arguments: Tensor) -> Callable[..., Any]:
         module = fx.GraphModule({}, copy.deepcopy(graph.module.graph))
         is_cuda = arguments[0].is_cuda
         options = {"fallback_random": True, **({"triton.cudagraphs": True} if is_cuda else {})}
-        with config.patch(options), torch.no_grad():
+        # without shapes to guard, Inductor would not look for code that it has compiled before
+        context = TracingContext(FakeTensorMode(shape_env=ShapeEnv()))
+        with config.patch(options), torch.no_grad(), tracing(context):
             compiled: Any = compile_fx(module, [*graph.tensors, *arguments])
     return compiled
 
