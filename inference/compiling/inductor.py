@@ -1,8 +1,10 @@
 """A captured graph compiled by Inductor, torch's compiler."""
 
 import copy
+import re
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
@@ -32,7 +34,21 @@ def check_compile(mode: str) -> None:
 
 
 def by_inductor(graph: CapturedGraph, *arguments: Tensor) -> Callable[..., Any]:
-    """Return compiled code for a graph, with the same noise: torch's generators, in the same order."""
+    """Return compiled code for a graph, with the same noise: torch's generators, in the same order.
+
+    A library that a killed process left half-written in Inductor's cache is compiled again.
+    """
+    try:
+        return _compile(graph, *arguments)
+    except Exception as error:
+        half_written = re.search(r"(/\S+\.so): (file too short|invalid ELF header)", str(error))
+        if half_written is None:
+            raise
+        Path(half_written[1]).unlink(missing_ok=True)
+        return _compile(graph, *arguments)
+
+
+def _compile(graph: CapturedGraph, *arguments: Tensor) -> Callable[..., Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, about its own code
         from torch._inductor import config
