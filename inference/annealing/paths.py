@@ -21,7 +21,7 @@ from pyro_vae.inference.checks.support import check_known, check_support
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.log_prob import unit_log_prob
 from pyro_vae.program.probe import moves
-from pyro_vae.program.sum_out import sum_out
+from pyro_vae.program.sum_out import enumerating, sum_out
 from pyro_vae.program.trace import (
     Site,
     drawn_sites,
@@ -167,7 +167,7 @@ class FromPrior(AnnealingPath):
         call = self.call
         model = call.chains(call.program.model, num_chains)
         if enumerate_ and call.structure.enumerated:
-            model = poutine.enum(model, first_available_dim=-2 - call.structure.max_plate_nesting)
+            model = enumerating(model, call.structure.max_plate_nesting)
         return run("model", handler(model), call.args, call.kwargs)
 
     def _continuous_latents(self, trace: poutine.Trace) -> dict[str, Site]:

@@ -17,6 +17,7 @@ from pyro_vae.program.contract import Program
 from pyro_vae.program.log_prob import unit_log_prob
 from pyro_vae.program.particles import particle_plate, score_model, with_values
 from pyro_vae.program.structure import Structure
+from pyro_vae.program.sum_out import enumerating
 from pyro_vae.program.trace import (
     Site,
     drawn_sites,
@@ -197,9 +198,7 @@ class GuideDraws:
         args, kwargs = self.arguments
         inside = in_particle_plate(function, self.plan, self._draws_per_trace)
         if sums_out:
-            inside = poutine.enum(
-                inside, first_available_dim=-2 - self.plan.structure.max_plate_nesting
-            )
+            inside = enumerating(inside, self.plan.structure.max_plate_nesting)
         return with_plate_sizes(
             poutine.trace(poutine.replay(inside, values)).get_trace(*args, **kwargs)
         )

@@ -22,6 +22,7 @@ from pyro_vae.program.one_datum import OneDatum, check_batch_dimension
 from pyro_vae.program.probe import Traces
 from pyro_vae.program.site_checks import check_data, check_log_prob, check_shapes
 from pyro_vae.program.structure import Structure, read_structure
+from pyro_vae.program.sum_out import enumerating
 from pyro_vae.program.trace import (
     NeedsGradients,
     drawn_sites,
@@ -188,7 +189,7 @@ def _run_enumerated(
 ) -> poutine.Trace | None:
     """Return the model's trace with all values of its enumerated latents, if it runs in that way."""
     for most in range(MOST_PLATES):
-        model = poutine.enum(program.model, first_available_dim=-1 - most)
+        model = enumerating(program.model, most, beside_particles=False)
         with suppress(InputError):
             trace = run_without_gradients("model", poutine.replay(model, guide), args, kwargs)
             sites = latent_sites(trace).values()

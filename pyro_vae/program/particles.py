@@ -15,7 +15,7 @@ from pyro_vae.program.contract import Program
 from pyro_vae.program.log_prob import score
 from pyro_vae.program.matching import check_match
 from pyro_vae.program.structure import PARTICLES, Structure
-from pyro_vae.program.sum_out import depends_on_enumerated, sum_out
+from pyro_vae.program.sum_out import depends_on_enumerated, enumerating, sum_out
 from pyro_vae.program.trace import Site, drawn_sites, proposal_sites, run, sample_sites
 from pyro_vae.program.vmap import map_runs
 
@@ -161,7 +161,7 @@ def replay(
 ) -> poutine.Trace:
     """Return the model's trace at the guide's draws, with enumerated latents taking all their values."""
     if structure.enumerated:
-        model = poutine.enum(model, first_available_dim=-2 - structure.max_plate_nesting)
+        model = enumerating(model, structure.max_plate_nesting)
     return run("model", poutine.replay(model, guide_trace), args, kwargs)
 
 
