@@ -29,6 +29,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from pyro_vae.errors import first_line
 from pyro_vae.inference.compiling.constants import ConstantReads, share_memory
+from pyro_vae.program.trace import as_raised
 
 LIBRARY_PATHS = (
     *(f"{Path(file).parent}{os.sep}" for file in (torch.__file__, pyro.__file__, __file__)),
@@ -106,7 +107,7 @@ def capture_once(
         try:
             module = make_fx(traced, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
         except Exception as error:
-            raise CannotCapture(_reason(error, tracker, reads)) from error
+            raise CannotCapture(_reason(as_raised(error), tracker, reads)) from error
     graph = _lift_tensors(module)
     trained = [tensor for tensor in graph.tensors if tensor.requires_grad]
     if not all_fixed and share_memory(reads.sources, trained):

@@ -24,6 +24,7 @@ from pyro_vae.program.site_checks import check_data, check_log_prob, check_shape
 from pyro_vae.program.structure import Structure, read_structure
 from pyro_vae.program.sum_out import enumerating
 from pyro_vae.program.trace import (
+    Failed,
     NeedsGradients,
     drawn_sites,
     latent_sites,
@@ -169,8 +170,8 @@ def _run_both(program: Program, args: Any, kwargs: Any) -> tuple[Traces, bool]:
     except NeedsGradients:
         raise
     except InputError as error:
-        reached = getattr(error, "reached", poutine.Trace())
-        if any(s["infer"].get("enumerate") for s in drawn_sites(reached).values()):
+        reached = drawn_sites(error.reached) if isinstance(error, Failed) else {}
+        if any(site["infer"].get("enumerate") for site in reached.values()):
             model = _run_enumerated(program, guide, args, kwargs)
             if model is not None:
                 return Traces(guide, model), True
