@@ -4,14 +4,12 @@ import difflib
 import math
 import operator
 import re
-import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-LIBRARIES = {"torch", "pyro", "numpy", "zuko", *sys.stdlib_module_names}
+from pyro_vae.user_code import program_line
 
 
 class InputError(ValueError):
@@ -86,18 +84,6 @@ def first_line(error: object) -> str:
     return next(iter(text.splitlines()), "") or type(error).__name__
 
 
-def _user_frame(error: Exception) -> traceback.FrameSummary | None:
-    """Return the innermost line of user code in a traceback, or None if pyro_vae was called after it."""
-    frame = None
-    for raw, line in traceback.walk_tb(error.__traceback__):
-        module = str(raw.f_globals.get("__name__", "")).partition(".")[0]
-        if module == "pyro_vae":
-            frame = None
-        elif module not in LIBRARIES or module == "__main__":
-            frame = traceback.FrameSummary(raw.f_code.co_filename, line, raw.f_code.co_name)
-    return frame
-
-
 @contextmanager
 def report_user_errors() -> Iterator[None]:
     """Turn an exception that user code raises in the block into an InputError; pass on all others."""
@@ -106,14 +92,12 @@ def report_user_errors() -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        frame = _user_frame(error)
-        if frame is None:
+        line = program_line(traceback.walk_tb(error.__traceback__))
+        if line is None or line.is_ours:
             raise
-        reason = first_line(error)
-        place = f"line {frame.lineno} of {Path(frame.filename).name}"
         raise InputError(
-            f"the program raised {type(error).__name__}: {reason} ({place}: `{frame.line}`)",
-            subject=place,
+            f"the program raised {type(error).__name__}: {first_line(error)} ({line})",
+            subject=line.place,
         ) from error
 
 

@@ -136,7 +136,7 @@ class TestDescribe:
         except ZeroDivisionError as error:
             code, message = describe(error)
         assert code == 2
-        assert message == "test_main.py, line 1: ZeroDivisionError: division by zero"
+        assert message == "line 1 of test_main.py: ZeroDivisionError: division by zero"
 
     def test_a_bug_of_ours(self):
         with pytest.raises(ValueError, match="zip") as caught:

@@ -77,7 +77,7 @@ def _import(module_name: str) -> ModuleType:
             raise _error(problem) from error
         raise _error(f"{failure}: {error}") from error
     except SyntaxError as error:
-        place = f"{Path(error.filename or module_name).name}, line {error.lineno}"
+        place = f"line {error.lineno} of {Path(error.filename or module_name).name}"
         raise _error(f"{failure}: {place}: {error.msg}") from error
     except Exception as error:
         raise _error(f"{failure}: {type(error).__name__}: {error}") from error
