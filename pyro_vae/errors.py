@@ -11,6 +11,8 @@ from typing import Any
 
 from pyro_vae.user_code import program_line
 
+MOST_KNOWN = 12  # names that a message lists
+
 
 class InputError(ValueError):
     """Report an input that does not fit, and say what would.
@@ -130,17 +132,38 @@ def _reason(error: Exception) -> str:
     return f"there is no {text}" if isinstance(error, KeyError) else text
 
 
-def nearest(name: object, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'digits'?"`` if a known name is close, otherwise the known names.
+def unknown(
+    problem: str,
+    name: object,
+    known: Iterable[object],
+    *,
+    subject: str | None = None,
+    listing: str | None = None,
+    remedy: str | None = None,
+) -> InputError:
+    """Return the error that a name is not among the known ones: with the nearest, and all of them.
 
-    >>> nearest("digit", ["digits", "mnist"])
-    "; did you mean 'digits'?"
-    >>> nearest("zzz", ["digits", "mnist"])
-    '; known: digits, mnist'
+    Args:
+        problem: the clause, which says what the name is of: "there is no verb 'fti'".
+        name: what was given.
+        known: what there is.
+        subject: what is at fault, by default the name.
+        listing: where to see all of them, as a noun phrase, if they are many.
+        remedy: what to do if none is near.
+
+    >>> print(unknown("t.csv has no column 'agee'", "agee", ["age", "income"]))
+    t.csv has no column 'agee'; expected one of age, income. Did you mean 'age'?
     """
-    known = list(known)
-    close = difflib.get_close_matches(str(name), known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+    names = list(map(str, known))
+    close = difflib.get_close_matches(str(name), names, n=1)
+    listed = ", ".join([*names[:MOST_KNOWN], *["..."] * (len(names) > MOST_KNOWN)])
+    expected = listing if listing and len(names) > MOST_KNOWN else f"one of {listed}"
+    return InputError(
+        problem,
+        subject=str(name) if subject is None else subject,
+        expected=expected if names else None,
+        remedy=f"did you mean {close[0]!r}?" if close else remedy,
+    )
 
 
 def _must_be(name: str, expected: str, value: Any, subject: str | None = None) -> InputError:

@@ -58,7 +58,9 @@ def program_line(calls: Calls) -> Line | None:
 
 def calls_within(function: CodeType) -> Calls:
     """Return the current calls within the innermost one of a function."""
-    inner = takewhile(lambda call: call[0].f_code is not function, traceback.walk_stack(sys._getframe(1)))
+    inner = takewhile(
+        lambda call: call[0].f_code is not function, traceback.walk_stack(sys._getframe(1))
+    )
     return reversed(list(inner))
 
 

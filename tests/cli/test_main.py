@@ -45,7 +45,7 @@ def test_unknown_verb(call):
     outcome = call("evidnce")
     assert outcome.code == 2
     assert outcome.err.startswith("error: ")
-    assert outcome.err.endswith("did you mean 'evidence'?\n")
+    assert outcome.err.endswith("Did you mean 'evidence'?\n")
 
 
 def test_version(call):
