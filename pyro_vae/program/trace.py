@@ -11,6 +11,7 @@ import torch
 from pyro import poutine
 from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from pyro_vae.errors import InputError, first_line
 from pyro_vae.program.wrappers import innermost
@@ -162,6 +163,8 @@ def as_value(number: Any) -> Any:
 
 def _not_finite(args: Any) -> str:
     for tensor in args:
+        if isinstance(tensor, FakeTensor):  # it is only traced, and has no values
+            continue
         if isinstance(tensor, Tensor) and not torch.isfinite(tensor).all():
             first = (~torch.isfinite(tensor)).nonzero()[0].tolist()
             return f"; the data hold {tensor[tuple(first)]:g}, first at index {tuple(first)}"
