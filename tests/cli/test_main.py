@@ -60,7 +60,7 @@ def test_a_wrong_input_shows_its_traceback_with_debug_alone(call):
     outcome = call(*words, "--debug")
     assert outcome.code == 2
     assert "Traceback" in outcome.err
-    assert outcome.err.endswith(" --model MODULE.CLASS\n")
+    assert outcome.err.endswith("Did you mean 'VAE'?\n")
 
 
 def test_data_lists_the_sets_on_standard_output(call):

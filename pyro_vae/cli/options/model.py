@@ -37,8 +37,7 @@ def find_class(name: str) -> type:
                 name,
                 pyro_vae.models.__all__,
                 subject="--model",
-                listing="a model that `pyro-vae models` lists",
-                remedy="name your own class as --model MODULE.CLASS",
+                listing="a model that `pyro-vae models` lists, or your own as MODULE.CLASS",
             )
         return getattr(pyro_vae.models, name)
     find_in_working_directory(name)
