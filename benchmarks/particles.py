@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from pyro_vae.inference.evidence.tiles import open_tiles
 from pyro_vae.program.bound_program import BoundProgram
+from pyro_vae.program.particles import draw
 
 Way = Callable[[], tuple[Tensor, float]]
 
@@ -86,7 +87,7 @@ def of_call(call: BoundProgram, count: int) -> Way:
     def run() -> tuple[Tensor, float]:
         pyro.set_rng_seed(1)
         started = time.process_time()
-        weights = call.draw(count, at_once=512).log_weights
+        weights = draw(call, count, at_once=512).log_weights
         return weights.flatten(), time.process_time() - started
 
     return run

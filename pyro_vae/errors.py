@@ -4,14 +4,14 @@ import difflib
 import math
 import operator
 import re
-import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-LIBRARIES = {"torch", "pyro", "numpy", "zuko", *sys.stdlib_module_names}
+from pyro_vae.user_code import program_line
+
+MOST_KNOWN = 12  # names that a message lists
 
 
 class InputError(ValueError):
@@ -86,18 +86,6 @@ def first_line(error: object) -> str:
     return next(iter(text.splitlines()), "") or type(error).__name__
 
 
-def _user_frame(error: Exception) -> traceback.FrameSummary | None:
-    """Return the innermost line of user code in a traceback, or None if pyro_vae was called after it."""
-    frame = None
-    for raw, line in traceback.walk_tb(error.__traceback__):
-        module = str(raw.f_globals.get("__name__", "")).partition(".")[0]
-        if module == "pyro_vae":
-            frame = None
-        elif module not in LIBRARIES or module == "__main__":
-            frame = traceback.FrameSummary(raw.f_code.co_filename, line, raw.f_code.co_name)
-    return frame
-
-
 @contextmanager
 def report_user_errors() -> Iterator[None]:
     """Turn an exception that user code raises in the block into an InputError; pass on all others."""
@@ -106,14 +94,12 @@ def report_user_errors() -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        frame = _user_frame(error)
-        if frame is None:
+        line = program_line(traceback.walk_tb(error.__traceback__))
+        if line is None or line.is_ours:
             raise
-        reason = first_line(error)
-        place = f"line {frame.lineno} of {Path(frame.filename).name}"
         raise InputError(
-            f"the program raised {type(error).__name__}: {reason} ({place}: `{frame.line}`)",
-            subject=place,
+            f"the program raised {type(error).__name__}: {first_line(error)} ({line})",
+            subject=line.place,
         ) from error
 
 
@@ -146,17 +132,38 @@ def _reason(error: Exception) -> str:
     return f"there is no {text}" if isinstance(error, KeyError) else text
 
 
-def nearest(name: object, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'digits'?"`` if a known name is close, otherwise the known names.
+def unknown(
+    problem: str,
+    name: object,
+    known: Iterable[object],
+    *,
+    subject: str | None = None,
+    listing: str | None = None,
+    remedy: str | None = None,
+) -> InputError:
+    """Return the error that a name is not among the known ones: with the nearest, and all of them.
 
-    >>> nearest("digit", ["digits", "mnist"])
-    "; did you mean 'digits'?"
-    >>> nearest("zzz", ["digits", "mnist"])
-    '; known: digits, mnist'
+    Args:
+        problem: the clause, which says what the name is of: "there is no verb 'fti'".
+        name: what was given.
+        known: what there is.
+        subject: what is at fault, by default the name.
+        listing: where to see all of them, as a noun phrase, if they are many.
+        remedy: what to do if none is near.
+
+    >>> print(unknown("t.csv has no column 'agee'", "agee", ["age", "income"]))
+    t.csv has no column 'agee'; expected one of age, income. Did you mean 'age'?
     """
-    known = list(known)
-    close = difflib.get_close_matches(str(name), known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+    names = list(map(str, known))
+    close = difflib.get_close_matches(str(name), names, n=1)
+    listed = ", ".join([*names[:MOST_KNOWN], *["..."] * (len(names) > MOST_KNOWN)])
+    expected = listing if listing and len(names) > MOST_KNOWN else f"one of {listed}"
+    return InputError(
+        problem,
+        subject=str(name) if subject is None else subject,
+        expected=expected if names else None,
+        remedy=f"did you mean {close[0]!r}?" if close else remedy,
+    )
 
 
 def _must_be(name: str, expected: str, value: Any, subject: str | None = None) -> InputError:

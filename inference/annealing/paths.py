@@ -4,8 +4,9 @@ A path knows its program; the sampler (:mod:`pyro_vae.inference.annealing.hmc`) 
 """
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import pyro.distributions as dist
@@ -30,7 +31,6 @@ from pyro_vae.program.trace import (
     latent_sites,
     observed_sites,
     proposal_sites,
-    run,
     sample_sites,
 )
 from pyro_vae.program.unconstrained import (
@@ -130,45 +130,33 @@ class FromPrior(AnnealingPath):
     def __init__(self, call: BoundProgram) -> None:
         self.call = call
         _check_prior_draws(call)
-        trace = self._ancestral(1)
+        trace = call.model(1)
         latents = self._continuous_latents(trace)
         check_known(latents)
         self.coordinates = Coordinates(latents, call.structure, call.vectorized)
         self.check_vmap()
 
     def coordinates_of(self, latents: poutine.Trace) -> Tensor:
-        trace = self._run_model(1, lambda model: poutine.replay(model, latents))
+        trace = self.call.model(1, partial(poutine.replay, trace=latents))
         return self.coordinates.of(self._continuous_latents(trace))
 
     def _draw(self, num_chains: int) -> Tensor:
         # a few at a time: the model computes its likelihood too
         sizes = [min(DRAWS, num_chains - first) for first in range(0, num_chains, DRAWS)]
         draws = [
-            self.coordinates.of(self._continuous_latents(self._ancestral(size))) for size in sizes
+            self.coordinates.of(self._continuous_latents(self.call.model(size))) for size in sizes
         ]
         return torch.cat(draws)
 
     def _log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]:
         placement = Placement(self.coordinates, u)
-        joint = self._run_model(len(u), placement, enumerate_=True)
+        joint = self.call.model(len(u), placement, sum_out=True)
         prior = joint.copy()
         for name in observed_sites(joint):
             prior.remove_node(name)
         log_prior = self._score_model(prior, len(u))
         log_joint = self._score_model(joint, len(u))
         return log_prior + placement.log_jacobian, log_joint + placement.log_jacobian
-
-    def _ancestral(self, num_chains: int) -> poutine.Trace:
-        return self._run_model(num_chains, lambda model: model)
-
-    def _run_model(
-        self, num_chains: int, handler: Callable[..., Any], enumerate_: bool = False
-    ) -> poutine.Trace:
-        call = self.call
-        model = call.chains(call.program.model, num_chains)
-        if enumerate_ and call.structure.enumerated:
-            model = poutine.enum(model, first_available_dim=-2 - call.structure.max_plate_nesting)
-        return run("model", handler(model), call.args, call.kwargs)
 
     def _continuous_latents(self, trace: poutine.Trace) -> dict[str, Site]:
         latents = latent_sites(trace)

@@ -1,8 +1,8 @@
 """Values of tensors that Python may read while it is traced, as they are the same in every run."""
 
 import operator
-import traceback
 from collections.abc import Iterable, Iterator
+from types import CodeType
 from typing import Any
 
 import torch
@@ -12,6 +12,8 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map_only
+
+from pyro_vae.user_code import Line, calls_within, program_line
 
 aten = torch.ops.aten
 READS = (aten._local_scalar_dense.default, aten.is_nonzero.default, aten.equal.default)
@@ -25,17 +27,20 @@ class ConstantReads(TorchDispatchMode):
 
     Args:
         all_fixed: whether parameters are constants, too.
+        within: the function that runs the program.
 
     Attributes:
         values: the values that Python has read, in order.
-        symbol_stack: the stack of the last read that gave a symbol.
+        has_symbol: whether a read gave a symbol.
+        symbol_line: the program's line of the last such read.
     """
 
-    def __init__(self, all_fixed: bool) -> None:
+    def __init__(self, all_fixed: bool, within: CodeType) -> None:
         super().__init__()
-        self.all_fixed = all_fixed
+        self.all_fixed, self.within = all_fixed, within
         self.values: list[Any] = []
-        self.symbol_stack: Iterable[traceback.FrameSummary] = ()
+        self.has_symbol = False
+        self.symbol_line: Line | None = None
         self._known: dict[fx.Node, Any] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -53,7 +58,7 @@ class ConstantReads(TorchDispatchMode):
         answer = func(*args)
         if isinstance(answer, bool | int | float | complex):  # what memory happens to hold
             raise DataDependentOutputException(func)
-        self.symbol_stack = traceback.extract_stack()
+        self.has_symbol, self.symbol_line = True, program_line(calls_within(self.within))
         return answer
 
     def _of_dynamic_shape(self, func: Any, args: Any, kwargs: Any) -> Any:

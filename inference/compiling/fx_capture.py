@@ -6,16 +6,11 @@ run: control flow on values, and numbers from elsewhere than the arguments and t
 :mod:`pyro_vae.inference.compiling.side_effects` finds what such a graph would leave out.
 """
 
-import contextlib
-import os
-import textwrap
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-import pyro
 import torch
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import _Subsample
@@ -29,11 +24,8 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from pyro_vae.errors import first_line
 from pyro_vae.inference.compiling.constants import ConstantReads, share_memory
-
-LIBRARY_PATHS = (
-    *(f"{Path(file).parent}{os.sep}" for file in (torch.__file__, pyro.__file__, __file__)),
-    contextlib.__file__,
-)
+from pyro_vae.program.trace import as_raised
+from pyro_vae.user_code import Line, program_line
 
 
 class CannotCapture(Exception):
@@ -103,7 +95,7 @@ def capture_once(
     Raises:
         CannotCapture: Python decides something in every run.
     """
-    reads = ConstantReads(all_fixed)
+    reads = ConstantReads(all_fixed, capture_once.__code__)
 
     def traced(*fake: Tensor) -> Any:
         with reads:
@@ -113,7 +105,7 @@ def capture_once(
         try:
             module = make_fx(traced, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
         except Exception as error:
-            raise CannotCapture(_reason(error, tracker, reads)) from error
+            raise CannotCapture(_reason(as_raised(error), tracker, reads)) from error
     graph = _lift_tensors(module)
     trained = [tensor for tensor in graph.tensors if tensor.requires_grad]
     if not all_fixed and share_memory(reads.sources, trained):
@@ -160,7 +152,7 @@ class SiteTracker(Messenger):
 
 
 def _reason(error: Exception, tracker: SiteTracker, reads: ConstantReads) -> str:
-    line = _user_line(traceback.extract_tb(error.__traceback__))
+    line = _shown(program_line(traceback.walk_tb(error.__traceback__)))
     if isinstance(error, DataDependentOutputException | GuardOnDataDependentSymNode):
         return f"Python needs to know a tensor's value {tracker}{line}"
     if "data is not allocated" in str(error):  # torch's words for a value that is only traced
@@ -168,21 +160,13 @@ def _reason(error: Exception, tracker: SiteTracker, reads: ConstantReads) -> str
     if isinstance(error, DynamicOutputShapeException):
         return f"a shape depends on a tensor's values {tracker}{line}"
     reason = f"{type(error).__name__} {tracker}: {first_line(error)}"
-    if not reads.symbol_stack:
+    if not reads.has_symbol:
         return reason
-    return (
-        f"Python needs to know a tensor's value{_user_line(reads.symbol_stack)}; then came {reason}"
-    )
+    return f"Python needs to know a tensor's value{_shown(reads.symbol_line)}; then came {reason}"
 
 
-def _user_line(frames: Iterable[traceback.FrameSummary]) -> str:
-    """Return the last line of the user's own code, in brackets."""
-    own = [frame for frame in frames if not frame.filename.startswith(LIBRARY_PATHS)]
-    if not own:
-        return ""
-    code = textwrap.shorten(own[-1].line or "", 80)
-    shown = f": `{code}`" if code else ""  # a notebook's cell may have none
-    return f" (line {own[-1].lineno} of {Path(own[-1].filename).name}{shown})"
+def _shown(line: Line | None) -> str:
+    return f" ({line})" if line else ""
 
 
 def _first_difference(one: str, other: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, fx
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, unknown
 
 Precision = Literal["float32", "tf32", "bf16"]
 
@@ -26,11 +26,7 @@ def check_precision(precision: str, device: torch.device) -> None:
     """
     names = get_args(Precision)
     if precision not in names:
-        raise InputError(
-            f"precision must be one of {names}, not {precision!r}",
-            subject="precision",
-            expected=f"one of {names}",
-        )
+        raise unknown(f"there is no precision {precision!r}", precision, names, subject="precision")
     if precision == "tf32" and device.type != "cuda":
         raise InputError(
             f"precision='tf32' is a format of CUDA devices, and this one is the {device.type}",

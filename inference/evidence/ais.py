@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from pyro_vae.errors import InputError, at_least_1, nearest
+from pyro_vae.errors import at_least_1, unknown
 from pyro_vae.inference.annealing.hmc import Sampler, StepSizes, adapt_step_sizes
 from pyro_vae.inference.annealing.paths import AnnealingPath, FromGuide, FromPrior
 from pyro_vae.inference.annealing.schedules import (
@@ -90,12 +90,7 @@ class Annealed(Method):
         for name in ("num_temperatures", "num_leapfrog"):
             at_least_1(name, getattr(self, name))
         if self.start not in STARTS:
-            raise InputError(
-                f"start must be {' or '.join(map(repr, STARTS))}, not {self.start!r}"
-                f"{nearest(self.start, STARTS)}",
-                subject="start",
-                expected=" or ".join(map(repr, STARTS)),
-            )
+            raise unknown(f"there is no start {self.start!r}", self.start, STARTS, subject="start")
         assert self.betas
 
     @cached_property

@@ -18,8 +18,8 @@ from pyro_vae.program.particles import (
     Particles,
     in_parts,
     is_per_particle,
+    score_model,
     values_of,
-    weigh_at,
     with_values,
 )
 from pyro_vae.program.trace import drawn_sites, proposal_sites
@@ -94,7 +94,7 @@ class _CompilingDraw:
 
 @dataclass(frozen=True)
 class CompiledDraws:
-    """Draw particles for calls of one size, and weigh them, as ``BoundProgram.draw`` does.
+    """Draw particles for calls of one size, and weigh them, as Python does.
 
     Attributes:
         call: one of these calls.
@@ -183,5 +183,4 @@ def weigh_at_values(
     """Return log p(x | z) and log p(z), (K, U) each, at these values of the latents."""
     by_name = dict(zip(drawn_sites(latents), values, strict=True))
     given = with_values(latents, lambda site: by_name[site["name"]])
-    args = (given, num_particles, call.args, call.kwargs)
-    return weigh_at(call.program, call.structure, *args)
+    return score_model(call.joint(num_particles, given), call.structure, num_particles)

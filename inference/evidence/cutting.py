@@ -16,7 +16,7 @@ from pyro_vae.inference.checks.spread import check_every_value_is_drawn
 from pyro_vae.inference.evidence.binding import bind_rows
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.isolation import as_found, seed_all
-from pyro_vae.program.particles import score_model
+from pyro_vae.program.particles import draw, score_model
 from pyro_vae.program.probe import PROBE_SEED, examined_traces
 from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import drawn_sites
@@ -108,7 +108,7 @@ def _on_all_rows(example: BoundProgram, rows: Batches | None, initial: as_found)
 
 def _on_many_rows(example: BoundProgram, rows: Batches, initial: as_found) -> BoundProgram:
     with Allocations() as allocations:
-        example.draw(1)
+        draw(example, 1)
     many = on_many_rows(example, rows, allocations.bytes)
     if many.structure.num_units != example.structure.num_units:
         initial.restore()
@@ -145,7 +145,7 @@ def unmoved_note(example: BoundProgram) -> tuple[str, ...]:
     if not latents or not structure.observed or examined is None or structure.enumerated:
         return ()
     seed_all(PROBE_SEED)
-    other = example.pair.particles(structure) if example.pair else example.draw(1)
+    other = example.pair.particles(structure) if example.pair else draw(example, 1)
     changed = all(
         name in other.latents and bool((other.latents[name][0] != site["value"]).all())
         for name, site in drawn_sites(examined.guide).items()

@@ -1,7 +1,6 @@
 """Draws from a mixture of guide and prior, with bounded weights however narrow the guide is."""
 
 import math
-from functools import partial
 
 import torch
 from pyro import poutine
@@ -10,7 +9,8 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.log_prob import unit_sum
-from pyro_vae.program.particles import Particles, of_particles, score_model, with_values
+from pyro_vae.program.particles import Particles, score_joint, score_model, with_values
+from pyro_vae.program.structure import Structure
 from pyro_vae.program.sum_out import sum_out
 from pyro_vae.program.support import support_of
 from pyro_vae.program.trace import (
@@ -19,7 +19,6 @@ from pyro_vae.program.trace import (
     latent_sites,
     observed_sites,
     proposal_sites,
-    run,
 )
 from pyro_vae.program.vmap import map_runs
 
@@ -85,11 +84,7 @@ def _draw(call: BoundProgram, prior_share: float, num_particles: int, at_once: i
     own = drawn_sites(guide)
     scores = [_score_within(s, own[n]["value"], call) for n, s in drawn_sites(replayed).items()]
     log_guide = sum(scores, start=torch.zeros((), device=call.device))
-    pairs = [
-        _score_model(call, mixed, range(num_particles)[first : first + at_once])
-        for first in range(0, num_particles, at_once)
-    ]
-    log_likelihood, log_prior = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    log_likelihood, log_prior = score_joint(call, mixed, num_particles, at_once, _score_model)
     log_mixture = torch.logaddexp(
         log_guide + math.log1p(-prior_share), log_prior + math.log(prior_share)
     )
@@ -111,8 +106,8 @@ def _check_no_auxiliary_site(guide: poutine.Trace) -> None:
 def _prior_draws(call: BoundProgram, num_particles: int) -> dict[str, Tensor]:
     draws: dict[str, list[Tensor]] = {}
     for first in range(0, num_particles, PRIOR_DRAWS):
-        model = call.chains(call.program.model, min(PRIOR_DRAWS, num_particles - first))
-        for name, site in latent_sites(run("model", model, call.args, call.kwargs)).items():
+        model = call.model(min(PRIOR_DRAWS, num_particles - first))
+        for name, site in latent_sites(model).items():
             draws.setdefault(name, []).append(site["value"])
     return {name: torch.cat(v) if call.vectorized else v[0] for name, v in draws.items()}
 
@@ -142,15 +137,14 @@ def _score_within(site: Site, own_draw: Tensor, call: BoundProgram) -> Tensor:
     return unit_sum(site, torch.where(within, fn.log_prob(safe), -torch.inf), call.structure)
 
 
-def _score_model(call: BoundProgram, latents: poutine.Trace, some: range) -> tuple[Tensor, Tensor]:
-    structure = call.structure
-    part = with_values(latents, partial(of_particles, structure=structure, some=some))
-    trace = call.joint(len(some), part)
-    log_likelihood, log_prior = score_model(trace, structure, len(some))
+def _score_model(
+    trace: poutine.Trace, structure: Structure, num_particles: int
+) -> tuple[Tensor, Tensor]:
+    log_likelihood, log_prior = score_model(trace, structure, num_particles)
     if structure.enumerated:  # latents that depend on an enumerated one belong to the prior
         log_joint = log_likelihood + log_prior
         for name in observed_sites(trace):
             trace.remove_node(name)
-        log_prior = sum_out(trace, structure).expand(len(some), -1)
+        log_prior = sum_out(trace, structure).expand(num_particles, -1)
         log_likelihood = log_joint - log_prior
     return log_likelihood, log_prior

@@ -24,7 +24,7 @@ from pyro_vae.inference.evidence.method import (
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.isolation import seed_all
-from pyro_vae.program.particles import Particles
+from pyro_vae.program.particles import Particles, draw
 
 # Units and particles are drawn in tiles of these sizes, each from its own seed; so no figure depends on
 # the memory, or on which machine estimates which tile.
@@ -108,7 +108,7 @@ class Importance(Method):
         """Return draws of the proposal; the model scores ``at_once`` of them at a time."""
         if self.prior_share:
             return draw_defensively(call, self.prior_share, num_particles, at_once)
-        return call.draw(num_particles, at_once)
+        return draw(call, num_particles, at_once)
 
 
 def raise_malloc_thresholds() -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pyro_vae.errors import InputError, nearest
+from pyro_vae.errors import InputError, unknown
 from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.auto import Auto
 from pyro_vae.inference.evidence.bidirectional import Bidirectional, Sandwich
@@ -35,6 +35,4 @@ def as_method(method: Any) -> Method:
         raise InputError(
             f"method is the class {name}", subject="method", remedy=f"make one, {name}()"
         )
-    raise InputError(
-        f"there is no method {method!r}{nearest(str(method), METHODS)}", subject="method"
-    )
+    raise unknown(f"there is no method {method!r}", method, METHODS, subject="method")

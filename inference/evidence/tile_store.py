@@ -19,6 +19,7 @@ from pyro_vae.inference.evidence.method import Method
 from pyro_vae.inference.evidence.tiles import Tiles
 from pyro_vae.inference.evidence.unit_estimates import UnitEstimates, from_tensors
 from pyro_vae.program.bound_program import BoundProgram
+from pyro_vae.program.particles import draw
 
 SAVE_INTERVAL = 20.0  # seconds
 CHECKSUM = "checksum"  # of a tile's data, among its tensors in the file
@@ -144,7 +145,7 @@ def fingerprint_of(tiles: Tiles, method: Method, num_particles: int) -> dict[str
     tensors = {f"{n}/{name}": t for n, module in modules for name, t in module.state_dict().items()}
     tensors |= {f"store/{name}": value for name, value in pyro.get_param_store().items()}
     pyro.set_rng_seed(tiles.seed)  # the draws show whatever else a program is made of
-    log_weights = example.draw(1).log_weights[0]
+    log_weights = draw(example, 1).log_weights[0]
     options = json.dumps(asdict(method), default=lambda f: getattr(f, "__qualname__", str(type(f))))
     return {
         "method": f"{type(method).__name__} {options}",

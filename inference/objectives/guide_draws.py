@@ -1,9 +1,9 @@
 """Draws from a guide that gradients go through, with their log-probabilities per unit."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -13,17 +13,18 @@ from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
 
 from pyro_vae.errors import InputError
+from pyro_vae.program.bound_program import BoundProgram, particle_plate
 from pyro_vae.program.contract import Program
 from pyro_vae.program.log_prob import unit_log_prob
-from pyro_vae.program.particles import particle_plate, score_model, with_values
+from pyro_vae.program.particles import LogProbs, score_model, with_values
 from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import (
     Site,
     drawn_sites,
+    observed_sites,
     plate_scale,
     proposal_sites,
     sample_sites,
-    with_plate_sizes,
 )
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]  # the arguments of model and guide
@@ -63,39 +64,14 @@ class _Copy(torch.autograd.Function):
 
 
 @dataclass(frozen=True)
-class LogProbs:
-    """Hold log-probabilities of K draws for each of U units, in nats, each (K, U).
+class GuideDraws:
+    """Hold K draws for each unit; model and guide are scored at them on demand.
 
-    They are under the sites' own masks and scales, except the scale of a unit.
+    Log-probabilities are under the sites' own masks and scales, except the scale of a unit.
     """
 
-    log_likelihood: Tensor
-    log_prior: Tensor
-    log_guide: Tensor
-
-    @property
-    def log_joint(self) -> Tensor:
-        """Return log p(x, z)."""
-        return self.log_likelihood + self.log_prior
-
-    @property
-    def log_weights(self) -> Tensor:
-        """Return log p(x, z) - log q(z | x)."""
-        return self.log_joint - self.log_guide
-
-    @property
-    def rate(self) -> Tensor:
-        """Return log q(z | x) - log p(z)."""
-        return self.log_guide - self.log_prior
-
-
-@dataclass(frozen=True)
-class GuideDraws:
-    """Hold K draws for each unit; model and guide are scored at them on demand."""
-
-    program: Program
+    call: BoundProgram
     plan: DrawPlan
-    arguments: Arguments
     num_particles: int
     guides: list[poutine.Trace]  # one of all draws, or one for each
 
@@ -123,8 +99,7 @@ class GuideDraws:
     @cached_property
     def models(self) -> list[poutine.Trace]:
         """Return the model's traces at these draws."""
-        model, sums_out = self.program.model, bool(self.plan.structure.enumerated)
-        return [self._run(model, guide, sums_out) for guide in self.guides]
+        return [self.call.joint(self._draws_per_trace, guide) for guide in self.guides]
 
     @cached_property
     def scale(self) -> float:
@@ -161,9 +136,9 @@ class GuideDraws:
         Gradients are taken with respect to the copies, and none reaches the guide through them.
         """
         guides = [with_values(trace, _copied) for trace in self.guides]
-        program = self.program
         if len(drawn_sites(guides[0])) > 1:  # a site's distribution may depend on another's value
-            guides = [self._run(program.guide, trace) for trace in guides]
+            replays = [partial(poutine.replay, trace=trace) for trace in guides]
+            guides = [self.call.guide(self._draws_per_trace, replay) for replay in replays]
         return replace(self, guides=guides)
 
     def pathwise(self, objective: Tensor) -> Tensor:
@@ -185,32 +160,18 @@ class GuideDraws:
         terms = [(s * v).sum() for s, v in zip(slopes, values, strict=True) if s is not None]
         return sum(terms, start=objective.new_zeros(()))
 
-    # --- running and scoring ------------------------------------------------------------------
+    # --- scoring ------------------------------------------------------------------------------
 
     @property
     def _draws_per_trace(self) -> int:
         return self.num_particles // len(self.guides)
 
-    def _run(
-        self, function: Callable[..., Any], values: poutine.Trace, sums_out: bool = False
-    ) -> poutine.Trace:
-        args, kwargs = self.arguments
-        inside = in_particle_plate(function, self.plan, self._draws_per_trace)
-        if sums_out:
-            inside = poutine.enum(
-                inside, first_available_dim=-2 - self.plan.structure.max_plate_nesting
-            )
-        return with_plate_sizes(
-            poutine.trace(poutine.replay(inside, values)).get_trace(*args, **kwargs)
-        )
-
     def _score_model(self, trace: poutine.Trace) -> tuple[Tensor, Tensor]:
-        sites = sample_sites(trace)
         if self.structure.enumerated:
-            self._check_unweighted(sites)
+            self._check_unweighted(sample_sites(trace))
             return score_model(trace, self.structure, self._draws_per_trace)
-        observed = [site for site in sites.values() if site["is_observed"]]
-        return self._score(observed), self._score(drawn_sites(trace).values())
+        observed, latent = observed_sites(trace), drawn_sites(trace)
+        return self._score(observed.values()), self._score(latent.values())
 
     def _check_unweighted(self, sites: dict[str, Site]) -> None:
         for name, site in sites.items():
@@ -248,39 +209,29 @@ class GuideDraws:
         return None if scale == self.scale else float(scale / self.scale)
 
 
-def in_particle_plate(
-    function: Callable[..., Any], plan: DrawPlan, num_particles: int
-) -> Callable[..., Any]:
-    """Return ``function`` under a plate over particles, left of all its own."""
-    if num_particles == 1:
-        return function
-    wrapped: Callable[..., Any] = particle_plate(num_particles, plan.structure)(function)
-    return wrapped
-
-
-def can_add_plate(plan: DrawPlan) -> bool:
-    """Return whether no plate around this call, as of an evidence's particles, takes the dimension."""
-    try:
-        with poutine.block(), in_particle_plate(nullcontext, plan, 2)():
-            return True
-    except ValueError:
-        return False
-
-
 def draw(
     program: Program, plan: DrawPlan, num_particles: int, arguments: Arguments, detach: bool = False
 ) -> GuideDraws:
     """Return ``num_particles`` draws from the guide for each unit, detached or with gradients."""
+    together = plan.vectorized and num_particles > 1 and _can_add_plate(plan.structure)
     args, kwargs = arguments
-    runs = 1 if plan.vectorized and can_add_plate(plan) else num_particles
-    guide = in_particle_plate(program.guide, plan, num_particles // runs)
+    call = BoundProgram(program, plan.structure, together, args, kwargs)
     guides: list[poutine.Trace] = []
-    for _ in range(runs):
-        if guides:  # the same units in all runs, if the program itself chooses them
-            guide = poutine.replay(program.guide, _subsamples(guides[0]))
-        with Detach() if detach else nullcontext():
-            guides.append(with_plate_sizes(poutine.trace(guide).get_trace(*args, **kwargs)))
-    return GuideDraws(program, plan, arguments, num_particles, guides)
+    with Detach() if detach else nullcontext():
+        for _ in range(1 if together else num_particles):
+            # the same units in all runs, if the program itself chooses them
+            units = partial(poutine.replay, trace=_subsamples(guides[0])) if guides else None
+            guides.append(call.guide(num_particles if together else 1, units))
+    return GuideDraws(call, plan, num_particles, guides)
+
+
+def _can_add_plate(structure: Structure) -> bool:
+    """Return whether no plate around this call, as of an evidence's particles, takes the dimension."""
+    try:
+        with poutine.block(), particle_plate(2, structure):
+            return True
+    except ValueError:
+        return False
 
 
 def _subsamples(trace: poutine.Trace) -> poutine.Trace:

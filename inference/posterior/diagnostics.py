@@ -10,6 +10,7 @@ from torch import Tensor
 from pyro_vae.errors import at_least
 from pyro_vae.inference.checks.support import check_proposal
 from pyro_vae.inference.evidence.tiles import open_tiles
+from pyro_vae.program.particles import draw
 
 ACTIVE = 0.01  # Burda et al.'s threshold on the variance of a posterior mean over the data
 
@@ -85,8 +86,8 @@ def evaluate(
     with open_tiles(program, data, None, seed, device) as tiles:
         check_proposal(tiles.example, narrower_too=False)
         for call in tiles:
-            structure, drawn = call.structure, call.draw(num_particles)
-            rates.append((drawn.log_guide - drawn.log_prior).double().mean(0))
+            structure, drawn = call.structure, draw(call, num_particles)
+            rates.append(drawn.rate.double().mean(0))
             distortions.append(-drawn.log_likelihood.double().mean(0))
             for name, value in drawn.latents.items():
                 if name in structure.latents and value.is_floating_point() and structure.unit:

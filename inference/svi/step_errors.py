@@ -9,14 +9,14 @@ from pyro_vae.errors import InputError, first_line
 from pyro_vae.inference.svi.batch_loss import BatchLoss
 from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import examine
-from pyro_vae.program.trace import run, sample_sites
+from pyro_vae.program.trace import as_raised, run, sample_sites
 
 STABLER = "try a smaller learning rate, gradient clipping (clip_norm) or a floor under the scales"
 
 
 def explain(loss: BatchLoss, batch: Batch, error: Exception) -> InputError:
     """Return what was wrong with a batch that raised ``error``, with its site where it can be found."""
-    kind = type(loss.elbo).__name__
+    kind, error = type(loss.elbo).__name__, as_raised(error)
     if isinstance(error, InputError):  # Pyro has appended its trace below the first line
         problem = error.problem.split("\n")[0]
         return InputError(

@@ -28,6 +28,7 @@ from pyro_vae.inference.compiling.validation_ops import (
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.inference.svi.batch_loss import BatchLoss
 from pyro_vae.program.isolation import as_found, rng_state, set_rng_state
+from pyro_vae.program.trace import as_raised
 
 
 class WrongGraph(CannotCapture):
@@ -93,7 +94,8 @@ class StepCapture:
             try:
                 effect = side_effect(lambda: self.loss(batch), self.owners)
             except Exception as error:  # the step itself will say it better
-                raise CannotCapture(f"{type(error).__name__}: {first_line(error)}") from error
+                raised = as_raised(error)
+                raise CannotCapture(f"{type(raised).__name__}: {first_line(raised)}") from error
         if effect is not None:
             raise CannotCapture(effect)
 

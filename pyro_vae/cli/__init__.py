@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pyro_vae import memory
 from pyro_vae.cli.output.console import print_error
 from pyro_vae.cli.output.errors import describe, sigterm_as_exception
-from pyro_vae.errors import InputError, nearest
+from pyro_vae.errors import InputError, unknown
 
 VERBS = {
     "demo": "train a VAE on handwritten digits and report on it (no download, under a minute)",
@@ -90,5 +90,5 @@ def _run(words: list[str]) -> int:
         print(f"pyro-vae {__version__}")
         return 0
     if verb not in VERBS:
-        raise InputError(f"there is no verb {verb!r}{nearest(verb, VERBS)}", subject=verb)
+        raise unknown(f"there is no verb {verb!r}", verb, VERBS)
     return importlib.import_module(f"pyro_vae.cli.{verb}").main(rest)

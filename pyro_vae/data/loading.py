@@ -10,8 +10,7 @@ from pyro_vae.data.data_set import DataSet
 from pyro_vae.data.preprocessing import Binarize, preprocess
 from pyro_vae.data.readers.find import read_source
 from pyro_vae.data.readers.options import ReadOptions
-from pyro_vae.data.refusals import unknown
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, unknown
 
 
 def load(
@@ -114,8 +113,8 @@ def _check(
     image_size: int | None,
 ) -> None:
     if binarize not in get_args(Binarize):
-        problem = f"binarize={binarize!r} is unknown"
-        raise unknown(problem, binarize, get_args(Binarize), "binarize")
+        problem = f"there is no binarization {binarize!r}"
+        raise unknown(problem, binarize, get_args(Binarize), subject="binarize")
     if binarize != "none" and standardize:
         raise InputError(
             "binarize and standardize exclude each other",

@@ -14,11 +14,11 @@ from pyro_vae.data.preprocessing import Binarize, check_categories
 from pyro_vae.data.readers.find import options_for, read_source
 from pyro_vae.data.readers.options import ReadOptions
 from pyro_vae.data.readers.source import Source, SourceRows
-from pyro_vae.data.refusals import no_column, unknown
+from pyro_vae.data.refusals import no_column
 from pyro_vae.data.rows import chunks, read_all, select_names
 from pyro_vae.data.split import Split
 from pyro_vae.data.values import Encoding, ValueRange
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, unknown
 
 
 def new_rows(
@@ -154,7 +154,7 @@ def _match_categories(name: str, x: Tensor, column: Column, known: Column) -> Te
         if category not in codes:
             problem = f"{name} has {category!r} in column {column.name!r}"
             if codes:
-                raise unknown(problem, category, codes, column.name)
+                raise unknown(problem, category, codes, subject=column.name)
             raise InputError(problem, subject=column.name, expected="numbers, as the run has")
     table = torch.tensor([codes.get(word, torch.nan) for word in categories], dtype=x.dtype)
     return torch.where(x.isnan(), x, table[x.nan_to_num().long()] if len(table) else x)

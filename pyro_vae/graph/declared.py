@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pyro_vae.errors import InputError, nearest
+from pyro_vae.errors import unknown
 from pyro_vae.graph.graph import Edge, Graph
 
 
@@ -20,9 +20,7 @@ def with_declared(
         if not graphs:
             known = {**(guide.by_name if guide else {}), **model.by_name}
             missing = next((n for n in (source, target) if n not in known), f"{source} -> {target}")
-            raise InputError(
-                f"the graph has no node {missing!r}{nearest(missing, known)}", subject="edges"
-            )
+            raise unknown(f"the graph has no node {missing!r}", missing, known, subject="edges")
     return _with_edges(pairs, model), guide and _with_edges(pairs, guide)
 
 

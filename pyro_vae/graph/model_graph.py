@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pyro_vae.errors import InputError, nearest
+from pyro_vae.errors import InputError, unknown
 from pyro_vae.graph.formats import FORMATS
 from pyro_vae.graph.graph import Graph
 from pyro_vae.graph.layout import Scene, arrange
@@ -55,9 +55,8 @@ class ModelGraph:
         """
         ending = ending.lower().lstrip(".")
         if ending not in FORMATS:
-            raise InputError(
-                f"no diagram has the ending {ending!r}{nearest(ending, FORMATS)}", subject="ending"
-            )
+            problem = f"there is no format of diagrams with the ending {ending!r}"
+            raise unknown(problem, ending, FORMATS, subject="ending")
         rendered = FORMATS[ending](self)
         return rendered.encode() if isinstance(rendered, str) else rendered
 

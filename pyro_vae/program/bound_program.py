@@ -2,22 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
 
 from pyro_vae.program.contract import Program
-from pyro_vae.program.particles import (
-    Particles,
-    draw,
-    draw_by_vmap,
-    draw_one_by_one,
-    particle_plate,
-    replay,
-)
-from pyro_vae.program.structure import Structure
+from pyro_vae.program.structure import PARTICLES, Structure
+from pyro_vae.program.sum_out import enumerating
 from pyro_vae.program.trace import run
 
 if TYPE_CHECKING:
@@ -25,6 +20,12 @@ if TYPE_CHECKING:
     from pyro_vae.program.probe import Traces
 
 T = TypeVar("T")
+Handler = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def particle_plate(size: int, structure: Structure) -> Any:
+    """Return a plate over particles, left of every plate of the program."""
+    return pyro.plate(PARTICLES, size, dim=-1 - structure.max_plate_nesting)
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,6 @@ class BoundProgram:
         chains: Callable[..., Any] = particle_plate(num_chains, self.structure)(function)
         return chains
 
-    def draw(self, num_particles: int, at_once: int | None = None) -> Particles:
-        """Draw from the guide and weigh, in the way that the call runs many chains."""
-        call, kwargs = (self.program, self.structure, num_particles, *self.args), self.kwargs
-        if self.vectorized:
-            return draw(*call, at_once=at_once, **kwargs)
-        drawn = self.try_vmap(lambda: draw_by_vmap(*call, at_once=at_once, **kwargs))
-        return draw_one_by_one(*call, **kwargs) if drawn is None else drawn
-
     def try_vmap(self, draw: Callable[[], T]) -> T | None:
         """Return ``draw()``, which runs many chains by vmap; None if the call does not run so, or it fails.
 
@@ -107,15 +100,29 @@ class BoundProgram:
         except Exception:
             return None
 
-    def guide(self, num_chains: int, handler: Callable[..., Any] | None = None) -> poutine.Trace:
+    def guide(self, num_chains: int, handler: Handler | None = None) -> poutine.Trace:
         """Return the guide's trace, with a handler around the guide."""
         guide = self.chains(self.program.guide, num_chains)
         return run("guide", handler(guide) if handler else guide, self.args, self.kwargs)
 
+    def model(
+        self, num_chains: int, handler: Handler | None = None, sum_out: bool = False
+    ) -> poutine.Trace:
+        """Return the model's trace, with a handler around the model.
+
+        Args:
+            num_chains: how many chains run together; 1 unless the call is vectorized.
+            handler: wraps the model.
+            sum_out: whether enumerated latents take all their values.
+        """
+        model = self.chains(self.program.model, num_chains)
+        if sum_out and self.structure.enumerated:
+            model = enumerating(model, self.structure.max_plate_nesting)
+        return run("model", handler(model) if handler else model, self.args, self.kwargs)
+
     def joint(self, num_chains: int, given: poutine.Trace) -> poutine.Trace:
         """Return the model's trace at given latents, with enumerated ones taking all their values."""
-        model = self.chains(self.program.model, num_chains)
-        return replay(model, given, self.structure, *self.args, **self.kwargs)
+        return self.model(num_chains, partial(poutine.replay, trace=given), sum_out=True)
 
     def one(self) -> tuple[poutine.Trace, poutine.Trace]:
         """Return a draw of the guide and the model's trace there, without a dimension for chains.

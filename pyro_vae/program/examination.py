@@ -22,7 +22,9 @@ from pyro_vae.program.one_datum import OneDatum, check_batch_dimension
 from pyro_vae.program.probe import Traces
 from pyro_vae.program.site_checks import check_data, check_log_prob, check_shapes
 from pyro_vae.program.structure import Structure, read_structure
+from pyro_vae.program.sum_out import enumerating
 from pyro_vae.program.trace import (
+    Failed,
     NeedsGradients,
     drawn_sites,
     latent_sites,
@@ -168,8 +170,8 @@ def _run_both(program: Program, args: Any, kwargs: Any) -> tuple[Traces, bool]:
     except NeedsGradients:
         raise
     except InputError as error:
-        reached = getattr(error, "reached", poutine.Trace())
-        if any(s["infer"].get("enumerate") for s in drawn_sites(reached).values()):
+        reached = drawn_sites(error.reached) if isinstance(error, Failed) else {}
+        if any(site["infer"].get("enumerate") for site in reached.values()):
             model = _run_enumerated(program, guide, args, kwargs)
             if model is not None:
                 return Traces(guide, model), True
@@ -188,7 +190,7 @@ def _run_enumerated(
 ) -> poutine.Trace | None:
     """Return the model's trace with all values of its enumerated latents, if it runs in that way."""
     for most in range(MOST_PLATES):
-        model = poutine.enum(program.model, first_available_dim=-1 - most)
+        model = enumerating(program.model, most, beside_particles=False)
         with suppress(InputError):
             trace = run_without_gradients("model", poutine.replay(model, guide), args, kwargs)
             sites = latent_sites(trace).values()

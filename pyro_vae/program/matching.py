@@ -5,7 +5,7 @@ from typing import cast
 import torch
 from pyro import poutine
 
-from pyro_vae.errors import InputError, nearest
+from pyro_vae.errors import InputError, unknown
 from pyro_vae.program.trace import (
     Site,
     drawn_sites,
@@ -34,10 +34,8 @@ def check_match(model_trace: poutine.Trace, guide_trace: poutine.Trace) -> None:
         elif in_model is not None:
             _check_computed(name, site, cast(Site, in_model))
         elif not site["infer"].get("is_auxiliary"):
-            raise InputError(
-                f"the guide samples {name!r}, which the model does not sample{nearest(name, latents)}",
-                subject=name,
-            )
+            problem = f"the guide samples {name!r}, which is no latent of the model"
+            raise unknown(problem, name, latents)
     for name, site in latents.items():
         if name not in proposed and site["infer"].get("enumerate") != "parallel":
             raise _missing(name, site["infer"].get("enumerate"))

@@ -1,124 +1,93 @@
 """Many draws of the latents, and their log-probabilities by unit."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
 
-from pyro_vae.program.contract import Program
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.log_prob import score
 from pyro_vae.program.matching import check_match
-from pyro_vae.program.structure import PARTICLES, Structure
+from pyro_vae.program.structure import Structure
 from pyro_vae.program.sum_out import depends_on_enumerated, sum_out
-from pyro_vae.program.trace import Site, drawn_sites, proposal_sites, run, sample_sites
+from pyro_vae.program.trace import Site, drawn_sites, observed_sites, proposal_sites, sample_sites
 from pyro_vae.program.vmap import map_runs
+
+ScoreModel = Callable[[poutine.Trace, Structure, int], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Particles:
-    """Hold K draws from the guide for each of U units; log-probabilities in nats, each (K, U).
+class LogProbs:
+    """Hold log-probabilities of K draws for each of U units, in nats, each (K, U)."""
+
+    log_likelihood: Tensor
+    log_prior: Tensor
+    log_guide: Tensor
+
+    @property
+    def log_joint(self) -> Tensor:
+        """Return log p(x, z)."""
+        return self.log_likelihood + self.log_prior
+
+    @property
+    def log_weights(self) -> Tensor:
+        """Return log p(x, z) - log q(z | x)."""
+        return self.log_joint - self.log_guide
+
+    @property
+    def rate(self) -> Tensor:
+        """Return log q(z | x) - log p(z)."""
+        return self.log_guide - self.log_prior
+
+
+@dataclass(frozen=True)
+class Particles(LogProbs):
+    """Hold K draws from the guide for each of U units, with their log-probabilities.
 
     Neither ``poutine.scale`` nor subsampling's factors enter them. ``latents`` holds the draws, each
     (K | batch | event).
     """
 
-    log_likelihood: Tensor
-    log_prior: Tensor
-    log_guide: Tensor
     latents: dict[str, Tensor]
 
     @property
     def log_weights(self) -> Tensor:
-        """log p(x, z) - log q(z | x), shape (K, U); minus infinity where the prior has no density."""
-        log_weights = self.log_likelihood + self.log_prior - self.log_guide
-        return torch.where(self.log_prior == -math.inf, -math.inf, log_weights)
+        """Return the log-weights; minus infinity where the prior has no density."""
+        return torch.where(self.log_prior == -math.inf, -math.inf, super().log_weights)
 
 
-def particle_plate(size: int, structure: Structure) -> Any:
-    """Return a plate over particles, left of every plate of the program."""
-    return pyro.plate(PARTICLES, size, dim=-1 - structure.max_plate_nesting)
+def draw(call: BoundProgram, num_particles: int, at_once: int | None = None) -> Particles:
+    """Draw from the guide and weigh, in the way that the call runs many chains.
 
-
-def draw(
-    program: Program,
-    structure: Structure,
-    num_particles: int,
-    *args: Any,
-    at_once: int | None = None,
-    **kwargs: Any,
-) -> Particles:
-    """Draw under a plate over particles, left of every plate of the program.
-
-    The arguments are not copied, so an encoder reads each datum once. Discrete latents that only the
-    model has are summed out.
+    Discrete latents that only the model has are summed out.
 
     Args:
-        program: the model and guide.
-        structure: its sites and plates on these arguments.
+        call: the program and its arguments.
         num_particles: K.
-        args: the program's arguments, and ``kwargs``.
         at_once: how many particles the model scores at a time, which changes memory alone: all are
             drawn together.
     """
-    plate = particle_plate(num_particles, structure)
-    guide_trace = run("guide", plate(program.guide), args, kwargs)
-    log_guide = score(proposal_sites(guide_trace).values(), structure, num_particles)
+    if call.vectorized:
+        return _draw_together(call, num_particles, at_once)
+    drawn = call.try_vmap(lambda: draw_by_vmap(call, num_particles, at_once))
+    return draw_one_by_one(call, num_particles) if drawn is None else drawn
 
-    def weigh(some: range) -> tuple[Tensor, Tensor]:
-        part = with_values(guide_trace, partial(of_particles, structure=structure, some=some))
-        return weigh_at(program, structure, part, len(some), args, kwargs)
 
-    log_likelihood, log_prior = in_parts(weigh, num_particles, at_once)
+def _draw_together(call: BoundProgram, num_particles: int, at_once: int | None) -> Particles:
+    """Draw under a plate: the arguments are not copied, so an encoder reads each datum once."""
+    guide_trace = call.guide(num_particles)
+    log_guide = score(proposal_sites(guide_trace).values(), call.structure, num_particles)
+    log_likelihood, log_prior = score_joint(call, guide_trace, num_particles, at_once)
     return Particles(log_likelihood, log_prior, log_guide, values_of(guide_trace))
 
 
-def weigh_at(
-    program: Program,
-    structure: Structure,
-    guide_trace: poutine.Trace,
-    num_particles: int,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> tuple[Tensor, Tensor]:
-    """Return log p(x | z) and log p(z), (K, U) each, at the draws of a trace under a particle plate."""
-    model = particle_plate(num_particles, structure)(program.model)
-    model_trace = replay(model, guide_trace, structure, *args, **kwargs)
-    return score_model(model_trace, structure, num_particles)
-
-
-def in_parts(
-    weigh: Callable[[range], tuple[Tensor, ...]], num_particles: int, at_once: int | None
-) -> tuple[Tensor, ...]:
-    """Return what ``weigh`` gives for all particles, (K, U) each, computed for ``at_once`` at a time.
-
-    The whole is filled in part by part: kept parts would be scattered over the memory that the next part
-    needs in one piece, and the memory taken would grow with their number.
-    """
-    whole: tuple[Tensor, ...] = ()
-    for first in range(0, num_particles, at_once or num_particles):
-        some = range(num_particles)[first : first + (at_once or num_particles)]
-        rows = weigh(some)
-        whole = whole or tuple(row.new_empty(num_particles, row.shape[-1]) for row in rows)
-        for all_rows, row in zip(whole, rows, strict=True):
-            all_rows[some.start : some.stop] = row
-    return whole
-
-
-def draw_by_vmap(
-    program: Program,
-    structure: Structure,
-    num_particles: int,
-    *args: Any,
-    at_once: int | None = None,
-    **kwargs: Any,
-) -> Particles:
-    """Draw as :func:`draw` does, by ``vmap`` in place of a plate over particles.
+def draw_by_vmap(call: BoundProgram, num_particles: int, at_once: int | None = None) -> Particles:
+    """Draw by ``vmap`` in place of a plate over particles.
 
     Each particle is a run by itself: ``X @ w``, ``x.shape[0]``, ``data[t]``, ``theta[group]`` and
     ``torch.stack([a, b])`` mean what they mean for one particle.
@@ -128,41 +97,32 @@ def draw_by_vmap(
     """
 
     def propose() -> tuple[dict[str, Tensor], Tensor]:
-        guide = run("guide", program.guide, args, kwargs)
-        log_guide = score(proposal_sites(guide).values(), structure, 1)[0]
-        return values_of(guide), log_guide
+        guide = call.guide(1)
+        return values_of(guide), score(proposal_sites(guide).values(), call.structure, 1)[0]
 
     latents, log_guide = map_runs(propose, num_particles)
-    one = run("guide", program.guide, args, kwargs)  # for all but the values
+    one = call.guide(1)  # for all but the values
 
     def weigh(values: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         given = with_values(one, lambda site: values[site["name"]])
-        model = replay(program.model, given, structure, *args, **kwargs)
-        log_likelihood, log_prior = score_model(model, structure, 1)
+        log_likelihood, log_prior = score_model(call.joint(1, given), call.structure, 1)
         return log_likelihood[0], log_prior[0]
 
     log_likelihood, log_prior = map_runs(weigh, num_particles, latents, at_once=at_once)
     return Particles(log_likelihood, log_prior, log_guide, latents)
 
 
-def draw_one_by_one(
-    program: Program,
-    structure: Structure,
-    num_particles: int,
-    *args: Any,
-    at_once: int | None = None,
-    **kwargs: Any,
-) -> Particles:
-    """Draw as :func:`draw` does, from a program that takes no further dimension on the left.
+def draw_one_by_one(call: BoundProgram, num_particles: int) -> Particles:
+    """Draw from a program that takes no further dimension on the left.
 
     The set of latents may differ from draw to draw; ``latents`` holds those that all draws have.
     """
     draws = []
     for _ in range(num_particles):
-        guide_trace = run("guide", program.guide, args, kwargs)
-        model_trace = replay(program.model, guide_trace, structure, *args, **kwargs)
+        guide_trace = call.guide(1)
+        model_trace = call.joint(1, guide_trace)
         check_match(model_trace, guide_trace)
-        draws.append(read_particles(model_trace, guide_trace, structure, 1))
+        draws.append(read_particles(model_trace, guide_trace, call.structure, 1))
     first = draws[0].latents
     everywhere = [
         name
@@ -175,19 +135,6 @@ def draw_one_by_one(
         torch.cat([d.log_guide for d in draws]),
         {name: torch.stack([d.latents[name] for d in draws]) for name in everywhere},
     )
-
-
-def replay(
-    model: Callable[..., Any],
-    guide_trace: poutine.Trace,
-    structure: Structure,
-    *args: Any,
-    **kwargs: Any,
-) -> poutine.Trace:
-    """Return the model's trace at the guide's draws, with enumerated latents taking all their values."""
-    if structure.enumerated:
-        model = poutine.enum(model, first_available_dim=-2 - structure.max_plate_nesting)
-    return run("model", poutine.replay(model, guide_trace), args, kwargs)
 
 
 def with_values(trace: poutine.Trace, value: Callable[[Site], Tensor]) -> poutine.Trace:
@@ -230,12 +177,50 @@ def score_model(
 
     All sites that depend on enumerated latents count as likelihood.
     """
-    sites = sample_sites(model_trace)
     if not structure.enumerated:
-        latent = [site for site in sites.values() if not site["is_observed"]]
-        observed = [site for site in sites.values() if site["is_observed"]]
-        return score(observed, structure, num_particles), score(latent, structure, num_particles)
+        observed, latent = observed_sites(model_trace), drawn_sites(model_trace)
+        return (
+            score(observed.values(), structure, num_particles),
+            score(latent.values(), structure, num_particles),
+        )
+    sites = sample_sites(model_trace)
     given = [sites[name] for name in structure.latents if name not in structure.enumerated]
     free = [site for site in given if not depends_on_enumerated(site, structure)]
     log_prior = score(free, structure, num_particles)
     return sum_out(model_trace, structure).expand(num_particles, -1) - log_prior, log_prior
+
+
+def score_joint(
+    call: BoundProgram,
+    guide_trace: poutine.Trace,
+    num_particles: int,
+    at_once: int | None,
+    score_model: ScoreModel = score_model,
+) -> tuple[Tensor, Tensor]:
+    """Return log p(x | z) and log p(z) of draws, (K, U) each, ``at_once`` particles at a time."""
+
+    def weigh(some: range) -> tuple[Tensor, Tensor]:
+        part = with_values(guide_trace, partial(of_particles, structure=call.structure, some=some))
+        return score_model(call.joint(len(some), part), call.structure, len(some))
+
+    log_likelihood, log_prior = in_parts(weigh, num_particles, at_once)
+    return log_likelihood, log_prior
+
+
+def in_parts(
+    weigh: Callable[[range], tuple[Tensor, ...]], num_particles: int, at_once: int | None
+) -> tuple[Tensor, ...]:
+    """Return what ``weigh`` gives for all particles, (K, U) each, computed for ``at_once`` at a time.
+
+    The whole is filled in part by part: kept parts would be scattered over the memory that the next part
+    needs in one piece, and the memory taken would grow with their number.
+    """
+    whole: tuple[Tensor, ...] = ()
+    step = at_once or num_particles
+    for first in range(0, num_particles, step):
+        some = range(num_particles)[first : first + step]
+        rows = weigh(some)
+        whole = whole or tuple(row.new_empty(num_particles, row.shape[-1]) for row in rows)
+        for all_rows, row in zip(whole, rows, strict=True):
+            all_rows[some.start : some.stop] = row
+    return whole

@@ -23,6 +23,7 @@ from pyro_vae.program.isolation import seed_all
 from pyro_vae.program.log_prob import unit_log_prob
 from pyro_vae.program.particles import Particles, read_particles, score_model, with_values
 from pyro_vae.program.structure import Structure
+from pyro_vae.program.sum_out import enumerating
 from pyro_vae.program.trace import (
     Site,
     drawn_sites,
@@ -225,7 +226,7 @@ def model_at(call: BoundProgram, latents: poutine.Trace, num_chains: int = 1) ->
     """Run the model at given values of its latents, enumerated ones among them."""
     model = poutine.replay(call.chains(call.program.model, num_chains), latents)
     if call.structure.holds_enumerated_only:
-        model = poutine.enum(model, first_available_dim=-1 - call.structure.max_plate_nesting)
+        model = enumerating(model, call.structure.max_plate_nesting, beside_particles=False)
     return run("model", model, call.args, call.kwargs)
 
 

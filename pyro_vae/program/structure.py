@@ -7,7 +7,7 @@ from typing import Any
 import pyro.distributions as dist
 from pyro import poutine
 
-from pyro_vae.errors import InputError, nearest
+from pyro_vae.errors import InputError, unknown
 from pyro_vae.program.trace import (
     FLAT,
     FLAT_REMEDY,
@@ -174,8 +174,8 @@ def _check_unit(unit: Any, frames: Mapping[str, Any], sites: Sequence[tuple[str,
             remedy=f"write `with pyro.plate({unit!r}, ...):`",
         )
     if unit not in frames:
-        known = nearest(unit, frames) if frames else ", nor any other vectorized plate"
-        raise InputError(f"there is no plate {unit!r}{known}", subject=unit)
+        others = "" if frames else ", nor any other vectorized plate"
+        raise unknown(f"there is no plate {unit!r}{others}", unit, frames)
     outside = sorted({name for name, site in sites if not _holds(frames[unit], site)})
     if outside:
         raise InputError(

@@ -1,7 +1,7 @@
 """Enumerated latents summed out of a model's trace, exactly."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyro import poutine
@@ -15,6 +15,22 @@ from pyro_vae.program.structure import PARTICLES, Structure
 from pyro_vae.program.trace import Site, sample_sites
 
 Factors = OrderedDict[frozenset[str], list[Tensor]]
+
+
+def enumerating(
+    model: Callable[..., Any], max_plate_nesting: int, beside_particles: bool = True
+) -> Callable[..., Any]:
+    """Return a model whose latents take all their values where they are marked so and not replayed.
+
+    Args:
+        model: the model, or a guide; under a plate over particles or not.
+        max_plate_nesting: how many dimensions on the right belong to the program's plates.
+        beside_particles: whether the values stand left of the particles' dimension, which is next to the
+            plates and stays empty in a single run. So :func:`depends_on_enumerated` knows them.
+    """
+    outermost = max_plate_nesting + beside_particles
+    inside: Callable[..., Any] = poutine.enum(model, first_available_dim=-1 - outermost)
+    return inside
 
 
 def sum_out(model_trace: poutine.Trace, structure: Structure) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from pyro import poutine
 from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from pyro_vae.errors import InputError, first_line
 from pyro_vae.program.wrappers import innermost
@@ -41,8 +42,20 @@ def run(role: str, function: Callable[..., Any], args: Any, kwargs: Any) -> pout
             return run_without_gradients(role, function, args, kwargs)
 
 
-class NeedsGradients(InputError):
+class Failed(InputError):
+    """Report that a program raised an error, the cause of this one; ``reached`` has the sites before it."""
+
+    reached = poutine.Trace()
+
+
+class NeedsGradients(Failed):
     """Report that the program differentiates inside, where the caller has turned gradients off."""
+
+
+def as_raised(error: Exception) -> Exception:
+    """Return the error that the program raised, where a run reports one, or else the same error."""
+    cause = error.__cause__ if isinstance(error, Failed) else None
+    return cause if isinstance(cause, Exception) else error
 
 
 def run_without_gradients(
@@ -61,9 +74,9 @@ def run_without_gradients(
         original = _original(error)
         raise original from original.__cause__
     except Exception as error:
-        refused = _refusal(role, error, tracer.trace, args)
-        refused.reached = tracer.trace  # type: ignore[attr-defined]  # the sites before the error
-        raise refused from error
+        failed = _refusal(role, error, tracer.trace, args)
+        failed.reached = tracer.trace
+        raise failed from error
     for site in sample_sites(trace).values():
         if not isinstance(site["value"], Tensor):
             site["value"], site["was_number"] = as_value(site["value"]), True
@@ -77,19 +90,17 @@ def _original(error: InputError) -> InputError:
     return error if "\n" not in str(error) else InputError(str(error).split("\n")[0])
 
 
-def _refusal(role: str, error: Exception, reached: poutine.Trace, args: Any) -> InputError:
+def _refusal(role: str, error: Exception, reached: poutine.Trace, args: Any) -> Failed:
     """Return what to say of an error that a model or guide raised after some sites."""
     if isinstance(error, NotImplementedError) and "ImproperUniform" in str(error):
-        return InputError(
-            f"a prior of the {role} is flat: {FLAT}", subject=role, remedy=FLAT_REMEDY
-        )
+        return Failed(f"a prior of the {role} is flat: {FLAT}", subject=role, remedy=FLAT_REMEDY)
     if missing := MISSING.match(str(error)):
-        return InputError(
+        return Failed(
             f"the guide observes or computes {missing[1]!r}, which the model draws",
             subject=missing[1],
             remedy="draw it in the guide by `pyro.sample` without `obs=`",
         )
-    kind = InputError
+    kind = Failed
     if not torch.is_grad_enabled() and "require grad" in str(error):
         kind = NeedsGradients
     sites = list(sample_sites(reached))
@@ -118,8 +129,8 @@ def run_at(
     while True:
         try:
             return run("model", poutine.replay(model, guide_trace), args, kwargs)
-        except InputError as error:
-            if not _move_inside(guide_trace, getattr(error, "reached", poutine.Trace())):
+        except Failed as error:
+            if not _move_inside(guide_trace, error.reached):
                 raise
 
 
@@ -152,6 +163,8 @@ def as_value(number: Any) -> Any:
 
 def _not_finite(args: Any) -> str:
     for tensor in args:
+        if isinstance(tensor, FakeTensor):  # it is only traced, and has no values
+            continue
         if isinstance(tensor, Tensor) and not torch.isfinite(tensor).all():
             first = (~torch.isfinite(tensor)).nonzero()[0].tolist()
             return f"; the data hold {tensor[tuple(first)]:g}, first at index {tuple(first)}"

@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 
 from pyro_vae.program.bound_program import BoundProgram
-from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import Examination, examine
 from pyro_vae.program.particles import Particles, draw_by_vmap, is_per_particle, of_particles
 from pyro_vae.program.probe import Traces, difference, draw_traces, moves, rerun
-from pyro_vae.program.structure import Structure
 from pyro_vae.program.trace import Site, drawn_sites
 from pyro_vae.program.vmap import reason_of
 
@@ -26,7 +24,7 @@ def with_fastest_chains(call: BoundProgram) -> BoundProgram:
     pair = pair_together(examined, *call.args, **call.kwargs)
     if pair is not None:
         return replace(call, vectorized=True, pair=pair)
-    reason = why_not_by_vmap(call.program, call.structure, *call.args, **call.kwargs)
+    reason = why_not_by_vmap(call)
     return replace(call, vectorized=False, by_vmap=not reason, reason=reason)
 
 
@@ -60,17 +58,17 @@ def pair_together(examined: Examination, *args: Any, **kwargs: Any) -> Traces | 
     return None if bool(moves(weights[1:], alone).any()) else pair
 
 
-def why_not_by_vmap(program: Program, structure: Structure, *args: Any, **kwargs: Any) -> str:
+def why_not_by_vmap(call: BoundProgram) -> str:
     """Return why ``vmap`` would not draw particles as runs one by one do; "" if it would.
 
     Two are drawn, and each is scored by itself at the same draws.
     """
-    call = BoundProgram(program, structure, False, args, kwargs)
+    call = call.single()
     try:
-        pair = draw_by_vmap(program, structure, 2, *args, **kwargs)
+        pair = draw_by_vmap(call, 2)
         first = draw_traces(call, sum_out=True)
         alone = [rerun(call, first, partial(_particle, pair, k), sum_out=True) for k in range(2)]
-        each = [traces.particles(structure) for traces in alone]
+        each = [traces.particles(call.structure) for traces in alone]
     except Exception as error:  # of any kind: one by one may do, or say it better
         return reason_of(error)
     densities = ("log_likelihood", "log_prior", "log_guide")

@@ -4,15 +4,12 @@ Each run has the shapes of a single run. Plain ``vmap`` treats a tensor that is 
 by all runs, and refuses to write noise or latents to it; it lacks some samplers and all recurrent networks.
 """
 
-import contextlib
 import copy
-import linecache
 import traceback
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -31,6 +28,7 @@ from torch.overrides import TorchFunctionMode
 
 from pyro_vae.errors import InputError, first_line
 from pyro_vae.program.log_prob import unit_log_prob
+from pyro_vae.user_code import program_line
 
 
 def map_runs(
@@ -260,10 +258,6 @@ def _swapped(x: Any, swap: Callable[[Tensor], Tensor], copies: dict[int, Any]) -
 
 # --- reasons ----------------------------------------------------------------------------------------
 
-LIBRARIES = tuple(
-    str(Path(path).parent)
-    for path in (torch.__file__, pyro.__file__, __file__, contextlib.__file__)
-)
 MEANINGS = {  # of torch's messages
     "data-dependent control flow": "Python decides by the value of a tensor (`torch.where` would not)",
     ".item()": "a tensor becomes a Python number",
@@ -282,14 +276,10 @@ def reason_of(error: BaseException) -> str:
     if not reason:
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}, "
         reason = kind + (text.split(". ")[0] if kind else text)
-    where = ""
-    for frame, number in traceback.walk_tb(error.__traceback__):
-        name = frame.f_code.co_filename
+    calls = list(traceback.walk_tb(error.__traceback__))
+    for frame, _ in calls:
         if frame.f_code is unit_log_prob.__code__:
             site = frame.f_locals["site"]
-            where = f" where site {site['name']!r} ({site['fn']}) is scored"
-        elif not name.startswith((*LIBRARIES, "<")):
-            line = linecache.getline(name, number).strip()
-            shown = f" in `{line}`" if line else ""
-            where = f"{shown} ({Path(name).name}, line {number})"
-    return reason + where
+            reason += f" where site {site['name']!r} ({site['fn']}) is scored"
+    line = program_line(calls)
+    return f"{reason} ({line})" if line else reason

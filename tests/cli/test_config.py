@@ -294,12 +294,12 @@ def test_a_class_of_ones_own_is_told_the_number_of_names(here):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("VEA", "'VEA'; did you mean 'VAE'?"),
-        ("my_modl.MyVAE", "did you mean 'my_model'?"),
-        ("my_model.MyVEA", "'MyVEA'; did you mean 'MyVAE'?"),
+        ("VEA", "Did you mean 'VAE'?"),
+        ("my_modl.MyVAE", "Did you mean 'my_model'?"),
+        ("my_model.MyVEA", "Did you mean 'MyVAE'?"),
         ("my_model.py", "my_model.CLASS"),
         ("broken.Model", "broken failed: No module named 'not_to_be_found'"),
-        ("unreadable.Model", "unreadable failed: unreadable.py, line 1"),
+        ("unreadable.Model", "unreadable failed: line 1 of unreadable.py"),
         ("raising.Model", "raising failed: KeyError"),
     ],
 )

@@ -53,7 +53,7 @@ def test_a_method_that_the_model_has_not(call, vae):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--method sandwhich", "did you mean 'sandwich'?"),
+        ("--method sandwhich", "Did you mean 'sandwich'?"),
         ("--num_temperatures 50", "--num_temperatures; expected --method ais, auto, sandwich or"),
         ("--method ais --prior_share 0.1", "--prior_share; expected --method importance or auto"),
         ("--method exact --widen 2", "--widen; expected --method importance, ais, "),

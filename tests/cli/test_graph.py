@@ -43,7 +43,7 @@ def test_a_model_by_its_name_and_ones_own(call, here):
     ("words", "names"),
     [
         ("graph", ("--model VAE",)),
-        ("graph --model VEA", ("did you mean 'VAE'",)),
+        ("graph --model VEA", ("Did you mean 'VAE'",)),
         ("graph --model VAE --out a.bmp", ("--out a.bmp", ".svg, .png, .pdf")),
         ("graph --model VAE --out none/a.svg", ("none", "a.svg")),
         ("graph runs/none", ("runs/none",)),

@@ -45,7 +45,7 @@ def test_unknown_verb(call):
     outcome = call("evidnce")
     assert outcome.code == 2
     assert outcome.err.startswith("error: ")
-    assert outcome.err.endswith("did you mean 'evidence'?\n")
+    assert outcome.err.endswith("Did you mean 'evidence'?\n")
 
 
 def test_version(call):
@@ -60,7 +60,7 @@ def test_a_wrong_input_shows_its_traceback_with_debug_alone(call):
     outcome = call(*words, "--debug")
     assert outcome.code == 2
     assert "Traceback" in outcome.err
-    assert outcome.err.endswith(" --model MODULE.CLASS\n")
+    assert outcome.err.endswith("Did you mean 'VAE'?\n")
 
 
 def test_data_lists_the_sets_on_standard_output(call):
@@ -136,7 +136,7 @@ class TestDescribe:
         except ZeroDivisionError as error:
             code, message = describe(error)
         assert code == 2
-        assert message == "test_main.py, line 1: ZeroDivisionError: division by zero"
+        assert message == "line 1 of test_main.py: ZeroDivisionError: division by zero"
 
     def test_a_bug_of_ours(self):
         with pytest.raises(ValueError, match="zip") as caught:

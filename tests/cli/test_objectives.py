@@ -84,9 +84,9 @@ def test_a_class_in_a_schedules_place_is_not_run_unnamed(call, here):
 @pytest.mark.parametrize(
     ("options", "names"),
     [
-        ("--elbo IWEA", ("--elbo", "'IWEA'; did you mean 'IWAE'?")),
-        ("--elbo Trace_EBLO", ("--elbo", "'Trace_EBLO'; did you mean 'Trace_ELBO'?")),
-        ("--elbo IWAE --elbo.num_particle 3", ("did you mean '--elbo.num_particles'?",)),
+        ("--elbo IWEA", ("--elbo", "Did you mean 'IWAE'?")),
+        ("--elbo Trace_EBLO", ("--elbo", "Did you mean 'Trace_ELBO'?")),
+        ("--elbo IWAE --elbo.num_particle 3", ("Did you mean '--elbo.num_particles'?",)),
         ("--elbo IWAE --elbo.num_particles 0", ("num_particles must be at least 1, not 0",)),
         ("--elbo IWAE --elbo.num_particles many", ("--elbo.num_particles", "not 'many'")),
         ("--elbo Renyi --elbo.alpha 1", ("TraceELBO",)),

@@ -18,22 +18,22 @@ class Layers:
 
 # the words, the option at fault, and what the error says of it
 REFUSED = {
-    "--epoch 3": ("--epoch", "did you mean '--epochs'?"),
-    "--optimizer.lrr 3": ("--optimizer.lrr", "did you mean '--optimizer.lr'?"),
-    "--model.latnt_dim 3": ("--model.latnt_dim", "did you mean '--model.latent_dim'?"),
+    "--epoch 3": ("--epoch", "Did you mean '--epochs'?"),
+    "--optimizer.lrr 3": ("--optimizer.lrr", "Did you mean '--optimizer.lr'?"),
+    "--model.latnt_dim 3": ("--model.latnt_dim", "Did you mean '--model.latent_dim'?"),
     "--model.likelihood Normal --model.likelihood.initial_scal 2": (
         "--model.likelihood.initial_scal",
-        "did you mean '--model.likelihood.initial_scale'?",
+        "Did you mean '--model.likelihood.initial_scale'?",
     ),
-    "--model.likelihood Norml": ("--model.likelihood", "'Norml'; did you mean 'Normal'?"),
+    "--model.likelihood Norml": ("--model.likelihood", "Did you mean 'Normal'?"),
     "--model.encoder.activation Sofplus": (
         "--model.encoder.activation",
-        "'Sofplus'; did you mean 'Softplus'?",
+        "Did you mean 'Softplus'?",
     ),
-    "--optimizer Adm": ("--optimizer", "'Adm'; did you mean 'Adam'?"),
-    "--schedule StpLR": ("--schedule", "'StpLR'; did you mean 'StepLR'?"),
+    "--optimizer Adm": ("--optimizer", "Did you mean 'Adam'?"),
+    "--schedule StpLR": ("--schedule", "Did you mean 'StepLR'?"),
     "--schedule StepLR": ("--schedule.step_size", "missing: --schedule.step_size"),
-    "--elbo Trce_ELBO": ("--elbo", "'Trce_ELBO'; did you mean 'Trace_ELBO'?"),
+    "--elbo Trce_ELBO": ("--elbo", "Did you mean 'Trace_ELBO'?"),
     "--model.prior torch.nn.Softplus": ("--model.prior", "a Prior, not 'torch.nn.Softplus'"),
     "--model.prior nowhere.Thing": (
         "--model.prior",
@@ -45,8 +45,8 @@ REFUSED = {
     "--beta Linr": ("--beta", "a number or one of Cyclical, Linear, not 'Linr'"),
     "--beta.end 3": ("--beta", "--beta CLASS"),
     "--beta Linear --beta.end x": ("--beta.end", "a number, not 'x'"),
-    "--epochs.x 3": ("--epochs.x", "did you mean '--epochs'?"),
-    "--control foo.yaml": ("--control", "--help"),
+    "--epochs.x 3": ("--epochs.x", "Did you mean '--epochs'?"),
+    "--control foo.yaml": ("--control", "`pyro-vae fit --help` lists"),
     "--epochs many": ("--epochs", "an integer, not 'many'"),
     "--optimizer.lr fast": ("--optimizer.lr", "a number, not 'fast'"),
     "--schedule StepLR --schedule.step_size x": ("--schedule.step_size", "an integer, not 'x'"),
@@ -61,7 +61,7 @@ REFUSED = {
         "MixtureNormal, RelaxedCategorical, VonMisesFisher",
     ),
     "--keep_best perhaps": ("--keep_best", "true or false, not 'perhaps'"),
-    "--binarize stochastc": ("--binarize", "'stochastc'; did you mean 'stochastic'?"),
+    "--binarize stochastc": ("--binarize", "Did you mean 'stochastic'?"),
     "--validation some": ("--validation", "an integer or a number, not 'some'"),
     "--epochs": ("--epochs", "expected one argument"),
     "--seed -1": ("--seed", "from 0 to 2**32 - 1, not -1"),
@@ -78,6 +78,23 @@ def test_refused(words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("words", "problem", "listing"),
+    [
+        ("--model.likelihood Norml", "no likelihood 'Norml'", "-m pydoc pyro_vae.likelihoods"),
+        ("--model.prior VmpPrior", "no prior 'VmpPrior'", "VampPrior"),
+        ("--elbo IWEA", "no objective 'IWEA'", "-m pydoc pyro_vae.inference.objectives"),
+        ("--optimizer Adm", "no optimizer 'Adm'", "-m pydoc torch.optim"),
+        ("--binarize stochastc", "no binarization 'stochastc'", "stochastic"),
+        ("--epoch 3", "no option --epoch", "`pyro-vae fit --help`"),
+    ],
+)
+def test_an_unknown_name_is_of_a_kind_and_all_are_listed(words, problem, listing):
+    with refused(words.split()[0], expected=listing, remedy="did you mean '") as caught:
+        parse(fit_parser(VAE), words.split())
+    assert caught.value.problem == f"there is {problem}"
+
+
 def test_a_class_that_does_not_fit_is_not_suggested():
     with refused("--model.guide", expected="one of BottomUp, Ladder") as caught:
         parse(fit_parser(HierarchicalVAE), ["--model.guide", "MeanFieldNormal"])
@@ -90,12 +107,12 @@ def test_a_class_that_does_not_fit_is_not_suggested():
 @pytest.mark.parametrize(
     ("config", "subject", "text"),
     [
-        ({"epoch": 3}, "--epoch", "did you mean '--epochs'?"),
+        ({"epoch": 3}, "--epoch", "Did you mean '--epochs'?"),
         ({"epochs": "x"}, "--epochs", "an integer, not the value in the configuration file"),
         (
             {"model": {"class_path": "VAE", "init_args": {"latent": 3}}},
             "--model.latent",
-            "did you mean '--model.latent_dim'?",
+            "Did you mean '--model.latent_dim'?",
         ),
         ({"model": 3}, "model", "class_path and init_args"),
     ],

@@ -137,7 +137,7 @@ def test_options_of_a_run_are_kept(vae):
 def test_no_run(here, vae):
     with refused("runs/vea") as caught:
         open_run("runs/vea")
-    assert "did you mean 'vae'?" in str(caught.value)
+    assert "Did you mean 'vae'?" in str(caught.value)
     with refused("nowhere"):
         open_run("nowhere")
     (vae / "config.yaml").write_text("just words")

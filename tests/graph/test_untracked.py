@@ -25,7 +25,7 @@ def test_a_plain_number_of_a_sample_is_found_by_experiment():
     assert all("untracked" in graph.model.by_name[name].marks for name in "abcd")
     assert graph.model.by_name["e"].marks == ()
     assert len(graph.warnings) == 4
-    assert all("'z'" in warning and "test_untracked.py:" in warning for warning in graph.warnings)
+    assert all("'z'" in warning and "of test_untracked.py" in warning for warning in graph.warnings)
 
 
 def test_a_value_read_through_a_deterministic_site_is_traced_back():

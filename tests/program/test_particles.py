@@ -13,17 +13,22 @@ from stories import Conjugate, GlobalMean
 from torch import Tensor
 
 from pyro_vae import log_evidence
+from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import as_program
 from pyro_vae.program.examination import examine
-from pyro_vae.program.particles import draw, draw_one_by_one
+from pyro_vae.program.particles import draw
 from pyro_vae.program.vectorization import pair_together
 
 X = torch.tensor([0.5, -1.0, 2.0])
 
 
+def call_of(program: object, *args: Tensor, vectorized: bool = True) -> BoundProgram:
+    target = as_program(program)
+    return BoundProgram(target, examine(target, *args).structure, vectorized, args)
+
+
 def test_log_weights_of_a_conjugate_pair() -> None:
-    program = as_program(Conjugate)
-    drawn = draw(program, examine(program, X).structure, 4, X)
+    drawn = draw(call_of(Conjugate, X), 4)
     z = drawn.latents["z"]
     assert z.shape == (4, 3)
     prior, likelihood = dist.Normal(0.0, 1.0).log_prob(z), dist.Normal(z, 1.0).log_prob(X)
@@ -32,8 +37,8 @@ def test_log_weights_of_a_conjugate_pair() -> None:
     torch.testing.assert_close(drawn.log_weights, prior + likelihood - guide)
 
 
-@pytest.mark.parametrize("drawing", [draw, draw_one_by_one])
-def test_scales_never_enter_and_masks_do(drawing) -> None:
+@pytest.mark.parametrize("vectorized", [True, False])
+def test_scales_never_enter_and_masks_do(vectorized) -> None:
     mask = torch.tensor([True, False, True])
 
     def model(x: Tensor) -> None:
@@ -46,8 +51,7 @@ def test_scales_never_enter_and_masks_do(drawing) -> None:
         with pyro.plate("data", 300, subsample_size=3), poutine.scale(scale=0.1):
             pyro.sample("z", dist.Normal(x, 1.0))
 
-    program = as_program((model, guide))
-    drawn = drawing(program, examine(program, X).structure, 5, X)
+    drawn = draw(call_of((model, guide), X, vectorized=vectorized), 5)
     z = drawn.latents["z"]
     expected = dist.Normal(z, 1.0).log_prob(X) * mask
     torch.testing.assert_close(drawn.log_likelihood, expected)
@@ -67,18 +71,15 @@ def test_inner_plates_are_summed_and_event_dimensions_do_not_count_as_plates() -
         with pyro.plate("data", 4, dim=-2):
             pyro.sample("z", dist.Normal(x.mean(1, keepdim=True), 1.0).to_event(1))
 
-    program = as_program((model, guide))
-    structure = examine(program, x).structure
-    drawn = draw(program, structure, 5, x)
+    drawn = draw(call_of((model, guide), x), 5)
     z = drawn.latents["z"]
     assert z.shape == (5, 4, 1, 2)
     torch.testing.assert_close(drawn.log_likelihood, dist.Normal(z, 1.0).log_prob(x).sum((-1, -2)))
-    assert pair_together(examine(program, x), x)
+    assert pair_together(examine(as_program((model, guide)), x), x)
 
 
 def test_a_joint_evidence_has_one_unit() -> None:
-    program = as_program(GlobalMean)
-    drawn = draw(program, examine(program, X).structure, 6, X)
+    drawn = draw(call_of(GlobalMean, X), 6)
     assert drawn.log_weights.shape == (6, 1)
 
 
@@ -91,9 +92,8 @@ def test_a_program_that_mixes_particles_up_is_caught() -> None:
             )  # over particles, if they are there
 
     program = as_program((model, Conjugate.guide))
-    structure = examine(program, X).structure
     assert pair_together(examine(program, X), X) is None
-    drawn = draw_one_by_one(program, structure, 3, X)
+    drawn = draw(call_of(program, X, vectorized=False), 3)
     z = drawn.latents["z"]
     expected = dist.Normal(z - z.mean(-1, keepdim=True), 1.0).log_prob(X)
     torch.testing.assert_close(drawn.log_likelihood, expected)
@@ -109,8 +109,7 @@ def test_a_discrete_latent_of_the_guide() -> None:
         with pyro.plate("data", len(x)):
             pyro.sample("which", dist.Categorical(torch.tensor([0.5, 0.5])))
 
-    program = as_program((model, guide))
-    drawn = draw(program, examine(program, X).structure, 1000, X)
+    drawn = draw(call_of((model, guide), X), 1000)
     exact = (
         dist.Normal(torch.tensor([0.0, 1.0]), 1.0).log_prob(X[:, None])
         + torch.tensor([0.2, 0.8]).log()

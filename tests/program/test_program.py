@@ -53,7 +53,7 @@ def test_the_unit_is_the_outermost_plate_that_all_sites_share() -> None:
     assert examine(program, x, unit="columns").structure.num_units == 4
     with refused("colums") as error:
         examine(program, x, unit="colums")
-    assert "did you mean 'columns'" in str(error.value)
+    assert "Did you mean 'columns'" in str(error.value)
 
 
 def test_a_loop_is_no_unit() -> None:

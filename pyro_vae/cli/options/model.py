@@ -10,7 +10,7 @@ from typing import Any
 
 import pyro_vae.models
 from pyro_vae.cli.options.parser import find_in_working_directory
-from pyro_vae.errors import InputError, nearest
+from pyro_vae.errors import InputError, unknown
 
 
 def find_class(name: str) -> type:
@@ -32,15 +32,20 @@ def find_class(name: str) -> type:
     module_name, _, class_name = name.rpartition(".")
     if not module_name:
         if name not in pyro_vae.models.__all__:
-            hint = nearest(name, pyro_vae.models.__all__)
-            problem = f"there is no model {name!r}{hint}"
-            raise _error(problem, remedy="name your own class as --model MODULE.CLASS")
+            raise unknown(
+                f"there is no model {name!r}",
+                name,
+                pyro_vae.models.__all__,
+                subject="--model",
+                listing="a model that `pyro-vae models` lists, or your own as MODULE.CLASS",
+            )
         return getattr(pyro_vae.models, name)
     find_in_working_directory(name)
     found = getattr(_import(module_name), class_name, None)
     if not isinstance(found, type):
         classes = [n for n, v in vars(sys.modules[module_name]).items() if isinstance(v, type)]
-        raise _error(f"{module_name} has no class {class_name!r}{nearest(class_name, classes)}")
+        problem = f"{module_name} has no class {class_name!r}"
+        raise unknown(problem, class_name, classes, subject="--model")
     return found
 
 
@@ -72,12 +77,11 @@ def _import(module_name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and f"{module_name}.".startswith(f"{error.name}."):
             stems = [path.stem for path in Path().glob("*.py")]
-            hint = nearest(error.name, stems) if stems else ""
-            problem = f"there is no module {error.name!r} in {Path.cwd()} or installed{hint}"
-            raise _error(problem) from error
+            problem = f"there is no module {error.name!r} in {Path.cwd()} or installed"
+            raise unknown(problem, error.name, stems, subject="--model") from error
         raise _error(f"{failure}: {error}") from error
     except SyntaxError as error:
-        place = f"{Path(error.filename or module_name).name}, line {error.lineno}"
+        place = f"line {error.lineno} of {Path(error.filename or module_name).name}"
         raise _error(f"{failure}: {place}: {error.msg}") from error
     except Exception as error:
         raise _error(f"{failure}: {type(error).__name__}: {error}") from error

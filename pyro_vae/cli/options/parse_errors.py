@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from pyro_vae.errors import InputError, nearest
+from pyro_vae.errors import InputError, unknown
 from pyro_vae.parts import is_choice
 
 TYPE_NAMES = {
@@ -25,6 +25,7 @@ CLASS_MODULES = {
     "--elbo": ("pyro_vae.inference.objectives", "pyro.infer"),
     "--model.likelihood": ("pyro_vae.likelihoods",),
 }
+NOUNS = {"elbo": "objective", "binarize": "binarization"}  # where an option has another name
 FROM_FILE = "the value in the configuration file"
 
 
@@ -79,8 +80,8 @@ class CommandLine:
         name = word.partition("=")[0]
         keys = (key.replace(".init_args", "") for key in self._without(name).keys())  # noqa: SIM118
         options = [f"--{key}" for key in keys if not key.endswith("class_path")]
-        hint = _hint(name, options, "pyro-vae VERB --help")
-        return InputError(f"there is no option {name}{hint}", subject=name)
+        listing = f"an option that `{self.parser.prog} --help` lists"
+        return unknown(f"there is no option {name}", name, options, listing=listing)
 
     def _no_fields(self, name: str) -> InputError:
         keys = (key for key in self._without(name).keys() if f"--{key}".startswith(f"{name}."))  # noqa: SIM118
@@ -102,8 +103,7 @@ class CommandLine:
             return _must_be(name, f"a {match[1]}", found)
         if choices := re.findall(r"Literal\[(.*?)\]", reason):
             known = [choice.strip(" '") for choice in choices[-1].split(",")]
-            hint = nearest(value or "", known)
-            return InputError(f"{name} cannot be {found}{hint}", subject=name)
+            return unknown(_not_there(name, value), value or "", known, subject=name)
         if match := re.search(r"Subtypes: \[<class '(pyro_vae[\w.]+)'>, <class 'float'>\]", reason):
             kind: Any = locate(match[1])
             known = sorted(k.__name__ for k in kind.__subclasses__() if is_choice(k))
@@ -113,21 +113,22 @@ class CommandLine:
             return _must_be(name, " or ".join(names), found)
         if match := re.search(r"No module named '[\w.]+'", reason):
             return InputError(f"{name}: cannot import {found}: {match[0]}", subject=name)
-        return self._unknown_class(name, value or "")
+        return self._unknown_class(name, value)
 
-    def _unknown_class(self, name: str, value: str) -> InputError:
-        known, documentation = self._classes(name)
-        asked = value.rpartition(".")[2]
+    def _unknown_class(self, name: str, value: str | None) -> InputError:
+        known, module = self._classes(name)
+        asked = (value or "").rpartition(".")[2]
         if asked in known:
             fitting = ", ".join(other for other in sorted(known) if self._fits(name, other))
             problem = f"{name}: {asked} does not fit here"
             return InputError(problem, subject=name, expected=f"one of {fitting}")
-        unknown = f"there is no {value!r}" if value else "the class in the file is unknown"
-        hint = _hint(asked, known, documentation) if known else "; name a class as MODULE.CLASS"
-        return InputError(f"{name}: {unknown}{hint}", subject=name)
+        problem = _not_there(name, value)
+        listing = f"a class that `python -m pydoc {module}` lists"
+        remedy = None if known else "name a class as MODULE.CLASS"
+        return unknown(problem, asked, known, subject=name, listing=listing, remedy=remedy)
 
     def _classes(self, name: str) -> tuple[list[str], str]:
-        """Return the classes in the module of an option's default class, and where to read about them."""
+        """Return the classes in the module of an option's default class, and the module."""
         modules = CLASS_MODULES.get(name) or (self._module_of_default(name),)
         if not all(modules):
             return [], ""
@@ -137,7 +138,7 @@ class CommandLine:
             for value in vars(importlib.import_module(module)).values()
             if isinstance(value, type) and value.__module__.startswith(module) and is_choice(value)
         ]
-        return known, f"the documentation of {modules[0]}"
+        return known, modules[0]
 
     def _fits(self, name: str, candidate: str) -> bool:
         """Return whether an option accepts a class, some of whose own options may be missing yet."""
@@ -185,7 +186,17 @@ def _must_be(name: str, expected: str, found: str) -> InputError:
     return InputError(f"{name} must be {expected}, not {found}", subject=name, expected=expected)
 
 
-def _hint(name: str, known: Sequence[str], documentation: str) -> str:
-    """Return the closest known name, all of them if they are few, or where to read about them."""
-    hint = nearest(name, known)
-    return hint if len(known) < 12 or "did you mean" in hint else f"; see {documentation}"
+def _not_there(option: str, value: str | None) -> str:
+    """Return the problem of a value that an option does not have; None is one from a file."""
+    kind = _kind_of(option)
+    return f"there is no {kind} {value!r}" if value else f"the {kind} in the file is unknown"
+
+
+def _kind_of(option: str) -> str:
+    """Return what an option chooses.
+
+    >>> _kind_of("--model.likelihood"), _kind_of("--elbo")
+    ('likelihood', 'objective')
+    """
+    word = option.rpartition(".")[2].removeprefix("--")
+    return NOUNS.get(word, word.replace("_", " "))

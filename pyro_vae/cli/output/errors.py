@@ -2,16 +2,15 @@
 
 import re
 import signal
-import sysconfig
 import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 from pyro_vae.errors import InputError, first_line
 from pyro_vae.memory import available_memory, format_bytes
+from pyro_vae.user_code import program_line
 
 
 class Terminated(KeyboardInterrupt):
@@ -56,23 +55,10 @@ def describe(error: BaseException) -> tuple[int, str]:
             needed, free = format_bytes(int(match[1])), format_bytes(available_memory())
             reason = f"{needed} are needed, {free} are free"
         return 2, f"not enough memory ({reason}): use a smaller batch or model"
-    place = _place_in_user_code(error)
-    if place is not None:
-        return 2, f"{place}: {type(error).__name__}: {reason}"
+    line = program_line(traceback.walk_tb(error.__traceback__))
+    if line is not None and not line.is_ours:
+        return 2, f"{line.place}: {type(error).__name__}: {reason}"
     return 1, (
         f"{type(error).__name__}: {reason}\n"
         "this looks like a bug in pyro_vae; --debug shows the traceback"
     )
-
-
-def _place_in_user_code(error: BaseException) -> str | None:
-    """Return file and line of the innermost call in code that is neither pyro_vae's nor installed."""
-    kinds = ("stdlib", "purelib", "platlib")
-    installed = {Path(sysconfig.get_path(kind)).resolve() for kind in kinds}
-    place = None
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        path = Path(frame.f_code.co_filename).resolve()
-        is_ours = frame.f_globals.get("__name__", "").split(".")[0] in ("pyro_vae", "__main__")
-        if path.is_file() and not is_ours and not any(map(path.is_relative_to, installed)):
-            place = f"{path.name}, line {line}"
-    return place

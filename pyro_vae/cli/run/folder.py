@@ -17,7 +17,7 @@ from pyro_vae.cli.run.config import BASE, FitConfig
 from pyro_vae.cli.run.model_inputs import rows_of, takes_labels
 from pyro_vae.cli.run.trust import check_names, option_name, options_to_repeat
 from pyro_vae.data import DataSet, Split, blank_data_set, new_rows
-from pyro_vae.errors import InputError, nearest, report_read_errors
+from pyro_vae.errors import InputError, report_read_errors, unknown
 from pyro_vae.inference.svi.run_state import CHECKPOINT, METRICS, Position, check_checkpoint
 from pyro_vae.program.contract import as_program
 from pyro_vae.program.parameters import stored_parameters
@@ -230,9 +230,14 @@ def open_run(folder: Path | str, words: Sequence[str] = ()) -> RunFolder:
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
         runs = [path.parent.name for path in folder.parent.glob(f"*/{CONFIG}")]
-        hint = nearest(folder.name, runs) if runs else ""
-        remedy = "make one with `pyro-vae fit`"
-        raise InputError(f"there is no run in {folder}{hint}", subject=str(folder), remedy=remedy)
+        raise unknown(
+            f"there is no run in {folder}",
+            folder.name,
+            runs,
+            subject=str(folder),
+            listing=f"one of the {len(runs)} runs in {folder.parent}",
+            remedy="make one with `pyro-vae fit`",
+        )
     options = read_config(folder / CONFIG)
     check_names(options, words, folder / CONFIG)
     options[BASE] = str(_base(options, folder))

@@ -17,7 +17,7 @@ from pyro_vae.cli.run.trust import CLASS_OPTIONS
 from pyro_vae.data import Argument, BlankDataSet, Column, DataSet, Split
 from pyro_vae.data.columns.arguments import order_arguments
 from pyro_vae.device import resolve
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, unknown
 from pyro_vae.program.contract import signature
 from pyro_vae.program.predict import Prediction, observed_arguments
 
@@ -168,10 +168,7 @@ def open_trained(options: Namespace, rows_required: bool = True) -> TrainedModel
         data = _own_data(run, rows_required or run_options.arguments is not None)
         split = options.split or "test"
         if split not in data.splits:
-            expected = f"one of {', '.join(data.splits)}"
-            raise InputError(
-                f"{data.name} has no {split} rows", subject="--split", expected=expected
-            )
+            raise unknown(f"{data.name} has no {split} rows", split, data.splits, subject="--split")
         rows = data.splits[split]
     program = run.load_program(data, device)
     if options.data is not None:

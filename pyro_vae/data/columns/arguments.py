@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pyro_vae.data.columns.column import Column, Kind
-from pyro_vae.data.refusals import no_column, unknown
-from pyro_vae.errors import InputError
+from pyro_vae.data.refusals import no_column
+from pyro_vae.errors import InputError, unknown
 from pyro_vae.program.contract import Signature
 
 ColumnsByArgument = Mapping[str, str | Sequence[str]]

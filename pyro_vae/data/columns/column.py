@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pyro_vae.data.refusals import unknown
+from pyro_vae.errors import unknown
 
 
 class Kind(StrEnum):
@@ -78,5 +78,7 @@ def parse_kinds(kinds: Mapping[str, str]) -> dict[str, Kind]:
     """
     for name, kind in kinds.items():
         if kind not in list(Kind):
-            raise unknown(f"column {name!r} cannot be of the kind {kind!r}", kind, Kind, name)
+            raise unknown(
+                f"column {name!r} cannot be of the kind {kind!r}", kind, Kind, subject=name
+            )
     return {name: Kind(kind) for name, kind in kinds.items()}

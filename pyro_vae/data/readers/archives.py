@@ -15,8 +15,7 @@ from pyro_vae.data.readers.containers import Array, NpzFile
 from pyro_vae.data.readers.options import ReadOptions
 from pyro_vae.data.readers.source import Source, SourceRows, shuffled_source, split_source
 from pyro_vae.data.readers.sparse import dense_of_archive, is_sparse
-from pyro_vae.data.refusals import unknown
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, unknown
 
 _DATA = ("x", "data", "images", "imgs", "features")
 _LABELS = ("y", "labels", "target", "label", "targets")

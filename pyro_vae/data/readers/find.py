@@ -15,8 +15,7 @@ from pyro_vae.data.readers.options import ReadOptions
 from pyro_vae.data.readers.source import Source
 from pyro_vae.data.readers.tables import read_table
 from pyro_vae.data.readers.text import TEXTS, ending, is_packed
-from pyro_vae.data.refusals import unknown
-from pyro_vae.errors import InputError, first_line, report_read_errors
+from pyro_vae.errors import InputError, first_line, report_read_errors, unknown
 
 ROOT_VARIABLE = "PYRO_VAE_DATA"
 _OF_TABLES = frozenset({"label", "unseen", "arguments", "columns", "kinds", "id"})
@@ -51,9 +50,9 @@ def read_source(
 
 def _unknown_name(name: str) -> InputError:
     problem = f"there is no data set, file or folder {name!r}"
-    error = unknown(problem, name.lower(), NAMED, name)
-    names = error.expected or "a name that `pyro-vae data` lists"
-    expected = f"{names}, or a path: a folder of images, {', '.join(ENDINGS)}"
+    listing = "a name that `pyro-vae data` lists"
+    error = unknown(problem, name.lower(), NAMED, subject=name, listing=listing)
+    expected = f"{error.expected}, or a path: a folder of images, {', '.join(ENDINGS)}"
     return InputError(problem, subject=name, expected=expected, remedy=error.remedy)
 
 

@@ -17,8 +17,8 @@ from pyro_vae.data.readers.options import ReadOptions
 from pyro_vae.data.readers.row_names import check_names
 from pyro_vae.data.readers.source import Source, SourceRows, shuffled_source
 from pyro_vae.data.readers.sparse import dense
-from pyro_vae.data.refusals import damaged, no_column, not_numbers, unknown
-from pyro_vae.errors import InputError
+from pyro_vae.data.refusals import damaged, no_column, not_numbers
+from pyro_vae.errors import InputError, unknown
 from pyro_vae.memory import check_unpacked
 
 _NAMES_AT_ONCE = 10_000

@@ -6,14 +6,11 @@ wraps no tensor: below torch's dispatcher every operation names the storages tha
 So views, in-place writes, modules, parameters and recurrent kernels need no special case.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyro
 import torch
 from torch import Tensor
 from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
@@ -23,6 +20,8 @@ from torch.utils._pytree import tree_iter
 
 from pyro_vae.graph.record.operators import Operator, operator_of
 from pyro_vae.graph.record.shapes import on_shapes
+from pyro_vae.program.trace import run_without_gradients
+from pyro_vae.user_code import calls_within, program_line
 
 
 class Origin(NamedTuple):
@@ -40,7 +39,7 @@ class ValueRead(NamedTuple):
     """Hold the origins of values that became Python or NumPy numbers, which nothing can track."""
 
     origins: Origins
-    where: str  # "file.py:12"
+    where: str  # "line 12 of file.py"
 
 
 class NeedsValues(Exception):
@@ -139,7 +138,7 @@ class Tracker(TorchDispatchMode):
         if not self.values:
             raise NeedsValues
         if origins and not self._paused:
-            self.value_reads.append(ValueRead(origins, _user_line()))
+            self.value_reads.append(ValueRead(origins, _place()))
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -228,14 +227,7 @@ def _fills_storage(tensor: Tensor) -> bool:
     return strided and tensor.numel() * tensor.element_size() == tensor.untyped_storage().nbytes()
 
 
-_LIBRARIES = tuple(
-    str(Path(package).parent) for package in (torch.__file__, pyro.__file__, np.__file__, __file__)
-)
-
-
-def _user_line() -> str:
-    """Return file and line of the innermost frame in the user's program."""
-    frame = sys._getframe(1)
-    while frame.f_back and frame.f_code.co_filename.startswith((*_LIBRARIES, "<frozen")):
-        frame = frame.f_back
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+def _place() -> str:
+    """Return where the program is."""
+    line = program_line(calls_within(run_without_gradients.__code__))
+    return line.place if line else "in a library"

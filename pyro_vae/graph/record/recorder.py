@@ -32,6 +32,7 @@ from pyro_vae.graph.record.statements import (
 )
 from pyro_vae.program.contract import Program
 from pyro_vae.program.isolation import undisturbed
+from pyro_vae.program.sum_out import enumerating
 from pyro_vae.program.trace import run
 
 SEED = 0  # of the runs that need values: the same program gives the same graph
@@ -113,7 +114,7 @@ class Recorder:
         messenger = _StatementMessenger(self.part, tracker, networks, statements, max_plate_nesting)
         function = self.function
         if max_plate_nesting is not None:
-            function = poutine.enum(function, first_available_dim=-1 - max_plate_nesting)
+            function = enumerating(function, max_plate_nesting, beside_particles=False)
         if replayed is not None:
             function = poutine.replay(function, trace=replayed)
         with self._isolated(seed, values), networks.watching(tracker.tag_parameter):

@@ -275,7 +275,7 @@ def test_wrong_options(options, expected) -> None:
 @pytest.mark.parametrize(
     ("program", "options", "message"),
     [
-        (Conjugate, {"unit": "dta"}, "no plate 'dta'; did you mean 'data'"),
+        (Conjugate, {"unit": "dta"}, "Did you mean 'data'"),
         (
             (discrete_model, of(lambda zero: dist.Poisson(zero + 1))),
             {},

@@ -101,7 +101,7 @@ def not_for_a_graph() -> tuple[object, object]:
     ("options", "fields"),
     [
         ({"precision": "tf32"}, {"remedy": "'bf16'"}),
-        ({"precision": "bf8"}, {"expected": "'bf16'"}),
+        ({"precision": "bf8"}, {"expected": "bf16"}),
         ({"precision": "bf16", "compile": "off"}, {"remedy": "compile='off'"}),
     ],
 )

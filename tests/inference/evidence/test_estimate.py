@@ -43,7 +43,7 @@ def test_every_method_gives_the_same_evidence(name: str) -> None:
 def test_there_is_no_such_method() -> None:
     with refused("method") as caught:
         log_evidence(Conjugate, X, method="importanc")
-    assert "did you mean 'importance'" in str(caught.value)
+    assert "Did you mean 'importance'" in str(caught.value)
     with refused("method", remedy="Auto()"):
         log_evidence(Conjugate, X, method=Auto)  # type: ignore[arg-type]
 

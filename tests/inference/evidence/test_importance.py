@@ -150,7 +150,7 @@ def test_programs_that_take_no_particle_dimension_give_the_same() -> None:
     ("options", "message"),
     [
         ({"num_particles": 0}, "at least 1"),
-        ({"unit": "dta"}, "no plate 'dta'; did you mean 'data'"),
+        ({"unit": "dta"}, "Did you mean 'data'"),
         ({"device": "cuda:9"}, "is not there"),
     ],
 )

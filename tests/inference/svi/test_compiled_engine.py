@@ -28,7 +28,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from pyro_vae import InputError, checkpoint, fit
 from pyro_vae.inference.compiling.validation_ops import without_validation
-from pyro_vae.inference.objectives import TraceELBO
+from pyro_vae.inference.objectives import IWAE, TraceELBO
 from pyro_vae.inference.svi.batch_loss import BatchLoss
 from pyro_vae.inference.svi.compiled_engine import CompiledEngine
 from pyro_vae.inference.svi.engine import EagerEngine
@@ -607,13 +607,14 @@ def test_a_wish_not_to_validate_is_heard() -> None:
     assert "as a graph" in result.notes[0]
 
 
-def test_a_reason_names_the_line() -> None:
+@pytest.mark.parametrize("elbo", [None, IWAE(1)])  # which run the program in ways of their own
+def test_a_reason_names_the_line(elbo) -> None:
     make, reason = REFUSED["value of the data"]
     with pytest.raises(
         InputError,
         match=reason + r" after site 'z' \(line \d+ of test_compiled_engine.py: `.*x.sum",
     ):
-        trained(make, "on")
+        trained(make, "on", elbo=elbo)
 
 
 @pytest.mark.parametrize("wish", [None, True, False])
