@@ -27,13 +27,14 @@ from pyro_vae.program.one_thread import in_one_thread
 from pyro_vae.program.param_store import own_parameters
 
 Undo = Callable[[], Any]
+RngState = Mapping[str, Any]  # of each kind of generator
 DEPTH = 4  # objects in objects
 MANY = 1000  # the elements of a longer container are data
 CONTAINERS = (list, dict, set, deque)
 CODE = (type, ModuleType, FunctionType, MethodType)
 
 
-def rng_state() -> dict[str, Any]:
+def rng_state() -> RngState:
     """Return the state of every global generator that a model may draw from."""
     cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
     return {
@@ -73,12 +74,22 @@ def seed_all(seed: int) -> None:
         torch.cuda.manual_seed_all(seed)
 
 
-def set_rng_state(state: Mapping[str, Any]) -> None:
+def set_rng_state(state: RngState) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])
     np.random.set_state(state["numpy"])  # noqa: NPY002
     random.setstate(state["python"])
+
+
+@contextmanager
+def generators_as_found() -> Iterator[None]:
+    """Restore every global generator afterwards, the devices' too."""
+    before = rng_state()
+    try:
+        yield
+    finally:
+        set_rng_state(before)
 
 
 @in_one_thread
