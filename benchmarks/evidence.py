@@ -28,6 +28,7 @@ from typing import Any
 import torch
 from by_hand import HandVAE
 from pyro.infer.importance import vectorized_importance_weights
+from svi_step import wait_for_gpu
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import Adam
@@ -53,10 +54,10 @@ def ours(vae: HandVAE, x: Tensor, num_particles: int) -> Evidence:
 def by_hand(vae: HandVAE, x: Tensor, num_particles: int, chunk: int) -> float:
     """What one would write in plain torch: encode once, decode in batches, stream the logsumexp."""
     loc, log_scale = vae.encode(x)
-    scale, total = log_scale.exp(), torch.full((len(x),), -math.inf, dtype=torch.float64)
+    scale, total = log_scale.exp(), loc.new_full((len(x),), -math.inf, dtype=torch.float64)
     at_once = max(1, chunk // len(x))
     for first in range(0, num_particles, at_once):
-        noise = torch.randn(min(at_once, num_particles - first), *loc.shape)
+        noise = torch.randn(min(at_once, num_particles - first), *loc.shape, device=x.device)
         z = loc + scale * noise
         target = x.expand(len(z), *x.shape)
         bce = binary_cross_entropy_with_logits(vae.decode(z), target, reduction="none")
@@ -109,8 +110,8 @@ def pythae_vae(vae: HandVAE) -> Any:
 def matrix_products(vae: HandVAE, x: Tensor, num_particles: int, chunk: int) -> float:
     """The decoder's three, and nothing else; no estimate."""
     layers = [layer.weight.t() for layer in (vae.d1, vae.d2, vae.d3)]
-    inputs = [torch.randn(chunk, len(weight)) for weight in layers]
-    outputs = [torch.empty(chunk, weight.shape[1]) for weight in layers]
+    inputs = [torch.randn(chunk, len(weight), device=x.device) for weight in layers]
+    outputs = [torch.empty(chunk, weight.shape[1], device=x.device) for weight in layers]
     for some in chunks(len(x) * num_particles, chunk):
         for rows, weight, out in zip(inputs, layers, outputs, strict=True):
             torch.mm(rows[:some], weight, out=out[:some])
@@ -164,8 +165,10 @@ def fastest(function: Callable[..., float], vae: HandVAE, x: Tensor) -> Estimate
 
 def seconds(estimate: Estimate, vae: HandVAE, x: Tensor, num_particles: int) -> tuple[float, float]:
     gc.collect()
+    wait_for_gpu()
     started = time.perf_counter()
     value = estimate(vae, x, num_particles)
+    wait_for_gpu()
     return time.perf_counter() - started, value
 
 

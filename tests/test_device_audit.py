@@ -22,6 +22,10 @@ ON_THE_CPU = {  # tensors that are made there all the same
     "pyro_vae/program/vmap.py map_runs: arange": "runs are numbered; nothing of the program is computed "
     "with the numbers",
 }
+BY_VMAP = {  # of programs that it runs
+    f"{place}: mul with a number of the CPU": "vmap makes a tensor of a Python number"
+    for place in ("pyro_vae/program/log_prob.py normal", "torch")
+}
 NUMBER = "pyro/distributions/distribution.py __call__: copy from cpu to cuda"
 WAITS = {  # what cannot be avoided, by group and subject
     **{
@@ -78,7 +82,7 @@ def unexpected(group: str, name: str, found: dict[str, Any]) -> list[str]:
     return [
         *([f"{name}: {found['error']}"] if found["error"] else []),
         *unknown(found["waits"], WAITS.get((group, name), {})),
-        *unknown(found["misplaced"], ON_THE_CPU),
+        *unknown(found["misplaced"], ON_THE_CPU | (BY_VMAP if "by vmap" in name else {})),
     ]
 
 
