@@ -1,4 +1,4 @@
-"""The sections of ``gpu.py``: each yields the rows of its table, with the contestants of other benchmarks."""
+"""The sections of ``gpu.py``: each yields its table's rows. Contestants are those of other benchmarks."""
 
 import math
 import subprocess

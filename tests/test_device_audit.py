@@ -2,8 +2,12 @@
 
 Every composition of the shelf, every part and objective take a step of SVI on fake CUDA tensors; a tile's
 weights are drawn, and chains annealed. A fake tensor has a shape, a type and a device, and no values.
+
+What a run does once is prepared on the CPU, and waits on a GPU: the examination of a program, and of each
+tile's rows; the sizes of parts; an epoch's metrics, and a tile's estimates when they are read.
 """
 
+import inspect
 import json
 import os
 import subprocess
@@ -15,6 +19,10 @@ from typing import Any
 import pytest
 from broken_on_devices import BROKEN
 from device_audit import pretended_cuda
+from every_objective import OBJECTIVES
+
+from pyro_vae.inference import objectives
+from pyro_vae.inference.objectives import Objective
 
 RUN = Path(__file__).parent / "device_audit" / "run.py"
 ON_THE_CPU = {  # tensors that are made there all the same
@@ -96,6 +104,12 @@ def test_nothing_is_misplaced_and_the_host_never_waits(library: Path, group: str
     for (of_group, name), places in WAITS.items():  # the list above holds nothing that is mended
         assert of_group != group or places.keys() <= report[name]["waits"].keys()
     assert sum("refused" not in each for each in report.values()) > 0.8 * len(report)
+
+
+def test_every_objective_is_audited() -> None:
+    exported = [getattr(objectives, name) for name in objectives.__all__]
+    kinds = {kind for kind in exported if isinstance(kind, type) and issubclass(kind, Objective)}
+    assert {type(elbo) for elbo in OBJECTIVES} == {k for k in kinds if not inspect.isabstract(k)}
 
 
 def test_the_audit_finds_each_fault(library: Path) -> None:
