@@ -44,6 +44,7 @@ class Heterogeneous(Likelihood):
     """
 
     not_a_part = "it models a whole table"
+    order: Tensor  # the columns' numbers, one likelihood's after another's
 
     def __init__(
         self,

@@ -54,8 +54,7 @@ def checked_seed(seed: int) -> int:
     try:
         number = operator.index(seed)
     except TypeError as error:
-        expected = "a whole number"
-        raise InputError(f"seed is {seed!r}", subject="seed", expected=expected) from error
+        raise InputError(f"seed is {seed!r}", subject="seed", expected="a whole number") from error
     if not 0 <= number < 2**32:
         expected = "a whole number between 0 and 2**32 - 1"
         raise InputError(f"seed is {seed}", subject="seed", expected=expected)
@@ -112,8 +111,7 @@ def undisturbed(program: Program, seed: int | None = None) -> Iterator[None]:
         if module not in modes and get_ident() == thread:  # torch calls the hook in all threads
             modes[module] = module.training
             module.training = False
-            own = (b for b in module.buffers(recurse=False))
-            buffers.extend((b, b._version, b.clone()) for b in own)
+            buffers.extend((b, b._version, b.clone()) for b in module.buffers(recurse=False))
 
     generators, validation = rng_state(), pyro.settings.get()
     store = pyro.get_param_store()
@@ -230,12 +228,10 @@ def _set_slots(thing: Any, values: Mapping[str, Any]) -> None:
 
 def undo_draws(thing: Any) -> list[Undo]:
     """Return what sets a random generator back to its state, if an object is one."""
-    if isinstance(thing, torch.Generator):
-        return [partial(thing.set_state, thing.get_state())]
+    if isinstance(thing, torch.Generator | np.random.RandomState):
+        return [partial(thing.set_state, thing.get_state())]  # type: ignore[arg-type]
     if isinstance(thing, np.random.Generator):
         return [partial(setattr, thing.bit_generator, "state", thing.bit_generator.state)]
-    if isinstance(thing, np.random.RandomState):
-        return [partial(thing.set_state, thing.get_state())]
     if isinstance(thing, random.Random):
         return [partial(thing.setstate, thing.getstate())]
     return []
