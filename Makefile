@@ -1,7 +1,7 @@
 PYTHON ?= python3
 RUN = .venv/bin
 
-.PHONY: help demo install test lint slow bench docs clean
+.PHONY: help demo install test lint slow bench gpu wheels docs clean
 
 help:     ## list these verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -29,7 +29,13 @@ slow: install  ## the slow proofs: coverage over repeats, kills, MNIST (PYRO_VAE
 	$(RUN)/pytest -n auto -m slow
 
 bench: install  ## every benchmark, side by side with peers
-	for file in benchmarks/*.py; do $(RUN)/python $$file || exit 1; done
+	for file in $(filter-out benchmarks/gpu%,$(wildcard benchmarks/*.py)); do $(RUN)/python $$file || exit 1; done
+
+gpu:      ## eight minutes of figures on one GPU, by the torch of PYTHON (OUT=build/gpu, ARGS=--dry)
+	$(PYTHON) benchmarks/gpu.py $(if $(OUT),--out $(OUT)) $(ARGS)
+
+wheels: install  ## fetch the small packages for a `make gpu` without a network
+	$(RUN)/python -m pip download --quiet --no-deps -c constraints.txt -d build/wheels $$($(RUN)/python benchmarks/gpu.py --needed)
 
 docs: install  ## run the code of every page and docstring
 	$(RUN)/pytest -n auto tests/test_docs.py tests/test_doctests.py

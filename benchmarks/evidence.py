@@ -30,6 +30,7 @@ from typing import Any, Literal
 import torch
 from by_hand import HandVAE
 from pyro.infer.importance import vectorized_importance_weights
+from svi_step import wait_for_gpu
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import Adam
@@ -57,12 +58,17 @@ def ours(
 
 @torch.no_grad()
 def by_hand(
-    vae: HandVAE, x: Tensor, num_particles: int, chunk: int, weights: Callable[..., Tensor]
+    vae: HandVAE,
+    x: Tensor,
+    num_particles: int,
+    chunk: int,
+    weights: Callable[..., Tensor],
+    images_at_once: int = 64,
 ) -> float:
     """What one would write in plain torch: encode once, decode in batches, stream the logsumexp."""
     return statistics.mean(
         _by_hand(vae, rows, num_particles, max(1, chunk // len(rows)), weights)
-        for rows in x.split(64)
+        for rows in x.split(images_at_once)
     )
 
 
@@ -70,9 +76,10 @@ def _by_hand(
     vae: HandVAE, x: Tensor, num_particles: int, at_once: int, weights: Callable[..., Tensor]
 ) -> float:
     loc, log_scale = vae.encode(x)
-    total = torch.full((len(x),), -math.inf, dtype=torch.float64)
+    total = loc.new_full((len(x),), -math.inf, dtype=torch.float64)
     for first in range(0, num_particles, at_once):
-        noise = torch.randn(min(at_once, num_particles - first), *loc.shape)
+        count = min(at_once, num_particles - first)
+        noise = torch.randn(count, *loc.shape, device=x.device)
         log_weights = weights(vae, x, loc, log_scale, noise)
         total = torch.logaddexp(total, log_weights.double().logsumexp(0))
     return float((total - math.log(num_particles)).mean())
@@ -130,8 +137,8 @@ def pythae_vae(vae: HandVAE) -> Any:
 def matrix_products(vae: HandVAE, x: Tensor, num_particles: int, chunk: int) -> float:
     """The decoder's three, and nothing else; no estimate."""
     layers = [layer.weight.t() for layer in (vae.d1, vae.d2, vae.d3)]
-    inputs = [torch.randn(chunk, len(weight)) for weight in layers]
-    outputs = [torch.empty(chunk, weight.shape[1]) for weight in layers]
+    inputs = [torch.randn(chunk, len(weight), device=x.device) for weight in layers]
+    outputs = [torch.empty(chunk, weight.shape[1], device=x.device) for weight in layers]
     for some in chunks(len(x) * num_particles, chunk):
         for rows, weight, out in zip(inputs, layers, outputs, strict=True):
             torch.mm(rows[:some], weight, out=out[:some])
@@ -192,8 +199,10 @@ def fastest(function: Callable[..., float], vae: HandVAE, x: Tensor) -> Estimate
 
 def seconds(estimate: Estimate, vae: HandVAE, x: Tensor, num_particles: int) -> tuple[float, float]:
     gc.collect()
+    wait_for_gpu()
     started = time.perf_counter()
     value = estimate(vae, x, num_particles)
+    wait_for_gpu()
     return time.perf_counter() - started, value
 
 

@@ -23,7 +23,16 @@ from typing import Any
 
 import pyro
 import torch
-from svi_step import LATENT_DIM, NETWORKS, SHAPE, ByHand, our_step, spread, story
+from svi_step import (
+    LATENT_DIM,
+    NETWORKS,
+    SHAPE,
+    ByHand,
+    our_step,
+    spread,
+    story,
+    wait_for_gpu,
+)
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -62,7 +71,7 @@ def ours(network: str, x: Tensor, compile: str) -> Epochs:
         started = time.perf_counter()
         result = fit(
             story(network), x, epochs=EPOCHS, batch_size=BATCH, optimizer=partial(Adam, lr=1e-3),
-            schedule=schedule, compile=compile, device="cpu", progress=False,
+            schedule=schedule, compile=compile, device=x.device, progress=False,
         )  # fmt: skip
         seconds = clocks[0].seconds()
         if result.notes:
@@ -81,7 +90,7 @@ def sum_of_steps(network: str, x: Tensor, same_batch: bool) -> Epochs:
 
     def epoch() -> None:
         for batch in batches:
-            step((batch,))
+            step((batch,), check=False)
 
     def epochs() -> list[float]:
         with pyro.validation_enabled(False):
@@ -91,14 +100,14 @@ def sum_of_steps(network: str, x: Tensor, same_batch: bool) -> Epochs:
 
 
 def by_hand(network: str, x: Tensor) -> Epochs:
-    vae = ByHand(network)
+    vae = ByHand(network).to(x.device)
     optimizer = Adam(vae.parameters(), lr=1e-3, fused=True)
     loss = torch.compile(vae, dynamic=False)
 
     def epoch() -> None:
-        for index in torch.randperm(len(x)).split(BATCH):
+        for index in torch.randperm(len(x), device=x.device).split(BATCH):
             optimizer.zero_grad()
-            loss(x[index], torch.randn(len(index), LATENT_DIM)).backward()
+            loss(x[index], torch.randn(len(index), LATENT_DIM, device=x.device)).backward()
             optimizer.step()
 
     return partial(timed, epoch)
@@ -160,8 +169,10 @@ def pythaes(network: str, x: Tensor) -> Epochs:
 def timed(epoch: Callable[[], Any]) -> list[float]:
     seconds = []
     for _ in range(EPOCHS):
+        wait_for_gpu()
         started = time.perf_counter()
         epoch()
+        wait_for_gpu()
         seconds.append(time.perf_counter() - started)
     return seconds[1:]
 

@@ -71,13 +71,13 @@ class ByHand(nn.Module):
 
 
 def by_hand(network: str, x: Tensor, compiled: bool) -> Take:
-    vae = ByHand(network)
+    vae = ByHand(network).to(x.device)
     optimizer = Adam(vae.parameters(), lr=1e-3, fused=True)
     loss = torch.compile(vae, dynamic=False) if compiled else vae
 
     def step() -> None:
         optimizer.zero_grad()
-        loss(x, torch.randn(len(x), LATENT_DIM)).backward()
+        loss(x, torch.randn(len(x), LATENT_DIM, device=x.device)).backward()
         optimizer.step()
 
     return step
@@ -90,7 +90,7 @@ def story(network: str) -> VAE:
 
 def our_step(network: str, x: Tensor, compiled: bool) -> Step:
     """For batches of that shape."""
-    program = as_program(story(network))
+    program = as_program(story(network).to(x.device))
     parameters = named_parameters(program)
     minibatching = Minibatching(len(x), len(x), shuffle=True)
     loss = BatchLoss(examine(program, x), minibatching, TraceELBO())
@@ -106,12 +106,12 @@ def ours(network: str, x: Tensor, compiled: bool, by_optimizer: bool = False) ->
     step = our_step(network, x, compiled)
     if by_optimizer:  # and not by torch's kernel directly
         step.update = step.optimizer.step
-    return partial(step, (x,))
+    return partial(step, (x,), check=False)  # as `fit` after its first epoch
 
 
 def pyros(network: str, x: Tensor, elbo: Callable[[], Any]) -> Take:
     pyro.clear_param_store()
-    vae = story(network)
+    vae = story(network).to(x.device)
 
     def registered(name: str) -> Callable[[Tensor], None]:
         def part(x: Tensor) -> None:
@@ -141,7 +141,7 @@ def numpyros(network: str, x: Tensor) -> Take:
 
 def products(network: str, x: Tensor) -> Take:
     """Matrix products and convolutions of a step, forward and backward, and nothing else."""
-    vae = ByHand(network)
+    vae = ByHand(network).to(x.device)
     calls: list[tuple[nn.Module, Tensor, Tensor]] = []
     layers = [m for m in vae.modules() if not list(m.children()) and list(m.parameters())]
     hooks = [
@@ -153,7 +153,7 @@ def products(network: str, x: Tensor) -> Take:
         for layer in layers
     ]
     with torch.no_grad():
-        vae(x, torch.randn(len(x), LATENT_DIM))
+        vae(x, torch.randn(len(x), LATENT_DIM, device=x.device))
     for hook in hooks:
         hook.remove()
 
@@ -210,14 +210,23 @@ def validates(name: str) -> bool:
     return name.endswith("validating")
 
 
-def median_step(step: Take, seconds: float) -> float:
+def median_step(step: Take, seconds: float, steps: int = 1) -> float:
+    """Of so many steps in a row, after which the host waits for a GPU: `fit` waits once an epoch."""
     step()
     until, times = time.perf_counter() + seconds, []
     while time.perf_counter() < until or len(times) < 3:
+        wait_for_gpu()
         started = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - started)
+        for _ in range(steps):
+            step()
+        wait_for_gpu()
+        times.append((time.perf_counter() - started) / steps)
     return statistics.median(times)
+
+
+def wait_for_gpu() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def spread(values: list[float]) -> str:

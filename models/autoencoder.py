@@ -6,6 +6,7 @@ from pyro.distributions import constraints
 from torch import Tensor, nn
 
 from pyro_vae.compatibility import check_reads_missing
+from pyro_vae.distributions import ImproperUniform
 from pyro_vae.errors import at_least_1
 from pyro_vae.likelihoods import Bernoulli, Likelihood, LikelihoodFactory
 from pyro_vae.networks import MLP, Network, NetworkFactory, Shape
@@ -56,7 +57,7 @@ class Autoencoder(nn.Module):
         check_reads_missing(self.likelihood, self.encoder)
 
     def model(self, x: Tensor) -> None:
-        flat = dist.ImproperUniform(constraints.real_vector, (), (self.latent_dim,))
+        flat = ImproperUniform(constraints.real_vector, (), (self.latent_dim,))
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", flat)  # (B | Z)
             pyro.sample("x", self.likelihood(z), obs=x)  # (B | X)

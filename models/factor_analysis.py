@@ -7,6 +7,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyro_vae.distributions import LowRankMultivariateNormal
 from pyro_vae.errors import sizes
 from pyro_vae.networks import Shape
 from pyro_vae.priors import StandardNormal
@@ -77,14 +78,14 @@ class FactorAnalysis(nn.Module):
     def log_evidence(self, x: Tensor) -> Tensor:
         """Return log p(x) in nats, exactly: ``batch |`` from x, ``batch | X``."""
         variance = (2 * self.log_scale).exp().expand_as(self.bias)
-        evidence = dist.LowRankMultivariateNormal(self.bias, self.loadings, variance)
+        evidence = LowRankMultivariateNormal(self.bias, self.loadings, variance)
         log_units = self.scaling.scale.log().expand_as(self.bias).sum()
         return evidence.log_prob(self._scaled(x.flatten(-len(self.data_shape)))) - log_units
 
     def posterior(self, x: Tensor) -> dist.MultivariateNormal:
         """Return p(z | x), exactly, ``batch | Z``."""
         weighted = self.loadings / (2 * self.log_scale).exp().unsqueeze(-1)  # (D, Z)
-        precision = torch.eye(self.latent_dim).to(weighted) + self.loadings.T @ weighted
+        precision = weighted.new_ones(self.latent_dim).diag() + self.loadings.T @ weighted
         residual = self._scaled(x.flatten(1)) - self.bias  # (B, D)
         loc = torch.linalg.solve(precision, (residual @ weighted).mT).mT
         return dist.MultivariateNormal(loc, precision_matrix=precision)

@@ -11,7 +11,7 @@ from pyro_vae.errors import InputError, at_least_1, sizes
 from pyro_vae.networks import Shape
 from pyro_vae.scaling import Scaling
 from pyro_vae.sequences.steps import as_data, as_steps, step_mask
-from pyro_vae.sequences.transitions import backward_messages
+from pyro_vae.sequences.transitions import backward_messages, scale_tril
 
 
 class StateSpace(nn.Module):
@@ -100,11 +100,12 @@ class StateSpace(nn.Module):
         with pyro.plate("sequences", len(x)):
             for t, (weight, field) in enumerate(self.messages(x, exists)):
                 total = precision + weight
-                loc = torch.linalg.solve(total, (field + loc @ precision).unsqueeze(-1)).squeeze(-1)
-                q = dist.MultivariateNormal(loc, precision_matrix=total)
+                pull = (field + loc @ precision).unsqueeze(-1)
+                loc = torch.linalg.solve_ex(total, pull).result.squeeze(-1)
+                q = dist.MultivariateNormal(loc, scale_tril=scale_tril(total))
                 with pyro.poutine.mask(mask=exists[t]):
                     z = pyro.sample(f"z_{t}", q)  # (B | Z)
-                loc, precision = z @ self.transition.T, torch.eye(self.latent_dim).to(z)
+                loc, precision = z @ self.transition.T, z.new_ones(self.latent_dim).diag()
 
     def learn_scaling(self, x: Tensor) -> None:
         self.scaling.learn(as_steps(x, self.data_shape).flatten(0, -2))
@@ -116,15 +117,17 @@ class StateSpace(nn.Module):
         """Return log p(x) in nats, exactly: ``batch |`` from x, ``batch | T, D``."""
         exists, total = step_mask(x, self.data_shape, lengths), x.new_zeros(len(x))
         loc, covariance = self.initial_loc, (2 * self.initial_log_scale).exp().diag()
-        noise, identity = (2 * self.log_scale).exp().diag(), torch.eye(self.latent_dim).to(x)
+        noise, identity = (2 * self.log_scale).exp().diag(), x.new_ones(self.latent_dim).diag()
         log_units = self.scaling.scale.log().sum()
         for t, x_t in enumerate(self._scaled_steps(x).unbind(1)):
             cross = covariance @ self.loadings.T  # (Z, D)
             spread = self.loadings @ cross + noise  # of x_t given all before it, (D, D)
-            predicted = dist.MultivariateNormal(loc @ self.loadings.T + self.bias, spread)
+            mean = loc @ self.loadings.T + self.bias
+            tril = torch.linalg.cholesky_ex(spread).L  # whose check would wait for the device
+            predicted = dist.MultivariateNormal(mean, scale_tril=tril)
             total = total + torch.where(exists[t], predicted.log_prob(x_t) - log_units, 0.0)
-            gain = torch.linalg.solve(spread, cross.T)  # (D, Z)
-            loc = (loc + (x_t - predicted.mean) @ gain) @ self.transition.T
+            gain = torch.linalg.solve_ex(spread, cross.T).result  # (D, Z)
+            loc = (loc + (x_t - mean) @ gain) @ self.transition.T
             covariance = covariance - cross @ gain
             covariance = self.transition @ covariance @ self.transition.T + identity
         return total

@@ -178,7 +178,7 @@ def adapt_step_sizes(sampler: Sampler, betas: Sequence[float]) -> StepSizes:
     and back, so their lag behind the path averages out.
     """
     draws = sampler.path.draw(SPREAD_DRAWS)
-    free = sampler.path.coordinates.free.to(draws.device)
+    free = sampler.path.coordinates.free
     spread = _spread(draws)
     variance, curvature = spread.square(), spread**-2
     state = sampler.state(draws[:CHAINS])

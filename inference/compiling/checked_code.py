@@ -12,7 +12,7 @@ from pyro_vae.inference.compiling.graph_cache import agree, bound_code, optimize
 from pyro_vae.inference.compiling.inductor import by_inductor
 from pyro_vae.inference.compiling.side_effects import side_effect
 from pyro_vae.inference.compiling.validation_ops import without_validation
-from pyro_vae.program.isolation import rng_state, set_rng_state
+from pyro_vae.program.isolation import generators_as_found
 
 Code = Callable[..., tuple[Tensor, ...]]
 
@@ -32,29 +32,24 @@ def checked_code(function: Code, arguments: tuple[Tensor, ...], owners: Mapping[
     Raises:
         CannotCapture: Python decides or changes something in every run, Inductor fails, or they differ.
     """
-    noise = rng_state()
     try:
-        with without_validation():
+        with without_validation(), generators_as_found():
             effect = side_effect(lambda: function(*arguments), owners)
             if effect is not None:
                 raise CannotCapture(effect)
             graph = optimize(capture(function, *arguments, all_fixed=True))
-        code = bound_code(by_inductor(graph, *arguments), graph.tensors)
+            code = bound_code(by_inductor(graph, *arguments), graph.tensors)
     except CannotCapture:
         raise
     except Exception as error:
         reason = f"Inductor could not compile it: {first_line(error)}"
         raise CannotCapture(reason) from error
-    finally:
-        set_rng_state(noise)
-
     turned = tuple(a.flip(0) if a.dim() else a for a in arguments)
     for some in (arguments, turned):
         results = []
         for run in (function, code):
-            set_rng_state(noise)
-            results.append((*run(*some), torch.rand((), device=some[0].device)))
-        set_rng_state(noise)
+            with generators_as_found():
+                results.append((*run(*some), torch.rand((), device=some[0].device)))
         if not agree(results[1], results[0]):
             raise CannotCapture("the compiled code gives other values")
     return code

@@ -3,7 +3,7 @@
 import copy
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -33,30 +33,41 @@ def check_compile(mode: str) -> None:
         )
 
 
-def by_inductor(graph: CapturedGraph, *arguments: Tensor) -> Callable[..., Any]:
+def by_inductor(
+    graph: CapturedGraph, *arguments: Tensor, cuda_graphs: bool = False
+) -> Callable[..., Any]:
     """Return compiled code for a graph, with the same noise: torch's generators, in the same order.
 
     A library that a killed process left half-written in Inductor's cache is compiled again.
+
+    Args:
+        graph: the operations.
+        arguments: its arguments; the code holds for their shapes.
+        cuda_graphs: whether a GPU replays the code's kernels as one, which saves the time of launching
+            them. The results then hold until the next call only.
     """
     try:
-        return _compile(graph, *arguments)
+        return _compile(graph, arguments, cuda_graphs)
     except Exception as error:
         half_written = re.search(r"(/\S+\.so): (file too short|invalid ELF header)", str(error))
         if half_written is None:
             raise
         Path(half_written[1]).unlink(missing_ok=True)
-        return _compile(graph, *arguments)
+        return _compile(graph, arguments, cuda_graphs)
 
 
-def _compile(graph: CapturedGraph, *arguments: Tensor) -> Callable[..., Any]:
+def _compile(
+    graph: CapturedGraph, arguments: Sequence[Tensor], cuda_graphs: bool
+) -> Callable[..., Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, about its own code
         from torch._inductor import config
         from torch._inductor.compile_fx import compile_fx
 
         module = fx.GraphModule({}, copy.deepcopy(graph.module.graph))
-        is_cuda = arguments[0].is_cuda
-        options = {"fallback_random": True, **({"triton.cudagraphs": True} if is_cuda else {})}
+        options = {"fallback_random": True}
+        if cuda_graphs and arguments[0].is_cuda:
+            options["triton.cudagraphs"] = True
         # without shapes to guard, Inductor would not look for code that it has compiled before
         context = TracingContext(FakeTensorMode(shape_env=ShapeEnv()))
         with config.patch(options), torch.no_grad(), tracing(context):

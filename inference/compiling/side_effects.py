@@ -27,7 +27,8 @@ def side_effect(function: Callable[[], Any], owners: Mapping[str, Any]) -> str |
     function()  # what only the first call does is no matter
     generators = random.getstate(), _numpy_state()
     before = dict(_held_values(owners))
-    torch.rand(8)  # other noise, so that a draw that is stored is seen to change
+    for device in {torch.device("cpu"), *(tensor.device for tensor in held_tensors(owners))}:
+        torch.rand(8, device=device)  # other noise, so that a draw that is stored is seen to change
     function()
     if random.getstate() != generators[0]:
         return "it draws from Python's `random`"

@@ -259,7 +259,7 @@ class ChainSums:
         units, device = call.structure.num_units, call.device
         self.weights = WeightSums(num_particles, units, device)
         self.ratios = WeightSums(num_particles, units, device)
-        self._end = torch.empty(0)
+        self._end = torch.empty(0, device=device)
         self._largest_key = torch.full((units,), -math.inf, dtype=torch.float64, device=device)
         self._accepted = torch.zeros(units, dtype=torch.float64, device=device)
 

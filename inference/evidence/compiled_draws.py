@@ -12,7 +12,7 @@ from pyro_vae.inference.compiling.fx_capture import CannotCapture
 from pyro_vae.inference.compiling.inductor import layout
 from pyro_vae.inference.evidence.method import Workload, part_size
 from pyro_vae.program.bound_program import BoundProgram
-from pyro_vae.program.isolation import rng_state, set_rng_state
+from pyro_vae.program.isolation import generators_as_found
 from pyro_vae.program.log_prob import score
 from pyro_vae.program.particles import (
     Particles,
@@ -77,9 +77,9 @@ class _CompilingDraw:
         parts = tiles * (work.num_particles // num_particles) * (num_particles // at_once)
         if not work.compiles(parts >= PARTS_WORTH_INDUCTOR / 4):  # it may be one of several sizes
             return None
-        noise = rng_state()
         try:
-            return compile_draws(call, num_particles, at_once)
+            with generators_as_found():
+                return compile_draws(call, num_particles, at_once)
         except CannotCapture as reason:
             if work.compile == "auto":
                 return None
@@ -88,8 +88,6 @@ class _CompilingDraw:
                 subject="compile",
                 remedy="take compile='auto'",
             ) from reason
-        finally:
-            set_rng_state(noise)
 
 
 @dataclass(frozen=True)

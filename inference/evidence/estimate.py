@@ -162,7 +162,7 @@ class _Estimation:
         units = len(self.tiles.index[number])
         for partial in estimator(call, lambda done: bar.update(done * units)):
             if not self.store.done:  # an interruption shows the first tile so far
-                self.unfinished = number, partial.count, partial.unit_estimates().on_host()
+                self.unfinished = number, partial.count, partial.unit_estimates()
         return partial.unit_estimates().on_host()
 
     def interrupted(self) -> Interrupted:
@@ -171,7 +171,7 @@ class _Estimation:
             done, count = self.store.done, self.num_particles
         elif self.unfinished:
             number, count, estimates = self.unfinished
-            done = {number: estimates}
+            done = {number: estimates.on_host()}
         else:
             return Interrupted(None, torch.empty(0, dtype=torch.long))
         units = torch.cat([self.tiles.index[number] for number in sorted(done)])

@@ -185,7 +185,7 @@ class _Quadratic:
 
 def _fit_quadratic(sampler: Sampler, draws: Tensor, is_nan: Tensor) -> _Quadratic:
     """Fit the quadratic by D + 1 gradients, as far apart as draws of the prior; not of the NaN units."""
-    free = sampler.path.coordinates.free.to(draws.device)
+    free = sampler.path.coordinates.free
     step = draws.std(0)
     step = torch.where(step.isfinite() & (step > 0), step, 1.0)
     origin, size = draws[:1], draws.shape[-1]

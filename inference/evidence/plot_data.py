@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pyro_vae.data import batches
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.plots.images import is_image_batch
+from pyro_vae.program.isolation import generators_as_found
 
 EXTREMES = 8  # units shown at either end
 
@@ -61,7 +61,7 @@ class PlotData:
         places = [place for end in ends.values() for place in end]
         images: Mapping[int, Tensor] = {}
         if rows is not None and places:
-            with torch.random.fork_rng():  # reading a split may draw its values
+            with generators_as_found():  # reading a split may draw its values
                 ((x, *_),) = rows.take(units[places], len(places))
             images = dict(zip(places, x, strict=True)) if is_image_batch(x) else {}
         return cls(evidence, finite, numbers[units], numbers[~is_finite], ends, images)

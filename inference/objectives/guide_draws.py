@@ -185,7 +185,8 @@ class GuideDraws:
 
     def _score(self, sites: Iterable[Site]) -> Tensor:
         terms = [self._unit_log_prob(site) for site in sites]
-        total = sum(terms[1:], start=terms[0]) if terms else torch.zeros(())
+        nothing = torch.zeros((), device=self.structure.device)
+        total = sum(terms[1:], start=terms[0]) if terms else nothing
         return total.expand(self._draws_per_trace, self.structure.num_units)
 
     def _unit_log_prob(self, site: Site) -> Tensor:

@@ -104,7 +104,9 @@ class InfoVAE(Aggregate):
 
     def value(self, draws: GuideDraws) -> Tensor:
         guide, model = latent_vector(draws)
-        prior = model["fn"].sample()
+        prior = model[
+            "fn"
+        ]().detach()  # `sample` looks for negative scales, and a GPU is waited for
         discrepancy = squared_mmd(guide["value"], prior.expand_as(guide["value"]), self.kernel)
         log_probs = draws.log_probs
         bound = (log_probs.log_likelihood - (1 - self.alpha) * log_probs.rate).sum()

@@ -2,7 +2,6 @@
 
 import math
 
-import torch
 from torch import Tensor
 
 from pyro_vae.errors import InputError, at_least_1
@@ -63,7 +62,7 @@ class TCVAE(Aggregate):
         weight = 1.0 if weight is None else weight
         base = factors(site["fn"])
         pairs = base.log_prob(site["value"].unsqueeze(1))  # (U, U | Z): z_n given x_m
-        log_weights = log_stratified_weights(len(pairs), self.size(draws)).to(pairs)
+        log_weights = log_stratified_weights(len(pairs), self.size(draws), pairs)
         joint = (log_weights + pairs.sum(-1)).logsumexp(1)
         numbers = (log_weights[..., None] + pairs).logsumexp(1).sum(-1)
         return weight * joint, weight * numbers
@@ -87,13 +86,13 @@ class TCVAE(Aggregate):
         return size
 
 
-def log_stratified_weights(batch: int, size: int) -> Tensor:
+def log_stratified_weights(batch: int, size: int, like: Tensor) -> Tensor:
     """Return log-weights of units in q(z_i), (batch, batch): 1/N for i, (N - 1) / (N (B - 1)) for others.
 
-    >>> log_stratified_weights(3, 3).exp().sum(1)
+    >>> log_stratified_weights(3, 3, torch.zeros(())).exp().sum(1)
     tensor([1.0000, 1.0000, 1.0000])
     """
     if batch == 1:  # nothing to compare with: q(z | x) itself, so that this is the ELBO
-        return torch.zeros(1, 1)
+        return like.new_zeros(1, 1)
     other = math.log1p(-1 / size) - math.log(batch - 1)
-    return torch.full((batch, batch), other).fill_diagonal_(-math.log(size))
+    return like.new_full((batch, batch), other).fill_diagonal_(-math.log(size))

@@ -34,9 +34,8 @@ class TraceELBO(pyro.infer.Trace_ELBO):
 
     @staticmethod
     def _particle_loss(model_trace: poutine.Trace, guide_trace: poutine.Trace) -> Tensor:
-        zero = torch.zeros(())
-        sites = statements(model_trace)
-        proposals = statements(guide_trace)
+        sites, proposals = statements(model_trace), statements(guide_trace)
+        zero = sites[0]["log_prob_sum"].new_zeros(()) if sites else torch.zeros(())
         log_joint = sum((site["log_prob_sum"] for site in sites), start=zero)
         elbo = log_joint - sum((site["log_prob_sum"] for site in proposals), start=zero)
         surrogate = log_joint

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ class CompiledEngine(Engine):
     mode: Compile
     expected: Sequence[tuple[Batch, int]] = ()
     control: RunControl = field(default_factory=RunControl)
-    inductor: Callable[..., Callable[..., Any]] = by_inductor
+    inductor: Callable[..., Callable[..., Any]] = partial(by_inductor, cuda_graphs=True)
     notes: list[str] = field(default_factory=list)
     graphs: dict[tuple[Any, ...], StepGraph | None] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ from pyro_vae.data import Batch, Batches, OneCall, filled_in
 from pyro_vae.errors import InputError, first_line
 from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import examine
-from pyro_vae.program.isolation import rng_state, set_rng_state, undisturbed
+from pyro_vae.program.isolation import generators_as_found, undisturbed
 from pyro_vae.scaling import MAX_ROWS, Scaling, parts_to_learn
 
 GUIDE_ROWS = 1_000  # rows that a guide reads in a call
@@ -28,24 +28,23 @@ def initialize_from_data(program: Program, train: Batches, seed: int) -> None:
     starters = [part for module in modules for part in parts_to_learn(module, "start_from")]
     if not (scaling_learners or starters) or isinstance(train, OneCall):
         return
-    before = rng_state()
     generator = torch.Generator().manual_seed(seed)
     index = torch.randperm(train.num_units, generator=generator)[:MAX_ROWS]
-    rows = next(train.take(index, len(index)))
-    for part in scaling_learners:
-        try:
-            part.learn_scaling(_argument_of(part, rows))
-        except Exception as error:
-            with undisturbed(program), torch.no_grad():
-                examine(program, *rows)  # which explains data of a wrong shape
-            raise InputError(
-                f"{type(part).__name__} cannot learn units from data of shape "
-                f"{tuple(_argument_of(part, rows).shape)}: {type(error).__name__}: {first_line(error)}",
-                subject=type(part).__name__,
-            ) from error
-    for part in starters:
-        part.start_from(_guide_inputs(part.guide, program, *rows))
-    set_rng_state(before)
+    with generators_as_found():
+        rows = next(train.take(index, len(index)))
+        for part in scaling_learners:
+            try:
+                part.learn_scaling(_argument_of(part, rows))
+            except Exception as error:
+                with undisturbed(program), torch.no_grad():
+                    examine(program, *rows)  # which explains data of a wrong shape
+                raise InputError(
+                    f"{type(part).__name__} cannot learn units from data of shape "
+                    f"{tuple(_argument_of(part, rows).shape)}: {type(error).__name__}: {first_line(error)}",
+                    subject=type(part).__name__,
+                ) from error
+        for part in starters:
+            part.start_from(_guide_inputs(part.guide, program, *rows))
 
 
 def _argument_of(part: nn.Module, rows: Batch) -> Tensor:

@@ -179,6 +179,8 @@ def check_checkpoint(
     with checkpoint.checked_record(path):
         states = _generators(tensors, record)
         torch.Generator().set_state(states["torch"])
+        for device, state in enumerate(states["cuda"]):
+            torch.Generator(f"cuda:{device}").set_state(state)
         np.random.RandomState().set_state(states["numpy"])
         random.Random().setstate(states["python"])
         _slots(tensors, record["optimizer"])

@@ -11,6 +11,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.svi.engine import Engine
 from pyro_vae.inference.svi.optimizer_update import Update
 from pyro_vae.inference.svi.step_errors import STABLER, explain, first_not_finite
+from pyro_vae.program.isolation import RngState, rng_state, set_rng_state
 
 
 class Step:
@@ -30,14 +31,14 @@ class Step:
         Raises:
             InputError: the program fails on this batch, or its loss is not finite; it names the site.
         """
-        noise = torch.get_rng_state() if check else None
+        noise = rng_state() if check else None
         loss = self._gradient(self.engine, batch, beta, noise)
         if noise is not None and not _is_finite(loss):
             if self.engine is not self.engine.eager:  # the same noise again, to find the site
-                torch.set_rng_state(noise)
+                set_rng_state(noise)
                 loss = self._gradient(self.engine.eager, batch, beta, noise)
             if not _is_finite(loss):
-                torch.set_rng_state(noise)
+                set_rng_state(noise)
                 raise first_not_finite(self.loss.program, batch) or InputError(
                     "the loss is not finite", subject="loss", remedy=STABLER
                 )
@@ -46,7 +47,9 @@ class Step:
         self.update()
         return -loss
 
-    def _gradient(self, engine: Engine, batch: Batch, beta: float, noise: Tensor | None) -> Tensor:
+    def _gradient(
+        self, engine: Engine, batch: Batch, beta: float, noise: RngState | None
+    ) -> Tensor:
         """Call an engine; an error is explained by running the program again with the same noise."""
         try:
             return engine(batch, beta)
@@ -55,7 +58,7 @@ class Step:
             raise InputError(f"{kind} cannot be used here: {error}", subject=kind) from error
         except Exception as error:  # one of Pyro's or torch's checks, or of the user's own code
             if noise is not None:
-                torch.set_rng_state(noise)
+                set_rng_state(noise)
             raise explain(self.loss, batch, error) from error
 
 

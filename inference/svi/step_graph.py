@@ -27,7 +27,7 @@ from pyro_vae.inference.compiling.validation_ops import (
 )
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.inference.svi.batch_loss import BatchLoss
-from pyro_vae.program.isolation import as_found, rng_state, set_rng_state
+from pyro_vae.program.isolation import as_found, generators_as_found
 from pyro_vae.program.trace import as_raised
 
 
@@ -173,11 +173,10 @@ class StepCapture:
 def restored(tensors: list[Tensor]) -> Iterator[None]:
     """Restore the generators, and the values of tensors that are not trained, afterwards."""
     before = [(t, t.detach().clone()) for t in tensors if not t.requires_grad]
-    generators = rng_state()
     try:
-        yield
+        with generators_as_found():
+            yield
     finally:
-        set_rng_state(generators)
         with torch.no_grad():
             for tensor, value in before:
                 if not same_value(tensor, value):  # not all that write say so in the version

@@ -29,7 +29,7 @@ from pyro_vae.inference.svi.settings import Settings
 from pyro_vae.inference.svi.step import Step
 from pyro_vae.inference.svi.step_errors import STABLER
 from pyro_vae.inference.svi.validation import Validation, figures_of
-from pyro_vae.program.isolation import rng_state, set_rng_state
+from pyro_vae.program.isolation import RngState, rng_state, set_rng_state
 from pyro_vae.progress import progress_bar
 
 SETTLED = 0.01  # of its last value: a scheduled number that changes by less counts as settled
@@ -269,6 +269,6 @@ class Loop:
 class _Snapshot:
     learnt: dict[str, Tensor]
     optimizer: dict[str, Any]
-    generators: dict[str, Any]
+    generators: RngState
     position: Position
     total: Tensor

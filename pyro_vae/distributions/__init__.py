@@ -1,4 +1,4 @@
-"""Distributions that torch and Pyro lack."""
+"""Distributions that torch and Pyro lack, and some of theirs that were slow or inexact."""
 
 from pyro_vae.distributions.autoregressive_categorical import AutoregressiveCategorical, Sentences
 from pyro_vae.distributions.autoregressive_image import AutoregressiveImage
@@ -10,6 +10,8 @@ from pyro_vae.distributions.grey_levels import (
     GreyLevels,
     Quantized,
 )
+from pyro_vae.distributions.improper import ImproperUniform
+from pyro_vae.distributions.low_rank import LowRankMultivariateNormal
 from pyro_vae.distributions.mixture import NormalMixture, mixture
 from pyro_vae.distributions.ordinal import Nominal, OrderedLogistic
 from pyro_vae.distributions.sphere import SphericalUniform, VonMisesFisher
@@ -25,6 +27,8 @@ __all__ = [
     "DiscretizedLogistic",
     "GreyLevelCategorical",
     "GreyLevels",
+    "ImproperUniform",
+    "LowRankMultivariateNormal",
     "NegativeBinomial",
     "Nominal",
     "NormalMixture",

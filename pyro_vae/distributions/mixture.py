@@ -65,6 +65,14 @@ class NormalMixture(dist.MixtureSameFamily):
         log_prob = log_joint.logsumexp(-1).to(torch.promote_types(value.dtype, scale.dtype))
         return log_prob.expand(torch.broadcast_shapes(log_prob.shape, self.batch_shape))
 
+    @torch.no_grad()
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        which = self.mixture_distribution.sample(torch.Size(sample_shape))
+        # torch takes the components' `sample`, which looks for negative scales: a GPU is waited for
+        each = self.component_distribution.rsample(torch.Size(sample_shape))
+        index = which[..., None, None].expand(*which.shape, 1, each.shape[-1])
+        return each.gather(-2, index).squeeze(-2)
+
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         z = self.sample(torch.Size(sample_shape))
         if not torch.is_grad_enabled():

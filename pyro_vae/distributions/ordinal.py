@@ -46,4 +46,5 @@ class OrderedLogistic(dist.Categorical):
 
     @property
     def mean(self) -> Tensor:
-        return self.probs @ torch.arange(self.probs.shape[-1]).to(self.probs)
+        probs = self.probs
+        return probs @ torch.arange(probs.shape[-1], dtype=probs.dtype, device=probs.device)

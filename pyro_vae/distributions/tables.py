@@ -17,13 +17,19 @@ class ColumnSupports(constraints.Constraint):
 
     event_dim = 0
 
-    def __init__(self, parts: Sequence[Any], places: Sequence[Sequence[int]]) -> None:
-        self.parts, self.places = parts, places
+    def __init__(self, parts: Sequence[Any], sizes: Sequence[int], order: Tensor) -> None:
+        self.parts, self.sizes, self.order = parts, sizes, order
         self.is_discrete = all(part.is_discrete for part in parts)
         super().__init__()
 
     def check(self, value: Tensor) -> Tensor:
-        return _by_column(lambda part, at: part.check(value[..., at]), self.parts, self.places)
+        return self.by_group(lambda part, own: part.check(own), value)
+
+    def by_group(self, function: Callable[[Any, Tensor], Tensor], value: Tensor) -> Tensor:
+        """Return, in the columns' order, what a function gives for each group's support and values."""
+        groups = value[..., self.order].split(self.sizes, -1)
+        columns = [function(part, own) for part, own in zip(self.parts, groups, strict=True)]
+        return _in_order(columns, self.order)
 
 
 class Columns(dist.TorchDistribution):
@@ -33,44 +39,45 @@ class Columns(dist.TorchDistribution):
 
     Args:
         parts: distributions ``batch, columns of the group |``.
-        places: the column numbers of each group.
+        order: the column numbers of all groups, one group after another, on the parts' device.
 
-    >>> zero = torch.zeros(5, 1)
-    >>> p = Columns([dist.Normal(zero, 1.0), dist.Bernoulli(logits=zero)], [[1], [0]])
+    >>> zero, order = torch.zeros(5, 1), torch.tensor([1, 0])
+    >>> p = Columns([dist.Normal(zero, 1.0), dist.Bernoulli(logits=zero)], order)
     >>> p.log_prob(torch.zeros(5, 2)).shape
     torch.Size([5, 2])
     """
 
     arg_constraints = {}  # noqa: RUF012 - torch's own protocol
 
-    def __init__(self, parts: Sequence[Any], places: Sequence[Sequence[int]]) -> None:
-        self.parts, self.places = parts, places
-        shape = (*parts[0].batch_shape[:-1], sum(map(len, places)))
+    def __init__(self, parts: Sequence[Any], order: Tensor) -> None:
+        self.parts, self.order = parts, order
+        self.sizes = [part.batch_shape[-1] for part in parts]
+        shape = (*parts[0].batch_shape[:-1], len(order))
         super().__init__(torch.Size(shape), validate_args=False)
 
     @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self) -> constraints.Constraint:
-        return ColumnSupports([part.support for part in self.parts], self.places)
+        return ColumnSupports([part.support for part in self.parts], self.sizes, self.order)
 
     @property
     def mean(self) -> Tensor:
-        def centre(part: Any, _: Sequence[int]) -> Tensor:
-            return part.mode if isinstance(part, Nominal) else part.mean
-
-        return _by_column(centre, self.parts, self.places)
+        centres = [p.mode if isinstance(p, Nominal) else p.mean for p in self.parts]
+        return _in_order(centres, self.order)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        return _by_column(lambda part, at: part.log_prob(value[..., at]), self.parts, self.places)
+        groups = value[..., self.order].split(self.sizes, -1)
+        scores = [part.log_prob(own) for part, own in zip(self.parts, groups, strict=True)]
+        return _in_order(scores, self.order)
 
     @torch.no_grad()
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = torch.Size(sample_shape)
-        return _by_column(lambda part, _: part.sample(shape), self.parts, self.places)
+        return _in_order([part.sample(shape) for part in self.parts], self.order)
 
     def expand(self, batch_shape: Sequence[int], _instance: object = None) -> "Columns":
         rows = torch.Size(batch_shape)[:-1]
-        pairs = zip(self.parts, self.places, strict=True)
-        return Columns([part.expand((*rows, len(places))) for part, places in pairs], self.places)
+        pairs = zip(self.parts, self.sizes, strict=True)
+        return Columns([part.expand((*rows, size)) for part, size in pairs], self.order)
 
 
 class PartiallyObserved(Expandable):
@@ -133,22 +140,13 @@ def _filled(value: Tensor, support: Any) -> tuple[Tensor, Tensor]:
 def _point_of_support(like: Tensor, support: Any) -> Tensor:
     """Return a point of a support for each element of ``like``."""
     if isinstance(support, ColumnSupports):
-        return _by_column(
-            lambda part, at: _point_of_support(like[..., at], part), support.parts, support.places
-        )
+        return support.by_group(lambda part, own: _point_of_support(own, part), like)
     zeros = torch.zeros_like(like)
     if support.is_discrete:  # counts, categories and grey levels all include 0
         return zeros
     return cast(Tensor, biject_to(support)(zeros))
 
 
-def _by_column(
-    values: Callable[[Any, Sequence[int]], Tensor],
-    parts: Sequence[Any],
-    places: Sequence[Sequence[int]],
-) -> Tensor:
-    """Return the columns that ``values`` gives for each part and its column numbers, in their order."""
-    columns = [values(part, at) for part, at in zip(parts, places, strict=True)]
-    order = [column for group in places for column in group]
-    back = sorted(range(len(order)), key=order.__getitem__)
-    return torch.cat(columns, -1)[..., back]
+def _in_order(columns: Sequence[Tensor], order: Tensor) -> Tensor:
+    """Return the groups' columns in the table's order."""
+    return torch.cat(list(columns), -1)[..., order.argsort()]

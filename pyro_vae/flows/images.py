@@ -151,13 +151,13 @@ class _Step(nn.Module):
         fixed, moved = y.chunk(2, 1)
         log_scale, shift = self.coupling(fixed)
         h = torch.cat([fixed, (moved - shift) * (-log_scale).exp()], 1)
-        back = torch.linalg.inv(self.matrix())
+        back = torch.linalg.inv_ex(self.matrix()).inverse  # whose check would wait for the device
         x = conv2d(h - self.shift[:, None, None], back[..., None, None])
         return x, -log_scale.sum((1, 2, 3)) - self.log_scale.sum() * y.shape[2:].numel()
 
     def matrix(self) -> Tensor:
         """Return the 1x1 convolution P L U, (C, C), with the channels' scales on U's diagonal."""
-        lower = self.mixing.tril(-1) + torch.eye(len(self.mixing)).to(self.mixing)
+        lower = self.mixing.tril(-1) + self.mixing.new_ones(len(self.mixing)).diag()
         return self.order @ lower @ (self.mixing.triu(1) + self.log_scale.exp().diag())
 
     def coupling(self, fixed: Tensor) -> tuple[Tensor, Tensor]:

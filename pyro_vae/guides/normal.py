@@ -3,6 +3,7 @@
 import pyro.distributions as dist
 from torch import Tensor
 
+from pyro_vae.distributions import LowRankMultivariateNormal
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.guides.guide import AmortizedGuide
 from pyro_vae.links import SCALE, log_link
@@ -93,4 +94,4 @@ class LowRankNormal(AmortizedGuide):
         parameters = self.encoder(x)  # (B | 2 + R, Z)
         loc, log_scale, factor = parameters.split((1, 1, self.rank), -2)
         variance = (2 * log_link(log_scale.squeeze(-2), SCALE)).exp()
-        return dist.LowRankMultivariateNormal(loc.squeeze(-2), factor.mT, variance)
+        return LowRankMultivariateNormal(loc.squeeze(-2), factor.mT, variance)

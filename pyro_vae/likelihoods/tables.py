@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor, nn
 
 from pyro_vae import distributions
@@ -43,6 +44,7 @@ class Heterogeneous(Likelihood):
     """
 
     not_a_part = "it models a whole table"
+    order: Tensor  # the columns' numbers, one likelihood's after another's
 
     def __init__(
         self,
@@ -61,6 +63,8 @@ class Heterogeneous(Likelihood):
             )
         self.event_dim = 1
         factories, self.places = _group(columns)
+        order = torch.tensor([place for places in self.places for place in places])
+        self.register_buffer("order", order, persistent=False)
         kinds = [
             Likelihood.make(factory, latent_dim, (len(places),), PlaceholderDecoder)
             for factory, places in zip(factories, self.places, strict=True)
@@ -93,7 +97,7 @@ class Heterogeneous(Likelihood):
             kind.from_parameters(own.unflatten(-1, (kind.parameters_per_value, -1)))
             for kind, own in zip(self.kinds, parameters.split(self.sizes, -1), strict=True)
         ]
-        return distributions.Columns(parts, self.places)
+        return distributions.Columns(parts, self.order)
 
 
 def _group(

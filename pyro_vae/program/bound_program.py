@@ -63,9 +63,7 @@ class BoundProgram:
 
     @property
     def device(self) -> torch.device:
-        tensors = (a for a in (*self.args, *self.kwargs.values()) if isinstance(a, Tensor))
-        parameters = (p for module in self.program.modules.values() for p in module.parameters())
-        return next((t.device for t in (*tensors, *parameters)), torch.device("cpu"))
+        return self.structure.device
 
     def single(self) -> "BoundProgram":
         """Return the same call for chains without a dimension."""

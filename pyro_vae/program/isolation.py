@@ -27,13 +27,14 @@ from pyro_vae.program.one_thread import in_one_thread
 from pyro_vae.program.param_store import own_parameters
 
 Undo = Callable[[], Any]
+RngState = Mapping[str, Any]  # of each kind of generator
 DEPTH = 4  # objects in objects
 MANY = 1000  # the elements of a longer container are data
 CONTAINERS = (list, dict, set, deque)
 CODE = (type, ModuleType, FunctionType, MethodType)
 
 
-def rng_state() -> dict[str, Any]:
+def rng_state() -> RngState:
     """Return the state of every global generator that a model may draw from."""
     cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
     return {
@@ -53,8 +54,7 @@ def checked_seed(seed: int) -> int:
     try:
         number = operator.index(seed)
     except TypeError as error:
-        expected = "a whole number"
-        raise InputError(f"seed is {seed!r}", subject="seed", expected=expected) from error
+        raise InputError(f"seed is {seed!r}", subject="seed", expected="a whole number") from error
     if not 0 <= number < 2**32:
         expected = "a whole number between 0 and 2**32 - 1"
         raise InputError(f"seed is {seed}", subject="seed", expected=expected)
@@ -73,12 +73,22 @@ def seed_all(seed: int) -> None:
         torch.cuda.manual_seed_all(seed)
 
 
-def set_rng_state(state: Mapping[str, Any]) -> None:
+def set_rng_state(state: RngState) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])
     np.random.set_state(state["numpy"])  # noqa: NPY002
     random.setstate(state["python"])
+
+
+@contextmanager
+def generators_as_found() -> Iterator[None]:
+    """Restore every global generator afterwards, the devices' too."""
+    before = rng_state()
+    try:
+        yield
+    finally:
+        set_rng_state(before)
 
 
 @in_one_thread
@@ -101,8 +111,7 @@ def undisturbed(program: Program, seed: int | None = None) -> Iterator[None]:
         if module not in modes and get_ident() == thread:  # torch calls the hook in all threads
             modes[module] = module.training
             module.training = False
-            own = (b for b in module.buffers(recurse=False))
-            buffers.extend((b, b._version, b.clone()) for b in own)
+            buffers.extend((b, b._version, b.clone()) for b in module.buffers(recurse=False))
 
     generators, validation = rng_state(), pyro.settings.get()
     store = pyro.get_param_store()
@@ -219,12 +228,10 @@ def _set_slots(thing: Any, values: Mapping[str, Any]) -> None:
 
 def undo_draws(thing: Any) -> list[Undo]:
     """Return what sets a random generator back to its state, if an object is one."""
-    if isinstance(thing, torch.Generator):
-        return [partial(thing.set_state, thing.get_state())]
+    if isinstance(thing, torch.Generator | np.random.RandomState):
+        return [partial(thing.set_state, thing.get_state())]  # type: ignore[arg-type]
     if isinstance(thing, np.random.Generator):
         return [partial(setattr, thing.bit_generator, "state", thing.bit_generator.state)]
-    if isinstance(thing, np.random.RandomState):
-        return [partial(thing.set_state, thing.get_state())]
     if isinstance(thing, random.Random):
         return [partial(thing.setstate, thing.getstate())]
     return []

@@ -5,7 +5,7 @@ distributions that most decoders and guides end in are summed here in three or f
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -131,13 +131,15 @@ def unexpanded(parameter: Tensor, event_dim: int) -> Tensor:
 # --- of a site, by unit -----------------------------------------------------------------------
 
 
-def score(sites: Iterable[Site], structure: Structure, num_particles: int) -> Tensor:
+def score(sites: Collection[Site], structure: Structure, num_particles: int) -> Tensor:
     """Return the sum of sites' log-probabilities for each particle and unit, (K, U).
 
     Where one is minus infinity, so is the sum, even if others are NaN: a guide of great scale can put a
     latent at infinity, where it has no density and the sites that depend on it have NaN.
     """
-    total, nothing = torch.zeros(()), torch.zeros((), dtype=torch.bool)
+    device = next((site["value"].device for site in sites), structure.device)
+    total = torch.zeros((), device=device)
+    nothing = torch.zeros_like(total, dtype=torch.bool)
     for site in sites:
         term = unit_log_prob(site, structure)
         total, nothing = total + term, nothing | (term == -math.inf)

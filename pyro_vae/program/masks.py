@@ -18,7 +18,10 @@ def mask_of(site: Site) -> Tensor:
     """
 
     def over_events(mask: Any, event_dim: int) -> Tensor:
-        mask = torch.as_tensor(mask, device=site["value"].device)
+        device = site["value"].device
+        if isinstance(mask, bool):  # made on the device: a copy to it is waited for
+            mask = torch.full((), mask, device=device)
+        mask = torch.as_tensor(mask, device=device)
         return cast(Tensor, mask.reshape(mask.shape + (1,) * event_dim))
 
     fn = site["fn"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyro.distributions as dist
+import torch
 from pyro import poutine
 
 from pyro_vae.errors import InputError, unknown
@@ -20,6 +21,7 @@ from pyro_vae.program.trace import (
     sample_sites,
 )
 
+CPU = torch.device("cpu")
 PARTICLES = "_particles"  # the plate over particles, left of every plate of the program
 
 
@@ -48,6 +50,7 @@ class Structure:
     without_prior: tuple[str, ...] = ()  # latents that count, and whose prior the model masks
     beyond: tuple[str, ...] = ()  # latents that the guide draws outside the prior's support, too
     holds_enumerated_only: bool = False  # the model runs only if its latents take all their values
+    device: torch.device = CPU  # of the sites' values
 
     def units_of(self, rows: int) -> int:
         """Return how many units the ELBO of a batch of ``rows`` data stands for."""
@@ -117,7 +120,10 @@ def _shape(
 ) -> dict[str, Any]:
     """Return the fields of a structure that do not depend on the unit."""
     latents, drawn = latent_sites(model_trace), drawn_sites(guide_trace)
+    sites = [*sample_sites(model_trace).values(), *sample_sites(guide_trace).values()]
+    devices = {site["value"].device for site in sites} - {CPU}  # where a number has become a tensor
     return {
+        "device": next(iter(devices), CPU),
         "max_plate_nesting": max((-frame.dim for frame in frames.values()), default=0),
         "latents": tuple(latents),
         "observed": tuple(observed_sites(model_trace)),

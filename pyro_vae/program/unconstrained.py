@@ -141,7 +141,8 @@ class Coordinates:
             self.blocks[name] = Block(columns, plates, missing, event, raw.dtype, counts)
             free.append(counts.repeat_interleave(flat.shape[-1] // counts.shape[-1], -1))
             size = columns.stop
-        self.free = torch.cat(free, -1) if free else torch.ones(structure.num_units, 0).bool()
+        none = torch.ones(structure.num_units, 0, dtype=torch.bool, device=structure.device)
+        self.free = torch.cat(free, -1) if free else none
         self.size = size
 
     def of(self, sites: Mapping[str, Site]) -> Tensor:

@@ -127,7 +127,9 @@ class _OwnTensors(TorchFunctionMode):
         if func not in MAKERS or is_batchedtensor(result):
             return result
         if result.device not in self.marks:
-            self.marks[result.device] = self.number.to(result.device) >= 0
+            self.marks[result.device] = torch.ones_like(
+                self.number, dtype=torch.bool, device=result.device
+            )
         return torch.where(self.marks[result.device], result, result)
 
 

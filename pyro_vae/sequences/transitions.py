@@ -99,13 +99,27 @@ def backward_messages(
     >>> backward_messages([(one, one), (one, one)], 2 * one)[0]
     (tensor([[3.]]), tensor([[2.]]))
     """
-    identity = torch.eye(len(transition)).to(transition)
+    identity = transition.new_ones(len(transition)).diag()
     weight, field = torch.zeros_like(transition), torch.zeros_like(potentials[0][1])
     messages = []
     for own_weight, own_field in reversed(potentials):
         weight, field = weight + own_weight, field + own_field
         messages.append((weight, field))
-        share = torch.linalg.inv(identity + weight)  # integrates out z_t, whose noise is a unit
+        # integrates out z_t, whose noise is a unit; a check of the inverse would wait for the device
+        share = torch.linalg.inv_ex(identity + weight).inverse
         field = (share @ field.unsqueeze(-1)).squeeze(-1) @ transition
         weight = transition.T @ (identity - share) @ transition
     return messages[::-1]
+
+
+def scale_tril(precision: Tensor) -> Tensor:
+    """Return the Cholesky factor of the inverse of a positive definite matrix, ``... | Z, Z``.
+
+    torch's own check of the factor, which a GPU is waited for, is left out.
+
+    >>> scale_tril(torch.tensor([[4.0]]))
+    tensor([[0.5000]])
+    """
+    root = torch.linalg.cholesky_ex(precision.flip(-2, -1)).L.flip(-2, -1).mT
+    identity = precision.new_ones(precision.shape[-1]).diag()
+    return torch.linalg.solve_triangular(root, identity, upper=False)

@@ -3,7 +3,11 @@
 from functools import partial
 from typing import Any
 
-from pyro_vae import flows, guides, likelihoods, priors
+import torch
+from torch import Tensor
+
+from pyro_vae import flows, guides, likelihoods, networks, priors
+from pyro_vae.models import VAE
 from pyro_vae.networks import MLP
 
 small = partial(MLP, hidden_dims=(8,))
@@ -73,3 +77,47 @@ DISCRETE: dict[str, Any] = {
     ),
 }
 LIKELIHOODS = {**CONTINUOUS, **DISCRETE}
+CONSTRAINED = {
+    "sphere": (priors.SphericalUniform, guides.VonMisesFisher),
+    "simplex": (priors.RelaxedCategorical, guides.RelaxedCategorical),
+}
+ENCODERS: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "GatedMLP": (partial(networks.GatedMLP, hidden_dims=(8,)), (5,)),
+    "ResidualEncoder": (partial(networks.ResidualEncoder, channels=(4, 4)), (1, 5, 6)),
+    "DeepSets": (partial(networks.DeepSets, element=small, network=small, width=8), (4, 3)),
+    "GRU": (partial(networks.GRU, hidden_dim=8, num_layers=2), (4, 3)),
+    "Transformer": (partial(networks.Transformer, width=8, num_heads=2), (4, 3)),
+    "MaskedInput": (partial(networks.MaskedInput, network=small), (5,)),
+    "MaskedInput-images": (
+        partial(networks.MaskedInput, network=partial(networks.ConvEncoder, channels=(4,))),
+        (2, 5, 6),
+    ),
+}
+
+make = partial(VAE, encoder=small, decoder=small)
+
+
+def data_for(likelihood: Any, columns: int = 4) -> Tensor:
+    """Return a dozen draws of a likelihood."""
+    with torch.no_grad():
+        return likelihood(2, (columns,), small)(torch.randn(12, 2)).sample().float()
+
+
+def with_part(name: str) -> VAE:
+    kinds = {"prior": PRIORS, "guide": GUIDES, "likelihood": LIKELIHOODS}
+    return make((4,), 2, **{kind: parts[name] for kind, parts in kinds.items() if name in parts})
+
+
+def table() -> tuple[VAE, Tensor]:
+    """Return a VAE of columns of all kinds, some cells of which are missing, and its data."""
+    whole = partial(likelihoods.Heterogeneous, columns=COLUMNS)
+    x = data_for(whole, len(COLUMNS))
+    x[torch.rand_like(x) < 0.3] = torch.nan
+    vae = VAE(
+        (len(COLUMNS),),
+        2,
+        likelihood=partial(likelihoods.Missing, likelihood=whole),
+        encoder=partial(networks.MaskedInput, network=small),
+        decoder=small,
+    )
+    return vae, x

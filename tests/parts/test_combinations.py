@@ -1,25 +1,31 @@
 """Any prior, guide and likelihood compose a VAE that can be fitted, drawn and evaluated."""
 
-from functools import partial
 from itertools import cycle
 from typing import Any
 
 import pytest
 import torch
 from controls import GRAPHS
-from parts.parts import COLUMNS, GUIDES, LIKELIHOODS, PRIORS, small
+from parts.parts import (
+    CONSTRAINED,
+    GUIDES,
+    LIKELIHOODS,
+    PRIORS,
+    data_for,
+    make,
+    table,
+    with_part,
+)
 from refused import refused
 from torch import Tensor
 
 from pyro_vae import InputError, fit, guides, log_evidence, priors, render_model
 from pyro_vae.guides import MeanFieldNormal
 from pyro_vae.inference.evidence.ais import Annealed
-from pyro_vae.likelihoods import Bernoulli, Heterogeneous, Missing
+from pyro_vae.likelihoods import Bernoulli, Missing
 from pyro_vae.models import VAE
-from pyro_vae.networks import MaskedInput
 from pyro_vae.testing import check_program
 
-make = partial(VAE, encoder=small, decoder=small)
 few_steps = Annealed(num_temperatures=4, num_leapfrog=2)
 quick: dict[str, Any] = {"progress": False, "device": "cpu"}
 BINARY = (torch.rand(12, 4, generator=torch.Generator().manual_seed(0)) < 0.5).float()
@@ -50,17 +56,6 @@ def test_priors_and_guides(prior: str, guide: str) -> None:
     check(make((4,), 2, prior=PRIORS[prior], guide=GUIDES[guide]), BINARY)
 
 
-def data_for(likelihood: Any, columns: int = 4) -> Tensor:
-    """Return a dozen draws of a likelihood."""
-    with torch.no_grad():
-        return likelihood(2, (columns,), small)(torch.randn(12, 2)).sample().float()
-
-
-def with_part(name: str) -> VAE:
-    kinds = {"prior": PRIORS, "guide": GUIDES, "likelihood": LIKELIHOODS}
-    return make((4,), 2, **{kind: parts[name] for kind, parts in kinds.items() if name in parts})
-
-
 EACH_ONCE = list(zip(LIKELIHOODS, cycle([*PRIORS]), cycle([*GUIDES][1:]), strict=False))
 
 
@@ -77,12 +72,6 @@ def test_likelihoods(likelihood: str, prior: str, guide: str) -> None:
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_all_combinations(likelihood: str, prior: str, guide: str) -> None:
     test_likelihoods(likelihood, prior, guide)
-
-
-CONSTRAINED = {
-    "sphere": (priors.SphericalUniform, guides.VonMisesFisher),
-    "simplex": (priors.RelaxedCategorical, guides.RelaxedCategorical),
-}
 
 
 @pytest.mark.parametrize("likelihood", ["Bernoulli", "Normal", "ZeroInflatedPoisson"])
@@ -114,17 +103,7 @@ def test_each_part_keeps_the_contract(name: str) -> None:
 
 
 def test_a_table_with_missing_cells() -> None:
-    whole = partial(Heterogeneous, columns=COLUMNS)
-    x = data_for(whole, len(COLUMNS))
-    x[torch.rand_like(x) < 0.3] = torch.nan
-    vae = VAE(
-        (len(COLUMNS),),
-        2,
-        likelihood=partial(Missing, likelihood=whole),
-        encoder=partial(MaskedInput, network=small),
-        decoder=small,
-    )
-    check(vae, x)
+    check(*table())
 
 
 @pytest.mark.parametrize("name", [*LIKELIHOODS, *PRIORS, *GUIDES])

@@ -8,7 +8,7 @@ import torch
 from controls import GRAPHS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parts.parts import small
+from parts.parts import ENCODERS, small
 from refused import refused
 
 from pyro_vae import fit
@@ -21,7 +21,6 @@ from pyro_vae.networks import (
     ConvEncoder,
     DeepSets,
     EmbeddedTokens,
-    GatedMLP,
     MaskedInput,
     ResidualDecoder,
     ResidualEncoder,
@@ -29,18 +28,6 @@ from pyro_vae.networks import (
 )
 
 NAN = float("nan")
-ENCODERS: dict[str, tuple[Any, tuple[int, ...]]] = {
-    "GatedMLP": (partial(GatedMLP, hidden_dims=(8,)), (5,)),
-    "ResidualEncoder": (partial(ResidualEncoder, channels=(4, 4)), (1, 5, 6)),
-    "DeepSets": (partial(DeepSets, element=small, network=small, width=8), (4, 3)),
-    "GRU": (partial(GRU, hidden_dim=8, num_layers=2), (4, 3)),
-    "Transformer": (partial(Transformer, width=8, num_heads=2), (4, 3)),
-    "MaskedInput": (partial(MaskedInput, network=small), (5,)),
-    "MaskedInput-images": (
-        partial(MaskedInput, network=partial(ConvEncoder, channels=(4,))),
-        (2, 5, 6),
-    ),
-}
 
 
 @settings(deadline=None, max_examples=30)

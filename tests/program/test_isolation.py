@@ -12,7 +12,13 @@ from stories import PyroStyleVAE
 from torch import Tensor, nn
 
 from pyro_vae.program.contract import Program, as_program
-from pyro_vae.program.isolation import as_found, seed_all, tensors_as_found, undisturbed
+from pyro_vae.program.isolation import (
+    as_found,
+    generators_as_found,
+    seed_all,
+    tensors_as_found,
+    undisturbed,
+)
 from pyro_vae.program.param_store import own_parameters
 from pyro_vae.program.parameters import stored_parameters
 
@@ -173,3 +179,21 @@ def test_tensors_are_as_found_however_they_are_written_to() -> None:
     assert weight.requires_grad
     assert weight.grad is gradient
     assert gradient.tolist() == [3, 3]
+
+
+def test_generators_of_all_kinds_and_devices_are_restored(monkeypatch) -> None:
+    """Also those of GPUs, of which a CPU can say only who is asked."""
+    states = [torch.zeros(2), torch.ones(2)]
+    for name in ("is_available", "is_initialized"):
+        monkeypatch.setattr(torch.cuda, name, lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: [s.clone() for s in states])
+    monkeypatch.setattr(
+        torch.cuda, "set_rng_state_all", lambda new: states.__setitem__(slice(2), new)
+    )
+    before = everything()
+    with pytest.raises(KeyError), generators_as_found():
+        torch.rand(3), np.random.rand(3), random.random()  # noqa: NPY002
+        states[1] += 5
+        raise KeyError
+    assert all(torch.equal(a, b) for a, b in zip(before, everything(), strict=True))
+    assert [s.tolist() for s in states] == [[0.0, 0.0], [1.0, 1.0]]

@@ -23,6 +23,7 @@ from pyro_vae.data.rows import Rows, nbytes, row_numbers
 from pyro_vae.data.split import Split
 from pyro_vae.errors import InputError, first_line
 from pyro_vae.program.contract import Signature
+from pyro_vae.program.isolation import generators_as_found
 
 LAZY_BYTES = 2**31  # rows in files are held in the host's memory up to this size
 
@@ -190,7 +191,7 @@ def _of_dataset(
             "length, or a DataLoader",
         )
     _check_not_empty(len(data))
-    with torch.random.fork_rng(devices=[]), rows_exist():  # reading a row must not change the run
+    with generators_as_found(), rows_exist():  # reading a row must not change the run
         first = _Collate(collate)([data[0]])
     _check_columns(columns, len(first))
     return StreamedBatches(data, device, _Collate(collate, columns), (), **options)

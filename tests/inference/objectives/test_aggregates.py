@@ -116,7 +116,7 @@ def test_weights_of_one_are_the_elbo_for_any_number_of_data() -> None:
 def test_over_all_batches_the_aggregate_is_unbiased(batch: int) -> None:
     """q(z_0) = mean_j a_j, from each batch that holds unit 0 and some of the other four."""
     a = torch.tensor([3.0, 1.0, 0.2, 5.0, 0.7])
-    weights = log_stratified_weights(batch, 5).exp()
+    weights = log_stratified_weights(batch, 5, torch.zeros(())).exp()
     found = [
         float(weights[0] @ a[[0, *others]])
         for others in itertools.combinations(range(1, 5), batch - 1)

@@ -1,0 +1,40 @@
+"""Every objective, small."""
+
+from pyro_vae.inference.objectives import (
+    CIWAE,
+    DIPVAE1,
+    DIPVAE2,
+    IWAE,
+    MIWAE,
+    PIWAE,
+    TCVAE,
+    WAE,
+    Capacity,
+    DReG,
+    FactorVAE,
+    FreeBits,
+    InfoVAE,
+    Linear,
+    Renyi,
+    StickingTheLanding,
+    WakeSleep,
+)
+
+OBJECTIVES = [
+    IWAE(3),
+    MIWAE(2, 2),
+    PIWAE(2, 2),
+    CIWAE(3),
+    DReG(3),
+    StickingTheLanding(),
+    Renyi(0.5, 3),
+    WakeSleep(3),
+    FreeBits(0.2),
+    Capacity(9.0, Linear(0, 3, 2)),
+    TCVAE(),
+    FactorVAE(),
+    DIPVAE1(),
+    DIPVAE2(),
+    InfoVAE(),
+    WAE(),
+]
