@@ -28,6 +28,8 @@ from pyro_vae.inference.svi.step_graph import StepCapture, StepGraph
 
 BFLOAT16_TOLERANCE = 0.1  # of gradients through several layers, with 8 binary digits each
 
+replayed_by_cuda = partial(by_inductor, cuda_graphs=True)
+
 
 @dataclass
 class CompiledEngine(Engine):
@@ -47,7 +49,7 @@ class CompiledEngine(Engine):
     mode: Compile
     expected: Sequence[tuple[Batch, int]] = ()
     control: RunControl = field(default_factory=RunControl)
-    inductor: Callable[..., Callable[..., Any]] = partial(by_inductor, cuda_graphs=True)
+    inductor: Callable[..., Callable[..., Any]] = replayed_by_cuda
     notes: list[str] = field(default_factory=list)
     graphs: dict[tuple[Any, ...], StepGraph | None] = field(default_factory=dict)
 
