@@ -39,7 +39,7 @@ STUCK = 0.1  # acceptance below which chains count as not moving
 
 @dataclass(frozen=True)
 class Annealed(Method):
-    """Anneal K chains of each unit to the posterior: annealed importance sampling.
+    """Anneal K chains of each unit from the guide to the posterior.
 
     K chains for each unit start from q, the guide or the prior, and follow the geometric path
     p_b(z) ∝ q(z)^(1 - b) p(x, z)^b: one HMC transition in unconstrained coordinates at each of the

@@ -20,7 +20,7 @@ IMPORTANCE_SHARE = 0.2  # of the work on a tile, on the progress bar
 
 @dataclass(frozen=True)
 class Auto(Method):
-    """Use importance sampling, and anneal the units whose weights cannot be trusted.
+    """Use importance sampling; anneal units with untrusted weights.
 
     Where more than half of the units of a tile have such weights, all of them are annealed: an error is an
     estimate itself, and some units pass whose weights are as bad as the others'. Where annealing does not

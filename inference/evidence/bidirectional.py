@@ -52,7 +52,7 @@ class TwoSided(Method):
 
 @dataclass(frozen=True)
 class Bidirectional(TwoSided):
-    """Bound log p(x) from both sides, on data that the model itself draws.
+    """Bound log p(x) from both sides, on data drawn from the model.
 
     Latents and data are drawn together, (z, x) ~ p, so z is an exact draw of p(z | x). Annealing forward
     gives weights whose mean is unbiased for p(x), and so log (1/K) sum_k w_k, whose expectation is at
@@ -93,7 +93,7 @@ class Bidirectional(TwoSided):
 
 @dataclass(frozen=True)
 class Sandwich(TwoSided):
-    """Bound log p(x) of given data from below, and estimate it from above.
+    """Bound log p(x) from below, and estimate it from above.
 
     The lower bound is that of annealing forward. One of the K chains' ends, drawn by weight for each
     unit, then takes the place of a draw of the posterior, and K chains go back from it. From an exact draw

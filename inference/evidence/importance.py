@@ -32,7 +32,7 @@ MAX_MEMORY = {"cpu": 2**25, "cuda": 2**32}  # the CPU's is about the size of its
 
 @dataclass(frozen=True)
 class Importance(Method):
-    """Weigh draws of the guide: importance sampling, K draws of each unit.
+    """Weigh K draws of the guide for each unit: importance sampling.
 
     log p(x) ~ log (1/K) sum_k p(x, z_k) / q(z_k | x), with z_k from the guide. Exactly K weights are used;
     the memory cuts them into parts, which changes only the rounding. With ``prior_share`` s, the proposal
@@ -40,7 +40,7 @@ class Importance(Method):
     however narrow the guide is.
 
     Args:
-        prior_share: share of the particles that come from the prior, which bounds the weights.
+        prior_share: share of the particles from the prior, which bounds the weights.
 
     Source: of the mixture with the prior: T. Hesterberg, "Weighted average importance sampling and
     defensive mixture distributions", 1995, https://doi.org/10.1080/00401706.1995.10484303.

@@ -85,41 +85,41 @@ def fit(
     that was killed and resumed ends as one that was not, to the last bit on a CPU. The global generators
     are restored. A second thread that fits or evaluates a program waits: Pyro's state is one per process.
 
+    All rows are a batch, up to 100,000 of them, where rows share latents or a row's position matters; rows
+    then keep their order. A smaller batch counts for all rows where they share latents. Epochs in which a
+    KL weight changes (warm-up, a schedule) do not count for ``patience``, and figures in validation always
+    have a KL weight of 1. Trace_ELBO is used in a form that does not wait for the device (TraceELBO); a
+    latent is enumerated if it is marked ``infer={"enumerate": "parallel"}``.
+
+    A step is compiled ("auto") where that is possible and saves more time than it costs, and
+    ``FitResult.notes`` says so; "on" raises where it is impossible. The precision is that of matrix
+    products and convolutions in training: "bf16" rounds to bfloat16, as autocast does. Everything else is
+    float32, as are validation and every evidence.
+
     Args:
         program: a model and guide (:func:`pyro_vae.program.contract.as_program`), trained in place.
         data: a tensor, a tuple of tensors of equal length, a torch Dataset, a DataLoader, a split,
             or a data set (its validation split is used, too).
         validation: held-out data of the same kind, for early stopping and keep-best.
-        epochs: passes over the data; by default 100, or more for small data, or fewer for large
-            (:func:`pyro_vae.inference.svi.epochs.default_epochs`).
-        batch_size: rows a step; by default a DataLoader's own, or 128, or all of them, up to 100,000,
-            where all rows share latents or a row's position matters. A smaller batch counts for all rows
-            where they share latents.
-        shuffle: whether each epoch takes the rows in an order of its own. By default it does, unless
-            a row's score depends on its position: then they keep their order.
+        epochs: passes over the data; by default 100, more for few rows, fewer for many.
+        batch_size: rows a step; by default a DataLoader's own, 128, or all where rows depend on each other.
+        shuffle: take the rows in a new order each epoch; by default unless a row's position matters.
         optimizer: makes a torch optimizer from the parameters.
-        schedule: makes a torch learning-rate schedule from the optimizer; stepped once an epoch.
-        elbo: any Pyro ELBO, such as those of :mod:`pyro_vae.inference.objectives`; by default Trace_ELBO,
-            in a form that does not wait for the device, or TraceEnum_ELBO where a discrete latent is
-            marked ``infer={"enumerate": "parallel"}``.
-        beta: weight of the KL term, or its schedule. The reported validation ELBO always has weight 1.
+        schedule: makes a torch learning-rate schedule from the optimizer; it steps once an epoch.
+        elbo: the objective; by default Trace_ELBO, or TraceEnum_ELBO where a latent is enumerated.
+        beta: weight of the KL term, or a schedule of it.
         kl_warmup: epochs over which that weight grows from 0 to beta.
         clip_norm: largest norm of the gradient of the ELBO per unit.
-        patience: epochs without a better validation ELBO (or bound, if the objective is one) after which
-            the run stops. Epochs in which a KL weight changes (warm-up, a schedule) do not count.
-        keep_best: end with the parameters of the epoch where it was best.
-        seed: of the order of the data and of all noise.
+        patience: stop after so many epochs without a better figure in validation.
+        keep_best: end with the parameters of the epoch where that figure was best.
+        seed: seed of the order of the rows and of all noise.
         device: "auto" is the GPU where there is one.
         out: a folder for metrics and checkpoints.
         resume: go on with the run in ``out``; the optimizer may have another learning rate now.
         record: further entries of the checkpoint; compared on resume.
         progress: whether to draw a bar; by default where standard error is a terminal.
-        compile: "auto" runs the step as one compiled graph where that is possible and saves more
-            than it costs, and says so in ``FitResult.notes``; "on" does it always, and raises where it
-            is impossible; "off" never does.
-        precision: what matrix products and convolutions multiply in training: "float32", "bf16"
-            (rounded to bfloat16, as autocast does; needs the step as a graph) or, on CUDA, "tf32".
-            Everything else is float32, as are validation and every evidence.
+        compile: run the step as one compiled graph: where it saves time (auto), always, or never.
+        precision: that of matrix products in training; bf16 requires a compiled step, tf32 CUDA.
         args: with ``kwargs``, in place of ``data``: each step calls the program with them as they are,
             on their device.
         kwargs: see ``args``.
