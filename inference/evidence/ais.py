@@ -9,7 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from pyro_vae.errors import InputError, at_least_1, nearest
+from pyro_vae import argument_checks as checks
+from pyro_vae.errors import at_least_1
 from pyro_vae.inference.annealing.hmc import Sampler, StepSizes, adapt_step_sizes
 from pyro_vae.inference.annealing.paths import AnnealingPath, FromGuide, FromPrior
 from pyro_vae.inference.annealing.schedules import (
@@ -30,6 +31,12 @@ from pyro_vae.program.bound_program import BoundProgram
 STARTS: dict[str, Callable[[BoundProgram], AnnealingPath]] = {
     "guide": FromGuide,
     "prior": FromPrior,
+}
+CHECKS: dict[str, checks.Check] = {
+    "num_temperatures": at_least_1,
+    "start": checks.one_of(*STARTS),
+    "schedule": checks.function,
+    "num_leapfrog": at_least_1,
 }
 MAX_MEMORY = {"cpu": 2**28, "cuda": 2**32}  # for the gradients' graph
 CHAINS_AT_ONCE = {"cpu": 2**14, "cuda": 2**17}  # of all units of a tile
@@ -84,15 +91,7 @@ class Annealed(Method):
     num_particles = 16
 
     def __post_init__(self) -> None:
-        for name in ("num_temperatures", "num_leapfrog"):
-            at_least_1(name, getattr(self, name))
-        if self.start not in STARTS:
-            raise InputError(
-                f"start must be {' or '.join(map(repr, STARTS))}, not {self.start!r}"
-                f"{nearest(self.start, STARTS)}",
-                subject="start",
-                expected=" or ".join(map(repr, STARTS)),
-            )
+        checks.check_arguments(CHECKS, vars(self))
         assert self.betas
 
     @cached_property

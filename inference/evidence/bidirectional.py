@@ -7,11 +7,14 @@ from dataclasses import dataclass, field, replace
 from pyro.poutine import Trace
 from torch import Tensor
 
+from pyro_vae import argument_checks as checks
 from pyro_vae.inference.annealing.simulate import simulate
 from pyro_vae.inference.evidence.ais import Annealed, ChainSums
 from pyro_vae.inference.evidence.method import Advance, Estimator, Method, UnitEstimates, last
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
+
+CHECKS = {"annealed": checks.instance(Annealed, "a method of annealing, Annealed(...)")}
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,9 @@ class TwoSided(Method):
     annealed: Annealed = field(default_factory=Annealed)
 
     num_particles = Annealed.num_particles
+
+    def __post_init__(self) -> None:
+        checks.check_arguments(CHECKS, vars(self))
 
     def estimator(
         self, example: BoundProgram, num_particles: int, max_memory: int | None

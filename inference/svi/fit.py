@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyro
 import torch
@@ -14,9 +14,10 @@ from pyro.infer import ELBO
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from pyro_vae import argument_checks as checks
 from pyro_vae.data import Batches, DataSet, OneCall, batches
 from pyro_vae.device import resolve
-from pyro_vae.errors import InputError, at_least_1, positive, true_or_false
+from pyro_vae.errors import InputError, at_least_1, must_be, positive, true_or_false
 from pyro_vae.inference.compiling.precision import Precision
 from pyro_vae.inference.objectives import Schedule
 from pyro_vae.inference.objectives.objective import Scheduled
@@ -28,7 +29,12 @@ from pyro_vae.inference.svi.compiled_engine import (
 )
 from pyro_vae.inference.svi.engine import EagerEngine, Engine
 from pyro_vae.inference.svi.fit_result import FitResult
-from pyro_vae.inference.svi.optimizer import OptimizerFactory, make_optimizer
+from pyro_vae.inference.svi.optimizer import (
+    PASS_OPTIMIZER,
+    PASS_SCHEDULE,
+    OptimizerFactory,
+    make_optimizer,
+)
 from pyro_vae.inference.svi.preparation import Prepared, Task, prepare
 from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.inference.svi.run_state import RunState
@@ -39,7 +45,6 @@ from pyro_vae.inference.svi.training_loop import Loop
 from pyro_vae.program.call_arguments import call_arguments
 from pyro_vae.program.contract import Program, as_program, signature
 from pyro_vae.program.isolation import (
-    checked_seed,
     rng_state,
     set_rng_state,
 )
@@ -137,9 +142,11 @@ def fit(
     >>> len(result.metrics)
     2
     """
+    checks.check_arguments(CHECKS, locals())
     if out is None and resume:
-        raise InputError("resume needs `out`, the folder of the run", subject="resume")
-    _check_options(elbo, batch_size, shuffle, clip_norm)
+        raise InputError(
+            "resume needs the folder of the run", subject="resume", remedy="pass out=FOLDER, too"
+        )
     beta = _beta_of(elbo, beta, kl_warmup)
     planned_epochs = 1 if epochs is None else epochs
     settings = Settings(
@@ -153,7 +160,8 @@ def fit(
         module.to(place)
     if isinstance(data, DataSet) and validation is None:
         validation = data.validation
-    held_out = None if validation is None else batches(validation, place, signature(program))
+    with checks.naming("validation"):
+        held_out = None if validation is None else batches(validation, place, signature(program))
     run_state = RunState(
         None if out is None else Path(out), resume, {"program": kind, **(record or {})}
     )
@@ -172,22 +180,35 @@ def fit(
         return loop.run(resume, _noun(prepared), prepared.notes)
 
 
-def _check_options(elbo: Any, batch_size: Any, shuffle: Any, clip_norm: Any) -> None:
-    """Check the options that :class:`Settings` does not hold."""
-    if batch_size is not None:
-        at_least_1("batch_size", batch_size)
-    if shuffle is not None:
-        true_or_false("shuffle", shuffle)
-    if clip_norm is not None:
-        positive("clip_norm", clip_norm)
-    if elbo is not None and not isinstance(elbo, ELBO):
+def _check_elbo(name: str, elbo: Any) -> None:
+    if not isinstance(elbo, ELBO):
         is_class = isinstance(elbo, type) and issubclass(elbo, ELBO)
-        raise InputError(
-            f"elbo is {f'the class {elbo.__name__}' if is_class else repr(elbo)}",
-            subject="elbo",
-            expected="an object of class ELBO",
-            remedy=f"pass {elbo.__name__}(...)" if is_class else "pass one, such as Trace_ELBO()",
-        )
+        remedy = f"pass {elbo.__name__}(...)" if is_class else "pass one, such as Trace_ELBO()"
+        raise must_be(name, "an object of class ELBO", elbo, remedy=remedy)
+    at_least_1("num_particles", elbo.num_particles)  # Pyro does not check it
+
+
+CHECKS: dict[str, checks.Check] = {
+    "epochs": checks.optional(at_least_1),
+    "batch_size": checks.optional(at_least_1),
+    "shuffle": checks.optional(true_or_false),
+    "optimizer": checks.suggesting(PASS_OPTIMIZER, checks.function),
+    "schedule": checks.optional(checks.suggesting(PASS_SCHEDULE, checks.function)),
+    "elbo": checks.optional(_check_elbo),
+    "beta": checks.number_or(Schedule, "a Schedule such as Linear()"),
+    "kl_warmup": checks.not_negative,
+    "clip_norm": checks.optional(positive),
+    "patience": checks.optional(at_least_1),
+    "keep_best": true_or_false,
+    "seed": checks.seed,
+    "out": checks.optional(checks.path),
+    "resume": true_or_false,
+    "record": checks.optional(checks.mapping),
+    "progress": checks.optional(true_or_false),
+    "compile": checks.one_of(*get_args(Compile)),
+    "precision": checks.one_of(*get_args(Precision)),
+    "control": checks.instance(RunControl, "a RunControl"),
+}
 
 
 def _beta_of(elbo: Any, beta: Schedule | float, kl_warmup: float) -> Schedule | float:
@@ -263,7 +284,7 @@ def _isolated(program: Program, seed: int) -> Iterator[None]:
     """Train with generators that start from ``seed``, and restore them and the modes afterwards."""
     modes = {m: m.training for root in program.modules.values() for m in root.modules()}
     generators = rng_state()
-    pyro.set_rng_seed(checked_seed(seed))
+    pyro.set_rng_seed(seed)
     try:
         with own_parameters(program), warnings.catch_warnings():
             # a note says it once
