@@ -178,7 +178,7 @@ def test_what_cannot_be_widened() -> None:
 
 def test_arguments_are_looked_at_when_they_are_given() -> None:
     for factor in (0.0, torch.inf, torch.nan, "a"):
-        with refused("the factor of a wider guide", expected="a positive number"):
+        with refused("factor", expected="a positive number"):
             wider(Conjugate, factor)  # type: ignore[arg-type]
     for rate in (-1.0, 0.0, torch.nan, "a"):
         with refused("learning_rate", expected="a positive number"):
