@@ -196,7 +196,7 @@ class _Estimation:
             **estimates.by_field(),
             num_particles=count,
             unit=example.structure.unit,
-            method=self.method.description,
+            method=_description(self.method, example),
             is_unbiased=self.method.is_unbiased,
             is_exact=self.method.is_exact,
             values_per_unit=self.values_per_unit,
@@ -207,6 +207,12 @@ class _Estimation:
                 *self.method.notes(estimates, example),
             ),
         )
+
+
+def _description(method: Method, example: BoundProgram) -> str:
+    """Return the method and the changes of the guide in a phrase."""
+    changes = () if method.is_exact else example.program.proposal
+    return method.description + (f"; the guide {', '.join(changes)}" if changes else "")
 
 
 def _one_by_one_note(example: BoundProgram, method: Method) -> tuple[str, ...]:

@@ -50,7 +50,13 @@ def wider(program: Any, factor: float) -> Program:
     """
     target = as_program(program)
     checks.check_arguments(WIDER, locals())
-    return replace(target, guide=_Widened(factor)(target.guide))
+    widen, unrefined = _Widened(factor), target.unrefined_guide
+    return replace(
+        target,
+        guide=widen(target.guide),
+        proposal=(*target.proposal, f"widened by a factor of {factor:g}"),
+        unrefined_guide=None if unrefined is None else widen(unrefined),
+    )
 
 
 class _Widened(Messenger):
@@ -134,7 +140,12 @@ def refined(
             remedy="fit it for longer, or widen it",
         )
     guide = _Refined(target, steps, learning_rate, elbo or TraceELBO())
-    return replace(target, guide=guide)
+    return replace(
+        target,
+        guide=guide,
+        proposal=(*target.proposal, f"refined for each unit by {steps:,} steps"),
+        unrefined_guide=target.unrefined_guide or target.guide,
+    )
 
 
 class _Refined:
@@ -202,6 +213,7 @@ class _FreeSite:
         return InputError(
             f"the guide's site {name!r} is a {self.kind.__name__}, which cannot be refined: {reason}",
             subject=name,
+            remedy="anneal (method='ais')",
         )
 
     def is_rebuilt(self, site: Site) -> bool:

@@ -44,6 +44,14 @@ def test_every_method_comes_to_the_exact_evidence(call, factors):
     assert "upper bound, in expectation" in both
 
 
+def test_the_summary_says_how_the_guide_was_changed(call, factors):
+    words = "--num_particles 100 --refine 5 --widen 1.2 --split train"
+    outcome = call(f"evidence runs/fa {words}")
+    method = " ".join(outcome.out.partition("method")[2].split())
+    assert "the guide refined for each unit by 5 steps, widened by a factor of 1.2" in method
+    assert "place" not in outcome.out
+
+
 def test_a_method_that_the_model_has_not(call, vae):
     outcome = call("evidence runs/vae --method exact")
     assert outcome.code == 2
