@@ -2,7 +2,9 @@
 
 import torch
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, must_be
+
+REMEDY = "use cpu or auto"
 
 
 def resolve(device: str | torch.device = "auto") -> torch.device:
@@ -14,6 +16,8 @@ def resolve(device: str | torch.device = "auto") -> torch.device:
     >>> resolve("cpu")
     device(type='cpu')
     """
+    if not isinstance(device, str | torch.device):
+        raise must_be("device", "the name of a device", device, remedy=REMEDY)
     if device == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     try:
@@ -25,6 +29,6 @@ def resolve(device: str | torch.device = "auto") -> torch.device:
             f"device {str(device)!r} is not there: torch {torch.__version__} finds "
             f"{count or 'no'} CUDA GPU{'' if count == 1 else 's'}",
             subject="device",
-            remedy="use cpu or auto",
+            remedy=REMEDY,
         ) from error
     return resolved

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import numbers
 import operator
 import re
 import traceback
@@ -166,9 +167,22 @@ def unknown(
     )
 
 
-def _must_be(name: str, expected: str, value: Any, subject: str | None = None) -> InputError:
-    problem = f"{name} must be {expected}, not {value!r}"
-    return InputError(problem, subject=subject or name, expected=expected)
+MAX_SHOWN = 60  # characters of a value in a message
+
+
+def must_be(
+    name: str, expected: str, value: Any, subject: str | None = None, remedy: str | None = None
+) -> InputError:
+    """Return the error for an argument whose value is not what was expected.
+
+    >>> must_be("rank", "a whole number", "two").subject
+    'rank'
+    """
+    shown = " ".join(repr(value).split())
+    if len(shown) > MAX_SHOWN:
+        shown = f"a {type(value).__name__}"
+    problem = f"{name} must be {expected}, not {shown}"
+    return InputError(problem, subject=subject or name, expected=expected, remedy=remedy)
 
 
 def at_least_1(name: str, value: Any) -> int:
@@ -191,11 +205,13 @@ def at_least(least: int, name: str, value: Any, subject: str | None = None) -> i
     try:
         number = operator.index(value)
     except TypeError as error:
-        raise _must_be(name, "a whole number", value, subject) from error
+        raise must_be(name, "a whole number", value, subject) from error
     if isinstance(value, bool):
-        raise _must_be(name, "a whole number", value, subject)
+        raise must_be(name, "a whole number", value, subject)
     if number < least:
-        raise _must_be(name, f"at least {least}", value, subject)
+        raise must_be(name, f"at least {least}", value, subject)
+    if number >= 2**63:
+        raise must_be(name, "below 2**63", value, subject)
     return number
 
 
@@ -208,7 +224,7 @@ def sizes(name: str, values: Any) -> tuple[int, ...]:
     """
     if isinstance(values, str) or not isinstance(values, Sequence):
         example = repr((values,)) if isinstance(values, int) else "(64, 32)"
-        raise _must_be(name, f"a sequence of whole numbers, such as {example}", values)
+        raise must_be(name, f"a sequence of whole numbers, such as {example}", values)
     return tuple(at_least(1, f"each of {name}", value, subject=name) for value in values)
 
 
@@ -220,7 +236,7 @@ def true_or_false(name: str, value: Any) -> bool:
     pyro_vae.errors.InputError: keep_best must be True or False, not 3
     """
     if not isinstance(value, bool):
-        raise _must_be(name, "True or False", value)
+        raise must_be(name, "True or False", value)
     return value
 
 
@@ -231,10 +247,7 @@ def positive(name: str, value: Any) -> float:
     Traceback (most recent call last):
     pyro_vae.errors.InputError: scale must be a positive number, not 0
     """
-    try:
-        number = float(value)
-    except (TypeError, ValueError) as error:
-        raise _must_be(name, "a positive number", value) from error
-    if not 0 < number < math.inf:
-        raise _must_be(name, "a positive number", value)
-    return number
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 < value < math.inf:
+        raise must_be(name, "a positive number", value)
+    return float(value)

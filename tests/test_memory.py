@@ -1,4 +1,8 @@
-"""What an evidence takes of memory does not grow with K, nor with the data."""
+"""What an evidence takes of memory.
+
+It does not grow with the data. With K it grows only by the largest weights of each unit, of which it keeps
+3 sqrt(K): at K = 50,000 some 670 numbers a unit, against the model's own megabytes.
+"""
 
 import subprocess
 import sys
@@ -47,7 +51,7 @@ def peak(images: int, num_particles: int) -> tuple[int, int]:
     ("images", "few", "many"),
     [(64, 500, 5000), (16, 500, 50_000)],
 )
-def test_memory_does_not_grow_with_particles(images: int, few: int, many: int) -> None:
+def test_memory_hardly_grows_with_particles(images: int, few: int, many: int) -> None:
     assert peak(images, many)[1] <= 1.05 * peak(images, few)[1]
 
 

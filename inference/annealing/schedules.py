@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, first_line
 
 TemperatureSchedule = Callable[[int], Tensor]
 """T -> T + 1 inverse temperatures that rise from 0 to 1."""
@@ -40,13 +40,16 @@ def inverse_temperatures(schedule: TemperatureSchedule, num_temperatures: int) -
     Raises:
         InputError: they are not T + 1, or do not rise from 0 to 1.
     """
-    if not callable(schedule):
+    try:
+        values = torch.as_tensor(schedule(num_temperatures)).double()
+    except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"the schedule must be a function of the number of temperatures, not {schedule!r}",
+            f"the schedule raised {type(error).__name__}: {first_line(error)}",
             subject="schedule",
             expected="a function of the number of temperatures",
-        )
-    betas: list[float] = torch.as_tensor(schedule(num_temperatures)).double().flatten().tolist()
+            remedy="leave schedule out for the default",
+        ) from error
+    betas: list[float] = values.flatten().tolist()
     rises = all(one < other for one, other in pairwise(betas))
     if len(betas) != num_temperatures + 1 or betas[0] != 0 or betas[-1] != 1 or not rises:
         given = f", from {betas[0]:g} to {betas[-1]:g}" if betas else ""

@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx
@@ -13,24 +13,9 @@ from torch._guards import TracingContext, tracing
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-from pyro_vae.errors import InputError
 from pyro_vae.inference.compiling.fx_capture import CapturedGraph
 
 Compile = Literal["auto", "on", "off"]
-
-
-def check_compile(mode: str) -> None:
-    """Check that ``compile`` is one of its values.
-
-    Raises:
-        InputError: it is not.
-    """
-    if mode not in get_args(Compile):
-        raise InputError(
-            f"compile must be 'auto', 'on' or 'off', not {mode!r}",
-            subject="compile",
-            expected="'auto', 'on' or 'off'",
-        )
 
 
 def by_inductor(

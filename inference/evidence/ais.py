@@ -9,7 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from pyro_vae.errors import at_least_1, unknown
+from pyro_vae import argument_checks as checks
+from pyro_vae.errors import at_least_1
 from pyro_vae.inference.annealing.hmc import Sampler, StepSizes, adapt_step_sizes
 from pyro_vae.inference.annealing.paths import AnnealingPath, FromGuide, FromPrior
 from pyro_vae.inference.annealing.schedules import (
@@ -32,6 +33,12 @@ STARTS: dict[str, Callable[[BoundProgram], AnnealingPath]] = {
     "guide": FromGuide,
     "prior": FromPrior,
 }
+CHECKS: dict[str, checks.Check] = {
+    "num_temperatures": at_least_1,
+    "start": checks.one_of(*STARTS),
+    "schedule": checks.function,
+    "num_leapfrog": at_least_1,
+}
 MAX_MEMORY = {"cpu": 2**28, "cuda": 2**32}  # for the gradients' graph
 CHAINS_AT_ONCE = {"cpu": 2**14, "cuda": 2**17}  # of all units of a tile
 ADAPTED_PLACES = 20  # of the path, at most, where step sizes are adapted
@@ -42,7 +49,7 @@ STUCK = 0.1  # acceptance below which chains count as not moving
 
 @dataclass(frozen=True)
 class Annealed(Method):
-    """Anneal K chains of each unit to the posterior: annealed importance sampling.
+    """Anneal K chains of each unit from the guide to the posterior.
 
     K chains for each unit start from q, the guide or the prior, and follow the geometric path
     p_b(z) ∝ q(z)^(1 - b) p(x, z)^b: one HMC transition in unconstrained coordinates at each of the
@@ -87,10 +94,7 @@ class Annealed(Method):
     num_particles = 16
 
     def __post_init__(self) -> None:
-        for name in ("num_temperatures", "num_leapfrog"):
-            at_least_1(name, getattr(self, name))
-        if self.start not in STARTS:
-            raise unknown(f"there is no start {self.start!r}", self.start, STARTS, subject="start")
+        checks.check_arguments(CHECKS, vars(self))
         assert self.betas
 
     @cached_property

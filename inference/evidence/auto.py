@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from pyro_vae.errors import InputError
+from pyro_vae import argument_checks as checks
+from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.method import (
@@ -23,11 +24,16 @@ from pyro_vae.program.bound_program import BoundProgram
 
 REPLACED = ("log_evidence", "standard_error", "ess", "pareto_k", "acceptance")
 IMPORTANCE_SHARE = 0.2  # of the work on a tile, on the progress bar
+CHECKS: dict[str, checks.Check] = {
+    "importance": checks.instance(Importance, "a method of importance sampling, Importance(...)"),
+    "annealed": checks.instance(Annealed, "a method of annealing, Annealed(...)"),
+    "num_chains": at_least_1,
+}
 
 
 @dataclass(frozen=True)
 class Auto(Method):
-    """Use importance sampling, and anneal the units whose weights cannot be trusted.
+    """Use importance sampling; anneal units with untrusted weights.
 
     Where more than half of the units of a tile have such weights, all of them are annealed: an error is an
     estimate itself, and some units pass whose weights are as bad as the others'. Where annealing does not
@@ -48,6 +54,9 @@ class Auto(Method):
 
     num_particles = Importance.num_particles
     is_unbiased = False
+
+    def __post_init__(self) -> None:
+        checks.check_arguments(CHECKS, vars(self))
 
     @property
     def description(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pyro.poutine import Trace
 from torch import Tensor
 
+from pyro_vae import argument_checks as checks
 from pyro_vae.inference.annealing.simulate import simulate
 from pyro_vae.inference.evidence.ais import Annealed, ChainSums
 from pyro_vae.inference.evidence.method import (
@@ -20,6 +21,8 @@ from pyro_vae.inference.evidence.method import (
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
 
+CHECKS = {"annealed": checks.instance(Annealed, "a method of annealing, Annealed(...)")}
+
 
 @dataclass(frozen=True)
 class TwoSided(Method):
@@ -28,6 +31,9 @@ class TwoSided(Method):
     annealed: Annealed = field(default_factory=Annealed)
 
     num_particles = Annealed.num_particles
+
+    def __post_init__(self) -> None:
+        checks.check_arguments(CHECKS, vars(self))
 
     def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
         annealed = self.annealed
@@ -58,7 +64,7 @@ class TwoSided(Method):
 
 @dataclass(frozen=True)
 class Bidirectional(TwoSided):
-    """Bound log p(x) from both sides, on data that the model itself draws.
+    """Bound log p(x) from both sides, on data drawn from the model.
 
     Latents and data are drawn together, (z, x) ~ p, so z is an exact draw of p(z | x). Annealing forward
     gives weights whose mean is unbiased for p(x), and so log (1/K) sum_k w_k, whose expectation is at
@@ -99,7 +105,7 @@ class Bidirectional(TwoSided):
 
 @dataclass(frozen=True)
 class Sandwich(TwoSided):
-    """Bound log p(x) of given data from below, and estimate it from above.
+    """Bound log p(x) from below, and estimate it from above.
 
     The lower bound is that of annealing forward. One of the K chains' ends, drawn by weight for each
     unit, then takes the place of a draw of the posterior, and K chains go back from it. From an exact draw

@@ -86,7 +86,7 @@ def _cut(
         return example, None
     if check_data_are_independent(example):
         try:
-            if not place_matters(_on_many_rows(example, rows, initial)):
+            if not place_matters(_without_refinement(_on_many_rows(example, rows, initial))):
                 return example, None
         except InputError:  # of later rows; the message comes with their tile
             return example, None
@@ -104,6 +104,12 @@ def _on_all_rows(example: BoundProgram, rows: Batches | None, initial: as_found)
     index = torch.arange(rows.num_units)
     whole = bind_rows(example.program, rows, example.structure.unit, index, strict=False)
     return with_fastest_chains(whole)
+
+
+def _without_refinement(call: BoundProgram) -> BoundProgram:
+    """Return the call with a guide that does not fit itself to its batch: the noise of a fit has places."""
+    guide = call.program.unrefined_guide
+    return call if guide is None else replace(call, program=replace(call.program, guide=guide))
 
 
 def _on_many_rows(example: BoundProgram, rows: Batches, initial: as_found) -> BoundProgram:

@@ -3,14 +3,15 @@
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pyro_vae.errors import InputError, at_least_1
-from pyro_vae.inference.compiling.inductor import Compile, check_compile
+from pyro_vae import argument_checks as checks
+from pyro_vae.errors import InputError, at_least_1, true_or_false
+from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.compiling.precision import on_cuda
 from pyro_vae.inference.evidence.method import Estimator, Method, Workload
 from pyro_vae.inference.evidence.methods import as_method
@@ -42,6 +43,18 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, evidence: Evidence | None, units: Tensor) -> None:
         super().__init__("interrupted")
         self.evidence, self.units = evidence, units
+
+
+CHECKS: dict[str, checks.Check] = {
+    "method": checks.instance((str, Method, type), "the name of a method, or a Method"),
+    "num_particles": checks.optional(at_least_1),
+    "unit": checks.optional(checks.plate),
+    "max_memory": checks.optional(at_least_1),
+    "compile": checks.one_of(*get_args(Compile)),
+    "seed": checks.optional(checks.seed),
+    "progress": checks.optional(true_or_false),
+    "keep": checks.optional(checks.path),
+}
 
 
 def log_evidence(
@@ -104,11 +117,9 @@ def log_evidence(
     >>> bool((off < 5).all())
     True
     """
+    checks.check_arguments(CHECKS, locals())
     method = as_method(method)
-    check_compile(compile)
-    num_particles = _check_numbers(method, num_particles, max_memory)
-    if keep is not None and not isinstance(keep, str | Path):
-        raise InputError(f"keep is {keep!r}", subject="keep", expected="the path of a file")
+    num_particles = method.num_particles if num_particles is None else num_particles
     if keep is not None and seed is None:
         raise InputError(
             "keep needs a seed: without one the next call would draw other noise",
@@ -191,7 +202,7 @@ class _Estimation:
             **estimates.by_field(),
             num_particles=count,
             unit=example.structure.unit,
-            method=self.method.description,
+            method=_description(self.method, example),
             is_unbiased=self.method.is_unbiased,
             is_exact=self.method.is_exact,
             values_per_unit=self.values_per_unit,
@@ -204,18 +215,15 @@ class _Estimation:
         )
 
 
+def _description(method: Method, example: BoundProgram) -> str:
+    """Return the method and the changes of the guide in a phrase."""
+    changes = () if method.is_exact else example.program.proposal
+    return method.description + (f"; the guide {', '.join(changes)}" if changes else "")
+
+
 def _one_by_one_note(example: BoundProgram, method: Method) -> tuple[str, ...]:
     is_fast = example.vectorized or example.by_vmap or method.is_exact
     return () if is_fast else (ONE_BY_ONE.format(example.reason),)
-
-
-def _check_numbers(method: Method, num_particles: int | None, max_memory: int | None) -> int:
-    """Return K, checked with the memory."""
-    if max_memory is not None:
-        at_least_1("max_memory", max_memory)
-    return at_least_1(
-        "num_particles", method.num_particles if num_particles is None else num_particles
-    )
 
 
 def _values_per_unit(call: BoundProgram) -> int | None:

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from pyro_vae import argument_checks as checks
 from pyro_vae.allocations import Allocations
-from pyro_vae.errors import InputError
+from pyro_vae.errors import must_be
 from pyro_vae.inference.checks.density import check_map
 from pyro_vae.inference.checks.noise import check_steady
 from pyro_vae.inference.checks.support import check_proposal
@@ -32,9 +34,14 @@ TILE_UNITS, TILE_PARTICLES = 64, 512
 MAX_MEMORY = {"cpu": 2**25, "cuda": 2**32}  # the CPU's is about the size of its caches
 
 
+def _check_share(name: str, share: Any) -> None:
+    if checks.number(name, share, least=0) >= 1:
+        raise must_be(name, "a number of at least 0 and below 1", share)
+
+
 @dataclass(frozen=True)
 class Importance(Method):
-    """Weigh draws of the guide: importance sampling, K draws of each unit.
+    """Weigh K draws of the guide for each unit: importance sampling.
 
     log p(x) ~ log (1/K) sum_k p(x, z_k) / q(z_k | x), with z_k from the guide. Exactly K weights are used;
     the memory cuts them into parts, which changes only the rounding. With ``prior_share`` s, the proposal
@@ -42,7 +49,7 @@ class Importance(Method):
     however narrow the guide is.
 
     Args:
-        prior_share: share of the particles that come from the prior, which bounds the weights.
+        prior_share: share of the particles from the prior, which bounds the weights.
 
     Source: of the mixture with the prior: T. Hesterberg, "Weighted average importance sampling and
     defensive mixture distributions", 1995, https://doi.org/10.1080/00401706.1995.10484303.
@@ -54,12 +61,7 @@ class Importance(Method):
     units_per_tile = {"cpu": TILE_UNITS, "cuda": 8 * TILE_UNITS}  # noqa: RUF012 - nobody writes to it
 
     def __post_init__(self) -> None:
-        if not isinstance(self.prior_share, int | float) or not 0 <= self.prior_share < 1:
-            raise InputError(
-                f"prior_share must lie between 0 and 1, not {self.prior_share}",
-                subject="prior_share",
-                expected="between 0 and 1",
-            )
+        checks.check_arguments({"prior_share": _check_share}, vars(self))
 
     @property
     def description(self) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.distributions import constraints, transform_to
 from torch.distributions.transforms import AffineTransform
 
+from pyro_vae import argument_checks as checks
 from pyro_vae.errors import InputError, at_least_1, positive
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.program.contract import Program, as_program
@@ -24,6 +25,8 @@ from pyro_vae.program.probe import moves
 from pyro_vae.program.support import support_of
 from pyro_vae.program.trace import Site, drawn_sites, is_point_mass, run
 from pyro_vae.program.wrappers import inside, rebuilt
+
+WIDER = {"factor": checks.suggesting("pass factor=1.5, say", positive)}
 
 
 def wider(program: Any, factor: float) -> Program:
@@ -46,8 +49,14 @@ def wider(program: Any, factor: float) -> Program:
     tensor(True)
     """
     target = as_program(program)
-    factor = positive("the factor of a wider guide", factor)
-    return replace(target, guide=_Widened(factor)(target.guide))
+    checks.check_arguments(WIDER, locals())
+    widen, unrefined = _Widened(factor), target.unrefined_guide
+    return replace(
+        target,
+        guide=widen(target.guide),
+        proposal=(*target.proposal, f"widened by a factor of {factor:g}"),
+        unrefined_guide=None if unrefined is None else widen(unrefined),
+    )
 
 
 class _Widened(Messenger):
@@ -92,6 +101,13 @@ def _is_real(support: constraints.Constraint) -> bool:
     return support in (constraints.real, constraints.real_vector)
 
 
+REFINED: dict[str, checks.Check] = {
+    "steps": at_least_1,
+    "learning_rate": positive,
+    "elbo": checks.optional(checks.instance(ELBO, "an ELBO such as Trace_ELBO()")),
+}
+
+
 def refined(
     program: Any, steps: int = 50, learning_rate: float = 0.05, elbo: ELBO | None = None
 ) -> Program:
@@ -114,7 +130,8 @@ def refined(
     Raises:
         InputError: an AutoGuide, or a guide site whose distribution has no parameters to free.
     """
-    target, rate = as_program(program), positive("learning_rate", learning_rate)
+    checks.check_arguments(REFINED, locals())
+    target = as_program(program)
     if isinstance(target.guide, AutoGuide):
         raise InputError(
             f"the guide is an AutoGuide ({type(target.guide).__name__}), whose parameters belong to the "
@@ -122,8 +139,13 @@ def refined(
             subject=type(target.guide).__name__,
             remedy="fit it for longer, or widen it",
         )
-    guide = _Refined(target, at_least_1("steps", steps), rate, elbo or TraceELBO())
-    return replace(target, guide=guide)
+    guide = _Refined(target, steps, learning_rate, elbo or TraceELBO())
+    return replace(
+        target,
+        guide=guide,
+        proposal=(*target.proposal, f"refined for each unit by {steps:,} steps"),
+        unrefined_guide=target.unrefined_guide or target.guide,
+    )
 
 
 class _Refined:
@@ -191,6 +213,7 @@ class _FreeSite:
         return InputError(
             f"the guide's site {name!r} is a {self.kind.__name__}, which cannot be refined: {reason}",
             subject=name,
+            remedy="anneal (method='ais')",
         )
 
     def is_rebuilt(self, site: Site) -> bool:

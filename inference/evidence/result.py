@@ -218,6 +218,7 @@ def _check_delta(delta: float) -> None:
             f"delta must lie between 0 and 1, not {delta!r}",
             subject="delta",
             expected="between 0 and 1",
+            remedy="pass delta=0.05, say",
         )
 
 

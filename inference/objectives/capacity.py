@@ -5,9 +5,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from pyro_vae import argument_checks as checks
 from pyro_vae.inference.objectives.epoch_schedules import Linear, Schedule
 from pyro_vae.inference.objectives.guide_draws import GuideDraws
-from pyro_vae.inference.objectives.objective import Scheduled, checked_number
+from pyro_vae.inference.objectives.objective import Scheduled
+
+CHECKS = {"capacity": checks.optional(checks.instance(Schedule, "a Schedule such as Linear()"))}
 
 
 class Capacity(Scheduled):
@@ -42,8 +45,9 @@ class Capacity(Scheduled):
         num_particles: int = 1,
     ) -> None:
         super().__init__(num_particles)
-        self.gamma = checked_number("gamma", gamma, least=0)
-        self.schedule = capacity or Linear(0.0, 25.0, epochs=50.0)
+        self.gamma = checks.number("gamma", gamma, least=0)
+        checks.check_arguments(CHECKS, locals())
+        self.schedule = Linear(0.0, 25.0, epochs=50.0) if capacity is None else capacity
         self.nats: float | Tensor = self.schedule(0.0)
 
     def at(self, number: float | Tensor) -> "Capacity":

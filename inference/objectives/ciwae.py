@@ -2,10 +2,11 @@
 
 from torch import Tensor
 
+from pyro_vae.argument_checks import number
 from pyro_vae.errors import InputError
 from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.iwae import log_mean_exp
-from pyro_vae.inference.objectives.objective import FigureKind, Objective, checked_number
+from pyro_vae.inference.objectives.objective import FigureKind, Objective
 
 
 class CIWAE(Objective):
@@ -24,7 +25,7 @@ class CIWAE(Objective):
 
     def __init__(self, num_particles: int = 8, elbo_weight: float = 0.5) -> None:
         super().__init__(num_particles)
-        self.elbo_weight = checked_number("elbo_weight", elbo_weight, least=0)
+        self.elbo_weight = number("elbo_weight", elbo_weight, least=0)
         if self.elbo_weight > 1:
             raise InputError(
                 f"elbo_weight must be between 0 and 1, not {elbo_weight}",

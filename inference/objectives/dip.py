@@ -4,6 +4,7 @@ import abc
 
 from torch import Tensor
 
+from pyro_vae.argument_checks import number
 from pyro_vae.errors import InputError
 from pyro_vae.inference.objectives.aggregate import (
     Aggregate,
@@ -12,7 +13,6 @@ from pyro_vae.inference.objectives.aggregate import (
     off_diagonal,
 )
 from pyro_vae.inference.objectives.guide_draws import GuideDraws
-from pyro_vae.inference.objectives.objective import checked_number
 from pyro_vae.inference.objectives.requirements import ProgramSites
 
 
@@ -21,8 +21,8 @@ class DIP(Aggregate, abc.ABC):
 
     def __init__(self, off_diagonal: float = 10.0, diagonal: float = 10.0) -> None:
         super().__init__()
-        self.off_diagonal = checked_number("off_diagonal", off_diagonal, least=0)
-        self.diagonal = checked_number("diagonal", diagonal, least=0)
+        self.off_diagonal = number("off_diagonal", off_diagonal, least=0)
+        self.diagonal = number("diagonal", diagonal, least=0)
 
     def check(self, sites: ProgramSites) -> None:
         super().check(sites)

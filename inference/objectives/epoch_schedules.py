@@ -1,9 +1,10 @@
 """Numbers as functions of the epoch: a weight of the KL term, a capacity."""
 
 import abc
-import math
+from typing import Any
 
-from pyro_vae.errors import InputError, positive
+from pyro_vae import argument_checks as checks
+from pyro_vae.errors import must_be, positive
 
 
 class Schedule(abc.ABC):
@@ -14,6 +15,23 @@ class Schedule(abc.ABC):
 
     @abc.abstractmethod
     def __call__(self, epochs: float) -> float: ...
+
+
+def _check_part(name: str, part: Any) -> None:
+    if positive(name, part) > 1:
+        raise must_be(name, "a part in (0, 1]", part)
+
+
+LINEAR: dict[str, checks.Check] = {
+    "start": checks.not_negative,
+    "end": checks.not_negative,
+    "epochs": positive,
+}
+CYCLICAL: dict[str, checks.Check] = {
+    "end": checks.not_negative,
+    "epochs": positive,
+    "rising": _check_part,
+}
 
 
 class Linear(Schedule):
@@ -32,13 +50,8 @@ class Linear(Schedule):
     """
 
     def __init__(self, start: float = 0.0, end: float = 1.0, epochs: float = 10.0) -> None:
-        if not (0 <= start < math.inf and 0 <= end < math.inf):
-            raise InputError(
-                f"start and end must be finite and at least 0, not {start} and {end}",
-                subject="start",
-                expected="at least 0",
-            )
-        self.start, self.end, self.epochs = start, end, positive("epochs", epochs)
+        checks.check_arguments(LINEAR, locals())
+        self.start, self.end, self.epochs = start, end, epochs
 
     def __call__(self, epochs: float) -> float:
         return self.start + (self.end - self.start) * min(1.0, epochs / self.epochs)
@@ -60,19 +73,8 @@ class Cyclical(Schedule):
     """
 
     def __init__(self, end: float = 1.0, epochs: float = 10.0, rising: float = 0.5) -> None:
-        if not 0 <= end < math.inf:
-            raise InputError(
-                f"end must be finite and at least 0, not {end}",
-                subject="end",
-                expected="at least 0",
-            )
-        if not 0 < rising <= 1:
-            raise InputError(
-                f"rising must be a part in (0, 1], not {rising}",
-                subject="rising",
-                expected="a part in (0, 1]",
-            )
-        self.end, self.epochs, self.rising = end, positive("epochs", epochs), rising
+        checks.check_arguments(CYCLICAL, locals())
+        self.end, self.epochs, self.rising = end, epochs, rising
 
     def __call__(self, epochs: float) -> float:
         done = epochs % self.epochs or self.epochs  # the last step of a cycle still belongs to it

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import softplus
 
+from pyro_vae.argument_checks import number
 from pyro_vae.errors import InputError
 from pyro_vae.inference.objectives.aggregate import Aggregate, latent_vector
 from pyro_vae.inference.objectives.guide_draws import GuideDraws
-from pyro_vae.inference.objectives.objective import checked_number, with_gradient_of
+from pyro_vae.inference.objectives.objective import with_gradient_of
 from pyro_vae.inference.objectives.requirements import ProgramSites
 from pyro_vae.networks import MLP, NetworkFactory
 
@@ -46,7 +47,7 @@ class FactorVAE(Aggregate):
 
     def __init__(self, gamma: float = 10.0, discriminator: NetworkFactory = MLP) -> None:
         super().__init__()
-        self.gamma = checked_number("gamma", gamma, least=0)
+        self.gamma = number("gamma", gamma, least=0)
         self.make_discriminator = discriminator
 
     def prepare(self, sites: ProgramSites) -> None:

@@ -4,8 +4,9 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from pyro_vae.argument_checks import number
 from pyro_vae.inference.objectives.guide_draws import GuideDraws
-from pyro_vae.inference.objectives.objective import Objective, checked_number
+from pyro_vae.inference.objectives.objective import Objective
 from pyro_vae.inference.objectives.requirements import factors
 from pyro_vae.program.trace import Site, drawn_sites
 
@@ -30,7 +31,7 @@ class FreeBits(Objective):
 
     def __init__(self, nats: float = 0.25, num_particles: int = 1) -> None:
         super().__init__(num_particles)
-        self.nats = checked_number("nats", nats, least=0)
+        self.nats = number("nats", nats, least=0)
 
     def value(self, draws: GuideDraws) -> Tensor:
         kl = rates(draws).clamp(min=self.nats).sum()

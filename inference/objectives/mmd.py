@@ -1,15 +1,14 @@
 """The maximum mean discrepancy of aggregate posterior and prior, from draws of both."""
 
 import abc
-import math
 from collections.abc import Sequence
 
 from torch import Tensor
 
+from pyro_vae import argument_checks as checks
 from pyro_vae.errors import InputError, positive
 from pyro_vae.inference.objectives.aggregate import Aggregate, latent_vector, off_diagonal
 from pyro_vae.inference.objectives.guide_draws import GuideDraws
-from pyro_vae.inference.objectives.objective import checked_number
 from pyro_vae.inference.objectives.requirements import ProgramSites
 
 
@@ -19,6 +18,9 @@ class Kernel(abc.ABC):
     @abc.abstractmethod
     def __call__(self, squares: Tensor, dim: int) -> Tensor:
         """Return k of squared distances between vectors of ``dim`` numbers, in the same shape."""
+
+
+SCALES = checks.each(positive, "a list of positive numbers", least=1)
 
 
 class InverseMultiquadric(Kernel):
@@ -33,12 +35,7 @@ class InverseMultiquadric(Kernel):
     """
 
     def __init__(self, scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)) -> None:
-        if not scales or not all(0 < scale < math.inf for scale in scales):
-            raise InputError(
-                f"a kernel's scales must be positive numbers, not {list(scales)}",
-                subject="scales",
-                expected="positive numbers",
-            )
+        checks.check_arguments({"scales": SCALES}, locals())
         self.scales = tuple(scales)
 
     def __call__(self, squares: Tensor, dim: int) -> Tensor:
@@ -58,6 +55,9 @@ class Gaussian(Kernel):
 
     def __call__(self, squares: Tensor, dim: int) -> Tensor:
         return (-squares / (2 * dim * self.bandwidth**2)).exp()
+
+
+KERNEL = checks.optional(checks.instance(Kernel, "a Kernel such as Gaussian()"))
 
 
 class InfoVAE(Aggregate):
@@ -85,9 +85,10 @@ class InfoVAE(Aggregate):
         kernel: Kernel | None = None,
     ) -> None:
         super().__init__()
-        self.alpha = checked_number("alpha", alpha)
-        self.weight = checked_number("weight", weight, least=1 - self.alpha)
-        self.kernel = kernel or InverseMultiquadric()
+        self.alpha = checks.number("alpha", alpha)
+        self.weight = checks.number("weight", weight, least=1 - self.alpha)
+        checks.check_arguments({"kernel": KERNEL}, locals())
+        self.kernel = InverseMultiquadric() if kernel is None else kernel
 
     def check(self, sites: ProgramSites) -> None:
         super().check(sites)

@@ -10,7 +10,7 @@ from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO
 from pyro.infer.enum import get_importance_trace
 from torch import Tensor, nn
 
-from pyro_vae.errors import InputError, at_least_1
+from pyro_vae.errors import at_least_1
 from pyro_vae.inference.objectives.epoch_schedules import Schedule
 from pyro_vae.inference.objectives.guide_draws import DrawPlan, GuideDraws, draw
 from pyro_vae.inference.objectives.requirements import ProgramSites, program_sites
@@ -193,21 +193,3 @@ def figure_of(elbo: Any) -> FigureKind:
     return (
         "elbo" if isinstance(elbo, Trace_ELBO | TraceEnum_ELBO | TraceGraph_ELBO) else "objective"
     )
-
-
-def checked_number(name: str, value: float, least: float | None = None) -> float:
-    """Return a value as a float.
-
-    Raises:
-        InputError: it is not a finite number, or below ``least``.
-    """
-    expected = "a finite number" + ("" if least is None else f" of at least {least:g}")
-    try:
-        number = float(value)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{name} must be {expected}, not {value!r}", subject=name, expected=expected
-        ) from error
-    if not abs(number) < float("inf") or (least is not None and number < least):
-        raise InputError(f"{name} must be {expected}, not {value}", subject=name, expected=expected)
-    return number

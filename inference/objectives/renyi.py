@@ -2,10 +2,11 @@
 
 from torch import Tensor
 
+from pyro_vae.argument_checks import number
 from pyro_vae.errors import InputError
 from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.iwae import log_mean_exp
-from pyro_vae.inference.objectives.objective import Objective, checked_number
+from pyro_vae.inference.objectives.objective import Objective
 
 
 class Renyi(Objective):
@@ -30,7 +31,7 @@ class Renyi(Objective):
 
     def __init__(self, alpha: float = 0.5, num_particles: int = 8) -> None:
         super().__init__(num_particles)
-        self.alpha = checked_number("alpha", alpha)
+        self.alpha = number("alpha", alpha)
         if self.alpha == 1:
             raise InputError(
                 "a Renyi bound of order alpha=1 is the ELBO",

@@ -81,7 +81,9 @@ class ProgramSites:
         apart, enumerated = "weighs prior and likelihood apart", self.structure.enumerated
         if not (self.model or self.guide or enumerated):
             raise InputError(
-                f"{objective} {apart}, and this program has no latent site", remedy="use TraceELBO"
+                f"{objective} {apart}, and this program has no latent site",
+                subject=objective,
+                remedy="use TraceELBO",
             )
         if enumerated:
             raise InputError(

@@ -4,10 +4,10 @@ import math
 
 from torch import Tensor
 
+from pyro_vae.argument_checks import number
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.objectives.aggregate import Aggregate, latent_vector
 from pyro_vae.inference.objectives.guide_draws import GuideDraws
-from pyro_vae.inference.objectives.objective import checked_number
 from pyro_vae.inference.objectives.requirements import factors
 
 
@@ -41,7 +41,7 @@ class TCVAE(Aggregate):
     ) -> None:
         super().__init__()
         self.alpha, self.beta, self.gamma = (
-            checked_number(name, value, least=0)
+            number(name, value, least=0)
             for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma))
         )
         self.num_data = None if num_data is None else at_least_1("num_data", num_data)

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_vae.errors import at_least
+from pyro_vae import argument_checks as checks
 from pyro_vae.inference.checks.support import check_proposal
 from pyro_vae.inference.evidence.tiles import open_tiles
 from pyro_vae.program.particles import draw
 
+CHECKS = {"num_particles": checks.at_least_2, "seed": checks.optional(checks.seed)}
 ACTIVE = 0.01  # Burda et al.'s threshold on the variance of a posterior mean over the data
 
 
@@ -80,7 +81,7 @@ def evaluate(
     >>> evaluation.elbo.shape
     torch.Size([50])
     """
-    at_least(2, "num_particles", num_particles)
+    checks.check_arguments(CHECKS, locals())
     rates, distortions = [], []
     spreads: dict[str, _MeanVariance] = {}
     with open_tiles(program, data, None, seed, device) as tiles:

@@ -8,7 +8,8 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_vae.errors import InputError, at_least_1
+from pyro_vae import argument_checks as checks
+from pyro_vae.errors import InputError, at_least_1, must_be
 from pyro_vae.inference.checks.support import check_proposal
 from pyro_vae.inference.evidence.tiles import open_tiles
 from pyro_vae.program.bound_program import BoundProgram
@@ -39,6 +40,20 @@ class Imputation:
     quantiles: Tensor
     draws: Tensor
     ess: Tensor
+
+
+def _check_level(name: str, level: Any) -> None:
+    if checks.number(name, level, least=0) > 1:
+        raise must_be(name, "between 0 and 1", level)
+
+
+CHECKS: dict[str, checks.Check] = {
+    "num_particles": at_least_1,
+    "num_draws": at_least_1,
+    "quantiles": checks.each(_check_level, "a list of numbers between 0 and 1", least=1),
+    "unit": checks.optional(checks.plate),
+    "seed": checks.optional(checks.seed),
+}
 
 
 def impute(
@@ -85,15 +100,8 @@ def impute(
     >>> impute(vae, x, num_particles=100).draws[:, 0, [0, 2]].unique(dim=0)
     tensor([[0.5000, 1.0000]])
     """
-    for name, count in (("num_particles", num_particles), ("num_draws", num_draws)):
-        at_least_1(name, count)
-    levels = torch.tensor(list(quantiles), dtype=torch.float64)
-    if not ((levels >= 0) & (levels <= 1)).all():
-        raise InputError(
-            f"quantiles must lie between 0 and 1, not {list(quantiles)}",
-            subject="quantiles",
-            expected="between 0 and 1",
-        )
+    checks.check_arguments(CHECKS, locals())
+    levels = torch.as_tensor(quantiles, dtype=torch.float64)
     with open_tiles(program, data, unit, seed, device, UNITS_PER_TILE) as tiles:
         parts = [_impute_tile(call, num_particles, num_draws, levels) for call in tiles]
     return Imputation(

@@ -13,7 +13,7 @@ from torch import Tensor
 from pyro_vae.data import Batch
 from pyro_vae.errors import InputError, first_line
 from pyro_vae.inference.compiling.fx_capture import CannotCapture
-from pyro_vae.inference.compiling.inductor import Compile, by_inductor, check_compile
+from pyro_vae.inference.compiling.inductor import Compile, by_inductor
 from pyro_vae.inference.compiling.onednn import use_onednn
 from pyro_vae.inference.compiling.precision import (
     Precision,
@@ -151,7 +151,6 @@ def check_modes(mode: Compile, precision: Precision, device: torch.device) -> No
     Raises:
         InputError: it does not.
     """
-    check_compile(mode)
     check_precision(precision, device)
     if mode == "off" and precision == "bf16":
         raise InputError(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyro
 import torch
@@ -14,9 +14,10 @@ from pyro.infer import ELBO
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from pyro_vae import argument_checks as checks
 from pyro_vae.data import Batches, DataSet, OneCall, batches
 from pyro_vae.device import resolve
-from pyro_vae.errors import InputError, at_least_1, positive, true_or_false
+from pyro_vae.errors import InputError, at_least_1, must_be, positive, true_or_false
 from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.compiling.precision import Precision
 from pyro_vae.inference.objectives import Schedule
@@ -28,7 +29,12 @@ from pyro_vae.inference.svi.compiled_engine import (
 )
 from pyro_vae.inference.svi.engine import EagerEngine, Engine
 from pyro_vae.inference.svi.fit_result import FitResult
-from pyro_vae.inference.svi.optimizer import OptimizerFactory, make_optimizer
+from pyro_vae.inference.svi.optimizer import (
+    PASS_OPTIMIZER,
+    PASS_SCHEDULE,
+    OptimizerFactory,
+    make_optimizer,
+)
 from pyro_vae.inference.svi.preparation import Prepared, Task, prepare
 from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.inference.svi.run_state import RunState
@@ -39,7 +45,6 @@ from pyro_vae.inference.svi.training_loop import Loop
 from pyro_vae.program.call_arguments import call_arguments
 from pyro_vae.program.contract import Program, as_program, signature
 from pyro_vae.program.isolation import (
-    checked_seed,
     rng_state,
     set_rng_state,
 )
@@ -85,41 +90,41 @@ def fit(
     that was killed and resumed ends as one that was not, to the last bit on a CPU. The global generators
     are restored. A second thread that fits or evaluates a program waits: Pyro's state is one per process.
 
+    All rows are a batch, up to 100,000 of them, where rows share latents or a row's position matters; rows
+    then keep their order. A smaller batch counts for all rows where they share latents. Epochs in which a
+    KL weight changes (warm-up, a schedule) do not count for ``patience``, and figures in validation always
+    have a KL weight of 1. Trace_ELBO is used in a form that does not wait for the device (TraceELBO); a
+    latent is enumerated if it is marked ``infer={"enumerate": "parallel"}``.
+
+    A step is compiled ("auto") where that is possible and saves more time than it costs, and
+    ``FitResult.notes`` says so; "on" raises where it is impossible. The precision is that of matrix
+    products and convolutions in training: "bf16" rounds to bfloat16, as autocast does. Everything else is
+    float32, as are validation and every evidence.
+
     Args:
         program: a model and guide (:func:`pyro_vae.program.contract.as_program`), trained in place.
         data: a tensor, a tuple of tensors of equal length, a torch Dataset, a DataLoader, a split,
             or a data set (its validation split is used, too).
         validation: held-out data of the same kind, for early stopping and keep-best.
-        epochs: passes over the data; by default 100, or more for small data, or fewer for large
-            (:func:`pyro_vae.inference.svi.epochs.default_epochs`).
-        batch_size: rows a step; by default a DataLoader's own, or 128, or all of them, up to 100,000,
-            where all rows share latents or a row's position matters. A smaller batch counts for all rows
-            where they share latents.
-        shuffle: whether each epoch takes the rows in an order of its own. By default it does, unless
-            a row's score depends on its position: then they keep their order.
+        epochs: passes over the data; by default 100, more for few rows, fewer for many.
+        batch_size: rows a step; by default a DataLoader's own, 128, or all where rows depend on each other.
+        shuffle: take the rows in a new order each epoch; by default unless a row's position matters.
         optimizer: makes a torch optimizer from the parameters.
-        schedule: makes a torch learning-rate schedule from the optimizer; stepped once an epoch.
-        elbo: any Pyro ELBO, such as those of :mod:`pyro_vae.inference.objectives`; by default Trace_ELBO,
-            in a form that does not wait for the device, or TraceEnum_ELBO where a discrete latent is
-            marked ``infer={"enumerate": "parallel"}``.
-        beta: weight of the KL term, or its schedule. The reported validation ELBO always has weight 1.
+        schedule: makes a torch learning-rate schedule from the optimizer; it steps once an epoch.
+        elbo: the objective; by default Trace_ELBO, or TraceEnum_ELBO where a latent is enumerated.
+        beta: weight of the KL term, or a schedule of it.
         kl_warmup: epochs over which that weight grows from 0 to beta.
         clip_norm: largest norm of the gradient of the ELBO per unit.
-        patience: epochs without a better validation ELBO (or bound, if the objective is one) after which
-            the run stops. Epochs in which a KL weight changes (warm-up, a schedule) do not count.
-        keep_best: end with the parameters of the epoch where it was best.
-        seed: of the order of the data and of all noise.
+        patience: stop after so many epochs without a better figure in validation.
+        keep_best: end with the parameters of the epoch where that figure was best.
+        seed: seed of the order of the rows and of all noise.
         device: "auto" is the GPU where there is one.
         out: a folder for metrics and checkpoints.
         resume: go on with the run in ``out``; the optimizer may have another learning rate now.
         record: further entries of the checkpoint; compared on resume.
         progress: whether to draw a bar; by default where standard error is a terminal.
-        compile: "auto" runs the step as one compiled graph where that is possible and saves more
-            than it costs, and says so in ``FitResult.notes``; "on" does it always, and raises where it
-            is impossible; "off" never does.
-        precision: what matrix products and convolutions multiply in training: "float32", "bf16"
-            (rounded to bfloat16, as autocast does; needs the step as a graph) or, on CUDA, "tf32".
-            Everything else is float32, as are validation and every evidence.
+        compile: run the step as one compiled graph: where it saves time (auto), always, or never.
+        precision: that of matrix products in training; bf16 requires a compiled step, tf32 CUDA.
         args: with ``kwargs``, in place of ``data``: each step calls the program with them as they are,
             on their device.
         kwargs: see ``args``.
@@ -137,9 +142,11 @@ def fit(
     >>> len(result.metrics)
     2
     """
+    checks.check_arguments(CHECKS, locals())
     if out is None and resume:
-        raise InputError("resume needs `out`, the folder of the run", subject="resume")
-    _check_options(elbo, batch_size, shuffle, clip_norm)
+        raise InputError(
+            "resume needs the folder of the run", subject="resume", remedy="pass out=FOLDER, too"
+        )
     beta = _beta_of(elbo, beta, kl_warmup)
     planned_epochs = 1 if epochs is None else epochs
     settings = Settings(
@@ -153,7 +160,8 @@ def fit(
         module.to(place)
     if isinstance(data, DataSet) and validation is None:
         validation = data.validation
-    held_out = None if validation is None else batches(validation, place, signature(program))
+    with checks.naming("validation"):
+        held_out = None if validation is None else batches(validation, place, signature(program))
     run_state = RunState(
         None if out is None else Path(out), resume, {"program": kind, **(record or {})}
     )
@@ -172,22 +180,35 @@ def fit(
         return loop.run(resume, _noun(prepared), prepared.notes)
 
 
-def _check_options(elbo: Any, batch_size: Any, shuffle: Any, clip_norm: Any) -> None:
-    """Check the options that :class:`Settings` does not hold."""
-    if batch_size is not None:
-        at_least_1("batch_size", batch_size)
-    if shuffle is not None:
-        true_or_false("shuffle", shuffle)
-    if clip_norm is not None:
-        positive("clip_norm", clip_norm)
-    if elbo is not None and not isinstance(elbo, ELBO):
+def _check_elbo(name: str, elbo: Any) -> None:
+    if not isinstance(elbo, ELBO):
         is_class = isinstance(elbo, type) and issubclass(elbo, ELBO)
-        raise InputError(
-            f"elbo is {f'the class {elbo.__name__}' if is_class else repr(elbo)}",
-            subject="elbo",
-            expected="an object of class ELBO",
-            remedy=f"pass {elbo.__name__}(...)" if is_class else "pass one, such as Trace_ELBO()",
-        )
+        remedy = f"pass {elbo.__name__}(...)" if is_class else "pass one, such as Trace_ELBO()"
+        raise must_be(name, "an object of class ELBO", elbo, remedy=remedy)
+    at_least_1("num_particles", elbo.num_particles)  # Pyro does not check it
+
+
+CHECKS: dict[str, checks.Check] = {
+    "epochs": checks.optional(at_least_1),
+    "batch_size": checks.optional(at_least_1),
+    "shuffle": checks.optional(true_or_false),
+    "optimizer": checks.suggesting(PASS_OPTIMIZER, checks.function),
+    "schedule": checks.optional(checks.suggesting(PASS_SCHEDULE, checks.function)),
+    "elbo": checks.optional(_check_elbo),
+    "beta": checks.number_or(Schedule, "a Schedule such as Linear()"),
+    "kl_warmup": checks.not_negative,
+    "clip_norm": checks.optional(positive),
+    "patience": checks.optional(at_least_1),
+    "keep_best": true_or_false,
+    "seed": checks.seed,
+    "out": checks.optional(checks.path),
+    "resume": true_or_false,
+    "record": checks.optional(checks.mapping),
+    "progress": checks.optional(true_or_false),
+    "compile": checks.one_of(*get_args(Compile)),
+    "precision": checks.one_of(*get_args(Precision)),
+    "control": checks.instance(RunControl, "a RunControl"),
+}
 
 
 def _beta_of(elbo: Any, beta: Schedule | float, kl_warmup: float) -> Schedule | float:
@@ -263,7 +284,7 @@ def _isolated(program: Program, seed: int) -> Iterator[None]:
     """Train with generators that start from ``seed``, and restore them and the modes afterwards."""
     modes = {m: m.training for root in program.modules.values() for m in root.modules()}
     generators = rng_state()
-    pyro.set_rng_seed(checked_seed(seed))
+    pyro.set_rng_seed(seed)
     try:
         with own_parameters(program), warnings.catch_warnings():
             # a note says it once

@@ -11,6 +11,8 @@ from pyro_vae.errors import InputError
 
 OptimizerFactory = Callable[[Iterable[Tensor]], Optimizer]
 ScheduleFactory = Callable[[Optimizer], LRScheduler]
+PASS_OPTIMIZER = "pass a factory such as partial(Adam, lr=1e-3)"
+PASS_SCHEDULE = "pass a factory such as partial(StepLR, step_size=10)"
 
 
 def make_optimizer(factory: OptimizerFactory, parameters: Mapping[str, Tensor]) -> Optimizer:
@@ -22,7 +24,11 @@ def make_optimizer(factory: OptimizerFactory, parameters: Mapping[str, Tensor]) 
     try:
         optimizer = fused(factory(list(parameters.values())))
     except (ValueError, TypeError) as error:
-        raise InputError(f"the optimizer cannot be made: {error}", subject="optimizer") from error
+        raise InputError(
+            f"the optimizer cannot be made: {error}",
+            subject="optimizer",
+            remedy=PASS_OPTIMIZER,
+        ) from error
     if needs_closure(optimizer):
         raise InputError(
             f"optimizer {type(optimizer).__name__} evaluates the loss several times a step, each time with "
@@ -41,17 +47,18 @@ def make_schedule(factory: ScheduleFactory | None, optimizer: Optimizer) -> LRSc
     """
     if factory is None:
         return None
-    remedy = "pass a factory such as partial(StepLR, step_size=10)"
-    if not callable(factory) or isinstance(factory, LRScheduler):
-        raise InputError(f"schedule is {factory!r}", subject="schedule", remedy=remedy)
+    if isinstance(factory, LRScheduler):
+        raise InputError("schedule is made already", subject="schedule", remedy=PASS_SCHEDULE)
     try:
         schedule = factory(optimizer)
     except (ValueError, TypeError) as error:
         problem = f"the schedule cannot be made: {error}"
-        raise InputError(problem, subject="schedule", remedy=remedy) from error
+        raise InputError(problem, subject="schedule", remedy=PASS_SCHEDULE) from error
     if not isinstance(schedule, LRScheduler):
         problem = f"schedule returns a {type(schedule).__name__}"
-        raise InputError(problem, subject="schedule", expected="an LRScheduler", remedy=remedy)
+        raise InputError(
+            problem, subject="schedule", expected="an LRScheduler", remedy=PASS_SCHEDULE
+        )
     return schedule
 
 

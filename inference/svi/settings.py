@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from pyro_vae.errors import InputError, at_least_1, true_or_false
 from pyro_vae.inference.objectives import Schedule
 
 
@@ -22,19 +21,6 @@ class Settings:
     keep_best: bool
     seed: int
     progress: bool | None
-
-    def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("beta", 0), ("kl_warmup", 0)):
-            value = getattr(self, name)
-            if not (isinstance(value, Schedule) or value >= least):
-                raise InputError(
-                    f"{name} must be at least {least}, not {value}",
-                    subject=name,
-                    expected=f"at least {least}",
-                )
-        if self.patience is not None:
-            at_least_1("patience", self.patience)
-        true_or_false("keep_best", self.keep_best)
 
     @property
     def is_tempered(self) -> bool:

@@ -45,7 +45,11 @@ class Validation:
                 scaled = minibatching.scaled(program, batch)
                 try:
                     loss = self.objective.loss(scaled.model, scaled.guide, *batch)
-                except (ValueError, RuntimeError) as error:  # a check of ours, Pyro's or torch's
+                except (
+                    ValueError,
+                    RuntimeError,
+                    IndexError,
+                ) as error:  # ours, Pyro's, torch's
                     explained = explain(self.loss, batch, error)
                     raise explained.at("in the validation data") from error
                 total -= loss / self.loss.num_units(batch) * len(batch[0])

@@ -18,7 +18,7 @@ from pyro_vae.cli.output.errors import describe, sigterm_as_exception
 from pyro_vae.errors import InputError, unknown
 
 VERBS = {
-    "demo": "train a VAE on handwritten digits and report on it (no download, under a minute)",
+    "demo": "train a VAE on handwritten digits and report on it, in a minute",
     "data": "list the data sets that can be loaded, or show how a file is read",
     "models": "list the models and the parts that they are composed of",
     "fit": "fit a model to data, or continue a run",
@@ -30,7 +30,8 @@ VERBS = {
 }
 USAGE = f"""usage: pyro-vae VERB [OPTION ...]
 
-Fit latent variable models, written in Pyro, by variational inference; estimate their evidence.
+Fit latent variable models, written in Pyro, by variational inference; estimate
+their evidence.
 
 {chr(10).join(f"  {verb:<12} {text}" for verb, text in VERBS.items())}
 

@@ -12,12 +12,13 @@ from pyro_vae.data import Column, DataSet, available
 from pyro_vae.data.rows import read_all
 
 DESCRIPTION = """\
-List the data sets that --data can name. For one of them, a file or a folder of images, show how it is
-read: its splits and, for a table, each column's type and the likelihood that `pyro-vae fit` chooses."""
+List the data sets that --data can name. For one of them, a file or a folder of
+images, show how it is read: its splits and, for a table, each column's type and
+the likelihood that `pyro-vae fit` chooses."""
 EXAMPLES = (
     "pyro-vae data",
     "pyro-vae data people.csv",
-    "pyro-vae data people.csv --separator ; --decimal , --kinds visits=real clinic=category",
+    "pyro-vae data people.csv --separator ; --decimal , --kinds visits=real",
 )
 CHANGES = """\
 to change it: --kinds COLUMN=KIND (real, positive, count, grade, binary, category, date, time);

@@ -27,9 +27,9 @@ from pyro_vae.inference.svi.run_state import CHECKPOINT, METRICS
 from pyro_vae.program.predict import latent_means
 
 DESCRIPTION = """\
-Train a VAE on the 1,797 handwritten digits that scikit-learn ships (8x8 grey values, binarised by new
-draws in every epoch), and report on digits that it has not seen. Nothing is downloaded. An earlier demo
-in the folder is replaced."""
+Train a VAE on the 1,797 handwritten digits that scikit-learn ships (8x8 grey
+values, binarised by new draws in every epoch), and report on digits that it has
+not seen. Nothing is downloaded. An earlier demo in the folder is replaced."""
 EXAMPLES = ("pyro-vae demo", "pyro-vae demo --epochs 20 --seed 1 --out runs/short")
 FIT_WORDS = ("--model", "VAE", "--data", "digits", "--binarize", "stochastic",
          "--model.latent_dim", "10", "--model.encoder", "MLP", "--model.decoder", "MLP",

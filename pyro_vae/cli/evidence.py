@@ -47,20 +47,22 @@ from pyro_vae.inference.evidence.proposals import refined, wider
 from pyro_vae.inference.evidence.result import Evidence
 
 DESCRIPTION = """\
-Estimates log p(x) of each held-out datum, and prints the mean in nats, with its Monte-Carlo error and
-the error that sampling the data makes. Methods:
+Estimate log p(x) of each held-out datum, and print the mean in nats, with its
+Monte-Carlo error and the error that sampling the data makes. Methods:
 
 {methods}
 
-Ctrl-C prints the evidence so far; the same command with --resume continues. Under torchrun
-(torchrun --nproc_per_node 2 -m pyro_vae evidence RUN) the processes share the data.
+Ctrl-C prints the evidence so far; the same command with --resume continues.
+Under torchrun (torchrun --nproc_per_node 2 -m pyro_vae evidence RUN) the
+processes share the data.
 
---out writes a picture, or for each datum its row in the file (from 0), log p(x) in nats, its Monte-Carlo
-error, effective sample size and Pareto k, and its class."""
+--out writes a picture, or for each datum its row in the file (from 0), log
+p(x) in nats, its Monte-Carlo error, effective sample size and Pareto k, and
+its class."""
 EXAMPLES = (
     "pyro-vae evidence runs/vae --num_particles 5000 --out evidence.png",
     "pyro-vae evidence runs/vae --out evidence.csv         a figure for each row",
-    "pyro-vae evidence runs/vae --method ais --num_temperatures 500 --max_memory 2GB",
+    "pyro-vae evidence runs/vae --method ais --num_temperatures 500",
     "pyro-vae evidence runs/vae --method sandwich --split validation --json",
 )
 UNIT_COLUMNS = ("log_evidence", "standard_error", "ess", "pareto_k")  # of a file with a row a unit
@@ -105,10 +107,10 @@ def evidence_parser(words: Sequence[str] = ()) -> ArgumentParser:
     add = parser.add_argument
     add("--num_particles", type=int | None, metavar="K", help="draws or chains for each datum; "
         f"by default {describe_particles()}")  # fmt: skip
-    add("--max_memory", type=str | None, help="the memory to compute with, such as 2GB")
-    add("--compile", type=Compile, default="auto", help="compile draws and weights")
-    add("--widen", type=float | None, help="spread the guide by a factor")
-    add("--refine", type=int | None, help="fit the guide to each datum, by steps")
+    add("--max_memory", type=str | None, metavar="SIZE", help="memory to compute with, such as 2GB")
+    add("--compile", type=Compile, default="auto", help="compile draws, weights and gradients")
+    add("--widen", type=float | None, help="spread the guide about its mean by this factor")
+    add("--refine", type=int | None, help="fit the guide to each datum, by so many steps")
     add("--json", action="store_true", help="print one JSON object, in nats")
     add_out(parser, None, what="a picture, or a figure for each row, to write")
     add("--resume", action="store_true", help="continue an interrupted estimate")

@@ -21,8 +21,9 @@ from pyro_vae.graph import render_model
 from pyro_vae.graph.formats import FORMATS
 
 DESCRIPTION = """\
-Draw the model and the guide of a run, or of --model, as one plate diagram. A model without a run is
-called on a few rows of --data, by default the digits; only the shapes of the data matter."""
+Draw the model and the guide of a run, or of --model, as one plate diagram. A
+model without a run is called on a few rows of --data, by default the digits;
+only the shapes of the data matter."""
 EXAMPLES = (
     "pyro-vae graph runs/vae",
     "pyro-vae graph --model VAE --model.latent_dim 2 --out vae.pdf",
@@ -31,7 +32,7 @@ EXAMPLES = (
 MODEL = """\
 --model CLASS         with its options, as in `pyro-vae fit`
 --model MODULE.NAME   your own class or function
---data DATA           the data to call it on, with --data_root, --binarize, ..."""
+--data DATA           the data to call it on, with --data_root, ..."""
 MAX_ROWS = 64
 DIAGRAMS = ("graph.svg", "graph.png")  # in the folder of a run
 

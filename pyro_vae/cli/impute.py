@@ -28,12 +28,14 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.posterior.impute import Imputation, impute
 
 DESCRIPTION = """\
-Fills in the missing values of a run's data from the observed values of the same row and the
-model: p(x_missing | x_observed), by importance sampling. The rows are those of the file, all of them
-and in its order; of a --split, with their numbers in the file, from 0. A .csv has one value in each gap,
-and the class in its last column. An .npz holds the rows' numbers, the data, and of each value the
-posterior mean, its standard deviation (scale), the most probable value (mode), quantiles (5, 50 and 95%)
-and draws; ess is the effective sample size of each row's weights."""
+Fill in the missing values of a run's data from the observed values of the same
+row and the model: p(x_missing | x_observed), by importance sampling. The rows
+are those of the file, all of them and in its order; of a --split, with their
+numbers in the file, from 0. A .csv has one value in each gap, and the class in
+its last column. An .npz holds the rows' numbers, the data, and of each value
+the posterior mean, its standard deviation (scale), the most probable value
+(mode), quantiles (5, 50 and 95%) and draws; ess is the effective sample size
+of each row's weights."""
 EXAMPLES = (
     "pyro-vae impute runs/table --out filled.csv",
     "pyro-vae impute runs/table --split test --num_particles 10000 --out filled.npz",
@@ -47,8 +49,7 @@ def main(words: Sequence[str]) -> int:
     add("--num_particles", type=int, default=1000, help="draws from the guide for each row")
     add("--num_draws", type=int, default=20, help="draws of each row's values in an .npz")
     add("--fill", type=Literal["mean", "median", "draw"], default="mean", help="a .csv's gaps with "
-        "the posterior mean or median, or a draw; all but the mean are values that can be; of words, the "
-        "most probable one or a draw")  # fmt: skip
+        "the posterior mean, median or a draw; words with the most probable one or a draw")  # fmt: skip
     add_out(parser, "imputed.csv", (TABLE, ARRAYS))
     options = read_options(parser, words)
     path = out_path(options, (TABLE, ARRAYS))

@@ -28,8 +28,9 @@ PARTS: dict[str, tuple[ModuleType, type]] = {
 }
 INDENT = "    "
 DESCRIPTION = """\
-List the models that --model can name, each with its story p(x, z), its guide q(z | x), the parts that it
-is composed of and its source; then the classes that each part can be."""
+List the models that --model can name, each with its story p(x, z), its guide
+q(z | x), the parts that it is composed of and its source; then the classes that
+each part can be."""
 
 
 def main(words: Sequence[str]) -> int:

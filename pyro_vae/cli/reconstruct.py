@@ -24,12 +24,13 @@ from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.program.predict import Prediction, reconstructions
 
 DESCRIPTION = """\
-Draw latents from the guide for held-out data, and show the means of p(x | z) next to the data. The rows
-are drawn at random. A .csv holds, for a table, each row's number in the file (from 0), the means, and the
-class. An .npz holds the row numbers, the data, the means at every observed site, and the labels."""
+Draw latents from the guide for held-out data, and show the means of p(x | z)
+next to the data. The rows are drawn at random. A .csv holds, for a table, each
+row's number in the file (from 0), the means, and the class. An .npz holds the
+row numbers, the data, the means at every observed site, and the labels."""
 EXAMPLES = (
     "pyro-vae reconstruct runs/vae --out reconstructions.png",
-    "pyro-vae reconstruct runs/vae --split train --num 1000 --out reconstructions.npz",
+    "pyro-vae reconstruct runs/vae --split train --num 1000 --out images.npz",
 )
 
 

@@ -31,12 +31,14 @@ from pyro_vae.memory import format_bytes
 from pyro_vae.program.predict import Prediction, prior_samples
 
 DESCRIPTION = """\
-Draw latents from the prior, and data from the likelihood. A picture shows images as the means of
-p(x | z), and for a table the distribution of each column next to the data's. A .csv holds the draws of a
-table. An .npz holds draws and means at every observed site. If the model takes labels, it gets those of
-the data in turn; the last column of a .csv, and `labels`, hold the class of each draw. If the model takes
-columns by name (--arguments), it gets those of the data's rows in turn; a .csv holds them, the draws of
-the observed columns and each row's number in the file."""
+Draw latents from the prior, and data from the likelihood. A picture shows
+images as the means of p(x | z), and for a table the distribution of each column
+next to the data's. A .csv holds the draws of a table. An .npz holds draws and
+means at every observed site. If the model takes labels, it gets those of the
+data in turn; the last column of a .csv, and `labels`, hold the class of each
+draw. If the model takes columns by name (--arguments), it gets those of the
+data's rows in turn; a .csv holds them, the draws of the observed columns and
+each row's number in the file."""
 EXAMPLES = (
     "pyro-vae sample runs/vae --num 64 --out samples.png",
     "pyro-vae sample runs/vae --num 10000 --seed 1 --out samples.npz",

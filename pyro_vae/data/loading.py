@@ -1,16 +1,58 @@
 """``load``: a name or a path -> a data set, its values as a model sees them."""
 
+import os
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+from pyro_vae import argument_checks as checks
 from pyro_vae.data.columns.arguments import ColumnsByArgument
 from pyro_vae.data.columns.column import Kind, parse_kinds
 from pyro_vae.data.data_set import DataSet
 from pyro_vae.data.preprocessing import Binarize, preprocess
 from pyro_vae.data.readers.find import read_source
 from pyro_vae.data.readers.options import ReadOptions
-from pyro_vae.errors import InputError, unknown
+from pyro_vae.errors import InputError, at_least_1, must_be, true_or_false, unknown
+
+_name = checks.instance((str, os.PathLike), "a path or the name of a data set")
+
+
+def _check_seed(name: str, value: Any) -> None:
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_whole or not -(2**63) <= value < 2**64:
+        raise must_be(name, "a whole number of 64 bits", value, remedy=f"pass {name}=0, say")
+
+
+def _check_missing(name: str, value: Any) -> None:
+    is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    if not isinstance(value, bool) and not is_list:
+        remedy = f"pass {name}=({value!r},)" if isinstance(value, str | int | float) else None
+        raise must_be(name, "True, False or a list of values", value, remedy=remedy)
+
+
+CHECKS: dict[str, checks.Check] = {
+    "name": checks.suggesting("pass 'digits', say", _name),
+    "root": checks.optional(checks.path),
+    "download": true_or_false,
+    "binarize": checks.instance(str, f"one of {', '.join(get_args(Binarize))}"),
+    "seed": _check_seed,
+    "validation": checks.optional(checks.not_negative),
+    "standardize": checks.optional(true_or_false),
+    "label": checks.optional(checks.text),
+    "unseen": checks.optional(checks.text),
+    "array": checks.optional(checks.text),
+    "arguments": checks.optional(checks.mapping),
+    "columns": checks.optional(checks.texts),
+    "kinds": checks.optional(checks.mapping),
+    "id": checks.optional(checks.text),
+    "separator": checks.optional(checks.text),
+    "decimal": checks.optional(checks.text),
+    "header": checks.optional(true_or_false),
+    "missing": _check_missing,
+    "pixels": checks.optional(true_or_false),
+    "image_size": checks.optional(at_least_1),
+}
 
 
 def load(
@@ -83,7 +125,8 @@ def load(
     >>> digits.train.x.dtype, digits.train.read().max().item()
     (torch.uint8, 1.0)
     """
-    _check(binarize, seed, standardize, label, arguments, image_size)
+    checks.check_arguments(CHECKS, locals())
+    _check(binarize, standardize, label, arguments)
     options = ReadOptions(
         label=label,
         unseen=unseen,
@@ -106,11 +149,9 @@ def load(
 
 def _check(
     binarize: str,
-    seed: int,
     standardize: bool | None,
     label: str | None,
     arguments: ColumnsByArgument | None,
-    image_size: int | None,
 ) -> None:
     if binarize not in get_args(Binarize):
         problem = f"there is no binarization {binarize!r}"
@@ -120,16 +161,6 @@ def _check(
             "binarize and standardize exclude each other",
             subject="standardize",
             remedy="leave one out",
-        )
-    if image_size is not None and image_size < 1:
-        raise InputError(
-            f"image_size={image_size} is too small",
-            subject="image_size",
-            expected="a size in pixels, such as 64",
-        )
-    if not -(2**63) <= seed < 2**64:
-        raise InputError(
-            f"seed={seed} is out of range", subject="seed", expected="a number of 64 bits"
         )
     if arguments is not None and label is not None:
         raise InputError(

@@ -67,6 +67,13 @@ class ModelGraph:
             InputError: no format has this ending, or the file cannot be written.
         """
         path = Path(filename)
+        if path.suffix.lower().lstrip(".") not in FORMATS:
+            raise InputError(
+                f"filename {path} has no ending of a known format",
+                subject="filename",
+                expected=f"one of the endings .{', .'.join(FORMATS)}",
+                remedy=f"pass {path.stem}.svg, say",
+            )
         content = self.render(path.suffix)
         try:
             path.write_bytes(content)

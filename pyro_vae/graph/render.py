@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from pyro_vae.errors import InputError
+from pyro_vae import argument_checks as checks
+from pyro_vae.errors import InputError, must_be, true_or_false
 from pyro_vae.graph.compare import aligned
 from pyro_vae.graph.declared import with_declared
 from pyro_vae.graph.fold import folded
@@ -15,6 +16,26 @@ from pyro_vae.graph.model_graph import ModelGraph
 from pyro_vae.graph.record import Arguments, graph_and_warnings
 from pyro_vae.graph.view import View
 from pyro_vae.program.contract import Program, as_program
+
+
+def _check_edge(name: str, edge: Any) -> None:
+    checks.texts(name, edge)
+    if len(edge) != 2:
+        raise must_be(name, "a pair of names", edge)
+
+
+CHECKS: dict[str, checks.Check] = {
+    "filename": checks.optional(checks.path),
+    "render_distributions": true_or_false,
+    "render_params": true_or_false,
+    "render_deterministic": true_or_false,
+    "guide": checks.optional(checks.function),
+    "render_shapes": true_or_false,
+    "render_constraints": true_or_false,
+    "render_sizes": true_or_false,
+    "fold": true_or_false,
+    "edges": checks.each(_check_edge, "a list of pairs of names"),
+}
 
 
 def render_model(
@@ -70,6 +91,7 @@ def render_model(
     >>> render_model(model, (torch.zeros(5),)).to_dict()["model"]["edges"]
     [['mean', 'x']]
     """
+    checks.check_arguments(CHECKS, locals())
     program, has_guide = _program(model, guide)
     calls = _calls(model_args, model_kwargs)
     model_graph, warnings = graph_and_warnings("model", program, calls, edges)
@@ -130,13 +152,15 @@ def _is_program(thing: Any) -> bool:
 def _calls(args: Any, kwargs: Any) -> list[Arguments]:
     """Return the arguments of each call; lists hold those of several calls."""
     number = max((len(each) for each in (args, kwargs) if isinstance(each, list)), default=1)
-    every_args = args if isinstance(args, list) else [args or ()] * number
-    every_kwargs = kwargs if isinstance(kwargs, list) else [kwargs or {}] * number
+    args, kwargs = () if args is None else args, {} if kwargs is None else kwargs
+    every_args = args if isinstance(args, list) else [args] * number
+    every_kwargs = kwargs if isinstance(kwargs, list) else [kwargs] * number
     if len(every_args) != len(every_kwargs) or not every_args:
         raise InputError(
             f"model_args lists {len(every_args)} calls, model_kwargs {len(every_kwargs)}",
             subject="model_args",
             expected="as many of both, at least one",
+            remedy="pass one tuple of arguments if there is one call",
         )
     for each in every_args:
         if not isinstance(each, tuple):
@@ -144,6 +168,7 @@ def _calls(args: Any, kwargs: Any) -> list[Arguments]:
                 f"got a {type(each).__name__}",
                 subject="model_args",
                 expected="a tuple of arguments, such as (x,), or a list of such tuples",
+                remedy="pass model_args=(x,)",
             )
     for each in every_kwargs:
         if not isinstance(each, Mapping):
@@ -151,6 +176,7 @@ def _calls(args: Any, kwargs: Any) -> list[Arguments]:
                 f"got a {type(each).__name__}",
                 subject="model_kwargs",
                 expected="a dict, or a list of dicts",
+                remedy='pass model_kwargs={"x": x}',
             )
     return list(zip(every_args, every_kwargs, strict=True))
 

@@ -18,15 +18,23 @@ from pyro_vae.errors import InputError
 
 @dataclass(frozen=True)
 class Program:
-    """Hold a model and a guide, and the modules that hold their parameters, by name.
+    """Hold a model and a guide, and what is known about them.
 
-    ``log_evidence`` gives log p(x) of each unit, ``units |``, from the same arguments, where it is known.
+    Attributes:
+        model: called with the data.
+        guide: likewise.
+        modules: those that hold the parameters, by name.
+        log_evidence: gives log p(x) of each unit, ``units |``, from the same arguments, where it is known.
+        proposal: how the guide was changed to propose values, in phrases.
+        unrefined_guide: the guide without the noise of a fit to each batch, if ``guide`` makes one.
     """
 
     model: Callable[..., Any]
     guide: Callable[..., Any]
     modules: Mapping[str, nn.Module] = field(default_factory=dict)
     log_evidence: Callable[..., Tensor] | None = None
+    proposal: tuple[str, ...] = ()
+    unrefined_guide: Callable[..., Any] | None = None
 
 
 def as_program(program: Any) -> Program:

@@ -20,7 +20,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.errors import InputError
+from pyro_vae import argument_checks as checks
 from pyro_vae.program.closures import reached
 from pyro_vae.program.contract import Program
 from pyro_vae.program.one_thread import in_one_thread
@@ -43,22 +43,6 @@ def rng_state() -> RngState:
         "numpy": np.random.get_state(),  # noqa: NPY002 - Pyro users draw from the global one
         "python": random.getstate(),
     }
-
-
-def checked_seed(seed: int) -> int:
-    """Return a seed that every generator takes.
-
-    Raises:
-        InputError: not every one does.
-    """
-    try:
-        number = operator.index(seed)
-    except TypeError as error:
-        raise InputError(f"seed is {seed!r}", subject="seed", expected="a whole number") from error
-    if not 0 <= number < 2**32:
-        expected = "a whole number between 0 and 2**32 - 1"
-        raise InputError(f"seed is {seed}", subject="seed", expected=expected)
-    return number
 
 
 def seed_all(seed: int) -> None:
@@ -121,7 +105,7 @@ def undisturbed(program: Program, seed: int | None = None) -> Iterator[None]:
         for module in modules_of(program):
             evaluate(module)
         if seed is not None:
-            pyro.set_rng_seed(checked_seed(seed))
+            pyro.set_rng_seed(checks.seed("seed", seed))
         with own_parameters(program):
             yield
     finally:

@@ -11,11 +11,12 @@ from typing import Any
 import pyro
 import torch
 
+from pyro_vae import argument_checks
 from pyro_vae.data import batches
 from pyro_vae.device import resolve
-from pyro_vae.errors import InputError, at_least, first_line
+from pyro_vae.errors import InputError, first_line
 from pyro_vae.program.contract import as_program, signature
-from pyro_vae.program.isolation import as_found, checked_seed, tensors_as_found, undisturbed
+from pyro_vae.program.isolation import as_found, tensors_as_found, undisturbed
 from pyro_vae.testing import evidence, gradients, state, structure, training
 from pyro_vae.testing.case import Case, NotApplicable
 from pyro_vae.testing.report import BrokenContract, Outcome, Report
@@ -54,6 +55,14 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
+ARGUMENT_CHECKS: dict[str, argument_checks.Check] = {
+    "num_particles": argument_checks.at_least_2,
+    "unit": argument_checks.optional(argument_checks.plate),
+    "seed": argument_checks.seed,
+    "checks": argument_checks.each(argument_checks.function, "a sequence of checks"),
+}
+
+
 def check_program(
     program: Any,
     data: Any,
@@ -90,12 +99,12 @@ def check_program(
     >>> report.outcomes[2]
     Outcome(check='plates', outcome='ok', reason="the unit is 'data'")
     """
+    argument_checks.check_arguments(ARGUMENT_CHECKS, locals())
     target, place = as_program(program), resolve(device)
-    at_least(2, "num_particles", num_particles)
     for module in target.modules.values():
         module.to(place)
     rows = batches(data, place, signature(target))
-    report = _run_checks(Case(target, rows, unit, num_particles, checked_seed(seed)), checks)
+    report = _run_checks(Case(target, rows, unit, num_particles, seed), checks)
     if report.failed:
         raise BrokenContract(report)
     return report

@@ -14,7 +14,6 @@ from pyro_vae.cli.options.model import find_class
 from pyro_vae.cli.run.config import FitConfig
 from pyro_vae.cli.run.model_inputs import unbounded_density_note
 from pyro_vae.data import Argument, Column, DataSet, Kind, Split, ValueRange, load
-from pyro_vae.errors import InputError
 from pyro_vae.likelihoods import FixedScaleNormal
 from pyro_vae.models import VAE, FactorAnalysis, FlowDensity
 from pyro_vae.networks import ConvEncoder
@@ -323,7 +322,7 @@ def test_a_constructor_that_raises(here):
     negative = configured("--model VAE --model.likelihood Normal --model.latent_dim -1")
     with refused("latent_dim", expected="at least 1"):
         negative.build(load("digits"))
-    with pytest.raises(InputError, match="NoProgram"):
+    with refused("program", expected="`.model` and `.guide`"):
         configured("--model my_model.NoProgram").build(load("digits"))
 
 

@@ -44,6 +44,14 @@ def test_every_method_comes_to_the_exact_evidence(call, factors):
     assert "upper bound, in expectation" in both
 
 
+def test_the_summary_says_how_the_guide_was_changed(call, factors):
+    words = "--num_particles 100 --refine 5 --widen 1.2 --split train"
+    outcome = call(f"evidence runs/fa {words}")
+    method = " ".join(outcome.out.partition("method")[2].split())
+    assert "the guide refined for each unit by 5 steps, widened by a factor of 1.2" in method
+    assert "place" not in outcome.out
+
+
 def test_a_method_that_the_model_has_not(call, vae):
     outcome = call("evidence runs/vae --method exact")
     assert outcome.code == 2
@@ -57,9 +65,9 @@ def test_a_method_that_the_model_has_not(call, vae):
         ("--num_temperatures 50", "--num_temperatures; expected --method ais, auto, sandwich or"),
         ("--method ais --prior_share 0.1", "--prior_share; expected --method importance or auto"),
         ("--method exact --widen 2", "--widen; expected --method importance, ais, "),
-        ("--method ais --start middle", "start must be 'guide' or 'prior', not 'middle'"),
+        ("--method ais --start middle", "start must be one of 'guide', 'prior', not 'middle'"),
         ("--method ais --num_temperatures 0", "num_temperatures must be at least 1, not 0"),
-        ("--prior_share 1.5", "prior_share must lie between 0 and 1"),
+        ("--prior_share 1.5", "prior_share must be a number of at least 0 and below 1"),
         ("--widen 0", "must be a positive number"),
         ("--max_memory 2XB", "--max_memory is 2XB; expected a size such as 500MB"),
         ("--max_memory 0", "--max_memory is 0; expected a size"),

@@ -29,6 +29,17 @@ def test_every_verb_has_help_with_examples(call, verb):
     assert f"pyro-vae {verb}" in outcome.out
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_fits_a_terminal_and_explains_an_option_in_two_lines(call, verb, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = call(verb, "--help").out.splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+    options = re.split(r"\n  +(?=-)", "\n".join(lines))[1:]
+    own = [re.split(r"\s\((?:default|known):|\n\n", option)[0] for option in options]
+    texts = [" ".join(re.split(r"\n|   *", text, maxsplit=1)[-1].split()) for text in own]
+    assert [text for text in texts if len(text) > 2 * 54] == []  # the width of a column of help
+
+
 def test_help_of_a_model_shows_its_own_options_and_their_defaults(call):
     text = call("fit", "--model", "VAE", "--help").out
     assert "size Z of the latent vector" in text
@@ -37,7 +48,7 @@ def test_help_of_a_model_shows_its_own_options_and_their_defaults(call):
     mine = call("fit", "--model", "my_model.MyVAE", "--help").out
     assert "of the hidden layer" in mine
     assert "--model.prior" not in mine
-    assert "By default it suits the data." in " ".join(text.split())
+    assert "By default it suits the data (known:" in " ".join(text.split())
     assert [mark for mark in (":func:", ":mod:", "``", "null", "Optional[") if mark in text] == []
 
 

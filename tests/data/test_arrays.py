@@ -13,7 +13,6 @@ from stories import RNG
 
 from pyro_vae.data import load
 from pyro_vae.data.rows import read_all
-from pyro_vae.errors import InputError
 
 
 def _npy(folder: Path, array: Any) -> str:
@@ -274,5 +273,5 @@ def test_damaged_empty_missing_and_misnamed_files(tmp_path: Path) -> None:
 def test_files_that_the_system_does_not_read(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"loop.{ending}"
     path.symlink_to(path)
-    with pytest.raises(InputError, match=rf"loop\.{ending} cannot be read|no file or folder"):
+    with refused(str(path)):
         load(str(path))

@@ -11,9 +11,9 @@ import pytest
 import torch
 from diagrams import X, Y, edges, kinds, normal
 from pyro import poutine
+from refused import refused
 from torch import Tensor, nn
 
-from pyro_vae.errors import InputError
 from pyro_vae.graph import render_model
 from pyro_vae.testing import BrokenContract, check_program, structure
 
@@ -176,7 +176,7 @@ def test_an_error_under_enumeration_is_the_programs_own() -> None:
         pyro.sample("k", dist.Bernoulli(0.5), infer={"enumerate": "parallel"})
         raise KeyError("gone")
 
-    with pytest.raises(InputError, match=r"KeyError.*'k'.*'gone'"):
+    with refused("k"):
         render_model(model, (Y,))
 
 
@@ -292,11 +292,11 @@ def test_an_error_of_the_program_names_the_site(kind: type[Exception]) -> None:
         normal("z", 0.0)
         raise kind("in\ntwo lines")
 
-    with pytest.raises(InputError, match=rf"model .*{kind.__name__}.*'z'") as e:
+    with refused("z") as e:
         render_model(model)
     assert "\n" not in str(e.value)
 
 
 def test_a_name_that_is_no_string() -> None:
-    with pytest.raises(InputError, match="named 3"):
+    with refused("3"):
         render_model(lambda: pyro.sample(3, dist.Normal(0.0, 1.0)))

@@ -8,7 +8,7 @@ from refused import refused
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 import pyro_vae
-from pyro_vae import InputError, fit, latent_means, log_evidence, prior_samples
+from pyro_vae import fit, latent_means, log_evidence, prior_samples
 from pyro_vae.inference.objectives import IWAE, TraceELBO
 from pyro_vae.likelihoods import FixedScaleNormal, Missing
 from pyro_vae.models import Autoencoder
@@ -45,12 +45,12 @@ def test_a_linear_one_finds_the_principal_components() -> None:
 
 @pytest.mark.parametrize("method", ["importance", "ais", "auto", "exact", "sandwich"])
 def test_it_has_no_evidence(method: str) -> None:
-    with pytest.raises(InputError, match="is flat"):
+    with refused("z"):
         log_evidence(Autoencoder((3,), 2), torch.zeros(4, 3), method=method)
 
 
 def test_draws_and_impossible_parts_are_refused() -> None:
-    with pytest.raises(InputError, match="is flat"):
+    with refused("model", remedy="proper prior"):
         prior_samples(Autoencoder((3,), 2), torch.zeros(4, 3))
     made = pyro_vae.reconstructions(Autoencoder((3,), 2), torch.zeros(4, 3))
     assert made["x"].mean.shape == (4, 3)

@@ -24,15 +24,15 @@ def add_data_options(parser: ArgumentParser, with_name: bool = True) -> Any:
     add = group.add_argument
     if with_name:
         add("--data", type=str | None, help="a name that `pyro-vae data` lists, or a path")
-    add("--data_root", type=str | None, help="the folder of the named data sets; by default the "
-        "environment variable PYRO_VAE_DATA")  # fmt: skip
+    add("--data_root", type=str | None, metavar="FOLDER", help="folder of the named data "
+        "sets; by default the environment variable PYRO_VAE_DATA")  # fmt: skip
     add("--download", action="store_true", help="download a named data set if it is not there")
     add("--binarize", type=Binarize, default="none", help="turn grey values into 0 and 1: by a "
-        "threshold, by new draws in every epoch (stochastic), or by draws made once (fixed)")  # fmt: skip
-    add("--validation", type=int | float | None, help="the number or the fraction of rows for "
-        "validation; by default the data set's own, or 0.1")  # fmt: skip
+        "threshold, by new draws each epoch, or by draws made once")  # fmt: skip
+    add("--validation", type=int | float | None, help="number or fraction of rows for validation; by "
+        "default the data set's own, or 0.1")  # fmt: skip
     add("--standardize", type=bool | None, help="scale to mean 0 and standard deviation 1; by default "
-        "no, but times, and values with a large offset, are centred")  # fmt: skip
+        "only centre times and values with a large offset")  # fmt: skip
     add("--data_seed", type=int, default=0, help="seed of the splits and of the binarisation")
     _add_reading_options(parser)
     return group
@@ -53,8 +53,7 @@ def _add_reading_options(parser: ArgumentParser) -> None:
         "default all")  # fmt: skip
     add("--kinds", type=str, nargs="+", metavar="COLUMN=KIND", help=f"the type of a column's values: "
         f"{', '.join(Kind)}")  # fmt: skip
-    add("--id", type=str | None, help="the column with the names of the rows; it is not modelled, but "
-        "repeated in outputs")  # fmt: skip
+    add("--id", type=str | None, help="the column with the rows' names, which outputs repeat")
     add("--separator", type=str | None, help="the character between cells: , ; tab or space")
     add("--decimal", type=str | None, help="the decimal mark: . or ,")
     add("--header", type=bool | None, help="whether the first line holds the names of the columns")

@@ -29,7 +29,12 @@ SEED_RANGE = "a whole number from 0 to 2**32 - 1"  # what every generator takes
 
 # the choices or the known classes say more
 _HIDDEN_TYPES = ("Callable", "Literal", "ELBO", "Schedule")
+_METAVARS = {"int": "INT", "float": "FLOAT", "int | float": "NUMBER"}
 _ABSTRACT = ("Optimizer", "LRScheduler")  # of torch, which does not declare them so
+_REFUSED = (
+    "Jit",
+    "TraceEnumSample",
+)  # ELBOs of Pyro that `fit` cannot use, which compiles by itself
 _SUBSTITUTIONS = (
     (r"(, )?default: (null|False)", ""),
     (r" \(\)", ""),
@@ -40,11 +45,15 @@ _SUBSTITUTIONS = (
     (r"``([^`]+)``", r"\1"),
     (r"\b(?:[a-z_]\w*\.)+([A-Z]\w*)", r"\1"),  # class names without modules
     (r"known subclasses:", "known:"),
+    (r"\.(?= \(|$)", ""),  # the end of a sentence
 )
 
 
 class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Show a class by its name, a default if there is one, and a type if it says more than the text."""
+    """Show a class by its name, a default if there is one, and a type if it says more than the text.
+
+    The type of a number stands in place of its value: ``--epochs INT``.
+    """
 
     def add_argument(self, action: Action) -> None:
         if not any(option.endswith(".help") for option in action.option_strings):
@@ -54,9 +63,16 @@ class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
         return super()._format_action_invocation(action).replace(",null}", "}")
 
     def _get_type_str(self, action: Action) -> str | None:
-        text = (super()._get_type_str(action) or "").replace(" | null", "")
-        says_nothing = text in ("bool", "str") or any(t in text for t in _HIDDEN_TYPES)
+        text = self._type_of(action)
+        says_nothing = text in ("bool", "str", *_METAVARS) or any(t in text for t in _HIDDEN_TYPES)
         return None if says_nothing else text or None
+
+    def _get_default_metavar_for_optional(self, action: Action) -> str:
+        metavar = super()._get_default_metavar_for_optional(action)
+        return _METAVARS.get(self._type_of(action), metavar)
+
+    def _type_of(self, action: Action) -> str:
+        return (super()._get_type_str(action) or "").replace(" | null", "")
 
     def _expand_help(self, action: Action) -> str:
         text = re.sub(
@@ -69,9 +85,14 @@ class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
 
 def _only_choices(paths: re.Match[str]) -> str:
     """Return the names in a list of dotted names whose classes are offered to the user."""
-    names = (name for name in paths[0].split(", ") if name.rpartition(".")[2] not in _ABSTRACT)
-    classes: dict[str, Any] = {name: locate(name) for name in names}
-    return ", ".join(n for n, c in classes.items() if not isinstance(c, type) or is_choice(c))
+    classes: dict[str, Any] = {path: locate(path) for path in paths[0].split(", ")}
+    return ", ".join(path for path, kind in classes.items() if _is_offered(path, kind))
+
+
+def _is_offered(path: str, kind: Any) -> bool:
+    name = path.rpartition(".")[2]
+    is_usable = name not in _ABSTRACT and not name.startswith(_REFUSED)
+    return is_usable and (not isinstance(kind, type) or is_choice(kind))
 
 
 def new_parser(verb: str, description: str, examples: Sequence[str]) -> ArgumentParser:

@@ -36,22 +36,25 @@ from pyro_vae.inference.svi.fit import fit
 from pyro_vae.program.contract import as_program
 
 DESCRIPTION = """\
-Fit a model to data by stochastic variational inference. The folder OUT then holds the configuration with
-every option, the metrics of each epoch, a checkpoint, the learning curve and a diagram of the model."""
+Fit a model to data by stochastic variational inference. The folder OUT then
+holds the configuration with every option, the metrics of each epoch, a
+checkpoint, the learning curve and a diagram of the model."""
 EXAMPLES = (
     "pyro-vae fit --model VAE --data digits --epochs 50 --out runs/vae --seed 0",
-    "pyro-vae fit --model VAE --model.latent_dim 2 --data table.csv --out runs/table",
+    "pyro-vae fit --model VAE --model.latent_dim 2 --data table.csv --out runs/a",
     "pyro-vae fit --model my_model.MyVAE --data digits --out runs/mine",
-    "pyro-vae fit --model my_model.Visits --data people.csv --arguments x=age,income y=visits",
-    "pyro-vae fit --config runs/vae/config.yaml --optimizer.lr 3e-4 --out runs/slower",
+    "pyro-vae fit --model my.Visits --data a.csv --arguments x=age,income y=visits",
+    "pyro-vae fit --config runs/a/config.yaml --optimizer.lr 3e-4 --out runs/b",
     "pyro-vae fit --resume runs/vae --epochs 100",
-    "pyro-vae fit --model VAE --help              with the options of this model",
-    "pyro-vae fit --model VAE --model.encoder.help ConvEncoder    the options of a part",
+    "pyro-vae fit --model VAE --help                    the options of this model",
+    "pyro-vae fit --model VAE --model.encoder.help MLP  the options of a part",
 )
 MODEL = """\
---model CLASS   a model that `pyro-vae models` lists, or MODULE.CLASS, your own; its options are
-                --model.OPTION, and --model CLASS --help shows them
-The likelihood, and the networks for images and missing values, suit the data unless you name them."""
+--model CLASS         a model that `pyro-vae models` lists, or MODULE.CLASS,
+                      your own; --model CLASS --help shows its options,
+                      --model.OPTION
+The likelihood, and the networks for images and missing values, suit the data
+unless you name them."""
 FIT_ARGUMENTS = {  # of the function fit, that are not options
     "program",
     "data",
@@ -87,8 +90,8 @@ def fit_parser(model: type | None, arguments: Sequence[str] = ()) -> ArgumentPar
     add("--resume", type=str | None, metavar="RUN", help="continue the run in this folder")
     add("--device", type=str, default="auto", help="cpu, cuda, cuda:1, ...")
     data_options = add_data_options(parser)
-    data_options.add_argument("--labelled", type=int | None, help="keep the labels of this number of "
-        "training rows, drawn at random, and make the others unknown (-1)")  # fmt: skip
+    data_options.add_argument("--labelled", type=int | None, help="keep the labels of so many training "
+        "rows, drawn at random, and make the others unknown")  # fmt: skip
     group = parser.add_argument_group("the fit")
     group.add_function_arguments(fit, as_group=False, skip=set[str | int](FIT_ARGUMENTS))
     parser.set_defaults(optimizer="torch.optim.Adam")

@@ -23,9 +23,11 @@ from pyro_vae.program.predict import Prediction, observed_arguments
 
 SplitName = Literal["train", "validation", "test"]
 OWN_CODE = """\
---model MODULE.CLASS        if the run's model is your own class, name it again: code outside pyro_vae,
-                            torch and Pyro runs only if you name it
---model.PART MODULE.CLASS   likewise for a part of the model; also --optimizer, --schedule, --elbo"""
+--model MODULE.CLASS  your own class, if the run's model is one: code outside
+                      pyro_vae, torch and Pyro runs only if you name it
+--model.PART MODULE.CLASS
+                      likewise for a part of the model; also --optimizer,
+                      --schedule, --elbo"""
 
 
 def run_parser(
@@ -36,8 +38,8 @@ def run_parser(
     parser.add_argument("run", type=str | None, nargs="?", help="the folder of the run")
     parser.add_argument("--split", type=SplitName | None, help="which rows of the run's data: train, "
         f"validation or test; by default {split or 'all'}")  # fmt: skip
-    parser.add_argument("--data", type=str | None, help="other data, with all their rows, instead of "
-        "those that the run was fitted to")  # fmt: skip
+    parser.add_argument("--data", type=str | None, help="other data, all rows of them, instead of "
+        "the run's own")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed of all draws")
     parser.add_argument("--device", type=str, default="auto", help="cpu, cuda, cuda:1, ...")
     parser.add_argument_group("your own code", OWN_CODE)

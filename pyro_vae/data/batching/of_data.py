@@ -103,7 +103,7 @@ def _of_columns(
         if not column.shape:
             raise InputError(
                 "a tensor without dimensions has no rows",
-                subject="tensor",
+                subject="data",
                 expected="a first dimension that counts the rows",
                 remedy="pass x[None] for one row",
             )
@@ -111,7 +111,7 @@ def _of_columns(
     if len(set(lengths)) > 1:
         raise InputError(
             f"the tensors have different numbers of rows: {', '.join(map(str, lengths))}",
-            subject="tensors",
+            subject="data",
         )
     _check_not_empty(lengths[0])
     if _fits(columns, device, budget):
@@ -183,12 +183,12 @@ def _of_dataset(
             remedy="make it a Dataset with len and [i]",
         )
     if not isinstance(data, Dataset) or not hasattr(data, "__len__"):
-        name = type(data).__name__
         raise InputError(
-            f"{name} cannot be cut into batches",
-            subject=name,
-            expected="a tensor (torch.as_tensor), a tuple of tensors, a split, a torch Dataset with a "
-            "length, or a DataLoader",
+            f"a {type(data).__name__} cannot be cut into batches",
+            subject="data",
+            expected="a tensor, a tuple of tensors, a split, a torch Dataset with a length, or a "
+            "DataLoader",
+            remedy="make it a tensor, by torch.as_tensor",
         )
     _check_not_empty(len(data))
     with generators_as_found(), rows_exist():  # reading a row must not change the run

@@ -107,6 +107,7 @@ def divide_rows(source: Source, validation: float | int | None, seed: int) -> di
                 f"validation={validation} does not fit {len(pool):,} rows",
                 subject="validation",
                 expected=f"0, a number below {len(pool)}, or a fraction below 1.0",
+                remedy="pass validation=0.1, say",
             )
         number = int(validation * len(pool)) if is_fraction else int(validation)
         pool = pool.subset(permutation(len(pool), seed))

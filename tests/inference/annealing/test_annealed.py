@@ -14,7 +14,7 @@ from refused import refused
 from stories import Conjugate, PyroStyleVAE
 from torch import Tensor, nn
 
-from pyro_vae import InputError, log_evidence
+from pyro_vae import log_evidence
 from pyro_vae.inference.annealing.hmc import Sampler, StepSizes
 from pyro_vae.inference.annealing.paths import FromGuide, FromPrior
 from pyro_vae.inference.annealing.schedules import linear, sigmoid
@@ -259,7 +259,7 @@ def masked_guide(x: Tensor) -> None:
         ({"num_temperatures": 0}, "at least 1"),
         ({"num_leapfrog": -1}, "at least 1"),
         ({"max_memory": 0}, "at least 1"),
-        ({"start": "giude"}, "'guide' or 'prior'"),
+        ({"start": "giude"}, "'guide', 'prior'"),
         ({"schedule": 3}, "a function"),
         ({"schedule": lambda t: linear(t)[1:]}, "101 that rise from 0 to 1"),
         ({"schedule": lambda t: linear(t) / 2}, "101 that rise from 0 to 1"),
@@ -273,31 +273,19 @@ def test_wrong_options(options, expected) -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "options", "message"),
+    ("program", "options", "subject"),
     [
-        (Conjugate, {"unit": "dta"}, "Did you mean 'data'"),
-        (
-            (discrete_model, of(lambda zero: dist.Poisson(zero + 1))),
-            {},
-            "site 'z' is discrete.*summed out by",
-        ),
-        (
-            (uniform_model, of(lambda zero: dist.Uniform(zero, 0.5))),
-            {},
-            "support at site 'z' does not cover the prior's",
-        ),
-        (
-            (uniform_model, of(lambda zero: dist.Uniform(zero, 2.0))),
-            {},
-            "outside the support|exceeds the prior's",
-        ),
-        ((noisy_model, Conjugate.guide), {}, "a different density at each call"),
-        ((Conjugate.model, masked_guide), {}, "mask site 'z' differently"),
+        (Conjugate, {"unit": "dta"}, "dta"),
+        ((discrete_model, of(lambda zero: dist.Poisson(zero + 1))), {}, "z"),
+        ((uniform_model, of(lambda zero: dist.Uniform(zero, 0.5))), {}, "z"),
+        ((uniform_model, of(lambda zero: dist.Uniform(zero, 2.0))), {}, "z"),
+        ((noisy_model, Conjugate.guide), {}, "program"),
+        ((Conjugate.model, masked_guide), {}, "z"),
     ],
 )
-def test_wrong_input(program, options, message) -> None:
+def test_wrong_input(program, options, subject) -> None:
     x = torch.linspace(-0.4, 0.5, 6)  # of both signs, which the mask tells apart
-    with pytest.raises(InputError, match=message):
+    with refused(subject):
         annealed_evidence(program, x, **options)
 
 
@@ -314,7 +302,7 @@ def test_a_support_that_depends_on_what_is_summed_out() -> None:
             pyro.sample("x", dist.Normal(z, 1.0), obs=x)
 
     guide = of(lambda zero: dist.Uniform(zero, 1.0))
-    with pytest.raises(InputError, match="site 'z'"):
+    with refused("z"):
         annealed_evidence((model, guide), torch.randn(4), start="prior")
 
 

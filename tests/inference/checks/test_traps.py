@@ -10,11 +10,11 @@ import pytest
 import torch
 from pyro import poutine
 from pyro.infer.autoguide import AutoDelta, AutoGuideList, AutoNormal
-from refused import refused
+from refused import refused, refused_with
 from stories import Conjugate
 from torch import Tensor
 
-from pyro_vae import InputError, log_evidence
+from pyro_vae import log_evidence
 from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.proposals import wider
@@ -243,7 +243,7 @@ def test_subsampled_plates_are_refused() -> None:
         with pyro.plate("data", len(x), dim=-2):
             pyro.sample("z", dist.Normal(x.mean(-1, keepdim=True), 0.5))
 
-    with pytest.raises(InputError, match="plate 'items'"):
+    with refused("items"):
         log_evidence((model, guide), torch.randn(6, 10))
 
     def some(x: Tensor, of_model: bool) -> None:
@@ -253,7 +253,7 @@ def test_subsampled_plates_are_refused() -> None:
                 pyro.sample("x", dist.Normal(z, 1.0), obs=x[index])
 
     pair = (partial(some, of_model=True), partial(some, of_model=False))
-    with pytest.raises(InputError, match="plate 'data'"):
+    with refused("data"):
         log_evidence(pair, args=(X,))
 
 
@@ -267,7 +267,7 @@ def test_a_sequential_plate_that_is_subsampled_is_refused() -> None:
         pyro.sample("mu", dist.Normal(x.mean(), 0.3))
 
     for given in ({"args": (X,)}, {"data": X}):
-        with pytest.raises(InputError, match="plate 'items'"):
+        with refused("items"):
             log_evidence((model, guide), **given)
 
 
@@ -337,48 +337,46 @@ def test_widening_an_autoguide() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "expected", "remedy"),
     [
-        ({"max_memory": "2GB"}, "max_memory must be a whole number, not '2GB'"),
-        ({"seed": "a"}, "seed is 'a'; expected a whole number"),
-        ({"seed": 1.5}, "expected a whole number"),
-        ({"unit": 3}, "unit must be the name of a plate"),
-        ({"num_particles": 2.5}, "num_particles must be a whole number"),
-        ({"method": Importance}, r"[Mm]ake one, Importance|[Pp]ass Importance\(\)"),
-        ({"method": ["ais"]}, r"there is no method \['ais'\]"),
-        ({"num_particles": True}, "num_particles must be a whole number, not True"),
+        ({"max_memory": "2GB"}, "a whole number", "default"),
+        ({"seed": "a"}, "a whole number from 0", "seed=0"),
+        ({"seed": 1.5}, "a whole number from 0", "seed=0"),
+        ({"unit": 3}, "the name of a plate", "unit"),
+        ({"num_particles": 2.5}, "a whole number", "default"),
+        ({"method": Importance}, "", "Importance()"),
+        ({"method": ["ais"]}, "the name of a method", "default"),
+        ({"num_particles": True}, "a whole number", "num_particles=1"),
     ],
 )
-def test_arguments_of_the_wrong_kind(options, message) -> None:
-    with pytest.raises(InputError, match=message):
+def test_arguments_of_the_wrong_kind(options, expected, remedy) -> None:
+    (name,) = options
+    with refused(name, expected=expected, remedy=remedy):
         log_evidence(Conjugate, X, **options)
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("given", "subject", "expected", "remedy"),
     [
-        (
-            {"args": X},
-            r"args must be a tuple of the program's arguments, not Tensor. Pass args=\(x,\)",
-        ),
-        ({"args": (X,), "kwargs": [1]}, "kwargs must be a mapping"),
-        ({"args": (X[:0],)}, "the data hold no values"),
-        ({"data": X[:0]}, "the data hold no rows"),
-        ({"data": X.to_sparse()}, r"data.to_dense\(\)"),
-        ({"data": X > 0}, r"'x' .* bool.*\.float\(\)"),
+        ({"args": X}, "args", "a tuple of the program's arguments", "args=(x,)"),
+        ({"args": (X,), "kwargs": [1]}, "kwargs", "a mapping", "kwargs="),
+        ({"args": (X[:0],)}, "data", "", ""),
+        ({"data": X[:0]}, "data", "at least one row", ""),
+        ({"data": X.to_sparse()}, "data", "", "data.to_dense()"),
+        ({"data": X > 0}, "x", "", ".float()"),
     ],
 )
-def test_data_of_the_wrong_kind(given, message) -> None:
-    with pytest.raises(InputError, match=message):
+def test_data_of_the_wrong_kind(given, subject, expected, remedy) -> None:
+    with refused(subject, expected=expected, remedy=remedy):
         log_evidence((Conjugate.model, normal_guide), **given)
 
 
 def test_options_of_the_wrong_kind() -> None:
-    with pytest.raises(InputError, match="start must be 'guide' or 'prior', not None"):
+    with refused("start", expected="'guide', 'prior'"):
         Annealed(start=None)
-    with pytest.raises(InputError, match="schedule must be a function"):
+    with refused("schedule", expected="a function"):
         Annealed(schedule=None)
-    with pytest.raises(InputError, match="delta must lie between 0 and 1, not 'a'"):
+    with refused("delta", expected="between 0 and 1", remedy="delta=0.05"):
         log_evidence(Conjugate, X, seed=0).certificate("a")
 
 
@@ -412,8 +410,7 @@ def test_nan_among_the_data_is_one_unit_s_affair_wherever_it_is(row: int) -> Non
             assert evidence.log_evidence.isnan().nonzero().tolist() == [[row]]
             said = evidence.summary().replace("\n", " ")
             assert f"1 of 100 units have NaN weights (the first is unit {row})" in said
-    match = r"some values of loc in a Normal are not Real\(\).*nan, first at index \(0,\)"
-    with pytest.raises(InputError, match=match):
+    with refused_with("loc", "Normal", "nan", "(0,)"):
         log_evidence((Conjugate.model, normal_guide), x[row : row + 1])
 
 

@@ -19,13 +19,13 @@ from pyro.infer.autoguide import (
     AutoNormalMessenger,
 )
 from pyro.infer.reparam import NeuTraReparam, SplitReparam
-from refused import refused
+from refused import refused, refused_with
 from stories import Conjugate
 from torch import Tensor, nn
 from torch.distributions import constraints
 from torch.optim import Adam
 
-from pyro_vae import InputError, fit, latent_means, log_evidence
+from pyro_vae import fit, latent_means, log_evidence
 from pyro_vae.testing import check_program
 
 X = torch.randn(20, generator=torch.Generator().manual_seed(3))
@@ -316,7 +316,7 @@ def test_a_masked_prior_stays_out_where_the_data_depend_on_it(
     exact = (torch.lgamma(torch.tensor([7.0, 5.0])).sum() - torch.lgamma(torch.tensor(12.0))).item()
     assert is_right(found, exact)
     assert "the model masks the prior of 'f'" in " ".join(found.notes)
-    with pytest.raises(InputError, match="cannot be drawn from"):
+    with refused("f"):
         from pyro_vae.inference.evidence.ais import Annealed
 
         log_evidence((model, guide), x, method=Annealed(5, "prior"))
@@ -640,7 +640,7 @@ def test_whatever_an_own_distribution_raises(error: type[Exception]) -> None:
             pyro.sample("z", Own(pyro.param("a", torch.tensor(0.5)) * x, error, always=True))
 
     for verb in (log_evidence, quick, check_program):
-        with pytest.raises(InputError, match=f"'z' .* cannot score .* {error.__name__}"):
+        with refused_with("'z'", error.__name__):
             verb((Conjugate.model, never), X)
 
 

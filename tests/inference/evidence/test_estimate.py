@@ -14,7 +14,7 @@ from refused import refused
 from stories import Conjugate, GlobalMean, interrupt_after
 from torch import Tensor
 
-from pyro_vae import InputError, guides, log_evidence, priors
+from pyro_vae import guides, log_evidence, priors
 from pyro_vae.inference.evidence import importance
 from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.auto import Auto
@@ -144,9 +144,9 @@ def test_what_is_kept_is_of_one_estimate(monkeypatch, tmp_path) -> None:
             log_evidence(program, x, keep=path, **options)
         assert differing in str(caught.value)
     path.write_bytes(b"rubbish")
-    with pytest.raises(InputError, match="damaged"):
+    with refused(str(path)):
         log_evidence(Conjugate, X, num_particles=1000, seed=3, keep=path)
-    with refused("keep", expected="the path of a file"):
+    with refused("keep", expected="a path"):
         log_evidence(Conjugate, X, keep=3)
     with refused("keep", remedy="seed"):
         log_evidence(Conjugate, X, keep=path)
@@ -300,7 +300,7 @@ def test_what_has_no_mixture() -> None:
     guide = pyro.infer.autoguide.AutoNormal(Conjugate.model)
     with refused("z_unconstrained", remedy="leave prior_share out"):
         log_evidence((Conjugate.model, guide), X[:8], method=Importance(0.5))
-    with refused("prior_share", expected="between 0 and 1"):
+    with refused("prior_share", expected="at least 0 and below 1"):
         Importance(1.0)
 
 
@@ -321,18 +321,18 @@ def of(prior: Any, proposal: Any, x: Tensor | None = None) -> tuple[Any, Tensor]
 
 
 @pytest.mark.parametrize(
-    ("prior", "proposal", "message"),
+    ("prior", "proposal"),
     [
-        (dist.Uniform(0.0, 1.0), dist.Uniform(0.0, 0.5), "does not cover the prior's"),
-        (dist.Normal(0.0, 1.0), dist.LogNormal(0.0, 1.0), "does not cover the prior's"),
-        (dist.Categorical(torch.ones(5)), dist.Categorical(torch.ones(3)), "does not cover"),
-        (dist.Categorical(torch.ones(3)), dist.Categorical(torch.tensor([1., 1, 1, 1e-9])), "exceeds"),
-        (dist.Poisson(2.0), dist.Binomial(3, 0.5), "does not cover the prior's"),
+        (dist.Uniform(0.0, 1.0), dist.Uniform(0.0, 0.5)),
+        (dist.Normal(0.0, 1.0), dist.LogNormal(0.0, 1.0)),
+        (dist.Categorical(torch.ones(5)), dist.Categorical(torch.ones(3))),
+        (dist.Categorical(torch.ones(3)), dist.Categorical(torch.tensor([1.0, 1, 1, 1e-9]))),
+        (dist.Poisson(2.0), dist.Binomial(3, 0.5)),
     ],
-)  # fmt: skip
-def test_a_guide_that_does_not_reach_where_the_prior_does(prior, proposal, message) -> None:
+)
+def test_a_guide_that_does_not_reach_where_the_prior_does(prior, proposal) -> None:
     program, x = of(prior, proposal)
-    with pytest.raises(InputError, match=f"support at site 'z' {message}"):
+    with refused("z"):
         log_evidence(program, x, num_particles=50, seed=0)
 
 
@@ -397,7 +397,7 @@ def test_an_exact_evidence_of_the_wrong_shape_is_refused() -> None:
 
 def test_an_autoguide_that_is_a_point_is_refused() -> None:
     guide = pyro.infer.autoguide.AutoLaplaceApproximation(Conjugate.model)
-    with pytest.raises(InputError, match="at a single point"):
+    with refused("_AutoLaplaceApproximation_latent"):
         log_evidence((Conjugate.model, guide), X[:5])
 
 
@@ -477,10 +477,7 @@ def test_auto_takes_what_annealing_cannot_move() -> None:
 
 def test_what_is_not_exact_is_told_in_terms_of_that() -> None:
     x = torch.rand(12, 4).round()
-    for program, reason in (
-        (VAE((4,), 2, **CATEGORICAL), r"site 'z' is discrete and not summed out\)"),
-        (DequantizedFlow((4,), levels=2), "its log-density is not finite"),
-    ):
-        with pytest.raises(InputError, match=reason) as refusal:
+    for program in (VAE((4,), 2, **CATEGORICAL), DequantizedFlow((4,), levels=2)):
+        with refused("exact", remedy="method='auto'") as refusal:
             log_evidence(program, x, method="exact")
         assert not any(word in str(refusal.value) for word in ("anneal", "nan", "'ais'"))

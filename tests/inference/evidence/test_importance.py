@@ -8,12 +8,11 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer.autoguide import AutoDelta, AutoNormal
-from refused import refused
+from refused import refused, refused_with
 from stories import Conjugate, GlobalMean, PyroStyleVAE
 from torch import Tensor, nn
 
 from pyro_vae import (
-    InputError,
     evaluate,
     fit,
     latent_means,
@@ -147,15 +146,15 @@ def test_programs_that_take_no_particle_dimension_give_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "subject"),
     [
-        ({"num_particles": 0}, "at least 1"),
-        ({"unit": "dta"}, "Did you mean 'data'"),
-        ({"device": "cuda:9"}, "is not there"),
+        ({"num_particles": 0}, "num_particles"),
+        ({"unit": "dta"}, "dta"),
+        ({"device": "cuda:9"}, "device"),
     ],
 )
-def test_wrong_options(options, message) -> None:
-    with pytest.raises(InputError, match=message):
+def test_wrong_options(options, subject) -> None:
+    with refused(subject):
         log_evidence(Conjugate, X, **options)
 
 
@@ -280,12 +279,12 @@ def test_guides_with_parameters_for_each_datum() -> None:
 
 def test_a_guide_of_single_points_is_refused() -> None:
     guide = AutoDelta(GlobalMean.model)
-    with pytest.raises(InputError, match="puts 'mean' at a single point"):
+    with refused("mean"):
         log_evidence((GlobalMean.model, guide), X, num_particles=50)
 
 
 def test_data_that_are_not_numbers_are_named() -> None:
-    with pytest.raises(InputError, match=r"the data hold nan, first at index \(0,\)"):
+    with refused_with("the data hold nan", "(0,)"):
         log_evidence(Conjugate, torch.tensor([math.nan, math.nan]))
     evidence = log_evidence(Conjugate, torch.tensor([1.0, math.nan]))
     assert evidence.log_evidence.isnan().tolist() == [False, True]

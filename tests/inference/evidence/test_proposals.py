@@ -13,6 +13,7 @@ from stories import Conjugate
 from torch import Tensor
 
 from pyro_vae import evaluate, log_evidence
+from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.proposals import refined, wider
 from pyro_vae.models import FactorAnalysis
 from pyro_vae.program.examination import examine
@@ -159,6 +160,42 @@ def test_what_cannot_be_refined(guide: Any, kind: str, reason: str) -> None:
     assert reason in str(caught.value)
 
 
+def test_a_refined_guide_takes_its_rows_in_tiles() -> None:
+    x = torch.randn(100)  # more than a tile: the noise of the fit differs from row to row
+    evidence = log_evidence(refined((Conjugate.model, Conjugate.guide), 3), x, seed=0)
+    assert evidence.notes == ()
+    exact = Conjugate.log_evidence(x).double()
+    assert ((evidence.log_evidence - exact).abs() < 5 * evidence.standard_error + 1e-5).all()
+
+
+def test_a_refined_guide_of_a_model_with_places_takes_all_rows_together() -> None:
+    places = torch.linspace(-2, 2, 100)
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)) as index:
+            z = pyro.sample("z", dist.Normal(places[index], 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    x = torch.randn(100)
+    for change in (lambda program: program, lambda program: wider(program, 1.2)):
+        evidence = log_evidence(change(refined((model, Conjugate.guide), 3)), x, seed=0)
+        assert "depends on its place" in evidence.notes[0]
+        exact = dist.Normal(places, 2**0.5).log_prob(x).double()
+        assert ((evidence.log_evidence - exact).abs() < 5 * evidence.standard_error + 0.05).all()
+
+
+def test_the_method_says_how_the_guide_was_changed() -> None:
+    program = wider(refined((Conjugate.model, Conjugate.guide), 20), 1.2)
+    changes = "; the guide refined for each unit by 20 steps, widened by a factor of 1.2"
+    importance = log_evidence(program, X, num_particles=50, seed=0)
+    assert importance.method == f"importance sampling from the guide{changes}"
+    assert "widened by a factor of 1.2" in " ".join(importance.summary().split())
+    annealed = log_evidence(program, X, method=Annealed(2), num_particles=2, seed=0)
+    assert annealed.method.endswith(changes)
+    exact = log_evidence(program, X, method="exact")
+    assert exact.method == "exact"
+
+
 def test_an_autoguide_is_not_refined() -> None:
     with refused("AutoNormal", remedy="widen it"):
         refined((Conjugate.model, AutoNormal(Conjugate.model)))
@@ -178,7 +215,7 @@ def test_what_cannot_be_widened() -> None:
 
 def test_arguments_are_looked_at_when_they_are_given() -> None:
     for factor in (0.0, torch.inf, torch.nan, "a"):
-        with refused("the factor of a wider guide", expected="a positive number"):
+        with refused("factor", expected="a positive number"):
             wider(Conjugate, factor)  # type: ignore[arg-type]
     for rate in (-1.0, 0.0, torch.nan, "a"):
         with refused("learning_rate", expected="a positive number"):
