@@ -35,8 +35,8 @@ class Moved(Method):
     ) -> Estimator:
         weigh = self.importance.estimator(example, num_particles, max_memory)
 
-        def estimate(call: BoundProgram, advance: Advance) -> Iterator[MovedEstimate]:
-            for sums in weigh(call, advance):
+        def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[MovedEstimate]:
+            for sums in weigh(bound_program, advance):
                 assert isinstance(sums, WeightSums)
                 yield MovedEstimate(sums, self.shift + self.start)
 

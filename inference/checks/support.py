@@ -32,7 +32,7 @@ PRIOR_DRAWS = 16  # that a flow must reach
 NEGLIGIBLE = math.log(5e-324)  # the smallest of float64: a tail of the prior that may be left out
 
 
-def check_proposal(call: BoundProgram, narrower_too: bool = True) -> BoundProgram:
+def check_proposal(bound_program: BoundProgram, narrower_too: bool = True) -> BoundProgram:
     """Check that weights can be formed of the guide's draws; return the call that forms them.
 
     The guide must spread every latent over the prior's support. If it falls short of it, a part of the
@@ -41,24 +41,24 @@ def check_proposal(call: BoundProgram, narrower_too: bool = True) -> BoundProgra
     Raises:
         InputError: no weights can be formed, or they miss a part of the evidence.
     """
-    guide, model = call.one()
+    guide, model = bound_program.one()
     guide_sites, model_sites = drawn_sites(guide), sample_sites(model)
-    check_spread(call.structure, guide_sites, model_sites)
+    check_spread(bound_program.structure, guide_sites, model_sites)
     beyond = []
-    for name in call.structure.latents:
+    for name in bound_program.structure.latents:
         if name in guide_sites and not is_point_mass(guide_sites[name]["fn"]):
             here, there = guide_sites[name], model_sites[name]
             # a likelihood may rule latents out: only the guide's author knows where it is not 0
             vouched = here["infer"].get("covers_posterior", False)
-            if not call.structure.enumerated and _goes_beyond(here, there):
+            if not bound_program.structure.enumerated and _goes_beyond(here, there):
                 beyond.append(name)
             check_support(name, here, there, narrower_too and not vouched, name not in beyond)
             if narrower_too and not vouched:
-                check_values(call, name, here, there)
-    check_masks(call.structure, guide_sites, model_sites)
+                check_values(bound_program, name, here, there)
+    check_masks(bound_program.structure, guide_sites, model_sites)
     if not beyond:
-        return call
-    return replace(call, structure=replace(call.structure, beyond=tuple(beyond)))
+        return bound_program
+    return replace(bound_program, structure=replace(bound_program.structure, beyond=tuple(beyond)))
 
 
 def check_support(

@@ -113,8 +113,8 @@ class Annealed(Method):
     ) -> Estimator:
         self.sampler(example, max_memory)
 
-        def estimate(call: BoundProgram, advance: Advance) -> Iterator[ChainSums]:
-            sampler = self.sampler(call, max_memory)
+        def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[ChainSums]:
+            sampler = self.sampler(bound_program, max_memory)
             yield from self.anneal(sampler, self.step_sizes(sampler), num_particles, advance)
 
         return estimate
@@ -132,11 +132,11 @@ class Annealed(Method):
 
     # --- the chains of one tile, also for the bounds of both sides ------------------------------
 
-    def sampler(self, call: BoundProgram, max_memory: int | None) -> Sampler:
+    def sampler(self, bound_program: BoundProgram, max_memory: int | None) -> Sampler:
         """Return the sampler of one tile, with as many chains at a time as the memory takes."""
-        path = STARTS[self.start](call)
+        path = STARTS[self.start](bound_program)
         path.check()
-        budget = memory_budget(max_memory, call.device, MAX_MEMORY)
+        budget = memory_budget(max_memory, bound_program.device, MAX_MEMORY)
         return Sampler(path, self.num_leapfrog, max(1, budget // bytes_per_chain(path)))
 
     def step_sizes(self, sampler: Sampler) -> StepSizes | None:
@@ -165,19 +165,19 @@ class Annealed(Method):
                 start instead.
         """
         path = sampler.path
-        sums = ChainSums(num_particles, path.call)
+        sums = ChainSums(num_particles, path.bound_program)
         betas = self.betas if reverse_from is None else self.betas[::-1]
-        for count in numbers_of_chains(path.call, num_particles):
+        for count in numbers_of_chains(path.bound_program, num_particles):
             u = path.draw(count) if reverse_from is None else reverse_from.expand(count, -1, -1)
             share = count / num_particles / self.num_temperatures
             sums.add(anneal(sampler, u, betas, step_sizes, partial(advance, share)))
             yield sums
 
 
-def numbers_of_chains(call: BoundProgram, num_particles: int) -> Iterator[int]:
+def numbers_of_chains(bound_program: BoundProgram, num_particles: int) -> Iterator[int]:
     """Yield numbers of chains that move together; their sum is K."""
-    most = CHAINS_AT_ONCE.get(call.device.type, CHAINS_AT_ONCE["cpu"])
-    at_once = max(1, most // call.structure.num_units)
+    most = CHAINS_AT_ONCE.get(bound_program.device.type, CHAINS_AT_ONCE["cpu"])
+    at_once = max(1, most // bound_program.structure.num_units)
     for first in range(0, num_particles, at_once):
         yield min(at_once, num_particles - first)
 
@@ -248,8 +248,8 @@ def anneal(
 class ChainSums:
     """Hold sums over the K chains of each of U units, as they come in, and one chain's end."""
 
-    def __init__(self, num_particles: int, call: BoundProgram) -> None:
-        units, device = call.structure.num_units, call.device
+    def __init__(self, num_particles: int, bound_program: BoundProgram) -> None:
+        units, device = bound_program.structure.num_units, bound_program.device
         self.weights = WeightSums(num_particles, units, device)
         self.ratios = WeightSums(num_particles, units, device)
         self._end = torch.empty(0)

@@ -158,14 +158,16 @@ class _Estimation:
         units = sum(len(self.tiles.index[number]) for number in numbers)
         with progress_bar(units, False if rank() else progress, "unit", delay=1) as bar:
             for number in numbers:
-                call = self.tiles[number]
-                self.store.add(number, self._estimate(number, call, estimator, bar), call)
+                bound_program = self.tiles[number]
+                self.store.add(
+                    number, self._estimate(number, bound_program, estimator, bar), bound_program
+                )
 
     def _estimate(
-        self, number: int, call: BoundProgram, estimator: Estimator, bar: tqdm
+        self, number: int, bound_program: BoundProgram, estimator: Estimator, bar: tqdm
     ) -> UnitEstimates:
         units = len(self.tiles.index[number])
-        for partial in estimator(call, lambda done: bar.update(done * units)):
+        for partial in estimator(bound_program, lambda done: bar.update(done * units)):
             if not self.store.done:  # an interruption shows the first tile so far
                 self.unfinished = number, partial.count, partial.unit_estimates().on_host()
         return partial.unit_estimates().on_host()
@@ -220,12 +222,14 @@ def _one_by_one_note(example: BoundProgram, method: Method) -> tuple[str, ...]:
     return () if is_fast else (ONE_BY_ONE.format(example.reason),)
 
 
-def _values_per_unit(call: BoundProgram) -> int | None:
+def _values_per_unit(bound_program: BoundProgram) -> int | None:
     """Return how many observed values a unit has, where all units have as many."""
-    if call.structure.unit is None:
+    if bound_program.structure.unit is None:
         return None
-    examined = call.examined or examine(call.program, *call.args, **call.kwargs)
+    examined = bound_program.examined or examine(
+        bound_program.program, *bound_program.args, **bound_program.kwargs
+    )
     sites = [s for s in observed_sites(examined.model).values() if not is_factor(s)]
     if not all(everything_counts(site) for site in sites):
         return None
-    return sum(site["value"].numel() // call.structure.num_units for site in sites)
+    return sum(site["value"].numel() // bound_program.structure.num_units for site in sites)

@@ -85,8 +85,8 @@ def evaluate(
     spreads: dict[str, _MeanVariance] = {}
     with open_tiles(program, data, None, seed, device) as tiles:
         check_proposal(tiles.example, narrower_too=False)
-        for call in tiles:
-            structure, drawn = call.structure, call.draw(num_particles)
+        for bound_program in tiles:
+            structure, drawn = bound_program.structure, bound_program.draw(num_particles)
             rates.append((drawn.log_guide - drawn.log_prior).double().mean(0))
             distortions.append(-drawn.log_likelihood.double().mean(0))
             for name, value in drawn.latents.items():

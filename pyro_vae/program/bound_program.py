@@ -87,11 +87,14 @@ class BoundProgram:
 
     def draw(self, num_particles: int, at_once: int | None = None) -> Particles:
         """Draw from the guide and weigh, in the way that the call runs many chains."""
-        call, kwargs = (self.program, self.structure, num_particles, *self.args), self.kwargs
+        bound_program, kwargs = (
+            (self.program, self.structure, num_particles, *self.args),
+            self.kwargs,
+        )
         if self.vectorized:
-            return draw(*call, at_once=at_once, **kwargs)
-        drawn = self.try_vmap(lambda: draw_by_vmap(*call, at_once=at_once, **kwargs))
-        return draw_one_by_one(*call, **kwargs) if drawn is None else drawn
+            return draw(*bound_program, at_once=at_once, **kwargs)
+        drawn = self.try_vmap(lambda: draw_by_vmap(*bound_program, at_once=at_once, **kwargs))
+        return draw_one_by_one(*bound_program, **kwargs) if drawn is None else drawn
 
     def try_vmap(self, draw: Callable[[], T]) -> T | None:
         """Return ``draw()``, which runs many chains by vmap; None if the call does not run so, or it fails.

@@ -143,7 +143,7 @@ def _compare(found: Evidence, exact: Evidence) -> str:
 @torch.no_grad()
 def _elbo(case: Case) -> float:
     """Return Pyro's ELBO of all units together, by one draw."""
-    program = case.call.program
+    program = case.bound_program.program
     return -case.elbo.loss(program.model, program.guide, *case.args)
 
 
