@@ -73,7 +73,7 @@ LOG_EVIDENCE = {
     "seed": NONE | {"zero"},
     "device": set(),
     "progress": NONE | FLAG,
-    "keep": NONE | PATH,
+    "checkpoint": NONE | PATH,
 }
 IMPUTE = {
     "num_particles": set(),

@@ -40,7 +40,7 @@ from pyro_vae.program.unconstrained import (
 )
 from pyro_vae.program.vmap import map_runs
 
-DRAWS, VMAP_DRAWS = 8, 64  # at a time: of the prior; of a start that is drawn by vmap
+DRAWS_AT_ONCE, VMAP_DRAWS_AT_ONCE = 8, 64  # of the prior; of a start that is drawn by vmap
 FROM_PRIOR = 'anneal from the prior (start="prior")'
 
 
@@ -66,7 +66,9 @@ class AnnealingPath(abc.ABC):
         if self.bound_program.vectorized:
             return self._draw(num_chains)
         if self.bound_program.by_vmap:
-            drawn: Tensor = map_runs(lambda: self._draw(1)[0], num_chains, at_once=VMAP_DRAWS)
+            drawn: Tensor = map_runs(
+                lambda: self._draw(1)[0], num_chains, at_once=VMAP_DRAWS_AT_ONCE
+            )
             return drawn
         return torch.cat([self._draw(1) for _ in range(num_chains)])
 
@@ -145,7 +147,9 @@ class FromPrior(AnnealingPath):
 
     def _draw(self, num_chains: int) -> Tensor:
         # a few at a time: the model computes its likelihood too
-        sizes = [min(DRAWS, num_chains - first) for first in range(0, num_chains, DRAWS)]
+        sizes = [
+            min(DRAWS_AT_ONCE, num_chains - first) for first in range(0, num_chains, DRAWS_AT_ONCE)
+        ]
         draws = [
             self.coordinates.of(self._continuous_latents(self._ancestral(size))) for size in sizes
         ]

@@ -27,8 +27,8 @@ from pyro_vae.program.trace import Site, drawn_sites, is_point_mass, sample_site
 from pyro_vae.program.unconstrained import Immovable, biject
 from pyro_vae.program.wrappers import inside, without_masks
 
-DRAWS = 200  # of a discrete site with infinitely many values
-PRIOR_DRAWS = 16  # that a flow must reach
+DISCRETE_DRAWS = 200  # of a discrete site with infinitely many values
+FLOW_PROBES = 16  # that a flow must reach
 NEGLIGIBLE = math.log(5e-324)  # the smallest of float64: a tail of the prior that may be left out
 
 
@@ -106,7 +106,7 @@ def _check_domain(name: str, guide: Any) -> None:
         return
     outside = False
     with contextlib.suppress(*UNKNOWN):
-        value = fn.base_dist.sample(torch.Size((PRIOR_DRAWS,)))
+        value = fn.base_dist.sample(torch.Size((FLOW_PROBES,)))
         for transform in fn.transforms:
             outside = outside or not bool(cast(Any, transform.domain).check(value).all())
             value = transform(value)
@@ -126,7 +126,7 @@ def _check_reach(name: str, guide: Any, model_site: Site, alternative: str) -> N
     if reach is None:
         return
     try:
-        drawn = prior.sample(torch.Size((PRIOR_DRAWS,)))
+        drawn = prior.sample(torch.Size((FLOW_PROBES,)))
     except UNKNOWN:  # a flat prior has no draws
         return
     slack = (reach.upper - reach.lower) / 10
@@ -249,7 +249,7 @@ def _probes(fn: Any, value: Tensor) -> Tensor:
     if support_of(fn).is_discrete:
         with contextlib.suppress(NotImplementedError):
             return fn.enumerate_support(expand=True)
-        return fn.sample((DRAWS,))
+        return fn.sample((DISCRETE_DRAWS,))
     return _of_support(support_of(fn), value)
 
 

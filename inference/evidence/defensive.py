@@ -23,7 +23,7 @@ from pyro_vae.program.trace import (
 )
 from pyro_vae.program.vmap import map_runs
 
-PRIOR_DRAWS = 32  # at a time: the model computes its likelihood with them
+PRIOR_DRAWS_AT_ONCE = 32  # the model computes its likelihood with them
 
 
 def draw_defensively(
@@ -67,7 +67,7 @@ def _draw_by_vmap(bound_program: BoundProgram, prior_share: float, num_particles
         drawn = _draw(bound_program, prior_share, 1, 1)
         return drawn.log_likelihood[0], drawn.log_prior[0], drawn.log_guide[0], drawn.latents
 
-    return Particles(*map_runs(one_particle, num_particles, at_once=PRIOR_DRAWS))
+    return Particles(*map_runs(one_particle, num_particles, at_once=PRIOR_DRAWS_AT_ONCE))
 
 
 def _draw(
@@ -118,9 +118,9 @@ def _check_no_auxiliary_site(guide: poutine.Trace) -> None:
 
 def _prior_draws(bound_program: BoundProgram, num_particles: int) -> dict[str, Tensor]:
     draws: dict[str, list[Tensor]] = {}
-    for first in range(0, num_particles, PRIOR_DRAWS):
+    for first in range(0, num_particles, PRIOR_DRAWS_AT_ONCE):
         model = bound_program.chains(
-            bound_program.program.model, min(PRIOR_DRAWS, num_particles - first)
+            bound_program.program.model, min(PRIOR_DRAWS_AT_ONCE, num_particles - first)
         )
         for name, site in latent_sites(
             run("model", model, bound_program.args, bound_program.kwargs)

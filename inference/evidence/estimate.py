@@ -51,7 +51,7 @@ CHECKS: dict[str, checks.Check] = {
     "max_memory": checks.optional(at_least_1),
     "seed": checks.optional(checks.seed),
     "progress": checks.optional(true_or_false),
-    "keep": checks.optional(checks.path),
+    "checkpoint": checks.optional(checks.path),
 }
 
 
@@ -68,7 +68,7 @@ def log_evidence(
     progress: bool | None = None,
     args: tuple[Any, ...] | None = None,
     kwargs: Mapping[str, Any] | None = None,
-    keep: Path | str | None = None,
+    checkpoint: Path | str | None = None,
 ) -> Evidence:
     """Estimate log p(x) of each unit, in nats.
 
@@ -95,8 +95,8 @@ def log_evidence(
         args: with ``kwargs``, in place of ``data``: the program is called with them once, unchanged and on
             their device.
         kwargs: the named arguments of that call.
-        keep: a file for the finished tiles, from which the same call resumes after an interruption. It is
-            removed in the end.
+        checkpoint: a file for the finished tiles, from which the same call resumes after an
+            interruption. It is removed in the end.
 
     Raises:
         InputError: the program does not fit the data or the method, or has no plate ``unit``.
@@ -115,18 +115,18 @@ def log_evidence(
     checks.check_arguments(CHECKS, locals())
     method = as_method(method)
     num_particles = method.num_particles if num_particles is None else num_particles
-    if keep is not None and seed is None:
+    if checkpoint is not None and seed is None:
         raise InputError(
-            "keep needs a seed: without one the next call would draw other noise",
-            subject="keep",
+            "checkpoint needs a seed: without one the next call would draw other noise",
+            subject="checkpoint",
             remedy="pass seed=0, say",
         )
     opened = open_tiles(program, data, unit, seed, device, method.units_per_tile, args, kwargs)
     with on_cuda("ieee"), opened as tiles:
         check_proper(tiles.example.structure)
         estimator = method.estimator(tiles.example, num_particles, max_memory)
-        fingerprint = fingerprint_of(tiles, method, num_particles) if keep else {}
-        store = TileStore(keep, fingerprint, rank())
+        fingerprint = fingerprint_of(tiles, method, num_particles) if checkpoint else {}
+        store = TileStore(checkpoint, fingerprint, rank())
         store.check_data(tiles)
         estimation = _Estimation(method, num_particles, tiles, store)
         try:

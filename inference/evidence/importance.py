@@ -28,7 +28,7 @@ from pyro_vae.program.particles import Particles
 
 # Units and particles are drawn in tiles of these sizes, each from its own seed; so no figure depends on
 # the memory, or on which machine estimates which tile.
-TILE_UNITS, TILE_PARTICLES = 64, 512
+UNITS_PER_TILE, PARTICLES_PER_TILE = {"cpu": 64, "cuda": 512}, 512
 MAX_MEMORY = {"cpu": 2**25, "cuda": 2**32}  # the CPU's is about the size of its caches
 
 
@@ -56,7 +56,7 @@ class Importance(Method):
     prior_share: float = 0.0
 
     num_particles = 1000
-    units_per_tile = {"cpu": TILE_UNITS, "cuda": 8 * TILE_UNITS}  # noqa: RUF012 - nobody writes to it
+    units_per_tile = UNITS_PER_TILE
 
     def __post_init__(self) -> None:
         checks.check_arguments({"prior_share": _check_share}, vars(self))
@@ -83,9 +83,9 @@ class Importance(Method):
             sums = WeightSums(num_particles, units, bound_program.device)
             at_once = 1 << int(math.log2(max(1, max_weights / units)))
             base = int(torch.randint(2**31, ()))
-            for first in range(0, num_particles, TILE_PARTICLES):
+            for first in range(0, num_particles, PARTICLES_PER_TILE):
                 seed_all(base + first)
-                count = min(TILE_PARTICLES, num_particles - first)
+                count = min(PARTICLES_PER_TILE, num_particles - first)
                 sums.add(self.draw(bound_program, count, at_once).log_weights)
                 advance(count / num_particles)
                 yield sums

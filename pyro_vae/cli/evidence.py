@@ -87,7 +87,7 @@ def main(words: Sequence[str]) -> int:
                 max_memory=memory,
                 seed=trained.seed,
                 device=trained.device,
-                keep=tile_store_path(options),
+                checkpoint=tile_store_path(options),
             )
         except Interrupted as stop:
             if is_main_process():

@@ -81,7 +81,7 @@ def test_an_interrupted_estimate_is_known_in_part_and_goes_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     whole = log_evidence(Conjugate, X, num_particles=1000, seed=3)
-    options: dict[str, Any] = {"num_particles": 1000, "seed": 3, "keep": tmp_path / "half.part"}
+    options: dict[str, Any] = {"num_particles": 1000, "seed": 3, "checkpoint": tmp_path / "half.part"}
     with monkeypatch.context() as patch:
         interrupt_after(patch, 5)  # two parts a tile, so two tiles and a half
         with pytest.raises(Interrupted) as stop:
@@ -109,7 +109,7 @@ def test_before_the_first_tile_is_done_fewer_particles_are_known(monkeypatch) ->
     with pytest.raises(KeyboardInterrupt) as stop:
         log_evidence(GlobalMean, X[:10], num_particles=100_000, seed=0)
     evidence = stop.value.evidence
-    assert evidence.num_particles == 3 * importance.TILE_PARTICLES
+    assert evidence.num_particles == 3 * importance.PARTICLES_PER_TILE
     assert list(evidence.bounds)[-1] == evidence.num_particles
     exact = GlobalMean.log_evidence(X[:10]).item()
     assert abs(evidence.total - exact) < 4 * evidence.standard_error.item()
@@ -129,7 +129,7 @@ def test_what_is_kept_is_of_one_estimate(monkeypatch, tmp_path) -> None:
     with monkeypatch.context() as patch:
         interrupt_after(patch, 2)
         with pytest.raises(Interrupted):
-            log_evidence(Conjugate, X, num_particles=1000, seed=3, keep=path)
+            log_evidence(Conjugate, X, num_particles=1000, seed=3, checkpoint=path)
     later_rows_changed = torch.cat([X[:8], X[8:] + 1])
     narrower = (Conjugate.model, lambda x: pyro.poutine.scale(Conjugate.guide, 1.0)(0.9 * x))
     for program, x, options, differing in (
@@ -141,15 +141,15 @@ def test_what_is_kept_is_of_one_estimate(monkeypatch, tmp_path) -> None:
         (Conjugate, X, {"num_particles": 1000, "seed": 3, "method": Auto()}, "method"),
     ):
         with refused(str(path), remedy="remove the file") as caught:
-            log_evidence(program, x, keep=path, **options)
+            log_evidence(program, x, checkpoint=path, **options)
         assert differing in str(caught.value)
     path.write_bytes(b"rubbish")
     with refused(str(path)):
-        log_evidence(Conjugate, X, num_particles=1000, seed=3, keep=path)
-    with refused("keep", expected="a path"):
-        log_evidence(Conjugate, X, keep=3)
-    with refused("keep", remedy="seed"):
-        log_evidence(Conjugate, X, keep=path)
+        log_evidence(Conjugate, X, num_particles=1000, seed=3, checkpoint=path)
+    with refused("checkpoint", expected="a path"):
+        log_evidence(Conjugate, X, checkpoint=3)
+    with refused("checkpoint", remedy="seed"):
+        log_evidence(Conjugate, X, checkpoint=path)
 
 
 SHARED = """
