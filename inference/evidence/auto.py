@@ -87,7 +87,7 @@ class Auto(Method):
 
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         assert estimates.is_annealed is not None
-        num_annealed, units = int(estimates.is_annealed.sum()), estimates.units
+        num_annealed, units = int(estimates.is_annealed.sum()), estimates.num_units
         if num_annealed:
             return (
                 f"{num_annealed:,} of {units:,} units were annealed, with {self.num_chains} chains each: a "

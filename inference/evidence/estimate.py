@@ -183,7 +183,7 @@ class _Estimation:
             return Interrupted(None, torch.empty(0, dtype=torch.long))
         units = torch.cat([self.tiles.index[number] for number in sorted(done)])
         note = (
-            f"interrupted: this is of {len(units):,} of {self.tiles.units:,} units, in tiles taken at "
+            f"interrupted: this is of {len(units):,} of {self.tiles.num_units:,} units, in tiles taken at "
             f"random, with {count:,} of {self.num_particles:,} particles each"
         )
         return Interrupted(self.evidence(done, count, (note,)), units)

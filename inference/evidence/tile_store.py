@@ -151,7 +151,7 @@ def fingerprint_of(tiles: Tiles, method: Method, num_particles: int) -> dict[str
         "num_particles": num_particles,
         "seed": tiles.seed,
         "unit": example.structure.unit,
-        "units": tiles.units,
+        "units": tiles.num_units,
         "guide": log_weights.nan_to_num().tolist(),
         "parameters": checkpoint.checksum({n: t.detach().cpu() for n, t in tensors.items()}),
     }

@@ -49,7 +49,7 @@ class Tiles:
     notes: tuple[str, ...] = ()
 
     @property
-    def units(self) -> int:
+    def num_units(self) -> int:
         """The number of units of all tiles."""
         return sum(map(len, self.index))
 

@@ -50,7 +50,7 @@ class Evaluation:
             "rate": float(self.rate.mean()),
             "distortion": float(self.distortion.mean()),
             "active_units": {name: list(counts) for name, counts in self.active_units.items()},
-            "units": len(self.elbo),
+            "num_units": len(self.elbo),
             "num_particles": self.num_particles,
         }
 

@@ -138,7 +138,7 @@ class Loop:
                 count = len(batch[0]) if batch else 1
                 self.total += elbo.double() * count
                 at.batch += 1
-                at.units += count
+                at.num_units += count
                 self.steps_taken += 1
                 bar.update(count)
                 if stopping():
@@ -156,14 +156,14 @@ class Loop:
         at = self.position
         metrics: Metrics = {
             "epoch": at.epoch + 1,
-            self.train_name: float(self.total) / at.units,
+            self.train_name: float(self.total) / at.num_units,
             self.beta_name: self.beta(before=1),
             "learning_rate": self.learning_rate,
         }
         if self.validation is not None:
             metrics[self.validation.name] = self.validation(check=at.epoch == 0)
         self.advance_schedule(metrics)
-        at.epoch, at.batch, at.units = at.epoch + 1, 0, 0
+        at.epoch, at.batch, at.num_units = at.epoch + 1, 0, 0
         self.total.zero_()
         if self.validation is not None and metrics[self.validation.name] > at.best:
             at.best, at.best_epoch = metrics[self.validation.name], at.epoch
@@ -203,7 +203,7 @@ class Loop:
             self.settings.epochs * rows,
             self.settings.progress,
             noun,
-            initial=self.position.epoch * rows + self.position.units,
+            initial=self.position.epoch * rows + self.position.num_units,
             bar_format="{percentage:3.0f}% {bar} {desc}  {rate_fmt}  {remaining} left",
         )
 
@@ -226,10 +226,10 @@ class Loop:
     def load(self) -> None:
         tensors, self.position = self.run_state.load(self.step.optimizer)
         at = self.position
-        has_units = 0 < at.units <= self.train.num_units
+        has_units = 0 < at.num_units <= self.train.num_units
         if at.batch > self.steps_per_epoch or bool(at.batch) != has_units:
             raise InputError(
-                f"{CHECKPOINT} is damaged: an epoch has no batch {at.batch:,} after {at.units:,} rows",
+                f"{CHECKPOINT} is damaged: an epoch has no batch {at.batch:,} after {at.num_units:,} rows",
                 subject=CHECKPOINT,
             )
         self.total.fill_(self.position.total)

@@ -35,7 +35,7 @@ def test_every_method_gives_the_same_evidence(name: str) -> None:
     data = evidence.simulated[0] if evidence.simulated else x
     exact = model.log_evidence(data).detach().double()
     assert errors_off(evidence, exact)[-1] < 4
-    assert evidence.units == 70
+    assert evidence.num_units == 70
     assert evidence.is_exact == (name == "exact")
     assert evidence.values_per_unit == 4
 
@@ -67,7 +67,7 @@ def test_arguments_in_place_of_data() -> None:
             (model, guide), args=({"x": x},), kwargs=kwargs, method=method, seed=0
         )
         assert abs(evidence.mean - exact.mean()) < 4 * max(evidence.mean_standard_error, 1e-5)
-        assert evidence.units == 20
+        assert evidence.num_units == 20
     with refused("data", remedy="args"):
         log_evidence((model, guide), x, kwargs=kwargs)
     with refused("data", remedy="args"):
@@ -81,7 +81,11 @@ def test_an_interrupted_estimate_is_known_in_part_and_goes_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     whole = log_evidence(Conjugate, X, num_particles=1000, seed=3)
-    options: dict[str, Any] = {"num_particles": 1000, "seed": 3, "checkpoint": tmp_path / "half.part"}
+    options: dict[str, Any] = {
+        "num_particles": 1000,
+        "seed": 3,
+        "checkpoint": tmp_path / "half.part",
+    }
     with monkeypatch.context() as patch:
         interrupt_after(patch, 5)  # two parts a tile, so two tiles and a half
         with pytest.raises(Interrupted) as stop:
