@@ -48,7 +48,7 @@ FIT = {
     "batch_size": NONE,
     "shuffle": NONE | FLAG,
     "optimizer": {"function"},
-    "schedule": NONE | {"function"},
+    "lr_schedule": NONE | {"function"},
     "elbo": NONE,
     "beta": NUMBERS,
     "kl_warmup": NUMBERS,

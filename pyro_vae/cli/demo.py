@@ -23,7 +23,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.estimate import log_evidence
 from pyro_vae.inference.evidence.report import WIDTH, plus_minus, warning_messages
 from pyro_vae.inference.posterior.diagnostics import evaluate
-from pyro_vae.inference.svi.run_state import CHECKPOINT, METRICS
+from pyro_vae.inference.svi.run_storage import CHECKPOINT, METRICS
 from pyro_vae.program.predict import latent_means
 
 DESCRIPTION = """\

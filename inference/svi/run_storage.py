@@ -53,7 +53,7 @@ class Position:
         return position
 
 
-class RunState:
+class RunStorage:
     """Keep metrics and checkpoints in a folder, or metrics in memory where ``folder`` is None.
 
     Args:
