@@ -87,7 +87,7 @@ def trained(family: Family, data: DataSet, epochs: int, seed: int) -> tuple[nn.M
         epochs=epochs,
         elbo=family.elbo(),
         optimizer=partial(Adam, lr=1e-3),
-        schedule=partial(CosineAnnealingLR, T_max=epochs),
+        lr_schedule=partial(CosineAnnealingLR, T_max=epochs),
         seed=seed,
     )
     return model, result.seconds

@@ -71,7 +71,7 @@ def ours(network: str, x: Tensor, compile: str) -> Epochs:
         started = time.perf_counter()
         result = fit(
             story(network), x, epochs=EPOCHS, batch_size=BATCH, optimizer=partial(Adam, lr=1e-3),
-            schedule=schedule, compile=compile, device=x.device, progress=False,
+            lr_schedule=schedule, compile=compile, device=x.device, progress=False,
         )  # fmt: skip
         seconds = clocks[0].seconds()
         if result.notes:

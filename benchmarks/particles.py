@@ -83,11 +83,11 @@ CASES: dict[str, tuple[Any, Any, Any]] = {  # model, what it is with a plate, gu
 }
 
 
-def of_call(call: BoundProgram, count: int) -> Way:
+def of_call(bound_program: BoundProgram, count: int) -> Way:
     def run() -> tuple[Tensor, float]:
         pyro.set_rng_seed(1)
         started = time.process_time()
-        weights = draw(call, count, at_once=512).log_weights
+        weights = draw(bound_program, count, at_once=512).log_weights
         return weights.flatten(), time.process_time() - started
 
     return run
@@ -115,14 +115,14 @@ def main() -> None:
     print(f"{'':30s}{'plate':>16s}{'vmap':>9s}{'one by one':>18s}{'Pyro Importance':>20s}")
     for name, (model, plated, guide) in CASES.items():
         with open_tiles((model, guide), args=args, seed=0) as tiles:
-            call = tiles.example
-            if call.vectorized or not call.by_vmap:
+            bound_program = tiles.example
+            if bound_program.vectorized or not bound_program.by_vmap:
                 raise SystemExit(
-                    f"{name} does not run by vmap: {call.reason or 'it takes a plate'}"
+                    f"{name} does not run by vmap: {bound_program.reason or 'it takes a plate'}"
                 )
             ways = {
-                "vmap": of_call(call, count),
-                "one by one": of_call(replace(call, by_vmap=False), count),
+                "vmap": of_call(bound_program, count),
+                "one by one": of_call(replace(bound_program, by_vmap=False), count),
                 "Pyro": of_pyro(model, guide, args, count),
             }
             if plated:

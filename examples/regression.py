@@ -56,8 +56,8 @@ adam = partial(torch.optim.Adam, lr=0.01)
 epochs, particles = (5, 100) if options.smoke else (1500, 2000)
 for name, num_groups in (("with an effect of the clinic", 3), ("without", 1)):
     model = Visits(2, num_groups)
-    schedule = partial(CosineAnnealingLR, T_max=epochs)
-    fit(model, people, epochs=epochs, optimizer=adam, schedule=schedule, progress=False)
+    lr_schedule = partial(CosineAnnealingLR, T_max=epochs)
+    fit(model, people, epochs=epochs, optimizer=adam, lr_schedule=lr_schedule, progress=False)
     evidence = log_evidence(model, people.train, num_particles=particles, seed=0)
     error = evidence.mean_standard_error
     print(f"log p(visits | the rest) {name:<30}{evidence.mean:9.2f} ± {error:.2f}")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-MAX_ROWS = 10_000  # that Scaling learns from
+LEARNING_ROWS = 10_000  # that Scaling learns from
 MIN_SPAN = 0.1  # between minimum and maximum of values that count as of size 1
 
 

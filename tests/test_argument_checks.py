@@ -48,7 +48,7 @@ FIT = {
     "batch_size": NONE,
     "shuffle": NONE | FLAG,
     "optimizer": {"function"},
-    "schedule": NONE | {"function"},
+    "lr_schedule": NONE | {"function"},
     "elbo": NONE,
     "beta": NUMBERS,
     "kl_warmup": NUMBERS,
@@ -73,7 +73,7 @@ LOG_EVIDENCE = {
     "seed": NONE | {"zero"},
     "device": set(),
     "progress": NONE | FLAG,
-    "keep": NONE | PATH,
+    "checkpoint": NONE | PATH,
 }
 IMPUTE = {
     "num_particles": set(),

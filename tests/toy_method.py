@@ -33,8 +33,8 @@ class Moved(Method):
     def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
         weigh = self.importance.estimator(example, work)
 
-        def estimate(call: BoundProgram, advance: Advance) -> Iterator[MovedEstimate]:
-            for sums in weigh(call, advance):
+        def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[MovedEstimate]:
+            for sums in weigh(bound_program, advance):
                 assert isinstance(sums, WeightSums)
                 yield MovedEstimate(sums, self.shift + self.start)
 

@@ -40,7 +40,7 @@ from pyro_vae.program.unconstrained import (
 )
 from pyro_vae.program.vmap import map_runs
 
-DRAWS, VMAP_DRAWS = 8, 64  # at a time: of the prior; of a start that is drawn by vmap
+DRAWS_AT_ONCE, VMAP_DRAWS_AT_ONCE = 8, 64  # of the prior; of a start that is drawn by vmap
 FROM_PRIOR = 'anneal from the prior (start="prior")'
 
 
@@ -51,27 +51,32 @@ class AnnealingPath(abc.ABC):
     Both are densities of the unconstrained coordinates u, ``K, U, D``, all Jacobians counted.
     """
 
-    call: BoundProgram
+    bound_program: BoundProgram
     coordinates: Coordinates
 
     def draw(self, num_chains: int) -> Tensor:
         """Return coordinates (K, U, D) of draws from the start."""
         if not self.coordinates.size:
             return torch.zeros(
-                num_chains, self.call.structure.num_units, 0, device=self.call.device
+                num_chains,
+                self.bound_program.structure.num_units,
+                0,
+                device=self.bound_program.device,
             )
-        if self.call.vectorized:
+        if self.bound_program.vectorized:
             return self._draw(num_chains)
-        if self.call.by_vmap:
-            drawn: Tensor = map_runs(lambda: self._draw(1)[0], num_chains, at_once=VMAP_DRAWS)
+        if self.bound_program.by_vmap:
+            drawn: Tensor = map_runs(
+                lambda: self._draw(1)[0], num_chains, at_once=VMAP_DRAWS_AT_ONCE
+            )
             return drawn
         return torch.cat([self._draw(1) for _ in range(num_chains)])
 
     def log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logs of start and end, (K, U) each, in nats."""
-        if self.call.vectorized or len(u) == 1:
+        if self.bound_program.vectorized or len(u) == 1:
             return self._log_densities(u)
-        if self.call.by_vmap:
+        if self.bound_program.by_vmap:
             start, end = map_runs(
                 lambda one: [log[0] for log in self._log_densities(one[None])], len(u), u
             )
@@ -88,7 +93,7 @@ class AnnealingPath(abc.ABC):
 
     def check_vmap(self) -> None:
         """Run chains one by one where ``vmap`` fails or gives other log-densities."""
-        if not self.call.by_vmap:
+        if not self.bound_program.by_vmap:
             return
         try:
             u = self.draw(2)
@@ -100,7 +105,7 @@ class AnnealingPath(abc.ABC):
             )
         except Exception:  # one by one works, or gives the better message
             same = False
-        self.call = replace(self.call, by_vmap=same)
+        self.bound_program = replace(self.bound_program, by_vmap=same)
 
     @abc.abstractmethod
     def coordinates_of(self, latents: poutine.Trace) -> Tensor:
@@ -113,12 +118,12 @@ class AnnealingPath(abc.ABC):
     def _log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]: ...
 
     def _score(self, sites: Mapping[str, Site], num_chains: int) -> Tensor:
-        terms = (unit_log_prob(site, self.call.structure) for site in sites.values())
-        total = sum(terms, start=torch.zeros((), device=self.call.device))
-        return total.expand(num_chains, self.call.structure.num_units)
+        terms = (unit_log_prob(site, self.bound_program.structure) for site in sites.values())
+        total = sum(terms, start=torch.zeros((), device=self.bound_program.device))
+        return total.expand(num_chains, self.bound_program.structure.num_units)
 
     def _score_model(self, trace: poutine.Trace, num_chains: int) -> Tensor:
-        structure = self.call.structure
+        structure = self.bound_program.structure
         if structure.enumerated and sample_sites(trace):
             return sum_out(trace, structure).expand(num_chains, structure.num_units)
         return self._score(sample_sites(trace), num_chains)
@@ -127,30 +132,33 @@ class AnnealingPath(abc.ABC):
 class FromPrior(AnnealingPath):
     """The path from p(z), with enumerated latents summed out, to p(x, z)."""
 
-    def __init__(self, call: BoundProgram) -> None:
-        self.call = call
-        _check_prior_draws(call)
-        trace = call.model(1)
+    def __init__(self, bound_program: BoundProgram) -> None:
+        self.bound_program = bound_program
+        _check_prior_draws(bound_program)
+        trace = bound_program.model(1)
         latents = self._continuous_latents(trace)
         check_known(latents)
-        self.coordinates = Coordinates(latents, call.structure, call.vectorized)
+        self.coordinates = Coordinates(latents, bound_program.structure, bound_program.vectorized)
         self.check_vmap()
 
     def coordinates_of(self, latents: poutine.Trace) -> Tensor:
-        trace = self.call.model(1, partial(poutine.replay, trace=latents))
+        trace = self.bound_program.model(1, partial(poutine.replay, trace=latents))
         return self.coordinates.of(self._continuous_latents(trace))
 
     def _draw(self, num_chains: int) -> Tensor:
         # a few at a time: the model computes its likelihood too
-        sizes = [min(DRAWS, num_chains - first) for first in range(0, num_chains, DRAWS)]
+        sizes = [
+            min(DRAWS_AT_ONCE, num_chains - first) for first in range(0, num_chains, DRAWS_AT_ONCE)
+        ]
         draws = [
-            self.coordinates.of(self._continuous_latents(self.call.model(size))) for size in sizes
+            self.coordinates.of(self._continuous_latents(self.bound_program.model(size)))
+            for size in sizes
         ]
         return torch.cat(draws)
 
     def _log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]:
         placement = Placement(self.coordinates, u)
-        joint = self.call.model(len(u), placement, sum_out=True)
+        joint = self.bound_program.model(len(u), placement, sum_out=True)
         prior = joint.copy()
         for name in observed_sites(joint):
             prior.remove_node(name)
@@ -160,17 +168,21 @@ class FromPrior(AnnealingPath):
 
     def _continuous_latents(self, trace: poutine.Trace) -> dict[str, Site]:
         latents = latent_sites(trace)
-        return {n: site for n, site in latents.items() if n not in self.call.structure.enumerated}
+        return {
+            n: site
+            for n, site in latents.items()
+            if n not in self.bound_program.structure.enumerated
+        }
 
 
-def _check_prior_draws(call: BoundProgram) -> None:
+def _check_prior_draws(bound_program: BoundProgram) -> None:
     """Check that draws of the prior follow it: they ignore a mask or a factor that changes it."""
-    _, model = call.one()
+    _, model = bound_program.one()
     improper = [
         n for n, s in latent_sites(model).items() if isinstance(s["fn"], dist.ImproperUniform)
     ]
     factors = [n for n, s in observed_sites(model).items() if is_factor(s)]
-    for name in (*call.structure.without_prior, *improper):
+    for name in (*bound_program.structure.without_prior, *improper):
         factor = f" {factors[0]!r}" if factors else ""
         raise InputError(
             f"the prior of {name!r} cannot be drawn from: its density is masked, or a factor{factor} of "
@@ -188,19 +200,19 @@ class FromGuide(AnnealingPath):
     chains move in that variable; the Delta's log-density is the Jacobian.
     """
 
-    def __init__(self, call: BoundProgram) -> None:
-        self.call = call
-        trace = call.guide(1)
+    def __init__(self, bound_program: BoundProgram) -> None:
+        self.bound_program = bound_program
+        trace = bound_program.guide(1)
         latents = self._continuous_latents(trace)
         check_known(latents)
-        self.coordinates = Coordinates(latents, call.structure, call.vectorized)
+        self.coordinates = Coordinates(latents, bound_program.structure, bound_program.vectorized)
         self._check_start(trace)
         self._fixed = trace if self._sites_are_independent(trace) else None
         self.check_vmap()
 
     def coordinates_of(self, latents: poutine.Trace) -> Tensor:
         names = drawn_sites(latents).keys()
-        trace = self.call.guide(1, lambda guide: poutine.replay(guide, latents))
+        trace = self.bound_program.guide(1, lambda guide: poutine.replay(guide, latents))
         auxiliary = [name for name in self.coordinates.blocks if name not in names]
         if auxiliary:
             raise InputError(
@@ -212,12 +224,12 @@ class FromGuide(AnnealingPath):
         return self.coordinates.of(sample_sites(trace))
 
     def _draw(self, num_chains: int) -> Tensor:
-        return self.coordinates.of(sample_sites(self.call.guide(num_chains)))
+        return self.coordinates.of(sample_sites(self.bound_program.guide(num_chains)))
 
     def _log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]:
         placement = Placement(self.coordinates, u)
         guide = self._guide_at(placement, len(u))
-        joint = self.call.joint(len(u), guide)
+        joint = self.bound_program.joint(len(u), guide)
         sites = proposal_sites(guide)
         deltas = {name: s for name, s in sites.items() if name not in self.coordinates.blocks}
         latents = {name: sites[name] for name in self.coordinates.blocks}
@@ -227,7 +239,7 @@ class FromGuide(AnnealingPath):
 
     def _guide_at(self, placement: Placement, num_chains: int) -> poutine.Trace:
         if self._fixed is None:
-            return self.call.guide(num_chains, placement)
+            return self.bound_program.guide(num_chains, placement)
         trace = poutine.Trace()  # the encoder has read each datum once already
         for name, site in drawn_sites(self._fixed).items():
             trace.nodes[name] = cast(Any, {**site, "value": placement.place(name, site["fn"])})
@@ -238,7 +250,7 @@ class FromGuide(AnnealingPath):
 
     def _sites_are_independent(self, trace: poutine.Trace) -> bool:
         """Return whether no site's distribution changes with the values of the others."""
-        sites, others = proposal_sites(trace), proposal_sites(self.call.guide(1))
+        sites, others = proposal_sites(trace), proposal_sites(self.bound_program.guide(1))
         if any(s["is_observed"] for s in sites.values()):  # a Jacobian
             return False
         if sites.keys() != others.keys() or any(is_point_mass(s["fn"]) for s in sites.values()):
@@ -254,8 +266,8 @@ class FromGuide(AnnealingPath):
             return False
 
     def _check_start(self, guide_trace: poutine.Trace) -> None:
-        model_sites = sample_sites(self.call.joint(1, guide_trace))
-        guide_sites, structure = drawn_sites(guide_trace), self.call.structure
+        model_sites = sample_sites(self.bound_program.joint(1, guide_trace))
+        guide_sites, structure = drawn_sites(guide_trace), self.bound_program.structure
         latents = [name for name in structure.latents if name not in structure.enumerated]
         latent_dims = sum(num_coordinates(n, model_sites[n], structure) for n in latents)
         guide_dims = sum(
@@ -276,4 +288,4 @@ class FromGuide(AnnealingPath):
                 other = "estimate the evidence by importance sampling" if covers else FROM_PRIOR
                 check_support(name, guide_sites[name], model_sites[name], alternative=other)
         check_masks(structure, guide_sites, model_sites)
-        check_map(self.call)
+        check_map(self.bound_program)

@@ -14,7 +14,7 @@ from pyro_vae.program.probe import model_at, moves
 from pyro_vae.program.trace import Site, drawn_sites, observed_sites, run, sample_sites
 
 
-def simulate(call: BoundProgram) -> tuple[BoundProgram, poutine.Trace]:
+def simulate(bound_program: BoundProgram) -> tuple[BoundProgram, poutine.Trace]:
     """Return a call whose data are a draw of p(x, z), and the trace that holds this z.
 
     The arguments give the number of data, and the values that the model does not generate (lengths,
@@ -24,13 +24,15 @@ def simulate(call: BoundProgram) -> tuple[BoundProgram, poutine.Trace]:
         InputError: an observed value is neither an argument nor part of one, so the guide cannot read a
             drawn one; or the model's distributions depend on the data they generate.
     """
-    args = tuple(a.contiguous() if isinstance(a, Tensor) else a for a in call.args)
-    observed_run = run("model", call.program.model, args, call.kwargs)
-    drawn = run("model", poutine.uncondition(call.program.model), args, call.kwargs)
+    args = tuple(a.contiguous() if isinstance(a, Tensor) else a for a in bound_program.args)
+    observed_run = run("model", bound_program.program.model, args, bound_program.kwargs)
+    drawn = run(
+        "model", poutine.uncondition(bound_program.program.model), args, bound_program.kwargs
+    )
     copies = [a.clone() if isinstance(a, Tensor) else a for a in args]
     for name, site in observed_sites(observed_run).items():
         _write_to_copy(name, site["value"], sample_sites(drawn)[name]["value"], args, copies)
-    simulated = replace(call, args=tuple(copies), by_rows=False)
+    simulated = replace(bound_program, args=tuple(copies), by_rows=False)
     _check_scores(simulated, drawn, observed_sites(observed_run))
     return simulated, drawn
 
@@ -60,9 +62,11 @@ def _is_view(value: Tensor, arg: Tensor) -> bool:
     )
 
 
-def _check_scores(call: BoundProgram, drawn: poutine.Trace, observed: Mapping[str, Site]) -> None:
+def _check_scores(
+    bound_program: BoundProgram, drawn: poutine.Trace, observed: Mapping[str, Site]
+) -> None:
     """Check that the simulated data, as given data, have the same values and densities."""
-    replayed = model_at(call.single(), drawn)
+    replayed = model_at(bound_program.single(), drawn)
     for name in [*drawn_sites(drawn), *observed]:
         sites = [sample_sites(trace)[name] for trace in (drawn, replayed)]
         before, after = (site["fn"].log_prob(site["value"]) for site in sites)

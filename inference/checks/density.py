@@ -26,7 +26,7 @@ TOLERANCE = 0.01  # of a log-density, for rounding
 SHIFTS = (-50.0, -5.0, 5.0, 50.0)  # of unconstrained numbers, to see where a map leads
 
 
-def check_map(call: BoundProgram) -> None:
+def check_map(bound_program: BoundProgram) -> None:
     """Check a guide that maps auxiliary draws onto latents (Delta) by the map's own derivative.
 
     The log-density of z = f(u) is that of u, less log |det df/du|, which the Delta must hold. The check is
@@ -35,21 +35,23 @@ def check_map(call: BoundProgram) -> None:
     Raises:
         InputError: the Delta holds another number, or the map leads out of the prior's support.
     """
-    guide, joint = call.one()
+    guide, joint = bound_program.one()
     sites = drawn_sites(guide)
-    points = [n for n in call.structure.latents if n in sites and is_point_mass(sites[n]["fn"])]
+    points = [
+        n for n in bound_program.structure.latents if n in sites and is_point_mass(sites[n]["fn"])
+    ]
     model = sample_sites(joint)
     to = {name: model[name] for name in points}
     drawn = {n: s for n, s in sites.items() if s["infer"].get("is_auxiliary") and n not in points}
-    call = call.single()
-    depth = call.structure.max_plate_nesting
+    bound_program = bound_program.single()
+    depth = bound_program.structure.max_plate_nesting
     if not points or any(len(site["fn"].batch_shape) > depth for site in to.values()):
         return
     with suppress(Immovable):
-        source = Coordinates(drawn, call.structure, call.vectorized)
-        target = Coordinates(to, call.structure, call.vectorized)
+        source = Coordinates(drawn, bound_program.structure, bound_program.vectorized)
+        target = Coordinates(to, bound_program.structure, bound_program.vectorized)
         if source.size == target.size and source.free.all() and target.free.all():
-            bijection = _Map(call, guide, drawn, to, source, target)
+            bijection = _Map(bound_program, guide, drawn, to, source, target)
             bijection.check_support()
             bijection.check_density()
 
@@ -70,14 +72,14 @@ class _Map:
 
     def __init__(
         self,
-        call: BoundProgram,
+        bound_program: BoundProgram,
         guide: poutine.Trace,
         drawn: Mapping[str, Site],
         to: Mapping[str, Site],
         source: Coordinates,
         target: Coordinates,
     ) -> None:
-        self.call, self.drawn, self.to = call, drawn, to
+        self.bound_program, self.drawn, self.to = bound_program, drawn, to
         self.source, self.target = source, target
         self.held = _without_points(guide, [*drawn])
         self.origin = source.of(drawn)
@@ -85,7 +87,9 @@ class _Map:
     def at(self, u: Tensor) -> tuple[Mapping[str, Site], Tensor]:
         """Return the latents' sites at unconstrained numbers (1, U, D), and log |det| from these to u."""
         placement = Placement(self.source, u)
-        guide = self.call.guide(1, lambda guide: placement(poutine.replay(guide, self.held)))
+        guide = self.bound_program.guide(
+            1, lambda guide: placement(poutine.replay(guide, self.held))
+        )
         sites = sample_sites(guide)
         jacobians = {n: s for n, s in sites.items() if is_jacobian(s)}
         return {name: sites[name] for name in self.to} | jacobians, placement.log_jacobian
@@ -145,7 +149,7 @@ class _Map:
         arrival = Placement(self.target, v)
         for name, site in self.to.items():
             arrival.place(name, site["fn"])
-        declared = score(sites.values(), self.call.structure, 1)
+        declared = score(sites.values(), self.bound_program.structure, 1)
         expected = log_jacobian - log_det - arrival.log_jacobian
         wrong = (declared - expected).abs() > TOLERANCE * (1 + expected.abs())
         if 2 * wrong.sum() > wrong.numel():  # a map may be too steep for float32 in a few units

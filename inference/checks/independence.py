@@ -29,23 +29,27 @@ PARTITIONS = 5  # of the units in two; up to 2**5 units every pair is in differe
 AT_ONCE = 1024  # units that are tried in all partitions at once
 
 
-def coupled(call: BoundProgram) -> bool:
+def coupled(bound_program: BoundProgram) -> bool:
     """Return whether, in model or guide, a unit's density changes with the latents of others.
 
     Half of the units get other latents, and the scores of the other half are compared; then the other way
     round, for several ways to cut the units in two.
     """
-    units = call.structure.num_units
-    if call.structure.unit is None or units < 2:
+    units = bound_program.structure.num_units
+    if bound_program.structure.unit is None or units < 2:
         return False
     seed_all(0)
     numbers = torch.randperm(units)
     bits = [numbers >> bit & 1 == 1 for bit in range(min(PARTITIONS, (units - 1).bit_length()))]
     changed = torch.stack([side for half in bits for side in (half, ~half)])
-    if call.vectorized and units <= AT_ONCE and not _coupled_in_particles(call, changed):
+    if (
+        bound_program.vectorized
+        and units <= AT_ONCE
+        and not _coupled_in_particles(bound_program, changed)
+    ):
         return False
     # noise may have differed from particle to particle
-    single, structure = call.single(), call.structure
+    single, structure = bound_program.single(), bound_program.structure
     first = examined_traces(single)
     before = first.scores(structure)
     for i, row in enumerate(changed.split(1)):
@@ -58,12 +62,12 @@ def coupled(call: BoundProgram) -> bool:
     return False
 
 
-def coupled_in_one_split(call: BoundProgram, first: Traces, fine: bool = False) -> bool:
+def coupled_in_one_split(bound_program: BoundProgram, first: Traces, fine: bool = False) -> bool:
     """Return whether units score differently when half of them, at random, get other latents.
 
     Quicker than :func:`coupled`, and less certain.
     """
-    structure = call.structure
+    structure = bound_program.structure
     if structure.unit is None or structure.num_units < 2 or structure.size != structure.num_units:
         return False
     seed_all(1)
@@ -74,11 +78,13 @@ def coupled_in_one_split(call: BoundProgram, first: Traces, fine: bool = False) 
             return cast(Tensor, site["value"])
         return torch.where(_along(changed, site, structure), other_value(site), site["value"])
 
-    before, after = (traces.scores(structure) for traces in (first, rerun(call, first, mixed)))
+    before, after = (
+        traces.scores(structure) for traces in (first, rerun(bound_program, first, mixed))
+    )
     return _others_move(before, after, changed, fine)
 
 
-def check_data_are_independent(call: BoundProgram) -> bool:
+def check_data_are_independent(bound_program: BoundProgram) -> bool:
     """Check that a datum's density does not depend on the other data of its batch.
 
     In a batch, the first half replaces the second, and is scored at the same latents.
@@ -89,14 +95,14 @@ def check_data_are_independent(call: BoundProgram) -> bool:
     Raises:
         InputError: the density depends on the other data.
     """
-    half = call.structure.num_units // 2
-    order = torch.cat([torch.arange(half), torch.arange(call.structure.num_units - half)])
-    first = examined_traces(call)
+    half = bound_program.structure.num_units // 2
+    order = torch.cat([torch.arange(half), torch.arange(bound_program.structure.num_units - half)])
+    first = examined_traces(bound_program)
     try:
-        model = rerun_model(with_rows(call.single(), order), first)
+        model = rerun_model(with_rows(bound_program.single(), order), first)
     except InputError:
         return False
-    structure = call.structure
+    structure = bound_program.structure
     before, after = first.scores(structure), Traces(first.guide, model).scores(structure)
     for name, score in after.items():
         was, now = before[name][0, :half], score[0, :half]
@@ -111,10 +117,10 @@ def check_data_are_independent(call: BoundProgram) -> bool:
     return True
 
 
-def with_rows(call: BoundProgram, order: Tensor) -> BoundProgram:
+def with_rows(bound_program: BoundProgram, order: Tensor) -> BoundProgram:
     """Return the call on its own rows in another order, some of them several times."""
-    args = tuple(rows[order.to(rows.device)] for rows in call.args)
-    return replace(call, args=args)
+    args = tuple(rows[order.to(rows.device)] for rows in bound_program.args)
+    return replace(bound_program, args=args)
 
 
 def _others_move(
@@ -127,13 +133,13 @@ def _others_move(
     )
 
 
-def _coupled_in_particles(call: BoundProgram, changed: Tensor) -> bool:
+def _coupled_in_particles(bound_program: BoundProgram, changed: Tensor) -> bool:
     """Return whether units move when those that are ``changed``, (V, U), get other latents, at once."""
-    structure, pair = call.structure, call.pair
+    structure, pair = bound_program.structure, bound_program.pair
     if pair is None or structure.enumerated:
-        pair = draw_traces(call, 2)
+        pair = draw_traces(bound_program, 2)
     masks = torch.cat([changed.new_zeros(1, changed.shape[1]), changed])
-    mixed = rerun(call, pair, lambda site: _mixed(site, masks, structure), len(masks))
+    mixed = rerun(bound_program, pair, lambda site: _mixed(site, masks, structure), len(masks))
     scores = mixed.scores(structure)
     return _others_move(
         {name: score[:1] for name, score in scores.items()},

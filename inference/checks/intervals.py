@@ -20,7 +20,7 @@ from pyro_vae.program.support import support_of
 from pyro_vae.program.wrappers import inside
 
 ROUNDING = 1e-5  # of an interval, at most of 1: closer ends are the same
-PROBES, DRAWS = 1200, 16  # to find values beyond an end
+PROBES, EDGE_DRAWS = 1200, 16  # to find values beyond an end
 REACH_DRAWS = 64  # of a flow's base
 REACH_FACTORS = (1.0, 10.0, 100.0, 1000.0)  # that these draws are multiplied by
 
@@ -92,7 +92,7 @@ def _reaches(fn: Any, sign: int, edge: Tensor, end: Tensor, value: Tensor, least
     if isinstance(fn, dist.ImproperUniform):  # all values count
         return True
     value, edge, _ = torch.broadcast_tensors(value, edge, value.new_empty(fn.shape()))
-    if ((fn.sample((DRAWS,)) - edge) * sign > 0).any():
+    if ((fn.sample((EDGE_DRAWS,)) - edge) * sign > 0).any():
         return True
     steps = torch.logspace(-8, 8, PROBES, device=value.device)
     if fn.support.is_discrete:

@@ -7,22 +7,24 @@ from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.probe import difference, examined_traces, moves, rerun
 
 
-def noise(call: BoundProgram) -> str | None:
+def noise(bound_program: BoundProgram) -> str | None:
     """Return the site that scores the same latents differently the next time, and by how much, if any."""
-    first = examined_traces(call)
-    before, after = (traces.scores(call.structure) for traces in (first, rerun(call, first)))
+    first = examined_traces(bound_program)
+    before, after = (
+        traces.scores(bound_program.structure) for traces in (first, rerun(bound_program, first))
+    )
     moved = difference(before, after)
     return None if moved is None else f"{moved[0]}, by up to {moved[1]:.3g} nats"
 
 
-def check_steady(call: BoundProgram) -> None:
+def check_steady(bound_program: BoundProgram) -> None:
     """Check that the program's densities are functions of its latents.
 
     Raises:
         InputError: they are not.
     """
-    if call.noise is not None:
-        raise _noisy(call.noise)
+    if bound_program.noise is not None:
+        raise _noisy(bound_program.noise)
 
 
 def refuse_noise(one: Tensor, other: Tensor) -> None:

@@ -44,12 +44,12 @@ def depends_on_places(
         parameters: to be moved a little meanwhile.
         run_bytes: the memory that a run on ``args`` takes.
     """
-    call = BoundProgram(examined.program, examined.structure, False, args, by_rows=True)
+    bound_program = BoundProgram(examined.program, examined.structure, False, args, by_rows=True)
     traces = Traces(examined.guide, examined.model)
     trials: list[Callable[[], tuple[list[str], bool]]] = [
-        lambda: _tried(_on_many_rows(call, train, run_bytes), None, fine=True),
-        lambda: _tried(call, None, fine=True),
-        lambda: _tried(call, traces, fine=False),
+        lambda: _tried(_on_many_rows(bound_program, train, run_bytes), None, fine=True),
+        lambda: _tried(bound_program, None, fine=True),
+        lambda: _tried(bound_program, traces, fine=False),
     ]
     for trial in trials:
         # a program may take neither float64 nor so many rows
@@ -58,13 +58,13 @@ def depends_on_places(
     return trials[-1]()  # a parameter may not be moved
 
 
-def _tried(call: BoundProgram, first: Traces | None, fine: bool) -> tuple[list[str], bool]:
+def _tried(bound_program: BoundProgram, first: Traces | None, fine: bool) -> tuple[list[str], bool]:
     """Return the sites for which place matters, and whether units are coupled.
 
     Raises:
         InputError: the program does not compute in float64, and is to (``fine``).
     """
-    with in_float64(call) if fine else nullcontext(call) as wide:
+    with in_float64(bound_program) if fine else nullcontext(bound_program) as wide:
         here = draw_traces(wide) if first is None else rerun(wide, first)
         scores = here.scores(wide.structure)
         if fine and any(score.dtype != torch.float64 for score in scores.values()):
@@ -83,7 +83,9 @@ def _tried(call: BoundProgram, first: Traces | None, fine: bool) -> tuple[list[s
         return places, are_coupled
 
 
-def place_matters(call: BoundProgram, first: Traces | None = None, fine: bool = False) -> list[str]:
+def place_matters(
+    bound_program: BoundProgram, first: Traces | None = None, fine: bool = False
+) -> list[str]:
     """Return the sites that score differently if the same rows, with their latents, change places.
 
     Where a unit is not a row, a site's whole score is compared, and its values move with the rows if a
@@ -91,21 +93,27 @@ def place_matters(call: BoundProgram, first: Traces | None = None, fine: bool = 
     refuses the other order is named itself.
 
     Args:
-        call: the program on some rows.
+        bound_program: the program on some rows.
         first: a run of the call; by default a new one.
         fine: whether all is computed in float64.
     """
-    call, rows = call.single(), len(call.args[0])
+    bound_program, rows = bound_program.single(), len(bound_program.args[0])
     seed_all(0)
-    first = first or draw_traces(call)
-    structure = call.structure if call.structure.size == rows else call.structure.joined()
+    first = first or draw_traces(bound_program)
+    structure = (
+        bound_program.structure
+        if bound_program.structure.size == rows
+        else bound_program.structure.joined()
+    )
     places = _rows_of_plate(first, rows)
     turn = torch.randperm(len(places))
     turn = turn.roll(1) if torch.equal(turn, torch.arange(len(turn))) else turn
     order = torch.arange(rows)
     order[places] = places[turn]
     try:
-        other = rerun(with_rows(call, order), first, lambda s: _reordered(s, turn, structure))
+        other = rerun(
+            with_rows(bound_program, order), first, lambda s: _reordered(s, turn, structure)
+        )
         after = other.scores(structure)
     except InputError:
         return ["the program"]
@@ -151,13 +159,13 @@ def _reordered(site: Site, order: Tensor, structure: Structure) -> Tensor:
     return value
 
 
-def _on_many_rows(call: BoundProgram, train: Batches, run_bytes: int) -> BoundProgram:
+def _on_many_rows(bound_program: BoundProgram, train: Batches, run_bytes: int) -> BoundProgram:
     """Return the call on as many rows as a moderate memory takes, unless units are not rows."""
-    rows = len(call.args[0])
-    are_rows = call.structure.unit is None or call.structure.num_units == rows
+    rows = len(bound_program.args[0])
+    are_rows = bound_program.structure.unit is None or bound_program.structure.num_units == rows
     if rows == train.num_units or not are_rows:
-        return call
-    return on_many_rows(call, train, run_bytes)
+        return bound_program
+    return on_many_rows(bound_program, train, run_bytes)
 
 
 @contextmanager

@@ -27,12 +27,12 @@ from pyro_vae.program.trace import Site, drawn_sites, is_point_mass, sample_site
 from pyro_vae.program.unconstrained import Immovable, biject
 from pyro_vae.program.wrappers import inside, without_masks
 
-DRAWS = 200  # of a discrete site with infinitely many values
-PRIOR_DRAWS = 16  # that a flow must reach
+DISCRETE_DRAWS = 200  # of a discrete site with infinitely many values
+FLOW_PROBES = 16  # that a flow must reach
 NEGLIGIBLE = math.log(5e-324)  # the smallest of float64: a tail of the prior that may be left out
 
 
-def check_proposal(call: BoundProgram, narrower_too: bool = True) -> BoundProgram:
+def check_proposal(bound_program: BoundProgram, narrower_too: bool = True) -> BoundProgram:
     """Check that weights can be formed of the guide's draws; return the call that forms them.
 
     The guide must spread every latent over the prior's support. If it falls short of it, a part of the
@@ -41,24 +41,24 @@ def check_proposal(call: BoundProgram, narrower_too: bool = True) -> BoundProgra
     Raises:
         InputError: no weights can be formed, or they miss a part of the evidence.
     """
-    guide, model = call.one()
+    guide, model = bound_program.one()
     guide_sites, model_sites = drawn_sites(guide), sample_sites(model)
-    check_spread(call.structure, guide_sites, model_sites)
+    check_spread(bound_program.structure, guide_sites, model_sites)
     beyond = []
-    for name in call.structure.latents:
+    for name in bound_program.structure.latents:
         if name in guide_sites and not is_point_mass(guide_sites[name]["fn"]):
             here, there = guide_sites[name], model_sites[name]
             # a likelihood may rule latents out: only the guide's author knows where it is not 0
             vouched = here["infer"].get("covers_posterior", False)
-            if not call.structure.enumerated and _goes_beyond(here, there):
+            if not bound_program.structure.enumerated and _goes_beyond(here, there):
                 beyond.append(name)
             check_support(name, here, there, narrower_too and not vouched, name not in beyond)
             if narrower_too and not vouched:
-                check_values(call, name, here, there)
-    check_masks(call.structure, guide_sites, model_sites)
+                check_values(bound_program, name, here, there)
+    check_masks(bound_program.structure, guide_sites, model_sites)
     if not beyond:
-        return call
-    return replace(call, structure=replace(call.structure, beyond=tuple(beyond)))
+        return bound_program
+    return replace(bound_program, structure=replace(bound_program.structure, beyond=tuple(beyond)))
 
 
 def check_support(
@@ -106,7 +106,7 @@ def _check_domain(name: str, guide: Any) -> None:
         return
     outside = False
     with contextlib.suppress(*UNKNOWN):
-        value = fn.base_dist.sample(torch.Size((PRIOR_DRAWS,)))
+        value = fn.base_dist.sample(torch.Size((FLOW_PROBES,)))
         for transform in fn.transforms:
             outside = outside or not bool(cast(Any, transform.domain).check(value).all())
             value = transform(value)
@@ -126,7 +126,7 @@ def _check_reach(name: str, guide: Any, model_site: Site, alternative: str) -> N
     if reach is None:
         return
     try:
-        drawn = prior.sample(torch.Size((PRIOR_DRAWS,)))
+        drawn = prior.sample(torch.Size((FLOW_PROBES,)))
     except UNKNOWN:  # a flat prior has no draws
         return
     slack = (reach.upper - reach.lower) / 10
@@ -249,7 +249,7 @@ def _probes(fn: Any, value: Tensor) -> Tensor:
     if support_of(fn).is_discrete:
         with contextlib.suppress(NotImplementedError):
             return fn.enumerate_support(expand=True)
-        return fn.sample((DRAWS,))
+        return fn.sample((DISCRETE_DRAWS,))
     return _of_support(support_of(fn), value)
 
 

@@ -22,7 +22,7 @@ UNKNOWN = (NotImplementedError, RuntimeError, ValueError)  # errors of an unknow
 FROM_BOTH = "draw a share of the particles from the prior (prior_share)"
 
 
-def check_values(call: BoundProgram, name: str, site: Site, model_site: Site) -> None:
+def check_values(bound_program: BoundProgram, name: str, site: Site, model_site: Site) -> None:
     """Check that the guide draws every value that counts: the weights do not show a value left out.
 
     If a unit draws the site once, the value is tried: the weights of the guide's other draws with it say
@@ -31,18 +31,18 @@ def check_values(call: BoundProgram, name: str, site: Site, model_site: Site) ->
     Raises:
         InputError: the share is more than one in 10,000, or not known.
     """
-    structure = call.structure
+    structure = bound_program.structure
     missed = _never_drawn(site, model_site)
     if not missed:
         return
     once = shape_of(site["fn"]).numel() == structure.num_units * site["fn"].event_shape.numel()
-    drawn = _log_share(call) if once else torch.zeros(())
+    drawn = _log_share(bound_program) if once else torch.zeros(())
     for value, never in missed:
         there = never.reshape(never.shape + (1,) * site["fn"].event_dim)
         concerned = unit_sum({**site, "mask": None}, never.double(), structure) > 0
         counts: Any = True
         if once:
-            left_out = _log_share(call, name, torch.where(there, value, site["value"]))
+            left_out = _log_share(bound_program, name, torch.where(there, value, site["value"]))
             counts = left_out > torch.logaddexp(left_out, drawn) + SELDOM
         if (concerned & counts).any():
             raise InputError(
@@ -68,19 +68,21 @@ def _never_drawn(guide_site: Site, model_site: Site) -> list[tuple[Tensor, Tenso
     return [(value, there) for value, there in zip(values, never, strict=True) if there.any()]
 
 
-def _log_share(call: BoundProgram, name: str = "", value: Tensor | None = None) -> Tensor:
+def _log_share(bound_program: BoundProgram, name: str = "", value: Tensor | None = None) -> Tensor:
     """Return the log of the mean weight of some draws, (1, U).
 
     A site can be held at a value; its density in the guide does not count then.
     """
-    held, structure = poutine.Trace(), call.structure
+    held, structure = poutine.Trace(), bound_program.structure
     if value is not None:
         held.add_node(name, type="sample", is_observed=False, value=value, infer={})
-    each, times = (TRIES, 1) if call.vectorized else (1, TRIES_ALONE)
+    each, times = (TRIES, 1) if bound_program.vectorized else (1, TRIES_ALONE)
     logs = []
     for _ in range(times):
-        guide = call.guide(each, lambda guide: poutine.replay(guide, held))
-        weights = Traces(guide, call.joint(each, guide), each).particles(structure).log_weights
+        guide = bound_program.guide(each, lambda guide: poutine.replay(guide, held))
+        weights = (
+            Traces(guide, bound_program.joint(each, guide), each).particles(structure).log_weights
+        )
         if value is not None:
             weights = weights + score([sample_sites(guide)[name]], structure, each)
         logs.append(weights)

@@ -115,8 +115,8 @@ class Annealed(Method):
         self.sampler(example, work)
         compiler = self.compiler(work)
 
-        def estimate(call: BoundProgram, advance: Advance) -> Iterator[ChainSums]:
-            sampler = self.sampler(call, work, compiler)
+        def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[ChainSums]:
+            sampler = self.sampler(bound_program, work, compiler)
             yield from self.anneal(sampler, self.step_sizes(sampler), work.num_particles, advance)
 
         return estimate
@@ -141,12 +141,12 @@ class Annealed(Method):
         return SharedCode() if work.compiles(is_worth_it) else None
 
     def sampler(
-        self, call: BoundProgram, work: Workload, compiler: SharedCode | None = None
+        self, bound_program: BoundProgram, work: Workload, compiler: SharedCode | None = None
     ) -> Sampler:
         """Return the sampler of one tile, with as many chains at a time as the memory takes."""
-        path = STARTS[self.start](call)
+        path = STARTS[self.start](bound_program)
         path.check()
-        budget = work.memory(call.device, MAX_MEMORY)
+        budget = work.memory(bound_program.device, MAX_MEMORY)
         at_once = max(1, budget // bytes_per_chain(path))
         return Sampler(path, self.num_leapfrog, at_once, compiler)
 
@@ -176,19 +176,19 @@ class Annealed(Method):
                 start instead.
         """
         path = sampler.path
-        sums = ChainSums(num_particles, path.call)
+        sums = ChainSums(num_particles, path.bound_program)
         betas = self.betas if reverse_from is None else self.betas[::-1]
-        for count in numbers_of_chains(path.call, num_particles):
+        for count in numbers_of_chains(path.bound_program, num_particles):
             u = path.draw(count) if reverse_from is None else reverse_from.expand(count, -1, -1)
             share = count / num_particles / self.num_temperatures
             sums.add(anneal(sampler, u, betas, step_sizes, partial(advance, share)))
             yield sums
 
 
-def numbers_of_chains(call: BoundProgram, num_particles: int) -> Iterator[int]:
+def numbers_of_chains(bound_program: BoundProgram, num_particles: int) -> Iterator[int]:
     """Yield numbers of chains that move together; their sum is K."""
-    most = CHAINS_AT_ONCE.get(call.device.type, CHAINS_AT_ONCE["cpu"])
-    at_once = max(1, most // call.structure.num_units)
+    most = CHAINS_AT_ONCE.get(bound_program.device.type, CHAINS_AT_ONCE["cpu"])
+    at_once = max(1, most // bound_program.structure.num_units)
     for first in range(0, num_particles, at_once):
         yield min(at_once, num_particles - first)
 
@@ -259,8 +259,8 @@ def anneal(
 class ChainSums:
     """Hold sums over the K chains of each of U units, as they come in, and one chain's end."""
 
-    def __init__(self, num_particles: int, call: BoundProgram) -> None:
-        units, device = call.structure.num_units, call.device
+    def __init__(self, num_particles: int, bound_program: BoundProgram) -> None:
+        units, device = bound_program.structure.num_units, bound_program.device
         self.weights = WeightSums(num_particles, units, device)
         self.ratios = WeightSums(num_particles, units, device)
         self._end = torch.empty(0, device=device)

@@ -32,7 +32,7 @@ def to_arviz(evidence: Evidence) -> Any:
         "is_exact": int(evidence.is_exact),
     }
     names: dict[str, Any] = {
-        "coords": {"unit": np.arange(evidence.units)},
+        "coords": {"unit": np.arange(evidence.num_units)},
         "dims": {name: ["unit"] for name in ("log_evidence", *available)},
     }
     from_dict: Any = arviz.from_dict

@@ -70,26 +70,29 @@ class Auto(Method):
         with contextlib.suppress(InputError):  # a note gives the reason, where units are bad
             anneal = self.annealed.estimator(example, replace(work, num_particles=self.num_chains))
 
-        def estimate(call: BoundProgram, advance: Advance) -> Iterator[AutoEstimate]:
-            sums = last(weigh(call, lambda share: advance(IMPORTANCE_SHARE * share)))
+        def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[AutoEstimate]:
+            sums = last(weigh(bound_program, lambda share: advance(IMPORTANCE_SHARE * share)))
             weighed = sums.unit_estimates()
             bad = _bad_units(weighed)
             if anneal is None or not len(bad):
                 advance(1 - IMPORTANCE_SHARE)
                 yield AutoEstimate(work.num_particles, weighed, bad[:0], None)
                 return
-            part = call.some(bad)
+            part = bound_program.some(bad)
             chains = last(anneal(part, lambda share: advance((1 - IMPORTANCE_SHARE) * share)))
             annealed = chains.unit_estimates()
             yield AutoEstimate(
-                work.num_particles, weighed, bad, annealed.select(bad) if part is call else annealed
+                work.num_particles,
+                weighed,
+                bad,
+                annealed.select(bad) if part is bound_program else annealed,
             )
 
         return estimate
 
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         assert estimates.is_annealed is not None
-        num_annealed, units = int(estimates.is_annealed.sum()), estimates.units
+        num_annealed, units = int(estimates.is_annealed.sum()), estimates.num_units
         if num_annealed:
             return (
                 f"{num_annealed:,} of {units:,} units were annealed, with {self.num_chains} chains each: a "

@@ -40,9 +40,9 @@ class TwoSided(Method):
         annealed.sampler(example, work)
         compiler = annealed.compiler(work)
 
-        def estimate(call: BoundProgram, advance: Advance) -> Iterator[TwoSidedEstimate]:
-            call, latents = self.posterior_draw(call)
-            sampler = annealed.sampler(call, work, compiler)
+        def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[TwoSidedEstimate]:
+            bound_program, latents = self.posterior_draw(bound_program)
+            sampler = annealed.sampler(bound_program, work, compiler)
             step_sizes = annealed.step_sizes(sampler)
             half: Advance = lambda share: advance(share / 2)  # noqa: E731
             below = last(annealed.anneal(sampler, step_sizes, work.num_particles, half))
@@ -50,7 +50,7 @@ class TwoSided(Method):
             if latents is not None:
                 end = sampler.path.coordinates_of(latents)
             above = last(annealed.anneal(sampler, step_sizes, work.num_particles, half, end))
-            yield TwoSidedEstimate(below, above, None if latents is None else call)
+            yield TwoSidedEstimate(below, above, None if latents is None else bound_program)
 
         return estimate
 
@@ -58,7 +58,7 @@ class TwoSided(Method):
         return self.annealed.notes(estimates, example)
 
     @abc.abstractmethod
-    def posterior_draw(self, call: BoundProgram) -> tuple[BoundProgram, Trace | None]:
+    def posterior_draw(self, bound_program: BoundProgram) -> tuple[BoundProgram, Trace | None]:
         """Return a call on the data to estimate, and an exact draw of their posterior, if there is one."""
 
 
@@ -99,8 +99,8 @@ class Bidirectional(TwoSided):
     def description(self) -> str:
         return f"bidirectional, {self.annealed.description}, and back from an exact draw"
 
-    def posterior_draw(self, call: BoundProgram) -> tuple[BoundProgram, Trace | None]:
-        return simulate(call)
+    def posterior_draw(self, bound_program: BoundProgram) -> tuple[BoundProgram, Trace | None]:
+        return simulate(bound_program)
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ class Sandwich(TwoSided):
     def description(self) -> str:
         return f"sandwich, {self.annealed.description}, and back from one of its ends"
 
-    def posterior_draw(self, call: BoundProgram) -> tuple[BoundProgram, Trace | None]:
-        return call, None
+    def posterior_draw(self, bound_program: BoundProgram) -> tuple[BoundProgram, Trace | None]:
+        return bound_program, None
 
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         return (

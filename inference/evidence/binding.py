@@ -66,9 +66,9 @@ def bind_rows(
     """Examine a program on some rows, by number; see :func:`bind`."""
     count = len(index)
     (args,) = rows.take(index, count)
-    call = bind(program, unit, args, {}, strict=strict, known=known)
-    if call.structure.unit is None or call.structure.num_units == count:
-        return call
+    bound_program = bind(program, unit, args, {}, strict=strict, known=known)
+    if bound_program.structure.unit is None or bound_program.structure.num_units == count:
+        return bound_program
     # the units are not rows: they are in all rows together, or a subsample, which is refused
     return bind(program, unit, args, {}, by_rows=False, strict=strict)
 

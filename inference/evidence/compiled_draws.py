@@ -54,32 +54,32 @@ class _CompilingDraw:
         self.work, self.in_python = work, in_python
         self._compiled: dict[tuple[int, int], CompiledDraws | None] = {}
 
-    def __call__(self, call: BoundProgram, num_particles: int, at_once: int) -> Particles:
+    def __call__(self, bound_program: BoundProgram, num_particles: int, at_once: int) -> Particles:
         """Return what Python gives, up to rounding.
 
         Raises:
             InputError: ``compile="on"``, and the program cannot be compiled.
         """
-        key = (call.structure.num_units, num_particles)
+        key = (bound_program.structure.num_units, num_particles)
         if key not in self._compiled:
-            self._compiled[key] = self._compile(call, num_particles, at_once)
+            self._compiled[key] = self._compile(bound_program, num_particles, at_once)
         compiled = self._compiled[key]
-        if compiled is not None and compiled.takes(call):
-            return compiled(call)
-        return self.in_python(call, num_particles, at_once)
+        if compiled is not None and compiled.takes(bound_program):
+            return compiled(bound_program)
+        return self.in_python(bound_program, num_particles, at_once)
 
     def _compile(
-        self, call: BoundProgram, num_particles: int, at_once: int
+        self, bound_program: BoundProgram, num_particles: int, at_once: int
     ) -> "CompiledDraws | None":
         work = self.work
-        tiles = work.tile_sizes.count(call.structure.num_units)
+        tiles = work.tile_sizes.count(bound_program.structure.num_units)
         at_once = part_size(num_particles, at_once)
         parts = tiles * (work.num_particles // num_particles) * (num_particles // at_once)
         if not work.compiles(parts >= PARTS_WORTH_INDUCTOR / 4):  # it may be one of several sizes
             return None
         try:
             with generators_as_found():
-                return compile_draws(call, num_particles, at_once)
+                return compile_draws(bound_program, num_particles, at_once)
         except CannotCapture as reason:
             if work.compile == "auto":
                 return None
@@ -95,7 +95,7 @@ class CompiledDraws:
     """Draw particles for calls of one size, and weigh them, as Python does.
 
     Attributes:
-        call: one of these calls.
+        bound_program: one of these calls.
         num_particles: how many are drawn together.
         at_once: how many the model scores at a time.
         latents: the guide's trace of one draw.
@@ -103,82 +103,94 @@ class CompiledDraws:
         model: the latents of ``at_once`` particles and the arguments -> log p(x | z) and log p(z).
     """
 
-    call: BoundProgram
+    bound_program: BoundProgram
     num_particles: int
     at_once: int
     latents: poutine.Trace
     guide: Code
     model: Code
 
-    def __call__(self, call: BoundProgram) -> Particles:
-        log_guide, *values = self.guide(*call.args)
+    def __call__(self, bound_program: BoundProgram) -> Particles:
+        log_guide, *values = self.guide(*bound_program.args)
 
         def weigh(some: range) -> tuple[Tensor, ...]:
-            part = some_particles(self.latents, call, values, some)
+            part = some_particles(self.latents, bound_program, values, some)
             if len(some) == self.at_once:
-                return self.model(*part, *call.args)
-            return weigh_at_values(self.latents, call, part, len(some))
+                return self.model(*part, *bound_program.args)
+            return weigh_at_values(self.latents, bound_program, part, len(some))
 
         log_likelihood, log_prior = in_parts(weigh, self.num_particles, self.at_once)
         by_name = dict(zip(drawn_sites(self.latents), values, strict=True))
         return Particles(log_likelihood, log_prior, log_guide, by_name)
 
-    def takes(self, call: BoundProgram) -> bool:
+    def takes(self, bound_program: BoundProgram) -> bool:
         """Return whether the code holds for a call."""
-        mine = self.call
+        mine = self.bound_program
         return (
-            call.structure == mine.structure
-            and call.kwargs is mine.kwargs
-            and call.program.model is mine.program.model
-            and call.program.guide is mine.program.guide
-            and list(map(layout, call.args)) == list(map(layout, mine.args))
+            bound_program.structure == mine.structure
+            and bound_program.kwargs is mine.kwargs
+            and bound_program.program.model is mine.program.model
+            and bound_program.program.guide is mine.program.guide
+            and list(map(layout, bound_program.args)) == list(map(layout, mine.args))
         )
 
 
-def compile_draws(call: BoundProgram, num_particles: int, at_once: int) -> CompiledDraws:
+def compile_draws(bound_program: BoundProgram, num_particles: int, at_once: int) -> CompiledDraws:
     """Compile the draws and weights of calls like this one.
 
     Raises:
         CannotCapture: the code would not do what the program does.
     """
-    if not call.vectorized:
+    if not bound_program.vectorized:
         raise CannotCapture("its particles do not run under a plate")
-    if not all(isinstance(argument, Tensor) for argument in call.args) or not call.args:
+    if (
+        not all(isinstance(argument, Tensor) for argument in bound_program.args)
+        or not bound_program.args
+    ):
         raise CannotCapture("its arguments are not tensors")
-    latents = call.guide(num_particles)
+    latents = bound_program.guide(num_particles)
     values = list(values_of(latents).values())
 
     def draw(*args: Tensor) -> tuple[Tensor, ...]:
-        trace = replace(call, args=args).guide(num_particles)
-        log_guide = score(proposal_sites(trace).values(), call.structure, num_particles)
+        trace = replace(bound_program, args=args).guide(num_particles)
+        log_guide = score(proposal_sites(trace).values(), bound_program.structure, num_particles)
         return (log_guide, *values_of(trace).values())
 
     def weigh(*tensors: Tensor) -> tuple[Tensor, ...]:
         part, args = tensors[: len(values)], tensors[len(values) :]
-        return weigh_at_values(latents, replace(call, args=args), part, at_once)
+        return weigh_at_values(latents, replace(bound_program, args=args), part, at_once)
 
-    owners = {"model": call.program.model, "guide": call.program.guide, **call.program.modules}
-    part = some_particles(latents, call, values, range(at_once))
-    guide = checked_code(draw, call.args, owners)
-    model = checked_code(weigh, (*part, *call.args), owners)
-    return CompiledDraws(call, num_particles, at_once, latents, guide, model)
+    owners = {
+        "model": bound_program.program.model,
+        "guide": bound_program.program.guide,
+        **bound_program.program.modules,
+    }
+    part = some_particles(latents, bound_program, values, range(at_once))
+    guide = checked_code(draw, bound_program.args, owners)
+    model = checked_code(weigh, (*part, *bound_program.args), owners)
+    return CompiledDraws(bound_program, num_particles, at_once, latents, guide, model)
 
 
 def some_particles(
-    latents: poutine.Trace, call: BoundProgram, values: Sequence[Tensor], some: range
+    latents: poutine.Trace, bound_program: BoundProgram, values: Sequence[Tensor], some: range
 ) -> list[Tensor]:
     """Return the values of some particles, for each latent."""
     sites = drawn_sites(latents).values()
     return [
-        value[some.start : some.stop] if is_per_particle(site, call.structure) else value
+        value[some.start : some.stop] if is_per_particle(site, bound_program.structure) else value
         for site, value in zip(sites, values, strict=True)
     ]
 
 
 def weigh_at_values(
-    latents: poutine.Trace, call: BoundProgram, values: Sequence[Tensor], num_particles: int
+    latents: poutine.Trace,
+    bound_program: BoundProgram,
+    values: Sequence[Tensor],
+    num_particles: int,
 ) -> tuple[Tensor, Tensor]:
     """Return log p(x | z) and log p(z), (K, U) each, at these values of the latents."""
     by_name = dict(zip(drawn_sites(latents), values, strict=True))
     given = with_values(latents, lambda site: by_name[site["name"]])
-    return score_model(call.joint(num_particles, given), call.structure, num_particles)
+    return score_model(
+        bound_program.joint(num_particles, given), bound_program.structure, num_particles
+    )

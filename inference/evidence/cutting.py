@@ -106,10 +106,14 @@ def _on_all_rows(example: BoundProgram, rows: Batches | None, initial: as_found)
     return with_fastest_chains(whole)
 
 
-def _without_refinement(call: BoundProgram) -> BoundProgram:
+def _without_refinement(bound_program: BoundProgram) -> BoundProgram:
     """Return the call with a guide that does not fit itself to its batch: the noise of a fit has places."""
-    guide = call.program.unrefined_guide
-    return call if guide is None else replace(call, program=replace(call.program, guide=guide))
+    guide = bound_program.program.unrefined_guide
+    return (
+        bound_program
+        if guide is None
+        else replace(bound_program, program=replace(bound_program.program, guide=guide))
+    )
 
 
 def _on_many_rows(example: BoundProgram, rows: Batches, initial: as_found) -> BoundProgram:

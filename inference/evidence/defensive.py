@@ -22,18 +22,18 @@ from pyro_vae.program.trace import (
 )
 from pyro_vae.program.vmap import map_runs
 
-PRIOR_DRAWS = 32  # at a time: the model computes its likelihood with them
+PRIOR_DRAWS_AT_ONCE = 32  # the model computes its likelihood with them
 
 
 def draw_defensively(
-    call: BoundProgram, prior_share: float, num_particles: int, at_once: int | None = None
+    bound_program: BoundProgram, prior_share: float, num_particles: int, at_once: int | None = None
 ) -> Particles:
     """Draw all latents of a unit from the prior with probability ``prior_share``, or from the guide.
 
     ``log_guide`` of the result is the log-density of that mixture.
 
     Args:
-        call: the program on some units.
+        bound_program: the program on some units.
         prior_share: the probability of the prior.
         num_particles: K.
         at_once: how many particles the model scores at a time; it changes the memory, never the draws.
@@ -42,13 +42,15 @@ def draw_defensively(
         InputError: the guide draws auxiliary sites and transforms them, as AutoGuides do, so its density
             at a draw of the prior is not known.
     """
-    drawn = call.try_vmap(lambda: _draw_by_vmap(call, prior_share, num_particles))
+    drawn = bound_program.try_vmap(lambda: _draw_by_vmap(bound_program, prior_share, num_particles))
     if drawn is not None:
         return drawn
-    sizes = [num_particles] if call.vectorized else [1] * num_particles
-    parts = [_draw(call, prior_share, size, at_once or size) for size in sizes]
+    sizes = [num_particles] if bound_program.vectorized else [1] * num_particles
+    parts = [_draw(bound_program, prior_share, size, at_once or size) for size in sizes]
     latents = {
-        name: torch.cat([part.latents[name] for part in parts]) if call.vectorized else value
+        name: torch.cat([part.latents[name] for part in parts])
+        if bound_program.vectorized
+        else value
         for name, value in parts[-1].latents.items()
     }
     return Particles(
@@ -59,32 +61,40 @@ def draw_defensively(
     )
 
 
-def _draw_by_vmap(call: BoundProgram, prior_share: float, num_particles: int) -> Particles:
+def _draw_by_vmap(bound_program: BoundProgram, prior_share: float, num_particles: int) -> Particles:
     def one_particle() -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        drawn = _draw(call, prior_share, 1, 1)
+        drawn = _draw(bound_program, prior_share, 1, 1)
         return drawn.log_likelihood[0], drawn.log_prior[0], drawn.log_guide[0], drawn.latents
 
-    return Particles(*map_runs(one_particle, num_particles, at_once=PRIOR_DRAWS))
+    return Particles(*map_runs(one_particle, num_particles, at_once=PRIOR_DRAWS_AT_ONCE))
 
 
-def _draw(call: BoundProgram, prior_share: float, num_particles: int, at_once: int) -> Particles:
-    structure = call.structure
-    guide = call.guide(num_particles)
+def _draw(
+    bound_program: BoundProgram, prior_share: float, num_particles: int, at_once: int
+) -> Particles:
+    structure = bound_program.structure
+    guide = bound_program.guide(num_particles)
     _check_no_auxiliary_site(guide)
-    prior = _prior_draws(call, num_particles)
-    is_prior = torch.rand(num_particles, structure.num_units, device=call.device) < prior_share
+    prior = _prior_draws(bound_program, num_particles)
+    is_prior = (
+        torch.rand(num_particles, structure.num_units, device=bound_program.device) < prior_share
+    )
 
     def choose(site: Site) -> Tensor:
         return torch.where(
-            _expand_to_site(is_prior, site, call), prior[site["name"]], site["value"]
+            _expand_to_site(is_prior, site, bound_program), prior[site["name"]], site["value"]
         )
 
     mixed = with_values(guide, choose)
-    replayed = call.guide(num_particles, lambda guide: poutine.replay(guide, mixed))
+    replayed = bound_program.guide(num_particles, lambda guide: poutine.replay(guide, mixed))
     own = drawn_sites(guide)
-    scores = [_score_within(s, own[n]["value"], call) for n, s in drawn_sites(replayed).items()]
-    log_guide = sum(scores, start=torch.zeros((), device=call.device))
-    log_likelihood, log_prior = score_joint(call, mixed, num_particles, at_once, _score_model)
+    scores = [
+        _score_within(s, own[n]["value"], bound_program) for n, s in drawn_sites(replayed).items()
+    ]
+    log_guide = sum(scores, start=torch.zeros((), device=bound_program.device))
+    log_likelihood, log_prior = score_joint(
+        bound_program, mixed, num_particles, at_once, _score_model
+    )
     log_mixture = torch.logaddexp(
         log_guide + math.log1p(-prior_share), log_prior + math.log(prior_share)
     )
@@ -103,38 +113,40 @@ def _check_no_auxiliary_site(guide: poutine.Trace) -> None:
         )
 
 
-def _prior_draws(call: BoundProgram, num_particles: int) -> dict[str, Tensor]:
+def _prior_draws(bound_program: BoundProgram, num_particles: int) -> dict[str, Tensor]:
     draws: dict[str, list[Tensor]] = {}
-    for first in range(0, num_particles, PRIOR_DRAWS):
-        model = call.model(min(PRIOR_DRAWS, num_particles - first))
+    for first in range(0, num_particles, PRIOR_DRAWS_AT_ONCE):
+        model = bound_program.model(min(PRIOR_DRAWS_AT_ONCE, num_particles - first))
         for name, site in latent_sites(model).items():
             draws.setdefault(name, []).append(site["value"])
-    return {name: torch.cat(v) if call.vectorized else v[0] for name, v in draws.items()}
+    return {name: torch.cat(v) if bound_program.vectorized else v[0] for name, v in draws.items()}
 
 
-def _expand_to_site(per_unit: Tensor, site: Site, call: BoundProgram) -> Tensor:
+def _expand_to_site(per_unit: Tensor, site: Site, bound_program: BoundProgram) -> Tensor:
     """Return (K, U) with the dimensions of a site's value, to broadcast against it."""
-    structure, fn = call.structure, site["fn"]
+    structure, fn = bound_program.structure, site["fn"]
     plates = [1] * structure.max_plate_nesting
     if structure.unit is not None:
         plates[structure.dim] = structure.num_units
-    inner = plates[structure.max_plate_nesting - (len(fn.batch_shape) - call.vectorized) :]
-    outer = [len(per_unit)] if call.vectorized else []
+    inner = plates[structure.max_plate_nesting - (len(fn.batch_shape) - bound_program.vectorized) :]
+    outer = [len(per_unit)] if bound_program.vectorized else []
     return per_unit.reshape(*outer, *inner, *[1] * fn.event_dim)
 
 
-def _score_within(site: Site, own_draw: Tensor, call: BoundProgram) -> Tensor:
+def _score_within(site: Site, own_draw: Tensor, bound_program: BoundProgram) -> Tensor:
     """Return the guide's log-density, which is minus infinity outside of its support.
 
     Args:
         site: of the guide, with a value of guide or prior.
         own_draw: of the guide; some densities raise outside of their support.
-        call: the program on some units.
+        bound_program: the program on some units.
     """
     fn, value = site["fn"], site["value"]
     within = support_of(fn).check(value)
     safe = torch.where(within.reshape(within.shape + (1,) * fn.event_dim), value, own_draw)
-    return unit_sum(site, torch.where(within, fn.log_prob(safe), -torch.inf), call.structure)
+    return unit_sum(
+        site, torch.where(within, fn.log_prob(safe), -torch.inf), bound_program.structure
+    )
 
 
 def _score_model(

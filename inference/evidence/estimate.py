@@ -53,7 +53,7 @@ CHECKS: dict[str, checks.Check] = {
     "compile": checks.one_of(*get_args(Compile)),
     "seed": checks.optional(checks.seed),
     "progress": checks.optional(true_or_false),
-    "keep": checks.optional(checks.path),
+    "checkpoint": checks.optional(checks.path),
 }
 
 
@@ -71,7 +71,7 @@ def log_evidence(
     progress: bool | None = None,
     args: tuple[Any, ...] | None = None,
     kwargs: Mapping[str, Any] | None = None,
-    keep: Path | str | None = None,
+    checkpoint: Path | str | None = None,
 ) -> Evidence:
     """Estimate log p(x) of each unit, in nats.
 
@@ -100,8 +100,8 @@ def log_evidence(
         args: with ``kwargs``, in place of ``data``: the program is called with them once, unchanged and on
             their device.
         kwargs: the named arguments of that call.
-        keep: a file for the finished tiles, from which the same call resumes after an interruption. It is
-            removed in the end.
+        checkpoint: a file for the finished tiles, from which the same call resumes after an
+            interruption. It is removed in the end.
 
     Raises:
         InputError: the program does not fit the data or the method, or has no plate ``unit``.
@@ -120,10 +120,10 @@ def log_evidence(
     checks.check_arguments(CHECKS, locals())
     method = as_method(method)
     num_particles = method.num_particles if num_particles is None else num_particles
-    if keep is not None and seed is None:
+    if checkpoint is not None and seed is None:
         raise InputError(
-            "keep needs a seed: without one the next call would draw other noise",
-            subject="keep",
+            "checkpoint needs a seed: without one the next call would draw other noise",
+            subject="checkpoint",
             remedy="pass seed=0, say",
         )
     opened = open_tiles(program, data, unit, seed, device, method.units_per_tile, args, kwargs)
@@ -131,8 +131,8 @@ def log_evidence(
         check_proper(tiles.example.structure)
         work = Workload(num_particles, tuple(map(len, tiles.index)), max_memory, compile)
         estimator = method.estimator(tiles.example, work)
-        fingerprint = fingerprint_of(tiles, method, num_particles) if keep else {}
-        store = TileStore(keep, fingerprint, rank())
+        fingerprint = fingerprint_of(tiles, method, num_particles) if checkpoint else {}
+        store = TileStore(checkpoint, fingerprint, rank())
         store.check_data(tiles)
         estimation = _Estimation(method, num_particles, tiles, store)
         try:
@@ -164,14 +164,16 @@ class _Estimation:
         units = sum(len(self.tiles.index[number]) for number in numbers)
         with progress_bar(units, False if rank() else progress, "unit", delay=1) as bar:
             for number in numbers:
-                call = self.tiles[number]
-                self.store.add(number, self._estimate(number, call, estimator, bar), call)
+                bound_program = self.tiles[number]
+                self.store.add(
+                    number, self._estimate(number, bound_program, estimator, bar), bound_program
+                )
 
     def _estimate(
-        self, number: int, call: BoundProgram, estimator: Estimator, bar: tqdm
+        self, number: int, bound_program: BoundProgram, estimator: Estimator, bar: tqdm
     ) -> UnitEstimates:
         units = len(self.tiles.index[number])
-        for partial in estimator(call, lambda done: bar.update(done * units)):
+        for partial in estimator(bound_program, lambda done: bar.update(done * units)):
             if not self.store.done:  # an interruption shows the first tile so far
                 self.unfinished = number, partial.count, partial.unit_estimates()
         return partial.unit_estimates().on_host()
@@ -187,7 +189,7 @@ class _Estimation:
             return Interrupted(None, torch.empty(0, dtype=torch.long))
         units = torch.cat([self.tiles.index[number] for number in sorted(done)])
         note = (
-            f"interrupted: this is of {len(units):,} of {self.tiles.units:,} units, in tiles taken at "
+            f"interrupted: this is of {len(units):,} of {self.tiles.num_units:,} units, in tiles taken at "
             f"random, with {count:,} of {self.num_particles:,} particles each"
         )
         return Interrupted(self.evidence(done, count, (note,)), units)
@@ -226,12 +228,14 @@ def _one_by_one_note(example: BoundProgram, method: Method) -> tuple[str, ...]:
     return () if is_fast else (ONE_BY_ONE.format(example.reason),)
 
 
-def _values_per_unit(call: BoundProgram) -> int | None:
+def _values_per_unit(bound_program: BoundProgram) -> int | None:
     """Return how many observed values a unit has, where all units have as many."""
-    if call.structure.unit is None:
+    if bound_program.structure.unit is None:
         return None
-    examined = call.examined or examine(call.program, *call.args, **call.kwargs)
+    examined = bound_program.examined or examine(
+        bound_program.program, *bound_program.args, **bound_program.kwargs
+    )
     sites = [s for s in observed_sites(examined.model).values() if not is_factor(s)]
     if not all(everything_counts(site) for site in sites):
         return None
-    return sum(site["value"].numel() // call.structure.num_units for site in sites)
+    return sum(site["value"].numel() // bound_program.structure.num_units for site in sites)

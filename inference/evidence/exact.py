@@ -74,8 +74,8 @@ class Exact(Method):
     def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
         evaluate = _own_log_evidence if example.program.log_evidence else _gaussian_log_evidence
 
-        def estimate(call: BoundProgram, advance: Advance) -> Iterator[ExactEstimate]:
-            yield ExactEstimate(evaluate(call, work).double())
+        def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[ExactEstimate]:
+            yield ExactEstimate(evaluate(bound_program, work).double())
             advance(1.0)
 
         evaluate(example, work)
@@ -99,10 +99,10 @@ class ExactEstimate:
         )
 
 
-def _own_log_evidence(call: BoundProgram, _: Workload) -> Tensor:
-    assert call.program.log_evidence is not None
-    value = call.program.log_evidence(*call.args, **call.kwargs)
-    units = (call.structure.num_units,)
+def _own_log_evidence(bound_program: BoundProgram, _: Workload) -> Tensor:
+    assert bound_program.program.log_evidence is not None
+    value = bound_program.program.log_evidence(*bound_program.args, **bound_program.kwargs)
+    units = (bound_program.structure.num_units,)
     if not isinstance(value, Tensor) or value.reshape(-1).shape != units:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise InputError(
@@ -113,39 +113,41 @@ def _own_log_evidence(call: BoundProgram, _: Workload) -> Tensor:
     return value.reshape(-1)
 
 
-def _gaussian_log_evidence(call: BoundProgram, work: Workload) -> Tensor:
+def _gaussian_log_evidence(bound_program: BoundProgram, work: Workload) -> Tensor:
     """Integrate a log-density that is quadratic in all latents, in float64 where the program takes it."""
     seed_all(SEED)  # the refusal, too, must not depend on the seed of the call
-    with in_float64(call) as wide:
+    with in_float64(bound_program) as wide:
         if _stays_in_float64(wide):
             return _integral(wide, work)
-    return _integral(call, work)
+    return _integral(bound_program, work)
 
 
-def _stays_in_float64(call: BoundProgram) -> bool:
+def _stays_in_float64(bound_program: BoundProgram) -> bool:
     try:
-        path = FromPrior(call)
-        path.log_densities(path.coordinates_of(call.guide(1)))
+        path = FromPrior(bound_program)
+        path.log_densities(path.coordinates_of(bound_program.guide(1)))
     except (ValueError, RuntimeError, TypeError):
         return False  # the program's own precision shows what is wrong
     return all(block.dtype == torch.float64 for block in path.coordinates.blocks.values())
 
 
-def _integral(call: BoundProgram, work: Workload) -> Tensor:
+def _integral(bound_program: BoundProgram, work: Workload) -> Tensor:
     try:
-        path = FromPrior(call)
+        path = FromPrior(bound_program)
     except Immovable as error:
         raise _refusal(error.fact) from error
-    if call.structure.enumerated and path.coordinates.size:
-        raise _refusal("a mixture over the values of " + ", ".join(call.structure.enumerated))
+    if bound_program.structure.enumerated and path.coordinates.size:
+        raise _refusal(
+            "a mixture over the values of " + ", ".join(bound_program.structure.enumerated)
+        )
     if not path.coordinates.size:
         return path.log_densities(path.draw(1))[1][0]
-    budget = work.memory(call.device, MAX_MEMORY)
+    budget = work.memory(bound_program.device, MAX_MEMORY)
     sampler = Sampler(path, 1, max(1, budget // bytes_per_chain(path)))
-    draws = path.draw(max(MIN_PRIOR_DRAWS, PRIOR_DRAWS // call.structure.num_units))
+    draws = path.draw(max(MIN_PRIOR_DRAWS, PRIOR_DRAWS // bound_program.structure.num_units))
     is_nan = _log_joint(sampler, draws).isnan().all(0)  # units whose data hold NaN
     quadratic = _fit_quadratic(sampler, draws, is_nan)
-    proposed = torch.cat([path.coordinates_of(call.guide(1)) for _ in range(GUIDE_DRAWS)])
+    proposed = torch.cat([path.coordinates_of(bound_program.guide(1)) for _ in range(GUIDE_DRAWS)])
     starts = torch.cat([draws, proposed.to(draws)])
     between = starts - starts.roll(1, 0)
     for u in (quadratic.around(), *(starts + multiple * between for multiple in MULTIPLES)):

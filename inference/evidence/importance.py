@@ -30,7 +30,7 @@ from pyro_vae.program.particles import Particles, draw
 
 # Units and particles are drawn in tiles of these sizes, each from its own seed; so no figure depends on
 # the memory, or on which machine estimates which tile.
-TILE_UNITS, TILE_PARTICLES = 64, 512
+UNITS_PER_TILE, PARTICLES_PER_TILE = {"cpu": 64, "cuda": 512}, 512
 MAX_MEMORY = {"cpu": 2**25, "cuda": 2**32}  # the CPU's is about the size of its caches
 
 
@@ -58,7 +58,7 @@ class Importance(Method):
     prior_share: float = 0.0
 
     num_particles = 1000
-    units_per_tile = {"cpu": TILE_UNITS, "cuda": 8 * TILE_UNITS}  # noqa: RUF012 - nobody writes to it
+    units_per_tile = UNITS_PER_TILE
 
     def __post_init__(self) -> None:
         checks.check_arguments({"prior_share": _check_share}, vars(self))
@@ -77,27 +77,27 @@ class Importance(Method):
         per_weight = bytes_per_particle(self, example) / example.structure.num_units
         max_weights = work.memory(example.device, MAX_MEMORY) / per_weight
         num_particles, draw = work.num_particles, self.draw
-        together = part_size(num_particles, TILE_PARTICLES)
+        together = part_size(num_particles, PARTICLES_PER_TILE)
         if not self.prior_share:
             draw = fastest_draw(self.draw, work, max_weights)
 
-        def estimate(call: BoundProgram, advance: Advance) -> Iterator[WeightSums]:
-            call = self._checked(call)
-            units = call.structure.num_units
-            sums = WeightSums(num_particles, units, call.device)
+        def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[WeightSums]:
+            bound_program = self._checked(bound_program)
+            units = bound_program.structure.num_units
+            sums = WeightSums(num_particles, units, bound_program.device)
             at_once = 1 << int(math.log2(max(1, max_weights / units)))
             base = int(torch.randint(2**31, ()))
             for first in range(0, num_particles, together):
                 seed_all(base + first)
                 count = min(together, num_particles - first)
-                sums.add(draw(call, count, at_once).log_weights)
+                sums.add(draw(bound_program, count, at_once).log_weights)
                 advance(count / num_particles)
                 yield sums
 
         return estimate
 
-    def _checked(self, call: BoundProgram) -> BoundProgram:
-        return check_proposal(call, narrower_too=not self.prior_share)
+    def _checked(self, bound_program: BoundProgram) -> BoundProgram:
+        return check_proposal(bound_program, narrower_too=not self.prior_share)
 
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         beyond = check_proposal(example, narrower_too=False).structure.beyond
@@ -106,11 +106,13 @@ class Importance(Method):
             for name in beyond
         )
 
-    def draw(self, call: BoundProgram, num_particles: int, at_once: int | None = None) -> Particles:
+    def draw(
+        self, bound_program: BoundProgram, num_particles: int, at_once: int | None = None
+    ) -> Particles:
         """Return draws of the proposal; the model scores ``at_once`` of them at a time."""
         if self.prior_share:
-            return draw_defensively(call, self.prior_share, num_particles, at_once)
-        return draw(call, num_particles, at_once)
+            return draw_defensively(bound_program, self.prior_share, num_particles, at_once)
+        return draw(bound_program, num_particles, at_once)
 
 
 def raise_malloc_thresholds() -> None:
@@ -123,11 +125,11 @@ def raise_malloc_thresholds() -> None:
     torch.empty(2**25 - 2**13, dtype=torch.uint8)
 
 
-def bytes_per_particle(method: Importance, call: BoundProgram) -> int:
+def bytes_per_particle(method: Importance, bound_program: BoundProgram) -> int:
     """Return the bytes that one more particle of a call allocates, with temporary tensors."""
     sizes = []
     for count in (1, 3):
         with Allocations() as allocations:
-            method.draw(call, count)
+            method.draw(bound_program, count)
         sizes.append(allocations.bytes)
     return max(1, (sizes[1] - sizes[0]) // 2)

@@ -40,12 +40,12 @@ class PlotData:
     def of(cls, evidence: Evidence, numbers: Tensor, data: Any) -> "PlotData":
         """Take the units apart; see :func:`plot_evidence`."""
         rows = None if data is None else batches(data)
-        if rows is not None and rows.num_units != evidence.units:
+        if rows is not None and rows.num_units != evidence.num_units:
             is_joint = evidence.unit is None
             raise InputError(
                 f"the data have {rows.num_units:,} rows",
                 subject="data",
-                expected=f"a row for each of {evidence.units:,} units",
+                expected=f"a row for each of {evidence.num_units:,} units",
                 remedy="leave the data out of one joint figure" if is_joint else None,
             )
         is_finite = evidence.log_evidence.cpu().isfinite()

@@ -49,14 +49,14 @@ def plot_evidence(evidence: Evidence, data: Any = None, numbers: Tensor | None =
     >>> [axes.get_ylabel() for axes in plot_evidence(log_evidence(model, x)).axes][:3]
     ['mean log p(x), nats per unit', 'units', 'log p(x), nats']
     """
-    numbers = torch.arange(evidence.units) if numbers is None else numbers.cpu()
-    if len(numbers) != evidence.units:
+    numbers = torch.arange(evidence.num_units) if numbers is None else numbers.cpu()
+    if len(numbers) != evidence.num_units:
         raise InputError(
             f"numbers has {len(numbers):,} entries",
             subject="numbers",
-            expected=f"one for each of {evidence.units:,} units",
+            expected=f"one for each of {evidence.num_units:,} units",
         )
-    if data is None and all(x.shape[:1] == (evidence.units,) for x in evidence.simulated):
+    if data is None and all(x.shape[:1] == (evidence.num_units,) for x in evidence.simulated):
         data = evidence.simulated or None
     plotted = PlotData.of(evidence, numbers, data)
     with matplotlib.rc_context(STYLE):
@@ -68,8 +68,8 @@ def _draw(data: PlotData) -> Figure:
     evidence = data.finite
     left = [draw_bounds] if evidence.bounds else []
     right = [
-        *([draw_pareto_k] if evidence.units > 1 and evidence.pareto_k.isfinite().any() else []),
-        *([draw_units] if evidence.units > 1 or not left else []),
+        *([draw_pareto_k] if evidence.num_units > 1 and evidence.pareto_k.isfinite().any() else []),
+        *([draw_units] if evidence.num_units > 1 or not left else []),
     ]
     columns = [column for column in (left, right) if column]
     shape = next((image.shape for image in data.images.values()), None)
@@ -101,13 +101,13 @@ def _caption(data: PlotData, with_k: bool, width: int) -> list[str]:
     name = "log p(x) of all data together"
     if evidence.unit is not None:
         origin = " drawn from the model" if evidence.simulated else ""
-        of = f"{evidence.units:,} of " if num_omitted else ""
-        name = f"mean log p(x) of {of}{count(data.whole.units, 'unit')}{origin}"
+        of = f"{evidence.num_units:,} of " if num_omitted else ""
+        name = f"mean log p(x) of {of}{count(data.whole.num_units, 'unit')}{origin}"
     text = f"{name}: {signed(evidence.mean, data.digits)}"
     if not evidence.is_exact:
         known = "unknown" if math.isnan(error) else f"{error:.{data.digits}f}"
         text += f" ± {known} (Monte Carlo)"
-    if evidence.units > 1:
+    if evidence.num_units > 1:
         text += f" ± {evidence.sampling_error:.3f} (data)"
     lines = [f"{text} nats"]
     if num_omitted:

@@ -49,7 +49,7 @@ def _not_finite(evidence: Evidence) -> Iterator[str]:
 
 def _without_error(evidence: Evidence) -> Iterator[str]:
     """Name the units whose figures have no error, the reason, and the mean without them."""
-    is_bad, units = evidence.without_error, evidence.units
+    is_bad, units = evidence.without_error, evidence.num_units
     if not is_bad.any() or evidence.num_particles == 1:
         return
     if evidence.num_particles < MIN_WEIGHTS:
@@ -85,7 +85,7 @@ def _without_error(evidence: Evidence) -> Iterator[str]:
 
 
 def _without_k(evidence: Evidence) -> Iterator[str]:
-    if evidence.pareto_k.isnan().all() and evidence.bad_units < evidence.units:
+    if evidence.pareto_k.isnan().all() and evidence.bad_units < evidence.num_units:
         yield (
             "a unit has too few weights to show how heavy their tail is (Pareto k needs at least "
             f"{smallest_for_k()}): the errors assume log-normal weights, as those of annealing nearly are"
@@ -114,7 +114,7 @@ def _negative_bits(evidence: Evidence) -> Iterator[str]:
 
 
 def _mean_rows(evidence: Evidence) -> Iterator[Row]:
-    error, units = evidence.mean_standard_error, evidence.units
+    error, units = evidence.mean_standard_error, evidence.num_units
     digits = digits_of(error)
     name = "log p(x) of all data together"
     if evidence.unit:
@@ -144,7 +144,7 @@ def _upper_rows(evidence: Evidence) -> Iterator[Row]:
         return
     error = evidence.mean_gap_error
     below, above = float(evidence.log_evidence.mean()), float(evidence.upper.mean())
-    upper_error = float(evidence.upper_error.square().sum().sqrt()) / evidence.units
+    upper_error = float(evidence.upper_error.square().sum().sqrt()) / evidence.num_units
     digits = digits_of(error)
     yield (
         "lower bound, in expectation",

@@ -64,9 +64,9 @@ class Evidence(UnitEstimates):
 
         More data make it smaller. NaN for a single unit.
         """
-        if self.units < 2:
+        if self.num_units < 2:
             return math.nan
-        return float(self.log_evidence.std() / math.sqrt(self.units))
+        return float(self.log_evidence.std() / math.sqrt(self.num_units))
 
     @property
     def total(self) -> float:
@@ -116,8 +116,8 @@ class Evidence(UnitEstimates):
 
         For a single unit, from the Monte-Carlo errors of its two bounds.
         """
-        if self.units > 1:
-            return float(self.gap.std() / math.sqrt(self.units))
+        if self.num_units > 1:
+            return float(self.gap.std() / math.sqrt(self.num_units))
         return math.hypot(self.mean_standard_error, _error(self.upper_error))
 
     def interval(self, delta: float = 0.05) -> tuple[float, float]:
@@ -131,7 +131,7 @@ class Evidence(UnitEstimates):
         _check_delta(delta)
         if not self.simulated:
             return math.nan, math.nan
-        slack = math.log(2 / delta) / self.units
+        slack = math.log(2 / delta) / self.num_units
         return self.mean - slack, _mean(self.upper) + slack
 
     def certificate(self, delta: float = 0.05) -> float:
@@ -148,7 +148,7 @@ class Evidence(UnitEstimates):
         _check_delta(delta)
         if self.is_exact:
             return self.mean
-        return self.mean - math.log(1 / delta) / self.units if self.is_unbiased else math.nan
+        return self.mean - math.log(1 / delta) / self.num_units if self.is_unbiased else math.nan
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures of the whole set, in nats, as JSON takes them (null in place of NaN)."""
@@ -176,7 +176,7 @@ class Evidence(UnitEstimates):
             "bounds": {str(k): _finite(_mean(bound)) for k, bound in self.bounds.items()},
             "bad_pareto_k": None if self.pareto_k.isnan().all() else self.bad_units,
             "units_without_error": self.bad_units,
-            "units": self.units,
+            "num_units": self.num_units,
             "num_particles": self.num_particles,
             "unit": self.unit,
             "method": self.method,

@@ -87,11 +87,11 @@ class TileStore:
             remedy="finish that one, or remove the file",
         )
 
-    def add(self, number: int, estimates: UnitEstimates, call: BoundProgram) -> None:
+    def add(self, number: int, estimates: UnitEstimates, bound_program: BoundProgram) -> None:
         """Add a finished tile, and save all if the last time is a while ago."""
         self.done[number] = estimates
         if self.path is not None:  # the checksum copies the data to the host
-            self._checksums[number] = checksum_of_arguments(call)
+            self._checksums[number] = checksum_of_arguments(bound_program)
             if time.monotonic() - self._saved_at >= SAVE_INTERVAL:
                 self.save()
 
@@ -124,9 +124,9 @@ class TileStore:
         return [p for p in (self.path, *of_others) if p.exists()]
 
 
-def checksum_of_arguments(call: BoundProgram) -> Tensor:
+def checksum_of_arguments(bound_program: BoundProgram) -> Tensor:
     """Return the checksum of a call's tensors, shape ``1 |``, int64."""
-    leaves = tree_leaves((call.args, dict(call.kwargs)))
+    leaves = tree_leaves((bound_program.args, dict(bound_program.kwargs)))
     tensors = {str(i): a.detach().cpu() for i, a in enumerate(leaves) if isinstance(a, Tensor)}
     return torch.tensor([checkpoint.checksum(tensors)])
 
@@ -152,7 +152,7 @@ def fingerprint_of(tiles: Tiles, method: Method, num_particles: int) -> dict[str
         "num_particles": num_particles,
         "seed": tiles.seed,
         "unit": example.structure.unit,
-        "units": tiles.units,
+        "units": tiles.num_units,
         "guide": log_weights.nan_to_num().tolist(),
         "parameters": checkpoint.checksum({n: t.detach().cpu() for n, t in tensors.items()}),
     }

@@ -49,7 +49,7 @@ class Tiles:
     notes: tuple[str, ...] = ()
 
     @property
-    def units(self) -> int:
+    def num_units(self) -> int:
         """The number of units of all tiles."""
         return sum(map(len, self.index))
 
@@ -71,16 +71,18 @@ class Tiles:
             self.initial.restore()  # a guide may keep something of the last call's size
         try:
             unit, known = example.structure.unit, example.examined
-            call = bind_rows(example.program, self.rows, unit, index, strict=False, known=known)
+            bound_program = bind_rows(
+                example.program, self.rows, unit, index, strict=False, known=known
+            )
         except InputError as error:
             raise error.at(f"rows {int(index[0]):,} to {int(index[-1]):,}") from error
         return replace(
             example,
-            structure=call.structure,
-            args=call.args,
-            examined=call.examined,
+            structure=bound_program.structure,
+            args=bound_program.args,
+            examined=bound_program.examined,
             pair=None,
-            program=call.program,
+            program=bound_program.program,
         )
 
 

@@ -54,7 +54,7 @@ class UnitEstimates:
     indicative: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
 
     @property
-    def units(self) -> int:
+    def num_units(self) -> int:
         return len(self.log_evidence)
 
     @property
@@ -70,7 +70,7 @@ class UnitEstimates:
         """Return the estimates of some units, by number; simulated data that are not rows stay whole."""
 
         def selected(tensor: Tensor) -> Tensor:
-            is_per_unit = tensor.shape[:1] == (self.units,)
+            is_per_unit = tensor.shape[:1] == (self.num_units,)
             return tensor[units.to(tensor.device)] if is_per_unit else tensor
 
         return self._map(selected)

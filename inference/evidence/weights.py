@@ -17,20 +17,22 @@ class WeightSums:
 
     How the weights are cut into chunks changes only the rounding; memory grows with sqrt(K).
 
-    >>> sums = WeightSums(3, units=1)
+    >>> sums = WeightSums(3, num_units=1)
     >>> sums.add(torch.tensor([[0.0], [1.0]])), sums.add(torch.tensor([[2.0]]))
     (None, None)
     >>> bool(torch.isclose(sums.log_mean(), torch.tensor([0., 1, 2]).double().exp().mean().log()))
     True
     """
 
-    def __init__(self, num_particles: int, units: int, device: torch.device | str = "cpu") -> None:
-        zeros = torch.zeros(units, dtype=torch.float64, device=device)
+    def __init__(
+        self, num_particles: int, num_units: int, device: torch.device | str = "cpu"
+    ) -> None:
+        zeros = torch.zeros(num_units, dtype=torch.float64, device=device)
         self.num_particles, self.count = num_particles, 0
         self.maximum = zeros - math.inf
         self.first, self.second = zeros, zeros.clone()
         num_largest = max(tail_length(num_particles) + 1, MIN_LARGEST)
-        self.largest = zeros.new_full((num_largest, units), -math.inf)
+        self.largest = zeros.new_full((num_largest, num_units), -math.inf)
         self.blocks = Blocks(1)
         self._tail: Tail | None = None
 

@@ -70,7 +70,7 @@ class GuideDraws:
     Log-probabilities are under the sites' own masks and scales, except the scale of a unit.
     """
 
-    call: BoundProgram
+    bound_program: BoundProgram
     plan: DrawPlan
     num_particles: int
     guides: list[poutine.Trace]  # one of all draws, or one for each
@@ -99,7 +99,7 @@ class GuideDraws:
     @cached_property
     def models(self) -> list[poutine.Trace]:
         """Return the model's traces at these draws."""
-        return [self.call.joint(self._draws_per_trace, guide) for guide in self.guides]
+        return [self.bound_program.joint(self._draws_per_trace, guide) for guide in self.guides]
 
     @cached_property
     def scale(self) -> float:
@@ -138,7 +138,7 @@ class GuideDraws:
         guides = [with_values(trace, _copied) for trace in self.guides]
         if len(drawn_sites(guides[0])) > 1:  # a site's distribution may depend on another's value
             replays = [partial(poutine.replay, trace=trace) for trace in guides]
-            guides = [self.call.guide(self._draws_per_trace, replay) for replay in replays]
+            guides = [self.bound_program.guide(self._draws_per_trace, replay) for replay in replays]
         return replace(self, guides=guides)
 
     def pathwise(self, objective: Tensor) -> Tensor:
@@ -216,14 +216,14 @@ def draw(
     """Return ``num_particles`` draws from the guide for each unit, detached or with gradients."""
     together = plan.vectorized and num_particles > 1 and _can_add_plate(plan.structure)
     args, kwargs = arguments
-    call = BoundProgram(program, plan.structure, together, args, kwargs)
+    bound_program = BoundProgram(program, plan.structure, together, args, kwargs)
     guides: list[poutine.Trace] = []
     with Detach() if detach else nullcontext():
         for _ in range(1 if together else num_particles):
             # the same units in all runs, if the program itself chooses them
             units = partial(poutine.replay, trace=_subsamples(guides[0])) if guides else None
-            guides.append(call.guide(num_particles if together else 1, units))
-    return GuideDraws(call, plan, num_particles, guides)
+            guides.append(bound_program.guide(num_particles if together else 1, units))
+    return GuideDraws(bound_program, plan, num_particles, guides)
 
 
 def _can_add_plate(structure: Structure) -> bool:

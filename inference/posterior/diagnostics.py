@@ -51,7 +51,7 @@ class Evaluation:
             "rate": float(self.rate.mean()),
             "distortion": float(self.distortion.mean()),
             "active_units": {name: list(counts) for name, counts in self.active_units.items()},
-            "units": len(self.elbo),
+            "num_units": len(self.elbo),
             "num_particles": self.num_particles,
         }
 
@@ -86,8 +86,8 @@ def evaluate(
     spreads: dict[str, _MeanVariance] = {}
     with open_tiles(program, data, None, seed, device) as tiles:
         check_proposal(tiles.example, narrower_too=False)
-        for call in tiles:
-            structure, drawn = call.structure, draw(call, num_particles)
+        for bound_program in tiles:
+            structure, drawn = bound_program.structure, draw(bound_program, num_particles)
             rates.append(drawn.rate.double().mean(0))
             distortions.append(-drawn.log_likelihood.double().mean(0))
             for name, value in drawn.latents.items():

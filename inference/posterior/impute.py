@@ -103,7 +103,9 @@ def impute(
     checks.check_arguments(CHECKS, locals())
     levels = torch.as_tensor(quantiles, dtype=torch.float64)
     with open_tiles(program, data, unit, seed, device, UNITS_PER_TILE) as tiles:
-        parts = [_impute_tile(call, num_particles, num_draws, levels) for call in tiles]
+        parts = [
+            _impute_tile(bound_program, num_particles, num_draws, levels) for bound_program in tiles
+        ]
     return Imputation(
         **{
             name: torch.cat([getattr(part, name) for part in parts], dim)
@@ -113,14 +115,14 @@ def impute(
 
 
 def _impute_tile(
-    call: BoundProgram, num_particles: int, num_draws: int, levels: Tensor
+    bound_program: BoundProgram, num_particles: int, num_draws: int, levels: Tensor
 ) -> Imputation:
-    _check(call)
-    particles = _draw(check_proposal(call), num_particles)
+    _check(bound_program)
+    particles = _draw(check_proposal(bound_program), num_particles)
     if particles.log_weights.isnan().any():
         raise _makes_nan()
     weights, x = particles.log_weights.softmax(0), particles.observed
-    missing = _gaps(call, x)
+    missing = _gaps(bound_program, x)
     values = torch.where(missing, particles.values, x)  # (K, N | X)
     means = torch.where(missing, particles.means, x)
     w = weights.reshape(*weights.shape, *(1,) * (x.dim() - 1))
@@ -146,9 +148,9 @@ def _makes_nan() -> InputError:
     )
 
 
-def _check(call: BoundProgram) -> None:
+def _check(bound_program: BoundProgram) -> None:
     """Raise InputError unless one plate holds all sites, and one site is observed."""
-    structure = call.structure
+    structure = bound_program.structure
     if structure.enumerated:
         raise InputError(
             f"the model sums out {structure.enumerated[0]!r}, and impute needs its values",
@@ -179,17 +181,17 @@ class _Particles:
     observed: Tensor  # (N | X)
 
 
-def _draw(call: BoundProgram, num_particles: int) -> _Particles:
+def _draw(bound_program: BoundProgram, num_particles: int) -> _Particles:
     """Draw latents from the guide, and values from the model: together, by vmap or one by one."""
-    if call.vectorized:
-        log_weights, values, means, observed = _run(call, num_particles)
+    if bound_program.vectorized:
+        log_weights, values, means, observed = _run(bound_program, num_particles)
         return _Particles(log_weights, values, means, observed)
 
     def one_particle() -> tuple[Tensor, ...]:
-        log_weights, *rest = _run(call, 1)
+        log_weights, *rest = _run(bound_program, 1)
         return log_weights[0], *rest
 
-    drawn = call.try_vmap(lambda: map_runs(one_particle, num_particles))
+    drawn = bound_program.try_vmap(lambda: map_runs(one_particle, num_particles))
     if drawn is not None:
         log_weights, values, means, observed = drawn
         return _Particles(log_weights, values, means, observed[0])
@@ -198,13 +200,13 @@ def _draw(call: BoundProgram, num_particles: int) -> _Particles:
     return _Particles(log_weights, values, means, parts[0][-1])
 
 
-def _run(call: BoundProgram, num_chains: int) -> tuple[Tensor, ...]:
-    guide = call.guide(num_chains)
-    joint = call.joint(num_chains, guide)
-    log_weights = read_particles(joint, guide, call.structure, num_chains).log_weights
+def _run(bound_program: BoundProgram, num_chains: int) -> tuple[Tensor, ...]:
+    guide = bound_program.guide(num_chains)
+    joint = bound_program.joint(num_chains, guide)
+    log_weights = read_particles(joint, guide, bound_program.structure, num_chains).log_weights
     (site,) = observed_sites(joint).values()
     fn, observed = site["fn"], site["value"]
-    shape = (num_chains, *observed.shape) if call.vectorized else observed.shape
+    shape = (num_chains, *observed.shape) if bound_program.vectorized else observed.shape
     try:
         drawn = pyro.sample("_imputed", fn)  # a site, so that vmap draws it for each particle
     except RuntimeError:
@@ -219,13 +221,13 @@ def _run(call: BoundProgram, num_chains: int) -> tuple[Tensor, ...]:
     return log_weights, values, means, observed
 
 
-def _gaps(call: BoundProgram, observed: Tensor) -> Tensor:
+def _gaps(bound_program: BoundProgram, observed: Tensor) -> Tensor:
     """Return where values are missing: where the model observes NaN, or has replaced NaN in its argument.
 
     Raises:
         InputError: the data have gaps, and the observed values do not show them.
     """
-    tensors = [a for a in call.args if isinstance(a, Tensor)]
+    tensors = [a for a in bound_program.args if isinstance(a, Tensor)]
     if observed.isnan().any() or not any(tensor.isnan().any() for tensor in tensors):
         return observed.isnan()
     for tensor in tensors:

@@ -10,7 +10,7 @@ from pyro_vae.errors import InputError, first_line
 from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import examine
 from pyro_vae.program.isolation import generators_as_found, undisturbed
-from pyro_vae.scaling import MAX_ROWS, Scaling, parts_to_learn
+from pyro_vae.scaling import LEARNING_ROWS, Scaling, parts_to_learn
 
 GUIDE_ROWS = 1_000  # rows that a guide reads in a call
 
@@ -29,7 +29,7 @@ def initialize_from_data(program: Program, train: Batches, seed: int) -> None:
     if not (scaling_learners or starters) or isinstance(train, OneCall):
         return
     generator = torch.Generator().manual_seed(seed)
-    index = torch.randperm(train.num_units, generator=generator)[:MAX_ROWS]
+    index = torch.randperm(train.num_units, generator=generator)[:LEARNING_ROWS]
     with generators_as_found():
         rows = next(train.take(index, len(index)))
         for part in scaling_learners:

@@ -30,14 +30,14 @@ from pyro_vae.inference.svi.compiled_engine import (
 from pyro_vae.inference.svi.engine import EagerEngine, Engine
 from pyro_vae.inference.svi.fit_result import FitResult
 from pyro_vae.inference.svi.optimizer import (
+    PASS_LR_SCHEDULE,
     PASS_OPTIMIZER,
-    PASS_SCHEDULE,
     OptimizerFactory,
     make_optimizer,
 )
 from pyro_vae.inference.svi.preparation import Prepared, Task, prepare
 from pyro_vae.inference.svi.run_control import RunControl
-from pyro_vae.inference.svi.run_state import RunState
+from pyro_vae.inference.svi.run_storage import RunStorage
 from pyro_vae.inference.svi.settings import Settings
 from pyro_vae.inference.svi.step import Step
 from pyro_vae.inference.svi.step_graph import StepCapture
@@ -64,9 +64,9 @@ def fit(
     batch_size: int | None = None,
     shuffle: bool | None = None,
     optimizer: OptimizerFactory = ADAM,
-    schedule: Callable[[Optimizer], LRScheduler] | None = None,
+    lr_schedule: Callable[[Optimizer], LRScheduler] | None = None,
     elbo: ELBO | None = None,
-    beta: Schedule | float = 1.0,  # in this order the command line says what a schedule refuses
+    beta: Schedule | float = 1.0,  # in this order the command line says what one refuses
     kl_warmup: float = 0.0,
     clip_norm: float | None = None,
     patience: int | None = None,
@@ -110,7 +110,7 @@ def fit(
         batch_size: rows a step; by default a DataLoader's own, 128, or all where rows depend on each other.
         shuffle: take the rows in a new order each epoch; by default unless a row's position matters.
         optimizer: makes a torch optimizer from the parameters.
-        schedule: makes a torch learning-rate schedule from the optimizer; it steps once an epoch.
+        lr_schedule: makes a torch learning-rate schedule from the optimizer; it steps once an epoch.
         elbo: the objective; by default Trace_ELBO, or TraceEnum_ELBO where a latent is enumerated.
         beta: weight of the KL term, or a schedule of it.
         kl_warmup: epochs over which that weight grows from 0 to beta.
@@ -150,7 +150,7 @@ def fit(
     beta = _beta_of(elbo, beta, kl_warmup)
     planned_epochs = 1 if epochs is None else epochs
     settings = Settings(
-        planned_epochs, schedule, beta, kl_warmup, patience, keep_best, seed, progress
+        planned_epochs, lr_schedule, beta, kl_warmup, patience, keep_best, seed, progress
     )
     kind = type(program).__qualname__
     program, train, place = _open(as_program(program), data, validation, device, args, kwargs)
@@ -162,20 +162,20 @@ def fit(
         validation = data.validation
     with checks.naming("validation"):
         held_out = None if validation is None else batches(validation, place, signature(program))
-    run_state = RunState(
+    run_storage = RunStorage(
         None if out is None else Path(out), resume, {"program": kind, **(record or {})}
     )
     task = Task(program, train, held_out, batch_size, shuffle, epochs, elbo, seed)
-    with one_thread(), run_state.sole_use(), _isolated(program, seed):
+    with one_thread(), run_storage.sole_use(), _isolated(program, seed):
         prepared = prepare(task, resume)
         minibatching = prepared.loss.minibatching
         sizes = [minibatching.num_rows, minibatching.batch_size, minibatching.shuffle]
-        run_state.record |= {"rows": sizes}
+        run_storage.record |= {"rows": sizes}
         settings = replace(settings, epochs=prepared.epochs)
         engine = _make_engine(prepared, compile, precision, settings, control)
         step = Step(engine, make_optimizer(optimizer, prepared.parameters), clip_norm)
         loop = Loop(
-            step, prepared.learnt, train, held_out, run_state, settings, control, prepared.is_elbo
+            step, prepared.learnt, train, held_out, run_storage, settings, control, prepared.is_elbo
         )
         return loop.run(resume, _noun(prepared), prepared.notes)
 
@@ -193,7 +193,7 @@ CHECKS: dict[str, checks.Check] = {
     "batch_size": checks.optional(at_least_1),
     "shuffle": checks.optional(true_or_false),
     "optimizer": checks.suggesting(PASS_OPTIMIZER, checks.function),
-    "schedule": checks.optional(checks.suggesting(PASS_SCHEDULE, checks.function)),
+    "lr_schedule": checks.optional(checks.suggesting(PASS_LR_SCHEDULE, checks.function)),
     "elbo": checks.optional(_check_elbo),
     "beta": checks.number_or(Schedule, "a Schedule such as Linear()"),
     "kl_warmup": checks.not_negative,

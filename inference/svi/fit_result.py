@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pyro_vae.inference.svi.run_state import FIGURES, Metrics
+from pyro_vae.inference.svi.run_storage import FIGURES, Metrics
 
 
 @dataclass(frozen=True)

@@ -94,9 +94,9 @@ def _at_the_same_latents(
     for name, site in drawn_sites(latents).items():
         if is_in_plates(site, grow):
             latents.remove_node(name)
-    call = BoundProgram(examined.program, examined.structure, False, args)
+    bound_program = BoundProgram(examined.program, examined.structure, False, args)
     with torch.no_grad():
-        return sample_sites(model_at(call, latents))
+        return sample_sites(model_at(bound_program, latents))
 
 
 def _differs(one: Site, other: Site) -> bool:

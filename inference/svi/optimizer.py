@@ -10,9 +10,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from pyro_vae.errors import InputError
 
 OptimizerFactory = Callable[[Iterable[Tensor]], Optimizer]
-ScheduleFactory = Callable[[Optimizer], LRScheduler]
+LRScheduleFactory = Callable[[Optimizer], LRScheduler]
 PASS_OPTIMIZER = "pass a factory such as partial(Adam, lr=1e-3)"
-PASS_SCHEDULE = "pass a factory such as partial(StepLR, step_size=10)"
+PASS_LR_SCHEDULE = "pass a factory such as partial(StepLR, step_size=10)"
 
 
 def make_optimizer(factory: OptimizerFactory, parameters: Mapping[str, Tensor]) -> Optimizer:
@@ -39,7 +39,7 @@ def make_optimizer(factory: OptimizerFactory, parameters: Mapping[str, Tensor]) 
     return optimizer
 
 
-def make_schedule(factory: ScheduleFactory | None, optimizer: Optimizer) -> LRScheduler | None:
+def make_lr_schedule(factory: LRScheduleFactory | None, optimizer: Optimizer) -> LRScheduler | None:
     """Return the learning-rate schedule of an optimizer, if there is one.
 
     Raises:
@@ -48,16 +48,18 @@ def make_schedule(factory: ScheduleFactory | None, optimizer: Optimizer) -> LRSc
     if factory is None:
         return None
     if isinstance(factory, LRScheduler):
-        raise InputError("schedule is made already", subject="schedule", remedy=PASS_SCHEDULE)
+        raise InputError(
+            "lr_schedule is made already", subject="lr_schedule", remedy=PASS_LR_SCHEDULE
+        )
     try:
         schedule = factory(optimizer)
     except (ValueError, TypeError) as error:
-        problem = f"the schedule cannot be made: {error}"
-        raise InputError(problem, subject="schedule", remedy=PASS_SCHEDULE) from error
+        problem = f"the lr_schedule cannot be made: {error}"
+        raise InputError(problem, subject="lr_schedule", remedy=PASS_LR_SCHEDULE) from error
     if not isinstance(schedule, LRScheduler):
-        problem = f"schedule returns a {type(schedule).__name__}"
+        problem = f"lr_schedule returns a {type(schedule).__name__}"
         raise InputError(
-            problem, subject="schedule", expected="an LRScheduler", remedy=PASS_SCHEDULE
+            problem, subject="lr_schedule", expected="an LRScheduler", remedy=PASS_LR_SCHEDULE
         )
     return schedule
 

@@ -14,7 +14,7 @@ class Settings:
     """Hold the options of the loop; :func:`pyro_vae.inference.svi.fit.fit` explains them."""
 
     epochs: int
-    schedule: Callable[[Optimizer], LRScheduler] | None
+    lr_schedule: Callable[[Optimizer], LRScheduler] | None
     beta: float | Schedule
     kl_warmup: float
     patience: int | None

@@ -49,7 +49,7 @@ def first_not_finite(program: Program, batch: Batch) -> InputError | None:
     """Return an error for the first site whose value or log-probability on ``batch`` is not finite."""
     guide_trace = run("guide", program.guide, batch, {})
     model_trace = run("model", poutine.replay(program.model, guide_trace), batch, {})
-    for part, trace in (("guide", guide_trace), ("model", model_trace)):
+    for role, trace in (("guide", guide_trace), ("model", model_trace)):
         for name, site in sample_sites(trace).items():
             try:
                 log_prob = site["fn"].log_prob(site["value"])
@@ -59,7 +59,7 @@ def first_not_finite(program: Program, batch: Batch) -> InputError | None:
                 if not torch.isfinite(tensor).all():
                     number = tensor[~torch.isfinite(tensor)][0]
                     return InputError(
-                        f"the loss is not finite: the {part}'s site {name!r} is the first whose "
+                        f"the loss is not finite: the {role}'s site {name!r} is the first whose "
                         f"{quantity} is not ({number:g})",
                         subject=name,
                         remedy=STABLER,

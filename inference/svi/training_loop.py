@@ -22,9 +22,9 @@ from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.inference.svi.convergence import convergence_notes
 from pyro_vae.inference.svi.fit_result import FitResult, figure_title, monitored_figure
 from pyro_vae.inference.svi.interrupt import deferred_signals
-from pyro_vae.inference.svi.optimizer import make_schedule
+from pyro_vae.inference.svi.optimizer import make_lr_schedule
 from pyro_vae.inference.svi.run_control import RunControl
-from pyro_vae.inference.svi.run_state import CHECKPOINT, Metrics, Position, RunState
+from pyro_vae.inference.svi.run_storage import CHECKPOINT, Metrics, Position, RunStorage
 from pyro_vae.inference.svi.settings import Settings
 from pyro_vae.inference.svi.step import Step
 from pyro_vae.inference.svi.step_errors import STABLER
@@ -49,12 +49,12 @@ class Loop:
         learnt: Mapping[str, Tensor],
         train: Batches,
         held_out: Batches | None,
-        run_state: RunState,
+        run_storage: RunStorage,
         settings: Settings,
         control: RunControl,
         is_elbo: bool = True,
     ) -> None:
-        self.step, self.learnt, self.train, self.run_state = step, learnt, train, run_state
+        self.step, self.learnt, self.train, self.run_storage = step, learnt, train, run_storage
         self.settings, self.control = settings, control
         elbo, self.minibatching = step.loss.elbo, step.loss.minibatching
         self.beta_name = elbo.quantity if isinstance(elbo, Scheduled) else "beta"
@@ -66,7 +66,7 @@ class Loop:
         self.total = torch.zeros((), dtype=torch.float64, device=train.device)
         asked, is_cpu = control.checks_each_loss, train.device.type == "cpu"
         self.checks_each_loss = is_cpu if asked is None else asked
-        self.schedule = make_schedule(settings.schedule, step.optimizer)
+        self.lr_schedule = make_lr_schedule(settings.lr_schedule, step.optimizer)
         self.steps_per_epoch = self.minibatching.steps_per_epoch
 
     def run(self, resume: bool, noun: str, notes: list[str]) -> FitResult:
@@ -96,14 +96,14 @@ class Loop:
         seconds, is_joint = time.monotonic() - started, self.minibatching.is_joint
         epochs = self.settings.epochs
         return FitResult(
-            self.run_state.metrics, best_epoch, seconds, epochs, (*notes, *late), is_joint
+            self.run_storage.metrics, best_epoch, seconds, epochs, (*notes, *late), is_joint
         )
 
     def late_notes(self) -> list[str]:
         """Return a note if a finished run still improved; validation data would show it, too."""
         if self.validation is not None or self.position.epoch < self.settings.epochs:
             return []
-        figures = [float(metrics[self.train_name]) for metrics in self.run_state.metrics]
+        figures = [float(metrics[self.train_name]) for metrics in self.run_storage.metrics]
         return convergence_notes(f"the {figure_title(self.train_name)}", figures)
 
     def is_done(self) -> bool:
@@ -138,7 +138,7 @@ class Loop:
                 count = len(batch[0]) if batch else 1
                 self.total += elbo.double() * count
                 at.batch += 1
-                at.units += count
+                at.num_units += count
                 self.steps_taken += 1
                 bar.update(count)
                 if stopping():
@@ -156,20 +156,20 @@ class Loop:
         at = self.position
         metrics: Metrics = {
             "epoch": at.epoch + 1,
-            self.train_name: float(self.total) / at.units,
+            self.train_name: float(self.total) / at.num_units,
             self.beta_name: self.beta(before=1),
             "learning_rate": self.learning_rate,
         }
         if self.validation is not None:
             metrics[self.validation.name] = self.validation(check=at.epoch == 0)
         self.advance_schedule(metrics)
-        at.epoch, at.batch, at.units = at.epoch + 1, 0, 0
+        at.epoch, at.batch, at.num_units = at.epoch + 1, 0, 0
         self.total.zero_()
         if self.validation is not None and metrics[self.validation.name] > at.best:
             at.best, at.best_epoch = metrics[self.validation.name], at.epoch
             if self.settings.keep_best:
                 self.best = {name: value.clone() for name, value in self.learnt.items()}
-        self.run_state.log(metrics)
+        self.run_storage.log(metrics)
         name, value = monitored_figure(metrics)
         weighted = "KL-weighted " * (name == "train_elbo" and metrics[self.beta_name] != 1)
         bar.set_description_str(
@@ -189,13 +189,13 @@ class Loop:
         return float(self.step.optimizer.param_groups[0]["lr"])
 
     def advance_schedule(self, metrics: Metrics) -> None:
-        if isinstance(self.schedule, ReduceLROnPlateau):
+        if isinstance(self.lr_schedule, ReduceLROnPlateau):
             if self.has_settled(metrics["epoch"]):  # its patience counts from then on, too
-                self.schedule.step(-monitored_figure(metrics)[1])  # it minimises
-        elif self.schedule is not None:
+                self.lr_schedule.step(-monitored_figure(metrics)[1])  # it minimises
+        elif self.lr_schedule is not None:
             with warnings.catch_warnings():  # torch's, when a resumed run replays the schedule
                 warnings.filterwarnings("ignore", "Detected call of `lr_scheduler", UserWarning)
-                self.schedule.step()
+                self.lr_schedule.step()
 
     def bar(self, noun: str) -> tqdm:
         rows = self.train.num_units
@@ -203,7 +203,7 @@ class Loop:
             self.settings.epochs * rows,
             self.settings.progress,
             noun,
-            initial=self.position.epoch * rows + self.position.units,
+            initial=self.position.epoch * rows + self.position.num_units,
             bar_format="{percentage:3.0f}% {bar} {desc}  {rate_fmt}  {remaining} left",
         )
 
@@ -220,16 +220,16 @@ class Loop:
         self.position.total = float(self.total)
         tensors = {f"model/{name}": value for name, value in self.learnt.items()}
         tensors |= {f"best/{name}": value for name, value in self.best.items()}
-        self.run_state.save(tensors, self.step.optimizer, self.position)
+        self.run_storage.save(tensors, self.step.optimizer, self.position)
         self.saved_at = time.monotonic()
 
     def load(self) -> None:
-        tensors, self.position = self.run_state.load(self.step.optimizer)
+        tensors, self.position = self.run_storage.load(self.step.optimizer)
         at = self.position
-        has_units = 0 < at.units <= self.train.num_units
+        has_units = 0 < at.num_units <= self.train.num_units
         if at.batch > self.steps_per_epoch or bool(at.batch) != has_units:
             raise InputError(
-                f"{CHECKPOINT} is damaged: an epoch has no batch {at.batch:,} after {at.units:,} rows",
+                f"{CHECKPOINT} is damaged: an epoch has no batch {at.batch:,} after {at.num_units:,} rows",
                 subject=CHECKPOINT,
             )
         self.total.fill_(self.position.total)
@@ -243,7 +243,7 @@ class Loop:
             checkpoint.check_same_structure(self.learnt, parts["best"], CHECKPOINT)
         self.best = {n: v.to(self.learnt[n].device) for n, v in parts["best"].items()}
         is_another_rate = False
-        for metrics in self.run_state.metrics:
+        for metrics in self.run_storage.metrics:
             is_another_rate = metrics["learning_rate"] != self.learning_rate
             self.advance_schedule(metrics)
         if self.is_out_of_patience() and is_another_rate:

@@ -23,7 +23,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.estimate import log_evidence
 from pyro_vae.inference.evidence.report import WIDTH, plus_minus, warning_messages
 from pyro_vae.inference.posterior.diagnostics import evaluate
-from pyro_vae.inference.svi.run_state import CHECKPOINT, METRICS
+from pyro_vae.inference.svi.run_storage import CHECKPOINT, METRICS
 from pyro_vae.program.predict import latent_means
 
 DESCRIPTION = """\
@@ -124,7 +124,7 @@ def summary(trained: TrainedModel) -> str:
     sampling = f"(sampling error of log p(x), from so few digits: ± {evidence.sampling_error:.2f})"
     remarks = [textwrap.fill(text, WIDTH - 2) for text in (sampling, *warning_messages(evidence))]
     below = textwrap.indent("\n".join(remarks), "  ")
-    return f"\n{evidence.units} held-out digits, nats per image:\n{lines}\n{below}"
+    return f"\n{evidence.num_units} held-out digits, nats per image:\n{lines}\n{below}"
 
 
 def draw_pictures(folder: Path, trained: TrainedModel) -> None:

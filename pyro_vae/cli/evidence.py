@@ -89,7 +89,7 @@ def main(words: Sequence[str]) -> int:
                 compile=options.compile,
                 seed=trained.seed,
                 device=trained.device,
-                keep=tile_store_path(options),
+                checkpoint=tile_store_path(options),
             )
         except Interrupted as stop:
             if is_main_process():
@@ -205,7 +205,9 @@ def show(
 
 def write(evidence: Evidence, units: Tensor, trained: TrainedModel, path: Path) -> None:
     """Write a picture, or the figures of each unit, joined to its row where units are rows."""
-    are_rows = evidence.units == len(units) and evidence.unit is not None and not evidence.simulated
+    are_rows = (
+        evidence.num_units == len(units) and evidence.unit is not None and not evidence.simulated
+    )
     origin = row_keys(trained.split, units) if are_rows else {}
     arrays = origin | {name: getattr(evidence, name) for name in UNIT_COLUMNS}
     if are_rows:

@@ -26,7 +26,7 @@ from pyro_vae.cli.run.trust import options_to_repeat
 from pyro_vae.data import DataSet, metadata_of
 from pyro_vae.inference.svi.fit import fit
 from pyro_vae.inference.svi.fit_result import FitResult, monitored_figure
-from pyro_vae.inference.svi.run_state import CHECKPOINT
+from pyro_vae.inference.svi.run_storage import CHECKPOINT
 from pyro_vae.storage import write_text
 
 CURVE = "learning_curve.png"

@@ -33,7 +33,7 @@ MODEL = """\
 --model CLASS         with its options, as in `pyro-vae fit`
 --model MODULE.NAME   your own class or function
 --data DATA           the data to call it on, with --data_root, ..."""
-MAX_ROWS = 64
+DIAGRAM_ROWS = 64  # to call a program on
 DIAGRAMS = ("graph.svg", "graph.png")  # in the folder of a run
 
 Drawable = tuple[Any, tuple[torch.Tensor, ...]]  # a program, and the rows to call it on
@@ -116,5 +116,5 @@ def _flat(pairs: list[tuple[str, ...]]) -> list[str]:
 
 
 def _first_rows(program: Any, data: DataSet) -> tuple[torch.Tensor, ...]:
-    index = torch.arange(min(MAX_ROWS, len(data.train)))
+    index = torch.arange(min(DIAGRAM_ROWS, len(data.train)))
     return next(rows_of(program, data.train, torch.device("cpu"), index))

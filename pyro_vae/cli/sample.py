@@ -43,7 +43,7 @@ EXAMPLES = (
     "pyro-vae sample runs/vae --num 64 --out samples.png",
     "pyro-vae sample runs/vae --num 10000 --seed 1 --out samples.npz",
 )
-MAX_ROWS, MAX_VALUES = 10_000, 2**24  # drawn at once
+ROWS_AT_ONCE, VALUES_AT_ONCE = 10_000, 2**24  # drawn at once
 MAX_BYTES = 2**30  # of draws and their means
 MAX_IMAGES = 10_000  # in one picture
 
@@ -90,7 +90,7 @@ def draw(trained: TrainedModel, num: int | None = None) -> tuple[Draws, dict[str
     if num is None:
         num = 64 if len(trained.data.event_shape) == 3 else 2_000
     num = at_least_1("--num", num)
-    size = min(num, max(1, min(MAX_ROWS, MAX_VALUES // trained.data.event_shape.numel())))
+    size = min(num, max(1, min(ROWS_AT_ONCE, VALUES_AT_ONCE // trained.data.event_shape.numel())))
     chunks = _draw_chunks(trained, num, size)
     first = next(chunks)
     _, part, labels = first

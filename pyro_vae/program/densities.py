@@ -39,7 +39,7 @@ class MaskedLatents:
 
 
 def settle_densities(
-    call: BoundProgram, traces: Traces, known: MaskedLatents
+    bound_program: BoundProgram, traces: Traces, known: MaskedLatents
 ) -> tuple[BoundProgram, Traces, frozenset[str], tuple[str, ...]]:
     """Find out which densities of masked and flat latents count, and let just these count.
 
@@ -50,7 +50,7 @@ def settle_densities(
     it.
 
     Args:
-        call: the program as it was run.
+        bound_program: the program as it was run.
         traces: that run.
         known: the masked latents on other rows, which need not be tried again.
 
@@ -58,25 +58,25 @@ def settle_densities(
         The call and the traces in which these densities count; the masked latents on whose masked part
         nothing else depends; and notes.
     """
-    flat, notes = _settle_flat(call, traces)
-    masked = _taken_out(call, traces)
-    apart = _depended_on(call, traces, masked, known)
-    for other in _other_draws(call) if has_masks(traces) else ():
-        elsewhere = _taken_out(call, other)
+    flat, notes = _settle_flat(bound_program, traces)
+    masked = _taken_out(bound_program, traces)
+    apart = _depended_on(bound_program, traces, masked, known)
+    for other in _other_draws(bound_program) if has_masks(traces) else ():
+        elsewhere = _taken_out(bound_program, other)
         same_names = elsewhere.keys() == masked.keys()
         if not same_names or any((elsewhere[n] != masked[n]).any() for n in elsewhere):
             masked |= elsewhere  # by a mask that depends on latents
-            apart |= _depended_on(call, other, elsewhere, known)
+            apart |= _depended_on(bound_program, other, elsewhere, known)
     proposed = drawn_sites(traces.guide)
     free = masked.keys() - apart
     in_model = {n for n in free if n in proposed and bool(mask_of(proposed[n]).all())}
     in_guide = apart & proposed.keys()
     if apart:
-        notes.append(_note([name for name in call.structure.latents if name in apart]))
+        notes.append(_note([name for name in bound_program.structure.latents if name in apart]))
     settled = replace(
-        call,
-        program=unmasked(call.program, frozenset(in_model), frozenset(in_guide)),
-        structure=replace(call.structure, flat=flat, without_prior=tuple(sorted(apart))),
+        bound_program,
+        program=unmasked(bound_program.program, frozenset(in_model), frozenset(in_guide)),
+        structure=replace(bound_program.structure, flat=flat, without_prior=tuple(sorted(apart))),
     )
     counted = Traces(unmask_sites(traces.guide, in_guide), unmask_sites(traces.model, in_model))
     return settled, counted, frozenset(free), tuple(notes)
@@ -97,25 +97,30 @@ def _note(names: list[str]) -> str:
     )
 
 
-def _taken_out(call: BoundProgram, traces: Traces) -> dict[str, Tensor]:
+def _taken_out(bound_program: BoundProgram, traces: Traces) -> dict[str, Tensor]:
     """Return where masks take something out of the model's latents."""
     sites = latent_sites(traces.model)
-    masks = {name: mask_of(sites[name]) for name in call.structure.latents if name in sites}
+    masks = {
+        name: mask_of(sites[name]) for name in bound_program.structure.latents if name in sites
+    }
     return {name: ~mask for name, mask in masks.items() if not bool(mask.all())}
 
 
-def _other_draws(call: BoundProgram) -> Iterator[Traces]:
-    for _ in range(0 if call.structure.holds_enumerated_only else MASK_DRAWS):
-        guide = run("guide", call.program.guide, call.args, call.kwargs)
-        yield Traces(guide, run_at(guide, call.program.model, call.args, call.kwargs))
+def _other_draws(bound_program: BoundProgram) -> Iterator[Traces]:
+    for _ in range(0 if bound_program.structure.holds_enumerated_only else MASK_DRAWS):
+        guide = run("guide", bound_program.program.guide, bound_program.args, bound_program.kwargs)
+        yield Traces(
+            guide,
+            run_at(guide, bound_program.program.model, bound_program.args, bound_program.kwargs),
+        )
 
 
-def _settle_flat(call: BoundProgram, traces: Traces) -> tuple[tuple[str, ...], list[str]]:
+def _settle_flat(bound_program: BoundProgram, traces: Traces) -> tuple[tuple[str, ...], list[str]]:
     """Return the flat latents without a density, and notes on the sites that give others theirs."""
     flat, notes, sites = [], [], sample_sites(traces.model)
-    for name in call.structure.flat:
+    for name in bound_program.structure.flat:
         everywhere = {name: torch.ones((), dtype=torch.bool)}
-        moved = _moved_by(call, traces, everywhere)
+        moved = _moved_by(bound_program, traces, everywhere)
         carriers = [other for other in moved if other != name and is_density(sites[other])]
         if carriers:
             notes.append(
@@ -127,15 +132,15 @@ def _settle_flat(call: BoundProgram, traces: Traces) -> tuple[tuple[str, ...], l
 
 
 def _depended_on(
-    call: BoundProgram, traces: Traces, masked: Mapping[str, Tensor], known: MaskedLatents
+    bound_program: BoundProgram, traces: Traces, masked: Mapping[str, Tensor], known: MaskedLatents
 ) -> set[str]:
     """Return the masked latents on whose masked part something else that counts depends."""
     before = set(known.depended_on)
     new = {n: mask for n, mask in masked.items() if n not in before and n not in known.free}
-    if not new or not _moved_by(call, traces, new):
+    if not new or not _moved_by(bound_program, traces, new):
         return before & masked.keys()
     if len(new) > 1:
-        new = {n: mask for n, mask in new.items() if _moved_by(call, traces, {n: mask})}
+        new = {n: mask for n, mask in new.items() if _moved_by(bound_program, traces, {n: mask})}
     return (before & masked.keys()) | new.keys()
 
 
@@ -144,13 +149,16 @@ def is_density(site: Site) -> bool:
     return not site["is_observed"] or is_factor(site) or is_point_mass(site["fn"])
 
 
-def _moved_by(call: BoundProgram, traces: Traces, where: Mapping[str, Tensor]) -> list[str]:
+def _moved_by(
+    bound_program: BoundProgram, traces: Traces, where: Mapping[str, Tensor]
+) -> list[str]:
     """Return the model's sites whose score moves when latents get other values at some places."""
     latents, sites = traces.latents(), sample_sites(traces.model)
     for name, there in where.items():
         value = torch.where(there, other_value(sites[name]), sites[name]["value"])
         latents.nodes[name] = cast(Any, {**sites[name], "value": value})
     before, after = (
-        site_scores(model, call.structure) for model in (traces.model, model_at(call, latents))
+        site_scores(model, bound_program.structure)
+        for model in (traces.model, model_at(bound_program, latents))
     )
     return moved_sites(before, after)

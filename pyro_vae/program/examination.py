@@ -152,12 +152,14 @@ def _examine(
         check_shapes("model", model, structure)
         check_shapes("guide", guide, structure)
         with pyro.validation_enabled(False):
-            call = BoundProgram(program, structure, False, tuple(args), kwargs)
+            bound_program = BoundProgram(program, structure, False, tuple(args), kwargs)
             before = MaskedLatents()
             if known is not None:
                 before = MaskedLatents(frozenset(known.structure.without_prior), known.free)
-            call, traces, free, notes = settle_densities(call, traces, before)
-    return Examination(call.program, call.structure, traces.guide, traces.model, notes, free)
+            bound_program, traces, free, notes = settle_densities(bound_program, traces, before)
+    return Examination(
+        bound_program.program, bound_program.structure, traces.guide, traces.model, notes, free
+    )
 
 
 def _run_both(program: Program, args: Any, kwargs: Any) -> tuple[Traces, bool]:

@@ -13,12 +13,12 @@ from pyro_vae.program.bound_program import BoundProgram
 
 
 @contextmanager
-def in_float64(call: BoundProgram) -> Iterator[BoundProgram]:
+def in_float64(bound_program: BoundProgram) -> Iterator[BoundProgram]:
     """Give the call with its data, parameters, buffers and torch's default in float64; then restore all.
 
     Tensors that a program holds elsewhere keep their precision, so it may not run.
     """
-    modules = call.program.modules.values()
+    modules = bound_program.program.modules.values()
     held = [t for module in modules for t in (*module.parameters(), *module.buffers())]
     held += [parameter for _, parameter in pyro.get_param_store().named_parameters()]
     before = {id(t): (t, t.data) for t in held if t.dtype == torch.float32}
@@ -27,8 +27,12 @@ def in_float64(call: BoundProgram) -> Iterator[BoundProgram]:
         torch.set_default_dtype(torch.float64)
         for tensor, data in before.values():
             tensor.data = data.double()
-        args = tuple(map(_in_float64, call.args))
-        yield replace(call, args=args, kwargs={k: _in_float64(v) for k, v in call.kwargs.items()})
+        args = tuple(map(_in_float64, bound_program.args))
+        yield replace(
+            bound_program,
+            args=args,
+            kwargs={k: _in_float64(v) for k, v in bound_program.kwargs.items()},
+        )
     finally:
         torch.set_default_dtype(default)
         for tensor, data in before.values():

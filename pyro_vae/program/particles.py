@@ -61,32 +61,36 @@ class Particles(LogProbs):
         return torch.where(self.log_prior == -math.inf, -math.inf, super().log_weights)
 
 
-def draw(call: BoundProgram, num_particles: int, at_once: int | None = None) -> Particles:
+def draw(bound_program: BoundProgram, num_particles: int, at_once: int | None = None) -> Particles:
     """Draw from the guide and weigh, in the way that the call runs many chains.
 
     Discrete latents that only the model has are summed out.
 
     Args:
-        call: the program and its arguments.
+        bound_program: the program and its arguments.
         num_particles: K.
         at_once: how many particles the model scores at a time, which changes memory alone: all are
             drawn together.
     """
-    if call.vectorized:
-        return _draw_together(call, num_particles, at_once)
-    drawn = call.try_vmap(lambda: draw_by_vmap(call, num_particles, at_once))
-    return draw_one_by_one(call, num_particles) if drawn is None else drawn
+    if bound_program.vectorized:
+        return _draw_together(bound_program, num_particles, at_once)
+    drawn = bound_program.try_vmap(lambda: draw_by_vmap(bound_program, num_particles, at_once))
+    return draw_one_by_one(bound_program, num_particles) if drawn is None else drawn
 
 
-def _draw_together(call: BoundProgram, num_particles: int, at_once: int | None) -> Particles:
+def _draw_together(
+    bound_program: BoundProgram, num_particles: int, at_once: int | None
+) -> Particles:
     """Draw under a plate: the arguments are not copied, so an encoder reads each datum once."""
-    guide_trace = call.guide(num_particles)
-    log_guide = score(proposal_sites(guide_trace).values(), call.structure, num_particles)
-    log_likelihood, log_prior = score_joint(call, guide_trace, num_particles, at_once)
+    guide_trace = bound_program.guide(num_particles)
+    log_guide = score(proposal_sites(guide_trace).values(), bound_program.structure, num_particles)
+    log_likelihood, log_prior = score_joint(bound_program, guide_trace, num_particles, at_once)
     return Particles(log_likelihood, log_prior, log_guide, values_of(guide_trace))
 
 
-def draw_by_vmap(call: BoundProgram, num_particles: int, at_once: int | None = None) -> Particles:
+def draw_by_vmap(
+    bound_program: BoundProgram, num_particles: int, at_once: int | None = None
+) -> Particles:
     """Draw by ``vmap`` in place of a plate over particles.
 
     Each particle is a run by itself: ``X @ w``, ``x.shape[0]``, ``data[t]``, ``theta[group]`` and
@@ -97,32 +101,36 @@ def draw_by_vmap(call: BoundProgram, num_particles: int, at_once: int | None = N
     """
 
     def propose() -> tuple[dict[str, Tensor], Tensor]:
-        guide = call.guide(1)
-        return values_of(guide), score(proposal_sites(guide).values(), call.structure, 1)[0]
+        guide = bound_program.guide(1)
+        return values_of(guide), score(proposal_sites(guide).values(), bound_program.structure, 1)[
+            0
+        ]
 
     latents, log_guide = map_runs(propose, num_particles)
-    one = call.guide(1)  # for all but the values
+    one = bound_program.guide(1)  # for all but the values
 
     def weigh(values: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         given = with_values(one, lambda site: values[site["name"]])
-        log_likelihood, log_prior = score_model(call.joint(1, given), call.structure, 1)
+        log_likelihood, log_prior = score_model(
+            bound_program.joint(1, given), bound_program.structure, 1
+        )
         return log_likelihood[0], log_prior[0]
 
     log_likelihood, log_prior = map_runs(weigh, num_particles, latents, at_once=at_once)
     return Particles(log_likelihood, log_prior, log_guide, latents)
 
 
-def draw_one_by_one(call: BoundProgram, num_particles: int) -> Particles:
+def draw_one_by_one(bound_program: BoundProgram, num_particles: int) -> Particles:
     """Draw from a program that takes no further dimension on the left.
 
     The set of latents may differ from draw to draw; ``latents`` holds those that all draws have.
     """
     draws = []
     for _ in range(num_particles):
-        guide_trace = call.guide(1)
-        model_trace = call.joint(1, guide_trace)
+        guide_trace = bound_program.guide(1)
+        model_trace = bound_program.joint(1, guide_trace)
         check_match(model_trace, guide_trace)
-        draws.append(read_particles(model_trace, guide_trace, call.structure, 1))
+        draws.append(read_particles(model_trace, guide_trace, bound_program.structure, 1))
     first = draws[0].latents
     everywhere = [
         name
@@ -191,7 +199,7 @@ def score_model(
 
 
 def score_joint(
-    call: BoundProgram,
+    bound_program: BoundProgram,
     guide_trace: poutine.Trace,
     num_particles: int,
     at_once: int | None,
@@ -200,8 +208,10 @@ def score_joint(
     """Return log p(x | z) and log p(z) of draws, (K, U) each, ``at_once`` particles at a time."""
 
     def weigh(some: range) -> tuple[Tensor, Tensor]:
-        part = with_values(guide_trace, partial(of_particles, structure=call.structure, some=some))
-        return score_model(call.joint(len(some), part), call.structure, len(some))
+        part = with_values(
+            guide_trace, partial(of_particles, structure=bound_program.structure, some=some)
+        )
+        return score_model(bound_program.joint(len(some), part), bound_program.structure, len(some))
 
     log_likelihood, log_prior = in_parts(weigh, num_particles, at_once)
     return log_likelihood, log_prior

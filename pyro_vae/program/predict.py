@@ -103,7 +103,7 @@ def observed_arguments(program: Any, *batch: Any) -> list[int]:
     return [number for number, argument in enumerate(batch) if id(argument) in values]
 
 
-DRAWS = 1000  # for a mean that no distribution has
+MEAN_DRAWS = 1000  # for a mean that no distribution has
 
 
 def latent_means(program: Any, *batch: Any, seed: int | None = None) -> dict[str, Tensor]:
@@ -139,12 +139,12 @@ def _is_same(one: Tensor, other: Tensor) -> bool:
 
 def _means_of_draws(guide: Any, batch: Any, names: list[str]) -> dict[str, Tensor]:
     totals: dict[str, Tensor] = {}
-    for _ in range(DRAWS):
+    for _ in range(MEAN_DRAWS):
         trace = run("guide", guide, batch, {})
         for name in names:
             value = _mean(sample_sites(trace)[name]).detach()
             totals[name] = totals[name] + value if name in totals else value.clone()
-    return {name: total / DRAWS for name, total in totals.items()}
+    return {name: total / MEAN_DRAWS for name, total in totals.items()}
 
 
 def _predictions(

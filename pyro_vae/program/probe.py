@@ -146,22 +146,22 @@ class Traces:
         return read_particles(self.model, self.guide, structure, self.num_chains)
 
 
-def draw_traces(call: BoundProgram, num_chains: int = 1, sum_out: bool = False) -> Traces:
+def draw_traces(bound_program: BoundProgram, num_chains: int = 1, sum_out: bool = False) -> Traces:
     """Run guide and model once, with new draws.
 
     Args:
-        call: the program and its arguments.
+        bound_program: the program and its arguments.
         num_chains: how many chains run together; 1 unless the call is vectorized.
         sum_out: whether enumerated latents take all their values.
     """
-    return _run(call, num_chains, poutine.Trace(), {}, sum_out)
+    return _run(bound_program, num_chains, poutine.Trace(), {}, sum_out)
 
 
-def examined_traces(call: BoundProgram) -> Traces:
+def examined_traces(bound_program: BoundProgram) -> Traces:
     """Return the run that examined the program, or a new one if there is none."""
-    if call.examined is None:
-        return draw_traces(call)
-    return Traces(call.examined.guide, call.examined.model)
+    if bound_program.examined is None:
+        return draw_traces(bound_program)
+    return Traces(bound_program.examined.guide, bound_program.examined.model)
 
 
 def _own_value(site: Site) -> Tensor:
@@ -170,7 +170,7 @@ def _own_value(site: Site) -> Tensor:
 
 
 def rerun(
-    call: BoundProgram,
+    bound_program: BoundProgram,
     first: Traces,
     value: Callable[[Site], Tensor] = _own_value,
     num_chains: int = 1,
@@ -183,7 +183,7 @@ def rerun(
     ``pyro.sample`` is the same for the same seed.
 
     Args:
-        call: the program and its arguments, which may be others than in the first run.
+        bound_program: the program and its arguments, which may be others than in the first run.
         first: the other run.
         value: the new value of a latent, given its site in the first run; by default the same.
         num_chains: how many chains run together; 1 unless the call is vectorized.
@@ -195,9 +195,11 @@ def rerun(
         free.remove_node(name)
     for name in [n for n, site in free.nodes.items() if _is_whole_plate(site)]:
         free.remove_node(name)  # its length is that of the data, which may be others
-    of_model = {} if sum_out or call.structure.holds_enumerated_only else _of_model(first, value)
+    of_model = (
+        {} if sum_out or bound_program.structure.holds_enumerated_only else _of_model(first, value)
+    )
     seed_all(seed)
-    return _run(call, num_chains, free, of_model, sum_out)
+    return _run(bound_program, num_chains, free, of_model, sum_out)
 
 
 def _of_model(first: Traces, value: Callable[[Site], Tensor]) -> dict[str, Site]:
@@ -215,34 +217,38 @@ def _of_model(first: Traces, value: Callable[[Site], Tensor]) -> dict[str, Site]
     return sites
 
 
-def rerun_model(call: BoundProgram, first: Traces) -> poutine.Trace:
+def rerun_model(bound_program: BoundProgram, first: Traces) -> poutine.Trace:
     """Run the model alone at the draws of another run."""
-    if call.structure.holds_enumerated_only:
-        return call.joint(first.num_chains, first.guide)
-    return model_at(call, first.latents(), first.num_chains)
+    if bound_program.structure.holds_enumerated_only:
+        return bound_program.joint(first.num_chains, first.guide)
+    return model_at(bound_program, first.latents(), first.num_chains)
 
 
-def model_at(call: BoundProgram, latents: poutine.Trace, num_chains: int = 1) -> poutine.Trace:
+def model_at(
+    bound_program: BoundProgram, latents: poutine.Trace, num_chains: int = 1
+) -> poutine.Trace:
     """Run the model at given values of its latents, enumerated ones among them."""
-    model = poutine.replay(call.chains(call.program.model, num_chains), latents)
-    if call.structure.holds_enumerated_only:
-        model = enumerating(model, call.structure.max_plate_nesting, beside_particles=False)
-    return run("model", model, call.args, call.kwargs)
+    model = poutine.replay(bound_program.chains(bound_program.program.model, num_chains), latents)
+    if bound_program.structure.holds_enumerated_only:
+        model = enumerating(
+            model, bound_program.structure.max_plate_nesting, beside_particles=False
+        )
+    return run("model", model, bound_program.args, bound_program.kwargs)
 
 
 def _run(
-    call: BoundProgram,
+    bound_program: BoundProgram,
     num_chains: int,
     given: poutine.Trace,
     of_model: dict[str, Site],
     sum_out: bool,
 ) -> Traces:
-    guide = call.guide(num_chains, lambda guide: poutine.replay(guide, given))
-    if sum_out or call.structure.holds_enumerated_only:
-        return Traces(guide, call.joint(num_chains, guide), num_chains)
+    guide = bound_program.guide(num_chains, lambda guide: poutine.replay(guide, given))
+    if sum_out or bound_program.structure.holds_enumerated_only:
+        return Traces(guide, bound_program.joint(num_chains, guide), num_chains)
     latents = guide.copy()
     latents.nodes.update(cast(Any, of_model))
-    return Traces(guide, model_at(call, latents, num_chains), num_chains)
+    return Traces(guide, model_at(bound_program, latents, num_chains), num_chains)
 
 
 def _is_whole_plate(site: Any) -> bool:

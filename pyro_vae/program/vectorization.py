@@ -15,17 +15,19 @@ from pyro_vae.program.trace import Site, drawn_sites
 from pyro_vae.program.vmap import reason_of
 
 
-def with_fastest_chains(call: BoundProgram) -> BoundProgram:
+def with_fastest_chains(bound_program: BoundProgram) -> BoundProgram:
     """Return the call that runs many chains in the fastest way that is right."""
-    examined = call.examined
+    examined = bound_program.examined
     if examined is None:
-        examined = examine(call.program, *call.args, strict=False, **call.kwargs)
-    examined = replace(examined, structure=call.structure)
-    pair = pair_together(examined, *call.args, **call.kwargs)
+        examined = examine(
+            bound_program.program, *bound_program.args, strict=False, **bound_program.kwargs
+        )
+    examined = replace(examined, structure=bound_program.structure)
+    pair = pair_together(examined, *bound_program.args, **bound_program.kwargs)
     if pair is not None:
-        return replace(call, vectorized=True, pair=pair)
-    reason = why_not_by_vmap(call)
-    return replace(call, vectorized=False, by_vmap=not reason, reason=reason)
+        return replace(bound_program, vectorized=True, pair=pair)
+    reason = why_not_by_vmap(bound_program)
+    return replace(bound_program, vectorized=False, by_vmap=not reason, reason=reason)
 
 
 def pair_together(examined: Examination, *args: Any, **kwargs: Any) -> Traces | None:
@@ -36,7 +38,7 @@ def pair_together(examined: Examination, *args: Any, **kwargs: Any) -> Traces | 
     must not change with the second one's values.
     """
     structure, others = examined.structure, drawn_sites(examined.guide)
-    call = BoundProgram(examined.program, structure, True, args, kwargs)
+    bound_program = BoundProgram(examined.program, structure, True, args, kwargs)
 
     def first_alone_stays(site: Site) -> Tensor:
         value: Tensor = site["value"]
@@ -47,28 +49,34 @@ def pair_together(examined: Examination, *args: Any, **kwargs: Any) -> Traces | 
 
     second = partial(of_particles, structure=structure, some=1)
     try:
-        pair = draw_traces(call, 2, sum_out=True)
+        pair = draw_traces(bound_program, 2, sum_out=True)
         weights = pair.particles(structure).log_weights
-        changed = rerun(call, pair, first_alone_stays, 2, sum_out=True)
+        changed = rerun(bound_program, pair, first_alone_stays, 2, sum_out=True)
         if bool(moves(weights[0], changed.particles(structure).log_weights[0]).any()):
             return None
-        alone = rerun(call.single(), pair, second, sum_out=True).particles(structure).log_weights
+        alone = (
+            rerun(bound_program.single(), pair, second, sum_out=True)
+            .particles(structure)
+            .log_weights
+        )
     except Exception:  # a program that takes no further dimension can raise anything
         return None
     return None if bool(moves(weights[1:], alone).any()) else pair
 
 
-def why_not_by_vmap(call: BoundProgram) -> str:
+def why_not_by_vmap(bound_program: BoundProgram) -> str:
     """Return why ``vmap`` would not draw particles as runs one by one do; "" if it would.
 
     Two are drawn, and each is scored by itself at the same draws.
     """
-    call = call.single()
+    bound_program = bound_program.single()
     try:
-        pair = draw_by_vmap(call, 2)
-        first = draw_traces(call, sum_out=True)
-        alone = [rerun(call, first, partial(_particle, pair, k), sum_out=True) for k in range(2)]
-        each = [traces.particles(call.structure) for traces in alone]
+        pair = draw_by_vmap(bound_program, 2)
+        first = draw_traces(bound_program, sum_out=True)
+        alone = [
+            rerun(bound_program, first, partial(_particle, pair, k), sum_out=True) for k in range(2)
+        ]
+        each = [traces.particles(bound_program.structure) for traces in alone]
     except Exception as error:  # of any kind: one by one may do, or say it better
         return reason_of(error)
     densities = ("log_likelihood", "log_prior", "log_guide")

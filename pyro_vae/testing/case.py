@@ -58,7 +58,7 @@ class Case:
     seed: int
 
     @cached_property
-    def call(self) -> BoundProgram:
+    def bound_program(self) -> BoundProgram:
         """The program bound to the first few rows, or to all if it takes no fewer.
 
         Raises:
@@ -66,20 +66,20 @@ class Case:
         """
         found = as_found(self.program.modules, self.program.model, self.program.guide)
         with torch.no_grad():
-            call = bind_example(self.program, self.rows, self.unit, found)
+            bound_program = bind_example(self.program, self.rows, self.unit, found)
             with pyro.validation_enabled(False):
-                return with_fastest_chains(call)
+                return with_fastest_chains(bound_program)
 
     @property
     def structure(self) -> Structure:
         """The sites, plates and units on these rows."""
-        return self.call.structure
+        return self.bound_program.structure
 
     @cached_property
     def args(self) -> Batch:
         """The arguments of the bound program; if it does not run, the first few rows."""
         with suppress(InputError):
-            return self.call.args
+            return self.bound_program.args
         return self.copy_rows(min(EXAMPLE_ROWS, self.rows.num_units))
 
     def copy_rows(self, count: int) -> Batch:
@@ -117,9 +117,11 @@ class Case:
         args: Batch | None = None,
     ) -> Traces:
         """Run guide and model again at draws made from those of another run, optionally on other data."""
-        call = self.call.single()
+        bound_program = self.bound_program.single()
         with torch.no_grad():
-            return rerun(call if args is None else replace(call, args=args), first, value)
+            return rerun(
+                bound_program if args is None else replace(bound_program, args=args), first, value
+            )
 
     @cached_property
     def elbo(self) -> Any:  # Pyro's base class declares no methods
@@ -132,7 +134,7 @@ class Case:
 
     def loss(self, elbo: Any = None) -> Tensor:
         """Return minus the ELBO per unit, by one draw or by ``elbo``, ``|``."""
-        program, units = self.call.program, self.structure.units_of(len(self.args[0]))
+        program, units = self.bound_program.program, self.structure.units_of(len(self.args[0]))
         elbo = elbo or self.elbo
         return elbo.differentiable_loss(program.model, program.guide, *self.args) / units
 
@@ -143,7 +145,7 @@ class Case:
             NotApplicable: there is nothing to train.
         """
         self.require_parameters()
-        examined = self.call.examined
+        examined = self.bound_program.examined
         assert examined is not None  # a program's first call has one
         count = len(self.args[0])
         loss = BatchLoss(examined, Minibatching(count, count, True), self.elbo)

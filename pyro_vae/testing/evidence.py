@@ -93,7 +93,7 @@ def _check_elbo(case: Case, found: Evidence) -> float:
     if math.isnan(
         own
     ):  # the mean of the weights has no error; that of their logs has, and is lower
-        own = float(found.bounds_error[1].square().sum().sqrt() / found.units)
+        own = float(found.bounds_error[1].square().sum().sqrt() / found.num_units)
     slack = SIGMAS * math.hypot(error, own) + 1e-4 * (1 + abs(elbo))  # NaN if the ELBO is infinite
     if math.isnan(elbo) or elbo > found.mean + slack:
         raise InputError(
@@ -143,7 +143,7 @@ def _compare(found: Evidence, exact: Evidence) -> str:
 @torch.no_grad()
 def _elbo(case: Case) -> float:
     """Return Pyro's ELBO of all units together, by one draw."""
-    program = case.call.program
+    program = case.bound_program.program
     return -case.elbo.loss(program.model, program.guide, *case.args)
 
 

@@ -152,9 +152,9 @@ def _compare_at_fixed_draws(case: Case) -> str:
     With z fixed, d ELBO = E[d f + (f - E f) d log q], f = log p(x, z) - log q(z | x): no draw needs a
     gradient.
     """
-    if not case.call.vectorized:
+    if not case.bound_program.vectorized:
         raise NotApplicable("it takes one particle a call, and differences require many")
-    affordable = MAX_MEMORY // bytes_per_particle(Importance(), case.call)
+    affordable = MAX_MEMORY // bytes_per_particle(Importance(), case.bound_program)
     count = min(max(NUM_DRAWS[0], affordable), NUM_DRAWS[1])
     elbo = case.elbo_of(count // NUM_GRADIENTS)
     samples = [_gradient(case, case.loss(elbo)) for _ in range(NUM_GRADIENTS)]
@@ -194,14 +194,16 @@ def _slopes_of_elbo(
 
 def _figures_at_fixed_draws(case: Case, count: int) -> Callable[[], Sequence[Tensor]]:
     """Return a function for the log-weights and the guide's log-probabilities, (K, units) each."""
-    call = case.call
+    bound_program = case.bound_program
     with torch.no_grad():
-        drawn = call.guide(count)
+        drawn = bound_program.guide(count)
 
     def figures() -> Sequence[Tensor]:
         with torch.no_grad():
-            guide = call.guide(count, lambda function: poutine.replay(function, drawn))
-            all_ = read_particles(call.joint(count, drawn), guide, call.structure, count)
+            guide = bound_program.guide(count, lambda function: poutine.replay(function, drawn))
+            all_ = read_particles(
+                bound_program.joint(count, drawn), guide, bound_program.structure, count
+            )
         return all_.log_weights, all_.log_guide
 
     return figures

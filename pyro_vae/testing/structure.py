@@ -135,12 +135,12 @@ def _batch_norms(case: Case) -> str:
 def particles(case: Case) -> str:
     """Particles score the same vectorized and one by one."""
     structure = case.structure
-    if case.call.vectorized:
+    if case.bound_program.vectorized:
         return ""
     with torch.no_grad(), pyro.validation_enabled(False):
         try:
             # the model's own discrete latents are drawn, not summed out, so that sites compare
-            traces = draw_traces(replace(case.call, vectorized=True), 2)
+            traces = draw_traces(replace(case.bound_program, vectorized=True), 2)
         except (InputError, ValueError, RuntimeError) as error:
             raise NotApplicable(f"it takes one particle a call: {error}") from error
         together = traces.scores(structure)

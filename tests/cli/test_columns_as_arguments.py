@@ -136,7 +136,7 @@ def test_the_joint_evidence_of_a_conjugate_regression(people, call):
     covariance = torch.tensor(x @ x.T + np.eye(len(rows)) / 4)
     y = torch.tensor(rows["cost"].to_numpy())
     marginal = torch.distributions.MultivariateNormal(torch.zeros_like(y), covariance)
-    assert found["units"] == 1
+    assert found["num_units"] == 1
     assert 0 < found["standard_error"] < 0.5
     assert abs(found["mean"] - marginal.log_prob(y).item()) < 4 * found["standard_error"]
     other = call("evidence runs/l --model stories_of_mine.Linear")

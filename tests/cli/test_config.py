@@ -21,7 +21,7 @@ from pyro_vae.networks import ConvEncoder
 WORDS = """
     --model VAE --data digits --model.latent_dim 3 --model.likelihood FixedScaleNormal
     --model.likelihood.scale 0.5 --model.encoder ConvEncoder --model.encoder.channels [4,8]
-    --optimizer SGD --optimizer.lr 1e-5 --schedule StepLR --schedule.step_size 3 --epochs 7
+    --optimizer SGD --optimizer.lr 1e-5 --lr_schedule StepLR --lr_schedule.step_size 3 --epochs 7
     --elbo TraceMeanField_ELBO --clip_norm 10 --patience 4 --seed 5
 """
 
@@ -44,7 +44,16 @@ def test_what_tests_and_benchmarks_set_is_no_option():
     config = configured(WORDS)
     assert "control" not in config.to_dict()
     assert config.fit_options().keys() == {
-        *("epochs", "batch_size", "shuffle", "optimizer", "schedule", "elbo", "beta", "kl_warmup"),
+        *(
+            "epochs",
+            "batch_size",
+            "shuffle",
+            "optimizer",
+            "lr_schedule",
+            "elbo",
+            "beta",
+            "kl_warmup",
+        ),
         *("clip_norm", "patience", "keep_best", "seed", "device", "compile", "precision"),
     }
     with refused("--control.save_every"):

@@ -54,7 +54,7 @@ def test_a_single_row_and_columns_in_another_order(here, call, factors):
     (here / "one.csv").write_text("height,weight,age\n170,70,30\n")
     (here / "same.csv").write_text("age,height\n30,170\n")
     one, same = (figures(call, f"evidence runs/fa --data {name}.csv") for name in ("one", "same"))
-    assert one["units"] == 1
+    assert one["num_units"] == 1
     assert one["mean"] == same["mean"]
 
 
@@ -88,7 +88,7 @@ def test_shapes_and_values_of_another_kind(here, call, vae):
     np.save("loud.npy", np.full((4, 8, 8), 7.0))
     for name, names in (("large", ("(1, 9, 9)", "(1, 8, 8)")), ("loud", ("7", "binary"))):
         call(f"evidence runs/vae --data {name}.npy").refuses(f"{name}.npy", *names)
-    assert figures(call, "evidence runs/vae --data grey.npy --num_particles 5")["units"] == 4
+    assert figures(call, "evidence runs/vae --data grey.npy --num_particles 5")["num_units"] == 4
 
 
 def test_pixels_of_any_storage_are_the_same_pixels(here, call):

@@ -31,8 +31,8 @@ REFUSED = {
         "Did you mean 'Softplus'?",
     ),
     "--optimizer Adm": ("--optimizer", "Did you mean 'Adam'?"),
-    "--schedule StpLR": ("--schedule", "Did you mean 'StepLR'?"),
-    "--schedule StepLR": ("--schedule.step_size", "missing: --schedule.step_size"),
+    "--lr_schedule StpLR": ("--lr_schedule", "Did you mean 'StepLR'?"),
+    "--lr_schedule StepLR": ("--lr_schedule.step_size", "missing: --lr_schedule.step_size"),
     "--elbo Trce_ELBO": ("--elbo", "Did you mean 'Trace_ELBO'?"),
     "--model.prior torch.nn.Softplus": ("--model.prior", "a Prior, not 'torch.nn.Softplus'"),
     "--model.prior nowhere.Thing": (
@@ -49,7 +49,10 @@ REFUSED = {
     "--control foo.yaml": ("--control", "`pyro-vae fit --help` lists"),
     "--epochs many": ("--epochs", "an integer, not 'many'"),
     "--optimizer.lr fast": ("--optimizer.lr", "a number, not 'fast'"),
-    "--schedule StepLR --schedule.step_size x": ("--schedule.step_size", "an integer, not 'x'"),
+    "--lr_schedule StepLR --lr_schedule.step_size x": (
+        "--lr_schedule.step_size",
+        "an integer, not 'x'",
+    ),
     "--model.latent_dim x": ("--model.latent_dim", "an integer, not 'x'"),
     "--model.encoder.hidden_dims 3,4": (
         "--model.encoder.hidden_dims",

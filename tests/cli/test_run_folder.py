@@ -55,7 +55,7 @@ ATTACKS = {
     ),
     "the optimizer": ("optimizer", "evil.function"),
     "the objective": ("elbo", {"class_path": "evil.Thing"}),
-    "the schedule in a string": ("schedule", '{"class_path": "evil\\x2eThing"}'),
+    "the schedule in a string": ("lr_schedule", '{"class_path": "evil\\x2eThing"}'),
     "a function of the system": ("optimizer", "os.system"),
     "what torch imports": ("optimizer", "torch.nn.modules.module.functools.partial"),
     "what we import": ("optimizer", "pyro_vae.cli.os.system"),

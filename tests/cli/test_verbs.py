@@ -145,7 +145,7 @@ def test_evidence_is_that_of_the_saved_model(call, factors):
     model = run.load_program(data, torch.device("cpu"))
     exact = model.log_evidence(data.test.read()).mean().item()
     assert abs(figures["mean"] - exact) < 5 * figures["standard_error"]
-    assert figures["units"] == len(data.test)
+    assert figures["num_units"] == len(data.test)
     assert figures["num_particles"] == 2000
     assert figures["sampling_error"] > figures["standard_error"]
     again = log_evidence(model, data.test, num_particles=2000, seed=3)
@@ -154,7 +154,7 @@ def test_evidence_is_that_of_the_saved_model(call, factors):
 
 def test_evidence_of_the_split_that_is_named(call, factors):
     figures = json.loads(call("evidence runs/fa --split train --json").out)
-    assert figures["units"] == len(load("table.csv").train)
+    assert figures["num_units"] == len(load("table.csv").train)
 
 
 def test_evidence_in_words(call, vae):
@@ -278,7 +278,7 @@ def test_the_data_say_how_many_classes_there_are(call):
     )
     assert call(fit, "--data digits --binarize stochastic --epochs 1 --out runs/c").code == 0
     figures = json.loads(call("evidence runs/c --num_particles 5 --json").out)
-    assert figures["units"] == 200
+    assert figures["num_units"] == 200
     for verb in ("sample", "reconstruct"):
         assert call(f"{verb} runs/c --num 12 --out {verb}.npz").code == 0
     assert arrays("sample.npz")["x"].shape == (12, 1, 8, 8)

@@ -52,11 +52,11 @@ def examined_on_device(examined: Examination) -> Examination:
     return replace(examined, structure=replace(examined.structure, device=CUDA))
 
 
-def call_on_device(call: BoundProgram, batch: tuple[Tensor, ...]) -> BoundProgram:
+def call_on_device(bound_program: BoundProgram, batch: tuple[Tensor, ...]) -> BoundProgram:
     """Return a call with the device's arguments; its modules move, too."""
-    to_device(call.program.modules.values())
-    structure = replace(call.structure, device=CUDA)
-    return replace(call, args=batch, structure=structure, examined=None, pair=None)
+    to_device(bound_program.program.modules.values())
+    structure = replace(bound_program.structure, device=CUDA)
+    return replace(bound_program, args=batch, structure=structure, examined=None, pair=None)
 
 
 # --- kernels that torch has no fakes of ---------------------------------------------------------------

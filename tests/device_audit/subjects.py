@@ -93,14 +93,14 @@ def step(case: Case, elbo: Any = None, recorded: bool = False) -> Run:
 
 def weights(case: Case, method: Importance | None = None) -> Run:
     """Prepare two parts of a tile's weights, and what is told of them."""
-    method, (call, rows) = method or Importance(), bound(case)
-    method.estimator(call, 7, None)
-    call = call_on_device(call, rows)
+    method, (bound_program, rows) = method or Importance(), bound(case)
+    method.estimator(bound_program, 7, None)
+    bound_program = call_on_device(bound_program, rows)
 
     def run() -> None:
-        sums = WeightSums(30, call.structure.num_units, call.device)
+        sums = WeightSums(30, bound_program.structure.num_units, bound_program.device)
         for count in (20, 10):
-            sums.add(method.draw(call, count, 8).log_weights)
+            sums.add(method.draw(bound_program, count, 8).log_weights)
         sums.unit_estimates()
 
     return run
@@ -108,16 +108,18 @@ def weights(case: Case, method: Importance | None = None) -> Run:
 
 def chains(case: Case, start: str = "guide", adapted: bool = False) -> Run:
     """Prepare chains from their start to their end, and one way back."""
-    call, rows = bound(case)
+    bound_program, rows = bound(case)
     method = Annealed(2, start, num_leapfrog=2)
-    sampler = method.sampler(call, None)
+    sampler = method.sampler(bound_program, None)
     path = sampler.path
-    path.call = call_on_device(call, rows)
+    path.bound_program = call_on_device(bound_program, rows)
 
     def run() -> None:
-        trace = path.call.guide(1) if start == "guide" else path._ancestral(1)
+        trace = path.bound_program.guide(1) if start == "guide" else path._ancestral(1)
         latents = path._continuous_latents(trace)
-        path.coordinates = Coordinates(latents, path.call.structure, path.call.vectorized)
+        path.coordinates = Coordinates(
+            latents, path.bound_program.structure, path.bound_program.vectorized
+        )
         if getattr(path, "_fixed", None) is not None:
             path._fixed = trace
         if adapted:
@@ -131,7 +133,7 @@ def chains(case: Case, start: str = "guide", adapted: bool = False) -> Run:
             state = sampler.state(u)
             sampler.transition(state, 0.5, torch.ones_like(u[0]))[0].log_ratio()
         else:
-            sums = ChainSums(2, path.call)
+            sums = ChainSums(2, path.bound_program)
             sums.add(anneal(sampler, path.draw(2), (0.0, 1.0), None))
 
     return run
@@ -139,9 +141,9 @@ def chains(case: Case, start: str = "guide", adapted: bool = False) -> Run:
 
 def exact(case: Case) -> Run:
     """Prepare the program's own closed form."""
-    call, rows = bound(case)
-    call = call_on_device(call, rows)
-    return lambda: last(iter([call.program.log_evidence(*call.args)]))
+    bound_program, rows = bound(case)
+    bound_program = call_on_device(bound_program, rows)
+    return lambda: last(iter([bound_program.program.log_evidence(*bound_program.args)]))
 
 
 def made(case: Case) -> tuple[Any, tuple[Tensor, ...]]:

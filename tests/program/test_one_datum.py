@@ -111,7 +111,7 @@ def test_what_all_units_observe_is_no_datum():
 
     y = torch.randn(3)
     assert prior_samples((model, guide), y)["y"].value.shape == (3, 3)
-    assert log_evidence((model, guide), y, num_particles=50).units == 3
+    assert log_evidence((model, guide), y, num_particles=50).num_units == 3
 
 
 def test_a_constant_is_no_datum():
@@ -126,5 +126,5 @@ def test_a_constant_is_no_datum():
         with pyro.plate("data", len(x)):
             pyro.sample("z", dist.Normal(x, 1.0))
 
-    assert log_evidence((model, guide), torch.randn(6), num_particles=50).units == 6
+    assert log_evidence((model, guide), torch.randn(6), num_particles=50).num_units == 6
     assert latent_means((model, guide), torch.randn(1))["z"].shape == (1,)

@@ -66,24 +66,26 @@ def test_a_site_on_one_side_has_moved_unless_only_the_guide_may_score_it() -> No
 
 
 def test_the_same_latents_score_the_same_and_others_do_not() -> None:
-    call = call_of(Conjugate, X)
-    first = examined_traces(call)
-    scores = first.scores(call.structure)
+    bound_program = call_of(Conjugate, X)
+    first = examined_traces(bound_program)
+    scores = first.scores(bound_program.structure)
     assert list(scores) == ["the guide's site 'z'", "the model's site 'z'", "the model's site 'x'"]
-    assert moved_sites(scores, rerun(call, first).scores(call.structure)) == []
-    others = rerun(call, first, other_value)
-    assert moved_sites(scores, others.scores(call.structure)) == list(scores)
+    assert moved_sites(scores, rerun(bound_program, first).scores(bound_program.structure)) == []
+    others = rerun(bound_program, first, other_value)
+    assert moved_sites(scores, others.scores(bound_program.structure)) == list(scores)
     assert not torch.equal(others.model.nodes["z"]["value"], first.model.nodes["z"]["value"])
-    again = draw_traces(call)
-    assert moved_sites(scores, again.scores(call.structure)) == list(scores)
+    again = draw_traces(bound_program)
+    assert moved_sites(scores, again.scores(bound_program.structure)) == list(scores)
 
 
 def test_fewer_data_at_latents_of_more() -> None:
-    call = call_of(Conjugate, X)
-    first = examined_traces(call)
-    one = replace(call, args=(X[2:3],))
-    alone = rerun(one, first, lambda site: site["value"][2:3]).scores(call.structure.resized(1))
-    whole = {name: score[:, 2:3] for name, score in first.scores(call.structure).items()}
+    bound_program = call_of(Conjugate, X)
+    first = examined_traces(bound_program)
+    one = replace(bound_program, args=(X[2:3],))
+    alone = rerun(one, first, lambda site: site["value"][2:3]).scores(
+        bound_program.structure.resized(1)
+    )
+    whole = {name: score[:, 2:3] for name, score in first.scores(bound_program.structure).items()}
     assert difference(whole, alone) is None
 
 
@@ -93,17 +95,21 @@ def test_latents_of_the_model_alone_keep_their_values_or_are_summed_out() -> Non
             k = pyro.sample("k", dist.Bernoulli(0.3), infer={"enumerate": "parallel"})
             pyro.sample("x", dist.Normal(k, 1.0), obs=x)
 
-    call = call_of((model, lambda x: None), X)
-    first = examined_traces(call)
-    scores = first.scores(call.structure)
-    assert moved_sites(scores, rerun(call, first).scores(call.structure)) == []
-    model_again = rerun_model(call, first)
+    bound_program = call_of((model, lambda x: None), X)
+    first = examined_traces(bound_program)
+    scores = first.scores(bound_program.structure)
+    assert moved_sites(scores, rerun(bound_program, first).scores(bound_program.structure)) == []
+    model_again = rerun_model(bound_program, first)
     assert torch.equal(model_again.nodes["k"]["value"], first.model.nodes["k"]["value"])
-    at = model_at(call, first.latents())
+    at = model_at(bound_program, first.latents())
     assert not moved_sites(
-        site_scores(first.model, call.structure), site_scores(at, call.structure)
+        site_scores(first.model, bound_program.structure), site_scores(at, bound_program.structure)
     )
-    summed = draw_traces(call, sum_out=True).particles(call.structure).log_likelihood[0]
+    summed = (
+        draw_traces(bound_program, sum_out=True)
+        .particles(bound_program.structure)
+        .log_likelihood[0]
+    )
     each = torch.stack([dist.Normal(k, 1.0).log_prob(X) for k in (0.0, 1.0)])
     exact = (each + torch.tensor([[0.7], [0.3]]).log()).logsumexp(0)
     torch.testing.assert_close(summed, exact)
@@ -115,12 +121,16 @@ def test_points_of_a_guide_follow_from_its_draws() -> None:
             u = pyro.sample("u", dist.Normal(x, 1.0), infer={"is_auxiliary": True})
             pyro.sample("z", dist.Delta(u / 3, log_density=math.log(3)))
 
-    call = call_of((Conjugate.model, guide), X)
-    first = examined_traces(call)
-    others = rerun(call, first, lambda site: site["value"] + 1)
+    bound_program = call_of((Conjugate.model, guide), X)
+    first = examined_traces(bound_program)
+    others = rerun(bound_program, first, lambda site: site["value"] + 1)
     assert torch.equal(others.model.nodes["z"]["value"], (first.guide.nodes["u"]["value"] + 1) / 3)
     assert (
-        difference(first.scores(call.structure), rerun(call, first).scores(call.structure)) is None
+        difference(
+            first.scores(bound_program.structure),
+            rerun(bound_program, first).scores(bound_program.structure),
+        )
+        is None
     )
 
 

@@ -526,7 +526,7 @@ def test_gradients_of_chains_that_are_runs_of_their_own(start: type) -> None:
     with open_tiles((regression, posterior), args=(X, Y), seed=0) as tiles:
         (call,) = tiles
         path = start(call)
-        assert path.call.by_vmap
+        assert path.bound_program.by_vmap
         u = torch.randn(7, 1, 5)
         state = Sampler(path, 3, 4).state(u)
         normal = dist.MultivariateNormal(MEAN, precision_matrix=PRECISION / 1.3)

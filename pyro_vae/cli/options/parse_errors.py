@@ -21,7 +21,7 @@ TYPE_NAMES = {
 }
 # modules with the classes for an option that has no default class
 CLASS_MODULES = {
-    "--schedule": ("torch.optim.lr_scheduler",),
+    "--lr_schedule": ("torch.optim.lr_scheduler",),
     "--elbo": ("pyro_vae.inference.objectives", "pyro.infer"),
     "--model.likelihood": ("pyro_vae.likelihoods",),
 }

@@ -18,7 +18,7 @@ from pyro_vae.cli.run.model_inputs import rows_of, takes_labels
 from pyro_vae.cli.run.trust import check_names, option_name, options_to_repeat
 from pyro_vae.data import DataSet, Split, blank_data_set, new_rows
 from pyro_vae.errors import InputError, report_read_errors, unknown
-from pyro_vae.inference.svi.run_state import CHECKPOINT, METRICS, Position, check_checkpoint
+from pyro_vae.inference.svi.run_storage import CHECKPOINT, METRICS, Position, check_checkpoint
 from pyro_vae.program.contract import as_program
 from pyro_vae.program.parameters import stored_parameters
 from pyro_vae.storage import folder_lock, write_text

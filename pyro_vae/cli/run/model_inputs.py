@@ -15,7 +15,7 @@ from pyro_vae.program.contract import as_program, num_arguments, signature
 from pyro_vae.program.examination import examine
 from pyro_vae.program.isolation import as_found, undisturbed
 
-MAX_ROWS = 256  # of each split, on which a model is tried
+TRIED_ROWS = 256  # of each split, on which a model is tried
 
 
 def rows_of(program: Any, split: Split, device: torch.device, index: Tensor) -> Any:
@@ -98,7 +98,7 @@ def check_reads_missing(program: Any, data: DataSet, seed: int, reload: Callable
     for split in data.splits.values():
         if not split.num_missing:
             continue
-        rows = _incomplete_rows(split.read())[:MAX_ROWS]
+        rows = _incomplete_rows(split.read())[:TRIED_ROWS]
         with undisturbed(target, seed), as_found(target.modules):
             try:
                 examine(target, *next(rows_of(target, split, cpu, rows)))
@@ -119,7 +119,7 @@ def check_reads_missing_in_new_rows(
         return
     target, incomplete = as_program(program), _incomplete_rows(rows.read())
     with undisturbed(target, seed), as_found(target.modules):
-        batch = next(rows_of(target, rows, device, incomplete[:MAX_ROWS]))
+        batch = next(rows_of(target, rows, device, incomplete[:TRIED_ROWS]))
         try:
             examine(target, *batch)
         except InputError as error:

@@ -27,7 +27,7 @@ OWN_CODE = """\
                       pyro_vae, torch and Pyro runs only if you name it
 --model.PART MODULE.CLASS
                       likewise for a part of the model; also --optimizer,
-                      --schedule, --elbo"""
+                      --lr_schedule, --elbo"""
 
 
 def run_parser(

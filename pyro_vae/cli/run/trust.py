@@ -15,7 +15,7 @@ from pyro_vae.cli.options.parser import allow_imports, take_options
 from pyro_vae.errors import InputError
 
 TRUSTED = ("pyro_vae", "torch.nn", "torch.optim", "pyro.infer")
-CLASS_OPTIONS = ("model", "optimizer", "schedule", "elbo", "beta")
+CLASS_OPTIONS = ("model", "optimizer", "lr_schedule", "elbo", "beta")
 
 
 def foreign_names(config: Mapping[str, Any], trusted: Sequence[str] = TRUSTED) -> dict[str, str]:

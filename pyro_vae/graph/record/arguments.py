@@ -67,7 +67,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
 
 
 def check_arguments(
-    part: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    role: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> None:
     """Check that the function takes such arguments.
 
@@ -81,7 +81,7 @@ def check_arguments(
     except TypeError as error:
         name = getattr(function, "__name__", type(function).__name__)
         raise InputError(
-            f"the {part} {name}{signature} does not take these arguments: {error}",
-            subject=part,
+            f"the {role} {name}{signature} does not take these arguments: {error}",
+            subject=role,
             remedy="pass model_args=(...) or model_kwargs={...}",
         ) from error

@@ -19,7 +19,7 @@ _UNKNOWN = "no edge shows what depends on it; declare it with edges=[(source, ta
 
 
 def graph_and_warnings(
-    part: str,
+    role: str,
     program: Program,
     calls: Sequence[Arguments],
     declared: Sequence[tuple[str, str]],
@@ -27,15 +27,15 @@ def graph_and_warnings(
     """Return the graph of the model or the guide over all calls, and what may be wrong with it.
 
     Args:
-        part: "model" or "guide".
+        role: "model" or "guide".
         program: the program.
         calls: the arguments of each call.
         declared: edges that need no warning.
     """
     graphs, warnings = [], []
     for args, kwargs in calls:
-        function, names = getattr(program, part), program.model
-        recorder = Recorder(part, function, args, kwargs, program.modules, names)
+        function, names = getattr(program, role), program.model
+        recorder = Recorder(role, function, args, kwargs, program.modules, names)
         recording = recorder.record()
         untracked = _untracked(recorder, recording)
         graphs += [graph_of(each, untracked.edges) for each in (recording, *untracked.branches)]

@@ -52,9 +52,9 @@ class Recording:
 
 @dataclass(frozen=True)
 class Recorder:
-    """Record one part of a program, called with given arguments."""
+    """Record the model or the guide of a program, called with given arguments."""
 
-    part: str  # "model" or "guide"
+    role: str  # "model" or "guide"
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
@@ -69,7 +69,7 @@ class Recorder:
         Raises:
             InputError: the arguments do not fit, or the function raises (the error names the site).
         """
-        check_arguments(self.part, self.function, self.args, self.kwargs)
+        check_arguments(self.role, self.function, self.args, self.kwargs)
         try:
             return self.record_once(values=False)
         except Exception:  # whatever shapes alone cannot do, values may
@@ -111,7 +111,7 @@ class Recorder:
         for parameter in networks.parameters.values():
             tracker.tag_parameter(parameter.tensor)
         statements = {} if statements is None else statements
-        messenger = _StatementMessenger(self.part, tracker, networks, statements, max_plate_nesting)
+        messenger = _StatementMessenger(self.role, tracker, networks, statements, max_plate_nesting)
         function = self.function
         if max_plate_nesting is not None:
             function = enumerating(function, max_plate_nesting, beside_particles=False)
@@ -119,7 +119,7 @@ class Recorder:
             function = poutine.replay(function, trace=replayed)
         with self._isolated(seed, values), networks.watching(tracker.tag_parameter):
             with pyro.validation_enabled(False), torch.set_grad_enabled(values), tracker, messenger:
-                trace = run(self.part, function, args, kwargs)
+                trace = run(self.role, function, args, kwargs)
             boxes = _parameter_boxes(networks, messenger)
         return Recording(
             statements,
@@ -135,7 +135,7 @@ class Recorder:
         args, kwargs = copies((self.args, dict(self.kwargs)), values=True)
         with self._isolated(SEED, values=True), pyro.validation_enabled(False):
             with contextlib.suppress(InputError):
-                run(self.part, self.function, args, kwargs)
+                run(self.role, self.function, args, kwargs)
             yield
 
     @contextlib.contextmanager
@@ -155,14 +155,14 @@ class _StatementMessenger(Messenger):
 
     def __init__(
         self,
-        part: str,
+        role: str,
         tracker: Tracker,
         networks: Networks,
         statements: dict[str, Statement],
         max_plate_nesting: int | None,
     ) -> None:
         super().__init__()
-        self.part, self.tracker, self.networks = part, tracker, networks
+        self.role, self.tracker, self.networks = role, tracker, networks
         self.statements, self.max_plate_nesting = statements, max_plate_nesting
         self.boxes: dict[str, ParameterBox] = {}
 
@@ -170,7 +170,7 @@ class _StatementMessenger(Messenger):
         if not isinstance(msg["name"], str):
             name = repr(msg["name"])
             raise InputError(
-                f"the {self.part} has a site named {name}", subject=name, expected="a string"
+                f"the {self.role} has a site named {name}", subject=name, expected="a string"
             )
         if msg["value"] is None:
             if _is_plain_function(msg["fn"]):  # its value depends on what computes it
@@ -195,7 +195,7 @@ class _StatementMessenger(Messenger):
             value_origins = NOTHING
         with self.tracker.paused():
             self.statements[name] = statement_of(
-                self.part, msg, origins, value_origins, self.max_plate_nesting
+                self.role, msg, origins, value_origins, self.max_plate_nesting
             )
         if isinstance(value, Tensor):
             with self.tracker.paused():  # own storage: views of data stay data

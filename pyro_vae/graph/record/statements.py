@@ -117,7 +117,7 @@ def _attributes_of(thing: Any) -> list[Any]:
 
 
 def statement_of(
-    part: str,
+    role: str,
     msg: dict[str, Any],
     parameter_origins: dict[str, Origins],
     value_origins: Origins,
@@ -136,7 +136,7 @@ def statement_of(
         num_enumerated = max(len(batch_shape) - max_plate_nesting, 0)
     return Statement(
         name=msg["name"],
-        kind=kind_of(part, msg),
+        kind=kind_of(role, msg),
         distribution=_class_name(base).strip("_<>"),
         support=_support(fn),
         batch_shape=batch_shape[num_enumerated:],
@@ -145,7 +145,7 @@ def statement_of(
         frames=frames,
         parameter_origins=parameter_origins,
         value_origins=value_origins,
-        marks=tuple(_marks(part, msg)),
+        marks=tuple(_marks(role, msg)),
     )
 
 
@@ -192,8 +192,8 @@ def _support(fn: Any) -> str | None:
         return None
 
 
-def _marks(part: str, msg: dict[str, Any]) -> Iterator[str]:
-    if kind_of(part, msg) in ("deterministic", "factor"):
+def _marks(role: str, msg: dict[str, Any]) -> Iterator[str]:
+    if kind_of(role, msg) in ("deterministic", "factor"):
         return
     name, infer, mask, fn = msg["name"], msg["infer"], msg["mask"], msg["fn"]
     if _is_discrete(fn):

@@ -112,7 +112,8 @@ def test_an_autoguide_is_believed_wherever_it_is(kind) -> None:
     guide(X)
     for seed in range(3):
         assert (
-            log_evidence((of_every_kind, guide), args=(X,), num_particles=10, seed=seed).units == 1
+            log_evidence((of_every_kind, guide), args=(X,), num_particles=10, seed=seed).num_units
+            == 1
         )
 
 

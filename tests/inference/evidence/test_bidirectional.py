@@ -156,7 +156,7 @@ def test_a_joint_evidence_is_bounded_too() -> None:
     bounds = bidirectional(GlobalMean, torch.zeros(20), num_particles=64, seed=0)
     exact = GlobalMean.log_evidence(*bounds.simulated).item()
     error = bounds.mean_gap_error
-    assert bounds.units == 1
+    assert bounds.num_units == 1
     assert bounds.log_evidence.item() - 4 * error < exact < bounds.upper.item() + 4 * error
     assert "'mean' lies outside" in bounds.summary()
 

@@ -36,9 +36,9 @@ def compiled_calls(monkeypatch) -> list[int]:
     sizes: list[int] = []
     original = compiled_draws.CompiledDraws.__call__
 
-    def counted(self: Any, call: Any) -> Any:
-        sizes.append(call.structure.num_units)
-        return original(self, call)
+    def counted(self: Any, bound_program: Any) -> Any:
+        sizes.append(bound_program.structure.num_units)
+        return original(self, bound_program)
 
     monkeypatch.setattr(compiled_draws.CompiledDraws, "__call__", counted)
     return sizes

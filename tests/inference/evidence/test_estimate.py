@@ -35,7 +35,7 @@ def test_every_method_gives_the_same_evidence(name: str) -> None:
     data = evidence.simulated[0] if evidence.simulated else x
     exact = model.log_evidence(data).detach().double()
     assert errors_off(evidence, exact)[-1] < 4
-    assert evidence.units == 70
+    assert evidence.num_units == 70
     assert evidence.is_exact == (name == "exact")
     assert evidence.values_per_unit == 4
 
@@ -67,7 +67,7 @@ def test_arguments_in_place_of_data() -> None:
             (model, guide), args=({"x": x},), kwargs=kwargs, method=method, seed=0
         )
         assert abs(evidence.mean - exact.mean()) < 4 * max(evidence.mean_standard_error, 1e-5)
-        assert evidence.units == 20
+        assert evidence.num_units == 20
     with refused("data", remedy="args"):
         log_evidence((model, guide), x, kwargs=kwargs)
     with refused("data", remedy="args"):
@@ -81,7 +81,11 @@ def test_an_interrupted_estimate_is_known_in_part_and_goes_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     whole = log_evidence(Conjugate, X, num_particles=1000, seed=3)
-    options: dict[str, Any] = {"num_particles": 1000, "seed": 3, "keep": tmp_path / "half.part"}
+    options: dict[str, Any] = {
+        "num_particles": 1000,
+        "seed": 3,
+        "checkpoint": tmp_path / "half.part",
+    }
     with monkeypatch.context() as patch:
         interrupt_after(patch, 5)  # two parts a tile, so two tiles and a half
         with pytest.raises(Interrupted) as stop:
@@ -129,7 +133,7 @@ def test_what_is_kept_is_of_one_estimate(monkeypatch, tmp_path) -> None:
     with monkeypatch.context() as patch:
         interrupt_after(patch, 2)
         with pytest.raises(Interrupted):
-            log_evidence(Conjugate, X, num_particles=1000, seed=3, keep=path)
+            log_evidence(Conjugate, X, num_particles=1000, seed=3, checkpoint=path)
     later_rows_changed = torch.cat([X[:8], X[8:] + 1])
     narrower = (Conjugate.model, lambda x: pyro.poutine.scale(Conjugate.guide, 1.0)(0.9 * x))
     for program, x, options, differing in (
@@ -141,15 +145,15 @@ def test_what_is_kept_is_of_one_estimate(monkeypatch, tmp_path) -> None:
         (Conjugate, X, {"num_particles": 1000, "seed": 3, "method": Auto()}, "method"),
     ):
         with refused(str(path), remedy="remove the file") as caught:
-            log_evidence(program, x, keep=path, **options)
+            log_evidence(program, x, checkpoint=path, **options)
         assert differing in str(caught.value)
     path.write_bytes(b"rubbish")
     with refused(str(path)):
-        log_evidence(Conjugate, X, num_particles=1000, seed=3, keep=path)
-    with refused("keep", expected="a path"):
-        log_evidence(Conjugate, X, keep=3)
-    with refused("keep", remedy="seed"):
-        log_evidence(Conjugate, X, keep=path)
+        log_evidence(Conjugate, X, num_particles=1000, seed=3, checkpoint=path)
+    with refused("checkpoint", expected="a path"):
+        log_evidence(Conjugate, X, checkpoint=3)
+    with refused("checkpoint", remedy="seed"):
+        log_evidence(Conjugate, X, checkpoint=path)
 
 
 SHARED = """

@@ -33,7 +33,7 @@ def z_scores(estimate: Tensor, exact: Tensor, error: Tensor) -> Tensor:
 def test_a_conjugate_pair() -> None:
     evidence = log_evidence(Conjugate, X, num_particles=20_000, seed=1)
     exact = Conjugate.log_evidence(X).double()
-    assert evidence.units == 50
+    assert evidence.num_units == 50
     assert z_scores(evidence.log_evidence, exact, evidence.standard_error).max() < 4
     assert abs(evidence.mean - exact.mean()) < 4 * evidence.mean_standard_error
     assert evidence.total == pytest.approx(evidence.mean * 50)
@@ -80,7 +80,7 @@ def test_factor_analysis(trained) -> None:
 def test_a_joint_evidence_says_so() -> None:
     x = X[:10]
     evidence = log_evidence(GlobalMean, x, num_particles=50_000, seed=0)
-    assert (evidence.units, evidence.unit) == (1, None)
+    assert (evidence.num_units, evidence.unit) == (1, None)
     assert "'mean' lies outside" in evidence.summary()
     exact = GlobalMean.log_evidence(x).item()
     assert abs(evidence.total - exact) < 4 * evidence.standard_error.item()

@@ -72,7 +72,7 @@ def test_estimates_are_the_same_after_a_file_a_cut_and_a_join() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["log_evidense", "bounds", "bounds.1", "ess/1", "indicative", "checksum", "units"]
+    "name", ["log_evidense", "bounds", "bounds.1", "ess/1", "indicative", "checksum", "num_units"]
 )
 def test_an_unknown_estimate_is_an_error(name: str) -> None:
     with refused(name):

@@ -48,7 +48,7 @@ def test_there_are_programs_of_many_kinds() -> None:
 def test_importance_sampling(oracle: Oracle) -> None:
     assert agrees(partial(by_importance, oracle), 10_000, oracle.exact)
     evidence = by_importance(oracle)
-    assert evidence.units == len(oracle.exact)
+    assert evidence.num_units == len(oracle.exact)
     assert evidence.certificate(1e-6) < oracle.exact.mean()
 
 
@@ -73,9 +73,9 @@ def test_a_narrow_guide_is_flagged(oracle: Oracle) -> None:
     evidence = by_importance(oracle)
     assert ((evidence.log_evidence - oracle.exact).abs() > 0.1).any()
     assert (evidence.pareto_k > 0.7).all()
-    assert evidence.bad_units == evidence.units
+    assert evidence.bad_units == evidence.num_units
     assert evidence.standard_error.isnan().all()
-    said = f"{evidence.units} of {evidence.units} units have a Pareto k above 0.7"
+    said = f"{evidence.num_units} of {evidence.num_units} units have a Pareto k above 0.7"
     assert said in evidence.summary()
     assert evidence.certificate(1e-6) < oracle.exact.mean()  # which holds all the same
 
@@ -202,7 +202,7 @@ def test_an_autoguide_that_nobody_has_called_yet() -> None:
 
 
 def test_weights_of_two_values_have_no_heavy_tail() -> None:
-    sums = WeightSums(10_000, units=1)
+    sums = WeightSums(10_000, num_units=1)
     sums.add((torch.arange(10_000) < 10).double().unsqueeze(-1))
     assert not sums.pareto()[0] > 0.7
 

@@ -234,7 +234,7 @@ def test_autoguides_with_sites_of_their_own() -> None:
         guide = AutoNormal(model)
         quick(
             (model, guide), x, batch_size=20, epochs=400, elbo=elbo,
-            optimizer=partial(Adam, lr=0.02), schedule=partial(CosineAnnealingLR, T_max=400),
+            optimizer=partial(Adam, lr=0.02), lr_schedule=partial(CosineAnnealingLR, T_max=400),
         )  # fmt: skip
         assert guide.median()["mean"].item() == pytest.approx(mean, rel=0.05)
         error = log_evidence((model, guide), x, num_particles=5000).mean_standard_error

@@ -303,7 +303,7 @@ CAPTURED = {
     "warm-up and clipping": lambda: vae(kl_warmup=2, beta=0.5, clip_norm=0.5),
     "SGD": lambda: vae(optimizer=partial(SGD, lr=0.01, momentum=0.9)),
     "AdamW, schedule": lambda: vae(
-        optimizer=partial(AdamW, lr=0.01), schedule=partial(CosineAnnealingLR, T_max=3)
+        optimizer=partial(AdamW, lr=0.01), lr_schedule=partial(CosineAnnealingLR, T_max=3)
     ),
     "enumeration": lambda: (Mixture(), FIRST, {"elbo": TraceEnum_ELBO(max_plate_nesting=1)}),
     "score function": score_function,
@@ -661,7 +661,7 @@ def test_a_constant_that_is_written_to_between_steps_is_read_again() -> None:
 
             return LambdaLR(optimizer, rate)
 
-        return reading(lambda *_: level.item(), schedule=schedule)
+        return reading(lambda *_: level.item(), lr_schedule=schedule)
 
     _, expected = trained(make, "off")
     captured, parameters = trained(make, "auto", control=GRAPHS)

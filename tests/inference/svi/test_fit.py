@@ -25,7 +25,7 @@ from pyro_vae.data import batches
 from pyro_vae.inference.svi.epochs import default_epochs
 from pyro_vae.inference.svi.minibatching import Minibatching
 from pyro_vae.inference.svi.run_control import RunControl
-from pyro_vae.inference.svi.run_state import read_metrics
+from pyro_vae.inference.svi.run_storage import read_metrics
 from pyro_vae.likelihoods import HeteroscedasticNormal
 from pyro_vae.models import VAE, FactorAnalysis
 
@@ -87,7 +87,7 @@ def test_factor_analysis_reaches_its_own_evidence_and_the_maximum_likelihood() -
         epochs=150,
         batch_size=64,
         optimizer=partial(Adam, lr=0.02),
-        schedule=partial(CosineAnnealingLR, T_max=150),
+        lr_schedule=partial(CosineAnnealingLR, T_max=150),
         kl_warmup=3,
     )
     with torch.no_grad():
@@ -104,7 +104,7 @@ def test_a_plain_pair_with_pyro_param_finds_the_posterior() -> None:
     x = torch.randn(256) * 2**0.5
     quick(
         Conjugate, x, epochs=100, batch_size=32, optimizer=partial(Adam, lr=0.02),
-        schedule=partial(CosineAnnealingLR, T_max=100),
+        lr_schedule=partial(CosineAnnealingLR, T_max=100),
     )  # fmt: skip
     store = pyro.get_param_store()
     assert store["slope"].item() == pytest.approx(0.5, abs=0.03)
@@ -126,7 +126,7 @@ def test_pyro_style_and_autoguides_train() -> None:
         batch_size=20,
         elbo=Trace_ELBO(num_particles=16, vectorize_particles=True),
         optimizer=partial(Adam, lr=0.02),
-        schedule=partial(CosineAnnealingLR, T_max=800),
+        lr_schedule=partial(CosineAnnealingLR, T_max=800),
     )
     assert guide.median()["mean"].item() == pytest.approx(x.sum().item() / 21, abs=0.02)
 
@@ -249,7 +249,7 @@ class _WithNorm(nn.Module):
 def test_kl_warmup_clipping_and_schedules_are_recorded() -> None:
     result = quick(
         FactorAnalysis((5,), 2), data(), epochs=4, batch_size=128, kl_warmup=2, beta=0.5, clip_norm=1.0,
-        schedule=partial(CosineAnnealingLR, T_max=4),
+        lr_schedule=partial(CosineAnnealingLR, T_max=4),
     )  # fmt: skip
     assert [m["beta"] for m in result.metrics] == [0.25, 0.5, 0.5, 0.5]
     rates = [m["learning_rate"] for m in result.metrics]
@@ -350,9 +350,9 @@ def test_values_outside_the_support_are_found_in_any_batch() -> None:
         ({"shuffle": "x"}, "shuffle", {"expected": "True or False"}),
         ({"elbo": "IWAE"}, "elbo", {"expected": "ELBO", "remedy": "Trace_ELBO()"}),
         ({"elbo": Trace_ELBO}, "elbo", {"remedy": "Trace_ELBO(...)"}),
-        ({"schedule": 3}, "schedule", {"remedy": "StepLR"}),
-        ({"schedule": StepLR}, "schedule", {"remedy": "step_size"}),
-        ({"schedule": lambda optimizer: 3}, "schedule", {"expected": "LRScheduler"}),
+        ({"lr_schedule": 3}, "lr_schedule", {"remedy": "StepLR"}),
+        ({"lr_schedule": StepLR}, "lr_schedule", {"remedy": "step_size"}),
+        ({"lr_schedule": lambda optimizer: 3}, "lr_schedule", {"expected": "LRScheduler"}),
         ({"optimizer": torch.optim.LBFGS}, "optimizer", {"remedy": "Adam"}),
     ],
 )
@@ -392,8 +392,11 @@ def test_the_same_seed_is_the_same_run_and_data_order_is_a_function_of_seed_and_
 @pytest.mark.parametrize(
     "options",
     [
-        {"optimizer": partial(Adam, lr=0.01), "schedule": partial(CosineAnnealingLR, T_max=6)},
-        {"optimizer": partial(AdamW, lr=0.01), "schedule": partial(ReduceLROnPlateau, patience=0)},
+        {"optimizer": partial(Adam, lr=0.01), "lr_schedule": partial(CosineAnnealingLR, T_max=6)},
+        {
+            "optimizer": partial(AdamW, lr=0.01),
+            "lr_schedule": partial(ReduceLROnPlateau, patience=0),
+        },
         {"optimizer": partial(SGD, lr=0.01, momentum=0.9), "kl_warmup": 4},
         {"optimizer": partial(Adam, lr=0.01, amsgrad=True), "clip_norm": 0.1},
     ],

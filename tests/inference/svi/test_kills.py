@@ -28,7 +28,7 @@ def train(folder: Path) -> None:
     vae = VAE(data.event_shape, 4, encoder=small, decoder=small)
     fit(
         vae, data, epochs=60, batch_size=300, kl_warmup=20, clip_norm=5.0, seed=1, device="cpu",
-        optimizer=partial(Adam, lr=0.01), schedule=partial(CosineAnnealingLR, T_max=60),
+        optimizer=partial(Adam, lr=0.01), lr_schedule=partial(CosineAnnealingLR, T_max=60),
         out=folder, resume=(folder / "checkpoint.safetensors").exists(), progress=False,
         control=RunControl(save_every=0.003),  # so that many kills fall into a save
     )  # fmt: skip

@@ -57,7 +57,7 @@ def test_a_plate_without_a_size_is_as_long_as_its_sites(elbo: Any) -> None:
     exact = dist.Normal(mean, 2**0.5).log_prob(x).mean().item()
     for call in ({"data": x}, {"args": (x,)}):
         found = log_evidence((sizeless, amortised), **call, seed=0)
-        assert (found.unit, found.units) == ("data", 40)
+        assert (found.unit, found.num_units) == ("data", 40)
         assert abs(found.mean - exact) < 4 * found.mean_standard_error
 
 
@@ -455,7 +455,7 @@ def test_units_that_are_no_rows(batch_size: int | None) -> None:
     found = log_evidence((model, guide), x, num_particles=5000, seed=0)
     covariance = torch.full((300, 300), 100.0) + torch.eye(300)
     exact = dist.MultivariateNormal(torch.zeros(300), covariance).log_prob(x.T).mean().item()
-    assert (found.unit, found.units) == ("columns", 5)
+    assert (found.unit, found.num_units) == ("columns", 5)
     assert abs(found.mean - exact) < 0.2
     elbo = sum(m["train_elbo"] for m in result.metrics[-50:]) / 50
     assert exact - 3 < elbo < exact + 1

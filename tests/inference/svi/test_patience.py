@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, SequentialSampler, Tensor
 
 from pyro_vae import checkpoint, fit
 from pyro_vae.inference.objectives import Capacity, Cyclical, Linear
-from pyro_vae.inference.svi.run_state import CHECKPOINT, read_metrics
+from pyro_vae.inference.svi.run_storage import CHECKPOINT, read_metrics
 from pyro_vae.models import FactorAnalysis
 
 STILL = partial(SGD, lr=0.0)  # so that no epoch is better than the first
@@ -52,9 +52,9 @@ def test_a_plateau_of_the_warm_up_lowers_no_rate() -> None:
     # a rate that changes nothing either
     options = {"optimizer": partial(SGD, lr=1e-30), "patience": None}
     plateau = partial(ReduceLROnPlateau, patience=1, factor=0.5, eps=0)
-    rates = [m["learning_rate"] for m in run(8, schedule=plateau, **options)]
+    rates = [m["learning_rate"] for m in run(8, lr_schedule=plateau, **options)]
     assert rates == [1e-30] * 3 + [5e-31] * 2 + [2.5e-31] * 2 + [1.25e-31]
-    rates = [m["learning_rate"] for m in run(8, schedule=plateau, kl_warmup=5, **options)]
+    rates = [m["learning_rate"] for m in run(8, lr_schedule=plateau, kl_warmup=5, **options)]
     assert rates == [1e-30] * 7 + [5e-31]
 
 

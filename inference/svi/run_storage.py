@@ -30,7 +30,7 @@ class Position:
 
     epoch: int = 0
     batch: int = 0
-    units: int = 0
+    num_units: int = 0
     total: float = 0.0  # sum of the ELBO over the epoch's units so far
     best: float = -math.inf  # validation ELBO per unit
     best_epoch: int = 0
@@ -53,7 +53,7 @@ class Position:
         return position
 
 
-class RunState:
+class RunStorage:
     """Keep metrics and checkpoints in a folder, or metrics in memory where ``folder`` is None.
 
     Args:
