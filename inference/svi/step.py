@@ -11,7 +11,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.svi.engine import Engine
 from pyro_vae.inference.svi.optimizer_update import Update
 from pyro_vae.inference.svi.step_errors import STABLER, explain, first_not_finite
-from pyro_vae.program.isolation import RngState, rng_state, set_rng_state
+from pyro_vae.program.isolation import RngState, set_rng_state, torch_rng_state
 
 
 class Step:
@@ -31,7 +31,7 @@ class Step:
         Raises:
             InputError: the program fails on this batch, or its loss is not finite; it names the site.
         """
-        noise = rng_state() if check else None
+        noise = torch_rng_state() if check else None
         loss = self._gradient(self.engine, batch, beta, noise)
         if noise is not None and not _is_finite(loss):
             if self.engine is not self.engine.eager:  # the same noise again, to find the site
