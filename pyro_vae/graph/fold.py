@@ -1,6 +1,7 @@
 """A loop's sites ``z_0 ... z_T`` drawn once, as one slice with edges back in time."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -51,11 +52,11 @@ def step_names(graph: Graph) -> dict[str, str]:
     """Return node -> series, for the loops that run several series in step: states and data."""
     every_series = _all_series(graph)
     plates = _loop_plates(every_series, graph)
-    shared = {name: [other for other in plates if plates[other] is plates[name]] for name in plates}
+    shared = Counter(plate.name for plate in plates.values())
     return {
         node.name: series.name
         for series in every_series
-        if len(shared.get(series.name, ())) > 1
+        if series.name in plates and shared[plates[series.name].name] > 1
         for node in series.nodes.values()
     }
 

@@ -32,11 +32,14 @@ def text(graphs: Mapping[str, Graph], warnings: Sequence[str], title: str, view:
 
 def _rows(graph: Graph, view: View) -> Iterator[tuple[str, ...]]:
     """Return rows of (name, details, parents), or of a plate's border alone."""
+    into: dict[str, list[Edge]] = {node.name: [] for node in graph.nodes}
+    for edge in graph.edges:
+        into[edge.target].append(edge)
     for entry in nested_entries(graph, view):
         indent = "  " + "│ " * entry.depth
         if isinstance(entry, NodeEntry):
             name = f"{indent}{_SIGNS[entry.node.kind]} {printable(entry.node.label)}"
-            yield name, ", ".join(entry.words), _parents(entry.node, graph)
+            yield name, ", ".join(entry.words), _parents(into[entry.node.name], graph)
         elif isinstance(entry, PlateStart):
             yield (f"{indent}┌ {entry.label}",)
         else:
@@ -50,8 +53,7 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
         yield f"{row[0]:<{names}}  {row[1]:<{words}}  {row[2]}".rstrip() if len(row) > 1 else row[0]
 
 
-def _parents(node: Node, graph: Graph) -> str:
-    edges = [edge for edge in graph.edges if edge.target == node.name]
+def _parents(edges: Sequence[Edge], graph: Graph) -> str:
     return "← " + ", ".join(_parent(e, graph.by_name[e.source]) for e in edges) if edges else ""
 
 
