@@ -27,8 +27,9 @@ class Node:
     ``distribution`` is the distribution's class, or a network's; ``arguments`` are the distribution's
     parameters; ``support`` is the set of its values, or a parameter's constraint. ``sites`` are the sites
     that a statement has in a trace: three where it is partially observed. ``marks`` are words that a
-    picture shows: discrete, enumerated, auxiliary, conditioned, masked, scaled, and the red ones of
-    ``palette``.
+    picture shows: discrete, enumerated, auxiliary, conditioned, masked, scaled, the number of steps that a
+    node stands for in an abridged loop, and the red ones of ``palette``. ``series`` is what the steps of an
+    abridged loop share: they stand side by side.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Node:
     marks: tuple[str, ...] = ()
     count: int | None = None  # of the numbers in a box of parameters
     sites: tuple[str, ...] = ()
+    series: str | None = None
 
     @property
     def label(self) -> str:

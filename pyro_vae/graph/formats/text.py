@@ -1,7 +1,8 @@
 """The graph as plain text, for a terminal: each statement in its plates, with its parents."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
+from pyro_vae.graph.abridge import Abridged
 from pyro_vae.graph.formats.nesting import NodeEntry, PlateStart, nested_entries
 from pyro_vae.graph.graph import Edge, Graph, Node
 from pyro_vae.graph.layout.fonts import printable
@@ -18,15 +19,17 @@ _SIGNS = {
 }
 
 
-def text(graphs: Mapping[str, Graph], warnings: Sequence[str], title: str, view: View) -> str:
-    """Return a line for each node, plates as indented blocks, the warnings, and the signs used."""
+def text(shown: Abridged, warnings: Sequence[str], title: str, view: View) -> str:
+    """Return a line for each node, plates as indented blocks, warnings, remarks, and the signs used."""
+    graphs = shown.graphs
     lines = [printable(title)]
     for name, graph in graphs.items():
         lines += ["", name] if len(lines) > 1 else [name]
         lines += _aligned(list(_rows(graph, view))) if graph.nodes else ["  (no statements)"]
     used = {node.kind for graph in graphs.values() for node in graph.nodes}
     signs = [f"{sign} {kind.replace('_', ' ')}" for kind, sign in _SIGNS.items() if kind in used]
-    lines += ["", *(printable(f"! {warning}") for warning in warnings), "  ".join(signs)]
+    lines += ["", *(printable(f"! {warning}") for warning in warnings)]
+    lines += [*map(printable, shown.remarks), "  ".join(signs)]
     return "\n".join(lines) + "\n"
 
 

@@ -29,7 +29,12 @@ PLATE_SIZE, HEADING_SIZE = 10.0, 12.0
 
 
 def arrange(
-    model: Graph, guide: Graph | None, warnings: Sequence[str], title: str, view: View
+    model: Graph,
+    guide: Graph | None,
+    warnings: Sequence[str],
+    title: str,
+    view: View,
+    remarks: Sequence[str] = (),
 ) -> Scene:
     """Return the picture of a model and, on the same levels, of its guide."""
     model, guide = model.grouped(), guide and guide.grouped()
@@ -47,9 +52,11 @@ def arrange(
     if guide is not None and not guide.nodes:
         warnings = [*warnings, "the guide has no sample statements"]
     bounds = [rect for panel in panels for rect in _rects(panel)]
-    width = max(max(r.right for r in bounds) + BORDER, MIN_NOTE_WIDTH if warnings else 0.0)
+    width = max(
+        max(r.right for r in bounds) + BORDER, MIN_NOTE_WIDTH if warnings or remarks else 0.0
+    )
     lowest = max(r.bottom for r in bounds)
-    lines = tuple(notes(warnings, BORDER, width - BORDER, lowest))
+    lines = tuple(notes(warnings, remarks, BORDER, width - BORDER, lowest))
     bottom = lines[-1].rect.bottom if lines else lowest
     top = min(r.top for r in bounds) - BORDER
     height = bottom + BORDER - top
