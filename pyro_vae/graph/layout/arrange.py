@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pyro_vae.graph.graph import Graph
 from pyro_vae.graph.layout.arrows import arrows, loop_widths
 from pyro_vae.graph.layout.boxes import NodeBox, node_box, plate_label
+from pyro_vae.graph.layout.distances import PlateMargins
 from pyro_vae.graph.layout.fonts import text_width
 from pyro_vae.graph.layout.order import Order, best_order, centred_rows
 from pyro_vae.graph.layout.place import (
-    PlateMargins,
     columns,
     plate_margins,
     plate_rect,
