@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pyro_vae.graph.graph import Graph
+from pyro_vae.graph.layout.arrangement import Order
 from pyro_vae.graph.layout.arrows import arrows, loop_widths
 from pyro_vae.graph.layout.boxes import NodeBox, node_box, plate_label
 from pyro_vae.graph.layout.distances import PlateMargins
 from pyro_vae.graph.layout.fonts import text_width
-from pyro_vae.graph.layout.order import Order, best_order, centred_rows
+from pyro_vae.graph.layout.order import best_order, centred_rows
 from pyro_vae.graph.layout.place import (
     columns,
     plate_margins,

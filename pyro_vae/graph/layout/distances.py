@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise, product
 
+from pyro_vae.graph.layout.arrangement import Order, PlatePiece
 from pyro_vae.graph.layout.boxes import NodeBox
-from pyro_vae.graph.layout.order import Order, PlatePiece
 
 NODE_GAP = 22.0
 

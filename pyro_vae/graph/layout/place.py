@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from pyro_vae.graph.graph import Graph
+from pyro_vae.graph.layout.arrangement import Order
 from pyro_vae.graph.layout.blocks import nearest_feasible
 from pyro_vae.graph.layout.boxes import NodeBox
 from pyro_vae.graph.layout.distances import Distances, PlateMargins, least_distances
-from pyro_vae.graph.layout.order import Order
 from pyro_vae.graph.layout.scene import Rect
 
 ROW_GAP = 34.0
