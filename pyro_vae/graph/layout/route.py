@@ -96,26 +96,28 @@ class Router:
         around_ends = self._rects[[i for i in known if i not in own]]
         nodes = self._rects[[i for i in sorted({*known, *own}) if not self._is_label(i)]]
         to_end = _visible(points, 1, around_ends)
-        left = np.hypot(*(points - points[1]).T) + BEND_COST
-        left[1] = 0.0
+        left = np.hypot(*(points - points[1]).T) + BEND_COST  # the least from each point to the end
         shortest = np.full(len(points), np.inf)
-        shortest[0] = 0.0
+        shortest[0], end_length = 0.0, np.inf
         previous: dict[int, int] = {}
         queue, done = [(float(left[0]), 0)], set()
         while queue:
-            _, here = heapq.heappop(queue)
-            if here == 1:
-                return _bends(points, previous)
+            least, here = heapq.heappop(queue)
+            if least + BEND_COST > end_length:  # a further bend makes it longer
+                break
             if here in done:
                 continue
             done.add(here)
             visible = _visible(points, here, around_ends if here == 0 else nodes)
-            visible[1] = to_end[here]
             lengths = shortest[here] + np.hypot(*(points - points[here]).T) + BEND_COST
+            visible[1] = False
             for there in np.flatnonzero(visible & (lengths < shortest)).tolist():
                 shortest[there], previous[there] = lengths[there], here
-                heapq.heappush(queue, (float(lengths[there] + left[there]), there))
-        return None
+                length = float(lengths[there] + left[there])
+                heapq.heappush(queue, (length, there))
+                if to_end[there] and length < end_length:
+                    end_length, previous[1] = length, there
+        return _bends(points, previous) if 1 in previous else None
 
     def _free_corners(self, obstacle: int) -> list[XY]:
         """Return the points around an obstacle that are in no node."""
