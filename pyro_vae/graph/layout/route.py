@@ -195,10 +195,10 @@ def _blocked(lines: np.ndarray, rects: np.ndarray) -> np.ndarray:
         start = lines[:, None, axis]
         step = lines[:, None, axis + 2] - start
         low, high = rects[None, :, axis], rects[None, :, axis + 2]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            one, other = (low - start) / step, (high - start) / step
-        flat = np.broadcast_to(np.abs(step) < 1e-12, enter.shape)
+        flat = np.abs(step) < 1e-12
         outside |= flat & ((start <= low) | (start >= high))
-        enter = np.where(flat, enter, np.maximum(enter, np.minimum(one, other)))
-        leave = np.where(flat, leave, np.minimum(leave, np.maximum(one, other)))
+        per_step = np.where(flat, 1.0, step)
+        one, other = (low - start) / per_step, (high - start) / per_step
+        enter = np.maximum(enter, np.where(flat, 0.0, np.minimum(one, other)))
+        leave = np.minimum(leave, np.where(flat, 1.0, np.maximum(one, other)))
     return np.asarray(~outside & (enter < leave - 1e-12))
