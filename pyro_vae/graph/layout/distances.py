@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise, product
+from math import inf
 
 from pyro_vae.graph.layout.arrangement import Order, PlatePiece
 from pyro_vae.graph.layout.boxes import NodeBox
@@ -36,12 +37,22 @@ def least_distances(
         for name in plate.reach:
             around[name].append(plate)
     neighbours = _Neighbours(order, boxes, margins, around)
-    distances = {}
+    distances: dict[tuple[int, int], float] = {}
     for j, i in sorted({(j, i) for i, j in neighbours.pairs()}):
         distance = _least_distance(order.names[i], order.names[j], order, boxes, around)
         if distance is not None:
             distances[i, j] = distance
-    return distances
+    return _without_implied(distances)
+
+
+def _without_implied(distances: Distances) -> Distances:
+    """Return the distances without those that follow from two others, over a node in between."""
+    kept: dict[int, list[int]] = {}  # by the right node
+    for i, j in sorted(distances, key=lambda pair: (pair[1], -pair[0])):
+        over = (distances.get((i, k), -inf) + distances[k, j] for k in kept.get(j, ()))
+        if all(distance < distances[i, j] for distance in over):
+            kept.setdefault(j, []).append(i)
+    return {pair: d for pair, d in distances.items() if pair[0] in kept[pair[1]]}
 
 
 class _Neighbours:
