@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pyro_vae.graph.fold import Series, every_series, name_for_all_steps, step_names
+from pyro_vae.graph.fold import READ, Series, every_series, name_for_all_steps, step_names
 from pyro_vae.graph.graph import Graph, Node, Plate
 from pyro_vae.graph.layout.rows import guide_rows, model_rows
 
@@ -78,7 +78,7 @@ def _is_long(series: Series, rows: Mapping[str, int]) -> bool:
 
 def _remark(loop: _Loop) -> str:
     names = dict.fromkeys(
-        _name(series, loop) for _, series in loop.members if series.kind != "parameters"
+        _name(series, loop) for _, series in loop.members if series.kind not in READ
     )
     total = max(len(series.nodes) for _, series in loop.members)
     return (

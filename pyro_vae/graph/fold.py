@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from pyro_vae.graph.graph import RANDOM, Edge, Graph, Node, Plate
 
+READ = ("parameters", "data")  # what statements read
 MIN_LENGTH = 3  # two alike, such as the ladder `z_1`, `z_2`, are not a loop
 _INDEX = re.compile(r"^(.*?)(\d+)(\D*)$")
 
@@ -57,7 +58,7 @@ def step_names(graph: Graph) -> dict[str, str]:
 
     The nodes of an abridged loop know their series.
     """
-    all_series = every_series(graph)
+    all_series = [series for series in every_series(graph) if series.kind not in READ]
     plates = _loop_plates(all_series, graph)
     shared = Counter(plate.name for plate in plates.values())
     known = {node.name: node.series for node in graph.nodes if node.series is not None}
@@ -74,7 +75,7 @@ def every_series(graph: Graph) -> list[Series]:
     groups: dict[tuple[object, ...], dict[int, Node]] = {}
     for node in graph.nodes:
         match = _INDEX.match(node.name)
-        if match is None or node.kind == "data":
+        if match is None:
             continue
         stem, index, tail = match.groups()
         kind = "sample" if node.kind in RANDOM else node.kind
@@ -90,7 +91,7 @@ def every_series(graph: Graph) -> list[Series]:
                 name += "'"
             names.add(name)
             all_series.append(Series(name, nodes))
-    sites = {n.name for s in all_series if s.kind != "parameters" for n in s.nodes.values()}
+    sites = {n.name for s in all_series if s.kind not in READ for n in s.nodes.values()}
     return [series for series in all_series if _is_loop(series, sites, graph)]
 
 
@@ -101,8 +102,8 @@ def name_for_all_steps(plate: str, index: int) -> str:
 
 
 def _is_loop(series: Series, sites: Set[str], graph: Graph) -> bool:
-    """Return whether to fold a series: parameters only together with all their children."""
-    if series.kind != "parameters":
+    """Return whether to fold a series: parameters and data only together with all their children."""
+    if series.kind not in READ:
         return True
     return all(child in sites for n in series.nodes.values() for child in graph.children(n.name))
 
