@@ -1,5 +1,6 @@
 """``pyro-vae graph``: draw a model and its guide as one plate diagram."""
 
+from argparse import BooleanOptionalAction
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--text", action="store_true", help="print the diagram as text; write a file "
         "only with --out")  # fmt: skip
     parser.add_argument("--model_only", action="store_true", help="draw no guide")
-    parser.add_argument("--fold", action="store_true", help="draw the steps of a loop only once")
+    parser.add_argument("--fold", action=BooleanOptionalAction, default=None, help="draw the steps of "
+        "a loop only once, or all of them; by default a few of a long loop")  # fmt: skip
     parser.add_argument_group("the model, without a run", MODEL)
     options = parse(parser, words)
     if options.out is None and not options.text:

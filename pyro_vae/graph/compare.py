@@ -1,6 +1,6 @@
 """Compare a guide with its model: align names, and mark where SVI would go wrong."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -23,13 +23,18 @@ def aligned(model: Graph, guide: Graph) -> tuple[Graph, Graph, list[str]]:
     guide = _with_names_of(model, _without_single_auxiliaries(guide))
     guide = _with_points_deterministic(model, guide)
     faults = [*_missing_in_guide(model, guide), *_foreign_to_model(model, guide)]
-    for node, mark, _ in faults:
-        marked = {node.name: replace(node, marks=(*node.marks, mark))}
-        if model.by_name.get(node.name) is node:
-            model = model.with_nodes(marked)
-        else:
-            guide = guide.with_nodes(marked)
+    model, guide = _with_marks(model, faults), _with_marks(guide, faults)
     return model, guide, [fault.words for fault in faults]
+
+
+def _with_marks(graph: Graph, faults: Iterable[_Fault]) -> Graph:
+    return graph.with_nodes(
+        {
+            node.name: replace(node, marks=(*node.marks, mark))
+            for node, mark, _ in faults
+            if graph.by_name.get(node.name) is node
+        }
+    )
 
 
 def _missing_in_guide(model: Graph, guide: Graph) -> Iterator[_Fault]:
@@ -64,19 +69,39 @@ def _guide_site(node: Node) -> str:
 
 def _without_single_auxiliaries(guide: Graph) -> Graph:
     """Return the guide with ``z`` as one node where an autoguide draws Delta(t(z_unconstrained))."""
+    while images := _single_images(guide):
+        shown = {
+            child.name: replace(
+                child,
+                distribution=guide.by_name[name].distribution,
+                arguments=guide.by_name[name].arguments,
+            )
+            for name, child in images.items()
+        }
+        edges = [
+            replace(e, target=images[e.target].name) if e.target in images else e
+            for e in guide.edges
+            if e.source not in images
+        ]
+        nodes = tuple(shown.get(n.name, n) for n in guide.nodes if n.name not in images)
+        guide = replace(guide, nodes=nodes).with_edges(*edges)
+    return guide
+
+
+def _single_images(guide: Graph) -> dict[str, Node]:
+    """Return auxiliary draw -> its image, where nothing else depends on the one or enters the other."""
+    images: dict[str, Node] = {}
+    used: set[str] = set()
     for node in guide.nodes:
         children = guide.children(node.name)
         if node.kind != "latent" or "auxiliary" not in node.marks or len(children) != 1:
             continue
         child = guide.by_name[children[0]]
-        if child.distribution == "Delta" and guide.parents(child.name) == (node.name,):
-            via = [e for e in guide.edges if e.target == node.name]
-            shown = replace(child, distribution=node.distribution, arguments=node.arguments)
-            edges = [e for e in guide.edges if node.name not in (e.source, e.target)]
-            edges += [replace(e, target=child.name) for e in via]
-            nodes = tuple(shown if n is child else n for n in guide.nodes if n is not node)
-            guide = replace(guide, nodes=nodes).with_edges(*edges)
-    return guide
+        is_alone = guide.parents(child.name) == (node.name,)
+        if child.distribution == "Delta" and is_alone and node.name not in used:
+            images[node.name] = child
+            used.add(child.name)
+    return images
 
 
 def _with_names_of(model: Graph, guide: Graph) -> Graph:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 Shape = tuple[int, ...]
@@ -26,8 +27,9 @@ class Node:
     ``distribution`` is the distribution's class, or a network's; ``arguments`` are the distribution's
     parameters; ``support`` is the set of its values, or a parameter's constraint. ``sites`` are the sites
     that a statement has in a trace: three where it is partially observed. ``marks`` are words that a
-    picture shows: discrete, enumerated, auxiliary, conditioned, masked, scaled, and the red ones of
-    ``palette``.
+    picture shows: discrete, enumerated, auxiliary, conditioned, masked, scaled, the number of steps that a
+    node stands for in an abridged loop, and the red ones of ``palette``. ``series`` is what the steps of an
+    abridged loop share: they stand side by side.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Node:
     marks: tuple[str, ...] = ()
     count: int | None = None  # of the numbers in a box of parameters
     sites: tuple[str, ...] = ()
+    series: str | None = None
 
     @property
     def label(self) -> str:
@@ -103,13 +106,25 @@ class Graph:
         return {node.name: node for node in self.nodes}
 
     def members(self, plate: str) -> tuple[str, ...]:
-        return tuple(node.name for node in self.nodes if plate in node.plates)
+        return self._members.get(plate, ())
 
     def parents(self, name: str) -> tuple[str, ...]:
-        return tuple(edge.source for edge in self.edges if edge.target == name)
+        return self._parents.get(name, ())
 
     def children(self, name: str) -> tuple[str, ...]:
-        return tuple(edge.target for edge in self.edges if edge.source == name)
+        return self._children.get(name, ())
+
+    @cached_property
+    def _members(self) -> Mapping[str, tuple[str, ...]]:
+        return _listed((plate, node.name) for node in self.nodes for plate in node.plates)
+
+    @cached_property
+    def _parents(self) -> Mapping[str, tuple[str, ...]]:
+        return _listed((edge.target, edge.source) for edge in self.edges)
+
+    @cached_property
+    def _children(self) -> Mapping[str, tuple[str, ...]]:
+        return _listed((edge.source, edge.target) for edge in self.edges)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -122,29 +137,35 @@ class Graph:
 
     def without(self, *kinds: str) -> "Graph":
         """Return the graph without these kinds of nodes; their parents and children are joined."""
-        graph = self
-        for node in self.nodes:
-            if node.kind in kinds:
-                graph = graph.contracted(node.name)
-        return graph
-
-    def contracted(self, name: str) -> "Graph":
-        """Return the graph without a node: its children depend on its parents instead."""
-        into = [e for e in self.edges if e.target == name]
-        out = [e for e in self.edges if e.source == name]
-        rest = [e for e in self.edges if name not in (e.source, e.target)]
-        joined = [replace(o, source=i.source, lag=i.lag + o.lag) for i in into for o in out]
-        nodes = tuple(node for node in self.nodes if node.name != name)
-        return replace(self, nodes=nodes).with_edges(*rest, *joined)
+        hidden = [node.name for node in self.nodes if node.kind in kinds]
+        order = {node.name: i for i, node in enumerate(self.nodes)}
+        into: dict[str, dict[tuple[str, int], Edge]] = {name: {} for name in order}
+        out: dict[str, dict[tuple[str, int], Edge]] = {name: {} for name in order}
+        for edge in self.edges:
+            into[edge.target][edge.source, edge.lag] = edge
+            out[edge.source][edge.target, edge.lag] = edge
+        for name in hidden:
+            before = sorted(into.pop(name).values(), key=lambda e: (order[e.source], e.lag))
+            after = sorted(out.pop(name).values(), key=lambda e: (order[e.target], e.lag))
+            for edge in before:
+                del out[edge.source][name, edge.lag]
+            for edge in after:
+                del into[edge.target][name, edge.lag]
+            for first, last in product(before, after):
+                edge = replace(last, source=first.source, lag=first.lag + last.lag)
+                edge = _joined(into[edge.target].get((edge.source, edge.lag)), edge)
+                into[edge.target][edge.source, edge.lag] = edge
+                out[edge.source][edge.target, edge.lag] = edge
+        nodes = tuple(node for node in self.nodes if node.kind not in kinds)
+        edges = (edge for each in into.values() for edge in each.values())
+        return replace(self, nodes=nodes).with_edges(*edges)
 
     def with_edges(self, *edges: Edge) -> "Graph":
         """Return the same nodes with these edges: parallel ones as one, in the nodes' order."""
         merged: dict[tuple[str, str, int], Edge] = {}
         for edge in edges:
             key = (edge.source, edge.target, edge.lag)
-            known = merged.get(key)
-            via = dict.fromkeys((*known.via, *edge.via)) if known else dict.fromkeys(edge.via)
-            merged[key] = replace(known or edge, via=tuple(via))
+            merged[key] = _joined(merged.get(key), edge)
         order = {node.name: i for i, node in enumerate(self.nodes)}
         ranked = sorted(merged.values(), key=lambda e: (order[e.target], order[e.source], e.lag))
         used = {plate for node in self.nodes for plate in node.plates}
@@ -182,6 +203,20 @@ class Graph:
                 names |= {node.name: ", ".join(n.name for n in nodes) for node in nodes}
         without_shape = {n: replace(self.by_name[n], batch_shape=()) for n in names}
         return self.with_nodes(without_shape).renamed(names) if names else self
+
+
+def _joined(known: Edge | None, edge: Edge) -> Edge:
+    """Return one edge in place of two parallel ones."""
+    via = dict.fromkeys((*known.via, *edge.via) if known else edge.via)
+    return replace(known or edge, via=tuple(via))
+
+
+def _listed(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Return all second members of the pairs by the first."""
+    lists: dict[str, list[str]] = {}
+    for key, value in pairs:
+        lists.setdefault(key, []).append(value)
+    return {key: tuple(values) for key, values in lists.items()}
 
 
 def reachable(name: str, neighbours: Callable[[str], Iterable[str]]) -> set[str]:

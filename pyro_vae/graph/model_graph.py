@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pyro_vae.errors import InputError, unknown
+from pyro_vae.graph.abridge import Abridged, abridged
 from pyro_vae.graph.formats import FORMATS
 from pyro_vae.graph.graph import Graph
 from pyro_vae.graph.layout import Scene, arrange
@@ -29,10 +30,15 @@ class ModelGraph:
         """The graphs by name: "model" and, if there is one, "guide"."""
         return {"model": self.model} | ({} if self.guide is None else {"guide": self.guide})
 
+    @cached_property
+    def shown(self) -> Abridged:
+        """The graphs as pictures and texts show them: a loop longer than a page by a few of its steps."""
+        return Abridged(self.graphs) if self.view.every_step else abridged(self.graphs)
+
     @property
     def grouped_graphs(self) -> Mapping[str, Graph]:
-        """The graphs as pictures show them: single parameters that feed the same nodes share a box."""
-        return {name: graph.grouped() for name, graph in self.graphs.items()}
+        """The shown graphs; single parameters that feed the same nodes share a box."""
+        return {name: graph.grouped() for name, graph in self.shown.graphs.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the graph as plain lists, strings and numbers, for JSON or a comparison."""
@@ -45,7 +51,9 @@ class ModelGraph:
     @cached_property
     def scene(self) -> Scene:
         """The picture as shapes and texts with places."""
-        return arrange(self.model, self.guide, self.warnings, self.title, self.view)
+        graphs, remarks = self.shown.graphs, self.shown.remarks
+        guide = graphs.get("guide")
+        return arrange(graphs["model"], guide, self.warnings, self.title, self.view, remarks)
 
     def render(self, ending: str) -> bytes:
         """Return the graph in the format of a file's ending: svg, png, pdf, dot, mmd, tex, txt or json.

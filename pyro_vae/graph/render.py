@@ -51,7 +51,7 @@ def render_model(
     render_shapes: bool = True,
     render_constraints: bool = False,
     render_sizes: bool = True,
-    fold: bool = False,
+    fold: bool | None = None,
     edges: Sequence[tuple[str, str]] = (),
 ) -> ModelGraph:
     """Draw a model, and its guide next to it, as a plate diagram.
@@ -75,7 +75,9 @@ def render_model(
         render_shapes: show ``batch | event`` shapes.
         render_constraints: show supports and constraints.
         render_sizes: show the sizes of plates.
-        fold: draw a loop's sites ``z_0 ... z_T`` once, with edges back in time.
+        fold: draw a loop's sites ``z_0 ... z_T`` once, with edges back in time (True), or every one of them
+            (False). By default, a loop longer than a page appears by its first, second and last steps; the
+            graph as data has all of them.
         edges: pairs (source, target) of dependences that the program's tensors do not show.
 
     Raises:
@@ -115,7 +117,8 @@ def render_model(
     )
     if fold:
         model_graph, guide_graph = folded(model_graph), guide_graph and folded(guide_graph)
-    view = View(render_distributions, render_shapes, render_constraints, render_sizes)
+    every_step = fold is not None
+    view = View(render_distributions, render_shapes, render_constraints, render_sizes, every_step)
     graph = ModelGraph(model_graph, guide_graph, tuple(warnings), _title(model), view)
     if filename is not None:
         graph.save(filename)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class View:
-    """Choose what a picture shows of each node and plate besides its name."""
+    """Choose what a picture shows: of each node and plate besides its name, and of a long loop."""
 
     distributions: bool = True
     shapes: bool = True
     constraints: bool = False
     sizes: bool = True  # of plates
+    every_step: bool = False  # of a loop longer than a page

@@ -59,3 +59,17 @@ def test_nothing_is_overwritten_unasked(call, here):
     assert call("graph --model VAE").code == 2
     assert (here / "graph.svg").read_text() == "mine"
     assert call("graph --model VAE --overwrite").code == 0
+
+
+def test_a_long_loop_in_full_in_part_and_as_one_step(call, here):
+    (here / "chain.py").write_text(
+        "import pyro, pyro.distributions as dist\n"
+        "def story(x):\n"
+        "    z = 0.0\n"
+        "    for t in range(40):\n"
+        "        z = pyro.sample(f'z_{t}', dist.Normal(z, 1.0))\n"
+    )
+    words = "graph --model chain.story --text"
+    assert "z_2 … z_38" in call(words).out
+    assert "z_20" in call(f"{words} --no-fold").out
+    assert "z_t[t-1]" in call(f"{words} --fold").out

@@ -1,5 +1,8 @@
 """Measure the layout: no program's picture has the faults that a reader would see."""
 
+from itertools import combinations
+from math import inf
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -10,7 +13,10 @@ from hypothesis import strategies as st
 from pyro_vae.graph import render_model
 from pyro_vae.graph.graph import Edge, Graph, Node, Plate
 from pyro_vae.graph.layout import arrange
+from pyro_vae.graph.layout.arrange import _PanelPlan
+from pyro_vae.graph.layout.distances import _least_distance, least_distances
 from pyro_vae.graph.layout.fonts import text_width
+from pyro_vae.graph.layout.rows import model_rows
 from pyro_vae.graph.view import View
 
 
@@ -178,9 +184,40 @@ def test_any_graph_with_crossing_plates(graph):
     assert [f for f in found if "in parts" not in f and "label" not in f] == []
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.booleans().flatmap(lambda crossing: graphs(crossing=crossing)))
+def test_distances_that_are_left_out_follow_from_the_others(graph):
+    plan = _PanelPlan.of("model", graph, model_rows(graph), True, View())
+    order, boxes = plan.order, plan.boxes
+    around = {n: [m for m in plan.margins if n in m.reach] for n in order.names}
+    longest = {}  # from one node over others to a further one
+    distances = least_distances(order, boxes, plan.margins)
+    for j in range(len(order.names)):
+        longest[j, j] = 0.0
+        for i in reversed(range(j)):
+            over = [longest.get((i, k), -inf) + d for (k, to), d in distances.items() if to == j]
+            longest[i, j] = max(over, default=-inf)
+    for i, j in combinations(range(len(order.names)), 2):
+        distance = _least_distance(order.names[i], order.names[j], order, boxes, around)
+        assert distance is None or distance <= longest[i, j] + 1e-9
+
+
 def test_a_name_of_sixty_letters_stays_inside():
     def model():
         with pyro.plate("p" * 60, 2):
             pyro.sample("W" * 60, dist.Normal(torch.zeros(2), 1.0))
 
     assert list(faults(render_model(model).scene)) == []
+
+
+@pytest.mark.parametrize("fold", [None, False])
+def test_long_chains(fold):
+    def model():
+        weight = pyro.param("weight", torch.ones(()))
+        z = torch.zeros(())
+        for t in range(30):
+            z = pyro.sample(f"z_{t}", dist.Normal(weight * z, 1.0))
+            with pyro.plate(f"notes_{t}", 2):
+                pyro.sample(f"x_{t}", dist.Normal(z, 1.0), obs=torch.zeros(2))
+
+    assert list(faults(render_model(model, fold=fold).scene)) == []

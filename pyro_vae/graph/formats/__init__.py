@@ -35,6 +35,6 @@ FORMATS: Mapping[str, Callable[["ModelGraph"], str | bytes]] = {
     "tex": lambda g: tikz(g.scene),
     "dot": lambda g: dot(g.grouped_graphs, g.title, g.view),
     "mmd": lambda g: mermaid(g.grouped_graphs, g.view),
-    "txt": lambda g: text(g.graphs, g.warnings, g.title, g.view),
+    "txt": lambda g: text(g.shown, g.warnings, g.title, g.view),
     "json": _json,
 }

@@ -3,7 +3,7 @@
 Their boxes can only nest. A plate that crosses larger ones has no box: its nodes name it in words.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pyro_vae.graph.graph import Graph, Node, Plate
@@ -47,31 +47,30 @@ def node_ids(graph: Graph, prefix: str) -> dict[str, str]:
 
 def nested_entries(graph: Graph, view: View) -> Iterator[Entry]:
     """Return the graph from top to bottom: in each box its own nodes first, then the boxes inside."""
-    members = {plate.name: set(graph.members(plate.name)) for plate in graph.plates}
-    boxed: list[Plate] = []
-    for plate in sorted(graph.plates, key=lambda plate: -len(members[plate.name])):
-        inside = members[plate.name]
-        if all(inside <= members[b.name] or not inside & members[b.name] for b in boxed):
-            boxed.append(plate)
-    unboxed = [plate for plate in graph.plates if plate not in boxed]
+    inside_of: dict[str | None, list[Plate]] = {None: []}  # by the name of the plate around
+    box: dict[str, str | None] = dict.fromkeys(graph.by_name)  # the innermost around each node
+    for plate in sorted(graph.plates, key=lambda plate: -len(graph.members(plate.name))):
+        around = {box[name] for name in graph.members(plate.name)}
+        if len(around) == 1:
+            inside_of[around.pop()].append(plate)
+            inside_of[plate.name] = []
+            box |= dict.fromkeys(graph.members(plate.name), plate.name)
+    unboxed = [plate for plate in graph.plates if plate.name not in inside_of]
+    nodes: dict[str | None, list[Node]] = {name: [] for name in inside_of}
+    for node in graph.nodes:
+        nodes[box[node.name]].append(node)
 
     def entry(node: Node, depth: int) -> NodeEntry:
         crossing = [f"in {plate_label(p, view)}" for p in unboxed if p.name in node.plates]
         return NodeEntry(node, (*details(node, view), *node.marks, *crossing), depth)
 
-    def entries(inside: set[str], plates: Sequence[Plate], depth: int) -> Iterator[Entry]:
-        boxes = []
-        while fitting := [plate for plate in plates if members[plate.name] <= inside]:
-            outer, names = fitting[0], members[fitting[0].name]
-            inner = [p for p in plates if p is not outer and members[p.name] <= names]
-            boxes.append((outer, list(entries(names, inner, depth + 1))))
-            inside = inside - names
-            plates = [p for p in plates if p is not outer and p not in inner]
-        yield from (entry(node, depth) for node in graph.nodes if node.name in inside)
-        for plate, content in boxes:
+    def entries(around: str | None, depth: int) -> Iterator[Entry]:
+        yield from (entry(node, depth) for node in nodes[around])
+        for plate in inside_of[around]:
+            content = list(entries(plate.name, depth + 1))
             first = next(each.node for each in content if isinstance(each, NodeEntry))
             yield PlateStart(plate, plate_label(plate, view), first, depth)
             yield from content
             yield PlateEnd(depth)
 
-    return entries(set(graph.by_name), boxed, 0)
+    return entries(None, 0)

@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pyro_vae.graph.graph import Graph
+from pyro_vae.graph.layout.arrangement import Order
 from pyro_vae.graph.layout.arrows import arrows, loop_widths
 from pyro_vae.graph.layout.boxes import NodeBox, node_box, plate_label
+from pyro_vae.graph.layout.distances import PlateMargins
 from pyro_vae.graph.layout.fonts import text_width
-from pyro_vae.graph.layout.order import Order, best_order, centred_rows
+from pyro_vae.graph.layout.near import Near
+from pyro_vae.graph.layout.order import best_order, centred_rows
 from pyro_vae.graph.layout.place import (
-    PlateMargins,
     columns,
     plate_margins,
     plate_rect,
@@ -29,7 +31,12 @@ PLATE_SIZE, HEADING_SIZE = 10.0, 12.0
 
 
 def arrange(
-    model: Graph, guide: Graph | None, warnings: Sequence[str], title: str, view: View
+    model: Graph,
+    guide: Graph | None,
+    warnings: Sequence[str],
+    title: str,
+    view: View,
+    remarks: Sequence[str] = (),
 ) -> Scene:
     """Return the picture of a model and, on the same levels, of its guide."""
     model, guide = model.grouped(), guide and guide.grouped()
@@ -47,9 +54,11 @@ def arrange(
     if guide is not None and not guide.nodes:
         warnings = [*warnings, "the guide has no sample statements"]
     bounds = [rect for panel in panels for rect in _rects(panel)]
-    width = max(max(r.right for r in bounds) + BORDER, MIN_NOTE_WIDTH if warnings else 0.0)
+    width = max(
+        max(r.right for r in bounds) + BORDER, MIN_NOTE_WIDTH if warnings or remarks else 0.0
+    )
     lowest = max(r.bottom for r in bounds)
-    lines = tuple(notes(warnings, BORDER, width - BORDER, lowest))
+    lines = tuple(notes(warnings, remarks, BORDER, width - BORDER, lowest))
     bottom = lines[-1].rect.bottom if lines else lowest
     top = min(r.top for r in bounds) - BORDER
     height = bottom + BORDER - top
@@ -64,7 +73,8 @@ class _PanelPlan:
     name: str
     graph: Graph
     order: Order
-    boxes: Mapping[str, NodeBox]
+    outlines: Mapping[str, NodeBox]
+    boxes: Mapping[str, NodeBox]  # with room for an edge from a node to itself
     margins: Sequence[PlateMargins]
 
     @classmethod
@@ -72,10 +82,11 @@ class _PanelPlan:
         cls, name: str, graph: Graph, rows: Mapping[str, int], movable: bool, view: View
     ) -> "_PanelPlan":
         loops = loop_widths(graph)
-        boxes = {}
-        for node in graph.nodes:
-            box = node_box(node, view)
-            boxes[node.name] = replace(box, width=box.width + 2 * loops.get(node.name, 0.0))
+        outlines = {node.name: node_box(node, view) for node in graph.nodes}
+        boxes = {
+            name: replace(box, width=box.width + 2 * loops.get(name, 0.0))
+            for name, box in outlines.items()
+        }
         labels = {p.name: text_width(plate_label(p, view), PLATE_SIZE) for p in graph.plates}
 
         def positions(order: Order) -> Mapping[str, tuple[float, float]]:
@@ -85,7 +96,8 @@ class _PanelPlan:
             return {name: (x[name] / COLUMN_WIDTH, order.rows[name]) for name in order.names}
 
         order = best_order(graph, rows, movable, positions)
-        return cls(name, graph, order, boxes, plate_margins(graph, order, boxes, labels))
+        margins = plate_margins(graph, order, boxes, labels)
+        return cls(name, graph, order, outlines, boxes, margins)
 
 
 def _row_heights(plans: Sequence[_PanelPlan]) -> dict[int, float]:
@@ -113,7 +125,7 @@ def _panel(
     x = {name: at + shift for name, at in x.items()}
     rects = [rect.moved(shift, 0.0) for rect in rects]
     nodes = tuple(
-        node_box(node, view).at(x[node.name], centers[order.rows[node.name]])
+        plan.outlines[node.name].at(x[node.name], centers[order.rows[node.name]])
         for node in graph.nodes
     )
     plates = tuple(_plates(plan, rects, nodes, view))
@@ -129,23 +141,25 @@ def _plates(
     plan: _PanelPlan, rects: Sequence[Rect], nodes: Sequence[NodeShape], view: View
 ) -> Iterator[PlateShape]:
     by_name = {plate.name: plate for plate in plan.graph.plates}
-    outermost_first = reversed(list(zip(plan.margins, rects, strict=True)))
-    for margins, rect in outermost_first:
+    shapes = [shape.rect for shape in nodes]
+    near_plates, near_nodes = Near(rects), Near(shapes)
+    outermost_first = reversed(list(enumerate(zip(plan.margins, rects, strict=True))))
+    for number, (margins, rect) in outermost_first:
         plate = by_name[margins.piece.plate]
-        others = [r for r in rects if r is not rect]
+
+        def collisions(text: Text, number: int = number) -> int:
+            """Return how many borders and nodes a label lies on."""
+            label = text.rect
+            others = [rects[i] for i in near_plates.around(label) if i != number]
+            borders = sum(label.overlaps(other) and not other.holds(label) for other in others)
+            return borders + sum(label.overlaps(shapes[i]) for i in near_nodes.around(label))
+
         label = plate_label(plate, view)
         corners = [
             Text(label, rect.right - 7, rect.bottom - 5, PLATE_SIZE, "plate", "end"),
             Text(label, rect.left + 7, rect.bottom - 5, PLATE_SIZE, "plate", "start"),
         ]
-        text = min(corners, key=lambda t: _num_collisions(t.rect, others, nodes))
-        yield PlateShape(plate, margins.piece.members, rect, text)
-
-
-def _num_collisions(label: Rect, plates: Sequence[Rect], nodes: Sequence[NodeShape]) -> int:
-    """Return how many borders and nodes a label lies on."""
-    borders = sum(label.overlaps(p) and not p.holds(label) for p in plates)
-    return borders + sum(label.overlaps(shape.rect) for shape in nodes)
+        yield PlateShape(plate, margins.piece.members, rect, min(corners, key=collisions))
 
 
 def _rects(panel: Panel) -> Iterator[Rect]:

@@ -1,15 +1,16 @@
 """Coordinates: rows from top to bottom, and in each row nodes as near to their neighbours as they fit."""
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from pyro_vae.graph.graph import Graph
+from pyro_vae.graph.layout.arrangement import Order
+from pyro_vae.graph.layout.blocks import nearest_feasible
 from pyro_vae.graph.layout.boxes import NodeBox
-from pyro_vae.graph.layout.order import Order, PlatePiece
+from pyro_vae.graph.layout.distances import Distances, PlateMargins, least_distances
 from pyro_vae.graph.layout.scene import Rect
 
-NODE_GAP = 22.0
 ROW_GAP = 34.0
 PLATE_PADDING = 11.0  # between a plate's border and its content
 LABEL_HEIGHT = 13.0  # of a plate
@@ -17,18 +18,6 @@ ROUNDS = 40
 SNAP = 12.0  # an edge that is upright but for this much becomes upright
 
 Attractions = Mapping[int, Mapping[int, float]]  # by node: weights of the nodes that attract it
-Distances = Mapping[tuple[int, int], float]  # the least from a node to one on its right
-
-
-@dataclass(frozen=True)
-class PlateMargins:
-    """Hold how far a plate's rectangle reaches beyond its members' centres and rows."""
-
-    piece: PlatePiece
-    reach: Mapping[str, float]  # to either side of each member
-    above: float
-    below: float
-    rows: tuple[int, int]
 
 
 def plate_margins(
@@ -36,13 +25,14 @@ def plate_margins(
 ) -> list[PlateMargins]:
     """Return the margins of all plates; those around others, and crossing ones, are wider."""
     margins: list[PlateMargins] = []
+    around: dict[str, list[PlateMargins]] = {name: [] for name in order.names}
     for piece in sorted(order.pieces, key=lambda p: len(p.members)):
         rows = [order.rows[name] for name in piece.members]
         top, bottom = min(rows), max(rows)
-        inner = [m for m in margins if m.piece.members & piece.members]
+        inner = [m for name in piece.members for m in around[name]]
         reach = {
             name: PLATE_PADDING
-            + max([m.reach.get(name, 0.0) for m in inner] + [boxes[name].width / 2])
+            + max([m.reach[name] for m in around[name]] + [boxes[name].width / 2])
             for name in piece.members
         }
         widest = max(piece.members, key=lambda name: (reach[name], name))
@@ -52,35 +42,42 @@ def plate_margins(
         below = max((m.below for m in inner if m.rows[1] == bottom), default=-PLATE_PADDING / 2)
         above, below = PLATE_PADDING + above, PLATE_PADDING + LABEL_HEIGHT + below
         margins.append(PlateMargins(piece, reach, above, below, (top, bottom)))
+        for name in piece.members:
+            around[name].append(margins[-1])
     return margins
 
 
 def _has_edge_below(graph: Graph, order: Order, members: frozenset[str], bottom: int) -> bool:
     """Return whether an edge crosses the plate's lower border: the label then leaves the middle free."""
-    ends = [
-        (e.source, e.target) for e in graph.edges if (e.source in members) != (e.target in members)
-    ]
-    return any(max(order.rows[a], order.rows[b]) > bottom for a, b in ends)
+    return any(
+        order.rows[other] > bottom and other not in members
+        for name in members
+        for other in (*graph.parents(name), *graph.children(name))
+    )
 
 
 def row_centers(
     rows: Sequence[tuple[Mapping[str, int], Mapping[str, NodeBox], Sequence[PlateMargins]]],
 ) -> dict[int, float]:
     """Return the height at which each row's nodes are centred, over all panels."""
-    used = sorted({row for panel, _, _ in rows for row in panel.values()})
-    tall = {
-        row: max(boxes[n].height for panel, boxes, _ in rows for n, r in panel.items() if r == row)
-        for row in used
-    }
-    margins = [margin for _, _, panel in rows for margin in panel]
+    tall, above, below = (
+        defaultdict[int, float](float),
+        defaultdict[int, float](float),
+        defaultdict[int, float](float),
+    )
+    for nodes, boxes, margins in rows:
+        for name, row in nodes.items():
+            tall[row] = max(tall[row], boxes[name].height)
+        for plate in margins:
+            top, bottom = plate.rows
+            above[top] = max(above[top], plate.above)
+            below[bottom] = max(below[bottom], plate.below)
     centers: dict[int, float] = {}
-    bottom = 0.0
-    for row in used:
-        above = max((m.above for m in margins if m.rows[0] == row), default=0.0)
+    lowest = 0.0
+    for row in sorted(tall):
         gap = ROW_GAP if centers else 0.0
-        centers[row] = bottom + gap + above + tall[row] / 2
-        below = max((m.below for m in margins if m.rows[1] == row), default=0.0)
-        bottom = centers[row] + tall[row] / 2 + below
+        centers[row] = lowest + gap + above[row] + tall[row] / 2
+        lowest = centers[row] + tall[row] / 2 + below[row]
     return centers
 
 
@@ -94,19 +91,14 @@ def columns(
     """Return the x of each node: as near to its neighbours as order and distances allow."""
     names = order.names
     index = {name: i for i, name in enumerate(names)}
-    distances = {  # `_feasible` relies on this order
-        (i, j): distance
-        for j in range(len(names))
-        for i in range(j)
-        if (distance := _least_distance(names[i], names[j], order, boxes, margins)) is not None
-    }
+    distances = least_distances(order, boxes, margins)
     attractions = _attractions(graph, index)
     x = _feasible([0.0] * len(names), distances)
     for _ in range(rounds):
         desired = []
         for i, near in attractions.items():
             desired.append((x[i] + _mean(x, near)) / 2 if near else x[i])
-        x = _feasible(_nearest_feasible(desired, distances), distances)
+        x = _feasible(nearest_feasible(desired, distances), distances)
     x = _moved_singly(x, attractions, distances)
     return dict(zip(names, _components_joined(x, attractions, distances), strict=True))
 
@@ -137,22 +129,40 @@ def _components_joined(
     x: Sequence[float], attractions: Attractions, distances: Distances
 ) -> list[float]:
     """Return the places after components of the graph are pushed together, from left to right."""
-    component = {i: i for i in attractions}
+    component = _components(attractions)
+    members: dict[int, list[int]] = {}
+    for i, root in component.items():
+        members.setdefault(root, []).append(i)
+    left_of: dict[int, list[tuple[int, int, float]]] = {root: [] for root in members}
+    for (i, j), distance in distances.items():
+        if component[i] != component[j]:
+            left_of[component[j]].append((i, j, distance))
+    places = list(x)
+    for root in sorted(members, key=lambda r: (min(x[i] for i in members[r]), r)):
+        room = [places[j] - places[i] - distance for i, j, distance in left_of[root]]
+        for i in members[root]:
+            places[i] -= min(room, default=0.0)
+    return places
+
+
+def _components(attractions: Attractions) -> dict[int, int]:
+    """Return each node's component, by the node whose component the others joined."""
+    label = {i: i for i in attractions}
+    members = {i: [i] for i in attractions}
+    name = {i: i for i in attractions}
     for i, near in attractions.items():
         for j in near:
-            component = {k: component[i] if p == component[j] else p for k, p in component.items()}
-    places = list(x)
-    for root in sorted(
-        set(component.values()), key=lambda r: min(x[i] for i in component if component[i] == r)
-    ):
-        room = [
-            places[j] - places[i] - distance
-            for (i, j), distance in distances.items()
-            if component[j] == root and component[i] != root
-        ]
-        for i in component:
-            places[i] -= min(room, default=0.0) if component[i] == root else 0.0
-    return places
+            kept, gone = label[i], label[j]
+            if kept == gone:
+                continue
+            joined = name[kept]
+            if len(members[gone]) > len(members[kept]):
+                kept, gone = gone, kept
+            for k in members[gone]:
+                label[k] = kept
+            members[kept] += members.pop(gone)
+            name[kept] = joined
+    return {i: name[own] for i, own in label.items()}
 
 
 def _moved_singly(
@@ -160,16 +170,17 @@ def _moved_singly(
 ) -> list[float]:
     """Return the places after each node moves by itself, within the room that the others leave it."""
     places = list(x)
+    before: list[list[tuple[int, float]]] = [[] for _ in x]
+    after: list[list[tuple[int, float]]] = [[] for _ in x]
+    for (i, j), distance in distances.items():
+        before[j].append((i, distance))
+        after[i].append((j, distance))
     for sweep in range(8):
         for i in sorted(attractions, reverse=bool(sweep % 2)):
             if not attractions[i]:
                 continue
-            low = max(
-                (places[a] + d for (a, b), d in distances.items() if b == i), default=-math.inf
-            )
-            high = min(
-                (places[b] - d for (a, b), d in distances.items() if a == i), default=math.inf
-            )
+            low = max((places[a] + d for a, d in before[i]), default=-math.inf)
+            high = min((places[b] - d for b, d in after[i]), default=math.inf)
             desired = _mean(places, attractions[i])
             nearest = min((places[j] for j in attractions[i]), key=lambda x: abs(x - desired))
             if abs(nearest - desired) < SNAP:
@@ -178,78 +189,12 @@ def _moved_singly(
     return places
 
 
-def _least_distance(
-    left: str,
-    right: str,
-    order: Order,
-    boxes: Mapping[str, NodeBox],
-    margins: Sequence[PlateMargins],
-) -> float | None:
-    """Return the least distance of two nodes' centres; None where one may stand above the other."""
-    rows = order.rows
-    around_left = [m for m in margins if left in m.reach and right not in m.reach]
-    around_right = [m for m in margins if right in m.reach and left not in m.reach]
-    reaches = (
-        [boxes[left].width / 2, *_adjacent(around_left, rows[right], around_right, left)],
-        [boxes[right].width / 2, *_adjacent(around_right, rows[left], around_left, right)],
-    )
-    if rows[left] != rows[right] and all(len(each) == 1 for each in reaches):
-        return None
-    return NODE_GAP + sum(map(max, reaches))
-
-
-def _adjacent(
-    plates: Sequence[PlateMargins], row: int, others: Sequence[PlateMargins], name: str
-) -> list[float]:
-    """Return how far those plates around a node reach that stand beside a row or other plates."""
-    return [
-        plate.reach[name]
-        for plate in plates
-        if plate.rows[0] <= row <= plate.rows[1]
-        or any(_side_by_side(plate, other) for other in others)
-    ]
-
-
-def _side_by_side(one: PlateMargins, other: PlateMargins) -> bool:
-    level = one.rows[0] <= other.rows[1] and other.rows[0] <= one.rows[1]
-    return level and not one.piece.members & other.piece.members
-
-
 def _feasible(x: Sequence[float], distances: Distances) -> list[float]:
     """Return the nearest places to the right that keep all distances."""
     places = list(x)
     for (i, j), distance in distances.items():  # sorted by j
         places[j] = max(places[j], places[i] + distance)
     return places
-
-
-def _nearest_feasible(desired: Sequence[float], distances: Distances) -> list[float]:
-    """Return the places nearest to the desired ones that keep the distances: colliding nodes form a block.
-
-    Source: T. Dwyer, K. Marriott, P. J. Stuckey, "Fast node overlap removal", 2005, without its
-    splitting of blocks.
-    """
-    block = list(range(len(desired)))
-    offset = [0.0] * len(desired)
-    middle = list(desired)
-    for _ in range(len(desired)):
-        worst, pair = 1e-6, None
-        for (i, j), distance in distances.items():
-            if block[i] != block[j]:
-                lack = middle[block[i]] + offset[i] + distance - middle[block[j]] - offset[j]
-                if lack > worst:
-                    worst, pair = lack, (i, j)
-        if pair is None:
-            break
-        i, j = pair
-        shift = offset[i] + distances[pair] - offset[j]
-        joined, gone = block[i], block[j]
-        for k, b in enumerate(block):
-            if b == gone:
-                block[k], offset[k] = joined, offset[k] + shift
-        members = [k for k, b in enumerate(block) if b == joined]
-        middle[joined] = sum(desired[k] - offset[k] for k in members) / len(members)
-    return [middle[b] + o for b, o in zip(block, offset, strict=True)]
 
 
 def plate_rect(

@@ -1,11 +1,13 @@
 """Routes of edges: straight where nothing is in the way, otherwise the shortest way around."""
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
+from itertools import pairwise
 from math import hypot
 
 import numpy as np
 
+from pyro_vae.graph.layout.near import Near
 from pyro_vae.graph.layout.scene import XY, NodeShape, Rect
 
 CLEARANCE = 4.0  # between an edge and other nodes
@@ -18,84 +20,130 @@ class Router:
 
     def __init__(self, nodes: Sequence[NodeShape], labels: Sequence[Rect]) -> None:
         self.nodes = {shape.node.name: shape for shape in nodes}
-        self._names = list(self.nodes)
-        self._rects = _as_array([shape.rect.grown(CLEARANCE) for shape in nodes])
-        self._labels = _as_array([rect.grown(1.0) for rect in labels])
-        corners = [c for s in nodes for c in _corners(s.rect.grown(CORNER_DISTANCE))]
-        corners += [c for rect in labels for c in _corners(rect.grown(4.0))]
-        points = np.array(corners).reshape(-1, 2)
-        free = ~_inside(points, self._rects) if len(points) else np.zeros(0, bool)
-        self._corners = points[free]
-        self._corners_visible: np.ndarray | None = None  # corner x corner, on demand
+        self._shapes = list(nodes)
+        self._index = {shape.node.name: i for i, shape in enumerate(nodes)}
+        obstacles = [shape.rect.grown(CLEARANCE) for shape in nodes]
+        obstacles += [rect.grown(1.0) for rect in labels]  # from here on in this order
+        self._rects, self._near = _as_array(obstacles), Near(obstacles)
+        self._outer = [shape.rect.grown(CORNER_DISTANCE) for shape in nodes]
+        self._outer += [rect.grown(4.0) for rect in labels]
+        self._corners: dict[int, list[XY]] = {}
 
     def route(self, source: str, target: str) -> tuple[XY, ...]:
         """Return the points from the source's outline to the target's."""
         start, end = self.nodes[source].center, self.nodes[target].center
-        own = [self._names.index(source), self._names.index(target)]
-        others = np.delete(self._rects, own, axis=0)
-        obstacles = np.concatenate([others, self._labels])
+        own = frozenset((self._index[source], self._index[target]))
         middle: tuple[XY, ...] = ()
         if self._is_obstructed(start, end, own):
-            middle = self._detour(start, end, obstacles) or self._detour(start, end, others) or ()
+            middle = (
+                self._detour(start, end, own, True) or self._detour(start, end, own, False) or ()
+            )
         points = (start, *middle, end)
         first = outline_point(self.nodes[source], points[1])
         last = outline_point(self.nodes[target], points[-2])
         return (first, *middle, last)
 
-    def _is_obstructed(self, start: XY, end: XY, own: Sequence[int]) -> bool:
+    def _is_obstructed(self, start: XY, end: XY, own: Set[int]) -> bool:
         """Return whether the straight line meets a label, a box, or an ellipse's true outline."""
-        line = np.array([[*start, *end]])
-        touched = np.array(_blocked(line, self._rects)[0], dtype=bool)
-        touched[list(own)] = False
-        shapes = [self.nodes[self._names[i]] for i in np.flatnonzero(touched)]
-        return any(_meets(start, end, s) for s in shapes) or bool(
-            _blocked(line, self._labels).any()
+        return any(
+            self._is_label(i) or _meets(start, end, self._shapes[i])
+            for i in self._met(start, end) - own
         )
 
-    def _detour(self, start: XY, end: XY, obstacles: np.ndarray) -> tuple[XY, ...] | None:
-        """Return the bends of the shortest route, or None."""
-        points = np.concatenate([[start, end], self._corners])
-        reachable = {i: self._visible(i, points, obstacles) for i in (0, 1)}
-        shortest: dict[int, float] = {0: 0.0}
+    def _is_label(self, obstacle: int) -> bool:
+        return obstacle >= len(self._shapes)
+
+    def _met(self, start: XY, end: XY) -> set[int]:
+        """Return the obstacles on a line."""
+        candidates = self._near.along(start, end)
+        if not candidates:
+            return set()
+        blocked = _blocked(np.array([[*start, *end]]), self._rects[candidates])[0]
+        return {i for i, is_met in zip(candidates, blocked, strict=True) if is_met}
+
+    def _detour(
+        self, start: XY, end: XY, own: Set[int], past_labels: bool
+    ) -> tuple[XY, ...] | None:
+        """Return the bends of the shortest route, or None.
+
+        The route bends around the obstacles that a shorter one met: others do not matter.
+        """
+        known: set[int] = set()
+        bends: tuple[XY, ...] | None = ()
+        while bends is not None:
+            new = self._on_route((start, *bends, end), own, past_labels) - known
+            if not new:
+                return bends
+            known |= new
+            bends = self._shortest(start, end, sorted(known), own)
+        return None
+
+    def _on_route(self, points: Sequence[XY], own: Set[int], past_labels: bool) -> set[int]:
+        """Return the obstacles on a route; only its ends may be in their own nodes, and avoid labels."""
+        met: set[int] = set()
+        last = len(points) - 2
+        for i, (a, b) in enumerate(pairwise(points)):
+            is_end = i in (0, last)
+            found = self._met(a, b) - (own if is_end else set())
+            met |= {i for i in found if not self._is_label(i) or (is_end and past_labels)}
+        return met
+
+    def _shortest(
+        self, start: XY, end: XY, known: Sequence[int], own: Set[int]
+    ) -> tuple[XY, ...] | None:
+        """Return the bends of the shortest route around these obstacles, or None."""
+        points = np.array([start, end, *(c for i in known for c in self._free_corners(i))])
+        around_ends = self._rects[[i for i in known if i not in own]]
+        nodes = self._rects[[i for i in sorted({*known, *own}) if not self._is_label(i)]]
+        to_end = _visible(points, 1, around_ends)
+        left = np.hypot(*(points - points[1]).T) + BEND_COST  # the least from each point to the end
+        shortest = np.full(len(points), np.inf)
+        shortest[0], end_length = 0.0, np.inf
         previous: dict[int, int] = {}
-        queue = [(0.0, 0)]
+        queue, done = [(float(left[0]), 0)], set()
         while queue:
-            length, here = heapq.heappop(queue)
-            if here == 1:
+            least, here = heapq.heappop(queue)
+            if least + BEND_COST > end_length:  # a further bend makes it longer
                 break
-            if length > shortest.get(here, float("inf")):
+            if here in done:
                 continue
-            visible = (
-                reachable[0] if here == 0 else self._visible_from_corner(here - 2, reachable[1])
-            )
-            for there in np.flatnonzero(visible):
-                step = float(np.hypot(*(points[there] - points[here]))) + BEND_COST
-                if length + step < shortest.get(int(there), float("inf")):
-                    shortest[int(there)] = length + step
-                    previous[int(there)] = here
-                    heapq.heappush(queue, (length + step, int(there)))
-        if 1 not in previous:
-            return None
-        bends, here = [], previous[1]
-        while here:
-            bends.append((float(points[here][0]), float(points[here][1])))
-            here = previous[here]
-        return tuple(reversed(bends))
+            done.add(here)
+            visible = _visible(points, here, around_ends if here == 0 else nodes)
+            lengths = shortest[here] + np.hypot(*(points - points[here]).T) + BEND_COST
+            visible[1] = False
+            for there in np.flatnonzero(visible & (lengths < shortest)).tolist():
+                shortest[there], previous[there] = lengths[there], here
+                length = float(lengths[there] + left[there])
+                heapq.heappush(queue, (length, there))
+                if to_end[there] and length < end_length:
+                    end_length, previous[1] = length, there
+        return _bends(points, previous) if 1 in previous else None
 
-    def _visible(self, i: int, points: np.ndarray, obstacles: np.ndarray) -> np.ndarray:
-        lines = np.concatenate([np.broadcast_to(points[i], points.shape), points], axis=1)
-        visible = np.array(~_blocked(lines, obstacles).any(axis=1), dtype=bool)
-        visible[i] = False
-        return visible
+    def _free_corners(self, obstacle: int) -> list[XY]:
+        """Return the points around an obstacle that are in no node."""
+        if obstacle not in self._corners:
+            outer = self._outer[obstacle]
+            near = [i for i in self._near.around(outer) if not self._is_label(i)]
+            corners = np.array(_corners(outer))
+            free = corners[~_inside(corners, self._rects[near])]
+            self._corners[obstacle] = [(float(x), float(y)) for x, y in free]
+        return self._corners[obstacle]
 
-    def _visible_from_corner(self, corner: int, to_end: np.ndarray) -> np.ndarray:
-        if self._corners_visible is None:
-            n = len(self._corners)
-            lines = np.concatenate(
-                [np.repeat(self._corners, n, axis=0), np.tile(self._corners, (n, 1))], axis=1
-            )
-            self._corners_visible = ~_blocked(lines, self._rects).any(axis=1).reshape(n, n)
-        return np.concatenate([[False, to_end[2 + corner]], self._corners_visible[corner]])
+
+def _visible(points: np.ndarray, here: int, obstacles: np.ndarray) -> np.ndarray:
+    """Return which points a straight line from one of them reaches."""
+    lines = np.concatenate([np.broadcast_to(points[here], points.shape), points], axis=1)
+    visible = np.array(~_blocked(lines, obstacles).any(axis=1), dtype=bool)
+    visible[here] = False
+    return visible
+
+
+def _bends(points: np.ndarray, previous: Mapping[int, int]) -> tuple[XY, ...]:
+    bends, here = [], previous[1]
+    while here:
+        bends.append((float(points[here][0]), float(points[here][1])))
+        here = previous[here]
+    return tuple(reversed(bends))
 
 
 def outline_point(shape: NodeShape, toward: XY) -> XY:
@@ -147,10 +195,10 @@ def _blocked(lines: np.ndarray, rects: np.ndarray) -> np.ndarray:
         start = lines[:, None, axis]
         step = lines[:, None, axis + 2] - start
         low, high = rects[None, :, axis], rects[None, :, axis + 2]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            one, other = (low - start) / step, (high - start) / step
-        flat = np.broadcast_to(np.abs(step) < 1e-12, enter.shape)
+        flat = np.abs(step) < 1e-12
         outside |= flat & ((start <= low) | (start >= high))
-        enter = np.where(flat, enter, np.maximum(enter, np.minimum(one, other)))
-        leave = np.where(flat, leave, np.minimum(leave, np.maximum(one, other)))
+        per_step = np.where(flat, 1.0, step)
+        one, other = (low - start) / per_step, (high - start) / per_step
+        enter = np.maximum(enter, np.where(flat, 0.0, np.minimum(one, other)))
+        leave = np.minimum(leave, np.where(flat, 1.0, np.maximum(one, other)))
     return np.asarray(~outside & (enter < leave - 1e-12))

@@ -9,13 +9,16 @@ from pyro_vae.graph.layout.scene import Text
 SIZE = 9.5
 
 
-def notes(warnings: Sequence[str], left: float, right: float, top: float) -> Iterator[Text]:
-    """Return the warnings as lines of text, wrapped to the width between ``left`` and ``right``."""
+def notes(
+    warnings: Sequence[str], remarks: Sequence[str], left: float, right: float, top: float
+) -> Iterator[Text]:
+    """Return warnings and remarks as lines of text, wrapped to the width between ``left`` and ``right``."""
     y = top + 12.0
-    for warning in warnings:
-        for line in _wrapped(printable(f"! {warning}"), right - left):
+    words = [*((f"! {warning}", "note") for warning in warnings), *((r, "detail") for r in remarks)]
+    for note, role in words:
+        for line in _wrapped(printable(note), right - left):
             y += LINE * SIZE
-            yield Text(line, left, y, SIZE, "note", "start")
+            yield Text(line, left, y, SIZE, role, "start")
 
 
 def _wrapped(text: str, width: float) -> Iterator[str]:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pyro.poutine.indep_messenger import CondIndepStackFrame
 
 from pyro_vae.graph.graph import RANDOM, Edge, Graph, Node, Plate
-from pyro_vae.graph.record.arguments import TensorArgument
 from pyro_vae.graph.record.networks import ParameterBox
 from pyro_vae.graph.record.provenance import Origin
 from pyro_vae.graph.record.recorder import Recording
@@ -78,26 +77,30 @@ def _names(recording: Recording, statements: Mapping[str, Statement]) -> dict[Or
     for name in statements:
         for half in _halves(name, recording.statements):
             names[Origin("site", half)] = name
-    for argument in recording.data.values():
-        taken = argument.name in statements
-        name = f"{argument.name} (data)" if taken else argument.name
-        names[Origin("data", argument.name)] = _observing_site(argument, statements) or name
+    observing = _observing_sites(recording, statements)
+    for argument in recording.data:
+        name = f"{argument} (data)" if argument in statements else argument
+        names[Origin("data", argument)] = observing.get(argument, name)
     for key, box in recording.boxes.items():
         taken = box.name in statements or box.name in recording.data
         names[Origin("parameters", key)] = f"{box.name} (parameters)" if taken else box.name
     return names
 
 
-def _observing_site(argument: TensorArgument, statements: Mapping[str, Statement]) -> str | None:
-    """Return the site that observes just this argument, unless an earlier site depends on it."""
-    origin = Origin("data", argument.name)
+def _observing_sites(recording: Recording, statements: Mapping[str, Statement]) -> dict[str, str]:
+    """Return argument -> the site that observes just it, unless an earlier site depends on it."""
+    sites: dict[str, str] = {}
+    read: set[Origin] = set()
     for name, statement in statements.items():
-        if any(origin in origins for origins in statement.parameter_origins.values()):
-            return None
-        is_same = statement.batch_shape + statement.event_shape == argument.shape
-        if statement.kind == "observed" and statement.value_origins == {origin} and is_same:
-            return name
-    return None
+        read.update(*statement.parameter_origins.values())
+        if statement.kind != "observed" or len(statement.value_origins) != 1:
+            continue
+        (origin,) = statement.value_origins
+        if origin.kind == "data" and origin not in read and origin.name not in sites:
+            shape = recording.data[origin.name].shape
+            if statement.batch_shape + statement.event_shape == shape:
+                sites[origin.name] = name
+    return sites
 
 
 def _with_halves_joined(statements: Mapping[str, Statement]) -> dict[str, Statement]:
