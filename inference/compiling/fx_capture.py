@@ -24,6 +24,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from pyro_vae.errors import first_line
 from pyro_vae.inference.compiling.constants import ConstantReads, share_memory
+from pyro_vae.program.log_prob import for_compiler
 from pyro_vae.program.trace import as_raised
 from pyro_vae.user_code import Line, program_line
 
@@ -101,7 +102,7 @@ def capture_once(
         with reads:
             return function(*fake)
 
-    with SiteTracker() as tracker:
+    with SiteTracker() as tracker, for_compiler():
         try:
             module = make_fx(traced, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
         except Exception as error:

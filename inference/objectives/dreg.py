@@ -27,6 +27,12 @@ class DReG(IWAE):
     def surrogate(self, draws: GuideDraws) -> Tensor:
         at = draws.copies.log_probs
         weights = at.log_weights.detach().softmax(0)
-        for_guide = draws.pathwise((weights.square() * at.log_weights).sum())
+        if draws.mixes_rows:
+            for_guide = draws.pathwise((weights.square() * at.log_weights).sum())
+        else:
+            # a draw moves its own density alone: the model's backward pass gives v d(log p)/dz, which the
+            # copies pass on times v
+            draws.copies.passed_on.factor = weights
+            for_guide = -draws.pathwise((weights.square() * at.log_guide).sum())
         surrogate = draws.scale * ((weights * at.log_joint).sum() + for_guide)
         return with_gradient_of(self.value(draws.copies), surrogate)

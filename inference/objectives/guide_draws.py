@@ -1,16 +1,18 @@
 """Draws from a guide that gradients go through, with their log-probabilities per unit."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
 import torch
 from pyro import poutine
+from pyro.distributions.transforms import BatchNorm
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pyro_vae.errors import InputError
 from pyro_vae.program.bound_program import BoundProgram, particle_plate
@@ -51,16 +53,27 @@ class Detach(Messenger):
             msg["value"] = msg["value"].detach()
 
 
+class PassedOn:
+    """Hold by which factor copies pass their gradient on; None for none of it."""
+
+    factor: Tensor | None = None  # (K, U)
+
+
 class _Copy(torch.autograd.Function):
-    """Copy a tensor to differentiate by, and pass no gradient on."""
+    """Copy a tensor to differentiate by, and pass on as much of its gradient as was asked for by then."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
+    def forward(value: Tensor, passed_on: PassedOn, expand: Callable[[Tensor], Tensor]) -> Tensor:
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx: Any, *gradient: Tensor) -> None:
-        return None
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, ctx.passed_on, ctx.expand = inputs
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None]:
+        factor = ctx.passed_on.factor
+        return None if factor is None else gradients[0] * ctx.expand(factor), None, None
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,7 @@ class GuideDraws:
     plan: DrawPlan
     num_particles: int
     guides: list[poutine.Trace]  # one of all draws, or one for each
+    passed_on: PassedOn = field(default_factory=PassedOn)  # from copies to what they are copies of
 
     @cached_property
     def structure(self) -> Structure:
@@ -135,11 +149,42 @@ class GuideDraws:
 
         Gradients are taken with respect to the copies, and none reaches the guide through them.
         """
-        guides = [with_values(trace, _copied) for trace in self.guides]
+        passed_on = PassedOn()
+        guides = [
+            with_values(trace, partial(self._copied, number=number, passed_on=passed_on))
+            for number, trace in enumerate(self.guides)
+        ]
         if len(drawn_sites(guides[0])) > 1:  # a site's distribution may depend on another's value
             replays = [partial(poutine.replay, trace=trace) for trace in guides]
             guides = [self.bound_program.guide(self._draws_per_trace, replay) for replay in replays]
-        return replace(self, guides=guides)
+        return replace(self, guides=guides, passed_on=passed_on)
+
+    def _copied(self, site: Site, number: int, passed_on: PassedOn) -> Tensor:
+        """Return a copy of a site's value, in the trace of that number."""
+        value: Tensor = site["value"]
+        if not value.requires_grad:
+            return value.detach()
+        each, structure = self._draws_per_trace, self.structure
+        plates = [1] * structure.max_plate_nesting
+        if structure.unit is not None:
+            plates[structure.dim] = structure.num_units
+        shape = [each, *plates] if self.bound_program.vectorized else plates
+        event_dim = site["fn"].event_dim
+        shape = shape[len(shape) - (value.dim() - event_dim) :] + [1] * event_dim
+
+        def expand(factor: Tensor) -> Tensor:
+            return factor[number * each : (number + 1) * each].reshape(shape)
+
+        passed: Tensor = _Copy.apply(value, passed_on, expand)
+        return passed
+
+    @property
+    def mixes_rows(self) -> bool:
+        """Return whether a layer computes with several rows at once: a draw moves others' densities."""
+        modules = (
+            m for root in self.bound_program.program.modules.values() for m in root.modules()
+        )
+        return any(isinstance(m, _BatchNorm | BatchNorm) and m.training for m in modules)
 
     def pathwise(self, objective: Tensor) -> Tensor:
         """Return a tensor with the pathwise gradient of ``objective``: through the draws alone.
@@ -241,8 +286,3 @@ def _subsamples(trace: poutine.Trace) -> poutine.Trace:
         if not isinstance(site.get("fn"), _Subsample):
             only.remove_node(name)
     return only
-
-
-def _copied(site: Site) -> Tensor:
-    value: Tensor = site["value"]
-    return _Copy.apply(value) if value.requires_grad else value.detach()

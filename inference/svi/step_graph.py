@@ -28,6 +28,7 @@ from pyro_vae.inference.compiling.validation_ops import (
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.inference.svi.batch_loss import BatchLoss
 from pyro_vae.program.isolation import as_found, generators_as_found
+from pyro_vae.program.log_prob import for_compiler
 from pyro_vae.program.trace import as_raised
 
 
@@ -79,7 +80,8 @@ class StepCapture:
     @contextmanager
     def isolated(self) -> Iterator[None]:
         """Switch off validation and warnings, and restore tensors: tracing, too, writes to some."""
-        with warnings.catch_warnings(), restored(held_tensors(self.owners)), without_validation():
+        found = restored(held_tensors(self.owners))
+        with warnings.catch_warnings(), found, without_validation(), for_compiler():
             warnings.simplefilter("ignore")
             yield
 

@@ -7,6 +7,7 @@ distributions that most decoders and guides end in are summed here in three or f
 import math
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pyro.distributions as dist
@@ -44,8 +45,8 @@ def log_prob(fn: dist.TorchDistribution, value: Tensor) -> Tensor:
 def bernoulli(fn: dist.Bernoulli, value: Tensor, dims: tuple[int, ...]) -> Tensor:
     """Return sum_i x_i l_i - log(1 + exp(l_i)) with logits l."""
     x, logits = torch.broadcast_tensors(value.to(fn.logits.dtype), fn.logits)
-    if is_traced():
-        return _TracedBernoulli.apply(x, logits, len(dims))
+    if _FOR_COMPILER.get():
+        return _FusedBernoulli.apply(x, logits, len(dims))
     if torch.is_grad_enabled() or not logits.is_cpu:
         # in place: a tenth faster
         return softplus(logits).addcmul_(x, logits, value=-1).sum(dims).neg()
@@ -66,12 +67,20 @@ def sum_of_logs(x: Tensor) -> Tensor:
     return x.log_().sum(-1)
 
 
-def is_traced() -> bool:
-    """Return whether torch's tracer records operations, which a compiler may fuse."""
-    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None
+_FOR_COMPILER = ContextVar("_FOR_COMPILER", default=False)
 
 
-class _TracedBernoulli(torch.autograd.Function):
+@contextmanager
+def for_compiler() -> Iterator[None]:
+    """Compute log-probabilities in the form that a compiler fuses best; they differ by rounding."""
+    token = _FOR_COMPILER.set(True)
+    try:
+        yield
+    finally:
+        _FOR_COMPILER.reset(token)
+
+
+class _FusedBernoulli(torch.autograd.Function):
     """:func:`bernoulli` in a form that a compiler makes into two loops over memory, with its gradient."""
 
     generate_vmap_rule = True

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pyro
 import pyro.distributions as dist
@@ -23,6 +24,7 @@ from pyro_vae.inference.objectives import (
     TraceELBO,
     WakeSleep,
 )
+from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.objective import Objective
 from pyro_vae.models import FactorAnalysis
 
@@ -213,6 +215,25 @@ def test_at_the_posterior_the_path_derivative_has_no_noise() -> None:
         for name in ("raw_tril", "regression.weight", "regression.bias"):
             assert guides[name].abs().max() < 1e-3
     assert run(IWAE(1), fa)[1][-1].abs().max() > 0.01
+
+
+def test_one_backward_pass_gives_both_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """...of DReG, whether the draws run together or one by one, from a chain of two latents."""
+    chain, x = Chain(), X[:, 0]
+    elbo = DReG(4).planned(chain, x)
+    assert elbo.plan is not None
+
+    def slopes() -> Tensor:
+        pyro.set_rng_seed(3)
+        loss = elbo.differentiable_loss(chain.model, chain.guide, x)
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, chain.parameters())])
+
+    for together in (True, False):
+        elbo.plan = replace(elbo.plan, vectorized=together)
+        one = slopes()
+        with monkeypatch.context() as patch:
+            patch.setattr(GuideDraws, "mixes_rows", True)
+            torch.testing.assert_close(one, slopes(), rtol=1e-4, atol=1e-5)
 
 
 def test_drawn_one_by_one_a_gradient_has_the_same_mean() -> None:
