@@ -23,26 +23,15 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError
 from pyro_vae.program.closures import reached
 from pyro_vae.program.contract import Program
+from pyro_vae.program.generators import rng_state, set_rng_state
 from pyro_vae.program.one_thread import in_one_thread
 from pyro_vae.program.param_store import own_parameters
 
 Undo = Callable[[], Any]
-RngState = Mapping[str, Any]  # of each kind of generator
 DEPTH = 4  # objects in objects
 MANY = 1000  # the elements of a longer container are data
 CONTAINERS = (list, dict, set, deque)
 CODE = (type, ModuleType, FunctionType, MethodType)
-
-
-def rng_state() -> RngState:
-    """Return the state of every global generator that a model may draw from."""
-    cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if cuda else [],
-        "numpy": np.random.get_state(),  # noqa: NPY002 - Pyro users draw from the global one
-        "python": random.getstate(),
-    }
 
 
 def checked_seed(seed: int) -> int:
@@ -71,24 +60,6 @@ def seed_all(seed: int) -> None:
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(seed)
-
-
-def set_rng_state(state: RngState) -> None:
-    torch.set_rng_state(state["torch"])
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
-    np.random.set_state(state["numpy"])  # noqa: NPY002
-    random.setstate(state["python"])
-
-
-@contextmanager
-def generators_as_found() -> Iterator[None]:
-    """Restore every global generator afterwards, the devices' too."""
-    before = rng_state()
-    try:
-        yield
-    finally:
-        set_rng_state(before)
 
 
 @in_one_thread
