@@ -38,6 +38,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from pyro_vae import fit
+from pyro_vae.program.generators import torch_rng_state
 
 BATCH, EPOCHS = 128, 4
 Epochs = Callable[[], list[float]]  # runs some epochs; seconds of each but the first
@@ -90,7 +91,7 @@ def sum_of_steps(network: str, x: Tensor, same_batch: bool) -> Epochs:
 
     def epoch() -> None:
         for batch in batches:
-            step((batch,), check=False)
+            step((batch,), before=torch_rng_state() if batch.is_cpu else None)
 
     def epochs() -> list[float]:
         with pyro.validation_enabled(False):

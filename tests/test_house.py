@@ -198,7 +198,7 @@ def entered(start: CodeType, which: int, work: Callable[[], object]) -> set[str]
 @pytest.mark.parametrize(
     ("most", "start", "work"),
     [
-        (9, Step.__call__, lambda vae, x: fit(vae, x, epochs=3, compile="off", progress=False)),
+        (8, Step.__call__, lambda vae, x: fit(vae, x, epochs=3, compile="off", progress=False)),
         (16, _Estimation._estimate, lambda vae, x: log_evidence(vae, x, num_particles=20, seed=0)),
     ],
     ids=["a batch to its loss", "a tile to its weights"],

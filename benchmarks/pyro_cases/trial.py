@@ -24,7 +24,7 @@ from pyro_vae.inference.evidence.estimate import ONE_BY_ONE
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.inference.svi.fit_result import FitResult
 from pyro_vae.inference.svi.run_control import RunControl
-from pyro_vae.program.isolation import rng_state, set_rng_state
+from pyro_vae.program.generators import rng_state, set_rng_state
 
 EPOCHS, PARTICLES = 30, 500
 # a graph however short the run, but nothing of Inductor, which takes half a minute a program

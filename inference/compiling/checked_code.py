@@ -12,7 +12,7 @@ from pyro_vae.inference.compiling.graph_cache import agree, bound_code, optimize
 from pyro_vae.inference.compiling.inductor import by_inductor
 from pyro_vae.inference.compiling.side_effects import side_effect
 from pyro_vae.inference.compiling.validation_ops import without_validation
-from pyro_vae.program.isolation import generators_as_found
+from pyro_vae.program.generators import generators_as_found
 
 Code = Callable[..., tuple[Tensor, ...]]
 

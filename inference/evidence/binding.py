@@ -13,7 +13,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import Examination, examine
-from pyro_vae.program.isolation import rng_state, set_rng_state
+from pyro_vae.program.generators import rng_state, set_rng_state
 from pyro_vae.program.one_datum import OneDatum
 from pyro_vae.program.particles import read_particles
 

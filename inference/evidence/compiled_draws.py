@@ -12,7 +12,7 @@ from pyro_vae.inference.compiling.fx_capture import CannotCapture
 from pyro_vae.inference.compiling.inductor import layout
 from pyro_vae.inference.evidence.method import Workload, part_size
 from pyro_vae.program.bound_program import BoundProgram
-from pyro_vae.program.isolation import generators_as_found
+from pyro_vae.program.generators import generators_as_found
 from pyro_vae.program.log_prob import score
 from pyro_vae.program.particles import (
     Particles,

@@ -11,7 +11,7 @@ from pyro_vae.data import batches
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.plots.images import is_image_batch
-from pyro_vae.program.isolation import generators_as_found
+from pyro_vae.program.generators import generators_as_found
 
 EXTREMES = 8  # units shown at either end
 

@@ -9,7 +9,8 @@ from pyro_vae.data import Batch, Batches, OneCall, filled_in
 from pyro_vae.errors import InputError, first_line
 from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import examine
-from pyro_vae.program.isolation import generators_as_found, undisturbed
+from pyro_vae.program.generators import generators_as_found
+from pyro_vae.program.isolation import undisturbed
 from pyro_vae.scaling import LEARNING_ROWS, Scaling, parts_to_learn
 
 GUIDE_ROWS = 1_000  # rows that a guide reads in a call

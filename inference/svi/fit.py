@@ -44,10 +44,7 @@ from pyro_vae.inference.svi.step_graph import StepCapture
 from pyro_vae.inference.svi.training_loop import Loop
 from pyro_vae.program.call_arguments import call_arguments
 from pyro_vae.program.contract import Program, as_program, signature
-from pyro_vae.program.isolation import (
-    rng_state,
-    set_rng_state,
-)
+from pyro_vae.program.generators import rng_state, set_rng_state
 from pyro_vae.program.one_thread import one_thread
 from pyro_vae.program.param_store import own_parameters
 

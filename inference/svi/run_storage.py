@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from pyro_vae import checkpoint
 from pyro_vae.errors import InputError, report_read_errors
-from pyro_vae.program.isolation import rng_state, set_rng_state
+from pyro_vae.program.generators import rng_state, set_rng_state
 from pyro_vae.storage import folder_lock, write_text
 
 Metrics = dict[str, Any]

@@ -11,7 +11,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.svi.engine import Engine
 from pyro_vae.inference.svi.optimizer_update import Update
 from pyro_vae.inference.svi.step_errors import STABLER, explain, first_not_finite
-from pyro_vae.program.isolation import RngState, set_rng_state, torch_rng_state
+from pyro_vae.program.generators import RngState, set_rng_state
 
 
 class Step:
@@ -22,23 +22,22 @@ class Step:
         self.loss, self.parameters = engine.eager.loss, engine.eager.parameters
         self.update = Update(optimizer)
 
-    def __call__(self, batch: Batch, beta: float = 1.0, check: bool = True) -> Tensor:
+    def __call__(self, batch: Batch, beta: float = 1.0, before: RngState | None = None) -> Tensor:
         """Take one step, and return the ELBO per unit before it.
 
-        With ``check`` a loss that is not finite stops here, before it reaches the parameters; the host then
-        waits for the device.
+        With the generators' state ``before``, a loss that is not finite stops here, before it reaches the
+        parameters, and the same noise explains it; the host then waits for the device.
 
         Raises:
             InputError: the program fails on this batch, or its loss is not finite; it names the site.
         """
-        noise = torch_rng_state() if check else None
-        loss = self._gradient(self.engine, batch, beta, noise)
-        if noise is not None and not _is_finite(loss):
+        loss = self._gradient(self.engine, batch, beta, before)
+        if before is not None and not _is_finite(loss):
             if self.engine is not self.engine.eager:  # the same noise again, to find the site
-                set_rng_state(noise)
-                loss = self._gradient(self.engine.eager, batch, beta, noise)
+                set_rng_state(before)
+                loss = self._gradient(self.engine.eager, batch, beta, before)
             if not _is_finite(loss):
-                set_rng_state(noise)
+                set_rng_state(before)
                 raise first_not_finite(self.loss.program, batch) or InputError(
                     "the loss is not finite", subject="loss", remedy=STABLER
                 )
@@ -48,7 +47,7 @@ class Step:
         return -loss
 
     def _gradient(
-        self, engine: Engine, batch: Batch, beta: float, noise: RngState | None
+        self, engine: Engine, batch: Batch, beta: float, before: RngState | None
     ) -> Tensor:
         """Call an engine; an error is explained by running the program again with the same noise."""
         try:
@@ -57,8 +56,8 @@ class Step:
             kind = type(self.loss.elbo).__name__
             raise InputError(f"{kind} cannot be used here: {error}", subject=kind) from error
         except Exception as error:  # one of Pyro's or torch's checks, or of the user's own code
-            if noise is not None:
-                set_rng_state(noise)
+            if before is not None:
+                set_rng_state(before)
             raise explain(self.loss, batch, error) from error
 
 

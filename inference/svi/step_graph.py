@@ -27,7 +27,8 @@ from pyro_vae.inference.compiling.validation_ops import (
 )
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.inference.svi.batch_loss import BatchLoss
-from pyro_vae.program.isolation import as_found, generators_as_found
+from pyro_vae.program.generators import generators_as_found
+from pyro_vae.program.isolation import as_found
 from pyro_vae.program.log_prob import for_compiler
 from pyro_vae.program.trace import as_raised
 

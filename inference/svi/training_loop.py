@@ -29,7 +29,7 @@ from pyro_vae.inference.svi.settings import Settings
 from pyro_vae.inference.svi.step import Step
 from pyro_vae.inference.svi.step_errors import STABLER
 from pyro_vae.inference.svi.validation import Validation, figures_of
-from pyro_vae.program.isolation import RngState, rng_state, set_rng_state
+from pyro_vae.program.generators import RngState, rng_state, set_rng_state, torch_rng_state
 from pyro_vae.progress import progress_bar
 
 SETTLED = 0.01  # of its last value: a scheduled number that changes by less counts as settled
@@ -134,7 +134,8 @@ class Loop:
         order = self.minibatching.order(self.settings.seed, at.epoch)
         with pyro.validation_enabled(at.epoch == 0):  # every datum meets every check once
             for batch in self.train.take(order, self.minibatching.batch_size, at.batch):
-                elbo = self.step(batch, self.beta(), check=self.checks_each_loss)
+                before = torch_rng_state() if self.checks_each_loss else None
+                elbo = self.step(batch, self.beta(), before)
                 count = len(batch[0]) if batch else 1
                 self.total += elbo.double() * count
                 at.batch += 1

@@ -23,33 +23,15 @@ from torch import Tensor, nn
 from pyro_vae import argument_checks as checks
 from pyro_vae.program.closures import reached
 from pyro_vae.program.contract import Program
+from pyro_vae.program.generators import rng_state, set_rng_state
 from pyro_vae.program.one_thread import in_one_thread
 from pyro_vae.program.param_store import own_parameters
 
 Undo = Callable[[], Any]
-RngState = Mapping[str, Any]  # of each kind of generator
 DEPTH = 4  # objects in objects
 MANY = 1000  # the elements of a longer container are data
 CONTAINERS = (list, dict, set, deque)
 CODE = (type, ModuleType, FunctionType, MethodType)
-
-
-def rng_state() -> RngState:
-    """Return the state of every global generator that a model may draw from."""
-    return {
-        **torch_rng_state(),
-        "numpy": np.random.get_state(),  # noqa: NPY002 - Pyro users draw from the global one
-        "python": random.getstate(),
-    }
-
-
-def torch_rng_state() -> RngState:
-    """Return the state of torch's generators alone, which takes a fiftieth of the time."""
-    cuda = torch.cuda.is_initialized()
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if cuda else [],
-    }
 
 
 def seed_all(seed: int) -> None:
@@ -62,27 +44,6 @@ def seed_all(seed: int) -> None:
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(seed)
-
-
-def set_rng_state(state: RngState) -> None:
-    """Restore the generators whose state is given."""
-    torch.set_rng_state(state["torch"])
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
-    if "numpy" in state:
-        np.random.set_state(state["numpy"])  # noqa: NPY002
-    if "python" in state:
-        random.setstate(state["python"])
-
-
-@contextmanager
-def generators_as_found() -> Iterator[None]:
-    """Restore every global generator afterwards, the devices' too."""
-    before = rng_state()
-    try:
-        yield
-    finally:
-        set_rng_state(before)
 
 
 @in_one_thread

@@ -83,7 +83,7 @@ def step(case: Case, elbo: Any = None, recorded: bool = False) -> Run:
     def run() -> None:
         with ValuesOnDevice() if recorded else nullcontext():
             for beta in (1.0, 0.5):
-                one_step(rows, beta, check=False)
+                one_step(rows, beta)
 
     return run
 

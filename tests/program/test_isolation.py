@@ -12,13 +12,8 @@ from stories import PyroStyleVAE
 from torch import Tensor, nn
 
 from pyro_vae.program.contract import Program, as_program
-from pyro_vae.program.isolation import (
-    as_found,
-    generators_as_found,
-    seed_all,
-    tensors_as_found,
-    undisturbed,
-)
+from pyro_vae.program.generators import generators_as_found
+from pyro_vae.program.isolation import as_found, seed_all, tensors_as_found, undisturbed
 from pyro_vae.program.param_store import own_parameters
 from pyro_vae.program.parameters import stored_parameters
 

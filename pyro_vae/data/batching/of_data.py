@@ -23,7 +23,7 @@ from pyro_vae.data.rows import Rows, nbytes, row_numbers
 from pyro_vae.data.split import Split
 from pyro_vae.errors import InputError, first_line
 from pyro_vae.program.contract import Signature
-from pyro_vae.program.isolation import generators_as_found
+from pyro_vae.program.generators import generators_as_found
 
 LAZY_BYTES = 2**31  # rows in files are held in the host's memory up to this size
 

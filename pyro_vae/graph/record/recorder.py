@@ -234,7 +234,9 @@ def _shape_of_draw(msg: dict[str, Any]) -> Any:
     fn = msg["fn"]
     if isinstance(fn, _Subsample):
         return torch.empty(fn.subsample_size or fn.size, dtype=torch.long)
-    if not type(base_distribution(fn)).__module__.startswith(("pyro.", "torch.")):
+    base = base_distribution(fn)
+    is_flat = isinstance(base, dist.ImproperUniform)  # it has no draws, only their shape
+    if not is_flat and not type(base).__module__.startswith(("pyro.", "torch.")):
         return _draw(msg)
     return torch.empty(fn.shape(*msg["args"], **msg["kwargs"]), dtype=dtype_of_draw(fn))
 

@@ -25,7 +25,7 @@ from pyro_vae.models import FactorAnalysis
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import as_program
 from pyro_vae.program.examination import examine
-from pyro_vae.program.isolation import rng_state
+from pyro_vae.program.generators import rng_state
 
 RUN = ("num_particles", "unit", "seed", "max_memory", "device", "progress")
 

@@ -21,7 +21,7 @@ from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.bidirectional import Bidirectional, Sandwich
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.models import VAE, FactorAnalysis
-from pyro_vae.program.isolation import rng_state
+from pyro_vae.program.generators import rng_state
 
 
 def bidirectional(

@@ -15,7 +15,7 @@ from pyro_vae import log_evidence
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.methods import METHODS
 from pyro_vae.inference.evidence.unit_estimates import UnitEstimates, concatenate, from_tensors
-from pyro_vae.program.isolation import rng_state
+from pyro_vae.program.generators import rng_state
 
 X = torch.randn(100, generator=torch.Generator().manual_seed(1))
 
