@@ -33,7 +33,7 @@ CHECKS: dict[str, checks.Check] = {
     "render_shapes": true_or_false,
     "render_constraints": true_or_false,
     "render_sizes": true_or_false,
-    "fold": true_or_false,
+    "fold": checks.optional(true_or_false),
     "edges": checks.each(_check_edge, "a list of pairs of names"),
 }
 
