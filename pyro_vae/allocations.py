@@ -54,3 +54,14 @@ class Allocations(TorchDispatchMode):
             self._factory_bytes += prod(args[0]) * dtype.itemsize
             if self._factory_bytes > ALLOWANCE // 4:
                 check_fits(self.what, self.times * self._factory_bytes, self.remedy)
+
+
+def raise_malloc_thresholds() -> None:
+    """Allocate and free a block of almost 32 MiB.
+
+    GNU's malloc returns large freed blocks to the system, and the pages of the next block take up to a
+    third of an estimate, and a fifth of a step. It raises its thresholds to the largest block that was
+    freed, up to 32 MiB (``man mallopt``, M_MMAP_THRESHOLD), unless the user has set them. The block's pages
+    are never touched.
+    """
+    torch.empty(2**25 - 2**13, dtype=torch.uint8)

@@ -107,12 +107,25 @@ def capture_once(
             module = make_fx(traced, tracing_mode="fake", _allow_non_fake_inputs=True)(*arguments)
         except Exception as error:
             raise CannotCapture(_reason(as_raised(error), tracker, reads)) from error
+    _use_reshape(module)
     graph = _lift_tensors(module)
     trained = [tensor for tensor in graph.tensors if tensor.requires_grad]
     if not all_fixed and share_memory(reads.sources, trained):
         raise CannotCapture("Python needs to know a parameter's value")
     constants = [(tensor, tensor._version) for tensor in reads.sources]
     return replace(graph, values=reads.values, constants=constants)
+
+
+def _use_reshape(module: fx.GraphModule) -> None:
+    """Let views of another shape copy where they must.
+
+    Traced tensors do not always have the strides of real ones: a convolution in channels-last format has
+    its own ideas.
+    """
+    for node in module.graph.nodes:
+        if node.target is torch.ops.aten.view.default:
+            node.target = torch.ops.aten.reshape.default
+    module.recompile()
 
 
 def _lift_tensors(module: fx.GraphModule) -> CapturedGraph:

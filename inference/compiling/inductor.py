@@ -53,10 +53,11 @@ def _compile(
         options = {"fallback_random": True}
         if cuda_graphs and arguments[0].is_cuda:
             options["triton.cudagraphs"] = True
-        # without shapes to guard, Inductor would not look for code that it has compiled before
-        context = TracingContext(FakeTensorMode(shape_env=ShapeEnv()))
-        with config.patch(options), torch.no_grad(), tracing(context):
-            compiled: Any = compile_fx(module, [*graph.tensors, *arguments])
+        # without an environment of shapes Inductor would not look for code that it has compiled before
+        mode = FakeTensorMode(shape_env=ShapeEnv())
+        inputs = [mode.from_tensor(x, static_shapes=True) for x in (*graph.tensors, *arguments)]
+        with config.patch(options), torch.no_grad(), tracing(TracingContext(mode)):
+            compiled: Any = compile_fx(module, inputs)
     return compiled
 
 

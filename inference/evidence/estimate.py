@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from pyro_vae import argument_checks as checks
+from pyro_vae.allocations import raise_malloc_thresholds
 from pyro_vae.errors import InputError, at_least_1, true_or_false
 from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.compiling.precision import on_cuda
@@ -126,6 +127,7 @@ def log_evidence(
             subject="checkpoint",
             remedy="pass seed=0, say",
         )
+    raise_malloc_thresholds()
     opened = open_tiles(program, data, unit, seed, device, method.units_per_tile, args, kwargs)
     with on_cuda("ieee"), opened as tiles:
         check_proper(tiles.example.structure)

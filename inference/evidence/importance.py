@@ -73,7 +73,6 @@ class Importance(Method):
         example = self._checked(example)
         check_steady(example)
         check_map(example)
-        raise_malloc_thresholds()
         per_weight = bytes_per_particle(self, example) / example.structure.num_units
         max_weights = work.memory(example.device, MAX_MEMORY) / per_weight
         num_particles, draw = work.num_particles, self.draw
@@ -113,16 +112,6 @@ class Importance(Method):
         if self.prior_share:
             return draw_defensively(bound_program, self.prior_share, num_particles, at_once)
         return draw(bound_program, num_particles, at_once)
-
-
-def raise_malloc_thresholds() -> None:
-    """Allocate and free a block of almost 32 MiB.
-
-    GNU's malloc returns large freed blocks to the system, and the pages of the next block take up to a
-    third of an estimate. It raises its thresholds to the largest block that was freed, up to 32 MiB
-    (``man mallopt``, M_MMAP_THRESHOLD), unless the user has set them. The block's pages are never touched.
-    """
-    torch.empty(2**25 - 2**13, dtype=torch.uint8)
 
 
 def bytes_per_particle(method: Importance, bound_program: BoundProgram) -> int:

@@ -15,6 +15,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyro_vae import argument_checks as checks
+from pyro_vae.allocations import raise_malloc_thresholds
 from pyro_vae.data import Batches, DataSet, OneCall, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError, at_least_1, must_be, positive, true_or_false
@@ -163,6 +164,7 @@ def fit(
         None if out is None else Path(out), resume, {"program": kind, **(record or {})}
     )
     task = Task(program, train, held_out, batch_size, shuffle, epochs, elbo, seed)
+    raise_malloc_thresholds()
     with one_thread(), run_storage.sole_use(), _isolated(program, seed):
         prepared = prepare(task, resume)
         minibatching = prepared.loss.minibatching

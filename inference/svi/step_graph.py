@@ -168,7 +168,11 @@ class StepCapture:
     def _by_graph(
         self, graph: StepGraph, batch: Batch, beta: float
     ) -> tuple[Tensor, list[Tensor | None]]:
-        loss, _, *gradients = graph(self.weight(beta), batch)
+        try:
+            loss, _, *gradients = graph(self.weight(beta), batch)
+        except Exception as error:
+            problem = f"the graph raises {type(error).__name__}: {first_line(error)}"
+            raise WrongGraph(problem) from error
         return loss, gradients
 
 
