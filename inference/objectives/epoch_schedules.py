@@ -18,7 +18,7 @@ class Schedule(abc.ABC):
 
 
 def _check_part(name: str, part: Any) -> None:
-    if positive(name, part) > 1:
+    if not 0 < checks.number(name, part) <= 1:
         raise must_be(name, "a part in (0, 1]", part)
 
 
