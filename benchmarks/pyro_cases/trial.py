@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -99,10 +99,14 @@ class Trial:
         drawn = self.attempt("diagram", lambda: render_model(case.program, case.args, case.kwargs))
         if drawn is None:
             return
-        graph = drawn.model.without("deterministic")
-        for node in graph.nodes:  # what a reparameteriser has computed: Pyro looks through it
-            if (node.kind, node.distribution) == ("observed", "Delta"):
-                graph = graph.contracted(node.name)
+        # what a reparameteriser has computed: Pyro looks through it
+        nodes = tuple(
+            replace(node, kind="deterministic")
+            if (node.kind, node.distribution) == ("observed", "Delta")
+            else node
+            for node in drawn.model.nodes
+        )
+        graph = replace(drawn.model, nodes=nodes).without("deterministic")
         shown, edges = {n.name for n in graph.nodes if n.kind in SHOWN}, graph.edges
         ours = {(e.source, e.target) for e in edges if {e.source, e.target} <= shown}
         result.diagram = str(len(ours))

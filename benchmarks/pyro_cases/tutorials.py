@@ -224,7 +224,7 @@ def gp(source: Source) -> Iterator[Case]:
         sparse = models.SparseGPRegression(x, y, kernels.RBF(1), x[::4].clone(), approx=approx)
         yield Case(f"SparseGPRegression, {approx}", sparse)
     likely = likelihoods.Gaussian
-    yield Case("VariationalGP", models.VariationalGP(x, y, kernels.RBF(1), likely()))
+    yield Case("VariationalGP", models.VariationalGP(x, y, kernels.RBF(1), likely(), jitter=1e-4))
     for whiten in (True, False):
         sparse = models.VariationalSparseGP(
             x, y, kernels.RBF(1), x[::4].clone(), likely(), whiten=whiten

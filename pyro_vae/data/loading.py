@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, get_args
 
@@ -37,7 +37,7 @@ CHECKS: dict[str, checks.Check] = {
     "download": true_or_false,
     "binarize": checks.instance(str, f"one of {', '.join(get_args(Binarize))}"),
     "seed": _check_seed,
-    "validation": checks.optional(checks.not_negative),
+    "validation": checks.optional(checks.instance(Real, "a share of the rows, or their number")),
     "standardize": checks.optional(true_or_false),
     "label": checks.optional(checks.text),
     "unseen": checks.optional(checks.text),
@@ -51,7 +51,7 @@ CHECKS: dict[str, checks.Check] = {
     "header": checks.optional(true_or_false),
     "missing": _check_missing,
     "pixels": checks.optional(true_or_false),
-    "image_size": checks.optional(at_least_1),
+    "image_size": checks.optional(checks.suggesting("pass image_size=64, say", at_least_1)),
 }
 
 

@@ -118,7 +118,7 @@ def test_interrupted_and_resumed(call, vae, monkeypatch):
     assert outcome.err.rstrip().endswith("evidence runs/vae --num_particles 60 --json --resume")
     part = json.loads(outcome.out)
     assert part["num_units"] == 100
-    assert f"{part['units']} of 200 units" in part["notes"][0]
+    assert f"{part['num_units']} of 200 units" in part["notes"][0]
     outcome = call(words)
     assert outcome.code == 2
     assert "--resume" in outcome.err
