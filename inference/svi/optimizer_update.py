@@ -10,6 +10,16 @@ from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 
+def laid_out_like(x: Tensor, parameter: Tensor) -> Tensor:
+    """Give a gradient, or an optimizer's state, the strides of its parameter.
+
+    Fused optimizers read memory in order, whatever the strides say.
+    """
+    if x.stride() == parameter.stride():
+        return x
+    return torch.empty_like(parameter, dtype=x.dtype).copy_(x)
+
+
 class Update:
     """Do ``optimizer.step()``, to the same numbers.
 

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from pyro_vae import checkpoint
 from pyro_vae.errors import InputError, report_read_errors
+from pyro_vae.inference.svi.optimizer_update import laid_out_like
 from pyro_vae.program.generators import rng_state, set_rng_state
 from pyro_vae.storage import folder_lock, write_text
 
@@ -220,6 +221,10 @@ def _load_optimizer(
     state = _slots(tensors, numbers)
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for parameter, slots in optimizer.state.items():
+        for slot, value in slots.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                slots[slot] = laid_out_like(value, parameter)  # a file knows no strides
 
 
 def _slots(tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> dict[int, dict[str, Any]]:

@@ -27,6 +27,7 @@ from pyro_vae.inference.compiling.validation_ops import (
 )
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.inference.svi.batch_loss import BatchLoss
+from pyro_vae.inference.svi.optimizer_update import laid_out_like
 from pyro_vae.program.generators import generators_as_found
 from pyro_vae.program.isolation import as_found
 from pyro_vae.program.log_prob import for_compiler
@@ -111,7 +112,10 @@ class StepCapture:
             with checks, ValuesOnDevice():
                 loss = self.loss(batch, beta if self.is_tempered else 1.0)
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-            laid_out = map(_laid_out_like, gradients, parameters)
+            laid_out = [
+                None if gradient is None else laid_out_like(gradient, parameter)
+                for gradient, parameter in zip(gradients, parameters, strict=True)
+            ]
             return (loss.detach(), checks.all_passed(loss), *laid_out)
 
         graph = capture(loss_and_gradients, self.weight(1.0), *batch)
@@ -213,13 +217,6 @@ def constant(tensors: list[Tensor]) -> Iterator[None]:
     yield
     if not all(map(same_value, tensors, before)):
         raise WrongGraph("Python needs to know a tensor's value, which every run changes")
-
-
-def _laid_out_like(gradient: Tensor | None, parameter: Tensor) -> Tensor | None:
-    """Give a gradient the parameter's strides: fused optimizers read memory in order, whatever they say."""
-    if gradient is None or gradient.stride() == parameter.stride():
-        return gradient
-    return torch.empty_like(parameter).copy_(gradient)
 
 
 def _check_same(
