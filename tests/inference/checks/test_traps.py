@@ -110,7 +110,7 @@ def test_data_outside_the_support_are_named_wherever_they_are(likelihood, value,
     x[90] = value
     with refused("x") as error:
         log_evidence((model, normal_guide), x, num_particles=10, seed=0)
-    assert "rows 53 to 104" in str(error.value)
+    assert "rows 70 to 104" in str(error.value)
     assert words in str(error.value)
 
 
