@@ -277,7 +277,7 @@ def test_our_models_leave_gaps_out_unasked_and_say_so(here, call, words, parts):
         ("impute runs/vae", "no value of digits is missing"),
         ("impute runs/vae --out x.png", ".csv, .npz"),
         ("impute runs/vae --out table.csv", "table.csv is there already"),
-        ("impute runs/vae --fill mode", "--fill cannot be 'mode'"),
+        ("impute runs/vae --fill mode", "there is no fill 'mode'"),
     ],
 )
 def test_what_cannot_be_filled_in(call, vae, words, message):
