@@ -150,7 +150,7 @@ def test_a_branch_on_the_data_is_refused() -> None:
 
 
 def test_a_mode_that_does_not_exist() -> None:
-    with refused("compile", expected="'auto', 'on' or 'off'"):
+    with refused("compile", expected="'auto', 'on', 'off'"):
         log_evidence(Conjugate, X, compile="yes")
 
 
