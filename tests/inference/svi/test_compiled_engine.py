@@ -561,7 +561,7 @@ def test_short_runs_are_not_compiled() -> None:
         "batches of 10 are not compiled: 3 steps save less than it takes",
     )
     assert trained(vae, "off")[0].notes == ()
-    with refused("compile", expected="'auto', 'on' or 'off'"):
+    with refused("compile", expected="'auto', 'on', 'off'"):
         trained(vae, "yes")
 
 
