@@ -70,6 +70,7 @@ LOG_EVIDENCE = {
     "num_particles": NONE,
     "unit": NONE | TEXT,
     "max_memory": NONE,
+    "compile": set(),
     "seed": NONE | {"zero"},
     "device": set(),
     "progress": NONE | FLAG,
@@ -90,7 +91,8 @@ RENDER = {
     **dict.fromkeys(
         ("render_distributions", "render_params", "render_deterministic", "render_shapes"), FLAG
     ),
-    **dict.fromkeys(("render_constraints", "render_sizes", "fold"), FLAG),
+    **dict.fromkeys(("render_constraints", "render_sizes"), FLAG),
+    "fold": NONE | FLAG,
     "guide": NONE | {"function"},
     "edges": {"list"},
 }

@@ -31,13 +31,18 @@ def _check_missing(name: str, value: Any) -> None:
         raise must_be(name, "True, False or a list of values", value, remedy=remedy)
 
 
+def _check_validation(name: str, value: Any) -> None:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise must_be(name, "a share of the rows, or their number", value)
+
+
 CHECKS: dict[str, checks.Check] = {
     "name": checks.suggesting("pass 'digits', say", _name),
     "root": checks.optional(checks.path),
     "download": true_or_false,
     "binarize": checks.instance(str, f"one of {', '.join(get_args(Binarize))}"),
     "seed": _check_seed,
-    "validation": checks.optional(checks.instance(Real, "a share of the rows, or their number")),
+    "validation": checks.optional(_check_validation),
     "standardize": checks.optional(true_or_false),
     "label": checks.optional(checks.text),
     "unseen": checks.optional(checks.text),

@@ -101,14 +101,15 @@ def _has_no_mass_there(site: Site) -> bool:
 def _first_wrong_column(table: Columns, value: Tensor, may_miss: bool) -> tuple[int, Any]:
     """Return the first column with a value outside its support, and the column's distribution."""
     wrong: dict[int, Any] = {}
-    for part, places in zip(table.parts, table.places, strict=True):
-        of_part = value[..., places]
+    groups = table.order.split(table.sizes)
+    for part, group in zip(table.parts, groups, strict=True):
+        of_part = value[..., group]
         inside = part.support.check(of_part) | (of_part.isnan() & may_miss)
         fn = PartiallyObserved(part) if may_miss else part
         columns = (~inside).flatten(0, -2).any(0).nonzero().flatten().tolist()
-        wrong |= {places[i]: fn for i in columns}
+        wrong |= {int(group[i]): fn for i in columns}
     first = min(wrong, default=None)
-    return (table.places[0][0], table.parts[0]) if first is None else (first, wrong[first])
+    return (int(table.order[0]), table.parts[0]) if first is None else (first, wrong[first])
 
 
 def _outside_support(part: str, name: str, site: Site, error: ValueError) -> InputError:

@@ -34,7 +34,7 @@ from pyro_vae.inference.compiling.validation_ops import ValuesOnDevice
 from pyro_vae.inference.evidence.ais import Annealed, ChainSums, anneal
 from pyro_vae.inference.evidence.binding import bind
 from pyro_vae.inference.evidence.importance import Importance
-from pyro_vae.inference.evidence.method import last
+from pyro_vae.inference.evidence.method import Workload, last
 from pyro_vae.inference.evidence.proposals import refined, wider
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.inference.objectives import Objective, default_elbo
@@ -94,7 +94,7 @@ def step(case: Case, elbo: Any = None, recorded: bool = False) -> Run:
 def weights(case: Case, method: Importance | None = None) -> Run:
     """Prepare two parts of a tile's weights, and what is told of them."""
     method, (bound_program, rows) = method or Importance(), bound(case)
-    method.estimator(bound_program, 7, None)
+    method.estimator(bound_program, Workload(7, ()))
     bound_program = call_on_device(bound_program, rows)
 
     def run() -> None:
@@ -110,12 +110,12 @@ def chains(case: Case, start: str = "guide", adapted: bool = False) -> Run:
     """Prepare chains from their start to their end, and one way back."""
     bound_program, rows = bound(case)
     method = Annealed(2, start, num_leapfrog=2)
-    sampler = method.sampler(bound_program, None)
+    sampler = method.sampler(bound_program, Workload(7, ()))
     path = sampler.path
     path.bound_program = call_on_device(bound_program, rows)
 
     def run() -> None:
-        trace = path.bound_program.guide(1) if start == "guide" else path._ancestral(1)
+        trace = path.bound_program.guide(1) if start == "guide" else path.bound_program.model(1)
         latents = path._continuous_latents(trace)
         path.coordinates = Coordinates(
             latents, path.bound_program.structure, path.bound_program.vectorized
