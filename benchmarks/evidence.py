@@ -163,6 +163,7 @@ def chunks(total: int, size: int) -> Iterator[int]:
 
 def contestants(vae: HandVAE, x: Tensor) -> dict[str, Estimate]:
     """By name, each as fast as it can be set."""
+    torch._dynamo.config.recompile_limit = 64  # a shape for each size of chunk
     compiled = torch.compile(log_weights, dynamic=False)
     return {
         FLOOR: fastest(matrix_products, vae, x),

@@ -47,7 +47,7 @@ class ConvEncoder(Network):
         self.layers = downwards(self.in_shape, self.out_shape, channels, level)
 
     def transform(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+        return self.layers(channels_last(x))
 
 
 class ConvDecoder(Network):
@@ -99,7 +99,7 @@ def downwards(
     sides = halvings(image_shape, len(channels))
     layers = [layer for pair in pairwise(depths) for layer in level(*pair)]
     flat = depths[-1] * math.prod(sides[-1])
-    return channels_last(*layers, *last, nn.Flatten(), nn.Linear(flat, math.prod(out_shape)))
+    return nn.Sequential(*layers, *last, nn.Flatten(), nn.Linear(flat, math.prod(out_shape)))
 
 
 def upwards(
@@ -114,21 +114,28 @@ def upwards(
     start = [
         nn.Flatten(),
         nn.Linear(math.prod(in_shape), depths[0] * math.prod(sides[0])),
-        nn.Unflatten(1, (depths[0], *sides[0])),
+        ToImages(1, (depths[0], *sides[0])),
     ]
     steps = zip(pairwise(depths), pairwise(sides), strict=True)
-    return channels_last(*start, *(x for pair, size in steps for x in level(*pair, *size)))
+    return nn.Sequential(*start, *(x for pair, size in steps for x in level(*pair, *size)))
 
 
-def channels_last(*layers: nn.Module) -> nn.Sequential:
-    """Return layers whose images lie in memory pixel by pixel, as convolutions compute fastest.
+def channels_last(images: Tensor) -> Tensor:
+    """Return images that lie in memory pixel by pixel, as convolutions compute fastest; they stay so.
+
+    ``contiguous`` would do nothing to a single channel.
 
     Source: "Channels last memory format in PyTorch",
     https://docs.pytorch.org/tutorials/intermediate/memory_format_tutorial.html.
     """
-    network = nn.Sequential(*layers)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network
+    return images.clone(memory_format=torch.channels_last)
+
+
+class ToImages(nn.Unflatten):
+    """Turn rows of numbers into images."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return channels_last(super().forward(input))
 
 
 def halvings(image_shape: Shape, times: int) -> list[Size]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from pyro_vae.errors import at_least
-from pyro_vae.networks.convolutional import Size, downwards, upwards
+from pyro_vae.networks.convolutional import Size, channels_last, downwards, upwards
 from pyro_vae.networks.network import Network, Shape
 
 
@@ -64,7 +64,7 @@ class ResidualEncoder(Network):
         self.layers = downwards(self.in_shape, self.out_shape, channels, level, [nn.SiLU()])
 
     def transform(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+        return self.layers(channels_last(x))
 
 
 class ResidualDecoder(Network):

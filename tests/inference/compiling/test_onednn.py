@@ -10,6 +10,11 @@ from pyro_vae.inference.compiling.onednn import linear_by_onednn
 LAYER, ROWS = nn.Linear(200, 300), torch.randn(100, 200)
 
 
+@pytest.fixture(autouse=True)
+def not_by_intel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onednn, "is_intel", lambda: False)
+
+
 @pytest.fixture
 def products(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """The inputs of the products that oneDNN was given."""
@@ -53,3 +58,10 @@ def test_what_it_does_not_take(products: list[Tensor]) -> None:
             LAYER(torch.randn(200, 100))
     LAYER(ROWS)
     assert not products
+
+
+def test_a_processor_of_intels_has_the_faster_mkl(monkeypatch, products: list[Tensor]) -> None:
+    monkeypatch.setattr(onednn, "is_intel", lambda: True)
+    with torch.no_grad(), linear_by_onednn():
+        LAYER(ROWS)
+    assert bool(products) != torch.backends.mkl.is_available()
