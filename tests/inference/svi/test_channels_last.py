@@ -49,12 +49,10 @@ def test_images_lie_pixel_by_pixel_from_the_first_layer_on(encoder) -> None:
     assert all(image.is_contiguous(memory_format=torch.channels_last) for image in seen)
 
 
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_weights_may_have_any_layout(layout) -> None:
-    """...in a graph, in a checkpoint and in the optimizer's state."""
+def test_weights_may_lie_channels_last_too() -> None:
     for mode in ("on", "off"):
         torch.manual_seed(0)
-        vae = story().to(memory_format=layout)
+        vae = story().to(memory_format=torch.channels_last)
         fit(vae, X, compile=mode, epochs=3, batch_size=32, seed=1, progress=False)
         for ours, theirs in zip(vae.parameters(), trained("off")[0].parameters(), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
