@@ -28,6 +28,8 @@ from pyro_vae.program.log_prob import for_compiler
 from pyro_vae.program.trace import as_raised
 from pyro_vae.user_code import Line, program_line
 
+CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.convolution_backward.default)
+
 
 class CannotCapture(Exception):
     """Say why a function stays in Python: a clause that names the site."""
@@ -117,11 +119,13 @@ def capture_once(
 
 
 def _use_reshape(module: fx.GraphModule) -> None:
-    """Let views of another shape copy where they must.
+    """Let views of another shape copy where they must, next to convolutions.
 
-    Traced tensors do not always have the strides of real ones: a convolution in channels-last format has
-    its own ideas.
+    A traced convolution of images that lie channels last may give other strides than a real one. Elsewhere
+    views stay: they are faster, and other passes know them.
     """
+    if not any(node.target in CONVOLUTIONS for node in module.graph.nodes):
+        return
     for node in module.graph.nodes:
         if node.target is torch.ops.aten.view.default:
             node.target = torch.ops.aten.reshape.default

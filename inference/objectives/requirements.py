@@ -101,12 +101,14 @@ class ProgramSites:
             raise InputError(
                 f"{needs}, and no plate holds every site"
                 + f" ({outside} lie outside)" * bool(outside),
-                subject=next(iter(self.structure.outside), None),
+                subject=next(iter(self.structure.outside), objective),
                 remedy="put a plate over the data around all of them",
             )
         if not names:
             raise InputError(
-                f"{needs}, and this program has no latent site", remedy="use TraceELBO"
+                f"{needs}, and this program has no latent site",
+                subject=objective,
+                remedy="use TraceELBO",
             )
         if len(names) > 1:
             raise InputError(

@@ -223,7 +223,7 @@ def _load_optimizer(
     optimizer.load_state_dict({"state": state, "param_groups": groups})
     for parameter, slots in optimizer.state.items():
         for slot, value in slots.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
+            if isinstance(parameter, Tensor) and getattr(value, "shape", None) == parameter.shape:
                 slots[slot] = laid_out_like(value, parameter)  # a file knows no strides
 
 
