@@ -26,7 +26,7 @@ from pyro_vae.program.trace import drawn_sites, proposal_sites
 
 # Parts of the particles for which the model is scored, from which compiling is worth it: it takes as long
 # as some thousands of them save. They are counted, not timed, so that a run can be repeated.
-PARTS_WORTH_INDUCTOR = 5_000
+PARTS_WORTH_INDUCTOR = 3_000
 
 
 Draw = Callable[..., Particles]
