@@ -1,5 +1,6 @@
 """The wheel is what users get: built from the sdist, installed alone, every module imported."""
 
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -33,7 +34,10 @@ def modules_in_the_tree() -> int:
 def clean_environment(tmp_path_factory) -> Path:
     """A fresh environment that holds the wheel, and sees this one's dependencies but not the tree."""
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    # in a copy: setuptools writes into the tree, where another worker may build at the same time
+    hidden = shutil.ignore_patterns(".*", "build", "dist", "runs", "*.egg-info", "__pycache__")
+    tree = shutil.copytree(ROOT, folder / "tree", symlinks=True, ignore=hidden)
+    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(tree)]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")
     venv.create(folder / "env", with_pip=False)
