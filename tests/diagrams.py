@@ -1,5 +1,6 @@
 """What the tests of diagrams share: small parts of programs, and graphs in a few words."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pyro
@@ -16,6 +17,18 @@ CALL = (X, Y)
 def normal(name: str, loc: Any, obs: Any = None) -> Tensor:
     drawn: Tensor = pyro.sample(name, dist.Normal(loc, 1.0), obs=obs)
     return drawn
+
+
+def chain(length: int) -> Callable[[], Any]:
+    """A state-space model written as a loop: z_0 -> z_1 -> ..., each with its datum."""
+
+    def model():
+        z = torch.zeros(())
+        for t in range(length):
+            z = normal(f"z_{t}", z)
+            normal(f"x_{t}", z, obs=torch.zeros(()))
+
+    return model
 
 
 def prior(weight: Tensor) -> Any:

@@ -68,7 +68,9 @@ class Auto(Method):
         weigh = self.importance.estimator(example, work)
         anneal: Estimator | None = None
         with contextlib.suppress(InputError):  # a note gives the reason, where units are bad
-            anneal = self.annealed.estimator(example, replace(work, num_particles=self.num_chains))
+            # not compiled: each tile has another number of bad units, and would need code of its own
+            chains = replace(work, num_particles=self.num_chains, compile="off")
+            anneal = self.annealed.estimator(example, chains)
 
         def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[AutoEstimate]:
             sums = last(weigh(bound_program, lambda share: advance(IMPORTANCE_SHARE * share)))

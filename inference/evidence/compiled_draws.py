@@ -98,7 +98,7 @@ class CompiledDraws:
         bound_program: one of these calls.
         num_particles: how many are drawn together.
         at_once: how many the model scores at a time.
-        latents: the guide's trace of one draw.
+        latents: the guide's trace of as many particles, whose sites name the latents.
         guide: the arguments -> log q and the latents.
         model: the latents of ``at_once`` particles and the arguments -> log p(x | z) and log p(z).
     """

@@ -94,7 +94,8 @@ def log_evidence(
         max_memory: bytes for the model's computations at a time; by default, on a CPU, 32 MB for
             importance sampling (its caches) and 256 MB for annealing; on a GPU 4 GB.
         compile: whether compiled code draws and weighs, or computes an annealed log-density: "auto" where
-            there is enough to do, "on" wherever it can. It changes figures by rounding only.
+            there is enough to do; "on" always, with an error where importance sampling cannot be
+            compiled; "off" never. It changes figures by rounding only.
         seed: of the draws; by default they continue from torch's generator, without advancing it.
         device: where to compute; "auto" is the GPU where there is one.
         progress: whether to draw a bar; by default where standard error is a terminal.

@@ -75,10 +75,10 @@ class Importance(Method):
         check_map(example)
         per_weight = bytes_per_particle(self, example) / example.structure.num_units
         max_weights = work.memory(example.device, MAX_MEMORY) / per_weight
-        num_particles, draw = work.num_particles, self.draw
+        num_particles, weigh = work.num_particles, self.draw
         together = part_size(num_particles, PARTICLES_PER_TILE)
         if not self.prior_share:
-            draw = fastest_draw(self.draw, work, max_weights)
+            weigh = fastest_draw(self.draw, work, max_weights)
 
         def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[WeightSums]:
             bound_program = self._checked(bound_program)
@@ -89,7 +89,7 @@ class Importance(Method):
             for first in range(0, num_particles, together):
                 seed_all(base + first)
                 count = min(together, num_particles - first)
-                sums.add(draw(bound_program, count, at_once).log_weights)
+                sums.add(weigh(bound_program, count, at_once).log_weights)
                 advance(count / num_particles)
                 yield sums
 

@@ -13,7 +13,9 @@ class DReG(IWAE):
     For the guide's parameters it is sum_k v_k^2 d(log w_k)/dz dz_k/dphi, with normalised weights v: equal
     to the bound's gradient on average, without the score of the guide, whose noise hides the signal at
     large K. The model's gradient is IWAE's own. A parameter that both use (the encoder behind a
-    VampPrior) gets the sum of both.
+    VampPrior) gets the sum of both. One backward pass through the model serves both gradients, since a draw
+    moves its own unit's density alone. With batch normalisation in training, which mixes rows, there are
+    two passes; a model that mixes rows in another way needs IWAE.
 
     Source: G. Tucker, D. Lawson, S. Gu, C. J. Maddison, "Doubly reparameterized gradient estimators for
     Monte Carlo objectives", 2018, https://arxiv.org/abs/1810.04152.

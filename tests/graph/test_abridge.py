@@ -1,29 +1,18 @@
 """A loop longer than a page: its first, second and last steps, with the number of those left out."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from diagrams import edges, normal
+from diagrams import chain, edges, normal
 from pyro.infer.autoguide import AutoNormal
 
 from pyro_vae.graph import Graph, render_model
 from pyro_vae.graph.abridge import MAX_STEPS
 
 LONG = MAX_STEPS + 1
-
-
-def chain(length: int) -> Callable[[], Any]:
-    def model():
-        z = torch.zeros(())
-        for t in range(length):
-            z = normal(f"z_{t}", z)
-            normal(f"x_{t}", z, obs=torch.zeros(()))
-
-    return model
 
 
 def shown(model: Any, **options: Any) -> Graph:

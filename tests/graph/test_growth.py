@@ -11,7 +11,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from diagrams import normal
+from diagrams import chain, normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -22,16 +22,6 @@ from pyro_vae.graph.graph import Edge, Graph, Node
 from pyro_vae.graph.layout import exchange, route
 
 ROOM = str(Path(pyro_vae.graph.__file__).parent)
-
-
-def chain(length: int) -> Callable[[], Any]:
-    def model():
-        z = torch.zeros(())
-        for t in range(length):
-            z = normal(f"z_{t}", z)
-            normal(f"x_{t}", z, obs=torch.zeros(()))
-
-    return model
 
 
 def groups(number: int) -> Callable[[], Any]:
