@@ -31,6 +31,23 @@ def check_precision(precision: str, device: torch.device) -> None:
             expected="'float32' or 'bf16'",
             remedy="take 'bf16'",
         )
+    if precision == "bf16" and not has_bfloat16(device):
+        raise InputError(
+            "precision='bf16' would be slower here: the processor does not multiply bfloat16 numbers",
+            subject="precision",
+            expected="'float32'",
+            remedy="take 'float32'",
+        )
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether a device multiplies bfloat16 numbers and sums the products in float32.
+
+    Without AVX-512, torch multiplies them on a CPU by loops that are slow and round the sums, too.
+    """
+    if device.type == "cpu":
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def use_bfloat16(module: fx.GraphModule) -> None:

@@ -151,13 +151,13 @@ def check_modes(mode: Compile, precision: Precision, device: torch.device) -> No
     Raises:
         InputError: it does not.
     """
-    check_precision(precision, device)
     if mode == "off" and precision == "bf16":
         raise InputError(
             "precision='bf16' needs the step as a graph",
             subject="precision",
             remedy="leave compile='off' out",
         )
+    check_precision(precision, device)
 
 
 def expected_batches(

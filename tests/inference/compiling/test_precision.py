@@ -14,11 +14,14 @@ from torch.nn.functional import conv2d
 
 from pyro_vae import fit, log_evidence
 from pyro_vae.inference.compiling.fx_capture import capture
-from pyro_vae.inference.compiling.precision import on_cuda, use_bfloat16
+from pyro_vae.inference.compiling.precision import has_bfloat16, on_cuda, use_bfloat16
 from pyro_vae.models import VAE, FactorAnalysis
 from pyro_vae.networks import ConvDecoder, ConvEncoder
 
 FLAGS = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+needs_bfloat16 = pytest.mark.skipif(
+    not has_bfloat16(torch.device("cpu")), reason="this CPU has no bfloat16 products"
+)
 quick = partial(fit, epochs=3, batch_size=20, progress=False, device="cpu")
 
 
@@ -44,6 +47,7 @@ def test_products_are_of_rounded_numbers() -> None:
     assert torch.equal(cosine, x.cos())
 
 
+@needs_bfloat16
 def test_a_convolutions_gradients_are_of_rounded_numbers() -> None:
     torch.manual_seed(0)
     x, w, g = torch.randn(2, 3, 9, 9), torch.randn(4, 3, 3, 3), torch.randn(2, 4, 7, 7)
@@ -67,6 +71,7 @@ def test_double_precision_stays() -> None:
     assert torch.equal(graph.module(x)[0], x @ x)
 
 
+@needs_bfloat16
 @pytest.mark.parametrize("mode", ["auto", "on"])
 @pytest.mark.parametrize("networks", [{}, {"encoder": ConvEncoder, "decoder": ConvDecoder}])
 def test_a_fit_in_bfloat16_ends_near_that_in_float32(mode, networks) -> None:
@@ -111,9 +116,16 @@ def test_what_cannot_be_is_refused_before_anything_is_left(tmp_path, options, fi
     assert not list(tmp_path.iterdir())
 
 
+@needs_bfloat16
 def test_a_program_that_is_no_graph_is_refused_with_its_reason() -> None:
     with refused("precision", remedy="float32"):
         quick(not_for_a_graph(), torch.randn(40, 3), precision="bf16")
+
+
+def test_a_processor_without_such_products_is_told_so(monkeypatch) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    with refused("precision", remedy="float32"):
+        quick(FactorAnalysis((3,), 1), torch.randn(40, 3), precision="bf16")
 
 
 def test_tf32_is_for_a_while() -> None:
