@@ -82,3 +82,11 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef, request: pytest.FixtureR
 def _same_start(request: pytest.FixtureRequest) -> None:
     pyro.clear_param_store()
     start(request.node)
+
+
+@pytest.fixture
+def tiles_of_64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cuts the data of small programs, too: a tile of them would hold several hundred units."""
+    from pyro_vae.inference.evidence import tiles
+
+    monkeypatch.setitem(tiles.UNITS_PER_TILE, "cpu", (64, 64))

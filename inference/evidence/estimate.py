@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,7 +20,7 @@ from pyro_vae.inference.evidence.methods import as_method
 from pyro_vae.inference.evidence.processes import gather, rank, share
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.inference.evidence.tile_store import TileStore, fingerprint_of
-from pyro_vae.inference.evidence.tiles import Tiles, open_tiles
+from pyro_vae.inference.evidence.tiles import Tiles, fitting_units, open_tiles
 from pyro_vae.inference.evidence.unit_estimates import UnitEstimates, concatenate
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.examination import examine
@@ -129,7 +130,8 @@ def log_evidence(
             remedy="pass seed=0, say",
         )
     raise_malloc_thresholds()
-    opened = open_tiles(program, data, unit, seed, device, method.units_per_tile, args, kwargs)
+    size = partial(fitting_units, num_particles=num_particles)
+    opened = open_tiles(program, data, unit, seed, device, size, args, kwargs)
     with on_cuda("ieee"), opened as tiles:
         check_proper(tiles.example.structure)
         work = Workload(num_particles, tuple(map(len, tiles.index)), max_memory, compile)
@@ -176,10 +178,10 @@ class _Estimation:
         self, number: int, bound_program: BoundProgram, estimator: Estimator, bar: tqdm
     ) -> UnitEstimates:
         units = len(self.tiles.index[number])
-        for partial in estimator(bound_program, lambda done: bar.update(done * units)):
+        for partial_estimate in estimator(bound_program, lambda done: bar.update(done * units)):
             if not self.store.done:  # an interruption shows the first tile so far
-                self.unfinished = number, partial.count, partial.unit_estimates()
-        return partial.unit_estimates().on_host()
+                self.unfinished = number, partial_estimate.count, partial_estimate.unit_estimates()
+        return partial_estimate.unit_estimates().on_host()
 
     def interrupted(self) -> Interrupted:
         """Return the evidence of the finished tiles; if there are none, of the first so far."""

@@ -23,14 +23,12 @@ from pyro_vae.inference.evidence.method import (
     Workload,
     part_size,
 )
+from pyro_vae.inference.evidence.tiles import PARTICLES_PER_TILE
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.isolation import seed_all
 from pyro_vae.program.particles import Particles, draw
 
-# Units and particles are drawn in tiles of these sizes, each from its own seed; so no figure depends on
-# the memory, or on which machine estimates which tile.
-UNITS_PER_TILE, PARTICLES_PER_TILE = {"cpu": 64, "cuda": 512}, 512
 MAX_MEMORY = {"cpu": 2**25, "cuda": 2**32}  # the CPU's is about the size of its caches
 
 
@@ -58,7 +56,6 @@ class Importance(Method):
     prior_share: float = 0.0
 
     num_particles = 1000
-    units_per_tile = UNITS_PER_TILE
 
     def __post_init__(self) -> None:
         checks.check_arguments({"prior_share": _check_share}, vars(self))

@@ -12,8 +12,6 @@ from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.evidence.unit_estimates import UnitEstimates as UnitEstimates
 from pyro_vae.program.bound_program import BoundProgram
 
-UNITS_PER_TILE = {"cpu": 64, "cuda": 2048}  # by the kind of device
-
 Advance = Callable[[float], object]
 """Takes the share of a tile's work that has just been done."""
 
@@ -68,7 +66,6 @@ class Method(abc.ABC):
     """
 
     num_particles: ClassVar[int]  # the default of K
-    units_per_tile: ClassVar[Mapping[str, int]] = UNITS_PER_TILE
     is_unbiased: ClassVar[bool] = True
     is_exact: ClassVar[bool] = False
 

@@ -1,7 +1,7 @@
 """Data cut into tiles of units, each with its own noise, so that memory never changes a figure."""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,6 +11,7 @@ import pyro
 import torch
 from torch import Tensor
 
+from pyro_vae.allocations import Allocations
 from pyro_vae.data import Batches, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError, report_user_errors
@@ -18,13 +19,20 @@ from pyro_vae.inference.compiling.onednn import linear_by_onednn
 from pyro_vae.inference.evidence.binding import bind, bind_rows
 from pyro_vae.inference.evidence.cutting import Cut, cut_into_units
 from pyro_vae.inference.evidence.example import bind_example
-from pyro_vae.inference.evidence.method import UNITS_PER_TILE, part_size
+from pyro_vae.inference.evidence.method import part_size
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.call_arguments import call_arguments
 from pyro_vae.program.contract import Program, as_program, signature
 from pyro_vae.program.examination import examine
 from pyro_vae.program.isolation import as_found, seed_all, undisturbed
 from pyro_vae.program.one_thread import one_thread
+
+# A tile has the first number of units at least, so that processes can share little data, and the second
+# at most; between them, as many as make its particles' tensors this large: small ones are soon computed,
+# and Python, which is called for each tile, would take most of the time. By the kind of device.
+UNITS_PER_TILE = {"cpu": (64, 512), "cuda": (512, 4096)}
+BYTES_PER_TILE = {"cpu": 2**25, "cuda": 2**29}
+PARTICLES_PER_TILE = 512
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ def open_tiles(
     unit: str | None = None,
     seed: int | None = None,
     device: str | torch.device = "auto",
-    units_per_tile: Mapping[str, int] = UNITS_PER_TILE,
+    units_per_tile: Callable[[BoundProgram], int] | None = None,
     args: tuple[Any, ...] | None = None,
     kwargs: Mapping[str, Any] | None = None,
 ) -> Iterator[Tiles]:
@@ -105,7 +113,7 @@ def open_tiles(
         unit: the plate of the units, or None for the outermost that holds every site.
         seed: of the noise, or None to continue from torch's generator.
         device: where to compute.
-        units_per_tile: at most, by the kind of device.
+        units_per_tile: the example -> at most how many; by default what suits 512 particles.
         args: with ``kwargs``, the arguments of one call, in place of data.
         kwargs: its named arguments.
 
@@ -132,19 +140,34 @@ def open_tiles(
                 base = int(torch.randint(2**31, ()))
                 cut: Cut = cut_into_units(example, rows, unit, initial)
             with pyro.validation_enabled(False):
-                index = _index(cut.example, rows, units_per_tile)
+                index = _index(cut.example, rows, units_per_tile or fitting_units)
                 yield Tiles(cut.example, base, rows, index, initial, cut.notes)
 
 
 def _index(
-    example: BoundProgram, rows: Batches | None, units_per_tile: Mapping[str, int]
+    example: BoundProgram, rows: Batches | None, units_per_tile: Callable[[BoundProgram], int]
 ) -> Sequence[Tensor]:
     """Return the numbers of the units of each tile."""
     if rows is None or not example.by_rows:
         return [torch.arange(example.structure.num_units)]
-    most = units_per_tile.get(rows.device.type, units_per_tile["cpu"])
+    most = units_per_tile(example)
     numbers, size = torch.arange(rows.num_units), part_size(rows.num_units, most)
     return numbers.tensor_split(-(-rows.num_units // size))
+
+
+def fitting_units(example: BoundProgram, num_particles: int = PARTICLES_PER_TILE) -> int:
+    """Return how many units a tile has at most: a power of two, by the sizes of the program's tensors.
+
+    Neither the memory nor the machine counts, so that a seed gives the same figures anywhere.
+    """
+    kind = example.device.type if example.device.type in UNITS_PER_TILE else "cpu"
+    single = example.single()
+    with Allocations() as allocations:
+        single.joint(1, single.guide(1))
+    bytes_of_one = max(1, allocations.bytes // example.structure.num_units)
+    fitting = BYTES_PER_TILE[kind] // (bytes_of_one * min(num_particles, PARTICLES_PER_TILE))
+    least, most = UNITS_PER_TILE[kind]
+    return min(max(1 << max(0, fitting.bit_length() - 1), least), most)
 
 
 def _open_rows(program: Program, data: Any, device: str | torch.device) -> Batches:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from pyro_vae import argument_checks as checks
 from pyro_vae.inference.checks.support import check_proposal
-from pyro_vae.inference.evidence.tiles import open_tiles
+from pyro_vae.inference.evidence.tiles import fitting_units, open_tiles
 from pyro_vae.program.particles import draw
 
 CHECKS = {"num_particles": checks.at_least_2, "seed": checks.optional(checks.seed)}
@@ -84,7 +85,8 @@ def evaluate(
     checks.check_arguments(CHECKS, locals())
     rates, distortions = [], []
     spreads: dict[str, _MeanVariance] = {}
-    with open_tiles(program, data, None, seed, device) as tiles:
+    size = partial(fitting_units, num_particles=num_particles)
+    with open_tiles(program, data, None, seed, device, size) as tiles:
         check_proposal(tiles.example, narrower_too=False)
         for bound_program in tiles:
             structure, drawn = bound_program.structure, draw(bound_program, num_particles)

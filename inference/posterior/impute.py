@@ -102,7 +102,7 @@ def impute(
     """
     checks.check_arguments(CHECKS, locals())
     levels = torch.as_tensor(quantiles, dtype=torch.float64)
-    with open_tiles(program, data, unit, seed, device, UNITS_PER_TILE) as tiles:
+    with open_tiles(program, data, unit, seed, device, _units_per_tile) as tiles:
         parts = [
             _impute_tile(bound_program, num_particles, num_draws, levels) for bound_program in tiles
         ]
@@ -112,6 +112,10 @@ def impute(
             for name, dim in UNIT_DIMS.items()
         }
     )
+
+
+def _units_per_tile(example: BoundProgram) -> int:
+    return UNITS_PER_TILE.get(example.device.type, UNITS_PER_TILE["cpu"])
 
 
 def _impute_tile(

@@ -13,7 +13,9 @@ from refused import refused
 from stories import interrupt_after
 
 from pyro_vae.cli.evidence import in_bytes
-from pyro_vae.inference.evidence.importance import Importance
+from pyro_vae.inference.evidence import tiles
+
+pytestmark = pytest.mark.usefixtures("tiles_of_64")
 
 FA = "fit --model FactorAnalysis --model.latent_dim 1 --data table.csv --batch_size 16"
 
@@ -131,7 +133,7 @@ def test_interrupted_and_resumed(call, vae, monkeypatch):
 
 def test_what_is_kept_of_other_parameters_is_refused(call, factors, monkeypatch):
     words = "evidence runs/fa --num_particles 60 --split train --json"
-    monkeypatch.setattr(Importance, "units_per_tile", {"cpu": 8})
+    monkeypatch.setitem(tiles.UNITS_PER_TILE, "cpu", (8, 8))
     with monkeypatch.context() as patch:
         interrupt_after(patch, 2)
         assert call(words).code == 130
