@@ -281,9 +281,14 @@ def mat(do_compression: bool = False, **arrays: Any) -> bytes:
 
 def mat_bomb(size: int, element: bytes) -> bytes:
     """A .mat file of one packed element, which goes on with zeros."""
-    packer, block = zlib.compressobj(9), bytes(2**24)
-    packed = packer.compress(element)
-    packed += b"".join(packer.compress(block) for _ in range(size // len(block))) + packer.flush()
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    first = packer.compress(element) + packer.flush(zlib.Z_FULL_FLUSH)
+    block = packer.compress(bytes(2**24)) + packer.flush(
+        zlib.Z_FULL_FLUSH
+    )  # packed once, then repeated
+    high, low = divmod(zlib.adler32(element), 2**16)
+    checksum = struct.pack(">HH", (high + size * low) % 65521, low)
+    packed = b"\x78\xda" + first + block * (size // 2**24) + packer.flush() + checksum
     return mat(x=1.0)[:128] + struct.pack("<II", 15, len(packed)) + packed
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tag, Tensor, fx
 from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import DataDependentOutputException
-from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -83,6 +82,8 @@ class ConstantReads(TorchDispatchMode):
 
     def _value(self, tensor: Tensor) -> Tensor | None:
         """Return a tensor's value, or None where another run may have another one."""
+        from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot
+
         tracer: Any = get_proxy_mode().tracer  # type: ignore[union-attr]
         if get_proxy_slot(tensor, tracer, None) is None:  # it was not made in this run
             tensor = tensor.detach()

@@ -19,8 +19,6 @@ from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
 )
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from pyro_vae.errors import first_line
 from pyro_vae.inference.compiling.constants import ConstantReads, share_memory
@@ -98,6 +96,9 @@ def capture_once(
     Raises:
         CannotCapture: Python decides something in every run.
     """
+    # imported where a program is traced: it takes a second, and short fits and evidences need no graph
+    from torch.fx.experimental.proxy_tensor import make_fx
+
     reads = ConstantReads(all_fixed, capture_once.__code__)
 
     def traced(*fake: Tensor) -> Any:
@@ -170,6 +171,8 @@ class SiteTracker(Messenger):
 
 
 def _reason(error: Exception, tracker: SiteTracker, reads: ConstantReads) -> str:
+    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
     line = _shown(program_line(traceback.walk_tb(error.__traceback__)))
     if isinstance(error, DataDependentOutputException | GuardOnDataDependentSymNode):
         return f"Python needs to know a tensor's value {tracker}{line}"

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, fx
 from torch._guards import TracingContext, tracing
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from pyro_vae.inference.compiling.fx_capture import CapturedGraph
 
@@ -48,6 +47,7 @@ def _compile(
         warnings.simplefilter("ignore")  # torch's, about its own code
         from torch._inductor import config
         from torch._inductor.compile_fx import compile_fx
+        from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
         module = fx.GraphModule({}, copy.deepcopy(graph.module.graph))
         options = {"fallback_random": True}

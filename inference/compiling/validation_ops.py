@@ -18,7 +18,6 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
 )
 from torch.distributions import Distribution
-from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.overrides import TorchFunctionMode
 
 from pyro_vae.inference.compiling.thread_patch import ThreadPatch
@@ -57,6 +56,8 @@ class ValidationOps(Messenger):
                     self._check(constraint, getattr(component, name))
 
     def _check(self, constraint: Any, value: Any) -> None:
+        from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
         try:
             self.results.append(constraint.check(value).all())
         except (

@@ -109,6 +109,7 @@ def test_annealing_by_graphs_is_annealing(monkeypatch: pytest.MonkeyPatch) -> No
         torch.testing.assert_close(*figures, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_annealing_by_compiled_code_is_annealing(monkeypatch: pytest.MonkeyPatch) -> None:
     """...and graphs of the same operations share their code: here those of two tiles."""
     torch.manual_seed(0)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CHILD = """
 import torch
 from torch._dynamo.utils import counters
@@ -28,6 +30,7 @@ def cache_hits(cache: Path) -> str:
     return child.stdout.strip()
 
 
+@pytest.mark.slow
 def test_code_is_found_again_and_a_killed_process_breaks_nothing(tmp_path: Path) -> None:
     assert cache_hits(tmp_path) == "0"
     assert cache_hits(tmp_path) == "1"

@@ -72,7 +72,7 @@ def test_double_precision_stays() -> None:
 
 
 @needs_bfloat16
-@pytest.mark.parametrize("mode", ["auto", "on"])
+@pytest.mark.parametrize("mode", ["auto", pytest.param("on", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("networks", [{}, {"encoder": ConvEncoder, "decoder": ConvDecoder}])
 def test_a_fit_in_bfloat16_ends_near_that_in_float32(mode, networks) -> None:
     torch.manual_seed(0)

@@ -90,6 +90,7 @@ def test_reverse_weights_are_unbiased_for_one_over_the_evidence(start: str) -> N
     assert abs(mean - 1) < 4 * error
 
 
+@pytest.mark.slow
 def test_the_error_of_the_gap_is_its_spread_over_repeats() -> None:
     options: dict[str, Any] = {"num_particles": 4, "num_temperatures": 3}
     repeats = [bidirectional(Conjugate, torch.zeros(60), seed=s, **options) for s in range(30)]

@@ -90,6 +90,7 @@ def test_a_schedule_is_captured() -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_inductor_compiles_a_gradient_within_a_gradient() -> None:
     _, expected = trained(DReG(3))
     compiled, parameters = trained(DReG(3), "on")

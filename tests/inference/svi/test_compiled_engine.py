@@ -684,7 +684,7 @@ def test_a_loss_that_is_not_finite_names_its_site() -> None:
         quick(model, X, epochs=50, optimizer=partial(SGD, lr=2e-4), compile="auto", control=GRAPHS)
 
 
-@pytest.mark.parametrize("mode", ["on", "auto"])
+@pytest.mark.parametrize("mode", [pytest.param("on", marks=pytest.mark.slow), "auto"])
 def test_resume_is_exact_on_the_compiled_path(tmp_path, mode) -> None:
     options = {
         "kl_warmup": 2.0,
@@ -710,7 +710,7 @@ def test_resume_is_exact_on_the_compiled_path(tmp_path, mode) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["on", "auto"])
+@pytest.mark.parametrize("mode", [pytest.param("on", marks=pytest.mark.slow), "auto"])
 def test_killed_and_resumed_is_the_same_run_on_the_compiled_path(tmp_path, mode) -> None:
     def child(folder: Path) -> None:
         torch.set_num_threads(1)
