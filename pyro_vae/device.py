@@ -1,10 +1,14 @@
 """The device to compute on."""
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 import torch
 
 from pyro_vae.errors import InputError, must_be
 
 REMEDY = "use cpu or auto"
+T = TypeVar("T")
 
 
 def resolve(device: str | torch.device = "auto") -> torch.device:
@@ -32,3 +36,12 @@ def resolve(device: str | torch.device = "auto") -> torch.device:
             remedy=REMEDY,
         ) from error
     return resolved
+
+
+def for_device(table: Mapping[str, T], device: torch.device) -> T:
+    """Return the entry for a kind of device; that of the CPU, where it has none of its own.
+
+    >>> for_device({"cpu": 64, "cuda": 512}, torch.device("cuda:0"))
+    512
+    """
+    return table.get(device.type, table["cpu"])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae import argument_checks as checks
+from pyro_vae.device import for_device
 from pyro_vae.errors import at_least_1
 from pyro_vae.inference.annealing.hmc import Sampler, StepSizes, adapt_step_sizes
 from pyro_vae.inference.annealing.paths import AnnealingPath, FromGuide, FromPrior
@@ -187,7 +188,7 @@ class Annealed(Method):
 
 def numbers_of_chains(bound_program: BoundProgram, num_particles: int) -> Iterator[int]:
     """Yield numbers of chains that move together; their sum is K."""
-    most = CHAINS_AT_ONCE.get(bound_program.device.type, CHAINS_AT_ONCE["cpu"])
+    most = for_device(CHAINS_AT_ONCE, bound_program.device)
     at_once = max(1, most // bound_program.structure.num_units)
     for first in range(0, num_particles, at_once):
         yield min(at_once, num_particles - first)

@@ -23,7 +23,7 @@ from pyro_vae.inference.evidence.method import (
     Workload,
     part_size,
 )
-from pyro_vae.inference.evidence.tiles import PARTICLES_PER_TILE
+from pyro_vae.inference.evidence.tiles import fitting_particles
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.isolation import seed_all
@@ -73,7 +73,8 @@ class Importance(Method):
         per_weight = bytes_per_particle(self, example) / example.structure.num_units
         max_weights = work.memory(example.device, MAX_MEMORY) / per_weight
         num_particles, weigh = work.num_particles, self.draw
-        together = part_size(num_particles, PARTICLES_PER_TILE)
+        most = fitting_particles(example, max(work.tile_sizes, default=1))
+        together = part_size(num_particles, most)
         if not self.prior_share:
             weigh = fastest_draw(self.draw, work, max_weights)
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol, TypeVar
 
 import torch
 
+from pyro_vae.device import for_device
 from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.evidence.unit_estimates import UnitEstimates as UnitEstimates
 from pyro_vae.program.bound_program import BoundProgram
@@ -53,7 +54,7 @@ class Workload:
 
     def memory(self, device: torch.device, default: Mapping[str, int]) -> int:
         """Return the bytes to work with."""
-        return self.max_memory or default.get(device.type, default["cpu"])
+        return self.max_memory or for_device(default, device)
 
 
 @dataclass(frozen=True)

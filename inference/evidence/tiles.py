@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyro_vae.allocations import Allocations
 from pyro_vae.data import Batches, batches
-from pyro_vae.device import resolve
+from pyro_vae.device import for_device, resolve
 from pyro_vae.errors import InputError, report_user_errors
 from pyro_vae.inference.compiling.onednn import linear_by_onednn
 from pyro_vae.inference.evidence.binding import bind, bind_rows
@@ -27,12 +27,13 @@ from pyro_vae.program.examination import examine
 from pyro_vae.program.isolation import as_found, seed_all, undisturbed
 from pyro_vae.program.one_thread import one_thread
 
-# A tile has the first number of units at least, so that processes can share little data, and the second
-# at most; between them, as many as make its particles' tensors this large: small ones are soon computed,
-# and Python, which is called for each tile, would take most of the time. By the kind of device.
+# A tile holds so many units, and takes so many particles at a time, that their tensors have this many
+# bytes: small ones are soon computed, and Python, which is called for each block, would take most of the
+# time, on one core. There are no fewer units than the first number, so that processes can share little
+# data, and no more than the second; then so for particles. By the kind of device.
+BYTES_PER_BLOCK = {"cpu": 2**25, "cuda": 2**29}
 UNITS_PER_TILE = {"cpu": (64, 512), "cuda": (512, 4096)}
-BYTES_PER_TILE = {"cpu": 2**25, "cuda": 2**29}
-PARTICLES_PER_TILE = 512
+PARTICLES_PER_BLOCK = {"cpu": (512, 2**14), "cuda": (512, 2**17)}
 
 
 @dataclass(frozen=True)
@@ -155,18 +156,29 @@ def _index(
     return numbers.tensor_split(-(-rows.num_units // size))
 
 
-def fitting_units(example: BoundProgram, num_particles: int = PARTICLES_PER_TILE) -> int:
-    """Return how many units a tile has at most: a power of two, by the sizes of the program's tensors.
+def fitting_units(example: BoundProgram, num_particles: int | None = None) -> int:
+    """Return how many units a tile holds, for blocks of so many particles: a power of two.
 
-    Neither the memory nor the machine counts, so that a seed gives the same figures anywhere.
+    It follows from the sizes of the program's tensors. Neither the memory nor the machine counts, so that a
+    seed gives the same figures anywhere.
     """
-    kind = example.device.type if example.device.type in UNITS_PER_TILE else "cpu"
+    least, _ = for_device(PARTICLES_PER_BLOCK, example.device)
+    return _fitting(example, UNITS_PER_TILE, min(num_particles or least, least))
+
+
+def fitting_particles(example: BoundProgram, num_units: int) -> int:
+    """Return how many particles of so many units are drawn together at most: a power of two."""
+    return _fitting(example, PARTICLES_PER_BLOCK, num_units)
+
+
+def _fitting(example: BoundProgram, limits: Mapping[str, tuple[int, int]], times: int) -> int:
+    """Return the power of two within limits whose tensors, so many times, make a block."""
     single = example.single()
     with Allocations() as allocations:
         single.joint(1, single.guide(1))
     bytes_of_one = max(1, allocations.bytes // example.structure.num_units)
-    fitting = BYTES_PER_TILE[kind] // (bytes_of_one * min(num_particles, PARTICLES_PER_TILE))
-    least, most = UNITS_PER_TILE[kind]
+    least, most = for_device(limits, example.device)
+    fitting = for_device(BYTES_PER_BLOCK, example.device) // (bytes_of_one * times)
     return min(max(1 << max(0, fitting.bit_length() - 1), least), most)
 
 

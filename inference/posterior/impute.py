@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae import argument_checks as checks
+from pyro_vae.device import for_device
 from pyro_vae.errors import InputError, at_least_1, must_be
 from pyro_vae.inference.checks.support import check_proposal
 from pyro_vae.inference.evidence.tiles import open_tiles
@@ -115,7 +116,7 @@ def impute(
 
 
 def _units_per_tile(example: BoundProgram) -> int:
-    return UNITS_PER_TILE.get(example.device.type, UNITS_PER_TILE["cpu"])
+    return for_device(UNITS_PER_TILE, example.device)
 
 
 def _impute_tile(

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from stories import Conjugate
+from stories import Conjugate, GlobalMean
 
-from pyro_vae.inference.evidence.tiles import fitting_units, open_tiles
+from pyro_vae.inference.evidence.tiles import fitting_particles, fitting_units, open_tiles
 from pyro_vae.models import VAE
 
 PIXELS = torch.zeros(600, 784)
@@ -22,6 +22,15 @@ PIXELS = torch.zeros(600, 784)
 def test_small_tensors_make_large_tiles(program, data, num_particles, units) -> None:
     with open_tiles(program, data, seed=0, device="cpu") as tiles:
         assert fitting_units(tiles.example, num_particles) == units
+
+
+@pytest.mark.parametrize(
+    ("program", "data", "particles"),
+    [(GlobalMean, torch.zeros(5), 2**14), (GlobalMean, torch.zeros(10**6), 512)],
+)
+def test_particles_of_little_data_are_drawn_together(program, data, particles) -> None:
+    with open_tiles(program, data, seed=0, device="cpu") as tiles:
+        assert fitting_particles(tiles.example, 1) == particles
 
 
 def test_between_them_it_is_a_power_of_two() -> None:
