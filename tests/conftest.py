@@ -85,8 +85,9 @@ def _same_start(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture
-def tiles_of_64(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cuts the data of small programs, too: a tile of them would hold several hundred units."""
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cuts little data and few particles, too: of small programs they would come in one block."""
     from pyro_vae.inference.evidence import tiles
 
     monkeypatch.setitem(tiles.UNITS_PER_TILE, "cpu", (64, 64))
+    monkeypatch.setitem(tiles.PARTICLES_PER_BLOCK, "cpu", (512, 512))

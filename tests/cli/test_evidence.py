@@ -15,7 +15,7 @@ from stories import interrupt_after
 from pyro_vae.cli.evidence import in_bytes
 from pyro_vae.inference.evidence import tiles
 
-pytestmark = pytest.mark.usefixtures("tiles_of_64")
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 FA = "fit --model FactorAnalysis --model.latent_dim 1 --data table.csv --batch_size 16"
 

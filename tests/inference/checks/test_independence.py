@@ -170,7 +170,7 @@ def test_a_guide_with_a_parameter_for_each_place() -> None:
     assert off.abs().max() < 4.5  # of 200
 
 
-def test_noise_and_sums_over_particles_are_not_taken_for_it(tiles_of_64) -> None:
+def test_noise_and_sums_over_particles_are_not_taken_for_it(small_blocks) -> None:
     def noisy(x: Tensor) -> None:
         with pyro.plate("data", len(x)):
             pyro.sample("z", dist.Normal(x / 2 + 0.1 * torch.randn(len(x)), 0.8))

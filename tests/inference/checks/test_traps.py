@@ -19,7 +19,7 @@ from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.proposals import wider
 
-pytestmark = pytest.mark.usefixtures("tiles_of_64")
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 X = torch.randn(100, generator=torch.Generator().manual_seed(4)).sort().values
 

@@ -17,7 +17,7 @@ from pyro_vae.inference.evidence import compiled_draws
 from pyro_vae.inference.evidence.method import part_size
 from pyro_vae.models import VAE, MixtureVAE
 
-pytestmark = pytest.mark.usefixtures("tiles_of_64")
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 X = torch.randn(130, generator=torch.Generator().manual_seed(1)) * 1.5
 PIXELS = (torch.rand(100, 20, generator=torch.Generator().manual_seed(2)) > 0.6).float()

@@ -24,7 +24,7 @@ from pyro_vae.inference.evidence.methods import METHODS
 from pyro_vae.inference.evidence.result import mean_error
 from pyro_vae.models import VAE, DequantizedFlow, FactorAnalysis
 
-pytestmark = pytest.mark.usefixtures("tiles_of_64")
+pytestmark = pytest.mark.usefixtures("small_blocks")
 
 X = torch.randn(300, generator=torch.Generator().manual_seed(1)) * 1.5
 
