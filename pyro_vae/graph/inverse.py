@@ -54,7 +54,7 @@ def _moral_graph(
     """
     barren = {v for v in stage_of if all(stage_of[u] >= stage_of[v] for u in parents[v])}
     near: Neighbours = {name: set() for name in parents}
-    for name, its_parents in reversed(parents.items()):
+    for name, its_parents in reversed([*parents.items()]):
         if name not in barren:
             barren -= set(its_parents)
             _join(near, combinations(its_parents, 2))

@@ -5,6 +5,7 @@ network from an input and an output shape. Guides of several latent layers also 
 the layers and the model's layers.
 """
 
+from pyro_vae.guides.auto_amortized import AutoAmortized
 from pyro_vae.guides.categorical import Categorical, RelaxedCategorical
 from pyro_vae.guides.flow import FlowGuide
 from pyro_vae.guides.guide import AmortizedGuide, GuideFactory
@@ -20,6 +21,7 @@ from pyro_vae.guides.sphere import VonMisesFisher
 
 __all__ = [
     "AmortizedGuide",
+    "AutoAmortized",
     "BottomUp",
     "Categorical",
     "FlowGuide",

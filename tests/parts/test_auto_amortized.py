@@ -1,0 +1,269 @@
+"""Guides made from a model alone, against posteriors and evidences in closed form."""
+
+import math
+from functools import partial
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+from refused import refused
+from torch import Tensor
+from torch.optim import Adam
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from pyro_vae import fit, log_evidence
+from pyro_vae.guides import AutoAmortized
+from pyro_vae.inference import Evidence
+from pyro_vae.networks import MLP
+from pyro_vae.testing import check_program
+
+SMALL = partial(MLP, hidden_dims=(32, 32))
+
+
+def trained(model: Any, x: Tensor, steps: int = 2000, **options: Any) -> tuple[Any, AutoAmortized]:
+    torch.manual_seed(0)
+    guide = AutoAmortized(model, x, network=SMALL)
+    epochs = steps * options.get("batch_size", len(x)) // len(x)
+    fit(
+        (model, guide),
+        x,
+        epochs=epochs,
+        optimizer=partial(Adam, lr=5e-3),
+        lr_schedule=partial(CosineAnnealingLR, T_max=epochs),
+        progress=False,
+        device="cpu",
+        **options,
+    )
+    return model, guide
+
+
+def normal_pairs(x: Tensor) -> None:
+    """Two values of each unit: z | x is Normal(sum x / 3, 1 / 3)."""
+    with pyro.plate("units", len(x), dim=-2):
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        with pyro.plate("values", 2, dim=-1):
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
+def counts(x: Tensor) -> None:
+    with pyro.plate("units", len(x)):
+        rate = pyro.sample("rate", dist.Gamma(2.0, 0.5))
+        pyro.sample("x", dist.Poisson(rate), obs=x)
+
+
+def two_causes(x: Tensor) -> None:
+    """x is known exactly, nearly: a and b are each other's mirror image."""
+    with pyro.plate("units", len(x)):
+        a = pyro.sample("a", dist.Normal(0.0, 1.0))
+        b = pyro.sample("b", dist.Normal(0.0, 1.0))
+        pyro.sample("x", dist.Normal(a + b, 0.1), obs=x)
+
+
+def classes(x: Tensor) -> None:
+    with pyro.plate("units", len(x)):
+        which = pyro.sample("which", dist.Bernoulli(0.3), infer={"enumerate": "parallel"})
+        z = pyro.sample("z", dist.Normal(3 * which, 1.0))
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
+def steps_of_time(x: Tensor) -> None:
+    with pyro.plate("units", len(x)):
+        z: Any = 0.0
+        for t in range(3):
+            z = pyro.sample(f"z_{t}", dist.Normal(z, 1.0))
+            pyro.sample(f"x_{t}", dist.Normal(z, 1.0), obs=x[:, t])
+
+
+def groups(x: Tensor) -> None:
+    """Random effects: a mean and a spread that all groups share."""
+    mean = pyro.sample("mean", dist.Normal(0.0, 3.0))
+    spread = pyro.sample("spread", dist.LogNormal(0.0, 0.5))
+    with pyro.plate("groups", len(x), dim=-2):
+        effect = pyro.sample("effect", dist.Normal(mean, spread))
+        with pyro.plate("values", 2, dim=-1):
+            pyro.sample("x", dist.Normal(effect, 0.5), obs=x)
+
+
+def covariance_of_steps() -> Tensor:
+    steps = torch.arange(1.0, 4.0)
+    return torch.minimum(steps, steps[:, None]) + torch.eye(3)
+
+
+STEPS = dist.MultivariateNormal(torch.zeros(3), covariance_of_steps())
+PAIRS = dist.MultivariateNormal(torch.zeros(2), torch.ones(2, 2) + torch.eye(2))
+
+
+def agrees(evidence: Evidence, exact: Tensor) -> bool:
+    """Within 4 standard errors of the mean, by the spread over units; a log of a mean is a little low."""
+    off = evidence.log_evidence - exact
+    return bool(abs(off.mean()) < 4 * off.std() / len(off) ** 0.5 + 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("model", "draw", "log_prob", "most"),
+    [
+        (normal_pairs, PAIRS.sample, PAIRS.log_prob, 0.02),
+        (counts, dist.GammaPoisson(2.0, 0.5).sample, dist.GammaPoisson(2.0, 0.5).log_prob, 0.05),
+        (
+            two_causes,
+            dist.Normal(0.0, 2.01**0.5).sample,
+            dist.Normal(0.0, 2.01**0.5).log_prob,
+            0.05,
+        ),
+        (steps_of_time, STEPS.sample, STEPS.log_prob, 0.05),
+    ],
+)
+def test_the_elbo_of_new_units_is_nearly_their_evidence(model, draw, log_prob, most) -> None:
+    torch.manual_seed(0)
+    x, new = draw((2000,)), draw((300,))
+    program = trained(model, x, batch_size=100)
+    evidence = log_evidence(program, new, num_particles=500, seed=0)
+    exact = log_prob(new).double()
+    assert agrees(evidence, exact)
+    gap = (exact - evidence.bounds[1]).mean()
+    assert gap < most
+    assert (evidence.ess > 0.8 * 500).double().mean() > 0.9
+
+
+def test_what_is_summed_out_leaves_the_rest_right() -> None:
+    torch.manual_seed(0)
+    x = 3 * (torch.rand(500) < 0.3) + 2**0.5 * torch.randn(500)
+    evidence = log_evidence(trained(classes, x, 500, batch_size=100), x, num_particles=500, seed=0)
+    parts = dist.Normal(torch.tensor([0.0, 3.0]), 2**0.5).log_prob(x[:, None])
+    exact = (parts + torch.tensor([0.7, 0.3]).log()).logsumexp(-1).double()
+    assert agrees(evidence, exact)
+
+
+def test_what_all_groups_share_is_not_too_certain() -> None:
+    """Mean field makes the mean's posterior much too narrow."""
+    torch.manual_seed(0)
+    x = 1 + torch.randn(100, 1) + 0.5 * torch.randn(100, 2)
+    program = trained(groups, x, 1500)
+    means, spreads = torch.meshgrid(
+        torch.linspace(0.3, 1.7, 120), torch.linspace(0.6, 1.6, 120), indexing="ij"
+    )
+    covariance = spreads.square()[..., None, None] * torch.ones(2, 2) + torch.eye(2) / 4
+    each = dist.MultivariateNormal(
+        means[..., None, None].expand(120, 120, 1, 2), covariance.unsqueeze(-3)
+    )
+    log_joint = each.log_prob(x).sum(-1).double()
+    log_joint += dist.Normal(0.0, 3.0).log_prob(means) + dist.LogNormal(0.0, 0.5).log_prob(spreads)
+    cell = (means[1, 0] - means[0, 0]) * (spreads[0, 1] - spreads[0, 0])
+    exact = log_joint.flatten().logsumexp(0) + cell.log()
+    weights = log_joint.flatten().softmax(0)
+    mean = (weights * means.flatten()).sum()
+    sd = (weights * (means.flatten() - mean).square()).sum().sqrt()
+    q = program[1].shared.get_posterior()
+    assert abs(q.mean[0] - mean) < 0.3 * sd
+    assert abs(q.stddev[0] / sd - 1) < 0.15
+    elbo = log_evidence(program, args=(x,), num_particles=500, seed=0).bounds[1].item()
+    assert exact.item() - elbo < 0.03 * 100  # nats of 100 groups and what they share
+
+
+def test_it_is_a_program_like_any_other() -> None:
+    x = torch.randn(30, 2)
+    report = check_program((normal_pairs, AutoAmortized(normal_pairs, x, network=SMALL)), x)
+    assert not report.failed, str(report)
+
+
+def words(model: Any, *args: Tensor) -> str:
+    return str(AutoAmortized(model, *args, network=SMALL)).splitlines()[0]
+
+
+def test_it_says_how_it_factorises() -> None:
+    one, two = torch.zeros(6), torch.zeros(6, 2)
+    assert words(normal_pairs, two) == "prod_units q(z | rows)"
+    assert words(two_causes, one) == "prod_units q(a | rows) q(b | rows, a)"
+    assert words(groups, two) == "q(mean, spread) prod_groups q(effect | rows, mean, spread)"
+    assert words(classes, one) == "prod_units q(z | rows)"
+    chain = "prod_units q(z_0 | rows) q(z_1 | rows, z_0) q(z_2 | rows, z_1)"
+    assert words(steps_of_time, torch.zeros(6, 3)) == chain
+
+
+def test_cells_within_a_unit_and_events() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("units", len(x), dim=-2):
+            weights = pyro.sample("weights", dist.Dirichlet(torch.ones(3)))
+            with pyro.plate("cells", 4, dim=-1):
+                z = pyro.sample("z", dist.HalfNormal(weights[..., 0]))
+                pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    guide = AutoAmortized(model, torch.randn(9, 4), network=SMALL)
+    with poutine.trace() as tracer:
+        values = guide(torch.randn(5, 4))
+    assert values["weights"].shape == (5, 1, 3)
+    assert values["z"].shape == (5, 4)
+    assert (values["z"] > 0).all()
+    tracer.trace.compute_log_prob()
+    assert tracer.trace.nodes["z"]["log_prob"].shape == (5, 4)
+    assert log_evidence((model, guide), torch.randn(7, 4), num_particles=3, seed=0).num_units == 7
+
+
+def in_units(prior: Any, **infer: Any) -> Any:
+    def model(x: Tensor) -> None:
+        with pyro.plate("units", len(x)):
+            z = pyro.sample("z", prior(x), infer=infer)
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    return model
+
+
+def scaled_by_another(x: Tensor) -> None:
+    with pyro.plate("units", len(x)):
+        top = pyro.sample("top", dist.Gamma(2.0, 1.0))
+        z = pyro.sample("z", dist.Uniform(0.0, top))
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
+def of_its_own(x: Tensor) -> None:
+    with pyro.plate("units", 100, subsample_size=len(x)):
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
+@pytest.mark.parametrize(
+    ("model", "subject", "remedy"),
+    [
+        (in_units(lambda x: dist.Poisson(1.0)), "z", "summed out"),
+        (in_units(lambda x: dist.Uniform(0.0, 1 + x.abs())), "z", "(0, 1)"),
+        (scaled_by_another, "z", "(0, 1)"),
+        (of_its_own, "units", "as long as they are"),
+        (
+            in_units(lambda x: dist.ImproperUniform(dist.constraints.real, (), ())),
+            "model",
+            "proper",
+        ),
+        (3, "model", None),
+    ],
+)
+def test_what_it_cannot_do_is_refused_by_name(model, subject, remedy) -> None:
+    with refused(subject, **({"remedy": remedy} if remedy else {})):
+        AutoAmortized(model, torch.arange(5.0))
+
+
+def test_rows_are_needed() -> None:
+    x = torch.randn(5)
+
+    def model() -> None:
+        in_units(lambda x: dist.Normal(0.0, 1.0))(x)
+
+    with refused("units", remedy="as an argument"):
+        AutoAmortized(model)
+
+
+def test_a_model_of_shared_latents_alone() -> None:
+    def model(x: Tensor) -> None:
+        mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+        with pyro.plate("units", len(x)):
+            pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+
+    torch.manual_seed(0)
+    x = torch.randn(50)
+    program = trained(model, x, 800)
+    q = program[1].shared.get_posterior()
+    assert abs(q.mean - x.sum() / 51) < 0.2 / 51**0.5
+    assert q.stddev.item() == pytest.approx(1 / math.sqrt(51), rel=0.1)
+    assert str(program[1]).splitlines()[0] == "q(mean)"
