@@ -30,6 +30,7 @@ from pyro_vae.inference.svi.compiled_engine import (
 )
 from pyro_vae.inference.svi.engine import EagerEngine, Engine
 from pyro_vae.inference.svi.fit_result import FitResult
+from pyro_vae.inference.svi.made_guide import with_guide
 from pyro_vae.inference.svi.optimizer import (
     PASS_LR_SCHEDULE,
     PASS_OPTIMIZER,
@@ -100,7 +101,9 @@ def fit(
     float32, as are validation and every evidence.
 
     Args:
-        program: a model and guide (:func:`pyro_vae.program.contract.as_program`), trained in place.
+        program: a model and guide (:func:`pyro_vae.program.contract.as_program`), trained in place. A model
+            alone, or an object with ``.model`` alone, gets a guide made from it
+            (:class:`pyro_vae.guides.AutoAmortized`): ``FitResult.program`` holds both.
         data: a tensor, a tuple of tensors of equal length, a torch Dataset, a DataLoader, a split,
             or a data set (its validation split is used, too).
         validation: held-out data of the same kind, for early stopping and keep-best.
@@ -150,6 +153,7 @@ def fit(
     settings = Settings(
         planned_epochs, lr_schedule, beta, kl_warmup, patience, keep_best, seed, progress
     )
+    given = program = with_guide(program, data, device, args, kwargs, seed)
     kind = type(program).__qualname__
     program, train, place = _open(as_program(program), data, validation, device, args, kwargs)
     check_modes(compile, precision, place)
@@ -176,7 +180,8 @@ def fit(
         loop = Loop(
             step, prepared.learnt, train, held_out, run_storage, settings, control, prepared.is_elbo
         )
-        return loop.run(resume, _noun(prepared), prepared.notes)
+        result = loop.run(resume, _noun(prepared), prepared.notes)
+    return replace(result, program=given)
 
 
 def _check_elbo(name: str, elbo: Any) -> None:

@@ -1,6 +1,7 @@
 """What a fit returns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from pyro_vae.inference.svi.run_storage import FIGURES, Metrics
 
@@ -20,6 +21,7 @@ class FitResult:
         epochs: the epochs that were planned.
         notes: sentences about how the steps were run.
         is_joint: whether figures are of all data together, as where latents are shared by all.
+        program: what was trained, for every other verb; a pair (model, guide) where the guide was made.
     """
 
     metrics: list[Metrics]
@@ -28,6 +30,7 @@ class FitResult:
     epochs: int
     notes: tuple[str, ...] = ()
     is_joint: bool = False
+    program: Any = field(default=None, repr=False, compare=False)
 
 
 def monitored_figure(metrics: Metrics) -> tuple[str, float]:

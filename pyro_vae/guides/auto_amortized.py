@@ -100,10 +100,11 @@ class AutoAmortized(nn.Module):
         self.factors = nn.ModuleDict()
         if local:
             rows = self._rows(args)
-            self.row_scaling = Scaling(rows.shape[-1:])
+            self.row_scaling = Scaling(rows.shape[-1:]).to(rows.device)
             self.row_scaling.learn(rows)
             for name in local:
                 self.factors[_key(name)] = self._factor(name, rows.shape[-1], network)
+            self.to(rows.device)
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Draw the latents, and return them by name."""
@@ -175,7 +176,7 @@ class AutoAmortized(nn.Module):
             self.coordinates[name](cast(Site, draw.nodes[name])["value"]).reshape(-1, size)
             for draw in draws
         ]
-        scaling = Scaling((size,))
+        scaling = Scaling((size,)).to(free[0].device)
         scaling.learn(torch.cat(free), may_keep=False)
         return scaling
 

@@ -1,5 +1,6 @@
 """The joint normal distribution of latents that all units share."""
 
+import math
 from typing import Any
 
 import pyro.distributions as dist
@@ -34,13 +35,11 @@ class SharedNormal(AutoContinuous):
         size = len(location)
         self.register_buffer("location", location)
         self.register_buffer("unit", scale)
-        self.mean = nn.Parameter(torch.zeros(size))
-        self.log_scale = nn.Parameter(torch.full((size,), torch.tensor(START).log().item() / GAIN))
-        rank = size if self.is_full else round(size**0.5)
-        shape = (size * (size - 1) // 2,) if self.is_full else (size, rank)
-        self.covariance = nn.Parameter(
-            torch.zeros(shape) if self.is_full else 1e-3 * torch.randn(shape)
-        )
+        self.mean = nn.Parameter(location.new_zeros(size))
+        self.log_scale = nn.Parameter(location.new_full((size,), math.log(START) / GAIN))
+        below = location.new_zeros(size * (size - 1) // 2)
+        low_rank = 1e-3 * torch.randn(size, round(size**0.5), device=location.device)
+        self.covariance = nn.Parameter(below if self.is_full else low_rank)
 
     @property
     def is_full(self) -> bool:

@@ -267,3 +267,38 @@ def test_a_model_of_shared_latents_alone() -> None:
     assert abs(q.mean - x.sum() / 51) < 0.2 / 51**0.5
     assert q.stddev.item() == pytest.approx(1 / math.sqrt(51), rel=0.1)
     assert str(program[1]).splitlines()[0] == "q(mean)"
+
+
+class Story:
+    """A model without a guide, as an object."""
+
+    model = staticmethod(normal_pairs)
+
+
+@pytest.mark.parametrize("bare", [normal_pairs, Story()])
+def test_a_bare_model_is_fitted_by_a_guide_of_its_own(bare: Any) -> None:
+    x = PAIRS.sample((300,))
+    options: dict[str, Any] = {"batch_size": 100, "progress": False, "compile": "off"}
+    results = [fit(bare, x, epochs=epochs, **options) for epochs in (2, 2, 30)]
+    assert results[0].metrics[1]["train_elbo"] == results[1].metrics[1]["train_elbo"]
+    evidence = log_evidence(results[2].program, PAIRS.sample((50,)), num_particles=10, seed=0)
+    assert evidence.num_units == 50
+    assert "q(z | rows)" in str(results[2].program[1])
+
+
+def test_a_run_of_a_bare_model_resumes_exactly(tmp_path) -> None:
+    x = PAIRS.sample((300,))
+    options: dict[str, Any] = {"batch_size": 100, "progress": False, "compile": "off", "seed": 3}
+    whole = fit(normal_pairs, x, epochs=4, **options)
+    fit(normal_pairs, x, epochs=2, out=tmp_path / "run", **options)
+    resumed = fit(normal_pairs, x, epochs=4, out=tmp_path / "run", resume=True, **options)
+    for one, other in zip(
+        whole.program[1].parameters(), resumed.program[1].parameters(), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+def test_a_call_with_arguments() -> None:
+    x = 1 + torch.randn(40, 2)
+    result = fit(groups, args=(x,), epochs=20, progress=False, compile="off")
+    assert log_evidence(result.program, args=(x,), num_particles=10, seed=0).num_units == 1
