@@ -85,6 +85,13 @@ class AutoAmortized(nn.Module):
         target = _without_guide(model)
         draws = _prior_draws(target, args, kwargs)
         sites, latents = sample_sites(draws[0]), _to_draw(draws[0])
+        if not observed_sites(draws[0]):
+            raise InputError(
+                f"the model ({type(model).__name__}) observes nothing",
+                subject="model",
+                expected="a Pyro model",
+                remedy="pass its data to `pyro.sample` as obs=",
+            )
         self.unit = _unit_of(draws[0], args, latents)
         local = [n for n in latents if self.unit and self.unit.holds(sites[n])]
         self.shared_names = tuple(n for n in latents if n not in local)

@@ -237,6 +237,7 @@ def of_its_own(x: Tensor) -> None:
             "proper",
         ),
         (3, "model", None),
+        (torch.nn.Linear(5, 1), "model", "obs="),
     ],
 )
 def test_what_it_cannot_do_is_refused_by_name(model, subject, remedy) -> None:
