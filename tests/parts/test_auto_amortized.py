@@ -113,13 +113,13 @@ def agrees(evidence: Evidence, exact: Tensor) -> bool:
             dist.Normal(0.0, 2.01**0.5).log_prob,
             0.05,
         ),
-        (steps_of_time, STEPS.sample, STEPS.log_prob, 0.05),
+        pytest.param(steps_of_time, STEPS.sample, STEPS.log_prob, 0.05, marks=pytest.mark.slow),
     ],
 )
 def test_the_elbo_of_new_units_is_nearly_their_evidence(model, draw, log_prob, most) -> None:
     torch.manual_seed(0)
     x, new = draw((2000,)), draw((300,))
-    program = trained(model, x, batch_size=100)
+    program = trained(model, x, 1500, batch_size=100)
     evidence = log_evidence(program, new, num_particles=500, seed=0)
     exact = log_prob(new).double()
     assert agrees(evidence, exact)
@@ -141,7 +141,7 @@ def test_what_all_groups_share_is_not_too_certain() -> None:
     """Mean field makes the mean's posterior much too narrow."""
     torch.manual_seed(0)
     x = 1 + torch.randn(100, 1) + 0.5 * torch.randn(100, 2)
-    program = trained(groups, x, 1500)
+    program = trained(groups, x, 1000)
     means, spreads = torch.meshgrid(
         torch.linspace(0.3, 1.7, 120), torch.linspace(0.6, 1.6, 120), indexing="ij"
     )
