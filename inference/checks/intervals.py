@@ -111,12 +111,17 @@ def reach_of(fn: Any) -> Range | None:
     """Return how far a flow's values reach, by draws of its base that are also sent far out.
 
     A flow declares that it fills a space, and one that ends in bounded units (tanh) does not. None for any
-    other distribution.
+    other distribution, such as one on a simplex, whose map is known to cover it.
     """
     fn = inside(fn)
     if not isinstance(fn, TransformedDistribution) or not any(
         cast(Any, t.domain).event_dim for t in fn.transforms
     ):
+        return None
+    support: Any = fn.support
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    if support is not constraints.real:
         return None
     with contextlib.suppress(Exception):  # the base may have no draws, or no support
         base = fn.base_dist.sample(torch.Size((REACH_DRAWS,)))

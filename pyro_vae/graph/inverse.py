@@ -52,7 +52,8 @@ def _moral_graph(
     Neighbours are joined by an edge, or have a child together; a latent above no observation does not join
     its parents, since nothing is known of it (if it is not drawn before them).
     """
-    barren = {v for v in stage_of if all(stage_of[u] >= stage_of[v] for u in parents[v])}
+    after = len(stage_of)  # of observed parents, which are known from the start
+    barren = {v for v in stage_of if all(stage_of.get(u, after) >= stage_of[v] for u in parents[v])}
     near: Neighbours = {name: set() for name in parents}
     for name, its_parents in reversed([*parents.items()]):
         if name not in barren:

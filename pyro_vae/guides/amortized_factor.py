@@ -31,10 +31,12 @@ class Coordinates:
     Attributes:
         transform: from unconstrained values to the latent's support.
         shape: the event shape of unconstrained values.
+        event_dim: of the latent's own values.
     """
 
     transform: Transform
     shape: torch.Size
+    event_dim: int
 
     @classmethod
     def of(cls, name: str, fn: Any) -> "Coordinates":
@@ -52,7 +54,8 @@ class Coordinates:
                 remedy='have it summed out: infer={"enumerate": "parallel"} in the model',
             )
         transform = biject(_of_one_unit(name, support))
-        return cls(transform, torch.Size(transform.inverse_shape(fn.event_shape)))
+        shape = torch.Size(transform.inverse_shape(fn.event_shape))
+        return cls(transform, shape, len(fn.event_shape))
 
     @property
     def size(self) -> int:
@@ -75,6 +78,13 @@ class Coordinates:
         covariance = "full" if self.size <= FULL_COVARIANCE else "diagonal"
         return f"{words} of {self.size} dimensions, {covariance} covariance"
 
+    def same_support(self, other: "Coordinates") -> bool:
+        """Return whether other coordinates lead to the same values."""
+        if self.shape != other.shape:
+            return False
+        points = torch.linspace(-1.5, 2.0, 5 * self.size).reshape(5, *self.shape)
+        return torch.equal(self.transform(points), other.transform(points))
+
     def __call__(self, value: Tensor) -> Tensor:
         """Return a value's coordinates, ``batch | D``."""
         free = self.transform.inv(value)
@@ -89,7 +99,8 @@ class Coordinates:
             raw_tril: its rows below the diagonal, ``batch | D (D - 1) / 2``; None for independent ones.
         """
         scale = log_link(log_scale, SCALE).exp()
-        parts: list[Transform] = [] if self.is_identity else [self.transform]
+        # the density of a draw takes its coordinates from the cache: those found from the value are rounded
+        parts: list[Transform] = [] if self.is_identity else [self.transform.with_cache(1)]
         base: Any
         if self.shape == ():
             base = dist.Normal(loc.squeeze(-1), scale.squeeze(-1))
@@ -137,7 +148,7 @@ def _of_one_unit(name: str, support: Any, event_dims: int = 0) -> Any:
 
 
 class AmortizedFactor(nn.Module):
-    """Map what a latent depends on, ``batch | in_dim``, to q(z | ...), ``batch cells | z``.
+    """Map what a unit's latent depends on, ``particles, units | in_dim``, to its distribution.
 
     Coordinates are normal, with loc + scale * f(inputs) as mean, and the Cholesky factor scale * g(inputs):
     loc and scale are the prior's, so a network that gives 0 gives about the prior.
@@ -145,7 +156,9 @@ class AmortizedFactor(nn.Module):
     Args:
         coordinates: of the latent.
         in_dim: the number of inputs.
-        cells: sizes of the plates within the unit.
+        cells: sizes of all other plates' dimensions, from left to right; 1 where the latent has no plate.
+        dim: the unit plate's dimension, counted from the right.
+        depth: how many dimensions the latent's plates take, from the leftmost one on.
         network: makes the network from an input and an output shape.
         loc: the prior's mean of the coordinates, (D,).
         scale: its standard deviation.
@@ -159,12 +172,17 @@ class AmortizedFactor(nn.Module):
         coordinates: Coordinates,
         in_dim: int,
         cells: Sequence[int],
+        dim: int,
+        depth: int,
         network: NetworkFactory,
         loc: Tensor,
         scale: Tensor,
     ) -> None:
         super().__init__()
         self.coordinates, size = coordinates, coordinates.size
+        # of the units, in the network's output
+        self.from_dim, self.to_dim = -2 - len(cells), dim - 1
+        self.unused = 1 + len(cells) - depth
         self.sizes = [size, size, size * (size - 1) // 2]
         if size > FULL_COVARIANCE:
             self.sizes[2] = 0
@@ -173,7 +191,11 @@ class AmortizedFactor(nn.Module):
         self.register_buffer("scale", scale)
 
     def forward(self, inputs: Tensor) -> Any:
-        loc, log_scale, raw = self.network(inputs).split(self.sizes, -1)
+        """Return q(z | inputs), whose batch dimensions are those of the program's plates."""
+        output = self.network(inputs).movedim(self.from_dim, self.to_dim)
+        if inputs.dim() == 2:  # no particles, so no dimensions to the left of the latent's plates
+            output = output.reshape(output.shape[self.unused :])
+        loc, log_scale, raw = output.split(self.sizes, -1)
         raw_tril = raw * self.scale[_rows(len(self.scale))] if raw.shape[-1] else None
         return self.coordinates.normal(
             self.loc + self.scale * loc, self.scale.log() + log_scale, raw_tril

@@ -15,11 +15,11 @@ from pyro_vae.errors import InputError
 from pyro_vae.graph.inverse import faithful_inverse
 from pyro_vae.graph.record.record import graph_and_warnings
 from pyro_vae.guides.amortized_factor import AmortizedFactor, Coordinates
-from pyro_vae.guides.shared_normal import SharedNormal
+from pyro_vae.guides.shared_normal import SharedLatent, SharedNormal
 from pyro_vae.networks import MLP, NetworkFactory
 from pyro_vae.program.contract import Program, as_program
 from pyro_vae.program.isolation import undisturbed
-from pyro_vae.program.trace import Site, latent_sites, observed_sites, run, sample_sites
+from pyro_vae.program.trace import Site, is_factor, latent_sites, observed_sites, run, sample_sites
 from pyro_vae.scaling import Scaling
 
 PRIOR_DRAWS = 64  # of the model, from which factors take location and scale of their latents
@@ -40,8 +40,8 @@ class Unit:
 class AutoAmortized(nn.Module):
     """Make a guide for a model, from its plates and from what its values depend on.
 
-    The units are those of the outermost plate that holds all observed sites. A latent outside of it is
-    shared by all units; the shared latents have one normal distribution with free parameters, in
+    The units are those of the outermost plate that holds all observed sites (but those outside of all
+    plates). A latent outside of it is shared by all units; the shared latents have one normal distribution with free parameters, in
     unconstrained coordinates. A unit's latents are drawn one after another, each from a normal distribution
     whose parameters a network gives. It reads the unit's rows of the arguments, and those shared and
     earlier latents on which the latent depends given the data: the faithful inverse of the model's graph
@@ -92,52 +92,57 @@ class AutoAmortized(nn.Module):
                 expected="a Pyro model",
                 remedy="pass its data to `pyro.sample` as obs=",
             )
-        self.unit = _unit_of(draws[0], args, latents)
+        self.unit = _unit_of(target, draws[0], args, kwargs, latents)
         local = [n for n in latents if self.unit and self.unit.holds(sites[n])]
-        self.shared_names = tuple(n for n in latents if n not in local)
+        shared = [n for n in latents if n not in local]
         self.nesting = max((-f.dim for s in sites.values() for f in _plates(s)), default=0)
         self.plates = {name: _plates(sites[name]) for name in latents}
         self.coordinates = {name: _coordinates(name, draws) for name in latents}
-        self.scalings = nn.ModuleDict({_key(name): self._learnt(name, draws) for name in latents})
+        if self.unit:
+            _check_supports(target, self.unit, draws[0], args, kwargs)
         inverse = _inverse(target, args, kwargs, draws[0], local)
-        self.parents = {
-            name: [u for u in inverse[name] if u in latents] for name in inverse if name in local
-        }
-        self.shared = self._shared_guide(target.model, args, kwargs) if self.shared_names else None
-        self.factors = nn.ModuleDict()
-        if local:
+        self.parents = {n: [u for u in inverse[n] if u in latents] for n in inverse if n in local}
+        self.scalings, self.factors = nn.ModuleDict(), nn.ModuleDict()
+        self.keys = {name: _key(name, number) for number, name in enumerate(latents)}
+        for name in latents:
+            self.scalings[self.keys[name]] = self._learnt(name, draws)
+        self.shared = self._shared_guide(shared) if shared else None
+        if self.parents:
             rows = self._rows(args)
             self.row_scaling = Scaling(rows.shape[-1:]).to(rows.device)
             self.row_scaling.learn(rows)
             for name in local:
-                self.factors[_key(name)] = self._factor(name, rows.shape[-1], network)
+                self.factors[self.keys[name]] = self._factor(name, rows.shape[-1], network)
             self.to(rows.device)
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Draw the latents, and return them by name."""
-        values = {} if self.shared is None else dict(self.shared(*args, **kwargs))
+        rows = self._rows(args) if self.parents else torch.empty(0)
+        frames = {frame.name: frame for each in self.plates.values() for frame in each}
+        sizes = {name: frame.size for name, frame in frames.items()}
+        if self.unit:
+            sizes[self.unit.name] = len(rows)
+        plates = {n: pyro.plate(n, sizes[n], dim=frame.dim) for n, frame in frames.items()}
+        values = {} if self.shared is None else self.shared(plates)
         if not self.parents:
             return values
-        rows = self._rows(args)
         read = ((rows - self.row_scaling.location) / self.row_scaling.scale).nan_to_num(0.0)
-        plates = self._open_plates(len(rows))
         for name, parents in self.parents.items():
-            inputs = [read, *(self._read(u, values[u], len(rows)) for u in parents)]
+            inputs = [read, *(self._read(parent, values[parent]) for parent in parents)]
             batch = torch.broadcast_shapes(*(x.shape[:-1] for x in inputs))
             joined = torch.cat([x.expand(*batch, x.shape[-1]) for x in inputs], -1)
             with ExitStack() as stack:
                 for frame in self.plates[name]:
                     stack.enter_context(plates[frame.name])
-                values[name] = pyro.sample(name, self.factors[_key(name)](joined))
+                values[name] = pyro.sample(name, self.factors[self.keys[name]](joined))
         return values
 
     def __str__(self) -> str:
         product, lines = [], []
-        if self.shared_names:
-            names = ", ".join(self.shared_names)
+        if self.shared is not None:
+            names = ", ".join(self.shared.latents)
             product.append(f"q({names})")
-            is_full = self.shared is not None and self.shared.is_full
-            covariance = "full covariance" if is_full else "covariance of low rank"
+            covariance = "full covariance" if self.shared.is_full else "covariance of low rank"
             lines.append(f"  {names}: normal with {covariance}, free parameters")
         if self.unit and self.parents:
             product.append(f"prod_{self.unit.name}")
@@ -146,33 +151,44 @@ class AutoAmortized(nn.Module):
                 lines.append(f"  {name}: {self.coordinates[name].description}, by a network")
         return "\n".join([" ".join(product), *lines])
 
-    def _open_plates(self, num_units: int) -> dict[str, Any]:
-        frames = {frame.name: frame for name in self.parents for frame in self.plates[name]}
-        sizes = {name: frame.size for name, frame in frames.items()}
-        sizes[cast(Unit, self.unit).name] = num_units
-        return {n: pyro.plate(n, sizes[n], dim=frame.dim) for n, frame in frames.items()}
-
     # --- what the factors read --------------------------------------------------------------------
 
     def _rows(self, args: Sequence[Any]) -> Tensor:
-        """Return the arguments' rows as numbers, ``units | columns``."""
+        """Return the arguments' rows as numbers, ``units | columns``.
+
+        Raises:
+            InputError: they have unlike lengths.
+        """
         rows = [args[number] for number in cast(Unit, self.unit).rows]
+        if len({len(x) for x in rows}) > 1:
+            lengths = ", ".join(f"{len(x):,}" for x in rows)
+            raise InputError(
+                f"the guide reads rows of arguments {cast(Unit, self.unit).rows}, which now have "
+                f"{lengths} of them",
+                subject=cast(Unit, self.unit).name,
+                expected="as many rows of each",
+                remedy="pass what is no row to the model by its name",
+            )
         dtype = torch.get_default_dtype()
         return torch.cat([x.reshape(len(x), -1).to(dtype) for x in rows], -1)
 
-    def _read(self, name: str, value: Tensor, num_units: int) -> Tensor:
+    def _read(self, name: str, value: Tensor) -> Tensor:
         """Return a latent's standardised coordinates, ``particles, units | numbers``; 1 for shared ones."""
-        scaling = cast(Scaling, self.scalings[_key(name)])
+        scaling = cast(Scaling, self.scalings[self.keys[name]])
         free = (self.coordinates[name](value) - scaling.location) / scaling.scale
-        left = free.shape[: max(0, free.dim() - 1 - self.nesting)]
-        return free.reshape(*left, 1 if name in self.shared_names else num_units, -1)
+        batch = (1,) * (self.nesting + 1 - free.dim()) + tuple(free.shape[:-1])
+        free = free.reshape(*batch, free.shape[-1])
+        unit, particles = cast(Unit, self.unit), batch[: len(batch) - self.nesting]
+        if name in self.parents:
+            free = free.movedim(unit.dim - 1, len(particles))
+            return free.reshape(*particles, free.shape[len(particles)], -1)
+        return free.reshape(*particles, 1, -1)
 
-    def _numbers(self, name: str) -> int:
-        """Return how many numbers a factor reads of a latent."""
-        cells = prod(
-            p.size for p in self.plates[name] if not (self.unit and p.name == self.unit.name)
-        )
-        return cells * self.coordinates[name].size
+    def _cells(self, name: str) -> list[int]:
+        """Return the sizes of a latent's plates by dimension, but for the unit's; 1 where it has none."""
+        sizes = {frame.dim: frame.size for frame in self.plates[name]}
+        dims = [dim for dim in range(-self.nesting, 0) if not self.unit or dim != self.unit.dim]
+        return [sizes.get(dim, 1) for dim in dims]
 
     # --- how it is made ---------------------------------------------------------------------------
 
@@ -188,33 +204,40 @@ class AutoAmortized(nn.Module):
         return scaling
 
     def _factor(self, name: str, num_columns: int, network: NetworkFactory) -> AmortizedFactor:
-        unit, scaling = cast(Unit, self.unit), cast(Scaling, self.scalings[_key(name)])
-        cells = {plate.dim: plate.size for plate in self.plates[name] if plate.dim > unit.dim}
-        sizes = [cells.get(dim, 1) for dim in range(unit.dim + 1, 0)]
-        in_dim = num_columns + sum(map(self._numbers, self.parents[name]))
+        scaling, cells = cast(Scaling, self.scalings[self.keys[name]]), self._cells(name)
+        read = (prod(self._cells(u)) * self.coordinates[u].size for u in self.parents[name])
         return AmortizedFactor(
-            self.coordinates[name], in_dim, sizes, network, scaling.location, scaling.scale
+            self.coordinates[name],
+            num_columns + sum(read),
+            cells,
+            cast(Unit, self.unit).dim,
+            max(-frame.dim for frame in self.plates[name]),
+            network,
+            scaling.location,
+            scaling.scale,
         )
 
-    def _shared_guide(
-        self, model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> SharedNormal:
+    def _shared_guide(self, names: Sequence[str]) -> SharedNormal:
         """Return a normal distribution of all shared latents, which starts at their prior."""
-        scalings = [cast(Scaling, self.scalings[_key(name)]) for name in self.shared_names]
-        times = [self._numbers(n) // self.coordinates[n].size for n in self.shared_names]
+        latents, scalings = {}, []
+        for name in names:
+            frames = self.plates[name]
+            depth = max((-frame.dim for frame in frames), default=0)
+            sizes = {frame.dim: frame.size for frame in frames}
+            cells = tuple(sizes.get(dim, 1) for dim in range(-depth, 0))
+            plates = tuple(frame.name for frame in frames)
+            latents[name] = SharedLatent(self.coordinates[name], plates, cells)
+            scalings.append((cast(Scaling, self.scalings[self.keys[name]]), prod(cells)))
         location, scale = (
-            torch.cat([getattr(s, moment).repeat(k) for s, k in zip(scalings, times, strict=True)])
+            torch.cat([getattr(scaling, moment).repeat(k) for scaling, k in scalings])
             for moment in ("location", "scale")
         )
-        guide = SharedNormal(poutine.block(model, expose=list(self.shared_names)), location, scale)
-        with undisturbed(as_program((model, guide)), 0):
-            guide(*args, **kwargs)  # which shows it the latents' shapes
-        return guide
+        return SharedNormal(latents, location, scale, self.nesting)
 
 
-def _key(name: str) -> str:
-    """Return a site's name as that of a module."""
-    return name.replace(".", "__")
+def _key(name: str, number: int) -> str:
+    """Return a site's name as a module's, or a number where no module can have this name."""
+    return f"site_{number}" if "." in name or hasattr(nn.ModuleDict(), name) else name
 
 
 def _without_guide(model: Any) -> Program:
@@ -246,33 +269,54 @@ def _plates(site: Site) -> list[Any]:
     return [frame for frame in site["cond_indep_stack"] if frame.vectorized]
 
 
-def _unit_of(trace: poutine.Trace, args: tuple[Any, ...], latents: Sequence[str]) -> Unit | None:
-    """Return the plate of the units; None where no plate holds all observed sites and a latent.
+def _unit_of(
+    target: Program,
+    trace: poutine.Trace,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    latents: Sequence[str],
+) -> Unit | None:
+    """Return the outermost plate of the observed sites, if it holds a latent; else None.
+
+    An observed site outside of all plates is of no unit.
 
     Raises:
-        InputError: no argument has a row for each unit, or the plate takes a subsample of its own.
+        InputError: the observed sites lie in unlike plates, the plate takes a subsample of its own, or no
+            argument has a row for each unit.
     """
-    observed, sites = [*observed_sites(trace).values()], sample_sites(trace)
-    for frame in _plates(observed[0]) if observed else ():
-        if not all(frame in site["cond_indep_stack"] for site in observed):
-            continue
-        unit = Unit(frame.name, frame.dim, _with_rows(args, frame.size))
-        if not any(unit.holds(sites[name]) for name in latents):
-            continue
-        if frame.full_size is not None and frame.full_size != frame.size:
-            raise InputError(
-                f"plate {frame.name!r} takes {frame.size:,} of {frame.full_size:,} units itself",
-                subject=frame.name,
-                remedy="pass the rows to the model, and make the plate as long as they are",
-            )
-        if not unit.rows:
-            raise InputError(
-                f"no argument has a row for each of the {frame.size:,} units of plate {frame.name!r}",
-                subject=frame.name,
-                remedy="pass the data to the model as an argument, units first",
-            )
-        return unit
-    return None
+    observed = {n: _plates(s) for n, s in observed_sites(trace).items() if _plates(s)}
+    sites = sample_sites(trace)
+    outermost = {plates[0].name: (plates[0], name) for name, plates in observed.items()}
+    holding = [
+        frame
+        for frame, _ in outermost.values()
+        if any(frame in _plates(sites[name]) for name in latents)
+    ]
+    if not holding:
+        return None
+    if len(outermost) > 1:
+        (one, first), (other, second), *_ = outermost.values()
+        raise InputError(
+            f"the observed sites {first!r} and {second!r} lie in the plates {one.name!r} and "
+            f"{other.name!r}, and the guide needs one plate of units around all",
+            subject=other.name,
+            remedy="use one plate for both, or write the guide by hand",
+        )
+    (frame,) = holding
+    if frame.full_size is not None and frame.full_size != frame.size:
+        raise InputError(
+            f"plate {frame.name!r} takes {frame.size:,} of {frame.full_size:,} units itself",
+            subject=frame.name,
+            remedy="pass the rows to the model, and make the plate as long as they are",
+        )
+    unit = Unit(frame.name, frame.dim, _with_rows(args, frame.size))
+    if not unit.rows or not _follows(target, trace, unit, args, kwargs):
+        raise InputError(
+            f"no argument has a row for each of the {frame.size:,} units of plate {frame.name!r}",
+            subject=frame.name,
+            remedy="pass the data to the model as a positional argument, units first",
+        )
+    return unit
 
 
 def _with_rows(args: tuple[Any, ...], num_units: int) -> tuple[int, ...]:
@@ -283,15 +327,35 @@ def _with_rows(args: tuple[Any, ...], num_units: int) -> tuple[int, ...]:
     )
 
 
+def _follows(
+    target: Program,
+    trace: poutine.Trace,
+    unit: Unit,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> bool:
+    """Return whether the observed values of the units are in the other order when the rows are."""
+    turned = [x.flip(0) if number in unit.rows else x for number, x in enumerate(args)]
+    with undisturbed(target, 0), torch.no_grad():
+        other = observed_sites(run("model", target.model, turned, kwargs))
+    for name, site in observed_sites(trace).items():
+        value, axis = site["value"], unit.dim - site["fn"].event_dim
+        if not unit.holds(site) or value.dim() < -axis or is_factor(site):
+            continue
+        same = torch.isclose(other[name]["value"], value.flip(axis), equal_nan=True)
+        if not bool(same.all()):
+            return False
+    return True
+
+
 def _coordinates(name: str, draws: Sequence[poutine.Trace]) -> Coordinates:
     """Return a latent's coordinates.
 
     Raises:
         InputError: there are none, or the support depends on other latents.
     """
-    first, other = (Coordinates.of(name, draw.nodes[name]["fn"]) for draw in draws[:2])
-    middle = torch.zeros(first.shape)
-    if not torch.equal(first.transform(middle), other.transform(middle)):
+    first, *others = (Coordinates.of(name, draw.nodes[name]["fn"]) for draw in draws[:8])
+    if not all(map(first.same_support, others)):
         raise InputError(
             f"the support of latent {name!r} depends on other latents",
             subject=name,
@@ -299,6 +363,32 @@ def _coordinates(name: str, draws: Sequence[poutine.Trace]) -> Coordinates:
             remedy=f"draw {name!r} from (0, 1), say, and scale it in the model",
         )
     return first
+
+
+def _check_supports(
+    target: Program,
+    unit: Unit,
+    trace: poutine.Trace,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> None:
+    """Check that supports do not depend on the rows.
+
+    Raises:
+        InputError: one does.
+    """
+    some = [x[: (len(x) + 1) // 2] if n in unit.rows else x for n, x in enumerate(args)]
+    with undisturbed(target, 0), torch.no_grad():
+        part = run("model", target.model, some, kwargs)
+    for name in _to_draw(trace):
+        of_all, of_some = (Coordinates.of(name, t.nodes[name]["fn"]) for t in (trace, part))
+        if not of_all.same_support(of_some):
+            raise InputError(
+                f"the support of latent {name!r} depends on the data",
+                subject=name,
+                expected="a support that stays the same",
+                remedy=f"give {name!r} a prior whose bounds are constants",
+            )
 
 
 def _inverse(
@@ -312,6 +402,13 @@ def _inverse(
     graph, _ = graph_and_warnings("model", target, [(args, kwargs)], ())
     graph = graph.without("data", "parameters", "deterministic")
     parents = {node.name: graph.parents(node.name) for node in graph.nodes}
+    for name in latent_sites(trace):
+        if name not in parents:
+            raise InputError(
+                f"latent {name!r} is a part of a site that is observed in part (obs_mask=)",
+                subject=name,
+                remedy="mask the likelihood of what is missing by `poutine.mask` instead",
+            )
     latents, drawn = [*latent_sites(trace)], _to_draw(trace)
     summed_out = [name for name in latents if name not in drawn]
     shared = [name for name in drawn if name not in local]

@@ -64,6 +64,11 @@ def test_stages_keep_their_order_and_are_faithful(seed: int) -> None:
         known.add(name)
 
 
+def test_a_parent_may_be_observed() -> None:
+    parents = {"y": (), "z": ("y",), "w": ("z",), "alone": ("y",)}
+    assert faithful_inverse(parents, [["z", "alone"]]) == {"z": ("y", "w"), "alone": ("y",)}
+
+
 def test_a_chain_is_drawn_forwards_from_what_is_to_come() -> None:
     parents = {"z1": (), "x1": ("z1",), "z2": ("z1",), "x2": ("z2",), "z3": ("z2",), "x3": ("z3",)}
     assert faithful_inverse(parents, [["z1", "z2", "z3"]]) == {

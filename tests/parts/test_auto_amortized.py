@@ -156,7 +156,7 @@ def test_what_all_groups_share_is_not_too_certain() -> None:
     weights = log_joint.flatten().softmax(0)
     mean = (weights * means.flatten()).sum()
     sd = (weights * (means.flatten() - mean).square()).sum().sqrt()
-    q = program[1].shared.get_posterior()
+    q = program[1].shared.distribution()
     assert abs(q.mean[0] - mean) < 0.3 * sd
     assert abs(q.stddev[0] / sd - 1) < 0.15
     elbo = log_evidence(program, args=(x,), num_particles=500, seed=0).bounds[1].item()
@@ -251,8 +251,162 @@ def test_rows_are_needed() -> None:
     def model() -> None:
         in_units(lambda x: dist.Normal(0.0, 1.0))(x)
 
-    with refused("units", remedy="as an argument"):
+    with refused("units", remedy="positional argument"):
         AutoAmortized(model)
+
+
+def left_plate(x: Tensor) -> None:
+    """Cells in a plate to the left of the units, as Pyro places nested plates without dim=."""
+    with pyro.plate("units", len(x), dim=-1), pyro.plate("cells", 3, dim=-2):
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        w = pyro.sample("w", dist.Normal(z, 0.3))
+        pyro.sample("x", dist.Normal(w, 0.3), obs=x.T)
+
+
+def test_units_are_not_mixed_wherever_their_plate_is() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(6, 3)
+    guide = AutoAmortized(left_plate, x, network=SMALL)
+    seen = (
+        torch.eye(6).unsqueeze(-2).expand(6, 3, 6)
+    )  # z of unit i is 1, of the others 0, for each i
+    with torch.no_grad():
+        read = guide._read("z", seen)
+    assert read.shape == (6, 6, 3)
+    ones = (read == read.max()).all(-1)
+    assert torch.equal(ones, torch.eye(6, dtype=torch.bool))
+    trace = poutine.trace(guide).get_trace(x)
+    assert trace.nodes["w"]["value"].shape == (3, 6)
+    locs = trace.nodes["w"]["fn"].loc
+    assert locs.unique().numel() == 18  # each cell has its own
+
+
+def test_the_evidence_with_cells_to_the_left_of_the_units() -> None:
+    torch.manual_seed(0)
+    x = 1.09**0.5 * torch.randn(400, 3)
+    x = x + 0.3 * torch.randn(400, 3)
+    program = trained(left_plate, x, 1000, batch_size=100)
+    exact = dist.Normal(0.0, 1.18**0.5).log_prob(x).sum(-1)
+    evidence = log_evidence(program, x, num_particles=300, seed=0)
+    assert agrees(evidence, exact.double())
+
+
+def square(x: Tensor) -> None:
+    with pyro.plate("units", x.shape[1], dim=-1):
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        with pyro.plate("cells", x.shape[0], dim=-2):
+            pyro.sample("x", dist.Normal(z, 0.5), obs=x)
+
+
+def columns(x: Tensor) -> None:
+    """Means of columns are shared by the rows, which are the units."""
+    plate = pyro.plate("columns", x.shape[1], dim=-1)
+    with plate:
+        mean = pyro.sample("mean", dist.Normal(0.0, 3.0))
+    with pyro.plate("rows", len(x), dim=-2), plate:
+        pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+
+
+def test_units_are_told_from_cells_of_the_same_number() -> None:
+    with refused("units", remedy="units first"):
+        AutoAmortized(square, torch.randn(5, 5))
+    assert words(columns, torch.randn(4, 4)) == "q(mean)"
+
+
+def twice_observed(x: Tensor) -> None:
+    with pyro.plate("units", len(x)):
+        y = pyro.sample("y", dist.Normal(0.0, 1.0), obs=x)
+        z = pyro.sample("z", dist.Normal(y, 1.0))
+        pyro.sample("w", dist.Normal(z, 1.0), obs=x)
+
+
+def awkward_names(x: Tensor) -> None:
+    with pyro.plate("units", len(x)):
+        a = pyro.sample("type", dist.Normal(0.0, 1.0))
+        b = pyro.sample("a.b", dist.LogNormal(a, 1.0))
+        pyro.sample("a__b", dist.Normal(b, 1.0), obs=x)
+
+
+def angle_for_all(x: Tensor) -> None:
+    angle = pyro.sample("angle", dist.VonMises(0.0, 1.0))
+    with pyro.plate("units", len(x)):
+        pyro.sample("x", dist.Normal(angle, 1.0), obs=x)
+
+
+def with_a_factor(x: Tensor) -> None:
+    scale = pyro.sample("scale", dist.LogNormal(0.0, 1.0))
+    pyro.factor("penalty", -scale)
+    with pyro.plate("units", len(x)):
+        z = pyro.sample("z", dist.Normal(0.0, scale))
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
+def many_categories(x: Tensor) -> None:
+    with pyro.plate("units", len(x)):
+        shares = pyro.sample("shares", dist.Dirichlet(torch.ones(10)))
+        pyro.sample("x", dist.Normal(shares[..., 0], 1.0), obs=x)
+
+
+@pytest.mark.parametrize(
+    ("model", "factors"),
+    [
+        (twice_observed, "prod_units q(z | rows)"),
+        (awkward_names, "prod_units q(type | rows) q(a.b | rows, type)"),
+        (angle_for_all, "q(angle)"),
+        (with_a_factor, "q(scale) prod_units q(z | rows, scale)"),
+        (many_categories, "prod_units q(shares | rows)"),
+    ],
+)
+def test_models_of_unusual_form_have_an_evidence(model, factors) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(20)
+    guide = AutoAmortized(model, x, network=SMALL)
+    assert str(guide).splitlines()[0] == factors
+    evidence = log_evidence((model, guide), args=(x,), num_particles=50, seed=0)
+    assert evidence.log_evidence.isfinite().all()
+
+
+def two_plates(x: Tensor) -> None:
+    for name in ("a", "b"):
+        with pyro.plate(name, len(x)):
+            z = pyro.sample(f"z_{name}", dist.Normal(0.0, 1.0))
+            pyro.sample(f"x_{name}", dist.Normal(z, 1.0), obs=x)
+
+
+def symmetric(x: Tensor) -> None:
+    width = pyro.sample("width", dist.LogNormal(0.0, 0.5))
+    with pyro.plate("units", len(x)):
+        z = pyro.sample("z", dist.Uniform(-width, width))
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
+def observed_in_part(x: Tensor) -> None:
+    with pyro.plate("units", len(x)):
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x, obs_mask=x > 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "subject", "remedy"),
+    [
+        (two_plates, "b", "one plate for both"),
+        (symmetric, "z", "(0, 1)"),
+        (in_units(lambda x: dist.Uniform(0.0, x.max())), "z", "constants"),
+        (observed_in_part, "x_unobserved", "poutine.mask"),
+    ],
+)
+def test_what_would_give_wrong_figures_is_refused(model, subject, remedy) -> None:
+    with refused(subject, remedy=remedy):
+        AutoAmortized(model, torch.arange(5.0))
+
+
+def test_rows_of_unlike_lengths() -> None:
+    def model(x: Tensor, w: Tensor) -> None:
+        in_units(lambda x: dist.Normal(0.0, 1.0))(x)
+
+    guide = AutoAmortized(model, torch.randn(5), torch.randn(5), network=SMALL)
+    with refused("units", expected="as many rows"):
+        guide(torch.randn(7), torch.randn(5))
 
 
 def test_a_model_of_shared_latents_alone() -> None:
@@ -264,7 +418,7 @@ def test_a_model_of_shared_latents_alone() -> None:
     torch.manual_seed(0)
     x = torch.randn(50)
     program = trained(model, x, 800)
-    q = program[1].shared.get_posterior()
+    q = program[1].shared.distribution()
     assert abs(q.mean - x.sum() / 51) < 0.2 / 51**0.5
     assert q.stddev.item() == pytest.approx(1 / math.sqrt(51), rel=0.1)
     assert str(program[1]).splitlines()[0] == "q(mean)"
