@@ -41,11 +41,11 @@ class AutoAmortized(nn.Module):
     """Make a guide for a model, from its plates and from what its values depend on.
 
     The units are those of the outermost plate that holds all observed sites (but those outside of all
-    plates). A latent outside of it is shared by all units; the shared latents have one normal distribution with free parameters, in
-    unconstrained coordinates. A unit's latents are drawn one after another, each from a normal distribution
-    whose parameters a network gives. It reads the unit's rows of the arguments, and those shared and
-    earlier latents on which the latent depends given the data: the faithful inverse of the model's graph
-    (:func:`pyro_vae.graph.inverse.faithful_inverse`). ``print(guide)`` shows the factors.
+    plates). A latent outside of it is shared by all units; the shared latents have one normal distribution
+    with free parameters, in unconstrained coordinates. A unit's latents are drawn one after another, each
+    from a normal distribution whose parameters a network gives. It reads the unit's rows of the arguments,
+    and those shared and earlier latents on which the latent depends given the data: the faithful inverse of
+    the model's graph (:func:`pyro_vae.graph.inverse.faithful_inverse`). ``print(guide)`` shows the factors.
 
     New rows need no training. The guide cannot draw discrete latents (the model must sum them out), nor
     from flat priors. It needs arguments with one row a unit, supports that neither differ from unit to
