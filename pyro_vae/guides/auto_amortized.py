@@ -205,7 +205,11 @@ class AutoAmortized(nn.Module):
 
     def _factor(self, name: str, num_columns: int, network: NetworkFactory) -> AmortizedFactor:
         scaling, cells = cast(Scaling, self.scalings[self.keys[name]]), self._cells(name)
-        read = (prod(self._cells(u)) * self.coordinates[u].size for u in self.parents[name])
+        shared = self.shared.latents if self.shared is not None else {}
+        read = (
+            shared[u].size if u in shared else prod(self._cells(u)) * self.coordinates[u].size
+            for u in self.parents[name]
+        )
         return AmortizedFactor(
             self.coordinates[name],
             num_columns + sum(read),

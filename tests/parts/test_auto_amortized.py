@@ -347,6 +347,14 @@ def many_categories(x: Tensor) -> None:
         pyro.sample("x", dist.Normal(shares[..., 0], 1.0), obs=x)
 
 
+def topics(x: Tensor) -> None:
+    with pyro.plate("topics", 2):
+        level = pyro.sample("level", dist.Dirichlet(torch.ones(3)))
+    with pyro.plate("texts", len(x)):
+        share = pyro.sample("share", dist.Beta(1.0, 1.0)).unsqueeze(-1)
+        pyro.sample("x", dist.Normal((share * level[..., 0, :]).sum(-1), 1.0), obs=x)
+
+
 @pytest.mark.parametrize(
     ("model", "factors"),
     [
@@ -354,6 +362,7 @@ def many_categories(x: Tensor) -> None:
         (awkward_names, "prod_units q(type | rows) q(a.b | rows, type)"),
         (angle_for_all, "q(angle)"),
         (with_a_factor, "q(scale) prod_units q(z | rows, scale)"),
+        (topics, "q(level) prod_texts q(share | rows, level)"),
         (many_categories, "prod_units q(shares | rows)"),
     ],
 )
