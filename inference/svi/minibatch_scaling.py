@@ -1,6 +1,6 @@
 """Which plates hold the rows of a batch, and have to count for all rows."""
 
-from collections.abc import Container
+from collections.abc import Collection, Container
 
 import torch
 from pyro import poutine
@@ -70,7 +70,7 @@ def _examined_on_fewer(
 
 
 def _check_data_in_plates(
-    examined: Examination, fewer_args: Batch, grow: Container[str], rows: int, count: int
+    examined: Examination, fewer_args: Batch, grow: Collection[str], rows: int, count: int
 ) -> None:
     """Check that a plate in ``grow``, or of all rows, holds each observed site made of a batch."""
     replayed = _at_the_same_latents(examined, fewer_args, grow)
@@ -87,13 +87,13 @@ def _check_data_in_plates(
 
 
 def _at_the_same_latents(
-    examined: Examination, args: Batch, grow: Container[str]
+    examined: Examination, args: Batch, grow: Collection[str]
 ) -> dict[str, Site]:
     """Return the model's sites on fewer rows, at the latents that all rows share."""
     latents = Traces(examined.guide, examined.model).latents()
-    for name, site in drawn_sites(latents).items():
-        if is_in_plates(site, grow):
-            latents.remove_node(name)
+    of_rows = [n for n, site in drawn_sites(latents).items() if is_in_plates(site, grow)]
+    for name in latents.nodes.keys() & {*of_rows, *grow}:  # a plate that is replayed keeps its size
+        latents.remove_node(name)
     bound_program = BoundProgram(examined.program, examined.structure, False, args)
     with torch.no_grad():
         return sample_sites(model_at(bound_program, latents))

@@ -420,6 +420,41 @@ def test_a_batch_counts_once_for_all_rows(model: Any) -> None:
     assert pyro.param("s").exp().item() == pytest.approx(300**-0.5, rel=0.2)
 
 
+def of_groups(x: Tensor, group: Tensor) -> None:
+    with pyro.plate("groups", 4):
+        effect = pyro.sample("effect", dist.Normal(0.0, 1.0))
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(effect[..., group], 1.0))
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+
+def of_groups_guide(x: Tensor, group: Tensor) -> None:
+    slope = pyro.param("slope", torch.tensor(0.5))
+    with pyro.plate("groups", 4):
+        pyro.sample("effect", dist.Normal(torch.zeros(4), 1.0))
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(slope * x, 0.7))
+
+
+def test_rows_look_up_the_effects_of_their_groups() -> None:
+    data, still = (drawn(40), torch.arange(40) % 4), partial(SGD, lr=0.0)
+    figures = []
+    for batch_size in (40, 7):
+        result = fit(
+            (of_groups, of_groups_guide),
+            data,
+            epochs=400,
+            batch_size=batch_size,
+            optimizer=still,
+            progress=False,
+            compile="off",
+        )
+        elbos = torch.tensor([m["train_elbo"] for m in result.metrics])
+        figures.append((elbos.mean(), elbos.std() / 20))
+    (whole, error), (batched, other) = figures
+    assert abs(whole - batched) < 4 * (error.square() + other.square()).sqrt()
+
+
 def by_a_factor(x: Tensor) -> None:
     mean = pyro.sample("mean", dist.Normal(0.0, 10.0))
     pyro.factor("likelihood", dist.Normal(mean, 1.0).log_prob(x).sum())
