@@ -73,7 +73,7 @@ class Importance(Method):
         per_weight = bytes_per_particle(self, example) / example.structure.num_units
         max_weights = work.memory(example.device, MAX_MEMORY) / per_weight
         num_particles, weigh = work.num_particles, self.draw
-        most = fitting_particles(example, max(work.tile_sizes, default=1))
+        most = fitting_particles(per_weight, max(work.tile_sizes, default=1), example.device)
         together = part_size(num_particles, most)
         if not self.prior_share:
             weigh = fastest_draw(self.draw, work, max_weights)

@@ -162,23 +162,30 @@ def fitting_units(example: BoundProgram, num_particles: int | None = None) -> in
     It follows from the sizes of the program's tensors. Neither the memory nor the machine counts, so that a
     seed gives the same figures anywhere.
     """
-    least, _ = for_device(PARTICLES_PER_BLOCK, example.device)
-    return _fitting(example, UNITS_PER_TILE, min(num_particles or least, least))
-
-
-def fitting_particles(example: BoundProgram, num_units: int) -> int:
-    """Return how many particles of so many units are drawn together at most: a power of two."""
-    return _fitting(example, PARTICLES_PER_BLOCK, num_units)
-
-
-def _fitting(example: BoundProgram, limits: Mapping[str, tuple[int, int]], times: int) -> int:
-    """Return the power of two within limits whose tensors, so many times, make a block."""
-    single = example.single()
+    single, device = example.single(), example.device
     with Allocations() as allocations:
         single.joint(1, single.guide(1))
-    bytes_of_one = max(1, allocations.bytes // example.structure.num_units)
-    least, most = for_device(limits, example.device)
-    fitting = for_device(BYTES_PER_BLOCK, example.device) // (bytes_of_one * times)
+    bytes_of_one = allocations.bytes / example.structure.num_units
+    least, _ = for_device(PARTICLES_PER_BLOCK, device)
+    times = min(num_particles or least, least)
+    return _fitting(bytes_of_one * times, for_device(UNITS_PER_TILE, device), device)
+
+
+def fitting_particles(bytes_of_one: float, num_units: int, device: torch.device) -> int:
+    """Return how many particles of so many units are drawn together at most: a power of two.
+
+    Args:
+        bytes_of_one: that one particle of one unit allocates.
+        num_units: of a tile.
+        device: where they are drawn.
+    """
+    return _fitting(bytes_of_one * num_units, for_device(PARTICLES_PER_BLOCK, device), device)
+
+
+def _fitting(bytes_of_one: float, limits: tuple[int, int], device: torch.device) -> int:
+    """Return the power of two, within limits, that makes a block."""
+    least, most = limits
+    fitting = int(for_device(BYTES_PER_BLOCK, device) / max(1, bytes_of_one))
     return min(max(1 << max(0, fitting.bit_length() - 1), least), most)
 
 
