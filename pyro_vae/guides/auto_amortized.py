@@ -1,8 +1,7 @@
 """A guide made from a model: shared latents by free parameters, latents of a unit by networks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from math import prod
 from typing import Any, cast
 
@@ -12,29 +11,22 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
-from pyro_vae.graph.inverse import faithful_inverse
-from pyro_vae.graph.record.record import graph_and_warnings
-from pyro_vae.guides.amortized_factor import AmortizedFactor, Coordinates
+from pyro_vae.guides.amortized_factor import AmortizedFactor
+from pyro_vae.guides.model_facts import (
+    Unit,
+    check_supports,
+    coordinates_of,
+    inverse_of,
+    latents_to_draw,
+    plates_of,
+    prior_draws,
+    unit_of,
+    without_guide,
+)
 from pyro_vae.guides.shared_normal import SharedLatent, SharedNormal
 from pyro_vae.networks import MLP, NetworkFactory
-from pyro_vae.program.contract import Program, as_program
-from pyro_vae.program.isolation import undisturbed
-from pyro_vae.program.trace import Site, is_factor, latent_sites, observed_sites, run, sample_sites
+from pyro_vae.program.trace import Site, observed_sites, sample_sites
 from pyro_vae.scaling import Scaling
-
-PRIOR_DRAWS = 64  # of the model, from which factors take location and scale of their latents
-
-
-@dataclass(frozen=True)
-class Unit:
-    """Hold the plate of the units, and the numbers of the arguments that have one row a unit."""
-
-    name: str
-    dim: int
-    rows: tuple[int, ...]
-
-    def holds(self, site: Site) -> bool:
-        return any(frame.name == self.name for frame in site["cond_indep_stack"])
 
 
 class AutoAmortized(nn.Module):
@@ -82,9 +74,9 @@ class AutoAmortized(nn.Module):
         self, model: Any, *args: Any, network: NetworkFactory = MLP, **kwargs: Any
     ) -> None:
         super().__init__()
-        target = _without_guide(model)
-        draws = _prior_draws(target, args, kwargs)
-        sites, latents = sample_sites(draws[0]), _to_draw(draws[0])
+        target = without_guide(model)
+        draws = prior_draws(target, args, kwargs)
+        sites, latents = sample_sites(draws[0]), latents_to_draw(draws[0])
         if not observed_sites(draws[0]):
             raise InputError(
                 f"the model ({type(model).__name__}) observes nothing",
@@ -92,15 +84,15 @@ class AutoAmortized(nn.Module):
                 expected="a Pyro model",
                 remedy="pass its data to `pyro.sample` as obs=",
             )
-        self.unit = _unit_of(target, draws[0], args, kwargs, latents)
+        self.unit = unit_of(target, draws[0], args, kwargs, latents)
         local = [n for n in latents if self.unit and self.unit.holds(sites[n])]
         shared = [n for n in latents if n not in local]
-        self.nesting = max((-f.dim for s in sites.values() for f in _plates(s)), default=0)
-        self.plates = {name: _plates(sites[name]) for name in latents}
-        self.coordinates = {name: _coordinates(name, draws) for name in latents}
+        self.nesting = max((-f.dim for s in sites.values() for f in plates_of(s)), default=0)
+        self.plates = {name: plates_of(sites[name]) for name in latents}
+        self.coordinates = {name: coordinates_of(name, draws) for name in latents}
         if self.unit:
-            _check_supports(target, self.unit, draws[0], args, kwargs)
-        inverse = _inverse(target, args, kwargs, draws[0], local)
+            check_supports(target, self.unit, draws[0], args, kwargs)
+        inverse = inverse_of(target, args, kwargs, draws[0], local)
         self.parents = {n: [u for u in inverse[n] if u in latents] for n in inverse if n in local}
         self.scalings, self.factors = nn.ModuleDict(), nn.ModuleDict()
         self.keys = {name: _key(name, number) for number, name in enumerate(latents)}
@@ -242,178 +234,3 @@ class AutoAmortized(nn.Module):
 def _key(name: str, number: int) -> str:
     """Return a site's name as a module's, or a number where no module can have this name."""
     return f"site_{number}" if "." in name or hasattr(nn.ModuleDict(), name) else name
-
-
-def _without_guide(model: Any) -> Program:
-    function = (
-        model if callable(model) and not hasattr(model, "model") else getattr(model, "model", None)
-    )
-    if not callable(function):
-        raise InputError(
-            f"{type(model).__name__} is not a model",
-            subject="model",
-            expected="a Pyro model, or an object with `.model`",
-        )
-    return as_program((function, lambda *args, **kwargs: None))
-
-
-def _prior_draws(
-    target: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> list[poutine.Trace]:
-    with undisturbed(target, 0), torch.no_grad():
-        return [run("model", target.model, args, kwargs) for _ in range(PRIOR_DRAWS)]
-
-
-def _to_draw(trace: poutine.Trace) -> list[str]:
-    """Return the latents that the model does not sum out."""
-    return [n for n, s in latent_sites(trace).items() if not s["infer"].get("enumerate")]
-
-
-def _plates(site: Site) -> list[Any]:
-    return [frame for frame in site["cond_indep_stack"] if frame.vectorized]
-
-
-def _unit_of(
-    target: Program,
-    trace: poutine.Trace,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    latents: Sequence[str],
-) -> Unit | None:
-    """Return the outermost plate of the observed sites, if it holds a latent; else None.
-
-    An observed site outside of all plates is of no unit.
-
-    Raises:
-        InputError: the observed sites lie in unlike plates, the plate takes a subsample of its own, or no
-            argument has a row for each unit.
-    """
-    observed = {n: _plates(s) for n, s in observed_sites(trace).items() if _plates(s)}
-    sites = sample_sites(trace)
-    outermost = {plates[0].name: (plates[0], name) for name, plates in observed.items()}
-    holding = [
-        frame
-        for frame, _ in outermost.values()
-        if any(frame in _plates(sites[name]) for name in latents)
-    ]
-    if not holding:
-        return None
-    if len(outermost) > 1:
-        (one, first), (other, second), *_ = outermost.values()
-        raise InputError(
-            f"the observed sites {first!r} and {second!r} lie in the plates {one.name!r} and "
-            f"{other.name!r}, and the guide needs one plate of units around all",
-            subject=other.name,
-            remedy="use one plate for both, or write the guide by hand",
-        )
-    (frame,) = holding
-    if frame.full_size is not None and frame.full_size != frame.size:
-        raise InputError(
-            f"plate {frame.name!r} takes {frame.size:,} of {frame.full_size:,} units itself",
-            subject=frame.name,
-            remedy="pass the rows to the model, and make the plate as long as they are",
-        )
-    unit = Unit(frame.name, frame.dim, _with_rows(args, frame.size))
-    if not unit.rows or not _follows(target, trace, unit, args, kwargs):
-        raise InputError(
-            f"no argument has a row for each of the {frame.size:,} units of plate {frame.name!r}",
-            subject=frame.name,
-            remedy="pass the data to the model as a positional argument, units first",
-        )
-    return unit
-
-
-def _with_rows(args: tuple[Any, ...], num_units: int) -> tuple[int, ...]:
-    return tuple(
-        number
-        for number, argument in enumerate(args)
-        if isinstance(argument, Tensor) and argument.dim() and len(argument) == num_units
-    )
-
-
-def _follows(
-    target: Program,
-    trace: poutine.Trace,
-    unit: Unit,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> bool:
-    """Return whether the observed values of the units are in the other order when the rows are."""
-    turned = [x.flip(0) if number in unit.rows else x for number, x in enumerate(args)]
-    with undisturbed(target, 0), torch.no_grad():
-        other = observed_sites(run("model", target.model, turned, kwargs))
-    for name, site in observed_sites(trace).items():
-        value, axis = site["value"], unit.dim - site["fn"].event_dim
-        if not unit.holds(site) or value.dim() < -axis or is_factor(site):
-            continue
-        same = torch.isclose(other[name]["value"], value.flip(axis), equal_nan=True)
-        if not bool(same.all()):
-            return False
-    return True
-
-
-def _coordinates(name: str, draws: Sequence[poutine.Trace]) -> Coordinates:
-    """Return a latent's coordinates.
-
-    Raises:
-        InputError: there are none, or the support depends on other latents.
-    """
-    first, *others = (Coordinates.of(name, draw.nodes[name]["fn"]) for draw in draws[:8])
-    if not all(map(first.same_support, others)):
-        raise InputError(
-            f"the support of latent {name!r} depends on other latents",
-            subject=name,
-            expected="a support that stays the same",
-            remedy=f"draw {name!r} from (0, 1), say, and scale it in the model",
-        )
-    return first
-
-
-def _check_supports(
-    target: Program,
-    unit: Unit,
-    trace: poutine.Trace,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-) -> None:
-    """Check that supports do not depend on the rows.
-
-    Raises:
-        InputError: one does.
-    """
-    some = [x[: (len(x) + 1) // 2] if n in unit.rows else x for n, x in enumerate(args)]
-    with undisturbed(target, 0), torch.no_grad():
-        part = run("model", target.model, some, kwargs)
-    for name in _to_draw(trace):
-        of_all, of_some = (Coordinates.of(name, t.nodes[name]["fn"]) for t in (trace, part))
-        if not of_all.same_support(of_some):
-            raise InputError(
-                f"the support of latent {name!r} depends on the data",
-                subject=name,
-                expected="a support that stays the same",
-                remedy=f"give {name!r} a prior whose bounds are constants",
-            )
-
-
-def _inverse(
-    target: Program,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    trace: poutine.Trace,
-    local: Sequence[str],
-) -> dict[str, tuple[str, ...]]:
-    """Return what each latent depends on given the data: first those summed out go, then a unit's own."""
-    graph, _ = graph_and_warnings("model", target, [(args, kwargs)], ())
-    graph = graph.without("data", "parameters", "deterministic")
-    parents = {node.name: graph.parents(node.name) for node in graph.nodes}
-    for name in latent_sites(trace):
-        if name not in parents:
-            raise InputError(
-                f"latent {name!r} is a part of a site that is observed in part (obs_mask=)",
-                subject=name,
-                remedy="mask the likelihood of what is missing by `poutine.mask` instead",
-            )
-    latents, drawn = [*latent_sites(trace)], _to_draw(trace)
-    summed_out = [name for name in latents if name not in drawn]
-    shared = [name for name in drawn if name not in local]
-    return faithful_inverse(parents, [summed_out, local, shared])
