@@ -10,8 +10,9 @@ from pyro_vae.data import DataSet, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import report_user_errors
 from pyro_vae.guides import AutoAmortized
+from pyro_vae.guides.model_facts import without_guide
 from pyro_vae.program.call_arguments import call_arguments
-from pyro_vae.program.contract import as_program, signature
+from pyro_vae.program.contract import signature
 from pyro_vae.program.generators import generators_as_found
 
 ROWS = 1_000  # with which the model is examined
@@ -35,10 +36,9 @@ def with_guide(
     Raises:
         InputError: no guide can be made for this model.
     """
-    model = _bare_model(program)
-    if model is None:
+    if isinstance(program, tuple) or callable(getattr(program, "guide", None)):
         return program
-    target = as_program((model, lambda *args, **kwargs: None))
+    target = without_guide(program)
     call, named = tuple[Any, ...](), dict[str, Any]()
     if data is not None and args is None and kwargs is None:
         rows = batches(
@@ -52,12 +52,4 @@ def with_guide(
         call, named = call_arguments(data, args, kwargs)
     with generators_as_found(), report_user_errors():
         pyro.set_rng_seed(seed)
-        return model, AutoAmortized(model, *call, **named)
-
-
-def _bare_model(program: Any) -> Any:
-    """Return the model of what has no guide; None of a program."""
-    if isinstance(program, tuple) or callable(getattr(program, "guide", None)):
-        return None
-    model = getattr(program, "model", program)
-    return model if callable(model) else None
+        return target.model, AutoAmortized(target.model, *call, **named)

@@ -25,7 +25,7 @@ FULL_COVARIANCE = 64  # coordinates, up to which a factor has all their covarian
 
 
 @dataclass(frozen=True)
-class Coordinates:
+class LatentCoordinates:
     """Map a latent to unconstrained coordinates ``batch | D``, and their distribution to the latent's.
 
     Attributes:
@@ -39,7 +39,7 @@ class Coordinates:
     event_dim: int
 
     @classmethod
-    def of(cls, name: str, fn: Any) -> "Coordinates":
+    def of(cls, name: str, fn: Any) -> "LatentCoordinates":
         """Return the coordinates of the latent with a prior ``fn``.
 
         Raises:
@@ -78,11 +78,11 @@ class Coordinates:
         covariance = "full" if self.size <= FULL_COVARIANCE else "diagonal"
         return f"{words} of {self.size} dimensions, {covariance} covariance"
 
-    def same_support(self, other: "Coordinates") -> bool:
-        """Return whether other coordinates lead to the same values."""
+    def same_support(self, other: "LatentCoordinates", device: torch.device) -> bool:
+        """Return whether other coordinates, on the same device, lead to the same values."""
         if self.shape != other.shape:
             return False
-        points = torch.linspace(-1.5, 2.0, 5 * self.size).reshape(5, *self.shape)
+        points = torch.linspace(-1.5, 2.0, 5 * self.size, device=device).reshape(5, *self.shape)
         return torch.equal(self.transform(points), other.transform(points))
 
     def __call__(self, value: Tensor) -> Tensor:
@@ -166,10 +166,11 @@ class AmortizedFactor(nn.Module):
 
     loc: Tensor
     scale: Tensor
+    below: Tensor
 
     def __init__(
         self,
-        coordinates: Coordinates,
+        coordinates: LatentCoordinates,
         in_dim: int,
         cells: Sequence[int],
         dim: int,
@@ -189,6 +190,8 @@ class AmortizedFactor(nn.Module):
         self.network = Network.make(network, (in_dim,), (*cells, sum(self.sizes)))
         self.register_buffer("loc", loc)
         self.register_buffer("scale", scale)
+        below, _ = torch.tril_indices(size, size, -1, device=scale.device)
+        self.register_buffer("below", below, persistent=False)  # rows of what is below the diagonal
 
     def forward(self, inputs: Tensor) -> Any:
         """Return q(z | inputs), whose batch dimensions are those of the program's plates."""
@@ -196,11 +199,7 @@ class AmortizedFactor(nn.Module):
         if inputs.dim() == 2:  # no particles, so no dimensions to the left of the latent's plates
             output = output.reshape(output.shape[self.unused :])
         loc, log_scale, raw = output.split(self.sizes, -1)
-        raw_tril = raw * self.scale[_rows(len(self.scale))] if raw.shape[-1] else None
+        raw_tril = raw * self.scale[self.below] if raw.shape[-1] else None
         return self.coordinates.normal(
             self.loc + self.scale * loc, self.scale.log() + log_scale, raw_tril
         )
-
-
-def _rows(size: int) -> Tensor:
-    return torch.tril_indices(size, size, -1)[0]

@@ -45,7 +45,7 @@ class AutoAmortized(nn.Module):
 
     Args:
         model: a Pyro model, or an object that has one as ``.model``.
-        args: the arguments of a call, such as all rows, or the first 1,000.
+        args: the arguments of a call. The first 1,000 rows are enough: the model runs 64 times.
         network: makes the network of each factor, from shapes of an input and an output.
         kwargs: named arguments of that call, which no network reads.
 
@@ -99,7 +99,7 @@ class AutoAmortized(nn.Module):
         for name in latents:
             self.scalings[self.keys[name]] = self._learnt(name, draws)
         self.shared = self._shared_guide(shared) if shared else None
-        if self.parents:
+        if self.unit:
             rows = self._rows(args)
             self.row_scaling = Scaling(rows.shape[-1:]).to(rows.device)
             self.row_scaling.learn(rows)
@@ -109,14 +109,14 @@ class AutoAmortized(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Draw the latents, and return them by name."""
-        rows = self._rows(args) if self.parents else torch.empty(0)
         frames = {frame.name: frame for each in self.plates.values() for frame in each}
         sizes = {name: frame.size for name, frame in frames.items()}
         if self.unit:
+            rows = self._rows(args)
             sizes[self.unit.name] = len(rows)
         plates = {n: pyro.plate(n, sizes[n], dim=frame.dim) for n, frame in frames.items()}
         values = {} if self.shared is None else self.shared(plates)
-        if not self.parents:
+        if not self.unit:
             return values
         read = ((rows - self.row_scaling.location) / self.row_scaling.scale).nan_to_num(0.0)
         for name, parents in self.parents.items():
@@ -136,7 +136,7 @@ class AutoAmortized(nn.Module):
             product.append(f"q({names})")
             covariance = "full covariance" if self.shared.is_full else "covariance of low rank"
             lines.append(f"  {names}: normal with {covariance}, free parameters")
-        if self.unit and self.parents:
+        if self.unit:
             product.append(f"prod_{self.unit.name}")
             for name, parents in self.parents.items():
                 product.append(f"q({name} | {', '.join(['rows', *parents])})")
@@ -233,4 +233,5 @@ class AutoAmortized(nn.Module):
 
 def _key(name: str, number: int) -> str:
     """Return a site's name as a module's, or a number where no module can have this name."""
-    return f"site_{number}" if "." in name or hasattr(nn.ModuleDict(), name) else name
+    is_taken = name.startswith("site_") or hasattr(nn.ModuleDict(), name)
+    return f"site_{number}" if "." in name or is_taken else name

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pyro import poutine
@@ -11,7 +11,7 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.graph.inverse import faithful_inverse
 from pyro_vae.graph.record.record import graph_and_warnings
-from pyro_vae.guides.amortized_factor import Coordinates
+from pyro_vae.guides.amortized_factor import LatentCoordinates
 from pyro_vae.program.contract import Program, as_program
 from pyro_vae.program.isolation import undisturbed
 from pyro_vae.program.trace import Site, is_factor, latent_sites, observed_sites, run, sample_sites
@@ -146,14 +146,15 @@ def _follows(
     return True
 
 
-def coordinates_of(name: str, draws: Sequence[poutine.Trace]) -> Coordinates:
+def coordinates_of(name: str, draws: Sequence[poutine.Trace]) -> LatentCoordinates:
     """Return a latent's coordinates.
 
     Raises:
         InputError: there are none, or the support depends on other latents.
     """
-    first, *others = (Coordinates.of(name, draw.nodes[name]["fn"]) for draw in draws[:8])
-    if not all(map(first.same_support, others)):
+    first, *others = (LatentCoordinates.of(name, draw.nodes[name]["fn"]) for draw in draws[:8])
+    device = _device_of(draws[0], name)
+    if not all(first.same_support(other, device) for other in others):
         raise InputError(
             f"the support of latent {name!r} depends on other latents",
             subject=name,
@@ -161,6 +162,11 @@ def coordinates_of(name: str, draws: Sequence[poutine.Trace]) -> Coordinates:
             remedy=f"draw {name!r} from (0, 1), say, and scale it in the model",
         )
     return first
+
+
+def _device_of(trace: poutine.Trace, name: str) -> torch.device:
+    value: Tensor = cast(Site, trace.nodes[name])["value"]
+    return value.device
 
 
 def check_supports(
@@ -179,8 +185,8 @@ def check_supports(
     with undisturbed(target, 0), torch.no_grad():
         part = run("model", target.model, some, kwargs)
     for name in latents_to_draw(trace):
-        of_all, of_some = (Coordinates.of(name, t.nodes[name]["fn"]) for t in (trace, part))
-        if not of_all.same_support(of_some):
+        of_all, of_some = (LatentCoordinates.of(name, t.nodes[name]["fn"]) for t in (trace, part))
+        if not of_all.same_support(of_some, _device_of(trace, name)):
             raise InputError(
                 f"the support of latent {name!r} depends on the data",
                 subject=name,

@@ -13,7 +13,7 @@ from pyro.distributions.util import sum_rightmost
 from torch import Tensor, nn
 
 from pyro_vae.distributions import LowRankMultivariateNormal
-from pyro_vae.guides.amortized_factor import Coordinates, lower_triangular
+from pyro_vae.guides.amortized_factor import LatentCoordinates, lower_triangular
 from pyro_vae.links import SCALE, log_link
 
 FULL_COVARIANCE = 200  # coordinates, up to which all their covariances are learnt
@@ -27,7 +27,7 @@ GAIN = 10.0
 class SharedLatent:
     """Hold a latent's coordinates, the names of its plates, and the sizes of their dimensions."""
 
-    coordinates: Coordinates
+    coordinates: LatentCoordinates
     plates: tuple[str, ...]
     cells: tuple[int, ...]
 
