@@ -19,6 +19,7 @@ from pyro_vae.allocations import raise_malloc_thresholds
 from pyro_vae.data import Batches, DataSet, OneCall, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError, at_least_1, must_be, positive, true_or_false
+from pyro_vae.guides.model_facts import without_guide
 from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.compiling.precision import Precision
 from pyro_vae.inference.objectives import Schedule
@@ -30,7 +31,7 @@ from pyro_vae.inference.svi.compiled_engine import (
 )
 from pyro_vae.inference.svi.engine import EagerEngine, Engine
 from pyro_vae.inference.svi.fit_result import FitResult
-from pyro_vae.inference.svi.made_guide import with_guide
+from pyro_vae.inference.svi.made_guide import has_guide, made_from_call, made_from_rows
 from pyro_vae.inference.svi.optimizer import (
     PASS_LR_SCHEDULE,
     PASS_OPTIMIZER,
@@ -153,9 +154,8 @@ def fit(
     settings = Settings(
         planned_epochs, lr_schedule, beta, kl_warmup, patience, keep_best, seed, progress
     )
-    given = program = with_guide(program, data, device, args, kwargs, seed)
     kind = type(program).__qualname__
-    program, train, place = _open(as_program(program), data, validation, device, args, kwargs)
+    given, program, train, place = _open(program, data, validation, device, args, kwargs, seed)
     check_modes(compile, precision, place)
     kind = kind if program.modules else "functions"
     for module in program.modules.values():
@@ -233,19 +233,25 @@ def _beta_of(elbo: Any, beta: Schedule | float, kl_warmup: float) -> Schedule | 
 
 
 def _open(
-    program: Program,
+    given: Any,
     data: Any,
     validation: Any,
     device: str | torch.device,
     args: tuple[Any, ...] | None,
     kwargs: Mapping[str, Any] | None,
-) -> tuple[Program, Batches, torch.device]:
-    """Return the program and its data: rows, or one call over and over."""
+    seed: int,
+) -> tuple[Any, Program, Batches, torch.device]:
+    """Return what is fitted (a pair, of a model alone), as a program, and its data: rows or one call."""
+    is_complete = has_guide(given)
+    program = as_program(given) if is_complete else without_guide(given)
     if isinstance(data, DataSet):
         data = data.train
     if data is not None and args is None and kwargs is None:
         place = resolve(device)
-        return program, batches(data, place, signature(program)), place
+        rows = batches(data, place, signature(program))
+        if not is_complete:
+            given = made_from_rows(program, rows, seed)
+        return given, as_program(given), rows, place
     args, kwargs = call_arguments(data, args, kwargs)
     if validation is not None:
         raise InputError(
@@ -255,10 +261,13 @@ def _open(
         )
     tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor)]
     place = tensors[0].device if tensors and device == "auto" else resolve(device)
+    if not is_complete:
+        given = made_from_call(program, args, kwargs, seed)
+    program = as_program(given)
     model, guide = (
         partial(function, *args, **kwargs) for function in (program.model, program.guide)
     )
-    return replace(program, model=model, guide=guide), OneCall(place), place
+    return given, replace(program, model=model, guide=guide), OneCall(place), place
 
 
 def _make_engine(

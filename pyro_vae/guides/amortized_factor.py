@@ -184,13 +184,12 @@ class AmortizedFactor(nn.Module):
         # of the units, in the network's output
         self.from_dim, self.to_dim = -2 - len(cells), dim - 1
         self.unused = 1 + len(cells) - depth
-        self.sizes = [size, size, size * (size - 1) // 2]
-        if size > FULL_COVARIANCE:
-            self.sizes[2] = 0
+        correlated = size if size <= FULL_COVARIANCE else 0
+        self.sizes = [size, size, correlated * (correlated - 1) // 2]
         self.network = Network.make(network, (in_dim,), (*cells, sum(self.sizes)))
         self.register_buffer("loc", loc)
         self.register_buffer("scale", scale)
-        below, _ = torch.tril_indices(size, size, -1, device=scale.device)
+        below, _ = torch.tril_indices(correlated, correlated, -1, device=scale.device)
         self.register_buffer("below", below, persistent=False)  # rows of what is below the diagonal
 
     def forward(self, inputs: Tensor) -> Any:
