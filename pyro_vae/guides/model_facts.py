@@ -14,7 +14,15 @@ from pyro_vae.graph.record.record import graph_and_warnings
 from pyro_vae.guides.amortized_factor import LatentCoordinates
 from pyro_vae.program.contract import Program, as_program
 from pyro_vae.program.isolation import undisturbed
-from pyro_vae.program.trace import Site, is_factor, latent_sites, observed_sites, run, sample_sites
+from pyro_vae.program.trace import (
+    Site,
+    is_factor,
+    latent_sites,
+    observed_sites,
+    run,
+    sample_sites,
+    shape_of,
+)
 
 PRIOR_DRAWS = 64  # of the model, from which factors take location and scale of their latents
 
@@ -109,12 +117,30 @@ def unit_of(
         )
     unit = Unit(frame.name, frame.dim, _with_rows(args, frame.size))
     if not unit.rows or not _follows(target, trace, unit, args, kwargs):
+        _check_observed_shapes(trace)
         raise InputError(
             f"no argument has a row for each of the {frame.size:,} units of plate {frame.name!r}",
             subject=frame.name,
             remedy="pass the data to the model as a positional argument, units first",
         )
     return unit
+
+
+def _check_observed_shapes(trace: poutine.Trace) -> None:
+    """Check that observed values have the shapes of their distributions.
+
+    Raises:
+        InputError: one has not.
+    """
+    for name, site in observed_sites(trace).items():
+        shape, value = shape_of(site["fn"]), tuple(site["value"].shape)
+        if not is_factor(site) and value != tuple(shape):
+            raise InputError(
+                f"site {name!r} observes values of shape {value}",
+                subject=name,
+                expected=f"shape {tuple(shape)}, that of its distribution",
+                remedy="put further dimensions into the event by `.to_event`, or into a plate",
+            )
 
 
 def _with_rows(args: tuple[Any, ...], num_units: int) -> tuple[int, ...]:

@@ -409,6 +409,11 @@ def test_what_would_give_wrong_figures_is_refused(model, subject, remedy) -> Non
         AutoAmortized(model, torch.arange(5.0))
 
 
+def test_values_of_another_shape() -> None:
+    with refused("x", expected="shape (5,)", remedy="to_event"):
+        AutoAmortized(in_units(lambda x: dist.Normal(0.0, 1.0)), torch.randn(5, 3))
+
+
 def test_rows_of_unlike_lengths() -> None:
     def model(x: Tensor, w: Tensor) -> None:
         in_units(lambda x: dist.Normal(0.0, 1.0))(x)
