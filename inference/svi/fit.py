@@ -31,7 +31,12 @@ from pyro_vae.inference.svi.compiled_engine import (
 )
 from pyro_vae.inference.svi.engine import EagerEngine, Engine
 from pyro_vae.inference.svi.fit_result import FitResult
-from pyro_vae.inference.svi.made_guide import has_guide, made_from_call, made_from_rows
+from pyro_vae.inference.svi.made_guide import (
+    default_lr_schedule,
+    has_guide,
+    made_from_call,
+    made_from_rows,
+)
 from pyro_vae.inference.svi.optimizer import (
     PASS_LR_SCHEDULE,
     PASS_OPTIMIZER,
@@ -112,7 +117,8 @@ def fit(
         batch_size: rows a step; by default a DataLoader's own, 128, or all where rows depend on each other.
         shuffle: take the rows in a new order each epoch; by default unless a row's position matters.
         optimizer: makes a torch optimizer from the parameters.
-        lr_schedule: makes a torch learning-rate schedule from the optimizer; it steps once an epoch.
+        lr_schedule: makes a torch learning-rate schedule from the optimizer; it steps once an epoch. By
+            default the rate is constant; for a guide made from the model it falls to 0 along a cosine.
         elbo: the objective; by default Trace_ELBO, or TraceEnum_ELBO where a latent is enumerated.
         beta: weight of the KL term, or a schedule of it.
         kl_warmup: epochs over which that weight grows from 0 to beta.
@@ -174,7 +180,8 @@ def fit(
         minibatching = prepared.loss.minibatching
         sizes = [minibatching.num_rows, minibatching.batch_size, minibatching.shuffle]
         run_storage.record |= {"rows": sizes}
-        settings = replace(settings, epochs=prepared.epochs)
+        lr_schedule = lr_schedule or default_lr_schedule(program, prepared.epochs)
+        settings = replace(settings, epochs=prepared.epochs, lr_schedule=lr_schedule)
         engine = _make_engine(prepared, compile, precision, settings, control)
         step = Step(engine, make_optimizer(optimizer, prepared.parameters), clip_norm)
         loop = Loop(

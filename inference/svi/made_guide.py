@@ -1,10 +1,13 @@
 """A guide for a model that has none."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pyro
 import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from pyro_vae.data import Batches
 from pyro_vae.errors import report_user_errors
@@ -48,3 +51,16 @@ def made_from_call(
     with generators_as_found(), report_user_errors():
         pyro.set_rng_seed(seed)
         return target.model, AutoAmortized(target.model, *args, **kwargs)
+
+
+def default_lr_schedule(
+    program: Program, epochs: int
+) -> Callable[[Optimizer], LRScheduler] | None:
+    """Return the schedule of the learning rate for a guide that was made from the model; else None.
+
+    Its shared latents have to go from the prior to a posterior that may be a thousand times narrower: at a
+    constant rate the last steps are as long as the first, and the noise that they leave costs nats.
+    """
+    if not any(isinstance(module, AutoAmortized) for module in program.modules.values()):
+        return None
+    return partial(CosineAnnealingLR, T_max=epochs)

@@ -1,32 +1,25 @@
 """A guide made from a model: shared latents by free parameters, latents of a unit by networks."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack
-from math import prod
-from typing import Any, cast
+from typing import Any
 
 import pyro
-import torch
-from pyro import poutine
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
-from pyro_vae.guides.amortized_factor import AmortizedFactor
+from pyro_vae.guides.factorisation import factorisation_of
 from pyro_vae.guides.model_facts import (
-    Unit,
     check_supports,
-    coordinates_of,
-    inverse_of,
+    latent_of,
     latents_to_draw,
     plates_of,
     prior_draws,
     unit_of,
     without_guide,
 )
-from pyro_vae.guides.shared_normal import SharedLatent, SharedNormal
+from pyro_vae.guides.shared_latents import MOST_INPUTS, SharedLatents
+from pyro_vae.guides.unit_latents import UnitLatents
 from pyro_vae.networks import MLP, NetworkFactory
-from pyro_vae.program.trace import Site, observed_sites, sample_sites
-from pyro_vae.scaling import Scaling
+from pyro_vae.program.trace import observed_sites, sample_sites
 
 
 class AutoAmortized(nn.Module):
@@ -87,151 +80,35 @@ class AutoAmortized(nn.Module):
         self.unit = unit_of(target, draws[0], args, kwargs, latents)
         local = [n for n in latents if self.unit and self.unit.holds(sites[n])]
         shared = [n for n in latents if n not in local]
-        self.nesting = max((-f.dim for s in sites.values() for f in plates_of(s)), default=0)
-        self.plates = {name: plates_of(sites[name]) for name in latents}
-        self.coordinates = {name: coordinates_of(name, draws) for name in latents}
+        nesting = max((-f.dim for s in sites.values() for f in plates_of(s)), default=0)
+        known = {name: latent_of(name, draws) for name in latents}
         if self.unit:
             check_supports(target, self.unit, draws[0], args, kwargs)
-        inverse = inverse_of(target, args, kwargs, draws[0], local)
-        self.parents = {n: [u for u in inverse[n] if u in latents] for n in inverse if n in local}
-        self.scalings, self.factors = nn.ModuleDict(), nn.ModuleDict()
-        self.keys = {name: _key(name, number) for number, name in enumerate(latents)}
-        for name in latents:
-            self.scalings[self.keys[name]] = self._learnt(name, draws)
-        self.shared = self._shared_guide(shared) if shared else None
+        found = factorisation_of(target, args, kwargs, draws, local, known)
+        self.frames = {frame.name: frame for latent in known.values() for frame in latent.frames}
+        alone = {n: us for n, us in found.parents.items() if n in shared and n not in found.joint}
+        self.shared = SharedLatents(known, found.joint, alone, nesting) if shared else None
+        self.local: UnitLatents | None = None
         if self.unit:
-            rows = self._rows(args)
-            self.row_scaling = Scaling(rows.shape[-1:]).to(rows.device)
-            self.row_scaling.learn(rows)
-            for name in local:
-                self.factors[self.keys[name]] = self._factor(name, rows.shape[-1], network)
-            self.to(rows.device)
+            parents = {
+                n: [u for u in us if u in local or known[u].size <= MOST_INPUTS]
+                for n, us in found.parents.items()
+                if n in local
+            }
+            self.local = UnitLatents(self.unit, known, parents, args, network, nesting)
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Draw the latents, and return them by name."""
-        frames = {frame.name: frame for each in self.plates.values() for frame in each}
-        sizes = {name: frame.size for name, frame in frames.items()}
+        sizes = {name: frame.size for name, frame in self.frames.items()}
         if self.unit:
-            rows = self._rows(args)
-            sizes[self.unit.name] = len(rows)
-        plates = {n: pyro.plate(n, sizes[n], dim=frame.dim) for n, frame in frames.items()}
-        values = {} if self.shared is None else self.shared(plates)
-        if not self.unit:
-            return values
-        read = ((rows - self.row_scaling.location) / self.row_scaling.scale).nan_to_num(0.0)
-        for name, parents in self.parents.items():
-            inputs = [read, *(self._read(parent, values[parent]) for parent in parents)]
-            batch = torch.broadcast_shapes(*(x.shape[:-1] for x in inputs))
-            joined = torch.cat([x.expand(*batch, x.shape[-1]) for x in inputs], -1)
-            with ExitStack() as stack:
-                for frame in self.plates[name]:
-                    stack.enter_context(plates[frame.name])
-                values[name] = pyro.sample(name, self.factors[self.keys[name]](joined))
+            sizes[self.unit.name] = len(args[self.unit.rows[0]])
+        plates = {n: pyro.plate(n, sizes[n], dim=frame.dim) for n, frame in self.frames.items()}
+        values, standardised = ({}, {}) if self.shared is None else self.shared(plates)
+        if self.local is not None:
+            values |= self.local(args, plates, standardised)
         return values
 
     def __str__(self) -> str:
-        product, lines = [], []
-        if self.shared is not None:
-            names = ", ".join(self.shared.latents)
-            product.append(f"q({names})")
-            covariance = "full covariance" if self.shared.is_full else "covariance of low rank"
-            lines.append(f"  {names}: normal with {covariance}, free parameters")
-        if self.unit:
-            product.append(f"prod_{self.unit.name}")
-            for name, parents in self.parents.items():
-                product.append(f"q({name} | {', '.join(['rows', *parents])})")
-                lines.append(f"  {name}: {self.coordinates[name].description}, by a network")
-        return "\n".join([" ".join(product), *lines])
-
-    # --- what the factors read --------------------------------------------------------------------
-
-    def _rows(self, args: Sequence[Any]) -> Tensor:
-        """Return the arguments' rows as numbers, ``units | columns``.
-
-        Raises:
-            InputError: they have unlike lengths.
-        """
-        rows = [args[number] for number in cast(Unit, self.unit).rows]
-        if len({len(x) for x in rows}) > 1:
-            lengths = ", ".join(f"{len(x):,}" for x in rows)
-            raise InputError(
-                f"the guide reads rows of arguments {cast(Unit, self.unit).rows}, which now have "
-                f"{lengths} of them",
-                subject=cast(Unit, self.unit).name,
-                expected="as many rows of each",
-                remedy="pass what is no row to the model by its name",
-            )
-        dtype = torch.get_default_dtype()
-        return torch.cat([x.reshape(len(x), -1).to(dtype) for x in rows], -1)
-
-    def _read(self, name: str, value: Tensor) -> Tensor:
-        """Return a latent's standardised coordinates, ``particles, units | numbers``; 1 for shared ones."""
-        scaling = cast(Scaling, self.scalings[self.keys[name]])
-        free = (self.coordinates[name](value) - scaling.location) / scaling.scale
-        batch = (1,) * (self.nesting + 1 - free.dim()) + tuple(free.shape[:-1])
-        free = free.reshape(*batch, free.shape[-1])
-        unit, particles = cast(Unit, self.unit), batch[: len(batch) - self.nesting]
-        if name in self.parents:
-            free = free.movedim(unit.dim - 1, len(particles))
-            return free.reshape(*particles, free.shape[len(particles)], -1)
-        return free.reshape(*particles, 1, -1)
-
-    def _cells(self, name: str) -> list[int]:
-        """Return the sizes of a latent's plates by dimension, but for the unit's; 1 where it has none."""
-        sizes = {frame.dim: frame.size for frame in self.plates[name]}
-        dims = [dim for dim in range(-self.nesting, 0) if not self.unit or dim != self.unit.dim]
-        return [sizes.get(dim, 1) for dim in dims]
-
-    # --- how it is made ---------------------------------------------------------------------------
-
-    def _learnt(self, name: str, draws: Sequence[poutine.Trace]) -> Scaling:
-        """Return location and scale of a latent's coordinates under the prior."""
-        size = self.coordinates[name].size
-        free = [
-            self.coordinates[name](cast(Site, draw.nodes[name])["value"]).reshape(-1, size)
-            for draw in draws
-        ]
-        scaling = Scaling((size,)).to(free[0].device)
-        scaling.learn(torch.cat(free), may_keep=False)
-        return scaling
-
-    def _factor(self, name: str, num_columns: int, network: NetworkFactory) -> AmortizedFactor:
-        scaling, cells = cast(Scaling, self.scalings[self.keys[name]]), self._cells(name)
-        shared = self.shared.latents if self.shared is not None else {}
-        read = (
-            shared[u].size if u in shared else prod(self._cells(u)) * self.coordinates[u].size
-            for u in self.parents[name]
-        )
-        return AmortizedFactor(
-            self.coordinates[name],
-            num_columns + sum(read),
-            cells,
-            cast(Unit, self.unit).dim,
-            max(-frame.dim for frame in self.plates[name]),
-            network,
-            scaling.location,
-            scaling.scale,
-        )
-
-    def _shared_guide(self, names: Sequence[str]) -> SharedNormal:
-        """Return a normal distribution of all shared latents, which starts at their prior."""
-        latents, scalings = {}, []
-        for name in names:
-            frames = self.plates[name]
-            depth = max((-frame.dim for frame in frames), default=0)
-            sizes = {frame.dim: frame.size for frame in frames}
-            cells = tuple(sizes.get(dim, 1) for dim in range(-depth, 0))
-            plates = tuple(frame.name for frame in frames)
-            latents[name] = SharedLatent(self.coordinates[name], plates, cells)
-            scalings.append((cast(Scaling, self.scalings[self.keys[name]]), prod(cells)))
-        location, scale = (
-            torch.cat([getattr(scaling, moment).repeat(k) for scaling, k in scalings])
-            for moment in ("location", "scale")
-        )
-        return SharedNormal(latents, location, scale, self.nesting)
-
-
-def _key(name: str, number: int) -> str:
-    """Return a site's name as a module's, or a number where no module can have this name."""
-    is_taken = name.startswith("site_") or hasattr(nn.ModuleDict(), name)
-    return f"site_{number}" if "." in name or is_taken else name
+        parts = [part for part in (self.shared, self.local) if part is not None]
+        lines = [f"  {name}: {words}" for p in parts for name, words in p.descriptions().items()]
+        return "\n".join([" ".join(part.product() for part in parts), *lines])

@@ -9,9 +9,7 @@ from pyro import poutine
 from torch import Tensor
 
 from pyro_vae.errors import InputError
-from pyro_vae.graph.inverse import faithful_inverse
-from pyro_vae.graph.record.record import graph_and_warnings
-from pyro_vae.guides.amortized_factor import LatentCoordinates
+from pyro_vae.guides.latent import Latent, LatentCoordinates
 from pyro_vae.program.contract import Program, as_program
 from pyro_vae.program.isolation import undisturbed
 from pyro_vae.program.trace import (
@@ -23,6 +21,7 @@ from pyro_vae.program.trace import (
     sample_sites,
     shape_of,
 )
+from pyro_vae.scaling import Scaling
 
 PRIOR_DRAWS = 64  # of the model, from which factors take location and scale of their latents
 
@@ -172,8 +171,8 @@ def _follows(
     return True
 
 
-def coordinates_of(name: str, draws: Sequence[poutine.Trace]) -> LatentCoordinates:
-    """Return a latent's coordinates.
+def latent_of(name: str, draws: Sequence[poutine.Trace]) -> Latent:
+    """Return a latent, with location and scale from draws of its prior.
 
     Raises:
         InputError: there are none, or the support depends on other latents.
@@ -187,7 +186,12 @@ def coordinates_of(name: str, draws: Sequence[poutine.Trace]) -> LatentCoordinat
             expected="a support that stays the same",
             remedy=f"draw {name!r} from (0, 1), say, and scale it in the model",
         )
-    return first
+    free = [first(cast(Site, d.nodes[name])["value"]).reshape(-1, first.size) for d in draws]
+    scaling = Scaling((first.size,)).to(device)
+    scaling.learn(torch.cat(free), may_keep=False)
+    return Latent(
+        first, plates_of(cast(Site, draws[0].nodes[name])), scaling.location, scaling.scale
+    )
 
 
 def _device_of(trace: poutine.Trace, name: str) -> torch.device:
@@ -219,27 +223,3 @@ def check_supports(
                 expected="a support that stays the same",
                 remedy=f"give {name!r} a prior whose bounds are constants",
             )
-
-
-def inverse_of(
-    target: Program,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    trace: poutine.Trace,
-    local: Sequence[str],
-) -> dict[str, tuple[str, ...]]:
-    """Return what each latent depends on given the data: first those summed out go, then a unit's own."""
-    graph, _ = graph_and_warnings("model", target, [(args, kwargs)], ())
-    graph = graph.without("data", "parameters", "deterministic")
-    parents = {node.name: graph.parents(node.name) for node in graph.nodes}
-    for name in latent_sites(trace):
-        if name not in parents:
-            raise InputError(
-                f"latent {name!r} is a part of a site that is observed in part (obs_mask=)",
-                subject=name,
-                remedy="mask the likelihood of what is missing by `poutine.mask` instead",
-            )
-    latents, drawn = [*latent_sites(trace)], latents_to_draw(trace)
-    summed_out = [name for name in latents if name not in drawn]
-    shared = [name for name in drawn if name not in local]
-    return faithful_inverse(parents, [summed_out, local, shared])

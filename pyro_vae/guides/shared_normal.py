@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import pyro
@@ -13,28 +12,14 @@ from pyro.distributions.util import sum_rightmost
 from torch import Tensor, nn
 
 from pyro_vae.distributions import LowRankMultivariateNormal
-from pyro_vae.guides.amortized_factor import LatentCoordinates, lower_triangular
+from pyro_vae.guides.latent import Latent, lower_triangular
 from pyro_vae.links import SCALE, log_link
 
-FULL_COVARIANCE = 200  # coordinates, up to which all their covariances are learnt
+JOINT_COVARIANCE = 200  # coordinates, up to which all their covariances are learnt
 START = 0.1  # of the scale, as a share of the prior's
 # One step of an optimizer moves a parameter by about the learning rate. A mean has to go several of the
 # prior's standard deviations, in steps whose size suits a network's weights.
 GAIN = 10.0
-
-
-@dataclass(frozen=True)
-class SharedLatent:
-    """Hold a latent's coordinates, the names of its plates, and the sizes of their dimensions."""
-
-    coordinates: LatentCoordinates
-    plates: tuple[str, ...]
-    cells: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """The number of coordinates of all cells together."""
-        return math.prod(self.cells) * self.coordinates.size
 
 
 class SharedNormal(nn.Module):
@@ -44,20 +29,19 @@ class SharedNormal(nn.Module):
     coordinates have all their covariances, more of them a covariance of low rank.
 
     Args:
-        latents: by name.
-        location: where the mean starts, such as the prior's, (D,).
-        scale: the unit of each coordinate, such as the prior's standard deviation.
+        latents: by name; the mean starts at their priors' location, and their scale is the unit.
         nesting: the number of dimensions of the program's plates.
     """
 
     location: Tensor
     unit: Tensor
 
-    def __init__(
-        self, latents: Mapping[str, SharedLatent], location: Tensor, scale: Tensor, nesting: int
-    ) -> None:
+    def __init__(self, latents: Mapping[str, Latent], nesting: int) -> None:
         super().__init__()
-        self.latents, self.nesting, size = dict(latents), nesting, len(location)
+        self.latents, self.nesting = dict(latents), nesting
+        location = torch.cat([each.location.repeat(each.num_cells) for each in latents.values()])
+        scale = torch.cat([each.scale.repeat(each.num_cells) for each in latents.values()])
+        size = len(location)
         self.register_buffer("location", location)
         self.register_buffer("unit", scale)
         self.mean = nn.Parameter(location.new_zeros(size))
@@ -69,7 +53,7 @@ class SharedNormal(nn.Module):
     @property
     def is_full(self) -> bool:
         """Whether the distribution has all covariances."""
-        return len(self.location) <= FULL_COVARIANCE
+        return len(self.location) <= JOINT_COVARIANCE
 
     def distribution(self) -> Any:
         """Return the distribution of the coordinates, in the latents' order."""
@@ -83,25 +67,38 @@ class SharedNormal(nn.Module):
             loc, self.unit.unsqueeze(-1) * self.covariance, scale.square()
         )
 
-    def forward(self, plates: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Draw the latents in these plates, and return them by name."""
-        drawn = pyro.sample("_shared", self.distribution(), infer={"is_auxiliary": True})
-        parts = drawn.split([latent.size for latent in self.latents.values()], -1)
-        pairs = zip(self.latents.items(), parts, strict=True)
-        values = {}
-        for (name, latent), part in pairs:
+    def forward(self, plates: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Draw the latents in these plates; return them and their standardised coordinates by name.
+
+        The coordinates, ``particles, cells | D``, have mean 0 and standard deviation 1.
+        """
+        q = self.distribution()
+        drawn = pyro.sample("_shared", q, infer={"is_auxiliary": True})
+        sizes = [latent.size for latent in self.latents.values()]
+        values, standardised = {}, {}
+        for (name, latent), part, noise in zip(
+            self.latents.items(),
+            drawn.split(sizes, -1),
+            ((drawn - q.mean) / q.stddev).split(sizes, -1),
+            strict=True,
+        ):
             with ExitStack() as stack:
                 for plate in latent.plates:
                     stack.enter_context(plates[plate])
-                values[name] = pyro.sample(name, self._at(latent, part))
-        return values
+                values[name] = pyro.sample(name, self._at(latent, self._in_plates(latent, part)))
+            standardised[name] = self._in_plates(latent, noise)
+        return values, standardised
 
-    def _at(self, latent: SharedLatent, part: Tensor) -> Any:
-        """Return the point mass of a latent at its coordinates, with the map's density."""
-        transform, shape = latent.coordinates.transform, latent.coordinates.shape
+    def _in_plates(self, latent: Latent, part: Tensor) -> Tensor:
+        """Return a latent's numbers ``particles | size`` as ``particles, cells | D``."""
         particles = part.shape[:-1][: max(0, part.dim() - 1 - self.nesting)]
         padding = (1,) * (self.nesting - len(latent.cells)) if particles else ()
-        free = part.reshape((*particles, *padding, *latent.cells, *shape))
+        return part.reshape((*particles, *padding, *latent.cells, latent.coordinates.size))
+
+    def _at(self, latent: Latent, free: Tensor) -> Any:
+        """Return the point mass of a latent at its coordinates, with the map's density."""
+        transform, shape = latent.coordinates.transform, latent.coordinates.shape
+        free = free.reshape((*free.shape[:-1], *shape))
         value: Tensor = transform(free)
         log_density = transform.inv.log_abs_det_jacobian(value, free)
         batch_dims = value.dim() - latent.coordinates.event_dim

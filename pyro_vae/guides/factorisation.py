@@ -1,0 +1,97 @@
+"""How a guide factorises: the faithful inverse of a model's graph, and what is drawn together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pyro import poutine
+
+from pyro_vae.errors import InputError
+from pyro_vae.graph.inverse import faithful_inverse
+from pyro_vae.graph.record.record import graph_and_warnings
+from pyro_vae.guides.coupling import has_coupled_cells
+from pyro_vae.guides.latent import FULL_COVARIANCE, Latent
+from pyro_vae.guides.model_facts import latents_to_draw
+from pyro_vae.guides.shared_normal import JOINT_COVARIANCE
+from pyro_vae.program.contract import Program
+from pyro_vae.program.trace import Site, latent_sites
+
+
+@dataclass(frozen=True)
+class Factorisation:
+    """Hold in which order a guide draws its latents, and what each depends on given the data.
+
+    Attributes:
+        parents: of each latent, in the order of drawing: the latents drawn before.
+        joint: the shared latents that one distribution draws together, before all others.
+    """
+
+    parents: Mapping[str, tuple[str, ...]]
+    joint: tuple[str, ...]
+
+
+def factorisation_of(
+    target: Program,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    draws: Sequence[poutine.Trace],
+    local: Sequence[str],
+    known: Mapping[str, Latent],
+) -> Factorisation:
+    """Return the faithful inverse of the model: those summed out go first, then a unit's own latents.
+
+    Of the shared latents, those have factors of their own whose cells do not depend on each other, given
+    what is drawn before them; and from the last one on, as many as leave a joint distribution of a size
+    that can have a full covariance.
+
+    Args:
+        target: the model, without a guide.
+        args: the arguments of a call.
+        kwargs: its named arguments.
+        draws: traces of the model.
+        local: the latents of a unit.
+        known: the latents by name.
+    """
+    graph, _ = graph_and_warnings("model", target, [(args, kwargs)], ())
+    graph = graph.without("data", "parameters", "deterministic")
+    edges = {node.name: graph.parents(node.name) for node in graph.nodes}
+    latents, drawn = [*latent_sites(draws[0])], latents_to_draw(draws[0])
+    for name in latents:
+        if name not in edges:
+            raise InputError(
+                f"latent {name!r} is a part of a site that is observed in part (obs_mask=)",
+                subject=name,
+                remedy="mask the likelihood of what is missing by `poutine.mask` instead",
+            )
+    summed_out = [name for name in latents if name not in drawn]
+    shared = [name for name in drawn if name not in local]
+    cells = {n: known[n].num_cells for n in shared}
+    values = [{n: cast(Site, draw.nodes[n])["value"] for n in latents} for draw in draws[:2]]
+
+    def inverse(alone: Sequence[str]) -> Factorisation:
+        joint = [name for name in shared if name not in alone]
+        # larger plates are drawn later: their cells are rarely coupled by those of smaller ones
+        stages = [[n for n in alone if cells[n] == k] for k in sorted({cells[n] for n in alone})]
+        order = faithful_inverse(edges, [summed_out, local, *reversed(stages), joint])
+        return Factorisation(
+            {n: tuple(u for u in us if u in drawn) for n, us in order.items() if n in drawn},
+            tuple(joint),
+        )
+
+    def is_coupled(name: str, found: Factorisation) -> bool:
+        order = [*found.parents]
+        after = order[order.index(name) + 1 :]
+        return has_coupled_cells(target, args, kwargs, values, name, after)
+
+    alone = [name for name in shared if cells[name] > 1]
+    found = inverse(alone)
+    while coupled := [n for n in alone if is_coupled(n, found)]:
+        alone.remove(coupled[-1])
+        found = inverse(alone)
+    while sum(known[n].size for n in found.joint) > JOINT_COVARIANCE:
+        small = [n for n in found.parents if n in found.joint and known[n].size <= FULL_COVARIANCE]
+        if not small:
+            break
+        alone.append(small[-1])
+        found = inverse(alone)
+    return found

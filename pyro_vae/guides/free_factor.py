@@ -1,0 +1,64 @@
+"""One factor of a guide: a normal distribution with free parameters in each cell of a latent's plates."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vae.guides.latent import FULL_COVARIANCE, Latent
+from pyro_vae.guides.shared_normal import GAIN, START
+from pyro_vae.links import SCALE, log_link
+
+FEATURES = 16  # of what a latent depends on, besides these numbers themselves
+
+
+class FreeFactor(nn.Module):
+    """Give a latent, in each cell of its plates, a normal distribution with parameters of its own.
+
+    Of what the latent depends on, e, the features are f = (e, tanh(W e + w)). In cell c, coordinates have
+    the mean a_c + s_c A_c f and the standard deviation s_c exp(B_c f). (a_c and s_c are in units of the
+    prior's location and scale. A coordinate's covariances with others of its cell do not depend on f.)
+
+    Args:
+        latent: its coordinates, plates and prior.
+        in_dim: the number of numbers in e.
+    """
+
+    location: Tensor
+    unit: Tensor
+    rows: Tensor
+
+    def __init__(self, latent: Latent, in_dim: int) -> None:
+        super().__init__()
+        self.latent, size, location = latent, latent.coordinates.size, latent.location
+        self.register_buffer("location", location)
+        self.register_buffer("unit", latent.scale)
+        shape = (*latent.cells, size)
+        self.mean = nn.Parameter(location.new_zeros(shape))
+        self.log_scale = nn.Parameter(location.new_full(shape, math.log(START) / GAIN))
+        correlated = size if size <= FULL_COVARIANCE else 0
+        rows, _ = torch.tril_indices(correlated, correlated, -1, device=location.device)
+        self.register_buffer("rows", rows, persistent=False)  # of what is below the diagonal
+        self.below = nn.Parameter(location.new_zeros(*latent.cells, len(rows)))
+        self.hidden = nn.Linear(in_dim, FEATURES, device=location.device) if in_dim else None
+        num_features = in_dim + FEATURES if in_dim else 0
+        self.mean_slopes = nn.Parameter(location.new_zeros(*shape, num_features))
+        self.scale_slopes = nn.Parameter(location.new_zeros(*shape, num_features))
+
+    def forward(self, inputs: Tensor | None) -> tuple[Any, Tensor, Tensor]:
+        """Return the latent's distribution, and mean and standard deviation of its coordinates.
+
+        Args:
+            inputs: e, ``particles, cells | in_dim``, with 1 for cells that share it.
+        """
+        mean = self.location + GAIN * self.unit * self.mean
+        log_scale = self.unit.log() + log_link(GAIN * self.log_scale, SCALE)
+        scale = log_scale.exp()
+        if inputs is not None and self.hidden is not None:
+            features = torch.cat([inputs, self.hidden(inputs).tanh()], -1)
+            mean = mean + scale * torch.einsum("...f,...df->...d", features, self.mean_slopes)
+            log_scale = log_scale + torch.einsum("...f,...df->...d", features, self.scale_slopes)
+        raw = self.below * scale[..., self.rows] if len(self.rows) else None
+        q = self.latent.coordinates.normal(mean, log_scale, raw)
+        return q, mean, log_link(log_scale, SCALE).exp()

@@ -1,0 +1,191 @@
+"""A latent of a guide: its unconstrained coordinates, its plates, and where its prior lies."""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+from torch.distributions.transforms import (
+    IndependentTransform,
+    ReshapeTransform,
+    Transform,
+    identity_transform,
+)
+
+from pyro_vae.errors import InputError
+from pyro_vae.links import SCALE, log_link
+from pyro_vae.program.unconstrained import biject, known_support
+
+FULL_COVARIANCE = 64  # coordinates, up to which a factor has all their covariances
+
+
+@dataclass(frozen=True)
+class LatentCoordinates:
+    """Map a latent to unconstrained coordinates ``batch | D``, and their distribution to the latent's.
+
+    Attributes:
+        transform: from unconstrained values to the latent's support.
+        shape: the event shape of unconstrained values.
+        event_dim: of the latent's own values.
+    """
+
+    transform: Transform
+    shape: torch.Size
+    event_dim: int
+
+    @classmethod
+    def of(cls, name: str, fn: Any) -> "LatentCoordinates":
+        """Return the coordinates of the latent with a prior ``fn``.
+
+        Raises:
+            InputError: the prior is discrete, or its support is not one for all units.
+        """
+        support = known_support(name, fn)
+        if support.is_discrete:
+            raise InputError(
+                f"latent {name!r} is discrete, and the guide draws continuous latents",
+                subject=name,
+                expected="a continuous prior",
+                remedy='have it summed out: infer={"enumerate": "parallel"} in the model',
+            )
+        transform = biject(_of_one_unit(name, support))
+        shape = torch.Size(transform.inverse_shape(fn.event_shape))
+        return cls(transform, shape, len(fn.event_shape))
+
+    @property
+    def size(self) -> int:
+        """D, the number of coordinates."""
+        return self.shape.numel()
+
+    @property
+    def is_identity(self) -> bool:
+        transform: Any = self.transform
+        while isinstance(transform, IndependentTransform):
+            transform = transform.base_transform
+        return bool(transform == identity_transform)
+
+    @property
+    def description(self) -> str:
+        """The family of a factor in words."""
+        words = "normal" if self.is_identity else "transformed normal"
+        if self.size == 1:
+            return words
+        covariance = "full" if self.size <= FULL_COVARIANCE else "diagonal"
+        return f"{words} of {self.size} dimensions, {covariance} covariance"
+
+    def same_support(self, other: "LatentCoordinates", device: torch.device) -> bool:
+        """Return whether other coordinates, on the same device, lead to the same values."""
+        if self.shape != other.shape:
+            return False
+        points = torch.linspace(-1.5, 2.0, 5 * self.size, device=device).reshape(5, *self.shape)
+        return torch.equal(self.transform(points), other.transform(points))
+
+    def __call__(self, value: Tensor) -> Tensor:
+        """Return a value's coordinates, ``batch | D``."""
+        free = self.transform.inv(value)
+        return free.reshape(*free.shape[: free.dim() - len(self.shape)], self.size)
+
+    def normal(self, loc: Tensor, log_scale: Tensor, raw_tril: Tensor | None) -> Any:
+        """Return the distribution of the latent whose coordinates are normal.
+
+        Args:
+            loc: means, ``batch | D``.
+            log_scale: logs of the Cholesky factor's diagonal, ``batch | D``.
+            raw_tril: its rows below the diagonal, ``batch | D (D - 1) / 2``; None for independent ones.
+        """
+        scale = log_link(log_scale, SCALE).exp()
+        # the density of a draw takes its coordinates from the cache: those found from the value are rounded
+        parts: list[Transform] = [] if self.is_identity else [self.transform.with_cache(1)]
+        base: Any
+        if self.shape == ():
+            base = dist.Normal(loc.squeeze(-1), scale.squeeze(-1))
+        else:
+            base = dist.Normal(loc, scale).to_event(1)
+            if raw_tril is not None and self.size > 1:
+                base = dist.MultivariateNormal(loc, scale_tril=lower_triangular(scale, raw_tril))
+            if len(self.shape) > 1:
+                parts.insert(0, ReshapeTransform(torch.Size((self.size,)), self.shape))
+        return dist.TransformedDistribution(base, parts) if parts else base
+
+
+def lower_triangular(diagonal: Tensor, below: Tensor) -> Tensor:
+    """Return matrices ``batch | D, D`` with this diagonal, and these numbers below it, row by row."""
+    matrix, size = diagonal.diag_embed(), diagonal.shape[-1]
+    rows, columns = torch.tril_indices(size, size, -1, device=diagonal.device)
+    matrix[..., rows, columns] = below
+    return matrix
+
+
+def _of_one_unit(name: str, support: Any, event_dims: int = 0) -> Any:
+    """Return a support whose bounds have no batch dimensions, since all units share them.
+
+    Raises:
+        InputError: units have different bounds.
+    """
+    if isinstance(support, constraints.independent):
+        dims = support.reinterpreted_batch_ndims
+        base = _of_one_unit(name, support.base_constraint, event_dims + dims)
+        return constraints.independent(base, dims)
+    support = copy.copy(support)
+    for attribute, bound in vars(support).items():
+        if not isinstance(bound, Tensor) or bound.dim() <= event_dims:
+            continue
+        rows = bound.flatten(0, bound.dim() - event_dims - 1)
+        if not bool((rows == rows[:1]).all()):
+            raise InputError(
+                f"latent {name!r} has another support in each unit ({support})",
+                subject=name,
+                expected="one support for all units",
+                remedy=f"draw {name!r} from (0, 1), say, and scale it in the model",
+            )
+        setattr(support, attribute, rows[0])
+    return support
+
+
+@dataclass(frozen=True)
+class Latent:
+    """Hold what a guide knows of a latent.
+
+    Attributes:
+        coordinates: its unconstrained coordinates.
+        frames: its plates, from the outermost on.
+        location: the prior's mean of the coordinates, (D,).
+        scale: their standard deviation under the prior.
+    """
+
+    coordinates: LatentCoordinates
+    frames: Sequence[Any]
+    location: Tensor
+    scale: Tensor
+
+    @property
+    def plates(self) -> tuple[str, ...]:
+        return tuple(frame.name for frame in self.frames)
+
+    @property
+    def cells(self) -> tuple[int, ...]:
+        """The sizes of the plates' dimensions, from the leftmost on; 1 where no plate is."""
+        return self.cells_in(max((-frame.dim for frame in self.frames), default=0))
+
+    @property
+    def num_cells(self) -> int:
+        return math.prod(self.cells)
+
+    @property
+    def size(self) -> int:
+        """The number of coordinates of all cells together."""
+        return self.num_cells * self.coordinates.size
+
+    def cells_in(self, depth: int, without: int | None = None) -> tuple[int, ...]:
+        """Return the sizes of ``depth`` dimensions; but for that of the units' plate, if ``without`` it."""
+        sizes = {frame.dim: frame.size for frame in self.frames}
+        return tuple(sizes.get(dim, 1) for dim in range(-depth, 0) if dim != without)
+
+    def lies_in(self, other: "Latent") -> bool:
+        """Return whether each cell of this latent lies in one cell of the other."""
+        return set(other.plates) <= set(self.plates)

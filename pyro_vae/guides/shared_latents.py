@@ -1,0 +1,114 @@
+"""The guide of all latents outside the units' plate: a normal distribution, and factors given its draw."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor, nn
+
+from pyro_vae.guides.free_factor import FreeFactor
+from pyro_vae.guides.latent import Latent
+from pyro_vae.guides.shared_normal import SharedNormal
+
+MOST_INPUTS = 200  # numbers that a factor reads
+
+
+class SharedLatents(nn.Module):
+    """Draw the latents that all units share: q(joint) prod_v q(v | what v depends on).
+
+    Args:
+        latents: by name.
+        joint: those that one normal distribution draws together.
+        parents: what each of the others depends on, in the order of drawing.
+        nesting: the number of dimensions of the program's plates.
+    """
+
+    def __init__(
+        self,
+        latents: Mapping[str, Latent],
+        joint: Sequence[str],
+        parents: Mapping[str, Sequence[str]],
+        nesting: int,
+    ) -> None:
+        super().__init__()
+        self.latents, self.nesting = dict(latents), nesting
+        self.joint = SharedNormal({n: latents[n] for n in joint}, nesting) if joint else None
+        self.parents = {n: self._readable(n, parents[n]) for n in parents}
+        self.factors = nn.ModuleList(
+            FreeFactor(latents[n], sum(self._num_read(n, u) for u in us))
+            for n, us in self.parents.items()
+        )
+
+    def forward(self, plates: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Draw the latents in these plates; return them and their standardised coordinates by name.
+
+        The coordinates, ``particles, cells | D``, have mean 0 and standard deviation 1, given those that
+        were drawn before.
+        """
+        values, standardised = ({}, {}) if self.joint is None else self.joint(plates)
+        for (name, parents), factor in zip(self.parents.items(), self.factors, strict=True):
+            inputs = [self._read(name, u, standardised[u]) for u in parents]
+            batch = torch.broadcast_shapes(*(x.shape[:-1] for x in inputs))
+            joined = [x.expand(*batch, x.shape[-1]) for x in inputs]
+            q, mean, scale = factor(torch.cat(joined, -1) if joined else None)
+            with ExitStack() as stack:
+                for plate in self.latents[name].plates:
+                    stack.enter_context(plates[plate])
+                values[name] = pyro.sample(name, q)
+            free = self.latents[name].coordinates(values[name])
+            standardised[name] = (free - mean) / scale
+        return values, standardised
+
+    def descriptions(self) -> dict[str, str]:
+        """Return each factor's family in words, by its names."""
+        words = {}
+        if self.joint is not None:
+            covariance = "full covariance" if self.joint.is_full else "covariance of low rank"
+            words[_listed([*self.joint.latents])] = f"normal with {covariance}, free parameters"
+        for name in self.parents:
+            latent = self.latents[name]
+            of = f" of each of {latent.num_cells:,}" if latent.num_cells > 1 else ""
+            words[name] = f"{latent.coordinates.description}, free parameters{of}"
+        return words
+
+    def product(self) -> str:
+        """Return the factorisation, such as ``q(mean) prod_groups q(effect | mean)``."""
+        factors = [] if self.joint is None else [f"q({_listed([*self.joint.latents])})"]
+        for name, parents in self.parents.items():
+            given = f" | {_listed(parents)}" if parents else ""
+            of = "".join(f"prod_{plate} " for plate in self.latents[name].plates)
+            factors.append(f"{of}q({name}{given})")
+        return " ".join(factors)
+
+    def _readable(self, name: str, parents: Sequence[str]) -> list[str]:
+        """Return those that a factor reads: not more numbers than it has use for."""
+        read, left = [], MOST_INPUTS
+        for parent in parents:
+            if (count := self._num_read(name, parent)) <= left:
+                read.append(parent)
+                left -= count
+        return read
+
+    def _num_read(self, name: str, parent: str) -> int:
+        of = self.latents[parent]
+        return of.coordinates.size if self.latents[name].lies_in(of) else of.size
+
+    def _read(self, name: str, parent: str, standardised: Tensor) -> Tensor:
+        """Return the coordinates of a parent: its own cell's for each cell of the latent, or all."""
+        of = self.latents[parent]
+        if self.latents[name].lies_in(of):
+            return standardised
+        particles = standardised.shape[: max(0, standardised.dim() - 1 - self.nesting)]
+        padding = (1,) * self.nesting if particles else ()
+        return standardised.reshape(*particles, *padding, of.size)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names for a line of text.
+
+    >>> _listed(["a", "b"]), _listed([f"z_{t}" for t in range(40)])
+    ('a, b', 'z_0, z_1, z_2, ..., z_39')
+    """
+    return ", ".join(names if len(names) < 7 else [*names[:3], "...", names[-1]])
