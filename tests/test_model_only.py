@@ -28,12 +28,6 @@ def model(x: Tensor) -> None:
         pyro.sample("seen", dist.Normal(mean, 1.0), obs=x)
 
 
-def exact(x: Tensor) -> None:
-    precision = 1.0 + len(x)
-    pyro.sample("mean", dist.Normal(x.sum() / precision, precision**-0.5))
-    pyro.param("unused", torch.tensor(0.0))
-
-
 def wide(x: Tensor) -> None:
     loc = pyro.param("loc", torch.tensor(0.0))
     pyro.sample("mean", dist.Normal(loc, 3.0))
