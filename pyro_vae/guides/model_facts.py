@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
@@ -12,9 +13,12 @@ from pyro_vae.errors import InputError
 from pyro_vae.guides.latent import Latent, LatentCoordinates
 from pyro_vae.program.contract import Program, as_program
 from pyro_vae.program.isolation import undisturbed
+from pyro_vae.program.site_checks import check_shapes
 from pyro_vae.program.trace import (
     Site,
+    as_raised,
     is_factor,
+    kind_of,
     latent_sites,
     observed_sites,
     run,
@@ -44,9 +48,8 @@ def without_guide(model: Any) -> Program:
     Raises:
         InputError: it is neither.
     """
-    function = (
-        model if callable(model) and not hasattr(model, "model") else getattr(model, "model", None)
-    )
+    is_a_part = hasattr(model, "model") and not _is_forecasting(model)
+    function = getattr(model, "model", None) if is_a_part else model
     if not callable(function):
         raise InputError(
             f"{type(model).__name__} is not a model",
@@ -56,12 +59,37 @@ def without_guide(model: Any) -> Program:
     return as_program((function, lambda *args, **kwargs: None))
 
 
+def _is_forecasting(model: Any) -> bool:
+    """Return whether a model is Pyro's ForecastingModel: its call prepares what its ``.model`` needs."""
+    kinds = ((cls.__module__, cls.__name__) for cls in type(model).__mro__)
+    return ("pyro.contrib.forecast.forecaster", "ForecastingModel") in kinds
+
+
 def prior_draws(
     target: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> list[poutine.Trace]:
-    """Return traces of the model alone, whose latents are draws of the prior."""
-    with undisturbed(target, 0), torch.no_grad():
-        return [run("model", target.model, args, kwargs) for _ in range(PRIOR_DRAWS)]
+    """Return traces of the model alone, whose latents are draws of the prior.
+
+    A model may find its own prior's draws invalid, such as a relaxed state outside of its range. It then
+    runs without validation.
+
+    Raises:
+        InputError: the model raises, or the plates of a latent do not explain its shape.
+    """
+
+    def drawn() -> list[poutine.Trace]:
+        with undisturbed(target, 0), torch.no_grad():
+            return [run("model", target.model, args, kwargs) for _ in range(PRIOR_DRAWS)]
+
+    try:
+        draws = drawn()
+    except InputError as error:
+        if not isinstance(as_raised(error), ValueError):
+            raise
+        with pyro.validation_enabled(False):
+            draws = drawn()
+    check_shapes("model", draws[0])
+    return draws
 
 
 def latents_to_draw(trace: poutine.Trace) -> list[str]:
@@ -72,6 +100,13 @@ def latents_to_draw(trace: poutine.Trace) -> list[str]:
 def plates_of(site: Site) -> list[Any]:
     """Return the vectorized plates that hold a site, from the outermost on."""
     return [frame for frame in site["cond_indep_stack"] if frame.vectorized]
+
+
+def _data_sites(trace: poutine.Trace) -> dict[str, Site]:
+    """Return the observed sites and factors, without what a reparameterisation has computed."""
+    return {
+        n: s for n, s in observed_sites(trace).items() if kind_of("model", s) != "deterministic"
+    }
 
 
 def unit_of(
@@ -89,7 +124,7 @@ def unit_of(
         InputError: the observed sites lie in unlike plates, the plate takes a subsample of its own, or no
             argument has a row for each unit.
     """
-    observed = {n: plates_of(s) for n, s in observed_sites(trace).items() if plates_of(s)}
+    observed = {n: plates_of(s) for n, s in _data_sites(trace).items() if plates_of(s)}
     sites = sample_sites(trace)
     outermost = {plates[0].name: (plates[0], name) for name, plates in observed.items()}
     holding = [
@@ -132,14 +167,19 @@ def _check_observed_shapes(trace: poutine.Trace) -> None:
         InputError: one has not.
     """
     for name, site in observed_sites(trace).items():
-        shape, value = shape_of(site["fn"]), tuple(site["value"].shape)
-        if not is_factor(site) and value != tuple(shape):
+        shape, value = tuple(shape_of(site["fn"])), tuple(site["value"].shape)
+        longest = max(len(shape), len(value))
+        if not is_factor(site) and _padded(value, longest) != _padded(shape, longest):
             raise InputError(
                 f"site {name!r} observes values of shape {value}",
                 subject=name,
-                expected=f"shape {tuple(shape)}, that of its distribution",
+                expected=f"shape {shape}, that of its distribution",
                 remedy="put further dimensions into the event by `.to_event`, or into a plate",
             )
+
+
+def _padded(shape: tuple[int, ...], length: int) -> tuple[int, ...]:
+    return (1,) * (length - len(shape)) + shape
 
 
 def _with_rows(args: tuple[Any, ...], num_units: int) -> tuple[int, ...]:
@@ -160,8 +200,8 @@ def _follows(
     """Return whether the observed values of the units are in the other order when the rows are."""
     turned = [x.flip(0) if number in unit.rows else x for number, x in enumerate(args)]
     with undisturbed(target, 0), torch.no_grad():
-        other = observed_sites(run("model", target.model, turned, kwargs))
-    for name, site in observed_sites(trace).items():
+        other = _data_sites(run("model", target.model, turned, kwargs))
+    for name, site in _data_sites(trace).items():
         value, axis = site["value"], unit.dim - site["fn"].event_dim
         if not unit.holds(site) or value.dim() < -axis or is_factor(site):
             continue
@@ -211,9 +251,17 @@ def check_supports(
     Raises:
         InputError: one does.
     """
-    some = [x[: (len(x) + 1) // 2] if n in unit.rows else x for n, x in enumerate(args)]
+    halves = [x[: (len(x) + 1) // 2] if n in unit.rows else x for n, x in enumerate(args)]
     with undisturbed(target, 0), torch.no_grad():
-        part = run("model", target.model, some, kwargs)
+        try:
+            part = run("model", target.model, halves, kwargs)
+        except InputError:  # it is made for this number of rows
+            rows = zip(halves, args, strict=True)
+            twice = [
+                torch.cat([h, h])[: len(x)] if n in unit.rows else x
+                for n, (h, x) in enumerate(rows)
+            ]
+            part = run("model", target.model, twice, kwargs)
     for name in latents_to_draw(trace):
         of_all, of_some = (LatentCoordinates.of(name, t.nodes[name]["fn"]) for t in (trace, part))
         if not of_all.same_support(of_some, _device_of(trace, name)):

@@ -173,17 +173,21 @@ def _not_counted(name: str, support: Any, value: Tensor) -> InputError:
     )
 
 
-def check_shapes(part: str, trace: poutine.Trace, structure: Structure) -> None:
+def check_shapes(part: str, trace: poutine.Trace, structure: Structure | None = None) -> None:
     """Check that the plates of each site explain the shape of its log-probabilities.
+
+    Args:
+        part: the model or the guide.
+        trace: a run of it.
+        structure: the program's; None where nothing is enumerated.
 
     Raises:
         InputError: a site is longer than its plates, or its value fits its distribution by broadcasting.
     """
     for name, site in sample_sites(trace).items():
         shape = batch_of(site)
-        if (
-            structure.holds_enumerated_only
-        ):  # the dimensions left of the plates hold values to sum over
+        # the dimensions left of the plates may hold values to sum over
+        if structure is not None and structure.holds_enumerated_only:
             shape = shape[max(0, len(shape) - structure.max_plate_nesting) :]
         explained = {frame.dim for frame in site["cond_indep_stack"] if frame.vectorized}
         wide = [d for d in range(-len(shape), 0) if shape[d] > 1 and d not in explained]

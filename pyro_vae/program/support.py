@@ -14,11 +14,33 @@ ANGLES = (dist.VonMises, dist.SineBivariateVonMises, dist.SineSkewed)
 
 
 def support_of(fn: Any) -> Any:
-    """Return a distribution's support; of an angle the circle, where torch has the real line."""
+    """Return a distribution's support; of an angle the circle, where torch has the real line.
+
+    Raises:
+        NotImplementedError: it is not known.
+    """
     if not _is_angle(fn):
-        return fn.support
+        flow = vars(inside(fn)).get("dist")  # in Pyro's wrapper of zuko's
+        return fn.support if flow is None else _support_of_flow(flow)
     circle: Any = constraints.interval(-math.pi, math.pi)
     return constraints.independent(circle, fn.event_dim) if fn.event_dim else circle
+
+
+def _support_of_flow(flow: Any) -> Any:
+    """Return the support of a distribution of zuko's: a flow from all real numbers has its transform's.
+
+    Raises:
+        NotImplementedError: it has none, or the flow is of angles, whose range zuko gives as the real line.
+    """
+    transform = getattr(flow, "transform", None)
+    if transform is None:
+        return flow.support
+    base = flow.base.support
+    while isinstance(base, constraints.independent):
+        base = base.base_constraint
+    if base is not constraints.real:
+        raise NotImplementedError
+    return transform.domain
 
 
 def _is_angle(fn: Any) -> bool:

@@ -1,0 +1,1 @@
+"""First models as people write them, with their exact evidences."""

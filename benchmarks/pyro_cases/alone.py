@@ -1,0 +1,258 @@
+"""A case's own guide against the guide that `fit` makes for its bare model."""
+
+import contextlib
+import io
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from statistics import mean, stdev
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.infer import Trace_ELBO, TraceEnum_ELBO
+from pyro.infer.autoguide import AutoNormal
+from torch import Tensor
+from torch.optim import Adam
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from pyro_cases.case import Case
+from pyro_cases.trial import GRAPHS, TooLong, at_most, first_line
+from pyro_vae import InputError, fit, log_evidence
+from pyro_vae.inference.evidence.result import Evidence
+from pyro_vae.program.contract import as_program
+from pyro_vae.program.isolation import undisturbed
+from pyro_vae.program.trace import latent_sites
+
+SEEDS = (0, 1, 2)
+STEPS, PARTICLES, DRAWS = 300, 200, 200
+RATE, RATE_OF_NETWORKS = 2e-2, 3e-3  # the smaller one for a model with parameters of its own
+SECONDS = 60  # that one fit with its evidence may take
+ERRORS = 2.0  # standard errors by which an ELBO may be lower
+ROUNDING = 1e-5  # of float32, as a share
+A_POINT = "at a single point"  # what `log_evidence` says of a guide that finds a mode
+STAND_IN = "the example's guide is a point (MAP); AutoNormal stands in for it"
+OF_A_GUIDE = {  # models that hold the parameters of a guide, which must stay
+    "NeuTraReparam",
+    "deep kernel",
+    "VariationalGP",
+    "VariationalSparseGP, whiten=True",
+    "VariationalSparseGP, whiten=False",
+}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Hold ELBO and evidence bound of all data after one fit, in nats, and the ELBO's standard error."""
+
+    elbo: float
+    error: float
+    bound: float
+
+
+@dataclass
+class Comparison:
+    """Hold a case's figures by seed; ``said`` is why there are none, or what to know of them."""
+
+    name: str
+    verdict: str = ""
+    said: str = ""
+    theirs: list[Figures] = field(default_factory=list)
+    ours: list[Figures] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def counts(self) -> bool:
+        """Whether the case has latents to draw, and always the same."""
+        return not self.verdict.startswith("-")
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the made guide does as well."""
+        return self.verdict in ("as good", "better")
+
+    def difference(self) -> tuple[float, float]:
+        """Return how much larger our ELBO is, and the standard error over seeds and draws."""
+        pairs = list(zip(self.ours, self.theirs, strict=True))
+        each = [a.elbo - b.elbo for a, b in pairs]
+        by_draws = math.sqrt(sum(a.error**2 + b.error**2 for a, b in pairs)) / len(pairs)
+        by_seeds = stdev(each) / math.sqrt(len(each)) if len(each) > 1 else 0.0
+        return mean(each), max(by_draws, by_seeds)
+
+
+def compare(copies: Sequence[Case]) -> Comparison:
+    """Fit a case's bare model and the case itself with each seed, and compare; in silence.
+
+    Args:
+        copies: of the case, one for each fit, since a fit changes networks in place.
+    """
+    ours, theirs = copies[: len(SEEDS)], copies[len(SEEDS) :]
+    result, started = Comparison(copies[0].name), time.monotonic()
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            result.verdict = not_counted(copies[0])
+            if not result.verdict:
+                rate = rate_of(copies[0])
+                result.ours = [
+                    weighed(bare(case), seed, rate) for case, seed in zip(ours, SEEDS, strict=True)
+                ]
+                result.theirs = list(of_own_guide(theirs, rate, result))
+                result.verdict = verdict(result)
+        except InputError as error:
+            also = is_refused_too(theirs[0], error)
+            result.verdict = "- refused with its own guide, too" if also else "refused"
+            result.said = str(error)
+        except TooLong:
+            result.verdict = f"> {SECONDS} s"
+        except Exception as error:
+            result.verdict, result.said = "**crash**", first_line(error)
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def verdict(result: Comparison) -> str:
+    off, error = result.difference()
+    size = max(1.0, *(abs(f.elbo) for f in result.theirs))
+    if not math.isfinite(off):
+        return "**not finite**"
+    if off < -ERRORS * error - ROUNDING * size:
+        return "**worse**"
+    return "better" if off > ERRORS * error + ROUNDING * size else "as good"
+
+
+def not_counted(case: Case) -> str:
+    """Return why a case has no place in the comparison; empty if it has one."""
+    if case.name in OF_A_GUIDE:
+        return "- its model holds parameters of a guide"
+    program = as_program(case.program)
+    pyro.clear_param_store()
+    runs = []
+    for seed in range(8):
+        with undisturbed(program, seed), pyro.validation_enabled(False):
+            trace = poutine.trace(program.model).get_trace(*case.args, **case.kwargs)
+        runs.append({n for n, s in latent_sites(trace).items() if not is_summed_out(s)})
+    if any(names != runs[0] for names in runs):
+        return "- other latents in each run"
+    return "" if runs[0] else "- no latents to draw"
+
+
+def bare(case: Case) -> Case:
+    """Return a case without its guide and without the objective that goes with it."""
+    program = case.program
+    model = program[0] if isinstance(program, tuple) else program.model  # as a person hands it over
+    return replace(case, program=model, elbo=None)
+
+
+def of_own_guide(copies: Sequence[Case], rate: float, result: Comparison) -> Iterator[Figures]:
+    """Yield figures of the case's own guide; of AutoNormal where that guide is a point."""
+    for case, seed in zip(copies, SEEDS, strict=True):
+        if not result.said:
+            try:
+                yield weighed(case, seed, rate)
+                continue
+            except InputError as error:
+                if A_POINT not in str(error):
+                    raise RuntimeError(f"its own guide: {error}") from error
+                result.said = STAND_IN
+        yield weighed(with_auto_normal(case), seed, rate)
+
+
+def with_auto_normal(case: Case) -> Case:
+    model = bare(case).program
+    drawn = poutine.block(model, hide_fn=is_summed_out)
+    return replace(case, program=(model, AutoNormal(drawn)), ordered=True, elbo=None)
+
+
+def is_summed_out(message: dict[str, Any]) -> bool:
+    return bool(message["type"] == "sample" and message.get("infer", {}).get("enumerate"))
+
+
+def weighed(case: Case, seed: int, rate: float) -> Figures:
+    """Fit a case and weigh what comes out."""
+    pyro.clear_param_store()
+    with at_most(SECONDS):
+        program, given = fitted(case, seed, rate), rows_of(case)
+        try:
+            found: Evidence = log_evidence(
+                program,
+                **given,
+                num_particles=PARTICLES,
+                seed=seed,
+                device="cpu",
+                progress=False,
+                compile="off",
+            )
+        except InputError as error:
+            if A_POINT in str(error):
+                raise
+            return by_pyro(replace(case, program=program), seed)
+    error: Tensor = found.bounds_error[1].square().sum().sqrt()
+    return Figures(float(found.bounds[1].sum()), float(error), found.total)
+
+
+def is_refused_too(case: Case, refusal: InputError) -> bool:
+    """Return whether a case with its own guide is refused by the same sentence."""
+    pyro.clear_param_store()
+    try:
+        fitted(case, SEEDS[0], RATE, steps=1)
+    except InputError as error:
+        return str(error) == str(refusal)
+    except Exception:
+        return False
+    return False
+
+
+def fitted(case: Case, seed: int, rate: float, steps: int = STEPS) -> Any:
+    """Return the program after a fit."""
+    result = fit(
+        case.program,
+        **rows_of(case),
+        **batches_of(case),
+        epochs=steps,
+        seed=seed,
+        optimizer=partial(Adam, lr=rate),
+        lr_schedule=partial(CosineAnnealingLR, T_max=steps),
+        elbo=case.elbo() if case.elbo else None,
+        device="cpu",
+        progress=False,
+        control=GRAPHS,
+    )
+    return result.program
+
+
+def rate_of(case: Case) -> float:
+    """Return the learning rate for both guides of a case."""
+    program = as_program(case.program)
+    with undisturbed(program, 0), pyro.validation_enabled(False):
+        trace = poutine.trace(program.model).get_trace(*case.args, **case.kwargs)
+    has_parameters = any(node["type"] == "param" for node in trace.nodes.values())
+    return RATE_OF_NETWORKS if has_parameters else RATE
+
+
+def by_pyro(case: Case, seed: int) -> Figures:
+    """Estimate the ELBO of a fitted case by Pyro's own loss."""
+    program = as_program(case.program)
+    with undisturbed(program, seed), torch.no_grad():
+        trace = poutine.trace(program.model).get_trace(*case.args, **case.kwargs)
+        elbo = TraceEnum_ELBO if any(map(is_summed_out, trace.nodes.values())) else Trace_ELBO
+        loss = elbo().loss
+        pair = (program.model, program.guide)
+        draws = [-loss(*pair, *case.args, **case.kwargs) for _ in range(DRAWS)]
+    return Figures(mean(draws), stdev(draws) / math.sqrt(DRAWS), math.nan)
+
+
+def rows_of(case: Case) -> dict[str, Any]:
+    """Return a case's arguments as `fit` and `log_evidence` take them: rows of data, or one call."""
+    if not case.rows:
+        return {"args": case.args, "kwargs": case.kwargs}
+    return {"data": case.args if len(case.args) > 1 else case.args[0]}
+
+
+def batches_of(case: Case) -> dict[str, Any]:
+    """Return that all rows are one batch, in their order."""
+    if not case.rows:
+        return {}
+    return {"batch_size": len(case.args[0])} | ({} if case.ordered else {"shuffle": False})
