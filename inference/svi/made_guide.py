@@ -1,19 +1,23 @@
 """A guide for a model that has none."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import pyro
 import torch
+from pyro.infer import config_enumerate
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from pyro_vae.data import Batches
-from pyro_vae.errors import report_user_errors
+from pyro_vae.errors import InputError, report_user_errors
 from pyro_vae.guides import AutoAmortized
 from pyro_vae.program.contract import Program
 from pyro_vae.program.generators import generators_as_found
+from pyro_vae.program.isolation import undisturbed
+from pyro_vae.program.trace import latent_sites, run, sample_sites
 
 ROWS = 1_000  # with which the model is examined
 
@@ -32,12 +36,37 @@ def made_from_rows(target: Program, rows: Batches, seed: int) -> tuple[Any, Auto
         seed: of the guide's first weights.
 
     Raises:
-        InputError: no guide can be made for this model.
+        InputError: no guide can be made for this model, or rows would have parameters of their own.
     """
     for module in target.modules.values():
         module.to(rows.device)
     count = min(rows.num_units, ROWS)
-    return made_from_call(target, next(rows.take(torch.arange(count), count)), {}, seed)
+    args = next(rows.take(torch.arange(count), count))
+    model, guide = made_from_call(target, args, {}, seed)
+    if count > 1:
+        _check_sizes(target, guide, [x[1:] for x in args])
+    return model, guide
+
+
+def _check_sizes(target: Program, guide: AutoAmortized, fewer: Sequence[Tensor]) -> None:
+    """Check that the plates of latents with free parameters keep their sizes when there are fewer rows.
+
+    Raises:
+        InputError: one does not.
+    """
+    with undisturbed(target, 0), torch.no_grad():
+        trace = run("model", target.model, fewer, {})
+    for frame in (f for site in sample_sites(trace).values() for f in site["cond_indep_stack"]):
+        known = guide.frames.get(frame.name)
+        of_units = guide.unit is not None and frame.name == guide.unit.name
+        if known is not None and not of_units and known.size != frame.size:
+            raise InputError(
+                f"plate {frame.name!r} has an element for each row, but no argument has a row for each "
+                "of its elements",
+                subject=frame.name,
+                remedy="pass the data units first, or all data as args=(...), to give each element "
+                "parameters of its own",
+            )
 
 
 def made_from_call(
@@ -50,12 +79,24 @@ def made_from_call(
     """
     with generators_as_found(), report_user_errors():
         pyro.set_rng_seed(seed)
-        return target.model, AutoAmortized(target.model, *args, **kwargs)
+        model = _with_discrete_latents_summed_out(target, args, kwargs)
+        return model, AutoAmortized(model, *args, **kwargs)
 
 
-def default_lr_schedule(
-    program: Program, epochs: int
-) -> Callable[[Optimizer], LRScheduler] | None:
+def _with_discrete_latents_summed_out(
+    target: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Callable[..., Any]:
+    """Return the model; if it does not mark all finite discrete latents to be summed out, with the mark."""
+    with undisturbed(target, 0), torch.no_grad():
+        trace = run("model", target.model, args, kwargs)
+    unmarked = (
+        site["fn"].has_enumerate_support and not site["infer"].get("enumerate")
+        for site in latent_sites(trace).values()
+    )
+    return config_enumerate(target.model, "parallel") if any(unmarked) else target.model
+
+
+def default_lr_schedule(program: Program, epochs: int) -> Callable[[Optimizer], LRScheduler] | None:
     """Return the schedule of the learning rate for a guide that was made from the model; else None.
 
     Its shared latents have to go from the prior to a posterior that may be a thousand times narrower: at a

@@ -7,7 +7,9 @@ Neighbours = dict[str, set[str]]
 
 
 def faithful_inverse(
-    parents: Mapping[str, Collection[str]], stages: Sequence[Collection[str]]
+    parents: Mapping[str, Collection[str]],
+    stages: Sequence[Collection[str]],
+    related: Iterable[tuple[str, str]] = (),
 ) -> dict[str, tuple[str, ...]]:
     """Return latents in an order of drawing, and for each what it depends on: observed, or drawn before.
 
@@ -19,6 +21,7 @@ def faithful_inverse(
     Args:
         parents: names of the parents of each latent and observed variable, in the program's order.
         stages: the latents, stage by stage in the order of elimination; all others are observed.
+        related: pairs of latents that depend on each other, whatever the edges say.
 
     Source: S. Webb, A. Goliński, R. Zinkov, N. Siddharth, T. Rainforth, Y. W. Teh, F. Wood, "Faithful
     inversion of generative models for effective amortized inference", 2018,
@@ -30,6 +33,7 @@ def faithful_inverse(
     """
     order = {name: number for number, name in enumerate(parents)}
     near, barren = _moral_graph(parents, {v: i for i, stage in enumerate(stages) for v in stage})
+    _join(near, related)
     inverse: dict[str, tuple[str, ...]] = {}
     for stage in stages:
         left = set(stage)

@@ -111,4 +111,5 @@ class AutoAmortized(nn.Module):
     def __str__(self) -> str:
         parts = [part for part in (self.shared, self.local) if part is not None]
         lines = [f"  {name}: {words}" for p in parts for name, words in p.descriptions().items()]
-        return "\n".join([" ".join(part.product() for part in parts), *lines])
+        product = " ".join(part.product() for part in parts)
+        return "\n".join([product or "nothing: the model sums all latents out", *lines])

@@ -1,9 +1,10 @@
-"""Whether the cells of a latent depend on each other, given the data and what is drawn before."""
+"""Which latents, or cells of a latent, depend on each other given the data: where d^2 log p is not 0."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
@@ -14,6 +15,36 @@ from pyro_vae.program.probe import moves
 from pyro_vae.program.trace import run
 
 CELLS = 8  # of a latent that are moved, one after another
+MOST_LATENTS = 64  # that are moved, one after another
+
+
+def related_latents(
+    target: Program,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    draws: Sequence[Mapping[str, Tensor]],
+) -> list[tuple[str, str]]:
+    """Return the pairs of latents where the gradient at one moves with the other; none of very many.
+
+    A recorded graph knows what a site's distribution depends on. Here an observed value that is computed
+    from latents counts, too, such as the residual of a forecast.
+
+    Args:
+        target: the program.
+        args: the arguments of a call.
+        kwargs: its named arguments.
+        draws: two draws of all latents by name, from the prior.
+    """
+    values, others = draws
+    if len(values) > MOST_LATENTS:
+        return []
+    pairs = []
+    with undisturbed(target, 0), pyro.validation_enabled(False):
+        before = _gradients(target, args, kwargs, values)
+        for name in values:
+            now = _gradients(target, args, kwargs, {**values, name: others[name]})
+            pairs += [(name, n) for n in values if n != name and moves(before[n], now[n]).any()]
+    return pairs
 
 
 def has_coupled_cells(
@@ -39,7 +70,7 @@ def has_coupled_cells(
         after: names of latents.
     """
     values, others = draws[0], draws[1][name]
-    with undisturbed(target, 0):
+    with undisturbed(target, 0), pyro.validation_enabled(False):
         before = _gradients(target, args, kwargs, values)
         num_cells = before[name].numel()
         generator = torch.Generator().manual_seed(0)

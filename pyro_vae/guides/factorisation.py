@@ -9,7 +9,7 @@ from pyro import poutine
 from pyro_vae.errors import InputError
 from pyro_vae.graph.inverse import faithful_inverse
 from pyro_vae.graph.record.record import graph_and_warnings
-from pyro_vae.guides.coupling import has_coupled_cells
+from pyro_vae.guides.coupling import has_coupled_cells, related_latents
 from pyro_vae.guides.latent import FULL_COVARIANCE, Latent
 from pyro_vae.guides.model_facts import latents_to_draw
 from pyro_vae.guides.shared_normal import JOINT_COVARIANCE
@@ -67,12 +67,13 @@ def factorisation_of(
     shared = [name for name in drawn if name not in local]
     cells = {n: known[n].num_cells for n in shared}
     values = [{n: cast(Site, draw.nodes[n])["value"] for n in latents} for draw in draws[:2]]
+    related = related_latents(target, args, kwargs, values)
 
     def inverse(alone: Sequence[str]) -> Factorisation:
         joint = [name for name in shared if name not in alone]
         # larger plates are drawn later: their cells are rarely coupled by those of smaller ones
         stages = [[n for n in alone if cells[n] == k] for k in sorted({cells[n] for n in alone})]
-        order = faithful_inverse(edges, [summed_out, local, *reversed(stages), joint])
+        order = faithful_inverse(edges, [summed_out, local, *reversed(stages), joint], related)
         return Factorisation(
             {n: tuple(u for u in us if u in drawn) for n, us in order.items() if n in drawn},
             tuple(joint),

@@ -154,12 +154,14 @@ class Latent:
     Attributes:
         coordinates: its unconstrained coordinates.
         frames: its plates, from the outermost on.
+        depth: how many batch dimensions it has.
         location: the prior's mean of the coordinates, (D,).
         scale: their standard deviation under the prior.
     """
 
     coordinates: LatentCoordinates
     frames: Sequence[Any]
+    depth: int
     location: Tensor
     scale: Tensor
 
@@ -170,7 +172,7 @@ class Latent:
     @property
     def cells(self) -> tuple[int, ...]:
         """The sizes of the plates' dimensions, from the leftmost on; 1 where no plate is."""
-        return self.cells_in(max((-frame.dim for frame in self.frames), default=0))
+        return self.cells_in(self.depth)
 
     @property
     def num_cells(self) -> int:

@@ -118,11 +118,12 @@ def unit_of(
 ) -> Unit | None:
     """Return the outermost plate of the observed sites, if it holds a latent; else None.
 
-    An observed site outside of all plates is of no unit.
+    An observed site outside of all plates is of no unit. If no argument has a row for each unit, there is
+    nothing to tell units by, and their latents are shared ones.
 
     Raises:
-        InputError: the observed sites lie in unlike plates, the plate takes a subsample of its own, or no
-            argument has a row for each unit.
+        InputError: the observed sites lie in unlike plates, the plate takes a subsample of its own, or
+            observed values have not the shapes of their distributions.
     """
     observed = {n: plates_of(s) for n, s in _data_sites(trace).items() if plates_of(s)}
     sites = sample_sites(trace)
@@ -152,11 +153,7 @@ def unit_of(
     unit = Unit(frame.name, frame.dim, _with_rows(args, frame.size))
     if not unit.rows or not _follows(target, trace, unit, args, kwargs):
         _check_observed_shapes(trace)
-        raise InputError(
-            f"no argument has a row for each of the {frame.size:,} units of plate {frame.name!r}",
-            subject=frame.name,
-            remedy="pass the data to the model as a positional argument, units first",
-        )
+        return None
     return unit
 
 
@@ -229,9 +226,9 @@ def latent_of(name: str, draws: Sequence[poutine.Trace]) -> Latent:
     free = [first(cast(Site, d.nodes[name])["value"]).reshape(-1, first.size) for d in draws]
     scaling = Scaling((first.size,)).to(device)
     scaling.learn(torch.cat(free), may_keep=False)
-    return Latent(
-        first, plates_of(cast(Site, draws[0].nodes[name])), scaling.location, scaling.scale
-    )
+    site = cast(Site, draws[0].nodes[name])
+    depth = len(site["fn"].batch_shape)
+    return Latent(first, plates_of(site), depth, scaling.location, scaling.scale)
 
 
 def _device_of(trace: poutine.Trace, name: str) -> torch.device:

@@ -246,14 +246,20 @@ def test_what_it_cannot_do_is_refused_by_name(model, subject, remedy) -> None:
         AutoAmortized(model, torch.arange(5.0))
 
 
-def test_rows_are_needed() -> None:
-    x = torch.randn(5)
+def test_units_without_rows_have_parameters_of_their_own() -> None:
+    x = torch.tensor([-2.0, -1.0, 0.5, 1.0, 3.0])
 
     def model() -> None:
         in_units(lambda x: dist.Normal(0.0, 1.0))(x)
 
-    with refused("units", remedy="positional argument"):
-        AutoAmortized(model)
+    result = fit(model, args=(), epochs=2000, progress=False, optimizer=partial(Adam, lr=5e-3))
+    _, guide = result.program
+    assert str(guide).splitlines()[0] == "prod_units q(z)"
+    exact = dist.Normal(0.0, 2**0.5).log_prob(x).sum().item()
+    bounds = log_evidence(result.program, args=(), num_particles=100, seed=0).bounds
+    assert exact - bounds[1].item() < 0.01
+    with refused("units", remedy="units first"):  # not if they are rows
+        fit(square, torch.randn(5, 5), epochs=1, progress=False)
 
 
 def left_plate(x: Tensor) -> None:
@@ -310,8 +316,7 @@ def columns(x: Tensor) -> None:
 
 
 def test_units_are_told_from_cells_of_the_same_number() -> None:
-    with refused("units", remedy="units first"):
-        AutoAmortized(square, torch.randn(5, 5))
+    assert words(square, torch.randn(5, 5)) == "prod_units q(z)"
     assert words(columns, torch.randn(4, 4)) == "prod_columns q(mean)"
 
 
