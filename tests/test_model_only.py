@@ -86,7 +86,7 @@ def test_the_page_has_a_row_a_case_and_the_share() -> None:
 
 def test_rules_are_exact() -> None:
     share = quadrature.gauss_legendre(0.0, 1.0, 6)
-    beta = torch.distributions.Beta(3.0, 5.0)
+    beta = torch.distributions.Beta(*torch.tensor([3.0, 5.0], dtype=torch.float64))
     assert quadrature.log_integral(beta.log_prob, share) == pytest.approx(0.0, abs=1e-12)
     nodes, log_weights = quadrature.gauss_hermite(5)
     assert float((log_weights.exp() * nodes**4).sum()) == pytest.approx(3.0)

@@ -30,10 +30,12 @@ from pyro_vae.cli.run.model_inputs import (
     check_takes_arguments,
     check_takes_labels,
 )
-from pyro_vae.data import DataSet
+from pyro_vae.data import DataSet, batches
 from pyro_vae.errors import InputError, first_line
+from pyro_vae.guides.model_facts import without_guide
 from pyro_vae.inference.svi.fit import fit
-from pyro_vae.program.contract import as_program
+from pyro_vae.inference.svi.made_guide import has_guide, made_from_rows
+from pyro_vae.program.contract import as_program, signature
 
 DESCRIPTION = """\
 Fit a model to data by stochastic variational inference. The folder OUT then
@@ -194,7 +196,7 @@ class FitConfig:
         return completed, describe(inferred, data) if inferred else None
 
     def build(self, data: DataSet) -> Any:
-        """Return the untrained model, the same one at each call.
+        """Return the untrained model, the same one at each call; with a guide, if it has none.
 
         Raises:
             InputError: its constructor raises, or what it makes is not a program.
@@ -218,6 +220,10 @@ class FitConfig:
             reason = f"{type(error).__name__}: {first_line(error)}"
             problem = f"{self.model.__name__} cannot be made with these options: {reason}"
             raise InputError(problem, subject=self.model.__name__) from error
+        if not has_guide(model):
+            target = without_guide(model)
+            rows = batches(data.train, torch.device("cpu"), signature(target))
+            return made_from_rows(target, rows, self.options.seed)
         as_program(model)
         return model
 
