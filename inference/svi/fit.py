@@ -36,6 +36,7 @@ from pyro_vae.inference.svi.made_guide import (
     has_guide,
     made_from_call,
     made_from_rows,
+    trains_made_guide_alone,
 )
 from pyro_vae.inference.svi.optimizer import (
     PASS_LR_SCHEDULE,
@@ -124,7 +125,8 @@ def fit(
         kl_warmup: epochs over which that weight grows from 0 to beta.
         clip_norm: largest norm of the gradient of the ELBO per unit.
         patience: stop after so many epochs without a better figure in validation.
-        keep_best: end with the parameters of the epoch where that figure was best.
+        keep_best: end with the parameters of the epoch where that figure was best. (Not with a guide made
+            from a model without parameters, whose rows share latents: it is to fit the training rows.)
         seed: seed of the order of the rows and of all noise.
         device: "auto" is the GPU where there is one.
         out: a folder for metrics and checkpoints.
@@ -181,7 +183,12 @@ def fit(
         sizes = [minibatching.num_rows, minibatching.batch_size, minibatching.shuffle]
         run_storage.record |= {"rows": sizes}
         lr_schedule = lr_schedule or default_lr_schedule(program, prepared.epochs)
-        settings = replace(settings, epochs=prepared.epochs, lr_schedule=lr_schedule)
+        keep_best = keep_best and not (
+            minibatching.is_joint and trains_made_guide_alone(program, prepared.parameters)
+        )
+        settings = replace(
+            settings, epochs=prepared.epochs, lr_schedule=lr_schedule, keep_best=keep_best
+        )
         engine = _make_engine(prepared, compile, precision, settings, control)
         step = Step(engine, make_optimizer(optimizer, prepared.parameters), clip_norm)
         loop = Loop(

@@ -105,3 +105,14 @@ def default_lr_schedule(program: Program, epochs: int) -> Callable[[Optimizer], 
     if not any(isinstance(module, AutoAmortized) for module in program.modules.values()):
         return None
     return partial(CosineAnnealingLR, T_max=epochs)
+
+
+def trains_made_guide_alone(program: Program, parameters: Mapping[str, Tensor]) -> bool:
+    """Return whether all parameters are those of a guide that was made from the model."""
+    made = {
+        id(parameter)
+        for module in program.modules.values()
+        if isinstance(module, AutoAmortized)
+        for parameter in module.parameters()
+    }
+    return bool(made) and all(id(parameter) in made for parameter in parameters.values())

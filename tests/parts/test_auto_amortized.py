@@ -258,8 +258,19 @@ def test_units_without_rows_have_parameters_of_their_own() -> None:
     exact = dist.Normal(0.0, 2**0.5).log_prob(x).sum().item()
     bounds = log_evidence(result.program, args=(), num_particles=100, seed=0).bounds
     assert exact - bounds[1].sum().item() < 0.01
-    with refused("units", remedy="units first"):  # not if they are rows
-        fit(square, torch.randn(5, 5), epochs=1, progress=False)
+
+
+def sums_of_rows(x: Tensor) -> None:
+    """What is observed does not follow the order of the rows."""
+    with pyro.plate("units", len(x)):
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x.cumsum(0))
+
+
+def test_rows_get_no_parameters_of_their_own() -> None:
+    with refused("units", remedy="units first"):
+        fit(sums_of_rows, torch.randn(5), epochs=1, progress=False)
+    assert str(AutoAmortized(sums_of_rows, torch.randn(5))).splitlines()[0] == "prod_units q(z)"
 
 
 def left_plate(x: Tensor) -> None:
@@ -480,3 +491,12 @@ def test_a_call_with_arguments() -> None:
     x = 1 + torch.randn(40, 2)
     result = fit(groups, args=(x,), epochs=20, progress=False, compile="off")
     assert log_evidence(result.program, args=(x,), num_particles=10, seed=0).num_units == 1
+
+
+def test_held_out_rows_do_not_choose_the_epoch_of_a_posterior() -> None:
+    """The guide of shared latents is to fit the training rows; of new rows alone it is a poor proposal."""
+    torch.manual_seed(0)
+    x = 1 + torch.randn(40, 2)
+    options: dict[str, Any] = {"validation": 5 + x[:5], "progress": False, "compile": "off"}
+    assert fit(groups, x, epochs=10, **options).best_epoch is None
+    assert fit(normal_pairs, x, epochs=3, batch_size=20, **options).best_epoch is not None
