@@ -9,6 +9,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.guides.factorisation import factorisation_of
 from pyro_vae.guides.model_facts import (
     check_supports,
+    feasible_draw,
     latent_of,
     latents_to_draw,
     plates_of,
@@ -88,6 +89,8 @@ class AutoAmortized(nn.Module):
         self.frames = {frame.name: frame for latent in known.values() for frame in latent.frames}
         alone = {n: us for n, us in found.parents.items() if n in shared and n not in found.joint}
         self.shared = SharedLatents(known, found.joint, alone, nesting) if shared else None
+        if self.shared and (draw := feasible_draw(target, args, kwargs, draws, known)):
+            self.shared.start_at(draw)
         self.local: UnitLatents | None = None
         if self.unit:
             parents = {

@@ -46,6 +46,11 @@ class FreeFactor(nn.Module):
         self.mean_slopes = nn.Parameter(location.new_zeros(*shape, num_features))
         self.scale_slopes = nn.Parameter(location.new_zeros(*shape, num_features))
 
+    def start_at(self, value: Tensor) -> None:
+        """Move the means to the latent's value in each cell."""
+        free = self.latent.coordinates(value).reshape(self.mean.shape)
+        self.mean.copy_((free - self.location) / (GAIN * self.unit))
+
     def forward(self, inputs: Tensor | None) -> tuple[Any, Tensor, Tensor]:
         """Return the latent's distribution, and mean and standard deviation of its coordinates.
 

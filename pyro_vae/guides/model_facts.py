@@ -1,5 +1,6 @@
 """What a guide has to know of a model: units, latents, their coordinates, what each depends on."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -234,6 +235,35 @@ def latent_of(name: str, draws: Sequence[poutine.Trace]) -> Latent:
 def _device_of(trace: poutine.Trace, name: str) -> torch.device:
     value: Tensor = cast(Site, trace.nodes[name])["value"]
     return value.device
+
+
+def feasible_draw(
+    target: Program,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    draws: Sequence[poutine.Trace],
+    known: Mapping[str, Latent],
+) -> dict[str, Tensor] | None:
+    """Return the most probable of the prior's draws, if the data are impossible at the prior's location.
+
+    None where a guide can start at the location, or where no draw makes the data possible.
+    """
+    values = {}
+    for name, latent in known.items():
+        site = cast(Site, draws[0].nodes[name])
+        free = latent.location.reshape(latent.coordinates.shape)
+        values[name] = latent.coordinates.transform(free).expand(site["value"].shape)
+    with undisturbed(target, 0), torch.no_grad(), pyro.validation_enabled(False):
+        trace = run("model", poutine.condition(target.model, values), args, kwargs)
+        if math.isfinite(trace.log_prob_sum()):
+            return None
+        scores = [float(draw.log_prob_sum()) for draw in draws]
+    best = max(
+        range(len(draws)), key=lambda i: scores[i] if math.isfinite(scores[i]) else -math.inf
+    )
+    if not math.isfinite(scores[best]):
+        return None
+    return {name: cast(Site, draws[best].nodes[name])["value"] for name in known}
 
 
 def check_supports(

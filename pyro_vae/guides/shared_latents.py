@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
 import pyro
 import torch
@@ -60,6 +60,14 @@ class SharedLatents(nn.Module):
             free = self.latents[name].coordinates(values[name])
             standardised[name] = (free - mean) / scale
         return values, standardised
+
+    @torch.no_grad()
+    def start_at(self, values: Mapping[str, Tensor]) -> None:
+        """Move the means to the latents' values."""
+        if self.joint is not None:
+            self.joint.start_at(values)
+        for name, factor in zip(self.parents, self.factors, strict=True):
+            cast(FreeFactor, factor).start_at(values[name])
 
     def descriptions(self) -> dict[str, str]:
         """Return each factor's family in words, by its names."""

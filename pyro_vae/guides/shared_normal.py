@@ -67,6 +67,11 @@ class SharedNormal(nn.Module):
             loc, self.unit.unsqueeze(-1) * self.covariance, scale.square()
         )
 
+    def start_at(self, values: Mapping[str, Tensor]) -> None:
+        """Move the mean to the latents' values."""
+        free = [each.coordinates(values[n]).flatten() for n, each in self.latents.items()]
+        self.mean.copy_((torch.cat(free) - self.location) / (GAIN * self.unit))
+
     def forward(self, plates: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Draw the latents in these plates; return them and their standardised coordinates by name.
 

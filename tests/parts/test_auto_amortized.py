@@ -500,3 +500,17 @@ def test_held_out_rows_do_not_choose_the_epoch_of_a_posterior() -> None:
     options: dict[str, Any] = {"validation": 5 + x[:5], "progress": False, "compile": "off"}
     assert fit(groups, x, epochs=10, **options).best_epoch is None
     assert fit(normal_pairs, x, epochs=3, batch_size=20, **options).best_epoch is not None
+
+
+def only_beyond_one(x: Tensor) -> None:
+    """The data are impossible at the prior's mean, 0."""
+    low = pyro.sample("low", dist.Normal(0.0, 3.0))
+    possible = (low > 1) & (low < 4)
+    with pyro.plate("units", len(x)):
+        pyro.sample("x", dist.Normal(low, 1.0).mask(possible), obs=x)
+    pyro.factor("range", torch.where(possible, 0.0, -torch.inf))
+
+
+def test_a_guide_starts_where_the_data_are_possible() -> None:
+    guide = AutoAmortized(only_beyond_one, 2.5 + torch.randn(30))
+    assert 1 < guide.shared.joint.distribution().mean.item() < 4
