@@ -89,10 +89,9 @@ def factorisation_of(
     while coupled := [n for n in alone if is_coupled(n, found)]:
         alone.remove(coupled[-1])
         found = inverse(alone)
-    while sum(known[n].size for n in found.joint) > JOINT_COVARIANCE:
-        small = [n for n in found.parents if n in found.joint and known[n].size <= FULL_COVARIANCE]
-        if not small:
-            break
-        alone.append(small[-1])
-        found = inverse(alone)
-    return found
+    beyond = sum(known[n].size for n in found.joint) - JOINT_COVARIANCE
+    for name in reversed(found.parents):
+        if beyond > 0 and name in found.joint and known[name].size <= FULL_COVARIANCE:
+            alone.append(name)
+            beyond -= known[name].size
+    return inverse(alone)

@@ -331,7 +331,7 @@ def test_a_constructor_that_raises(here):
     negative = configured("--model VAE --model.likelihood Normal --model.latent_dim -1")
     with refused("latent_dim", expected="at least 1"):
         negative.build(load("digits"))
-    with refused("program", expected="`.model` and `.guide`"):
+    with refused("model", expected="`.model`"):
         configured("--model my_model.NoProgram").build(load("digits"))
 
 
