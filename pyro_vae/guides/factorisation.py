@@ -90,7 +90,7 @@ def factorisation_of(
         alone.remove(coupled[-1])
         found = inverse(alone)
     beyond = sum(known[n].size for n in found.joint) - JOINT_COVARIANCE
-    for name in reversed(found.parents):
+    for name in reversed([*found.parents]):
         if beyond > 0 and name in found.joint and known[name].size <= FULL_COVARIANCE:
             alone.append(name)
             beyond -= known[name].size
