@@ -29,6 +29,7 @@ from shelf import SHELF
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from pyro_vae.guides import AutoAmortized
 from pyro_vae.guides import Categorical as CategoricalGuide
 from pyro_vae.inference.compiling.validation_ops import ValuesOnDevice
 from pyro_vae.inference.evidence.ais import Annealed, ChainSums, anneal
@@ -179,6 +180,42 @@ class Regression(nn.Module):
         pyro.sample("w", dist.Normal(self.loc, torch.ones_like(self.loc)).to_event(1))
 
 
+def groups(x: Tensor) -> None:
+    """A hierarchy, whose groups are the units."""
+    zero, one = x.new_zeros(()), x.new_ones(())
+    mean = pyro.sample("mean", dist.Normal(zero, one))
+    spread = pyro.sample("spread", dist.LogNormal(zero, one))
+    with pyro.plate("groups", len(x), dim=-2):
+        effect = pyro.sample("effect", dist.Normal(mean, spread))
+        pair = pyro.sample("pair", dist.Normal(x.new_zeros(2), one).to_event(1))
+        with pyro.plate("values", 4, dim=-1):
+            pyro.sample("x", dist.Normal(effect + pair[..., 0], one), obs=x)
+
+
+def columns(x: Tensor) -> None:
+    """Latents of the columns, which all rows share: parameters of each."""
+    one = x.new_ones(())
+    mean = pyro.sample("mean", dist.Normal(x.new_zeros(()), one))
+    with pyro.plate("columns", 4, dim=-1):
+        level = pyro.sample("level", dist.Normal(mean, one))
+        with pyro.plate("rows", len(x), dim=-2):
+            pyro.sample("x", dist.Normal(level, one), obs=x)
+
+
+def steps(x: Tensor) -> None:
+    """A series of four steps."""
+    z, one = x.new_zeros(()), x.new_ones(())
+    with pyro.plate("rows", len(x)):
+        for t in range(4):
+            z = pyro.sample(f"z_{t}", dist.Normal(z, one))
+            pyro.sample(f"x_{t}", dist.Normal(z, one), obs=x[:, t])
+
+
+def with_made_guide(model: Callable[..., None]) -> Case:
+    data = partial(torch.randn, 9, 4)
+    return (lambda: (model, AutoAmortized(model, data(), network=small))), data
+
+
 def of_part(name: str) -> Case:
     return partial(with_part, name), partial(data_for, LIKELIHOODS.get(name, Bernoulli))
 
@@ -197,7 +234,13 @@ TABLE = (lambda: table()[0]), (lambda: table()[1])
 GAUSSIAN = partial(FactorAnalysis, (5,), 2), partial(torch.randn, 9, 5)
 REGRESSION = Regression, partial(torch.randn, 9, 4)
 CLASSES = partial(VAE, (4,), 3, prior=Categorical, guide=CategoricalGuide), partial(binary, 9, 4)
-MODELS: dict[str, Case] = {f"{name}{i}": (make, data) for i, (name, make, data) in enumerate(SHELF)}
+MODELS: dict[str, Case] = {
+    **{f"{name}{i}": (make, data) for i, (name, make, data) in enumerate(SHELF)},
+    **{
+        f"guide made for {model.__name__}": with_made_guide(model)
+        for model in (groups, columns, steps)
+    },
+}
 PARTS: dict[str, Case] = {
     **{name: of_part(name) for name in (*LIKELIHOODS, *PRIORS, *GUIDES)},
     **{name: of_encoder(name) for name in ENCODERS},
