@@ -12,12 +12,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from pyro_vae.data import Batches
-from pyro_vae.errors import InputError, report_user_errors
+from pyro_vae.errors import InputError, first_line, report_user_errors
 from pyro_vae.guides import AutoAmortized
 from pyro_vae.program.contract import Program
 from pyro_vae.program.generators import generators_as_found
 from pyro_vae.program.isolation import undisturbed
-from pyro_vae.program.trace import latent_sites, run, sample_sites
+from pyro_vae.program.sum_out import enumerating
+from pyro_vae.program.trace import as_raised, latent_sites, run, sample_sites
 
 ROWS = 1_000  # with which the model is examined
 
@@ -54,8 +55,11 @@ def _check_sizes(target: Program, guide: AutoAmortized, fewer: Sequence[Tensor])
     Raises:
         InputError: one does not.
     """
-    with undisturbed(target, 0), torch.no_grad():
-        trace = run("model", target.model, fewer, {})
+    try:
+        with undisturbed(target, 0), torch.no_grad():
+            trace = run("model", target.model, fewer, {})
+    except InputError:  # it is of so many rows, and of no others
+        return
     for frame in (f for site in sample_sites(trace).values() for f in site["cond_indep_stack"]):
         known = guide.frames.get(frame.name)
         of_units = guide.unit is not None and frame.name == guide.unit.name
@@ -86,14 +90,34 @@ def made_from_call(
 def _with_discrete_latents_summed_out(
     target: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> Callable[..., Any]:
-    """Return the model; if it does not mark all finite discrete latents to be summed out, with the mark."""
+    """Return the model; if it does not mark all finite discrete latents to be summed out, with the mark.
+
+    Raises:
+        InputError: the model cannot run with all values of a latent at once.
+    """
     with undisturbed(target, 0), torch.no_grad():
         trace = run("model", target.model, args, kwargs)
-    unmarked = (
-        site["fn"].has_enumerate_support and not site["infer"].get("enumerate")
-        for site in latent_sites(trace).values()
-    )
-    return config_enumerate(target.model, "parallel") if any(unmarked) else target.model
+        unmarked = [
+            name
+            for name, site in latent_sites(trace).items()
+            if site["fn"].has_enumerate_support and not site["infer"].get("enumerate")
+        ]
+        if not unmarked:
+            return target.model
+        model: Callable[..., Any] = config_enumerate(target.model, "parallel")
+        frames = (f for site in sample_sites(trace).values() for f in site["cond_indep_stack"])
+        nesting = max((-frame.dim for frame in frames if frame.vectorized), default=0)
+        try:
+            run("model", enumerating(model, nesting), args, kwargs)
+        except InputError as error:
+            raise InputError(
+                f"latent {unmarked[0]!r} is discrete, and the model cannot run with all its values at "
+                f"once: {first_line(as_raised(error))}",
+                subject=unmarked[0],
+                expected="a model that takes a further dimension on the left of all others",
+                remedy="index from the right (`x[..., 0]`) and expand what is concatenated, or write a guide",
+            ) from error
+    return model
 
 
 def default_lr_schedule(program: Program, epochs: int) -> Callable[[Optimizer], LRScheduler] | None:

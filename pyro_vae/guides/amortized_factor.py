@@ -63,7 +63,9 @@ class AmortizedFactor(nn.Module):
         """Return q(z | inputs), whose batch dimensions are those of the program's plates."""
         output = self.network(inputs)
         loc, log_scale, raw = output.split(self.sizes, -1)
-        loc = loc + self.linear(inputs).reshape(loc.shape)
+        # a step of an optimizer moves each of many weights: their sum must not jump
+        linear = self.linear(inputs) / math.sqrt(inputs.shape[-1])
+        loc = loc + linear.reshape(loc.shape)
         loc, log_scale, raw = (self._in_plates(x, inputs) for x in (loc, log_scale, raw))
         raw_tril = raw * self.scale[self.below] if raw.shape[-1] else None
         return self.coordinates.normal(

@@ -22,6 +22,7 @@ from pyro_vae.links import SCALE, log_link
 from pyro_vae.program.unconstrained import biject, known_support
 
 FULL_COVARIANCE = 64  # coordinates, up to which a factor has all their covariances
+MOST = 30.0  # beyond which the means of logs and logits grow like a logarithm
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ class LatentCoordinates:
             raw_tril: its rows below the diagonal, ``batch | D (D - 1) / 2``; None for independent ones.
         """
         scale = log_link(log_scale, SCALE).exp()
+        if not self.is_identity:  # exp and its like overflow where a network has gone astray
+            loc = loc.clamp(-MOST, MOST) + loc.sign() * (loc.abs() - MOST).relu().log1p()
         # the density of a draw takes its coordinates from the cache: those found from the value are rounded
         parts: list[Transform] = [] if self.is_identity else [self.transform.with_cache(1)]
         base: Any

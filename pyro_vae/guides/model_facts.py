@@ -26,7 +26,6 @@ from pyro_vae.program.trace import (
     sample_sites,
     shape_of,
 )
-from pyro_vae.scaling import Scaling
 
 PRIOR_DRAWS = 64  # of the model, from which factors take location and scale of their latents
 
@@ -78,18 +77,34 @@ def prior_draws(
         InputError: the model raises, or the plates of a latent do not explain its shape.
     """
 
-    def drawn() -> list[poutine.Trace]:
-        with undisturbed(target, 0), torch.no_grad():
-            return [run("model", target.model, args, kwargs) for _ in range(PRIOR_DRAWS)]
-
     try:
-        draws = drawn()
+        draws = _runs(target, args, kwargs)
     except InputError as error:
         if not isinstance(as_raised(error), ValueError):
             raise
         with pyro.validation_enabled(False):
-            draws = drawn()
+            draws = _runs(target, args, kwargs)
     check_shapes("model", draws[0])
+    return draws
+
+
+def _runs(target: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[poutine.Trace]:
+    """Return the traces of those runs that succeed: an extreme draw may be too much for the model.
+
+    Raises:
+        InputError: the last run's, if all fail.
+    """
+    draws, failure = [], None
+    with undisturbed(target, 0), torch.no_grad():
+        for _ in range(PRIOR_DRAWS):
+            try:
+                draws.append(run("model", target.model, args, kwargs))
+            except InputError as error:
+                failure = error
+                if not draws:
+                    break
+    if failure is not None and len(draws) < 2:
+        raise failure
     return draws
 
 
@@ -225,11 +240,28 @@ def latent_of(name: str, draws: Sequence[poutine.Trace]) -> Latent:
             remedy=f"draw {name!r} from (0, 1), say, and scale it in the model",
         )
     free = [first(cast(Site, d.nodes[name])["value"]).reshape(-1, first.size) for d in draws]
-    scaling = Scaling((first.size,)).to(device)
-    scaling.learn(torch.cat(free), may_keep=False)
+    location, scale = _centre(torch.cat(free))
     site = cast(Site, draws[0].nodes[name])
     depth = len(site["fn"].batch_shape)
-    return Latent(first, plates_of(site), depth, scaling.location, scaling.scale)
+    return Latent(first, plates_of(site), depth, location, scale)
+
+
+def _centre(draws: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the median of each column, and half of the distance between its 16% and 84% quantiles.
+
+    Of a normal distribution, these are mean and standard deviation. Priors of scales have heavy tails,
+    where a few draws would decide the standard deviation.
+    """
+    draws, dtype = draws[draws.isfinite().all(-1)].double(), torch.get_default_dtype()
+    if not len(draws):
+        return draws.new_zeros(draws.shape[1:], dtype=dtype), draws.new_ones(
+            draws.shape[1:], dtype=dtype
+        )
+    in_order = draws.sort(0).values
+    low, median, high = (in_order[int(share * (len(draws) - 1))] for share in (0.16, 0.5, 0.84))
+    half, rounding = (high - low) / 2, 1e-6 * median.abs()
+    scale = torch.where(half > rounding, half, draws.std(0, correction=0))
+    return median.to(dtype), torch.where(scale > rounding, scale, 1.0).to(dtype)
 
 
 def _device_of(trace: poutine.Trace, name: str) -> torch.device:
