@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.guides.latent import FULL_COVARIANCE, LatentCoordinates
+from pyro_vae.guides.latent import LatentCoordinates
 from pyro_vae.networks import Network, NetworkFactory
 
 
@@ -49,7 +49,7 @@ class AmortizedFactor(nn.Module):
         # of the units, in the network's output
         self.from_dim, self.to_dim = -2 - len(cells), dim - 1
         self.unused = 1 + len(cells) - depth
-        correlated = size if size <= FULL_COVARIANCE else 0
+        correlated = coordinates.num_correlated
         self.sizes = [size, size, correlated * (correlated - 1) // 2]
         self.network = Network.make(network, (in_dim,), (*cells, sum(self.sizes)))
         self.linear = nn.Linear(in_dim, math.prod(cells) * size, bias=False)
@@ -68,7 +68,7 @@ class AmortizedFactor(nn.Module):
         loc = loc + linear.reshape(loc.shape)
         loc, log_scale, raw = (self._in_plates(x, inputs) for x in (loc, log_scale, raw))
         raw_tril = raw * self.scale[self.below] if raw.shape[-1] else None
-        return self.coordinates.normal(
+        return self.coordinates.distribution(
             self.loc + self.scale * loc, self.scale.log() + log_scale, raw_tril
         )
 

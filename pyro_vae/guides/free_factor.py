@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.guides.latent import FULL_COVARIANCE, Latent
+from pyro_vae.guides.latent import Latent
 from pyro_vae.guides.shared_normal import GAIN, START
 from pyro_vae.links import SCALE, log_link
 
@@ -37,7 +37,7 @@ class FreeFactor(nn.Module):
         shape = (*latent.cells, size)
         self.mean = nn.Parameter(location.new_zeros(shape))
         self.log_scale = nn.Parameter(location.new_full(shape, math.log(START) / GAIN))
-        correlated = size if size <= FULL_COVARIANCE else 0
+        correlated = latent.coordinates.num_correlated
         rows, _ = torch.tril_indices(correlated, correlated, -1, device=location.device)
         self.register_buffer("rows", rows, persistent=False)  # of what is below the diagonal
         self.below = nn.Parameter(location.new_zeros(*latent.cells, len(rows)))
@@ -65,5 +65,5 @@ class FreeFactor(nn.Module):
             mean = mean + scale * torch.einsum("...f,...df->...d", features, self.mean_slopes)
             log_scale = log_scale + torch.einsum("...f,...df->...d", features, self.scale_slopes)
         raw = self.below * scale[..., self.rows] if len(self.rows) else None
-        q = self.latent.coordinates.normal(mean, log_scale, raw)
+        q = self.latent.coordinates.distribution(mean, log_scale, raw)
         return q, mean, log_link(log_scale, SCALE).exp()

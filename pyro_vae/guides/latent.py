@@ -18,6 +18,7 @@ from torch.distributions.transforms import (
 )
 
 from pyro_vae.errors import InputError
+from pyro_vae.guides.own_family import Family, own_family
 from pyro_vae.links import SCALE, log_link
 from pyro_vae.program.unconstrained import biject, known_support
 
@@ -33,11 +34,13 @@ class LatentCoordinates:
         transform: from unconstrained values to the latent's support.
         shape: the event shape of unconstrained values.
         event_dim: of the latent's own values.
+        family: the prior's own, if a factor takes it in place of a normal distribution.
     """
 
     transform: Transform
     shape: torch.Size
     event_dim: int
+    family: Family | None = None
 
     @classmethod
     def of(cls, name: str, fn: Any) -> "LatentCoordinates":
@@ -56,12 +59,17 @@ class LatentCoordinates:
             )
         transform = biject(_of_one_unit(name, support))
         shape = torch.Size(transform.inverse_shape(fn.event_shape))
-        return cls(transform, shape, len(fn.event_shape))
+        return cls(transform, shape, len(fn.event_shape), own_family(fn))
 
     @property
     def size(self) -> int:
         """D, the number of coordinates."""
         return self.shape.numel()
+
+    @property
+    def num_correlated(self) -> int:
+        """The number of coordinates that have covariances with each other."""
+        return self.size if self.size <= FULL_COVARIANCE and self.family is None else 0
 
     @property
     def is_identity(self) -> bool:
@@ -73,6 +81,9 @@ class LatentCoordinates:
     @property
     def description(self) -> str:
         """The family of a factor in words."""
+        if self.family is not None:
+            name = self.family.__name__.replace("_", " ")
+            return name if self.size == 1 else f"{self.size} independent {name}"
         words = "normal" if self.is_identity else "transformed normal"
         if self.size == 1:
             return words
@@ -91,8 +102,8 @@ class LatentCoordinates:
         free = self.transform.inv(value)
         return free.reshape(*free.shape[: free.dim() - len(self.shape)], self.size)
 
-    def normal(self, loc: Tensor, log_scale: Tensor, raw_tril: Tensor | None) -> Any:
-        """Return the distribution of the latent whose coordinates are normal.
+    def distribution(self, loc: Tensor, log_scale: Tensor, raw_tril: Tensor | None) -> Any:
+        """Return the distribution of the latent: of its family, or else with normal coordinates.
 
         Args:
             loc: means, ``batch | D``.
@@ -102,6 +113,9 @@ class LatentCoordinates:
         scale = log_link(log_scale, SCALE).exp()
         if not self.is_identity:  # exp and its like overflow where a network has gone astray
             loc = loc.clamp(-MOST, MOST) + loc.sign() * (loc.abs() - MOST).relu().log1p()
+        if self.family is not None:
+            loc, scale = (x.reshape((*x.shape[:-1], *self.shape)) for x in (loc, scale))
+            return self.family(loc, scale).to_event(len(self.shape))
         # the density of a draw takes its coordinates from the cache: those found from the value are rounded
         parts: list[Transform] = [] if self.is_identity else [self.transform.with_cache(1)]
         base: Any

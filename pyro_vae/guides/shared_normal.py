@@ -16,7 +16,7 @@ from pyro_vae.guides.latent import Latent, lower_triangular
 from pyro_vae.links import SCALE, log_link
 
 JOINT_COVARIANCE = 200  # coordinates, up to which all their covariances are learnt
-START = 0.1  # of the scale, as a share of the prior's
+START = 0.01  # of the scale, as a share of the prior's
 # One step of an optimizer moves a parameter by about the learning rate. A mean has to go several of the
 # prior's standard deviations, in steps whose size suits a network's weights.
 GAIN = 10.0

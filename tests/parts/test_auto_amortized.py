@@ -55,6 +55,18 @@ def counts(x: Tensor) -> None:
         pyro.sample("x", dist.Poisson(rate), obs=x)
 
 
+def shares(x: Tensor) -> None:
+    with pyro.plate("units", len(x)):
+        share = pyro.sample("share", dist.Beta(2.0, 3.0))
+        pyro.sample("x", dist.Binomial(5, share), obs=x)
+
+
+def variances(x: Tensor) -> None:
+    with pyro.plate("units", len(x)):
+        variance = pyro.sample("variance", dist.InverseGamma(3.0, 2.0))
+        pyro.sample("x", dist.Normal(0.0, variance.sqrt()), obs=x)
+
+
 def two_causes(x: Tensor) -> None:
     """x is known exactly, nearly: a and b are each other's mirror image."""
     with pyro.plate("units", len(x)):
@@ -97,6 +109,10 @@ STEPS = dist.MultivariateNormal(torch.zeros(3), covariance_of_steps())
 PAIRS = dist.MultivariateNormal(torch.zeros(2), torch.ones(2, 2) + torch.eye(2))
 
 
+FIVE = dist.BetaBinomial(2.0, 3.0, 5)
+STUDENT = dist.StudentT(6.0, 0.0, (2 / 3) ** 0.5)
+
+
 def agrees(evidence: Evidence, exact: Tensor) -> bool:
     """Within 4 standard errors of the mean, by the spread over units; a log of a mean is a little low."""
     off = evidence.log_evidence - exact
@@ -107,7 +123,10 @@ def agrees(evidence: Evidence, exact: Tensor) -> bool:
     ("model", "draw", "log_prob", "most"),
     [
         (normal_pairs, PAIRS.sample, PAIRS.log_prob, 0.02),
-        (counts, dist.GammaPoisson(2.0, 0.5).sample, dist.GammaPoisson(2.0, 0.5).log_prob, 0.05),
+        # the prior's own family holds the posterior
+        (counts, dist.GammaPoisson(2.0, 0.5).sample, dist.GammaPoisson(2.0, 0.5).log_prob, 0.01),
+        pytest.param(shares, FIVE.sample, FIVE.log_prob, 0.01, marks=pytest.mark.slow),
+        pytest.param(variances, STUDENT.sample, STUDENT.log_prob, 0.01, marks=pytest.mark.slow),
         (
             two_causes,
             dist.Normal(0.0, 2.01**0.5).sample,

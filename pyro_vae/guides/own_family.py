@@ -1,0 +1,48 @@
+"""The prior's own family as that of a guide's factor, by location and scale of unconstrained coordinates.
+
+Of a conjugate model it holds the posterior, and its tails are those of the prior.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pyro.distributions as dist
+from torch import Tensor
+
+from pyro_vae.program.wrappers import SHAPES_AND_MASKS, inside
+
+Family = Callable[[Tensor, Tensor], Any]
+"""Makes a distribution from location and scale of its coordinates, ``batch |``."""
+
+
+def gamma(loc: Tensor, scale: Tensor) -> Any:
+    """Return the Gamma distribution with mean exp(loc) and coefficient of variation ``scale``."""
+    concentration = scale.square().reciprocal()
+    return dist.Gamma(concentration, concentration * (-loc).exp())
+
+
+def inverse_gamma(loc: Tensor, scale: Tensor) -> Any:
+    """Return the distribution of 1 / g, where g is Gamma with mean exp(-loc)."""
+    concentration = scale.square().reciprocal()
+    return dist.InverseGamma(concentration, concentration * loc.exp())
+
+
+def beta(loc: Tensor, scale: Tensor) -> Any:
+    """Return the Beta distribution with mean sigmoid(loc) whose logit varies by about ``scale``."""
+    mean, rest = loc.sigmoid(), (-loc).sigmoid()
+    precision = scale.square().reciprocal()  # 1 / (1 / a + 1 / b)
+    return dist.Beta(precision / rest, precision / mean)
+
+
+FAMILIES: dict[type, Family] = {
+    dist.Beta: beta,
+    dist.Chi2: gamma,
+    dist.Exponential: gamma,
+    dist.Gamma: gamma,
+    dist.InverseGamma: inverse_gamma,
+}
+
+
+def own_family(fn: Any) -> Family | None:
+    """Return the family of a prior, if a factor can have it; None for all others."""
+    return FAMILIES.get(type(inside(fn, SHAPES_AND_MASKS)))

@@ -1,0 +1,38 @@
+"""Families of factors that are the prior's own."""
+
+import pyro.distributions as dist
+import pytest
+import torch
+
+from pyro_vae.guides.own_family import beta, gamma, inverse_gamma, own_family
+
+
+def test_location_and_scale_are_those_of_the_coordinates() -> None:
+    loc, scale = torch.tensor([-2.0, 0.0, 1.5]), torch.tensor([0.05, 0.02, 0.1])
+    cases = [(gamma, torch.log), (inverse_gamma, torch.log), (beta, torch.logit)]
+    for family, coordinates in cases:
+        torch.manual_seed(0)
+        draws = coordinates(family(loc, scale).sample((100_000,)))
+        error = scale / 100_000**0.5
+        assert ((draws.mean(0) - loc).abs() < 4 * error + scale.square()).all()
+        assert ((draws.std(0) / scale - 1).abs() < 0.02).all()
+
+
+@pytest.mark.parametrize(
+    ("prior", "family"),
+    [
+        (dist.Gamma(1.0, 2.0).expand([3]).to_event(1), gamma),
+        (dist.Exponential(1.0).mask(torch.tensor(True)), gamma),
+        (dist.InverseGamma(2.0, 1.0), inverse_gamma),
+        (dist.Beta(torch.ones(4), 1.0), beta),
+        (dist.LogNormal(0.0, 1.0), None),
+        (
+            dist.TransformedDistribution(
+                dist.Gamma(1.0, 1.0), [dist.transforms.AffineTransform(0.0, 2.0)]
+            ),
+            None,
+        ),
+    ],
+)
+def test_which_priors_lend_their_family(prior, family) -> None:
+    assert own_family(prior) is family
