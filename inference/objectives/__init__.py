@@ -17,7 +17,7 @@ from pyro_vae.inference.objectives.mmd import WAE, Gaussian, InfoVAE, InverseMul
 from pyro_vae.inference.objectives.objective import Objective
 from pyro_vae.inference.objectives.piwae import PIWAE
 from pyro_vae.inference.objectives.renyi import Renyi
-from pyro_vae.inference.objectives.sticking_the_landing import StickingTheLanding
+from pyro_vae.inference.objectives.sticking_the_landing import Landing, StickingTheLanding
 from pyro_vae.inference.objectives.tc import TCVAE
 from pyro_vae.inference.objectives.tempered import Tempered
 from pyro_vae.inference.objectives.trace_elbo import TraceELBO
@@ -41,6 +41,7 @@ __all__ = [
     "InfoVAE",
     "InverseMultiquadric",
     "Kernel",
+    "Landing",
     "Linear",
     "Objective",
     "Renyi",

@@ -22,7 +22,7 @@ from pyro_vae.errors import InputError, at_least_1, must_be, positive, true_or_f
 from pyro_vae.guides.model_facts import without_guide
 from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.compiling.precision import Precision
-from pyro_vae.inference.objectives import Schedule
+from pyro_vae.inference.objectives import Linear, Schedule
 from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.inference.svi.compiled_engine import (
     CompiledEngine,
@@ -33,6 +33,7 @@ from pyro_vae.inference.svi.engine import EagerEngine, Engine
 from pyro_vae.inference.svi.fit_result import FitResult
 from pyro_vae.inference.svi.made_guide import (
     default_lr_schedule,
+    default_objective,
     has_guide,
     made_from_call,
     made_from_rows,
@@ -102,6 +103,11 @@ def fit(
     have a KL weight of 1. Trace_ELBO is used in a form that does not wait for the device (TraceELBO); a
     latent is enumerated if it is marked ``infer={"enumerate": "parallel"}``.
 
+    With a guide made from the model (:class:`pyro_vae.guides.AutoAmortized`), what is left out is chosen for
+    it: the learning rate falls to 0 along a cosine; where the model sums nothing out, the objective is
+    ``Landing`` over the first half of the epochs; where rows share latents and the model has no parameters,
+    the last epoch is kept, since the guide is to fit the training rows.
+
     A step is compiled ("auto") where that is possible and saves more time than it costs, and
     ``FitResult.notes`` says so; "on" raises where it is impossible. The precision is that of matrix
     products and convolutions in training: "bf16" rounds to bfloat16, as autocast does. Everything else is
@@ -118,15 +124,13 @@ def fit(
         batch_size: rows a step; by default a DataLoader's own, 128, or all where rows depend on each other.
         shuffle: take the rows in a new order each epoch; by default unless a row's position matters.
         optimizer: makes a torch optimizer from the parameters.
-        lr_schedule: makes a torch learning-rate schedule from the optimizer; it steps once an epoch. By
-            default the rate is constant; for a guide made from the model it falls to 0 along a cosine.
+        lr_schedule: makes a torch learning-rate schedule from the optimizer; it steps once an epoch.
         elbo: the objective; by default Trace_ELBO, or TraceEnum_ELBO where a latent is enumerated.
         beta: weight of the KL term, or a schedule of it.
         kl_warmup: epochs over which that weight grows from 0 to beta.
         clip_norm: largest norm of the gradient of the ELBO per unit.
         patience: stop after so many epochs without a better figure in validation.
-        keep_best: end with the parameters of the epoch where that figure was best. (Not with a guide made
-            from a model without parameters, whose rows share latents: it is to fit the training rows.)
+        keep_best: end with the parameters of the epoch where that figure was best.
         seed: seed of the order of the rows and of all noise.
         device: "auto" is the GPU where there is one.
         out: a folder for metrics and checkpoints.
@@ -175,6 +179,8 @@ def fit(
     run_storage = RunStorage(
         None if out is None else Path(out), resume, {"program": kind, **(record or {})}
     )
+    landing = default_objective(program) if elbo is None and beta == 1 and not kl_warmup else None
+    elbo = landing or elbo
     task = Task(program, train, held_out, batch_size, shuffle, epochs, elbo, seed)
     raise_malloc_thresholds()
     with one_thread(), run_storage.sole_use(), _isolated(program, seed):
@@ -182,6 +188,8 @@ def fit(
         minibatching = prepared.loss.minibatching
         sizes = [minibatching.num_rows, minibatching.batch_size, minibatching.shuffle]
         run_storage.record |= {"rows": sizes}
+        if landing is not None:  # in the first half of the run
+            settings = replace(settings, beta=Linear(0.0, 1.0, epochs=prepared.epochs / 2))
         lr_schedule = lr_schedule or default_lr_schedule(program, prepared.epochs)
         keep_best = keep_best and not (
             minibatching.is_joint and trains_made_guide_alone(program, prepared.parameters)

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 from pyro_vae.data import Batches
 from pyro_vae.errors import InputError, first_line, report_user_errors
 from pyro_vae.guides import AutoAmortized
+from pyro_vae.inference.objectives import Landing
 from pyro_vae.program.contract import Program
 from pyro_vae.program.generators import generators_as_found
 from pyro_vae.program.isolation import undisturbed
@@ -115,9 +116,15 @@ def _with_discrete_latents_summed_out(
                 f"once: {first_line(as_raised(error))}",
                 subject=unmarked[0],
                 expected="a model that takes a further dimension on the left of all others",
-                remedy="index from the right (`x[..., 0]`) and expand what is concatenated, or write a guide",
+                remedy="index from the right (`x[..., 0]`), expand what is concatenated, or write a guide",
             ) from error
     return model
+
+
+def default_objective(program: Program) -> Landing | None:
+    """Return the objective for a guide that was made from the model; None where the usual one serves."""
+    made = [m for m in program.modules.values() if isinstance(m, AutoAmortized)]
+    return Landing() if made and not any(guide.sums_out for guide in made) else None
 
 
 def default_lr_schedule(program: Program, epochs: int) -> Callable[[Optimizer], LRScheduler] | None:
