@@ -47,12 +47,8 @@ def draw_defensively(
         return drawn
     sizes = [num_particles] if bound_program.vectorized else [1] * num_particles
     parts = [_draw(bound_program, prior_share, size, at_once or size) for size in sizes]
-    latents = {
-        name: torch.cat([part.latents[name] for part in parts])
-        if bound_program.vectorized
-        else value
-        for name, value in parts[-1].latents.items()
-    }
+    join = torch.cat if bound_program.vectorized else torch.stack
+    latents = {name: join([part.latents[name] for part in parts]) for name in parts[0].latents}
     return Particles(
         torch.cat([part.log_likelihood for part in parts]),
         torch.cat([part.log_prior for part in parts]),
