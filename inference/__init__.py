@@ -22,7 +22,12 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.evidence.result import Evidence as Evidence
     from pyro_vae.inference.evidence.unit_estimates import UnitEstimates as UnitEstimates
     from pyro_vae.inference.posterior.diagnostics import Evaluation as Evaluation
+    from pyro_vae.inference.posterior.guide_draws import Guide as Guide
     from pyro_vae.inference.posterior.impute import Imputation as Imputation
+    from pyro_vae.inference.posterior.nuts import NUTS as NUTS
+    from pyro_vae.inference.posterior.predictive import LogPredictive as LogPredictive
+    from pyro_vae.inference.posterior.result import Posterior as Posterior
+    from pyro_vae.inference.posterior.summary import Summary as Summary
     from pyro_vae.inference.svi.fit_result import FitResult as FitResult
 
 _EVIDENCE, _POSTERIOR = "pyro_vae.inference.evidence", "pyro_vae.inference.posterior"
@@ -38,11 +43,16 @@ _HOMES = {
     "Evidence": f"{_EVIDENCE}.result",
     "Exact": f"{_EVIDENCE}.exact",
     "FitResult": "pyro_vae.inference.svi.fit_result",
+    "Guide": f"{_POSTERIOR}.guide_draws",
     "Importance": f"{_EVIDENCE}.importance",
     "Imputation": f"{_POSTERIOR}.impute",
     "Interrupted": f"{_EVIDENCE}.estimate",
+    "LogPredictive": f"{_POSTERIOR}.predictive",
     "Method": f"{_EVIDENCE}.method",
+    "NUTS": f"{_POSTERIOR}.nuts",
+    "Posterior": f"{_POSTERIOR}.result",
     "Sandwich": f"{_EVIDENCE}.bidirectional",
+    "Summary": f"{_POSTERIOR}.summary",
     "plot_evidence": f"{_EVIDENCE}.plots",
     "refined": f"{_EVIDENCE}.proposals",
     "wider": f"{_EVIDENCE}.proposals",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.evidence.estimate import log_evidence as log_evidence
     from pyro_vae.inference.posterior.diagnostics import evaluate as evaluate
     from pyro_vae.inference.posterior.impute import impute as impute
+    from pyro_vae.inference.posterior.posterior import posterior as posterior
     from pyro_vae.inference.svi.fit import fit as fit
     from pyro_vae.program.predict import latent_means as latent_means
     from pyro_vae.program.predict import prior_samples as prior_samples
@@ -31,6 +32,7 @@ _HOMES = {
     "latent_means": "pyro_vae.program.predict",
     "load": "pyro_vae.data",
     "log_evidence": "pyro_vae.inference.evidence.estimate",
+    "posterior": "pyro_vae.inference.posterior.posterior",
     "prior_samples": "pyro_vae.program.predict",
     "reconstructions": "pyro_vae.program.predict",
     "render_model": "pyro_vae.graph",

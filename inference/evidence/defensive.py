@@ -126,7 +126,7 @@ def _expand_to_site(per_unit: Tensor, site: Site, bound_program: BoundProgram) -
         plates[structure.dim] = structure.num_units
     inner = plates[structure.max_plate_nesting - (len(fn.batch_shape) - bound_program.vectorized) :]
     outer = [len(per_unit)] if bound_program.vectorized else []
-    return per_unit.reshape(*outer, *inner, *[1] * fn.event_dim)
+    return per_unit.reshape((*outer, *inner, *[1] * fn.event_dim))  # () of a single number
 
 
 def _score_within(site: Site, own_draw: Tensor, bound_program: BoundProgram) -> Tensor:
