@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,7 @@ from pyro_vae.inference.posterior.draw_tiles import UnitDraws
 from pyro_vae.inference.posterior.source import Source
 from pyro_vae.inference.posterior.summary import PROBABILITY, Summary, check_probability, summarize
 from pyro_vae.program.site_layout import SiteLayout
+from pyro_vae.storage import atomic_write
 
 if TYPE_CHECKING:
     from pyro_vae.inference.posterior.predictive import LogPredictive
@@ -255,6 +257,45 @@ class Posterior(UnitDraws):
 
         checks.check_arguments(LIKELIHOOD_CHECKS, locals())
         return given_all(self, seed) if conditional else integrated(self, num_inner, seed)
+
+    # --- files -------------------------------------------------------------------------------------
+
+    def to_arviz(
+        self, *, conditional: bool = False, num_inner: int = 100, seed: int | None = 0
+    ) -> Any:
+        """Return an ``InferenceData`` of ArviZ, from ArviZ 1.0 on a ``DataTree``.
+
+        Its groups are ``posterior`` (the draws, one weight each), ``posterior_predictive``,
+        ``log_likelihood`` (as :meth:`log_likelihood` has it, for ``arviz.loo``), ``observed_data``,
+        ``constant_data`` (the other arguments) and ``sample_stats`` (``log_weight`` and ``pareto_k``).
+        Dimensions have the names of plates. Where there is no log-likelihood by rows, ``attrs["notes"]``
+        says why.
+
+        Args:
+            conditional: whether the log-likelihood is given a row's own latents, too.
+            num_inner: draws of a row's own latents, where they are integrated out.
+            seed: of the predictions and of these draws.
+
+        >>> from pyro_vae import posterior
+        >>> from pyro_vae.models import FactorAnalysis
+        >>> found = posterior(FactorAnalysis((3,), 2), torch.randn(5, 3), num_draws=50)
+        >>> dict(found.to_arviz()["posterior"]["z"].sizes)
+        {'chain': 1, 'draw': 50, 'data': 5, 'z_dim_0': 2}
+        """
+        from pyro_vae.inference.posterior.arviz import to_arviz
+
+        checks.check_arguments(LIKELIHOOD_CHECKS, locals())
+        return to_arviz(self, conditional, num_inner, seed)
+
+    def to_netcdf(self, path: Path | str, **options: Any) -> None:
+        """Write :meth:`to_arviz`, with its options, to a NetCDF file, completely or not at all.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        exported = self.to_arviz(**options)
+        with atomic_write(Path(path)) as unfinished:
+            exported.to_netcdf(str(unfinished))
 
     # --- parts --------------------------------------------------------------------------------------
 
