@@ -24,8 +24,11 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.posterior.diagnostics import Evaluation as Evaluation
     from pyro_vae.inference.posterior.guide_draws import Guide as Guide
     from pyro_vae.inference.posterior.impute import Imputation as Imputation
+    from pyro_vae.inference.posterior.interval_plot import plot_intervals as plot_intervals
     from pyro_vae.inference.posterior.nuts import NUTS as NUTS
+    from pyro_vae.inference.posterior.pair_plot import plot_pairs as plot_pairs
     from pyro_vae.inference.posterior.predictive import LogPredictive as LogPredictive
+    from pyro_vae.inference.posterior.predictive_plot import plot_predictive as plot_predictive
     from pyro_vae.inference.posterior.result import Posterior as Posterior
     from pyro_vae.inference.posterior.summary import Summary as Summary
     from pyro_vae.inference.svi.fit_result import FitResult as FitResult
@@ -54,6 +57,9 @@ _HOMES = {
     "Sandwich": f"{_EVIDENCE}.bidirectional",
     "Summary": f"{_POSTERIOR}.summary",
     "plot_evidence": f"{_EVIDENCE}.plots",
+    "plot_intervals": f"{_POSTERIOR}.interval_plot",
+    "plot_pairs": f"{_POSTERIOR}.pair_plot",
+    "plot_predictive": f"{_POSTERIOR}.predictive_plot",
     "refined": f"{_EVIDENCE}.proposals",
     "wider": f"{_EVIDENCE}.proposals",
 }

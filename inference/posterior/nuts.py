@@ -13,11 +13,13 @@ from pyro_vae import argument_checks as checks
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.annealing.paths import FromPrior
 from pyro_vae.inference.compiling.graph_cache import GraphedFunction
+from pyro_vae.inference.compiling.inductor import SharedCode
 from pyro_vae.inference.evidence.draws import Drawer, DrawsPosterior, WeightedDraws
 from pyro_vae.inference.evidence.method import Advance, Workload
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.trace import is_point_mass
 
+STEPS_WORTH_INDUCTOR = 1_000  # of all chains and tiles: each has some ten gradients or more
 STARTS, START = 100, 2.0  # tries of a start, each coordinate uniform between -2 and 2, as Stan's
 
 
@@ -98,10 +100,12 @@ class NUTS(DrawsPosterior):
                 expected=f"a multiple of {self.num_chains}",
             )
         FromPrior(example)
+        steps = (self.num_chains * self.num_warmup + work.num_particles) * len(work.tile_sizes)
+        compiler = SharedCode() if work.compiles(steps >= STEPS_WORTH_INDUCTOR) else None
 
         def draw(bound_program: BoundProgram, advance: Advance) -> WeightedDraws:
             path = FromPrior(bound_program)
-            density = _Density(path)
+            density = _Density(path, compiler)
             chains, divergences = [], 0
             for _ in range(self.num_chains):
                 u, diverged = self._chain(density, work.num_particles // self.num_chains)
@@ -139,10 +143,10 @@ class NUTS(DrawsPosterior):
 class _Density:
     """The posterior's log-density, up to a constant, of the coordinates that no mask takes out."""
 
-    def __init__(self, path: FromPrior) -> None:
+    def __init__(self, path: FromPrior, compiler: SharedCode | None) -> None:
         self.path, self.free = path, path.coordinates.free  # (U, D)
         self.base = path.draw(1)[0]
-        self.evaluate = GraphedFunction(self._density_and_gradient)
+        self.evaluate = GraphedFunction(self._density_and_gradient, compiler)
 
     def coordinates(self, free: Tensor) -> Tensor:
         """Return the coordinates (K, U, D) that have these free ones, (K, free)."""
