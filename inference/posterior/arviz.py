@@ -8,7 +8,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, unknown
 from pyro_vae.inference.evidence.arviz import inference_data
 from pyro_vae.inference.posterior.at_draws import named, placed, trace_of
 from pyro_vae.inference.posterior.predictive import of_units
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 ROWS = "log_likelihood"  # the name of its variable, too, where the model observes several sites
 
 
-def to_arviz(posterior: "Posterior", conditional: bool, num_inner: int, seed: int | None) -> Any:
+def to_arviz(
+    posterior: "Posterior",
+    coords: Mapping[str, Any],
+    conditional: bool,
+    num_inner: int,
+    seed: int | None,
+) -> Any:
     """Return a posterior for ArviZ (:meth:`pyro_vae.inference.posterior.result.Posterior.to_arviz`)."""
     observed, constant = data_of(posterior)
     groups: dict[str, dict[str, Tensor]] = {
@@ -54,7 +60,22 @@ def to_arviz(posterior: "Posterior", conditional: bool, num_inner: int, seed: in
         "unit": posterior.unit or "",
         "notes": "; ".join(notes),
     }
-    return inference_data(_without_clashes(arrays, dims), dims, _coords(arrays, dims), attrs)
+    places = _named(_coords(arrays, dims), coords)
+    return inference_data(_without_clashes(arrays, dims), dims, places, attrs)
+
+
+def _named(places: dict[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the places along each dimension, with names where the user gives some."""
+    for dim, own in names.items():
+        if dim not in places:
+            raise unknown(f"there is no dimension {dim!r}", dim, places, subject="coords")
+        if len(own) != len(places[dim]):
+            raise InputError(
+                f"coords has {len(own):,} names for the {len(places[dim]):,} places of {dim!r}",
+                subject="coords",
+                expected="a name for each place",
+            )
+    return places | {dim: np.asarray(own) for dim, own in names.items()}
 
 
 def _by_chain(value: Tensor, num_chains: int) -> np.ndarray[Any, Any]:

@@ -38,12 +38,12 @@ CHECKS: dict[str, checks.Check] = {
 
 @dataclass(frozen=True)
 class NUTS(DrawsPosterior):
-    """Run Pyro's No-U-Turn sampler: several chains, one after another, in unconstrained coordinates.
+    """Run several chains of Pyro's No-U-Turn sampler.
 
-    The density is the one that the evidence integrates: masks count, scales do not, and latents that the
-    model marks for enumeration are summed out. The guide is not used, so the model alone is enough:
-    ``posterior(model, data, method=NUTS())``. Chains start uniformly between -2 and 2. The units of a tile
-    move together.
+    They run one after another, in unconstrained coordinates, from starts uniform between -2 and 2. The
+    density is the one that the evidence integrates: masks count, scales do not, and latents that the model
+    marks for enumeration are summed out. The guide is not used, so the model alone is enough:
+    ``posterior(model, data, method=NUTS())``. The units of a tile move together.
 
     Args:
         num_chains: the chains that share the draws; several show whether they agree (R-hat).

@@ -261,7 +261,12 @@ class Posterior(UnitDraws):
     # --- files -------------------------------------------------------------------------------------
 
     def to_arviz(
-        self, *, conditional: bool = False, num_inner: int = 100, seed: int | None = 0
+        self,
+        *,
+        coords: Mapping[str, Any] | None = None,
+        conditional: bool = False,
+        num_inner: int = 100,
+        seed: int | None = 0,
     ) -> Any:
         """Return an ``InferenceData`` of ArviZ, from ArviZ 1.0 on a ``DataTree``.
 
@@ -272,9 +277,14 @@ class Posterior(UnitDraws):
         says why.
 
         Args:
+            coords: names for the places along a dimension, by its name (of the groups of a plate, say);
+                by default numbers from 0.
             conditional: whether the log-likelihood is given a row's own latents, too.
             num_inner: draws of a row's own latents, where they are integrated out.
             seed: of the predictions and of these draws.
+
+        Raises:
+            InputError: a dimension has another number of places than names.
 
         >>> from pyro_vae import posterior
         >>> from pyro_vae.models import FactorAnalysis
@@ -285,7 +295,7 @@ class Posterior(UnitDraws):
         from pyro_vae.inference.posterior.arviz import to_arviz
 
         checks.check_arguments(LIKELIHOOD_CHECKS, locals())
-        return to_arviz(self, conditional, num_inner, seed)
+        return to_arviz(self, coords or {}, conditional, num_inner, seed)
 
     def to_netcdf(self, path: Path | str, **options: Any) -> None:
         """Write :meth:`to_arviz`, with its options, to a NetCDF file, completely or not at all.
