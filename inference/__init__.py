@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.posterior.pair_plot import plot_pairs as plot_pairs
     from pyro_vae.inference.posterior.predictive import LogPredictive as LogPredictive
     from pyro_vae.inference.posterior.predictive_plot import plot_predictive as plot_predictive
+    from pyro_vae.inference.posterior.rank_plot import plot_ranks as plot_ranks
+    from pyro_vae.inference.posterior.ranks import Calibration as Calibration
     from pyro_vae.inference.posterior.result import Posterior as Posterior
     from pyro_vae.inference.posterior.summary import Summary as Summary
     from pyro_vae.inference.svi.fit_result import FitResult as FitResult
@@ -42,6 +44,7 @@ _HOMES = {
     "Annealed": f"{_EVIDENCE}.ais",
     "Auto": f"{_EVIDENCE}.auto",
     "Bidirectional": f"{_EVIDENCE}.bidirectional",
+    "Calibration": f"{_POSTERIOR}.ranks",
     "Evaluation": f"{_POSTERIOR}.diagnostics",
     "Evidence": f"{_EVIDENCE}.result",
     "Exact": f"{_EVIDENCE}.exact",
@@ -60,6 +63,7 @@ _HOMES = {
     "plot_intervals": f"{_POSTERIOR}.interval_plot",
     "plot_pairs": f"{_POSTERIOR}.pair_plot",
     "plot_predictive": f"{_POSTERIOR}.predictive_plot",
+    "plot_ranks": f"{_POSTERIOR}.rank_plot",
     "refined": f"{_EVIDENCE}.proposals",
     "wider": f"{_EVIDENCE}.proposals",
 }

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.errors import InputError as InputError
     from pyro_vae.graph import render_model as render_model
     from pyro_vae.inference.evidence.estimate import log_evidence as log_evidence
+    from pyro_vae.inference.posterior.calibration import calibrate as calibrate
     from pyro_vae.inference.posterior.diagnostics import evaluate as evaluate
     from pyro_vae.inference.posterior.impute import impute as impute
     from pyro_vae.inference.posterior.posterior import posterior as posterior
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "InputError": "pyro_vae.errors",
+    "calibrate": "pyro_vae.inference.posterior.calibration",
     "evaluate": "pyro_vae.inference.posterior.diagnostics",
     "fit": "pyro_vae.inference.svi.fit",
     "impute": "pyro_vae.inference.posterior.impute",

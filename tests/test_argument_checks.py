@@ -94,6 +94,7 @@ POSTERIOR = {
     "device": set(),
     "progress": NONE | FLAG,
 }
+CALIBRATE = {**POSTERIOR, "num_data_sets": set(), "num_draws": set()}
 IMPUTE = {
     "num_particles": set(),
     "num_draws": set(),
@@ -147,6 +148,7 @@ VERBS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, set[str]]]] = {
     ),
     pyro_vae.impute: ({"data": X}, IMPUTE),
     pyro_vae.posterior: ({"data": X}, POSTERIOR),
+    pyro_vae.calibrate: ({"data": X, "num_data_sets": 20, "num_draws": 9}, CALIBRATE),
     pyro_vae.render_model: ({"model_args": (X,)}, RENDER),
     pyro_vae.load: ({"name": "digits"}, LOAD),
     check_program: ({"data": X}, CHECK_PROGRAM),

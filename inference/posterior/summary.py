@@ -13,6 +13,7 @@ from torch import Tensor
 from pyro_vae import argument_checks as checks
 from pyro_vae.errors import must_be
 from pyro_vae.inference.posterior.moments import Moments, moments
+from pyro_vae.program.site_layout import labels
 
 if TYPE_CHECKING:
     from pyro_vae.inference.posterior.result import Posterior
@@ -142,22 +143,18 @@ def _table(posterior: "Posterior", name: str, probability: float) -> Moments:
     value = posterior.indicators(name) if is_class else posterior.particles[name].double()
     layout, shape = posterior.layouts[name], value.shape[1:]
     axis = layout.axis(posterior.unit)
-    units = posterior.log_weights.shape[1]
-    # (K, U, the rest), with the rest in the order of the site
-    grouped = value.unsqueeze(1) if axis is None else value.movedim(axis, 1)
-    flat = grouped.reshape(len(value), 1 if axis is None else units, -1)
+    flat = layout.by_unit(value, posterior.unit)
     found = moments(flat, posterior.log_weights[:, : flat.shape[1]], probability)
     found = _with_diagnostics(found, posterior, name, value)
     if is_class:
         nan = torch.full_like(found.mean, math.nan)
         found = replace(found, low=nan, high=nan)
-    rest = list(shape)
-    if axis is not None:
-        rest = [rest.pop(axis - 1), *rest]
+    rest = layout.within_unit(shape, posterior.unit)
 
-    def in_order(figures: Tensor) -> Tensor:
-        whole = figures.reshape(rest or (1,))
-        return (whole if axis is None else whole.movedim(0, axis - 1)).reshape(-1)
+    def in_order(figures: Tensor) -> Tensor:  # (U, R)
+        if axis is None:
+            return figures.reshape(-1)
+        return figures.reshape(-1, *rest).movedim(0, axis - 1).reshape(-1)
 
     return found.map(in_order)
 
@@ -168,11 +165,10 @@ def _with_diagnostics(found: Moments, posterior: "Posterior", name: str, value: 
         from pyro_vae.inference.posterior.chains import chain_figures
 
         mcse, ess, r_hat = chain_figures(value, posterior.num_chains)
-        axis = posterior.layouts[name].axis(posterior.unit)
+        layout = posterior.layouts[name]
 
         def grouped(figures: Tensor) -> Tensor:
-            moved = figures.unsqueeze(0) if axis is None else figures.movedim(axis - 1, 0)
-            return moved.reshape(found.mean.shape)
+            return layout.by_unit(figures.unsqueeze(0), posterior.unit)[0]
 
         return replace(found, mcse=grouped(mcse), ess=grouped(ess), r_hat=grouped(r_hat))
     units = len(found.mean)
@@ -193,8 +189,7 @@ def _names(posterior: "Posterior", name: str) -> Iterator[str]:
     classes = posterior.categories.get(name)
     if classes and posterior.layouts[name].event_dim:
         shape = shape[:-1]
-    for place in itertools.product(*map(range, shape)):
-        label = f"{name}[{', '.join(map(str, place))}]" if place else name
+    for label in labels(name, shape):
         if classes:
             yield from (f"{label} = {value}" for value in range(classes))
         else:

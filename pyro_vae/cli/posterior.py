@@ -1,6 +1,5 @@
 """``pyro-vae posterior``: draw the latents of a run's data, and write them for ArviZ."""
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.posterior.methods import POSTERIOR_METHODS, as_posterior_method
 from pyro_vae.inference.posterior.posterior import posterior
 from pyro_vae.inference.posterior.result import Posterior
+from pyro_vae.program.site_layout import labels
 
 DESCRIPTION = """\
 Draw the latents given the data: of each row, or of all rows together where they
@@ -128,15 +128,15 @@ def write_figures(path: Path, found: Posterior, trained: TrainedModel) -> None:
         per_row = len(of_site.rows) // len(index)
         axis = found.layouts[name].axis(found.unit) or 1
         shape = list(found.particles[name].shape[1:])
-        inner = [*shape[: axis - 1], *shape[axis:]]
-        labels = _labels(name, inner, per_row)
+        inner = found.layouts[name].within_unit(shape, found.unit)
+        headings = _headings(name, inner, per_row)
         for heading in OF_UNITS:
             whole = torch.tensor(of_site.columns[heading]).double()
             # the places of a site's numbers, with the unit's moved to the front
             extra = per_row // max(1, torch.Size(inner).numel())
             grid = whole.reshape(*shape, extra).movedim(axis - 1, 0).reshape(len(index), per_row)
             figures |= {
-                f"{label} {heading}": column for label, column in zip(labels, grid.T, strict=True)
+                f"{label} {heading}": column for label, column in zip(headings, grid.T, strict=True)
             }
     figures |= {"ess": found.ess, "k": found.pareto_k}
     arrays = in_file_order(row_keys(trained.split, index) | figures)
@@ -144,9 +144,8 @@ def write_figures(path: Path, found: Posterior, trained: TrainedModel) -> None:
     write_table(path, with_row_keys(arrays, columns, trained.label, trained.split.id_name))
 
 
-def _labels(name: str, inner: Sequence[int], per_row: int) -> list[str]:
+def _headings(name: str, inner: Sequence[int], per_row: int) -> list[str]:
     """Return a heading for each number that a row has of a latent."""
-    places = itertools.product(*map(range, inner)) if inner else ()
-    labels = [f"{name}[{', '.join(map(str, place))}]" for place in places] or [name]
-    classes = per_row // len(labels)
-    return labels if classes == 1 else [f"{x} = {k}" for x in labels for k in range(classes)]
+    names = labels(name, inner)
+    classes = per_row // len(names)
+    return names if classes == 1 else [f"{x} = {k}" for x in names for k in range(classes)]

@@ -1,7 +1,8 @@
 """The plates of a site, and its draws with a dimension for each of them and no other."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from torch import Tensor
 
@@ -38,6 +39,17 @@ class SiteLayout:
         """Return the dimension of a plate among draws ``K | plates | event``; None outside of it."""
         return 1 + self.plates.index(plate) if plate in self.plates else None
 
+    def by_unit(self, draws: Tensor, unit: str | None) -> Tensor:
+        """Return draws ``K | plates | event`` as (K, U, R), with R numbers of each unit in their order."""
+        axis = self.axis(unit)
+        grouped = draws.unsqueeze(1) if axis is None else draws.movedim(axis, 1)
+        return grouped.reshape(*grouped.shape[:2], -1)
+
+    def within_unit(self, shape: Sequence[int], unit: str | None) -> list[int]:
+        """Return the sizes of a site's dimensions behind the draws without that of the units."""
+        axis = self.axis(unit)
+        return [size for i, size in enumerate(shape, start=1) if i != axis]
+
     def named(
         self, value: Tensor, num_particles: int, structure: Structure, has_plate: bool
     ) -> Tensor:
@@ -69,6 +81,17 @@ class SiteLayout:
         for size, dim in zip(draws.shape[1:], self.dims, strict=False):
             sizes[dim] = size
         return draws.reshape(len(draws), *sizes, *draws.shape[1 + len(self.dims) :])
+
+
+def labels(name: str, shape: Sequence[int]) -> list[str]:
+    """Return a name for each number of a site: the site's, and its place.
+
+    >>> labels("z", (2, 1)), labels("mean", ())
+    (['z[0, 0]', 'z[1, 0]'], ['mean'])
+    """
+    if not shape:
+        return [name]
+    return [f"{name}[{', '.join(map(str, place))}]" for place in product(*map(range, shape))]
 
 
 def layouts_of(sites: Mapping[str, Site]) -> dict[str, SiteLayout]:
