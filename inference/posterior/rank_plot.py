@@ -42,9 +42,10 @@ def plot_ranks(calibration: Calibration) -> Figure:
     below = bdtr(np.arange(count + 1)[:, None], count, shares)  # P(a bin's count <= row)
     low, high = ((below < q).sum(0) for q in (tail, 1 - tail))
     places = edges / (calibration.num_draws + 1)
-    for axes, name in zip(panels, names, strict=False):
+    histograms = {n: np.histogram(calibration.ranks[n].cpu().numpy(), edges)[0] for n in names}
+    top = 1.05 * max(high.max(), *(counts.max() for counts in histograms.values()))
+    for axes, (name, counts) in zip(panels, histograms.items(), strict=False):
         verdict = calibration.verdicts[name]
-        counts = np.histogram(calibration.ranks[name].cpu().numpy(), edges)[0]
         axes.fill_between(
             places, np.append(low, low[-1]), np.append(high, high[-1]),
             step="post", color=GREY, alpha=0.3, lw=0,
@@ -52,7 +53,7 @@ def plot_ranks(calibration: Calibration) -> Figure:
         axes.stairs(counts, places, color=BLUE if verdict == "right" else RED, lw=1.3)
         axes.set_title(name if verdict == "right" else f"{name}: {verdict}", loc="left", fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set(xlim=(0, 1), ylim=(0, None), xticks=[0, 0.5, 1])
+        axes.set(xlim=(0, 1), ylim=(0, top), xticks=[0, 0.5, 1])
     figure.supxlabel("rank of the true value among its draws", fontsize=9)
     figure.supylabel("data sets", fontsize=9)
     return figure

@@ -13,6 +13,7 @@ from torch import Tensor
 
 FALSE_ALARM = 0.01  # probability that exact draws are called wrong, of all numbers together
 BINS = 10  # of the ranks, in the test of their uniformity
+ERRORS = 3.3  # standard errors that a fault is named from
 INTERVAL = 0.9  # whose coverage is reported
 
 
@@ -118,12 +119,14 @@ def _fault(ranks: Tensor, num_draws: int) -> str:
     """Return in words how ranks differ from uniform: the larger of a shift and of a spread."""
     u = (ranks.double() + 0.5) / (num_draws + 1)
     count = len(u)
-    shift = float(u.mean() - 0.5) * math.sqrt(12 * count)
+    shift = float((u.mean() - 0.5) / u.std()) * math.sqrt(
+        count
+    )  # draws too narrow spread the ranks
     squares = (u - 0.5).square()
     spread = float(squares.mean() - 1 / 12) * math.sqrt(180 * count)
     words = []
-    if abs(shift) > 3:
+    if abs(shift) > ERRORS:
         words.append("too low" if shift > 0 else "too high")
-    if abs(spread) > 3 and abs(spread) > abs(shift) / 2:
+    if abs(spread) > ERRORS and abs(spread) > abs(shift) / 2:
         words.append("too narrow" if spread > 0 else "too wide")
     return " and ".join(words) or "of another shape"
