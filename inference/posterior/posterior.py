@@ -9,6 +9,7 @@ from pyro.distributions import Categorical, OneHotCategorical
 
 from pyro_vae import argument_checks as checks
 from pyro_vae.errors import InputError, at_least_1, true_or_false
+from pyro_vae.inference.evidence.cutting import joint_note
 from pyro_vae.inference.evidence.draws import DrawsPosterior
 from pyro_vae.inference.evidence.method import Workload
 from pyro_vae.inference.posterior.draw_tiles import concatenate, draw_tile
@@ -114,8 +115,12 @@ def posterior(
         parts, {name: layout.axis(example.structure.unit) for name, layout in layouts.items()}
     )
     sites = sample_sites(model_trace)
+    shared = joint_note(
+        example.structure
+    )  # of an evidence: a posterior of shared latents is no surprise
+    notes = tuple(note for note in tiles.notes if note not in shared)
     return Posterior(
-        **{**vars(drawn), "notes": (*tiles.notes, *drawn.notes)},
+        **{**vars(drawn), "notes": (*notes, *drawn.notes)},
         layouts=layouts,
         observed=tuple(n for n in example.structure.observed if not is_factor(sites[n])),
         categories=_categories(model_trace, example),
