@@ -226,13 +226,13 @@ def exact_loo(x: Tensor) -> float:
 
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter")
 @pytest.mark.parametrize(
-    "method", [Importance(), NUTS(num_chains=2, num_warmup=200)], ids=["importance", "nuts"]
+    "method", [Importance(), NUTS(num_chains=2, num_warmup=150)], ids=["importance", "nuts"]
 )
 def test_loo_of_arviz_is_the_exact_one(method, tmp_path) -> None:
     import arviz
 
     program = GROUPS.model, GROUPS.wide
-    found = posterior(program, **GROUPS.data, method=method, num_draws=1000, seed=0)
+    found = posterior(program, **GROUPS.data, method=method, num_draws=600, seed=0)
     exported = found.to_arviz(num_inner=100)
     loo = arviz.loo(exported)
     elpd = getattr(loo, "elpd_loo", None) or loo.elpd
