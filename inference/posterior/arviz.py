@@ -133,7 +133,7 @@ def data_of(posterior: "Posterior") -> tuple[dict[str, Tensor], dict[str, Tensor
     parts, constants = [], []
     with posterior.source.open(0) as tiles:
         for number, call in enumerate(tiles):
-            first = {name: value[:1] for name, value in posterior.draws.items()}
+            first = {name: value[:1] for name, value in posterior.latents.items()}
             some = of_units(posterior, first, tiles.index[number])
             observed = _observed(posterior, call, some)
             parts.append({name: value.cpu() for name, value in observed.items()})

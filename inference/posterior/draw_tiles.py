@@ -13,6 +13,7 @@ from pyro_vae.inference.evidence.method import Advance
 from pyro_vae.inference.evidence.psis import smooth_weights
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.inference.posterior.at_draws import named, placed
+from pyro_vae.inference.posterior.computed import compute
 from pyro_vae.inference.posterior.discrete import discrete_given
 from pyro_vae.inference.posterior.resampling import resample
 from pyro_vae.program.bound_program import BoundProgram
@@ -61,6 +62,7 @@ def draw_tile(
     layouts: Mapping[str, SiteLayout],
     num_draws: int,
     advance: Advance,
+    computed: Mapping[str, SiteLayout] | None = None,
 ) -> UnitDraws:
     """Return the draws of one tile, with its summed-out latents drawn back.
 
@@ -75,6 +77,8 @@ def draw_tile(
         values = placed(particles, layouts, bound_program)
         back = discrete_given(bound_program, values, num_particles)
         particles |= named(back, layouts, num_particles, bound_program)
+    if computed:
+        particles |= compute(bound_program, layouts, particles, computed)
     return _weighted(drawn, particles, method, num_draws).on_host()
 
 

@@ -36,9 +36,9 @@ def given_all(posterior: "Posterior", seed: int | None) -> Tensor:
     with posterior.source.open(seed) as tiles:
         for number, call in enumerate(tiles):
             structure = replace(rows.structure(call.structure), enumerated=())
-            some = of_units(posterior, posterior.draws, tiles.index[number])
+            some = of_units(posterior, posterior.latents, tiles.index[number])
             values = placed(some, posterior.layouts, call)
-            parts.append(_scores(call, structure, posterior.particles, values).cpu())
+            parts.append(_scores(call, structure, posterior.latents, values).cpu())
     return torch.cat(parts, -1)
 
 
@@ -65,7 +65,7 @@ def integrated(posterior: "Posterior", num_inner: int, seed: int | None) -> Tens
         call = tiles.example
         structure = rows.structure(call.structure)
         _check_summed_out(call.structure, rows)
-        draws = {n: v for n, v in posterior.draws.items() if n not in structure.enumerated}
+        draws = {n: v for n, v in posterior.latents.items() if n not in structure.enumerated}
         _check_rows_are_independent(posterior, call, structure, rows, draws)
         values = placed(draws, posterior.layouts, call)
         if all(name in rows.shared for name in draws):

@@ -12,6 +12,7 @@ from pyro_vae.errors import InputError, at_least_1, true_or_false
 from pyro_vae.inference.evidence.cutting import joint_note
 from pyro_vae.inference.evidence.draws import DrawsPosterior
 from pyro_vae.inference.evidence.method import Workload
+from pyro_vae.inference.posterior.computed import computed_layouts, computed_sites
 from pyro_vae.inference.posterior.draw_tiles import concatenate, draw_tile
 from pyro_vae.inference.posterior.methods import IMPORTANCE, as_posterior_method
 from pyro_vae.inference.posterior.result import Posterior
@@ -101,6 +102,7 @@ def posterior(
         model_trace = example.one()[1]
         layouts = layouts_of(sample_sites(model_trace))
         latents = {name: layouts[name] for name in example.structure.latents}
+        computed = computed_layouts(computed_sites(model_trace), example.structure.unit)
         draw = method.drawer(example, Workload(size, tuple(map(len, tiles.index))))
         parts = []
         with progress_bar(tiles.num_units, progress, "unit", delay=1) as bar:
@@ -110,7 +112,10 @@ def posterior(
                 def advance(share: float, units: int = units) -> object:
                     return bar.update(share * units)
 
-                parts.append(draw_tile(bound_program, draw, method, latents, num_draws, advance))
+                parts.append(
+                    draw_tile(bound_program, draw, method, latents, num_draws, advance, computed)
+                )
+    layouts |= computed
     drawn = concatenate(
         parts, {name: layout.axis(example.structure.unit) for name, layout in layouts.items()}
     )
@@ -123,6 +128,7 @@ def posterior(
         **{**vars(drawn), "notes": (*notes, *drawn.notes)},
         layouts=layouts,
         observed=tuple(n for n in example.structure.observed if not is_factor(sites[n])),
+        computed=tuple(computed),
         categories=_categories(model_trace, example),
         unit=example.structure.unit,
         method=method.description + _changes(example),

@@ -16,6 +16,7 @@ from pyro_vae.inference.posterior.at_draws import in_parts, named, placed, trace
 from pyro_vae.inference.posterior.discrete import BEST, discrete_given
 from pyro_vae.inference.posterior.rows import Rows, score_rows
 from pyro_vae.program.bound_program import BoundProgram
+from pyro_vae.program.redrawing import redrawing
 from pyro_vae.program.trace import sample_sites, shape_of
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def over_tiles(
 def predict_data(posterior: "Posterior", num: int, seed: int | None) -> dict[str, Tensor]:
     """Return draws of p(x' | x) for the rows of the data, by observed site, ``num | plates | event``."""
     chosen = spread_evenly(posterior.num_draws, num)
-    draws = {name: value[chosen] for name, value in posterior.draws.items()}
+    draws = {name: value[chosen] for name, value in posterior.latents.items()}
     return over_tiles(
         posterior, draws, seed, lambda call, values: _predict(posterior, call, num, values)
     )
@@ -87,7 +88,7 @@ def best_given(posterior: "Posterior") -> dict[str, Tensor]:
         given = {n: v for n, v in values.items() if n not in call.structure.enumerated}
         return discrete_given(call, given, posterior.num_draws, BEST)
 
-    return over_tiles(posterior, posterior.draws, 0, run)
+    return over_tiles(posterior, posterior.latents, 0, run)
 
 
 def of_units(
@@ -108,7 +109,7 @@ def _predict(
 
     def run(count: int, given: dict[str, Tensor]) -> dict[str, Tensor]:
         trace = bound_program.model(
-            count, lambda model: poutine.replay(poutine.uncondition(model), trace=trace_of(given))
+            count, lambda model: poutine.replay(redrawing(model), trace=trace_of(given))
         )
         sites = sample_sites(trace)
         return {name: sites[name]["value"] for name in posterior.observed}
@@ -135,7 +136,7 @@ def log_predictive(posterior: "Posterior", new: Any, num: int, seed: int | None)
         return _from_evidence(posterior, new, num, seed)
     with _on_new_rows(posterior, new, num, seed) as (bound_program, values):
         structure = rows.structure(bound_program.structure)
-        drawn = [name for name in posterior.particles if name not in structure.enumerated]
+        drawn = [name for name in posterior.latents if name not in structure.enumerated]
 
         def run(count: int, given: dict[str, Tensor]) -> dict[str, Tensor]:
             trace = bound_program.model(

@@ -52,6 +52,8 @@ class Posterior(UnitDraws):
         notes: sentences that the reader should know.
         layouts: the plates of each site of the model.
         observed: the names of the observed sites.
+        computed: the names of what the model computes from latents (``pyro.deterministic``); these are
+            among the particles and draws, too.
         categories: how many classes a latent has whose values are classes.
         unit: the plate of the units; None for one joint posterior.
         method: how the draws were made.
@@ -65,6 +67,7 @@ class Posterior(UnitDraws):
 
     layouts: Mapping[str, SiteLayout]
     observed: tuple[str, ...]
+    computed: tuple[str, ...]
     categories: Mapping[str, int]
     unit: str | None
     method: str
@@ -74,8 +77,13 @@ class Posterior(UnitDraws):
 
     @cached_property
     def draws(self) -> dict[str, Tensor]:
-        """The draws of each latent, ``draws | plates | event``, all with one weight."""
+        """The draws by site, ``draws | plates | event``, all with one weight."""
         return {name: self._taken(name) for name in self.particles}
+
+    @cached_property
+    def latents(self) -> dict[str, Tensor]:
+        """The draws of the latents alone, without what is computed from them."""
+        return {name: value for name, value in self.draws.items() if name not in self.computed}
 
     @property
     def num_draws(self) -> int:

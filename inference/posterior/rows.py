@@ -36,7 +36,7 @@ class Rows:
     @classmethod
     def of(cls, posterior: "Posterior") -> "Rows":
         """Find the rows of a posterior's data: its units, or those of the plate that is theirs."""
-        layouts, latents = posterior.layouts, tuple(posterior.particles)
+        layouts, latents = posterior.layouts, tuple(posterior.latents)
         observed = [layouts[name] for name in posterior.observed]
         holding = [p for p in (observed[0].plates if observed else ()) if _hold(p, observed)]
         plate = posterior.unit or next(iter(holding), None)

@@ -290,3 +290,69 @@ def test_methods_that_do_not_fit_are_refused() -> None:
         posterior(model, x, method=Guide)
     with refused("program"):
         posterior(lambda x: None, x)
+
+
+# --- what the model computes ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", ["plates", "vmap", "python"])
+def test_deterministic_sites_are_among_the_draws(code) -> None:
+    """Effects that are not centred: each draw's are computed from that draw."""
+
+    def model(x: Tensor) -> None:
+        mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+        spread = pyro.sample("spread", dist.LogNormal(0.0, 0.3))
+        with pyro.plate("groups", 4):
+            raw = pyro.sample("raw", dist.Normal(0.0, 1.0))
+            effect = pyro.deterministic("effect", mean + spread * raw)
+            if code == "vmap":
+                assert raw.shape == (4,)
+            if code == "python":
+                assert float(spread.detach()) > 0
+            pyro.sample("x", dist.Normal(effect, 1.0), obs=x)
+        pyro.deterministic("ratio", torch.stack([mean / spread, spread], -1), event_dim=1)
+
+    def guide(x: Tensor) -> None:
+        pyro.sample("mean", dist.Normal(0.0, 1.0))
+        pyro.sample("spread", dist.LogNormal(0.0, 0.3))
+        with pyro.plate("groups", 4):
+            pyro.sample("raw", dist.Normal(0.0, 1.0))
+
+    x = torch.tensor([-1.0, 0.0, 1.0, 2.0])
+    found = posterior((model, guide), args=(x,), num_draws=60, seed=0)
+    draws = found.draws
+    effect = draws["mean"][:, None] + draws["spread"][:, None] * draws["raw"]
+    torch.testing.assert_close(draws["effect"], effect)
+    torch.testing.assert_close(
+        draws["ratio"], torch.stack([draws["mean"] / draws["spread"], draws["spread"]], -1)
+    )
+    assert found.dims("effect") == ("groups",)
+    assert found.computed == ("effect", "ratio")
+    assert set(found.latents) == {"mean", "spread", "raw"}
+    assert "effect[3]" in found.summary().rows
+    assert found.predictive(seed=0)["x"].shape == (60, 4)
+    if code == "python":  # the same, one by one
+        return
+    rows = found.log_likelihood(num_inner=300, seed=0)  # raw is a row's own latent
+    exact = dist.Normal(
+        draws["mean"][:, None], (1 + draws["spread"][:, None] ** 2).sqrt()
+    ).log_prob(x)
+    assert float((rows - exact).abs().mean()) < 0.06
+    assert dict(found.to_arviz(num_inner=2)["posterior"]["effect"].sizes)["groups"] == 4
+
+
+def test_deterministic_sites_of_units_are_joined_over_tiles(small_blocks) -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.deterministic("double", 2 * z)
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+        pyro.deterministic("size", torch.tensor(float(len(x))))  # of no unit: left out
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(x / 2, 0.8))
+
+    found = posterior((model, guide), torch.randn(150), num_draws=30, seed=0)
+    torch.testing.assert_close(found.draws["double"], 2 * found.draws["z"])
+    assert found.computed == ("double",)
