@@ -1,6 +1,6 @@
 """The export of a posterior to ArviZ."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,7 +137,7 @@ def data_of(posterior: "Posterior") -> tuple[dict[str, Tensor], dict[str, Tensor
             some = of_units(posterior, first, tiles.index[number])
             observed = _observed(posterior, call, some)
             parts.append({name: value.cpu() for name, value in observed.items()})
-            constants.append(_constants(call, parts[-1]))
+            constants.append(_constants(call, parts[-1], posterior.layouts))
         axes = {n: posterior.layouts[n].axis(posterior.unit) for n in posterior.observed}
     if len(parts) == 1:
         return parts[0], constants[0]
@@ -159,15 +159,19 @@ def _observed(
     return {name: v[0] for name, v in named(values, posterior.layouts, 1, single).items()}
 
 
-def _constants(call: BoundProgram, observed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors among a call's arguments that are not what it observes, by name."""
+def _constants(
+    call: BoundProgram, observed: Mapping[str, Tensor], sites: Container[str]
+) -> dict[str, Tensor]:
+    """Return the tensors among a call's arguments that are not what it observes, by name.
+
+    One with the name of a site has another here: it is something else.
+    """
     names = signature(call.program).model or tuple(f"argument_{i}" for i in range(len(call.args)))
     by_name = dict(zip(names, call.args, strict=False)) | dict(call.kwargs)
     return {
-        name: value.detach().cpu()
+        f"{name}_argument" if name in sites else name: value.detach().cpu()
         for name, value in by_name.items()
         if isinstance(value, Tensor)
-        and name not in observed
         and not any(_is_same(value.detach().cpu(), other) for other in observed.values())
     }
 

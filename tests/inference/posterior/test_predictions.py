@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pyro_vae import log_evidence, posterior
 from pyro_vae.inference import NUTS, Guide, Importance, Posterior
+from pyro_vae.models import SemiSupervisedVAE
 
 GROUPS, REGRESSION = KNOWN[2], KNOWN[3]
 
@@ -275,3 +276,11 @@ def test_several_tiles_are_exported_in_their_order(small_blocks) -> None:
     assert "log_likelihood" not in exported
     assert "no log_likelihood" in exported.attrs["notes"]
     assert exported["posterior"]["z"].dims == ("chain", "draw", "data")
+
+
+def test_an_argument_with_the_name_of_a_latent_has_another() -> None:
+    model = SemiSupervisedVAE((4,), 2, num_classes=3)
+    x, labels = torch.bernoulli(torch.full((6, 4), 0.5)), torch.tensor([0, 1, 2, -1, -1, 0])
+    exported = posterior(model, (x, labels), num_draws=5, seed=0).to_arviz()
+    assert exported["constant_data"]["y_argument"].values.tolist() == labels.tolist()
+    assert exported["posterior"]["y"].shape == (1, 5, 6, 3)
