@@ -22,7 +22,17 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.evidence.result import Evidence as Evidence
     from pyro_vae.inference.evidence.unit_estimates import UnitEstimates as UnitEstimates
     from pyro_vae.inference.posterior.diagnostics import Evaluation as Evaluation
+    from pyro_vae.inference.posterior.guide_draws import Guide as Guide
     from pyro_vae.inference.posterior.impute import Imputation as Imputation
+    from pyro_vae.inference.posterior.interval_plot import plot_intervals as plot_intervals
+    from pyro_vae.inference.posterior.nuts import NUTS as NUTS
+    from pyro_vae.inference.posterior.pair_plot import plot_pairs as plot_pairs
+    from pyro_vae.inference.posterior.predictive import LogPredictive as LogPredictive
+    from pyro_vae.inference.posterior.predictive_plot import plot_predictive as plot_predictive
+    from pyro_vae.inference.posterior.rank_plot import plot_ranks as plot_ranks
+    from pyro_vae.inference.posterior.ranks import Calibration as Calibration
+    from pyro_vae.inference.posterior.result import Posterior as Posterior
+    from pyro_vae.inference.posterior.summary import Summary as Summary
     from pyro_vae.inference.svi.fit_result import FitResult as FitResult
 
 _EVIDENCE, _POSTERIOR = "pyro_vae.inference.evidence", "pyro_vae.inference.posterior"
@@ -34,16 +44,26 @@ _HOMES = {
     "Annealed": f"{_EVIDENCE}.ais",
     "Auto": f"{_EVIDENCE}.auto",
     "Bidirectional": f"{_EVIDENCE}.bidirectional",
+    "Calibration": f"{_POSTERIOR}.ranks",
     "Evaluation": f"{_POSTERIOR}.diagnostics",
     "Evidence": f"{_EVIDENCE}.result",
     "Exact": f"{_EVIDENCE}.exact",
     "FitResult": "pyro_vae.inference.svi.fit_result",
+    "Guide": f"{_POSTERIOR}.guide_draws",
     "Importance": f"{_EVIDENCE}.importance",
     "Imputation": f"{_POSTERIOR}.impute",
     "Interrupted": f"{_EVIDENCE}.estimate",
+    "LogPredictive": f"{_POSTERIOR}.predictive",
     "Method": f"{_EVIDENCE}.method",
+    "NUTS": f"{_POSTERIOR}.nuts",
+    "Posterior": f"{_POSTERIOR}.result",
     "Sandwich": f"{_EVIDENCE}.bidirectional",
+    "Summary": f"{_POSTERIOR}.summary",
     "plot_evidence": f"{_EVIDENCE}.plots",
+    "plot_intervals": f"{_POSTERIOR}.interval_plot",
+    "plot_pairs": f"{_POSTERIOR}.pair_plot",
+    "plot_predictive": f"{_POSTERIOR}.predictive_plot",
+    "plot_ranks": f"{_POSTERIOR}.rank_plot",
     "refined": f"{_EVIDENCE}.proposals",
     "wider": f"{_EVIDENCE}.proposals",
 }

@@ -10,7 +10,16 @@ import torch
 import pyro_vae
 from pyro_vae import InputError
 from pyro_vae.errors import MAX_SHOWN
-from pyro_vae.inference import Annealed, Auto, Bidirectional, Importance, Sandwich, refined, wider
+from pyro_vae.inference import (
+    NUTS,
+    Annealed,
+    Auto,
+    Bidirectional,
+    Importance,
+    Sandwich,
+    refined,
+    wider,
+)
 from pyro_vae.inference.objectives import Capacity, Cyclical, InfoVAE, InverseMultiquadric, Linear
 from pyro_vae.models import FactorAnalysis
 from pyro_vae.testing import check_program
@@ -76,6 +85,16 @@ LOG_EVIDENCE = {
     "progress": NONE | FLAG,
     "checkpoint": NONE | PATH,
 }
+POSTERIOR = {
+    "method": TEXT,  # another error, with the names
+    "num_draws": set(),
+    "num_particles": NONE,
+    "unit": NONE | TEXT,
+    "seed": NONE | {"zero"},
+    "device": set(),
+    "progress": NONE | FLAG,
+}
+CALIBRATE = {**POSTERIOR, "num_data_sets": set(), "num_draws": set()}
 IMPUTE = {
     "num_particles": set(),
     "num_draws": set(),
@@ -128,6 +147,8 @@ VERBS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, set[str]]]] = {
         {"num_particles": set(), "seed": NONE | {"zero"}, "device": set()},
     ),
     pyro_vae.impute: ({"data": X}, IMPUTE),
+    pyro_vae.posterior: ({"data": X}, POSTERIOR),
+    pyro_vae.calibrate: ({"data": X, "num_data_sets": 20, "num_draws": 9}, CALIBRATE),
     pyro_vae.render_model: ({"model_args": (X,)}, RENDER),
     pyro_vae.load: ({"name": "digits"}, LOAD),
     check_program: ({"data": X}, CHECK_PROGRAM),
@@ -137,6 +158,10 @@ VERBS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, set[str]]]] = {
     Annealed: (
         {},
         {"num_temperatures": set(), "start": set(), "schedule": set(), "num_leapfrog": set()},
+    ),
+    NUTS: (
+        {},
+        {"num_chains": set(), "num_warmup": set(), "target_accept": set(), "max_tree_depth": set()},
     ),
     Auto: ({}, {"importance": set(), "annealed": set(), "num_chains": set()}),
     Sandwich: ({}, {"annealed": set()}),
@@ -194,7 +219,8 @@ def test_a_seed_that_no_generator_takes(name) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", [pyro_vae.fit, pyro_vae.log_evidence, pyro_vae.evaluate, pyro_vae.impute]
+    "verb",
+    [pyro_vae.fit, pyro_vae.log_evidence, pyro_vae.evaluate, pyro_vae.impute, pyro_vae.posterior],
 )
 def test_data_of_another_kind(verb) -> None:
     for kind in VALUES.keys() - {"none", "tensor"}:

@@ -30,7 +30,7 @@ TOP = {
 ALLOWED = {  # of inference's rooms, each imports the ground floor and these
     "svi": {"objectives", "compiling", "checks"},
     "evidence": {"annealing", "objectives", "compiling", "checks"},
-    "posterior": {"evidence", "checks"},
+    "posterior": {"evidence", "annealing", "compiling", "checks"},
     "annealing": {"compiling", "checks"},
     "objectives": set(),
     "compiling": set(),

@@ -85,6 +85,24 @@ class AnnealingPath(abc.ABC):
         start, end = (torch.cat(logs) for logs in zip(*pairs, strict=True))
         return start, end
 
+    def latents(self, u: Tensor, at_once: int) -> dict[str, Tensor]:
+        """Return the latents at coordinates (K, U, D), ``K | batch | event``, without those summed out.
+
+        Args:
+            u: the coordinates.
+            at_once: how many chains the program runs at a time; it changes the memory alone.
+        """
+        if self.bound_program.vectorized:
+            parts = [self._latents(some) for some in u.split(at_once)]
+            return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        if self.bound_program.by_vmap:
+            mapped: dict[str, Tensor] = map_runs(
+                lambda one: self._latents(one[None]), len(u), u, at_once=at_once
+            )
+            return mapped
+        rows = [self._latents(one) for one in u.split(1)]
+        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
     def check(self) -> None:
         """Check that the densities are functions of the latents, without noise."""
         u = self.draw(1)
@@ -116,6 +134,19 @@ class AnnealingPath(abc.ABC):
 
     @abc.abstractmethod
     def _log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    @abc.abstractmethod
+    def _trace_at(self, placement: Placement, num_chains: int) -> poutine.Trace:
+        """Return a trace that holds the latents' values at given coordinates."""
+
+    def _latents(self, u: Tensor) -> dict[str, Tensor]:
+        structure = self.bound_program.structure
+        sites = sample_sites(self._trace_at(Placement(self.coordinates, u), len(u)))
+        return {
+            name: sites[name]["value"]
+            for name in structure.latents
+            if name not in structure.enumerated
+        }
 
     def _score(self, sites: Mapping[str, Site], num_chains: int) -> Tensor:
         terms = (unit_log_prob(site, self.bound_program.structure) for site in sites.values())
@@ -158,13 +189,16 @@ class FromPrior(AnnealingPath):
 
     def _log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]:
         placement = Placement(self.coordinates, u)
-        joint = self.bound_program.model(len(u), placement, sum_out=True)
+        joint = self._trace_at(placement, len(u))
         prior = joint.copy()
         for name in observed_sites(joint):
             prior.remove_node(name)
         log_prior = self._score_model(prior, len(u))
         log_joint = self._score_model(joint, len(u))
         return log_prior + placement.log_jacobian, log_joint + placement.log_jacobian
+
+    def _trace_at(self, placement: Placement, num_chains: int) -> poutine.Trace:
+        return self.bound_program.model(num_chains, placement, sum_out=True)
 
     def _continuous_latents(self, trace: poutine.Trace) -> dict[str, Site]:
         latents = latent_sites(trace)
@@ -228,7 +262,7 @@ class FromGuide(AnnealingPath):
 
     def _log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]:
         placement = Placement(self.coordinates, u)
-        guide = self._guide_at(placement, len(u))
+        guide = self._trace_at(placement, len(u))
         joint = self.bound_program.joint(len(u), guide)
         sites = proposal_sites(guide)
         deltas = {name: s for name, s in sites.items() if name not in self.coordinates.blocks}
@@ -237,7 +271,7 @@ class FromGuide(AnnealingPath):
         end = self._score_model(joint, len(u)) + placement.log_jacobian
         return start, end - self._score(deltas, len(u))
 
-    def _guide_at(self, placement: Placement, num_chains: int) -> poutine.Trace:
+    def _trace_at(self, placement: Placement, num_chains: int) -> poutine.Trace:
         if self._fixed is None:
             return self.bound_program.guide(num_chains, placement)
         trace = poutine.Trace()  # the encoder has read each datum once already

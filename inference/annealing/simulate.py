@@ -11,6 +11,7 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.probe import model_at, moves
+from pyro_vae.program.redrawing import redrawing
 from pyro_vae.program.trace import Site, drawn_sites, observed_sites, run, sample_sites
 
 
@@ -26,9 +27,7 @@ def simulate(bound_program: BoundProgram) -> tuple[BoundProgram, poutine.Trace]:
     """
     args = tuple(a.contiguous() if isinstance(a, Tensor) else a for a in bound_program.args)
     observed_run = run("model", bound_program.program.model, args, bound_program.kwargs)
-    drawn = run(
-        "model", poutine.uncondition(bound_program.program.model), args, bound_program.kwargs
-    )
+    drawn = run("model", redrawing(bound_program.program.model), args, bound_program.kwargs)
     copies = [a.clone() if isinstance(a, Tensor) else a for a in args]
     for name, site in observed_sites(observed_run).items():
         _write_to_copy(name, site["value"], sample_sites(drawn)[name]["value"], args, copies)

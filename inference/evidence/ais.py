@@ -20,6 +20,7 @@ from pyro_vae.inference.annealing.schedules import (
     sigmoid,
 )
 from pyro_vae.inference.compiling.inductor import SharedCode
+from pyro_vae.inference.evidence.draws import Drawer, DrawsPosterior, WeightedDraws, joined
 from pyro_vae.inference.evidence.method import (
     Advance,
     Estimator,
@@ -49,7 +50,7 @@ STUCK = 0.1  # acceptance below which chains count as not moving
 
 
 @dataclass(frozen=True)
-class Annealed(Method):
+class Annealed(Method, DrawsPosterior):
     """Anneal K chains of each unit from the guide to the posterior.
 
     K chains for each unit start from q, the guide or the prior, and follow the geometric path
@@ -93,6 +94,7 @@ class Annealed(Method):
     num_leapfrog: int = 10
 
     num_particles = 16
+    num_chains = 1
 
     def __post_init__(self) -> None:
         checks.check_arguments(CHECKS, vars(self))
@@ -121,6 +123,20 @@ class Annealed(Method):
             yield from self.anneal(sampler, self.step_sizes(sampler), work.num_particles, advance)
 
         return estimate
+
+    def drawer(self, example: BoundProgram, work: Workload) -> Drawer:
+        self.sampler(example, work)
+        compiler = self.compiler(work)
+
+        def draw(bound_program: BoundProgram, advance: Advance) -> WeightedDraws:
+            sampler = self.sampler(bound_program, work, compiler)
+            chains = self.chains(sampler, self.step_sizes(sampler), work.num_particles, advance)
+            return joined(
+                WeightedDraws(sampler.path.latents(each.u, sampler.at_once), each.log_weights)
+                for each in chains
+            )
+
+        return draw
 
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         assert estimates.acceptance is not None
@@ -166,7 +182,21 @@ class Annealed(Method):
         advance: Advance,
         reverse_from: Tensor | None = None,
     ) -> Iterator["ChainSums"]:
-        """Move K chains from the start to the posterior.
+        """Move K chains along the path, and sum over them; see :meth:`chains`."""
+        sums = ChainSums(num_particles, sampler.path.bound_program)
+        for chains in self.chains(sampler, step_sizes, num_particles, advance, reverse_from):
+            sums.add(chains)
+            yield sums
+
+    def chains(
+        self,
+        sampler: Sampler,
+        step_sizes: StepSizes | None,
+        num_particles: int,
+        advance: Advance,
+        reverse_from: Tensor | None = None,
+    ) -> Iterator["AnnealedChains"]:
+        """Move K chains from the start to the posterior, some at a time.
 
         Args:
             sampler: of one tile.
@@ -177,13 +207,11 @@ class Annealed(Method):
                 start instead.
         """
         path = sampler.path
-        sums = ChainSums(num_particles, path.bound_program)
         betas = self.betas if reverse_from is None else self.betas[::-1]
         for count in numbers_of_chains(path.bound_program, num_particles):
             u = path.draw(count) if reverse_from is None else reverse_from.expand(count, -1, -1)
             share = count / num_particles / self.num_temperatures
-            sums.add(anneal(sampler, u, betas, step_sizes, partial(advance, share)))
-            yield sums
+            yield anneal(sampler, u, betas, step_sizes, partial(advance, share))
 
 
 def numbers_of_chains(bound_program: BoundProgram, num_particles: int) -> Iterator[int]:

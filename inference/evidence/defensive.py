@@ -47,12 +47,8 @@ def draw_defensively(
         return drawn
     sizes = [num_particles] if bound_program.vectorized else [1] * num_particles
     parts = [_draw(bound_program, prior_share, size, at_once or size) for size in sizes]
-    latents = {
-        name: torch.cat([part.latents[name] for part in parts])
-        if bound_program.vectorized
-        else value
-        for name, value in parts[-1].latents.items()
-    }
+    join = torch.cat if bound_program.vectorized else torch.stack
+    latents = {name: join([part.latents[name] for part in parts]) for name in parts[0].latents}
     return Particles(
         torch.cat([part.log_likelihood for part in parts]),
         torch.cat([part.log_prior for part in parts]),
@@ -130,7 +126,7 @@ def _expand_to_site(per_unit: Tensor, site: Site, bound_program: BoundProgram) -
         plates[structure.dim] = structure.num_units
     inner = plates[structure.max_plate_nesting - (len(fn.batch_shape) - bound_program.vectorized) :]
     outer = [len(per_unit)] if bound_program.vectorized else []
-    return per_unit.reshape(*outer, *inner, *[1] * fn.event_dim)
+    return per_unit.reshape((*outer, *inner, *[1] * fn.event_dim))  # () of a single number
 
 
 def _score_within(site: Site, own_draw: Tensor, bound_program: BoundProgram) -> Tensor:

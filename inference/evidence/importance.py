@@ -1,7 +1,7 @@
 """Importance sampling: the evidence of each unit, from draws of the guide, in parts of them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from pyro_vae.inference.checks.noise import check_steady
 from pyro_vae.inference.checks.support import check_proposal
 from pyro_vae.inference.evidence.compiled_draws import fastest_draw
 from pyro_vae.inference.evidence.defensive import draw_defensively
+from pyro_vae.inference.evidence.draws import Drawer, DrawsPosterior, WeightedDraws, joined
 from pyro_vae.inference.evidence.method import (
     Advance,
     Estimator,
@@ -38,7 +39,7 @@ def _check_share(name: str, share: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Importance(Method):
+class Importance(Method, DrawsPosterior):
     """Weigh K draws of the guide for each unit: importance sampling.
 
     log p(x) ~ log (1/K) sum_k p(x, z_k) / q(z_k | x), with z_k from the guide. Exactly K weights are used;
@@ -56,6 +57,7 @@ class Importance(Method):
     prior_share: float = 0.0
 
     num_particles = 1000
+    num_chains = 1
 
     def __post_init__(self) -> None:
         checks.check_arguments({"prior_share": _check_share}, vars(self))
@@ -67,6 +69,38 @@ class Importance(Method):
         return "importance sampling from the guide"
 
     def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
+        blocks, num_particles = self._blocks(example, work), work.num_particles
+
+        def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[WeightSums]:
+            units = bound_program.structure.num_units
+            sums = WeightSums(num_particles, units, bound_program.device)
+            for block in blocks(bound_program):
+                sums.add(block.log_weights)
+                advance(len(block.log_weights) / num_particles)
+                yield sums
+
+        return estimate
+
+    def drawer(self, example: BoundProgram, work: Workload) -> Drawer:
+        blocks = self._blocks(example, work)
+
+        def draw(bound_program: BoundProgram, advance: Advance) -> WeightedDraws:
+            parts = []
+            for block in blocks(bound_program):
+                parts.append(WeightedDraws(block.latents, block.log_weights))
+                advance(len(block.log_weights) / work.num_particles)
+            return joined(parts)
+
+        return draw
+
+    def _blocks(
+        self, example: BoundProgram, work: Workload
+    ) -> Callable[[BoundProgram], Iterator[Particles]]:
+        """Return what draws and weighs the K particles of a tile, block by block, each with its seed.
+
+        Raises:
+            InputError: the guide does not suit the model.
+        """
         example = self._checked(example)
         check_steady(example)
         check_map(example)
@@ -78,20 +112,15 @@ class Importance(Method):
         if not self.prior_share:
             weigh = fastest_draw(self.draw, work, max_weights)
 
-        def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[WeightSums]:
+        def blocks(bound_program: BoundProgram) -> Iterator[Particles]:
             bound_program = self._checked(bound_program)
-            units = bound_program.structure.num_units
-            sums = WeightSums(num_particles, units, bound_program.device)
-            at_once = 1 << int(math.log2(max(1, max_weights / units)))
+            at_once = 1 << int(math.log2(max(1, max_weights / bound_program.structure.num_units)))
             base = int(torch.randint(2**31, ()))
             for first in range(0, num_particles, together):
                 seed_all(base + first)
-                count = min(together, num_particles - first)
-                sums.add(weigh(bound_program, count, at_once).log_weights)
-                advance(count / num_particles)
-                yield sums
+                yield weigh(bound_program, min(together, num_particles - first), at_once)
 
-        return estimate
+        return blocks
 
     def _checked(self, bound_program: BoundProgram) -> BoundProgram:
         return check_proposal(bound_program, narrower_too=not self.prior_share)

@@ -116,9 +116,19 @@ def smooth(tail: Tail, largest: Tensor, log_total: Tensor, num_particles: int) -
         log_total: log of the sum of all weights, ``units |``.
         num_particles: K.
     """
-    count, k, above = len(largest) - 1, tail.k, tail.above
-    if count < MIN_TAIL:
+    if len(largest) <= MIN_TAIL:
         return torch.full_like(log_total, math.nan)
+    shift = largest[0]
+    drawn = (largest[:-1] - shift).exp().sum(0)
+    rest = ((log_total - shift).exp() - drawn).clamp(min=0)
+    smoothed = _expected(tail, len(largest) - 1)
+    log_mean = (rest + smoothed.sum(0)).log() + shift - math.log(num_particles)
+    return torch.where(tail.k.isinf(), log_total - math.log(num_particles), log_mean)
+
+
+def _expected(tail: Tail, count: int) -> Tensor:
+    """Return the fitted tail's expected order statistics, ascending, (M, units); the largest is 1."""
+    k, above = tail.k, tail.above
     ranks = torch.arange(count, dtype=k.dtype, device=k.device).unsqueeze(-1) - (count - above)
     p = (ranks.clamp(min=-0.5) + 0.5) / above.clamp(min=1)
     quantiles = torch.where(
@@ -126,9 +136,29 @@ def smooth(tail: Tail, largest: Tensor, log_total: Tensor, num_particles: int) -
         -tail.scale * torch.log1p(-p),
         tail.scale * torch.expm1(-k * torch.log1p(-p)) / k,
     )
-    smoothed = (tail.cutoff + quantiles).clamp(max=1.0)
-    shift = largest[0]
-    drawn = (largest[:-1] - shift).exp().sum(0)
-    rest = ((log_total - shift).exp() - drawn).clamp(min=0)
-    log_mean = (rest + smoothed.sum(0)).log() + shift - math.log(num_particles)
-    return torch.where(k.isinf(), log_total - math.log(num_particles), log_mean)
+    return (tail.cutoff + quantiles).clamp(max=1.0)
+
+
+def smooth_weights(log_weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log-weights with a smoothed tail, whose weights sum to 1, and Pareto k.
+
+    The expected order statistics of the fitted tail replace its weights, in their order. Where nothing can
+    be fitted the weights stay as they are.
+
+    Args:
+        log_weights: (K, units).
+
+    >>> smoothed, k = smooth_weights(torch.zeros(4, 2))
+    >>> smoothed.exp()[:, 0], k
+    (tensor([0.2500, 0.2500, 0.2500, 0.2500], dtype=torch.float64), tensor([nan, nan], dtype=torch.float64))
+    """
+    weights = log_weights.double()
+    count = min(tail_length(len(weights)), len(weights) - 1)
+    largest, places = weights.topk(count + 1, dim=0)
+    tail = Tail.of(largest)
+    if count >= MIN_TAIL:
+        smoothed = _expected(tail, count).flip(0).log() + largest[0]
+        weights = weights.scatter(
+            0, places[:-1], torch.where(tail.k.isfinite(), smoothed, largest[:-1])
+        )
+    return weights - weights.logsumexp(0), tail.k

@@ -189,11 +189,12 @@ class Evidence(UnitEstimates):
     def to_arviz(self) -> Any:
         """Return an ``InferenceData`` of ArviZ, from ArviZ 1.0 on a ``DataTree``.
 
-        ``log_likelihood`` holds ``log_evidence``, ``sample_stats`` the errors, diagnostics and bounds, all
-        (chain, draw, unit) with one chain and one draw; ``attrs`` holds the method and its settings.
+        ``sample_stats`` holds the figures, errors and diagnostics of each unit, (chain, draw, unit) with
+        one chain and one draw; ``attrs`` holds the method and its settings. :func:`pyro_vae.posterior`
+        has a log-likelihood at each of many draws, which LOO takes.
 
         >>> evidence = Evidence(*[torch.zeros(5)] * 4, 10, "data", "importance", True)
-        >>> dict(evidence.to_arviz()["log_likelihood"].sizes)
+        >>> dict(evidence.to_arviz()["sample_stats"].sizes)
         {'chain': 1, 'draw': 1, 'unit': 5}
         """
         from pyro_vae.inference.evidence.arviz import to_arviz

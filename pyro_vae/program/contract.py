@@ -87,7 +87,8 @@ def num_arguments(function: Callable[..., Any]) -> int | None:
     >>> num_arguments(lambda x, y=None: None)
     1
     """
-    parameters = inspect.signature(function).parameters.values()
+    unwrapped = poutine.unwrap(function)  # a handler has no signature
+    parameters = inspect.signature(unwrapped).parameters.values()
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return None
     return sum(p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in parameters) or None

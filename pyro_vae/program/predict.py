@@ -16,6 +16,7 @@ from pyro_vae.program.contract import Program, as_program
 from pyro_vae.program.examination import refusing_one_datum
 from pyro_vae.program.isolation import undisturbed
 from pyro_vae.program.one_datum import check_batch_dimension
+from pyro_vae.program.redrawing import redrawing
 from pyro_vae.program.trace import Site, drawn_sites, observed_sites, run, run_at, sample_sites
 
 
@@ -57,7 +58,7 @@ def prior_samples(program: Any, *batch: Any, seed: int | None = None) -> dict[st
     with _evaluation(target, batch, seed):
         observed = run("model", target.model, batch, {})
         check_batch_dimension(observed, batch)
-        trace = run("model", poutine.uncondition(target.model), batch, {})
+        trace = run("model", redrawing(target.model), batch, {})
     return _predictions(trace, observed, batch)
 
 
@@ -83,7 +84,7 @@ def reconstructions(program: Any, *batch: Any, seed: int | None = None) -> dict[
             )
         observed = run("model", poutine.replay(target.model, guide_trace), batch, {})
         check_batch_dimension(observed, batch)
-        model = poutine.replay(poutine.uncondition(target.model), guide_trace)
+        model = poutine.replay(redrawing(target.model), guide_trace)
         trace = run("model", model, batch, {})
     return _predictions(trace, observed, batch)
 

@@ -12,6 +12,7 @@ from refused import refused
 from stories import Conjugate, GlobalMean, PyroStyleVAE
 from torch import Tensor, nn
 
+from pyro_vae import prior_samples
 from pyro_vae.models import VAE
 from pyro_vae.program.contract import as_program, num_arguments
 from pyro_vae.program.examination import examine
@@ -222,3 +223,17 @@ def test_num_arguments() -> None:
     assert num_arguments(VAE.model) == 2
     assert num_arguments(VAE((3,)).model) == 1
     assert num_arguments(lambda *data: None) is None
+
+
+def test_draws_of_the_prior_compute_deterministic_sites_as_the_model_does() -> None:
+    """Pyro's ``uncondition`` draws them anew, with the plate's dimension once more."""
+
+    def model(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            double = pyro.deterministic("double", 2 * z)
+            assert double.shape == (len(x),)
+            pyro.sample("x", dist.Normal(double, 0.1), obs=x)
+
+    drawn = prior_samples((model, lambda x: None), torch.zeros(4), seed=0)["x"].value
+    assert drawn.shape == (4,)

@@ -1,0 +1,367 @@
+"""The posterior as a result: draws by site, with their weights and diagnostics."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae import argument_checks as checks
+from pyro_vae.errors import InputError, at_least_1, true_or_false, unknown
+from pyro_vae.inference.evidence.psis import bad_k
+from pyro_vae.inference.posterior.draw_tiles import UnitDraws
+from pyro_vae.inference.posterior.source import Source
+from pyro_vae.inference.posterior.summary import PROBABILITY, Summary, check_probability, summarize
+from pyro_vae.program.site_layout import SiteLayout
+from pyro_vae.storage import atomic_write
+
+if TYPE_CHECKING:
+    from pyro_vae.inference.posterior.predictive import LogPredictive
+
+PREDICTIVE_CHECKS: dict[str, checks.Check] = {
+    "num": checks.optional(at_least_1),
+    "seed": checks.optional(checks.seed),
+}
+LIKELIHOOD_CHECKS: dict[str, checks.Check] = {
+    "conditional": true_or_false,
+    "num_inner": at_least_1,
+    "seed": checks.optional(checks.seed),
+}
+SUMMARY_CHECKS: dict[str, checks.Check] = {"probability": check_probability}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Posterior(UnitDraws):
+    """Hold draws of the latents given the data.
+
+    ``draws`` have one weight each, for whatever is to be computed from them. ``particles`` are all that
+    was drawn, with ``log_weights``; the figures of :meth:`summary` come from these. The dimensions of a
+    site are the draws, its plates from the left, and its event; :meth:`dims` names them.
+
+    Attributes:
+        particles: by site, ``K | plates | event``.
+        log_weights: with a smoothed tail; the weights of each unit sum to 1; (K, units), with one unit for
+            a joint posterior.
+        index: which particle each draw is, (draws, units).
+        pareto_k: shape of the weights' tail, ``units |``; above :attr:`bad_k` a few of them decide.
+        ess: effective sample size of the weights, 1 / sum w^2, ``units |``.
+        without_error: whether no Monte-Carlo error can be trusted, ``units |``.
+        notes: sentences that the reader should know.
+        layouts: the plates of each site of the model.
+        observed: the names of the observed sites.
+        computed: the names of what the model computes from latents (``pyro.deterministic``); these are
+            among the particles and draws, too.
+        categories: how many classes a latent has whose values are classes.
+        unit: the plate of the units; None for one joint posterior.
+        method: how the draws were made.
+        num_chains: how many chains follow one another in the draws; 1 where the draws are independent.
+        is_weighted: whether the particles differ in weight.
+        source: the program and its data.
+
+    Source: A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry, "Pareto smoothed importance sampling",
+    2024, https://arxiv.org/abs/1507.02646.
+    """
+
+    layouts: Mapping[str, SiteLayout]
+    observed: tuple[str, ...]
+    computed: tuple[str, ...]
+    categories: Mapping[str, int]
+    unit: str | None
+    method: str
+    num_chains: int
+    is_weighted: bool
+    source: Source = field(repr=False)
+
+    @cached_property
+    def draws(self) -> dict[str, Tensor]:
+        """The draws by site, ``draws | plates | event``, all with one weight."""
+        return {name: self._taken(name) for name in self.particles}
+
+    @cached_property
+    def latents(self) -> dict[str, Tensor]:
+        """The draws of the latents alone, without what is computed from them."""
+        return {name: value for name, value in self.draws.items() if name not in self.computed}
+
+    @property
+    def num_draws(self) -> int:
+        return len(self.index)
+
+    @property
+    def num_particles(self) -> int:
+        """K."""
+        return len(self.log_weights)
+
+    @property
+    def bad_k(self) -> float:
+        """Pareto k above which K weights are too few: min(1 - 1 / log10 K, 0.7)."""
+        return bad_k(self.num_particles)
+
+    def dims(self, site: str) -> tuple[str, ...]:
+        """Return the names of a site's dimensions behind the draws: its plates, then its event's.
+
+        Raises:
+            InputError: the model has no such site.
+        """
+        self._check_site(site, self.layouts)
+        plates = self.layouts[site].plates
+        return (*plates, *(f"{site}_dim_{i}" for i in range(self.layouts[site].event_dim)))
+
+    def summary(
+        self, sites: Sequence[str] | None = None, *, probability: float = PROBABILITY
+    ) -> Summary:
+        """Return mean, sd, interval and Monte-Carlo error of every number of the latents.
+
+        The error of a mean is sqrt(sum w^2 (z - mean)^2), and its effective sample size (sd / error)^2;
+        both are missing where a few weights decide (:attr:`without_error`). Of NUTS, error, ESS and R-hat
+        are ArviZ's. A class has the probability of each of its values.
+
+        Args:
+            sites: those to show; by default all latents.
+            probability: of the interval, the shortest that has it (highest density).
+
+        Raises:
+            InputError: there is no such latent, or no such probability.
+        """
+        checks.check_arguments(SUMMARY_CHECKS, locals())
+        names = list(self.particles) if sites is None else list(sites)
+        for name in names:
+            self._check_site(name, self.particles)
+        return summarize(self, names, probability)
+
+    def probabilities(self, site: str) -> Tensor:
+        """Return the posterior probability of each class of a latent, ``plates | classes``.
+
+        Raises:
+            InputError: the values of the latent are not classes.
+
+        >>> import pyro, pyro.distributions as dist
+        >>> from pyro_vae import posterior
+        >>> def model(x):
+        ...     with pyro.plate("data", len(x)):
+        ...         infer = {"enumerate": "parallel"}
+        ...         which = pyro.sample("which", dist.Categorical(torch.ones(2)), infer=infer)
+        ...         pyro.sample("x", dist.Normal(3.0 * which, 1.0), obs=x)
+        >>> of_rows = posterior((model, lambda x: None), torch.tensor([0.0, 3.0]), seed=0)
+        >>> of_rows.probabilities("which").round().long()
+        tensor([[1, 0],
+                [0, 1]])
+        """
+        self._check_site(site, self.categories)
+        of_classes = self.indicators(site)
+        return (self.weights(site, of_classes.dim()) * of_classes).sum(0)
+
+    def most_probable(self) -> dict[str, Tensor]:
+        """Return the most probable values, all together, of the latents that the model sums out.
+
+        They are given the other latents of each draw: of a hidden Markov model the Viterbi path. Where
+        there are no others, all draws have the same.
+
+        Returns:
+            by site, ``draws | plates | event``; nothing where no latent is summed out.
+
+        >>> import pyro, pyro.distributions as dist
+        >>> from pyro_vae import posterior
+        >>> def model(x):
+        ...     state, infer = 0, {"enumerate": "parallel"}
+        ...     with pyro.plate("series", len(x)):
+        ...         for t in pyro.markov(range(2)):
+        ...             p = torch.tensor([[0.9, 0.1], [0.1, 0.9]])[state]
+        ...             state = pyro.sample(f"state_{t}", dist.Categorical(p), infer=infer)
+        ...             pyro.sample(f"x_{t}", dist.Normal(4.0 * state, 1.0), obs=x[:, t])
+        >>> paths = posterior((model, lambda x: None), torch.tensor([[0.1, 3.9]]), seed=0).most_probable()
+        >>> [int(paths[f"state_{t}"][0, 0]) for t in range(2)]
+        [0, 1]
+        """
+        from pyro_vae.inference.posterior.predictive import best_given
+
+        return best_given(self)
+
+    # --- predictions --------------------------------------------------------------------------------
+
+    def predictive(
+        self, new: Any = None, *, num: int | None = None, seed: int | None = None
+    ) -> dict[str, Tensor]:
+        """Return draws of the data, by observed site: of the rows that were seen, or of new ones.
+
+        For the data themselves all latents are those of the draws: x' from p(x' | z), to be compared with
+        what was observed. For new rows the latents that all rows share are those of the draws. A latent
+        that each row has for itself is not known for a new row: it comes from its prior, given the shared
+        ones.
+        Values of the response that are among ``new`` do not matter.
+
+        Args:
+            new: the model's arguments for new rows (a tensor, a tuple, or a mapping of names); by default
+                the data.
+            num: how many of the draws to use, evenly over all; by default all.
+            seed: of the noise; by default it continues from torch's generator, without advancing it.
+
+        Returns:
+            by site, ``num | plates | event``.
+
+        Raises:
+            InputError: the posterior has fewer draws; the model does not take the new rows, or asks for
+                another number of a shared latent.
+
+        >>> from pyro_vae import posterior
+        >>> from pyro_vae.models import FactorAnalysis
+        >>> of_rows = posterior(FactorAnalysis((3,), 2), torch.randn(5, 3), num_draws=50)
+        >>> of_rows.predictive(num=20)["x"].shape
+        torch.Size([20, 5, 3])
+        """
+        from pyro_vae.inference.posterior.predictive import predict_data, predict_new
+
+        checks.check_arguments(PREDICTIVE_CHECKS, locals())
+        count = check_num_draws(self, num)
+        return (
+            predict_data(self, count, seed) if new is None else predict_new(self, new, count, seed)
+        )
+
+    def log_predictive(
+        self, new: Any, *, num: int | None = None, seed: int | None = None
+    ) -> "LogPredictive":
+        """Return log p(x_new | data) of each new row, in nats, with a Monte-Carlo error.
+
+        It is the log of the mean over draws of p(x_new | shared latents, own latents), with a new row's own
+        latents from their prior given the shared ones; those that the model sums out are summed out. Where
+        rows share no latent it is the log evidence of the new rows.
+
+        Args:
+            new: the model's arguments for new rows, with their response.
+            num: how many of the draws to use, evenly over all; by default all.
+            seed: of the noise.
+
+        Raises:
+            InputError: as :meth:`predictive`; or no plate holds all observed sites.
+        """
+        from pyro_vae.inference.posterior.predictive import log_predictive
+
+        checks.check_arguments(PREDICTIVE_CHECKS, locals())
+        return log_predictive(self, new, check_num_draws(self, num), seed)
+
+    def log_likelihood(
+        self, *, conditional: bool = False, num_inner: int = 100, seed: int | None = None
+    ) -> Tensor:
+        """Return log p(x_n | draw) of each row of the data at each draw, ``draws, rows``, in nats.
+
+        A row is a place in the outermost plate that holds all observed sites. Its own latents are
+        integrated out, as leaving a row out takes: exactly where the model sums them out, and by importance
+        sampling elsewhere. Given them (``conditional``), leave-one-out estimates are unreliable.
+
+        Args:
+            conditional: whether a row's own latents are given, too.
+            num_inner: draws of a row's own latents, for each draw of the shared ones.
+            seed: of these draws.
+
+        Raises:
+            InputError: the data have no rows; rows share no latent, or depend on one another's.
+
+        Source: E. C. Merkle, D. Furr, S. Rabe-Hesketh, "Bayesian comparison of latent variable models:
+        conditional versus marginal likelihoods", 2019, https://arxiv.org/abs/1802.04452.
+        """
+        from pyro_vae.inference.posterior.log_likelihood import given_all, integrated
+
+        checks.check_arguments(LIKELIHOOD_CHECKS, locals())
+        return given_all(self, seed) if conditional else integrated(self, num_inner, seed)
+
+    # --- files -------------------------------------------------------------------------------------
+
+    def to_arviz(
+        self,
+        *,
+        coords: Mapping[str, Any] | None = None,
+        conditional: bool = False,
+        num_inner: int = 100,
+        seed: int | None = 0,
+    ) -> Any:
+        """Return an ``InferenceData`` of ArviZ, from ArviZ 1.0 on a ``DataTree``.
+
+        Its groups are ``posterior`` (the draws, one weight each), ``posterior_predictive``,
+        ``log_likelihood`` (as :meth:`log_likelihood` has it, for ``arviz.loo``), ``observed_data``,
+        ``constant_data`` (the other arguments) and ``sample_stats`` (``log_weight`` and ``pareto_k``).
+        Dimensions have the names of plates. Where there is no log-likelihood by rows, ``attrs["notes"]``
+        says why.
+
+        Args:
+            coords: names for the places along a dimension, by its name (of the groups of a plate, say);
+                by default numbers from 0.
+            conditional: whether the log-likelihood is given a row's own latents, too.
+            num_inner: draws of a row's own latents, where they are integrated out.
+            seed: of the predictions and of these draws.
+
+        Raises:
+            InputError: a dimension has another number of places than names.
+
+        >>> from pyro_vae import posterior
+        >>> from pyro_vae.models import FactorAnalysis
+        >>> found = posterior(FactorAnalysis((3,), 2), torch.randn(5, 3), num_draws=50)
+        >>> dict(found.to_arviz()["posterior"]["z"].sizes)
+        {'chain': 1, 'draw': 50, 'data': 5, 'z_dim_0': 2}
+        """
+        from pyro_vae.inference.posterior.arviz import to_arviz
+
+        checks.check_arguments(LIKELIHOOD_CHECKS, locals())
+        return to_arviz(self, coords or {}, conditional, num_inner, seed)
+
+    def to_netcdf(self, path: Path | str, **options: Any) -> None:
+        """Write :meth:`to_arviz`, with its options, to a NetCDF file, completely or not at all.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        exported = self.to_arviz(**options)
+        with atomic_write(Path(path)) as unfinished:
+            exported.to_netcdf(str(unfinished))
+
+    # --- parts --------------------------------------------------------------------------------------
+
+    def indicators(self, site: str) -> Tensor:
+        """Return 1 where a particle has a class and 0 elsewhere, ``K | plates | classes``."""
+        value, layout = self.particles[site], self.layouts[site]
+        if layout.event_dim:  # one-hot
+            return value.double()
+        classes = torch.arange(self.categories[site])
+        return (value.unsqueeze(-1) == classes).double()
+
+    def weights(self, site: str, dim: int) -> Tensor:
+        """Return the particles' weights in a shape that broadcasts against a site's ``dim`` dimensions."""
+        shape, axis = [1] * dim, self.layouts[site].axis(self.unit)
+        shape[0] = self.num_particles
+        if axis is not None:
+            shape[axis] = self.log_weights.shape[1]
+        return self.log_weights.exp().reshape(shape)
+
+    def _taken(self, site: str) -> Tensor:
+        value, axis = self.particles[site], self.layouts[site].axis(self.unit)
+        if axis is None:
+            return value[self.index[:, 0]]
+        units = torch.arange(value.shape[axis])
+        return value.movedim(axis, 1)[self.index, units].movedim(1, axis)
+
+    def _check_site(self, site: str, known: Mapping[str, Any]) -> None:
+        if site not in known:
+            raise unknown(f"there is no such site {site!r} here", site, known, subject=str(site))
+
+    def __repr__(self) -> str:
+        sites = ", ".join(
+            f"{name} {tuple(value.shape[1:])}" for name, value in self.particles.items()
+        )
+        return f"Posterior({self.num_draws:,} draws of {sites}; {self.method})"
+
+
+def check_num_draws(posterior: Posterior, num: int | None) -> int:
+    """Return how many draws to use, by default all.
+
+    Raises:
+        InputError: there are not so many.
+    """
+    if num is not None and num > posterior.num_draws:
+        raise InputError(
+            f"num is {num:,}, and the posterior has {posterior.num_draws:,} draws",
+            subject="num",
+            expected=f"at most {posterior.num_draws:,}",
+            remedy=f"draw more: posterior(..., num_draws={num})",
+        )
+    return num or posterior.num_draws

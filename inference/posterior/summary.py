@@ -1,0 +1,208 @@
+"""A table of the posterior: mean, sd, interval and Monte-Carlo error of each number."""
+
+import html
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae import argument_checks as checks
+from pyro_vae.errors import must_be
+from pyro_vae.inference.posterior.moments import Moments, moments
+from pyro_vae.program.site_layout import labels
+
+if TYPE_CHECKING:
+    from pyro_vae.inference.posterior.result import Posterior
+
+PROBABILITY = 0.94  # of an interval, as ArviZ has it
+ROWS_OF_A_SITE = 12  # in print
+DIGITS = 2  # of a standard deviation
+
+
+def check_probability(name: str, value: Any) -> None:
+    if not 0 < checks.number(name, value) < 1:
+        raise must_be(name, "a number between 0 and 1", value)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Hold a table with a row for each number of the latents; ``print`` shows it.
+
+    Attributes:
+        rows: the name of each, with its place, as in ``effect[3]``.
+        columns: a value for each row, by heading.
+        site_sizes: how many rows each site has, by name.
+        caption: what the table is of, in a line.
+        notes: sentences that the reader should know.
+    """
+
+    rows: tuple[str, ...]
+    columns: dict[str, tuple[float, ...]]
+    site_sizes: dict[str, int]
+    caption: str
+    notes: tuple[str, ...] = ()
+
+    def to_frame(self) -> Any:
+        """Return the whole table as a pandas DataFrame, a row for each number."""
+        import pandas as pd
+
+        return pd.DataFrame(self.columns, index=pd.Index(self.rows))
+
+    def __str__(self) -> str:
+        lines = [["", *self.columns], *self._printed()]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        text = [
+            "  ".join(
+                cell.ljust(width) if i == 0 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        ]
+        return "\n".join([self.caption, "", *text, *(f"note: {note}" for note in self.notes)])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """Return the table for a notebook."""
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in ("", *self.columns))
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>"
+            for line in self._printed()
+        )
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        caption = f"<caption>{html.escape(self.caption)}</caption>"
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+
+    def _printed(self) -> Iterator[list[str]]:
+        """Yield the rows in words, of a long site the first and the last."""
+        first = 0
+        for size in self.site_sizes.values():
+            shown = list(range(first, first + size))
+            if size > ROWS_OF_A_SITE:
+                half = ROWS_OF_A_SITE // 2
+                yield from map(self._line, shown[:half])
+                yield [f"... ({size - 2 * half:,} more)", *[""] * len(self.columns)]
+                shown = shown[-half:]
+            yield from map(self._line, shown)
+            first += size
+
+    def _line(self, row: int) -> list[str]:
+        values = {name: column[row] for name, column in self.columns.items()}
+        places = _places(values["sd"])
+        return [self.rows[row], *(_cell(name, value, places) for name, value in values.items())]
+
+
+def _places(sd: float) -> int:
+    """Return how many decimals show two digits of a standard deviation."""
+    if not math.isfinite(sd) or sd <= 0:
+        return 2
+    return min(max(0, DIGITS - 1 - math.floor(math.log10(sd))), 6)
+
+
+def _cell(name: str, value: float, places: int) -> str:
+    if math.isnan(value):
+        return "-"
+    if name == "ess":
+        return f"{value:,.0f}"
+    if name in ("k", "r_hat"):
+        return f"{value:.2f}"
+    return f"{value:.{places + (name == 'mcse')}f}"
+
+
+def summarize(posterior: "Posterior", names: Sequence[str], probability: float) -> Summary:
+    """Return the table of some latents."""
+    tables = {name: _table(posterior, name, probability) for name in names}
+    rows = tuple(row for name in names for row in _names(posterior, name))
+    low, high = ((1 - probability) / 2, (1 + probability) / 2)
+    headings = {
+        "mean": "mean", "sd": "sd", "low": f"hdi_{low:.0%}", "high": f"hdi_{high:.0%}",
+        "mcse": "mcse", "ess": "ess", "k": "k", "r_hat": "r_hat",
+    }  # fmt: skip
+    headings.pop("k" if not posterior.is_weighted else "r_hat")
+    if not posterior.is_weighted and posterior.num_chains == 1:
+        headings.pop("r_hat")
+    columns = {
+        heading: tuple(
+            itertools.chain.from_iterable(getattr(tables[name], key).tolist() for name in names)
+        )
+        for key, heading in headings.items()
+    }
+    of_units = "" if posterior.unit is None else f" of each of {posterior.unit!r}"
+    caption = f"Posterior{of_units}: {posterior.method}; {posterior.num_particles:,} draws"
+    sizes = {name: len(tables[name].mean) for name in names}
+    return Summary(rows, columns, sizes, caption, (*posterior.notes, *_k_note(posterior)))
+
+
+def _table(posterior: "Posterior", name: str, probability: float) -> Moments:
+    """Return the figures of a site's numbers, in the order of their names; or of its classes."""
+    is_class = name in posterior.categories
+    value = posterior.indicators(name) if is_class else posterior.particles[name].double()
+    layout, shape = posterior.layouts[name], value.shape[1:]
+    axis = layout.axis(posterior.unit)
+    flat = layout.by_unit(value, posterior.unit)
+    found = moments(flat, posterior.log_weights[:, : flat.shape[1]], probability)
+    found = _with_diagnostics(found, posterior, name, value)
+    if is_class:
+        nan = torch.full_like(found.mean, math.nan)
+        found = replace(found, low=nan, high=nan)
+    rest = layout.within_unit(shape, posterior.unit)
+
+    def in_order(figures: Tensor) -> Tensor:  # (U, R)
+        if axis is None:
+            return figures.reshape(-1)
+        return figures.reshape(-1, *rest).movedim(0, axis - 1).reshape(-1)
+
+    return found.map(in_order)
+
+
+def _with_diagnostics(found: Moments, posterior: "Posterior", name: str, value: Tensor) -> Moments:
+    """Return the figures with k, and without errors that cannot be trusted; of chains with ArviZ's."""
+    if posterior.num_chains > 1:
+        from pyro_vae.inference.posterior.chains import chain_figures
+
+        mcse, ess, r_hat = chain_figures(value, posterior.num_chains)
+        layout = posterior.layouts[name]
+
+        def grouped(figures: Tensor) -> Tensor:
+            return layout.by_unit(figures.unsqueeze(0), posterior.unit)[0]
+
+        return replace(found, mcse=grouped(mcse), ess=grouped(ess), r_hat=grouped(r_hat))
+    units = len(found.mean)
+    hidden = posterior.without_error[:units, None].expand(found.mean.shape)
+    k = posterior.pareto_k[:units, None].expand(found.mean.shape)
+    return replace(
+        found,
+        k=k,
+        mcse=torch.where(hidden, math.nan, found.mcse),
+        ess=torch.where(hidden, math.nan, found.ess),
+    )
+
+
+def _names(posterior: "Posterior", name: str) -> Iterator[str]:
+    """Yield a name for each number of a site: its place, and the class if it has any."""
+    value = posterior.particles[name]
+    shape = list(value.shape[1:])
+    classes = posterior.categories.get(name)
+    if classes and posterior.layouts[name].event_dim:
+        shape = shape[:-1]
+    for label in labels(name, shape):
+        if classes:
+            yield from (f"{label} = {value}" for value in range(classes))
+        else:
+            yield label
+
+
+def _k_note(posterior: "Posterior") -> tuple[str, ...]:
+    bad = int(posterior.without_error.sum())
+    if not bad:
+        return ()
+    units = len(posterior.without_error)
+    where = "" if posterior.unit is None else f" of {bad:,} of {units:,} units"
+    return (
+        f"a few weights decide the figures{where} (Pareto k above {posterior.bad_k:.2f}, or hardly any "
+        "effective draw), so they have no error: method=Annealed() or a larger num_particles draws better",
+    )

@@ -1,0 +1,60 @@
+"""``pyro-vae posterior``: the table, the file for ArviZ and the figures of each row."""
+
+import csv
+from pathlib import Path
+
+import arviz
+import numpy as np
+import pytest
+import torch
+
+from pyro_vae import posterior
+from pyro_vae.cli.run.folder import open_run
+
+FA = "fit --model FactorAnalysis --model.latent_dim 2 --data table.csv --batch_size 16"
+
+
+@pytest.fixture
+def factors(call):
+    assert call(FA, "--epochs 3 --out runs/fa").code == 0
+    return Path("runs/fa")
+
+
+def test_draws_and_figures_are_written_with_the_rows_of_the_file(factors, call, here) -> None:
+    outcome = call("posterior runs/fa --num_draws 60 --out p.nc --csv p.csv")
+    assert outcome.code == 0, outcome.err
+    assert "hdi_97%" in outcome.out
+    run = open_run("runs/fa", [])
+    data = run.load_data()
+    program = run.load_program(data, torch.device("cpu"))
+    train = data.splits["train"]
+    expected = posterior(program, train, num_draws=60, seed=0)
+    drawn = arviz.from_netcdf("p.nc")
+    z = drawn["posterior"]["z"]
+    np.testing.assert_array_equal(z.values[0], expected.draws["z"].numpy())
+    np.testing.assert_array_equal(z["data"].values, train.places.numpy())
+    with open("p.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["row"]) for row in rows] == sorted(train.places.tolist())
+    frame = expected.summary().to_frame()
+    order = train.places.argsort().tolist()
+    for place in (0, 5, len(rows) - 1):
+        for i in (0, 1):
+            figures = frame.loc[f"z[{order[place]}, {i}]"]
+            for heading in ("mean", "sd", "hdi_97%"):
+                assert float(rows[place][f"z[{i}] {heading}"]) == pytest.approx(figures[heading])
+        assert float(rows[place]["k"]) == pytest.approx(float(expected.pareto_k[order[place]]))
+
+
+def test_other_rows_and_another_method(factors, call) -> None:
+    outcome = call("posterior runs/fa --split test --method guide --num_draws 40 --csv guide.csv")
+    assert outcome.code == 0, outcome.err
+    assert "draws of the guide" in outcome.out
+
+
+def test_what_does_not_fit_is_refused(factors, call, here) -> None:
+    call("posterior runs/fa --method exact").refuses("'exact'", "importance")
+    call("posterior runs/fa --out p.png").refuses("--out", ".nc")
+    call("posterior runs/fa --csv p.nc").refuses("--csv", ".csv")
+    call("posterior runs/fa --csv table.csv").refuses("--csv", "table.csv")
+    call("posterior runs/fa --num_draws 0").refuses("num_draws")
