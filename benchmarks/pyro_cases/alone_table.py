@@ -17,6 +17,10 @@ the draws, whichever is larger; a difference is **worse** if it is below -{error
 `log_evidence` refuses a program, the ELBO is that of Pyro's traces. Pyro {version}; the programs are those
 of commit `{commit}`.
 
+So few steps leave many guides far from their best, the examples' among them (an AutoNormal starts at the
+prior's median and moves by about the learning rate a step). "Better" says that the made guide was further
+after the same steps, not that its best is better.
+
 {kept} of {counted} programs that always draw the same latents are fitted with an ELBO that is no worse
 ({share:.0%}); {better} of them are better. {refused} are refused.
 
