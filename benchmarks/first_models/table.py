@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from statistics import mean
 
-from first_models.weighing import ERROR, NATS, SEEDS, Row
+from first_models.weighing import ERROR, NATS, Row
 
 HEAD = """## First models, at the defaults
 
@@ -23,11 +23,11 @@ the ELBO of a guide that finds one of them is log K! low; the column says how mu
 
 def section(rows: Sequence[Row]) -> str:
     head = HEAD.format(
-        seeds=len(SEEDS),
+        seeds=max((row.num_seeds for row in rows), default=0),
         nats=NATS,
         error=ERROR,
         right=sum(w.is_right for row in rows for w in row.weighed),
-        all=len(SEEDS) * len(rows),
+        all=sum(row.num_seeds for row in rows),
     )
     said = {f"- {row.story.name}: {sentence}" for row in rows for sentence in row.said}
     noted = {f"- {row.story.name}: {note}" for row in rows for w in row.weighed for note in w.notes}
@@ -49,5 +49,5 @@ def cells(row: Row) -> list[str]:
         labels,
         f"{max(x.pareto_k for x in w):.2f}",
         f"{mean(x.seconds for x in w):.0f}",
-        f"{sum(x.is_right for x in w)} of {len(SEEDS)}",
+        f"{sum(x.is_right for x in w)} of {row.num_seeds}",
     ]

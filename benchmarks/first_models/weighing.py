@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import pyro
@@ -45,11 +46,15 @@ class Row:
     weighed: list[Weighed] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
+    @property
+    def num_seeds(self) -> int:
+        return len(self.weighed) + len(self.said)
 
-def row_of(story: Story) -> Row:
+
+def row_of(story: Story, seeds: Iterable[int] = SEEDS) -> Row:
     """Weigh a story with each seed, its data drawn anew."""
     row = Row(story)
-    for seed in SEEDS:
+    for seed in seeds:
         try:
             with at_most(SECONDS):
                 row.weighed.append(weighed(story, seed))

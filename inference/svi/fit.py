@@ -103,10 +103,10 @@ def fit(
     have a KL weight of 1. Trace_ELBO is used in a form that does not wait for the device (TraceELBO); a
     latent is enumerated if it is marked ``infer={"enumerate": "parallel"}``.
 
-    With a guide made from the model (:class:`pyro_vae.guides.AutoAmortized`), what is left out is chosen for
-    it: the learning rate falls to 0 along a cosine; where the model sums nothing out, the objective is
-    ``Landing`` over the first half of the epochs; where rows share latents and the model has no parameters,
-    the last epoch is kept, since the guide is to fit the training rows.
+    With a guide made from the model (:class:`pyro_vae.guides.AutoAmortized`), what is left out is chosen
+    for it: the learning rate falls to 0 along a cosine; where the model sums nothing out, the objective is
+    ``Landing`` over the first half of the epochs; where rows share latents and the model has no
+    parameters, the last epoch is kept, since the guide is to fit the training rows.
 
     A step is compiled ("auto") where that is possible and saves more time than it costs, and
     ``FitResult.notes`` says so; "on" raises where it is impossible. The precision is that of matrix

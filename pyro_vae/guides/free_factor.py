@@ -11,7 +11,7 @@ from pyro_vae.links import SCALE, log_link
 
 # A cell sees less than what all cells share, so it stays closer to the prior.
 START, GAIN = 0.1, 3.0
-FEATURES = 16  # of what a latent depends on, besides these numbers themselves
+FEATURES = 4  # of what a latent depends on, besides these numbers themselves
 
 
 class FreeFactor(nn.Module):
