@@ -27,7 +27,7 @@ class AutoAmortized(nn.Module):
     """Make a guide for a model, from its plates and from what its values depend on.
 
     The units are those of the outermost plate that holds all observed sites (but those outside of all
-    plates). A latent outside of it is shared by all units; the shared latents have one normal distribution
+    plates). A latent outside of it is shared by all units; the shared latents have one distribution
     with free parameters, in unconstrained coordinates. A unit's latents are drawn one after another, each
     from a normal distribution whose parameters a network gives. It reads the unit's rows of the arguments,
     and those shared and earlier latents on which the latent depends given the data: the faithful inverse of
@@ -60,7 +60,7 @@ class AutoAmortized(nn.Module):
     ...             pyro.sample("x", dist.Normal(effect, 1.0), obs=x)
     >>> print(AutoAmortized(model, torch.randn(20, 4)))
     q(mean) prod_groups q(effect | rows, mean)
-      mean: normal with full covariance, free parameters
+      mean: Student t with full covariance, free parameters
       effect: normal, by a network
     """
 

@@ -10,9 +10,9 @@ from pyro_vae.errors import InputError
 from pyro_vae.graph.inverse import faithful_inverse
 from pyro_vae.graph.record.record import graph_and_warnings
 from pyro_vae.guides.coupling import has_coupled_cells, related_latents
+from pyro_vae.guides.joint_latents import JOINT_COVARIANCE
 from pyro_vae.guides.latent import FULL_COVARIANCE, Latent
 from pyro_vae.guides.model_facts import latents_to_draw
-from pyro_vae.guides.shared_normal import JOINT_COVARIANCE
 from pyro_vae.program.contract import Program
 from pyro_vae.program.trace import Site, latent_sites
 

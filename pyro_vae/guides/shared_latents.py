@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae.guides.free_factor import FreeFactor
+from pyro_vae.guides.joint_latents import JointLatents
 from pyro_vae.guides.latent import Latent
-from pyro_vae.guides.shared_normal import SharedNormal
 
 MOST_INPUTS = 200  # numbers that a factor reads
 
@@ -20,7 +20,7 @@ class SharedLatents(nn.Module):
 
     Args:
         latents: by name.
-        joint: those that one normal distribution draws together.
+        joint: those that one distribution draws together.
         parents: what each of the others depends on, in the order of drawing.
         nesting: the number of dimensions of the program's plates.
     """
@@ -34,7 +34,7 @@ class SharedLatents(nn.Module):
     ) -> None:
         super().__init__()
         self.latents, self.nesting = dict(latents), nesting
-        self.joint = SharedNormal({n: latents[n] for n in joint}, nesting) if joint else None
+        self.joint = JointLatents({n: latents[n] for n in joint}, nesting) if joint else None
         self.parents = {n: self._readable(n, parents[n]) for n in parents}
         self.factors = nn.ModuleList(
             FreeFactor(latents[n], sum(self._num_read(n, u) for u in us))
@@ -44,8 +44,8 @@ class SharedLatents(nn.Module):
     def forward(self, plates: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Draw the latents in these plates; return them and their standardised coordinates by name.
 
-        The coordinates, ``particles, cells | D``, have mean 0 and standard deviation 1, given those that
-        were drawn before.
+        The coordinates, ``particles, cells | D``, have mean 0 and scale 1, given those that were drawn
+        before.
         """
         values, standardised = ({}, {}) if self.joint is None else self.joint(plates)
         for (name, parents), factor in zip(self.parents.items(), self.factors, strict=True):
@@ -73,8 +73,10 @@ class SharedLatents(nn.Module):
         """Return each factor's family in words, by its names."""
         words = {}
         if self.joint is not None:
-            covariance = "full covariance" if self.joint.is_full else "covariance of low rank"
-            words[_listed([*self.joint.latents])] = f"normal with {covariance}, free parameters"
+            family = "Student t with full covariance"
+            if not self.joint.is_full:
+                family = "normal with covariance of low rank"
+            words[_listed([*self.joint.latents])] = f"{family}, free parameters"
         for name in self.parents:
             latent = self.latents[name]
             of = f" of each of {latent.num_cells:,}" if latent.num_cells > 1 else ""

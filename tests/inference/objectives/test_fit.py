@@ -49,6 +49,7 @@ from pyro_vae.inference.objectives import (
     WakeSleep,
 )
 from pyro_vae.inference.objectives.aggregate import Aggregate
+from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.models import VAE, FactorAnalysis, MixtureVAE, SemiSupervisedVAE
 
@@ -74,7 +75,7 @@ def test_the_captured_step_is_the_step_in_python(elbo: Any) -> None:
     assert "as a graph, without Pyro" in note
     for one, other in zip(parameters, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-    names = (f"train_{elbo.figure}", *(["capacity"] if isinstance(elbo, Capacity) else ["beta"]))
+    names = (f"train_{elbo.figure}", elbo.quantity if isinstance(elbo, Scheduled) else "beta")
     for name in names:
         assert [m[name] for m in captured.metrics] == pytest.approx(
             [m[name] for m in eager.metrics], rel=1e-4
