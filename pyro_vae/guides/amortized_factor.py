@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae.guides.latent import FULL_COVARIANCE, LatentCoordinates
+from pyro_vae.links import SCALE, log_link
 from pyro_vae.networks import Network, NetworkFactory
 
 
@@ -17,6 +18,8 @@ class AmortizedFactor(nn.Module):
     Coordinates are normal, with loc + scale * (A inputs + f(inputs)) as mean, and the Cholesky factor
     scale * g(inputs). Location and scale are the prior's, so networks that give 0 give about the prior. The
     linear path A is there because posterior means often are linear, or nearly, in what they depend on.
+    Where the prior is a Gamma or Beta, the factor is one, too, with about this mean and scale
+    (:mod:`pyro_vae.guides.own_family`): it holds conjugate posteriors.
 
     Args:
         coordinates: of the latent.
@@ -65,10 +68,12 @@ class AmortizedFactor(nn.Module):
         loc, log_scale, raw = output.split(self.sizes, -1)
         loc = loc + self.linear(inputs).reshape(loc.shape)
         loc, log_scale, raw = (self._in_plates(x, inputs) for x in (loc, log_scale, raw))
+        loc, log_scale = self.loc + self.scale * loc, self.scale.log() + log_scale
+        if self.coordinates.family is not None:
+            scale = log_link(log_scale, SCALE).exp()
+            return self.coordinates.family(loc.squeeze(-1), scale.squeeze(-1))
         raw_tril = raw * self.scale[self.below] if raw.shape[-1] else None
-        return self.coordinates.normal(
-            self.loc + self.scale * loc, self.scale.log() + log_scale, raw_tril
-        )
+        return self.coordinates.normal(loc, log_scale, raw_tril)
 
     def standardised(self, value: Tensor) -> Tensor:
         """Return a value's coordinates in units of the prior's location and scale, ``batch | D``."""

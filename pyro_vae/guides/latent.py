@@ -18,6 +18,7 @@ from torch.distributions.transforms import (
 )
 
 from pyro_vae.errors import InputError
+from pyro_vae.guides.own_family import Family, own_family
 from pyro_vae.links import SCALE, log_link
 from pyro_vae.program.unconstrained import biject, known_support
 
@@ -32,11 +33,13 @@ class LatentCoordinates:
         transform: from unconstrained values to the latent's support.
         shape: the event shape of unconstrained values.
         event_dim: of the latent's own values.
+        family: the prior's own, if a unit's factor can be of it.
     """
 
     transform: Transform
     shape: torch.Size
     event_dim: int
+    family: Family | None = None
 
     @classmethod
     def of(cls, name: str, fn: Any) -> "LatentCoordinates":
@@ -55,7 +58,7 @@ class LatentCoordinates:
             )
         transform = biject(_of_one_unit(name, support))
         shape = torch.Size(transform.inverse_shape(fn.event_shape))
-        return cls(transform, shape, len(fn.event_shape))
+        return cls(transform, shape, len(fn.event_shape), own_family(fn))
 
     @property
     def size(self) -> int:
@@ -77,6 +80,11 @@ class LatentCoordinates:
             return words
         covariance = "full" if self.size <= FULL_COVARIANCE else "diagonal"
         return f"{words} of {self.size} dimensions, {covariance} covariance"
+
+    @property
+    def family_in_words(self) -> str:
+        """The family of a unit's factor, in words."""
+        return "the prior's own family" if self.family else self.description
 
     def same_support(self, other: "LatentCoordinates", device: torch.device) -> bool:
         """Return whether other coordinates, on the same device, lead to the same values."""

@@ -14,8 +14,8 @@ Rows = Sequence[Tensor]  # of each argument, ``units | any shape``
 class Columns(nn.Module):
     """Return all numbers of a unit's rows, standardised, ``units | columns``; 0 where one is missing.
 
-    If rows with gaps (NaN) are there from the start, as many columns follow that say with 1 what is missing:
-    a posterior depends on how much was seen.
+    If rows with gaps (NaN) are there from the start, as many columns follow that say with 1 what is
+    missing: a posterior depends on how much was seen.
 
     Args:
         rows: from which location and scale are learnt.
