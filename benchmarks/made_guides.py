@@ -42,7 +42,12 @@ def main() -> None:
         forms = closed_forms.rows(options.steps, options.units, options.only)
         show(["closed form", *closed_forms.HEAD], forms)
         if not options.only or "shared" in options.only:
-            head = ["a shared mean: sd over the exact one", "its mean, sds off", "seconds", "bar met"]
+            head = [
+                "a shared mean: sd over the exact one",
+                "its mean, sds off",
+                "seconds",
+                "bar met",
+            ]
             show(head, [closed_forms.shared_mean(options.steps, options.units)])
     if "hard" in options.section:
         show(hard.HEAD, hard.rows(None if options.steps == STEPS else options.steps))

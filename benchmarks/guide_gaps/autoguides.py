@@ -1,4 +1,4 @@
-"""Bar 3: hierarchies of many groups, against Pyro's guides and one by hand, after equal times of training."""
+"""Bar 3: hierarchies of many groups, against Pyro's guides and one by hand, after equal times."""
 
 import math
 import time
@@ -40,7 +40,10 @@ class ByHand(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.loc, self.log_scale = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.full((2,), -2.0))
+        self.loc, self.log_scale = (
+            nn.Parameter(torch.zeros(2)),
+            nn.Parameter(torch.full((2,), -2.0)),
+        )
         self.network = nn.Sequential(nn.Linear(MEMBERS + 2, 64), nn.SiLU(), nn.Linear(64, 2))
 
     def forward(self, x: Tensor) -> None:
@@ -127,7 +130,7 @@ def trained(guide: Any, x: Tensor, limit: float, lr: float) -> int:
 
 
 def of_new(guide: Any, new: Tensor) -> str:
-    """Return the ELBO of groups that were not there in training, each, if the guide can draw their effects."""
+    """Return the ELBO of each of the groups that were not there in training, if the guide can draw them."""
     try:
         elbo, _ = elbo_of((model, guide), (new,), 100)
     except Exception:

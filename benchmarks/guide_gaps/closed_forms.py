@@ -70,8 +70,8 @@ def trained(model: object, data: tuple[Tensor, ...], steps: int) -> tuple[object
 def gap_of(case: ClosedForm, program: tuple[object, AutoAmortized], new: Sequence[Tensor]) -> Gap:
     """Weigh a guide on new units.
 
-    With r = p(z | x) / q(z), of mean 1, E_q[r - 1 - log r] is the KL from guide to posterior; it varies much
-    less than -log r does.
+    With r = p(z | x) / q(z), of mean 1, E_q[r - 1 - log r] is the KL from guide to posterior; it varies
+    much less than -log r does.
     """
     unit = program[1].unit
     assert unit is not None
@@ -122,7 +122,8 @@ def shared_mean(steps: int, units: int) -> list[str]:
     counts = mask.double().sum(1)
     precision = 1 / 9 + (1 / (1 + 1 / counts)).sum()
     mean = ((x.double() * mask).sum(1) / counts / (1 + 1 / counts)).sum() / precision
-    assert guide.shared is not None and guide.shared.joint is not None
+    assert guide.shared is not None
+    assert guide.shared.joint is not None
     q, sd = guide.shared.joint.distribution(), precision.rsqrt()
     ratio, off = float(q.stddev[0] / sd), float((q.mean[0] - mean) / sd)
     mean_field = float(len(x) ** -0.5 / sd)

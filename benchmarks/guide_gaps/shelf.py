@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from math import nan
 from statistics import mean, stdev
 from typing import Any
 
@@ -83,7 +84,7 @@ def rows(steps: int, seeds: int) -> Iterator[list[str]]:
             yield [entry.name, *[""] * 5, f"{type(error).__name__}: {said}"]
             continue
         differences = [made - own for own, made in pairs]
-        error_ = stdev(differences) / len(pairs) ** 0.5 if len(pairs) > 1 else 0.0
+        error_ = stdev(differences) / len(pairs) ** 0.5 if len(pairs) > 1 else nan
         least = -0.02 if entry.exact else -2 * error_
         yield [
             entry.name,
