@@ -15,6 +15,8 @@ from collections.abc import Iterable, Sequence
 
 from guide_gaps import autoguides, closed_forms, hard, shelf
 
+from pyro_vae.inference.objectives import StickingTheLanding
+
 STEPS, SHELF_STEPS = 5_000, 1_500
 SECTIONS = ("closed_forms", "hard", "autoguides", "shelf")
 
@@ -35,11 +37,13 @@ def main() -> None:
     parser.add_argument("--groups", type=int, nargs="+", default=[1_000, 10_000])
     parser.add_argument("--seeds", type=int, default=3, help="of the shelf")
     parser.add_argument("--only", nargs="+", default=[], help="words in the names of closed forms")
+    parser.add_argument("--landing", action="store_true", help="fit by StickingTheLanding")
     options = parser.parse_args()
+    elbo = StickingTheLanding() if options.landing else None
     warnings.simplefilter("ignore")
     logging.disable(logging.INFO)
     if "closed_forms" in options.section:
-        forms = closed_forms.rows(options.steps, options.units, options.only)
+        forms = closed_forms.rows(options.steps, options.units, elbo, options.only)
         show(["closed form", *closed_forms.HEAD], forms)
         if not options.only or "shared" in options.only:
             head = [
@@ -48,9 +52,9 @@ def main() -> None:
                 "seconds",
                 "bar met",
             ]
-            show(head, [closed_forms.shared_mean(options.steps, options.units)])
+            show(head, [closed_forms.shared_mean(options.steps, options.units, elbo)])
     if "hard" in options.section:
-        show(hard.HEAD, hard.rows(None if options.steps == STEPS else options.steps))
+        show(hard.HEAD, hard.rows(None if options.steps == STEPS else options.steps, elbo))
     if "autoguides" in options.section:
         show(autoguides.HEAD, autoguides.rows(options.groups, options.seconds))
     if "shelf" in options.section:

@@ -7,6 +7,7 @@ from functools import partial
 
 import pyro
 import torch
+from pyro.infer import ELBO
 from torch import Tensor
 from torch.optim import Adam
 
@@ -39,7 +40,9 @@ class Gap:
     sds_off: Tensor
 
 
-def rows(steps: int, units: int, only: Sequence[str] = ()) -> Iterator[list[str]]:
+def rows(
+    steps: int, units: int, elbo: ELBO | None = None, only: Sequence[str] = ()
+) -> Iterator[list[str]]:
     """Yield a row of the table for each model."""
     for case in CLOSED_FORMS:
         if only and not any(word in case.name for word in only):
@@ -47,12 +50,14 @@ def rows(steps: int, units: int, only: Sequence[str] = ()) -> Iterator[list[str]
         pyro.set_rng_seed(0)
         data, new = case.draw(units), case.draw(HELD_OUT)
         started = time.monotonic()
-        program = trained(case.model, data, steps)
+        program = trained(case.model, data, steps, elbo)
         seconds = time.monotonic() - started
         yield [case.name, *cells(case, gap_of(case, program, new)), f"{seconds:.0f}"]
 
 
-def trained(model: object, data: tuple[Tensor, ...], steps: int) -> tuple[object, AutoAmortized]:
+def trained(
+    model: object, data: tuple[Tensor, ...], steps: int, elbo: ELBO | None
+) -> tuple[object, AutoAmortized]:
     """Fit a made guide for so many steps."""
     guide = AutoAmortized(model, *(x[:1000] for x in data))
     fit(
@@ -61,6 +66,7 @@ def trained(model: object, data: tuple[Tensor, ...], steps: int) -> tuple[object
         epochs=max(1, round(steps * BATCH / len(data[0]))),
         batch_size=BATCH,
         optimizer=partial(Adam, lr=LR),
+        elbo=elbo,
         progress=False,
         device="cpu",
     )
@@ -113,12 +119,12 @@ def cells(case: ClosedForm, gap: Gap) -> list[str]:
     ]
 
 
-def shared_mean(steps: int, units: int) -> list[str]:
+def shared_mean(steps: int, units: int, elbo: ELBO | None = None) -> list[str]:
     """Return the row of groups around a mean that they share: its sd, against the exact one."""
     pyro.set_rng_seed(0)
     x, mask = draw_groups_around_2(units)
     started = time.monotonic()
-    _, guide = trained(groups_with_mean, (x, mask), steps)
+    _, guide = trained(groups_with_mean, (x, mask), steps, elbo)
     counts = mask.double().sum(1)
     precision = 1 / 9 + (1 / (1 + 1 / counts)).sum()
     mean = ((x.double() * mask).sum(1) / counts / (1 + 1 / counts)).sum() / precision

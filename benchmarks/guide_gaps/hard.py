@@ -7,6 +7,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 from first_models.quadrature import gauss_legendre, log_integral
+from pyro.infer import ELBO
 from torch import Tensor
 
 from guide_gaps.draws import elbo_of
@@ -42,7 +43,7 @@ def long(x: Tensor, group: Tensor) -> None:
         pyro.sample("x", dist.Normal(effect[group], 0.5), obs=x)
 
 
-def rows(steps: int | None) -> Iterator[list[str]]:
+def rows(steps: int | None, elbo: ELBO | None = None) -> Iterator[list[str]]:
     """Yield a row for each form of the data, fitted at the defaults, or in so many steps."""
     pyro.set_rng_seed(0)
     x = 1 + torch.randn(GROUPS, 1) + 0.5 * torch.randn(GROUPS, 2)
@@ -52,7 +53,7 @@ def rows(steps: int | None) -> Iterator[list[str]]:
     for name, model, args in forms:
         started = time.monotonic()
         data = args if len(args) > 1 else args[0]
-        result = fit(model, data, epochs=steps, seed=0, progress=False, device="cpu")
+        result = fit(model, data, epochs=steps, elbo=elbo, seed=0, progress=False, device="cpu")
         elbo, error = elbo_of(result.program, args, DRAWS)
         q = result.program[1].shared.joint.distribution()
         ratio = float(q.stddev[0]) / sd
