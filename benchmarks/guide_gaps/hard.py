@@ -1,5 +1,6 @@
 """Bar 2: random effects where mean field loses; the evidence is a quadrature's."""
 
+import math
 import time
 from collections.abc import Iterator
 
@@ -69,13 +70,15 @@ def rows(steps: int | None, elbo: ELBO | None = None) -> Iterator[list[str]]:
         ]
 
 
-def log_evidence_and_sd(x: Tensor) -> tuple[float, float]:
-    """Return log p(x) of groups of two, and the posterior's sd of the mean, by quadrature."""
-    means, halves = x.double().mean(1), (x[:, 0] - x[:, 1]).double() / 2**0.5
-    within = dist.Normal(0.0, 0.5).log_prob(halves).sum() - GROUPS * 0.5 * torch.tensor(2.0).log()
+def log_evidence_and_sd(x: Tensor, noise: float = 0.5) -> tuple[float, float]:
+    """Return log p(x) of groups, and the posterior's sd of the mean, by quadrature."""
+    count, means = x.shape[1], x.double().mean(1)
+    squares = (x.double() - means[:, None]).square().sum() / noise**2
+    logs = (count - 1) * math.log(2 * math.pi * noise**2) + math.log(count)
+    within = -0.5 * (squares + len(x) * logs)
 
     def log_joint(mean: Tensor, spread: Tensor) -> Tensor:
-        each = dist.Normal(mean[:, None], (spread.square() + 0.125).sqrt()[:, None])
+        each = dist.Normal(mean[:, None], (spread.square() + noise**2 / count).sqrt()[:, None])
         prior = dist.Normal(0.0, 3.0).log_prob(mean) + dist.LogNormal(0.0, 0.5).log_prob(spread)
         return each.log_prob(means).sum(1) + within + prior
 
