@@ -28,7 +28,8 @@ class JointLatents(nn.Module):
     The coordinates are drawn as the auxiliary site ``_shared``, and each latent is a point there. Up to 200
     coordinates, D, have a Student t distribution with all their covariances and 5 D + 20 degrees of
     freedom: it costs about 0.01 nats where the posterior is normal, and bounds the weights where the
-    posterior's tails are heavier. More coordinates have a normal distribution with a covariance of low rank.
+    posterior's tails are heavier. More coordinates have a normal distribution, whose covariance is of low
+    rank.
 
     Args:
         latents: by name; the mean starts at their priors' location, and their scale is the unit.

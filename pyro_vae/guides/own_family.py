@@ -16,14 +16,14 @@ Family = Callable[[Tensor, Tensor], Any]
 
 
 def gamma(loc: Tensor, scale: Tensor) -> Any:
-    """Return the Gamma distribution with mean exp(loc) and coefficient of variation ``scale``."""
-    concentration = scale.square().reciprocal()
+    """Return the Gamma distribution with mean exp(loc), whose log varies by about ``scale``."""
+    concentration = 1 + scale.square().reciprocal()
     return dist.Gamma(concentration, concentration * (-loc).exp())
 
 
 def inverse_gamma(loc: Tensor, scale: Tensor) -> Any:
     """Return the distribution of 1 / g, where g is Gamma with mean exp(-loc)."""
-    concentration = scale.square().reciprocal()
+    concentration = 1 + scale.square().reciprocal()
     return dist.InverseGamma(concentration, concentration * loc.exp())
 
 
@@ -31,7 +31,7 @@ def beta(loc: Tensor, scale: Tensor) -> Any:
     """Return the Beta distribution with mean sigmoid(loc) whose logit varies by about ``scale``."""
     mean, rest = loc.sigmoid(), (-loc).sigmoid()
     precision = scale.square().reciprocal()  # 1 / (1 / a + 1 / b)
-    return dist.Beta(precision / rest, precision / mean)
+    return dist.Beta(1 + precision / rest, 1 + precision / mean)
 
 
 FAMILIES: dict[type, Family] = {
@@ -44,5 +44,14 @@ FAMILIES: dict[type, Family] = {
 
 
 def own_family(fn: Any) -> Family | None:
-    """Return the family of a prior, if a factor can have it; None for all others."""
-    return FAMILIES.get(type(inside(fn, SHAPES_AND_MASKS)))
+    """Return the family of a prior, if a factor can have it; None for all others.
+
+    Priors whose density may have a pole are among the others, since draws at a bound have no finite
+    density. So a factor's concentrations are at least 1, too.
+    """
+    base = inside(fn, SHAPES_AND_MASKS)
+    names = ("concentration", "concentration1", "concentration0")
+    concentrations = [getattr(base, name) for name in names if hasattr(base, name)]
+    if not all(bool((each >= 1).all()) for each in concentrations):
+        return None
+    return FAMILIES.get(type(base))

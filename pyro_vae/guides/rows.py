@@ -14,6 +14,9 @@ Rows = Sequence[Tensor]  # of each argument, ``units | any shape``
 class Columns(nn.Module):
     """Return all numbers of a unit's rows, standardised, ``units | columns``; 0 where one is missing.
 
+    If rows with gaps (NaN) are there from the start, as many columns follow that say with 1 what is
+    missing: a posterior depends on how much was seen.
+
     Args:
         rows: from which location and scale are learnt.
     """
@@ -21,12 +24,12 @@ class Columns(nn.Module):
     def __init__(self, rows: Rows) -> None:
         super().__init__()
         line = _in_line(rows)
-        self.scaling = Scaling(line.shape[1:])
-        self.scaling.to(line.device).learn(line)
-        self.out_dim = line.shape[1]
+        self.values = _Values(line)
+        self.out_dim = self.values.out_dim
 
     def forward(self, rows: Rows) -> Tensor:
-        return _standardised(_in_line(rows), self.scaling)
+        standardised: Tensor = self.values(_in_line(rows))
+        return standardised
 
 
 class Steps(nn.Module):
@@ -41,16 +44,15 @@ class Steps(nn.Module):
         super().__init__()
         self.num_steps = num_steps
         steps, others = self._split(rows)
-        self.scaling = Scaling(steps.shape[2:])
-        self.scaling.to(steps.device).learn(steps.flatten(0, 1))
+        self.values = _Values(steps.flatten(0, 1))
         self.others = Columns(others) if others else None
-        self.reader = BackwardReader(num_steps, steps.shape[2])
+        self.reader = BackwardReader(num_steps, self.values.out_dim)
         self.out_dim = self.reader.out_dim + (self.others.out_dim if self.others else 0)
 
     def forward(self, rows: Rows) -> list[Tensor]:
         """Return a summary ``units | out_dim`` for each step."""
         steps, others = self._split(rows)
-        summaries: list[Tensor] = self.reader(_standardised(steps, self.scaling))
+        summaries: list[Tensor] = self.reader(self.values(steps))
         if self.others is None:
             return summaries
         rest = self.others(others)
@@ -71,5 +73,16 @@ def _in_line(rows: Rows) -> Tensor:
     return torch.cat([x.reshape(len(x), -1) for x in rows], -1)
 
 
-def _standardised(x: Tensor, scaling: Scaling) -> Tensor:
-    return ((x - scaling.location) / scaling.scale).nan_to_num(0.0)
+class _Values(nn.Module):
+    """Standardise ``batch | columns``, and append what is missing if ``values`` have gaps."""
+
+    def __init__(self, values: Tensor) -> None:
+        super().__init__()
+        self.scaling = Scaling(values.shape[-1:])
+        self.scaling.to(values.device).learn(values)
+        self.has_gaps = bool(values.isnan().any())
+        self.out_dim = values.shape[-1] * (1 + self.has_gaps)
+
+    def forward(self, values: Tensor) -> Tensor:
+        x = ((values - self.scaling.location) / self.scaling.scale).nan_to_num(0.0)
+        return torch.cat([x, values.isnan().to(x)], -1) if self.has_gaps else x

@@ -183,6 +183,34 @@ def test_what_all_groups_share_is_not_too_certain() -> None:
     assert exact.item() - elbo < 0.03 * 100  # nats of 100 groups and what they share
 
 
+def pairs_with_gaps(x: Tensor) -> None:
+    with pyro.plate("units", len(x), dim=-2):
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        with pyro.plate("values", 4, dim=-1), poutine.mask(mask=~x.isnan()):
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x.nan_to_num())
+
+
+def test_a_gap_is_not_an_average_value() -> None:
+    """Given the same sum, z is the surer the more values there are: its sd is 1 / sqrt(1 + n)."""
+    torch.manual_seed(0)
+    x = torch.randn(2000, 1) + torch.randn(2000, 4)
+    x = x.masked_fill(torch.rand(2000, 4) < 0.5, torch.nan)
+    _, guide = trained(pairs_with_gaps, x, 500, batch_size=100)
+    with torch.no_grad():
+        scales = guide.local.factors["z"](guide.local.columns([x])).stddev.squeeze(-1)
+    exact = (1 + (~x.isnan()).sum(1)).rsqrt()
+    assert (scales / exact - 1).abs().mean() < 0.05
+
+
+def test_priors_with_a_pole_get_no_factor_of_their_family() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("units", len(x)):
+            z = pyro.sample("z", dist.Gamma(0.5, 0.5))
+            pyro.sample("x", dist.Poisson(z), obs=x)
+
+    assert "transformed normal" in str(AutoAmortized(model, torch.ones(5), network=SMALL))
+
+
 def test_it_is_a_program_like_any_other() -> None:
     x = torch.randn(30, 2)
     report = check_program((normal_pairs, AutoAmortized(normal_pairs, x, network=SMALL)), x)

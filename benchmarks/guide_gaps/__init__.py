@@ -1,0 +1,1 @@
+"""How far guides that are made from a model stay below the evidence."""
