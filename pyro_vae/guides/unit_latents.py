@@ -120,7 +120,7 @@ class UnitLatents(nn.Module):
                 by = "by one network for all steps, which reads the rows from the last to this one"
                 name = f"{series.names[0]}, ..., {series.names[-1]}"
             first = name.split(",")[0]
-            words[name] = f"{self.latents[first].coordinates.family_in_words}, {by}"
+            words[name] = f"{self.latents[first].coordinates.description}, {by}"
         return words
 
     def _shown(self) -> list[str]:
