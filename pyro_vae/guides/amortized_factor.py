@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pyro_vae.guides.latent import LatentCoordinates
@@ -31,7 +30,6 @@ class AmortizedFactor(nn.Module):
 
     loc: Tensor
     scale: Tensor
-    below: Tensor
 
     def __init__(
         self,
@@ -56,8 +54,6 @@ class AmortizedFactor(nn.Module):
         nn.init.zeros_(self.linear.weight)
         self.register_buffer("loc", loc)
         self.register_buffer("scale", scale)
-        below, _ = torch.tril_indices(correlated, correlated, -1, device=scale.device)
-        self.register_buffer("below", below, persistent=False)  # rows of what is below the diagonal
 
     def forward(self, inputs: Tensor) -> Any:
         """Return q(z | inputs), whose batch dimensions are those of the program's plates."""
@@ -67,7 +63,7 @@ class AmortizedFactor(nn.Module):
         linear = self.linear(inputs) / math.sqrt(inputs.shape[-1])
         loc = loc + linear.reshape(loc.shape)
         loc, log_scale, raw = (self._in_plates(x, inputs) for x in (loc, log_scale, raw))
-        raw_tril = raw * self.scale[self.below] if raw.shape[-1] else None
+        raw_tril = raw if raw.shape[-1] else None
         return self.coordinates.distribution(
             self.loc + self.scale * loc, self.scale.log() + log_scale, raw_tril
         )

@@ -28,7 +28,6 @@ class FreeFactor(nn.Module):
 
     location: Tensor
     unit: Tensor
-    rows: Tensor
 
     def __init__(self, latent: Latent, in_dim: int) -> None:
         super().__init__()
@@ -39,9 +38,8 @@ class FreeFactor(nn.Module):
         self.mean = nn.Parameter(location.new_zeros(shape))
         self.log_scale = nn.Parameter(location.new_full(shape, math.log(START) / GAIN))
         correlated = latent.coordinates.num_correlated
-        rows, _ = torch.tril_indices(correlated, correlated, -1, device=location.device)
-        self.register_buffer("rows", rows, persistent=False)  # of what is below the diagonal
-        self.below = nn.Parameter(location.new_zeros(*latent.cells, len(rows)))
+        below = correlated * (correlated - 1) // 2
+        self.below = nn.Parameter(location.new_zeros(*latent.cells, below))
         self.hidden = nn.Linear(in_dim, FEATURES, device=location.device) if in_dim else None
         num_features = in_dim + FEATURES if in_dim else 0
         self.mean_slopes = nn.Parameter(location.new_zeros(*shape, num_features))
@@ -65,6 +63,6 @@ class FreeFactor(nn.Module):
             features = torch.cat([inputs, self.hidden(inputs).tanh()], -1)
             mean = mean + scale * torch.einsum("...f,...df->...d", features, self.mean_slopes)
             log_scale = log_scale + torch.einsum("...f,...df->...d", features, self.scale_slopes)
-        raw = self.below * scale[..., self.rows] if len(self.rows) else None
+        raw = self.below.expand(*mean.shape[:-1], -1) if self.below.shape[-1] else None
         q = self.latent.coordinates.distribution(mean, log_scale, raw)
         return q, mean, log_link(log_scale, SCALE).exp()

@@ -108,7 +108,8 @@ class LatentCoordinates:
         Args:
             loc: means, ``batch | D``.
             log_scale: logs of the Cholesky factor's diagonal, ``batch | D``.
-            raw_tril: its rows below the diagonal, ``batch | D (D - 1) / 2``; None for independent ones.
+            raw_tril: its rows below the diagonal, ``batch | D (D - 1) / 2``, each in units of its own
+                diagonal, so that narrow distributions keep their precision; None for independent ones.
         """
         scale = log_link(log_scale, SCALE).exp()
         if not self.is_identity:  # exp and its like overflow where a network has gone astray
@@ -124,7 +125,8 @@ class LatentCoordinates:
         else:
             base = dist.Normal(loc, scale).to_event(1)
             if raw_tril is not None and self.size > 1:
-                base = dist.MultivariateNormal(loc, scale_tril=lower_triangular(scale, raw_tril))
+                unit = lower_triangular(torch.ones_like(scale), raw_tril)
+                base = dist.MultivariateNormal(loc, scale_tril=scale.unsqueeze(-1) * unit)
             if len(self.shape) > 1:
                 parts.insert(0, ReshapeTransform(torch.Size((self.size,)), self.shape))
         return dist.TransformedDistribution(base, parts) if parts else base

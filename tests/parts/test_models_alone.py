@@ -11,6 +11,7 @@ import zuko
 from pyro import poutine
 from pyro.contrib.forecast import ForecastingModel
 from pyro.contrib.zuko import ZukoToPyro
+from pyro.infer import config_enumerate
 from pyro.infer.reparam import LocScaleReparam
 from refused import refused
 from torch import Tensor
@@ -129,3 +130,16 @@ def test_what_a_reparameterisation_computes_is_no_data() -> None:
 
     words = str(AutoAmortized(model, torch.randn(6), network=SMALL)).splitlines()[0]
     assert words == "q(step_decentered)"
+
+
+def test_a_model_that_sums_everything_out() -> None:
+    """There is nothing to draw, and nothing to differentiate by."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("classes", 2):
+            level = pyro.sample("level", dist.Bernoulli(0.5))
+        with pyro.plate("rows", len(x)):
+            pyro.sample("x", dist.Normal(level[..., 0].unsqueeze(-1), 1.0), obs=x)
+
+    guide = AutoAmortized(config_enumerate(model, "parallel"), torch.randn(9))
+    assert str(guide) == "nothing: the model sums all latents out"
