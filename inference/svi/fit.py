@@ -117,8 +117,9 @@ def fit(
         program: a model and guide (:func:`pyro_vae.program.contract.as_program`), trained in place. A model
             alone, or an object with ``.model`` alone, gets a guide made from it
             (:class:`pyro_vae.guides.AutoAmortized`): ``FitResult.program`` holds both.
-        data: a tensor, a tuple of tensors of equal length, a torch Dataset, a DataLoader, a split,
-            or a data set (its validation split is used, too).
+        data: a tensor or array, a tuple of them of equal length, a DataFrame whose columns have the names
+            of the model's arguments, a torch Dataset, a DataLoader, a split, or a data set (its validation
+            split is used, too).
         validation: held-out data of the same kind, for early stopping and keep-best.
         epochs: passes over the data; by default 100, more for few rows, fewer for many.
         batch_size: rows a step; by default a DataLoader's own, 128, or all where rows depend on each other.

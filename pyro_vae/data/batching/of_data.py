@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 from torch.utils.data import default_collate as stack
 
+from pyro_vae.data.batching.arrays import as_tensors
 from pyro_vae.data.batching.batches import (
     Batch,
     Batches,
@@ -36,7 +37,8 @@ def batches(
     max_resident_bytes: int | None = None,
 ) -> Batches:
     """Return batches, on ``device``, of a tensor, a tuple of tensors of equal length, a ``Split``, a torch
-    ``Dataset``, or a ``DataLoader`` (for its data set, batch size, collation and workers).
+    ``Dataset``, or a ``DataLoader`` (for its data set, batch size, collation and workers). NumPy arrays and
+    a DataFrame become tensors: each argument of the program takes the column of its name.
 
     A loader that passes over its data set in some order, shuffled or not, gives all rows, the last ones too
     where it drops them; one with a list of row numbers or a ``SubsetRandomSampler`` gives these. The caller
@@ -64,7 +66,7 @@ def batches(
     >>> [x.tolist() for x, _ in rows.take(torch.tensor([4, 0, 2]), batch_size=2)]
     [[4.0, 0.0], [2.0]]
     """
-    device = torch.device(device)
+    device, data = torch.device(device), as_tensors(data, columns)
     if isinstance(data, Split):
         rows, encodings = zip(*data.inputs(columns), strict=True)
         return _of_columns(rows, device, encodings, max_resident_bytes)
@@ -186,8 +188,8 @@ def _of_dataset(
         raise InputError(
             f"a {type(data).__name__} cannot be cut into batches",
             subject="data",
-            expected="a tensor, a tuple of tensors, a split, a torch Dataset with a length, or a "
-            "DataLoader",
+            expected="a tensor or an array, a tuple of them, a DataFrame, a split, a torch Dataset with a "
+            "length, or a DataLoader",
             remedy="make it a tensor, by torch.as_tensor",
         )
     _check_not_empty(len(data))
