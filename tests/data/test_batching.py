@@ -306,7 +306,7 @@ def test_how_a_loader_orders_and_cuts_its_rows_is_not_asked() -> None:
         (torch.tensor(1.0), None, "data", "without dimensions"),
         (X, 2, "data", "2 tensors, but the data have 1"),
         (Pairs(), 3, "data", "3 tensors, but the data have 2"),
-        (X.numpy(), None, "data", "torch.as_tensor"),
+        (X.tolist(), None, "data", "torch.as_tensor"),
         ([X, Y], None, "data", "a tuple of tensors"),
         ((), None, "data", "a tuple of tensors"),
         (load("digits"), None, "digits", ".train or .test"),

@@ -188,8 +188,8 @@ def _of_dataset(
         raise InputError(
             f"a {type(data).__name__} cannot be cut into batches",
             subject="data",
-            expected="a tensor or an array, a tuple of them, a DataFrame, a split, a torch Dataset with a "
-            "length, or a DataLoader",
+            expected="a tensor, a tuple of tensors, NumPy arrays likewise, a DataFrame, a split, a torch "
+            "Dataset with a length, or a DataLoader",
             remedy="make it a tensor, by torch.as_tensor",
         )
     _check_not_empty(len(data))
