@@ -147,7 +147,7 @@ def survey_data() -> Arguments:
 
 
 def topic_counts(counts: Tensor) -> None:
-    with pyro.plate("topics", 2):
+    with pyro.plate("kinds", 2):
         topics = pyro.sample("topics", dist.Dirichlet(torch.ones(3)))
     with pyro.plate("documents", len(counts)):
         share = pyro.sample("share", dist.Dirichlet(torch.ones(2)))
@@ -155,7 +155,7 @@ def topic_counts(counts: Tensor) -> None:
 
 
 def topic_words(words: Tensor) -> None:
-    with pyro.plate("topics", 2):
+    with pyro.plate("kinds", 2):
         topics = pyro.sample("topics", dist.Dirichlet(torch.ones(3)))
     with pyro.plate("documents", len(words), dim=-2):
         share = pyro.sample("share", dist.Dirichlet(torch.ones(2)))
