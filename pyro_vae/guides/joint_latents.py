@@ -63,8 +63,10 @@ class JointLatents(nn.Module):
         loc = self.location + GAIN * self.unit * self.mean
         scale = self.unit * log_link(GAIN * self.log_scale, SCALE).exp()
         if self.is_full:
-            # rows below the diagonal are in units of their own scale
-            tril = lower_triangular(torch.ones_like(scale), GAIN * self.covariance)
+            # Rows below the diagonal are in units of their own scale. A step of an optimizer moves each of
+            # the D numbers in a row: their sum must not jump.
+            below = GAIN / math.sqrt(len(loc)) * self.covariance
+            tril = lower_triangular(torch.ones_like(scale), below)
             return dist.MultivariateStudentT(
                 loc.new_full((), 5.0 * len(loc) + 20.0), loc, scale.unsqueeze(-1) * tril
             )

@@ -125,7 +125,7 @@ class LatentCoordinates:
         else:
             base = dist.Normal(loc, scale).to_event(1)
             if raw_tril is not None and self.size > 1:
-                unit = lower_triangular(torch.ones_like(scale), raw_tril)
+                unit = lower_triangular(torch.ones_like(scale), raw_tril / math.sqrt(self.size))
                 base = dist.MultivariateNormal(loc, scale_tril=scale.unsqueeze(-1) * unit)
             if len(self.shape) > 1:
                 parts.insert(0, ReshapeTransform(torch.Size((self.size,)), self.shape))

@@ -108,3 +108,20 @@ def test_a_hierarchy_by_index_has_the_exact_posterior() -> None:
     assert q.mean.item() == pytest.approx(
         x.mean().item() * (1 - 1 / 9 / precision), abs=0.15 * precision**-0.5
     )
+
+
+def test_a_wide_joint_distribution_knows_the_density_of_its_draws() -> None:
+    """Sums over many covariances must not amplify rounding, which an optimizer would climb."""
+
+    def model(x: Tensor) -> None:
+        z = pyro.sample("z", dist.Normal(torch.zeros(150), 1.0).to_event(1))
+        pyro.sample("x", dist.Normal(z[..., 0], 1.0), obs=x)
+
+    torch.manual_seed(0)
+    joint = AutoAmortized(model, torch.tensor(0.5)).shared.joint
+    with torch.no_grad():
+        joint.covariance.normal_(std=0.2)  # twenty steps of 0.01, at random
+    q = joint.distribution()
+    z = q.sample((100,))
+    exact = dist.MultivariateStudentT(q.df.double(), q.loc.double(), q.scale_tril.double())
+    assert (q.log_prob(z) - exact.log_prob(z.double())).abs().max() < 0.05
