@@ -101,7 +101,7 @@ def _gradients(
         log_density = torch.as_tensor(trace.log_prob_sum())
         moving = {name: point for name, point in points.items() if point.requires_grad}
         gradients: Sequence[Tensor | None] = [None] * len(moving)
-        if log_density.requires_grad:
+        if moving and log_density.requires_grad:
             gradients = torch.autograd.grad(log_density, [*moving.values()], allow_unused=True)
     found = dict(zip(moving, gradients, strict=True))
     return {name: _by_cell(found.get(name), trace.nodes[name]) for name in points}

@@ -139,7 +139,8 @@ def test_a_model_that_sums_everything_out() -> None:
         with pyro.plate("classes", 2):
             level = pyro.sample("level", dist.Bernoulli(0.5))
         with pyro.plate("rows", len(x)):
-            pyro.sample("x", dist.Normal(level[..., 0].unsqueeze(-1), 1.0), obs=x)
+            scale = pyro.param("scale", torch.ones(()), constraint=dist.constraints.positive)
+            pyro.sample("x", dist.Normal(level[..., 0].unsqueeze(-1), scale), obs=x)
 
     guide = AutoAmortized(config_enumerate(model, "parallel"), torch.randn(9))
     assert str(guide) == "nothing: the model sums all latents out"
