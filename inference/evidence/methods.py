@@ -1,6 +1,7 @@
 """The table of methods, by the names that ``log_evidence`` and the command line take."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
 
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.inference.evidence.ais import Annealed
@@ -9,6 +10,8 @@ from pyro_vae.inference.evidence.bidirectional import Bidirectional, Sandwich
 from pyro_vae.inference.evidence.exact import Exact
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.method import Method
+
+M = TypeVar("M")
 
 METHODS: dict[str, type[Method]] = {
     "importance": Importance,
@@ -26,13 +29,37 @@ def as_method(method: Any) -> Method:
     Raises:
         InputError: there is no such method.
     """
-    if isinstance(method, Method):
-        return method
-    if isinstance(method, str) and method in METHODS:
-        return METHODS[method]()
-    if isinstance(method, type) and issubclass(method, Method):
+    return chosen(method, Method, METHODS, f"there is no method {method!r}")
+
+
+def chosen(
+    method: Any,
+    kind: type[Any],
+    table: Mapping[str, type[M]],
+    problem: str,
+    remedy: str | None = None,
+) -> M:
+    """Return an object of a kind, or the one of that name in a table with its default options.
+
+    Args:
+        method: the object, or a name.
+        kind: its class.
+        table: classes by name.
+        problem: what to say of anything else.
+        remedy: what to do then.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if isinstance(method, kind):
+        return cast(M, method)
+    if isinstance(method, str) and method in table:
+        return table[method]()
+    if isinstance(method, type) and issubclass(method, kind):
         name = method.__name__
         raise InputError(
             f"method is the class {name}", subject="method", remedy=f"make one, {name}()"
         )
-    raise unknown(f"there is no method {method!r}", method, METHODS, subject="method")
+    raise unknown(
+        problem, method, table, subject="method", **({"remedy": remedy} if remedy else {})
+    )

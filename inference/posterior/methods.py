@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from pyro_vae.errors import InputError, unknown
 from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.draws import DrawsPosterior
 from pyro_vae.inference.evidence.importance import Importance
+from pyro_vae.inference.evidence.methods import chosen
 from pyro_vae.inference.posterior.guide_draws import Guide
 from pyro_vae.inference.posterior.nuts import NUTS
 
@@ -24,19 +24,6 @@ def as_posterior_method(method: Any) -> DrawsPosterior:
     Raises:
         InputError: there is no such method, or it gives an evidence and no draws.
     """
-    if isinstance(method, DrawsPosterior):
-        return method
-    if isinstance(method, str) and method in POSTERIOR_METHODS:
-        return POSTERIOR_METHODS[method]()
-    if isinstance(method, type) and issubclass(method, DrawsPosterior):
-        name = method.__name__
-        raise InputError(
-            f"method is the class {name}", subject="method", remedy=f"make one, {name}()"
-        )
-    raise unknown(
-        f"{method!r} is no method that draws a posterior",
-        method,
-        POSTERIOR_METHODS,
-        subject="method",
-        remedy="pass method=Importance(), say",
-    )
+    problem = f"{method!r} is no method that draws a posterior"
+    remedy = "pass method=Importance(), say"
+    return chosen(method, DrawsPosterior, POSTERIOR_METHODS, problem, remedy)

@@ -24,8 +24,8 @@ class AmortizedFactor(nn.Module):
         dim: the unit plate's dimension, counted from the right.
         depth: how many dimensions the latent's plates take, from the leftmost one on.
         network: makes the network from an input and an output shape.
-        loc: the prior's mean of the coordinates, (D,).
-        scale: its standard deviation.
+        loc: where the prior lies, in each coordinate, (D,).
+        scale: how wide it is.
     """
 
     loc: Tensor

@@ -27,15 +27,18 @@ class AutoAmortized(nn.Module):
     """Make a guide for a model, from its plates and from what its values depend on.
 
     The units are those of the outermost plate that holds all observed sites (but those outside of all
-    plates). A latent outside of it is shared by all units; the shared latents have one distribution
-    with free parameters, in unconstrained coordinates. A unit's latents are drawn one after another, each
-    from a normal distribution whose parameters a network gives. It reads the unit's rows of the arguments,
-    and those shared and earlier latents on which the latent depends given the data: the faithful inverse of
-    the model's graph (:func:`pyro_vae.graph.inverse.faithful_inverse`). ``print(guide)`` shows the factors.
+    plates). A latent outside of it is shared by all units; the shared latents have free parameters, in
+    unconstrained coordinates: one distribution together, or one for each cell of a plate where the data do
+    not couple the cells. A unit's latents are drawn one after another, each from a distribution whose
+    parameters a network gives: normal in unconstrained coordinates, or of the prior's own family. It reads
+    the unit's rows of the arguments, and those shared and earlier latents on which the latent depends given
+    the data: the faithful inverse of the model's graph (:func:`pyro_vae.graph.inverse.faithful_inverse`).
+    Latents that repeat step by step share a network. ``print(guide)`` shows the factors.
 
-    New rows need no training. The guide cannot draw discrete latents (the model must sum them out), nor
-    from flat priors. It needs arguments with one row a unit, supports that neither differ from unit to
-    unit nor depend on other latents, and plates within a unit that keep their sizes.
+    New rows need no training, if arguments have a row for each unit; else units have free parameters. The
+    guide cannot draw discrete latents (the model must sum them out), nor from flat priors. It needs
+    supports that neither differ from unit to unit nor depend on other latents, and plates that keep their
+    sizes, but for the units'.
 
     Args:
         model: a Pyro model, or an object that has one as ``.model``.

@@ -41,8 +41,8 @@ def factorisation_of(
     """Return the faithful inverse of the model: those summed out go first, then a unit's own latents.
 
     Of the shared latents, those have factors of their own whose cells do not depend on each other, given
-    what is drawn before them; and from the last one on, as many as leave a joint distribution of a size
-    that can have a full covariance.
+    what is drawn before them; and from the last one on, as many small ones without plates as leave a joint
+    distribution of a size that can have a full covariance.
 
     Args:
         target: the model, without a guide.
@@ -91,7 +91,8 @@ def factorisation_of(
         found = inverse(alone)
     beyond = sum(known[n].size for n in found.joint) - JOINT_COVARIANCE
     for name in reversed([*found.parents]):
-        if beyond > 0 and name in found.joint and known[name].size <= FULL_COVARIANCE:
+        is_small = cells.get(name) == 1 and known[name].size <= FULL_COVARIANCE
+        if beyond > 0 and name in found.joint and is_small:
             alone.append(name)
             beyond -= known[name].size
     return inverse(alone)

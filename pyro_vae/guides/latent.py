@@ -174,8 +174,8 @@ class Latent:
         coordinates: its unconstrained coordinates.
         frames: its plates, from the outermost on.
         depth: how many batch dimensions it has.
-        location: the prior's mean of the coordinates, (D,).
-        scale: their standard deviation under the prior.
+        location: the prior's median of each coordinate, (D,).
+        scale: half the distance of its 16% and 84% quantiles, the standard deviation of a normal one.
     """
 
     coordinates: LatentCoordinates

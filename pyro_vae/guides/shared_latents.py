@@ -1,4 +1,4 @@
-"""The guide of all latents outside the units' plate: a normal distribution, and factors given its draw."""
+"""The guide of all latents outside the units' plate: one distribution, and factors given its draw."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack

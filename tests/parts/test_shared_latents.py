@@ -125,3 +125,19 @@ def test_a_wide_joint_distribution_knows_the_density_of_its_draws() -> None:
     z = q.sample((100,))
     exact = dist.MultivariateStudentT(q.df.double(), q.loc.double(), q.scale_tril.double())
     assert (q.log_prob(z) - exact.log_prob(z.double())).abs().max() < 0.05
+
+
+def test_coupled_cells_stay_together_where_all_are_too_many() -> None:
+    """150 and 60 weights, all coupled by the rows: a covariance of low rank, and no mean field."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("many", 150):
+            many = pyro.sample("many_weights", dist.Normal(0.0, 1.0)).sum(-1)
+        with pyro.plate("few", 60):
+            few = pyro.sample("few_weights", dist.Normal(0.0, 1.0)).sum(-1)
+        with pyro.plate("rows", len(x)):
+            pyro.sample("x", dist.Normal((many + few).unsqueeze(-1), 1.0), obs=x)
+
+    factors = str(AutoAmortized(model, torch.randn(9))).splitlines()
+    assert factors[0] == "q(many_weights, few_weights)"
+    assert "low rank" in factors[1]
