@@ -1,6 +1,7 @@
 """``pyro-vae evidence`` beyond its defaults: methods, proposals, pictures, interruptions."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import LOOPBACK, TWO_PROCESSES
 from refused import refused
 from stories import interrupt_after
 
@@ -174,17 +176,11 @@ def test_ctrl_c_kill_and_torchrun_in_earnest(vae):
         assert list(vae.glob("*.part"))
         resumed, _ = start("100000", "--json", "--resume").communicate()
         assert resumed == whole
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-    ]
-    shared = subprocess.run(
-        [*launch, *command[1:], "1000", "--json"], check=True, capture_output=True, text=True
-    ).stdout
+    together = [sys.executable, *TWO_PROCESSES, *command[1:], "1000", "--json"]
+    environment = {**os.environ, **LOOPBACK}
+    done = subprocess.run(together, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    shared = done.stdout
     alone, _ = start("1000", "--json").communicate()
     one, other = (json.loads(text)["mean"] for text in (shared, alone))
     assert one == pytest.approx(other, abs=1e-6)

@@ -10,6 +10,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from oracles import errors_off
+from processes import LOOPBACK, TWO_PROCESSES
 from refused import refused
 from stories import Conjugate, GlobalMean, interrupt_after
 from torch import Tensor
@@ -180,16 +181,16 @@ if rank != "alone":
 def test_several_processes_share_the_units_and_get_the_same(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SHARED)
-    two = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     here = str(Path(__file__).parents[2])
-    for launch in ((), two):
-        subprocess.run(
+    for launch in ((), TWO_PROCESSES):
+        done = subprocess.run(
             [sys.executable, *launch, str(script), str(tmp_path)],
-            check=True,
             capture_output=True,
-            env={"PYTHONPATH": here, "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
-            timeout=120,
+            text=True,
+            env={"PYTHONPATH": here, "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", **LOOPBACK},
+            timeout=240,
         )
+        assert done.returncode == 0, done.stderr
     alone, *each = (
         torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in ("alone", 0, 1)
     )
