@@ -14,6 +14,7 @@ from pyro_vae.distributions.improper import ImproperUniform
 from pyro_vae.distributions.low_rank import LowRankMultivariateNormal
 from pyro_vae.distributions.mixture import NormalMixture, mixture
 from pyro_vae.distributions.ordinal import Nominal, OrderedLogistic
+from pyro_vae.distributions.sinh_arcsinh import SinhArcsinh
 from pyro_vae.distributions.sphere import SphericalUniform, VonMisesFisher
 from pyro_vae.distributions.tables import Columns, PartiallyObserved
 from pyro_vae.distributions.unit_interval import ContinuousBernoulli
@@ -37,6 +38,7 @@ __all__ = [
     "Poisson",
     "Quantized",
     "Sentences",
+    "SinhArcsinh",
     "SphericalUniform",
     "StudentT",
     "VonMisesFisher",

@@ -10,8 +10,9 @@ import pyro.distributions as dist
 import torch
 from pyro.distributions.util import sum_rightmost
 from torch import Tensor, nn
+from torch.distributions.transforms import AffineTransform
 
-from pyro_vae.distributions import LowRankMultivariateNormal
+from pyro_vae.distributions import LowRankMultivariateNormal, SinhArcsinh
 from pyro_vae.guides.latent import Latent, lower_triangular
 from pyro_vae.links import SCALE, log_link
 
@@ -20,6 +21,7 @@ START = 0.01  # of the scale, as a share of the prior's
 # One step of an optimizer moves a parameter by about the learning rate. A mean has to go several of the
 # prior's standard deviations, in steps whose size suits a network's weights.
 GAIN = 10.0
+MOST = 1.5  # of a skew, and of the log of a tail
 
 
 class JointLatents(nn.Module):
@@ -28,8 +30,9 @@ class JointLatents(nn.Module):
     The coordinates are drawn as the auxiliary site ``_shared``, and each latent is a point there. Up to 200
     coordinates, D, have a Student t distribution with all their covariances and 5 D + 20 degrees of
     freedom: it costs about 0.01 nats where the posterior is normal, and bounds the weights where the
-    posterior's tails are heavier. More coordinates have a normal distribution, whose covariance is of low
-    rank.
+    posterior's tails are heavier. Each coordinate then gets a skew and tails of its own
+    (:class:`pyro_vae.distributions.SinhArcsinh`): the logarithm of a spread that may be near 0 has an
+    exponential tail. More coordinates have a normal distribution, whose covariance is of low rank.
 
     Args:
         latents: by name; the mean starts at their priors' location, and their scale is the unit.
@@ -52,6 +55,9 @@ class JointLatents(nn.Module):
         below = location.new_zeros(size * (size - 1) // 2)
         low_rank = 1e-3 * torch.randn(size, round(size**0.5), device=location.device)
         self.covariance = nn.Parameter(below if self.is_full else low_rank)
+        num_shapes = size if self.is_full else 0
+        self.skew = nn.Parameter(location.new_zeros(num_shapes))
+        self.log_tail = nn.Parameter(location.new_zeros(num_shapes))
 
     @property
     def is_full(self) -> bool:
@@ -60,19 +66,39 @@ class JointLatents(nn.Module):
 
     def distribution(self) -> Any:
         """Return the distribution of the coordinates, in the latents' order."""
-        loc = self.location + GAIN * self.unit * self.mean
-        scale = self.unit * log_link(GAIN * self.log_scale, SCALE).exp()
-        if self.is_full:
-            # Rows below the diagonal are in units of their own scale. A step of an optimizer moves each of
-            # the D numbers in a row: their sum must not jump.
-            below = GAIN / math.sqrt(len(loc)) * self.covariance
-            tril = lower_triangular(torch.ones_like(scale), below)
-            return dist.MultivariateStudentT(
-                loc.new_full((), 5.0 * len(loc) + 20.0), loc, scale.unsqueeze(-1) * tril
-            )
-        return LowRankMultivariateNormal(
-            loc, self.unit.unsqueeze(-1) * self.covariance, scale.square()
+        loc, scale = self._loc_and_scale()
+        if not self.is_full:
+            factor = self.unit.unsqueeze(-1) * self.covariance
+            return LowRankMultivariateNormal(loc, factor, scale.square())
+        df = loc.new_full((), 5.0 * len(loc) + 20.0)
+        base = dist.MultivariateStudentT(df, torch.zeros_like(loc), self._unit_tril())
+        skew, log_tail = (MOST * (GAIN / MOST * x).tanh() for x in (self.skew, self.log_tail))
+        shape = SinhArcsinh(skew, log_tail.exp(), cache_size=1)
+        return dist.TransformedDistribution(
+            base, [shape, AffineTransform(loc, scale, cache_size=1)]
         )
+
+    def standardised(self, drawn: Tensor) -> Tensor:
+        """Return coordinates less their location, in units of about their standard deviation."""
+        loc, scale = self._loc_and_scale()
+        if self.is_full:
+            scale = scale * self._unit_tril().square().sum(-1).sqrt()
+        else:
+            factor = self.unit.unsqueeze(-1) * self.covariance
+            scale = (scale.square() + factor.square().sum(-1)).sqrt()
+        return (drawn - loc) / scale
+
+    def _loc_and_scale(self) -> tuple[Tensor, Tensor]:
+        loc = self.location + GAIN * self.unit * self.mean
+        return loc, self.unit * log_link(GAIN * self.log_scale, SCALE).exp()
+
+    def _unit_tril(self) -> Tensor:
+        """Return a Cholesky factor whose rows are in units of their own scale.
+
+        A step of an optimizer moves each of the D numbers in a row: their sum must not jump.
+        """
+        below = GAIN / math.sqrt(len(self.location)) * self.covariance
+        return lower_triangular(torch.ones_like(self.log_scale), below)
 
     def start_at(self, values: Mapping[str, Tensor]) -> None:
         """Move the mean to the latents' values."""
@@ -84,16 +110,13 @@ class JointLatents(nn.Module):
 
         The coordinates, ``particles, cells | D``, have mean 0 and scale 1.
         """
-        q = self.distribution()
-        # q.mean and q.stddev of a t distribution look at values, for which the host would wait
-        scale = q.scale_tril.square().sum(-1).sqrt() if self.is_full else q.stddev
-        drawn = pyro.sample("_shared", q, infer={"is_auxiliary": True})
+        drawn = pyro.sample("_shared", self.distribution(), infer={"is_auxiliary": True})
         sizes = [latent.size for latent in self.latents.values()]
         values, standardised = {}, {}
         for (name, latent), part, noise in zip(
             self.latents.items(),
             drawn.split(sizes, -1),
-            ((drawn - q.loc) / scale).split(sizes, -1),
+            self.standardised(drawn).split(sizes, -1),
             strict=True,
         ):
             with ExitStack() as stack:
