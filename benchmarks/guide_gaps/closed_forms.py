@@ -130,8 +130,9 @@ def shared_mean(steps: int, units: int, elbo: ELBO | None = None) -> list[str]:
     mean = ((x.double() * mask).sum(1) / counts / (1 + 1 / counts)).sum() / precision
     assert guide.shared is not None
     assert guide.shared.joint is not None
-    q, sd = guide.shared.joint.distribution(), precision.rsqrt()
-    ratio, off = float(q.stddev[0] / sd), float((q.mean[0] - mean) / sd)
+    draws = guide.shared.joint.distribution().sample((100_000,))[:, 0].double()
+    sd = precision.rsqrt()
+    ratio, off = float(draws.std() / sd), float((draws.mean() - mean) / sd)
     mean_field = float(len(x) ** -0.5 / sd)
     return [
         f"{ratio:.3f} (mean field: {mean_field:.2f})",

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pyro_vae.guides.latent import LatentCoordinates
+from pyro_vae.guides.latent import LatentCoordinates, with_prior
+from pyro_vae.links import SCALE, log_link
 from pyro_vae.networks import Network, NetworkFactory
 
 
@@ -16,6 +17,8 @@ class AmortizedFactor(nn.Module):
     Coordinates are normal, with loc + scale * (A inputs + f(inputs)) as mean, and the Cholesky factor
     scale * g(inputs). Location and scale are the prior's, so networks that give 0 give about the prior. The
     linear path A is there because posterior means often are linear, or nearly, in what they depend on.
+    Where the prior is normal given earlier latents, this is what the unit's data say, and the prior is
+    multiplied by it (:func:`pyro_vae.guides.latent.with_prior`).
 
     Args:
         coordinates: of the latent.
@@ -55,8 +58,13 @@ class AmortizedFactor(nn.Module):
         self.register_buffer("loc", loc)
         self.register_buffer("scale", scale)
 
-    def forward(self, inputs: Tensor) -> Any:
-        """Return q(z | inputs), whose batch dimensions are those of the program's plates."""
+    def forward(self, inputs: Tensor, prior: tuple[Tensor, Tensor] | None = None) -> Any:
+        """Return q(z | inputs), whose batch dimensions are those of the program's plates.
+
+        Args:
+            inputs: ``particles, units | in_dim``.
+            prior: mean and standard deviation of z's coordinates given earlier latents, ``batch | D``.
+        """
         output = self.network(inputs)
         loc, log_scale, raw = output.split(self.sizes, -1)
         # a step of an optimizer moves each of many weights: their sum must not jump
@@ -64,9 +72,9 @@ class AmortizedFactor(nn.Module):
         loc = loc + linear.reshape(loc.shape)
         loc, log_scale, raw = (self._in_plates(x, inputs) for x in (loc, log_scale, raw))
         raw_tril = raw if raw.shape[-1] else None
-        return self.coordinates.distribution(
-            self.loc + self.scale * loc, self.scale.log() + log_scale, raw_tril
-        )
+        scale = self.scale * log_link(log_scale, SCALE).exp()
+        loc, scale = with_prior(prior, self.loc + self.scale * loc, scale)
+        return self.coordinates.distribution(loc, scale, raw_tril)
 
     def standardised(self, value: Tensor) -> Tensor:
         """Return a value's coordinates in units of the prior's location and scale, ``batch | D``."""

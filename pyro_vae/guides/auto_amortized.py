@@ -1,11 +1,12 @@
 """A guide made from a model: shared latents by free parameters, latents of a unit by networks."""
 
-from typing import Any
+from typing import Any, cast
 
 import pyro
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
+from pyro_vae.guides.along_model import Draw, draw_along
 from pyro_vae.guides.factorisation import factorisation_of
 from pyro_vae.guides.model_facts import (
     check_supports,
@@ -103,6 +104,9 @@ class AutoAmortized(nn.Module):
                 if n in local
             }
             self.local = UnitLatents(self.unit, known, parents, args, network, nesting)
+        self._model = (target.model,)  # in a tuple, since it is no part of the guide
+        self.along = found.along
+        self.order = [n for n in found.parents if n not in (*found.joint, *self.along)]
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """Draw the latents, and return them by name."""
@@ -110,9 +114,23 @@ class AutoAmortized(nn.Module):
         if self.unit:
             sizes[self.unit.name] = len(args[self.unit.rows[0]])
         plates = {n: pyro.plate(n, sizes[n], dim=frame.dim) for n, frame in self.frames.items()}
-        values, standardised = ({}, {}) if self.shared is None else self.shared(plates)
-        if self.local is not None:
-            values |= self.local(args, plates, standardised)
+        values, standardised = {}, {}
+        if self.shared is not None and self.shared.joint is not None:
+            values, standardised = self.shared.joint(plates)
+        of_unit: Draw | None = None
+
+        def draw(name: str, fn: Any) -> Tensor:
+            nonlocal of_unit
+            if self.local is None or name not in self.local.parents:
+                return cast(SharedLatents, self.shared).draw(name, fn, plates, standardised)
+            if of_unit is None:
+                of_unit = self.local.drawing(args, plates, standardised)
+            return of_unit(name, fn)
+
+        for name in self.order:
+            values[name] = draw(name, None)
+        if self.along:
+            draw_along(self._model[0], args, kwargs, values, self.along, draw)
         return values
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
 """How a guide factorises: the faithful inverse of a model's graph, and what is drawn together."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from pyro import poutine
@@ -24,10 +24,12 @@ class Factorisation:
     Attributes:
         parents: of each latent, in the order of drawing: the latents drawn before.
         joint: the shared latents that one distribution draws together, before all others.
+        along: those that are drawn while the model runs, in its order: their factors know the prior.
     """
 
     parents: Mapping[str, tuple[str, ...]]
     joint: tuple[str, ...]
+    along: tuple[str, ...] = ()
 
 
 def factorisation_of(
@@ -52,8 +54,8 @@ def factorisation_of(
         local: the latents of a unit.
         known: the latents by name.
     """
-    graph, _ = graph_and_warnings("model", target, [(args, kwargs)], ())
-    graph = graph.without("data", "parameters", "deterministic")
+    whole, _ = graph_and_warnings("model", target, [(args, kwargs)], ())
+    graph = whole.without("data", "parameters", "deterministic")
     edges = {node.name: graph.parents(node.name) for node in graph.nodes}
     latents, drawn = [*latent_sites(draws[0])], latents_to_draw(draws[0])
     for name in latents:
@@ -95,4 +97,35 @@ def factorisation_of(
         if beyond > 0 and name in found.joint and is_small:
             alone.append(name)
             beyond -= known[name].size
-    return inverse(alone)
+    found = inverse(alone)
+    priors = whole.without("deterministic")
+    informed = [
+        name
+        for name in drawn
+        if (parents := priors.parents(name))
+        and all(u in drawn or priors.by_name[u].kind == "data" for u in parents)
+        and known[name].coordinates.prior_of(cast(Site, draws[0].nodes[name])["fn"]) is not None
+    ]
+    return replace(found, along=_along_model(found, drawn, informed))
+
+
+def _along_model(
+    found: Factorisation, drawn: Sequence[str], informed: Collection[str]
+) -> tuple[str, ...]:
+    """Return the latents that can be drawn where the model comes to them; none if no factor gains by it.
+
+    What a latent depends on must have been drawn by then. So a latent that the model draws later than one
+    that depends on it is drawn before the model runs, and so is all that it depends on.
+
+    Args:
+        found: the order of drawing.
+        drawn: the latents in the model's order.
+        informed: those whose prior is normal, and moves with other latents or the data.
+    """
+    before = set(found.joint)
+    place = {name: number for number, name in enumerate(drawn)}
+    for name in reversed([*found.parents]):
+        parents = found.parents[name]
+        before |= {u for u in parents if name in before or place[u] > place[name]}
+    along = tuple(name for name in drawn if name not in before)
+    return along if any(name in along for name in informed) else ()

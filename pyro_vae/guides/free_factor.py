@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.guides.latent import Latent
+from pyro_vae.guides.latent import Latent, with_prior
 from pyro_vae.links import SCALE, log_link
 
 # A cell sees less than what all cells share, so it stays closer to the prior.
@@ -20,6 +20,8 @@ class FreeFactor(nn.Module):
     Of what the latent depends on, e, the features are f = (e, tanh(W e + w)). In cell c, coordinates have
     the mean a_c + s_c A_c f and the standard deviation s_c exp(B_c f). (a_c and s_c are in units of the
     prior's location and scale. A coordinate's covariances with others of its cell do not depend on f.)
+    Where the prior is normal given e, this is what the data say, and the prior is multiplied by it
+    (:func:`pyro_vae.guides.latent.with_prior`).
 
     Args:
         latent: its coordinates, plates and prior.
@@ -50,19 +52,22 @@ class FreeFactor(nn.Module):
         free = self.latent.coordinates(value).reshape(self.mean.shape)
         self.mean.copy_((free - self.location) / (GAIN * self.unit))
 
-    def forward(self, inputs: Tensor | None) -> tuple[Any, Tensor, Tensor]:
+    def forward(
+        self, inputs: Tensor | None, prior: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Any, Tensor, Tensor]:
         """Return the latent's distribution, and mean and standard deviation of its coordinates.
 
         Args:
             inputs: e, ``particles, cells | in_dim``, with 1 for cells that share it.
+            prior: mean and standard deviation of the coordinates given e, ``particles, cells | D``.
         """
         mean = self.location + GAIN * self.unit * self.mean
-        log_scale = self.unit.log() + log_link(GAIN * self.log_scale, SCALE)
-        scale = log_scale.exp()
+        log_scale = log_link(GAIN * self.log_scale, SCALE)
+        scale = self.unit * log_scale.exp()
         if inputs is not None and self.hidden is not None:
             features = torch.cat([inputs, self.hidden(inputs).tanh()], -1)
             mean = mean + scale * torch.einsum("...f,...df->...d", features, self.mean_slopes)
             log_scale = log_scale + torch.einsum("...f,...df->...d", features, self.scale_slopes)
+        mean, scale = with_prior(prior, mean, self.unit * log_link(log_scale, SCALE).exp())
         raw = self.below.expand(*mean.shape[:-1], -1) if self.below.shape[-1] else None
-        q = self.latent.coordinates.distribution(mean, log_scale, raw)
-        return q, mean, log_link(log_scale, SCALE).exp()
+        return self.latent.coordinates.distribution(mean, scale, raw), mean, scale

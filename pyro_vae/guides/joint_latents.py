@@ -28,8 +28,8 @@ class JointLatents(nn.Module):
     """Draw latents from one distribution in unconstrained coordinates, with free parameters.
 
     The coordinates are drawn as the auxiliary site ``_shared``, and each latent is a point there. Up to 200
-    coordinates, D, have a Student t distribution with all their covariances and 5 D + 20 degrees of
-    freedom: it costs about 0.01 nats where the posterior is normal, and bounds the weights where the
+    coordinates, D, have a Student t distribution with all their covariances and 5 D + 5 degrees of
+    freedom: it costs less than 0.01 nats where the posterior is normal, and bounds the weights where the
     posterior's tails are heavier. Each coordinate then gets a skew and tails of its own
     (:class:`pyro_vae.distributions.SinhArcsinh`): the logarithm of a spread that may be near 0 has an
     exponential tail. More coordinates have a normal distribution, whose covariance is of low rank.
@@ -70,7 +70,7 @@ class JointLatents(nn.Module):
         if not self.is_full:
             factor = self.unit.unsqueeze(-1) * self.covariance
             return LowRankMultivariateNormal(loc, factor, scale.square())
-        df = loc.new_full((), 5.0 * len(loc) + 20.0)
+        df = loc.new_full((), 5.0 * len(loc) + 5.0)
         base = dist.MultivariateStudentT(df, torch.zeros_like(loc), self._unit_tril())
         skew, log_tail = (MOST * (GAIN / MOST * x).tanh() for x in (self.skew, self.log_tail))
         shape = SinhArcsinh(skew, log_tail.exp(), cache_size=1)

@@ -19,8 +19,8 @@ from torch.distributions.transforms import (
 
 from pyro_vae.errors import InputError
 from pyro_vae.guides.own_family import Family, own_family
-from pyro_vae.links import SCALE, log_link
 from pyro_vae.program.unconstrained import biject, known_support
+from pyro_vae.program.wrappers import SHAPES_AND_MASKS, inside
 
 FULL_COVARIANCE = 64  # coordinates, up to which a factor has all their covariances
 MOST = 30.0  # beyond which the means of logs and logits grow like a logarithm
@@ -102,16 +102,26 @@ class LatentCoordinates:
         free = self.transform.inv(value)
         return free.reshape(*free.shape[: free.dim() - len(self.shape)], self.size)
 
-    def distribution(self, loc: Tensor, log_scale: Tensor, raw_tril: Tensor | None) -> Any:
+    def prior_of(self, fn: Any) -> tuple[Tensor, Tensor] | None:
+        """Return mean and standard deviation of the coordinates under a prior, ``batch | D``.
+
+        None where its coordinates are not normal, or depend on each other, or have a family of their own.
+        """
+        base = None if self.family is not None else inside(fn, SHAPES_AND_MASKS)
+        if not isinstance(base, (dist.Normal, dist.LogNormal)):
+            return None
+        shape, flat = (*fn.batch_shape, *fn.event_shape), (*fn.batch_shape, self.size)
+        return base.loc.expand(shape).reshape(flat), base.scale.expand(shape).reshape(flat)
+
+    def distribution(self, loc: Tensor, scale: Tensor, raw_tril: Tensor | None) -> Any:
         """Return the distribution of the latent: of its family, or else with normal coordinates.
 
         Args:
             loc: means, ``batch | D``.
-            log_scale: logs of the Cholesky factor's diagonal, ``batch | D``.
+            scale: the Cholesky factor's diagonal, ``batch | D``.
             raw_tril: its rows below the diagonal, ``batch | D (D - 1) / 2``, each in units of its own
                 diagonal, so that narrow distributions keep their precision; None for independent ones.
         """
-        scale = log_link(log_scale, SCALE).exp()
         if not self.is_identity:  # exp and its like overflow where a network has gone astray
             loc = loc.clamp(-MOST, MOST) + loc.sign() * (loc.abs() - MOST).relu().log1p()
         if self.family is not None:
@@ -130,6 +140,30 @@ class LatentCoordinates:
             if len(self.shape) > 1:
                 parts.insert(0, ReshapeTransform(torch.Size((self.size,)), self.shape))
         return dist.TransformedDistribution(base, parts) if parts else base
+
+
+def with_prior(
+    prior: tuple[Tensor, Tensor] | None, loc: Tensor, scale: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of prior(z) Normal(z; loc, scale), once it integrates to 1.
+
+    So a factor of a conjugate model only has to know what the data say, however the prior moves with the
+    latents that were drawn before.
+
+    Args:
+        prior: mean p and standard deviation s of a normal prior; None for a flat one.
+        loc: where the data put z.
+        scale: how precisely they do.
+
+    >>> mean, sd = with_prior((torch.tensor(0.0), torch.tensor(1.0)), torch.tensor(4.0), torch.tensor(1.0))
+    >>> f"{mean.item():.2f} {sd.item() ** 2:.2f}"
+    '2.00 0.50'
+    """
+    if prior is None:
+        return loc, scale
+    mean, sd = prior
+    both = torch.hypot(sd, scale)
+    return loc + (scale / both).square() * (mean - loc), sd * (scale / both)
 
 
 def lower_triangular(diagonal: Tensor, below: Tensor) -> Tensor:

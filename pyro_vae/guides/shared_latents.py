@@ -41,25 +41,35 @@ class SharedLatents(nn.Module):
             for n, us in self.parents.items()
         )
 
-    def forward(self, plates: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Draw the latents in these plates; return them and their standardised coordinates by name.
+    def draw(
+        self,
+        name: str,
+        fn: Any,
+        plates: Mapping[str, Any],
+        standardised: dict[str, Tensor],
+    ) -> Tensor:
+        """Draw one of the latents that are not in the joint distribution.
 
-        The coordinates, ``particles, cells | D``, have mean 0 and scale 1, given those that were drawn
-        before.
+        Args:
+            name: of the latent.
+            fn: its prior, given what was drawn before; None if that is not known.
+            plates: by name.
+            standardised: the coordinates of the latents drawn before, ``particles, cells | D``, with mean 0
+                and scale 1 given those before them; the latent's are added.
         """
-        values, standardised = ({}, {}) if self.joint is None else self.joint(plates)
-        for (name, parents), factor in zip(self.parents.items(), self.factors, strict=True):
-            inputs = [self._read(name, u, standardised[u]) for u in parents]
-            batch = torch.broadcast_shapes(*(x.shape[:-1] for x in inputs))
-            joined = [x.expand(*batch, x.shape[-1]) for x in inputs]
-            q, mean, scale = factor(torch.cat(joined, -1) if joined else None)
-            with ExitStack() as stack:
-                for plate in self.latents[name].plates:
-                    stack.enter_context(plates[plate])
-                values[name] = pyro.sample(name, q)
-            free = self.latents[name].coordinates(values[name])
-            standardised[name] = (free - mean) / scale
-        return values, standardised
+        latent, parents = self.latents[name], self.parents[name]
+        inputs = [self._read(name, u, standardised[u]) for u in parents]
+        batch = torch.broadcast_shapes(*(x.shape[:-1] for x in inputs))
+        joined = [x.expand(*batch, x.shape[-1]) for x in inputs]
+        prior = None if fn is None else latent.coordinates.prior_of(fn)
+        factor = self.factors[[*self.parents].index(name)]
+        q, mean, scale = factor(torch.cat(joined, -1) if joined else None, prior)
+        with ExitStack() as stack:
+            for plate in latent.plates:
+                stack.enter_context(plates[plate])
+            value: Tensor = pyro.sample(name, q)
+        standardised[name] = (latent.coordinates(value) - mean) / scale
+        return value
 
     @torch.no_grad()
     def start_at(self, values: Mapping[str, Tensor]) -> None:

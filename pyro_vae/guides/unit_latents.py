@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
+from pyro_vae.guides.along_model import Draw
 from pyro_vae.guides.amortized_factor import AmortizedFactor
 from pyro_vae.guides.latent import Latent
 from pyro_vae.guides.model_facts import Unit
@@ -56,10 +57,10 @@ class UnitLatents(nn.Module):
         self.factors = nn.ModuleDict({keys[n]: self._factor(n, network) for n in firsts})
         self.to(rows[0].device)
 
-    def forward(
+    def drawing(
         self, args: Sequence[Any], plates: Mapping[str, Any], shared: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """Draw the latents in these plates, and return them by name.
+    ) -> Draw:
+        """Read the rows, and return what draws a latent of the units, given those drawn before.
 
         Args:
             args: the arguments of a call.
@@ -70,24 +71,27 @@ class UnitLatents(nn.Module):
         columns = self.columns(rows)
         summaries = {key: reader(rows) for key, reader in self.readers.items()}
         seen = {name: self._in_line(name, free) for name, free in shared.items()}
-        values: dict[str, Tensor] = {}
-        for name, parents in self.parents.items():
-            read, key = columns, self.keys[name]
+
+        def draw(name: str, fn: Any) -> Tensor:
+            read, key, latent = columns, self.keys[name], self.latents[name]
             if name in self.steps:
                 series, t = self.steps[name]
                 read = summaries[key][max(t - series.offset, 0)]
             inputs = [read]
-            for parent, size in parents:
+            for parent, size in self.parents[name]:
                 inputs.append(read.new_zeros(1, size) if parent is None else seen[parent])
             batch = torch.broadcast_shapes(*(x.shape[:-1] for x in inputs))
             joined = torch.cat([x.expand(*batch, x.shape[-1]) for x in inputs], -1)
             factor = cast(AmortizedFactor, self.factors[key])
+            prior = None if fn is None else latent.coordinates.prior_of(fn)
             with ExitStack() as stack:
-                for plate in self.latents[name].plates:
+                for plate in latent.plates:
                     stack.enter_context(plates[plate])
-                values[name] = pyro.sample(name, factor(joined))
-            seen[name] = self._in_line(name, factor.standardised(values[name]))
-        return values
+                value: Tensor = pyro.sample(name, factor(joined, prior))
+            seen[name] = self._in_line(name, factor.standardised(value))
+            return value
+
+        return draw
 
     def rows(self, args: Sequence[Any]) -> list[Tensor]:
         """Return the arguments' rows as numbers.
