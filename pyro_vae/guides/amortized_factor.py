@@ -51,7 +51,8 @@ class AmortizedFactor(nn.Module):
         self.from_dim, self.to_dim = -2 - len(cells), dim - 1
         self.unused = 1 + len(cells) - depth
         correlated = coordinates.num_correlated
-        self.sizes = [size, size, correlated * (correlated - 1) // 2]
+        shaped = coordinates.num_shaped
+        self.sizes = [size, size, correlated * (correlated - 1) // 2, shaped, shaped]
         self.network = Network.make(network, (in_dim,), (*cells, sum(self.sizes)))
         self.linear = nn.Linear(in_dim, math.prod(cells) * size, bias=False)
         nn.init.zeros_(self.linear.weight)
@@ -66,15 +67,21 @@ class AmortizedFactor(nn.Module):
             prior: mean and standard deviation of z's coordinates given earlier latents, ``batch | D``.
         """
         output = self.network(inputs)
-        loc, log_scale, raw = output.split(self.sizes, -1)
+        loc, log_scale, *raw = output.split(self.sizes, -1)
         # a step of an optimizer moves each of many weights: their sum must not jump
         linear = self.linear(inputs) / math.sqrt(inputs.shape[-1])
         loc = loc + linear.reshape(loc.shape)
-        loc, log_scale, raw = (self._in_plates(x, inputs) for x in (loc, log_scale, raw))
-        raw_tril = raw if raw.shape[-1] else None
+        loc, log_scale, tril, skew, log_tail = (
+            self._in_plates(x, inputs) for x in (loc, log_scale, *raw)
+        )
         scale = self.scale * log_link(log_scale, SCALE).exp()
         loc, scale = with_prior(prior, self.loc + self.scale * loc, scale)
-        return self.coordinates.distribution(loc, scale, raw_tril)
+        return self.coordinates.distribution(
+            loc,
+            scale,
+            tril if tril.shape[-1] else None,
+            (skew, log_tail) if skew.shape[-1] else None,
+        )
 
     def standardised(self, value: Tensor) -> Tensor:
         """Return a value's coordinates in units of the prior's location and scale, ``batch | D``."""

@@ -42,6 +42,9 @@ class FreeFactor(nn.Module):
         correlated = latent.coordinates.num_correlated
         below = correlated * (correlated - 1) // 2
         self.below = nn.Parameter(location.new_zeros(*latent.cells, below))
+        self.shapes = nn.Parameter(
+            location.new_zeros(2, *latent.cells, latent.coordinates.num_shaped)
+        )
         self.hidden = nn.Linear(in_dim, FEATURES, device=location.device) if in_dim else None
         num_features = in_dim + FEATURES if in_dim else 0
         self.mean_slopes = nn.Parameter(location.new_zeros(*shape, num_features))
@@ -66,8 +69,11 @@ class FreeFactor(nn.Module):
         scale = self.unit * log_scale.exp()
         if inputs is not None and self.hidden is not None:
             features = torch.cat([inputs, self.hidden(inputs).tanh()], -1)
-            mean = mean + scale * torch.einsum("...f,...df->...d", features, self.mean_slopes)
-            log_scale = log_scale + torch.einsum("...f,...df->...d", features, self.scale_slopes)
+            mean_slopes, scale_slopes = GAIN * self.mean_slopes, GAIN * self.scale_slopes
+            mean = mean + scale * torch.einsum("...f,...df->...d", features, mean_slopes)
+            log_scale = log_scale + torch.einsum("...f,...df->...d", features, scale_slopes)
         mean, scale = with_prior(prior, mean, self.unit * log_link(log_scale, SCALE).exp())
         raw = self.below.expand(*mean.shape[:-1], -1) if self.below.shape[-1] else None
-        return self.latent.coordinates.distribution(mean, scale, raw), mean, scale
+        skew, log_tail = (GAIN * self.shapes).unbind()
+        shapes = (skew, log_tail) if skew.shape[-1] else None
+        return self.latent.coordinates.distribution(mean, scale, raw, shapes), mean, scale

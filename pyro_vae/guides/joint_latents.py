@@ -12,8 +12,8 @@ from pyro.distributions.util import sum_rightmost
 from torch import Tensor, nn
 from torch.distributions.transforms import AffineTransform
 
-from pyro_vae.distributions import LowRankMultivariateNormal, SinhArcsinh
-from pyro_vae.guides.latent import Latent, lower_triangular
+from pyro_vae.distributions import LowRankMultivariateNormal
+from pyro_vae.guides.latent import Latent, lower_triangular, skewed
 from pyro_vae.links import SCALE, log_link
 
 JOINT_COVARIANCE = 200  # coordinates, up to which all their covariances are learnt
@@ -21,7 +21,6 @@ START = 0.01  # of the scale, as a share of the prior's
 # One step of an optimizer moves a parameter by about the learning rate. A mean has to go several of the
 # prior's standard deviations, in steps whose size suits a network's weights.
 GAIN = 10.0
-MOST = 1.5  # of a skew, and of the log of a tail
 
 
 class JointLatents(nn.Module):
@@ -72,8 +71,7 @@ class JointLatents(nn.Module):
             return LowRankMultivariateNormal(loc, factor, scale.square())
         df = loc.new_full((), 5.0 * len(loc) + 5.0)
         base = dist.MultivariateStudentT(df, torch.zeros_like(loc), self._unit_tril())
-        skew, log_tail = (MOST * (GAIN / MOST * x).tanh() for x in (self.skew, self.log_tail))
-        shape = SinhArcsinh(skew, log_tail.exp(), cache_size=1)
+        shape = skewed(GAIN * self.skew, GAIN * self.log_tail)
         return dist.TransformedDistribution(
             base, [shape, AffineTransform(loc, scale, cache_size=1)]
         )

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.transforms import (
+    AffineTransform,
     IndependentTransform,
     ReshapeTransform,
     Transform,
     identity_transform,
 )
 
+from pyro_vae.distributions import SinhArcsinh
 from pyro_vae.errors import InputError
 from pyro_vae.guides.own_family import Family, own_family
 from pyro_vae.program.unconstrained import biject, known_support
@@ -24,6 +26,7 @@ from pyro_vae.program.wrappers import SHAPES_AND_MASKS, inside
 
 FULL_COVARIANCE = 64  # coordinates, up to which a factor has all their covariances
 MOST = 30.0  # beyond which the means of logs and logits grow like a logarithm
+MOST_SHAPE = 1.5  # of a skew, and of the log of a tail
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,14 @@ class LatentCoordinates:
         shape: the event shape of unconstrained values.
         event_dim: of the latent's own values.
         family: the prior's own, if a factor takes it in place of a normal distribution.
+        is_log_normal: whether the coordinates are normal under the prior.
     """
 
     transform: Transform
     shape: torch.Size
     event_dim: int
     family: Family | None = None
+    is_log_normal: bool = False
 
     @classmethod
     def of(cls, name: str, fn: Any) -> "LatentCoordinates":
@@ -59,7 +64,8 @@ class LatentCoordinates:
             )
         transform = biject(_of_one_unit(name, support))
         shape = torch.Size(transform.inverse_shape(fn.event_shape))
-        return cls(transform, shape, len(fn.event_shape), own_family(fn))
+        is_log_normal = isinstance(inside(fn, SHAPES_AND_MASKS), dist.LogNormal)
+        return cls(transform, shape, len(fn.event_shape), own_family(fn), is_log_normal)
 
     @property
     def size(self) -> int:
@@ -70,6 +76,14 @@ class LatentCoordinates:
     def num_correlated(self) -> int:
         """The number of coordinates that have covariances with each other."""
         return self.size if self.size <= FULL_COVARIANCE and self.family is None else 0
+
+    @property
+    def num_shaped(self) -> int:
+        """The number of coordinates with a skew and tails of their own.
+
+        A density that does not vanish at a bound has exponential tails in the coordinates.
+        """
+        return 0 if self.is_identity or self.is_log_normal or self.family is not None else self.size
 
     @property
     def is_identity(self) -> bool:
@@ -85,6 +99,8 @@ class LatentCoordinates:
             name = self.family.__name__.replace("_", " ")
             return name if self.size == 1 else f"{self.size} independent {name}"
         words = "normal" if self.is_identity else "transformed normal"
+        if self.num_shaped:
+            words = "transformed normal with skew"
         if self.size == 1:
             return words
         covariance = "full" if self.size <= FULL_COVARIANCE else "diagonal"
@@ -113,7 +129,13 @@ class LatentCoordinates:
         shape, flat = (*fn.batch_shape, *fn.event_shape), (*fn.batch_shape, self.size)
         return base.loc.expand(shape).reshape(flat), base.scale.expand(shape).reshape(flat)
 
-    def distribution(self, loc: Tensor, scale: Tensor, raw_tril: Tensor | None) -> Any:
+    def distribution(
+        self,
+        loc: Tensor,
+        scale: Tensor,
+        raw_tril: Tensor | None,
+        raw_shapes: tuple[Tensor, Tensor] | None = None,
+    ) -> Any:
         """Return the distribution of the latent: of its family, or else with normal coordinates.
 
         Args:
@@ -121,6 +143,7 @@ class LatentCoordinates:
             scale: the Cholesky factor's diagonal, ``batch | D``.
             raw_tril: its rows below the diagonal, ``batch | D (D - 1) / 2``, each in units of its own
                 diagonal, so that narrow distributions keep their precision; None for independent ones.
+            raw_shapes: skews and logs of tails, ``batch | D``; None for normal coordinates.
         """
         if not self.is_identity:  # exp and its like overflow where a network has gone astray
             loc = loc.clamp(-MOST, MOST) + loc.sign() * (loc.abs() - MOST).relu().log1p()
@@ -129,17 +152,34 @@ class LatentCoordinates:
             return self.family(loc, scale).to_event(len(self.shape))
         # the density of a draw takes its coordinates from the cache: those found from the value are rounded
         parts: list[Transform] = [] if self.is_identity else [self.transform.with_cache(1)]
+        if len(self.shape) > 1:
+            parts.insert(0, ReshapeTransform(torch.Size((self.size,)), self.shape))
+        unit_tril = torch.ones_like(scale)
+        if raw_tril is not None and self.size > 1:
+            unit_tril = lower_triangular(unit_tril, raw_tril / math.sqrt(self.size))
+        loc, scale = self._number(loc), self._number(scale)
+        if raw_shapes is not None:
+            skew, log_tail = (self._number(x) for x in raw_shapes)
+            parts = [skewed(skew, log_tail), AffineTransform(loc, scale, cache_size=1), *parts]
+            loc, scale = torch.zeros_like(loc), torch.ones_like(scale)
         base: Any
         if self.shape == ():
-            base = dist.Normal(loc.squeeze(-1), scale.squeeze(-1))
+            base = dist.Normal(loc, scale)
+        elif unit_tril.dim() > scale.dim():
+            base = dist.MultivariateNormal(loc, scale_tril=scale.unsqueeze(-1) * unit_tril)
         else:
             base = dist.Normal(loc, scale).to_event(1)
-            if raw_tril is not None and self.size > 1:
-                unit = lower_triangular(torch.ones_like(scale), raw_tril / math.sqrt(self.size))
-                base = dist.MultivariateNormal(loc, scale_tril=scale.unsqueeze(-1) * unit)
-            if len(self.shape) > 1:
-                parts.insert(0, ReshapeTransform(torch.Size((self.size,)), self.shape))
         return dist.TransformedDistribution(base, parts) if parts else base
+
+    def _number(self, x: Tensor) -> Tensor:
+        """Return ``batch | 1`` as ``batch |`` for latents that are numbers."""
+        return x.squeeze(-1) if self.shape == () else x
+
+
+def skewed(raw_skew: Tensor, raw_log_tail: Tensor) -> SinhArcsinh:
+    """Return a map that gives a standard normal its skew and its tails, within bounds."""
+    skew, log_tail = (MOST_SHAPE * (x / MOST_SHAPE).tanh() for x in (raw_skew, raw_log_tail))
+    return SinhArcsinh(skew, log_tail.exp(), cache_size=1)
 
 
 def with_prior(
