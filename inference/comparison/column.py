@@ -1,0 +1,97 @@
+"""What all columns of a comparison have in common."""
+
+import abc
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from pyro_vae.inference.comparison.lineup import Lineup
+from pyro_vae.inference.evidence.report import digits_of, plus_minus
+
+NOTHING = "-"  # in print, where a model has no figure
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Hold a column of the table: a cell for each model, and the numbers behind the cells.
+
+    Attributes:
+        heading: of the column, in print.
+        cells: in print, one a model, in the order of the lineup.
+        numbers: by the name of a column of the data frame, one a model.
+        notes: sentences that the reader should know.
+    """
+
+    heading: str
+    cells: tuple[str, ...]
+    numbers: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Column(abc.ABC):
+    """A figure of each model of a comparison.
+
+    A column is a frozen dataclass of its own options, in a file of its own; one that is not here needs no
+    change elsewhere: ``compare(models, columns=[*COLUMNS, MyColumn()])``.
+
+    >>> from dataclasses import dataclass
+    >>> from pyro_vae import compare
+    >>> from pyro_vae.inference import COLUMNS
+    >>> from pyro_vae.models import FactorAnalysis
+    >>> @dataclass(frozen=True)
+    ... class Latents(Column):
+    ...     def figures(self, lineup):
+    ...         sizes = tuple(float(c.program.prior.event_shape[0]) for c in lineup.candidates)
+    ...         yield Figures("latents", tuple(f"{size:.0f}" for size in sizes), {"latents": sizes})
+    >>> x, models = torch.randn(20, 3), {f"FA {n}": FactorAnalysis((3,), n) for n in (1, 2)}
+    >>> table = compare(models, x, columns=[*COLUMNS, Latents()], method="exact").to_frame()
+    >>> sorted(table["latents"])
+    [1.0, 2.0]
+    """
+
+    @abc.abstractmethod
+    def figures(self, lineup: Lineup) -> Iterable[Figures]:
+        """Yield the columns of the table, in nats where they are logarithms.
+
+        Args:
+            lineup: the models, in the order of the table.
+
+        Raises:
+            InputError: a model has no such figure.
+        """
+
+
+def numbers(values: Tensor | Iterable[float]) -> tuple[float, ...]:
+    """Return numbers for a data frame."""
+    return tuple(float(value) for value in values)
+
+
+def with_errors(values: Sequence[float], errors: Sequence[float]) -> tuple[str, ...]:
+    """Return figures with their errors, all with as many decimals: those of the smallest error.
+
+    >>> with_errors([-12.345, -7.0], [0.012, 0.2])
+    ('-12.345 ± 0.012', '-7.000 ± 0.200')
+    """
+    places = decimals(errors)
+    return tuple(
+        NOTHING if math.isnan(value) else with_error(value, error, places)
+        for value, error in zip(values, errors, strict=True)
+    )
+
+
+def with_error(value: float, error: float, places: int) -> str:
+    """Return a figure with its error; with none where it is exact."""
+    exact = f"{value:.{places}f}"
+    return exact if error == 0 else f"{exact} {plus_minus(error, places)}"
+
+
+def decimals(errors: Sequence[float]) -> int:
+    """Return how many decimals show the smallest error to two digits, from 1 to 3; 2 where none is above 0.
+
+    >>> decimals([0.5, 0.0123]), decimals([0.0, float("nan")])
+    (3, 2)
+    """
+    known = [error for error in errors if error > 0 and math.isfinite(error)]
+    return min(digits_of(min(known)), 3) if known else 2
