@@ -101,7 +101,7 @@ def compare(
     has_data = data is not None or "args" in options or "kwargs" in options
     candidates = []
     for name, given in models.items():
-        own = {**options, "seed": (base + zlib.crc32(name.encode())) % 2**32}
+        own = {**options, "seed": model_seed(base, name)}
         pair = (given, data) if has_data else given
         candidates.append(candidate_of(name, given, pair, own, share[name]))
     return compared(candidates, columns, reference, joint, sort)
@@ -155,10 +155,17 @@ def candidate_of(
     return Candidate(name, evidence, program, data, options, seconds, prior)
 
 
+def model_seed(seed: int, name: str) -> int:
+    """Return a seed for one model, so that the draws of two models are independent."""
+    return (seed + zlib.crc32(name.encode())) % 2**32
+
+
 def _pair(name: str, pair: Any) -> tuple[Any, Any]:
     """Return a program and its data."""
     if not isinstance(pair, tuple) or len(pair) != 2:
-        raise must_be(f"the model {name!r}", PAIR, pair, subject="models", remedy="pass the data, too")
+        raise must_be(
+            f"the model {name!r}", PAIR, pair, subject="models", remedy="pass the data, too"
+        )
     program, data = pair
     if callable(program) and callable(data):
         raise InputError(
@@ -213,6 +220,8 @@ def prior_shares(
             subject="prior_weights",
             expected="a positive number for each model",
         )
-    weights = {name: positive(f"the prior weight of {name!r}", prior_weights[name]) for name in models}
+    weights = {
+        name: positive(f"the prior weight of {name!r}", prior_weights[name]) for name in models
+    }
     total = sum(weights.values())
     return {name: weight / total for name, weight in weights.items()}

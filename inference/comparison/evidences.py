@@ -105,11 +105,10 @@ class BayesFactor(Column):
     def figures(self, lineup: Lineup) -> Iterator[Figures]:
         logs, errors = lineup.differences, lineup.difference_errors
         low, high = logs - Z95 * errors, logs + Z95 * errors
+        rows = zip(lineup.candidates, logs.tolist(), low.tolist(), high.tolist(), strict=True)
         cells = [
-            _factor_with_interval(*(float(x) for x in row), c is lineup.reference)
-            for c, row in zip(
-                lineup.candidates, torch.stack([logs, low, high], 1).tolist(), strict=True
-            )
+            "1" if c is lineup.reference else _factor_with_interval(log, *ends)
+            for c, log, *ends in rows
         ]
         yield Figures(
             "Bayes factor",
@@ -123,10 +122,8 @@ class BayesFactor(Column):
         )
 
 
-def _factor_with_interval(log: float, low: float, high: float, is_reference: bool) -> str:
+def _factor_with_interval(log: float, low: float, high: float) -> str:
     """Return a Bayes factor and its interval in print, from their logs."""
-    if is_reference:
-        return "1"
     plain = PLAIN[0] <= math.exp(min(log, 700)) < PLAIN[1]
     write = _plain if plain else _power
     if math.isnan(low):

@@ -17,6 +17,7 @@ from pyro_vae.inference.comparison.column import NOTHING, Column, Figures, numbe
 from pyro_vae.inference.comparison.lineup import Candidate, Lineup, paired_error, quoted
 from pyro_vae.inference.evidence.arviz import inference_data
 from pyro_vae.inference.evidence.draws import DrawsPosterior
+from pyro_vae.inference.evidence.psis import bad_k
 from pyro_vae.inference.posterior.methods import IMPORTANCE
 from pyro_vae.inference.posterior.posterior import posterior
 from pyro_vae.inference.posterior.result import Posterior
@@ -37,7 +38,7 @@ class LOO(Column):
 
     Of a joint model it comes from draws of the posterior, whose log-likelihoods are weighted by
     Pareto-smoothed importance sampling; ``k`` is the largest Pareto k of a row, which above 0.7 makes the
-    figure unreliable. A row's own latents are integrated out. Where rows share no latent, the other rows
+    figure unreliable; a few hundred draws need a lower one. A row's own latents are integrated out. Where rows share no latent, the other rows
     say nothing about a row, so the figure is the log evidence of the rows.
 
     Args:
@@ -63,23 +64,26 @@ class LOO(Column):
         _check_rows(lineup, found)
         reference = found[lineup.reference.name]
         rows = [found[name].rows for name in lineup.names]
-        values = numbers(r.sum() for r in rows)
+        values = numbers(float(r.sum()) for r in rows)
         errors = tuple(paired_error(r) for r in rows)
         yield Figures(
             "elpd_loo",
             tuple(f"{v:.1f} ± {e:.1f}" for v, e in zip(values, errors, strict=True)),
             {"elpd_loo": values, "elpd_loo_se": errors},
             (
-                "elpd_loo: expected log predictive density of a new row, summed over rows, by leave-one-out; "
-                "± is the standard error over rows",
+                "elpd_loo: the expected log predictive density of a new row, summed over rows, by "
+                "leave-one-out; ± is its standard error over rows",
             ),
         )
         away = [r - reference.rows for r in rows]
-        differences, dse = numbers(d.sum() for d in away), tuple(map(paired_error, away))
+        differences, dse = (
+            numbers(float(d.sum()) + 0.0 for d in away),
+            tuple(map(paired_error, away)),
+        )
         yield Figures(
             "elpd difference",
             tuple(
-                "0.0" if c is lineup.reference else f"{d:.1f} ± {e:.1f}"
+                "0.0" if c is lineup.reference else f"{round(d, 1) + 0.0:.1f} ± {e:.1f}"
                 for c, d, e in zip(lineup.candidates, differences, dse, strict=True)
             ),
             {"elpd_difference": differences, "elpd_dse": dse},
@@ -90,7 +94,7 @@ class LOO(Column):
         """Return log p of each row of the data given the other rows."""
         values = candidate.row_values
         if values is not None:
-            return RowScores(values, math.nan)
+            return RowScores(values)
         if candidate.program is None:
             raise InputError(
                 f"leave-one-out needs draws of the posterior, and of {candidate.name!r} only a joint "
@@ -116,10 +120,17 @@ class LOO(Column):
 
 @dataclass(frozen=True)
 class RowScores:
-    """Hold log p(row | other rows), ``rows |``, and the largest Pareto k of a row; NaN where none is drawn."""
+    """Hold log p(row | the other rows), and how far it can be trusted.
+
+    Attributes:
+        rows: log p of each row, ``rows |``, nats.
+        pareto_k: the largest of a row; NaN where nothing was drawn.
+        bad_k: above which it is too high.
+    """
 
     rows: Tensor
-    pareto_k: float
+    pareto_k: float = math.nan
+    bad_k: float = math.nan
 
 
 def leave_one_out(log_likelihood: Tensor, drawn: Posterior | None = None) -> RowScores:
@@ -140,7 +151,8 @@ def leave_one_out(log_likelihood: Tensor, drawn: Posterior | None = None) -> Row
         data = inference_data(groups, {"rows": ["row"]}, {"row": np.arange(shaped.shape[-1])}, {})
         loo: Any = arviz.loo(data, pointwise=True)
     pointwise = loo.loo_i if hasattr(loo, "loo_i") else loo.elpd_i  # ArviZ 1.0 has other names
-    return RowScores(torch.as_tensor(np.asarray(pointwise)).double(), float(loo.pareto_k.max()))
+    rows, k = torch.as_tensor(np.asarray(pointwise)).double(), float(loo.pareto_k.max())
+    return RowScores(rows, k, bad_k(len(scores)))
 
 
 def _check_rows(lineup: Lineup, found: dict[str, RowScores]) -> None:
@@ -159,10 +171,8 @@ def _k_figures(lineup: Lineup, found: dict[str, RowScores]) -> Iterator[Figures]
     k = tuple(found[name].pareto_k for name in lineup.names)
     if all(map(math.isnan, k)):
         return
-    bad = [name for name in lineup.names if found[name].pareto_k > 0.7]
-    notes = (
-        f"leave-one-out of {quoted(bad)} is unreliable: a row has a Pareto k above 0.7",
-    )  # fmt: skip
+    bad = [name for name in lineup.names if found[name].pareto_k > found[name].bad_k]
+    notes = (f"leave-one-out of {quoted(bad)} is unreliable: the Pareto k of a row is too high",)
     yield Figures(
         "k of LOO",
         tuple(NOTHING if math.isnan(x) else f"{x:.2f}" for x in k),

@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+from typing import Any
 
 import torch
 from matplotlib.axes import Axes
@@ -51,7 +52,11 @@ def plot_comparison(comparison: Comparison) -> Figure:
 
 def _draw_differences(axes: Axes, lineup: Lineup) -> None:
     """Draw the log Bayes factors, their intervals, and the sampling errors."""
-    values, errors, rows = lineup.differences, lineup.difference_errors, torch.arange(len(lineup.candidates))
+    values, errors, rows = (
+        lineup.differences,
+        lineup.difference_errors,
+        torch.arange(len(lineup.candidates)),
+    )
     is_known, is_finite = ~errors.isnan(), values.isfinite()
     sampling = lineup.row_errors.nan_to_num()
     if bool((sampling > 0).any()):
@@ -76,9 +81,9 @@ def _draw_differences(axes: Axes, lineup: Lineup) -> None:
     _pad_when_flat(axes, values[is_finite])
     axes.set_xlabel(f"log p(data) less that of {_short(lineup.reference.name)}, nats")
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    upper = axes.secondary_xaxis(
-        "top", functions=(lambda x: x / math.log(10), lambda x: x * math.log(10))
-    )
+    nats = math.log(10)  # of a factor of ten
+    functions: Any = (lambda x: x / nats, lambda x: x * nats)
+    upper = axes.secondary_xaxis("top", functions=functions)
     upper.set_xlabel(r"$\log_{10}$ Bayes factor")
     upper.xaxis.set_major_locator(MaxNLocator(6))
     axes.tick_params(axis="y", length=0)
@@ -102,10 +107,10 @@ def _draw_probabilities(axes: Axes, lineup: Lineup) -> None:
     prior = torch.tensor([c.prior for c in lineup.candidates], dtype=torch.float64)
     p, errors = probabilities(lineup.totals, lineup.total_errors, prior)
     rows = range(len(p))
-    axes.barh(rows, p, height=0.6, color=BLUE, alpha=0.8)
+    axes.barh(rows, p.tolist(), height=0.6, color=BLUE, alpha=0.8)
     has_priors = len(set(prior.tolist())) > 1
     if has_priors:
-        axes.plot(prior, rows, "|", color="black", ms=8, ls="none")
+        axes.plot(prior.tolist(), rows, "|", color="black", ms=8, ls="none")
     for row, value, cell in zip(rows, p.tolist(), probability_cells(p, errors), strict=True):
         number = cell.partition(" ")[0]
         axes.text(max(value, 0) + 0.03, row, number, va="center", fontsize=SMALL_FONT)

@@ -43,7 +43,9 @@ class Comparison:
         """Sentences that the reader should know."""
         of_columns = (note for column in self.columns for note in column.notes)
         has_errors = any(c.total_error != 0 for c in self.lineup.candidates)
-        error = ("±: the Monte-Carlo error; brackets: its interval of 95 %. More particles make both smaller",)
+        error = (
+            "±: the Monte-Carlo error; brackets: its interval of 95 %. More particles make both smaller",
+        )
         return tuple(dict.fromkeys((*(error if has_errors else ()), *of_columns, *self.checks)))
 
     def to_frame(self, *, text: bool = False) -> Any:
@@ -87,7 +89,9 @@ class Comparison:
             for line in zip(*cells, strict=True)
         ]
         notes = [textwrap.fill(f"note: {note}", WIDTH) for note in self.notes]
-        return "\n".join([textwrap.fill(self.caption, WIDTH), "", *lines, *([""] * bool(notes)), *notes])
+        return "\n".join(
+            [textwrap.fill(self.caption, WIDTH), "", *lines, *([""] * bool(notes)), *notes]
+        )
 
     __repr__ = __str__
 
@@ -103,7 +107,8 @@ class Comparison:
         )
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
         caption = f"<caption>{html.escape(self.caption)}</caption>"
-        return f"<table>{caption}<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+        table = f"{caption}<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody>"
+        return f"<table>{table}</table>{notes}"
 
 
 def _finite(value: float) -> float | None:

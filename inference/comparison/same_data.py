@@ -139,7 +139,7 @@ def _check_units(one: Candidate, other: Candidate) -> None:
             f"{second.num_units:,}",
             subject=other.name,
             expected="evidences of the same rows",
-            remedy=f"give all models the same rows; if they are the same data in other plates, {ONE_FIGURE}",
+            remedy=f"give all models the same rows; if other plates cut the same data, {ONE_FIGURE}",
         )
     rows = [e.observed.get(FINGERPRINT) for e in (first, second)]
     if _is_known(one) and _is_known(other) and not _equal(*rows):
@@ -159,7 +159,11 @@ def _unchecked(candidates: Sequence[Candidate]) -> tuple[str, ...]:
     """Return a note on the models of which it is not known what they observed."""
     unknown = [c.name for c in candidates if not _is_known(c)]
     notes = []
-    if unknown:
+    if len(unknown) == len(candidates):
+        notes.append(
+            "it was not checked that the evidences are of the same data: they do not say what they observed"
+        )
+    elif unknown:
         notes.append(
             f"it was not checked that {quoted(unknown)} {_are(unknown)} of the same data as the others: "
             "their evidence does not say what it observed"

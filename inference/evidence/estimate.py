@@ -2,8 +2,8 @@
 
 import contextlib
 from collections.abc import Mapping
-from functools import partial
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 

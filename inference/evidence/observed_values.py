@@ -59,7 +59,9 @@ def _facts(site: Site, structure: Structure) -> dict[str, Tensor]:
     """Return the facts at each place in the plates, ``batch |``."""
     fn, value, counts = site["fn"], site["value"], mask_of(site)
     plates = structure.max_plate_nesting  # enumerated dimensions lie further left
-    expected = torch.Size((*fn.batch_shape[-plates:], *fn.event_shape) if plates else fn.event_shape)
+    expected = torch.Size(
+        (*fn.batch_shape[-plates:], *fn.event_shape) if plates else fn.event_shape
+    )
     value = value.expand(torch.broadcast_shapes(value.shape, expected))
     while counts.dim() > value.dim():
         counts = counts[0]

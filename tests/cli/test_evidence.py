@@ -12,7 +12,7 @@ import torch
 from refused import refused
 from stories import interrupt_after
 
-from pyro_vae.cli.evidence import in_bytes
+from pyro_vae.cli.options.estimate import in_bytes
 from pyro_vae.inference.evidence import tiles
 
 pytestmark = pytest.mark.usefixtures("small_blocks")
