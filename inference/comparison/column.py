@@ -2,7 +2,7 @@
 
 import abc
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -68,30 +68,23 @@ def numbers(values: Tensor | Iterable[float]) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
 
 
-def with_errors(values: Sequence[float], errors: Sequence[float]) -> tuple[str, ...]:
-    """Return figures with their errors, all with as many decimals: those of the smallest error.
+def with_errors(values: Iterable[float], errors: Iterable[float]) -> tuple[str, ...]:
+    """Return figures with their errors, which show to two places.
 
-    >>> with_errors([-12.345, -7.0], [0.012, 0.2])
-    ('-12.345 ± 0.012', '-7.000 ± 0.200')
+    >>> with_errors([-12.345, -7.0, -1.0], [0.012, 0.2, 0.0])
+    ('-12.345 ± 0.012', '-7.00 ± 0.20', '-1.000')
     """
-    places = decimals(errors)
-    return tuple(
-        NOTHING if math.isnan(value) else with_error(value, error, places)
-        for value, error in zip(values, errors, strict=True)
-    )
+    return tuple(map(with_error, values, errors))
 
 
-def with_error(value: float, error: float, places: int) -> str:
-    """Return a figure with its error; with none where it is exact."""
-    exact = f"{value:.{places}f}"
-    return exact if error == 0 else f"{exact} {plus_minus(error, places)}"
+def with_error(value: float, error: float) -> str:
+    """Return a figure with its error; with none where it is exact.
 
-
-def decimals(errors: Sequence[float]) -> int:
-    """Return how many decimals show the smallest error to two digits, from 1 to 3; 2 where none is above 0.
-
-    >>> decimals([0.5, 0.0123]), decimals([0.0, float("nan")])
-    (3, 2)
+    >>> with_error(-0.0001, 0.1), with_error(-2.5, float("nan"))
+    ('0.00 ± 0.10', '-2.5 ± unknown')
     """
-    known = [error for error in errors if error > 0 and math.isfinite(error)]
-    return min(digits_of(min(known)), 3) if known else 2
+    if math.isnan(value):
+        return NOTHING
+    places = 1 if math.isnan(error) else min(digits_of(error), 3)
+    shown = f"{round(value, places) + 0.0:.{places}f}"
+    return shown if error < 0.0005 else f"{shown} {plus_minus(error, places)}"

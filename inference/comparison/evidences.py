@@ -15,9 +15,14 @@ from pyro_vae.inference.comparison.column import (
     with_errors,
 )
 from pyro_vae.inference.comparison.lineup import Lineup, quoted
+from pyro_vae.inference.evidence.report import HARDLY_VARY
+from pyro_vae.inference.evidence.result import Evidence
 
 Z95 = 1.959964  # of a Normal interval of 95 %
-PLAIN = (1e-3, 1e4)  # Bayes factors that are printed without a power of ten
+PLAIN, SCIENTIFIC = (
+    3,
+    100,
+)  # |log10| of Bayes factors below which they are printed as 12.3, as 1.23e-07
 ROUGH = 0.5  # nats of error from which a first-order error of a probability is rough
 
 
@@ -33,28 +38,21 @@ class LogEvidence(Column):
             {"log_evidence": values, "log_evidence_error": errors},
             tuple(_unknown(lineup)),
         )
-        k = numbers(_largest_k(c.evidence.pareto_k) for c in lineup.candidates)
-        is_exact = [c.evidence.is_exact for c in lineup.candidates]
-        yield Figures(
-            "k",
-            tuple(_k_cell(x, exact) for x, exact in zip(k, is_exact, strict=True)),
-            {
-                "pareto_k": tuple(
-                    math.nan if exact else x for x, exact in zip(k, is_exact, strict=True)
-                )
-            },
-        )
+        k = numbers(_largest_k(c.evidence) for c in lineup.candidates)
+        cells = map(_k_cell, k, errors)
+        yield Figures("k", tuple(cells), {"pareto_k": k})
 
 
-def _largest_k(k: Tensor) -> float:
-    known = k[~k.isnan()]
-    return float(known.max()) if len(known) else math.nan
+def _largest_k(evidence: Evidence) -> float:
+    known = evidence.pareto_k[~evidence.pareto_k.isnan()]
+    return math.nan if evidence.is_exact or not len(known) else float(known.max())
 
 
-def _k_cell(k: float, is_exact: bool) -> str:
-    if is_exact or math.isnan(k):
+def _k_cell(k: float, error: float) -> str:
+    """Return k in print; none where the weights do not vary, except by rounding."""
+    if math.isnan(k) or k == -math.inf or error < HARDLY_VARY:
         return NOTHING
-    return f"{k:.2f}" if math.isfinite(k) else ("< 0" if k < 0 else "> 1")
+    return f"{k:.2f}" if math.isfinite(k) else "> 1"
 
 
 def _unknown(lineup: Lineup) -> Iterator[str]:
@@ -81,7 +79,7 @@ class Difference(Column):
             {"difference": values, "difference_error": errors},
         )
         sampling = numbers(lineup.row_errors)
-        if all(math.isnan(x) for x in sampling):
+        if not any(x > 0 for x in sampling):
             return
         yield Figures(
             "over rows",
@@ -124,11 +122,12 @@ class BayesFactor(Column):
 
 def _factor_with_interval(log: float, low: float, high: float) -> str:
     """Return a Bayes factor and its interval in print, from their logs."""
-    plain = PLAIN[0] <= math.exp(min(log, 700)) < PLAIN[1]
-    write = _plain if plain else _power
+    size = abs(log / math.log(10))
+    write = _plain if size < PLAIN else _scientific if size < SCIENTIFIC else _power
     if math.isnan(low):
         return f"{write(log)} [unknown]"
-    return write(log) if low == high else f"{write(log)} [{write(low)}, {write(high)}]"
+    ends = write(low), write(high)
+    return write(log) if ends[0] == ends[1] else f"{write(log)} [{', '.join(ends)}]"
 
 
 def _plain(log: float) -> str:
@@ -141,6 +140,15 @@ def _plain(log: float) -> str:
     if factor == 0:
         return "0"
     return f"{factor:,.{min(6, max(0, 2 - math.floor(math.log10(factor))))}f}"
+
+
+def _scientific(log: float) -> str:
+    """Return the exponential of a number to three digits, with an exponent.
+
+    >>> _scientific(-15.185)
+    '2.54e-07'
+    """
+    return f"{math.exp(log):.2e}"
 
 
 def _power(log: float) -> str:

@@ -4,7 +4,7 @@ import inspect
 import math
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,6 @@ from pyro_vae.inference.evidence.draws import DrawsPosterior
 from pyro_vae.inference.evidence.psis import bad_k
 from pyro_vae.inference.posterior.methods import IMPORTANCE
 from pyro_vae.inference.posterior.posterior import posterior
-from pyro_vae.inference.posterior.result import Posterior
 
 CHECKS: dict[str, checks.Check] = {
     "method": checks.instance(
@@ -37,9 +36,9 @@ class LOO(Column):
     """Leave-one-out: the sum over rows of log p(row | the other rows), and its difference, by ArviZ.
 
     Of a joint model it comes from draws of the posterior, whose log-likelihoods are weighted by
-    Pareto-smoothed importance sampling; ``k`` is the largest Pareto k of a row, which above 0.7 makes the
-    figure unreliable; a few hundred draws need a lower one. A row's own latents are integrated out. Where rows share no latent, the other rows
-    say nothing about a row, so the figure is the log evidence of the rows.
+    Pareto-smoothed importance sampling; ``k`` is the largest Pareto k of a row, which above 0.7 (and less
+    with few draws) makes the figure unreliable. A row's own latents are integrated out. Where rows share
+    no latent, the other rows say nothing about a row, so the figure is the log evidence of the rows.
 
     Args:
         num_draws: of the posterior.
@@ -115,7 +114,8 @@ class LOO(Column):
             scores = drawn.log_likelihood(num_inner=self.num_inner, seed=seed)
         except InputError as error:
             raise error.at(f"leave-one-out of {candidate.name!r}") from error
-        return leave_one_out(scores, drawn)
+        scored = leave_one_out(scores, drawn.num_chains)
+        return replace(scored, is_poor=bool(drawn.without_error.any()))
 
 
 @dataclass(frozen=True)
@@ -126,21 +126,22 @@ class RowScores:
         rows: log p of each row, ``rows |``, nats.
         pareto_k: the largest of a row; NaN where nothing was drawn.
         bad_k: above which it is too high.
+        is_poor: whether the draws of the posterior cannot be trusted.
     """
 
     rows: Tensor
     pareto_k: float = math.nan
     bad_k: float = math.nan
+    is_poor: bool = False
 
 
-def leave_one_out(log_likelihood: Tensor, drawn: Posterior | None = None) -> RowScores:
+def leave_one_out(log_likelihood: Tensor, chains: int = 1) -> RowScores:
     """Return ArviZ's leave-one-out of each row, from log-likelihoods (draws, rows).
 
     Args:
         log_likelihood: of each row at each draw.
-        drawn: the posterior that the draws are of, whose chains they are.
+        chains: that follow one another in the draws.
     """
-    chains = 1 if drawn is None else drawn.num_chains
     scores = log_likelihood.detach().cpu().double()
     shaped = scores.reshape(chains, -1, scores.shape[-1]).numpy()
     groups = {"posterior": {"draw_number": shaped[..., 0]}, "log_likelihood": {"rows": shaped}}
@@ -172,10 +173,19 @@ def _k_figures(lineup: Lineup, found: dict[str, RowScores]) -> Iterator[Figures]
     if all(map(math.isnan, k)):
         return
     bad = [name for name in lineup.names if found[name].pareto_k > found[name].bad_k]
-    notes = (f"leave-one-out of {quoted(bad)} is unreliable: the Pareto k of a row is too high",)
+    notes = []
+    if bad:
+        notes.append(
+            f"leave-one-out of {quoted(bad)} is unreliable: the Pareto k of a row is too high"
+        )
+    if poor := [name for name in lineup.names if found[name].is_poor]:
+        notes.append(
+            f"a few weights decide the draws of the posterior of {quoted(poor)}, so its leave-one-out is "
+            "unreliable: LOO(method='ais') or LOO(num_particles=...) draws better"
+        )
     yield Figures(
         "k of LOO",
         tuple(NOTHING if math.isnan(x) else f"{x:.2f}" for x in k),
         {"loo_pareto_k": k},
-        notes if bad else (),
+        tuple(notes),
     )

@@ -111,11 +111,12 @@ def _draw_probabilities(axes: Axes, lineup: Lineup) -> None:
     has_priors = len(set(prior.tolist())) > 1
     if has_priors:
         axes.plot(prior.tolist(), rows, "|", color="black", ms=8, ls="none")
+    largest = float(torch.cat([p, prior]).max() if has_priors else p.max())
     for row, value, cell in zip(rows, p.tolist(), probability_cells(p, errors), strict=True):
         number = cell.partition(" ")[0]
-        axes.text(max(value, 0) + 0.03, row, number, va="center", fontsize=SMALL_FONT)
-    axes.set_xlim(0, 1.3)
-    axes.set_xticks([0, 0.5, 1])
+        axes.text(value + 0.03 * largest, row, number, va="center", fontsize=SMALL_FONT)
+    axes.set_xlim(0, 1.4 * largest)  # with room for the numbers
+    axes.set_xticks([0, 0.5, 1] if largest > 0.7 else [0, float(f"{largest:.1g}")])
     axes.set_xlabel("posterior probability" + ("\n(mark: prior)" if has_priors else ""))
     axes.tick_params(axis="y", length=0, labelleft=False)
     axes.spines[["right", "top", "left"]].set_visible(False)

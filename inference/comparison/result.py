@@ -88,7 +88,9 @@ class Comparison:
             ).rstrip()
             for line in zip(*cells, strict=True)
         ]
-        notes = [textwrap.fill(f"note: {note}", WIDTH) for note in self.notes]
+        notes = [
+            textwrap.fill(f"note: {note}", WIDTH, break_on_hyphens=False) for note in self.notes
+        ]
         return "\n".join(
             [textwrap.fill(self.caption, WIDTH), "", *lines, *([""] * bool(notes)), *notes]
         )

@@ -11,6 +11,7 @@ from pyro_vae.inference.evidence.result import Evidence, mean_error
 from pyro_vae.inference.evidence.standard_error import MIN_WEIGHTS
 
 WIDTH = 100
+HARDLY_VARY = 1e-3  # nats; with errors below it, k is that of rounding
 Row = tuple[str, str]
 
 
@@ -155,6 +156,9 @@ def _k_row(evidence: Evidence) -> Iterator[Row]:
     if evidence.is_exact:
         return
     k = evidence.pareto_k[~evidence.pareto_k.isnan()]
+    if bool((evidence.standard_error < HARDLY_VARY).all()):
+        yield "Pareto k", "does not matter here: the weights hardly vary"
+        return
     if not len(k):
         yield "Pareto k", f"unknown: it takes at least K = {smallest_for_k()} weights"
         return
@@ -280,5 +284,5 @@ def _figure(values: Tensor, digits: int) -> str:
 
 
 def _wrapped(name: str, value: str, width: int) -> list[str]:
-    first, *rest = textwrap.wrap(value, max(30, WIDTH - width)) or [""]
+    first, *rest = textwrap.wrap(value, max(30, WIDTH - width), break_on_hyphens=False) or [""]
     return [f"{name:{width}}{first}", *(" " * width + line for line in rest)]

@@ -73,12 +73,14 @@ def main(words: Sequence[str]) -> int:
     options.device = local_device(options.device)
     columns = (*COLUMNS, LOO()) if options.loo else COLUMNS
     with process_group(), redirect_stdout(sys.stderr):  # a model may print
-        candidates = [
+        made = [
             _candidate(name, folder, options, estimate, 1 / len(names))
             for folder, name in names.items()
         ]
-        found = compared(candidates, columns, reference, options.joint)
+        found = compared([c for c, _ in made], columns, reference, options.joint)
     if is_main_process():
+        for text in dict.fromkeys(text for _, notes in made for text in notes):
+            note(text)
         _show(found, options.json, table, picture)
     return 0
 
@@ -121,8 +123,8 @@ def _reference(run: str, names: dict[str, str]) -> str:
 
 def _candidate(
     name: str, folder: str, options: Namespace, estimate: dict[str, Any], prior: float
-) -> Candidate:
-    """Return a run's model with its evidence."""
+) -> tuple[Candidate, tuple[str, ...]]:
+    """Return a run's model with its evidence, and notes on its data."""
     own = options.clone()
     own.run = folder
     trained = open_trained(own)
@@ -130,10 +132,7 @@ def _candidate(
     seed = model_seed(trained.seed, name)
     settings = {**estimate, "seed": seed, "device": trained.device}
     found = candidate_of(name, None, (program, trained.split), settings, prior)
-    for text in (*joint_note(found.evidence, trained), *_scale_note(trained)):
-        if is_main_process():
-            note(f"{name}: {text}")
-    return found
+    return found, (*joint_note(found.evidence, trained), *_scale_note(trained))
 
 
 def _scale_note(trained: TrainedModel) -> tuple[str, ...]:

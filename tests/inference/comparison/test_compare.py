@@ -166,7 +166,9 @@ def test_regressions_under_the_g_prior() -> None:
         gram = part.T @ part
 
         def model(y: Tensor) -> None:
-            b = pyro.sample("b", dist.MultivariateNormal(torch.zeros(len(columns)), g * gram.inverse()))
+            b = pyro.sample(
+                "b", dist.MultivariateNormal(torch.zeros(len(columns)), g * gram.inverse())
+            )
             with pyro.plate("rows", len(y)):
                 pyro.sample("y", dist.Normal((part * b.unsqueeze(-2)).sum(-1), 1.0), obs=y)
 
@@ -183,7 +185,9 @@ def test_regressions_under_the_g_prior() -> None:
     for name, columns in chosen.items():
         part = x[:, columns].double()
         fit = part @ torch.linalg.lstsq(part, y.double().unsqueeze(-1)).solution
-        expected = float(fit.square().sum()) * g / (2 * (1 + g)) - len(columns) / 2 * math.log(1 + g)
+        expected = float(fit.square().sum()) * g / (2 * (1 + g)) - len(columns) / 2 * math.log(
+            1 + g
+        )
         row = found.loc[name]
         assert abs(row["difference"] - expected) < 4 * row["difference_error"], name
         assert row["difference_error"] < 0.1
@@ -222,7 +226,10 @@ def test_joint_figures_have_no_error_over_rows() -> None:
 
 
 def test_errors_of_probabilities_are_those_of_the_delta_method() -> None:
-    totals, errors = torch.tensor([-10.0, -10.5, -12.0]).double(), torch.tensor([0.05, 0.1, 0.02]).double()
+    totals, errors = (
+        torch.tensor([-10.0, -10.5, -12.0]).double(),
+        torch.tensor([0.05, 0.1, 0.02]).double(),
+    )
     prior = torch.tensor([0.2, 0.5, 0.3]).double()
     p, said = probabilities(totals, errors, prior)
     noise = torch.as_tensor(RNG.normal(size=(20_000, 3)))
@@ -426,7 +433,9 @@ def test_a_column_from_outside() -> None:
             counts = tuple(float(c.evidence.num_units) for c in lineup.candidates)
             yield Figures("rows", tuple(map(str, counts)), {"rows": counts}, ("a note of mine",))
 
-    found = compare({"a": RowNormal(), "b": RowNormal(1.0)}, Y, columns=[*COLUMNS, Seconds(), Rows()])
+    found = compare(
+        {"a": RowNormal(), "b": RowNormal(1.0)}, Y, columns=[*COLUMNS, Seconds(), Rows()]
+    )
     assert found.to_frame()["rows"].tolist() == [30.0, 30.0]
     assert (found.to_frame()["seconds"] > 0).all()
     assert "a note of mine" in found.notes
@@ -508,7 +517,9 @@ def test_html_escapes_names(found) -> None:
 
 def test_pictures(found, tmp_path) -> None:
     unknown = replace(made(-29.0), standard_error=torch.full((4,), math.nan))
-    many = compare({f"prior {i}": made(-30.0 - 0.1 * i) for i in range(20)} | {"x": unknown}, sort=False)
+    many = compare(
+        {f"prior {i}": made(-30.0 - 0.1 * i) for i in range(20)} | {"x": unknown}, sort=False
+    )
     for number, each in enumerate((found, many)):
         figure = plot_comparison(each)
         figure.draw_without_rendering()
