@@ -41,14 +41,16 @@ class Column(abc.ABC):
     >>> from pyro_vae.inference import COLUMNS
     >>> from pyro_vae.models import FactorAnalysis
     >>> @dataclass(frozen=True)
-    ... class Latents(Column):
+    ... class Parameters(Column):
     ...     def figures(self, lineup):
-    ...         sizes = tuple(float(c.program.prior.event_shape[0]) for c in lineup.candidates)
-    ...         yield Figures("latents", tuple(f"{size:.0f}" for size in sizes), {"latents": sizes})
+    ...         modules = [candidate.program for candidate in lineup.candidates]
+    ...         counts = tuple(sum(p.numel() for p in m.parameters()) for m in modules)
+    ...         yield Figures("parameters", tuple(map(str, counts)), {"parameters": counts})
     >>> x, models = torch.randn(20, 3), {f"FA {n}": FactorAnalysis((3,), n) for n in (1, 2)}
-    >>> table = compare(models, x, columns=[*COLUMNS, Latents()], method="exact").to_frame()
-    >>> sorted(table["latents"])
-    [1.0, 2.0]
+    >>> columns = [*COLUMNS, Parameters()]
+    >>> frame = compare(models, x, columns=columns, method="exact", sort=False).to_frame()
+    >>> [int(count) for count in frame["parameters"]]
+    [14, 24]
     """
 
     @abc.abstractmethod

@@ -12,6 +12,7 @@ from pyro_vae.inference.evidence.observed_values import (
     DENSITIES,
     FACTORS,
     FINGERPRINT,
+    OF_PROBABILITIES,
     PROBABILITIES,
     SQUARES,
     SUM,
@@ -86,7 +87,14 @@ def _check_values(one: Candidate, other: Candidate) -> None:
             subject=other.name,
             remedy="compare models whose likelihoods are all discrete, or all continuous",
         )
-    if facts[0][FINGERPRINT] != facts[1][FINGERPRINT]:
+    if facts[0][FINGERPRINT] == facts[1][FINGERPRINT]:
+        if facts[0][OF_PROBABILITIES] != facts[1][OF_PROBABILITIES]:
+            raise InputError(
+                f"{names} score different values by probabilities and by densities",
+                subject=other.name,
+                expected="each value scored by a density in all models, or by a probability in all",
+            )
+    else:
         described = " and ".join(
             f"those of {c.name!r} {_moments(f)}" for c, f in zip((one, other), facts, strict=True)
         )

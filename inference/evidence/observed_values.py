@@ -11,14 +11,18 @@ import torch
 from pyro import poutine
 from pyro.distributions import OneHotCategorical
 from torch import Tensor
+from torch.distributions import constraints
 
+from pyro_vae.distributions.tables import ColumnSupports
 from pyro_vae.program.log_prob import unit_sum
 from pyro_vae.program.masks import mask_of
 from pyro_vae.program.structure import Structure
+from pyro_vae.program.support import support_of
 from pyro_vae.program.trace import Site, is_factor, observed_sites
 from pyro_vae.program.wrappers import innermost
 
 PROBABILITIES, DENSITIES, FINGERPRINT = "probabilities", "densities", "fingerprint"
+OF_PROBABILITIES = "fingerprint of probabilities"
 SUM, SQUARES, FACTORS = "sum", "squares", "factors"
 # multipliers of the hash, odd and below 2^63 (G. L. Steele et al., "Fast splittable pseudorandom number
 # generators", 2014, has the steps)
@@ -35,10 +39,12 @@ def observed_values(trace: poutine.Trace, structure: Structure) -> dict[str, Ten
     Returns:
         by name: how many values are scored by ``probabilities`` and how many by ``densities``; the
         ``sum`` and the sum of ``squares`` of all; ``factors``, the number of ``pyro.factor`` statements,
-        whose data cannot be seen; and the ``fingerprint``, a sum of hashes of the values in float32.
+        whose data cannot be seen; and the ``fingerprint``, a sum of hashes of the values in float32, of all
+        and of those that are scored by probabilities.
     """
     counts = torch.zeros(structure.num_units, dtype=torch.long)
-    totals = dict.fromkeys((PROBABILITIES, DENSITIES, FINGERPRINT, FACTORS), counts)
+    whole = (PROBABILITIES, DENSITIES, FINGERPRINT, OF_PROBABILITIES, FACTORS)
+    totals = dict.fromkeys(whole, counts)
     totals |= dict.fromkeys((SUM, SQUARES), counts.double())
     for site in observed_sites(trace).values():
         if is_factor(site):
@@ -74,21 +80,33 @@ def _facts(site: Site, structure: Structure) -> dict[str, Tensor]:
         each = torch.where(counts, each, torch.zeros_like(each))
         return each.flatten(each.dim() - fn.event_dim).sum(-1) if fn.event_dim else each
 
-    wide = value.double()
+    wide, hashes, is_discrete = value.double(), _hashed(value), _is_discrete(fn, value)
     return {
-        PROBABILITIES if _is_discrete(fn) else DENSITIES: over_event(torch.ones_like(value).long()),
-        FINGERPRINT: over_event(_hashed(value)),
+        PROBABILITIES: over_event(is_discrete.long()),
+        DENSITIES: over_event((~is_discrete).long()),
+        FINGERPRINT: over_event(hashes),
+        OF_PROBABILITIES: over_event(torch.where(is_discrete, hashes, 0)),
         SUM: over_event(wide),
         SQUARES: over_event(wide.square()),
     }
 
 
-def _is_discrete(fn: Any) -> bool:
-    """Return whether a distribution gives probabilities; one without a support has a density."""
+def _is_discrete(fn: Any, value: Tensor) -> Tensor:
+    """Return which values a distribution gives a probability; one without a support has a density."""
     try:
-        return bool(fn.support.is_discrete)
+        return _within(support_of(fn), value)
     except (AttributeError, NotImplementedError):
-        return False
+        return torch.zeros_like(value, dtype=torch.bool)
+
+
+def _within(support: Any, value: Tensor) -> Tensor:
+    """Return which values lie in a discrete part of a support; the columns of a table have one each."""
+    if isinstance(support, ColumnSupports):
+        return support.by_group(_within, value)
+    inner = getattr(support, "base_constraint", getattr(support, "base", None))
+    if isinstance(inner, constraints.Constraint):  # of a vector, of a mixture, with missing values
+        return _within(inner, value)
+    return torch.full_like(value, bool(support.is_discrete), dtype=torch.bool)
 
 
 def _hashed(values: Tensor) -> Tensor:

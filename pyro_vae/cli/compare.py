@@ -31,9 +31,9 @@ from pyro_vae.inference.comparison.plot import plot_comparison
 from pyro_vae.inference.comparison.result import Comparison
 
 DESCRIPTION = """\
-Compare the models of two runs or more: estimate log p(data) of the same held-out
-rows under each, and print the differences in nats, Bayes factors against the
-best (or --reference) and posterior probabilities. Methods:
+Compare the models of two runs or more: estimate log p(data) of the same
+held-out rows under each, and print the differences in nats, Bayes factors
+against the best (or --reference) and posterior probabilities. Methods:
 
 {methods}
 
@@ -43,8 +43,8 @@ standardised in one run only. So are probabilities beside densities.
 --out writes the figures, a line for each run, and --plot a picture."""
 EXAMPLES = (
     "pyro-vae compare runs/vae runs/fa --num_particles 5000",
-    "pyro-vae compare runs/a runs/b runs/c --method ais --out table.csv --plot bf.png",
-    "pyro-vae compare runs/null runs/effect --split train --joint --reference null --loo",
+    "pyro-vae compare runs/a runs/b --method ais --out bf.csv --plot bf.png",
+    "pyro-vae compare runs/null runs/b --split train --joint --loo",
 )
 PICTURE = "plot"  # the option
 

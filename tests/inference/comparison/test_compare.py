@@ -18,6 +18,7 @@ from stories import RNG
 from torch import Tensor
 
 from pyro_vae import compare, log_evidence, plots
+from pyro_vae.distributions import Columns, PartiallyObserved
 from pyro_vae.inference import (
     COLUMNS,
     LOO,
@@ -104,6 +105,7 @@ def made(total: float, error: float = 0.1, rows: int = 4, **fields: object) -> E
     return Evidence(value, errors, 50 + 0 * value, 0 * value, **(kept | fields))
 
 
+CELLS = torch.tensor([[1.0, 2.0], [0.0, 3.0], [math.nan, 1.0], [4.0, 0.0]])
 Y = torch.randn(30, generator=torch.Generator().manual_seed(3)) + 0.4
 
 
@@ -305,6 +307,19 @@ def in_one_site(y: Tensor) -> None:
         pyro.sample("y", dist.Normal(torch.zeros(len(y), 2), 1.0).to_event(1), obs=y)
 
 
+def table(kinds: str) -> tuple:
+    """A program of two columns, each "p" for Poisson or "n" for Normal, with missing values."""
+
+    def model(y: Tensor) -> None:
+        ones = torch.ones(len(y), 1)
+        of = {"p": dist.Poisson(ones), "n": dist.Normal(ones, 1.0)}
+        columns = Columns([of[kind] for kind in kinds], torch.arange(2))
+        with pyro.plate("rows", len(y)):
+            pyro.sample("y", PartiallyObserved(columns).to_event(1), obs=y)
+
+    return model, no_guide
+
+
 def masked(y: Tensor) -> None:
     with pyro.plate("rows", len(y)), pyro.poutine.mask(mask=y > 0):
         pyro.sample("y", dist.Normal(torch.zeros(len(y)), 1.0), obs=y)
@@ -333,8 +348,11 @@ def test_joint_against_rows_is_refused_unless_asked_for() -> None:
         ((RowNormal(), Y), (RowNormal(), Y.flip(0)), "another order"),
         ((RowNormal(), Y), ((masked, no_guide), Y), "observed values"),
         (((poisson, no_guide), Y.abs().round()), ((normal, no_guide), Y.abs().round()), "probabilities"),
+        ((table("pp"), CELLS), (table("pn"), CELLS), "'a' gives probabilities of discrete values and 'b'"),
+        ((table("np"), CELLS[:2]), (table("pn"), CELLS[:2]), "score different values"),
     ],
-    ids=["moved", "standardised", "fewer", "joint fewer", "joint moved", "order", "mask", "discrete"],
+    ids=["moved", "standardised", "fewer", "joint fewer", "joint moved", "order", "mask", "discrete",
+         "columns", "other columns"],
 )  # fmt: skip
 def test_other_data_are_refused(one, other, words) -> None:
     with refused("b") as error:
@@ -348,9 +366,10 @@ def test_other_data_are_refused(one, other, words) -> None:
     [
         ((RowNormal(), Y), ((normal, no_guide), (Y, torch.randn(30)))),  # site, covariate
         ((RowNormal(), Y), (RowNormal(), Y.double())),
+        ((table("pn"), CELLS), (table("pn"), CELLS)),
         (((in_one_site, no_guide), Y.reshape(15, 2)), ((in_two_sites, no_guide), Y.reshape(15, 2))),
     ],
-    ids=["covariate", "precision", "sites"],
+    ids=["covariate", "precision", "columns", "sites"],
 )
 def test_the_same_data_in_another_form_are_compared(one, other) -> None:
     found = compare({"a": one, "b": other}, num_particles=10, seed=0)
