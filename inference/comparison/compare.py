@@ -22,6 +22,7 @@ from pyro_vae.inference.comparison.same_data import check_comparable
 from pyro_vae.inference.evidence.estimate import log_evidence
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.program.contract import as_program
+from pyro_vae.progress import progress_bar
 
 COLUMNS: tuple[Column, ...] = (LogEvidence(), Difference(), BayesFactor(), Probability())
 PAIR = "an Evidence, or the pair (program, data)"
@@ -56,8 +57,9 @@ def compare(
     same values, in the same units, scored by densities in all models or by probabilities in all.
 
     Args:
-        models: by name, an :class:`Evidence`, or a pair (program, data) whose evidence is estimated here;
-            with ``data``, or ``args=`` and ``kwargs=`` among the options, a program.
+        models: by name, an :class:`Evidence` (each with a seed of its own), or a pair (program, data) whose
+            evidence is estimated here; with ``data``, or ``args=`` and ``kwargs=`` among the options, a
+            program.
         data: of all models, as :func:`pyro_vae.log_evidence` takes them.
         columns: of the table. ``LOO()``, ``Seconds()`` or one of your own can be added to ``COLUMNS``
             (:mod:`pyro_vae.inference`).
@@ -99,10 +101,12 @@ def compare(
         raise unknown(f"there is no model {reference!r}", reference, models, subject="reference")
     has_data = data is not None or "args" in options or "kwargs" in options
     candidates = []
-    for name, given in models.items():
-        own = {**options, "seed": model_seed(base, name)}
-        pair = (given, data) if has_data else given
-        candidates.append(candidate_of(name, given, pair, own, share[name]))
+    with progress_bar(len(models), options.get("progress"), "model", delay=1) as bar:
+        for name, given in models.items():
+            own = {**options, "seed": model_seed(base, name)}
+            pair = (given, data) if has_data else given
+            candidates.append(candidate_of(name, given, pair, own, share[name]))
+            bar.update()
     return compared(candidates, columns, reference, joint, sort)
 
 

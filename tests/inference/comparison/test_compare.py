@@ -272,6 +272,24 @@ def test_intervals_of_the_bayes_factor_hold() -> None:
     assert low <= held <= high
 
 
+def test_models_of_one_call_with_arguments() -> None:
+    def model(y: Tensor, sd: float) -> None:
+        NormalMean(sd).model(y)
+
+    def guide(y: Tensor, sd: float) -> None:
+        NormalMean(sd).guide(y)
+
+    models = {"a": (model, guide), "b": (model, guide)}
+    columns = [*COLUMNS, LOO(num_draws=200)]
+    found = compare(
+        models, args=(Y,), kwargs={"sd": 1.0}, columns=columns, num_particles=2000, seed=0
+    )
+    frame = found.to_frame()
+    for name in models:
+        off = frame["log_evidence"][name] - NormalMean(1.0).exact(Y)
+        assert abs(off) < 4 * frame["log_evidence_error"][name]
+
+
 def test_seeds_are_each_models_own() -> None:
     models = {"a": NormalMean(1.0), "b": NormalMean(1.0)}
     frame = compare(models, Y, num_particles=100, seed=0).to_frame()
