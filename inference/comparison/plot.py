@@ -15,7 +15,7 @@ from pyro_vae.inference.comparison.lineup import Lineup
 from pyro_vae.inference.comparison.result import Comparison
 from pyro_vae.plots.style import BLUE, GREY, RED, styled
 
-ROW, EDGES = 0.25, 1.05  # inches: of a model; above and below
+ROW, LINE, EDGES = 0.25, 0.14, 1.05  # inches: of a model; of each further line; above and below
 LONGEST = 28  # characters of a name in a line
 SMALL_FONT = 7.5  # points
 
@@ -40,11 +40,12 @@ def plot_comparison(comparison: Comparison) -> Figure:
     lineup = comparison.lineup
     count, longest = len(lineup.candidates), max(map(len, lineup.names))
     width = 5.2 + 0.07 * min(longest, LONGEST)
-    figure = Figure((width, EDGES + ROW * max(count, 3)), layout="constrained")
+    names = ["\n".join(textwrap.wrap(name, LONGEST)) or "''" for name in lineup.names]
+    row = ROW + LINE * max(name.count("\n") for name in names)
+    figure = Figure((width, EDGES + row * max(count, 3)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2.6, 1), sharey=True)
     _draw_differences(left, lineup)
     _draw_probabilities(right, lineup)
-    names = ["\n".join(textwrap.wrap(name, LONGEST)) or "''" for name in lineup.names]
     left.set_yticks(range(count), names)
     left.set_ylim(count - 0.4, -0.6)
     return figure
@@ -111,10 +112,11 @@ def _draw_probabilities(axes: Axes, lineup: Lineup) -> None:
     has_priors = len(set(prior.tolist())) > 1
     if has_priors:
         axes.plot(prior.tolist(), rows, "|", color="black", ms=8, ls="none")
-    largest = float(torch.cat([p, prior]).max() if has_priors else p.max())
-    for row, value, cell in zip(rows, p.tolist(), probability_cells(p, errors), strict=True):
+    ends = torch.maximum(p, prior) if has_priors else p
+    largest = float(ends.max())
+    for row, end, cell in zip(rows, ends.tolist(), probability_cells(p, errors), strict=True):
         number = cell.partition(" ")[0]
-        axes.text(value + 0.03 * largest, row, number, va="center", fontsize=SMALL_FONT)
+        axes.text(end + 0.03 * largest, row, number, va="center", fontsize=SMALL_FONT)
     axes.set_xlim(0, 1.4 * largest)  # with room for the numbers
     axes.set_xticks([0, 0.5, 1] if largest > 0.7 else [0, float(f"{largest:.1g}")])
     axes.set_xlabel("posterior probability" + ("\n(mark: prior)" if has_priors else ""))
