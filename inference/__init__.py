@@ -5,6 +5,19 @@ from typing import TYPE_CHECKING
 from pyro_vae._lazy import exports
 
 if TYPE_CHECKING:  # what a type checker sees of the names below
+    from pyro_vae.inference.comparison.column import Column as Column
+    from pyro_vae.inference.comparison.column import Figures as Figures
+    from pyro_vae.inference.comparison.compare import COLUMNS as COLUMNS
+    from pyro_vae.inference.comparison.evidences import BayesFactor as BayesFactor
+    from pyro_vae.inference.comparison.evidences import Difference as Difference
+    from pyro_vae.inference.comparison.evidences import LogEvidence as LogEvidence
+    from pyro_vae.inference.comparison.evidences import Probability as Probability
+    from pyro_vae.inference.comparison.lineup import Candidate as Candidate
+    from pyro_vae.inference.comparison.lineup import Lineup as Lineup
+    from pyro_vae.inference.comparison.loo import LOO as LOO
+    from pyro_vae.inference.comparison.plot import plot_comparison as plot_comparison
+    from pyro_vae.inference.comparison.result import Comparison as Comparison
+    from pyro_vae.inference.comparison.seconds import Seconds as Seconds
     from pyro_vae.inference.evidence.ais import Annealed as Annealed
     from pyro_vae.inference.evidence.auto import Auto as Auto
     from pyro_vae.inference.evidence.bidirectional import Bidirectional as Bidirectional
@@ -36,7 +49,21 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.svi.fit_result import FitResult as FitResult
 
 _EVIDENCE, _POSTERIOR = "pyro_vae.inference.evidence", "pyro_vae.inference.posterior"
+_COMPARISON = "pyro_vae.inference.comparison"
 _HOMES = {
+    "Column": f"{_COMPARISON}.column",
+    "Figures": f"{_COMPARISON}.column",
+    "COLUMNS": f"{_COMPARISON}.compare",
+    "BayesFactor": f"{_COMPARISON}.evidences",
+    "Difference": f"{_COMPARISON}.evidences",
+    "LogEvidence": f"{_COMPARISON}.evidences",
+    "Probability": f"{_COMPARISON}.evidences",
+    "Candidate": f"{_COMPARISON}.lineup",
+    "Lineup": f"{_COMPARISON}.lineup",
+    "LOO": f"{_COMPARISON}.loo",
+    "plot_comparison": f"{_COMPARISON}.plot",
+    "Comparison": f"{_COMPARISON}.result",
+    "Seconds": f"{_COMPARISON}.seconds",
     "Advance": f"{_EVIDENCE}.method",
     "Estimator": f"{_EVIDENCE}.method",
     "METHODS": f"{_EVIDENCE}.methods",

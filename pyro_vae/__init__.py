@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.data import load as load
     from pyro_vae.errors import InputError as InputError
     from pyro_vae.graph import render_model as render_model
+    from pyro_vae.inference.comparison.compare import compare as compare
     from pyro_vae.inference.evidence.estimate import log_evidence as log_evidence
     from pyro_vae.inference.posterior.calibration import calibrate as calibrate
     from pyro_vae.inference.posterior.diagnostics import evaluate as evaluate
@@ -28,6 +29,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "InputError": "pyro_vae.errors",
     "calibrate": "pyro_vae.inference.posterior.calibration",
+    "compare": "pyro_vae.inference.comparison.compare",
     "evaluate": "pyro_vae.inference.posterior.diagnostics",
     "fit": "pyro_vae.inference.svi.fit",
     "impute": "pyro_vae.inference.posterior.impute",

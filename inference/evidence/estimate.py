@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -17,13 +18,14 @@ from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.compiling.precision import on_cuda
 from pyro_vae.inference.evidence.method import Estimator, Method, Workload
 from pyro_vae.inference.evidence.methods import as_method
+from pyro_vae.inference.evidence.observed_values import observed_values
 from pyro_vae.inference.evidence.processes import gather, rank, share
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.inference.evidence.tile_store import TileStore, fingerprint_of
 from pyro_vae.inference.evidence.tiles import Tiles, fitting_units, open_tiles
 from pyro_vae.inference.evidence.unit_estimates import UnitEstimates, concatenate
 from pyro_vae.program.bound_program import BoundProgram
-from pyro_vae.program.examination import examine
+from pyro_vae.program.examination import Examination, examine
 from pyro_vae.program.structure import check_proper
 from pyro_vae.program.trace import is_factor, observed_sites
 from pyro_vae.program.unconstrained import everything_counts
@@ -159,7 +161,8 @@ class _Estimation:
     def __init__(self, method: Method, num_particles: int, tiles: Tiles, store: TileStore) -> None:
         self.method, self.num_particles = method, num_particles
         self.tiles, self.store = tiles, store
-        self.values_per_unit = _values_per_unit(tiles.example)
+        self.examined = _examination(tiles.example)
+        self.values_per_unit = _values_per_unit(tiles.example, self.examined)
         # tile, weights so far, their estimates; only until the first tile is finished
         self.unfinished: tuple[int, int, UnitEstimates] | None = None
 
@@ -170,9 +173,14 @@ class _Estimation:
         with progress_bar(units, False if rank() else progress, "unit", delay=1) as bar:
             for number in numbers:
                 bound_program = self.tiles[number]
-                self.store.add(
-                    number, self._estimate(number, bound_program, estimator, bar), bound_program
-                )
+                observed = self._observed(bound_program)
+                estimates = self._estimate(number, bound_program, estimator, bar)
+                self.store.add(number, replace(estimates, observed=observed), bound_program)
+
+    def _observed(self, bound_program: BoundProgram) -> dict[str, Tensor]:
+        """Return facts about what a tile observes; of a call that is the example, from its examination."""
+        examined = bound_program.examined or self.examined
+        return observed_values(examined.model, bound_program.structure)
 
     def _estimate(
         self, number: int, bound_program: BoundProgram, estimator: Estimator, bar: tqdm
@@ -233,14 +241,18 @@ def _one_by_one_note(example: BoundProgram, method: Method) -> tuple[str, ...]:
     return () if is_fast else (ONE_BY_ONE.format(example.reason),)
 
 
-def _values_per_unit(bound_program: BoundProgram) -> int | None:
+def _examination(example: BoundProgram) -> Examination:
+    """Return the run that shows what a call observes; a joint call of coupled units has lost its own."""
+    if example.examined is not None:
+        return example.examined
+    return examine(example.program, *example.args, strict=False, **example.kwargs)
+
+
+def _values_per_unit(example: BoundProgram, examined: Examination) -> int | None:
     """Return how many observed values a unit has, where all units have as many."""
-    if bound_program.structure.unit is None:
+    if example.structure.unit is None:
         return None
-    examined = bound_program.examined or examine(
-        bound_program.program, *bound_program.args, **bound_program.kwargs
-    )
     sites = [s for s in observed_sites(examined.model).values() if not is_factor(s)]
     if not all(everything_counts(site) for site in sites):
         return None
-    return sum(site["value"].numel() // bound_program.structure.num_units for site in sites)
+    return sum(site["value"].numel() // example.structure.num_units for site in sites)

@@ -11,13 +11,19 @@ from pyro_vae.inference.evidence.result import Evidence, mean_error
 from pyro_vae.inference.evidence.standard_error import MIN_WEIGHTS
 
 WIDTH = 100
+HARDLY_VARY = 1e-3  # nats; with errors below it, k is that of rounding
 Row = tuple[str, str]
-SINGLE_DRAW = ", from a single draw"
 
 
 def summary(evidence: Evidence) -> str:
     """Return a table of the figures, with notes and warnings below it."""
-    rows = [*_mean_rows(evidence), *_upper_rows(evidence), *_method_rows(evidence)]
+    rows = [
+        *_total_rows(evidence),
+        *_k_row(evidence),
+        *_to_report(evidence),
+        *_upper_rows(evidence),
+        *_method_rows(evidence),
+    ]
     width = max(len(name) for name, _ in rows) + 2
     lines = [line for row in rows for line in _wrapped(*row, width)]
     texts = (*evidence.notes, *warning_messages(evidence))
@@ -113,30 +119,107 @@ def _negative_bits(evidence: Evidence) -> Iterator[str]:
         )
 
 
-def _mean_rows(evidence: Evidence) -> Iterator[Row]:
-    error, units = evidence.mean_standard_error, evidence.num_units
-    digits = digits_of(error)
-    name = "log p(x) of all data together"
+def _total_rows(evidence: Evidence) -> Iterator[Row]:
+    """Say what people publish: log p(data), then the mean of the units."""
+    units, error = evidence.num_units, evidence.mean_standard_error
+    origin = " drawn from the model" if evidence.simulated else ""
+    of = f"all {units:,} unit{'s' * (units > 1)}{origin}" if evidence.unit else "all data together"
+    yield f"log p(data), {of}", _nats(evidence.total, error * units, evidence, is_first=True)
     if evidence.unit:
-        origin = " drawn from the model" if evidence.simulated else ""
-        count = f"{units:,} unit{'s' * (units > 1)}"
-        name = f"mean log p(x) of {count}{origin} (plate {evidence.unit!r})"
-    yield name, f"{evidence.mean:.{digits}f} nats{', exactly' if evidence.is_exact else ''}"
-    if not evidence.is_exact:
-        single = SINGLE_DRAW if evidence.num_particles == 1 else ""
-        yield "  Monte-Carlo error", f"{plus_minus(error, digits)}{single}"
+        yield f"mean of a unit (plate {evidence.unit!r})", _nats(evidence.mean, error, evidence)
     if units > 1:
         yield "  sampling error, of the data", plus_minus(evidence.sampling_error)
-        total = "" if evidence.is_exact else f" {plus_minus(error * units)}"
-        yield "total", f"{evidence.total:.{digits_of(error * units)}f}{total} nats"
     if evidence.values_per_unit:
         yield "bits per dimension", f"{evidence.bits_per_dimension:.4f}"
     is_certified = evidence.is_unbiased and not evidence.is_exact and math.isfinite(evidence.mean)
     if is_certified and not evidence.simulated:
-        yield (
-            "certified, with probability 95%",
-            f"at least {evidence.certificate():.{digits}f} nats",
+        least = evidence.certificate()
+        of_units = f", {least:.{digits_of(error)}f} a unit" if units > 1 else ""
+        text = f"at least {least * units:.{digits_of(error * units)}f} nats{of_units}"
+        yield "certified, with probability 95%", text
+
+
+def _nats(value: float, error: float, evidence: Evidence, is_first: bool = False) -> str:
+    """Return a figure with its Monte-Carlo error."""
+    shown = f"{value:.{digits_of(error)}f}"
+    if evidence.is_exact:
+        return f"{shown} nats, exactly"
+    if evidence.num_particles == 1:
+        return f"{shown} nats, from a single draw"
+    if math.isnan(error):
+        return f"{shown} nats ± unknown"
+    return f"{shown} {plus_minus(error)} nats" + " (Monte-Carlo error)" * is_first
+
+
+def _k_row(evidence: Evidence) -> Iterator[Row]:
+    """Say how heavy the tails of the weights are, whatever they are."""
+    if evidence.is_exact:
+        return
+    k = evidence.pareto_k[~evidence.pareto_k.isnan()]
+    if bool((evidence.standard_error < HARDLY_VARY).all()):
+        yield "Pareto k", "does not matter here: the weights hardly vary"
+        return
+    if not len(k):
+        yield "Pareto k", f"unknown: it takes at least K = {smallest_for_k()} weights"
+        return
+    high, limit = float(k.max()), f"{evidence.bad_k:.2g}"
+    largest = f"{high:.2f}" if math.isfinite(high) else ("flat tail" if high < 0 else "infinite")
+    if evidence.num_units == 1:
+        yield "Pareto k", f"{largest}; good up to {limit} at this K"
+        return
+    middle = float(k.median())
+    median = f"median {middle:.2f}, " if math.isfinite(middle) else ""
+    above = int((k > evidence.bad_k).sum())
+    yield (
+        "Pareto k",
+        (
+            f"{median}largest {largest}; {above:,} of {evidence.num_units:,} units above {limit}, the "
+            "limit at this K"
+        ),
+    )
+
+
+def _to_report(evidence: Evidence) -> Iterator[Row]:
+    """Say which of the figures to report."""
+    if evidence.is_exact or not math.isfinite(evidence.mean):
+        return
+    if evidence.simulated:
+        text = "the certified interval: how near the method comes, on data that the model draws"
+    elif evidence.num_particles < MIN_WEIGHTS:
+        text = "log p(data) as a lower bound: more particles make it an estimate"
+    elif evidence.bad_units and evidence.is_unbiased:
+        text = "the certified figure, as a lower bound: no estimate here has an error that can be trusted"
+    elif evidence.bad_units:
+        text = "none yet: no estimate here has an error that can be trusted"
+    elif evidence.upper is not None:
+        text = "log p(data) with its error, and the gap to the upper figure"
+    else:
+        text = f"log p(data) with its error, K and the method. {_others(evidence)}".rstrip()
+    yield "to report", text
+
+
+def _others(evidence: Evidence) -> str:
+    """Say whether the jackknife and the Pareto-smoothed figure agree with the estimate."""
+    named = (
+        ("the jackknife", evidence.jackknife),
+        ("the Pareto-smoothed figure", evidence.smoothed),
+    )
+    others = {name: x for name, x in named if x is not None and not x.isnan().any()}
+    if not others:
+        return ""
+    far = [n for n, x in others.items() if _is_far(evidence, float(x.mean()))]
+    if far:
+        return (
+            f"But {' and '.join(far)} differ{'s' * (len(far) == 1)} from it by more than two errors: take "
+            "more particles until they agree"
         )
+    names = " and ".join(others)
+    agree = "agree" if len(others) > 1 else "agrees"
+    return f"{names[0].upper()}{names[1:]} {agree} with it within its error"
+
+
+def _is_far(evidence: Evidence, other: float) -> bool:
+    return abs(other - evidence.mean) > 2 * evidence.mean_standard_error + 1e-6 * abs(evidence.mean)
 
 
 def _upper_rows(evidence: Evidence) -> Iterator[Row]:
@@ -201,5 +284,5 @@ def _figure(values: Tensor, digits: int) -> str:
 
 
 def _wrapped(name: str, value: str, width: int) -> list[str]:
-    first, *rest = textwrap.wrap(value, max(30, WIDTH - width)) or [""]
+    first, *rest = textwrap.wrap(value, max(30, WIDTH - width), break_on_hyphens=False) or [""]
     return [f"{name:{width}}{first}", *(" " * width + line for line in rest)]

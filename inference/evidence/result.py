@@ -157,6 +157,7 @@ class Evidence(UnitEstimates):
             "standard_error": self.mean_standard_error,
             "sampling_error": self.sampling_error,
             "total": self.total,
+            "total_standard_error": self.mean_standard_error * self.num_units,
             "bits_per_dimension": self.bits_per_dimension,
             "certificate_95": self.certificate(0.05),
             "smoothed": _mean(self.smoothed),
@@ -164,6 +165,7 @@ class Evidence(UnitEstimates):
             "upper": _mean(self.upper),
             "upper_standard_error": _error(self.upper_error),
             "median_ess": float(self.ess.nanmedian()),
+            "largest_pareto_k": _largest(self.pareto_k),
         }
         if self.upper is not None:
             figures |= {"gap": self.mean_gap, "gap_standard_error": self.mean_gap_error}
@@ -207,6 +209,8 @@ class Evidence(UnitEstimates):
 
         return summary(self)
 
+    __str__ = summary
+
 
 def mean_error(errors: Tensor) -> float:
     """Return that of the mean of independent logs of unbiased estimates, from their standard errors."""
@@ -225,6 +229,11 @@ def _check_delta(delta: float) -> None:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _largest(values: Tensor) -> float:
+    known = values[~values.isnan()]
+    return float(known.max()) if len(known) else math.nan
 
 
 def _mean(values: Tensor | None) -> float:

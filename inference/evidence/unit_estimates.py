@@ -36,6 +36,8 @@ class UnitEstimates:
         simulated: the data that the estimates are of, as the program takes them, where the model itself
             has drawn them.
         indicative: further figures, by name, which bound nothing.
+        observed: facts about the observed values, by name, that show whether two evidences are of the same
+            data (module ``observed_values``); empty where they are not known.
     """
 
     log_evidence: Tensor
@@ -52,6 +54,7 @@ class UnitEstimates:
     is_annealed: Tensor | None = field(default=None, kw_only=True)
     simulated: tuple[Tensor, ...] = field(default=(), kw_only=True)
     indicative: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
+    observed: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
 
     @property
     def num_units(self) -> int:
@@ -138,6 +141,7 @@ KEY_TYPES: Mapping[str, Callable[[str], Any]] = {
     "bounds_error": int,
     "simulated": int,
     "indicative": str,
+    "observed": str,
 }
 
 

@@ -23,6 +23,7 @@ VERBS = {
     "models": "list the models and the parts that they are composed of",
     "fit": "fit a model to data, or continue a run",
     "evidence": "estimate log p(x) of held-out data under a fitted model",
+    "compare": "compare runs on the same data: Bayes factors, probabilities, a picture",
     "posterior": "draw the latents given the data, for a table, a file and ArviZ",
     "graph": "draw a model and its guide as a plate diagram",
     "sample": "draw new data from a fitted model",

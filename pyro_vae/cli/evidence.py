@@ -2,27 +2,20 @@
 
 import json
 import os
-import re
 import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
 
 from pyro_vae import plots
-from pyro_vae.cli.options.method import (
-    add_method_options,
-    check_method_takes,
-    describe_methods,
-    describe_particles,
-    method_of,
-)
+from pyro_vae.cli.options.estimate import add_estimate_options, estimate_options, proposal
+from pyro_vae.cli.options.method import describe_methods
 from pyro_vae.cli.output.console import command, note
 from pyro_vae.cli.output.files import (
     add_out,
@@ -36,14 +29,17 @@ from pyro_vae.cli.output.files import (
     write_table,
 )
 from pyro_vae.cli.run.torchrun import is_main_process, local_device, process_group
-from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, run_parser
+from pyro_vae.cli.run.trained import (
+    TrainedModel,
+    joint_note,
+    open_trained,
+    read_options,
+    run_parser,
+)
 from pyro_vae.data import Split
 from pyro_vae.errors import InputError
-from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.evidence.estimate import Interrupted, log_evidence
-from pyro_vae.inference.evidence.methods import METHODS
 from pyro_vae.inference.evidence.plots import plot_evidence
-from pyro_vae.inference.evidence.proposals import refined, wider
 from pyro_vae.inference.evidence.result import Evidence
 
 DESCRIPTION = """\
@@ -66,14 +62,11 @@ EXAMPLES = (
     "pyro-vae evidence runs/vae --method sandwich --split validation --json",
 )
 UNIT_COLUMNS = ("log_evidence", "standard_error", "ess", "pareto_k")  # of a file with a row a unit
-BYTES = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
 def main(words: Sequence[str]) -> int:
     options = read_options(evidence_parser(words), words)
-    method = method_of(options, words)
-    check_proposal_options(options)
-    memory = None if options.max_memory is None else in_bytes(options.max_memory)
+    estimate = estimate_options(options, words)
     path = None if options.out is None else out_path(options)
     options.device, code = local_device(options.device), 0
     with process_group(), redirect_stdout(sys.stderr):  # a model may print
@@ -83,10 +76,7 @@ def main(words: Sequence[str]) -> int:
             evidence: Evidence | None = log_evidence(
                 proposal(trained.program, options),
                 trained.split,
-                method=method,
-                num_particles=options.num_particles,
-                max_memory=memory,
-                compile=options.compile,
+                **estimate,
                 seed=trained.seed,
                 device=trained.device,
                 checkpoint=tile_store_path(options),
@@ -105,49 +95,11 @@ def evidence_parser(words: Sequence[str] = ()) -> ArgumentParser:
     description = DESCRIPTION.format(methods=describe_methods())
     parser = run_parser("evidence", description, EXAMPLES)
     add = parser.add_argument
-    add("--num_particles", type=int | None, metavar="K", help="draws or chains for each datum; "
-        f"by default {describe_particles()}")  # fmt: skip
-    add("--max_memory", type=str | None, metavar="SIZE", help="memory to compute with, such as 2GB")
-    add("--compile", type=Compile, default="auto", help="compile draws, weights and gradients")
-    add("--widen", type=float | None, help="spread the guide about its mean by this factor")
-    add("--refine", type=int | None, help="fit the guide to each datum, by so many steps")
     add("--json", action="store_true", help="print one JSON object, in nats")
     add_out(parser, None, what="a picture, or a figure for each row, to write")
     add("--resume", action="store_true", help="continue an interrupted estimate")
-    add_method_options(parser, words)
+    add_estimate_options(parser, words)
     return parser
-
-
-def check_proposal_options(options: Namespace) -> None:
-    """Raise InputError where a proposal is asked for, but the method draws nothing."""
-    estimating = [name for name, method in METHODS.items() if not method.is_exact]
-    for name in ("widen", "refine"):
-        if options[name] is not None:
-            check_method_takes(name, options.method, estimating)
-
-
-def proposal(program: Any, options: Namespace) -> Any:
-    """Return the program with the guide that the options ask for."""
-    if options.refine is not None:
-        program = refined(program, steps=options.refine)
-    return program if options.widen is None else wider(program, options.widen)
-
-
-def in_bytes(text: str) -> int:
-    """Return a size of memory in bytes.
-
-    >>> in_bytes("2GB"), in_bytes("1.5 MiB")
-    (2000000000, 1572864)
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([a-z]*)", text.strip().lower())
-    size = 0.0 if match is None else float(match[1]) * BYTES.get(match[2], 0)
-    if size < 1:
-        raise InputError(
-            f"--max_memory is {text}",
-            subject="--max_memory",
-            expected="a size such as 500MB, 2GB or 2GiB",
-        )
-    return int(size)
 
 
 # --- the files, and the output ----------------------------------------------------------------
@@ -195,7 +147,7 @@ def show(
 ) -> None:
     """Write the file, if there is to be one, and print the evidence."""
     data = trained.split.subset(units[:0] if evidence.simulated else units)
-    notes = (*evidence.notes, *_joint_note(evidence, trained), *_scale_note(trained, data))
+    notes = (*evidence.notes, *joint_note(evidence, trained), *_scale_note(trained, data))
     evidence = replace(evidence, notes=notes)
     if path is not None:
         write(evidence, units, trained, path)
@@ -220,16 +172,6 @@ def write(evidence: Evidence, units: Tensor, trained: TrainedModel, path: Path) 
     else:
         data = trained.split.subset(units) if are_rows else None
         plots.save(plot_evidence(evidence, data, origin.get("rows")), path)
-
-
-def _joint_note(evidence: Evidence, trained: TrainedModel) -> tuple[str, ...]:
-    """Return a note on a joint figure of rows that the guide was not fitted to."""
-    if evidence.unit is not None or evidence.simulated or trained.split is trained.data.train:
-        return ()
-    return (
-        "the guide approximates the posterior given the training rows, which share the latents; for other "
-        "rows alone it is a poor proposal: --split train has the evidence that it was fitted to",
-    )
 
 
 def _scale_note(trained: TrainedModel, data: Split) -> tuple[str, ...]:

@@ -18,7 +18,6 @@ from pyro_vae.cli.output.files import (
     write_table,
 )
 from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, run_parser
-from pyro_vae.errors import InputError
 from pyro_vae.inference.posterior.methods import POSTERIOR_METHODS, as_posterior_method
 from pyro_vae.inference.posterior.posterior import posterior
 from pyro_vae.inference.posterior.result import Posterior
@@ -61,7 +60,7 @@ def main(words: Sequence[str]) -> int:
     add_out(parser, None, (NETCDF,), what="the file for the draws")
     options = read_options(parser, words)
     path = None if options.out is None else out_path(options, (NETCDF,))
-    table = None if options.csv is None else _csv_path(options)
+    table = None if options.csv is None else out_path(options, (TABLE,), "csv")
     method = as_posterior_method(options.method)
     if options.split is None and options.data is None:
         options.split = "train"
@@ -85,20 +84,6 @@ def main(words: Sequence[str]) -> int:
         write_figures(table, found, trained)
         note(str(table))
     return 0
-
-
-def _csv_path(options: Any) -> Path:
-    """Return the file that --csv names."""
-    renamed = type(options)(out=options.csv, overwrite=options.overwrite)
-    try:
-        return out_path(renamed, (TABLE,))
-    except InputError as error:
-        raise InputError(
-            error.problem.replace("--out", "--csv"),
-            subject="--csv",
-            expected=error.expected,
-            remedy=(error.remedy or "").replace("--out", "--csv") or None,
-        ) from None
 
 
 def _coords(found: Posterior, trained: TrainedModel) -> dict[str, Any]:

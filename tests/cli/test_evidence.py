@@ -14,7 +14,7 @@ from processes import LOOPBACK, TWO_PROCESSES
 from refused import refused
 from stories import interrupt_after
 
-from pyro_vae.cli.evidence import in_bytes
+from pyro_vae.cli.options.estimate import in_bytes
 from pyro_vae.inference.evidence import tiles
 
 pytestmark = pytest.mark.usefixtures("small_blocks")

@@ -34,27 +34,29 @@ def add_out(
     parser.add_argument("--overwrite", action="store_true", help="replace the file if it exists")
 
 
-def out_path(options: Namespace, endings: Sequence[str] = ENDINGS) -> Path:
-    """Return the file that ``--out`` names.
+def out_path(options: Namespace, endings: Sequence[str] = ENDINGS, option: str = "out") -> Path:
+    """Return the file that ``--out``, or another option, names.
 
     Raises:
         InputError: the file exists, its folder does not, or its ending is unknown.
     """
-    path = Path(options.out)
+    path, name = Path(options[option]), f"--{option}"
     if path.suffix.lower() not in endings:
         expected = f"one of the endings {', '.join(endings)}"
-        raise _out_error(f"--out {path} has no ending of a known format", expected=expected)
+        raise _out_error(f"{name} {path} has no ending of a known format", name, expected=expected)
     if not path.parent.is_dir():
         problem = f"there is no folder {path.parent} for {path.name}"
-        raise _out_error(problem, remedy="make it, or choose another --out")
+        raise _out_error(problem, name, remedy=f"make it, or choose another {name}")
     if path.exists() and not options.overwrite:
         problem = f"{path} is there already"
-        raise _out_error(problem, remedy="choose another --out, or pass --overwrite")
+        raise _out_error(problem, name, remedy=f"choose another {name}, or pass --overwrite")
     return path
 
 
-def _out_error(problem: str, expected: str | None = None, remedy: str | None = None) -> InputError:
-    return InputError(problem, subject="--out", expected=expected, remedy=remedy)
+def _out_error(
+    problem: str, option: str = "--out", expected: str | None = None, remedy: str | None = None
+) -> InputError:
+    return InputError(problem, subject=option, expected=expected, remedy=remedy)
 
 
 def is_arrays(path: Path) -> bool:

@@ -18,6 +18,7 @@ from pyro_vae.data import Argument, BlankDataSet, Column, DataSet, Split
 from pyro_vae.data.columns.arguments import order_arguments
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError, unknown
+from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.program.contract import signature
 from pyro_vae.program.predict import Prediction, observed_arguments
 
@@ -31,11 +32,26 @@ OWN_CODE = """\
 
 
 def run_parser(
-    verb: str, description: str, examples: Sequence[str], split: SplitName | None = "test"
+    verb: str,
+    description: str,
+    examples: Sequence[str],
+    split: SplitName | None = "test",
+    takes_several: bool = False,
 ) -> ArgumentParser:
-    """Return a parser with the options of every verb on a run; its default ``split`` may be all (None)."""
+    """Return a parser with the options of every verb on a run.
+
+    Args:
+        verb: of the command line.
+        description: of the verb.
+        examples: of commands.
+        split: the rows that it takes by default; None for all.
+        takes_several: whether it takes the folders of several runs, as ``run``.
+    """
     parser = new_parser(verb, description, examples)
-    parser.add_argument("run", type=str | None, nargs="?", help="the folder of the run")
+    if takes_several:
+        parser.add_argument("run", type=str, nargs="*", help="the folders of the runs")
+    else:
+        parser.add_argument("run", type=str | None, nargs="?", help="the folder of the run")
     parser.add_argument("--split", type=SplitName | None, help="which rows of the run's data: train, "
         f"validation or test; by default {split or 'all'}")  # fmt: skip
     parser.add_argument("--data", type=str | None, help="other data, all rows of them, instead of "
@@ -139,7 +155,7 @@ def read_options(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
     """
     own_code, words = take_options(words, lambda name: name[2:].split(".")[0] in CLASS_OPTIONS)
     options = parse(parser, words)
-    if options.run is None:
+    if not options.run:
         verb = parser.prog.split()[-1]
         remedy = f"name its folder, as in pyro-vae {verb} runs/vae"
         raise InputError("there is no run to use", subject="run", remedy=remedy)
@@ -191,3 +207,13 @@ def _own_data(run: RunFolder, rows_required: bool) -> DataSet:
             ) from error
         note(f"continuing without the run's data: {error}")
         return run.remembered_data()
+
+
+def joint_note(evidence: Evidence, trained: TrainedModel) -> tuple[str, ...]:
+    """Return a note on a joint figure of rows that the guide was not fitted to."""
+    if evidence.unit is not None or evidence.simulated or trained.split is trained.data.train:
+        return ()
+    return (
+        "the guide approximates the posterior given the training rows, which share the latents; for other "
+        "rows alone it is a poor proposal: --split train has the evidence that it was fitted to",
+    )

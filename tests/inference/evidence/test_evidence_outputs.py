@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -39,7 +40,8 @@ def made(log_evidence: Tensor, pareto_k: Tensor | None = None, **fields: Any) ->
     ones = torch.ones_like(log_evidence)
     k = 0.1 * ones if pareto_k is None else pareto_k
     kept = {"num_particles": 10_000, "unit": "data", "method": "importance", "is_unbiased": True}
-    error = torch.where(k > 0.7, math.nan, 0.1 * ones)
+    given = fields.pop("error", None)
+    error = torch.where(k > 0.7, math.nan, 0.1 * ones) if given is None else given * ones
     return Evidence(log_evidence, error, 50 * ones, k, **(kept | fields))
 
 
@@ -373,3 +375,51 @@ def test_a_densitys_bits_per_dimension_are_said_to_be_that() -> None:
     said = " ".join(evidence.summary().split())
     assert "bits per dimension below 0 are those of a density" in said
     assert "below 0" not in made(torch.tensor([-3.0, -4.0]), values_per_unit=4).summary()
+
+
+# --- in print ---------------------------------------------------------------------------------------
+
+
+def rows_of(evidence: Evidence) -> dict[str, str]:
+    """The lines of the print, by their names, in order."""
+    lines = str(evidence).splitlines()
+    pairs = (re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in lines)
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def test_print_shows_the_total_first_then_a_unit() -> None:
+    evidence = of_factor_analysis("ais", num_particles=32)
+    assert str(evidence) == evidence.summary()
+    (first, total), (second, mean), *_ = rows_of(evidence).items()
+    assert first == "log p(data), all 40 units"
+    assert second == "mean of a unit (plate 'data')"
+    error = 40 * evidence.mean_standard_error
+    assert float(total.split()[0]) == pytest.approx(evidence.total, abs=error)
+    assert float(total.split()[2]) == pytest.approx(error, rel=0.06)
+    assert float(mean.split()[0]) == pytest.approx(evidence.mean, abs=error / 40)
+    figures = evidence.to_dict()
+    assert figures["total_standard_error"] == pytest.approx(error)
+    assert figures["largest_pareto_k"] == pytest.approx(float(evidence.pareto_k.max()))
+    joint = log_evidence(GlobalMean, X[:10, 0], num_particles=2000, seed=0)
+    assert next(iter(rows_of(joint))) == "log p(data), all data together"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "k", "to_report"),
+    [
+        (made(-torch.ones(3)), "median 0.10, largest 0.10; 0 of 3", "log p(data) with its error"),
+        (made(-torch.ones(3), torch.tensor([0.1, 0.9, 0.2])), "1 of 3 units above 0.7", "certified"),
+        (made(-torch.ones(3), torch.tensor([0.1, 0.9, 0.2]), is_unbiased=False), "1 of 3", "none yet"),
+        (made(-torch.ones(1), unit=None), "0.10; good up to 0.7", "log p(data) with its error"),
+        (made(-torch.ones(3), math.nan * torch.ones(3)), "unknown", "log p(data) with its error"),
+        (made(-torch.ones(3), math.inf * torch.ones(3), error=0.0), "hardly vary", "log"),
+        (made(-torch.ones(3), smoothed=torch.zeros(3), jackknife=-torch.ones(3)), "median",
+         "But the Pareto-smoothed figure differs"),
+        (made(-torch.ones(3), smoothed=-torch.ones(3), jackknife=-torch.ones(3)), "median",
+         "The jackknife and the Pareto-smoothed figure agree"),
+    ],
+)  # fmt: skip
+def test_print_always_says_k_and_what_to_report(evidence, k, to_report) -> None:
+    said = " ".join(str(evidence).split())
+    assert k in said.partition("Pareto k")[2]
+    assert to_report in said.partition("to report")[2]

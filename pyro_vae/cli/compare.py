@@ -1,0 +1,155 @@
+"""``pyro-vae compare``: compare the models of several runs by the evidence of the same data."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from pyro_vae import plots
+from pyro_vae.cli.options.estimate import add_estimate_options, estimate_options, proposal
+from pyro_vae.cli.options.method import describe_methods
+from pyro_vae.cli.output.console import note
+from pyro_vae.cli.output.files import TABLE, add_out, out_path, write_table
+from pyro_vae.cli.run.torchrun import is_main_process, local_device, process_group
+from pyro_vae.cli.run.trained import (
+    TrainedModel,
+    joint_note,
+    open_trained,
+    read_options,
+    run_parser,
+)
+from pyro_vae.errors import InputError, unknown
+from pyro_vae.inference.comparison.compare import COLUMNS, candidate_of, compared, model_seed
+from pyro_vae.inference.comparison.lineup import Candidate
+from pyro_vae.inference.comparison.loo import LOO
+from pyro_vae.inference.comparison.plot import plot_comparison
+from pyro_vae.inference.comparison.result import Comparison
+
+DESCRIPTION = """\
+Compare the models of two runs or more: estimate log p(data) of the same
+held-out rows under each, and print the differences in nats, Bayes factors
+against the best (or --reference) and posterior probabilities. Methods:
+
+{methods}
+
+Runs whose observed values differ are refused: other rows, or data that were
+standardised in one run only. So are probabilities beside densities.
+
+--out writes the figures, a line for each run, and --plot a picture."""
+EXAMPLES = (
+    "pyro-vae compare runs/vae runs/fa --num_particles 5000",
+    "pyro-vae compare runs/a runs/b --method ais --out bf.csv --plot bf.png",
+    "pyro-vae compare runs/null runs/b --split train --joint --loo",
+)
+PICTURE = "plot"  # the option
+
+
+def main(words: Sequence[str]) -> int:
+    """Print the table, and write the files that the options name."""
+    parser = run_parser(
+        "compare", DESCRIPTION.format(methods=describe_methods()), EXAMPLES, takes_several=True
+    )
+    add = parser.add_argument
+    add("--reference", type=str | None, metavar="RUN", help="the run that the others are compared "
+        "with; by default the best")  # fmt: skip
+    add("--joint", action="store_true", help="compare log p(all data) also where only some of the "
+        "models have a figure for each row")  # fmt: skip
+    add("--loo", action="store_true", help="add leave-one-out cross-validation")
+    add("--json", action="store_true", help="print one JSON object, in nats")
+    add(f"--{PICTURE}", type=str | None, help=f"a picture to write ({', '.join(plots.ENDINGS)})")
+    add_out(parser, None, (TABLE,), what="the table to write")
+    add_estimate_options(parser, words)
+    options = read_options(parser, words)
+    estimate = estimate_options(options, words)
+    names = run_names(options.run)
+    reference = None if options.reference is None else _reference(options.reference, names)
+    table = None if options.out is None else out_path(options, (TABLE,))
+    picture = None if options.plot is None else out_path(options, plots.ENDINGS, PICTURE)
+    options.device = local_device(options.device)
+    columns = (*COLUMNS, LOO()) if options.loo else COLUMNS
+    with process_group(), redirect_stdout(sys.stderr):  # a model may print
+        made = [
+            _candidate(name, folder, options, estimate, 1 / len(names))
+            for folder, name in names.items()
+        ]
+        found = compared([c for c, _ in made], columns, reference, options.joint)
+    if is_main_process():
+        for text in dict.fromkeys(text for _, notes in made for text in notes):
+            note(text)
+        _show(found, options.json, table, picture)
+    return 0
+
+
+def run_names(folders: Sequence[str]) -> dict[str, str]:
+    """Return the name of each run by its folder: the folder's last part, or all of it where these agree.
+
+    >>> run_names(["runs/a", "runs/b"]), run_names(["x/a", "y/a"])
+    ({'runs/a': 'a', 'runs/b': 'b'}, {'x/a': 'x/a', 'y/a': 'y/a'})
+
+    Raises:
+        InputError: there is one run, or a run twice.
+    """
+    by_place = {os.path.realpath(folder): folder for folder in folders}
+    if len(by_place) < len(folders):
+        twice = next(f for f in folders if f not in by_place.values() or folders.count(f) > 1)
+        raise InputError(f"{twice} is there twice", subject="run", remedy="name each run once")
+    if len(folders) < 2:
+        raise InputError(
+            f"there is one run, {folders[0]}",
+            subject="run",
+            expected="two runs or more",
+            remedy="`pyro-vae evidence` has the figures of one run",
+        )
+    short = [Path(os.path.abspath(folder)).name for folder in folders]
+    names = short if len(set(short)) == len(short) else list(folders)
+    return dict(zip(folders, names, strict=True))
+
+
+def _reference(run: str, names: dict[str, str]) -> str:
+    """Return the name of the run that is named as a folder, or by its name."""
+    if run in names:
+        return names[run]
+    if run in names.values():
+        return run
+    raise unknown(
+        f"--reference {run} is none of the runs", run, names.values(), subject="--reference"
+    )
+
+
+def _candidate(
+    name: str, folder: str, options: Namespace, estimate: dict[str, Any], prior: float
+) -> tuple[Candidate, tuple[str, ...]]:
+    """Return a run's model with its evidence, and notes on its data."""
+    own = options.clone()
+    own.run = folder
+    trained = open_trained(own)
+    program = proposal(trained.program, options)
+    seed = model_seed(trained.seed, name)
+    settings = {**estimate, "seed": seed, "device": trained.device}
+    found = candidate_of(name, None, (program, trained.split), settings, prior)
+    return found, (*joint_note(found.evidence, trained), *_scale_note(trained))
+
+
+def _scale_note(trained: TrainedModel) -> tuple[str, ...]:
+    if trained.split.scale is None:
+        return ()
+    return (
+        "the data were standardised for the fit, and the densities are those of the standardised values; "
+        "differences and Bayes factors are the same in the data's own units",
+    )
+
+
+def _show(found: Comparison, as_json: bool, table: Path | None, picture: Path | None) -> None:
+    if table is not None:
+        frame = found.to_frame()
+        write_table(table, [("model", list(frame.index)), *((n, list(frame[n])) for n in frame)])
+        note(str(table))
+    if picture is not None:
+        plots.save(plot_comparison(found), picture)
+        note(str(picture))
+    print(json.dumps(found.to_dict()) if as_json else str(found))

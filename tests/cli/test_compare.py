@@ -1,0 +1,72 @@
+"""``pyro-vae compare``: runs on the same data."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+FA = "fit --model FactorAnalysis --data table.csv --batch_size 16 --epochs 3"
+
+
+@pytest.fixture
+def two_runs(call):
+    """Two runs on one table, and one on the same table with other rows held out."""
+    for name, words in {
+        "one": "--model.latent_dim 1",
+        "two": "--model.latent_dim 2",
+        "other": "--model.latent_dim 1 --data_seed 5",
+    }.items():
+        assert call(FA, words, f"--out runs/{name}").code == 0
+
+
+def test_runs_are_compared(call, two_runs):
+    words = "compare runs/one runs/two --method exact --split train"
+    outcome = call(words, "--json --out figures.csv --plot picture.png")
+    assert outcome.code == 0
+    figures = json.loads(outcome.out)["models"]
+    table = pd.read_csv("figures.csv", index_col="model")
+    assert Path("picture.png").read_bytes().startswith(b"\x89PNG")
+    for run in ("one", "two"):
+        alone = json.loads(call(f"evidence runs/{run} --method exact --split train --json").out)
+        assert figures[run]["log_evidence"] == pytest.approx(alone["total"])
+        assert table["log_evidence"][run] == pytest.approx(alone["total"])
+    assert sum(f["probability"] for f in figures.values()) == pytest.approx(1)
+    assert all(f["difference_sampling_error"] >= 0 for f in figures.values())
+    printed = call(words, "--reference runs/one --loo").out
+    assert "against 'one'" in " ".join(printed.split())
+    assert "elpd_loo" in printed
+    assert "elpd_loo" not in outcome.out
+
+
+def test_standardised_runs_are_compared_with_one_another(call, two_runs):
+    for name, latents in {"narrow": 1, "wide": 2}.items():
+        words = f"--model.latent_dim {latents} --standardize true --out runs/{name}"
+        assert call(FA, words).code == 0
+    words = "--method exact --split train"
+    outcome = call(f"compare runs/narrow runs/wide {words}")
+    assert outcome.code == 0
+    assert (
+        outcome.err.count("differences and Bayes factors are the same in the data's own units") == 1
+    )
+    call(f"compare runs/one runs/narrow {words}").refuses("'one'", "'narrow'", "standardise")
+
+
+def test_estimates_have_the_options_of_evidence(call, two_runs):
+    words = "compare runs/one runs/two --num_particles 200 --prior_share 0.2 --widen 1.2 --seed 3"
+    assert call(words).out == call(words).out
+    assert "±" in call(words).out
+
+
+def test_wrong_runs(call, two_runs, vae):
+    call("compare runs/one runs/other --method exact").refuses("'one'", "'other'", "differ", "mean")
+    call("compare runs/one runs/vae --num_particles 4").refuses("'one'", "'vae'")
+    call("compare").refuses("no run", "pyro-vae compare")
+    call("compare runs/one").refuses("one run", "two runs or more")
+    call("compare runs/one runs/two runs/one").refuses("runs/one", "twice")
+    call("compare runs/one runs/none").refuses("runs/none")
+    call("compare runs/one runs/two --reference tow").refuses("tow", "'two'")
+    call("compare runs/one runs/two --method exact --widen 2").refuses("--widen")
+    call("compare runs/one runs/two --plot picture.bmp").refuses("--plot", ".png")
+    call("compare runs/one runs/two --out table.png").refuses("--out", ".csv")
+    call("compare runs/one runs/two --out table.csv").refuses("table.csv", "--overwrite")
