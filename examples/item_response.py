@@ -5,7 +5,7 @@ from functools import partial
 
 import torch
 
-from pyro_vae import fit, latent_means, log_evidence
+from pyro_vae import fit, log_evidence, posterior
 from pyro_vae.item_models import OneParameter, TwoParameter
 from pyro_vae.models import ItemResponse
 
@@ -24,7 +24,7 @@ for name, items in {"1PL": OneParameter, "2PL": TwoParameter}.items():
     model = ItemResponse((24,), item=items)
     fit(model, x, epochs=2 if smoke else 60, optimizer=adam, progress=False)
     evidence = log_evidence(model, x, num_particles=10 if smoke else 200, seed=0)
-    means = latent_means(model, x)["z"]
+    means = posterior(model, x, num_draws=10 if smoke else 200, seed=0).means["z"]
     correlation = torch.corrcoef(torch.stack([means[:, 0], trait[:, 0]]))[0, 1]
     print(
         f"{name}: log p(x) {evidence.mean:.3f} ± {evidence.sampling_error:.3f} nats a person; "

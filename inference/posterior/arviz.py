@@ -135,7 +135,7 @@ def data_of(posterior: "Posterior") -> tuple[dict[str, Tensor], dict[str, Tensor
         for number, call in enumerate(tiles):
             first = {name: value[:1] for name, value in posterior.latents.items()}
             some = of_units(posterior, first, tiles.index[number])
-            observed = _observed(posterior, call, some)
+            observed = observed_in(posterior, call, some)
             parts.append({name: value.cpu() for name, value in observed.items()})
             constants.append(_constants(call, parts[-1], posterior.layouts))
         axes = {n: posterior.layouts[n].axis(posterior.unit) for n in posterior.observed}
@@ -147,10 +147,10 @@ def data_of(posterior: "Posterior") -> tuple[dict[str, Tensor], dict[str, Tensor
     )
 
 
-def _observed(
+def observed_in(
     posterior: "Posterior", call: BoundProgram, draws: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Return what a call observes."""
+    """Return what a call observes at a draw of its latents, ``plates | event``."""
     single = call.single()
     given = {name: v[0] for name, v in placed(draws, posterior.layouts, single).items()}
     trace = single.model(1, lambda model: poutine.replay(model, trace=trace_of(given)))

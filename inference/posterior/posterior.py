@@ -92,7 +92,8 @@ def posterior(
     source = Source(method.program(program), data, args, kwargs, unit, device, size)
     with source.open(seed) as tiles:
         example = tiles.example
-        check_proper(example.structure)
+        if method.uses_density:
+            check_proper(example.structure)
         if not example.structure.latents:
             raise InputError(
                 "the model draws no latent, so there is no posterior",
@@ -134,6 +135,7 @@ def posterior(
         method=method.description + _changes(example),
         num_chains=method.num_chains,
         is_weighted=method.is_weighted,
+        is_independent=method.is_independent,
         source=source,
     )
 

@@ -8,7 +8,7 @@ import torch
 from refused import refused, refused_with
 from torch import Tensor
 
-from pyro_vae import fit, latent_means, log_evidence, prior_samples
+from pyro_vae import fit, log_evidence, posterior, prior_samples
 from pyro_vae.guides import BottomUp, Categorical, RelaxedCategorical, VonMisesFisher
 from pyro_vae.item_models import Graded, OneParameter, TwoParameter
 from pyro_vae.models import ItemResponse
@@ -69,7 +69,7 @@ def test_a_fit_recovers_items_and_people(per_person: bool) -> None:
     data = (x, torch.arange(people)) if per_person else x
     adam = partial(torch.optim.Adam, lr=0.05 if per_person else 5e-3)
     fit(model, data, epochs=40 if per_person else 120, optimizer=adam, progress=False, device="cpu")
-    found = latent_means(model, *(data if per_person else (x,)))["z"]
+    found = posterior(model, data, num_draws=200, seed=0).means["z"]
     assert torch.stack([found[:, 0], z[:, 0]]).corrcoef()[0, 1] > 0.85
     difficulties = torch.stack([model.item.difficulty, truth.item.difficulty])
     assert difficulties.corrcoef()[0, 1] > 0.98
@@ -83,7 +83,7 @@ def test_at_the_defaults_items_are_those_of_maximum_likelihood(people: int) -> N
     truth = ItemResponse((20,))
     truth.item.discrimination.data.copy_(0.8 + 1.4 * torch.rand(20, 1))
     truth.item.difficulty.data.normal_()
-    x = prior_samples(truth, torch.zeros(people, 20), seed=0)["x"].value
+    x = prior_samples(truth, torch.zeros(people, 20), num_draws=1, seed=0).predictive["x"][0]
 
     def lost(items: Tensor) -> Tensor:
         given = {"discrimination": items[:20, None], "difficulty": items[20:]}
@@ -113,7 +113,7 @@ def test_at_the_defaults_items_are_those_of_maximum_likelihood(people: int) -> N
 
 def test_draws_follow_the_items() -> None:
     model = ItemResponse((3,), item=partial(Graded, levels=3))
-    drawn = prior_samples(model, torch.zeros(20_000, 3), seed=0)["x"].value
+    drawn = prior_samples(model, torch.zeros(20_000, 3), num_draws=1, seed=0).predictive["x"][0]
     share = torch.stack([(drawn[:, 0] == level).float().mean() for level in range(3)])
     grid = torch.arange(3.0).repeat(3, 1).T
     gaps = torch.tensor([0.0, torch.nan, torch.nan])
@@ -168,7 +168,7 @@ def test_persons_without_parameters_are_refused(person: float, words: list[str])
     with refused_with(*words):
         log_evidence(model, data, num_particles=1, device="cpu")
     with refused_with(*words):
-        latent_means(model, *data)
+        posterior(model, data)
     with refused_with("validation", *words):
         fit(model, (data[0][:10], torch.arange(10)), validation=data, **options)
 
