@@ -12,6 +12,7 @@ from pyro_vae.errors import InputError, unknown
 from pyro_vae.inference.evidence.arviz import inference_data
 from pyro_vae.inference.posterior.at_draws import named, placed, trace_of
 from pyro_vae.inference.posterior.predictive import of_units
+from pyro_vae.inference.posterior.prior import prior_of
 from pyro_vae.inference.posterior.rows import Rows
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import signature
@@ -20,6 +21,7 @@ from pyro_vae.program.trace import sample_sites
 if TYPE_CHECKING:
     from pyro_vae.inference.posterior.result import Posterior
 
+PRIOR_DRAWS = 500  # at most
 ROWS = "log_likelihood"  # the name of its variable, too, where the model observes several sites
 
 
@@ -48,6 +50,12 @@ def to_arviz(
         group: {name: _by_chain(value, posterior.num_chains) for name, value in of.items()}
         for group, of in groups.items()
     }
+    try:
+        prior = prior_of(posterior, min(PRIOR_DRAWS, posterior.num_draws), seed)
+        for group, of in (("prior", prior.draws), ("prior_predictive", prior.predictive)):
+            arrays[group] = {name: _by_chain(value, 1) for name, value in of.items()}
+    except InputError as error:
+        notes.append(f"no prior: {error}")
     if observed:
         arrays["observed_data"] = {name: value.numpy() for name, value in observed.items()}
     if constant:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,6 +17,9 @@ from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.redrawing import redrawing
 from pyro_vae.program.site_layout import SiteLayout, layouts_of
 from pyro_vae.program.trace import Site, is_factor, sample_sites
+
+if TYPE_CHECKING:
+    from pyro_vae.inference.posterior.site_draws import SiteDraws
 
 CHECKS: dict[str, checks.Check] = {
     "num_draws": at_least_1,
@@ -92,15 +95,15 @@ def prior_samples(
     return _joined(parts, layouts | computed, unit)
 
 
-def prior_of(source: Source, like: Any, num_draws: int, seed: int | None) -> PriorSamples:
-    """Return draws of the prior of a posterior's program, ``like`` it in sites and plates."""
-    latents = tuple(like.latents)
-    computed = {name: like.layouts[name] for name in like.computed}
-    with source.open(seed) as tiles:
+def prior_of(posterior: "SiteDraws", num_draws: int, seed: int | None) -> PriorSamples:
+    """Return draws of the prior of a posterior's program, for the rows of its data."""
+    layouts, latents = posterior.layouts, tuple(posterior.latents)
+    computed = {name: layouts[name] for name in posterior.computed}
+    with posterior.source.open(seed) as tiles:
         parts = [
-            _draw(call, like.layouts, latents, like.observed, computed, num_draws) for call in tiles
+            _draw(call, layouts, latents, posterior.observed, computed, num_draws) for call in tiles
         ]
-    return _joined(parts, like.layouts, like.unit)
+    return _joined(parts, layouts, posterior.unit)
 
 
 def mean_of(site: Site) -> Tensor:

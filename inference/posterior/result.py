@@ -274,11 +274,11 @@ class Posterior(SiteDraws):
     ) -> Any:
         """Return an ``InferenceData`` of ArviZ, from ArviZ 1.0 on a ``DataTree``.
 
-        Its groups are ``posterior`` (the draws, one weight each), ``posterior_predictive``,
-        ``log_likelihood`` (as :meth:`log_likelihood` has it, for ``arviz.loo``), ``observed_data``,
-        ``constant_data`` (the other arguments) and ``sample_stats`` (``log_weight`` and ``pareto_k``).
-        Dimensions have the names of plates. Where there is no log-likelihood by rows, ``attrs["notes"]``
-        says why.
+        Its groups are ``posterior`` (the draws, one weight each), ``posterior_predictive``, ``prior`` and
+        ``prior_predictive`` (500 draws at most), ``log_likelihood`` (as :meth:`log_likelihood` has it, for
+        ``arviz.loo``), ``observed_data``, ``constant_data`` (the other arguments) and ``sample_stats``
+        (``log_weight`` and ``pareto_k``). Dimensions have the names of plates. Where there is no
+        log-likelihood by rows, or no prior to draw from, ``attrs["notes"]`` says why.
 
         Args:
             coords: names for the places along a dimension, by its name (of the groups of a plate, say);

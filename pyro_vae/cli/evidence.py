@@ -41,7 +41,7 @@ from pyro_vae.data import Split
 from pyro_vae.errors import InputError
 from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.evidence.estimate import Interrupted, log_evidence
-from pyro_vae.inference.evidence.methods import METHODS
+from pyro_vae.inference.evidence.methods import METHODS, as_method
 from pyro_vae.inference.evidence.plots import plot_evidence
 from pyro_vae.inference.evidence.proposals import refined, wider
 from pyro_vae.inference.evidence.result import Evidence
@@ -71,6 +71,7 @@ BYTES = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**2
 
 def main(words: Sequence[str]) -> int:
     options = read_options(evidence_parser(words), words)
+    as_method(options.method)  # one that there is
     method = method_of(options, words)
     check_proposal_options(options)
     memory = None if options.max_memory is None else in_bytes(options.max_memory)

@@ -284,3 +284,32 @@ def test_an_argument_with_the_name_of_a_latent_has_another() -> None:
     exported = posterior(model, (x, labels), num_draws=5, seed=0).to_arviz()
     assert exported["constant_data"]["y_argument"].values.tolist() == labels.tolist()
     assert exported["posterior"]["y"].shape == (1, 5, 6, 3)
+
+
+def test_the_prior_is_exported_with_its_predictions() -> None:
+    """mean ~ Normal(0, 2), effect | mean, x | effect: draws of one another, in the rows' dimensions."""
+    found = posterior((GROUPS.model, GROUPS.exact), **GROUPS.data, num_draws=500, seed=0)
+    exported = found.to_arviz(num_inner=2)
+    prior, drawn = exported["prior"], exported["prior_predictive"]
+    assert dict(prior["effect"].sizes) == {"chain": 1, "draw": 500, "groups": 6}
+    assert dict(drawn["x"].sizes) == {"chain": 1, "draw": 500, "groups": 6, "values": 3}
+    mean, effect, x = (v.values[0] for v in (prior["mean"], prior["effect"], drawn["x"]))
+    errors = (mean / 2, (effect - mean[:, None]) / 0.7, (x - effect[..., None]) / 0.5)
+    for standard in map(torch.as_tensor, errors):
+        count = standard.numel()
+        assert abs(standard.mean()) < 4.5 / math.sqrt(count)
+        assert abs(standard.var() - 1) < 4.5 * math.sqrt(2 / count)
+
+
+def test_a_flat_prior_is_left_out_of_the_export() -> None:
+    def model(x: Tensor) -> None:
+        flat = dist.ImproperUniform(dist.constraints.real, (), ())
+        mean = pyro.sample("mean", flat)
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+
+    guide = lambda x: pyro.sample("mean", dist.Normal(x.mean(), 0.3))  # noqa: E731
+    found = posterior((model, guide), args=(torch.randn(9),), method=Guide(), num_draws=40, seed=0)
+    exported = found.to_arviz()
+    assert "no prior" in exported.attrs["notes"]
+    assert exported["log_likelihood"]["x"].shape == (1, 40, 9)
