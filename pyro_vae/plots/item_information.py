@@ -62,7 +62,7 @@ def item_information(z: Tensor, information: Tensor, names: Sequence[str] | None
 
 
 def _draw_items(axes: Axes, z: Values, curves: Values, names: Sequence[str] | None) -> None:
-    """Draw a curve for each item; many have one colour, and the name at the peak of the highest."""
+    """Draw a curve for each item; those of many items have one colour and no names."""
     count = curves.shape[1]
     names = [f"item {i}" for i in range(count)] if names is None else names
     for i, curve in enumerate(curves.T):
