@@ -60,8 +60,8 @@ def prior_samples(
 ) -> PriorSamples:
     """Draw latents from the prior, and then data: the prior predictive distribution.
 
-    Data give the number of rows and their shape. Their values, any that the model accepts, do not matter to a
-    model that uses them for ``obs=`` alone; any other use conditions on them. A response that is None is
+    Data give the number of rows and their shape. Their values, any that the model accepts, do not matter to
+    a model that uses them for ``obs=`` alone; any other use conditions on them. A response that is None is
     among the draws. No guide is used, so a model alone is enough.
 
     Args:
