@@ -10,7 +10,7 @@ from torch import Tensor
 from pyro_vae import argument_checks as checks
 from pyro_vae.errors import at_least_1
 from pyro_vae.inference.posterior.at_draws import in_parts, named
-from pyro_vae.inference.posterior.computed import compute, computed_layouts, computed_sites
+from pyro_vae.inference.posterior.computed import compute, computed_in
 from pyro_vae.inference.posterior.model_alone import blaming_the_model, model_alone
 from pyro_vae.inference.posterior.source import Source
 from pyro_vae.program.bound_program import BoundProgram
@@ -89,7 +89,7 @@ def prior_samples(
         trace = example.one()[1]
         sites, structure = sample_sites(trace), example.structure
         layouts = layouts_of(sites)
-        computed = computed_layouts(computed_sites(trace), structure.unit)
+        computed = computed_in(example)
         latents, unit = tuple(structure.latents), structure.unit
         observed = tuple(n for n in structure.observed if not is_factor(sites[n]))
         parts = [_draw(call, layouts, latents, observed, computed, num_draws) for call in tiles]
