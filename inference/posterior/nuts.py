@@ -132,7 +132,8 @@ class NUTS(DrawsPosterior):
         with torch.enable_grad():
             sampler.run()
         free = sampler.get_samples()["u"].detach()
-        return density.coordinates(free), len(sampler.diagnostics()["divergences"]["chain 0"])
+        # not by `diagnostics()`, which computes R-hat, and fails with fewer than four draws
+        return density.coordinates(free), len(sampler._diagnostics[0]["divergences"])
 
 
 class _Density:

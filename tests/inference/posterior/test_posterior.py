@@ -167,6 +167,14 @@ def test_the_same_seed_gives_the_same_draws_and_leaves_the_generators() -> None:
     assert np.random.get_state()[1].tolist() == states[2]  # noqa: NPY002
 
 
+def test_chains_of_two_draws() -> None:
+    known = KNOWN[3]
+    method = NUTS(num_chains=2, num_warmup=5)
+    found = posterior(known.model, known.args, method=method, num_draws=4, seed=1)
+    assert found.draws["w"].isfinite().all()
+    assert "w[0]" in str(found.summary())
+
+
 def test_chains_of_one_seed_are_the_same() -> None:
     known = KNOWN[3]
     method = NUTS(num_chains=2, num_warmup=20)
