@@ -93,7 +93,7 @@ class _Tile:
     def imputed(self, levels: Tensor) -> dict[str, Tensor]:
         """Return the fields of an imputation: the data, with figures in the gaps."""
         first = {name: z[:1] for name, z in self.latents.items()}
-        data = observed_in(self.posterior, self.call, first)[self.name]
+        data = observed_in(self.posterior, self.call, first)[self.name].to(self.call.device)
         gaps = _gaps(self.call, data)
         values, means, weights, index = self._at(gaps)
         mean = (weights * means).sum(0)

@@ -40,7 +40,13 @@ class LogPredictive:
 
 
 def predict_new(posterior: "Posterior", new: Any, num: int, seed: int | None) -> dict[str, Tensor]:
-    """Return draws of the observed sites for new rows, ``num | plates | event``."""
+    """Return draws of the observed sites for new rows, ``num | plates | event``.
+
+    Raises:
+        InputError: the data have no rows. New ones may then depend on those that were seen, as the values
+            of a Gaussian process do, and not on the latents alone.
+    """
+    Rows.of(posterior).check()
     with _on_new_rows(posterior, new, num, seed) as (bound_program, values):
         drawn = run_at_draws(posterior, bound_program, num, values, value_of)
         shaped = named(drawn, posterior.layouts, num, bound_program)

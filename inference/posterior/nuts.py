@@ -1,5 +1,6 @@
 """Pyro's No-U-Turn sampler."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,10 @@ from pyro_vae.inference.evidence.draws import Drawer, DrawsPosterior, WeightedDr
 from pyro_vae.inference.evidence.method import Advance, Workload
 from pyro_vae.inference.posterior.model_alone import model_alone
 from pyro_vae.program.bound_program import BoundProgram
+from pyro_vae.program.trace import as_raised
 
 STEPS_WORTH_INDUCTOR = 1_000  # of all chains and tiles: each has some ten gradients or more
+NO_FACTORS: type[Exception] = torch.linalg.LinAlgError  # type: ignore[attr-defined]
 STARTS, START = 100, 2.0  # tries of a start, each coordinate uniform between -2 and 2, as Stan's
 
 
@@ -133,7 +136,8 @@ class NUTS(DrawsPosterior):
             sampler.run()
         free = sampler.get_samples()["u"].detach()
         # not by `diagnostics()`, which computes R-hat, and fails with fewer than four draws
-        return density.coordinates(free), len(sampler._diagnostics[0]["divergences"])
+        of_chain: Any = sampler._diagnostics[0]
+        return density.coordinates(free), len(of_chain["divergences"])
 
 
 class _Density:
@@ -157,6 +161,18 @@ class _Density:
             (gradient,) = torch.autograd.grad(log_density.sum(), leaf)
         return log_density.detach(), gradient
 
+    def at(self, u: Tensor) -> tuple[Tensor, ...]:
+        """Return log-density and gradient; minus infinity where a matrix of the model cannot be factorised.
+
+        It can where the posterior lies: a step from far away is rejected, as by Stan.
+        """
+        try:
+            return self.evaluate(u)
+        except Exception as error:  # of the model in Python, or of its graph
+            if not isinstance(as_raised(error), NO_FACTORS):
+                raise
+            return u.new_full(u.shape[:2], -math.inf), torch.zeros_like(u)
+
     def potential(self, parameters: dict[str, Tensor]) -> Tensor:
         return _Potential.apply(parameters["u"], self)
 
@@ -168,7 +184,7 @@ class _Density:
         """
         for _ in range(STARTS):
             u = (2 * torch.rand_like(self.base[self.free]) - 1) * START
-            end, gradient = self.evaluate(self.coordinates(u[None]))
+            end, gradient = self.at(self.coordinates(u[None]))
             if bool(end.isfinite().all() and gradient.isfinite().all()):
                 return u
         raise InputError(
@@ -183,7 +199,7 @@ class _Potential(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, free: Tensor, density: _Density) -> Tensor:
-        end, gradient = density.evaluate(density.coordinates(free[None]))
+        end, gradient = density.at(density.coordinates(free[None]))
         ctx.save_for_backward(gradient[0][density.free].to(free))
         return -end.sum().to(free)
 

@@ -139,7 +139,8 @@ class Posterior(SiteDraws):
 
         Raises:
             InputError: the posterior has fewer draws; the model does not take the new rows, or asks for
-                another number of a shared latent.
+                another number of a shared latent; no plate holds all observed sites, so that new values may
+                depend on those that were seen.
 
         >>> from pyro_vae import posterior
         >>> from pyro_vae.models import FactorAnalysis
@@ -276,9 +277,10 @@ class Posterior(SiteDraws):
 
         Its groups are ``posterior`` (the draws, one weight each), ``posterior_predictive``, ``prior`` and
         ``prior_predictive`` (500 draws at most), ``log_likelihood`` (as :meth:`log_likelihood` has it, for
-        ``arviz.loo``), ``observed_data``, ``constant_data`` (the other arguments) and ``sample_stats``
-        (``log_weight`` and ``pareto_k``). Dimensions have the names of plates. Where there is no
-        log-likelihood by rows, or no prior to draw from, ``attrs["notes"]`` says why.
+        ``arviz.loo``), ``observed_data`` (NaN where a mask takes a value out), ``constant_data`` (the other
+        arguments) and ``sample_stats`` (``log_weight`` and ``pareto_k``). Dimensions have the names of
+        plates. Where there is no log-likelihood by rows, or no prior to draw from, ``attrs["notes"]`` says
+        why.
 
         Args:
             coords: names for the places along a dimension, by its name (of the groups of a plate, say);

@@ -167,6 +167,22 @@ def test_the_same_seed_gives_the_same_draws_and_leaves_the_generators() -> None:
     assert np.random.get_state()[1].tolist() == states[2]  # noqa: NPY002
 
 
+def test_steps_to_where_no_matrix_has_a_root_are_rejected() -> None:
+    """A Gaussian process has such places, of long scales: the chain does not end there."""
+
+    def model(x: Tensor) -> None:
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+        matrix = (3.2 - z).reshape(*z.shape, 1, 1)  # the data draw z to the edge
+        root = torch.linalg.cholesky(matrix)[..., 0, 0]
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(0.0, root.square() + 0.05), obs=x)
+
+    method = NUTS(num_chains=2, num_warmup=60)
+    x = 0.1 * torch.randn(20)
+    found = posterior(model, args=(x,), method=method, num_draws=100, seed=0)
+    assert 2.5 < found.draws["z"].min() < found.draws["z"].max() < 3.2
+
+
 def test_chains_of_two_draws() -> None:
     known = KNOWN[3]
     method = NUTS(num_chains=2, num_warmup=5)

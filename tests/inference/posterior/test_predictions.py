@@ -11,7 +11,7 @@ from refused import refused
 from torch import Tensor
 
 from pyro_vae import log_evidence, posterior
-from pyro_vae.inference import NUTS, Guide, Importance, Posterior
+from pyro_vae.inference import NUTS, Guide, Importance, Posterior, plot_predictive
 from pyro_vae.models import SemiSupervisedVAE
 
 GROUPS, REGRESSION = KNOWN[2], KNOWN[3]
@@ -141,6 +141,23 @@ def test_new_rows_that_do_not_fit_are_refused() -> None:
         found.predictive(3.5)
 
 
+def test_rows_that_are_one_draw_have_no_new_ones() -> None:
+    """Given the scale, a new value of a Gaussian process depends on those that were seen."""
+
+    def model(x: Tensor, y: Tensor) -> None:
+        scale = pyro.sample("scale", dist.LogNormal(0.0, 0.5))
+        close = (-(x.unsqueeze(-1) - x).square()).exp() + torch.eye(len(x))
+        covariance = scale.reshape(*scale.shape, 1, 1) * close
+        pyro.sample("y", dist.MultivariateNormal(torch.zeros(len(x)), covariance), obs=y)
+
+    x, guide = torch.linspace(0, 3, 5), lambda x, y: pyro.sample("scale", dist.LogNormal(0.0, 0.5))
+    found = posterior((model, guide), args=(x, torch.randn(5)), num_draws=20, seed=0)
+    assert found.predictive(seed=0)["y"].shape == (20, 5)
+    for predict in (found.predictive, found.log_predictive):
+        with refused("model", expected="plate"):
+            predict((x, torch.zeros(5)))
+
+
 # --- the log-likelihood by row, and LOO -----------------------------------------------------------
 
 
@@ -267,6 +284,24 @@ def test_groups_and_dimensions_of_the_export() -> None:
         stats["log_weight"].values[0].tolist() == found.log_weights[found.index[:, 0], 0].tolist()
     )
     assert exported.attrs["method"] == found.method
+
+
+def test_what_a_mask_takes_out_is_not_among_the_data() -> None:
+    """Neither in the export nor in the picture: there it is a value that fills the place."""
+
+    def model(x: Tensor, seen: Tensor) -> None:
+        mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+        with pyro.plate("data", len(x)), pyro.poutine.mask(mask=seen):
+            pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+
+    x, seen = torch.tensor([0.3, 99.0, -0.2, 99.0]), torch.tensor([True, False, True, False])
+    guide = lambda x, seen: pyro.sample("mean", dist.Normal(0.0, 1.0))  # noqa: E731
+    found = posterior((model, guide), args=(x, seen), num_draws=30, seed=0)
+    exported = found.to_arviz()
+    observed = torch.tensor(exported["observed_data"]["x"].values)
+    torch.testing.assert_close(observed, torch.where(seen, x, torch.nan), equal_nan=True)
+    assert set(exported["constant_data"].data_vars) == {"seen"}
+    assert max(plot_predictive(found, num=20).axes[0].get_xlim()) < 50
 
 
 def test_several_tiles_are_exported_in_their_order(small_blocks) -> None:
