@@ -9,29 +9,14 @@ import torch
 from torch import Tensor
 
 from pyro_vae import argument_checks as checks
-from pyro_vae.errors import at_least_1, must_be, true_or_false
+from pyro_vae.inference.posterior import result_checks as of
 from pyro_vae.inference.posterior.site_draws import SiteDraws
-from pyro_vae.inference.posterior.summary import PROBABILITY, Summary, check_probability, summarize
+from pyro_vae.inference.posterior.summary import PROBABILITY, Summary, summarize
 from pyro_vae.storage import atomic_write
 
 if TYPE_CHECKING:
     from pyro_vae.inference.posterior.impute import Imputation
     from pyro_vae.inference.posterior.new_rows import LogPredictive
-
-
-def _check_level(name: str, level: Any) -> None:
-    if checks.number(name, level, least=0) > 1:
-        raise must_be(name, "between 0 and 1", level)
-
-
-SEED_CHECKS: dict[str, checks.Check] = {"seed": checks.optional(checks.seed)}
-PREDICTIVE_CHECKS = {**SEED_CHECKS, "num": checks.optional(at_least_1)}
-LIKELIHOOD_CHECKS = {**SEED_CHECKS, "conditional": true_or_false, "num_inner": at_least_1}
-IMPUTE_CHECKS = {
-    **SEED_CHECKS,
-    "quantiles": checks.each(_check_level, "a list of numbers between 0 and 1", least=1),
-}
-SUMMARY_CHECKS: dict[str, checks.Check] = {"probability": check_probability}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -83,7 +68,7 @@ class Posterior(SiteDraws):
         Raises:
             InputError: there is no such latent, or no such probability.
         """
-        checks.check_arguments(SUMMARY_CHECKS, locals())
+        checks.check_arguments(of.SUMMARY_CHECKS, locals())
         names = list(self.particles) if sites is None else list(sites)
         for name in names:
             self._check_site(name, self.particles)
@@ -151,7 +136,7 @@ class Posterior(SiteDraws):
         from pyro_vae.inference.posterior.new_rows import predict_new
         from pyro_vae.inference.posterior.predictive import predict_data
 
-        checks.check_arguments(PREDICTIVE_CHECKS, locals())
+        checks.check_arguments(of.PREDICTIVE_CHECKS, locals())
         count = self.num_of(num)
         return (
             predict_data(self, count, seed) if new is None else predict_new(self, new, count, seed)
@@ -174,7 +159,7 @@ class Posterior(SiteDraws):
         """
         from pyro_vae.inference.posterior.predictive import mean_of_data
 
-        checks.check_arguments(SEED_CHECKS, locals())
+        checks.check_arguments(of.SEED_CHECKS, locals())
         return mean_of_data(self, seed)
 
     def impute(
@@ -213,7 +198,7 @@ class Posterior(SiteDraws):
         """
         from pyro_vae.inference.posterior.impute import impute
 
-        checks.check_arguments(IMPUTE_CHECKS, locals())
+        checks.check_arguments(of.IMPUTE_CHECKS, locals())
         return impute(self, site, torch.as_tensor(quantiles, dtype=torch.float64), seed)
 
     def log_predictive(
@@ -235,7 +220,7 @@ class Posterior(SiteDraws):
         """
         from pyro_vae.inference.posterior.new_rows import log_predictive
 
-        checks.check_arguments(PREDICTIVE_CHECKS, locals())
+        checks.check_arguments(of.PREDICTIVE_CHECKS, locals())
         return log_predictive(self, new, self.num_of(num), seed)
 
     def log_likelihood(
@@ -260,7 +245,7 @@ class Posterior(SiteDraws):
         """
         from pyro_vae.inference.posterior.log_likelihood import given_all, integrated
 
-        checks.check_arguments(LIKELIHOOD_CHECKS, locals())
+        checks.check_arguments(of.LIKELIHOOD_CHECKS, locals())
         return given_all(self, seed) if conditional else integrated(self, num_inner, seed)
 
     # --- files -------------------------------------------------------------------------------------
@@ -300,7 +285,7 @@ class Posterior(SiteDraws):
         """
         from pyro_vae.inference.posterior.arviz import to_arviz
 
-        checks.check_arguments(LIKELIHOOD_CHECKS, locals())
+        checks.check_arguments(of.LIKELIHOOD_CHECKS, locals())
         return to_arviz(self, coords or {}, conditional, num_inner, seed)
 
     def to_netcdf(self, path: Path | str, **options: Any) -> None:
