@@ -58,6 +58,12 @@ def test_moments_and_loo_are_those_of_nuts(make) -> None:
     theirs = posterior(study.model, args=study.args, method=method, num_draws=2400, seed=0)
     for name in theirs.means:
         (mean, sd), (exact, spread) = moments(ours, name), moments(theirs, name)
+        if set(theirs.draws[name].unique().tolist()) <= {
+            0.0,
+            1.0,
+        }:  # probabilities, some of them rare
+            assert (mean - exact).abs().max() < 0.05, name
+            continue
         assert ((mean - exact) / spread).abs().max() < 0.1, name
         assert (sd / spread - 1).abs().max() < 0.1, name
     if make is not gaussian_process:  # its values are one draw of all points together
