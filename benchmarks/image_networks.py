@@ -19,7 +19,8 @@ import torch
 from sklearn.datasets import load_sample_images
 from torch import Tensor
 
-from pyro_vae import InputError, fit, load, log_evidence, reconstructions
+from pyro_vae import InputError, fit, load, log_evidence, posterior
+from pyro_vae.inference import Guide
 from pyro_vae.likelihoods import DiscretizedLogistic
 from pyro_vae.models import VAE
 from pyro_vae.networks import MLP, ConvDecoder, ConvEncoder
@@ -66,7 +67,8 @@ def figures(name: str, network: str, options: argparse.Namespace, seed: int) -> 
     result = fit(vae, train, validation=validation, epochs=options.epochs, seed=seed, device="cpu")
     found = log_evidence(vae, test, num_particles=50, seed=0)
     bits = -float(found.log_evidence.mean()) / math.log(2) / test[0].numel()
-    made = reconstructions(vae, test, seed=0)["x"].mean
+    drawn = posterior(vae, test, method=Guide(), num_draws=1, seed=0)
+    made = drawn.reconstructions()["x"]
     return [bits, float((made - test).square().mean()), result.seconds / options.epochs]
 
 

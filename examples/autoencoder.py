@@ -4,7 +4,8 @@ import argparse
 
 import torch
 
-from pyro_vae import InputError, fit, load, log_evidence, reconstructions
+from pyro_vae import InputError, fit, load, log_evidence, posterior
+from pyro_vae.inference import Guide
 from pyro_vae.models import VAE, Autoencoder
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -18,7 +19,8 @@ for kind in (Autoencoder, VAE):
     torch.manual_seed(0)
     model = kind((1, 8, 8), 8)
     fit(model, digits, epochs=2 if smoke else 15, progress=False)
-    reconstructed = reconstructions(model, x, seed=0)["x"].mean
+    codes = posterior(model, x, method=Guide(), num_draws=1, seed=0)
+    reconstructed = codes.reconstructions()["x"]
     error = (reconstructed - x).abs().mean()
     print(f"{kind.__name__}: mean absolute error {error:.3f} a pixel", end="; ")
     try:

@@ -32,7 +32,9 @@ for name, flow in flows.items():
         f"{name:<8} {evidence.mean:8.2f} ± {evidence.sampling_error:.2f} nats a digit, "
         f"{evidence.bits_per_dimension:.3f} bits a pixel"
     )
-    samples.append(prior_samples(model, torch.zeros(16, 1, 8, 8), seed=0)["x"].value)
+    samples.append(
+        prior_samples(model, torch.zeros(16, 1, 8, 8), num_draws=1, seed=0).predictive["x"][0]
+    )
 if options.out:
     caption = f"16 draws each of {', '.join(flows)}"
     plots.save(plots.samples(torch.cat(samples), caption=caption), Path(options.out))

@@ -35,7 +35,9 @@ for name, make in models.items():
     particles = 2 if options.smoke else 500
     evidence = log_evidence(model, digits.test, num_particles=particles, seed=0)
     print(f"{name:<28} {evidence.mean:8.3f} ± {evidence.sampling_error:.3f} nats a digit")
-    samples.append(prior_samples(model, torch.zeros(16, 1, 8, 8), seed=0)["x"].mean)
+    samples.append(
+        prior_samples(model, torch.zeros(16, 1, 8, 8), num_draws=1, seed=0).means["x"][0]
+    )
 if options.out:
     caption = f"16 means each of p(x | z): {'; '.join(models)}"
     plots.save(plots.samples(torch.cat(samples), caption=caption), Path(options.out))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from pyro_vae import fit, impute, load, plots
+from pyro_vae import fit, load, plots, posterior
 from pyro_vae.likelihoods import Missing, Normal
 from pyro_vae.models import VAE
 from pyro_vae.networks import MaskedInput
@@ -25,7 +25,8 @@ x, observed = (torch.where(torch.rand(rows.shape) < 0.5, torch.nan, rows) for ro
 vae = VAE((1, 8, 8), 8, likelihood=partial(Missing, likelihood=Normal), encoder=MaskedInput)
 adam = partial(torch.optim.Adam, lr=3e-3)
 fit(vae, x, epochs=3 if options.smoke else 80, optimizer=adam, progress=False)
-imputed = impute(vae, observed, num_particles=20 if options.smoke else 300, seed=0)
+found = posterior(vae, observed, num_draws=20 if options.smoke else 300, seed=0)
+imputed = found.impute(seed=0)
 
 missing = observed.isnan()
 mean_of_pixel = torch.where(missing, x.nanmean(0), observed)

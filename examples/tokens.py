@@ -38,6 +38,6 @@ fit(vae, x, epochs=1 if smoke else 20, kl_warmup=8, optimizer=adam, progress=Fal
 evidence = log_evidence(vae, x, num_particles=10 if smoke else 100, seed=0)
 bound = -3.5 * torch.tensor(2.0).log()  # minus the entropy of subject, verb and "today"
 print(f"log p(x) = {evidence.mean:.2f} nats a sentence; no model exceeds {bound:.2f}")
-for token_ids in prior_samples(vae, x[:5], seed=0)["x"].value.long():
+for token_ids in prior_samples(vae, x[:5], num_draws=1, seed=0).predictive["x"][0].long():
     words = [WORDS[token_id] for token_id in token_ids if token_id]
     print(" ", *words)

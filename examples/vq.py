@@ -27,5 +27,5 @@ print(f"{len(codes.unique())} of 32 codes are in use")
 evidence = log_evidence(model, test, num_particles=10 if options.smoke else 50, seed=0)
 print(f"log p(x) = {evidence.mean:.2f} ± {evidence.sampling_error:.2f} nats a digit")
 if options.out:
-    draws = prior_samples(model, torch.zeros(64, 1, 8, 8), seed=0)["x"].mean
+    draws = prior_samples(model, torch.zeros(64, 1, 8, 8), num_draws=1, seed=0).means["x"][0]
     plots.save(plots.samples(draws, caption="64 draws of codes"), Path(options.out))

@@ -38,10 +38,11 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.posterior.guide_draws import Guide as Guide
     from pyro_vae.inference.posterior.impute import Imputation as Imputation
     from pyro_vae.inference.posterior.interval_plot import plot_intervals as plot_intervals
+    from pyro_vae.inference.posterior.new_rows import LogPredictive as LogPredictive
     from pyro_vae.inference.posterior.nuts import NUTS as NUTS
     from pyro_vae.inference.posterior.pair_plot import plot_pairs as plot_pairs
-    from pyro_vae.inference.posterior.predictive import LogPredictive as LogPredictive
     from pyro_vae.inference.posterior.predictive_plot import plot_predictive as plot_predictive
+    from pyro_vae.inference.posterior.prior import PriorSamples as PriorSamples
     from pyro_vae.inference.posterior.rank_plot import plot_ranks as plot_ranks
     from pyro_vae.inference.posterior.ranks import Calibration as Calibration
     from pyro_vae.inference.posterior.result import Posterior as Posterior
@@ -80,10 +81,11 @@ _HOMES = {
     "Importance": f"{_EVIDENCE}.importance",
     "Imputation": f"{_POSTERIOR}.impute",
     "Interrupted": f"{_EVIDENCE}.estimate",
-    "LogPredictive": f"{_POSTERIOR}.predictive",
+    "LogPredictive": f"{_POSTERIOR}.new_rows",
     "Method": f"{_EVIDENCE}.method",
     "NUTS": f"{_POSTERIOR}.nuts",
     "Posterior": f"{_POSTERIOR}.result",
+    "PriorSamples": f"{_POSTERIOR}.prior",
     "Sandwich": f"{_EVIDENCE}.bidirectional",
     "Summary": f"{_POSTERIOR}.summary",
     "plot_evidence": f"{_EVIDENCE}.plots",

@@ -35,8 +35,10 @@ class Autoencoder(nn.Module):
     networks", 2006, https://doi.org/10.1126/science.1127647.
 
     >>> import torch
-    >>> from pyro_vae import latent_means
-    >>> latent_means(Autoencoder((1, 8, 8), 3), torch.zeros(5, 1, 8, 8))["z"].shape
+    >>> from pyro_vae import posterior
+    >>> from pyro_vae.inference import Guide
+    >>> codes = posterior(Autoencoder((1, 8, 8), 3), torch.zeros(5, 1, 8, 8), method=Guide(), num_draws=1)
+    >>> codes.means["z"].shape
     torch.Size([5, 3])
     """
 

@@ -17,12 +17,9 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.evidence.estimate import log_evidence as log_evidence
     from pyro_vae.inference.posterior.calibration import calibrate as calibrate
     from pyro_vae.inference.posterior.diagnostics import evaluate as evaluate
-    from pyro_vae.inference.posterior.impute import impute as impute
     from pyro_vae.inference.posterior.posterior import posterior as posterior
+    from pyro_vae.inference.posterior.prior import prior_samples as prior_samples
     from pyro_vae.inference.svi.fit import fit as fit
-    from pyro_vae.program.predict import latent_means as latent_means
-    from pyro_vae.program.predict import prior_samples as prior_samples
-    from pyro_vae.program.predict import reconstructions as reconstructions
 
 __version__ = "0.1.0"
 
@@ -32,13 +29,10 @@ _HOMES = {
     "compare": "pyro_vae.inference.comparison.compare",
     "evaluate": "pyro_vae.inference.posterior.diagnostics",
     "fit": "pyro_vae.inference.svi.fit",
-    "impute": "pyro_vae.inference.posterior.impute",
-    "latent_means": "pyro_vae.program.predict",
     "load": "pyro_vae.data",
     "log_evidence": "pyro_vae.inference.evidence.estimate",
     "posterior": "pyro_vae.inference.posterior.posterior",
-    "prior_samples": "pyro_vae.program.predict",
-    "reconstructions": "pyro_vae.program.predict",
+    "prior_samples": "pyro_vae.inference.posterior.prior",
     "render_model": "pyro_vae.graph",
 }
 __all__ = list(_HOMES)

@@ -95,10 +95,8 @@ POSTERIOR = {
     "progress": NONE | FLAG,
 }
 CALIBRATE = {**POSTERIOR, "num_data_sets": set(), "num_draws": set()}
-IMPUTE = {
-    "num_particles": set(),
+PRIOR = {
     "num_draws": set(),
-    "quantiles": set(),
     "unit": NONE | TEXT,
     "seed": NONE | {"zero"},
     "device": set(),
@@ -146,7 +144,7 @@ VERBS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, set[str]]]] = {
         {"data": X},
         {"num_particles": set(), "seed": NONE | {"zero"}, "device": set()},
     ),
-    pyro_vae.impute: ({"data": X}, IMPUTE),
+    pyro_vae.prior_samples: ({"data": X}, PRIOR),
     pyro_vae.posterior: ({"data": X}, POSTERIOR),
     pyro_vae.calibrate: ({"data": X, "num_data_sets": 20, "num_draws": 9}, CALIBRATE),
     pyro_vae.render_model: ({"model_args": (X,)}, RENDER),
@@ -210,17 +208,15 @@ def test_no_argument_is_left_out(verb) -> None:
     assert set(VERBS[verb][1]) | OTHERS >= set(inspect.signature(verb).parameters)
 
 
-@pytest.mark.parametrize("name", ["prior_samples", "reconstructions", "latent_means"])
-def test_a_seed_that_no_generator_takes(name) -> None:
-    for kind in VALUES.keys() - {"none", "zero"}:
-        with pytest.raises(InputError) as caught:
-            getattr(pyro_vae, name)(FactorAnalysis((3,), 1), X, seed=VALUES[kind])
-        assert (caught.value.subject, caught.value.remedy) == ("seed", "pass seed=0, say")
-
-
 @pytest.mark.parametrize(
     "verb",
-    [pyro_vae.fit, pyro_vae.log_evidence, pyro_vae.evaluate, pyro_vae.impute, pyro_vae.posterior],
+    [
+        pyro_vae.fit,
+        pyro_vae.log_evidence,
+        pyro_vae.evaluate,
+        pyro_vae.prior_samples,
+        pyro_vae.posterior,
+    ],
 )
 def test_data_of_another_kind(verb) -> None:
     for kind in VALUES.keys() - {"none", "tensor"}:

@@ -40,10 +40,14 @@ class DrawsPosterior(abc.ABC):
 
     Attributes:
         is_weighted: whether the weights differ; if not, all draws count the same.
+        is_independent: whether no draw depends on the one before it, as in a Markov chain.
+        uses_density: whether the model's density has a say in the draws; a flat prior is refused then.
         num_chains: how many runs the draws come from, one after another: 1 where all are independent.
     """
 
     is_weighted: ClassVar[bool] = True
+    is_independent: ClassVar[bool] = True
+    uses_density: ClassVar[bool] = True
     num_chains: int
 
     @property

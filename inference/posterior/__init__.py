@@ -1,1 +1,1 @@
-"""What the guide says of the latents: diagnostics and imputation."""
+"""Draws of the latents, from the prior and given the data, and what is made of them."""

@@ -1,6 +1,7 @@
 """The export of a posterior to ArviZ."""
 
-from collections.abc import Container, Mapping, Sequence
+import math
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,15 +12,18 @@ from torch import Tensor
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.inference.evidence.arviz import inference_data
 from pyro_vae.inference.posterior.at_draws import named, placed, trace_of
-from pyro_vae.inference.posterior.predictive import of_units
+from pyro_vae.inference.posterior.predictive import of_units, value_of
+from pyro_vae.inference.posterior.prior import prior_of
 from pyro_vae.inference.posterior.rows import Rows
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import signature
-from pyro_vae.program.trace import sample_sites
+from pyro_vae.program.masks import mask_of
+from pyro_vae.program.trace import Site, sample_sites
 
 if TYPE_CHECKING:
     from pyro_vae.inference.posterior.result import Posterior
 
+PRIOR_DRAWS = 500  # at most
 ROWS = "log_likelihood"  # the name of its variable, too, where the model observes several sites
 
 
@@ -48,6 +52,12 @@ def to_arviz(
         group: {name: _by_chain(value, posterior.num_chains) for name, value in of.items()}
         for group, of in groups.items()
     }
+    try:
+        prior = prior_of(posterior, min(PRIOR_DRAWS, posterior.num_draws), seed)
+        for group, of in (("prior", prior.draws), ("prior_predictive", prior.predictive)):
+            arrays[group] = {name: _by_chain(value, 1) for name, value in of.items()}
+    except InputError as error:
+        notes.append(f"no prior: {error}")
     if observed:
         arrays["observed_data"] = {name: value.numpy() for name, value in observed.items()}
     if constant:
@@ -135,9 +145,9 @@ def data_of(posterior: "Posterior") -> tuple[dict[str, Tensor], dict[str, Tensor
         for number, call in enumerate(tiles):
             first = {name: value[:1] for name, value in posterior.latents.items()}
             some = of_units(posterior, first, tiles.index[number])
-            observed = _observed(posterior, call, some)
-            parts.append({name: value.cpu() for name, value in observed.items()})
-            constants.append(_constants(call, parts[-1], posterior.layouts))
+            observed = observed_in(posterior, call, some)
+            constants.append(_constants(call, observed, posterior.layouts))
+            parts.append(observed_in(posterior, call, some, _unless_masked))
         axes = {n: posterior.layouts[n].axis(posterior.unit) for n in posterior.observed}
     if len(parts) == 1:
         return parts[0], constants[0]
@@ -147,16 +157,28 @@ def data_of(posterior: "Posterior") -> tuple[dict[str, Tensor], dict[str, Tensor
     )
 
 
-def _observed(
-    posterior: "Posterior", call: BoundProgram, draws: Mapping[str, Tensor]
+def observed_in(
+    posterior: "Posterior",
+    call: BoundProgram,
+    draws: Mapping[str, Tensor],
+    read: Callable[[Site], Tensor] = value_of,
 ) -> dict[str, Tensor]:
-    """Return what a call observes."""
+    """Return what a call observes at a draw of its latents, ``plates | event``, on the CPU."""
     single = call.single()
     given = {name: v[0] for name, v in placed(draws, posterior.layouts, single).items()}
     trace = single.model(1, lambda model: poutine.replay(model, trace=trace_of(given)))
     sites = sample_sites(trace)
-    values = {name: sites[name]["value"][None] for name in posterior.observed}
-    return {name: v[0] for name, v in named(values, posterior.layouts, 1, single).items()}
+    values = {name: read(sites[name])[None] for name in posterior.observed}
+    return {name: v[0].cpu() for name, v in named(values, posterior.layouts, 1, single).items()}
+
+
+def _unless_masked(site: Site) -> Tensor:
+    """Return an observed value, with NaN where a mask takes it out: there nothing was observed."""
+    value: Tensor = site["value"]
+    mask = mask_of(site)
+    if bool(mask.all()):
+        return value
+    return torch.where(mask, value.to(torch.promote_types(value.dtype, torch.float32)), math.nan)
 
 
 def _constants(

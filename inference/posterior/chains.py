@@ -1,13 +1,24 @@
 """ArviZ's diagnostics of draws that come from several chains."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 
-def chain_figures(value: Tensor, num_chains: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the Monte-Carlo error of the mean, the bulk ESS and R-hat of each number of a site.
+@dataclass(frozen=True)
+class ChainFigures:
+    """Hold the figures of many numbers: the error of the mean, the ESS of bulk and mean, and R-hat."""
+
+    mcse: Tensor
+    ess: Tensor
+    ess_of_mean: Tensor
+    r_hat: Tensor
+
+
+def chain_figures(value: Tensor, num_chains: int) -> ChainFigures:
+    """Return ArviZ's figures of each number of a site.
 
     Args:
         value: draws of the chains, one chain after another, ``draws | ...``.
@@ -26,8 +37,9 @@ def chain_figures(value: Tensor, num_chains: int) -> tuple[Tensor, Tensor, Tenso
     def figures(function: Any, method: str) -> Tensor:
         return torch.as_tensor(function(data, method=method)["z"].values.copy())
 
-    return (
+    return ChainFigures(
         figures(arviz.mcse, "mean"),
         figures(arviz.ess, "bulk"),
+        figures(arviz.ess, "mean"),
         figures(arviz.rhat, "rank"),
     )

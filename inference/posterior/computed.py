@@ -13,7 +13,20 @@ from pyro_vae.program.site_layout import SiteLayout
 from pyro_vae.program.trace import Site
 
 
-def computed_sites(model_trace: poutine.Trace) -> dict[str, Site]:
+def computed_in(example: BoundProgram) -> dict[str, SiteLayout]:
+    """Return the layouts of what a program computes; with units of their own, of what their plate holds."""
+    guide_trace, model_trace = example.one()
+    if (
+        example.structure.enumerated
+    ):  # there computed values have a dimension for each latent's values
+        single = example.single()
+        model_trace = single.model(1, lambda model: poutine.replay(model, trace=guide_trace))
+    layouts = {name: _layout(site) for name, site in _computed_sites(model_trace).items()}
+    unit = example.structure.unit
+    return {n: layout for n, layout in layouts.items() if unit is None or unit in layout.plates}
+
+
+def _computed_sites(model_trace: poutine.Trace) -> dict[str, Site]:
     """Return the deterministic sites of a model (``pyro.deterministic``) that hold tensors."""
     sites = cast(dict[str, Site], model_trace.nodes)
     return {
@@ -23,12 +36,6 @@ def computed_sites(model_trace: poutine.Trace) -> dict[str, Site]:
         and site["infer"].get("_deterministic")
         and isinstance(site["value"], Tensor)
     }
-
-
-def computed_layouts(sites: Mapping[str, Site], unit: str | None) -> dict[str, SiteLayout]:
-    """Return the layouts of computed sites; where each unit is by itself, of those that its plate holds."""
-    layouts = {name: _layout(site) for name, site in sites.items()}
-    return {n: layout for n, layout in layouts.items() if unit is None or unit in layout.plates}
 
 
 def _layout(site: Site) -> SiteLayout:

@@ -79,11 +79,15 @@ def draw_tile(
         particles |= named(back, layouts, num_particles, bound_program)
     if computed:
         particles |= compute(bound_program, layouts, particles, computed)
-    return _weighted(drawn, particles, method, num_draws).on_host()
+    return _weighted(bound_program, drawn, particles, method, num_draws).on_host()
 
 
 def _weighted(
-    drawn: WeightedDraws, particles: Mapping[str, Tensor], method: DrawsPosterior, num_draws: int
+    bound_program: BoundProgram,
+    drawn: WeightedDraws,
+    particles: Mapping[str, Tensor],
+    method: DrawsPosterior,
+    num_draws: int,
 ) -> UnitDraws:
     """Return particles with smoothed weights, and draws of them."""
     raw = drawn.log_weights.double()
@@ -95,7 +99,7 @@ def _weighted(
         nan = torch.full_like(raw[0], math.nan)
         ess = torch.full_like(nan, num_particles)
         return UnitDraws(particles, flat, every, nan, ess, nothing, drawn.notes)
-    _check_weights(raw)
+    _check_weights(raw, bound_program)
     log_weights, pareto_k = smooth_weights(raw)
     weights = log_weights.exp()
     sums = WeightSums(num_particles, units, raw.device)
@@ -111,16 +115,27 @@ def _weighted(
     )
 
 
-def _check_weights(log_weights: Tensor) -> None:
+def _check_weights(log_weights: Tensor, bound_program: BoundProgram) -> None:
     bad = log_weights.isnan().any(0) | (log_weights.amax(0) == -math.inf)
+    if bad.any() and _have_gaps(bound_program):
+        raise InputError(
+            "the data hold nan, and the guide or the model makes NaN of them",
+            subject="data",
+            expected="a program that reads gaps (likelihood Missing, encoder MaskedInput)",
+        )
     if bad.any():
         raise InputError(
             f"the weights of {int(bad.sum()):,} of {len(bad):,} units are NaN, or all are 0 (the first is "
             f"unit {int(bad.nonzero()[0])} of its tile), so they have no posterior",
             subject="data",
             expected="data that the model gives a density, at draws of the guide",
-            remedy="look for NaN in these rows, or for a guide that misses the posterior",
+            remedy="look for a guide that misses the posterior, or a parameter that is NaN",
         )
+
+
+def _have_gaps(bound_program: BoundProgram) -> bool:
+    arguments = (*bound_program.args, *bound_program.kwargs.values())
+    return any(bool(a.isnan().any()) for a in arguments if isinstance(a, Tensor))
 
 
 def concatenate(parts: Iterable[UnitDraws], axes: Mapping[str, int | None]) -> UnitDraws:

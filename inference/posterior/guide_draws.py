@@ -27,6 +27,7 @@ class Guide(DrawsPosterior):
     """
 
     is_weighted = False
+    uses_density = False
     num_chains = 1
 
     @property

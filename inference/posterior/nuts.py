@@ -1,10 +1,10 @@
 """Pyro's No-U-Turn sampler."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pyro import poutine
 from pyro.infer import MCMC
 from pyro.infer import NUTS as PyroNUTS
 from torch import Tensor
@@ -16,10 +16,12 @@ from pyro_vae.inference.compiling.graph_cache import GraphedFunction
 from pyro_vae.inference.compiling.inductor import SharedCode
 from pyro_vae.inference.evidence.draws import Drawer, DrawsPosterior, WeightedDraws
 from pyro_vae.inference.evidence.method import Advance, Workload
+from pyro_vae.inference.posterior.model_alone import model_alone
 from pyro_vae.program.bound_program import BoundProgram
-from pyro_vae.program.trace import is_point_mass
+from pyro_vae.program.trace import as_raised
 
 STEPS_WORTH_INDUCTOR = 1_000  # of all chains and tiles: each has some ten gradients or more
+NO_FACTORS: type[Exception] = torch.linalg.LinAlgError  # type: ignore[attr-defined]
 STARTS, START = 100, 2.0  # tries of a start, each coordinate uniform between -2 and 2, as Stan's
 
 
@@ -75,6 +77,7 @@ class NUTS(DrawsPosterior):
     max_tree_depth: int = 10
 
     is_weighted = False
+    is_independent = False
 
     def __post_init__(self) -> None:
         checks.check_arguments(CHECKS, vars(self))
@@ -85,12 +88,7 @@ class NUTS(DrawsPosterior):
 
     def program(self, program: Any) -> Any:
         """Return the model with its prior as the guide: the guide is not used."""
-        model = getattr(program, "model", program)
-        if isinstance(program, tuple) and len(program) == 2:
-            model = program[0]
-        if not callable(model):
-            return program  # refused where programs are
-        return model, poutine.block(model, hide_fn=_is_no_draw)
+        return model_alone(program)
 
     def drawer(self, example: BoundProgram, work: Workload) -> Drawer:
         if work.num_particles % self.num_chains:
@@ -137,7 +135,9 @@ class NUTS(DrawsPosterior):
         with torch.enable_grad():
             sampler.run()
         free = sampler.get_samples()["u"].detach()
-        return density.coordinates(free), len(sampler.diagnostics()["divergences"]["chain 0"])
+        # not by `diagnostics()`, which computes R-hat, and fails with fewer than four draws
+        of_chain: Any = sampler._diagnostics[0]
+        return density.coordinates(free), len(of_chain["divergences"])
 
 
 class _Density:
@@ -161,6 +161,18 @@ class _Density:
             (gradient,) = torch.autograd.grad(log_density.sum(), leaf)
         return log_density.detach(), gradient
 
+    def at(self, u: Tensor) -> tuple[Tensor, ...]:
+        """Return log-density and gradient; minus infinity where a matrix of the model cannot be factorised.
+
+        It can where the posterior lies: a step from far away is rejected, as by Stan.
+        """
+        try:
+            return self.evaluate(u)
+        except Exception as error:  # of the model in Python, or of its graph
+            if not isinstance(as_raised(error), NO_FACTORS):
+                raise
+            return u.new_full(u.shape[:2], -math.inf), torch.zeros_like(u)
+
     def potential(self, parameters: dict[str, Tensor]) -> Tensor:
         return _Potential.apply(parameters["u"], self)
 
@@ -172,7 +184,7 @@ class _Density:
         """
         for _ in range(STARTS):
             u = (2 * torch.rand_like(self.base[self.free]) - 1) * START
-            end, gradient = self.evaluate(self.coordinates(u[None]))
+            end, gradient = self.at(self.coordinates(u[None]))
             if bool(end.isfinite().all() and gradient.isfinite().all()):
                 return u
         raise InputError(
@@ -187,7 +199,7 @@ class _Potential(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, free: Tensor, density: _Density) -> Tensor:
-        end, gradient = density.evaluate(density.coordinates(free[None]))
+        end, gradient = density.at(density.coordinates(free[None]))
         ctx.save_for_backward(gradient[0][density.free].to(free))
         return -end.sum().to(free)
 
@@ -195,13 +207,6 @@ class _Potential(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
         return -gradients[0] * gradient, None
-
-
-def _is_no_draw(msg: Any) -> bool:
-    """Return whether a site is none that a guide draws: observed, computed or to be summed out."""
-    if msg["type"] != "sample":
-        return False
-    return bool(msg["is_observed"] or msg["infer"].get("enumerate") or is_point_mass(msg["fn"]))
 
 
 def _divergence_note(count: int) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from pyro_vae.errors import InputError, at_least_1, true_or_false
 from pyro_vae.inference.evidence.cutting import joint_note
 from pyro_vae.inference.evidence.draws import DrawsPosterior
 from pyro_vae.inference.evidence.method import Workload
-from pyro_vae.inference.posterior.computed import computed_layouts, computed_sites
+from pyro_vae.inference.posterior.computed import computed_in
 from pyro_vae.inference.posterior.draw_tiles import concatenate, draw_tile
 from pyro_vae.inference.posterior.methods import IMPORTANCE, as_posterior_method
 from pyro_vae.inference.posterior.result import Posterior
@@ -92,7 +92,8 @@ def posterior(
     source = Source(method.program(program), data, args, kwargs, unit, device, size)
     with source.open(seed) as tiles:
         example = tiles.example
-        check_proper(example.structure)
+        if method.uses_density:
+            check_proper(example.structure)
         if not example.structure.latents:
             raise InputError(
                 "the model draws no latent, so there is no posterior",
@@ -102,7 +103,7 @@ def posterior(
         model_trace = example.one()[1]
         layouts = layouts_of(sample_sites(model_trace))
         latents = {name: layouts[name] for name in example.structure.latents}
-        computed = computed_layouts(computed_sites(model_trace), example.structure.unit)
+        computed = computed_in(example)
         draw = method.drawer(example, Workload(size, tuple(map(len, tiles.index))))
         parts = []
         with progress_bar(tiles.num_units, progress, "unit", delay=1) as bar:
@@ -134,6 +135,7 @@ def posterior(
         method=method.description + _changes(example),
         num_chains=method.num_chains,
         is_weighted=method.is_weighted,
+        is_independent=method.is_independent,
         source=source,
     )
 

@@ -15,6 +15,7 @@ from pyro_vae.inference.posterior.result import Posterior
 from pyro_vae.plots.style import BLUE, GREY, RED, styled
 
 Values = NDArray[Any]
+Columns = list[tuple[str, Values, Values]]  # title, data (N,) and replications (num, N)
 CHECKS: dict[str, checks.Check] = {"num": at_least_1, "seed": checks.optional(checks.seed)}
 MOST_PANELS = 6
 MOST_VALUES = 25  # different whole numbers that have a bar each
@@ -30,7 +31,7 @@ def plot_predictive(posterior: Posterior, *, num: int = 200, seed: int | None = 
     A panel for each observed column, up to six. Counts and categories: a bar for the number of data with
     each value. Numbers: a histogram. The bands hold 50 % and 94 % of the replications, for each bar.
     Values of 0 and 1: the share of ones against the predicted probability, in ten groups, with bands for
-    that share.
+    that share. Sites of a single value each, as of a time series: the values in their order.
 
     Args:
         posterior: of :func:`pyro_vae.posterior`.
@@ -54,7 +55,10 @@ def plot_predictive(posterior: Posterior, *, num: int = 200, seed: int | None = 
         for title, data, replications in _columns(
             name, posterior.layouts[name].event_dim, observed[name].numpy(), drawn[name].numpy()
         )
-    ][:MOST_PANELS]
+    ]
+    series = {title: (data, drawn) for title, data, drawn in _as_series(columns)}
+    longer = [column for column in columns if len(column[1]) > 1]
+    columns = [*((title, *values) for title, values in series.items()), *longer][:MOST_PANELS]
     across = min(3, len(columns))
     down = math.ceil(len(columns) / across)
     figure = Figure((0.5 + 2.5 * across, 0.5 + 2.2 * down), layout="constrained")
@@ -64,21 +68,41 @@ def plot_predictive(posterior: Posterior, *, num: int = 200, seed: int | None = 
     for axes, (title, data, replications) in zip(panels, columns, strict=False):
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_title(title, loc="left")
-        _draw(axes, data, replications)
+        draw = _draw_series if title in series else _draw
+        draw(axes, data, replications)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return figure
 
 
-def _columns(
-    name: str, event_dim: int, data: Values, drawn: Values
-) -> list[tuple[str, Values, Values]]:
-    """Return title, data (N,) and replications (num, N) of each column of a site."""
+def _columns(name: str, event_dim: int, data: Values, drawn: Values) -> Columns:
+    """Return the columns of a site."""
     if not event_dim:
         return [(name, data.reshape(-1), drawn.reshape(len(drawn), -1))]
     width = int(np.prod(data.shape[data.ndim - event_dim :]))
     rows, replications = data.reshape(-1, width), drawn.reshape(len(drawn), -1, width)
     return [(f"{name}[{i}]", rows[:, i], replications[..., i]) for i in range(width)]
+
+
+def _as_series(columns: Columns) -> Columns:
+    """Return the sites of a single value each, as of a time series, as one column, if there are any."""
+    single = [column for column in columns if len(column[1]) == 1]
+    if not single:
+        return []
+    titles, data, replications = zip(*single, strict=True)
+    title = titles[0] if len(titles) == 1 else f"{titles[0]}, ..., {titles[-1]}"
+    return [(title, np.concatenate(data), np.concatenate(replications, -1))]
+
+
+def _draw_series(axes: Axes, data: Values, replications: Values) -> None:
+    """Draw values in their order, each with its bands."""
+    places = np.arange(len(data))
+    (low, high), (inner_low, inner_high) = _bands(replications)
+    axes.vlines(places, low, high, color=BLUE, lw=1.0, label="94 % of replications")
+    axes.vlines(places, inner_low, inner_high, color=BLUE, lw=2.4, label="50 %")
+    axes.plot(places, data, "o", ms=3.5, mfc="white", mec=RED, mew=1.1, label="data")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="site", ylabel="value")
 
 
 def _draw(axes: Axes, data: Values, replications: Values) -> None:

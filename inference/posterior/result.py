@@ -1,8 +1,7 @@
 """The posterior as a result: draws by site, with their weights and diagnostics."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,31 +9,18 @@ import torch
 from torch import Tensor
 
 from pyro_vae import argument_checks as checks
-from pyro_vae.errors import InputError, at_least_1, true_or_false, unknown
-from pyro_vae.inference.evidence.psis import bad_k
-from pyro_vae.inference.posterior.draw_tiles import UnitDraws
-from pyro_vae.inference.posterior.source import Source
-from pyro_vae.inference.posterior.summary import PROBABILITY, Summary, check_probability, summarize
-from pyro_vae.program.site_layout import SiteLayout
+from pyro_vae.inference.posterior import result_checks as of
+from pyro_vae.inference.posterior.site_draws import SiteDraws
+from pyro_vae.inference.posterior.summary import PROBABILITY, Summary, summarize
 from pyro_vae.storage import atomic_write
 
 if TYPE_CHECKING:
-    from pyro_vae.inference.posterior.predictive import LogPredictive
-
-PREDICTIVE_CHECKS: dict[str, checks.Check] = {
-    "num": checks.optional(at_least_1),
-    "seed": checks.optional(checks.seed),
-}
-LIKELIHOOD_CHECKS: dict[str, checks.Check] = {
-    "conditional": true_or_false,
-    "num_inner": at_least_1,
-    "seed": checks.optional(checks.seed),
-}
-SUMMARY_CHECKS: dict[str, checks.Check] = {"probability": check_probability}
+    from pyro_vae.inference.posterior.impute import Imputation
+    from pyro_vae.inference.posterior.new_rows import LogPredictive
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Posterior(UnitDraws):
+class Posterior(SiteDraws):
     """Hold draws of the latents given the data.
 
     ``draws`` have one weight each, for whatever is to be computed from them. ``particles`` are all that
@@ -59,55 +45,12 @@ class Posterior(UnitDraws):
         method: how the draws were made.
         num_chains: how many chains follow one another in the draws; 1 where the draws are independent.
         is_weighted: whether the particles differ in weight.
+        is_independent: whether no draw depends on the one before it, as in a Markov chain.
         source: the program and its data.
 
     Source: A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry, "Pareto smoothed importance sampling",
     2024, https://arxiv.org/abs/1507.02646.
     """
-
-    layouts: Mapping[str, SiteLayout]
-    observed: tuple[str, ...]
-    computed: tuple[str, ...]
-    categories: Mapping[str, int]
-    unit: str | None
-    method: str
-    num_chains: int
-    is_weighted: bool
-    source: Source = field(repr=False)
-
-    @cached_property
-    def draws(self) -> dict[str, Tensor]:
-        """The draws by site, ``draws | plates | event``, all with one weight."""
-        return {name: self._taken(name) for name in self.particles}
-
-    @cached_property
-    def latents(self) -> dict[str, Tensor]:
-        """The draws of the latents alone, without what is computed from them."""
-        return {name: value for name, value in self.draws.items() if name not in self.computed}
-
-    @property
-    def num_draws(self) -> int:
-        return len(self.index)
-
-    @property
-    def num_particles(self) -> int:
-        """K."""
-        return len(self.log_weights)
-
-    @property
-    def bad_k(self) -> float:
-        """Pareto k above which K weights are too few: min(1 - 1 / log10 K, 0.7)."""
-        return bad_k(self.num_particles)
-
-    def dims(self, site: str) -> tuple[str, ...]:
-        """Return the names of a site's dimensions behind the draws: its plates, then its event's.
-
-        Raises:
-            InputError: the model has no such site.
-        """
-        self._check_site(site, self.layouts)
-        plates = self.layouts[site].plates
-        return (*plates, *(f"{site}_dim_{i}" for i in range(self.layouts[site].event_dim)))
 
     def summary(
         self, sites: Sequence[str] | None = None, *, probability: float = PROBABILITY
@@ -125,33 +68,11 @@ class Posterior(UnitDraws):
         Raises:
             InputError: there is no such latent, or no such probability.
         """
-        checks.check_arguments(SUMMARY_CHECKS, locals())
+        checks.check_arguments(of.SUMMARY_CHECKS, locals())
         names = list(self.particles) if sites is None else list(sites)
         for name in names:
             self._check_site(name, self.particles)
         return summarize(self, names, probability)
-
-    def probabilities(self, site: str) -> Tensor:
-        """Return the posterior probability of each class of a latent, ``plates | classes``.
-
-        Raises:
-            InputError: the values of the latent are not classes.
-
-        >>> import pyro, pyro.distributions as dist
-        >>> from pyro_vae import posterior
-        >>> def model(x):
-        ...     with pyro.plate("data", len(x)):
-        ...         infer = {"enumerate": "parallel"}
-        ...         which = pyro.sample("which", dist.Categorical(torch.ones(2)), infer=infer)
-        ...         pyro.sample("x", dist.Normal(3.0 * which, 1.0), obs=x)
-        >>> of_rows = posterior((model, lambda x: None), torch.tensor([0.0, 3.0]), seed=0)
-        >>> of_rows.probabilities("which").round().long()
-        tensor([[1, 0],
-                [0, 1]])
-        """
-        self._check_site(site, self.categories)
-        of_classes = self.indicators(site)
-        return (self.weights(site, of_classes.dim()) * of_classes).sum(0)
 
     def most_probable(self) -> dict[str, Tensor]:
         """Return the most probable values, all together, of the latents that the model sums out.
@@ -203,7 +124,8 @@ class Posterior(UnitDraws):
 
         Raises:
             InputError: the posterior has fewer draws; the model does not take the new rows, or asks for
-                another number of a shared latent.
+                another number of a shared latent; no plate holds all observed sites, so that new values may
+                depend on those that were seen.
 
         >>> from pyro_vae import posterior
         >>> from pyro_vae.models import FactorAnalysis
@@ -211,13 +133,73 @@ class Posterior(UnitDraws):
         >>> of_rows.predictive(num=20)["x"].shape
         torch.Size([20, 5, 3])
         """
-        from pyro_vae.inference.posterior.predictive import predict_data, predict_new
+        from pyro_vae.inference.posterior.new_rows import predict_new
+        from pyro_vae.inference.posterior.predictive import predict_data
 
-        checks.check_arguments(PREDICTIVE_CHECKS, locals())
-        count = check_num_draws(self, num)
+        checks.check_arguments(of.PREDICTIVE_CHECKS, locals())
+        count = self.num_of(num)
         return (
             predict_data(self, count, seed) if new is None else predict_new(self, new, count, seed)
         )
+
+    def reconstructions(self, *, seed: int | None = None) -> dict[str, Tensor]:
+        """Return E[x' | x], the mean of replicated data, by observed site, ``plates | event``.
+
+        It is the mean over the draws of E[x' | z]: the fitted values of a regression, the reconstructions
+        of a VAE. Where the likelihood has no mean it is the mean of a replication at each draw.
+
+        Args:
+            seed: of these replications.
+
+        >>> from pyro_vae import posterior
+        >>> from pyro_vae.models import FactorAnalysis
+        >>> of_rows = posterior(FactorAnalysis((3,), 2), torch.randn(5, 3), num_draws=50)
+        >>> of_rows.reconstructions()["x"].shape
+        torch.Size([5, 3])
+        """
+        from pyro_vae.inference.posterior.predictive import mean_of_data
+
+        checks.check_arguments(of.SEED_CHECKS, locals())
+        return mean_of_data(self, seed)
+
+    def impute(
+        self,
+        site: str | None = None,
+        *,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
+        seed: int | None = None,
+    ) -> "Imputation":
+        """Return p(x_missing | x_observed), where NaN in the data is missing.
+
+        A value comes from p(x | z) at each particle of the latents given the observed values, with the
+        particle's weight. Its error shrinks as 1 / sqrt(ess). The model, and the guide if it is used, must
+        take NaN, as a VAE does whose likelihood is :class:`pyro_vae.likelihoods.Missing`.
+
+        Args:
+            site: the observed site; by default the only one.
+            quantiles: their levels, between 0 and 1.
+            seed: of the values; by default they continue from torch's generator, without advancing it.
+
+        Raises:
+            InputError: there are several observed sites; nothing shows which values are missing.
+
+        Source: P.-A. Mattei, J. Frellsen, "MIWAE: deep generative modelling and imputation of incomplete
+        data sets", 2018, https://arxiv.org/abs/1812.02633.
+
+        >>> from functools import partial
+        >>> from pyro_vae import posterior
+        >>> from pyro_vae.likelihoods import Missing
+        >>> from pyro_vae.models import VAE
+        >>> from pyro_vae.networks import MaskedInput
+        >>> vae = VAE((3,), 2, likelihood=Missing, encoder=MaskedInput)
+        >>> x = torch.tensor([[0.5, float("nan"), 1.0]])
+        >>> posterior(vae, x, num_draws=20).impute().draws[:, 0, [0, 2]].unique(dim=0)
+        tensor([[0.5000, 1.0000]])
+        """
+        from pyro_vae.inference.posterior.impute import impute
+
+        checks.check_arguments(of.IMPUTE_CHECKS, locals())
+        return impute(self, site, torch.as_tensor(quantiles, dtype=torch.float64), seed)
 
     def log_predictive(
         self, new: Any, *, num: int | None = None, seed: int | None = None
@@ -236,10 +218,10 @@ class Posterior(UnitDraws):
         Raises:
             InputError: as :meth:`predictive`; or no plate holds all observed sites.
         """
-        from pyro_vae.inference.posterior.predictive import log_predictive
+        from pyro_vae.inference.posterior.new_rows import log_predictive
 
-        checks.check_arguments(PREDICTIVE_CHECKS, locals())
-        return log_predictive(self, new, check_num_draws(self, num), seed)
+        checks.check_arguments(of.PREDICTIVE_CHECKS, locals())
+        return log_predictive(self, new, self.num_of(num), seed)
 
     def log_likelihood(
         self, *, conditional: bool = False, num_inner: int = 100, seed: int | None = None
@@ -263,7 +245,7 @@ class Posterior(UnitDraws):
         """
         from pyro_vae.inference.posterior.log_likelihood import given_all, integrated
 
-        checks.check_arguments(LIKELIHOOD_CHECKS, locals())
+        checks.check_arguments(of.LIKELIHOOD_CHECKS, locals())
         return given_all(self, seed) if conditional else integrated(self, num_inner, seed)
 
     # --- files -------------------------------------------------------------------------------------
@@ -278,11 +260,12 @@ class Posterior(UnitDraws):
     ) -> Any:
         """Return an ``InferenceData`` of ArviZ, from ArviZ 1.0 on a ``DataTree``.
 
-        Its groups are ``posterior`` (the draws, one weight each), ``posterior_predictive``,
-        ``log_likelihood`` (as :meth:`log_likelihood` has it, for ``arviz.loo``), ``observed_data``,
-        ``constant_data`` (the other arguments) and ``sample_stats`` (``log_weight`` and ``pareto_k``).
-        Dimensions have the names of plates. Where there is no log-likelihood by rows, ``attrs["notes"]``
-        says why.
+        Its groups are ``posterior`` (the draws, one weight each), ``posterior_predictive``, ``prior`` and
+        ``prior_predictive`` (500 draws at most), ``log_likelihood`` (as :meth:`log_likelihood` has it, for
+        ``arviz.loo``), ``observed_data`` (NaN where a mask takes a value out), ``constant_data`` (the other
+        arguments) and ``sample_stats`` (``log_weight`` and ``pareto_k``). Dimensions have the names of
+        plates. Where there is no log-likelihood by rows, or no prior to draw from, ``attrs["notes"]`` says
+        why.
 
         Args:
             coords: names for the places along a dimension, by its name (of the groups of a plate, say);
@@ -302,7 +285,7 @@ class Posterior(UnitDraws):
         """
         from pyro_vae.inference.posterior.arviz import to_arviz
 
-        checks.check_arguments(LIKELIHOOD_CHECKS, locals())
+        checks.check_arguments(of.LIKELIHOOD_CHECKS, locals())
         return to_arviz(self, coords or {}, conditional, num_inner, seed)
 
     def to_netcdf(self, path: Path | str, **options: Any) -> None:
@@ -314,54 +297,3 @@ class Posterior(UnitDraws):
         exported = self.to_arviz(**options)
         with atomic_write(Path(path)) as unfinished:
             exported.to_netcdf(str(unfinished))
-
-    # --- parts --------------------------------------------------------------------------------------
-
-    def indicators(self, site: str) -> Tensor:
-        """Return 1 where a particle has a class and 0 elsewhere, ``K | plates | classes``."""
-        value, layout = self.particles[site], self.layouts[site]
-        if layout.event_dim:  # one-hot
-            return value.double()
-        classes = torch.arange(self.categories[site])
-        return (value.unsqueeze(-1) == classes).double()
-
-    def weights(self, site: str, dim: int) -> Tensor:
-        """Return the particles' weights in a shape that broadcasts against a site's ``dim`` dimensions."""
-        shape, axis = [1] * dim, self.layouts[site].axis(self.unit)
-        shape[0] = self.num_particles
-        if axis is not None:
-            shape[axis] = self.log_weights.shape[1]
-        return self.log_weights.exp().reshape(shape)
-
-    def _taken(self, site: str) -> Tensor:
-        value, axis = self.particles[site], self.layouts[site].axis(self.unit)
-        if axis is None:
-            return value[self.index[:, 0]]
-        units = torch.arange(value.shape[axis])
-        return value.movedim(axis, 1)[self.index, units].movedim(1, axis)
-
-    def _check_site(self, site: str, known: Mapping[str, Any]) -> None:
-        if site not in known:
-            raise unknown(f"there is no such site {site!r} here", site, known, subject=str(site))
-
-    def __repr__(self) -> str:
-        sites = ", ".join(
-            f"{name} {tuple(value.shape[1:])}" for name, value in self.particles.items()
-        )
-        return f"Posterior({self.num_draws:,} draws of {sites}; {self.method})"
-
-
-def check_num_draws(posterior: Posterior, num: int | None) -> int:
-    """Return how many draws to use, by default all.
-
-    Raises:
-        InputError: there are not so many.
-    """
-    if num is not None and num > posterior.num_draws:
-        raise InputError(
-            f"num is {num:,}, and the posterior has {posterior.num_draws:,} draws",
-            subject="num",
-            expected=f"at most {posterior.num_draws:,}",
-            remedy=f"draw more: posterior(..., num_draws={num})",
-        )
-    return num or posterior.num_draws

@@ -122,8 +122,9 @@ def summarize(posterior: "Posterior", names: Sequence[str], probability: float) 
         "mean": "mean", "sd": "sd", "low": f"hdi_{low:.0%}", "high": f"hdi_{high:.0%}",
         "mcse": "mcse", "ess": "ess", "k": "k", "r_hat": "r_hat",
     }  # fmt: skip
-    headings.pop("k" if not posterior.is_weighted else "r_hat")
-    if not posterior.is_weighted and posterior.num_chains == 1:
+    if not posterior.is_weighted:
+        headings.pop("k")
+    if posterior.num_chains == 1:
         headings.pop("r_hat")
     columns = {
         heading: tuple(
@@ -161,16 +162,21 @@ def _table(posterior: "Posterior", name: str, probability: float) -> Moments:
 
 def _with_diagnostics(found: Moments, posterior: "Posterior", name: str, value: Tensor) -> Moments:
     """Return the figures with k, and without errors that cannot be trusted; of chains with ArviZ's."""
-    if posterior.num_chains > 1:
+    if not posterior.is_independent:
         from pyro_vae.inference.posterior.chains import chain_figures
 
-        mcse, ess, r_hat = chain_figures(value, posterior.num_chains)
+        of_chains = chain_figures(value, posterior.num_chains)
         layout = posterior.layouts[name]
 
         def grouped(figures: Tensor) -> Tensor:
             return layout.by_unit(figures.unsqueeze(0), posterior.unit)[0]
 
-        return replace(found, mcse=grouped(mcse), ess=grouped(ess), r_hat=grouped(r_hat))
+        return replace(
+            found,
+            mcse=grouped(of_chains.mcse),
+            ess=grouped(of_chains.ess),
+            r_hat=grouped(of_chains.r_hat),
+        )
     units = len(found.mean)
     hidden = posterior.without_error[:units, None].expand(found.mean.shape)
     k = posterior.pareto_k[:units, None].expand(found.mean.shape)

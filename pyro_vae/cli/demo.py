@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,8 +22,8 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.estimate import log_evidence
 from pyro_vae.inference.evidence.report import WIDTH, plus_minus, warning_messages
 from pyro_vae.inference.posterior.diagnostics import evaluate
+from pyro_vae.inference.posterior.posterior import posterior
 from pyro_vae.inference.svi.run_storage import CHECKPOINT, METRICS
-from pyro_vae.program.predict import latent_means
 
 DESCRIPTION = """\
 Train a VAE on the 1,797 handwritten digits that scikit-learn ships (8x8 grey
@@ -43,9 +42,9 @@ FILES = {
     "graph.png": "the same, as an image",
     "reconstructions.png": "held-out digits and their reconstructions",
     "samples.png": "new digits, drawn from the model",
-    "latent_space.png": "the means of q(z | x) for all digits",
+    "latent_space.png": "the posterior means of z for all digits",
 }
-NUM_PARTICLES = 1000
+NUM_PARTICLES, NUM_DRAWS = 1000, 200
 
 
 def main(words: Sequence[str]) -> int:
@@ -134,9 +133,15 @@ def draw_pictures(folder: Path, trained: TrainedModel) -> None:
     plots.save(picture, folder / "reconstructions.png")
     plots.save(samples_picture(trained, draw(trained)[0]), folder / "samples.png")
     digits = trained.data.train
-    (x,) = replace(trained, split=digits).rows(torch.arange(len(digits)))
-    latents = latent_means(trained.program, x, seed=trained.seed)["z"]
-    picture = plots.latent_space(latents, digits.labels, digits.class_names)
+    found = posterior(
+        trained.program,
+        digits,
+        num_draws=NUM_DRAWS,
+        seed=trained.seed,
+        device=trained.device,
+        progress=False,
+    )
+    picture = plots.latent_space(found.means["z"], digits.labels, digits.class_names)
     plots.save(picture, folder / "latent_space.png")
 
 

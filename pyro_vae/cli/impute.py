@@ -25,7 +25,8 @@ from pyro_vae.cli.output.files import (
 from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, run_parser
 from pyro_vae.data import Split
 from pyro_vae.errors import InputError
-from pyro_vae.inference.posterior.impute import Imputation, impute
+from pyro_vae.inference.posterior.impute import Imputation
+from pyro_vae.inference.posterior.posterior import posterior
 
 DESCRIPTION = """\
 Fill in the missing values of a run's data from the observed values of the same
@@ -100,7 +101,7 @@ def filled(
     trained: TrainedModel, split: Split, num_particles: int, num_draws: int
 ) -> dict[str, Any]:
     """Return the imputation in the data's units, with the rows first."""
-    imputation: Imputation = impute(
+    found = posterior(
         trained.program,
         split,
         num_particles=num_particles,
@@ -108,6 +109,7 @@ def filled(
         seed=trained.seed,
         device=trained.device,
     )
+    imputation: Imputation = found.impute(seed=trained.seed)
     data = split.x[torch.arange(len(split))]
     gaps = data.isnan()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from pyro_vae.cli.options.method import add_method_options, describe_methods, method_of
 from pyro_vae.cli.output.console import note
 from pyro_vae.cli.output.files import (
     TABLE,
@@ -37,6 +38,7 @@ training data, which a guide for shared latents was fitted to."""
 EXAMPLES = (
     "pyro-vae posterior runs/vae --out posterior.nc",
     "pyro-vae posterior runs/answers --method ais --csv persons.csv",
+    "pyro-vae posterior runs/answers --method nuts --num_chains 2 --num_warmup 200",
     "pyro-vae posterior runs/vae --split test --num_draws 4000 --out posterior.nc",
 )
 NETCDF = ".nc"
@@ -45,23 +47,20 @@ OF_UNITS = ("mean", "sd", "hdi_3%", "hdi_97%", "mcse")  # of each latent in a .c
 
 def main(words: Sequence[str]) -> int:
     """Print the table, and write the files that the options name."""
-    methods = "\n".join(
-        f"  {name:<15}{(cls.__doc__ or '').partition(chr(10))[0]}"
-        for name, cls in POSTERIOR_METHODS.items()
-    )
-    parser = run_parser("posterior", DESCRIPTION.format(methods=methods), EXAMPLES, split="train")
+    description = DESCRIPTION.format(methods=describe_methods(POSTERIOR_METHODS))
+    parser = run_parser("posterior", description, EXAMPLES, split="train")
     add = parser.add_argument
-    choices = f"{{{','.join(POSTERIOR_METHODS)}}}"
-    add("--method", type=str, default="importance", metavar=choices, help="see above")
     add("--num_draws", type=int, default=1000, help="draws of the latents")
     add("--num_particles", type=int | None, metavar="K", help="weighted draws that they are taken "
         "from; by default as many")  # fmt: skip
     add("--csv", type=str | None, help=f"the file for the figures ({TABLE})")
     add_out(parser, None, (NETCDF,), what="the file for the draws")
+    add_method_options(parser, words, POSTERIOR_METHODS)
     options = read_options(parser, words)
     path = None if options.out is None else out_path(options, (NETCDF,))
     table = None if options.csv is None else out_path(options, (TABLE,), "csv")
-    method = as_posterior_method(options.method)
+    as_posterior_method(options.method)  # one that there is
+    method = method_of(options, words, POSTERIOR_METHODS)
     if options.split is None and options.data is None:
         options.split = "train"
     trained = open_trained(options)

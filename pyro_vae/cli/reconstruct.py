@@ -19,9 +19,11 @@ from pyro_vae.cli.output.files import (
     write_arrays,
     write_table,
 )
+from pyro_vae.cli.run.predictions import Prediction, observed_arguments, predictions
 from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, run_parser
 from pyro_vae.errors import InputError, at_least_1
-from pyro_vae.program.predict import Prediction, reconstructions
+from pyro_vae.inference.posterior.guide_draws import Guide
+from pyro_vae.inference.posterior.posterior import posterior
 
 DESCRIPTION = """\
 Draw latents from the guide for held-out data, and show the means of p(x | z)
@@ -44,19 +46,19 @@ def main(words: Sequence[str]) -> int:
     options = read_options(parser, words)
     path = out_path(options)
     trained = open_trained(options)
-    rows, data, predictions = reconstruct(trained, options.num)
+    rows, data, made = reconstruct(trained, options.num)
     keys = row_keys(trained.split, rows)
     if is_arrays(path):
-        means = {f"{name}_mean": prediction.mean for name, prediction in predictions.items()}
+        means = {f"{name}_mean": prediction.mean for name, prediction in made.items()}
         write_arrays(path, {**keys, "data": data, **means, **categories_of(trained.split)})
     elif is_table(path):
-        prediction = trained.of_data(predictions)
+        prediction = trained.of_data(made)
         argument = trained.argument_of(prediction)
         table = prediction.mean if argument else check_table(prediction.mean, path)
         columns = columns_of(trained.split, table, argument)
         write_table(path, with_row_keys(keys, columns, trained.label, trained.split.id_name))
     else:
-        plots.save(picture(trained, data, predictions), path)
+        plots.save(picture(trained, data, made), path)
     print(path)
     return 0
 
@@ -69,11 +71,21 @@ def reconstruct(
         num = 20 if len(trained.data.event_shape) == 3 else 500
     rows = trained.random_rows(at_least_1("--num", num))
     batch = trained.rows(rows)
-    predictions = reconstructions(trained.program, *batch, seed=trained.seed)
-    predictions = trained.in_data_units(predictions)
+    found = posterior(
+        trained.program,
+        batch,
+        method=Guide(),
+        num_draws=1,
+        seed=trained.seed,
+        device=trained.device,
+        progress=False,
+    )
+    means = found.reconstructions(seed=trained.seed)
+    arguments = observed_arguments(trained.program, *batch)
+    made = trained.in_data_units(predictions(means, means, arguments))
     if not trained.arguments:
-        return rows, trained.split.to_original(batch[0]), predictions
-    argument = trained.argument_of(trained.of_data(predictions))
+        return rows, trained.split.to_original(batch[0]), made
+    argument = trained.argument_of(trained.of_data(made))
     if argument is None:
         names = ", ".join(argument.name for argument in trained.arguments)
         raise InputError(
@@ -82,14 +94,14 @@ def reconstruct(
             subject="model",
             remedy="pass an argument as obs=",
         )
-    return rows, trained.split.values_of(argument, rows), predictions
+    return rows, trained.split.values_of(argument, rows), made
 
 
-def picture(trained: TrainedModel, data: Tensor, predictions: dict[str, Prediction]) -> Figure:
+def picture(trained: TrainedModel, data: Tensor, made: dict[str, Prediction]) -> Figure:
     """Draw data and their reconstructions."""
-    prediction = trained.of_data(predictions)
+    prediction = trained.of_data(made)
     if prediction.mean.shape != data.shape:
-        shapes = {name: tuple(p.mean.shape[1:]) for name, p in predictions.items()}
+        shapes = {name: tuple(p.mean.shape[1:]) for name, p in made.items()}
         raise InputError(
             f"no observed site has the data's shape {tuple(data.shape[1:])}: the shapes are {shapes}",
             subject="--out",

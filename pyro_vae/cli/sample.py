@@ -25,10 +25,11 @@ from pyro_vae.cli.output.files import (
     write_arrays,
     write_table,
 )
+from pyro_vae.cli.run.predictions import Prediction, observed_arguments, predictions
 from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, run_parser
 from pyro_vae.errors import InputError, at_least_1
+from pyro_vae.inference.posterior.prior import prior_samples
 from pyro_vae.memory import format_bytes
-from pyro_vae.program.predict import Prediction, prior_samples
 
 DESCRIPTION = """\
 Draw latents from the prior, and data from the likelihood. A picture shows
@@ -133,7 +134,12 @@ def _draw_rows(
 ) -> tuple[Draws, Tensor | None]:
     """Return draws of some rows, and their labels: drawn by the model, or given to it."""
     batch = trained.rows(torch.arange(start, stop) % len(trained.split))
-    drawn = trained.in_data_units(prior_samples(trained.program, *batch, seed=seed))
+    found = prior_samples(trained.program, batch, num_draws=1, seed=seed, device=trained.device)
+    values, means = (
+        {name: of_site[0] for name, of_site in of.items()} for of in (found.predictive, found.means)
+    )
+    arguments = observed_arguments(trained.program, *batch, by_guide=False)
+    drawn = trained.in_data_units(predictions(values, means, arguments))
     if len(batch) == 1 or trained.arguments:
         return drawn, None
     return drawn, drawn["label"].value if "label" in drawn else batch[1]

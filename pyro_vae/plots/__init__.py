@@ -1,4 +1,4 @@
-"""Plots of a fit: learning curve, reconstructions, samples, latent space.
+"""Plots of a fit: learning curve, reconstructions, samples, latent space, information of items.
 
 Each function returns a matplotlib ``Figure`` and changes no global state; :func:`save` writes it.
 Data of shape (channels, height, width) are drawn as images, all others as columns of a table. Missing
@@ -6,6 +6,7 @@ values (NaN) are left out; missing pixels have a colour that no image has. The o
 Tol's, which colour-blind people can tell apart (https://sronpersonalpages.nl/~pault/).
 """
 
+from pyro_vae.plots.item_information import item_information
 from pyro_vae.plots.latent_space import latent_space
 from pyro_vae.plots.learning_curve import learning_curve
 from pyro_vae.plots.observations import reconstructions, samples
@@ -14,6 +15,7 @@ from pyro_vae.plots.style import ENDINGS, check_ending, save
 __all__ = [
     "ENDINGS",
     "check_ending",
+    "item_information",
     "latent_space",
     "learning_curve",
     "reconstructions",

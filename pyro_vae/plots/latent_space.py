@@ -1,4 +1,4 @@
-"""The latent space: where the guide puts the data."""
+"""The latent space: where the data lie."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ Values = np.ndarray[Any, Any]
 def latent_space(
     latents: Tensor, labels: Tensor | None = None, class_names: Sequence[str] | None = None
 ) -> Figure:
-    """Plot the mean of q(z | x) for each datum, coloured by class.
+    """Plot the posterior mean of z for each datum, coloured by class.
 
     One latent dimension is drawn as a histogram, two as they are, and more by their first two principal
     components, with the share of the variance of the means that each explains.
@@ -61,7 +61,7 @@ def _draw_histogram(axes: Axes, by_class: Mapping[str, Values], points: Values) 
     bins = np.histogram_bin_edges(points, "auto").tolist()
     for (name, values), colour in zip(by_class.items(), _colours(len(by_class)), strict=True):
         axes.hist(values, bins, histtype="step", color=colour, label=name)
-    axes.set(xlabel="$z$, mean of $q(z\\,|\\,x)$", ylabel="number of data")
+    axes.set(xlabel="posterior mean of $z$", ylabel="number of data")
 
 
 def _draw_points(axes: Axes, by_class: Mapping[str, Values], size: float) -> None:
@@ -78,12 +78,12 @@ def _draw_points(axes: Axes, by_class: Mapping[str, Values], size: float) -> Non
 def _first_components(points: Values) -> tuple[Values, list[str]]:
     """Return the first two principal components, (N, 2), and their titles."""
     if points.shape[1] == 2:
-        return points, [rf"$z_{i}$, mean of $q(z\,|\,x)$" for i in (1, 2)]
+        return points, [rf"posterior mean of $z_{i}$" for i in (1, 2)]
     centred = points - points.mean(0)
     u, singular, _ = np.linalg.svd(centred, full_matrices=False)
     share = singular**2 / max((singular**2).sum(), np.finfo(float).tiny)
     titles = [
-        rf"principal component {i + 1} of $E_q[z\,|\,x]$ ({share[i]:.0%} of the variance)"
+        rf"principal component {i + 1} of $E[z\,|\,x]$ ({share[i]:.0%} of the variance)"
         for i in (0, 1)
     ]
     return u[:, :2] * singular[:2], titles

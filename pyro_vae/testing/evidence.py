@@ -3,18 +3,21 @@
 import math
 from functools import partial
 
+import pyro
 import pyro.distributions as dist
 import torch
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.estimate import log_evidence
 from pyro_vae.inference.evidence.result import Evidence
-from pyro_vae.program.predict import prior_samples
+from pyro_vae.program.isolation import undisturbed
+from pyro_vae.program.redrawing import redrawing
 from pyro_vae.program.trace import (
     drawn_sites,
     is_point_mass,
     latent_sites,
     observed_sites,
+    run,
     sample_sites,
 )
 from pyro_vae.testing.case import Case, NotApplicable
@@ -33,9 +36,10 @@ def prior(case: Case) -> str:
             raise NotApplicable(
                 f"the prior of {name!r} is flat (ImproperUniform), so it cannot be drawn"
             )
-    drawn = prior_samples(case.program, *case.args, seed=case.seed)
+    with undisturbed(case.program, case.seed), torch.no_grad(), pyro.validation_enabled(False):
+        drawn = sample_sites(run("model", redrawing(case.program.model), case.args, {}))
     for name, site in observed_sites(traces.model).items():
-        value, data = drawn[name].value, site["value"]
+        value, data = drawn[name]["value"], site["value"]
         if value.shape != data.shape:
             problem = f"site {name!r} drawn from the prior has shape {tuple(value.shape)}"
             raise InputError(problem, subject=name, expected=f"the data's {tuple(data.shape)}")

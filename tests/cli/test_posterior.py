@@ -52,6 +52,18 @@ def test_other_rows_and_another_method(factors, call) -> None:
     assert "draws of the guide" in outcome.out
 
 
+def test_methods_have_the_options_of_their_fields(factors, call) -> None:
+    words = "--method nuts --num_chains 2 --num_warmup 5 --max_tree_depth 2 --num_draws 6"
+    outcome = call(f"posterior runs/fa {words}")
+    assert outcome.code == 0, outcome.err
+    assert "NUTS, 2 chains after 5 steps" in outcome.out
+    outcome = call("posterior runs/fa --prior_share 0.3 --num_draws 20")
+    assert "30%" in outcome.out, outcome.out
+    call("posterior runs/fa --method guide --num_chains 2").refuses("--num_chains", "nuts")
+    call("posterior runs/fa --method ais --num_temperatures 0").refuses("num_temperatures")
+    call("posterior runs/fa --method.num_chains 2").refuses("--method nuts", "--num_chains")
+
+
 def test_what_does_not_fit_is_refused(factors, call, here) -> None:
     call("posterior runs/fa --method exact").refuses("'exact'", "importance")
     call("posterior runs/fa --out p.png").refuses("--out", ".nc")

@@ -55,7 +55,7 @@ def test_one_noise_for_all_makes_it_principal_components() -> None:
 
 
 def test_its_evidence_by_chains_in_double_precision(model: FactorAnalysis) -> None:
-    x = prior_samples(model, torch.zeros(3, 2, 3).double(), seed=0)["x"].value
+    x = prior_samples(model, torch.zeros(3, 2, 3).double(), num_draws=1, seed=0).predictive["x"][0]
     assert x.dtype == torch.float64
     options = {"seed": 0, "progress": False, "device": "cpu"}
     from_prior = Annealed(40, start="prior")  # the guide is not trained at all

@@ -8,7 +8,7 @@ import torch
 from refused import refused, refused_with
 from torch import Tensor
 
-from pyro_vae import fit, log_evidence, prior_samples, reconstructions
+from pyro_vae import fit, log_evidence, posterior, prior_samples
 from pyro_vae.flows import Autoregressive, Coupling, Glow, NeuralSpline
 from pyro_vae.inference.objectives import Capacity, FreeBits
 from pyro_vae.models import DequantizedFlow, FlowDensity
@@ -85,7 +85,7 @@ def test_draws_lie_on_the_levels_and_follow_the_density() -> None:
     model, count = DequantizedFlow((1,), levels=3), 20_000
     for parameter in model.parameters():
         parameter.data.mul_(0.5)  # a tame flow, so that each level has mass
-    drawn = prior_samples(model, torch.zeros(count, 1), seed=0)["x"].value
+    drawn = prior_samples(model, torch.zeros(count, 1), num_draws=1, seed=0).predictive["x"][0]
     x = torch.tensor([[0.0], [0.5], [1.0]])
     found = log_evidence(model, x, num_particles=10_000, seed=0)
     mass = found.log_evidence.exp()
@@ -110,8 +110,8 @@ def test_glow_is_a_bijection_with_that_jacobian() -> None:
 
 
 def test_refusals() -> None:
-    with refused("guide", expected="a latent"):
-        reconstructions(FlowDensity((2,)), torch.zeros(3, 2))
+    with refused("program", expected="pyro.sample"):
+        posterior(FlowDensity((2,)), torch.zeros(3, 2))
     with refused_with("(3,)", "(2,)"):
         log_evidence(FlowDensity((2,)), torch.zeros(3, 3))
     off = torch.zeros(3000, 2)

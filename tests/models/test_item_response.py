@@ -8,7 +8,7 @@ import torch
 from refused import refused, refused_with
 from torch import Tensor
 
-from pyro_vae import fit, latent_means, log_evidence, prior_samples
+from pyro_vae import fit, log_evidence, posterior, prior_samples
 from pyro_vae.guides import BottomUp, Categorical, RelaxedCategorical, VonMisesFisher
 from pyro_vae.item_models import Graded, OneParameter, TwoParameter
 from pyro_vae.models import ItemResponse
@@ -49,7 +49,7 @@ def test_the_evidence_is_that_of_quadrature(items, levels: int, latent_dim: int)
 def test_probabilities_of_grades_are_differences_of_sigmoids() -> None:
     items = Graded(1, (3,), levels=4)
     z = torch.tensor([[0.7], [-2.0]])
-    steps = torch.cat([items.difficulty, torch.nn.functional.softplus(items.raw_steps)], -1)
+    steps = torch.cat([items.threshold, torch.nn.functional.softplus(items.raw_steps)], -1)
     at_least = torch.sigmoid(z @ items.discrimination.T)[..., None]  # of a cutpoint at 0
     at_least = torch.sigmoid(torch.logit(at_least) - steps.cumsum(-1))
     ones, zeros = torch.ones(2, 3, 1), torch.zeros(2, 3, 1)
@@ -61,7 +61,7 @@ def test_probabilities_of_grades_are_differences_of_sigmoids() -> None:
 def test_a_fit_recovers_items_and_people(per_person: bool) -> None:
     torch.manual_seed(0)
     truth, people = ItemResponse((20,)), 600
-    truth.item.difficulty.data.copy_(torch.linspace(-2, 2, 20))
+    truth.item.threshold.data.copy_(torch.linspace(-2, 2, 20))
     truth.item.discrimination.data.fill_(1.5)
     z = torch.randn(people, 1)
     x = with_gaps(truth.answers(z).sample(), 0.2)
@@ -69,9 +69,9 @@ def test_a_fit_recovers_items_and_people(per_person: bool) -> None:
     data = (x, torch.arange(people)) if per_person else x
     adam = partial(torch.optim.Adam, lr=0.05 if per_person else 5e-3)
     fit(model, data, epochs=40 if per_person else 120, optimizer=adam, progress=False, device="cpu")
-    found = latent_means(model, *(data if per_person else (x,)))["z"]
+    found = posterior(model, data, num_draws=200, seed=0).means["z"]
     assert torch.stack([found[:, 0], z[:, 0]]).corrcoef()[0, 1] > 0.85
-    difficulties = torch.stack([model.item.difficulty, truth.item.difficulty])
+    difficulties = torch.stack([model.item.threshold, truth.item.threshold])
     assert difficulties.corrcoef()[0, 1] > 0.98
     assert (difficulties[0] - difficulties[1]).abs().mean() < 0.25
 
@@ -82,11 +82,11 @@ def test_at_the_defaults_items_are_those_of_maximum_likelihood(people: int) -> N
     """...within their standard errors, and the fit adds little to these."""
     truth = ItemResponse((20,))
     truth.item.discrimination.data.copy_(0.8 + 1.4 * torch.rand(20, 1))
-    truth.item.difficulty.data.normal_()
-    x = prior_samples(truth, torch.zeros(people, 20), seed=0)["x"].value
+    truth.item.threshold.data.normal_()
+    x = prior_samples(truth, torch.zeros(people, 20), num_draws=1, seed=0).predictive["x"][0]
 
     def lost(items: Tensor) -> Tensor:
-        given = {"discrimination": items[:20, None], "difficulty": items[20:]}
+        given = {"discrimination": items[:20, None], "threshold": items[20:]}
         p = torch.func.functional_call(truth.item, given, (NODES,))
         at_nodes = p.log_prob(x.double()[:, None]).sum(-1)  # (people, nodes)
         return -(at_nodes + LOG_WEIGHTS).logsumexp(-1).sum()
@@ -105,15 +105,42 @@ def test_at_the_defaults_items_are_those_of_maximum_likelihood(people: int) -> N
     model = ItemResponse((20,))
     fit(model, x, progress=False, device="cpu")
     slopes = model.item.discrimination.detach().flatten()
-    found = torch.cat([slopes * slopes.sum().sign(), model.item.difficulty.detach()])
+    found = torch.cat([slopes * slopes.sum().sign(), model.item.threshold.detach()])
     off = (found.double() - best.detach()) / errors
     assert off.square().mean().sqrt() < 1
     assert lost(found.double()) - lost(best) < 0.02 * people
 
 
+@pytest.mark.parametrize(
+    "item", [TwoParameter, OneParameter, partial(Graded, levels=2), partial(Graded, levels=4)]
+)
+def test_an_item_is_as_difficult_as_the_trait_at_which_half_pass(item) -> None:
+    items = item(1, (5,)).double()
+    for parameter in items.parameters():
+        parameter.data.uniform_(0.4, 2.0)
+    b = items.difficulty.reshape(5, -1)
+    for k, z in enumerate(b.T, start=1):
+        answers = items(z[:, None]).enumerate_support(expand=False)[k:]
+        passed = items(z[:, None]).log_prob(answers).exp().sum(0)
+        torch.testing.assert_close(passed.diagonal(), torch.full((5,), 0.5).double())
+
+
+@pytest.mark.parametrize("item", [TwoParameter, OneParameter, partial(Graded, levels=4)])
+def test_information_is_the_curvature_of_the_expected_log_likelihood(item) -> None:
+    """-d^2/dt^2 E_z[log p(x | t)] at t = z, by differences."""
+    items, z, h = item(1, (5,)).double(), torch.linspace(-3, 3, 13).double(), 1e-3
+    for parameter in items.parameters():
+        parameter.data.uniform_(0.4, 2.0)
+    at = items(z[:, None])
+    answers = at.enumerate_support(expand=False)
+    below, here, above = (items((z + d)[:, None]).log_prob(answers) for d in (-h, 0.0, h))
+    curvature = (at.log_prob(answers).exp() * (above + below - 2 * here)).sum(0) / h**2
+    torch.testing.assert_close(items.information(z), -curvature, atol=1e-6, rtol=1e-4)
+
+
 def test_draws_follow_the_items() -> None:
     model = ItemResponse((3,), item=partial(Graded, levels=3))
-    drawn = prior_samples(model, torch.zeros(20_000, 3), seed=0)["x"].value
+    drawn = prior_samples(model, torch.zeros(20_000, 3), num_draws=1, seed=0).predictive["x"][0]
     share = torch.stack([(drawn[:, 0] == level).float().mean() for level in range(3)])
     grid = torch.arange(3.0).repeat(3, 1).T
     gaps = torch.tensor([0.0, torch.nan, torch.nan])
@@ -168,9 +195,16 @@ def test_persons_without_parameters_are_refused(person: float, words: list[str])
     with refused_with(*words):
         log_evidence(model, data, num_particles=1, device="cpu")
     with refused_with(*words):
-        latent_means(model, *data)
+        posterior(model, data)
     with refused_with("validation", *words):
         fit(model, (data[0][:10], torch.arange(10)), validation=data, **options)
+
+
+def test_information_is_on_one_trait() -> None:
+    two = TwoParameter(2, (3,))
+    torch.testing.assert_close(two.difficulty, two.threshold / two.discrimination.norm(dim=-1))
+    with refused("latent_dim"):
+        two.information(torch.zeros(3))
 
 
 @pytest.mark.parametrize("people", [0, -1])

@@ -134,8 +134,8 @@ def test_a_drawn_label_is_the_class_of_its_datum(vae) -> None:
     vae.likelihood.decoder.layers[-1].weight[:, 1:] = 50 * torch.eye(3)
     vae.likelihood.decoder.layers[-1].bias.zero_()
     y = torch.arange(40) % 4 - 1
-    drawn = prior_samples(vae, torch.zeros(40, 3).double(), y, seed=0)
-    assert torch.equal(drawn["label"].value, drawn["x"].value.argmax(-1))
+    drawn = prior_samples(vae, (torch.zeros(40, 3).double(), y), num_draws=1, seed=0).predictive
+    assert torch.equal(drawn["label"], drawn["x"].argmax(-1))
 
 
 def test_few_labels_name_many_data() -> None:

@@ -9,7 +9,7 @@ import torch
 from refused import refused
 from torch import Tensor
 
-from pyro_vae import InputError, fit, log_evidence, prior_samples, reconstructions
+from pyro_vae import InputError, fit, log_evidence, posterior, prior_samples
 from pyro_vae.likelihoods import Sentences, Tokens
 from pyro_vae.models import VAE, TokenVAE
 
@@ -66,10 +66,10 @@ def test_it_learns_what_a_sentence_is_about() -> None:
     vae = TokenVAE((6,), 2, num_tokens=7, end=0, word_dropout=0.5, hidden_dim=32)
     adam = partial(torch.optim.Adam, lr=1e-2)
     fit(vae, x, epochs=30, optimizer=adam, progress=False, device="cpu", beta=0.3)
-    made = reconstructions(vae, x, seed=0)["x"].value
+    made = posterior(vae, x, num_draws=1, seed=0).predictive(seed=0)["x"][0]
     first = made[:, 0]
     assert ((first > 3).long() == which[:, 0]).float().mean() > 0.9
-    drawn = prior_samples(vae, x, seed=0)["x"].value
+    drawn = prior_samples(vae, x, num_draws=1, seed=0).predictive["x"][0]
     after = torch.where(drawn == 0, 1, 0).cumsum(1) > 0
     assert (drawn[after] == 0).all()  # nothing comes after the end
 

@@ -96,7 +96,7 @@ def test_it_uses_its_codes() -> None:
     fit(model, x, epochs=60, kl_warmup=50, optimizer=adam, progress=False, device="cpu")
     by_columns = torch.distributions.Bernoulli(x.mean(0)).log_prob(x).sum(-1).mean()
     assert log_evidence(model, x, num_particles=100, seed=0).mean > by_columns + 1
-    drawn = prior_samples(model, x, seed=0)["x"].value
+    drawn = prior_samples(model, x, num_draws=1, seed=0).predictive["x"][0]
     nearest, free = (
         (rows.unsqueeze(1) - patterns).abs().sum(-1).min(1).values.mean()
         for rows in (drawn, torch.bernoulli(x.mean(0).expand(600, 12)))

@@ -12,7 +12,7 @@ from parts.parts import small
 from refused import refused, refused_with
 from torch import Tensor
 
-from pyro_vae import fit, log_evidence, prior_samples, reconstructions, render_model
+from pyro_vae import fit, log_evidence, posterior, prior_samples, render_model
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.likelihoods import (
     Bernoulli,
@@ -189,9 +189,11 @@ def test_it_fits_is_drawn_and_knows_its_evidence() -> None:
     drawn = render_model(vae, (x,)).to_dict()
     assert ["z", "x"] in drawn["model"]["edges"]
     assert not drawn["warnings"]
-    for predicted in (prior_samples(vae, x, seed=0), reconstructions(vae, x, seed=0)):
-        assert set(predicted["x"].value.unique().tolist()) == {0.0, 1.0}
-        assert predicted["x"].mean is predicted["x"].value
+    drawn = prior_samples(vae, x, num_draws=2, seed=0)
+    again = posterior(vae, x, num_draws=2, seed=0).predictive(seed=0)
+    for made in (drawn.predictive["x"], again["x"]):
+        assert set(made.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(drawn.means["x"], drawn.predictive["x"])
 
 
 def test_its_step_becomes_a_graph() -> None:
@@ -212,7 +214,7 @@ def test_it_learns_what_independent_pixels_cannot() -> None:
     fit(vae, x, epochs=15, batch_size=64, optimizer=adam, **quick)
     found = log_evidence(vae, x[:64], num_particles=200, seed=0, **quick)
     assert -3.0 < found.log_evidence.mean() < -2.6  # -4 log 2 = -2.77; independent: -12 log 2
-    drawn = prior_samples(vae, x, seed=0)["x"].value
+    drawn = prior_samples(vae, x, num_draws=1, seed=0).predictive["x"][0]
     follows = drawn[..., 1:] != drawn[..., :-1]
     assert follows.float().mean() > 0.97
 

@@ -11,11 +11,9 @@ from pyro_vae import (
     InputError,
     evaluate,
     fit,
-    impute,
-    latent_means,
     log_evidence,
+    posterior,
     prior_samples,
-    reconstructions,
 )
 from pyro_vae.likelihoods import Normal
 from pyro_vae.models import VAE, FactorAnalysis, FlowDensity, ItemResponse, TokenVAE
@@ -55,9 +53,7 @@ VERBS = {
     "fit": lambda program, x: fit(program, x, epochs=1, progress=False),
     "log_evidence": lambda program, x: log_evidence(program, x, num_particles=10),
     "evaluate": evaluate,
-    "impute": impute,
-    "reconstructions": reconstructions,
-    "latent_means": latent_means,
+    "posterior": lambda program, x: posterior(program, x, num_draws=10),
     "prior_samples": prior_samples,
 }
 
@@ -92,7 +88,7 @@ def test_the_refusal_leaves_nothing_behind():
     program, x = PROGRAMS["a row of a table"]()
     before = torch.get_rng_state()
     with pytest.raises(InputError):
-        latent_means(program, x[0])
+        posterior(program, x[0])
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -110,7 +106,7 @@ def test_what_all_units_observe_is_no_datum():
             pyro.sample("mean", dist.Normal(y.mean(), 0.5))
 
     y = torch.randn(3)
-    assert prior_samples((model, guide), y)["y"].value.shape == (3, 3)
+    assert prior_samples((model, guide), y, num_draws=5).predictive["y"].shape == (5, 3, 3)
     assert log_evidence((model, guide), y, num_particles=50).num_units == 3
 
 
@@ -127,4 +123,4 @@ def test_a_constant_is_no_datum():
             pyro.sample("z", dist.Normal(x, 1.0))
 
     assert log_evidence((model, guide), torch.randn(6), num_particles=50).num_units == 6
-    assert latent_means((model, guide), torch.randn(1))["z"].shape == (1,)
+    assert posterior((model, guide), torch.randn(1), num_draws=9).means["z"].shape == (1,)

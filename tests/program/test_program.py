@@ -235,5 +235,6 @@ def test_draws_of_the_prior_compute_deterministic_sites_as_the_model_does() -> N
             assert double.shape == (len(x),)
             pyro.sample("x", dist.Normal(double, 0.1), obs=x)
 
-    drawn = prior_samples((model, lambda x: None), torch.zeros(4), seed=0)["x"].value
-    assert drawn.shape == (4,)
+    drawn = prior_samples((model, lambda x: None), torch.zeros(4), num_draws=9, seed=0)
+    assert drawn.predictive["x"].shape == drawn.draws["double"].shape == (9, 4)
+    assert torch.equal(drawn.draws["double"], 2 * drawn.draws["z"])

@@ -14,7 +14,7 @@ from pyro_vae.cli.options.method import (
 )
 from pyro_vae.errors import InputError
 from pyro_vae.inference.compiling.inductor import Compile
-from pyro_vae.inference.evidence.methods import METHODS
+from pyro_vae.inference.evidence.methods import METHODS, as_method
 from pyro_vae.inference.evidence.proposals import refined, wider
 
 BYTES = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -38,6 +38,7 @@ def estimate_options(options: Namespace, words: Sequence[str]) -> dict[str, Any]
     Raises:
         InputError: an option does not fit the method, or is no size of memory.
     """
+    as_method(options.method)  # one that there is
     method = method_of(options, words)
     _check_proposal_options(options)
     return {

@@ -13,6 +13,7 @@ from pyro_vae.cli.options.parser import new_parser, parse, take_options
 from pyro_vae.cli.output.console import note
 from pyro_vae.cli.run.folder import RunFolder, open_run
 from pyro_vae.cli.run.model_inputs import check_reads_missing_in_new_rows, rows_of
+from pyro_vae.cli.run.predictions import Prediction, observed_arguments
 from pyro_vae.cli.run.trust import CLASS_OPTIONS
 from pyro_vae.data import Argument, BlankDataSet, Column, DataSet, Split
 from pyro_vae.data.columns.arguments import order_arguments
@@ -20,7 +21,6 @@ from pyro_vae.device import resolve
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.program.contract import signature
-from pyro_vae.program.predict import Prediction, observed_arguments
 
 SplitName = Literal["train", "validation", "test"]
 OWN_CODE = """\
@@ -118,7 +118,7 @@ class TrainedModel:
         if not self.arguments:
             return torch.ones(())
         columns = torch.zeros(self.split.event_shape)
-        for place in observed_arguments(self.program, *self.rows(torch.arange(1))):
+        for place in observed_arguments(self.program, *self.rows(torch.arange(1))).values():
             if not self.arguments[place].is_category:  # categories have no units
                 columns[list(self.arguments[place].places)] = 1.0
         return columns

@@ -9,7 +9,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from pyro_vae import posterior
+from pyro_vae import posterior, prior_samples
 from pyro_vae.inference import Annealed, Importance
 
 SUMMED = {"enumerate": "parallel"}
@@ -169,3 +169,25 @@ def test_draws_of_programs_without_a_dimension_for_particles(code) -> None:
     found = posterior((model, guide), x, num_draws=num, seed=0)
     share = found.probabilities("which")[:, 1]
     assert ((share - exact).abs() < 4.5 * (exact * (1 - exact) / found.ess).sqrt()).all()
+
+
+def test_what_is_computed_from_a_summed_out_latent() -> None:
+    """It has the shape of a run where that latent is drawn, not of one where it takes all its values."""
+    nodes = torch.linspace(-2, 2, 5)
+
+    def model(x: Tensor) -> None:
+        loc = pyro.sample("loc", dist.Normal(0.0, 1.0))
+        with pyro.plate("data", len(x)):
+            node = pyro.sample("node", dist.Categorical(torch.ones(5)), infer=SUMMED)
+            z = pyro.deterministic("z", nodes[node])
+            pyro.sample("x", dist.Normal(loc + z, 0.5), obs=x)
+
+    def guide(x: Tensor) -> None:
+        pyro.sample("loc", dist.Normal(0.0, 0.5))
+
+    found = posterior((model, guide), args=(torch.randn(7),), num_draws=50, seed=0)
+    assert torch.equal(found.draws["z"], nodes[found.draws["node"].long()])
+    assert found.dims("z") == ("data",)
+    assert found.to_arviz()["posterior"]["z"].shape == (1, 50, 7)
+    drawn = prior_samples(model, args=(torch.randn(7),), num_draws=9, seed=0).draws
+    assert torch.equal(drawn["z"], nodes[drawn["node"].long()])

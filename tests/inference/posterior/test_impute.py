@@ -9,14 +9,20 @@ from refused import refused
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
-from pyro_vae import impute
+from pyro_vae import posterior
 from pyro_vae.guides import FullCovarianceNormal
+from pyro_vae.inference import Imputation
 from pyro_vae.inference.evidence.tiles import open_tiles
 from pyro_vae.likelihoods import FixedScaleNormal, Heterogeneous, Missing, Poisson, Tokens
 from pyro_vae.models import VAE, FactorAnalysis
 from pyro_vae.networks import MLP, MaskedInput
 
 K = 20_000
+
+
+def impute(program, data, num_particles: int = 1000, num_draws: int = 20, **options) -> Imputation:
+    drawn = {"num_particles": num_particles, "num_draws": num_draws, "seed": options.get("seed")}
+    return posterior(program, data, **drawn).impute(**options)
 
 
 @pytest.fixture
@@ -60,8 +66,8 @@ def test_the_most_probable_name_is_that_of_the_posterior() -> None:
     found = impute(vae, x, num_particles=K, seed=0)
     z = torch.linspace(-8, 8, 2001)[:, None]
     names, normal = vae.likelihood(z).base_dist.base_dist.parts
-    posterior = (Normal(0.0, 1.0).log_prob(z) + normal.log_prob(y)).softmax(0)  # (Z, N)
-    p = posterior.T @ names.probs[:, 0]  # (N, 3)
+    weights = (Normal(0.0, 1.0).log_prob(z) + normal.log_prob(y)).softmax(0)  # (Z, N)
+    p = weights.T @ names.probs[:, 0]  # (N, 3)
     best = p.topk(2).values
     clear = best[:, 0] - best[:, 1] > 5 / found.ess.sqrt()
     assert clear.sum() > 15

@@ -101,3 +101,21 @@ def test_data_that_the_model_does_not_predict_lie_outside() -> None:
     middle = (steps.edges[:-1] + steps.edges[1:]) / 2
     central = np.abs(middle) < 0.5
     assert steps.values[central].max() < bands[:, 1].max() / 2
+
+
+def test_single_values_are_drawn_in_their_order() -> None:
+    """A time series has a site for each time: one panel, with a band at each."""
+
+    def model(x: Tensor) -> None:
+        level = pyro.sample("level", dist.Normal(0.0, 1.0))
+        for t in range(len(x)):
+            pyro.sample(f"x_{t}", dist.Normal(level + t, 0.1), obs=x[t])
+
+    x = torch.arange(8.0)
+    guide = lambda x: pyro.sample("level", dist.Normal(0.0, 0.1))  # noqa: E731
+    (axes,) = plot_predictive(posterior((model, guide), args=(x,), num_draws=50, seed=0)).axes
+    assert axes.get_title(loc="left") == "x_0, ..., x_7"
+    assert axes.lines[0].get_ydata().tolist() == x.tolist()
+    (outer, _) = axes.collections
+    for t, ((_, low), (_, high)) in enumerate(outer.get_segments()):
+        assert t - 1 < low < t < high < t + 1

@@ -11,7 +11,7 @@ from refused import refused
 from torch import Tensor
 
 from pyro_vae import log_evidence, posterior
-from pyro_vae.inference import NUTS, Guide, Importance, Posterior
+from pyro_vae.inference import NUTS, Guide, Importance, Posterior, plot_predictive
 from pyro_vae.models import SemiSupervisedVAE
 
 GROUPS, REGRESSION = KNOWN[2], KNOWN[3]
@@ -139,6 +139,23 @@ def test_new_rows_that_do_not_fit_are_refused() -> None:
         found.predictive(x)  # without the groups
     with refused("new"):
         found.predictive(3.5)
+
+
+def test_rows_that_are_one_draw_have_no_new_ones() -> None:
+    """Given the scale, a new value of a Gaussian process depends on those that were seen."""
+
+    def model(x: Tensor, y: Tensor) -> None:
+        scale = pyro.sample("scale", dist.LogNormal(0.0, 0.5))
+        close = (-(x.unsqueeze(-1) - x).square()).exp() + torch.eye(len(x))
+        covariance = scale.reshape(*scale.shape, 1, 1) * close
+        pyro.sample("y", dist.MultivariateNormal(torch.zeros(len(x)), covariance), obs=y)
+
+    x, guide = torch.linspace(0, 3, 5), lambda x, y: pyro.sample("scale", dist.LogNormal(0.0, 0.5))
+    found = posterior((model, guide), args=(x, torch.randn(5)), num_draws=20, seed=0)
+    assert found.predictive(seed=0)["y"].shape == (20, 5)
+    for predict in (found.predictive, found.log_predictive):
+        with refused("model", expected="plate"):
+            predict((x, torch.zeros(5)))
 
 
 # --- the log-likelihood by row, and LOO -----------------------------------------------------------
@@ -269,6 +286,24 @@ def test_groups_and_dimensions_of_the_export() -> None:
     assert exported.attrs["method"] == found.method
 
 
+def test_what_a_mask_takes_out_is_not_among_the_data() -> None:
+    """Neither in the export nor in the picture: there it is a value that fills the place."""
+
+    def model(x: Tensor, seen: Tensor) -> None:
+        mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+        with pyro.plate("data", len(x)), pyro.poutine.mask(mask=seen):
+            pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+
+    x, seen = torch.tensor([0.3, 99.0, -0.2, 99.0]), torch.tensor([True, False, True, False])
+    guide = lambda x, seen: pyro.sample("mean", dist.Normal(0.0, 1.0))  # noqa: E731
+    found = posterior((model, guide), args=(x, seen), num_draws=30, seed=0)
+    exported = found.to_arviz()
+    observed = torch.tensor(exported["observed_data"]["x"].values)
+    torch.testing.assert_close(observed, torch.where(seen, x, torch.nan), equal_nan=True)
+    assert set(exported["constant_data"].data_vars) == {"seen"}
+    assert max(plot_predictive(found, num=20).axes[0].get_xlim()) < 50
+
+
 def test_several_tiles_are_exported_in_their_order(small_blocks) -> None:
     known = normal_normal()
     exported = of(known, num=20).to_arviz()
@@ -284,3 +319,32 @@ def test_an_argument_with_the_name_of_a_latent_has_another() -> None:
     exported = posterior(model, (x, labels), num_draws=5, seed=0).to_arviz()
     assert exported["constant_data"]["y_argument"].values.tolist() == labels.tolist()
     assert exported["posterior"]["y"].shape == (1, 5, 6, 3)
+
+
+def test_the_prior_is_exported_with_its_predictions() -> None:
+    """mean ~ Normal(0, 2), effect | mean, x | effect: draws of one another, in the rows' dimensions."""
+    found = posterior((GROUPS.model, GROUPS.exact), **GROUPS.data, num_draws=500, seed=0)
+    exported = found.to_arviz(num_inner=2)
+    prior, drawn = exported["prior"], exported["prior_predictive"]
+    assert dict(prior["effect"].sizes) == {"chain": 1, "draw": 500, "groups": 6}
+    assert dict(drawn["x"].sizes) == {"chain": 1, "draw": 500, "groups": 6, "values": 3}
+    mean, effect, x = (v.values[0] for v in (prior["mean"], prior["effect"], drawn["x"]))
+    errors = (mean / 2, (effect - mean[:, None]) / 0.7, (x - effect[..., None]) / 0.5)
+    for standard in map(torch.as_tensor, errors):
+        count = standard.numel()
+        assert abs(standard.mean()) < 4.5 / math.sqrt(count)
+        assert abs(standard.var() - 1) < 4.5 * math.sqrt(2 / count)
+
+
+def test_a_flat_prior_is_left_out_of_the_export() -> None:
+    def model(x: Tensor) -> None:
+        flat = dist.ImproperUniform(dist.constraints.real, (), ())
+        mean = pyro.sample("mean", flat)
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+
+    guide = lambda x: pyro.sample("mean", dist.Normal(x.mean(), 0.3))  # noqa: E731
+    found = posterior((model, guide), args=(torch.randn(9),), method=Guide(), num_draws=40, seed=0)
+    exported = found.to_arviz()
+    assert "no prior" in exported.attrs["notes"]
+    assert exported["log_likelihood"]["x"].shape == (1, 40, 9)

@@ -1,0 +1,41 @@
+"""A model with its prior in place of a guide."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pyro import poutine
+
+from pyro_vae.errors import InputError
+from pyro_vae.program.trace import is_point_mass
+
+
+def model_alone(program: Any) -> Any:
+    """Return the model of a program, or a model, with its prior as the guide; others as they are."""
+    model = getattr(program, "model", program)
+    if isinstance(program, tuple) and len(program) == 2:
+        model = program[0]
+    if not callable(model):
+        return program  # refused where programs are
+    return model, poutine.block(model, hide_fn=_is_no_draw)
+
+
+@contextmanager
+def blaming_the_model() -> Iterator[None]:
+    """Say of a fault in such a guide that it is the model's."""
+    try:
+        yield
+    except InputError as error:
+        if error.subject != "guide":
+            raise
+        problem = error.problem.replace("the guide", "the model")
+        raise InputError(
+            problem, subject="model", expected=error.expected, remedy=error.remedy
+        ) from error
+
+
+def _is_no_draw(msg: Any) -> bool:
+    """Return whether a site is none that a guide draws: observed, computed or to be summed out."""
+    if msg["type"] != "sample":
+        return False
+    return bool(msg["is_observed"] or msg["infer"].get("enumerate") or is_point_mass(msg["fn"]))
