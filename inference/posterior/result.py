@@ -14,7 +14,13 @@ from pyro_vae.errors import InputError, at_least_1, true_or_false, unknown
 from pyro_vae.inference.evidence.psis import bad_k
 from pyro_vae.inference.posterior.draw_tiles import UnitDraws
 from pyro_vae.inference.posterior.source import Source
-from pyro_vae.inference.posterior.summary import PROBABILITY, Summary, check_probability, summarize
+from pyro_vae.inference.posterior.summary import (
+    PROBABILITY,
+    Summary,
+    check_probability,
+    html,
+    summarize,
+)
 from pyro_vae.program.site_layout import SiteLayout
 from pyro_vae.storage import atomic_write
 
@@ -349,6 +355,9 @@ class Posterior(UnitDraws):
             f"{name} {tuple(value.shape[1:])}" for name, value in self.particles.items()
         )
         return f"Posterior({self.num_draws:,} draws of {sites}; {self.method})"
+
+    def _repr_html_(self) -> str:
+        return html(self)
 
 
 def check_num_draws(posterior: Posterior, num: int | None) -> int:
