@@ -51,8 +51,6 @@ def arrange(
         panel, right = _panel(plan, centers, heights, left, view, headed=guide is not None)
         panels.append(panel)
         left = right + PANEL_GAP
-    if guide is not None and not guide.nodes:
-        warnings = [*warnings, "the guide has no sample statements"]
     bounds = [rect for panel in panels for rect in _rects(panel)]
     width = max(
         max(r.right for r in bounds) + BORDER, MIN_NOTE_WIDTH if warnings or remarks else 0.0

@@ -73,7 +73,7 @@ def details(node: Node, view: View) -> Iterator[str]:
             yield count if is_network or not node.batch_shape else _shape(node.batch_shape)
         if view.constraints and node.support:
             yield f"in {node.support}"
-    elif node.kind in ("deterministic", "factor") and view.shapes and node.batch_shape:
+    elif view.shapes and (node.batch_shape or node.event_shape):
         yield f"{_shape(node.batch_shape)} | {_shape(node.event_shape)}"
 
 

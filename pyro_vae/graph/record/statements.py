@@ -131,17 +131,21 @@ def statement_of(
     fn, base = msg["fn"], base_distribution(msg["fn"])
     batch_shape, event_shape = _shapes(fn, msg["value"])
     frames = tuple(msg["cond_indep_stack"])
+    kind = kind_of(role, msg)
+    log_prob_shape = _log_prob_shape(batch_shape, event_shape, msg["value"])
+    if kind == "deterministic":
+        batch_shape, event_shape = _split_at_plates(batch_shape, event_shape, msg["value"], frames)
     num_enumerated = 0
     if max_plate_nesting is not None:
         num_enumerated = max(len(batch_shape) - max_plate_nesting, 0)
     return Statement(
         name=msg["name"],
-        kind=kind_of(role, msg),
+        kind=kind,
         distribution=_class_name(base).strip("_<>"),
         support=_support(fn),
         batch_shape=batch_shape[num_enumerated:],
         event_shape=event_shape,
-        log_prob_shape=_log_prob_shape(batch_shape, event_shape, msg["value"]),
+        log_prob_shape=log_prob_shape,
         frames=frames,
         parameter_origins=parameter_origins,
         value_origins=value_origins,
@@ -168,6 +172,24 @@ def _shapes(fn: Any, value: Any) -> tuple[Shape, Shape]:
     if batch is None or event is None:
         return (), tuple(_attribute(value, "shape", ()))
     return tuple(batch), tuple(event)
+
+
+def _split_at_plates(
+    batch: Shape, event: Shape, value: Any, frames: Iterable[CondIndepStackFrame]
+) -> tuple[Shape, Shape]:
+    """Return batch and event shape of a deterministic value, whose own shape holds its plates.
+
+    ``pyro.deterministic`` takes the whole value for one event unless it is given ``event_dim``, and plates
+    come on top: 8 values in a plate of 8 would be 8 events of 8.
+    """
+    shape = tuple(_attribute(value, "shape", ()))
+    sizes = {f.dim: f.size for f in frames if f.dim is not None}
+    if shape == batch + event or not sizes:
+        return batch, event
+    for num_batch in range(len(shape), max(-dim for dim in sizes) - 1, -1):
+        if all(shape[num_batch + dim] in (size, 1) or size < 0 for dim, size in sizes.items()):
+            return shape[:num_batch], shape[num_batch:]
+    return batch, event
 
 
 def _log_prob_shape(batch_shape: Shape, event_shape: Shape, value: Any) -> Shape:
