@@ -25,8 +25,9 @@ class Node:
     """Hold a statement, an argument of the call, or a box of parameters.
 
     ``distribution`` is the distribution's class, or a network's; ``arguments`` are the distribution's
-    parameters; ``support`` is the set of its values, or a parameter's constraint. ``sites`` are the sites
-    that a statement has in a trace: three where it is partially observed. ``marks`` are words that a
+    parameters, and ``numbers``, of each of them, its value where it is a constant; ``support`` is the set
+    of its values, or a parameter's constraint. ``sites`` are the sites that a statement has in a trace:
+    three where it is partially observed. ``marks`` are words that a
     picture shows: discrete, enumerated, auxiliary, conditioned, masked, scaled, the number of steps that a
     node stands for in an abridged loop, and the red ones of ``palette``. ``series`` is what the steps of an
     abridged loop share: they stand side by side.
@@ -44,6 +45,7 @@ class Node:
     count: int | None = None  # of the numbers in a box of parameters
     sites: tuple[str, ...] = ()
     series: str | None = None
+    numbers: tuple[str | None, ...] = ()
 
     @property
     def label(self) -> str:
@@ -55,6 +57,7 @@ class Node:
             "name": self.name,
             "kind": self.kind,
             "distribution": self.distribution,
+            "arguments": dict(zip(self.arguments, self.numbers, strict=False)),
             "batch_shape": list(self.batch_shape),
             "event_shape": list(self.event_shape),
             "plates": list(self.plates),

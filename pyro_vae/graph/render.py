@@ -32,6 +32,7 @@ CHECKS: dict[str, checks.Check] = {
     "guide": checks.optional(checks.function),
     "render_shapes": true_or_false,
     "render_constraints": true_or_false,
+    "render_numbers": true_or_false,
     "render_sizes": true_or_false,
     "fold": checks.optional(true_or_false),
     "edges": checks.each(_check_edge, "a list of pairs of names"),
@@ -49,6 +50,7 @@ def render_model(
     *,
     guide: Callable[..., Any] | None = None,
     render_shapes: bool = True,
+    render_numbers: bool = True,
     render_constraints: bool = False,
     render_sizes: bool = True,
     fold: bool | None = None,
@@ -73,6 +75,7 @@ def render_model(
             joined directly.
         guide: the model's guide.
         render_shapes: show ``batch | event`` shapes.
+        render_numbers: show constants among the distributions' parameters as numbers: Normal(0, 5).
         render_constraints: show supports and constraints.
         render_sizes: show the sizes of plates.
         fold: draw a loop's sites ``z_0 ... z_T`` once, with edges back in time (True), or every one of them
@@ -118,7 +121,14 @@ def render_model(
     if fold:
         model_graph, guide_graph = folded(model_graph), guide_graph and folded(guide_graph)
     every_step = fold is not None
-    view = View(render_distributions, render_shapes, render_constraints, render_sizes, every_step)
+    view = View(
+        render_distributions,
+        render_numbers,
+        render_shapes,
+        render_constraints,
+        render_sizes,
+        every_step,
+    )
     graph = ModelGraph(model_graph, guide_graph, tuple(warnings), _title(model), view)
     if filename is not None:
         graph.save(filename)

@@ -8,6 +8,7 @@ class View:
     """Choose what a picture shows: of each node and plate besides its name, and of a long loop."""
 
     distributions: bool = True
+    numbers: bool = True  # of constants among a distribution's parameters
     shapes: bool = True
     constraints: bool = False
     sizes: bool = True  # of plates

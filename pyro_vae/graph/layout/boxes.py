@@ -56,8 +56,7 @@ def details(node: Node, view: View) -> Iterator[str]:
     """Return the lines below a node's name, as the view asks for them."""
     if node.kind in RANDOM:
         if view.distributions:
-            arguments = f"({', '.join(node.arguments)})" if node.arguments else ""
-            yield f"{node.distribution}{arguments}"
+            yield f"{node.distribution}{_arguments(node, view)}"
         if view.shapes and (node.batch_shape or node.event_shape):
             yield f"{_shape(node.batch_shape)} | {_shape(node.event_shape)}"
         if view.constraints and node.support:
@@ -75,6 +74,13 @@ def details(node: Node, view: View) -> Iterator[str]:
             yield f"in {node.support}"
     elif view.shapes and (node.batch_shape or node.event_shape):
         yield f"{_shape(node.batch_shape)} | {_shape(node.event_shape)}"
+
+
+def _arguments(node: Node, view: View) -> str:
+    """Return a distribution's arguments in brackets: a constant's number, the names of the others."""
+    numbers = dict(zip(node.arguments, node.numbers, strict=False)) if view.numbers else {}
+    words = [numbers.get(name) or name for name in node.arguments]
+    return f"({', '.join(words)})" if words else ""
 
 
 def _shape(shape: Shape) -> str:
