@@ -134,6 +134,7 @@ def _gap(series: Series, loop: _Loop) -> Node:
         kind=kinds.pop() if len(kinds) == 1 else "partially_observed",
         plates=tuple(plates),
         numbers=shared_numbers(nodes),
+        caption="",
         marks=(f"{len(nodes)} steps", *marks),
         sites=tuple(site for node in nodes for site in node.sites),
     )

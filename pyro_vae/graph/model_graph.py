@@ -9,6 +9,7 @@ from typing import Any
 
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.graph.abridge import Abridged, abridged
+from pyro_vae.graph.autoguide import folded_guide
 from pyro_vae.graph.compare import LATENT
 from pyro_vae.graph.formats import FORMATS
 from pyro_vae.graph.graph import Graph
@@ -33,8 +34,11 @@ class ModelGraph:
 
     @cached_property
     def shown(self) -> Abridged:
-        """The graphs as pictures and texts show them: a loop longer than a page by a few of its steps."""
-        shown = Abridged(self.graphs) if self.view.every_step else abridged(self.graphs)
+        """The graphs as pictures and texts show them: few steps of a long loop, a joint draw as one."""
+        graphs = dict(self.graphs)
+        if self.guide is not None and not self.view.every_latent:
+            graphs["guide"] = folded_guide(self.guide)
+        shown = Abridged(graphs) if self.view.every_step else abridged(graphs)
         return replace(shown, remarks=(*shown.remarks, *_on_an_empty_guide(self.model, self.guide)))
 
     @property

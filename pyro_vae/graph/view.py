@@ -13,3 +13,4 @@ class View:
     constraints: bool = False
     sizes: bool = True  # of plates
     every_step: bool = False  # of a loop longer than a page
+    every_latent: bool = False  # of those that a guide draws together

@@ -112,4 +112,6 @@ class _TikzPainter(Painter):
             ",fill=white" if covers else ""
         )
         place = f"({text.x:.2f},{text.y:.2f})"
-        self.lines.append(rf"\node[{style}] at {place} {{{latex(text.text)}}};")
+        parts = text.text.split("$") if text.is_math else [text.text]
+        words = "".join(f"${p}$" if i % 2 else latex(p) for i, p in enumerate(parts))
+        self.lines.append(rf"\node[{style}] at {place} {{{words}}};")

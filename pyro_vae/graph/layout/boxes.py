@@ -1,11 +1,12 @@
 """A node's label and the outline around it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 from pyro_vae.graph.graph import RANDOM, Node, Plate, Shape
 from pyro_vae.graph.layout.fonts import ASCENT, DASH, LINE, TIMES, printable, text_width
+from pyro_vae.graph.layout.mathtext import is_math
 from pyro_vae.graph.layout.scene import NodeShape, Rect, Text
 from pyro_vae.graph.view import View
 
@@ -34,6 +35,8 @@ class NodeBox:
 def node_box(node: Node, view: View) -> NodeBox:
     """Return the node's label, centred, in an outline that holds every letter of it."""
     texts = _stacked(list(_lines(node, view)))
+    if is_math(node.caption):
+        texts = (replace(texts[0], is_math=True), *texts[1:])
     if node.kind in (*RANDOM, "deterministic"):
         width, height, shift = _ellipse_around(texts)
         return NodeBox(node, "ellipse", width, height, tuple(t.moved(0.0, shift) for t in texts))
@@ -97,9 +100,12 @@ def _lines(node: Node, view: View) -> Iterator[tuple[str, str]]:
 
 
 def _name_lines(node: Node) -> Iterator[str]:
-    """Return the name; the names of several parameters in lines of limited width."""
+    """Return the name; the names of several parameters or latents in lines of limited width."""
     line = ""
-    for name in node.label.split(", ") if node.kind == "parameters" else [node.label]:
+    is_list = node.kind == "parameters" or node.label.startswith("(")
+    if is_math(node.caption):
+        is_list = False
+    for name in node.label.split(", ") if is_list else [node.label]:
         longer = f"{line}, {name}" if line else name
         if line and text_width(longer, SIZES["name"]) > MAX_NAMES_WIDTH:
             yield f"{line},"
