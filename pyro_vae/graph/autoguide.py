@@ -58,23 +58,28 @@ class _Joint:
         drawn = [self.drawn.name] if self.drawn else []
         return {*drawn, *(node.name for node in self.latents)}
 
+    @property
+    def words(self) -> str:
+        """The family of the latents."""
+        family = (self.drawn or self.latents[0]).distribution or ""
+        return (_TOGETHER if self.drawn else _APART).get(family, family)
+
     def node(self) -> Node:
+        """Return the node that stands for all; of one latent, that keeps its plates and its shape."""
+        if self.drawn and len(self.latents) == 1:
+            return replace(self.latents[0], distribution=self.words, arguments=(), numbers=())
         names = [node.name for node in self.latents]
         if len(names) > MOST_NAMES:
             names = [*names[:3], "...", names[-1]]
         labels = [node.label for node in self.latents]
         has_captions = len(names) == len(labels) and any(node.caption for node in self.latents)
-        first = self.latents[0]
-        family = first.distribution or ""
-        words = _APART.get(family, family)
         size = sum(prod((*node.batch_shape, *node.event_shape)) for node in self.latents)
         if self.drawn:
-            family = self.drawn.distribution or ""
-            words, size = _TOGETHER.get(family, family), prod(self.drawn.event_shape)
+            size = prod(self.drawn.event_shape)
         return Node(
             f"({', '.join(names)})",
             "latent",
-            words,
+            self.words,
             event_shape=(size,),
             sites=tuple(site for node in self.latents for site in (node.name, *node.sites)),
             part=self.part,
@@ -99,7 +104,7 @@ def _images(graph: Graph) -> Iterator[_Joint]:
             continue
         children = [graph.by_name[name] for name in graph.children(node.name)]
         latents = [c for c in children if _is_image(graph, c, node)]
-        if len(latents) > 1 and not any(map(has_warning, latents)):
+        if latents and not any(map(has_warning, latents)):
             yield _Joint(latents, node, node.part)
 
 

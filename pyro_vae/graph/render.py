@@ -18,6 +18,7 @@ from pyro_vae.graph.model_graph import ModelGraph
 from pyro_vae.graph.of_data import Drawn, drawn_on_data
 from pyro_vae.graph.record import Arguments, graph_and_warnings
 from pyro_vae.graph.view import View
+from pyro_vae.program.closures import unwrapped
 from pyro_vae.program.contract import Program, as_program
 
 
@@ -245,5 +246,6 @@ def _calls(args: Any, kwargs: Any) -> list[Arguments]:
 
 
 def _title(model: Any) -> str:
+    model = unwrapped(model[0] if isinstance(model, tuple) else model)
     named = getattr(model, "__self__", model)
     return getattr(named, "__name__", type(named).__name__)

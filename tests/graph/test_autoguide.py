@@ -78,6 +78,30 @@ def test_the_joint_latents_of_a_made_guide() -> None:
     assert graph.by_name["theta"].plates == ("schools",)
 
 
+def test_a_joint_draw_of_one_latent_keeps_its_place() -> None:
+    """A made guide draws the weights of a mixture so, and reads the draw for the components."""
+
+    def guide(sigma, y):
+        loc = pyro.param("loc", torch.zeros(2))
+        drawn = pyro.sample(
+            "_both", dist.Normal(loc, 1.0).to_event(1), infer={"is_auxiliary": True}
+        )
+        pyro.sample("mu", dist.Delta(drawn[..., 0]))
+        pyro.sample("tau", dist.LogNormal(drawn[..., 1], 1.0))
+        with pyro.plate("schools", 8):
+            pyro.sample("theta", dist.Normal(0.0, 1.0))
+
+    graph = render_model(schools, DATA, guide=guide).shown.graphs["guide"]
+    assert "_both" not in graph.by_name
+    assert graph.parents("mu") == ("loc",)
+    assert graph.parents("tau") == ("mu",)
+
+
+def test_a_pair_has_the_name_of_its_model() -> None:
+    graph = render_model((schools, autoguide.AutoNormal(schools)), DATA)
+    assert graph.title == "schools"
+
+
 def test_a_persons_own_guide_stays_as_it_is() -> None:
     def guide(sigma, y):
         for name in ("mu", "tau"):
