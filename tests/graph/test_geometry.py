@@ -223,3 +223,17 @@ def test_long_chains(fold):
                 pyro.sample(f"x_{t}", dist.Normal(z, 1.0), obs=torch.zeros(2))
 
     assert list(faults(render_model(model, fold=fold).scene)) == []
+
+
+def test_many_edges_past_a_column_do_not_lie_on_one_another() -> None:
+    def dense():
+        zs = [torch.zeros(())]
+        for t in range(20):
+            zs.append(pyro.sample(f"z_{t}", dist.Normal(sum(zs), 1.0)))
+
+    scene = render_model(dense, fold=False).scene
+    assert list(faults(scene)) == []
+    (panel,) = scene.panels
+    assert len(panel.arrows) == 190
+    assert len({arrow.points[len(arrow.points) // 2] for arrow in panel.arrows}) == 190
+    assert all(0 < x < scene.width for arrow in panel.arrows for x, _ in arrow.points)

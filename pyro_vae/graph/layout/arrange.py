@@ -49,7 +49,9 @@ def arrange(
     panels, left = [], BORDER
     for plan in plans:
         panel, right = _panel(plan, centers, heights, left, view, headed=guide is not None)
-        panels.append(panel)
+        outside = max(left - min(rect.left for rect in _rects(panel)), 0.0)  # of an edge's way
+        panels.append(panel.moved(outside, 0.0))
+        right = max(right, *(rect.right for rect in _rects(panel))) + outside
         left = right + PANEL_GAP
     bounds = [rect for panel in panels for rect in _rects(panel)]
     width = max(
