@@ -98,6 +98,8 @@ def test_what_is_no_folder_of_the_command_line(here, vae):
     assert restore(FactorAnalysis((3,), 1), "runs/mine")
     with refused("model", remedy="pass the class itself"):
         open_run(vae, model="VAE")
+    with refused("parts"):
+        open_run(vae, parts=["my_parts.Mine"])
 
 
 def test_weights_of_a_run_of_the_command_line_in_a_program_built_here(vae):

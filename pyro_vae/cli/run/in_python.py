@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -22,7 +23,10 @@ CHECKS: dict[str, checks.Check] = {
     "model": checks.optional(
         checks.suggesting("pass the class itself", checks.instance(type, "a class"))
     ),
-    "parts": checks.each(checks.function, "a list of classes and functions"),
+    "parts": checks.each(
+        checks.instance((type, FunctionType), "a class or a function"),
+        "a list of classes and functions",
+    ),
     "data": checks.optional(checks.path),
 }
 
