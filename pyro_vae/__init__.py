@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pyro_vae._lazy import exports
 
 if TYPE_CHECKING:  # what a type checker sees of the names below
+    from pyro_vae.cli.run.in_python import open_run as open_run
     from pyro_vae.data import load as load
     from pyro_vae.errors import InputError as InputError
     from pyro_vae.graph import render_model as render_model
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.posterior.posterior import posterior as posterior
     from pyro_vae.inference.posterior.prior import prior_samples as prior_samples
     from pyro_vae.inference.svi.fit import fit as fit
+    from pyro_vae.inference.svi.restore import restore as restore
 
 __version__ = "0.1.0"
 
@@ -31,9 +33,11 @@ _HOMES = {
     "fit": "pyro_vae.inference.svi.fit",
     "load": "pyro_vae.data",
     "log_evidence": "pyro_vae.inference.evidence.estimate",
+    "open_run": "pyro_vae.cli.run.in_python",
     "posterior": "pyro_vae.inference.posterior.posterior",
     "prior_samples": "pyro_vae.inference.posterior.prior",
     "render_model": "pyro_vae.graph",
+    "restore": "pyro_vae.inference.svi.restore",
 }
 __all__ = list(_HOMES)
 __getattr__, __dir__ = exports(__name__, _HOMES)

@@ -57,7 +57,7 @@ def _probable(check: Check, name: str, value: Any) -> str | None:
     return None
 
 
-def _meant_by(value: Any) -> Iterator[float | bool | str]:
+def _meant_by(value: Any) -> Iterator[float | bool]:
     """Yield what a text, a tensor or a number may stand for."""
     try:
         found = float(value)
@@ -68,7 +68,6 @@ def _meant_by(value: Any) -> Iterator[float | bool | str]:
     yield found
     if found in (0, 1):
         yield bool(found)
-    yield str(value)
 
 
 @contextmanager

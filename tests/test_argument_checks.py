@@ -108,7 +108,8 @@ RENDER = {
     **dict.fromkeys(
         ("render_distributions", "render_params", "render_deterministic", "render_shapes"), FLAG
     ),
-    **dict.fromkeys(("render_constraints", "render_sizes"), FLAG),
+    **dict.fromkeys(("render_constraints", "render_sizes", "render_numbers", "fold_guide"), FLAG),
+    "labels": NONE | {"dict"},
     "fold": NONE | FLAG,
     "guide": NONE | {"function"},
     "edges": {"list"},

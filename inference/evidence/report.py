@@ -9,6 +9,7 @@ from torch import Tensor
 from pyro_vae.inference.evidence.psis import smallest_for_k
 from pyro_vae.inference.evidence.result import Evidence, mean_error
 from pyro_vae.inference.evidence.standard_error import MIN_WEIGHTS
+from pyro_vae.notebook import table
 
 WIDTH = 100
 HARDLY_VARY = 1e-3  # nats; with errors below it, k is that of rounding
@@ -17,17 +18,33 @@ Row = tuple[str, str]
 
 def summary(evidence: Evidence) -> str:
     """Return a table of the figures, with notes and warnings below it."""
-    rows = [
+    rows = _rows(evidence)
+    width = max(len(name) for name, _ in rows) + 2
+    lines = [line for row in rows for line in _wrapped(*row, width)]
+    texts = (*evidence.notes, *warning_messages(evidence))
+    return "\n".join([*lines, *(textwrap.fill(text, WIDTH) for text in texts)])
+
+
+def html(evidence: Evidence) -> str:
+    """Return the same for a notebook."""
+    texts = (*evidence.notes, *warning_messages(evidence))
+    return table(((name.strip(), value) for name, value in _rows(evidence)), notes=texts)
+
+
+def in_a_line(evidence: Evidence) -> str:
+    """Return the figure of all data with its error, and how it was made."""
+    (name, figure), *_ = _total_rows(evidence)
+    return f"{name}: {figure}; {dict(_method_rows(evidence))['method']}"
+
+
+def _rows(evidence: Evidence) -> list[Row]:
+    return [
         *_total_rows(evidence),
         *_k_row(evidence),
         *_to_report(evidence),
         *_upper_rows(evidence),
         *_method_rows(evidence),
     ]
-    width = max(len(name) for name, _ in rows) + 2
-    lines = [line for row in rows for line in _wrapped(*row, width)]
-    texts = (*evidence.notes, *warning_messages(evidence))
-    return "\n".join([*lines, *(textwrap.fill(text, WIDTH) for text in texts)])
 
 
 def warning_messages(evidence: Evidence) -> list[str]:

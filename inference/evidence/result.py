@@ -209,7 +209,18 @@ class Evidence(UnitEstimates):
 
         return summary(self)
 
-    __str__ = summary
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        from pyro_vae.inference.evidence.report import in_a_line
+
+        return f"Evidence({in_a_line(self)})"
+
+    def _repr_html_(self) -> str:
+        from pyro_vae.inference.evidence.report import html
+
+        return html(self)
 
 
 def mean_error(errors: Tensor) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor
 from pyro_vae import argument_checks as checks
 from pyro_vae.inference.checks.support import check_proposal
 from pyro_vae.inference.evidence.tiles import fitting_units, open_tiles
+from pyro_vae.notebook import table
 from pyro_vae.program.particles import draw
 
 CHECKS = {"num_particles": checks.at_least_2, "seed": checks.optional(checks.seed)}
@@ -43,6 +44,26 @@ class Evaluation:
     def standard_error(self) -> float:
         """Standard error of the mean ELBO, from the draws and the sampling of units together."""
         return float(self.elbo.std() / math.sqrt(len(self.elbo)))
+
+    def __repr__(self) -> str:
+        return f"Evaluation({'; '.join(' '.join(row) for row in self._rows())})"
+
+    def _repr_html_(self) -> str:
+        caption = f"{len(self.elbo):,} units, {self.num_particles:,} draws of each"
+        return table(self._rows(), caption=caption)
+
+    def _rows(self) -> list[tuple[str, str]]:
+        """Return the figures in words: means over the units."""
+        rate, distortion = float(self.rate.mean()), float(self.distortion.mean())
+        return [
+            ("ELBO", f"{float(self.elbo.mean()):.3f} ± {self.standard_error:.3f} nats"),
+            ("rate", f"{rate:.3f}"),
+            ("distortion", f"{distortion:.3f}"),
+            *(
+                (f"active dimensions of {name}", f"{active} of {every}")
+                for name, (active, every) in self.active_units.items()
+            ),
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures of the whole set, as JSON takes them."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from pyro_vae import argument_checks as checks
 from pyro_vae.inference.posterior import result_checks as of
 from pyro_vae.inference.posterior.site_draws import SiteDraws
-from pyro_vae.inference.posterior.summary import PROBABILITY, Summary, summarize
+from pyro_vae.inference.posterior.summary import PROBABILITY, Summary, html, summarize
 from pyro_vae.storage import atomic_write
 
 if TYPE_CHECKING:
@@ -297,3 +297,6 @@ class Posterior(SiteDraws):
         exported = self.to_arviz(**options)
         with atomic_write(Path(path)) as unfinished:
             exported.to_netcdf(str(unfinished))
+
+    def _repr_html_(self) -> str:
+        return html(self)

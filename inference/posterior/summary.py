@@ -1,6 +1,5 @@
 """A table of the posterior: mean, sd, interval and Monte-Carlo error of each number."""
 
-import html
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from torch import Tensor
 from pyro_vae import argument_checks as checks
 from pyro_vae.errors import must_be
 from pyro_vae.inference.posterior.moments import Moments, moments
+from pyro_vae.notebook import table
 from pyro_vae.program.site_layout import labels
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PROBABILITY = 0.94  # of an interval, as ArviZ has it
 ROWS_OF_A_SITE = 12  # in print
+NUMBERS_OF_A_SITE = 100  # a notebook shows the figures of a site with so many numbers at most
+SEE_SUMMARY = "summary([name]) has the figures of each of these numbers"
 DIGITS = 2  # of a standard deviation
 
 
@@ -68,14 +70,7 @@ class Summary:
 
     def _repr_html_(self) -> str:
         """Return the table for a notebook."""
-        head = "".join(f"<th>{html.escape(name)}</th>" for name in ("", *self.columns))
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>"
-            for line in self._printed()
-        )
-        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
-        caption = f"<caption>{html.escape(self.caption)}</caption>"
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+        return table(self._printed(), ("", *self.columns), self.caption, self.notes)
 
     def _printed(self) -> Iterator[list[str]]:
         """Yield the rows in words, of a long site the first and the last."""
@@ -136,6 +131,25 @@ def summarize(posterior: "Posterior", names: Sequence[str], probability: float) 
     caption = f"Posterior{of_units}: {posterior.method}; {posterior.num_particles:,} draws"
     sizes = {name: len(tables[name].mean) for name in names}
     return Summary(rows, columns, sizes, caption, (*posterior.notes, *_k_note(posterior)))
+
+
+def html(posterior: "Posterior") -> str:
+    """Return a posterior for a notebook: the table of its small sites, and the size of the large ones."""
+    sizes = {name: value[0].numel() for name, value in posterior.particles.items()}
+    small = [name for name, size in sizes.items() if size <= NUMBERS_OF_A_SITE]
+    large = [
+        (name, ", ".join(posterior.dims(name)), " x ".join(map(str, value.shape[1:])))
+        for name, value in posterior.particles.items()
+        if name not in small
+    ]
+    shown = summarize(posterior, small, PROBABILITY)._repr_html_() if small else ""
+    if not large:
+        return shown
+    headings = ("latent", "dimensions behind the draws", "size")
+    if small:
+        return shown + table(large, headings, notes=[SEE_SUMMARY])
+    caption = summarize(posterior, [], PROBABILITY).caption
+    return table(large, headings, caption, [*posterior.notes, SEE_SUMMARY])
 
 
 def _table(posterior: "Posterior", name: str, probability: float) -> Moments:

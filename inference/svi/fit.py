@@ -16,10 +16,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from pyro_vae import argument_checks as checks
 from pyro_vae.allocations import raise_malloc_thresholds
-from pyro_vae.data import Batches, DataSet, OneCall, batches
-from pyro_vae.device import resolve
+from pyro_vae.data import DataSet, batches
 from pyro_vae.errors import InputError, at_least_1, must_be, positive, true_or_false
-from pyro_vae.guides.model_facts import without_guide
 from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.compiling.precision import Precision
 from pyro_vae.inference.objectives import Linear, Schedule
@@ -34,11 +32,9 @@ from pyro_vae.inference.svi.fit_result import FitResult
 from pyro_vae.inference.svi.made_guide import (
     default_lr_schedule,
     default_objective,
-    has_guide,
-    made_from_call,
-    made_from_rows,
     trains_made_guide_alone,
 )
+from pyro_vae.inference.svi.opening import kind_of, opened
 from pyro_vae.inference.svi.optimizer import (
     PASS_LR_SCHEDULE,
     PASS_OPTIMIZER,
@@ -52,8 +48,7 @@ from pyro_vae.inference.svi.settings import Settings
 from pyro_vae.inference.svi.step import Step
 from pyro_vae.inference.svi.step_graph import StepCapture
 from pyro_vae.inference.svi.training_loop import Loop
-from pyro_vae.program.call_arguments import call_arguments
-from pyro_vae.program.contract import Program, as_program, signature
+from pyro_vae.program.contract import Program, signature
 from pyro_vae.program.generators import rng_state, set_rng_state
 from pyro_vae.program.one_thread import one_thread
 from pyro_vae.program.param_store import own_parameters
@@ -167,10 +162,9 @@ def fit(
     settings = Settings(
         planned_epochs, lr_schedule, beta, kl_warmup, patience, keep_best, seed, progress
     )
-    kind = type(program).__qualname__
-    given, program, train, place = _open(program, data, validation, device, args, kwargs, seed)
+    kind = kind_of(program)
+    given, program, train, place = opened(program, data, device, args, kwargs, seed, validation)
     check_modes(compile, precision, place)
-    kind = kind if program.modules else "functions"
     for module in program.modules.values():
         module.to(place)
     if isinstance(data, DataSet) and validation is None:
@@ -253,44 +247,6 @@ def _beta_of(elbo: Any, beta: Schedule | float, kl_warmup: float) -> Schedule | 
             remedy="leave beta and kl_warmup out",
         )
     return elbo.schedule
-
-
-def _open(
-    given: Any,
-    data: Any,
-    validation: Any,
-    device: str | torch.device,
-    args: tuple[Any, ...] | None,
-    kwargs: Mapping[str, Any] | None,
-    seed: int,
-) -> tuple[Any, Program, Batches, torch.device]:
-    """Return what is fitted (a pair, of a model alone), as a program, and its data: rows or one call."""
-    is_complete = has_guide(given)
-    program = as_program(given) if is_complete else without_guide(given)
-    if isinstance(data, DataSet):
-        data = data.train
-    if data is not None and args is None and kwargs is None:
-        place = resolve(device)
-        rows = batches(data, place, signature(program))
-        if not is_complete:
-            given = made_from_rows(program, rows, seed)
-        return given, as_program(given), rows, place
-    args, kwargs = call_arguments(data, args, kwargs)
-    if validation is not None:
-        raise InputError(
-            "validation goes with data, not with args and kwargs",
-            subject="validation",
-            remedy="pass the rows as data",
-        )
-    tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor)]
-    place = tensors[0].device if tensors and device == "auto" else resolve(device)
-    if not is_complete:
-        given = made_from_call(program, args, kwargs, seed)
-    program = as_program(given)
-    model, guide = (
-        partial(function, *args, **kwargs) for function in (program.model, program.guide)
-    )
-    return given, replace(program, model=model, guide=guide), OneCall(place), place
 
 
 def _make_engine(

@@ -2,6 +2,7 @@
 
 from argparse import BooleanOptionalAction
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,8 @@ from pyro_vae.cli.output.console import note
 from pyro_vae.cli.output.files import add_out, out_path
 from pyro_vae.cli.run.config import FitConfig
 from pyro_vae.cli.run.folder import open_run
-from pyro_vae.cli.run.model_inputs import rows_of
 from pyro_vae.cli.run.trust import CLASS_OPTIONS
-from pyro_vae.data import DataSet
+from pyro_vae.data import DataSet, Split
 from pyro_vae.errors import InputError
 from pyro_vae.graph import render_model
 from pyro_vae.graph.formats import FORMATS
@@ -34,10 +34,9 @@ MODEL = """\
 --model CLASS         with its options, as in `pyro-vae fit`
 --model MODULE.NAME   your own class or function
 --data DATA           the data to call it on, with --data_root, ..."""
-DIAGRAM_ROWS = 64  # to call a program on
 DIAGRAMS = ("graph.svg", "graph.png")  # in the folder of a run
 
-Drawable = tuple[Any, tuple[torch.Tensor, ...]]  # a program, and the rows to call it on
+Drawable = tuple[Any, Split]  # a program, and the rows to call it on
 
 
 def main(words: Sequence[str]) -> int:
@@ -58,10 +57,10 @@ def main(words: Sequence[str]) -> int:
     if options.out is None and not options.text:
         options.out = "graph.svg"
     path = None if options.out is None else out_path(options, endings)
-    program, batch = _of_run(options.run, fit_words) if options.run else _of_model(fit_words)
+    program, rows = _of_run(options.run, fit_words) if options.run else _of_model(fit_words)
     if options.model_only:
         program = getattr(program, "model", program)
-    graph = render_model(program, batch, fold=options.fold)
+    graph = render_model(program, data=rows, fold=options.fold)
     if path is not None:
         graph.save(path)
         print(path)
@@ -75,7 +74,7 @@ def main(words: Sequence[str]) -> int:
 def save_graph(folder: Path, program: Any, data: DataSet) -> None:
     """Draw a program, called on a few rows of its data, into the folder of its run."""
     try:
-        graph = render_model(program, _first_rows(program, data))
+        graph = render_model(program, data=data)
         for name in DIAGRAMS:
             graph.save(folder / name)
     except InputError as error:  # the fit is done, and does not fail for want of a picture
@@ -88,8 +87,8 @@ def _of_run(folder: str, fit_words: list[tuple[str, ...]]) -> Drawable:
         data = run.load_data()
     except InputError:  # only the shapes matter
         data = run.remembered_data()
-    program = run.config.build(data)
-    return program, _first_rows(program, data)
+        data = _with_rows(data, run.saved[1]["data"]["sizes"]["train"])
+    return run.config.build(data), data.train
 
 
 def _of_model(fit_words: list[tuple[str, ...]]) -> Drawable:
@@ -105,18 +104,20 @@ def _of_model(fit_words: list[tuple[str, ...]]) -> Drawable:
         add_data_options(parser)
         data_words = _flat([pair for pair in fit_words if pair[0] != "--model"])
         data = load_data(parse(parser, data_words))
-        return function, _first_rows((function, function), data)
+        return function, data.train
     config = FitConfig.read(_flat(fit_words))
     data = config.load_data()
     config, _ = config.completed(data)
-    program = config.build(data)
-    return program, _first_rows(program, data)
+    return config.build(data), data.train
+
+
+def _with_rows(data: DataSet, count: int) -> DataSet:
+    """Return a set of blank rows with so many training rows, which share their memory."""
+    first = data.train.subset(torch.zeros(1, dtype=torch.long))
+    x = torch.as_tensor(first.x[torch.arange(1)]).expand(count, *data.event_shape)
+    labels = None if first.labels is None else first.labels.expand(count)
+    return replace(data, train=replace(data.train, x=x, labels=labels))
 
 
 def _flat(pairs: list[tuple[str, ...]]) -> list[str]:
     return [word for pair in pairs for word in pair]
-
-
-def _first_rows(program: Any, data: DataSet) -> tuple[torch.Tensor, ...]:
-    index = torch.arange(min(DIAGRAM_ROWS, len(data.train)))
-    return next(rows_of(program, data.train, torch.device("cpu"), index))

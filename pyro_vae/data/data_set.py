@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from pyro_vae.data.description import describe_data_set
+from pyro_vae.data.description import describe_data_set, html_of_data_set
 from pyro_vae.data.split import Split
 from pyro_vae.data.values import ValueRange
 from pyro_vae.errors import InputError
@@ -80,6 +80,12 @@ class DataSet:
     def describe(self) -> str:
         """Describe the set and its preprocessing, with a line for each guess about a file."""
         return describe_data_set(self)
+
+    def __repr__(self) -> str:
+        return f"DataSet({self.describe().splitlines()[0]})"
+
+    def _repr_html_(self) -> str:
+        return html_of_data_set(self)
 
     def record(self) -> dict[str, Any]:
         """Return what a run records, for JSON; equal for equal data and preprocessing."""

@@ -14,7 +14,7 @@ from pyro_vae.data.split import Split
 from pyro_vae.data.values import Encoding, ValueRange
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BlankDataSet(DataSet):
     """Stand for a data set that is not there: each split is a blank row, or one of each class."""
 

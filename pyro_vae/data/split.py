@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyro_vae.data.columns.arguments import Argument, order_arguments
 from pyro_vae.data.columns.column import Column
+from pyro_vae.data.description import shape_of
 from pyro_vae.data.rows import Rows, row_numbers, select_names, subset
 from pyro_vae.data.values import Encoding, ValueRange, filled_in, num_missing
 from pyro_vae.errors import InputError
@@ -56,6 +57,9 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def __repr__(self) -> str:
+        return f"Split({len(self):,} rows of {shape_of(self.event_shape)}; {self.values})"
 
     @property
     def event_shape(self) -> torch.Size:

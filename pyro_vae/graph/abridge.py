@@ -4,7 +4,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pyro_vae.graph.fold import READ, Series, every_series, name_for_all_steps, step_names
+from pyro_vae.graph.fold import (
+    READ,
+    Series,
+    every_series,
+    name_for_all_steps,
+    shared_numbers,
+    step_names,
+)
 from pyro_vae.graph.graph import Graph, Node, Plate
 from pyro_vae.graph.layout.rows import guide_rows, model_rows
 
@@ -126,6 +133,8 @@ def _gap(series: Series, loop: _Loop) -> Node:
         name=_name(series, loop),
         kind=kinds.pop() if len(kinds) == 1 else "partially_observed",
         plates=tuple(plates),
+        numbers=shared_numbers(nodes),
+        caption="",
         marks=(f"{len(nodes)} steps", *marks),
         sites=tuple(site for node in nodes for site in node.sites),
     )

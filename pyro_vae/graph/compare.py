@@ -75,6 +75,7 @@ def _without_single_auxiliaries(guide: Graph) -> Graph:
                 child,
                 distribution=guide.by_name[name].distribution,
                 arguments=guide.by_name[name].arguments,
+                numbers=guide.by_name[name].numbers,
             )
             for name, child in images.items()
         }
@@ -121,7 +122,9 @@ def _with_points_deterministic(model: Graph, guide: Graph) -> Graph:
     """Return the guide in which a Delta at a value that the model computes is deterministic, too."""
     computed = {n.name for n in model.nodes if n.kind == "deterministic"}
     repeated = {
-        node.name: replace(node, kind="deterministic", arguments=(), marks=(), support=None)
+        node.name: replace(
+            node, kind="deterministic", arguments=(), numbers=(), marks=(), support=None
+        )
         for node in guide.nodes
         if node.name in computed and node.kind == "latent" and node.distribution == "Delta"
     }

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from pyro_vae.graph.graph import RANDOM, Edge, Graph, Node, Plate
@@ -145,8 +145,18 @@ def _slice(series: Series, loop: Plate | None) -> Node:
         name=series.name,
         kind=kinds.pop() if len(kinds) == 1 else "partially_observed",
         plates=plates,
+        numbers=shared_numbers(nodes),
         marks=tuple(dict.fromkeys(mark for node in nodes for mark in node.marks)),
         sites=tuple(site for node in nodes for site in node.sites),
+    )
+
+
+def shared_numbers(nodes: Sequence[Node]) -> tuple[str | None, ...]:
+    """Return the numbers of alike nodes: those of the last one, where all with this argument have them."""
+    known = [dict(zip(node.arguments, node.numbers, strict=False)) for node in nodes]
+    return tuple(
+        number if all(each.get(name, number) == number for each in known) else None
+        for name, number in known[-1].items()
     )
 
 

@@ -25,11 +25,13 @@ class Node:
     """Hold a statement, an argument of the call, or a box of parameters.
 
     ``distribution`` is the distribution's class, or a network's; ``arguments`` are the distribution's
-    parameters; ``support`` is the set of its values, or a parameter's constraint. ``sites`` are the sites
-    that a statement has in a trace: three where it is partially observed. ``marks`` are words that a
+    parameters, and ``numbers``, of each of them, its value where it is a constant; ``support`` is the set
+    of its values, or a parameter's constraint. ``sites`` are the sites that a statement has in a trace:
+    three where it is partially observed. ``marks`` are words that a
     picture shows: discrete, enumerated, auxiliary, conditioned, masked, scaled, the number of steps that a
     node stands for in an abridged loop, and the red ones of ``palette``. ``series`` is what the steps of an
-    abridged loop share: they stand side by side.
+    abridged loop share: they stand side by side. ``part`` is the AutoGuide that draws a guide's latent.
+    ``caption`` is the user's text for the name, with mathematics between dollar signs.
     """
 
     name: str
@@ -44,20 +46,25 @@ class Node:
     count: int | None = None  # of the numbers in a box of parameters
     sites: tuple[str, ...] = ()
     series: str | None = None
+    numbers: tuple[str | None, ...] = ()
+    part: str = ""
+    caption: str = ""
 
     @property
     def label(self) -> str:
-        """The name to show: without the punctuation that Pyro gives a lifted module's weights."""
-        return self.name.replace("$$$", ".")
+        """What to show: the caption, or the name without the signs that Pyro puts into a weight's."""
+        return self.caption or self.name.replace("$$$", ".")
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "kind": self.kind,
             "distribution": self.distribution,
+            "arguments": dict(zip(self.arguments, self.numbers, strict=False)),
             "batch_shape": list(self.batch_shape),
             "event_shape": list(self.event_shape),
             "plates": list(self.plates),
+            **({"label": self.caption} if self.caption else {}),
         }
 
 
@@ -184,7 +191,8 @@ class Graph:
             known = nodes.get(new)
             count = (node.count or 0) + (known.count or 0) if known else node.count
             sites = tuple(dict.fromkeys((*(known.sites if known else ()), *node.sites)))
-            nodes[new] = replace(known or node, name=new, count=count, sites=sites)
+            caption = node.caption if new == node.name else ""
+            nodes[new] = replace(known or node, name=new, count=count, sites=sites, caption=caption)
         edges = [
             replace(e, source=names.get(e.source, e.source), target=names.get(e.target, e.target))
             for e in self.edges
@@ -202,7 +210,17 @@ class Graph:
             if len(nodes) > 1:
                 names |= {node.name: ", ".join(n.name for n in nodes) for node in nodes}
         without_shape = {n: replace(self.by_name[n], batch_shape=()) for n in names}
-        return self.with_nodes(without_shape).renamed(names) if names else self
+        if not names:
+            return self
+        grouped = self.with_nodes(without_shape).renamed(names)
+        captions = {
+            ", ".join(n.name for n in nodes): ", ".join(n.label for n in nodes)
+            for nodes in boxes.values()
+            if len(nodes) > 1 and any(n.caption for n in nodes)
+        }
+        return grouped.with_nodes(
+            {n: replace(grouped.by_name[n], caption=c) for n, c in captions.items()}
+        )
 
 
 def _joined(known: Edge | None, edge: Edge) -> Edge:

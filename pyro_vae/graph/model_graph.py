@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.graph.abridge import Abridged, abridged
+from pyro_vae.graph.autoguide import folded_guide
+from pyro_vae.graph.compare import LATENT
 from pyro_vae.graph.formats import FORMATS
 from pyro_vae.graph.graph import Graph
 from pyro_vae.graph.layout import Scene, arrange
@@ -32,8 +34,12 @@ class ModelGraph:
 
     @cached_property
     def shown(self) -> Abridged:
-        """The graphs as pictures and texts show them: a loop longer than a page by a few of its steps."""
-        return Abridged(self.graphs) if self.view.every_step else abridged(self.graphs)
+        """The graphs as pictures and texts show them: few steps of a long loop, a joint draw as one."""
+        graphs = dict(self.graphs)
+        if self.guide is not None and not self.view.every_latent:
+            graphs["guide"] = folded_guide(self.guide)
+        shown = Abridged(graphs) if self.view.every_step else abridged(graphs)
+        return replace(shown, remarks=(*shown.remarks, *_on_an_empty_guide(self.model, self.guide)))
 
     @property
     def grouped_graphs(self) -> Mapping[str, Graph]:
@@ -101,3 +107,15 @@ class ModelGraph:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return {"image/svg+xml": self.svg, "text/plain": self.text}
+
+
+def _on_an_empty_guide(model: Graph, guide: Graph | None) -> tuple[str, ...]:
+    """Return a remark on a guide without statements: whether it needs any."""
+    if guide is None or guide.nodes:
+        return ()
+    latents = [node for node in model.nodes if node.kind in LATENT]
+    if not latents:
+        return ("the guide draws nothing: the model has no latents",)
+    if all("enumerated" in node.marks for node in latents):
+        return ("the guide draws nothing: the model sums its latents out",)
+    return ("the guide draws nothing",)

@@ -2,19 +2,23 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from pyro_vae import argument_checks as checks
 from pyro_vae.errors import InputError, must_be, true_or_false
+from pyro_vae.graph.autoguide import with_parts
 from pyro_vae.graph.compare import aligned
 from pyro_vae.graph.declared import with_declared
 from pyro_vae.graph.fold import folded
-from pyro_vae.graph.graph import Graph
+from pyro_vae.graph.labels import check_labels, with_labels
 from pyro_vae.graph.model_graph import ModelGraph
+from pyro_vae.graph.of_data import Drawn, drawn_on_data
 from pyro_vae.graph.record import Arguments, graph_and_warnings
 from pyro_vae.graph.view import View
+from pyro_vae.program.closures import unwrapped
 from pyro_vae.program.contract import Program, as_program
 
 
@@ -22,6 +26,12 @@ def _check_edge(name: str, edge: Any) -> None:
     checks.texts(name, edge)
     if len(edge) != 2:
         raise must_be(name, "a pair of names", edge)
+
+
+def _check_labels(name: str, labels: Any) -> None:
+    checks.mapping(name, labels)
+    if not all(isinstance(text, str) for pair in labels.items() for text in pair):
+        raise must_be(name, "a dict of names and texts", labels)
 
 
 CHECKS: dict[str, checks.Check] = {
@@ -32,9 +42,12 @@ CHECKS: dict[str, checks.Check] = {
     "guide": checks.optional(checks.function),
     "render_shapes": true_or_false,
     "render_constraints": true_or_false,
+    "render_numbers": true_or_false,
     "render_sizes": true_or_false,
     "fold": checks.optional(true_or_false),
+    "fold_guide": true_or_false,
     "edges": checks.each(_check_edge, "a list of pairs of names"),
+    "labels": checks.optional(_check_labels),
 }
 
 
@@ -49,10 +62,14 @@ def render_model(
     *,
     guide: Callable[..., Any] | None = None,
     render_shapes: bool = True,
+    render_numbers: bool = True,
     render_constraints: bool = False,
     render_sizes: bool = True,
     fold: bool | None = None,
+    fold_guide: bool = True,
     edges: Sequence[tuple[str, str]] = (),
+    labels: Mapping[str, str] | None = None,
+    data: Any = None,
 ) -> ModelGraph:
     """Draw a model, and its guide next to it, as a plate diagram.
 
@@ -73,12 +90,19 @@ def render_model(
             joined directly.
         guide: the model's guide.
         render_shapes: show ``batch | event`` shapes.
+        render_numbers: show constants among the distributions' parameters as numbers: Normal(0, 5).
         render_constraints: show supports and constraints.
         render_sizes: show the sizes of plates.
         fold: draw a loop's sites ``z_0 ... z_T`` once, with edges back in time (True), or every one of them
             (False). By default, a loop longer than a page appears by its first, second and last steps; the
             graph as data has all of them.
+        fold_guide: show the latents that an AutoGuide draws together as one node. The graph as data has
+            each of them.
         edges: pairs (source, target) of dependences that the program's tensors do not show.
+        labels: texts for the names of nodes, with mathematics between dollar signs: {"mu": r"$\\mu$"}.
+            Pictures and LaTeX set it; other texts have it in words.
+        data: in place of the arguments of a call: rows, as :func:`pyro_vae.fit` takes them. The program is
+            called on a few of them, and the diagram shows the sizes that it has on all.
 
     Raises:
         InputError: the arguments do not fit, the program raises (the error names the site), there are no
@@ -95,20 +119,22 @@ def render_model(
     """
     checks.check_arguments(CHECKS, locals())
     program, has_guide = _program(model, guide)
-    calls = _calls(model_args, model_kwargs)
-    model_graph, warnings = graph_and_warnings("model", program, calls, edges)
-    if not model_graph.nodes:
+    draw = partial(_drawn, program, has_guide, edges)
+    if data is None:
+        graphs, warnings = draw(_calls(model_args, model_kwargs))
+    elif model_args is None and model_kwargs is None:
+        graphs, warnings = drawn_on_data(program, data, draw)
+    else:
         raise InputError(
-            "the model has no sample statements, so there is nothing to draw",
-            subject="model",
-            remedy="pass a function that calls pyro.sample",
+            "data and model_args are both given", subject="data", remedy="pass one of them"
         )
-    guide_graph: Graph | None = None
-    if has_guide:
-        guide_graph, guide_warnings = graph_and_warnings("guide", program, calls, edges)
+    model_graph, guide_graph = graphs[0], graphs[1] if has_guide else None
+    if guide_graph is not None:
         model_graph, guide_graph, faults = aligned(model_graph, guide_graph)
-        warnings += [*guide_warnings, *faults]
+        guide_graph = with_parts(guide_graph, program.guide)
+        warnings += faults
     model_graph, guide_graph = with_declared(edges, model_graph, guide_graph)
+    every_graph = (model_graph, guide_graph)
     shown = {"parameters": render_params, "deterministic": render_deterministic}
     hidden = [kind for kind, is_shown in shown.items() if not is_shown]
     model_graph, guide_graph = (
@@ -117,12 +143,47 @@ def render_model(
     )
     if fold:
         model_graph, guide_graph = folded(model_graph), guide_graph and folded(guide_graph)
-    every_step = fold is not None
-    view = View(render_distributions, render_shapes, render_constraints, render_sizes, every_step)
+    if labels:
+        check_labels(labels, *every_graph, model_graph, guide_graph)
+        model_graph = with_labels(model_graph, labels)
+        guide_graph = guide_graph and with_labels(guide_graph, labels)
+    view = View(
+        distributions=render_distributions,
+        numbers=render_numbers,
+        shapes=render_shapes,
+        constraints=render_constraints,
+        sizes=render_sizes,
+        every_step=fold is not None,
+        every_latent=not fold_guide,
+    )
     graph = ModelGraph(model_graph, guide_graph, tuple(warnings), _title(model), view)
     if filename is not None:
         graph.save(filename)
     return graph
+
+
+def _drawn(
+    program: Program,
+    has_guide: bool,
+    edges: Sequence[tuple[str, str]],
+    calls: Sequence[Arguments],
+) -> Drawn:
+    """Return the graph of the model, and of the guide if there is one, and what may be wrong with them.
+
+    Raises:
+        InputError: the model has no statements, or a call fails.
+    """
+    graph, warnings = graph_and_warnings("model", program, calls, edges)
+    if not graph.nodes:
+        raise InputError(
+            "the model has no sample statements, so there is nothing to draw",
+            subject="model",
+            remedy="pass a function that calls pyro.sample",
+        )
+    if not has_guide:
+        return [graph], warnings
+    guide, guide_warnings = graph_and_warnings("guide", program, calls, edges)
+    return [graph, guide], [*warnings, *guide_warnings]
 
 
 def _program(model: Any, guide: Callable[..., Any] | None) -> tuple[Program, bool]:
@@ -185,5 +246,6 @@ def _calls(args: Any, kwargs: Any) -> list[Arguments]:
 
 
 def _title(model: Any) -> str:
+    model = unwrapped(model[0] if isinstance(model, tuple) else model)
     named = getattr(model, "__self__", model)
     return getattr(named, "__name__", type(named).__name__)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pyro_vae.errors import InputError
+from pyro_vae.notebook import table
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,13 @@ class Report:
         width = max((len(each.check) for each in self.outcomes), default=0)
         rows = (f"{e.check:<{width}}  {e.outcome:<14}  {e.reason}" for e in self.outcomes)
         return "\n".join(map(str.rstrip, rows))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """Return the table for a notebook."""
+        rows = ((each.check, each.outcome, each.reason) for each in self.outcomes)
+        return table(rows, ("check", "outcome", "remark"), "The contract, tried on a program")
 
 
 class BrokenContract(InputError, AssertionError):

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from refused import refused
 
+import pyro_vae
 from pyro_vae.cli.run.config import FitConfig
 from pyro_vae.cli.run.folder import check_free, claimed, open_run
 from pyro_vae.cli.run.trust import options_to_repeat
@@ -69,8 +70,9 @@ def test_a_file_runs_no_code_that_was_not_named(here, vae, attack, monkeypatch):
     (here / "evil.yaml").write_text("class_path: evil.Thing\n")
     config = yaml.safe_load((vae / "config.yaml").read_text())
     (vae / "config.yaml").write_text(yaml.safe_dump(edited(config, *ATTACKS[attack])))
-    with pytest.raises(InputError):
-        open_run(vae)
+    for in_any_way in (open_run, pyro_vae.open_run):
+        with pytest.raises(InputError):
+            in_any_way(vae)
     assert not (here / "IMPORTED").exists()
 
 

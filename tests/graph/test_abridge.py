@@ -59,7 +59,7 @@ def test_the_steps_of_states_and_data_stand_side_by_side() -> None:
     (panel,) = render_model(chain(50)).scene.panels
     heights = {shape.node.name[0]: set() for shape in panel.nodes}
     for shape in panel.nodes:
-        heights[shape.node.name[0]].add(shape.center[1])
+        heights[shape.node.name[0]].add(round(shape.center[1], 6))
     assert {name: len(places) for name, places in heights.items()} == {"z": 1, "x": 1}
 
 
@@ -80,7 +80,7 @@ def test_states_and_data_leave_out_the_same_steps_though_states_have_one_more() 
 
 def test_a_guide_leaves_out_the_same_steps() -> None:
     model = chain(40)
-    graphs = render_model(model, guide=AutoNormal(model)).shown.graphs
+    graphs = render_model(model, guide=AutoNormal(model), fold_guide=False).shown.graphs
     latents = [{n.name for n in g.nodes if n.kind == "latent"} for g in graphs.values()]
     assert latents[0] == latents[1] == {"z_0", "z_1", "z_2 … z_38", "z_39"}
     boxes = [n.name for n in graphs["guide"].nodes if n.kind == "parameters"]

@@ -113,5 +113,23 @@ def test_a_guide_without_sites_is_drawn():
     assert graph.guide is not None
     assert graph.guide.nodes == ()
     assert "missing in the guide" in graph.warnings[0]
-    assert "no sample statements" in graph.svg
+    assert "the guide draws nothing</text>" in graph.svg
     assert "(no statements)" in graph.text
+
+
+def test_a_guide_that_needs_no_sites_is_no_fault():
+    def summed(x):
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Bernoulli(0.5), infer={"enumerate": "parallel"})
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x[:, 0])
+
+    def known(x):
+        pyro.sample("x", dist.Normal(torch.zeros(4, 3), 1.0).to_event(2), obs=x)
+
+    for program, reason in ((summed, "the model sums its latents out"), (known, "has no latents")):
+        graph = render_model(program, (torch.zeros(4, 3),), guide=lambda x: None)
+        assert graph.warnings == ()
+        (remark,) = graph.shown.remarks
+        assert remark.startswith("the guide draws nothing: ")
+        assert reason in remark
+        assert remark in graph.text

@@ -209,6 +209,33 @@ def test_tikz_compiles_to_one_page(name, drawn, tmp_path):
     assert "Overfull" not in run.stdout
 
 
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX")
+def test_pictures_are_input_into_a_paper(drawn, tmp_path):
+    names = ["vae", "nasty"]
+    for name in names:
+        drawn[name].save(tmp_path / f"{name}.tikz")
+    preamble = [
+        line.removeprefix("%   ")
+        for line in (tmp_path / "vae.tikz").read_text().split("\n")
+        if line.startswith("%   ")
+    ]
+    lines = [r"\documentclass{article}", *preamble, r"\begin{document}"]
+    lines += [rf"\resizebox{{5cm}}{{!}}{{\input{{{name}.tikz}}}}" for name in names]
+    (tmp_path / "paper.tex").write_text("\n".join([*lines, r"\end{document}"]))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert run.returncode == 0, run.stdout[-2000:]
+
+
+def test_a_picture_to_input_is_the_page_without_its_preamble(drawn):
+    for name in ("vae", "nasty"):
+        page, picture = (drawn[name].render(ending).decode() for ending in ("tex", "tikz"))
+        body = picture[picture.index(r"\begin{tikzpicture}") :]
+        assert body in page
+        assert "documentclass" not in picture
+        assert r"\begin{document}" not in picture
+
+
 def test_latex_escapes():
     assert latex("a_b & 5% μ") == r"a\_b\ \&\ 5\%\ \ensuremath{\mu}"
     assert latex("变") == "[U+53D8]"

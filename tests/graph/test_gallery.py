@@ -311,6 +311,7 @@ def test_to_dict_is_as_documented(gallery):
         "name": "z",
         "kind": "latent",
         "distribution": "Normal",
+        "arguments": {"loc": "0", "scale": "1"},
         "batch_shape": [64],
         "event_shape": [20],
         "plates": ["data"],

@@ -4,7 +4,8 @@ import os
 import re
 import sys
 from argparse import Action, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from pydoc import locate
 from typing import Any
@@ -17,6 +18,7 @@ from jsonargparse import (
     Namespace,
     set_parsing_settings,
 )
+from jsonargparse._common import parsing_settings  # no public name reads them
 
 from pyro_vae.cli.options.parse_errors import CommandLine
 from pyro_vae.cli.options.safe_yaml import install_checks
@@ -160,6 +162,18 @@ def allow_imports(names: Iterable[str], exclusively: bool = False) -> None:
         import_path_denylist=["*"] if exclusively else [],
         import_path_allowlist=[path for path in paths if path.split(".")[0] != "jsonargparse"],
     )
+
+
+@contextmanager
+def imports_as_found() -> Iterator[None]:
+    """Restore afterwards what the parser may import, and ``sys.path``: a call in Python leaves no trace."""
+    settings, path = dict(parsing_settings), list(sys.path)
+    try:
+        yield
+    finally:
+        parsing_settings.clear()
+        parsing_settings.update(settings)
+        sys.path[:] = path
 
 
 def find_in_working_directory(path: str) -> None:

@@ -1,7 +1,7 @@
 """The folder of a run: what it holds, how a new run claims it, and how it is opened again."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,9 +18,9 @@ from pyro_vae.cli.run.model_inputs import rows_of, takes_labels
 from pyro_vae.cli.run.trust import check_names, option_name, options_to_repeat
 from pyro_vae.data import DataSet, Split, blank_data_set, new_rows
 from pyro_vae.errors import InputError, report_read_errors, unknown
+from pyro_vae.inference.svi.restore import load_learnt, trained
 from pyro_vae.inference.svi.run_storage import CHECKPOINT, METRICS, Position, check_checkpoint
 from pyro_vae.program.contract import as_program
-from pyro_vae.program.parameters import stored_parameters
 from pyro_vae.storage import folder_lock, write_text
 
 CONFIG = "config.yaml"
@@ -195,40 +195,40 @@ class RunFolder:
         Raises:
             InputError: the run has not taken a step.
         """
-        position = self.saved[1].get("position", {})
-        if not (position.get("epoch") or position.get("batch")):
-            resume = (
-                f"pyro-vae fit --resume {self.folder}{options_to_repeat(self.config.to_dict())}"
-            )
-            problem = f"the run in {self.folder} has not taken a step, so its model is untrained"
-            raise InputError(problem, subject=str(self.folder), remedy=f"fit it with {resume}")
+        words = f"{self.folder}{options_to_repeat(self.config.to_dict())}"
+        remedy = f"fit it with pyro-vae fit --resume {words}"
+        learnt = trained(self.checkpoint_path, *self.saved, remedy)
         program = self.config.build(data)
         target = as_program(program)
         for module in target.modules.values():
             module.to(device)
         row = next(rows_of(target, data.train, device, torch.zeros(1, dtype=torch.long)))
-        tensors, _ = self.saved
-        prefix = "best/" if any(name.startswith("best/") for name in tensors) else "model/"
-        named = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-        learnt = {n: t for n, t in named.items() if not n.startswith(checkpoint.OBJECTIVE_PREFIX)}
-        own = checkpoint.learnt_tensors(target, stored_parameters(target, *row))
-        checkpoint.load_into(own, learnt, self.checkpoint_path)
+        load_learnt(target, row, learnt, self.checkpoint_path)
         return program
 
 
-def open_run(folder: Path | str, words: Sequence[str] = ()) -> RunFolder:
+def open_run(
+    folder: Path | str, words: Sequence[str] = (), trusted: Collection[str] = ()
+) -> RunFolder:
     """Return the run in a folder.
 
     Args:
         folder: the run's folder.
         words: options that repeat those of the run, or change those in ``CHANGEABLE``. Code outside
             pyro_vae, torch and Pyro runs only if they name it.
+        trusted: dotted names of further code that may run.
 
     Raises:
         InputError: there is no run, a class is not named, or an option differs.
     """
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
+        if (folder / CHECKPOINT).is_file():
+            raise InputError(
+                f"{folder} holds the weights of a program that was fitted in Python, and no {CONFIG}",
+                subject=str(folder),
+                remedy=f'build the program and load them by pyro_vae.restore(program, "{folder}")',
+            )
         runs = [path.parent.name for path in folder.parent.glob(f"*/{CONFIG}")]
         raise unknown(
             f"there is no run in {folder}",
@@ -239,7 +239,7 @@ def open_run(folder: Path | str, words: Sequence[str] = ()) -> RunFolder:
             remedy="make one with `pyro-vae fit`",
         )
     options = read_config(folder / CONFIG)
-    check_names(options, words, folder / CONFIG)
+    check_names(options, words, folder / CONFIG, trusted)
     options[BASE] = str(_base(options, folder))
     run = RunFolder(folder, FitConfig.read([], options))
     _check_unchanged(f"{folder} was made with", run.saved[1].get("options"), run.config)

@@ -6,7 +6,7 @@ names it on the command line.
 
 import importlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,21 @@ def options_to_repeat(config: Mapping[str, Any]) -> str:
     return "".join(f" {option} {path}" for option, path in foreign.items())
 
 
-def check_names(config: Mapping[str, Any], words: Sequence[str], file: Path) -> None:
-    """Check that the command line names all foreign code of a configuration; forbid other imports."""
+def check_names(
+    config: Mapping[str, Any], words: Sequence[str], file: Path, trusted: Collection[str] = ()
+) -> None:
+    """Check that the user names all foreign code of a configuration; forbid other imports.
+
+    Args:
+        config: what a file holds.
+        words: the command line, which names code.
+        file: the file, for the error.
+        trusted: dotted names of code that the user has named elsewhere.
+    """
     models, _ = take_options(words, "--model".__eq__)
     packages = tuple(find_class(name).__module__.split(".")[0] for _, name in models)
     named = {word.partition("=")[2] if word.startswith("--") else word for word in words}
+    named |= set(trusted)
     for option, path in foreign_names(config, TRUSTED + packages).items():
         if path not in named:
             raise InputError(

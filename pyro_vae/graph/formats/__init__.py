@@ -12,7 +12,7 @@ from pyro_vae.graph.formats.dot import dot
 from pyro_vae.graph.formats.mermaid import mermaid
 from pyro_vae.graph.formats.svg import svg
 from pyro_vae.graph.formats.text import text
-from pyro_vae.graph.formats.tikz import tikz
+from pyro_vae.graph.formats.tikz import document, picture
 
 if TYPE_CHECKING:
     from pyro_vae.graph.model_graph import ModelGraph
@@ -32,7 +32,8 @@ FORMATS: Mapping[str, Callable[["ModelGraph"], str | bytes]] = {
     "svg": lambda g: svg(g.scene),
     "png": lambda g: _image(g, "png"),
     "pdf": lambda g: _image(g, "pdf"),
-    "tex": lambda g: tikz(g.scene),
+    "tex": lambda g: document(g.scene),
+    "tikz": lambda g: picture(g.scene),
     "dot": lambda g: dot(g.grouped_graphs, g.title, g.view),
     "mmd": lambda g: mermaid(g.grouped_graphs, g.view),
     "txt": lambda g: text(g.shown, g.warnings, g.title, g.view),

@@ -2,7 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 
-from pyro_vae.graph.formats.nesting import NodeEntry, PlateStart, nested_entries, node_ids
+from pyro_vae.graph.formats.nesting import (
+    NodeEntry,
+    PlateStart,
+    label_in_words,
+    nested_entries,
+    node_ids,
+)
 from pyro_vae.graph.graph import Graph
 from pyro_vae.graph.layout.fonts import printable
 from pyro_vae.graph.palette import LIGHT, has_warning
@@ -51,7 +57,7 @@ def _graph(graph: Graph, view: View, prefix: str, margin: str) -> Iterator[str]:
 def _attributes(entry: NodeEntry) -> str:
     node = entry.node
     attributes = [
-        f"label={_quoted(node.label, *entry.words)}",
+        f"label={_quoted(label_in_words(node), *entry.words)}",
         f"shape={_SHAPES.get(node.kind, 'ellipse')}",
     ]
     if node.kind == "deterministic":

@@ -88,7 +88,7 @@ class _ImagePainter(Painter):
             color=LIGHT[color],
             ha={"start": "left", "middle": "center", "end": "right"}[text.anchor],
             va="baseline",
-            parse_math=False,
+            parse_math=text.is_math,
             zorder=self.count,
         )
 

@@ -2,7 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 
-from pyro_vae.graph.formats.nesting import NodeEntry, PlateStart, nested_entries, node_ids
+from pyro_vae.graph.formats.nesting import (
+    NodeEntry,
+    PlateStart,
+    label_in_words,
+    nested_entries,
+    node_ids,
+)
 from pyro_vae.graph.graph import Graph
 from pyro_vae.graph.layout.fonts import printable
 from pyro_vae.graph.palette import LIGHT, has_warning
@@ -60,7 +66,7 @@ def _graph(graph: Graph, view: View, prefix: str, margin: str) -> Iterator[str]:
 def _node(entry: NodeEntry, name: str) -> Iterator[str]:
     kind = entry.node.kind
     left, right = _OUTLINES.get(kind, ("([", "])"))
-    yield f"{name}{left}{_quoted(entry.node.label, *entry.words)}{right}"
+    yield f"{name}{left}{_quoted(label_in_words(entry.node), *entry.words)}{right}"
     if kind in _CLASSES:
         yield f"class {name} {_CLASSES[kind]}"
     if has_warning(entry.node):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pyro_vae.graph.graph import Graph, Node, Plate
 from pyro_vae.graph.layout.boxes import details, plate_label
+from pyro_vae.graph.layout.mathtext import is_math, plain
 from pyro_vae.graph.view import View
 
 
@@ -43,6 +44,11 @@ Entry = NodeEntry | PlateStart | PlateEnd
 def node_ids(graph: Graph, prefix: str) -> dict[str, str]:
     """Return a short identifier for each node, for languages that do not take any name."""
     return {node.name: f"{prefix}{i}" for i, node in enumerate(graph.nodes)}
+
+
+def label_in_words(node: Node) -> str:
+    """Return what to call a node where no mathematics can be set."""
+    return plain(node.caption) if is_math(node.caption) else node.label
 
 
 def nested_entries(graph: Graph, view: View) -> Iterator[Entry]:

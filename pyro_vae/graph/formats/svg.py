@@ -8,6 +8,7 @@ from pyro_vae.graph.formats.painter import Painter, paint
 from pyro_vae.graph.graph import Edge
 from pyro_vae.graph.layout import XY, Arrow, NodeShape, PlateShape, Rect, Scene, Text
 from pyro_vae.graph.layout.fonts import STACK, printable
+from pyro_vae.graph.layout.mathtext import math_outline
 from pyro_vae.graph.palette import DARK, LIGHT
 
 # Colours are written out, once for light and once for dark: few converters know CSS variables.
@@ -17,11 +18,11 @@ _SHAPES = """.pv{{font-family:{stack}}}
 .pv .inner{{fill:none;stroke-width:.8}} .pv .warn .shape{{stroke-width:2}}
 .pv .rect{{fill:none;stroke-width:1}} .pv .loop,.pv .untracked{{stroke-dasharray:5 3}}
 .pv .edge{{fill:none;stroke-width:1.1}} .pv .declared{{stroke-dasharray:1.5 2.5}}"""
-_COLORS = """.pv text{{fill:{ink}}}
+_COLORS = """.pv text,.pv .math{{fill:{ink}}}
 .pv .detail,.pv .plate,.pv .lag,.pv .mark{{fill:{quiet}}}
 .pv .note,.pv .warn .mark{{fill:{warn}}} .pv .bg{{fill:{paper}}}
 .pv .shape{{fill:{paper};stroke:{ink}}} .pv .shaded{{fill:{shade}}} .pv .inner{{stroke:{ink}}}
-.pv .factor .shape{{fill:{ink}}} .pv .factor text{{fill:{paper}}}
+.pv .factor .shape{{fill:{ink}}} .pv .factor text,.pv .factor .math{{fill:{paper}}}
 .pv .parameters .shape{{stroke:{quiet}}} .pv .warn .shape{{stroke:{warn}}}
 .pv .rect{{stroke:{line}}} .pv .edge{{stroke:{ink}}} .pv .head{{fill:{ink}}}
 .pv .edge.soft{{stroke:{quiet}}} .pv .head.soft{{fill:{quiet}}}
@@ -84,6 +85,13 @@ class _SvgPainter(Painter):
     def text(self, text: Text, color: str, *, covers: bool = False) -> None:
         if covers:
             self.lines.append(_rect(text.rect.grown(1.5), "bg"))
+        if text.is_math:
+            place = f"{_number(text.rect.left)} {_number(text.y)}"
+            self.lines.append(
+                f'<path class="math {text.role}" transform="translate({place})" '
+                f'd="{math_outline(text.text, text.size)}"/>'
+            )
+            return
         anchor = f' text-anchor="{text.anchor}"' if text.anchor != "start" else ""
         fit = ""
         if text.width > 12:  # a substitute for the font takes the same room

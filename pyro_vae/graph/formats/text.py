@@ -3,7 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 from pyro_vae.graph.abridge import Abridged
-from pyro_vae.graph.formats.nesting import NodeEntry, PlateStart, nested_entries
+from pyro_vae.graph.formats.nesting import (
+    NodeEntry,
+    PlateStart,
+    label_in_words,
+    nested_entries,
+)
 from pyro_vae.graph.graph import Edge, Graph, Node
 from pyro_vae.graph.layout.fonts import printable
 from pyro_vae.graph.view import View
@@ -41,7 +46,7 @@ def _rows(graph: Graph, view: View) -> Iterator[tuple[str, ...]]:
     for entry in nested_entries(graph, view):
         indent = "  " + "│ " * entry.depth
         if isinstance(entry, NodeEntry):
-            name = f"{indent}{_SIGNS[entry.node.kind]} {printable(entry.node.label)}"
+            name = f"{indent}{_SIGNS[entry.node.kind]} {printable(label_in_words(entry.node))}"
             yield name, ", ".join(entry.words), _parents(into[entry.node.name], graph)
         elif isinstance(entry, PlateStart):
             yield (f"{indent}┌ {entry.label}",)
@@ -63,4 +68,4 @@ def _parents(edges: Sequence[Edge], graph: Graph) -> str:
 def _parent(edge: Edge, source: Node) -> str:
     lag = f"[t-{edge.lag}]" if edge.lag else ""
     how = "" if edge.how == "tracked" else f" ({edge.how})"
-    return f"{printable(source.label)}{lag}{how}"
+    return f"{printable(label_in_words(source))}{lag}{how}"

@@ -1,23 +1,26 @@
-"""The picture as a LaTeX document with TikZ, in the styles of the bayesnet library.
+"""The picture as LaTeX with TikZ, in the styles of the bayesnet library: a page, or for another document.
 
-The styles are defined in the document, so that nothing but TikZ is needed. Source of their names:
+The styles are defined in the picture, so that nothing but TikZ is needed. Source of their names:
 L. Dietz, J. Luttinen, "tikz-bayesnet", 2010, https://github.com/jluttine/tikz-bayesnet.
 """
+
+from collections.abc import Iterator
 
 from pyro_vae.graph.formats.latex import latex
 from pyro_vae.graph.formats.painter import Painter, paint
 from pyro_vae.graph.layout import Arrow, NodeShape, PlateShape, Scene, Text
 from pyro_vae.graph.palette import LIGHT, has_warning
 
-_HEAD = r"""\documentclass{article}
-\usepackage[T1]{fontenc}
-\usepackage[utf8]{inputenc}
-\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
+_PREAMBLE = r"""\usepackage[T1]{fontenc}
 \usepackage{amssymb,textcomp,tikz}
-\usepackage[paperwidth=WIDTHbp,paperheight=HEIGHTbp,margin=0pt]{geometry}
-\usetikzlibrary{arrows.meta,shapes.geometric}
-\renewcommand{\familydefault}{\sfdefault}
-\pagestyle{empty}\parindent=0pt\topskip=0pt\parskip=0pt"""
+\usetikzlibrary{arrows.meta,shapes.geometric}"""
+
+_HEAD = rf"""\documentclass{{article}}
+\usepackage[utf8]{{inputenc}}
+{_PREAMBLE}
+\IfFileExists{{lmodern.sty}}{{\usepackage{{lmodern}}}}{{}}
+\usepackage[paperwidth=WIDTHbp,paperheight=HEIGHTbp,margin=0pt]{{geometry}}
+\pagestyle{{empty}}\parindent=0pt\topskip=0pt\parskip=0pt"""
 
 _STYLES = r"""  latent/.style={ellipse,draw=ink,fill=white,line width=1.1bp,inner sep=0pt,outer sep=0pt},
   obs/.style={latent,fill=shade},
@@ -34,6 +37,7 @@ _STYLES = r"""  latent/.style={ellipse,draw=ink,fill=white,line width=1.1bp,inne
   soft/.style={draw=quiet}, untracked/.style={draw=warn,dashed}, declared/.style={dotted},
   label/.style={inner sep=0pt,outer sep=0pt}"""
 
+BP_PER_CM = 72 / 2.54
 _DEFINED = ("ink", "quiet", "line", "shade", "warn")  # colours
 _KINDS = {
     "observed": "obs",
@@ -45,20 +49,35 @@ _KINDS = {
 }
 
 
-def tikz(scene: Scene) -> str:
+def document(scene: Scene) -> str:
     """Return a document of one page as large as the picture; pdflatex compiles it."""
-    painter = _TikzPainter()
-    paint(scene, painter)
     # The paper is a little larger than the picture, or the page breaks.
     width, height = f"{scene.width + 1:.1f}", f"{scene.height + 1:.1f}"
+    head = _HEAD.replace("WIDTH", width).replace("HEIGHT", height)
+    return "\n".join((head, r"\begin{document}", *_picture(scene), r"\end{document}", ""))
+
+
+def picture(scene: Scene) -> str:
+    """Return a ``tikzpicture`` for ``\\input``; comments say what the document's preamble needs."""
+    needed = (f"%   {line}" for line in _PREAMBLE.split("\n"))
+    size = f"{scene.width / BP_PER_CM:.1f} x {scene.height / BP_PER_CM:.1f} cm"
     head = (
-        _HEAD.replace("WIDTH", width).replace("HEIGHT", height),
-        *(rf"\definecolor{{{name}}}{{HTML}}{{{LIGHT[name][1:].upper()}}}" for name in _DEFINED),
-        r"\begin{document}",
-        "\\begin{tikzpicture}[x=1bp,y=-1bp,\n" + _STYLES + "]",
-        rf"\path[use as bounding box] (0,0) rectangle ({scene.width:.2f},{scene.height:.2f});",
+        "% \\input this file; the preamble needs",
+        *needed,
+        f"% The picture is {size}; \\resizebox{{\\linewidth}}{{!}}{{\\input{{...}}}} fits it to the page.",
     )
-    return "\n".join((*head, *painter.lines, r"\end{tikzpicture}", r"\end{document}", ""))
+    return "\n".join((*head, *_picture(scene), ""))
+
+
+def _picture(scene: Scene) -> Iterator[str]:
+    painter = _TikzPainter()
+    paint(scene, painter)
+    yield "\\begin{tikzpicture}[x=1bp,y=-1bp,\n" + _STYLES + "]"
+    for name in _DEFINED:  # as of here, they end with the picture
+        yield rf"\definecolor{{{name}}}{{HTML}}{{{LIGHT[name][1:].upper()}}}"
+    yield rf"\path[use as bounding box] (0,0) rectangle ({scene.width:.2f},{scene.height:.2f});"
+    yield from painter.lines
+    yield r"\end{tikzpicture}"
 
 
 class _TikzPainter(Painter):
@@ -87,10 +106,12 @@ class _TikzPainter(Painter):
     def text(self, text: Text, color: str, *, covers: bool = False) -> None:
         anchor = {"start": "base west", "middle": "base", "end": "base east"}[text.anchor]
         color = "white" if color == "paper" else color
-        font = rf"\fontsize{{{text.size:g}bp}}{{{text.size * 1.2:g}bp}}\selectfont"
+        font = r"\sffamily" + rf"\fontsize{{{text.size:g}bp}}{{{text.size * 1.2:g}bp}}\selectfont"
         font += {"mark": r"\itshape", "heading": r"\bfseries"}.get(text.role, "")
         style = f"label,anchor={anchor},text={color},font={font}" + (
             ",fill=white" if covers else ""
         )
         place = f"({text.x:.2f},{text.y:.2f})"
-        self.lines.append(rf"\node[{style}] at {place} {{{latex(text.text)}}};")
+        parts = text.text.split("$") if text.is_math else [text.text]
+        words = "".join(f"${p}$" if i % 2 else latex(p) for i, p in enumerate(parts))
+        self.lines.append(rf"\node[{style}] at {place} {{{words}}};")

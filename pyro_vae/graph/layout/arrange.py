@@ -49,10 +49,10 @@ def arrange(
     panels, left = [], BORDER
     for plan in plans:
         panel, right = _panel(plan, centers, heights, left, view, headed=guide is not None)
-        panels.append(panel)
+        outside = max(left - min(rect.left for rect in _rects(panel)), 0.0)  # of an edge's way
+        panels.append(panel.moved(outside, 0.0))
+        right = max(right, *(rect.right for rect in _rects(panel))) + outside
         left = right + PANEL_GAP
-    if guide is not None and not guide.nodes:
-        warnings = [*warnings, "the guide has no sample statements"]
     bounds = [rect for panel in panels for rect in _rects(panel)]
     width = max(
         max(r.right for r in bounds) + BORDER, MIN_NOTE_WIDTH if warnings or remarks else 0.0

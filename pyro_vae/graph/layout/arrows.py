@@ -24,7 +24,7 @@ def arrows(
     graph: Graph, nodes: Sequence[NodeShape], plates: Sequence[PlateShape]
 ) -> Iterator[Arrow]:
     """Return an arrow for each pair of nodes that edges join."""
-    router = Router(nodes, [plate.text.rect for plate in plates])
+    router = Router(nodes, [plate.text.rect for plate in plates], len(graph.edges))
     for edge, label in _labelled(graph):
         if edge.source == edge.target:
             yield _loop(edge, label, router.nodes[edge.source])

@@ -1,11 +1,12 @@
 """A node's label and the outline around it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 from pyro_vae.graph.graph import RANDOM, Node, Plate, Shape
 from pyro_vae.graph.layout.fonts import ASCENT, DASH, LINE, TIMES, printable, text_width
+from pyro_vae.graph.layout.mathtext import is_math
 from pyro_vae.graph.layout.scene import NodeShape, Rect, Text
 from pyro_vae.graph.view import View
 
@@ -34,6 +35,8 @@ class NodeBox:
 def node_box(node: Node, view: View) -> NodeBox:
     """Return the node's label, centred, in an outline that holds every letter of it."""
     texts = _stacked(list(_lines(node, view)))
+    if is_math(node.caption):
+        texts = (replace(texts[0], is_math=True), *texts[1:])
     if node.kind in (*RANDOM, "deterministic"):
         width, height, shift = _ellipse_around(texts)
         return NodeBox(node, "ellipse", width, height, tuple(t.moved(0.0, shift) for t in texts))
@@ -56,8 +59,7 @@ def details(node: Node, view: View) -> Iterator[str]:
     """Return the lines below a node's name, as the view asks for them."""
     if node.kind in RANDOM:
         if view.distributions:
-            arguments = f"({', '.join(node.arguments)})" if node.arguments else ""
-            yield f"{node.distribution}{arguments}"
+            yield f"{node.distribution}{_arguments(node, view)}"
         if view.shapes and (node.batch_shape or node.event_shape):
             yield f"{_shape(node.batch_shape)} | {_shape(node.event_shape)}"
         if view.constraints and node.support:
@@ -73,8 +75,15 @@ def details(node: Node, view: View) -> Iterator[str]:
             yield count if is_network or not node.batch_shape else _shape(node.batch_shape)
         if view.constraints and node.support:
             yield f"in {node.support}"
-    elif node.kind in ("deterministic", "factor") and view.shapes and node.batch_shape:
+    elif view.shapes and (node.batch_shape or node.event_shape):
         yield f"{_shape(node.batch_shape)} | {_shape(node.event_shape)}"
+
+
+def _arguments(node: Node, view: View) -> str:
+    """Return a distribution's arguments in brackets: a constant's number, the names of the others."""
+    numbers = dict(zip(node.arguments, node.numbers, strict=False)) if view.numbers else {}
+    words = [numbers.get(name) or name for name in node.arguments]
+    return f"({', '.join(words)})" if words else ""
 
 
 def _shape(shape: Shape) -> str:
@@ -91,9 +100,12 @@ def _lines(node: Node, view: View) -> Iterator[tuple[str, str]]:
 
 
 def _name_lines(node: Node) -> Iterator[str]:
-    """Return the name; the names of several parameters in lines of limited width."""
+    """Return the name; the names of several parameters or latents in lines of limited width."""
     line = ""
-    for name in node.label.split(", ") if node.kind == "parameters" else [node.label]:
+    is_list = node.kind == "parameters" or node.label.startswith("(")
+    if is_math(node.caption):
+        is_list = False
+    for name in node.label.split(", ") if is_list else [node.label]:
         longer = f"{line}, {name}" if line else name
         if line and text_width(longer, SIZES["name"]) > MAX_NAMES_WIDTH:
             yield f"{line},"

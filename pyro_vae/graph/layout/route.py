@@ -13,12 +13,18 @@ from pyro_vae.graph.layout.scene import XY, NodeShape, Rect
 CLEARANCE = 4.0  # between an edge and other nodes
 CORNER_DISTANCE = 6.0  # of a bend from the corner that it goes around
 BEND_COST = 25.0  # in length
+MANY_EDGES = 60  # the shortest ways of more lie on one another, and take seconds
+ARC_HEIGHT = 60.0, 0.08  # for its own sake, and of its width
+ALIGNED = 1.0  # nodes of a row or a column differ by less
 
 
 class Router:
     """Find routes between nodes past all other nodes and, where possible, past plates' labels."""
 
-    def __init__(self, nodes: Sequence[NodeShape], labels: Sequence[Rect]) -> None:
+    def __init__(
+        self, nodes: Sequence[NodeShape], labels: Sequence[Rect], num_edges: int = 0
+    ) -> None:
+        """``num_edges``: where they are many, an arc over the nodes is tried before the shortest way."""
         self.nodes = {shape.node.name: shape for shape in nodes}
         self._shapes = list(nodes)
         self._index = {shape.node.name: i for i, shape in enumerate(nodes)}
@@ -28,6 +34,7 @@ class Router:
         self._outer = [shape.rect.grown(CORNER_DISTANCE) for shape in nodes]
         self._outer += [rect.grown(4.0) for rect in labels]
         self._corners: dict[int, list[XY]] = {}
+        self._has_many_edges = num_edges > MANY_EDGES
 
     def route(self, source: str, target: str) -> tuple[XY, ...]:
         """Return the points from the source's outline to the target's."""
@@ -36,7 +43,10 @@ class Router:
         middle: tuple[XY, ...] = ()
         if self._is_obstructed(start, end, own):
             middle = (
-                self._detour(start, end, own, True) or self._detour(start, end, own, False) or ()
+                self._arc(start, end, own)
+                or self._detour(start, end, own, True)
+                or self._detour(start, end, own, False)
+                or ()
             )
         points = (start, *middle, end)
         first = outline_point(self.nodes[source], points[1])
@@ -60,6 +70,20 @@ class Router:
             return set()
         blocked = _blocked(np.array([[*start, *end]]), self._rects[candidates])[0]
         return {i for i, is_met in zip(candidates, blocked, strict=True) if is_met}
+
+    def _arc(self, start: XY, end: XY, own: Set[int]) -> tuple[XY, ...]:
+        """Return the bends of an arc past a row or a column, if edges are many and it meets no node."""
+        across, down = end[0] - start[0], end[1] - start[1]
+        if not self._has_many_edges or min(abs(across), abs(down)) > ALIGNED:
+            return ()
+        length = max(abs(across), abs(down))
+        out = min(ARC_HEIGHT[0] + ARC_HEIGHT[1] * length, length / 2)
+        ahead = (out * across / length, out * down / length)
+        aside = (-abs(ahead[1]), -abs(ahead[0]))
+        first = start[0] + ahead[0] + aside[0], start[1] + ahead[1] + aside[1]
+        last = end[0] - ahead[0] + aside[0], end[1] - ahead[1] + aside[1]
+        bends = (first, last)
+        return () if self._on_route((start, *bends, end), own, True) else bends
 
     def _detour(
         self, start: XY, end: XY, own: Set[int], past_labels: bool

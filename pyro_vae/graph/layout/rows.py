@@ -41,7 +41,11 @@ def guide_rows(guide: Graph, model: Mapping[str, int]) -> dict[str, int]:
 
     A guide runs against the model's direction, so its arrows mostly point up.
     """
-    rows = {node.name: model[node.name] for node in guide.nodes if node.name in model}
+    rows = {}
+    for node in guide.nodes:
+        levels = [model[name] for name in (node.name, *node.sites) if name in model]
+        if levels:
+            rows[node.name] = min(levels)
     names = [node.name for node in guide.nodes]
     parents = acyclic(names, ((e.source, e.target) for e in guide.edges if e.source != e.target))
     shared = _shared_boxes(guide)

@@ -9,6 +9,7 @@ from math import hypot
 
 from pyro_vae.graph.graph import Edge, Node, Plate
 from pyro_vae.graph.layout.fonts import ASCENT, text_width
+from pyro_vae.graph.layout.mathtext import math_width
 
 XY = tuple[float, float]
 HEAD = (7.5, 3.0)  # an arrow head's length and half width
@@ -56,10 +57,11 @@ class Text:
     size: float
     role: str  # "name", "detail", "mark", "plate", "heading", "note", "lag"
     anchor: str = "middle"
+    is_math: bool = False  # mathematics between dollar signs
 
     @property
     def width(self) -> float:
-        return text_width(self.text, self.size)
+        return (math_width if self.is_math else text_width)(self.text, self.size)
 
     @property
     def rect(self) -> Rect:
@@ -68,7 +70,7 @@ class Text:
         return Rect(left, self.y - ASCENT * self.size, left + self.width, self.y + 0.24 * self.size)
 
     def moved(self, dx: float, dy: float) -> "Text":
-        return Text(self.text, self.x + dx, self.y + dy, self.size, self.role, self.anchor)
+        return replace(self, x=self.x + dx, y=self.y + dy)
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,7 @@ def _node(statement: Statement, sites: tuple[str, ...]) -> Node:
         statement.kind,
         names.get(statement.kind, statement.distribution),
         arguments=tuple(parameters) if is_random else (),
+        numbers=tuple(map(statement.constants.get, parameters)) if is_random else (),
         batch_shape=statement.batch_shape,
         event_shape=statement.event_shape,
         plates=tuple(dict.fromkeys(frame.name for frame in statement.frames)),

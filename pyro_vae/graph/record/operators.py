@@ -3,6 +3,8 @@
 import functools
 from typing import Any, NamedTuple
 
+import torch
+
 # Their result depends on their argument's shape, not on its values.
 SHAPE_ONLY = frozenset(
     [f"{fill}_like" for fill in ("empty", "zeros", "ones", "full", "rand", "randn", "randint")]
@@ -18,6 +20,7 @@ class Operator(NamedTuple):
     """Hold how one operation handles the values of its arguments."""
 
     shape_only: bool
+    is_random: bool  # also: of memory that nobody has written to
     overwrites: bool
     reads_values: bool
     writes: tuple[int, ...]
@@ -36,6 +39,7 @@ def operator_of(func: Any) -> Operator:
     ]
     return Operator(
         shape_only=name in SHAPE_ONLY,
+        is_random=torch.Tag.nondeterministic_seeded in func.tags or "empty" in name,
         overwrites=name in OVERWRITING,
         reads_values=name in READING,
         writes=tuple(i for i, _, named in written if not named),

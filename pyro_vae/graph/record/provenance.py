@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from pyro_vae.graph.record.operators import Operator, operator_of
-from pyro_vae.graph.record.shapes import on_shapes
+from pyro_vae.graph.record.shapes import is_small, on_cpu, on_shapes
 from pyro_vae.program.trace import run_without_gradients
 from pyro_vae.user_code import calls_within, program_line
 
@@ -33,6 +33,8 @@ class Origin(NamedTuple):
 
 Origins = frozenset[Origin]
 NOTHING: Origins = frozenset()
+# of numbers that depend on none of these and are no constants: random ones, and those of unknown writes
+NO_CONSTANT: Origins = frozenset({Origin("no constant", "")})
 
 
 class ValueRead(NamedTuple):
@@ -111,8 +113,15 @@ class Tracker(TorchDispatchMode):
         """Return whether the program has drawn or computed ``tensor``, so that it is not learnt."""
         return bool(self.origins(tensor) - _parameter_origin(tensor))
 
+    def is_constant(self, data: object) -> bool:
+        """Return whether the numbers in ``data`` are there, and the same in every call."""
+        return not any(_is_absent(leaf) for leaf in tree_iter(data)) and not self._all_origins(data)
+
     def origins(self, data: object) -> Origins:
         """Return what the tensors and arrays in ``data`` (also in nested containers) depend on."""
+        return self._all_origins(data) - NO_CONSTANT
+
+    def _all_origins(self, data: object) -> Origins:
         return frozenset().union(*(self._leaf_origins(leaf) for leaf in tree_iter(data)))
 
     def _leaf_origins(self, leaf: object) -> Origins:
@@ -145,6 +154,8 @@ class Tracker(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         operator = operator_of(func)
+        if not self.values and self._computes_constant(operator, args, kwargs):
+            return func(*args, **on_cpu(kwargs))
         if operator.reads_values:
             self.note_value_read(self.origins((args, kwargs)))
         result = func(*args, **kwargs) if self.values else on_shapes(func, args, kwargs)
@@ -152,16 +163,24 @@ class Tracker(TorchDispatchMode):
             self._propagate(operator, args, kwargs, result)
         return result
 
+    def _computes_constant(self, operator: Operator, args: Any, kwargs: Any) -> bool:
+        """Return whether to do an operation of a run on shapes: on a few constants, into new memory."""
+        is_pure = not (operator.is_random or operator.writes or operator.writes_named)
+        return is_pure and is_small(args, kwargs) and self.is_constant((args, kwargs))
+
     def _propagate(self, operator: Operator, args: Any, kwargs: Any, result: Any) -> None:
         written = [args[i] for i in operator.writes if i < len(args)]
         written += [kwargs[name] for name in operator.writes_named if name in kwargs]
         if operator.overwrites and _fills_storage(args[0]):
-            origins = self.origins((args[1:], kwargs))
+            origins = self._all_origins((args[1:], kwargs))
         else:
-            origins = NOTHING if operator.shape_only else self.origins((args, kwargs))
+            origins = NOTHING if operator.shape_only else self._all_origins((args, kwargs))
+        if operator.is_random or (written and not self.values):
+            origins |= NO_CONSTANT
         for tensor in tree_iter((written, result)):
             if isinstance(tensor, Tensor) and (origins or storage_of(tensor)[0] in self._origins):
-                self.tag(tensor, origins if operator.overwrites else self.origins(tensor) | origins)
+                every = origins if operator.overwrites else self._leaf_origins(tensor) | origins
+                self.tag(tensor, every)
 
 
 class _FunctionTracker(TorchFunctionMode):
@@ -180,20 +199,24 @@ class _FunctionTracker(TorchFunctionMode):
             self.tracker.note_value_read(self.tracker.origins((args, kwargs)))
         elif name in ("__getitem__", "__setitem__") and any(map(_is_number, _indices(args[1]))):
             return self._indexed(func, *args)
+        if name == "tensor" and not self.tracker.values:
+            kwargs = on_cpu(kwargs)  # a constant, also beside tensors that have shapes only
         result = func(*args, **kwargs)
         if name in ("tensor", "as_tensor") and isinstance(args[0] if args else None, np.ndarray):
-            origins = self.tracker.origins(args[0])
+            origins = self.tracker._all_origins(args[0])
             if origins:
                 self.tracker.tag(result, origins)
         return result
 
     def _indexed(self, func: Any, tensor: Tensor, index: Any, *value: Any) -> Any:
         """Return ``tensor[k]`` for an integer tensor k, which torch reads as a plain number."""
-        origins = self.tracker.origins((tensor, index, value))
+        origins = self.tracker._all_origins((tensor, index, value))
         plain = tuple((0 if _is_number(i) else i) for i in _indices(index))
         with self.tracker.paused():
             result = func(tensor, index if self.tracker.values else plain, *value)
             result = tensor if value else result.clone()  # a view's storage is the tensor's
+        if value and not self.tracker.values:
+            origins |= NO_CONSTANT
         self.tracker.tag(result, origins)
         return None if value else result
 
@@ -206,6 +229,10 @@ def _is_number(index: Any) -> bool:
     if not isinstance(index, Tensor) or index.dim():
         return False
     return not (index.is_floating_point() or index.dtype == torch.bool)
+
+
+def _is_absent(leaf: object) -> bool:
+    return isinstance(leaf, Tensor) and leaf.device.type == "meta"
 
 
 def _parameter_origin(tensor: Tensor) -> Origins:

@@ -24,6 +24,7 @@ from pyro_vae.graph.record.restore import copies, restored
 from pyro_vae.graph.record.statements import (
     Statement,
     base_distribution,
+    constant_parameters,
     constraint_name,
     dtype_of_draw,
     max_plate_nesting_of,
@@ -194,8 +195,9 @@ class _StatementMessenger(Messenger):
         if not msg["is_observed"]:
             value_origins = NOTHING
         with self.tracker.paused():
+            constants = {} if is_function else constant_parameters(msg["fn"], self.tracker)
             self.statements[name] = statement_of(
-                self.role, msg, origins, value_origins, self.max_plate_nesting
+                self.role, msg, origins, constants, value_origins, self.max_plate_nesting
             )
         if isinstance(value, Tensor):
             with self.tracker.paused():  # own storage: views of data stay data

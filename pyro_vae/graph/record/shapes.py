@@ -30,7 +30,7 @@ def on_shapes(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     if not func.is_view and _num_elements(args, kwargs) <= SMALL:
         try:
             stand_in = tree_map_only(Tensor, _constant, (args, kwargs))
-            return tree_map_only(Tensor, as_meta, func(*stand_in[0], **_on_cpu(stand_in[1])))
+            return tree_map_only(Tensor, as_meta, func(*stand_in[0], **on_cpu(stand_in[1])))
         except RuntimeError:  # a matrix of ones has no Cholesky factor, say
             pass
     if any(a.name == "device" for a in schema.arguments):
@@ -66,7 +66,7 @@ def _pointwise(func: Any, args: Any, kwargs: Any) -> Any:
         return torch.ones((1,) * tensor.dim(), dtype=tensor.dtype)
 
     args, kwargs = tree_map_only(Tensor, one, (args, kwargs))
-    result = func(*args, **_on_cpu(kwargs))
+    result = func(*args, **on_cpu(kwargs))
     return tree_map_only(Tensor, lambda t: _empty(shape, t.dtype), result)
 
 
@@ -81,6 +81,13 @@ def _written(schema: Any, args: Any, kwargs: Any) -> Any:
     return results[0] if len(results) == 1 else results or None
 
 
+def is_small(args: Any, kwargs: Any) -> bool:
+    """Return whether an operation takes no time, and needs no device but the CPU."""
+    tensors = (t for t in tree_iter((args, kwargs)) if isinstance(t, Tensor))
+    places = {str(kwargs.get("device") or "cpu"), *(t.device.type for t in tensors)}
+    return places <= {"cpu", "meta"} and _num_elements(args, kwargs) <= SMALL
+
+
 def _num_elements(args: Any, kwargs: Any) -> float:
     """Return how many numbers go in, or come out where an argument is a size."""
     counts = [t.numel() for t in tree_iter((args, kwargs)) if isinstance(t, Tensor)]
@@ -88,7 +95,8 @@ def _num_elements(args: Any, kwargs: Any) -> float:
     return sum(counts) + sum(math.prod(size) for size in sizes)
 
 
-def _on_cpu(kwargs: dict[str, Any]) -> dict[str, Any]:
+def on_cpu(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the keywords of an operation that makes a tensor, with the CPU as its device."""
     return {**kwargs, "device": "cpu"} if "device" in kwargs else kwargs
 
 

@@ -15,6 +15,7 @@ from pyro.poutine.runtime import _PYRO_STACK
 from torch import Tensor, nn
 
 from pyro_vae.graph.record.provenance import Origins, Tracker
+from pyro_vae.graph.record.shapes import SMALL
 from pyro_vae.program.trace import kind_of
 from pyro_vae.program.wrappers import SHAPES_AND_MASKS, inside
 
@@ -34,6 +35,7 @@ class Statement:
     log_prob_shape: Shape
     frames: tuple[CondIndepStackFrame, ...]
     parameter_origins: Mapping[str, Origins]  # by parameter of the distribution
+    constants: Mapping[str, str]  # those of them that are one number in every call
     value_origins: Origins  # of an observed value
     marks: tuple[str, ...]
 
@@ -67,6 +69,37 @@ def parameter_origins(fn: Any, tracker: Tracker) -> dict[str, Origins]:
     return {**named, "": _origins_in(fn, tracker).difference(*named.values())}
 
 
+def constant_parameters(fn: Any, tracker: Tracker) -> dict[str, str]:
+    """Return the parameters of a distribution that are one constant, or the unit matrix, in words."""
+    found: dict[str, str | None] = {}
+    for name, value in _parameters(base_distribution(fn)).items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            found[name] = number(float(value))
+        elif isinstance(value, Tensor) and tracker.is_constant(value):
+            found[name] = _in_words(value.detach())
+    return {name: words for name, words in found.items() if words is not None}
+
+
+def _in_words(value: Tensor) -> str | None:
+    if not 0 < value.numel() <= SMALL:
+        return None
+    first = value.flatten()[0]
+    if bool((value == first).all()):
+        return number(float(first))
+    is_square = value.dim() > 1 and value.shape[-1] == value.shape[-2]
+    return "I" if is_square and bool((value == torch.eye(value.shape[-1])).all()) else None
+
+
+def number(value: float) -> str:
+    """Return a number as people write it.
+
+    >>> number(5.0), number(1 / 3), number(25_000.0), number(float(torch.tensor(0.1)))
+    ('5', '0.333', '25000', '0.1')
+    """
+    is_whole = value.is_integer() and abs(value) < 1e6
+    return f"{value:.0f}" if is_whole else f"{value:.3g}"
+
+
 def _parameters(base: Any) -> dict[str, Any]:
     """Return a distribution's parameters by name: those it holds, not those it can derive from them."""
     constraints = _attribute(base, "arg_constraints", {})
@@ -75,6 +108,8 @@ def _parameters(base: Any) -> dict[str, Any]:
         if isinstance(holder, torch.distributions.Distribution):
             held = {n.removeprefix("_unbroadcasted_"): v for n, v in vars(holder).items()} | held
     parameters = {name: held[name] for name in constraints if name in held}
+    if not parameters.keys().isdisjoint(("covariance_matrix", "precision_matrix")):
+        parameters.pop("scale_tril", None)  # which comes from these
     return parameters or {name: _attribute(base, name) for name in constraints}
 
 
@@ -120,6 +155,7 @@ def statement_of(
     role: str,
     msg: dict[str, Any],
     parameter_origins: dict[str, Origins],
+    constants: dict[str, str],
     value_origins: Origins,
     max_plate_nesting: int | None,
 ) -> Statement:
@@ -131,19 +167,24 @@ def statement_of(
     fn, base = msg["fn"], base_distribution(msg["fn"])
     batch_shape, event_shape = _shapes(fn, msg["value"])
     frames = tuple(msg["cond_indep_stack"])
+    kind = kind_of(role, msg)
+    log_prob_shape = _log_prob_shape(batch_shape, event_shape, msg["value"])
+    if kind == "deterministic":
+        batch_shape, event_shape = _split_at_plates(batch_shape, event_shape, msg["value"], frames)
     num_enumerated = 0
     if max_plate_nesting is not None:
         num_enumerated = max(len(batch_shape) - max_plate_nesting, 0)
     return Statement(
         name=msg["name"],
-        kind=kind_of(role, msg),
+        kind=kind,
         distribution=_class_name(base).strip("_<>"),
         support=_support(fn),
         batch_shape=batch_shape[num_enumerated:],
         event_shape=event_shape,
-        log_prob_shape=_log_prob_shape(batch_shape, event_shape, msg["value"]),
+        log_prob_shape=log_prob_shape,
         frames=frames,
         parameter_origins=parameter_origins,
+        constants=constants,
         value_origins=value_origins,
         marks=tuple(_marks(role, msg)),
     )
@@ -168,6 +209,24 @@ def _shapes(fn: Any, value: Any) -> tuple[Shape, Shape]:
     if batch is None or event is None:
         return (), tuple(_attribute(value, "shape", ()))
     return tuple(batch), tuple(event)
+
+
+def _split_at_plates(
+    batch: Shape, event: Shape, value: Any, frames: Iterable[CondIndepStackFrame]
+) -> tuple[Shape, Shape]:
+    """Return batch and event shape of a deterministic value, whose own shape holds its plates.
+
+    ``pyro.deterministic`` takes the whole value for one event unless it is given ``event_dim``, and plates
+    come on top: 8 values in a plate of 8 would be 8 events of 8.
+    """
+    shape = tuple(_attribute(value, "shape", ()))
+    sizes = {f.dim: f.size for f in frames if f.dim is not None}
+    if shape == batch + event or not sizes:
+        return batch, event
+    for num_batch in range(len(shape), max(-dim for dim in sizes) - 1, -1):
+        if all(shape[num_batch + dim] in (size, 1) or size < 0 for dim, size in sizes.items()):
+            return shape[:num_batch], shape[num_batch:]
+    return batch, event
 
 
 def _log_prob_shape(batch_shape: Shape, event_shape: Shape, value: Any) -> Shape:
