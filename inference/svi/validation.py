@@ -17,7 +17,7 @@ from pyro_vae.program.isolation import undisturbed
 
 @dataclass(frozen=True)
 class Validation:
-    """Score held-out data by a bound, with the same noise at every call.
+    """Score held-out data, or the training data, by a bound, with the same noise at every call.
 
     Where all rows share latents the guide is for the training rows, so held-out ones stand for as many as
     those are: alone they would be scored under a posterior that is not theirs.
@@ -52,7 +52,7 @@ class Validation:
                 ) as error:  # ours, Pyro's, torch's
                     explained = explain(self.loss, batch, error)
                     raise explained.at("in the validation data") from error
-                total -= loss / self.loss.num_units(batch) * len(batch[0])
+                total -= loss / self.loss.num_units(batch) * (len(batch[0]) if batch else 1)
         return total / count
 
 
