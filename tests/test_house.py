@@ -31,6 +31,7 @@ ALLOWED = {  # of inference's rooms, each imports the ground floor and these
     "svi": {"objectives", "compiling", "checks"},
     "evidence": {"annealing", "objectives", "compiling", "checks"},
     "posterior": {"evidence", "annealing", "compiling", "checks"},
+    "parameters": {"posterior", "evidence", "annealing", "compiling"},
     "annealing": {"compiling", "checks"},
     "objectives": set(),
     "compiling": set(),

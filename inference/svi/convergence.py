@@ -5,7 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-LEAST_GAIN = {True: 1.0, False: 0.05}  # nats that are worth a word, of joint figures and of each unit's
+LEAST_GAIN = {
+    True: 1.0,
+    False: 0.05,
+}  # nats that are worth a word, of joint figures and of each unit's
 STRETCH = 0.1  # of a run's way, whose figures are compared with those of the stretch before
 CERTAIN = 3.0  # standard errors
 
@@ -63,9 +66,7 @@ def verdict(
     )
     if not is_certain(gain, error, is_joint):
         noisy = "" if error * CERTAIN < LEAST_GAIN[is_joint] else ", as far as its noise shows"
-        return (
-            f"{name} had levelled off{noisy}: it changed by {gain:.{places}f} +- {error:.2f} nats {over}"
-        )
+        return f"{name} had levelled off{noisy}: it changed by {gain:.{places}f} +- {error:.2f} nats {over}"
     if gain < 0:
         return f"{name} was falling at the end, by {-gain:,.{places}f} nats {over}"
     return (

@@ -1,13 +1,12 @@
 """Stochastic variational inference: fit a model and a guide to data."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from pyro.infer import ELBO
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyro_vae import argument_checks as checks
@@ -25,7 +24,6 @@ from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.inference.svi.settings import Settings
 from pyro_vae.inference.svi.single_run import SingleRun
 
-ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
 DEFAULT_CONTROL = RunControl()
 
 
@@ -38,7 +36,7 @@ def fit(
     steps: int | None = None,
     batch_size: int | None = None,
     shuffle: bool | None = None,
-    optimizer: OptimizerFactory = ADAM,
+    optimizer: OptimizerFactory | None = None,
     lr_schedule: Callable[[Optimizer], LRScheduler] | None = None,
     elbo: ELBO | None = None,
     beta: Schedule | float = 1.0,  # in this order the command line says what one refuses
@@ -96,7 +94,8 @@ def fit(
             number is rounded up.
         batch_size: rows a step; by default a DataLoader's own, 128, or all where rows depend on each other.
         shuffle: take the rows in a new order each epoch; by default unless a row's position matters.
-        optimizer: makes a torch optimizer from the parameters.
+        optimizer: makes a torch optimizer from the parameters; by default Adam at a learning rate of 0.001,
+            or, for few parameters, one that falls from 0.1 to 0.
         lr_schedule: makes a torch learning-rate schedule from the optimizer; it steps once an epoch.
         elbo: the objective; by default Trace_ELBO, or TraceEnum_ELBO where a latent is enumerated.
         beta: weight of the KL term, or a schedule of it.
@@ -142,13 +141,12 @@ def fit(
     run = SingleRun(
         opened,
         Settings(
-            lr_schedule, beta, kl_warmup, patience, keep_best, averaging, seed, progress
+            optimizer, lr_schedule, beta, kl_warmup, patience, keep_best, averaging, seed, progress
         ),
         epochs,
         steps,
         batch_size,
         shuffle,
-        optimizer,
         elbo,
         clip_norm,
         record or {},

@@ -32,7 +32,7 @@ CHECKS: dict[str, checks.Check] = {
     "steps": checks.optional(at_least_1),
     "batch_size": checks.optional(at_least_1),
     "shuffle": checks.optional(true_or_false),
-    "optimizer": checks.suggesting(PASS_OPTIMIZER, checks.function),
+    "optimizer": checks.optional(checks.suggesting(PASS_OPTIMIZER, checks.function)),
     "lr_schedule": checks.optional(checks.suggesting(PASS_LR_SCHEDULE, checks.function)),
     "elbo": checks.optional(_check_elbo),
     "beta": checks.number_or(Schedule, "a Schedule such as Linear()"),

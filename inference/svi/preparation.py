@@ -23,6 +23,7 @@ from pyro_vae.inference.svi.made_guide import with_defaults
 from pyro_vae.inference.svi.minibatch_choice import choose_minibatching
 from pyro_vae.inference.svi.minibatching import Minibatching
 from pyro_vae.inference.svi.settings import Settings
+from pyro_vae.inference.svi.small_problems import with_optimizer
 from pyro_vae.inference.svi.trained_parameters import check_everything_trains, trainable
 from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import Examination, examine
@@ -84,13 +85,10 @@ def prepare(task: Task, resume: bool) -> Prepared:
         _check_held_out(task, minibatching)
         epochs, epoch_notes = _epochs(task, minibatching, examined, first)
         stored = registered(program, examined.guide, examined.model)
-        elbo, settings = with_defaults(
-            program,
-            task.elbo,
-            replace(task.settings, epochs=epochs),
-            minibatching.is_joint,
-            trainable({**named_parameters(program), **stored}),
-        )
+        trained = trainable({**named_parameters(program), **stored})
+        settings = replace(task.settings, epochs=epochs)
+        elbo, settings = with_defaults(program, task.elbo, settings, minibatching.is_joint, trained)
+        settings, optimizer_notes = with_optimizer(settings, minibatching, trained)
         with undisturbed(program, seed):
             if isinstance(elbo, Objective):
                 elbo = elbo.planned(examined, *first, num_data=train.num_units)
@@ -109,7 +107,7 @@ def prepare(task: Task, resume: bool) -> Prepared:
         *epoch_notes,
         *_held_out_notes(task, minibatching),
     ]
-    notes += [*elbo_notes, *hidden_notes, *not_an_elbo]
+    notes += [*optimizer_notes, *elbo_notes, *hidden_notes, *not_an_elbo]
     learnt = checkpoint.learnt_tensors(learning, stored)
     return Prepared(loss, parameters, learnt, first, settings, notes, not not_an_elbo)
 

@@ -47,7 +47,9 @@ def best_of(number: int, run: SingleRun, out: Path | None, resume: bool) -> FitR
     for index, folder in enumerate(folders):
         seeded = replace(run, settings=replace(run.settings, seed=run.settings.seed + index))
         starts.prepare(index, seeded.settings.seed)
-        going_on = resume and (index == 0 or (folder is not None and (folder / CHECKPOINT).exists()))
+        going_on = resume and (
+            index == 0 or (folder is not None and (folder / CHECKPOINT).exists())
+        )
         try:
             ended = seeded(folder, going_on, starts.at_start)
         except InputError:
@@ -80,7 +82,9 @@ class _Starts:
         self.index, self.seed = index, seed
         if index:
             start = {**self.created, **self.as_given}
-            checkpoint.load_into(self.learnt, {name: start[name] for name in self.learnt}, CHECKPOINT)
+            checkpoint.load_into(
+                self.learnt, {name: start[name] for name in self.learnt}, CHECKPOINT
+            )
             with generators_as_found():
                 seed_all(seed)
                 for module in self.program.modules.values():
@@ -105,13 +109,17 @@ class _Starts:
             was = self.before.get(name)
             if id(parameter) in of_layers or (was is not None and not torch.equal(was, parameter)):
                 continue
-            spread = float(parameter.std()) if parameter.dim() > 1 and parameter.numel() > 1 else 0.0
+            spread = (
+                float(parameter.std()) if parameter.dim() > 1 and parameter.numel() > 1 else 0.0
+            )
             noise = torch.randn(parameter.shape, generator=generator).to(parameter)
             parameter.add_(noise * (spread or 1.0))
 
 
 def _draws_anew(module: nn.Module) -> bool:
-    return callable(getattr(module, "reset_parameters", None)) and not isinstance(module, PyroModule)
+    return callable(getattr(module, "reset_parameters", None)) and not isinstance(
+        module, PyroModule
+    )
 
 
 def _reset(module: nn.Module) -> None:

@@ -17,7 +17,7 @@ from pyro_vae.inference.svi.compiled_engine import CompiledEngine, expected_batc
 from pyro_vae.inference.svi.engine import EagerEngine, Engine
 from pyro_vae.inference.svi.fit_result import FitResult
 from pyro_vae.inference.svi.opening import Opened
-from pyro_vae.inference.svi.optimizer import OptimizerFactory, make_optimizer
+from pyro_vae.inference.svi.optimizer import ADAM, make_optimizer
 from pyro_vae.inference.svi.preparation import Prepared, Task, prepare
 from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.inference.svi.run_storage import RunStorage
@@ -59,7 +59,6 @@ class SingleRun:
     steps: int | None
     batch_size: int | None
     shuffle: bool | None
-    optimizer: OptimizerFactory
     elbo: Any
     clip_norm: float | None
     record: Mapping[str, Any]
@@ -102,7 +101,7 @@ class SingleRun:
             storage.record |= {"rows": sizes}
             step = Step(
                 self._engine(prepared),
-                make_optimizer(self.optimizer, prepared.parameters),
+                make_optimizer(prepared.settings.optimizer or ADAM, prepared.parameters),
                 self.clip_norm,
             )
             loop = Loop(

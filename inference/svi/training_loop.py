@@ -193,8 +193,9 @@ class Loop:
         self.run_storage.log(metrics)
         name, value = monitored_figure(metrics)
         weighted = "KL-weighted " * (name == "train_elbo" and metrics[self.beta_name] != 1)
+        place = f"{times_of(self.steps_per_epoch)[:-1]} {at.epoch:,}"
         bar.set_description_str(
-            f"{times_of(self.steps_per_epoch)[:-1]} {at.epoch:,}, {weighted}{figure_title(name)} {value:.2f} nats", refresh=False
+            f"{place}, {weighted}{figure_title(name)} {value:.2f} nats", refresh=False
         )
 
     def beta(self, before: int = 0) -> float:
@@ -231,7 +232,7 @@ class Loop:
     # --- saved and restored -------------------------------------------------------------------
 
     def final_figure(self) -> float:
-        """Return the figure of validation, or else of training data, by draws that all fits have in common."""
+        """Return the figure of validation or else of training data, by draws common to all runs."""
         rows = self.score.batches.num_units
         passes = min(MOST_PASSES, max(1, SCORED_ROWS // rows))
         figures = (replace(self.score, seed=seed)(check=False) for seed in range(passes))
