@@ -9,7 +9,7 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.inference.parameters.learnt import Learnt
 
-SINGULAR = {torch.float64: 1e-9, torch.float32: 1e-4}  # an eigenvalue, relative to the largest
+SINGULAR = {torch.float64: 1e-8, torch.float32: 1e-4}  # an eigenvalue, relative to the largest
 NAMED, SHARE = 4, 0.3  # how many parameters a message names, and their share in a direction
 UNMOVED = 1e-6  # of a value, relative to what its parameters can move it
 
@@ -47,9 +47,9 @@ def covariance_of(
     if bool((eigenvalues < -least).any()):
         rising = _named(vectors[:, 0], names)
         raise InputError(
-            f"the parameters are not at a maximum of the likelihood: it curves upwards along {rising}",
+            f"the likelihood has no maximum at the parameters: it curves upwards along {rising}",
             subject=names[int(vectors[:, 0].abs().argmax())],
-            remedy="fit longer, with a learning rate that falls to 0 in the end",
+            remedy="fit longer, or from another start (restarts=5); a scale may be on its way to 0",
         )
     is_null = eigenvalues <= least
     jacobian = torch.block_diag(*(each.jacobian() for each in parameters)) * scale

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from pyro_vae import argument_checks as checks
 from pyro_vae.allocations import Allocations
@@ -19,6 +21,7 @@ from pyro_vae.inference.parameters.estimates import ParameterEstimates, normal_q
 from pyro_vae.inference.parameters.information import Covariance, covariance_of
 from pyro_vae.inference.parameters.learnt import Learnt, candidates, of_model
 from pyro_vae.inference.parameters.log_likelihood import LogLikelihood, log_likelihood_of
+from pyro_vae.inference.parameters.maximum import maximize, newton_step
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.float64 import in_float64
 from pyro_vae.progress import progress_bar
@@ -57,7 +60,9 @@ def standard_errors(
     """Return the standard errors of a model's parameters, its AIC and its BIC.
 
     A fitted parameter (``nn.Parameter``, ``pyro.param``) is held at one value, which maximises the
-    likelihood log p(x) = sum_u l_u of U units, in which the latents are integrated out. With gradients s_u
+    likelihood log p(x) = sum_u l_u of U units, in which the latents are integrated out. Where it is exact,
+    the table is of the maximum itself, which Newton's method finds from the fitted parameters (the program
+    keeps these): a fit ends close to it, with the noise of its last steps. With gradients s_u
     and minus the Hessian, the observed information J, the covariance of the estimates is J^-1; the
     sandwich J^-1 (sum_u s_u s_u') J^-1 holds where the model is not the truth, too, and needs many units.
 
@@ -116,11 +121,14 @@ def standard_errors(
     with on_cuda("ieee"), opened as tiles, torch.enable_grad():
         work = Workload(num_particles, tuple(map(len, tiles.index)), compile="off")
         with torch.no_grad():
-            likelihood = log_likelihood_of(tiles.example, work)
+            log_likelihood = log_likelihood_of(tiles.example, work)
         found = candidates(tiles.example)
-        parameters, precision = _examine(tiles.example, found, likelihood)
-        parts = _differentiated(tiles, parameters, likelihood, precision, progress)
-        return _result(parts, parameters, likelihood, tiles, precision, probability)
+        parameters, dtype = _examine(tiles.example, found, log_likelihood)
+        count = sum(each.unconstrained.numel() for each in parameters)
+        with progress_bar(len(tiles) * count, progress, "derivative", delay=1) as bar:
+            likelihood = _Likelihood(tiles, parameters, log_likelihood, dtype, bar)
+            at, repeats = likelihood.everywhere()
+        return _result(likelihood, at, repeats, probability)
 
 
 def _fitting_units(example: BoundProgram, num_particles: int) -> int:
@@ -131,13 +139,57 @@ def _fitting_units(example: BoundProgram, num_particles: int) -> int:
     return min(MOST_UNITS, max(1, int(MAX_BYTES / bytes_of_one / num_particles)))
 
 
+@dataclass(frozen=True)
+class _Likelihood:
+    """Differentiate the log-likelihood of all tiles, in one precision."""
+
+    tiles: Tiles
+    parameters: Sequence[Learnt]
+    log_likelihood: LogLikelihood
+    dtype: torch.dtype
+    bar: tqdm
+
+    def __call__(self, values: Sequence[Tensor], repeat: int = 0) -> Derivatives:
+        """Return the derivatives at values of the unconstrained parameters; a repeat has other draws."""
+        self.bar.reset()
+        leaves = [each.unconstrained for each in self.parameters]
+        parts = []
+        for tile in self.tiles:
+            torch.rand(repeat)  # a tile starts its generator anew
+            with _in(self.dtype, tile) as call, _holding(leaves, values):
+                log_likelihoods = self.log_likelihood.evaluate(call)
+                parts.append(differentiate(log_likelihoods, leaves, lambda: self.bar.update(1)))
+        return Derivatives.joined(parts)
+
+    def everywhere(self) -> tuple[list[Tensor], list[Derivatives]]:
+        """Return the parameters, of an exact likelihood at its maximum, and each repeat's derivatives."""
+        start = [each.unconstrained.detach().clone() for each in self.parameters]
+        if self.log_likelihood.is_exact:
+            at, found = maximize(self, start)
+            return at, [found]
+        return start, [self(start, repeat) for repeat in range(self.log_likelihood.repeats)]
+
+
 @contextmanager
-def _in(precision: torch.dtype, bound_program: BoundProgram) -> Iterator[BoundProgram]:
-    if precision != torch.float64:
+def _in(dtype: torch.dtype, bound_program: BoundProgram) -> Iterator[BoundProgram]:
+    if dtype != torch.float64:
         yield bound_program
         return
     with in_float64(bound_program) as wide:
         yield wide
+
+
+@contextmanager
+def _holding(leaves: Sequence[Tensor], values: Sequence[Tensor]) -> Iterator[None]:
+    """Give parameters other values, and then their own again."""
+    before = [leaf.data for leaf in leaves]
+    try:
+        for leaf, value in zip(leaves, values, strict=True):
+            leaf.data = value.to(leaf.data)
+        yield
+    finally:
+        for leaf, data in zip(leaves, before, strict=True):
+            leaf.data = data
 
 
 def _examine(
@@ -145,7 +197,7 @@ def _examine(
 ) -> tuple[list[Learnt], torch.dtype]:
     """Return the model's parameters, and the precision in which the program can be differentiated."""
     try:
-        with _in(torch.float64, example) as wide:
+        with in_float64(example) as wide:
             value = likelihood.evaluate(wide)
             if value.dtype == torch.float64:
                 return of_model(found, value), torch.float64
@@ -154,48 +206,28 @@ def _examine(
     return of_model(found, likelihood.evaluate(example)), torch.float32
 
 
-def _differentiated(
-    tiles: Tiles,
-    parameters: Sequence[Learnt],
-    likelihood: LogLikelihood,
-    precision: torch.dtype,
-    progress: bool | None,
-) -> list[Derivatives]:
-    """Return the derivatives of all units, once for each repeat."""
-    leaves = [each.unconstrained for each in parameters]
-    count = sum(leaf.numel() for leaf in leaves)
-    parts: list[list[Derivatives]] = [[] for _ in range(likelihood.repeats)]
-    total = len(tiles) * likelihood.repeats * count
-    with progress_bar(total, progress, "derivative", delay=1) as bar:
-        for tile in tiles:
-            for repeat in parts:
-                with _in(precision, tile) as call:
-                    values = likelihood.evaluate(call)
-                    repeat.append(differentiate(values, leaves, lambda: bar.update(1)))
-    return [Derivatives.joined(repeat) for repeat in parts]
-
-
 def _result(
+    likelihood: _Likelihood,
+    at: Sequence[Tensor],
     repeats: Sequence[Derivatives],
-    parameters: Sequence[Learnt],
-    likelihood: LogLikelihood,
-    tiles: Tiles,
-    precision: torch.dtype,
     probability: float,
 ) -> ParameterEstimates:
+    fitted, dtype, tiles = likelihood.parameters, likelihood.dtype, likelihood.tiles
+    parameters = [replace(p, unconstrained=value) for p, value in zip(fitted, at, strict=True)]
     scores = torch.stack([each.scores for each in repeats]).mean(0)
     information = -torch.stack([each.hessian for each in repeats]).mean(0)
     if not (information.isfinite().all() and scores.isfinite().all()):
         raise InputError(
-            "a derivative of the log-likelihood is not finite", subject=parameters[0].name,
+            "a derivative of the log-likelihood is not finite",
+            subject=parameters[0].name,
             remedy="look for a parameter at the edge of its range",
-        )  # fmt: skip
-    inverse = covariance_of(information, parameters, precision)
+        )
+    inverse = covariance_of(information, parameters, dtype)
     jacobian = torch.block_diag(*(each.jacobian() for each in parameters))
     covariance = jacobian @ inverse.matrix @ jacobian.T
     error = _errors(covariance)
     totals = torch.stack([each.values.sum() for each in repeats])
-    spread = [_spread_errors(-each.hessian, parameters, precision, jacobian) for each in repeats]
+    spread = [_spread_errors(-each.hessian, parameters, dtype, jacobian) for each in repeats]
     estimate = torch.cat([each.value().reshape(-1) for each in parameters])
     num_units = len(scores)
     return ParameterEstimates(
@@ -212,8 +244,12 @@ def _result(
         inverse.rank,
         num_units,
         tiles.example.structure.unit if num_units > 1 else None,
-        likelihood.description,
-        tuple(_notes(scores.sum(0), inverse, parameters, tiles, precision, num_units)),
+        likelihood.log_likelihood.description,
+        (
+            *_distance(scores.sum(0), information, fitted, at),
+            *_limits(num_units, dtype),
+            *tiles.notes,
+        ),
     )
 
 
@@ -266,29 +302,34 @@ def _intervals(
     return intervals
 
 
-def _notes(
-    gradient: Tensor,
-    inverse: Covariance,
-    parameters: Sequence[Learnt],
-    tiles: Tiles,
-    precision: torch.dtype,
-    num_units: int,
+def _distance(
+    gradient: Tensor, information: Tensor, fitted: Sequence[Learnt], at: Sequence[Tensor]
 ) -> Iterator[str]:
-    step = inverse.matrix @ gradient
-    gain = float(gradient @ step) / 2
-    if gain > LATE:
-        names = [label for each in parameters for label in each.labels]
-        moves = (step / _errors(inverse.matrix).clamp(min=1e-300)).abs()
-        name = names[int(moves.argmax())] if len(names) == len(moves) else parameters[0].name
+    """Say how far the fitted parameters are from the maximum, if it matters."""
+    moved = torch.cat(
+        [
+            (value - each.unconstrained.detach()).reshape(-1)
+            for value, each in zip(at, fitted, strict=True)
+        ]
+    )
+    if float(moved @ information @ moved) / 2 > LATE:
         yield (
-            f"the parameters are about {gain:.2g} nats below the maximum, {name!r} "
-            f"{float(moves.max()):.2g} standard errors from it: fit longer, with a learning rate that "
-            "falls to 0"
+            "the fitted parameters are not at the maximum: it is "
+            f"{float(moved @ information @ moved) / 2:.2g} nats above them. The table is of the maximum; "
+            "the program keeps what was fitted"
         )
+    gain = float(gradient @ newton_step(-information, gradient)) / 2
+    if gain > LATE:
+        yield (
+            f"the parameters are about {gain:.2g} nats below the maximum: fit longer, with a learning "
+            "rate that falls to 0"
+        )
+
+
+def _limits(num_units: int, dtype: torch.dtype) -> Iterator[str]:
     if num_units < 2:
         yield (
             "the log-likelihood is of all data together: a sandwich and a BIC need independent units"
         )
-    if precision != torch.float64:
+    if dtype != torch.float64:
         yield "derivatives were computed in float32, since the program does not run in float64"
-    yield from tiles.notes

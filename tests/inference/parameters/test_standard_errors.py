@@ -36,6 +36,7 @@ def normal(x: Tensor) -> None:
 def test_a_normal_sample() -> None:
     """The error of the mean is s / sqrt n, that of s is s / sqrt 2n, and they are independent."""
     x = 3 + 2 * torch.randn(200).double()
+    normal(x)
     found = quick((normal, no_latents), x)
     s, n = x.std(correction=0).item(), 200
     assert found.names == ("mean", "sd")
@@ -59,6 +60,7 @@ def test_a_normal_sample() -> None:
 def test_the_sandwich_of_a_normal_sample() -> None:
     """By the moments: the error of s is sqrt((m4 - s^4) / n) / 2s, whatever the distribution is."""
     x = torch.empty(400).exponential_().double()
+    normal(x)
     found = quick((normal, no_latents), x)
     s, m4 = x.std(correction=0), (x - x.mean()).pow(4).mean()
     expected = ((m4 - s**4) / 400).sqrt() / (2 * s)
@@ -101,16 +103,17 @@ def test_a_generalised_linear_model(family, mean, variance) -> None:
     y = family(x @ torch.tensor([0.3, 0.5, -0.4])).sample()
     result = fit(regression, (x, y), progress=False, device="cpu")
     found = quick(regression, (x, y))
-    columns, w = x.double().numpy(), regression.weight.detach().double().numpy()
+    columns, w = x.double().numpy(), found.estimate.numpy()
     mu = mean(columns @ w)
+    assert columns.T @ (y.numpy() - mu) == pytest.approx(np.zeros(3), abs=1e-5)  # a maximum
     information = columns.T @ (columns * variance(mu)[:, None])
     inverse = np.linalg.inv(information)
     assert found.covariance.numpy() == pytest.approx(inverse, rel=1e-6)
     scores = columns * (y.numpy() - mu)[:, None]
     sandwich = inverse @ scores.T @ scores @ inverse
     assert found.robust_error.numpy() == pytest.approx(np.diag(sandwich) ** 0.5, rel=1e-6)
-    gradient = scores.sum(0)  # the fit is at the maximum, by the same information
-    assert gradient @ inverse @ gradient / 2 < 1e-3
+    off = regression.weight.detach().double().numpy() - w  # what the fit leaves, in nats
+    assert off @ information @ off / 2 < 0.05
     assert not found.notes
     assert "levelled off" in result.verdict
 
@@ -139,7 +142,7 @@ class RandomEffects(PyroModule):
         with pyro.plate("groups", len(x)):
             effect = pyro.sample("effect", self.effect())
             each = dist.Normal((self.mean + effect).unsqueeze(-1), self.noise)
-            pyro.sample("x", each.expand(effect.shape + (4,)).to_event(1), obs=x)
+            pyro.sample("x", each.expand((*effect.shape, 4)).to_event(1), obs=x)
 
     def effect(self) -> dist.TorchDistribution:
         return dist.Normal(0.0, self.spread)
@@ -242,7 +245,7 @@ def test_a_mixture_is_summed_out() -> None:
     def total(locs: Tensor) -> Tensor:
         return (dist.Normal(locs, 1.0).log_prob(x[:, None]) - math.log(2)).logsumexp(-1).sum()
 
-    hessian = torch.autograd.functional.hessian(total, torch.tensor([-1.5, 1.5]).double())
+    hessian = torch.autograd.functional.hessian(total, found.estimate)
     assert found.covariance.numpy() == pytest.approx((-hessian).inverse().numpy(), rel=1e-6)
     assert found.method == "summed over kind"
 
@@ -256,7 +259,7 @@ def test_shared_latents_have_no_sandwich_and_no_bic() -> None:
 
     x = torch.randn(30).double()
     guide = AutoNormal(shared)
-    fit((shared, guide), x, progress=False, device="cpu")
+    fit((shared, guide), x, steps=200, progress=False, device="cpu")
     found = quick((shared, guide), x)
     assert found.names == ("sd",)
     assert found.robust_error.isnan().all()
@@ -268,7 +271,7 @@ def test_shared_latents_have_no_sandwich_and_no_bic() -> None:
         covariance = torch.eye(30).double() * (2 * log_sd).exp() + 1
         return dist.MultivariateNormal(torch.zeros(30).double(), covariance).log_prob(x)
 
-    sd = pyro.param("sd").detach()
+    sd = found.estimate[0]
     hessian = torch.autograd.functional.hessian(total, sd.log())
     assert found.standard_error.item() == pytest.approx((sd * (-hessian) ** -0.5).item(), rel=1e-4)
 
@@ -315,16 +318,16 @@ def test_what_the_data_do_not_determine_is_named() -> None:
 
 
 def test_loadings_can_be_rotated() -> None:
-    x = torch.randn(100, 2) @ torch.randn(2, 5) + 0.3 * torch.randn(100, 5)
-    model = FactorAnalysis((5,), 2)
-    fit(model, x, progress=False, device="cpu")
+    x = torch.randn(200, 2) @ torch.randn(2, 8) + 0.7 * torch.randn(200, 8)
+    model = FactorAnalysis((8,), 2)
+    fit(model, x, steps=300, progress=False, device="cpu")
     with pytest.raises(ValueError, match=r"do not determine 'loadings\["):
         quick(model, x)
-    single = FactorAnalysis((5,), 1)
-    fit(single, x, progress=False, device="cpu")
+    single = FactorAnalysis((8,), 1)
+    fit(single, x, steps=300, progress=False, device="cpu")
     found = quick(single, x)
     assert found.method == "by the program's own log_evidence"
-    assert len(found.names) == 11 or len(found.names) == 15  # loadings, bias, scales
+    assert len(found.names) == 3 * 8  # loadings, bias, scales
     assert (found.standard_error > 0).all()
 
 
@@ -345,18 +348,17 @@ def test_parameters_that_are_not_there_too_many_or_far_from_the_maximum() -> Non
     regression = Regression(lambda eta: dist.Normal(eta, 1.0))
     columns = torch.randn(50, 3)
     found = quick(regression, (columns, columns.sum(-1)))
-    assert any("below the maximum" in note for note in found.notes)
-    upside_down = Regression(lambda eta: dist.StudentT(torch.tensor(3.0), eta, 0.1))
-    with refused(remedy="fit longer", subject="weight[0]"):
-        quick(upside_down, (torch.ones(5, 3) * torch.eye(3)[0], torch.full((5,), 9.0)))
+    assert any("not at the maximum" in note for note in found.notes)
+    assert found.estimate.tolist() == pytest.approx([1.0, 1.0, 1.0])
+    assert not regression.weight.any()  # the program keeps its own
 
 
 def test_nothing_changes() -> None:
-    x = torch.randn(30)
     program = RandomEffects(0.0, 1.0, 1.0)
     before = {name: value.clone() for name, value in program.state_dict().items()}
+    x = groups(30).float()
     state = torch.get_rng_state()
-    quick(program, torch.randn(1).expand(30, 4) + x[:, None], seed=1)
+    quick(program, x, seed=1)
     assert torch.equal(state, torch.get_rng_state())
     after = program.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
