@@ -89,7 +89,7 @@ class ParameterEstimates:
         return f"Maximum likelihood, given {of}; log-likelihood: {self.method}"
 
     def _figures(self) -> list[str]:
-        error = f" +- {self.log_likelihood_error:.2g}" if self.log_likelihood_error else ""
+        error = f" ± {self.log_likelihood_error:.2g}" if self.log_likelihood_error else ""
         bic = "-" if math.isnan(self.bic) else f"{self.bic:,.2f}"
         line = (
             f"log-likelihood {self.log_likelihood:,.2f}{error} nats, {self.num_parameters} parameters, "

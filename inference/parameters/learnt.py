@@ -19,6 +19,7 @@ from pyro_vae.program.site_layout import labels
 
 MOST = 2_000  # numbers: their information is a matrix, inverted in one piece
 SUFFIX = "_unconstrained"
+MODEL = "model."  # before the names of a pair (model, guide)
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _of_module(
 ) -> tuple[str, Tensor, Transform | None]:
     """Return a parameter with the constraint that a PyroModule knows of it."""
     if not name.endswith(SUFFIX):
-        return name, parameter, None
+        return name.removeprefix(MODEL), parameter, None
     shown = name.removesuffix(SUFFIX)
     for prefix, root in program.modules.items():
         if not shown.startswith(prefix):
@@ -85,7 +86,7 @@ def _of_module(
         owner = dict(root.named_modules()).get(path)
         if isinstance(owner, PyroModule) and leaf in owner._pyro_params:
             constraint, _ = owner._pyro_params[leaf]
-            return shown, parameter, _transform(constraint)
+            return shown.removeprefix(MODEL), parameter, _transform(constraint)
     return name, parameter, None
 
 

@@ -54,7 +54,7 @@ def verdict(
         times: what the run counts, "steps" or "epochs".
 
     >>> print(verdict("the ELBO", [-3.0] * 40, [0.1] * 40, True, "steps"))
-    the ELBO had levelled off: it changed by 0.00 +- 0.00 nats over the last tenth of the steps
+    the ELBO had levelled off: it changed by 0.00 ± 0.00 nats over the last tenth of the steps
     """
     found = late_gain(figures, rates)
     if found is None:
@@ -66,7 +66,7 @@ def verdict(
     )
     if not is_certain(gain, error, is_joint):
         noisy = "" if error * CERTAIN < LEAST_GAIN[is_joint] else ", as far as its noise shows"
-        return f"{name} had levelled off{noisy}: it changed by {gain:.{places}f} +- {error:.2f} nats {over}"
+        return f"{name} had levelled off{noisy}: it changed by {gain:.{places}f} ± {error:.2f} nats {over}"
     if gain < 0:
         return f"{name} was falling at the end, by {-gain:,.{places}f} nats {over}"
     return (

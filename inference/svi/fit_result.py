@@ -60,18 +60,23 @@ class FitResult:
         done, times = len(self.metrics), times_of(self.steps_per_epoch)
         head = f"{done:,} {times if done != 1 else times[:-1]} in {self.seconds:.1f} s"
         if self.metrics:
-            row = self.metrics[(self.best_epoch or done) - 1]
-            name, value = monitored_figure(row)
+            name, value = monitored_figure(self.metrics[(self.best_epoch or done) - 1])
+            if self.best_epoch is None:  # the figure of one epoch may be that of one draw
+                last = [
+                    monitored_figure(metrics)[1] for metrics in self.metrics[-(done // 20 or 1) :]
+                ]
+                value = sum(last) / len(last)
             words = name.replace("_", " ").replace("elbo", "ELBO")
             unit = "for all data together" if self.is_joint else "per unit"
             head += f": {words} {value:,.2f} nats {unit}"
         return "\n".join(
-            [head, self.verdict, *self._restarts_line(), *(f"note: {note}" for note in self.notes)]
+            [head, self.verdict, *self.restarts_line(), *(f"note: {note}" for note in self.notes)]
         )
 
     __repr__ = __str__
 
-    def _restarts_line(self) -> list[str]:
+    def restarts_line(self) -> list[str]:
+        """Return the final ELBO of each restart in a line, the best first; nothing without restarts."""
         ended = sorted((r for r in self.restarts if not math.isnan(r)), reverse=True)
         if not ended:
             return []

@@ -88,7 +88,7 @@ def prepare(task: Task, resume: bool) -> Prepared:
         trained = trainable({**named_parameters(program), **stored})
         settings = replace(task.settings, epochs=epochs)
         elbo, settings = with_defaults(program, task.elbo, settings, minibatching.is_joint, trained)
-        settings, optimizer_notes = with_optimizer(settings, minibatching, trained)
+        settings, optimizer_notes = with_optimizer(program, settings, minibatching, trained)
         with undisturbed(program, seed):
             if isinstance(elbo, Objective):
                 elbo = elbo.planned(examined, *first, num_data=train.num_units)

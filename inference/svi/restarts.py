@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from pyro_vae import checkpoint
@@ -16,6 +15,7 @@ from pyro_vae.inference.svi.fit_result import FitResult
 from pyro_vae.inference.svi.preparation import Prepared
 from pyro_vae.inference.svi.run_storage import CHECKPOINT, METRICS
 from pyro_vae.inference.svi.single_run import Ended, SingleRun
+from pyro_vae.inference.svi.small_problems import draws_anew
 from pyro_vae.program.contract import Program
 from pyro_vae.program.generators import generators_as_found
 from pyro_vae.program.isolation import seed_all
@@ -101,7 +101,7 @@ class _Starts:
             id(parameter)
             for root in self.program.modules.values()
             for module in root.modules()
-            if _draws_anew(module)
+            if draws_anew(module)
             for parameter in module.parameters()
         }
         generator = torch.Generator().manual_seed(self.seed)
@@ -116,14 +116,8 @@ class _Starts:
             parameter.add_(noise * (spread or 1.0))
 
 
-def _draws_anew(module: nn.Module) -> bool:
-    return callable(getattr(module, "reset_parameters", None)) and not isinstance(
-        module, PyroModule
-    )
-
-
 def _reset(module: nn.Module) -> None:
-    if _draws_anew(module):
+    if draws_anew(module):
         module.reset_parameters()  # type: ignore[operator]
 
 

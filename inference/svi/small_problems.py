@@ -4,29 +4,47 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from torch import Tensor
+from pyro.nn import PyroModule
+from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from pyro_vae.inference.svi.minibatching import Minibatching
 from pyro_vae.inference.svi.optimizer import ADAM
 from pyro_vae.inference.svi.settings import Settings
+from pyro_vae.program.contract import Program
 
 FEW_PARAMETERS, FEW_ROWS = 1_000, 1_000
 RATE = 0.1
 
 
+def draws_anew(module: nn.Module) -> bool:
+    """Return whether a module is a layer: it can draw the weights that it starts with."""
+    return callable(getattr(module, "reset_parameters", None)) and not isinstance(
+        module, PyroModule
+    )
+
+
+def has_layer(root: nn.Module) -> bool:
+    """Return whether a module has layers that have parameters."""
+    return any(draws_anew(m) and any(True for _ in m.parameters()) for m in root.modules())
+
+
 def with_optimizer(
-    settings: Settings, minibatching: Minibatching, parameters: Mapping[str, Tensor]
+    program: Program,
+    settings: Settings,
+    minibatching: Minibatching,
+    parameters: Mapping[str, Tensor],
 ) -> tuple[Settings, list[str]]:
     """Return settings with an optimizer, and a note where it is not Adam at a rate of 0.001.
 
     Networks need small steps. A regression or a hierarchy has a few parameters in units of the data, and a
     hand-made guide starts anywhere: 5,000 steps of 0.001 move a location by 5 at most. So where few
-    parameters are trained, Adam's rate falls from 0.1 to 0 along a cosine: the first steps go far, and the
-    last ones leave no noise.
+    parameters are trained and none of them is a layer's, Adam's rate falls from 0.1 to 0 along a cosine:
+    the first steps go far, and the last ones leave no noise.
 
     Args:
+        program: its modules show whether there are layers.
         settings: whose optimizer, and learning-rate schedule, may be left open.
         minibatching: how the rows are taken. There have to be few of them, or a step takes all that share
             latents.
@@ -36,7 +54,8 @@ def with_optimizer(
         return settings, []
     count = sum(parameter.numel() for parameter in parameters.values())
     is_small = minibatching.steps_per_epoch == 1 or minibatching.num_rows <= FEW_ROWS
-    if settings.lr_schedule is not None or count > FEW_PARAMETERS or not is_small:
+    has_layers = any(map(has_layer, program.modules.values()))
+    if settings.lr_schedule is not None or count > FEW_PARAMETERS or not is_small or has_layers:
         return replace(settings, optimizer=ADAM), []
     note = (
         f"{count:,} parameters are few: Adam's learning rate falls from {RATE:g} to 0 along a cosine "
