@@ -71,6 +71,14 @@ def fit(
     have a KL weight of 1. Trace_ELBO is used in a form that does not wait for the device (TraceELBO); a
     latent is enumerated if it is marked ``infer={"enumerate": "parallel"}``.
 
+    Small problems, of 1,000 parameters at most and 1,000 rows (or all rows in a step), get a learning rate
+    that falls to 0 along a cosine, unless ``optimizer`` or ``lr_schedule`` says otherwise.
+    ``FitResult.verdict`` says in a sentence whether the fit had converged, and ``print(result)`` shows it.
+
+    With ``restarts`` and ``out``, the first fit is in ``out`` and each other in a folder in there, and
+    ``resume`` goes on with all of them; when all have ended, ``out`` holds the best. Without ``out``, Ctrl-C
+    leaves the program with what the present fit has learnt.
+
     With a guide made from the model (:class:`pyro_vae.guides.AutoAmortized`), what is left out is chosen
     for it: the learning rate falls to 0 along a cosine; where the model sums nothing out, the objective is
     ``Landing`` over the first half of the epochs; where rows share latents and the model has no
@@ -95,7 +103,7 @@ def fit(
         batch_size: rows a step; by default a DataLoader's own, 128, or all where rows depend on each other.
         shuffle: take the rows in a new order each epoch; by default unless a row's position matters.
         optimizer: makes a torch optimizer from the parameters; by default Adam at a learning rate of 0.001,
-            or, for few parameters, one that falls from 0.1 to 0.
+            or, for few parameters, one that falls to 0 from 0.1 (with layers from 0.01).
         lr_schedule: makes a torch learning-rate schedule from the optimizer; it steps once an epoch.
         elbo: the objective; by default Trace_ELBO, or TraceEnum_ELBO where a latent is enumerated.
         beta: weight of the KL term, or a schedule of it.

@@ -15,7 +15,7 @@ from pyro_vae.inference.svi.settings import Settings
 from pyro_vae.program.contract import Program
 
 FEW_PARAMETERS, FEW_ROWS = 1_000, 1_000
-RATE = 0.1
+RATE, RATE_OF_LAYERS = 0.1, 0.01
 
 
 def draws_anew(module: nn.Module) -> bool:
@@ -38,10 +38,10 @@ def with_optimizer(
 ) -> tuple[Settings, list[str]]:
     """Return settings with an optimizer, and a note where it is not Adam at a rate of 0.001.
 
-    Networks need small steps. A regression or a hierarchy has a few parameters in units of the data, and a
-    hand-made guide starts anywhere: 5,000 steps of 0.001 move a location by 5 at most. So where few
-    parameters are trained and none of them is a layer's, Adam's rate falls from 0.1 to 0 along a cosine:
-    the first steps go far, and the last ones leave no noise.
+    Large networks need small steps. A regression or a hierarchy has a few parameters in units of the data,
+    and a hand-made guide starts anywhere: 5,000 steps of 0.001 move a location by 5 at most. So where few
+    parameters are trained, Adam's rate falls along a cosine from 0.1, or with layers from 0.01, to 0: the
+    first steps go far, and the last ones leave no noise.
 
     Args:
         program: its modules show whether there are layers.
@@ -54,12 +54,12 @@ def with_optimizer(
         return settings, []
     count = sum(parameter.numel() for parameter in parameters.values())
     is_small = minibatching.steps_per_epoch == 1 or minibatching.num_rows <= FEW_ROWS
-    has_layers = any(map(has_layer, program.modules.values()))
-    if settings.lr_schedule is not None or count > FEW_PARAMETERS or not is_small or has_layers:
+    if settings.lr_schedule is not None or count > FEW_PARAMETERS or not is_small:
         return replace(settings, optimizer=ADAM), []
+    rate = RATE_OF_LAYERS if any(map(has_layer, program.modules.values())) else RATE
     note = (
-        f"{count:,} parameters are few: Adam's learning rate falls from {RATE:g} to 0 along a cosine "
+        f"{count:,} parameters are few: Adam's learning rate falls from {rate:g} to 0 along a cosine "
         "(optimizer= takes another)"
     )
     schedule = partial(CosineAnnealingLR, T_max=settings.epochs)
-    return replace(settings, optimizer=partial(Adam, lr=RATE), lr_schedule=schedule), [note]
+    return replace(settings, optimizer=partial(Adam, lr=rate), lr_schedule=schedule), [note]
