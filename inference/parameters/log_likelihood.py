@@ -17,6 +17,7 @@ from pyro_vae.inference.posterior.at_draws import each_particle, trace_of
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.particles import score_model
 
+MOST_BAD = 0.05  # of the units: whose estimate a few weights may decide
 REPEATS = 4  # of an estimate, whose spread shows its Monte-Carlo error
 
 Evaluate = Callable[[BoundProgram], Tensor]
@@ -41,6 +42,14 @@ class LogLikelihood:
     def is_exact(self) -> bool:
         return self.repeats == 1
 
+    def notes(self) -> tuple[str, ...]:
+        """Return what the reader should know of the estimates so far.
+
+        Raises:
+            InputError: they cannot be trusted.
+        """
+        return self.evaluate.notes() if isinstance(self.evaluate, Estimated) else ()
+
 
 def log_likelihood_of(example: BoundProgram, work: Workload) -> LogLikelihood:
     """Return the exact log-likelihood where the program has one, or else its estimate.
@@ -62,7 +71,7 @@ def log_likelihood_of(example: BoundProgram, work: Workload) -> LogLikelihood:
         Exact().estimator(example, work)
     except InputError:
         return LogLikelihood(
-            _Estimated(example, work),
+            Estimated(example, work),
             f"importance sampling, {REPEATS} times with {work.num_particles:,} draws of the guide",
             REPEATS,
         )
@@ -110,19 +119,17 @@ def _gaussian(bound_program: BoundProgram) -> Tensor:
     return value + (slope * step).sum(-1) / 2 + u.shape[-1] / 2 * math.log(2 * math.pi) - log_det
 
 
-class _Estimated:
+class Estimated:
     """Estimate log p(x) by the mean weight of draws that do not move with the parameters."""
 
     def __init__(self, example: BoundProgram, work: Workload) -> None:
         self.draw, self.num_particles = Importance().drawer(example, work), work.num_particles
+        self.units, self.bad, self.worst = 0, 0, -math.inf  # of all tiles so far
 
     def __call__(self, bound_program: BoundProgram) -> Tensor:
         with torch.no_grad():
             drawn = self.draw(bound_program, lambda _: None)
-        units = bound_program.structure.num_units
-        sums = WeightSums(self.num_particles, units, bound_program.device)
-        sums.add(drawn.log_weights)
-        _check_weights(sums)
+            self._look_at(drawn.log_weights)
 
         def score(num_particles: int, values: dict[str, Tensor]) -> dict[str, Tensor]:
             trace = bound_program.joint(num_particles, trace_of(values))
@@ -137,20 +144,30 @@ class _Estimated:
         log_weights = drawn.log_weights.to(change.dtype) + change
         return log_weights.logsumexp(0) - math.log(self.num_particles)
 
+    def _look_at(self, log_weights: Tensor) -> None:
+        """Count the units whose estimate a few weights decide."""
+        sums = WeightSums(self.num_particles, log_weights.shape[1], log_weights.device)
+        sums.add(log_weights)
+        estimates = sums.unit_estimates()
+        bad = estimates.without_error
+        self.units, self.bad = self.units + len(bad), self.bad + int(bad.sum())
+        if bad.any():
+            self.worst = max(self.worst, float(estimates.pareto_k[bad].nan_to_num(-math.inf).max()))
 
-def _check_weights(sums: WeightSums) -> None:
-    """Check that no few weights decide a unit's estimate.
+    def notes(self) -> tuple[str, ...]:
+        """Return a note on units with bad weights, if they are few.
 
-    Raises:
-        InputError: they do.
-    """
-    estimates = sums.unit_estimates()
-    bad = estimates.without_error
-    if bad.any():
-        k = float(estimates.pareto_k[bad].nan_to_num(-math.inf).max())
-        raise InputError(
-            f"the log-likelihood is not well estimated: a few weights decide it in {int(bad.sum()):,} of "
-            f"{len(bad):,} units (Pareto k up to {k:.2f}), and its derivatives more so",
-            subject="num_particles",
-            remedy="fit the guide longer, take one of a richer family, or raise num_particles",
+        Raises:
+            InputError: they are many.
+        """
+        share = self.bad / max(self.units, 1)
+        words = (
+            f"a few weights decide it in {share:.2g} of the units (Pareto k up to {self.worst:.2f})"
         )
+        if share > MOST_BAD:
+            raise InputError(
+                f"the log-likelihood is not well estimated: {words}, and its derivatives more so",
+                subject="num_particles",
+                remedy="fit the guide longer, take one of a richer family, or raise num_particles",
+            )
+        return (f"of the estimated log-likelihood, {words}",) if self.bad else ()

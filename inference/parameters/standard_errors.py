@@ -1,43 +1,27 @@
 """Standard errors of learnt parameters, AIC and BIC."""
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
-from tqdm import tqdm
 
 from pyro_vae import argument_checks as checks
-from pyro_vae.allocations import Allocations
-from pyro_vae.errors import InputError, at_least_1, must_be, true_or_false
+from pyro_vae.errors import at_least_1, true_or_false
 from pyro_vae.inference.compiling.precision import on_cuda
 from pyro_vae.inference.evidence.method import Workload
-from pyro_vae.inference.evidence.tiles import Tiles, open_tiles
-from pyro_vae.inference.parameters.derivatives import Derivatives, differentiate
-from pyro_vae.inference.parameters.estimates import ParameterEstimates, normal_quantile
-from pyro_vae.inference.parameters.information import Covariance, covariance_of
-from pyro_vae.inference.parameters.learnt import Learnt, candidates, of_model
-from pyro_vae.inference.parameters.log_likelihood import LogLikelihood, log_likelihood_of
-from pyro_vae.inference.parameters.maximum import maximize, newton_step
+from pyro_vae.inference.evidence.tiles import open_tiles
+from pyro_vae.inference.parameters.estimates import ParameterEstimates
+from pyro_vae.inference.parameters.learnt import candidates
+from pyro_vae.inference.parameters.likelihood import Likelihood, examine_parameters, fitting_units
+from pyro_vae.inference.parameters.log_likelihood import log_likelihood_of
+from pyro_vae.inference.parameters.table import table_of
+from pyro_vae.inference.posterior.summary import check_probability
 from pyro_vae.program.bound_program import BoundProgram
-from pyro_vae.program.float64 import in_float64
 from pyro_vae.progress import progress_bar
-
-MAX_BYTES, MOST_UNITS = 2**25, 512  # of a tile: one run with all draws, without its graph
-LATE = 0.05  # nats that a maximum may still be away without a note
-
-
-def _check_probability(name: str, value: Any) -> None:
-    if not 0 < checks.number(name, value) < 1:
-        raise must_be(name, "a number between 0 and 1", value)
-
 
 CHECKS: dict[str, checks.Check] = {
     "num_particles": at_least_1,
-    "probability": _check_probability,
+    "probability": check_probability,
     "unit": checks.optional(checks.plate),
     "seed": checks.optional(checks.seed),
     "progress": checks.optional(true_or_false),
@@ -115,7 +99,7 @@ def standard_errors(
     checks.check_arguments(CHECKS, locals())
 
     def size(example: BoundProgram) -> int:
-        return _fitting_units(example, num_particles)
+        return fitting_units(example, num_particles)
 
     opened = open_tiles(program, data, unit, seed, device, size, args, kwargs)
     with on_cuda("ieee"), opened as tiles, torch.enable_grad():
@@ -123,213 +107,9 @@ def standard_errors(
         with torch.no_grad():
             log_likelihood = log_likelihood_of(tiles.example, work)
         found = candidates(tiles.example)
-        parameters, dtype = _examine(tiles.example, found, log_likelihood)
+        parameters, dtype = examine_parameters(tiles.example, found, log_likelihood)
         count = sum(each.unconstrained.numel() for each in parameters)
         with progress_bar(len(tiles) * count, progress, "derivative", delay=1) as bar:
-            likelihood = _Likelihood(tiles, parameters, log_likelihood, dtype, bar)
+            likelihood = Likelihood(tiles, parameters, log_likelihood, dtype, bar)
             at, repeats = likelihood.everywhere()
-        return _result(likelihood, at, repeats, probability)
-
-
-def _fitting_units(example: BoundProgram, num_particles: int) -> int:
-    single = example.single()
-    with Allocations() as allocations:
-        single.joint(1, single.guide(1))
-    bytes_of_one = max(1.0, allocations.bytes / example.structure.num_units)
-    return min(MOST_UNITS, max(1, int(MAX_BYTES / bytes_of_one / num_particles)))
-
-
-@dataclass(frozen=True)
-class _Likelihood:
-    """Differentiate the log-likelihood of all tiles, in one precision."""
-
-    tiles: Tiles
-    parameters: Sequence[Learnt]
-    log_likelihood: LogLikelihood
-    dtype: torch.dtype
-    bar: tqdm
-
-    def __call__(self, values: Sequence[Tensor], repeat: int = 0) -> Derivatives:
-        """Return the derivatives at values of the unconstrained parameters; a repeat has other draws."""
-        self.bar.reset()
-        leaves = [each.unconstrained for each in self.parameters]
-        parts = []
-        for tile in self.tiles:
-            torch.rand(repeat)  # a tile starts its generator anew
-            with _in(self.dtype, tile) as call, _holding(leaves, values):
-                log_likelihoods = self.log_likelihood.evaluate(call)
-                parts.append(differentiate(log_likelihoods, leaves, lambda: self.bar.update(1)))
-        return Derivatives.joined(parts)
-
-    def everywhere(self) -> tuple[list[Tensor], list[Derivatives]]:
-        """Return the parameters, of an exact likelihood at its maximum, and each repeat's derivatives."""
-        start = [each.unconstrained.detach().clone() for each in self.parameters]
-        if self.log_likelihood.is_exact:
-            at, found = maximize(self, start)
-            return at, [found]
-        return start, [self(start, repeat) for repeat in range(self.log_likelihood.repeats)]
-
-
-@contextmanager
-def _in(dtype: torch.dtype, bound_program: BoundProgram) -> Iterator[BoundProgram]:
-    if dtype != torch.float64:
-        yield bound_program
-        return
-    with in_float64(bound_program) as wide:
-        yield wide
-
-
-@contextmanager
-def _holding(leaves: Sequence[Tensor], values: Sequence[Tensor]) -> Iterator[None]:
-    """Give parameters other values, and then their own again."""
-    before = [leaf.data for leaf in leaves]
-    try:
-        for leaf, value in zip(leaves, values, strict=True):
-            leaf.data = value.to(leaf.data)
-        yield
-    finally:
-        for leaf, data in zip(leaves, before, strict=True):
-            leaf.data = data
-
-
-def _examine(
-    example: BoundProgram, found: Mapping[str, Learnt], likelihood: LogLikelihood
-) -> tuple[list[Learnt], torch.dtype]:
-    """Return the model's parameters, and the precision in which the program can be differentiated."""
-    try:
-        with in_float64(example) as wide:
-            value = likelihood.evaluate(wide)
-            if value.dtype == torch.float64:
-                return of_model(found, value), torch.float64
-    except (RuntimeError, ValueError, TypeError):
-        pass  # its own precision shows what is wrong, if anything is
-    return of_model(found, likelihood.evaluate(example)), torch.float32
-
-
-def _result(
-    likelihood: _Likelihood,
-    at: Sequence[Tensor],
-    repeats: Sequence[Derivatives],
-    probability: float,
-) -> ParameterEstimates:
-    fitted, dtype, tiles = likelihood.parameters, likelihood.dtype, likelihood.tiles
-    parameters = [replace(p, unconstrained=value) for p, value in zip(fitted, at, strict=True)]
-    scores = torch.stack([each.scores for each in repeats]).mean(0)
-    information = -torch.stack([each.hessian for each in repeats]).mean(0)
-    if not (information.isfinite().all() and scores.isfinite().all()):
-        raise InputError(
-            "a derivative of the log-likelihood is not finite",
-            subject=parameters[0].name,
-            remedy="look for a parameter at the edge of its range",
-        )
-    inverse = covariance_of(information, parameters, dtype)
-    jacobian = torch.block_diag(*(each.jacobian() for each in parameters))
-    covariance = jacobian @ inverse.matrix @ jacobian.T
-    error = _errors(covariance)
-    totals = torch.stack([each.values.sum() for each in repeats])
-    spread = [_spread_errors(-each.hessian, parameters, dtype, jacobian) for each in repeats]
-    estimate = torch.cat([each.value().reshape(-1) for each in parameters])
-    num_units = len(scores)
-    return ParameterEstimates(
-        tuple(label for each in parameters for label in each.labels),
-        estimate,
-        error,
-        _robust(scores, inverse, jacobian),
-        _intervals(parameters, estimate, error, inverse.matrix, normal_quantile(probability)),
-        covariance,
-        _monte_carlo(torch.stack(spread)),
-        probability,
-        float(totals.mean()),
-        float(_monte_carlo(totals)),
-        inverse.rank,
-        num_units,
-        tiles.example.structure.unit if num_units > 1 else None,
-        likelihood.log_likelihood.description,
-        (
-            *_distance(scores.sum(0), information, fitted, at),
-            *_limits(num_units, dtype),
-            *tiles.notes,
-        ),
-    )
-
-
-def _errors(covariance: Tensor) -> Tensor:
-    return covariance.diagonal().clamp(min=0).sqrt()
-
-
-def _robust(scores: Tensor, inverse: Covariance, jacobian: Tensor) -> Tensor:
-    """Return the sandwich's standard errors; NaN where the units are no more than the parameters."""
-    if len(scores) <= inverse.rank:
-        return torch.full((len(jacobian),), math.nan, dtype=torch.float64)
-    half = jacobian @ inverse.matrix @ scores.T
-    return half.square().sum(-1).sqrt()
-
-
-def _spread_errors(
-    information: Tensor, parameters: Sequence[Learnt], dtype: torch.dtype, jacobian: Tensor
-) -> Tensor:
-    try:
-        matrix = covariance_of(information, parameters, dtype).matrix
-    except InputError:  # by the noise of one repeat
-        return torch.full((len(jacobian),), math.nan, dtype=torch.float64)
-    return _errors(jacobian @ matrix @ jacobian.T)
-
-
-def _monte_carlo(repeats: Tensor) -> Tensor:
-    """Return the standard error of the mean of repeats; 0 of an exact figure."""
-    if len(repeats) == 1:
-        return torch.zeros_like(repeats[0])
-    return repeats.std(0) / math.sqrt(len(repeats))
-
-
-def _intervals(
-    parameters: Sequence[Learnt], estimate: Tensor, error: Tensor, inverse: Tensor, z: float
-) -> Tensor:
-    """Return estimates +- z errors; of single numbers with a constraint, mapped from the free scale."""
-    intervals = torch.stack([estimate - z * error, estimate + z * error], -1)
-    free_errors = _errors(inverse)
-    at, free_at = 0, 0
-    for each in parameters:
-        count, free = each.value().numel(), each.unconstrained.numel()
-        if each.is_elementwise:
-            half = z * free_errors[free_at : free_at + free].reshape(each.unconstrained.shape)
-            middle = each.unconstrained.detach().double()
-            ends = [each.value(middle - half), each.value(middle + half)]
-            intervals[at : at + count] = torch.stack([end.reshape(-1) for end in ends], -1).sort(
-                -1
-            )[0]
-        at, free_at = at + count, free_at + free
-    return intervals
-
-
-def _distance(
-    gradient: Tensor, information: Tensor, fitted: Sequence[Learnt], at: Sequence[Tensor]
-) -> Iterator[str]:
-    """Say how far the fitted parameters are from the maximum, if it matters."""
-    moved = torch.cat(
-        [
-            (value - each.unconstrained.detach()).reshape(-1)
-            for value, each in zip(at, fitted, strict=True)
-        ]
-    )
-    if float(moved @ information @ moved) / 2 > LATE:
-        yield (
-            "the fitted parameters are not at the maximum: it is "
-            f"{float(moved @ information @ moved) / 2:.2g} nats above them. The table is of the maximum; "
-            "the program keeps what was fitted"
-        )
-    gain = float(gradient @ newton_step(-information, gradient)) / 2
-    if gain > LATE:
-        yield (
-            f"the parameters are about {gain:.2g} nats below the maximum: fit longer, with a learning "
-            "rate that falls to 0"
-        )
-
-
-def _limits(num_units: int, dtype: torch.dtype) -> Iterator[str]:
-    if num_units < 2:
-        yield (
-            "the log-likelihood is of all data together: a sandwich and a BIC need independent units"
-        )
-    if dtype != torch.float64:
-        yield "derivatives were computed in float32, since the program does not run in float64"
+        return table_of(likelihood, at, repeats, probability)

@@ -7,7 +7,7 @@ import numpy as np
 
 LEAST_GAIN = {
     True: 1.0,
-    False: 0.05,
+    False: 0.01,
 }  # nats that are worth a word, of joint figures and of each unit's
 STRETCH = 0.1  # of a run's way, whose figures are compared with those of the stretch before
 CERTAIN = 3.0  # standard errors
@@ -60,13 +60,13 @@ def verdict(
     if found is None:
         return f"there are too few {times} to tell whether {name} had converged"
     gain, error = found
-    places = 0 if abs(gain) > 10 else 1 if is_joint and abs(gain) >= 1 else 2
+    places = 0 if abs(gain) > 10 else 1 if abs(gain) > 1 else 2 if is_joint else 3
     over = f"over the last tenth of the {times}" + (
         ", by learning rate" if min(rates) < max(rates) else ""
     )
     if not is_certain(gain, error, is_joint):
         noisy = "" if error * CERTAIN < LEAST_GAIN[is_joint] else ", as far as its noise shows"
-        return f"{name} had levelled off{noisy}: it changed by {gain:.{places}f} ± {error:.2f} nats {over}"
+        return f"{name} had levelled off{noisy}: it changed by {gain:.{places}f} ± {error:.{places}f} nats {over}"
     if gain < 0:
         return f"{name} was falling at the end, by {-gain:,.{places}f} nats {over}"
     return (

@@ -76,8 +76,8 @@ def fit(
     ``FitResult.verdict`` says in a sentence whether the fit had converged, and ``print(result)`` shows it.
 
     With ``restarts`` and ``out``, the first fit is in ``out`` and each other in a folder in there, and
-    ``resume`` goes on with all of them; when all have ended, ``out`` holds the best. Without ``out``, Ctrl-C
-    leaves the program with what the present fit has learnt.
+    ``resume`` goes on with all of them; when all have ended, ``out`` holds the best. Without ``out``,
+    Ctrl-C leaves the program with what the present fit has learnt.
 
     With a guide made from the model (:class:`pyro_vae.guides.AutoAmortized`), what is left out is chosen
     for it: the learning rate falls to 0 along a cosine; where the model sums nothing out, the objective is

@@ -115,7 +115,7 @@ class SingleRun:
                 prepared.is_elbo,
             )
             result = loop.run(resume, _noun(prepared), prepared.notes)
-            figure = math.nan if at_start is None else loop.final_figure()
+            figure = math.nan if at_start is None else loop.score.common()
         return Ended(replace(result, program=opened.given), prepared.learnt, figure)
 
     def _engine(self, prepared: Prepared) -> Engine:

@@ -31,7 +31,6 @@ from pyro_vae.inference.svi.validation import Validation, figures_of
 from pyro_vae.program.generators import RngState, rng_state, set_rng_state, torch_rng_state
 from pyro_vae.progress import progress_bar
 
-SCORED_ROWS, MOST_PASSES = 20_000, 100  # with which the restarts of a fit are compared
 SETTLED = 0.01  # of its last value: a scheduled number that changes by less counts as settled
 
 
@@ -230,13 +229,6 @@ class Loop:
         )
 
     # --- saved and restored -------------------------------------------------------------------
-
-    def final_figure(self) -> float:
-        """Return the figure of validation or else of training data, by draws common to all runs."""
-        rows = self.score.batches.num_units
-        passes = min(MOST_PASSES, max(1, SCORED_ROWS // rows))
-        figures = (replace(self.score, seed=seed)(check=False) for seed in range(passes))
-        return sum(figures) / passes
 
     def save(self) -> None:
         broken = [n for n, value in self.learnt.items() if not torch.isfinite(value).all()]
