@@ -5,10 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-LEAST_GAIN = {
-    True: 1.0,
-    False: 0.01,
-}  # nats that are worth a word, of joint figures and of each unit's
+# nats that are worth a word, of joint figures and of each unit's
+LEAST_GAIN = {True: 1.0, False: 0.01}
 STRETCH = 0.1  # of a run's way, whose figures are compared with those of the stretch before
 CERTAIN = 3.0  # standard errors
 
@@ -66,7 +64,8 @@ def verdict(
     )
     if not is_certain(gain, error, is_joint):
         noisy = "" if error * CERTAIN < LEAST_GAIN[is_joint] else ", as far as its noise shows"
-        return f"{name} had levelled off{noisy}: it changed by {gain:.{places}f} ± {error:.{places}f} nats {over}"
+        change = f"{gain:.{places}f} ± {error:.{places}f} nats"
+        return f"{name} had levelled off{noisy}: it changed by {change} {over}"
     if gain < 0:
         return f"{name} was falling at the end, by {-gain:,.{places}f} nats {over}"
     return (
