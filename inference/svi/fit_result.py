@@ -48,8 +48,10 @@ class FitResult:
         if done < self.epochs:
             best = f"; the best was {times[:-1]} {self.best_epoch:,}" if self.best_epoch else ""
             return f"the fit stopped after {done:,} of {self.epochs:,} {times}{best}"
-        figures = [float(metrics[name]) for metrics in self.metrics]
-        rates = [float(metrics["learning_rate"]) for metrics in self.metrics]
+        beta = self.metrics[-1].get("beta")  # as long as the KL weight changed, the figure was another
+        same = [metrics for metrics in self.metrics if metrics.get("beta") == beta]
+        figures = [float(metrics[name]) for metrics in same]
+        rates = [float(metrics["learning_rate"]) for metrics in same]
         title = f"the {'validation ' * name.startswith('validation')}{figure_title(name)}"
         sentence = verdict(title, figures, rates, self.is_joint, times)
         if self.best_epoch is None or self.best_epoch == done:
