@@ -98,6 +98,13 @@ def test_verdicts_in_words() -> None:
     assert "as far as its noise shows" in loud
 
 
+def test_as_long_as_the_kl_weight_grows_the_elbo_is_another_one() -> None:
+    x = torch.randn(30)
+    result = quick(Mean(), x, steps=100, kl_warmup=95)
+    assert result.verdict == "there are too few steps to tell whether the ELBO had converged"
+    assert "too few" not in quick(Mean(), x, steps=100, kl_warmup=2).verdict
+
+
 def test_the_verdict_of_held_out_data() -> None:
     x = torch.randn(60, 3)
     result = quick(FactorAnalysis((3,), 1), x[:40], validation=x[40:], epochs=60,
