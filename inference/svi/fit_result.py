@@ -48,7 +48,9 @@ class FitResult:
         if done < self.epochs:
             best = f"; the best was {times[:-1]} {self.best_epoch:,}" if self.best_epoch else ""
             return f"the fit stopped after {done:,} of {self.epochs:,} {times}{best}"
-        beta = self.metrics[-1].get("beta")  # as long as the KL weight changed, the figure was another
+        beta = self.metrics[-1].get(
+            "beta"
+        )  # as long as the KL weight changed, the figure was another
         same = [metrics for metrics in self.metrics if metrics.get("beta") == beta]
         figures = [float(metrics[name]) for metrics in same]
         rates = [float(metrics["learning_rate"]) for metrics in same]

@@ -58,7 +58,8 @@ class Loop:
         elbo, self.minibatching = step.loss.elbo, step.loss.minibatching
         self.beta_name = elbo.quantity if isinstance(elbo, Scheduled) else "beta"
         self.train_name, name, objective = figures_of(step.loss, is_elbo)
-        self.score = Validation(objective, name, held_out or train, step.loss, settings.seed)
+        scored = train if held_out is None else held_out
+        self.score = Validation(objective, name, scored, step.loss, settings.seed)
         self.validation = None if held_out is None else self.score
         self.position, self.best, self.steps_taken = Position(), dict[str, Tensor](), 0
         self.total = torch.zeros((), dtype=torch.float64, device=train.device)
@@ -277,7 +278,7 @@ class Loop:
             rng_state(),
             replace(self.position),
             self.total.clone(),
-            {name: value.clone() for name, value in self.best.items()},
+            dict(self.best) if self.settings.averaging is None else copy.deepcopy(self.best),
         )
 
     def rewind(self, snapshot: "_Snapshot") -> None:

@@ -325,6 +325,41 @@ def test_shared_latents_have_no_sandwich_and_no_bic() -> None:
     assert found.standard_error.item() == pytest.approx((sd * (-hessian) ** -0.5).item(), rel=1e-4)
 
 
+def test_a_series_is_one_unit() -> None:
+    """A local level with learnt variances, against the covariance of all of its steps."""
+
+    class Level(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.log_drift, self.log_noise = (nn.Parameter(torch.tensor(v)) for v in (-0.7, 0.0))
+
+        def model(self, y: Tensor) -> None:
+            with pyro.plate("time", len(y)):
+                step = pyro.sample("step", dist.Normal(0.0, 1.0))
+                level = self.log_drift.exp() * step.cumsum(-1)
+                pyro.sample("y", dist.Normal(level, self.log_noise.exp()), obs=y)
+
+        def guide(self, y: Tensor) -> None:
+            with pyro.plate("time", len(y)):
+                pyro.sample("step", dist.Normal(torch.zeros(len(y)).to(y), 1.0))
+
+    y = (torch.randn(40)).cumsum(0) + 0.7 * torch.randn(40)
+    found = quick(Level(), args=(y,))
+    sums = torch.ones(40, 40).double().tril()
+
+    def total(at: Tensor) -> Tensor:
+        covariance = (2 * at[0]).exp() * sums @ sums.T
+        covariance = covariance + (2 * at[1]).exp() * torch.eye(40).double()
+        loc = torch.zeros(40).double()
+        return dist.MultivariateNormal(loc, covariance).log_prob(y.double())
+
+    at = found.estimate
+    assert torch.autograd.functional.jacobian(total, at).abs().max() < 1e-3
+    expected = (-torch.autograd.functional.hessian(total, at)).inverse()
+    assert found.covariance.numpy() == pytest.approx(expected.numpy(), rel=1e-4)
+    assert (found.num_units, found.unit) == (1, None)
+
+
 # --- constraints and refusals -----------------------------------------------------------------
 
 
