@@ -156,9 +156,10 @@ def _best(result: FitResult) -> str:
     name, value = monitored_figure(
         next(m for m in result.metrics if m["epoch"] == result.best_epoch)
     )
+    times = times_of(result.steps_per_epoch)
     figure = name.replace("_", " ").replace("elbo", "ELBO")
     unit = "for all data together" if result.is_joint else "per datum"
-    return f"; best {figure} {value:.3f} nats {unit}, at epoch {result.best_epoch}"
+    return f"; best {figure} {value:.3f} nats {unit}, at {times[:-1]} {result.best_epoch}"
 
 
 def _default_folder(config: FitConfig) -> str:
