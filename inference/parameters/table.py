@@ -107,10 +107,8 @@ def _intervals(
         if each.is_elementwise:
             half = z * free_errors[free_at : free_at + free].reshape(each.unconstrained.shape)
             middle = each.unconstrained.detach().double()
-            ends = [each.value(middle - half), each.value(middle + half)]
-            intervals[at : at + count] = torch.stack([end.reshape(-1) for end in ends], -1).sort(
-                -1
-            )[0]
+            ends = torch.stack([each.value(middle - half), each.value(middle + half)], -1)
+            intervals[at : at + count] = ends.reshape(-1, 2).sort(-1)[0]
         at, free_at = at + count, free_at + free
     return intervals
 

@@ -107,11 +107,12 @@ class _Starts:
         generator = torch.Generator().manual_seed(self.seed)
         for name, parameter in prepared.parameters.items():
             was = self.before.get(name)
-            if id(parameter) in of_layers or (was is not None and not torch.equal(was, parameter)):
+            is_learnt = was is not None and not torch.equal(was, parameter)
+            of_objective = name.startswith(checkpoint.OBJECTIVE_PREFIX)
+            if id(parameter) in of_layers or is_learnt or of_objective:
                 continue
-            spread = (
-                float(parameter.std()) if parameter.dim() > 1 and parameter.numel() > 1 else 0.0
-            )
+            is_matrix = parameter.dim() > 1 and parameter.numel() > 1
+            spread = float(parameter.std()) if is_matrix else 0.0
             noise = torch.randn(parameter.shape, generator=generator).to(parameter)
             parameter.add_(noise * (spread or 1.0))
 
