@@ -85,10 +85,11 @@ def prepare(task: Task, resume: bool) -> Prepared:
         _check_held_out(task, minibatching)
         epochs, epoch_notes = _epochs(task, minibatching, examined, first)
         stored = registered(program, examined.guide, examined.model)
-        trained = trainable({**named_parameters(program), **stored})
         settings = replace(task.settings, epochs=epochs)
-        elbo, settings = with_defaults(program, task.elbo, settings, minibatching.is_joint, trained)
-        settings, optimizer_notes = with_optimizer(program, settings, minibatching, trained)
+        own = {**named_parameters(program), **stored}
+        trained = {name: p for name, p in own.items() if p.requires_grad}
+        is_joint = minibatching.is_joint
+        elbo, settings = with_defaults(program, task.elbo, settings, is_joint, trained)
         with undisturbed(program, seed):
             if isinstance(elbo, Objective):
                 elbo = elbo.planned(examined, *first, num_data=train.num_units)
@@ -99,6 +100,7 @@ def prepare(task: Task, resume: bool) -> Prepared:
         learning = _with_modules(program, elbo.modules if isinstance(elbo, Objective) else {})
     loss = BatchLoss(examined, minibatching, elbo or default_elbo(examined.structure))
     parameters = trainable({**named_parameters(learning), **stored})
+    settings, optimizer_notes = with_optimizer(learning, settings, minibatching, parameters)
     with undisturbed(program, seed):
         hidden_notes = check_everything_trains(loss, parameters, first)
     notes = [
