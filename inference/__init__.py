@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.evidence.proposals import wider as wider
     from pyro_vae.inference.evidence.result import Evidence as Evidence
     from pyro_vae.inference.evidence.unit_estimates import UnitEstimates as UnitEstimates
+    from pyro_vae.inference.parameters.estimates import ParameterEstimates as ParameterEstimates
     from pyro_vae.inference.posterior.diagnostics import Evaluation as Evaluation
     from pyro_vae.inference.posterior.guide_draws import Guide as Guide
     from pyro_vae.inference.posterior.impute import Imputation as Imputation
@@ -84,6 +85,7 @@ _HOMES = {
     "LogPredictive": f"{_POSTERIOR}.new_rows",
     "Method": f"{_EVIDENCE}.method",
     "NUTS": f"{_POSTERIOR}.nuts",
+    "ParameterEstimates": "pyro_vae.inference.parameters.estimates",
     "Posterior": f"{_POSTERIOR}.result",
     "PriorSamples": f"{_POSTERIOR}.prior",
     "Sandwich": f"{_EVIDENCE}.bidirectional",

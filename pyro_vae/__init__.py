@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.graph import render_model as render_model
     from pyro_vae.inference.comparison.compare import compare as compare
     from pyro_vae.inference.evidence.estimate import log_evidence as log_evidence
+    from pyro_vae.inference.parameters.standard_errors import standard_errors as standard_errors
     from pyro_vae.inference.posterior.calibration import calibrate as calibrate
     from pyro_vae.inference.posterior.diagnostics import evaluate as evaluate
     from pyro_vae.inference.posterior.posterior import posterior as posterior
@@ -38,6 +39,7 @@ _HOMES = {
     "prior_samples": "pyro_vae.inference.posterior.prior",
     "render_model": "pyro_vae.graph",
     "restore": "pyro_vae.inference.svi.restore",
+    "standard_errors": "pyro_vae.inference.parameters.standard_errors",
 }
 __all__ = list(_HOMES)
 __getattr__, __dir__ = exports(__name__, _HOMES)

@@ -5,32 +5,70 @@ from collections.abc import Sequence
 
 import numpy as np
 
-MIN_GAIN = 1.0  # nats over the last tenth of the epochs that are worth a note
+# nats that are worth a word, of joint figures and of each unit's
+LEAST_GAIN = {True: 1.0, False: 0.01}
+STRETCH = 0.1  # of a run's way, whose figures are compared with those of the stretch before
+CERTAIN = 3.0  # standard errors
 
 
-def late_gain(figures: Sequence[float]) -> float | None:
-    """Return the mean of the last tenth of the figures minus that of the tenth before.
+def late_gain(figures: Sequence[float], rates: Sequence[float]) -> tuple[float, float] | None:
+    """Return the mean of the last tenth of a run's figures minus that of the tenth before, and its error.
 
-    None where there are too few, or where it is within 3 standard errors of 0.
+    A tenth is one of the way, the sum of the learning rates: where a schedule lets the rate fall to 0, the
+    last epochs stand still, and figures that stay as they are show nothing. None where either tenth has
+    fewer than two epochs.
 
-    >>> late_gain([-float(epoch) for epoch in range(100, 0, -1)]), late_gain([-3.0, -1.0])
+    >>> gain, error = late_gain([-float(epoch) for epoch in range(100, 0, -1)], [0.01] * 100)
+    >>> gain, late_gain([-3.0, -1.0], [0.01, 0.01])
     (10.0, None)
     """
-    count = len(figures) // 10
-    if count < 2:
+    steps = np.asarray(rates, dtype=float)
+    way = (steps.cumsum() - steps / 2) / max(steps.sum(), np.finfo(float).tiny)
+    values = np.asarray(figures, dtype=float)
+    last = values[way > 1 - STRETCH]
+    before = values[(way > 1 - 2 * STRETCH) & (way <= 1 - STRETCH)]
+    if min(len(before), len(last)) < 2:
         return None
-    before, last = np.array(figures[-2 * count :], dtype=float).reshape(2, count)
-    error = math.sqrt((np.diff(before).var() + np.diff(last).var()) / 2 / count)
-    gain = float(last.mean() - before.mean())
-    return gain if gain > 3 * error else None
+    # from one epoch to the next, where a trend does not count
+    variances = [np.square(np.diff(part)).mean() / 2 / len(part) for part in (before, last)]
+    return float(last.mean() - before.mean()), math.sqrt(sum(variances))
 
 
-def convergence_notes(name: str, figures: Sequence[float]) -> list[str]:
-    """Return a sentence if the figure ``name`` still rose by more than a nat at the end."""
-    gain = late_gain(figures)
-    if gain is None or gain < MIN_GAIN:
-        return []
-    return [
-        f"{name} still rose by {gain:,.{0 if gain > 10 else 1}f} nats over the last tenth of the "
-        "epochs: more of them, or a larger learning rate, would go further"
-    ]
+def is_certain(gain: float, error: float, is_joint: bool) -> bool:
+    """Return whether a change of a figure is beyond its noise, and large enough to matter."""
+    return abs(gain) > max(CERTAIN * error, LEAST_GAIN[is_joint])
+
+
+def verdict(
+    name: str, figures: Sequence[float], rates: Sequence[float], is_joint: bool, times: str
+) -> str:
+    """Say in a sentence whether a figure had converged at the end of a run.
+
+    Args:
+        name: of the figure, as in "the ELBO".
+        figures: of each epoch, in nats.
+        rates: the learning rate of each epoch.
+        is_joint: whether the figures are of all data together.
+        times: what the run counts, "steps" or "epochs".
+
+    >>> print(verdict("the ELBO", [-3.0] * 40, [0.1] * 40, True, "steps"))
+    the ELBO had levelled off: it changed by 0.00 ± 0.00 nats over the last tenth of the steps
+    """
+    found = late_gain(figures, rates)
+    if found is None:
+        return f"there are too few {times} to tell whether {name} had converged"
+    gain, error = found
+    places = 0 if abs(gain) > 10 else 1 if abs(gain) > 1 else 2 if is_joint else 3
+    over = f"over the last tenth of the {times}" + (
+        ", by learning rate" if min(rates) < max(rates) else ""
+    )
+    if not is_certain(gain, error, is_joint):
+        noisy = "" if error * CERTAIN < LEAST_GAIN[is_joint] else ", as far as its noise shows"
+        change = f"{gain:.{places}f} ± {error:.{places}f} nats"
+        return f"{name} had levelled off{noisy}: it changed by {change} {over}"
+    if gain < 0:
+        return f"{name} was falling at the end, by {-gain:,.{places}f} nats {over}"
+    return (
+        f"{name} was still rising at the end, by {gain:,.{places}f} nats {over}: more {times}, or a larger "
+        "learning rate, would go further"
+    )

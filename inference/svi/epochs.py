@@ -36,19 +36,20 @@ def choose_epochs(
         parameters: all that are trained; None with held-out data.
     """
     epochs, rows = default_epochs(minibatching), f"{minibatching.num_rows:,} rows"
+    times = "steps" if minibatching.steps_per_epoch == 1 else "epochs"
     if epochs == DEFAULT_EPOCHS:
         return epochs, []
     if epochs < DEFAULT_EPOCHS:
-        return epochs, [f"{epochs:,} epochs of {rows}, as they are many"]
+        return epochs, [f"{epochs:,} {times} of {rows}, as they are many"]
     if parameters is not None:
         num_values = _num_values(minibatching, examined, first)
         count = _num_likelihood_parameters(examined, first, parameters, num_values)
         if count > num_values:
             return DEFAULT_EPOCHS, [
-                f"{DEFAULT_EPOCHS} epochs: in more, {count:,} parameters could memorise the "
+                f"{DEFAULT_EPOCHS} {times}: in more, {count:,} parameters could memorise the "
                 f"{num_values:,} values (with held-out rows, validation=, early stopping prevents that)"
             ]
-    return epochs, [f"{epochs:,} epochs of {rows}, as they are few"]
+    return epochs, [f"{epochs:,} {times} of {rows}, as they are few"]
 
 
 def default_epochs(minibatching: Minibatching) -> int:

@@ -1,59 +1,29 @@
 """Stochastic variational inference: fit a model and a guide to data."""
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-import pyro
 import torch
 from pyro.infer import ELBO
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyro_vae import argument_checks as checks
 from pyro_vae.allocations import raise_malloc_thresholds
-from pyro_vae.data import DataSet, batches
-from pyro_vae.errors import InputError, at_least_1, must_be, positive, true_or_false
 from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.compiling.precision import Precision
-from pyro_vae.inference.objectives import Linear, Schedule
-from pyro_vae.inference.objectives.objective import Scheduled
-from pyro_vae.inference.svi.compiled_engine import (
-    CompiledEngine,
-    check_modes,
-    expected_batches,
-)
-from pyro_vae.inference.svi.engine import EagerEngine, Engine
+from pyro_vae.inference.objectives import Schedule
+from pyro_vae.inference.svi.compiled_engine import check_modes
+from pyro_vae.inference.svi.fit_arguments import CHECKS, beta_of, check_together
 from pyro_vae.inference.svi.fit_result import FitResult
-from pyro_vae.inference.svi.made_guide import (
-    default_lr_schedule,
-    default_objective,
-    trains_made_guide_alone,
-)
-from pyro_vae.inference.svi.opening import kind_of, opened
-from pyro_vae.inference.svi.optimizer import (
-    PASS_LR_SCHEDULE,
-    PASS_OPTIMIZER,
-    OptimizerFactory,
-    make_optimizer,
-)
-from pyro_vae.inference.svi.preparation import Prepared, Task, prepare
+from pyro_vae.inference.svi.opening import open_fit
+from pyro_vae.inference.svi.optimizer import OptimizerFactory
+from pyro_vae.inference.svi.restarts import best_of
 from pyro_vae.inference.svi.run_control import RunControl
-from pyro_vae.inference.svi.run_storage import RunStorage
 from pyro_vae.inference.svi.settings import Settings
-from pyro_vae.inference.svi.step import Step
-from pyro_vae.inference.svi.step_graph import StepCapture
-from pyro_vae.inference.svi.training_loop import Loop
-from pyro_vae.program.contract import Program, signature
-from pyro_vae.program.generators import rng_state, set_rng_state
-from pyro_vae.program.one_thread import one_thread
-from pyro_vae.program.param_store import own_parameters
+from pyro_vae.inference.svi.single_run import SingleRun
 
-ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
 DEFAULT_CONTROL = RunControl()
 
 
@@ -63,9 +33,10 @@ def fit(
     *,
     validation: Any = None,
     epochs: int | None = None,
+    steps: int | None = None,
     batch_size: int | None = None,
     shuffle: bool | None = None,
-    optimizer: OptimizerFactory = ADAM,
+    optimizer: OptimizerFactory | None = None,
     lr_schedule: Callable[[Optimizer], LRScheduler] | None = None,
     elbo: ELBO | None = None,
     beta: Schedule | float = 1.0,  # in this order the command line says what one refuses
@@ -73,6 +44,8 @@ def fit(
     clip_norm: float | None = None,
     patience: int | None = None,
     keep_best: bool = True,
+    averaging: float | None = None,
+    restarts: int = 1,
     seed: int = 0,
     device: str | torch.device = "auto",
     out: Path | str | None = None,
@@ -98,6 +71,14 @@ def fit(
     have a KL weight of 1. Trace_ELBO is used in a form that does not wait for the device (TraceELBO); a
     latent is enumerated if it is marked ``infer={"enumerate": "parallel"}``.
 
+    Small problems, of 1,000 parameters at most and 1,000 rows (or all rows in a step), get a learning rate
+    that falls to 0 along a cosine, unless ``optimizer`` or ``lr_schedule`` says otherwise.
+    ``FitResult.verdict`` says in a sentence whether the fit had converged, and ``print(result)`` shows it.
+
+    With ``restarts`` and ``out``, the first fit is in ``out`` and each other in a folder in there, and
+    ``resume`` goes on with all of them; when all have ended, ``out`` holds the best. Without ``out``,
+    Ctrl-C leaves the program with what the present fit has learnt.
+
     With a guide made from the model (:class:`pyro_vae.guides.AutoAmortized`), what is left out is chosen
     for it: the learning rate falls to 0 along a cosine; where the model sums nothing out, the objective is
     ``Landing`` over the first half of the epochs; where rows share latents and the model has no
@@ -117,9 +98,12 @@ def fit(
             split is used, too).
         validation: held-out data of the same kind, for early stopping and keep-best.
         epochs: passes over the data; by default 100, more for few rows, fewer for many.
+        steps: of the optimizer, in place of epochs; whole passes, so where a batch is not all rows the
+            number is rounded up.
         batch_size: rows a step; by default a DataLoader's own, 128, or all where rows depend on each other.
         shuffle: take the rows in a new order each epoch; by default unless a row's position matters.
-        optimizer: makes a torch optimizer from the parameters.
+        optimizer: makes a torch optimizer from the parameters; by default Adam at a learning rate of 0.001,
+            or, for few parameters, one that falls to 0 from 0.1 (with layers from 0.01).
         lr_schedule: makes a torch learning-rate schedule from the optimizer; it steps once an epoch.
         elbo: the objective; by default Trace_ELBO, or TraceEnum_ELBO where a latent is enumerated.
         beta: weight of the KL term, or a schedule of it.
@@ -127,6 +111,10 @@ def fit(
         clip_norm: largest norm of the gradient of the ELBO per unit.
         patience: stop after so many epochs without a better figure in validation.
         keep_best: end with the parameters of the epoch where that figure was best.
+        averaging: end with the mean of the parameters over this share of the steps, the last ones, such as
+            0.25, in place of ``keep_best``. The noise of a constant learning rate averages out.
+        restarts: fit so many times, each from a start and a seed of its own, and keep the best by its
+            final ELBO (of validation data, if there are any).
         seed: seed of the order of the rows and of all noise.
         device: "auto" is the GPU where there is one.
         out: a folder for metrics and checkpoints.
@@ -153,138 +141,26 @@ def fit(
     2
     """
     checks.check_arguments(CHECKS, locals())
-    if out is None and resume:
-        raise InputError(
-            "resume needs the folder of the run", subject="resume", remedy="pass out=FOLDER, too"
-        )
-    beta = _beta_of(elbo, beta, kl_warmup)
-    planned_epochs = 1 if epochs is None else epochs
-    settings = Settings(
-        planned_epochs, lr_schedule, beta, kl_warmup, patience, keep_best, seed, progress
-    )
-    kind = kind_of(program)
-    given, program, train, place = opened(program, data, device, args, kwargs, seed, validation)
-    check_modes(compile, precision, place)
-    for module in program.modules.values():
-        module.to(place)
-    if isinstance(data, DataSet) and validation is None:
-        validation = data.validation
-    with checks.naming("validation"):
-        held_out = None if validation is None else batches(validation, place, signature(program))
-    run_storage = RunStorage(
-        None if out is None else Path(out), resume, {"program": kind, **(record or {})}
-    )
-    landing = default_objective(program) if elbo is None and beta == 1 and not kl_warmup else None
-    elbo = landing or elbo
-    task = Task(program, train, held_out, batch_size, shuffle, epochs, elbo, seed)
+    check_together(epochs, steps, resume, out)
+    beta = beta_of(elbo, beta, kl_warmup)
+    opened = open_fit(program, data, validation, device, args, kwargs, seed)
+    check_modes(compile, precision, opened.device)
     raise_malloc_thresholds()
-    with one_thread(), run_storage.sole_use(), _isolated(program, seed):
-        prepared = prepare(task, resume)
-        minibatching = prepared.loss.minibatching
-        sizes = [minibatching.num_rows, minibatching.batch_size, minibatching.shuffle]
-        run_storage.record |= {"rows": sizes}
-        if landing is not None:  # in the first half of the run
-            settings = replace(settings, beta=Linear(0.0, 1.0, epochs=prepared.epochs / 2))
-        lr_schedule = lr_schedule or default_lr_schedule(program, prepared.epochs)
-        keep_best = keep_best and not (
-            minibatching.is_joint and trains_made_guide_alone(program, prepared.parameters)
-        )
-        settings = replace(
-            settings, epochs=prepared.epochs, lr_schedule=lr_schedule, keep_best=keep_best
-        )
-        engine = _make_engine(prepared, compile, precision, settings, control)
-        step = Step(engine, make_optimizer(optimizer, prepared.parameters), clip_norm)
-        loop = Loop(
-            step, prepared.learnt, train, held_out, run_storage, settings, control, prepared.is_elbo
-        )
-        result = loop.run(resume, _noun(prepared), prepared.notes)
-    return replace(result, program=given)
-
-
-def _check_elbo(name: str, elbo: Any) -> None:
-    if not isinstance(elbo, ELBO):
-        is_class = isinstance(elbo, type) and issubclass(elbo, ELBO)
-        remedy = f"pass {elbo.__name__}(...)" if is_class else "pass one, such as Trace_ELBO()"
-        raise must_be(name, "an object of class ELBO", elbo, remedy=remedy)
-    at_least_1("num_particles", elbo.num_particles)  # Pyro does not check it
-
-
-CHECKS: dict[str, checks.Check] = {
-    "epochs": checks.optional(at_least_1),
-    "batch_size": checks.optional(at_least_1),
-    "shuffle": checks.optional(true_or_false),
-    "optimizer": checks.suggesting(PASS_OPTIMIZER, checks.function),
-    "lr_schedule": checks.optional(checks.suggesting(PASS_LR_SCHEDULE, checks.function)),
-    "elbo": checks.optional(_check_elbo),
-    "beta": checks.number_or(Schedule, "a Schedule such as Linear()"),
-    "kl_warmup": checks.not_negative,
-    "clip_norm": checks.optional(positive),
-    "patience": checks.optional(at_least_1),
-    "keep_best": true_or_false,
-    "seed": checks.seed,
-    "out": checks.optional(checks.path),
-    "resume": true_or_false,
-    "record": checks.optional(checks.mapping),
-    "progress": checks.optional(true_or_false),
-    "compile": checks.one_of(*get_args(Compile)),
-    "precision": checks.one_of(*get_args(Precision)),
-    "control": checks.instance(RunControl, "a RunControl"),
-}
-
-
-def _beta_of(elbo: Any, beta: Schedule | float, kl_warmup: float) -> Schedule | float:
-    """Return the number that changes over the run: the KL weight, or that of the objective itself.
-
-    Raises:
-        InputError: both are given.
-    """
-    if not isinstance(elbo, Scheduled):
-        return beta
-    if isinstance(beta, Schedule) or beta != 1 or kl_warmup:
-        raise InputError(
-            f"{type(elbo).__name__} weighs the KL term itself",
-            subject=type(elbo).__name__,
-            remedy="leave beta and kl_warmup out",
-        )
-    return elbo.schedule
-
-
-def _make_engine(
-    prepared: Prepared,
-    mode: Compile,
-    precision: Precision,
-    settings: Settings,
-    control: RunControl,
-) -> Engine:
-    loss, parameters = prepared.loss, prepared.parameters
-    eager = EagerEngine(loss, parameters, precision)
-    if mode == "off":
-        return eager
-    capture = StepCapture(loss, parameters, settings.is_tempered)
-    expected = expected_batches(prepared.first, loss.minibatching, settings.epochs)
-    return CompiledEngine(eager, capture, mode, expected, control)
-
-
-def _noun(prepared: Prepared) -> str:
-    """Return what a progress bar counts."""
-    first = prepared.first
-    return ("images" if first[0].dim() == 4 else "rows") if first else "steps"
-
-
-@contextmanager
-def _isolated(program: Program, seed: int) -> Iterator[None]:
-    """Train with generators that start from ``seed``, and restore them and the modes afterwards."""
-    modes = {m: m.training for root in program.modules.values() for m in root.modules()}
-    generators = rng_state()
-    pyro.set_rng_seed(seed)
-    try:
-        with own_parameters(program), warnings.catch_warnings():
-            # a note says it once
-            warnings.filterwarnings("ignore", r"[\s\S]*you need to use TraceEnum_ELBO", UserWarning)
-            for module in program.modules.values():
-                module.train()
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-        set_rng_state(generators)
+    run = SingleRun(
+        opened,
+        Settings(
+            optimizer, lr_schedule, beta, kl_warmup, patience, keep_best, averaging, seed, progress
+        ),
+        epochs,
+        steps,
+        batch_size,
+        shuffle,
+        elbo,
+        clip_norm,
+        record or {},
+        compile,
+        precision,
+        control,
+    )
+    folder = None if out is None else Path(out)
+    return run(folder, resume).result if restarts == 1 else best_of(restarts, run, folder, resume)

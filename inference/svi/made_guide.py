@@ -1,6 +1,7 @@
 """A guide for a model that has none."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -8,13 +9,13 @@ import pyro
 import torch
 from pyro.infer import config_enumerate
 from torch import Tensor
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from pyro_vae.data import Batches
 from pyro_vae.errors import InputError, first_line, report_user_errors
 from pyro_vae.guides import AutoAmortized
-from pyro_vae.inference.objectives import Landing
+from pyro_vae.inference.objectives import Landing, Linear
+from pyro_vae.inference.svi.settings import Settings
 from pyro_vae.program.contract import Program
 from pyro_vae.program.generators import generators_as_found
 from pyro_vae.program.isolation import undisturbed
@@ -121,29 +122,39 @@ def _with_discrete_latents_summed_out(
     return model
 
 
-def default_objective(program: Program) -> Landing | None:
-    """Return the objective for a guide that was made from the model; None where the usual one serves."""
-    made = [m for m in program.modules.values() if isinstance(m, AutoAmortized)]
-    return Landing() if made and not any(guide.sums_out for guide in made) else None
+def with_defaults(
+    program: Program,
+    elbo: Any,
+    settings: Settings,
+    is_joint: bool,
+    parameters: Mapping[str, Tensor],
+) -> tuple[Any, Settings]:
+    """Return objective and settings, with what suits a guide made from the model where they are left open.
 
+    - The learning rate falls to 0 along a cosine. Shared latents have to go from the prior to a posterior
+      that may be a thousand times narrower: at a constant rate the last steps are as long as the first, and
+      the noise that they leave costs nats.
+    - The objective is Landing, over the first half of the run, where the model sums nothing out.
+    - The last parameters are kept where rows share latents and all parameters are the guide's, since it is
+      to fit the training rows.
 
-def default_lr_schedule(program: Program, epochs: int) -> Callable[[Optimizer], LRScheduler] | None:
-    """Return the schedule of the learning rate for a guide that was made from the model; else None.
-
-    Its shared latents have to go from the prior to a posterior that may be a thousand times narrower: at a
-    constant rate the last steps are as long as the first, and the noise that they leave costs nats.
+    Args:
+        program: what is fitted; with another guide nothing changes.
+        elbo: the objective, or None.
+        settings: of the run, with its length.
+        is_joint: whether rows share latents.
+        parameters: all that are trained.
     """
-    if not any(isinstance(module, AutoAmortized) for module in program.modules.values()):
-        return None
-    return partial(CosineAnnealingLR, T_max=epochs)
-
-
-def trains_made_guide_alone(program: Program, parameters: Mapping[str, Tensor]) -> bool:
-    """Return whether all parameters are those of a guide that was made from the model."""
-    made = {
-        id(parameter)
-        for module in program.modules.values()
-        if isinstance(module, AutoAmortized)
-        for parameter in module.parameters()
-    }
-    return bool(made) and all(id(parameter) in made for parameter in parameters.values())
+    made = [m for m in program.modules.values() if isinstance(m, AutoAmortized)]
+    if not made:
+        return elbo, settings
+    guides = {id(parameter) for guide in made for parameter in guide.parameters()}
+    is_guides_alone = all(id(parameter) in guides for parameter in parameters.values())
+    settings = replace(
+        settings,
+        lr_schedule=settings.lr_schedule or partial(CosineAnnealingLR, T_max=settings.epochs),
+        keep_best=settings.keep_best and not (is_joint and is_guides_alone),
+    )
+    if elbo is not None or settings.is_tempered or any(guide.sums_out for guide in made):
+        return elbo, settings
+    return Landing(), replace(settings, beta=Linear(0.0, 1.0, epochs=settings.epochs / 2))

@@ -2,15 +2,17 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyro_vae.errors import InputError
 
 OptimizerFactory = Callable[[Iterable[Tensor]], Optimizer]
 LRScheduleFactory = Callable[[Optimizer], LRScheduler]
+ADAM: OptimizerFactory = partial(Adam, lr=1e-3)
 PASS_OPTIMIZER = "pass a factory such as partial(Adam, lr=1e-3)"
 PASS_LR_SCHEDULE = "pass a factory such as partial(StepLR, step_size=10)"
 

@@ -1,5 +1,6 @@
 """What a fit finds out about its program before the first step."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,8 +19,11 @@ from pyro_vae.inference.objectives.requirements import check_pyro_elbo
 from pyro_vae.inference.svi.batch_loss import BatchLoss
 from pyro_vae.inference.svi.data_initialization import initialize_from_data
 from pyro_vae.inference.svi.epochs import choose_epochs
+from pyro_vae.inference.svi.made_guide import with_defaults
 from pyro_vae.inference.svi.minibatch_choice import choose_minibatching
 from pyro_vae.inference.svi.minibatching import Minibatching
+from pyro_vae.inference.svi.settings import Settings
+from pyro_vae.inference.svi.small_problems import with_optimizer
 from pyro_vae.inference.svi.trained_parameters import check_everything_trains, trainable
 from pyro_vae.program.contract import Program
 from pyro_vae.program.examination import Examination, examine
@@ -29,7 +33,7 @@ from pyro_vae.program.parameters import named_parameters, registered
 
 @dataclass(frozen=True)
 class Task:
-    """Hold a program and the data to fit it to; None is left to be chosen."""
+    """Hold a program and the data to fit it to; None is left to be chosen, as are the settings' epochs."""
 
     program: Program
     train: Batches
@@ -37,8 +41,13 @@ class Task:
     batch_size: int | None
     shuffle: bool | None
     epochs: int | None
+    steps: int | None
     elbo: Any
-    seed: int
+    settings: Settings
+
+    @property
+    def seed(self) -> int:
+        return self.settings.seed
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,7 @@ class Prepared:
     parameters: dict[str, Tensor]  # to train, by name
     learnt: dict[str, Tensor]  # what a checkpoint holds: parameters and buffers, by name
     first: Batch
-    epochs: int
+    settings: Settings
     notes: list[str]  # sentences about all of this
     is_elbo: bool  # is an ELBO of this program a bound of its evidence?
 
@@ -75,18 +84,23 @@ def prepare(task: Task, resume: bool) -> Prepared:
         )
         _check_held_out(task, minibatching)
         epochs, epoch_notes = _epochs(task, minibatching, examined, first)
+        stored = registered(program, examined.guide, examined.model)
+        settings = replace(task.settings, epochs=epochs)
+        own = {**named_parameters(program), **stored}
+        trained = {name: p for name, p in own.items() if p.requires_grad}
+        is_joint = minibatching.is_joint
+        elbo, settings = with_defaults(program, task.elbo, settings, is_joint, trained)
         with undisturbed(program, seed):
-            elbo = task.elbo
             if isinstance(elbo, Objective):
                 elbo = elbo.planned(examined, *first, num_data=train.num_units)
             elbo_notes = check_pyro_elbo(elbo, examined)
             not_an_elbo = reasons_for_no_elbo(
                 examined, loss_is_pyros=not isinstance(elbo, Objective)
             )
-        stored = registered(program, examined.guide, examined.model)
         learning = _with_modules(program, elbo.modules if isinstance(elbo, Objective) else {})
     loss = BatchLoss(examined, minibatching, elbo or default_elbo(examined.structure))
     parameters = trainable({**named_parameters(learning), **stored})
+    settings, optimizer_notes = with_optimizer(learning, settings, minibatching, parameters)
     with undisturbed(program, seed):
         hidden_notes = check_everything_trains(loss, parameters, first)
     notes = [
@@ -95,9 +109,9 @@ def prepare(task: Task, resume: bool) -> Prepared:
         *epoch_notes,
         *_held_out_notes(task, minibatching),
     ]
-    notes += [*elbo_notes, *hidden_notes, *not_an_elbo]
+    notes += [*optimizer_notes, *elbo_notes, *hidden_notes, *not_an_elbo]
     learnt = checkpoint.learnt_tensors(learning, stored)
-    return Prepared(loss, parameters, learnt, first, epochs, notes, not not_an_elbo)
+    return Prepared(loss, parameters, learnt, first, settings, notes, not not_an_elbo)
 
 
 def _all_parameters(program: Program) -> dict[str, Tensor]:
@@ -111,6 +125,8 @@ def _epochs(
 ) -> tuple[int, list[str]]:
     if task.epochs is not None:
         return task.epochs, []
+    if task.steps is not None:
+        return math.ceil(task.steps / minibatching.steps_per_epoch), []
     parameters = _all_parameters(task.program) if task.held_out is None else None
     with undisturbed(task.program, task.seed):
         return choose_epochs(minibatching, examined, first, parameters)

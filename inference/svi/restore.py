@@ -13,7 +13,7 @@ from pyro_vae import checkpoint
 from pyro_vae.data import Batches, OneCall
 from pyro_vae.errors import InputError, report_user_errors, unknown
 from pyro_vae.inference.svi.made_guide import has_guide
-from pyro_vae.inference.svi.opening import FUNCTIONS, kind_of, opened
+from pyro_vae.inference.svi.opening import FUNCTIONS, kind_of, open_fit
 from pyro_vae.inference.svi.run_storage import CHECKPOINT, check_checkpoint
 from pyro_vae.program.autoguide import has_unset_autoguide
 from pyro_vae.program.contract import Program, as_program
@@ -68,10 +68,10 @@ def restore(
     _check_kind(program, file, record)
     if data is not None or args is not None or kwargs is not None:
         place = next((p.device for p in _parameters(program)), torch.device("cpu"))
-        given, target, rows, _ = opened(program, data, place, args, kwargs, seed=0)
+        opened = open_fit(program, data, None, place, args, kwargs, seed=0)
         with report_user_errors():
-            load_learnt(target, _first_batch(rows, record), learnt, file)
-        return given
+            load_learnt(opened.program, _first_batch(opened.train, record), learnt, file)
+        return opened.given
     if not has_guide(program):
         raise InputError("a guide is made from a model and data", subject="data", remedy=PASS_DATA)
     target = as_program(program)

@@ -36,6 +36,7 @@ class Position:
     best: float = -math.inf  # validation ELBO per unit
     best_epoch: int = 0
     patient_from: int = 0  # patience counts from this epoch on
+    averaged: int = 0  # steps whose parameters the mean is of
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> "Position":
@@ -44,6 +45,7 @@ class Position:
         Raises:
             KeyError, ValueError: a field is missing, or has a wrong value.
         """
+        record = {"averaged": 0, **record}  # of a version without means
         _ = [record[field.name] for field in fields(cls)]  # all must be there
         position = cls(**record)
         for field in fields(cls):

@@ -7,20 +7,23 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyro_vae.inference.objectives import Schedule
+from pyro_vae.inference.svi.optimizer import OptimizerFactory
 
 
 @dataclass(frozen=True)
 class Settings:
     """Hold the options of the loop; :func:`pyro_vae.inference.svi.fit.fit` explains them."""
 
-    epochs: int
+    optimizer: OptimizerFactory | None
     lr_schedule: Callable[[Optimizer], LRScheduler] | None
     beta: float | Schedule
     kl_warmup: float
     patience: int | None
     keep_best: bool
+    averaging: float | None
     seed: int
     progress: bool | None
+    epochs: int = 1  # chosen when the program is prepared
 
     @property
     def is_tempered(self) -> bool:

@@ -19,8 +19,7 @@ from pyro_vae import checkpoint
 from pyro_vae.data import Batches
 from pyro_vae.errors import InputError
 from pyro_vae.inference.objectives.objective import Scheduled
-from pyro_vae.inference.svi.convergence import convergence_notes
-from pyro_vae.inference.svi.fit_result import FitResult, figure_title, monitored_figure
+from pyro_vae.inference.svi.fit_result import FitResult, figure_title, monitored_figure, times_of
 from pyro_vae.inference.svi.interrupt import deferred_signals
 from pyro_vae.inference.svi.optimizer import make_lr_schedule
 from pyro_vae.inference.svi.run_control import RunControl
@@ -59,9 +58,9 @@ class Loop:
         elbo, self.minibatching = step.loss.elbo, step.loss.minibatching
         self.beta_name = elbo.quantity if isinstance(elbo, Scheduled) else "beta"
         self.train_name, name, objective = figures_of(step.loss, is_elbo)
-        self.validation: Validation | None = None
-        if held_out is not None:
-            self.validation = Validation(objective, name, held_out, step.loss, settings.seed)
+        scored = train if held_out is None else held_out
+        self.score = Validation(objective, name, scored, step.loss, settings.seed)
+        self.validation = None if held_out is None else self.score
         self.position, self.best, self.steps_taken = Position(), dict[str, Tensor](), 0
         self.total = torch.zeros((), dtype=torch.float64, device=train.device)
         asked, is_cpu = control.checks_each_loss, train.device.type == "cpu"
@@ -88,23 +87,24 @@ class Loop:
             while not self.is_done() and not stopping():
                 self.epoch(stopping, bar)
             self.save()
-            if (late := self.late_notes()) and not bar.disable:
-                bar.write(late[0], file=sys.stderr)
-        if self.best:
-            checkpoint.load_into(self.learnt, self.best, CHECKPOINT)
-        best_epoch = self.position.best_epoch if self.best else None
-        seconds, is_joint = time.monotonic() - started, self.minibatching.is_joint
-        epochs = self.settings.epochs
-        return FitResult(
-            self.run_storage.metrics, best_epoch, seconds, epochs, (*notes, *late), is_joint
-        )
+            if self.best:
+                checkpoint.load_into(self.learnt, self.best, CHECKPOINT)
+            result = self.result(time.monotonic() - started, notes)
+            if not bar.disable and self.is_done():
+                bar.write(result.verdict, file=sys.stderr)
+        return result
 
-    def late_notes(self) -> list[str]:
-        """Return a note if a finished run still improved; validation data would show it, too."""
-        if self.validation is not None or self.position.epoch < self.settings.epochs:
-            return []
-        figures = [float(metrics[self.train_name]) for metrics in self.run_storage.metrics]
-        return convergence_notes(f"the {figure_title(self.train_name)}", figures)
+    def result(self, seconds: float, notes: list[str]) -> FitResult:
+        has_best = self.best and self.settings.averaging is None
+        return FitResult(
+            self.run_storage.metrics,
+            self.position.best_epoch if has_best else None,
+            seconds,
+            self.settings.epochs,
+            tuple(notes),
+            self.minibatching.is_joint,
+            self.steps_per_epoch,
+        )
 
     def is_done(self) -> bool:
         return self.position.epoch >= self.settings.epochs or self.is_out_of_patience()
@@ -140,6 +140,7 @@ class Loop:
                 self.total += elbo.double() * count
                 at.batch += 1
                 at.num_units += count
+                self.average()
                 self.steps_taken += 1
                 bar.update(count)
                 if stopping():
@@ -152,6 +153,25 @@ class Loop:
             self.epoch(stopping, bar)
             return
         self.finish_epoch(bar)
+
+    def average(self) -> None:
+        """Let the parameters to end with be the mean over the last steps, the present one included."""
+        at, share = self.position, self.settings.averaging
+        if share is None:
+            return
+        planned = self.settings.epochs * self.steps_per_epoch
+        if at.epoch * self.steps_per_epoch + at.batch <= (1 - share) * planned:
+            at.averaged, self.best = 0, {}  # of a run that was planned shorter
+            return
+        at.averaged += 1
+        if at.averaged == 1:
+            self.best = {name: value.clone() for name, value in self.learnt.items()}
+        with torch.no_grad():
+            for name, value in self.learnt.items():
+                if name.removeprefix("store/") in self.step.parameters:
+                    self.best[name].lerp_(value, 1 / at.averaged)
+                else:  # a buffer
+                    self.best[name].copy_(value)
 
     def finish_epoch(self, bar: tqdm) -> None:
         at = self.position
@@ -168,13 +188,14 @@ class Loop:
         self.total.zero_()
         if self.validation is not None and metrics[self.validation.name] > at.best:
             at.best, at.best_epoch = metrics[self.validation.name], at.epoch
-            if self.settings.keep_best:
+            if self.settings.keep_best and self.settings.averaging is None:
                 self.best = {name: value.clone() for name, value in self.learnt.items()}
         self.run_storage.log(metrics)
         name, value = monitored_figure(metrics)
         weighted = "KL-weighted " * (name == "train_elbo" and metrics[self.beta_name] != 1)
+        place = f"{times_of(self.steps_per_epoch)[:-1]} {at.epoch:,}"
         bar.set_description_str(
-            f"epoch {at.epoch}, {weighted}{figure_title(name)} {value:.2f} nats", refresh=False
+            f"{place}, {weighted}{figure_title(name)} {value:.2f} nats", refresh=False
         )
 
     def beta(self, before: int = 0) -> float:
@@ -257,6 +278,7 @@ class Loop:
             rng_state(),
             replace(self.position),
             self.total.clone(),
+            dict(self.best) if self.settings.averaging is None else copy.deepcopy(self.best),
         )
 
     def rewind(self, snapshot: "_Snapshot") -> None:
@@ -264,6 +286,7 @@ class Loop:
         self.step.optimizer.load_state_dict(snapshot.optimizer)
         set_rng_state(snapshot.generators)
         self.position, self.total = snapshot.position, snapshot.total
+        self.best = snapshot.best
 
 
 @dataclass(frozen=True)
@@ -273,3 +296,4 @@ class _Snapshot:
     generators: RngState
     position: Position
     total: Tensor
+    best: dict[str, Tensor]

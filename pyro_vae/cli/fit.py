@@ -25,7 +25,7 @@ from pyro_vae.cli.run.model_inputs import check_reads_missing, unbounded_density
 from pyro_vae.cli.run.trust import options_to_repeat
 from pyro_vae.data import DataSet, metadata_of
 from pyro_vae.inference.svi.fit import fit
-from pyro_vae.inference.svi.fit_result import FitResult, monitored_figure
+from pyro_vae.inference.svi.fit_result import FitResult, monitored_figure, times_of
 from pyro_vae.inference.svi.run_storage import CHECKPOINT
 from pyro_vae.storage import write_text
 
@@ -114,13 +114,19 @@ def report(folder: Path, config: FitConfig, result: FitResult, data: DataSet) ->
     run = f"{folder}{options_to_repeat(config.to_dict())}"
     for line in result.notes if not sys.stderr.isatty() else ():  # the progress bar showed them
         note(line)
-    done = len(result.metrics)
-    epochs = f"{done} epoch{'' if done == 1 else 's'}"
-    print(f"{folder}: {epochs} in {result.seconds:.1f} s{_best(result)}")
+    done, times = len(result.metrics), times_of(result.steps_per_epoch)
+    print(
+        f"{folder}: {done} {times if done != 1 else times[:-1]} in {result.seconds:.1f} s{_best(result)}"
+    )
+    for line in result.restarts_line():
+        print(line)
+    note(result.verdict)
     if result.best_epoch == done:
+        steps = config.options.steps
+        more = f"--epochs {2 * done}" if steps is None else f"--steps {2 * steps}"
         note(
-            "the last epoch is the best: more epochs may help "
-            f"({command()} fit --resume {run} --epochs {2 * done})"
+            f"the last {times[:-1]} is the best: more {times} may help "
+            f"({command()} fit --resume {run} {more})"
         )
     can_impute = data.num_missing and data.train.arguments is None
     note("next:")
@@ -131,13 +137,14 @@ def report(folder: Path, config: FitConfig, result: FitResult, data: DataSet) ->
 def _to_continue(run: RunFolder, done: int, planned: int) -> str:
     """Return the options that continue a finished run: more epochs, or more patience if that ended it."""
     if done >= planned:
-        return f"--epochs {2 * done}"
+        steps = run.config.options.steps
+        return f"--epochs {2 * done}" if steps is None else f"--steps {2 * steps}"
     return f"--patience {2 * run.config.options.patience} or another --optimizer.lr"
 
 
 def _save_num_epochs(folder: Path, config: FitConfig, result: FitResult) -> None:
     """Write the number of epochs to the configuration, if it came from the data."""
-    if config.options.epochs is None:
+    if config.options.epochs is None and config.options.steps is None:
         options = config.options.clone()
         options.epochs = result.epochs
         write_text(folder / CONFIG, replace(config, options=options).to_yaml())
@@ -149,9 +156,10 @@ def _best(result: FitResult) -> str:
     name, value = monitored_figure(
         next(m for m in result.metrics if m["epoch"] == result.best_epoch)
     )
+    times = times_of(result.steps_per_epoch)
     figure = name.replace("_", " ").replace("elbo", "ELBO")
     unit = "for all data together" if result.is_joint else "per datum"
-    return f"; best {figure} {value:.3f} nats {unit}, at epoch {result.best_epoch}"
+    return f"; best {figure} {value:.3f} nats {unit}, at {times[:-1]} {result.best_epoch}"
 
 
 def _default_folder(config: FitConfig) -> str:

@@ -55,9 +55,13 @@ class AmortizedFactor(nn.Module):
         self.sizes = [size, size, correlated * (correlated - 1) // 2, shaped, shaped]
         self.network = Network.make(network, (in_dim,), (*cells, sum(self.sizes)))
         self.linear = nn.Linear(in_dim, math.prod(cells) * size, bias=False)
-        nn.init.zeros_(self.linear.weight)
+        self.reset_parameters()
         self.register_buffer("loc", loc)
         self.register_buffer("scale", scale)
+
+    def reset_parameters(self) -> None:
+        """Start without the linear map."""
+        nn.init.zeros_(self.linear.weight)
 
     def forward(self, inputs: Tensor, prior: tuple[Tensor, Tensor] | None = None) -> Any:
         """Return q(z | inputs), whose batch dimensions are those of the program's plates.

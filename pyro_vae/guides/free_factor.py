@@ -55,6 +55,14 @@ class FreeFactor(nn.Module):
         free = self.latent.coordinates(value).reshape(self.mean.shape)
         self.mean.copy_((free - self.location) / (GAIN * self.unit))
 
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Start anew: at draws of a normal distribution with the prior's location and scale."""
+        self.mean.normal_(0.0, 1 / GAIN)
+        self.log_scale.fill_(math.log(START) / GAIN)
+        for slopes in (self.below, self.shapes, self.mean_slopes, self.scale_slopes):
+            slopes.zero_()
+
     def forward(
         self, inputs: Tensor | None, prior: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Any, Tensor, Tensor]:

@@ -103,6 +103,17 @@ class JointLatents(nn.Module):
         free = [each.coordinates(values[n]).flatten() for n, each in self.latents.items()]
         self.mean.copy_((torch.cat(free) - self.location) / (GAIN * self.unit))
 
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Start anew: at a draw of a normal distribution with the priors' location and scale."""
+        self.mean.normal_(0.0, 1 / GAIN)
+        self.log_scale.fill_(math.log(START) / GAIN)
+        if self.is_full:
+            for each in (self.covariance, self.skew, self.log_tail):
+                each.zero_()
+        else:
+            self.covariance.normal_(0.0, 1e-3)
+
     def forward(self, plates: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Draw the latents in these plates; return them and their standardised coordinates by name.
 

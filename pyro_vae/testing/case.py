@@ -18,9 +18,8 @@ from pyro_vae.inference.evidence.example import EXAMPLE_ROWS, bind_example
 from pyro_vae.inference.objectives import default_elbo
 from pyro_vae.inference.svi.batch_loss import BatchLoss
 from pyro_vae.inference.svi.engine import EagerEngine
-from pyro_vae.inference.svi.fit import ADAM
 from pyro_vae.inference.svi.minibatching import Minibatching
-from pyro_vae.inference.svi.optimizer import make_optimizer
+from pyro_vae.inference.svi.optimizer import ADAM, make_optimizer
 from pyro_vae.inference.svi.step import Step
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import Program

@@ -148,7 +148,7 @@ def test_held_out_rows_stand_for_those_whose_latents_they_share(people, call):
     words = "--data people.csv --arguments x=age,income y=cost --epochs 100 --optimizer.lr 0.02"
     outcome = call(f"fit --model stories_of_mine.Linear {words} -o runs/l")
     assert " 8 validation rows " in outcome.err
-    assert "nats for all data together, at epoch" in outcome.out
+    assert "nats for all data together, at step" in outcome.out
     model = open_run("runs/l", ["--model", "stories_of_mine.Linear"])
     data = load("people.csv", arguments={"x": ["age", "income"], "y": "cost"})
     assert model.load_data().train.fingerprint == data.train.fingerprint

@@ -46,6 +46,9 @@ def test_what_tests_and_benchmarks_set_is_no_option():
     assert config.fit_options().keys() == {
         *(
             "epochs",
+            "steps",
+            "averaging",
+            "restarts",
             "batch_size",
             "shuffle",
             "optimizer",

@@ -49,3 +49,19 @@ def test_a_run_of_a_model_alone_is_resumed(here, call, groups):
 
 def test_what_is_no_model(call):
     call("fit --model my_model.NoProgram --data digits").refuses("NoProgram", "`.model`")
+
+
+def test_steps_restarts_and_means(here, call):
+    (here / "groups.py").write_text(GROUPS)
+    fit = "fit --model groups.Groups --data table.csv"
+    asked = call(fit, "--steps 12 --restarts 2 --averaging 0.5 --out runs/few")
+    assert asked.code == 0, asked.err
+    assert "2 restarts: ELBO" in asked.out
+    assert "to tell whether the" in asked.err or "levelled" in asked.err or "rising" in asked.err
+    run = "runs/few --model groups.Groups"
+    assert call("evidence", run, "--split train --num_particles 5").code == 0
+    longer = call("fit --resume", run, "--steps 20 --restarts 3")
+    assert longer.code == 0, longer.err
+    position = open_run(here / "runs/few", ["--model", "groups.Groups"]).saved[1]["position"]
+    assert position["epoch"] == 20
+    assert call("fit --resume", run, "--epochs 30").code == 2  # steps or epochs

@@ -228,17 +228,17 @@ def test_another_learning_rate(call, vae):
 def test_a_run_that_patience_ended_says_what_goes_on_with_it(call):
     fit = "fit --model FactorAnalysis --data table.csv --optimizer SGD --optimizer.lr 1e-30"
     outcome = call(fit, "--patience 2 --epochs 50 -o runs/still")
-    assert outcome.out.startswith("runs/still: 3 epochs")
+    assert outcome.out.startswith("runs/still: 3 steps")
     again = call("fit --resume runs/still")
     assert "--patience 4 or another --optimizer.lr would continue it" in again.err
-    assert call("fit --resume runs/still --patience 4").out.startswith("runs/still: 5 epochs")
+    assert call("fit --resume runs/still --patience 4").out.startswith("runs/still: 5 steps")
 
 
 @pytest.mark.parametrize(("rate", "is_last"), [(1e-3, True), (1e-30, False)])
 def test_it_says_where_the_last_epoch_is_the_best(call, rate, is_last):
     fit = f"fit --model FactorAnalysis --data table.csv --optimizer SGD --optimizer.lr {rate}"
     outcome = call(fit, "--epochs 4 -o runs/t")
-    said = "the last epoch is the best: more epochs may help"
+    said = "the last step is the best: more steps may help"
     assert (said in outcome.err) == is_last
     assert ("fit --resume runs/t --epochs 8" in outcome.err) == is_last
 

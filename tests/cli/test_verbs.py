@@ -55,7 +55,7 @@ def test_fit_says_how_it_chose_the_likelihood_and_what_comes_next(call):
     outcome = call("fit --model VAE --data table.csv --epochs 1 --out runs/t")
     assert "likelihood: NegativeBinomial" in outcome.err
     assert " evidence runs/t\n" in outcome.err
-    assert outcome.out.startswith("runs/t: 1 epoch in ")
+    assert outcome.out.startswith("runs/t: 1 step in ")
     assert outcome.out.count("\n") == 1
 
 
@@ -126,13 +126,13 @@ def test_the_data_say_how_many_epochs_there_are_to_be(call):
     still = "--optimizer SGD --optimizer.lr 1e-30 --patience 2 --compile off --out runs/still"
     outcome = call("fit --model FactorAnalysis --data table.csv", still)
     assert outcome.code == 0, outcome.err
-    assert "5,000 epochs of 48 rows" in outcome.err
-    assert outcome.out.startswith("runs/still: 3 epochs in ")
+    assert "5,000 steps of 48 rows" in outcome.err
+    assert outcome.out.startswith("runs/still: 3 steps in ")
     config = Path("runs/still/config.yaml")
     assert yaml.safe_load(config.read_text())["epochs"] == 5000
     finished = "--patience 4 or another --optimizer.lr would continue it"
     assert finished in call("fit --resume runs/still").err
-    assert call("fit --resume runs/still --patience 3").out.startswith("runs/still: 4 epochs")
+    assert call("fit --resume runs/still --patience 3").out.startswith("runs/still: 4 steps")
     assert call("fit --resume runs/still --patience 9 --epochs 5").out.startswith("runs/still: 5 ")
 
 

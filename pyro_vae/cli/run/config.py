@@ -97,6 +97,11 @@ def fit_parser(model: type | None, arguments: Sequence[str] = ()) -> ArgumentPar
     group = parser.add_argument_group("the fit")
     group.add_function_arguments(fit, as_group=False, skip=set[str | int](FIT_ARGUMENTS))
     parser.set_defaults(optimizer="torch.optim.Adam")
+    for action in parser._actions:
+        if action.dest == "optimizer":
+            action.help = (
+                "makes the optimizer; Adam at a learning rate of 0.001, unless you say otherwise"
+            )
     group = parser.add_argument_group("the model", MODEL)
     if model is not None:
         inferred, parameters = inferred_names(model), inspect.signature(model).parameters

@@ -27,6 +27,8 @@ CONFIG = "config.yaml"
 RUN_FILES = (CHECKPOINT, CONFIG, METRICS)
 CHANGEABLE = {  # options that may change when a run is opened again
     "epochs",
+    "steps",
+    "restarts",
     "patience",
     "optimizer.init_args.lr",
     "compile",
@@ -262,7 +264,9 @@ def _check_unchanged(owner: str, before: Any, config: FitConfig) -> None:
     """Check that no option but those in ``CHANGEABLE`` differs."""
     old, new = _flat(before), _flat(config.to_dict())
     for key in old | new:
-        if old.get(key) != new.get(key) and key not in CHANGEABLE:
+        if (
+            old.get(key, new.get(key)) != new.get(key) and key not in CHANGEABLE
+        ):  # an option may be new
             option = f"--{option_name(key)}"
             changeable = ", ".join(sorted(option_name(name) for name in CHANGEABLE))
             raise InputError(

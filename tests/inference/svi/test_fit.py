@@ -346,6 +346,11 @@ def test_values_outside_the_support_are_found_in_any_batch() -> None:
         ({"resume": True}, "resume", {}),
         ({"clip_norm": -1}, "clip_norm", {"expected": "positive"}),
         ({"patience": 0}, "patience", {"expected": "1"}),
+        ({"steps": 0}, "steps", {"expected": "1"}),
+        ({"steps": 10, "epochs": 10}, "steps", {"remedy": "one of them"}),
+        ({"averaging": 0.0}, "averaging", {"expected": "share"}),
+        ({"averaging": 20}, "averaging", {"expected": "at most 1"}),
+        ({"restarts": 0}, "restarts", {"expected": "1"}),
         ({"keep_best": 3}, "keep_best", {"expected": "True or False"}),
         ({"shuffle": "x"}, "shuffle", {"expected": "True or False"}),
         ({"elbo": "IWAE"}, "elbo", {"expected": "ELBO", "remedy": "Trace_ELBO()"}),
@@ -399,6 +404,7 @@ def test_the_same_seed_is_the_same_run_and_data_order_is_a_function_of_seed_and_
         },
         {"optimizer": partial(SGD, lr=0.01, momentum=0.9), "kl_warmup": 4},
         {"optimizer": partial(Adam, lr=0.01, amsgrad=True), "clip_norm": 0.1},
+        {"optimizer": partial(Adam, lr=0.01), "averaging": 0.6},
     ],
 )
 def test_resume_is_exact_wherever_it_stopped(tmp_path, options) -> None:

@@ -1,0 +1,1 @@
+"""What data say about learnt parameters: maximum likelihood, with standard errors."""
