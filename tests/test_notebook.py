@@ -103,7 +103,7 @@ def test_a_result_is_a_short_line_and_a_whole_table(shown, name) -> None:
 def test_the_tables_hold_the_figures(shown) -> None:
     evidence, fit = shown["evidence"], shown["fit"]
     rows = dict(Page(evidence._repr_html_()).rows)
-    figure, nats = rows["mean log p(x) of 200 units (plate 'data')"].split()
+    figure, *_, nats = rows["mean of a unit (plate 'data')"].split()
     assert nats == "nats"
     assert float(figure) == pytest.approx(evidence.mean, abs=1e-3)
     assert str(evidence) == evidence.summary()
@@ -144,5 +144,5 @@ def test_every_text_is_escaped() -> None:
 
 def test_a_fit_without_an_epoch() -> None:
     result = FitResult([], None, 0.5, 3)
-    assert repr(result) == "FitResult(0 epochs in 0.5 s)"
-    assert Page(result._repr_html_()).notes == ["Fit: 0 epochs in 0.5 s"]
+    assert repr(result) == "FitResult(0 steps in 0.5 s)"
+    assert Page(result._repr_html_()).notes == ["Fit: 0 steps in 0.5 s", result.verdict]
