@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.evidence.proposals import refined as refined
     from pyro_vae.inference.evidence.proposals import wider as wider
     from pyro_vae.inference.evidence.result import Evidence as Evidence
+    from pyro_vae.inference.evidence.smc import SMC as SMC
     from pyro_vae.inference.evidence.unit_estimates import UnitEstimates as UnitEstimates
     from pyro_vae.inference.posterior.diagnostics import Evaluation as Evaluation
     from pyro_vae.inference.posterior.guide_draws import Guide as Guide
@@ -57,6 +58,7 @@ _HOMES = {
     "Method": f"{_EVIDENCE}.method",
     "NUTS": f"{_POSTERIOR}.nuts",
     "Posterior": f"{_POSTERIOR}.result",
+    "SMC": f"{_EVIDENCE}.smc",
     "Sandwich": f"{_EVIDENCE}.bidirectional",
     "Summary": f"{_POSTERIOR}.summary",
     "plot_evidence": f"{_EVIDENCE}.plots",

@@ -4,7 +4,7 @@ Source: R. M. Neal, "MCMC using Hamiltonian dynamics", 2011, https://arxiv.org/a
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 
@@ -21,6 +21,8 @@ MAX_LENGTH = 2.0  # of a trajectory, in standard deviations: a longer one turns 
 GAIN = 0.5  # by which one transition's acceptance moves the log of a step size
 UPDATE = 0.5  # the share of a coordinate's scale that comes from the chains' present places
 CHAINS, WARMUP, SPREAD_DRAWS = 8, 12, 32  # of the run that adapts step sizes
+
+Leap = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,17 @@ class ChainState:
     def gradient(self, beta: float) -> Tensor:
         """Return that of the path's log-density at ``beta``, 0 where it is not finite."""
         return mix(self.start_gradient, self.end_gradient, beta).nan_to_num(0.0, 0.0, 0.0)
+
+    def taken(self, index: Tensor) -> "ChainState":
+        """Return the chains of these numbers, (K, U): of each unit its own."""
+        of_coordinates = index.unsqueeze(-1).expand_as(self.u)
+        return ChainState(
+            self.u.gather(0, of_coordinates),
+            self.start.gather(0, index),
+            self.end.gather(0, index),
+            self.start_gradient.gather(0, of_coordinates),
+            self.end_gradient.gather(0, of_coordinates),
+        )
 
     def replaced(self, accepted: Tensor, proposal: "ChainState") -> "ChainState":
         """Return the proposal where accepted (K, U), and this state elsewhere."""
@@ -108,17 +121,19 @@ class Sampler:
         Args:
             at: the chains before it.
             beta: the inverse temperature.
-            step_size: of each coordinate, (U, D).
+            step_size: of each coordinate, (U, D); or a matrix S for each unit, (U, D, D), which moves
+                along S times a momentum of independent coordinates.
         """
         low, high = JITTER
-        eps = step_size * (low + (high - low) * torch.rand_like(at.start).unsqueeze(-1))
+        jitter = low + (high - low) * torch.rand_like(at.start).unsqueeze(-1)
+        place, push = _leaps(step_size, jitter)
         first_momentum = torch.randn_like(at.u)
-        momentum, u = first_momentum + eps / 2 * at.gradient(beta), at.u
+        momentum, u = first_momentum + push(at.gradient(beta)) / 2, at.u
         for _ in range(self.num_leapfrog - 1):
-            u = u + eps * momentum
-            momentum = momentum + eps * self._gradient(u, beta)
-        proposal = self.state(u + eps * momentum)
-        momentum = momentum + eps / 2 * proposal.gradient(beta)
+            u = u + place(momentum)
+            momentum = momentum + push(self._gradient(u, beta))
+        proposal = self.state(u + place(momentum))
+        momentum = momentum + push(proposal.gradient(beta)) / 2
         gain = proposal.log_density(beta) - at.log_density(beta)
         log_ratio = gain - (momentum.square() - first_momentum.square()).sum(-1) / 2
         possible = proposal.start.isfinite() & proposal.end.isfinite() & ~log_ratio.isnan()
@@ -156,6 +171,21 @@ class Sampler:
                 return start.detach(), end.detach(), of_start, _gradient(end, leaf)
 
         return GraphedFunction(densities_and_gradients, self.compiler)
+
+
+def _leaps(step_size: Tensor, jitter: Tensor) -> tuple[Leap, Leap]:
+    """Return the maps from a momentum to a change of place, and from a gradient to one of momentum."""
+    if step_size.dim() == 2:
+        eps = step_size * jitter
+        return (lambda momentum: eps * momentum), (lambda gradient: eps * gradient)
+
+    def place(momentum: Tensor) -> Tensor:
+        return jitter * torch.einsum("uij,kuj->kui", step_size, momentum)
+
+    def push(gradient: Tensor) -> Tensor:
+        return jitter * torch.einsum("uji,kuj->kui", step_size, gradient)
+
+    return place, push
 
 
 def _gradient(log_density: Tensor, leaf: Tensor, retain_graph: bool = False) -> Tensor:

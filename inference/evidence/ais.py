@@ -140,13 +140,8 @@ class Annealed(Method, DrawsPosterior):
 
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         assert estimates.acceptance is not None
-        stuck = estimates.acceptance < STUCK
-        if not stuck.any():
-            return ()
-        return (
-            f"the chains of {int(stuck.sum()):,} of {len(stuck):,} units hardly moved (fewer than "
-            f"{STUCK:.0%} of their steps were accepted; the first is unit {int(stuck.nonzero()[0])}): "
-            "their figures are hardly better than those of importance sampling",
+        return stuck_note(
+            estimates.acceptance, "their figures are hardly better than those of importance sampling"
         )
 
     # --- the chains of one tile, also for the bounds of both sides ------------------------------
@@ -212,6 +207,18 @@ class Annealed(Method, DrawsPosterior):
             u = path.draw(count) if reverse_from is None else reverse_from.expand(count, -1, -1)
             share = count / num_particles / self.num_temperatures
             yield anneal(sampler, u, betas, step_sizes, partial(advance, share))
+
+
+def stuck_note(acceptance: Tensor, consequence: str) -> tuple[str, ...]:
+    """Return a sentence about the units whose chains hardly move, if there are any."""
+    stuck = acceptance < STUCK
+    if not stuck.any():
+        return ()
+    return (
+        f"the chains of {int(stuck.sum()):,} of {len(stuck):,} units hardly moved (fewer than "
+        f"{STUCK:.0%} of their steps were accepted; the first is unit {int(stuck.nonzero()[0])}): "
+        f"{consequence}",
+    )
 
 
 def numbers_of_chains(bound_program: BoundProgram, num_particles: int) -> Iterator[int]:

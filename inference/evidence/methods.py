@@ -10,12 +10,14 @@ from pyro_vae.inference.evidence.bidirectional import Bidirectional, Sandwich
 from pyro_vae.inference.evidence.exact import Exact
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.method import Method
+from pyro_vae.inference.evidence.smc import SMC
 
 M = TypeVar("M")
 
 METHODS: dict[str, type[Method]] = {
     "importance": Importance,
     "ais": Annealed,
+    "smc": SMC,
     "auto": Auto,
     "sandwich": Sandwich,
     "bidirectional": Bidirectional,
