@@ -9,6 +9,7 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.evidence.auto import Auto as Auto
     from pyro_vae.inference.evidence.bidirectional import Bidirectional as Bidirectional
     from pyro_vae.inference.evidence.bidirectional import Sandwich as Sandwich
+    from pyro_vae.inference.evidence.bridge import Bridge as Bridge
     from pyro_vae.inference.evidence.estimate import Interrupted as Interrupted
     from pyro_vae.inference.evidence.exact import Exact as Exact
     from pyro_vae.inference.evidence.importance import Importance as Importance
@@ -45,6 +46,7 @@ _HOMES = {
     "Annealed": f"{_EVIDENCE}.ais",
     "Auto": f"{_EVIDENCE}.auto",
     "Bidirectional": f"{_EVIDENCE}.bidirectional",
+    "Bridge": f"{_EVIDENCE}.bridge",
     "Calibration": f"{_POSTERIOR}.ranks",
     "Evaluation": f"{_POSTERIOR}.diagnostics",
     "Evidence": f"{_EVIDENCE}.result",

@@ -68,7 +68,7 @@ class Fixed:
         return sum(stage.num_moves for stage in self.stages)
 
     def next_beta(self, state: ChainState, beta: float) -> float:
-        return next(stage.beta for stage in self.stages if stage.beta > beta)
+        return next((stage.beta for stage in self.stages if stage.beta > beta), 1.0)
 
     def move(self, sampler: Sampler, state: ChainState, beta: float) -> tuple[ChainState, Tensor]:
         stage = next(stage for stage in self.stages if stage.beta == beta)

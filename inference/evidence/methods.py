@@ -31,6 +31,12 @@ def as_method(method: Any) -> Method:
     Raises:
         InputError: there is no such method.
     """
+    if method == "bridge":
+        raise InputError(
+            "bridge sampling takes draws of the posterior",
+            subject="method",
+            remedy="pass method=Bridge(draws), or call log_evidence() of a Posterior",
+        )
     return chosen(method, Method, METHODS, f"there is no method {method!r}")
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -25,6 +26,7 @@ from pyro_vae.inference.evidence.method import (
 )
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
+from pyro_vae.program.prior_guide import with_prior_as_guide
 
 CHECKS: dict[str, checks.Check] = {
     "start": checks.one_of(*STARTS),
@@ -54,6 +56,7 @@ class SMC(Method, DrawsPosterior):
     but the estimate is then not unbiased, the islands are not quite independent, and there is no certificate.
 
     Latents that only the model has and marks for enumeration are summed out; all others must be continuous.
+    From the prior a model is enough, without a guide.
 
     Source: P. Del Moral, A. Doucet, A. Jasra, "Sequential Monte Carlo samplers", 2006,
     https://doi.org/10.1111/j.1467-9868.2006.00553.x; of the pilot run: A. Beskos, A. Jasra, N. Kantas,
@@ -95,6 +98,10 @@ class SMC(Method, DrawsPosterior):
 
     def __post_init__(self) -> None:
         checks.check_arguments(CHECKS, vars(self))
+
+    def program(self, program: Any) -> Any:
+        """Return the model with its prior as the guide where the particles start there."""
+        return with_prior_as_guide(program) if self.start == "prior" else program
 
     @property
     def is_unbiased(self) -> bool:  # type: ignore[override]  # of each object its own

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from pyro import poutine
 from pyro.infer import MCMC
 from pyro.infer import NUTS as PyroNUTS
 from torch import Tensor
@@ -17,7 +16,7 @@ from pyro_vae.inference.compiling.inductor import SharedCode
 from pyro_vae.inference.evidence.draws import Drawer, DrawsPosterior, WeightedDraws
 from pyro_vae.inference.evidence.method import Advance, Workload
 from pyro_vae.program.bound_program import BoundProgram
-from pyro_vae.program.trace import is_point_mass
+from pyro_vae.program.prior_guide import with_prior_as_guide
 
 STEPS_WORTH_INDUCTOR = 1_000  # of all chains and tiles: each has some ten gradients or more
 STARTS, START = 100, 2.0  # tries of a start, each coordinate uniform between -2 and 2, as Stan's
@@ -85,12 +84,7 @@ class NUTS(DrawsPosterior):
 
     def program(self, program: Any) -> Any:
         """Return the model with its prior as the guide: the guide is not used."""
-        model = getattr(program, "model", program)
-        if isinstance(program, tuple) and len(program) == 2:
-            model = program[0]
-        if not callable(model):
-            return program  # refused where programs are
-        return model, poutine.block(model, hide_fn=_is_no_draw)
+        return with_prior_as_guide(program)
 
     def drawer(self, example: BoundProgram, work: Workload) -> Drawer:
         if work.num_particles % self.num_chains:
@@ -195,13 +189,6 @@ class _Potential(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
         return -gradients[0] * gradient, None
-
-
-def _is_no_draw(msg: Any) -> bool:
-    """Return whether a site is none that a guide draws: observed, computed or to be summed out."""
-    if msg["type"] != "sample":
-        return False
-    return bool(msg["is_observed"] or msg["infer"].get("enumerate") or is_point_mass(msg["fn"]))
 
 
 def _divergence_note(count: int) -> tuple[str, ...]:

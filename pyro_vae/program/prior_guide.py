@@ -1,0 +1,27 @@
+"""A model with its own prior in the guide's place, for what uses no guide."""
+
+from typing import Any
+
+from pyro import poutine
+
+from pyro_vae.program.trace import is_point_mass
+
+
+def with_prior_as_guide(program: Any) -> Any:
+    """Return the model of a program, or a model alone, with its prior as the guide.
+
+    Anything else comes back as it is, and is refused where programs are.
+    """
+    model = getattr(program, "model", program)
+    if isinstance(program, tuple) and len(program) == 2:
+        model = program[0]
+    if not callable(model):
+        return program
+    return model, poutine.block(model, hide_fn=_is_no_draw)
+
+
+def _is_no_draw(msg: Any) -> bool:
+    """Return whether a site is none that a guide draws: observed, computed or to be summed out."""
+    if msg["type"] != "sample":
+        return False
+    return bool(msg["is_observed"] or msg["infer"].get("enumerate") or is_point_mass(msg["fn"]))
