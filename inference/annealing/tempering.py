@@ -110,7 +110,9 @@ class Adapted:
         size = state.u.new_full((state.u.shape[1],), FIRST_LENGTH / sampler.num_leapfrog)
         size = size if self.size is None else self.size
         accepted, count = torch.zeros_like(state.start[0]), 0
-        while count < MAX_MOVES and (count < 1 or correlation(before, state, free) > MAX_CORRELATION):
+        while count < MAX_MOVES and (
+            count < 1 or correlation(before, state, free) > MAX_CORRELATION
+        ):
             per_unit = size.reshape(-1, *[1] * (scale.dim() - 1))
             state, probability = sampler.transition(state, beta, per_unit * scale)
             accepted, count = accepted + probability.mean(0), count + 1
@@ -187,7 +189,9 @@ def temper(
     acceptance = torch.zeros_like(state.start[0])
     while beta < 1:
         after = plan.next_beta(state, beta)
-        log_weights = ((after - beta) * state.log_ratio()).nan_to_num(-math.inf, math.inf, -math.inf)
+        log_weights = ((after - beta) * state.log_ratio()).nan_to_num(
+            -math.inf, math.inf, -math.inf
+        )
         log_weights = log_weights.unflatten(0, (num_islands, -1))
         log_evidence += log_weights.logsumexp(1) - math.log(log_weights.shape[1])
         state, beta = state.taken(resampled(log_weights).flatten(0, 1)), after
@@ -211,7 +215,7 @@ def resampled(log_weights: Tensor) -> Tensor:
     tensor([0, 2])
     """
     islands, size, units = log_weights.shape
-    is_dead = (log_weights.logsumexp(1, keepdim=True) == -math.inf)  # any particle will do
+    is_dead = log_weights.logsumexp(1, keepdim=True) == -math.inf  # any particle will do
     shares = torch.where(is_dead, 0.0, log_weights).softmax(1)
     ends = shares.cumsum(1).movedim(1, -1).contiguous()  # (islands, U, N)
     first = torch.rand(islands, units, 1, dtype=ends.dtype, device=ends.device)

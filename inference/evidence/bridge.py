@@ -166,7 +166,9 @@ class Bridge(Method):
     def _checked(self, name: str, site: Mapping[str, Any]) -> Tensor:
         if name not in self.draws:
             raise InputError(
-                f"the draws lack the latent {name!r}", subject=name, expected="draws of every latent"
+                f"the draws lack the latent {name!r}",
+                subject=name,
+                expected="draws of every latent",
             )
         value, shape = self.draws[name], site["value"].shape
         if value.shape[1:] != shape:
@@ -233,7 +235,9 @@ def _bridge(path: AnnealingPath, fitted: Tensor, weighed: Tensor, num_particles:
     at_proposals = _log_ratio(path, reference, reference.draw(num_particles))
     ess = effective_size(weighed.flatten(2)).unflatten(-1, weighed.shape[2:]).median(-1).values
     log_evidence = iterate(at_draws, at_proposals, ess)
-    return HalfBridge(log_evidence, *_relative_error(at_draws, at_proposals, ess, log_evidence, len(weighed)))
+    return HalfBridge(
+        log_evidence, *_relative_error(at_draws, at_proposals, ess, log_evidence, len(weighed))
+    )
 
 
 def _log_ratio(path: AnnealingPath, reference: Reference, u: Tensor) -> Tensor:

@@ -15,7 +15,14 @@ from pyro_vae.inference.annealing.paths import AnnealingPath
 from pyro_vae.inference.annealing.reference import FromReference, Reference
 from pyro_vae.inference.annealing.tempering import Adapted, Fixed, Tempered, temper
 from pyro_vae.inference.compiling.inductor import SharedCode
-from pyro_vae.inference.evidence.ais import CHAINS_AT_ONCE, STARTS, Annealed, stuck_note
+from pyro_vae.inference.evidence.ais import (
+    CHAINS_AT_ONCE,
+    MODEL_ALONE,
+    STARTS,
+    STARTS_IN_WORDS,
+    Annealed,
+    stuck_note,
+)
 from pyro_vae.inference.evidence.draws import Drawer, DrawsPosterior, WeightedDraws, joined
 from pyro_vae.inference.evidence.method import (
     Advance,
@@ -35,7 +42,10 @@ CHECKS: dict[str, checks.Check] = {
     "pilot": true_or_false,
 }
 PILOT_SHARE, LEAST_PILOT = 0.25, 256  # of the particles; more than D of them span the covariance
-COARSE_ESS, FINE_ESS = 0.5, 0.9  # share of effective particles at each temperature: to look, to estimate
+COARSE_ESS, FINE_ESS = (
+    0.5,
+    0.9,
+)  # share of effective particles at each temperature: to look, to estimate
 FINE_MOVES = 3  # times as many temperatures as the coarse share takes
 PILOT_WORK = 0.2  # of the work on a tile, on the progress bar
 
@@ -45,7 +55,7 @@ class SMC(Method, DrawsPosterior):
     """Move particles from the guide to the posterior, and resample them on the way.
 
     Particles follow the geometric path p_b(z) ∝ q(z)^(1 - b) p(x, z)^b over inverse temperatures
-    0 = b_0 < ... < b_T = 1, with q the guide or the prior. At each of them they are weighted by
+    0 = b_0 < ... < b_T = 1, with q the guide, the prior or a Laplace approximation. At each of them they are weighted by
     (p(x, z) / q(z))^(b_t - b_(t-1)), resampled by these weights, and moved by HMC along the particles'
     covariance. The product of the mean weights estimates p(x).
 
@@ -56,7 +66,6 @@ class SMC(Method, DrawsPosterior):
     but the estimate is then not unbiased, the islands are not quite independent, and there is no certificate.
 
     Latents that only the model has and marks for enumeration are summed out; all others must be continuous.
-    From the prior a model is enough, without a guide.
 
     Source: P. Del Moral, A. Doucet, A. Jasra, "Sequential Monte Carlo samplers", 2006,
     https://doi.org/10.1111/j.1467-9868.2006.00553.x; of the pilot run: A. Beskos, A. Jasra, N. Kantas,
@@ -64,7 +73,8 @@ class SMC(Method, DrawsPosterior):
     https://arxiv.org/abs/1306.6462.
 
     Args:
-        start: "guide" or "prior", where the particles start.
+        start: where the particles start: "guide", "prior" or "laplace", a Student's t about the posterior's
+            mode with the curvature there. For the last two a model is enough, without a guide.
         num_islands: how many independent groups the particles form.
         num_leapfrog: leapfrog steps of a transition, each with one gradient of the log-density.
         pilot: whether a pilot run fixes temperatures and moves.
@@ -100,8 +110,8 @@ class SMC(Method, DrawsPosterior):
         checks.check_arguments(CHECKS, vars(self))
 
     def program(self, program: Any) -> Any:
-        """Return the model with its prior as the guide where the particles start there."""
-        return with_prior_as_guide(program) if self.start == "prior" else program
+        """Return the model with its prior as the guide where the particles do not start from the guide."""
+        return with_prior_as_guide(program) if self.start in MODEL_ALONE else program
 
     @property
     def is_unbiased(self) -> bool:  # type: ignore[override]  # of each object its own
@@ -111,7 +121,7 @@ class SMC(Method, DrawsPosterior):
     def description(self) -> str:
         how = "set by a pilot run" if self.pilot else "adapted on the way"
         return (
-            f"sequential Monte Carlo from the {self.start}, {self.num_islands} islands, temperatures and "
+            f"sequential Monte Carlo from {STARTS_IN_WORDS[self.start]}, {self.num_islands} islands, temperatures and "
             f"moves {how}, {self.num_leapfrog} leapfrog steps each"
         )
 
@@ -146,7 +156,9 @@ class SMC(Method, DrawsPosterior):
 
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         assert estimates.acceptance is not None
-        return stuck_note(estimates.acceptance, "a run from the prior or with more particles may help")
+        return stuck_note(
+            estimates.acceptance, "a run from the prior or with more particles may help"
+        )
 
     def _checked(self, example: BoundProgram, work: Workload) -> SharedCode | None:
         if work.num_particles % self.num_islands:
@@ -194,7 +206,10 @@ def fixed_by_pilot(sampler: Sampler, size: int, advance: Advance) -> tuple[Sampl
     if not sampler.path.coordinates.size or not free.all():
         return sampler, plan
     reference = Reference.of(pilot.state.u, free)
-    nearer, adapted = replace(sampler, path=FromReference(sampler.path, reference)), Adapted(FINE_ESS)
+    nearer, adapted = (
+        replace(sampler, path=FromReference(sampler.path, reference)),
+        Adapted(FINE_ESS),
+    )
     temper(nearer, adapted, size, 1, True, _rises(advance, 0.5))
     other = Fixed(tuple(adapted.stages))
     return (nearer, other) if other.num_moves <= FINE_MOVES * plan.num_moves else (sampler, plan)

@@ -113,7 +113,9 @@ def test_positive_latents_and_plates_in_their_own_coordinates() -> None:
 
     total = counts.sum(0).double()
     exact = (
-        torch.lgamma(2 + total) - (2 + total) * math.log(3) - torch.lgamma(counts.double() + 1).sum(0)
+        torch.lgamma(2 + total)
+        - (2 + total) * math.log(3)
+        - torch.lgamma(counts.double() + 1).sum(0)
     ).sum()
     draws = {"rate": dist.Gamma((2 + total).float(), 3.0).sample((2000,))}
     evidence = log_evidence(model, args=(counts,), method=Bridge(draws), seed=0)
@@ -149,7 +151,9 @@ def test_draws_that_are_not_enough_are_said_to_be() -> None:
     assert any("the draws were not enough" in note for note in evidence.notes)
     off = (evidence.log_evidence - program.exact).abs()
     assert evidence.standard_error.isnan() or off < 1.96 * evidence.standard_error
-    assert not any("not enough" in note for note in program.bridged(program.draws(400), seed=0).notes)
+    assert not any(
+        "not enough" in note for note in program.bridged(program.draws(400), seed=0).notes
+    )
 
 
 def test_draws_of_another_model_are_refused() -> None:

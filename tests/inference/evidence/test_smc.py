@@ -25,7 +25,9 @@ from pyro_vae.program.examination import examine
 WALKS = [o for o in ORACLES if o.continuous and o.vectorized and o.starts]
 
 
-def regression(num_coefficients: int, num_data: int = 60) -> tuple[Any, tuple[Tensor, Tensor], Tensor]:
+def regression(
+    num_coefficients: int, num_data: int = 60
+) -> tuple[Any, tuple[Tensor, Tensor], Tensor]:
     """A program whose guide is its prior, its arguments, and log p(y)."""
     x = torch.randn(num_data, num_coefficients)
     y = x @ torch.randn(num_coefficients) + torch.randn(num_data)
@@ -63,7 +65,12 @@ def test_every_program_of_known_evidence(oracle: Oracle) -> None:
     def estimate(count: int) -> Any:
         method = SMC(start=oracle.starts[0])
         return log_evidence(
-            oracle.program, oracle.args, method=method, num_particles=count, seed=1, **oracle.options
+            oracle.program,
+            oracle.args,
+            method=method,
+            num_particles=count,
+            seed=1,
+            **oracle.options,
         )
 
     assert agrees(estimate, 500, oracle.exact)
@@ -132,7 +139,9 @@ def test_resampling_takes_particles_by_weight_within_their_island() -> None:
         counts.scatter_add_(0, index.flatten(0, 1), torch.ones(150, 7))
         assert (index // 50 == torch.arange(3).reshape(-1, 1, 1)).all()
     expected = 50 * log_weights.softmax(1).nan_to_num(1 / 50).flatten(0, 1)
-    assert ((counts / 400 - expected).abs() < 5 * 0.5 / 400**0.5).all()  # systematic: sd at most 1/2
+    assert (
+        (counts / 400 - expected).abs() < 5 * 0.5 / 400**0.5
+    ).all()  # systematic: sd at most 1/2
 
 
 def test_the_reference_density_is_that_of_its_draws() -> None:
@@ -143,7 +152,9 @@ def test_the_reference_density_is_that_of_its_draws() -> None:
         draws = reference.draw(200_000)
         covariance = torch.cov(draws[:, 0].T)
         root = scale_of(u, free)[0]
-        assert torch.allclose(covariance, root @ root.T, rtol=0.1, atol=0.1 * covariance.diag().max())
+        assert torch.allclose(
+            covariance, root @ root.T, rtol=0.1, atol=0.1 * covariance.diag().max()
+        )
         other = Reference(reference.mean, 1.3 * reference.root, heaviness)
         ratio = (other.log_density(draws) - reference.log_density(draws)).exp()
         assert ((ratio.mean(0) - 1).abs() < 5 * ratio.std(0) / len(ratio) ** 0.5).all()
