@@ -79,15 +79,15 @@ def local_level(explicit: bool) -> Any:
         else:
             index = torch.arange(25.0)
             walk = torch.minimum(index[:, None], index) + 1
-            covariance = step**2 * walk + noise**2 * torch.eye(25)
+            covariance = step**2 * walk + (noise**2 + 1e-3) * torch.eye(25)
             pyro.sample("y", dist.MultivariateNormal(torch.zeros(25), covariance), obs=y)
 
-    index = torch.arange(25.0, dtype=torch.float64)
+    index, least = torch.arange(25.0, dtype=torch.float64), 0.0 if explicit else 1e-3
     walk, y64 = torch.minimum(index[:, None], index) + 1, y.double()
 
     def log_density(step: Tensor, noise: Tensor) -> Tensor:
         eye = torch.eye(25, dtype=torch.float64)
-        covariance = step.square()[:, None, None] * walk + noise.square()[:, None, None] * eye
+        covariance = step.square()[:, None, None] * walk + (noise.square()[:, None, None] + least) * eye
         prior = dist.HalfNormal(1.0).log_prob(torch.stack([step, noise])).sum(0)
         return dist.MultivariateNormal(torch.zeros_like(y64), covariance).log_prob(y64) + prior
 

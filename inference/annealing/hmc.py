@@ -47,6 +47,11 @@ class ChainState:
         """Return that of the path's log-density at ``beta``, 0 where it is not finite."""
         return mix(self.start_gradient, self.end_gradient, beta).nan_to_num(0.0, 0.0, 0.0)
 
+    def first(self, count: int) -> "ChainState":
+        """Return the first chains."""
+        parts = (self.u, self.start, self.end, self.start_gradient, self.end_gradient)
+        return ChainState(*(part[:count] for part in parts))
+
     def taken(self, index: Tensor) -> "ChainState":
         """Return the chains of these numbers, (K, U): of each unit its own."""
         of_coordinates = index.unsqueeze(-1).expand_as(self.u)
@@ -107,7 +112,7 @@ class Sampler:
 
     def state(self, u: Tensor) -> ChainState:
         """Return chains at u, all in the widest type of these and the log-densities."""
-        parts = [(some, *self.densities_and_gradients(some)) for some in u.split(self.at_once)]
+        parts = [(some, *self._densities(some)) for some in u.split(self.at_once)]
         joined = (torch.cat(column) for column in zip(*parts, strict=True))
         columns = parts[0] if len(parts) == 1 else tuple(joined)
         dtype = reduce(torch.promote_types, (column.dtype for column in columns))
@@ -143,8 +148,24 @@ class Sampler:
 
     def _gradient(self, u: Tensor, beta: float) -> Tensor:
         weight = u.new_full((), beta)
-        parts = [self.tempered_gradient(some, weight)[0] for some in u.split(self.at_once)]
+
+        def gradient(some: Tensor) -> tuple[Tensor, ...]:
+            return self.tempered_gradient(some, weight)
+
+        parts = [
+            by_chains(gradient, lambda one: (torch.zeros_like(one),), some)[0]
+            for some in u.split(self.at_once)
+        ]
         return torch.cat(parts).nan_to_num(0.0, 0.0, 0.0)
+
+    def _densities(self, u: Tensor) -> tuple[Tensor, ...]:
+        """Return both log-densities and their gradients; an end that cannot be computed has density 0."""
+
+        def impossible(one: Tensor) -> tuple[Tensor, ...]:
+            start, flat = one.new_zeros(one.shape[:2]), torch.zeros_like(one)
+            return start, start - torch.inf, flat, flat
+
+        return by_chains(self.densities_and_gradients, impossible, u)
 
     @cached_property
     def tempered_gradient(self) -> GraphedFunction:
@@ -171,6 +192,27 @@ class Sampler:
                 return start.detach(), end.detach(), of_start, _gradient(end, leaf)
 
         return GraphedFunction(densities_and_gradients, self.compiler)
+
+
+def by_chains(
+    function: Callable[[Tensor], tuple[Tensor, ...]],
+    otherwise: Callable[[Tensor], tuple[Tensor, ...]],
+    u: Tensor,
+) -> tuple[Tensor, ...]:
+    """Return a function of chains (K, U, D), or ``otherwise`` of those where a matrix cannot be factorised.
+
+    torch raises an error where one matrix of a batch is not positive definite. A trajectory may pass such
+    places, and is then rejected; the other chains must not notice.
+    """
+    try:
+        return function(u)
+    except Exception as error:
+        if not any(isinstance(e, torch.linalg.LinAlgError) for e in (error, error.__cause__)):
+            raise
+    if len(u) == 1:
+        return otherwise(u)
+    halves = [by_chains(function, otherwise, half) for half in u.split(-(-len(u) // 2))]
+    return tuple(torch.cat(column) for column in zip(*halves, strict=True))
 
 
 def _leaps(step_size: Tensor, jitter: Tensor) -> tuple[Leap, Leap]:

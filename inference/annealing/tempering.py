@@ -26,7 +26,7 @@ from pyro_vae.inference.annealing.reference import scale_of
 BISECTIONS = 40
 SMALLEST = (1e-9, 0.005)  # rise of the inverse temperature: at 0, and as a share of it
 WORST_UNITS = 0.05  # share of the units whose weights may be worse than that
-MAX_MOVES = 12  # transitions at a temperature
+MAX_MOVES = 8  # transitions at a temperature
 MAX_CORRELATION = 0.25  # of a coordinate with itself before the moves
 FIRST_LENGTH = 1.5  # of a trajectory, in standard deviations
 
@@ -85,7 +85,7 @@ class Adapted:
 
     The next temperature is as far as its weights leave a share of the particles effective. Particles move
     along their own covariance, with a step size that follows the acceptance, until no coordinate correlates
-    with its place before the moves by more than 0.25, or 12 times.
+    with its place before the moves by more than 0.25, or 8 times.
     """
 
     least_ess: float
