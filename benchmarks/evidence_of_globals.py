@@ -118,7 +118,8 @@ def records(paths: Iterable[Path]) -> list[dict[str, Any]]:
 
 def table(paths: Iterable[Path]) -> None:
     found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for record in records(paths):
+    once = {(r["program"], r["method"], r["seed"]): r for r in records(paths)}
+    for record in once.values():
         found[record["program"], record["method"]].append(record)
     names = [name for name in CASES if (name, "smc") in found]
     methods = [*METHODS, "bridge"]
