@@ -112,7 +112,10 @@ def run(path: Path, names: Iterable[str], seeds: int, methods: Iterable[str]) ->
 
 def records(paths: Iterable[Path]) -> list[dict[str, Any]]:
     return [
-        json.loads(line) for path in paths if path.exists() for line in path.read_text().splitlines()
+        json.loads(line)
+        for path in paths
+        if path.exists()
+        for line in path.read_text().splitlines()
     ]
 
 

@@ -87,7 +87,9 @@ def local_level(explicit: bool) -> Any:
 
     def log_density(step: Tensor, noise: Tensor) -> Tensor:
         eye = torch.eye(25, dtype=torch.float64)
-        covariance = step.square()[:, None, None] * walk + (noise.square()[:, None, None] + least) * eye
+        covariance = (
+            step.square()[:, None, None] * walk + (noise.square()[:, None, None] + least) * eye
+        )
         prior = dist.HalfNormal(1.0).log_prob(torch.stack([step, noise])).sum(0)
         return dist.MultivariateNormal(torch.zeros_like(y64), covariance).log_prob(y64) + prior
 

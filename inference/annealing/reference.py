@@ -14,6 +14,7 @@ from pyro_vae.program.unconstrained import Placement
 MAX_DENSE = 128  # coordinates whose covariance is kept; of more, the variances alone
 SMALLEST = 1e-12  # variance, relative to the largest, below which draws do not differ
 HEAVINESS = 10.0  # degrees of freedom
+HEAVY = 0.6  # Pareto k above which a fitted density misses a narrow part of the posterior
 
 
 def scale_of(u: Tensor, free: Tensor) -> Tensor:
@@ -105,29 +106,68 @@ class Reference:
         return torch.linalg.solve_triangular(self.root, identity, upper=False)
 
 
+def tail_index(log_ratio: Tensor) -> Tensor:
+    """Return the Pareto k of weights p / q, from log p - log q at draws of p, (K, U) to (U,).
+
+    Where weights under q exceed x with probability x^(-1/k), those under p do with x^(1 - 1/k). So the upper
+    tail of their logs is exponential there, with mean m = k / (1 - k): the mean excess over the largest tenth's
+    start, which is Hill's estimate. Draws of p see regions that q never reaches.
+
+    Source: B. M. Hill, "A simple general approach to inference about the tail of a distribution", 1975,
+    https://doi.org/10.1214/aos/1176343247.
+
+    >>> log_ratio = torch.distributions.Exponential(0.25).sample((5000, 1))
+    >>> bool((tail_index(log_ratio) - 0.8).abs() < 0.05)
+    True
+    """
+    count = max(1, len(log_ratio) // 10)
+    largest = log_ratio.double().nan_to_num(-math.inf).topk(count + 1, dim=0).values
+    mean = (largest[:-1] - largest[-1]).mean(0).nan_to_num(0.0)
+    return mean / (1 + mean)
+
+
 class FromReference(AnnealingPath):
-    """The path from a fitted density to p(x, z), in the coordinates of another path.
+    """The path from a fitted density, mixed with the start of another path, to p(x, z).
+
+    The start is (1 - s) times the reference plus s times the other start. Where that is the prior, no weight
+    exceeds p(x | z) / s, also in the neck of a funnel, which no Student's t fits.
 
     Args:
         path: the other path, all of whose coordinates are free.
         reference: fitted to draws in them.
+        share: s; at 0 the reference alone.
+
+    Source: of the mixture: T. Hesterberg, "Weighted average importance sampling and defensive mixture
+    distributions", 1995, https://doi.org/10.1080/00401706.1995.10484303.
     """
 
-    def __init__(self, path: AnnealingPath, reference: Reference) -> None:
+    def __init__(self, path: AnnealingPath, reference: Reference, share: float = 0.0) -> None:
         self.bound_program, self.coordinates = path.bound_program, path.coordinates
-        self.path, self.reference = path, reference
+        self.path, self.reference, self.share = path, reference, share
 
     def draw(self, num_chains: int) -> Tensor:
         return self._draw(num_chains)
 
     def log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        return self.reference.log_density(u), self.path.log_densities(u)[1]
+        start, end = self.path.log_densities(u)
+        own = self.reference.log_density(u)
+        if not self.share:
+            return own, end
+        mixed = torch.logaddexp(own + math.log1p(-self.share), start + math.log(self.share))
+        return mixed.to(end.dtype), end
 
     def coordinates_of(self, latents: poutine.Trace) -> Tensor:
         return self.path.coordinates_of(latents)
 
     def _draw(self, num_chains: int) -> Tensor:
-        return self.reference.draw(num_chains)
+        u = self.reference.draw(num_chains)
+        is_other = torch.rand(u.shape[:2], device=u.device) < self.share
+        count = int(is_other.sum(0).max())
+        if not count:
+            return u
+        others = self.path.draw(count).to(u.dtype)  # (count, U, D)
+        rank = (is_other.cumsum(0) - 1).clamp(min=0).unsqueeze(-1).expand_as(u)
+        return torch.where(is_other.unsqueeze(-1), others.gather(0, rank), u)
 
     def _log_densities(self, u: Tensor) -> tuple[Tensor, Tensor]:
         return self.log_densities(u)

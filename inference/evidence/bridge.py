@@ -12,7 +12,7 @@ from torch import Tensor
 from pyro_vae import argument_checks as checks
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.annealing.paths import AnnealingPath, FromPrior
-from pyro_vae.inference.annealing.reference import Reference
+from pyro_vae.inference.annealing.reference import HEAVY, FromReference, Reference, tail_index
 from pyro_vae.inference.evidence.method import Advance, Estimator, Method, UnitEstimates, Workload
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.prior_guide import with_prior_as_guide
@@ -26,6 +26,8 @@ CHECKS: dict[str, checks.Check] = {
 LEAST_DRAWS = 40  # of each chain's halves, one is fitted to and the other is weighed
 LEAST_ESS = 50.0  # of the weighed draws, below which their error is a guess
 TOLERANCE, MAX_ITERATIONS = 1e-10, 1000
+TAIL = "Pareto k of the draws"
+PRIOR_SHARE = 0.1  # of the proposals
 AT_ONCE = 1024  # draws scored together
 
 
@@ -33,8 +35,8 @@ AT_ONCE = 1024  # draws scored together
 class Bridge(Method):
     """Weigh draws of the posterior against a density that is fitted to them.
 
-    A Student's t with the mean and covariance of one half of each chain, in unconstrained coordinates, is the
-    proposal g. The S/2 draws u_i of the other halves and K draws v_j of g give p(x) by the optimal bridge
+    A Student's t with the mean and covariance of one half of each chain, in unconstrained coordinates, and
+    the prior, which gets a tenth of the draws, are the proposal g. The S/2 draws u_i of the other halves and K draws v_j of g give p(x) by the optimal bridge
 
         p(x) = (1/K) sum_j p(x, v_j) / h(v_j)  /  (2/S) sum_i g(u_i) / h(u_i),
         h(u) = s p(x, u) / p(x) + (1 - s) g(u),
@@ -42,7 +44,7 @@ class Bridge(Method):
     which is iterated, with s the share of the posterior's effective draws. The halves then change places, and
     the figure is the mean of both logs. The relative error takes the autocorrelation of the draws into
     account, and is at least half the distance of the two figures. A note says so where the draws were not
-    enough. The estimate is not unbiased, so there is no certificate. The guide is not used.
+    enough, or where the posterior has a narrow part that the Student's t misses; there is then no error. The estimate is not unbiased, so there is no certificate. The guide is not used.
 
     Source: X.-L. Meng, W. H. Wong, "Simulating ratios of normalizing constants via a simple identity", 1996,
     https://www.jstor.org/stable/24306045; the error: S. Fruehwirth-Schnatter, "Estimating marginal
@@ -140,6 +142,11 @@ class Bridge(Method):
         return estimate
 
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
+        if bool((estimates.indicative[TAIL] > HEAVY).any()):
+            return (
+                "the posterior has a narrow part, as the neck of a funnel, that no density fits which follows "
+                "its mean and covariance: the bridge has no error. Another parameterisation helps, or SMC",
+            )
         halves, errors = estimates.indicative, estimates.standard_error
         apart = (halves["first half"] - halves["second half"]).abs() / 2
         few = errors.isnan() | (apart >= errors) & (apart > 0.05)
@@ -221,18 +228,21 @@ def at_latents(path: AnnealingPath, values: Mapping[str, Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class HalfBridge:
-    """Hold log p(x), its relative error and the effective number of the weighed draws, each ``units |``."""
+    """Hold log p(x), its relative error the effective number of the weighed draws and the Pareto k of
+    their weights against the fitted density, each ``units |``."""
 
     log_evidence: Tensor
     error: Tensor
     ess: Tensor
+    tail: Tensor
 
 
 def _bridge(path: AnnealingPath, fitted: Tensor, weighed: Tensor, num_particles: int) -> HalfBridge:
     """Return the estimate from draws (chains, N, U, D) that are fitted to, and others that are weighed."""
     reference = Reference.of(fitted.flatten(0, 1), torch.ones_like(path.coordinates.free))
-    at_draws = _log_ratio(path, reference, weighed.flatten(0, 1))
-    at_proposals = _log_ratio(path, reference, reference.draw(num_particles))
+    proposal = FromReference(path, reference, PRIOR_SHARE)
+    at_draws = _log_ratio(proposal, weighed.flatten(0, 1))
+    at_proposals = _log_ratio(proposal, proposal.draw(num_particles))
     ess = effective_size(weighed.flatten(2)).unflatten(-1, weighed.shape[2:]).median(-1).values
     log_evidence = iterate(at_draws, at_proposals, ess)
     return HalfBridge(
@@ -240,10 +250,10 @@ def _bridge(path: AnnealingPath, fitted: Tensor, weighed: Tensor, num_particles:
     )
 
 
-def _log_ratio(path: AnnealingPath, reference: Reference, u: Tensor) -> Tensor:
+def _log_ratio(proposal: AnnealingPath, u: Tensor) -> Tensor:
     """Return log p(x, u) - log g(u), (K, U), float64."""
-    end = torch.cat([path.log_densities(some)[1] for some in u.split(AT_ONCE)])
-    ratio = end.double() - reference.log_density(u).double()
+    pairs = [proposal.log_densities(some) for some in u.split(AT_ONCE)]
+    ratio = torch.cat([end.double() - start.double() for start, end in pairs])
     return ratio.nan_to_num(-math.inf, math.inf, -math.inf)
 
 
@@ -313,13 +323,17 @@ class Bridged:
 
     def unit_estimates(self) -> UnitEstimates:
         one, other = self.first, self.second
-        ess = one.ess + other.ess
+        ess, tail = one.ess + other.ess, torch.maximum(one.tail, other.tail)
         apart = (one.log_evidence - other.log_evidence).abs() / 2
         error = torch.maximum(torch.hypot(one.error, other.error) / 2, apart)
         return UnitEstimates(
             (one.log_evidence + other.log_evidence) / 2,
-            torch.where(ess < LEAST_ESS, math.nan, error),
+            torch.where((ess < LEAST_ESS) | (tail > HEAVY), math.nan, error),
             ess,
             torch.full_like(ess, math.nan),
-            indicative={"first half": one.log_evidence, "second half": other.log_evidence},
+            indicative={
+                "first half": one.log_evidence,
+                "second half": other.log_evidence,
+                TAIL: tail,
+            },
         )

@@ -111,9 +111,7 @@ def _prior_draws(
     """Return draws of the prior by site, and the sites."""
     draws: dict[str, list[Tensor]] = {}
     for first in range(0, num_particles, PRIOR_DRAWS_AT_ONCE):
-        sites = latent_sites(
-            bound_program.model(min(PRIOR_DRAWS_AT_ONCE, num_particles - first))
-        )
+        sites = latent_sites(bound_program.model(min(PRIOR_DRAWS_AT_ONCE, num_particles - first)))
         for name, site in sites.items():
             draws.setdefault(name, []).append(site["value"])
     joined = {name: torch.cat(v) if bound_program.vectorized else v[0] for name, v in draws.items()}

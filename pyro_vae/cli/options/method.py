@@ -128,11 +128,11 @@ def _options(method: type[Method]) -> set[str]:
 
 
 def _own_options(cls: type[Method]) -> list[str]:
-    """Return the parameters that are options; not those with the name of a part of the run."""
+    """Return the parameters that are options; not those with the name of a part of the run, and no tensors."""
     return [
         name
         for name, parameter in _parameters(cls).items()
-        if not _is_method(parameter) and name not in CLASS_OPTIONS
+        if not _is_method(parameter) and name not in CLASS_OPTIONS and not _holds_tensors(parameter)
     ]
 
 
@@ -144,6 +144,10 @@ def _build(cls: type[Method], given: Mapping[str, Any]) -> Method:
 
 def _parameters(cls: type[Method]) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(cls, eval_str=True).parameters
+
+
+def _holds_tensors(parameter: inspect.Parameter) -> bool:
+    return "Tensor" in str(parameter.annotation)
 
 
 def _is_method(parameter: inspect.Parameter) -> bool:
