@@ -1,4 +1,5 @@
-"""How often do the 95% intervals of log-evidences with global latents hold the truth, and how wide are they?
+"""How often do the 95% intervals of log-evidences with global latents hold the truth, and how wide are
+they?
 
 Thirty-two programs: regressions, hierarchies, change points, state spaces, mixtures. The references are
 closed forms and quadratures in float64; for three regressions a run of SMC with 40 times the particles,
@@ -36,7 +37,9 @@ from pyro_vae.inference.evidence.smc import fixed_by_pilot
 from pyro_vae.inference.evidence.tiles import open_tiles
 from pyro_vae.program.prior_guide import with_prior_as_guide
 
-assert hierarchies and regressions and series
+assert hierarchies
+assert regressions
+assert series
 NUM_CHAINS, LENGTH = 4, 250  # of one estimate by a bridge
 METHODS: dict[str, tuple[Any, int]] = {
     "importance": (Annealed(1, start="laplace"), 4000),
@@ -172,7 +175,7 @@ def main() -> None:
         table(options.paths)
         return
     part, parts = map(int, options.shard.split("/"))
-    names = [n for n in options.only or CASES]
+    names = list(options.only or CASES)
     run(options.paths[0], names[part::parts], options.seeds, options.methods)
 
 

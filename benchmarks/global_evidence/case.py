@@ -12,7 +12,8 @@ CASES: "dict[str, Case]" = {}
 
 @dataclass(frozen=True)
 class Case:
-    """Hold a model, its arguments, and log p(x) by quadrature or in closed form; None where neither exists."""
+    """Hold a model, its arguments, and log p(x) by quadrature or in closed form; None where neither
+    exists."""
 
     name: str
     model: Callable[..., Any]

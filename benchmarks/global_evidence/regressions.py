@@ -1,4 +1,5 @@
-"""Regressions: closed forms where they are Gaussian, quadrature where there are up to three coefficients."""
+"""Regressions: closed forms where they are Gaussian, quadrature where there are up to three
+coefficients."""
 
 import math
 from typing import Any
@@ -148,7 +149,8 @@ def poisson_regression_15() -> Any:
 
 @case
 def overdispersed_poisson() -> Any:
-    """A log-normal effect of each of 20 counts: 22 latents; given mean and scale the counts are independent."""
+    """A log-normal effect of each of 20 counts: 22 latents; given mean and scale the counts are
+    independent."""
     y = torch.poisson((1 + 0.7 * torch.randn(20)).exp())
 
     def model(y: Tensor) -> None:

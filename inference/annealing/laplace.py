@@ -15,12 +15,13 @@ LEAST_CURVATURE = 1e-4  # relative to the prior draws' variance: where the poste
 class FromLaplace(FromReference):
     """The path from the Laplace approximation of each unit's posterior to p(x, z).
 
-    The mode of p(x, z) is found in unconstrained coordinates, their Jacobian counted, from the prior's median.
-    The start is a Student's t about it, whose covariance is the inverse of minus the Hessian there; where
-    the Hessian is not negative definite, its eigenvalues are replaced by their absolute values. The start
-    is a proposal: a poor one costs effective draws, and leaves the evidence unbiased.
+    The mode of p(x, z) is found in unconstrained coordinates, their Jacobian counted, from the prior's
+    median. The start is a Student's t about it, whose covariance is the inverse of minus the Hessian
+    there; where the Hessian is not negative definite, its eigenvalues are replaced by their absolute
+    values. The start is a proposal: a poor one costs effective draws, and leaves the evidence unbiased.
 
-    Source: L. Tierney, J. B. Kadane, "Accurate approximations for posterior moments and marginal densities",
+    Source: L. Tierney, J. B. Kadane, "Accurate approximations for posterior moments and marginal
+    densities",
     1986, https://doi.org/10.1080/01621459.1986.10478240.
     """
 

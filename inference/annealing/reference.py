@@ -76,7 +76,8 @@ class Reference:
         return self.mean + moved * self._stretch(num_draws)
 
     def _stretch(self, num_draws: int) -> Tensor:
-        """Return how far each draw lies out, beyond a Normal's, (K, U, 1), with the covariance unchanged."""
+        """Return how far each draw lies out, beyond a Normal's, (K, U, 1), with the covariance
+        unchanged."""
         shape = (num_draws, len(self.mean), 1)
         if self.heaviness == math.inf:
             return torch.ones(shape).to(self.mean)
@@ -109,9 +110,9 @@ class Reference:
 def tail_index(log_ratio: Tensor) -> Tensor:
     """Return the Pareto k of weights p / q, from log p - log q at draws of p, (K, U) to (U,).
 
-    Where weights under q exceed x with probability x^(-1/k), those under p do with x^(1 - 1/k). So the upper
-    tail of their logs is exponential there, with mean m = k / (1 - k): the mean excess over the largest tenth's
-    start, which is Hill's estimate. Draws of p see regions that q never reaches.
+    Where weights under q exceed x with probability x^(-1/k), those under p do with x^(1 - 1/k). So the
+    upper tail of their logs is exponential there, with mean m = k / (1 - k): the mean excess over the
+    largest tenth's start, which is Hill's estimate. Draws of p see regions that q never reaches.
 
     Source: B. M. Hill, "A simple general approach to inference about the tail of a distribution", 1975,
     https://doi.org/10.1214/aos/1176343247.
@@ -129,8 +130,8 @@ def tail_index(log_ratio: Tensor) -> Tensor:
 class FromReference(AnnealingPath):
     """The path from a fitted density, mixed with the start of another path, to p(x, z).
 
-    The start is (1 - s) times the reference plus s times the other start. Where that is the prior, no weight
-    exceeds p(x | z) / s, also in the neck of a funnel, which no Student's t fits.
+    The start is (1 - s) times the reference plus s times the other start. Where that is the prior, no
+    weight exceeds p(x | z) / s, also in the neck of a funnel, which no Student's t fits.
 
     Args:
         path: the other path, all of whose coordinates are free.

@@ -171,9 +171,9 @@ def temper(
 ) -> Tempered:
     """Move K particles from the start of a path to its end, in islands that never exchange particles.
 
-    At each temperature, an island's evidence grows by the factor mean_k (end / start)^(b' - b); its particles
-    are resampled by these weights, and moved at b'. With a fixed plan the product of the factors is unbiased
-    for the evidence in every island, and the islands are independent.
+    At each temperature, an island's evidence grows by the factor mean_k (end / start)^(b' - b); its
+    particles are resampled by these weights, and moved at b'. With a fixed plan the product of the
+    factors is unbiased for the evidence in every island, and the islands are independent.
 
     Args:
         sampler: of one tile.

@@ -81,8 +81,7 @@ class Annealed(Method, DrawsPosterior):
 
     Args:
         num_temperatures: T, the number of inverse temperatures after 0.
-        start: where the chains start: "guide", "prior" or "laplace", a Student's t about the posterior's mode
-            with the curvature there. For the last two a model is enough, without a guide.
+        start: "guide", "prior" or "laplace" (the posterior's mode and curvature), where the chains start.
         schedule: T -> the T + 1 inverse temperatures.
         num_leapfrog: leapfrog steps of a transition, each with one gradient of the log-density.
 

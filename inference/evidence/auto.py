@@ -48,12 +48,12 @@ class Auto(Method):
     estimate itself, and some units pass whose weights are as bad as the others'. Where annealing does not
     suit the program, importance sampling is all, and a note names the bad units.
 
-    A joint evidence, of all data together, is tried in turn by a bridge where ``draws`` of the posterior are
-    given, by importance sampling, and by SMC from the guide or else the prior; the first whose standard error
-    is at most 0.05 nats, with light-tailed weights, is the estimate. SMC then takes as many particles as its
-    error asks for. With ``seconds``, the clock sets that number and nothing else. A note names the method that
-    was chosen and its count, which give the same figure again. A model alone is enough: its prior is then the
-    guide.
+    A joint evidence, of all data together, is tried in turn by a bridge where ``draws`` of the posterior
+    are given, by importance sampling, and by SMC from the prior or else the guide; the first whose
+    standard error is at most 0.05 nats, with light-tailed weights, is the estimate. SMC then takes as
+    many particles as its error asks for. With ``seconds``, the clock sets that number and nothing else. A
+    note names the method that was chosen and its count, which give the same figure again. A model alone
+    is enough: its prior is then the guide.
 
     The weights themselves decide which units are annealed, so the estimate is not unbiased and there is no
     certificate.
@@ -64,7 +64,8 @@ class Auto(Method):
         num_chains: chains for each unit that is annealed.
         smc: how the particles of a joint evidence move.
         smc_particles: of their trial.
-        seconds: how long a joint evidence may take, about; by default as long as an error of 0.05 nats takes.
+        seconds: how long a joint evidence may take, about; by default as long as an error of 0.05 nats
+            takes.
         draws: of the posterior, as ``Bridge`` takes them.
         num_chains_of_draws: how many chains follow one another in them.
     """
@@ -87,7 +88,8 @@ class Auto(Method):
     @property
     def description(self) -> str:
         return (
-            f"{self.importance.description}; where its weights are bad, {self.annealed.description}"
+            f"{self.importance.description}; where its weights are bad, {self.annealed.description}, or, of a "
+            "joint evidence, sequential Monte Carlo"
         )
 
     def program(self, program: Any) -> Any:

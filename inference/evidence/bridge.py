@@ -36,21 +36,23 @@ class Bridge(Method):
     """Weigh draws of the posterior against a density that is fitted to them.
 
     A Student's t with the mean and covariance of one half of each chain, in unconstrained coordinates, and
-    the prior, which gets a tenth of the draws, are the proposal g. The S/2 draws u_i of the other halves and K draws v_j of g give p(x) by the optimal bridge
+    the prior, which gets a tenth of the draws, are the proposal g. The S/2 draws u_i of the other halves
+    and K draws v_j of g give p(x) by the optimal bridge
 
         p(x) = (1/K) sum_j p(x, v_j) / h(v_j)  /  (2/S) sum_i g(u_i) / h(u_i),
         h(u) = s p(x, u) / p(x) + (1 - s) g(u),
 
-    which is iterated, with s the share of the posterior's effective draws. The halves then change places, and
-    the figure is the mean of both logs. The relative error takes the autocorrelation of the draws into
-    account, and is at least half the distance of the two figures. A note says so where the draws were not
-    enough, or where the posterior has a narrow part that the Student's t misses; there is then no error. The estimate is not unbiased, so there is no certificate. The guide is not used.
+    which is iterated, with s the share of the posterior's effective draws. The halves then change places,
+    and the figure is the mean of both logs. The relative error takes the autocorrelation of the draws
+    into account, and is at least half the distance of the two figures. A note says so where the draws
+    were not enough, or where the posterior has a narrow part that the Student's t misses; there is then
+    no error. The estimate is not unbiased, so there is no certificate. The guide is not used.
 
-    Source: X.-L. Meng, W. H. Wong, "Simulating ratios of normalizing constants via a simple identity", 1996,
-    https://www.jstor.org/stable/24306045; the error: S. Fruehwirth-Schnatter, "Estimating marginal
+    Source: X.-L. Meng, W. H. Wong, "Simulating ratios of normalizing constants via a simple identity",
+    1996, https://www.jstor.org/stable/24306045; the error: S. Fruehwirth-Schnatter, "Estimating marginal
     likelihoods for mixture and Markov switching models using bridge sampling techniques", 2004,
-    https://doi.org/10.1111/j.1368-423X.2004.00125.x; as R's bridgesampling: Q. F. Gronau et al., "A tutorial on
-    bridge sampling", 2017, https://arxiv.org/abs/1703.05984.
+    https://doi.org/10.1111/j.1368-423X.2004.00125.x; as R's bridgesampling: Q. F. Gronau et al., "A
+    tutorial on bridge sampling", 2017, https://arxiv.org/abs/1703.05984.
 
     Args:
         draws: of the posterior, by site, ``S | plates | event``, all with one weight.
@@ -105,8 +107,8 @@ class Bridge(Method):
     def description(self) -> str:
         chains = f" of {self.num_chains} chains" if self.num_chains > 1 else ""
         return (
-            f"bridge sampling with {self.num_draws:,} draws of the posterior{chains} and a Student's t that "
-            "is fitted to one half of them, and then to the other"
+            f"bridge sampling with {self.num_draws:,} draws of the posterior{chains} and a Student's t "
+            "that is fitted to one half of them, and then to the other"
         )
 
     def program(self, program: Any) -> Any:
@@ -144,8 +146,9 @@ class Bridge(Method):
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         if bool((estimates.indicative[TAIL] > HEAVY).any()):
             return (
-                "the posterior has a narrow part, as the neck of a funnel, that no density fits which follows "
-                "its mean and covariance: the bridge has no error. Another parameterisation helps, or SMC",
+                "the posterior has a narrow part, as the neck of a funnel, that no density fits which "
+                "follows its mean and covariance: the bridge has no error. Another parameterisation "
+                "helps, or SMC",
             )
         halves, errors = estimates.indicative, estimates.standard_error
         apart = (halves["first half"] - halves["second half"]).abs() / 2
@@ -153,9 +156,10 @@ class Bridge(Method):
         if not few.any():
             return ()
         return (
-            f"the draws were not enough: the figures from their two halves lie {float(2 * apart[few].max()):.2g} "
-            f"nats apart, and those that were weighed are worth {float(estimates.ess[few].min()):,.0f} "
-            "independent ones. Run longer chains, and check that they agree (R-hat)",
+            "the draws were not enough: the figures from their two halves lie "
+            f"{float(2 * apart[few].max()):.2g} nats apart, and those that were weighed are worth "
+            f"{float(estimates.ess[few].min()):,.0f} independent ones. Run longer chains, and check that "
+            "they agree (R-hat)",
         )
 
     def _coordinates(self, path: AnnealingPath) -> Tensor:
@@ -245,9 +249,9 @@ def _bridge(path: AnnealingPath, fitted: Tensor, weighed: Tensor, num_particles:
     at_proposals = _log_ratio(proposal, proposal.draw(num_particles))
     ess = effective_size(weighed.flatten(2)).unflatten(-1, weighed.shape[2:]).median(-1).values
     log_evidence = iterate(at_draws, at_proposals, ess)
-    return HalfBridge(
-        log_evidence, *_relative_error(at_draws, at_proposals, ess, log_evidence, len(weighed))
-    )
+    error, effective = _relative_error(at_draws, at_proposals, ess, log_evidence, len(weighed))
+    of_fit = _log_ratio(FromReference(path, reference), weighed.flatten(0, 1))
+    return HalfBridge(log_evidence, error, effective, tail_index(of_fit))
 
 
 def _log_ratio(proposal: AnnealingPath, u: Tensor) -> Tensor:

@@ -39,8 +39,8 @@ def draw_defensively(
         at_once: how many particles the model scores at a time; it changes the memory, never the draws.
 
     Raises:
-        InputError: the guide maps auxiliary draws onto the latents in another way than AutoGuides do, so its
-            density at a draw of the prior is not known.
+        InputError: the guide maps auxiliary draws onto the latents in another way than AutoGuides do, so
+            its density at a draw of the prior is not known.
     """
     if bound_program.by_vmap and has_auxiliary(bound_program.guide(1)):
         _draw(bound_program, prior_share, 1, 1)  # checks the map

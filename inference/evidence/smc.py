@@ -56,17 +56,19 @@ class SMC(Method, DrawsPosterior):
     """Move particles from the guide to the posterior, and resample them on the way.
 
     Particles follow the geometric path p_b(z) ∝ q(z)^(1 - b) p(x, z)^b over inverse temperatures
-    0 = b_0 < ... < b_T = 1, with q the guide, the prior or a Laplace approximation. At each of them they are weighted by
-    (p(x, z) / q(z))^(b_t - b_(t-1)), resampled by these weights, and moved by HMC along the particles'
-    covariance. The product of the mean weights estimates p(x).
+    0 = b_0 < ... < b_T = 1, with q the guide, the prior or a Laplace approximation. At each of them they
+    are weighted by (p(x, z) / q(z))^(b_t - b_(t-1)), resampled by these weights, and moved by HMC along
+    the particles' covariance. The product of the mean weights estimates p(x).
 
     A pilot run sets temperatures, step sizes, covariances and the number of moves; they are then fixed, and
-    the K particles start anew. So the estimate is unbiased for p(x) and the certificate holds. The particles
-    form islands that never exchange any: their evidences are independent, and the standard error is that of
-    their mean. Without the pilot run the particles themselves set all this on the way. That takes less time,
-    but the estimate is then not unbiased, the islands are not quite independent, and there is no certificate.
+    the K particles start anew. So the estimate is unbiased for p(x) and the certificate holds. The
+    particles form islands that never exchange any: their evidences are independent, and the standard
+    error is that of their mean. Without the pilot run the particles themselves set all this on the way.
+    That takes less time, but the estimate is then not unbiased, the islands are not quite independent,
+    and there is no certificate.
 
     Latents that only the model has and marks for enumeration are summed out; all others must be continuous.
+    Unless particles start from the guide, a model alone is enough.
 
     Source: P. Del Moral, A. Doucet, A. Jasra, "Sequential Monte Carlo samplers", 2006,
     https://doi.org/10.1111/j.1467-9868.2006.00553.x; of the pilot run: A. Beskos, A. Jasra, N. Kantas,
@@ -74,8 +76,7 @@ class SMC(Method, DrawsPosterior):
     https://arxiv.org/abs/1306.6462.
 
     Args:
-        start: where the particles start: "guide", "prior" or "laplace", a Student's t about the posterior's
-            mode with the curvature there. For the last two a model is enough, without a guide.
+        start: "guide", "prior" or "laplace" (the posterior's mode and curvature), where the particles start.
         num_islands: how many independent groups the particles form.
         num_leapfrog: leapfrog steps of a transition, each with one gradient of the log-density.
         pilot: whether a pilot run fixes temperatures and moves.
@@ -122,8 +123,8 @@ class SMC(Method, DrawsPosterior):
     def description(self) -> str:
         how = "set by a pilot run" if self.pilot else "adapted on the way"
         return (
-            f"sequential Monte Carlo from {STARTS_IN_WORDS[self.start]}, {self.num_islands} islands, temperatures and "
-            f"moves {how}, {self.num_leapfrog} leapfrog steps each"
+            f"sequential Monte Carlo from {STARTS_IN_WORDS[self.start]}, {self.num_islands} islands, "
+            f"temperatures and moves {how}, {self.num_leapfrog} leapfrog steps each"
         )
 
     def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
@@ -197,10 +198,11 @@ class SMC(Method, DrawsPosterior):
 def fixed_by_pilot(sampler: Sampler, size: int, advance: Advance) -> tuple[Sampler, Fixed]:
     """Return the sampler and the plan that pilot runs of so many particles recommend.
 
-    A first run goes from the start of the path to the posterior. A density with the mean and the covariance of
-    its last particles and a tenth of the first start, is a nearer start, in most cases. So a second run starts there. It takes smaller steps, which
-    make a smaller error; unless it then needs far more moves, that start is kept. It is not tried where the
-    last particles show that the density misses a narrow part of the posterior, as the neck of a funnel.
+    A first run goes from the start of the path to the posterior. A density with the mean and the
+    covariance of its last particles and a tenth of the first start, is a nearer start, in most cases. So
+    a second run starts there. It takes smaller steps, which make a smaller error; unless it then needs
+    far more moves, that start is kept. It is not tried where the last particles show that the density
+    misses a narrow part of the posterior, as the neck of a funnel.
     """
     adapted = Adapted(COARSE_ESS)
     pilot = temper(sampler, adapted, size, 1, True, _rises(advance, 0.5))

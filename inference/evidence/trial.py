@@ -52,11 +52,11 @@ def joint_estimator(
 ) -> Callable[[BoundProgram, Advance], Iterator["Chosen"]]:
     """Return a function that tries methods on a joint evidence, and yields the estimate of the best.
 
-    The trials are, in this order and as far as one is not enough: a bridge, where there are draws; importance
-    sampling with K particles; SMC from the guide, or from the prior where the guide is not a start. If its
-    error is above 0.05 nats, SMC is run once more, with as many particles as the error asks for and, where
-    ``seconds`` are given, the time allows. Every run starts from the same state of the generators, so that a
-    call with that method and its count gives the same bits.
+    The trials are, in this order and as far as one is not enough: a bridge, where there are draws;
+    importance sampling with K particles; SMC from the guide, or from the prior where the guide is not a
+    start. If its error is above 0.05 nats, SMC is run once more, with as many particles as the error asks
+    for and, where ``seconds`` are given, the time allows. Every run starts from the same state of the
+    generators, so that a call with that method and its count gives the same bits.
     """
     runs = dict(_methods(auto))
 
@@ -98,8 +98,8 @@ def _methods(auto: "Auto") -> Iterator[tuple[int, Method]]:
     if auto.draws is not None:
         yield 3, Bridge(auto.draws, auto.num_chains_of_draws)
     yield 0, auto.importance
+    yield 2, replace(auto.smc, start="prior")  # reaches what a narrow guide misses
     yield 1, replace(auto.smc, start="guide")
-    yield 2, replace(auto.smc, start="prior")
 
 
 def _try_in_turn(
@@ -117,7 +117,8 @@ def _try_in_turn(
 
 
 def _more_particles(smc: Tried, seconds: float, step: int) -> int:
-    """Return how many particles bring the error to 0.05 nats, or fit into the time: a multiple of ``step``."""
+    """Return how many particles bring the error to 0.05 nats, or fit into the time: a multiple of
+    ``step``."""
     wanted = MOST
     if math.isfinite(smc.error):
         wanted = min(MOST, int(smc.num_particles * 1.3 * (smc.error / TARGET) ** 2))
@@ -182,8 +183,8 @@ def sentence(auto: "Auto", estimates: UnitEstimates) -> str:
     }[number]
     reason = {
         0: "the importance weights are light-tailed and their error is at most 0.05 nats",
-        1: "the importance weights were not good enough",
-        2: "the importance weights were not good enough, and the guide is not a start",
+        1: "the importance weights were not good enough, and the prior is not a start",
+        2: "the importance weights were not good enough",
         3: "draws were given and their bridge has the smallest error",
     }[number]
     return (

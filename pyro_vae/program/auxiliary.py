@@ -29,10 +29,10 @@ def at_latents(
 ) -> poutine.Trace:
     """Return a trace of the guide in which it gives the latents some values.
 
-    An AutoGuide draws numbers without constraints, one site for each latent or one for all of them, and maps
-    them by the bijections onto the latents' supports. So an auxiliary site is the unconstrained values of the
-    point masses that follow it, in their order. Whether a guide is of this kind, the latents that it then gives
-    show.
+    An AutoGuide draws numbers without constraints, one site for each latent or one for all of them, and
+    maps them by the bijections onto the latents' supports. So an auxiliary site is the unconstrained
+    values of the point masses that follow it, in their order. Whether a guide is of this kind, the
+    latents that it then gives show.
 
     Args:
         bound_program: the program.

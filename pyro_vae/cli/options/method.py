@@ -27,7 +27,7 @@ def describe_particles() -> str:
     """Return the default number of particles of each method that draws any.
 
     >>> describe_particles()
-    '1,000 (importance, auto), 16 (ais, sandwich, bidirectional)'
+    '1,000 (importance, auto), 16 (ais, sandwich, bidirectional), 2,000 (smc)'
     """
     users: dict[int, list[str]] = {}
     for name, method in METHODS.items():
@@ -128,7 +128,8 @@ def _options(method: type[Method]) -> set[str]:
 
 
 def _own_options(cls: type[Method]) -> list[str]:
-    """Return the parameters that are options; not those with the name of a part of the run, and no tensors."""
+    """Return the parameters that are options; not those with the name of a part of the run, and no
+    tensors."""
     return [
         name
         for name, parameter in _parameters(cls).items()

@@ -59,7 +59,8 @@ def test_regression(rho: float) -> None:
     evidence = program.bridged(program.draws(2000, rho, 2), 2, seed=0)
     assert (evidence.log_evidence - program.exact).abs() < 4 * evidence.standard_error
     assert float(evidence.standard_error) < 0.05
-    assert not evidence.is_unbiased and math.isnan(evidence.certificate())
+    assert not evidence.is_unbiased
+    assert math.isnan(evidence.certificate())
     assert "4,000 draws of the posterior of 2 chains" in evidence.method
 
 

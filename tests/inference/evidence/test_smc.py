@@ -127,7 +127,7 @@ def test_the_first_temperature_is_as_far_as_the_weights_allow() -> None:
             beta = Adapted(least).next_beta(state, 0.0)
             w = (beta * state.log_ratio()).exp()
             share = (w.sum() ** 2 / w.square().sum() / len(w)).item()
-            assert beta == 1.0 and share >= least or abs(share - least) < 1e-3
+            assert (beta == 1.0 and share >= least) or abs(share - least) < 1e-3
 
 
 def test_resampling_takes_particles_by_weight_within_their_island() -> None:
