@@ -127,7 +127,11 @@ def table(paths: Iterable[Path]) -> None:
     once = {(r["program"], r["method"], r["seed"]): r for r in records(paths)}
     for record in once.values():
         found[record["program"], record["method"]].append(record)
-    names = [name for name in CASES if (name, "smc") in found]
+    names = [
+        name
+        for name, case in CASES.items()
+        if (name, "smc") in found and (case.exact is not None or (name, "long smc") in found)
+    ]
     methods = [*METHODS, "bridge"]
     totals = {method: [0, 0] for method in methods}
     print(f"| program | reference | {' | '.join(methods)} |")
