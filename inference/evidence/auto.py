@@ -88,8 +88,8 @@ class Auto(Method):
     @property
     def description(self) -> str:
         return (
-            f"{self.importance.description}; where its weights are bad, {self.annealed.description}, or, of a "
-            "joint evidence, sequential Monte Carlo"
+            f"{self.importance.description}; where its weights are bad, {self.annealed.description}, or, "
+            "of a joint evidence, sequential Monte Carlo"
         )
 
     def program(self, program: Any) -> Any:

@@ -26,6 +26,7 @@ CHECKS: dict[str, checks.Check] = {
 LEAST_DRAWS = 40  # of each chain's halves, one is fitted to and the other is weighed
 LEAST_ESS = 50.0  # of the weighed draws, below which their error is a guess
 TOLERANCE, MAX_ITERATIONS = 1e-10, 1000
+APART = 0.05  # nats: a distance of a half's figure from the mean that matters
 TAIL = "Pareto k of the draws"
 PRIOR_SHARE = 0.1  # of the proposals
 AT_ONCE = 1024  # draws scored together
@@ -144,23 +145,22 @@ class Bridge(Method):
         return estimate
 
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
-        if bool((estimates.indicative[TAIL] > HEAVY).any()):
-            return (
-                "the posterior has a narrow part, as the neck of a funnel, that no density fits which "
-                "follows its mean and covariance: the bridge has no error. Another parameterisation "
-                "helps, or SMC",
-            )
         halves, errors = estimates.indicative, estimates.standard_error
-        apart = (halves["first half"] - halves["second half"]).abs() / 2
-        few = errors.isnan() | (apart >= errors) & (apart > 0.05)
-        if not few.any():
-            return ()
-        return (
-            "the draws were not enough: the figures from their two halves lie "
-            f"{float(2 * apart[few].max()):.2g} nats apart, and those that were weighed are worth "
-            f"{float(estimates.ess[few].min()):,.0f} independent ones. Run longer chains, and check that "
-            "they agree (R-hat)",
-        )
+        apart, found = (halves["first half"] - halves["second half"]).abs() / 2, list[str]()
+        few = (estimates.ess < LEAST_ESS) | ((apart > APART) & ~(apart < errors))
+        if few.any():
+            found.append(
+                "the draws were not enough: the figures from their two halves lie "
+                f"{float(2 * apart[few].max()):.2g} nats apart, and those that were weighed are worth "
+                f"{float(estimates.ess[few].min()):,.0f} independent ones. Run longer chains, and check "
+                "that they agree (R-hat)"
+            )
+        if bool((halves[TAIL] > HEAVY).any()):
+            found.append(
+                "the fitted density misses a part of the posterior, as the neck of a funnel: the bridge has "
+                "no error. Longer chains, another parameterisation or SMC help"
+            )
+        return tuple(found)
 
     def _coordinates(self, path: AnnealingPath) -> Tensor:
         """Return the draws in the path's coordinates, (S, U, D)."""

@@ -76,7 +76,7 @@ class SMC(Method, DrawsPosterior):
     https://arxiv.org/abs/1306.6462.
 
     Args:
-        start: "guide", "prior" or "laplace" (the posterior's mode and curvature), where the particles start.
+        start: "guide", "prior" or "laplace" (mode and curvature), where the particles start.
         num_islands: how many independent groups the particles form.
         num_leapfrog: leapfrog steps of a transition, each with one gradient of the log-density.
         pilot: whether a pilot run fixes temperatures and moves.

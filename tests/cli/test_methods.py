@@ -22,7 +22,10 @@ def test_a_method_of_the_table_has_its_options(call, vae, monkeypatch):
     for wrong, named in (
         ("--method moved --num_leapfrog 3", "--num_leapfrog"),
         ("--method ais --shift 1", "--shift; expected --method moved"),
-        ("--method importance --num_leapfrog 3", "--method ais, smc, auto, sandwich or bidirectional"),
+        (
+            "--method importance --num_leapfrog 3",
+            "--method ais, smc, auto, sandwich or bidirectional",
+        ),
         ("--method.shift 3", "--method moved --shift VALUE"),
         ("--method.shft 3", "ais, smc, auto, sandwich, bidirectional, exact or moved"),
         ("--method moved --shift far", "--shift"),

@@ -65,7 +65,9 @@ def test_without_a_good_guide_it_is_smc(program: Any, monkeypatch) -> None:
 
 def test_the_clock_sets_counts_alone() -> None:
     smc = trial.Tried(2, 1000, _with_error(0.2), seconds=2.0)
-    assert trial._more_particles(smc, float("inf"), 10) == 20_800  # 1.3 (0.2 / 0.05)^2 times as many
+    assert (
+        trial._more_particles(smc, float("inf"), 10) == 20_800
+    )  # 1.3 (0.2 / 0.05)^2 times as many
     assert trial._more_particles(smc, 10.0, 10) == 4000  # 0.8 x 10 s at 500 a second
     assert trial._more_particles(smc, 0.0, 10) == 0
     hopeless = trial.Tried(2, 1000, _with_error(float("nan")), seconds=0.001)
@@ -109,7 +111,9 @@ def test_autoguides_take_a_share_of_the_prior(family: Any) -> None:
     auto_guide, x = family(positive), torch.tensor([0.3, -0.5, 0.8])
     auto_guide(x)
     method = Importance(0.5)
-    found = log_evidence((positive, auto_guide), args=(x,), method=method, num_particles=3000, seed=0)
+    found = log_evidence(
+        (positive, auto_guide), args=(x,), method=method, num_particles=3000, seed=0
+    )
     other = log_evidence(positive, args=(x,), method=SMC(start="prior"), num_particles=2000, seed=1)
     error = (found.standard_error.square() + other.standard_error.square()).sqrt()
     assert (found.log_evidence - other.log_evidence).abs() < 4 * error
