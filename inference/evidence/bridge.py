@@ -157,8 +157,8 @@ class Bridge(Method):
             )
         if bool((halves[TAIL] > HEAVY).any()):
             found.append(
-                "the fitted density misses a part of the posterior, as the neck of a funnel: the bridge has "
-                "no error. Longer chains, another parameterisation or SMC help"
+                "the fitted density misses a part of the posterior, as the neck of a funnel: the bridge "
+                "has no error. Longer chains, another parameterisation or SMC help"
             )
         return tuple(found)
 
