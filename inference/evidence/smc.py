@@ -236,8 +236,8 @@ def _rises(advance: Advance, share: float = 1.0) -> Advance:
 
     def rise(beta: float) -> object:
         nonlocal done
-        advance(share * (beta - done))
-        done = beta
+        step, done = beta - done, beta
+        return advance(share * step)
 
     return rise
 
