@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.evidence.auto import Auto as Auto
     from pyro_vae.inference.evidence.bidirectional import Bidirectional as Bidirectional
     from pyro_vae.inference.evidence.bidirectional import Sandwich as Sandwich
+    from pyro_vae.inference.evidence.bridge import Bridge as Bridge
     from pyro_vae.inference.evidence.estimate import Interrupted as Interrupted
     from pyro_vae.inference.evidence.exact import Exact as Exact
     from pyro_vae.inference.evidence.importance import Importance as Importance
@@ -33,6 +34,7 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.evidence.proposals import refined as refined
     from pyro_vae.inference.evidence.proposals import wider as wider
     from pyro_vae.inference.evidence.result import Evidence as Evidence
+    from pyro_vae.inference.evidence.smc import SMC as SMC
     from pyro_vae.inference.evidence.unit_estimates import UnitEstimates as UnitEstimates
     from pyro_vae.inference.parameters.estimates import ParameterEstimates as ParameterEstimates
     from pyro_vae.inference.posterior.diagnostics import Evaluation as Evaluation
@@ -73,6 +75,7 @@ _HOMES = {
     "Annealed": f"{_EVIDENCE}.ais",
     "Auto": f"{_EVIDENCE}.auto",
     "Bidirectional": f"{_EVIDENCE}.bidirectional",
+    "Bridge": f"{_EVIDENCE}.bridge",
     "Calibration": f"{_POSTERIOR}.ranks",
     "Evaluation": f"{_POSTERIOR}.diagnostics",
     "Evidence": f"{_EVIDENCE}.result",
@@ -88,6 +91,7 @@ _HOMES = {
     "ParameterEstimates": "pyro_vae.inference.parameters.estimates",
     "Posterior": f"{_POSTERIOR}.result",
     "PriorSamples": f"{_POSTERIOR}.prior",
+    "SMC": f"{_EVIDENCE}.smc",
     "Sandwich": f"{_EVIDENCE}.bidirectional",
     "Summary": f"{_POSTERIOR}.summary",
     "plot_evidence": f"{_EVIDENCE}.plots",

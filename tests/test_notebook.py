@@ -103,8 +103,8 @@ def test_a_result_is_a_short_line_and_a_whole_table(shown, name) -> None:
 def test_the_tables_hold_the_figures(shown) -> None:
     evidence, fit = shown["evidence"], shown["fit"]
     rows = dict(Page(evidence._repr_html_()).rows)
-    figure, *_, nats = rows["mean of a unit (plate 'data')"].split()
-    assert nats == "nats"
+    figure, *words = rows["mean of a unit (plate 'data')"].split()
+    assert "nats" in words
     assert float(figure) == pytest.approx(evidence.mean, abs=1e-3)
     assert str(evidence) == evidence.summary()
     head, *epochs = Page(fit._repr_html_()).rows

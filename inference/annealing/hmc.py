@@ -4,7 +4,7 @@ Source: R. M. Neal, "MCMC using Hamiltonian dynamics", 2011, https://arxiv.org/a
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 
@@ -21,6 +21,10 @@ MAX_LENGTH = 2.0  # of a trajectory, in standard deviations: a longer one turns 
 GAIN = 0.5  # by which one transition's acceptance moves the log of a step size
 UPDATE = 0.5  # the share of a coordinate's scale that comes from the chains' present places
 CHAINS, WARMUP, SPREAD_DRAWS = 8, 12, 32  # of the run that adapts step sizes
+
+Leap = Callable[[Tensor], Tensor]
+
+LinAlgError: type[Exception] = torch.linalg.LinAlgError  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,22 @@ class ChainState:
     def gradient(self, beta: float) -> Tensor:
         """Return that of the path's log-density at ``beta``, 0 where it is not finite."""
         return mix(self.start_gradient, self.end_gradient, beta).nan_to_num(0.0, 0.0, 0.0)
+
+    def first(self, count: int) -> "ChainState":
+        """Return the first chains."""
+        parts = (self.u, self.start, self.end, self.start_gradient, self.end_gradient)
+        return ChainState(*(part[:count] for part in parts))
+
+    def taken(self, index: Tensor) -> "ChainState":
+        """Return the chains of these numbers, (K, U): of each unit its own."""
+        of_coordinates = index.unsqueeze(-1).expand_as(self.u)
+        return ChainState(
+            self.u.gather(0, of_coordinates),
+            self.start.gather(0, index),
+            self.end.gather(0, index),
+            self.start_gradient.gather(0, of_coordinates),
+            self.end_gradient.gather(0, of_coordinates),
+        )
 
     def replaced(self, accepted: Tensor, proposal: "ChainState") -> "ChainState":
         """Return the proposal where accepted (K, U), and this state elsewhere."""
@@ -94,7 +114,7 @@ class Sampler:
 
     def state(self, u: Tensor) -> ChainState:
         """Return chains at u, all in the widest type of these and the log-densities."""
-        parts = [(some, *self.densities_and_gradients(some)) for some in u.split(self.at_once)]
+        parts = [(some, *self._densities(some)) for some in u.split(self.at_once)]
         joined = (torch.cat(column) for column in zip(*parts, strict=True))
         columns = parts[0] if len(parts) == 1 else tuple(joined)
         dtype = reduce(torch.promote_types, (column.dtype for column in columns))
@@ -108,17 +128,19 @@ class Sampler:
         Args:
             at: the chains before it.
             beta: the inverse temperature.
-            step_size: of each coordinate, (U, D).
+            step_size: of each coordinate, (U, D); or a matrix S for each unit, (U, D, D), which moves
+                along S times a momentum of independent coordinates.
         """
         low, high = JITTER
-        eps = step_size * (low + (high - low) * torch.rand_like(at.start).unsqueeze(-1))
+        jitter = low + (high - low) * torch.rand_like(at.start).unsqueeze(-1)
+        place, push = _leaps(step_size, jitter)
         first_momentum = torch.randn_like(at.u)
-        momentum, u = first_momentum + eps / 2 * at.gradient(beta), at.u
+        momentum, u = first_momentum + push(at.gradient(beta)) / 2, at.u
         for _ in range(self.num_leapfrog - 1):
-            u = u + eps * momentum
-            momentum = momentum + eps * self._gradient(u, beta)
-        proposal = self.state(u + eps * momentum)
-        momentum = momentum + eps / 2 * proposal.gradient(beta)
+            u = u + place(momentum)
+            momentum = momentum + push(self._gradient(u, beta))
+        proposal = self.state(u + place(momentum))
+        momentum = momentum + push(proposal.gradient(beta)) / 2
         gain = proposal.log_density(beta) - at.log_density(beta)
         log_ratio = gain - (momentum.square() - first_momentum.square()).sum(-1) / 2
         possible = proposal.start.isfinite() & proposal.end.isfinite() & ~log_ratio.isnan()
@@ -128,8 +150,24 @@ class Sampler:
 
     def _gradient(self, u: Tensor, beta: float) -> Tensor:
         weight = u.new_full((), beta)
-        parts = [self.tempered_gradient(some, weight)[0] for some in u.split(self.at_once)]
+
+        def gradient(some: Tensor) -> tuple[Tensor, ...]:
+            return self.tempered_gradient(some, weight)
+
+        parts = [
+            by_chains(gradient, lambda one: (torch.zeros_like(one),), some)[0]
+            for some in u.split(self.at_once)
+        ]
         return torch.cat(parts).nan_to_num(0.0, 0.0, 0.0)
+
+    def _densities(self, u: Tensor) -> tuple[Tensor, ...]:
+        """Return both log-densities and their gradients; an end that cannot be computed has density 0."""
+
+        def impossible(one: Tensor) -> tuple[Tensor, ...]:
+            start, flat = one.new_zeros(one.shape[:2]), torch.zeros_like(one)
+            return start, start - torch.inf, flat, flat
+
+        return by_chains(self.densities_and_gradients, impossible, u)
 
     @cached_property
     def tempered_gradient(self) -> GraphedFunction:
@@ -156,6 +194,42 @@ class Sampler:
                 return start.detach(), end.detach(), of_start, _gradient(end, leaf)
 
         return GraphedFunction(densities_and_gradients, self.compiler)
+
+
+def by_chains(
+    function: Callable[[Tensor], tuple[Tensor, ...]],
+    otherwise: Callable[[Tensor], tuple[Tensor, ...]],
+    u: Tensor,
+) -> tuple[Tensor, ...]:
+    """Return a function of chains (K, U, D), or ``otherwise`` of those where a matrix cannot be factorised.
+
+    torch raises an error where one matrix of a batch is not positive definite. A trajectory may pass such
+    places, and is then rejected; the other chains must not notice.
+    """
+    try:
+        return function(u)
+    except Exception as error:
+        if not any(isinstance(e, LinAlgError) for e in (error, error.__cause__)):
+            raise
+    if len(u) == 1:
+        return otherwise(u)
+    halves = [by_chains(function, otherwise, half) for half in u.split(-(-len(u) // 2))]
+    return tuple(torch.cat(column) for column in zip(*halves, strict=True))
+
+
+def _leaps(step_size: Tensor, jitter: Tensor) -> tuple[Leap, Leap]:
+    """Return the maps from a momentum to a change of place, and from a gradient to one of momentum."""
+    if step_size.dim() == 2:
+        eps = step_size * jitter
+        return (lambda momentum: eps * momentum), (lambda gradient: eps * gradient)
+
+    def place(momentum: Tensor) -> Tensor:
+        return jitter * torch.einsum("uij,kuj->kui", step_size, momentum)
+
+    def push(gradient: Tensor) -> Tensor:
+        return jitter * torch.einsum("uji,kuj->kui", step_size, gradient)
+
+    return place, push
 
 
 def _gradient(log_density: Tensor, leaf: Tensor, retain_graph: bool = False) -> Tensor:

@@ -19,6 +19,7 @@ from pyro_vae.inference.checks.density import check_map
 from pyro_vae.inference.checks.noise import refuse_noise
 from pyro_vae.inference.checks.spread import check_masks
 from pyro_vae.inference.checks.support import check_known, check_support
+from pyro_vae.program.auxiliary import at_latents, has_auxiliary
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.log_prob import unit_log_prob
 from pyro_vae.program.probe import moves
@@ -245,16 +246,18 @@ class FromGuide(AnnealingPath):
         self.check_vmap()
 
     def coordinates_of(self, latents: poutine.Trace) -> Tensor:
-        names = drawn_sites(latents).keys()
-        trace = self.bound_program.guide(1, lambda guide: poutine.replay(guide, latents))
-        auxiliary = [name for name in self.coordinates.blocks if name not in names]
-        if auxiliary:
-            raise InputError(
-                f"the guide draws the auxiliary site {auxiliary[0]!r}, whose value at given latents is not "
-                "known",
-                subject=auxiliary[0],
-                remedy=FROM_PRIOR,
-            )
+        guide = self.bound_program.guide(1)
+        if has_auxiliary(guide):
+            priors = latent_sites(self.bound_program.model(1))
+            values = {name: drawn_sites(latents)[name]["value"] for name in priors}
+            try:
+                trace = at_latents(self.bound_program, guide, values, priors, 1)
+            except InputError as error:
+                raise InputError(
+                    error.problem, subject=error.subject, expected=error.expected, remedy=FROM_PRIOR
+                ) from error
+        else:
+            trace = self.bound_program.guide(1, lambda guide: poutine.replay(guide, latents))
         return self.coordinates.of(sample_sites(trace))
 
     def _draw(self, num_chains: int) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from pyro_vae import argument_checks as checks
 from pyro_vae.device import for_device
 from pyro_vae.errors import at_least_1
 from pyro_vae.inference.annealing.hmc import Sampler, StepSizes, adapt_step_sizes
+from pyro_vae.inference.annealing.laplace import FromLaplace
 from pyro_vae.inference.annealing.paths import AnnealingPath, FromGuide, FromPrior
 from pyro_vae.inference.annealing.schedules import (
     TemperatureSchedule,
@@ -30,11 +32,19 @@ from pyro_vae.inference.evidence.method import (
 )
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
+from pyro_vae.program.prior_guide import with_prior_as_guide
 
 STARTS: dict[str, Callable[[BoundProgram], AnnealingPath]] = {
     "guide": FromGuide,
     "prior": FromPrior,
+    "laplace": FromLaplace,
 }
+STARTS_IN_WORDS = {
+    "guide": "the guide",
+    "prior": "the prior",
+    "laplace": "a Laplace approximation",
+}
+MODEL_ALONE = ("prior", "laplace")  # of these the starts that use no guide
 CHECKS: dict[str, checks.Check] = {
     "num_temperatures": at_least_1,
     "start": checks.one_of(*STARTS),
@@ -71,7 +81,7 @@ class Annealed(Method, DrawsPosterior):
 
     Args:
         num_temperatures: T, the number of inverse temperatures after 0.
-        start: "guide" or "prior", where the chains start.
+        start: "guide", "prior" or "laplace" (the posterior's mode and curvature), where the chains start.
         schedule: T -> the T + 1 inverse temperatures.
         num_leapfrog: leapfrog steps of a transition, each with one gradient of the log-density.
 
@@ -105,12 +115,16 @@ class Annealed(Method, DrawsPosterior):
         """The inverse temperatures."""
         return inverse_temperatures(self.schedule, self.num_temperatures)
 
+    def program(self, program: Any) -> Any:
+        """Return the model with its prior as the guide where the chains start from neither."""
+        return with_prior_as_guide(program) if self.start in MODEL_ALONE else program
+
     @property
     def description(self) -> str:
         if self.num_temperatures == 1:
-            return f"importance sampling from the {self.start} (one temperature)"
+            return f"importance sampling from {STARTS_IN_WORDS[self.start]} (one temperature)"
         return (
-            f"annealed importance sampling from the {self.start}, {self.num_temperatures:,} "
+            f"annealed importance sampling from {STARTS_IN_WORDS[self.start]}, {self.num_temperatures:,} "
             f"temperatures, {self.num_leapfrog} leapfrog steps each"
         )
 
@@ -140,12 +154,8 @@ class Annealed(Method, DrawsPosterior):
 
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         assert estimates.acceptance is not None
-        stuck = estimates.acceptance < STUCK
-        if not stuck.any():
-            return ()
-        return (
-            f"the chains of {int(stuck.sum()):,} of {len(stuck):,} units hardly moved (fewer than "
-            f"{STUCK:.0%} of their steps were accepted; the first is unit {int(stuck.nonzero()[0])}): "
+        return stuck_note(
+            estimates.acceptance,
             "their figures are hardly better than those of importance sampling",
         )
 
@@ -212,6 +222,18 @@ class Annealed(Method, DrawsPosterior):
             u = path.draw(count) if reverse_from is None else reverse_from.expand(count, -1, -1)
             share = count / num_particles / self.num_temperatures
             yield anneal(sampler, u, betas, step_sizes, partial(advance, share))
+
+
+def stuck_note(acceptance: Tensor, consequence: str) -> tuple[str, ...]:
+    """Return a sentence about the units whose chains hardly move, if there are any."""
+    stuck = acceptance < STUCK
+    if not stuck.any():
+        return ()
+    return (
+        f"the chains of {int(stuck.sum()):,} of {len(stuck):,} units hardly moved (fewer than "
+        f"{STUCK:.0%} of their steps were accepted; the first is unit {int(stuck.nonzero()[0])}): "
+        f"{consequence}",
+    )
 
 
 def numbers_of_chains(bound_program: BoundProgram, num_particles: int) -> Iterator[int]:

@@ -2,14 +2,15 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyro_vae import argument_checks as checks
-from pyro_vae.errors import InputError, at_least_1
+from pyro_vae.errors import InputError, at_least_1, positive
 from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.method import (
@@ -20,7 +21,10 @@ from pyro_vae.inference.evidence.method import (
     Workload,
     last,
 )
+from pyro_vae.inference.evidence.smc import SMC
+from pyro_vae.inference.evidence.trial import joint_estimator, sentence
 from pyro_vae.program.bound_program import BoundProgram
+from pyro_vae.program.prior_guide import with_prior_as_guide
 
 REPLACED = ("log_evidence", "standard_error", "ess", "pareto_k", "acceptance")
 IMPORTANCE_SHARE = 0.2  # of the work on a tile, on the progress bar
@@ -28,6 +32,11 @@ CHECKS: dict[str, checks.Check] = {
     "importance": checks.instance(Importance, "a method of importance sampling, Importance(...)"),
     "annealed": checks.instance(Annealed, "a method of annealing, Annealed(...)"),
     "num_chains": at_least_1,
+    "smc": checks.instance(SMC, "a method of sequential Monte Carlo, SMC(...)"),
+    "smc_particles": at_least_1,
+    "seconds": checks.optional(positive),
+    "draws": checks.optional(checks.instance(Mapping, "draws by site")),
+    "num_chains_of_draws": at_least_1,
 }
 
 
@@ -39,6 +48,13 @@ class Auto(Method):
     estimate itself, and some units pass whose weights are as bad as the others'. Where annealing does not
     suit the program, importance sampling is all, and a note names the bad units.
 
+    A joint evidence, of all data together, is tried in turn by a bridge where ``draws`` of the posterior
+    are given, by importance sampling, and by SMC from the prior or else the guide; the first whose
+    standard error is at most 0.05 nats, with light-tailed weights, is the estimate. SMC then takes as
+    many particles as its error asks for. With ``seconds``, the clock sets that number and nothing else. A
+    note names the method that was chosen and its count, which give the same figure again. A model alone
+    is enough: its prior is then the guide.
+
     The weights themselves decide which units are annealed, so the estimate is not unbiased and there is no
     certificate.
 
@@ -46,11 +62,22 @@ class Auto(Method):
         importance: how the units are weighed.
         annealed: how the bad units are annealed.
         num_chains: chains for each unit that is annealed.
+        smc: how the particles of a joint evidence move.
+        smc_particles: of their trial.
+        seconds: how long a joint evidence may take, about; by default as long as an error of 0.05 nats
+            takes.
+        draws: of the posterior, as ``Bridge`` takes them.
+        num_chains_of_draws: how many chains follow one another in them.
     """
 
     importance: Importance = field(default_factory=Importance)
     annealed: Annealed = field(default_factory=Annealed)
     num_chains: int = Annealed.num_particles
+    smc: SMC = field(default_factory=SMC)
+    smc_particles: int = 1000
+    seconds: float | None = None
+    draws: Mapping[str, Tensor] | None = field(default=None, repr=False)
+    num_chains_of_draws: int = 1
 
     num_particles = Importance.num_particles
     is_unbiased = False
@@ -61,10 +88,18 @@ class Auto(Method):
     @property
     def description(self) -> str:
         return (
-            f"{self.importance.description}; where its weights are bad, {self.annealed.description}"
+            f"{self.importance.description}; where its weights are bad, {self.annealed.description}, or, "
+            "of a joint evidence, sequential Monte Carlo"
         )
 
+    def program(self, program: Any) -> Any:
+        """Return a model alone with its prior as the guide, and anything else as it is."""
+        is_program = isinstance(program, tuple) or hasattr(program, "guide")
+        return program if is_program else with_prior_as_guide(program)
+
     def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
+        if example.structure.unit is None:
+            return joint_estimator(self, example, work)
         weigh = self.importance.estimator(example, work)
         anneal: Estimator | None = None
         with contextlib.suppress(InputError):  # a note gives the reason, where units are bad
@@ -94,6 +129,8 @@ class Auto(Method):
 
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         assert estimates.is_annealed is not None
+        if example.structure.unit is None:
+            return (sentence(self, estimates),)
         num_annealed, units = int(estimates.is_annealed.sum()), estimates.num_units
         if num_annealed:
             return (

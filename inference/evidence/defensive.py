@@ -6,7 +6,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from pyro_vae.errors import InputError
+from pyro_vae.program.auxiliary import at_latents, has_auxiliary
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.log_prob import unit_sum
 from pyro_vae.program.particles import Particles, score_joint, score_model, with_values
@@ -16,9 +16,9 @@ from pyro_vae.program.support import support_of
 from pyro_vae.program.trace import (
     Site,
     drawn_sites,
+    is_point_mass,
     latent_sites,
     observed_sites,
-    proposal_sites,
 )
 from pyro_vae.program.vmap import map_runs
 
@@ -39,9 +39,11 @@ def draw_defensively(
         at_once: how many particles the model scores at a time; it changes the memory, never the draws.
 
     Raises:
-        InputError: the guide draws auxiliary sites and transforms them, as AutoGuides do, so its density
-            at a draw of the prior is not known.
+        InputError: the guide maps auxiliary draws onto the latents in another way than AutoGuides do, so
+            its density at a draw of the prior is not known.
     """
+    if bound_program.by_vmap and has_auxiliary(bound_program.guide(1)):
+        _draw(bound_program, prior_share, 1, 1)  # checks the map
     drawn = bound_program.try_vmap(lambda: _draw_by_vmap(bound_program, prior_share, num_particles))
     if drawn is not None:
         return drawn
@@ -70,20 +72,25 @@ def _draw(
 ) -> Particles:
     structure = bound_program.structure
     guide = bound_program.guide(num_particles)
-    _check_no_auxiliary_site(guide)
-    prior = _prior_draws(bound_program, num_particles)
+    prior, sites = _prior_draws(bound_program, num_particles)
     is_prior = (
         torch.rand(num_particles, structure.num_units, device=bound_program.device) < prior_share
     )
 
     def choose(site: Site) -> Tensor:
+        name = site["name"]
+        if name not in prior:  # an auxiliary draw, which follows from the latents
+            return site["value"]
         return torch.where(
-            _expand_to_site(is_prior, site, bound_program), prior[site["name"]], site["value"]
+            _expand_to_site(is_prior, site, bound_program), prior[name], site["value"]
         )
 
-    mixed = with_values(guide, choose)
-    replayed = bound_program.guide(num_particles, lambda guide: poutine.replay(guide, mixed))
-    own = drawn_sites(guide)
+    mixed, own = with_values(guide, choose), drawn_sites(guide)
+    if has_auxiliary(guide):
+        values = {n: s["value"] for n, s in drawn_sites(mixed).items() if n in prior}
+        mixed = replayed = at_latents(bound_program, guide, values, sites, num_particles)
+    else:
+        replayed = bound_program.guide(num_particles, lambda guide: poutine.replay(guide, mixed))
     scores = [
         _score_within(s, own[n]["value"], bound_program) for n, s in drawn_sites(replayed).items()
     ]
@@ -98,24 +105,17 @@ def _draw(
     return Particles(log_likelihood, log_prior, log_mixture, latents)
 
 
-def _check_no_auxiliary_site(guide: poutine.Trace) -> None:
-    names = [n for n, s in proposal_sites(guide).items() if s["infer"].get("is_auxiliary")]
-    if names:
-        raise InputError(
-            f"the guide draws the auxiliary site {names[0]!r}, so its density at a draw of the prior is "
-            "not known",
-            subject=names[0],
-            remedy="leave prior_share out, or write the guide's sites directly",
-        )
-
-
-def _prior_draws(bound_program: BoundProgram, num_particles: int) -> dict[str, Tensor]:
+def _prior_draws(
+    bound_program: BoundProgram, num_particles: int
+) -> tuple[dict[str, Tensor], dict[str, Site]]:
+    """Return draws of the prior by site, and the sites."""
     draws: dict[str, list[Tensor]] = {}
     for first in range(0, num_particles, PRIOR_DRAWS_AT_ONCE):
-        model = bound_program.model(min(PRIOR_DRAWS_AT_ONCE, num_particles - first))
-        for name, site in latent_sites(model).items():
+        sites = latent_sites(bound_program.model(min(PRIOR_DRAWS_AT_ONCE, num_particles - first)))
+        for name, site in sites.items():
             draws.setdefault(name, []).append(site["value"])
-    return {name: torch.cat(v) if bound_program.vectorized else v[0] for name, v in draws.items()}
+    joined = {name: torch.cat(v) if bound_program.vectorized else v[0] for name, v in draws.items()}
+    return joined, sites
 
 
 def _expand_to_site(per_unit: Tensor, site: Site, bound_program: BoundProgram) -> Tensor:
@@ -138,6 +138,8 @@ def _score_within(site: Site, own_draw: Tensor, bound_program: BoundProgram) -> 
         bound_program: the program on some units.
     """
     fn, value = site["fn"], site["value"]
+    if is_point_mass(fn):  # of a value that the guide has just computed
+        return unit_sum(site, fn.log_prob(value), bound_program.structure)
     within = support_of(fn).check(value)
     safe = torch.where(within.reshape(within.shape + (1,) * fn.event_dim), value, own_draw)
     return unit_sum(

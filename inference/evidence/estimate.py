@@ -133,6 +133,7 @@ def log_evidence(
         )
     raise_malloc_thresholds()
     size = partial(fitting_units, num_particles=num_particles)
+    program = method.program(program)
     opened = open_tiles(program, data, unit, seed, device, size, args, kwargs)
     with on_cuda("ieee"), opened as tiles:
         check_proper(tiles.example.structure)

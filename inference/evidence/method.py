@@ -4,7 +4,7 @@ import abc
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 
@@ -86,6 +86,10 @@ class Method(abc.ABC):
         Raises:
             InputError: the method does not suit this program.
         """
+
+    def program(self, program: Any) -> Any:
+        """Return the program to weigh: with another guide where the method uses none."""
+        return program
 
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         """Return sentences that the reader of the estimates of all units should know."""

@@ -10,12 +10,14 @@ from pyro_vae.inference.evidence.bidirectional import Bidirectional, Sandwich
 from pyro_vae.inference.evidence.exact import Exact
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.method import Method
+from pyro_vae.inference.evidence.smc import SMC
 
 M = TypeVar("M")
 
 METHODS: dict[str, type[Method]] = {
     "importance": Importance,
     "ais": Annealed,
+    "smc": SMC,
     "auto": Auto,
     "sandwich": Sandwich,
     "bidirectional": Bidirectional,
@@ -29,6 +31,12 @@ def as_method(method: Any) -> Method:
     Raises:
         InputError: there is no such method.
     """
+    if method == "bridge":
+        raise InputError(
+            "bridge sampling takes draws of the posterior",
+            subject="method",
+            remedy="pass method=Bridge(draws), or call log_evidence() of a Posterior",
+        )
     return chosen(method, Method, METHODS, f"there is no method {method!r}")
 
 

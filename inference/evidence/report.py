@@ -108,7 +108,10 @@ def _without_error(evidence: Evidence) -> Iterator[str]:
 
 
 def _without_k(evidence: Evidence) -> Iterator[str]:
-    if evidence.pareto_k.isnan().all() and evidence.bad_units < evidence.num_units:
+    is_few = (
+        evidence.num_particles < smallest_for_k()
+    )  # SMC and bridges have no weights of this kind
+    if is_few and evidence.pareto_k.isnan().all() and evidence.bad_units < evidence.num_units:
         yield (
             "a unit has too few weights to show how heavy their tail is (Pareto k needs at least "
             f"{smallest_for_k()}): the errors assume log-normal weights, as those of annealing nearly are"

@@ -11,17 +11,17 @@ from torch import Tensor
 
 from pyro_vae import argument_checks as checks
 from pyro_vae.errors import InputError, at_least_1
+from pyro_vae.inference.annealing.hmc import LinAlgError
 from pyro_vae.inference.annealing.paths import FromPrior
 from pyro_vae.inference.compiling.graph_cache import GraphedFunction
 from pyro_vae.inference.compiling.inductor import SharedCode
 from pyro_vae.inference.evidence.draws import Drawer, DrawsPosterior, WeightedDraws
 from pyro_vae.inference.evidence.method import Advance, Workload
-from pyro_vae.inference.posterior.model_alone import model_alone
 from pyro_vae.program.bound_program import BoundProgram
+from pyro_vae.program.prior_guide import with_prior_as_guide
 from pyro_vae.program.trace import as_raised
 
 STEPS_WORTH_INDUCTOR = 1_000  # of all chains and tiles: each has some ten gradients or more
-NO_FACTORS: type[Exception] = torch.linalg.LinAlgError  # type: ignore[attr-defined]
 STARTS, START = 100, 2.0  # tries of a start, each coordinate uniform between -2 and 2, as Stan's
 
 
@@ -88,7 +88,7 @@ class NUTS(DrawsPosterior):
 
     def program(self, program: Any) -> Any:
         """Return the model with its prior as the guide: the guide is not used."""
-        return model_alone(program)
+        return with_prior_as_guide(program)
 
     def drawer(self, example: BoundProgram, work: Workload) -> Drawer:
         if work.num_particles % self.num_chains:
@@ -169,7 +169,7 @@ class _Density:
         try:
             return self.evaluate(u)
         except Exception as error:  # of the model in Python, or of its graph
-            if not isinstance(as_raised(error), NO_FACTORS):
+            if not isinstance(as_raised(error), LinAlgError):
                 raise
             return u.new_full(u.shape[:2], -math.inf), torch.zeros_like(u)
 

@@ -11,9 +11,9 @@ from pyro_vae import argument_checks as checks
 from pyro_vae.errors import at_least_1
 from pyro_vae.inference.posterior.at_draws import in_parts, named
 from pyro_vae.inference.posterior.computed import compute, computed_in
-from pyro_vae.inference.posterior.model_alone import blaming_the_model, model_alone
 from pyro_vae.inference.posterior.source import Source
 from pyro_vae.program.bound_program import BoundProgram
+from pyro_vae.program.prior_guide import blaming_the_model, with_prior_as_guide
 from pyro_vae.program.redrawing import redrawing
 from pyro_vae.program.site_layout import SiteLayout, layouts_of
 from pyro_vae.program.trace import Site, is_factor, sample_sites
@@ -83,7 +83,7 @@ def prior_samples(
     (torch.Size([40, 5, 2]), torch.Size([40, 5, 3]))
     """
     checks.check_arguments(CHECKS, locals())
-    source = Source(model_alone(program), data, args, kwargs, unit, device, num_draws)
+    source = Source(with_prior_as_guide(program), data, args, kwargs, unit, device, num_draws)
     with blaming_the_model(), source.open(seed) as tiles:
         example = tiles.example
         trace = example.one()[1]

@@ -15,6 +15,7 @@ from pyro_vae.inference.posterior.summary import PROBABILITY, Summary, html, sum
 from pyro_vae.storage import atomic_write
 
 if TYPE_CHECKING:
+    from pyro_vae.inference.evidence.result import Evidence
     from pyro_vae.inference.posterior.impute import Imputation
     from pyro_vae.inference.posterior.new_rows import LogPredictive
 
@@ -247,6 +248,33 @@ class Posterior(SiteDraws):
 
         checks.check_arguments(of.LIKELIHOOD_CHECKS, locals())
         return given_all(self, seed) if conditional else integrated(self, num_inner, seed)
+
+    def log_evidence(
+        self, *, num_particles: int | None = None, seed: int | None = None
+    ) -> "Evidence":
+        """Estimate log p(x) of the data by bridge sampling from these draws, in nats.
+
+        Args:
+            num_particles: draws of the density that is fitted to them, by default 2,000.
+            seed: of these.
+
+        Raises:
+            InputError: the draws have weights, as all but those of NUTS; or as
+                :class:`pyro_vae.inference.Bridge`.
+
+        >>> from pyro_vae import posterior
+        >>> from pyro_vae.inference import NUTS
+        >>> from pyro_vae.models import FactorAnalysis
+        >>> model, x = FactorAnalysis((3,), 1), torch.randn(1, 3)
+        >>> drawn = posterior(model, x, method=NUTS(num_chains=1), num_draws=500, seed=0)
+        >>> evidence = drawn.log_evidence(seed=0)
+        >>> off = (evidence.log_evidence - model.log_evidence(x)).abs() / evidence.standard_error
+        >>> bool((off < 5).all())
+        True
+        """
+        from pyro_vae.inference.posterior.bridged import bridged
+
+        return bridged(self, num_particles, seed)
 
     # --- files -------------------------------------------------------------------------------------
 

@@ -22,9 +22,12 @@ def test_a_method_of_the_table_has_its_options(call, vae, monkeypatch):
     for wrong, named in (
         ("--method moved --num_leapfrog 3", "--num_leapfrog"),
         ("--method ais --shift 1", "--shift; expected --method moved"),
-        ("--method importance --num_leapfrog 3", "--method ais, auto, sandwich or bidirectional"),
+        (
+            "--method importance --num_leapfrog 3",
+            "--method ais, smc, auto, sandwich or bidirectional",
+        ),
         ("--method.shift 3", "--method moved --shift VALUE"),
-        ("--method.shft 3", "ais, auto, sandwich, bidirectional, exact or moved"),
+        ("--method.shft 3", "ais, smc, auto, sandwich, bidirectional, exact or moved"),
         ("--method moved --shift far", "--shift"),
         ("--method moved --start middle", "--start"),
     ):
@@ -37,7 +40,7 @@ def test_a_method_of_the_table_has_its_options(call, vae, monkeypatch):
 def test_the_text_of_an_option_is_short():
     texts = {action.dest: action.help or "" for action in evidence_parser()._actions}
     assert {dest: text for dest, text in texts.items() if len(text) > 140} == {}
-    assert "1,000 (importance, auto), 16 (ais, sandwich, bidirectional)" in texts["num_particles"]
+    assert "16 (ais, sandwich, bidirectional), 2,000 (smc)" in texts["num_particles"]
 
 
 def test_every_method_is_in_the_help(call):

@@ -32,7 +32,7 @@ def describe_particles() -> str:
     """Return the default number of particles of each method that draws any.
 
     >>> describe_particles()
-    '1,000 (importance, auto), 16 (ais, sandwich, bidirectional)'
+    '1,000 (importance, auto), 16 (ais, sandwich, bidirectional), 2,000 (smc)'
     """
     users: dict[int, list[str]] = {}
     for name, method in METHODS.items():
@@ -133,11 +133,12 @@ def _options(method: type[Any]) -> set[str]:
 
 
 def _own_options(cls: type[Any]) -> list[str]:
-    """Return the parameters that are options; not those with the name of a part of the run."""
+    """Return the parameters that are options; not those with the name of a part of the run, and no
+    tensors."""
     return [
         name
         for name, parameter in _parameters(cls).items()
-        if not _is_method(parameter) and name not in CLASS_OPTIONS
+        if not _is_method(parameter) and name not in CLASS_OPTIONS and not _holds_tensors(parameter)
     ]
 
 
@@ -149,6 +150,10 @@ def _build(cls: type[Any], given: Mapping[str, Any]) -> Any:
 
 def _parameters(cls: type[Any]) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(cls, eval_str=True).parameters
+
+
+def _holds_tensors(parameter: inspect.Parameter) -> bool:
+    return "Tensor" in str(parameter.annotation)
 
 
 def _is_method(parameter: inspect.Parameter) -> bool:

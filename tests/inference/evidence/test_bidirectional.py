@@ -11,7 +11,6 @@ import pyro.distributions as dist
 import pytest
 import torch
 from oracles import errors_off
-from pyro.infer.autoguide import AutoNormal
 from refused import refused
 from stories import Conjugate, GlobalMean
 from torch import Tensor
@@ -243,12 +242,6 @@ def of_mean(x: Tensor) -> None:
     [
         ((computed, of_mean), torch.randn(5), "x", "the observed value itself"),
         ((autoregressive, of_mean), torch.randn(5, 2), "second", "sandwich"),
-        (
-            (Conjugate.model, AutoNormal(Conjugate.model)),
-            torch.randn(5),
-            "z_unconstrained",
-            'start="prior"',
-        ),
     ],
 )
 def test_what_cannot_be_simulated_is_refused(program, x, site, remedy) -> None:

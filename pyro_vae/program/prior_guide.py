@@ -1,4 +1,4 @@
-"""A model with its prior in place of a guide."""
+"""A model with its own prior in the guide's place, for what uses no guide."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +10,16 @@ from pyro_vae.errors import InputError
 from pyro_vae.program.trace import is_point_mass
 
 
-def model_alone(program: Any) -> Any:
-    """Return the model of a program, or a model, with its prior as the guide; others as they are."""
+def with_prior_as_guide(program: Any) -> Any:
+    """Return the model of a program, or a model alone, with its prior as the guide.
+
+    Anything else comes back as it is, and is refused where programs are.
+    """
     model = getattr(program, "model", program)
     if isinstance(program, tuple) and len(program) == 2:
         model = program[0]
     if not callable(model):
-        return program  # refused where programs are
+        return program
     return model, poutine.block(model, hide_fn=_is_no_draw)
 
 

@@ -1,0 +1,1 @@
+"""Thirty programs with global latents, and their evidences by other means."""

@@ -1,0 +1,278 @@
+"""Sequential Monte Carlo: the evidence, from particles that are resampled and moved along a path."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from pyro_vae import argument_checks as checks
+from pyro_vae.device import for_device
+from pyro_vae.errors import InputError, at_least_1, true_or_false
+from pyro_vae.inference.annealing.hmc import Sampler
+from pyro_vae.inference.annealing.paths import AnnealingPath
+from pyro_vae.inference.annealing.reference import HEAVY, FromReference, Reference, tail_index
+from pyro_vae.inference.annealing.tempering import Adapted, Fixed, Tempered, temper
+from pyro_vae.inference.compiling.inductor import SharedCode
+from pyro_vae.inference.evidence.ais import (
+    CHAINS_AT_ONCE,
+    MODEL_ALONE,
+    STARTS,
+    STARTS_IN_WORDS,
+    Annealed,
+    stuck_note,
+)
+from pyro_vae.inference.evidence.draws import Drawer, DrawsPosterior, WeightedDraws, joined
+from pyro_vae.inference.evidence.method import (
+    Advance,
+    Estimator,
+    Method,
+    UnitEstimates,
+    Workload,
+)
+from pyro_vae.inference.evidence.weights import WeightSums
+from pyro_vae.program.bound_program import BoundProgram
+from pyro_vae.program.prior_guide import with_prior_as_guide
+
+CHECKS: dict[str, checks.Check] = {
+    "start": checks.one_of(*STARTS),
+    "num_islands": at_least_1,
+    "num_leapfrog": at_least_1,
+    "pilot": true_or_false,
+}
+PILOT_SHARE, LEAST_PILOT = 0.25, 256  # of the particles; more than D of them span the covariance
+COARSE_ESS, FINE_ESS = (
+    0.5,
+    0.9,
+)  # share of effective particles at each temperature: to look, to estimate
+FINE_MOVES = 3  # times as many temperatures as the coarse share takes
+OTHER_SHARE = 0.1  # of the particles that start as the path does, not from the fitted density
+PILOT_WORK = 0.2  # of the work on a tile, on the progress bar
+
+
+@dataclass(frozen=True)
+class SMC(Method, DrawsPosterior):
+    """Move particles from the guide to the posterior, and resample them on the way.
+
+    Particles follow the geometric path p_b(z) ∝ q(z)^(1 - b) p(x, z)^b over inverse temperatures
+    0 = b_0 < ... < b_T = 1, with q the guide, the prior or a Laplace approximation. At each of them they
+    are weighted by (p(x, z) / q(z))^(b_t - b_(t-1)), resampled by these weights, and moved by HMC along
+    the particles' covariance. The product of the mean weights estimates p(x).
+
+    A pilot run sets temperatures, step sizes, covariances and the number of moves; they are then fixed, and
+    the K particles start anew. So the estimate is unbiased for p(x) and the certificate holds. The
+    particles form islands that never exchange any: their evidences are independent, and the standard
+    error is that of their mean. Without the pilot run the particles themselves set all this on the way.
+    That takes less time, but the estimate is then not unbiased, the islands are not quite independent,
+    and there is no certificate.
+
+    Latents that only the model has and marks for enumeration are summed out; all others must be continuous.
+    Unless particles start from the guide, a model alone is enough.
+
+    Source: P. Del Moral, A. Doucet, A. Jasra, "Sequential Monte Carlo samplers", 2006,
+    https://doi.org/10.1111/j.1467-9868.2006.00553.x; of the pilot run: A. Beskos, A. Jasra, N. Kantas,
+    A. Thiery, "On the convergence of adaptive sequential Monte Carlo methods", 2016,
+    https://arxiv.org/abs/1306.6462.
+
+    Args:
+        start: "guide", "prior" or "laplace" (mode and curvature), where the particles start.
+        num_islands: how many independent groups the particles form.
+        num_leapfrog: leapfrog steps of a transition, each with one gradient of the log-density.
+        pilot: whether a pilot run fixes temperatures and moves.
+
+    Raises:
+        InputError: an option does not fit. Later: K is not a multiple of the islands; a latent is discrete
+            and not summed out; the guide's support is not the prior's.
+
+    >>> import pyro, pyro.distributions as dist, torch
+    >>> from pyro_vae import log_evidence
+    >>> def model(x):
+    ...     mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+    ...     with pyro.plate("data", len(x)):
+    ...         pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+    >>> def guide(x):
+    ...     pyro.sample("mean", dist.Normal(0.0, 1.0))
+    >>> x = torch.tensor([2.0, 3.0, 4.0])
+    >>> evidence = log_evidence((model, guide), x, method=SMC(), num_particles=500, seed=0)
+    >>> exact = dist.MultivariateNormal(torch.zeros(3), torch.eye(3) + 1).log_prob(x)
+    >>> bool((evidence.log_evidence - exact).abs() < 5 * evidence.standard_error)
+    True
+    """
+
+    start: str = "guide"
+    num_islands: int = 10
+    num_leapfrog: int = 5
+    pilot: bool = True
+
+    num_particles = 2000
+    num_chains = 1
+
+    def __post_init__(self) -> None:
+        checks.check_arguments(CHECKS, vars(self))
+
+    def program(self, program: Any) -> Any:
+        """Return the model with its prior as the guide where the particles do not start from the guide."""
+        return with_prior_as_guide(program) if self.start in MODEL_ALONE else program
+
+    @property
+    def is_unbiased(self) -> bool:  # type: ignore[override]  # of each object its own
+        return self.pilot
+
+    @property
+    def description(self) -> str:
+        how = "set by a pilot run" if self.pilot else "adapted on the way"
+        return (
+            f"sequential Monte Carlo from {STARTS_IN_WORDS[self.start]}, {self.num_islands} islands, "
+            f"temperatures and moves {how}, {self.num_leapfrog} leapfrog steps each"
+        )
+
+    def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
+        compiler = self._checked(example, work)
+
+        def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[IslandSums]:
+            sums = IslandSums(work.num_particles, self.num_islands, bound_program)
+            sampler = self._annealed.sampler(bound_program, work, compiler)
+            for islands, _ in self._runs(sampler, work.num_particles, advance):
+                sums.add(islands)
+                yield sums
+
+        return estimate
+
+    def drawer(self, example: BoundProgram, work: Workload) -> Drawer:
+        compiler = self._checked(example, work)
+        each = work.num_particles // self.num_islands
+
+        def draw(bound_program: BoundProgram, advance: Advance) -> WeightedDraws:
+            sampler = self._annealed.sampler(bound_program, work, compiler)
+            runs = self._runs(sampler, work.num_particles, advance, moves_at_end=True)
+            return joined(
+                WeightedDraws(
+                    path.latents(islands.state.u, sampler.at_once),
+                    islands.log_evidence.repeat_interleave(each, 0),
+                )
+                for islands, path in runs
+            )
+
+        return draw
+
+    def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
+        assert estimates.acceptance is not None
+        return stuck_note(
+            estimates.acceptance, "a run from the prior or with more particles may help"
+        )
+
+    def _checked(self, example: BoundProgram, work: Workload) -> SharedCode | None:
+        if work.num_particles % self.num_islands:
+            raise InputError(
+                f"{work.num_particles:,} particles do not come in {self.num_islands} islands of one size",
+                subject="num_particles",
+                expected=f"a multiple of {self.num_islands}",
+            )
+        self._annealed.sampler(example, work)
+        return SharedCode() if work.compiles(False) else None
+
+    @property
+    def _annealed(self) -> Annealed:
+        """The method that moves along the same path."""
+        return Annealed(start=self.start, num_leapfrog=self.num_leapfrog)
+
+    def _runs(
+        self, sampler: Sampler, num_particles: int, advance: Advance, moves_at_end: bool = False
+    ) -> Iterator[tuple[Tempered, AnnealingPath]]:
+        """Yield the runs of the islands of one tile, some at a time, and their path."""
+        if not self.pilot:
+            rise = _rises(advance)
+            adapted = Adapted(FINE_ESS)
+            run = temper(sampler, adapted, num_particles, self.num_islands, moves_at_end, rise)
+            yield run, sampler.path
+            return
+        size = max(int(PILOT_SHARE * num_particles), LEAST_PILOT)
+        sampler, plan = fixed_by_pilot(sampler, size, lambda share: advance(PILOT_WORK * share))
+        each = num_particles // self.num_islands
+        for islands in _groups(sampler.path.bound_program, self.num_islands, each):
+            rise = _rises(advance, (1 - PILOT_WORK) * islands / self.num_islands)
+            yield temper(sampler, plan, islands * each, islands, moves_at_end, rise), sampler.path
+
+
+def fixed_by_pilot(sampler: Sampler, size: int, advance: Advance) -> tuple[Sampler, Fixed]:
+    """Return the sampler and the plan that pilot runs of so many particles recommend.
+
+    A first run goes from the start of the path to the posterior. A density with the mean and the
+    covariance of its last particles and a tenth of the first start, is a nearer start, in most cases. So
+    a second run starts there. It takes smaller steps, which make a smaller error; unless it then needs
+    far more moves, that start is kept. It is not tried where the last particles show that the density
+    misses a narrow part of the posterior, as the neck of a funnel.
+    """
+    adapted = Adapted(COARSE_ESS)
+    pilot = temper(sampler, adapted, size, 1, True, _rises(advance, 0.5))
+    plan, free = Fixed(tuple(adapted.stages)), sampler.path.coordinates.free
+    if not sampler.path.coordinates.size or not free.all():
+        return sampler, plan
+    reference = Reference.of(pilot.state.u, free)
+    log_ratio = pilot.state.end - reference.log_density(pilot.state.u)
+    if bool((tail_index(log_ratio) > HEAVY).any()):
+        return sampler, plan
+    nearer, adapted = (
+        replace(sampler, path=FromReference(sampler.path, reference)),
+        Adapted(FINE_ESS),
+    )
+    temper(nearer, adapted, size, 1, True, _rises(advance, 0.5))
+    other = Fixed(tuple(adapted.stages))
+    return (nearer, other) if other.num_moves <= FINE_MOVES * plan.num_moves else (sampler, plan)
+
+
+def _groups(bound_program: BoundProgram, num_islands: int, each: int) -> Iterator[int]:
+    """Yield numbers of islands that move together; their sum is that of all."""
+    most = for_device(CHAINS_AT_ONCE, bound_program.device)
+    at_once = max(1, most // (bound_program.structure.num_units * each))
+    for first in range(0, num_islands, at_once):
+        yield min(at_once, num_islands - first)
+
+
+def _rises(advance: Advance, share: float = 1.0) -> Advance:
+    """Return what takes an inverse temperature, and passes on the share of the work since the last one."""
+    done = 0.0
+
+    def rise(beta: float) -> object:
+        nonlocal done
+        step, done = beta - done, beta
+        return advance(share * step)
+
+    return rise
+
+
+class IslandSums:
+    """Hold the evidences of the islands of each of U units, as they come in."""
+
+    def __init__(self, num_particles: int, num_islands: int, bound_program: BoundProgram) -> None:
+        units, device = bound_program.structure.num_units, bound_program.device
+        self.each, self.num_particles = num_particles // num_islands, num_particles
+        self.weights = WeightSums(num_islands, units, device)
+        self._accepted = torch.zeros(units, dtype=torch.float64, device=device)
+
+    def add(self, islands: Tempered) -> None:
+        """Take in further islands."""
+        self.weights.add(islands.log_evidence)
+        self._accepted = self._accepted + islands.acceptance * len(islands.log_evidence)
+
+    @property
+    def count(self) -> int:
+        return self.weights.count * self.each
+
+    def unit_estimates(self) -> UnitEstimates:
+        """Return the mean of the islands' evidences, with its error.
+
+        The effective sample size is the number of independent draws of the posterior that would leave the
+        same error: 1 / (v + 1 / K), with v the relative variance of the mean. Of importance weights this is
+        (sum w)^2 / sum w^2, up to the factor K / (K - 1) of v.
+        """
+        islands, count = self.weights.ess(), self.weights.count
+        variance = (1 / islands - 1 / count).clamp(min=0) * count / max(count - 1, 1)
+        return UnitEstimates(
+            self.weights.log_mean(),
+            self.weights.standard_error(),
+            1 / (variance + 1 / self.count),
+            torch.full_like(islands, math.nan),
+            acceptance=self._accepted / count,
+        )
