@@ -108,7 +108,12 @@ def test_the_tables_hold_the_figures(shown) -> None:
     assert float(figure) == pytest.approx(evidence.mean, abs=1e-3)
     assert str(evidence) == evidence.summary()
     head, *epochs = Page(fit._repr_html_()).rows
-    assert head == ["epoch", "train ELBO", "validation ELBO"]  # the settings did not change
+    assert head == [
+        "epoch",
+        "train ELBO",
+        "learning rate",
+        "validation ELBO",
+    ]  # KL weight: it stayed
     assert [int(row[0]) for row in epochs][:: len(epochs) - 1] == [1, 30]
     assert str(fit.best_epoch) in {row[0] for row in epochs}
     assert f"at epoch {fit.best_epoch}" in repr(fit)

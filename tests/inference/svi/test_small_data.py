@@ -319,7 +319,7 @@ def test_arguments_of_unlike_lengths(kind: str) -> None:
         "AutoNormal": lambda: (by_group, AutoNormal(by_group)),
         "alone": lambda: by_group,
     }[kind]()
-    options = {"optimizer": partial(Adam, lr=5e-3)} if kind == "alone" else {}
+    options = {"optimizer": partial(Adam, lr=1e-2)} if kind == "alone" else {}
     result = quick(program, args=args, steps=600, **options)
     evidence = log_evidence(result.program, args=args, num_particles=2000, seed=0)
     columns = torch.cat([x[:, None], u[group][:, None]], 1).double()
