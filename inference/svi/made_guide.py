@@ -9,12 +9,14 @@ import pyro
 import torch
 from pyro.infer import config_enumerate
 from torch import Tensor
+from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from pyro_vae.data import Batches
 from pyro_vae.errors import InputError, first_line, report_user_errors
 from pyro_vae.guides import AutoAmortized
 from pyro_vae.inference.objectives import Landing, Linear
+from pyro_vae.inference.svi.optimizer import ADAM
 from pyro_vae.inference.svi.settings import Settings
 from pyro_vae.program.contract import Program
 from pyro_vae.program.generators import generators_as_found
@@ -23,6 +25,7 @@ from pyro_vae.program.sum_out import enumerating
 from pyro_vae.program.trace import as_raised, latent_sites, run, sample_sites
 
 ROWS = 1_000  # with which the model is examined
+RATE = 3e-3  # of a made guide without networks
 
 
 def has_guide(program: Any) -> bool:
@@ -131,7 +134,7 @@ def with_defaults(
 ) -> tuple[Any, Settings]:
     """Return objective and settings, with what suits a guide made from the model where they are left open.
 
-    - The learning rate falls to 0 along a cosine. Shared latents have to go from the prior to a posterior
+    - The learning rate falls to 0 along a cosine: from 0.001, or from 0.003 where no network is trained. Shared latents have to go from the prior to a posterior
       that may be a thousand times narrower: at a constant rate the last steps are as long as the first, and
       the noise that they leave costs nats.
     - The objective is Landing, over the first half of the run, where the model sums nothing out.
@@ -150,6 +153,9 @@ def with_defaults(
         return elbo, settings
     guides = {id(parameter) for guide in made for parameter in guide.parameters()}
     is_guides_alone = all(id(parameter) in guides for parameter in parameters.values())
+    if settings.optimizer is None:
+        has_network = not is_guides_alone or any(guide.local is not None for guide in made)
+        settings = replace(settings, optimizer=ADAM if has_network else partial(Adam, lr=RATE))
     settings = replace(
         settings,
         lr_schedule=settings.lr_schedule or partial(CosineAnnealingLR, T_max=settings.epochs),
