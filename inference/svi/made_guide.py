@@ -134,9 +134,9 @@ def with_defaults(
 ) -> tuple[Any, Settings]:
     """Return objective and settings, with what suits a guide made from the model where they are left open.
 
-    - The learning rate falls to 0 along a cosine: from 0.001, or from 0.003 where no network is trained. Shared latents have to go from the prior to a posterior
-      that may be a thousand times narrower: at a constant rate the last steps are as long as the first, and
-      the noise that they leave costs nats.
+    - The learning rate falls to 0 along a cosine: from 0.001, or from 0.003 where no network is trained.
+      Shared latents have to go from the prior to a posterior that may be a thousand times narrower: at a
+      constant rate the last steps are as long as the first, and the noise that they leave costs nats.
     - The objective is Landing, over the first half of the run, where the model sums nothing out.
     - The last parameters are kept where rows share latents and all parameters are the guide's, since it is
       to fit the training rows.
