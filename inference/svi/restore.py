@@ -92,14 +92,19 @@ def checkpoint_in(folder: Path) -> Path:
     """
     if (folder / CHECKPOINT).is_file():
         return folder / CHECKPOINT
-    runs = sorted(path.parent.name for path in folder.parent.glob(f"*/{CHECKPOINT}"))
-    raise unknown(
+    raise no_run(folder, CHECKPOINT, "name the folder that was `out` of a fit")
+
+
+def no_run(folder: Path, file: str, remedy: str) -> InputError:
+    """Return the error of a folder that does not hold a run's file; it names the run of the nearest name."""
+    runs = sorted(path.parent.name for path in folder.parent.glob(f"*/{file}"))
+    return unknown(
         f"there is no run in {folder}",
         folder.name,
         runs,
         subject=str(folder),
         listing=f"one of the {len(runs)} runs in {folder.parent}",
-        remedy="name the folder that was `out` of a fit",
+        remedy=remedy,
     )
 
 

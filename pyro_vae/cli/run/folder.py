@@ -17,8 +17,8 @@ from pyro_vae.cli.run.config import BASE, FitConfig
 from pyro_vae.cli.run.model_inputs import rows_of, takes_labels
 from pyro_vae.cli.run.trust import check_names, option_name, options_to_repeat
 from pyro_vae.data import DataSet, Split, blank_data_set, new_rows
-from pyro_vae.errors import InputError, report_read_errors, unknown
-from pyro_vae.inference.svi.restore import load_learnt, trained
+from pyro_vae.errors import InputError, report_read_errors
+from pyro_vae.inference.svi.restore import load_learnt, no_run, trained
 from pyro_vae.inference.svi.run_storage import CHECKPOINT, METRICS, Position, check_checkpoint
 from pyro_vae.program.contract import as_program
 from pyro_vae.storage import folder_lock, write_text
@@ -231,15 +231,7 @@ def open_run(
                 subject=str(folder),
                 remedy=f'build the program and load them by pyro_vae.restore(program, "{folder}")',
             )
-        runs = [path.parent.name for path in folder.parent.glob(f"*/{CONFIG}")]
-        raise unknown(
-            f"there is no run in {folder}",
-            folder.name,
-            runs,
-            subject=str(folder),
-            listing=f"one of the {len(runs)} runs in {folder.parent}",
-            remedy="make one with `pyro-vae fit`",
-        )
+        raise no_run(folder, CONFIG, "make one with `pyro-vae fit`")
     options = read_config(folder / CONFIG)
     check_names(options, words, folder / CONFIG, trusted)
     options[BASE] = str(_base(options, folder))
