@@ -96,7 +96,7 @@ def checkpoint_in(folder: Path) -> Path:
 
 
 def no_run(folder: Path, file: str, remedy: str) -> InputError:
-    """Return the error of a folder that does not hold a run's file; it names the run of the nearest name."""
+    """Return the error of a folder without a run, which names the run of the nearest name."""
     runs = sorted(path.parent.name for path in folder.parent.glob(f"*/{file}"))
     return unknown(
         f"there is no run in {folder}",
