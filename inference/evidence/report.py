@@ -81,19 +81,15 @@ def _without_error(evidence: Evidence) -> Iterator[str]:
     is_heavy = is_bad & (evidence.pareto_k > evidence.bad_k)
     reasons = []
     if is_heavy.any():
-        reasons.append(
-            f"{int(is_heavy.sum()):,} of {units:,} units have a Pareto k above {evidence.bad_k:.2g}"
-        )
+        reasons.append(f"{_count(is_heavy, units)} a Pareto k above {evidence.bad_k:.2g}")
     if (is_few := is_bad & ~is_heavy).any():
         ess = float(evidence.ess[is_few].median())
         reasons.append(
-            f"{int(is_few.sum()):,} of {units:,} units have too few effective weights, {ess:.1f} in the "
-            "median"
+            f"{_count(is_few, units)} too few effective weights, {ess:.1f}{' in the median' * (units > 1)}"
         )
-    text = (
-        f"{' and '.join(reasons)}: a few weights decide their figures, which are probably too low, by an "
-        "unknown amount. They have no error"
-    )
+    figures = "their figures, which are" if units > 1 else "the figure, which is"
+    text = f"{' and '.join(reasons)}: a few weights decide {figures} probably too low, by an unknown amount"
+    text += ". They have no error" if units > 1 else ", and has no error"
     if units > 1:
         text += f" (the first is unit {int(is_bad.nonzero()[0])}), so the mean has none"
     text += ". "
@@ -105,6 +101,12 @@ def _without_error(evidence: Evidence) -> Iterator[str]:
     if evidence.is_unbiased:
         text += "The certificate still holds. "
     yield text + "More particles, a wider proposal or annealing (at more temperatures) help"
+
+
+def _count(units: Tensor, num_units: int) -> str:
+    return (
+        f"{int(units.sum()):,} of {num_units:,} units have" if num_units > 1 else "the weights have"
+    )
 
 
 def _without_k(evidence: Evidence) -> Iterator[str]:

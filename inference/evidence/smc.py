@@ -53,7 +53,7 @@ PILOT_WORK = 0.2  # of the work on a tile, on the progress bar
 
 @dataclass(frozen=True)
 class SMC(Method, DrawsPosterior):
-    """Move particles from the guide to the posterior, and resample them on the way.
+    """Move particles to the posterior, and resample them on the way.
 
     Particles follow the geometric path p_b(z) ∝ q(z)^(1 - b) p(x, z)^b over inverse temperatures
     0 = b_0 < ... < b_T = 1, with q the guide, the prior or a Laplace approximation. At each of them they

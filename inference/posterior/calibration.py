@@ -12,10 +12,12 @@ from pyro_vae import argument_checks as checks
 from pyro_vae.errors import InputError, at_least, at_least_1, true_or_false
 from pyro_vae.inference.annealing.simulate import simulate
 from pyro_vae.inference.evidence.draws import DrawsPosterior
+from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.method import Workload
 from pyro_vae.inference.evidence.tiles import Tiles
 from pyro_vae.inference.posterior.at_draws import named
 from pyro_vae.inference.posterior.draw_tiles import UnitDraws, draw_tile
+from pyro_vae.inference.posterior.guide_draws import Guide
 from pyro_vae.inference.posterior.methods import IMPORTANCE, as_posterior_method
 from pyro_vae.inference.posterior.ranks import Calibration, rank
 from pyro_vae.inference.posterior.source import Source
@@ -23,10 +25,14 @@ from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.isolation import seed_all
 from pyro_vae.program.site_layout import SiteLayout, labels
 from pyro_vae.program.structure import check_proper
-from pyro_vae.program.trace import sample_sites
+from pyro_vae.program.trace import drawn_sites, sample_sites
 from pyro_vae.progress import progress_bar
 
 PARTICLES_PER_DRAW = 10  # of weighted draws: few ranks are then of one particle
+NO_DATA_READ = (
+    "the guide draws the same latents for all data. It was fitted to one data set and does not read them, "
+    "so it cannot be right for others. Calibrate NUTS or Annealed, or use a guide that reads the data"
+)
 CHECKS: dict[str, checks.Check] = {
     "method": checks.instance(
         (str, DrawsPosterior, type), "a method that draws, such as Importance()"
@@ -110,6 +116,8 @@ def calibrate(
     source = Source(method.program(program), data, args, kwargs, unit, device, size)
     with source.open(seed) as tiles, progress_bar(num_data_sets, progress, "data set") as bar:
         check_proper(tiles.example.structure)
+        of_guide = isinstance(method, Guide | Importance)
+        notes = (NO_DATA_READ,) if of_guide and not _reads_data(tiles.example) else ()
         run = _Run(method, size, num_draws, tiles)
         parts: list[dict[str, Tensor]] = []
         found = 0
@@ -123,7 +131,20 @@ def calibrate(
         {name: torch.cat([part[name] for part in parts])[:num_data_sets] for name in parts[0]},
         num_draws,
         method.description,
+        notes,
     )
+
+
+def _reads_data(example: BoundProgram) -> bool:
+    """Return whether the guide draws other latents for other data; True where it draws none."""
+    drawn = []
+    for seed in (0, 1):
+        seed_all(seed)
+        simulated, _ = simulate(example)
+        seed_all(0)
+        guide_trace, _ = simulated.one()
+        drawn.append({name: site["value"] for name, site in drawn_sites(guide_trace).items()})
+    return not drawn[0] or any(not torch.equal(drawn[0][name], drawn[1][name]) for name in drawn[0])
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class Calibration:
         ranks: by the name of each number, (data sets,), between 0 and ``num_draws``.
         num_draws: S.
         method: how the draws were made.
+        notes: what was seen on the way.
 
     Source: S. Talts, M. Betancourt, D. Simpson, A. Vehtari, A. Gelman, "Validating Bayesian inference
     algorithms with simulation-based calibration", 2018, https://arxiv.org/abs/1804.06788.
@@ -47,6 +48,7 @@ class Calibration:
     ranks: Mapping[str, Tensor]
     num_draws: int
     method: str
+    notes: tuple[str, ...] = ()
 
     @property
     def num_data_sets(self) -> int:
@@ -87,14 +89,15 @@ class Calibration:
         wrong = {name: fault for name, fault in self.verdicts.items() if fault != "right"}
         of = f"{self.num_data_sets:,} data sets, {self.num_draws:,} draws each; {self.method}"
         if not wrong:
-            return f"calibrated: the ranks of all {len(self.ranks)} numbers look uniform ({of})"
+            head = f"calibrated: the ranks of all {len(self.ranks)} numbers look uniform ({of})"
+            return "\n".join([head, *(f"note: {note}" for note in self.notes)])
         covered = self.coverage
         lines = [
             f"  {name}: {fault}; its intervals of 90 % hold {covered[name]:.0%}"
             for name, fault in wrong.items()
         ]
         head = f"not calibrated: {len(wrong)} of {len(self.ranks)} numbers ({of})"
-        return "\n".join([head, *lines])
+        return "\n".join([head, *lines, *(f"note: {note}" for note in self.notes)])
 
     __repr__ = __str__
 

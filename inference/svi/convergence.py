@@ -59,13 +59,13 @@ def verdict(
         return f"there are too few {times} to tell whether {name} had converged"
     gain, error = found
     places = 0 if abs(gain) > 10 else 1 if abs(gain) > 1 else 2 if is_joint else 3
-    over = f"over the last tenth of the {times}" + (
-        ", by learning rate" if min(rates) < max(rates) else ""
-    )
+    weighted = ", weighted by the learning rate" if min(rates) < max(rates) else ""
+    over = f"over the last tenth of the {times}{weighted}"
     if not is_certain(gain, error, is_joint):
-        noisy = "" if error * CERTAIN < LEAST_GAIN[is_joint] else ", as far as its noise shows"
-        change = f"{gain:.{places}f} ± {error:.{places}f} nats"
-        return f"{name} had levelled off{noisy}: it changed by {change} {over}"
+        change = f"it changed by {gain:,.{places}f} ± {error:,.{places}f} nats {over}"
+        if error * CERTAIN > LEAST_GAIN[is_joint]:
+            return f"the noise of {name} hides whether it had levelled off: {change}"
+        return f"{name} had levelled off: {change}"
     if gain < 0:
         return f"{name} was falling at the end, by {-gain:,.{places}f} nats {over}"
     return (

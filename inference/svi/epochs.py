@@ -49,7 +49,8 @@ def choose_epochs(
                 f"{DEFAULT_EPOCHS} {times}: in more, {count:,} parameters could memorise the "
                 f"{num_values:,} values (with held-out rows, validation=, early stopping prevents that)"
             ]
-    return epochs, [f"{epochs:,} {times} of {rows}, as they are few"]
+    of = f" of {rows}, as they are few" if minibatching.num_rows > 1 else ", each of all data"
+    return epochs, [f"{epochs:,} {times}{of}"]
 
 
 def default_epochs(minibatching: Minibatching) -> int:

@@ -98,8 +98,7 @@ def fit(
             split is used, too).
         validation: held-out data of the same kind, for early stopping and keep-best.
         epochs: passes over the data; by default 100, more for few rows, fewer for many.
-        steps: of the optimizer, in place of epochs; whole passes, so where a batch is not all rows the
-            number is rounded up.
+        steps: of the optimizer, in place of epochs; rounded up to whole passes over the rows.
         batch_size: rows a step; by default a DataLoader's own, 128, or all where rows depend on each other.
         shuffle: take the rows in a new order each epoch; by default unless a row's position matters.
         optimizer: makes a torch optimizer from the parameters; by default Adam at a learning rate of 0.001,
@@ -111,10 +110,8 @@ def fit(
         clip_norm: largest norm of the gradient of the ELBO per unit.
         patience: stop after so many epochs without a better figure in validation.
         keep_best: end with the parameters of the epoch where that figure was best.
-        averaging: end with the mean of the parameters over this share of the steps, the last ones, such as
-            0.25, in place of ``keep_best``. The noise of a constant learning rate averages out.
-        restarts: fit so many times, each from a start and a seed of its own, and keep the best by its
-            final ELBO (of validation data, if there are any).
+        averaging: end with the mean of the parameters over the last steps, a share such as 0.25.
+        restarts: fit so many times from starts of their own, and keep the best by its (validation) ELBO.
         seed: seed of the order of the rows and of all noise.
         device: "auto" is the GPU where there is one.
         out: a folder for metrics and checkpoints.

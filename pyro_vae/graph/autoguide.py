@@ -18,6 +18,7 @@ _TOGETHER = {
     "MultivariateNormal": "multivariate normal",
     "MultivariateStudentT": "multivariate Student t",
     "Normal": "independent normals",
+    "SkewedStudentT": "skewed multivariate Student t",
     "TransformedDistribution": "normalizing flow",
 }
 _APART = {"Delta": "point estimates", "Normal": "independent normals"}

@@ -23,12 +23,16 @@ START = 0.01  # of the scale, as a share of the prior's
 GAIN = 10.0
 
 
+class SkewedStudentT(dist.TransformedDistribution):
+    """Name a Student t distribution whose coordinates have skews and tails of their own."""
+
+
 class JointLatents(nn.Module):
     """Draw latents from one distribution in unconstrained coordinates, with free parameters.
 
     The coordinates are drawn as the auxiliary site ``_shared``, and each latent is a point there. Up to 200
-    coordinates, D, have a Student t distribution with all their covariances and 5 D + 5 degrees of
-    freedom: it costs less than 0.01 nats where the posterior is normal, and bounds the weights where the
+    coordinates, D, have a Student t distribution with all their covariances and 5 D + 10 degrees of
+    freedom: it costs about 0.01 nats where the posterior is normal, and bounds the weights where the
     posterior's tails are heavier. Each coordinate then gets a skew and tails of its own
     (:class:`pyro_vae.distributions.SinhArcsinh`): the logarithm of a spread that may be near 0 has an
     exponential tail. More coordinates have a normal distribution, whose covariance is of low rank.
@@ -69,12 +73,10 @@ class JointLatents(nn.Module):
         if not self.is_full:
             factor = self.unit.unsqueeze(-1) * self.covariance
             return LowRankMultivariateNormal(loc, factor, scale.square())
-        df = loc.new_full((), 5.0 * len(loc) + 5.0)
+        df = loc.new_full((), 5.0 * len(loc) + 10.0)
         base = dist.MultivariateStudentT(df, torch.zeros_like(loc), self._unit_tril())
         shape = skewed(GAIN * self.skew, GAIN * self.log_tail)
-        return dist.TransformedDistribution(
-            base, [shape, AffineTransform(loc, scale, cache_size=1)]
-        )
+        return SkewedStudentT(base, [shape, AffineTransform(loc, scale, cache_size=1)])
 
     def standardised(self, drawn: Tensor) -> Tensor:
         """Return coordinates less their location, in units of about their standard deviation."""

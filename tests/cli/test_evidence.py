@@ -69,7 +69,10 @@ def test_a_method_that_the_model_has_not(call, vae):
         ("--num_temperatures 50", "--num_temperatures; expected --method ais, auto, sandwich or"),
         ("--method ais --prior_share 0.1", "--prior_share; expected --method importance or auto"),
         ("--method exact --widen 2", "--widen; expected --method importance, ais, "),
-        ("--method ais --start middle", "start must be one of 'guide', 'prior', not 'middle'"),
+        (
+            "--method ais --start middle",
+            "start must be one of 'guide', 'prior', 'laplace', not 'middle'",
+        ),
         ("--method ais --num_temperatures 0", "num_temperatures must be at least 1, not 0"),
         ("--prior_share 1.5", "prior_share must be a number of at least 0 and below 1"),
         ("--widen 0", "must be a positive number"),

@@ -73,7 +73,7 @@ def test_the_parts_of_a_list() -> None:
 def test_the_joint_latents_of_a_made_guide() -> None:
     guide = AutoAmortized(schools, *DATA)
     graph = render_model(schools, DATA, guide=guide).shown.graphs["guide"]
-    assert graph.by_name["(mu, tau)"].distribution == "multivariate Student t"
+    assert graph.by_name["(mu, tau)"].distribution == "skewed multivariate Student t"
     assert "(mu, tau)" in graph.parents("theta")
     assert graph.by_name["theta"].plates == ("schools",)
 
