@@ -23,6 +23,7 @@ from pyro_vae.inference.annealing.schedules import (
 )
 from pyro_vae.inference.compiling.inductor import SharedCode
 from pyro_vae.inference.evidence.draws import Drawer, DrawsPosterior, WeightedDraws, joined
+from pyro_vae.inference.evidence.label_notes import one_mode_note, scores_of_path
 from pyro_vae.inference.evidence.method import (
     Advance,
     Estimator,
@@ -157,7 +158,17 @@ class Annealed(Method, DrawsPosterior):
         return stuck_note(
             estimates.acceptance,
             "their figures are hardly better than those of importance sampling",
-        )
+        ) + self.label_notes(example)
+
+    def label_notes(self, example: BoundProgram) -> tuple[str, ...]:
+        """Return a note where the start holds a part of the orders of exchangeable labels."""
+        if self.start == "prior" or example.structure.unit is not None:
+            return ()
+        if self.start == "guide":
+            return one_mode_note(example)
+        path = FromLaplace(example.single())
+        scores = scores_of_path(path, lambda: path.draw(1))
+        return one_mode_note(example, scores, "the Laplace approximation", FROM_THE_PRIOR)
 
     # --- the chains of one tile, also for the bounds of both sides ------------------------------
 
@@ -222,6 +233,9 @@ class Annealed(Method, DrawsPosterior):
             u = path.draw(count) if reverse_from is None else reverse_from.expand(count, -1, -1)
             share = count / num_particles / self.num_temperatures
             yield anneal(sampler, u, betas, step_sizes, partial(advance, share))
+
+
+FROM_THE_PRIOR = "A start from the prior reaches them all"
 
 
 def stuck_note(acceptance: Tensor, consequence: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from pyro_vae.inference.evidence.method import (
     last,
 )
 from pyro_vae.inference.evidence.smc import SMC
-from pyro_vae.inference.evidence.trial import joint_estimator, sentence
+from pyro_vae.inference.evidence.trial import joint_estimator, notes_of_choice
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.prior_guide import with_prior_as_guide
 
@@ -130,7 +130,7 @@ class Auto(Method):
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         assert estimates.is_annealed is not None
         if example.structure.unit is None:
-            return (sentence(self, estimates),)
+            return notes_of_choice(self, estimates, example)
         num_annealed, units = int(estimates.is_annealed.sum()), estimates.num_units
         if num_annealed:
             return (

@@ -141,12 +141,12 @@ class Importance(Method, DrawsPosterior):
         return outside + self._label_notes(example)
 
     def _label_notes(self, example: BoundProgram) -> tuple[str, ...]:
+        if not self.relabel:
+            return () if self.prior_share else one_mode_note(example)
         labels = exchangeable_labels(example)
-        if self.relabel and labels:
+        if labels:
             return (f"{sentence(labels)}, and the guide was mixed over them",)
-        if self.relabel:
-            return ("relabel changed nothing: the model has no exchangeable labels",)
-        return one_mode_note(example, labels) if labels and not self.prior_share else ()
+        return ("relabel changed nothing: the model has no exchangeable labels",)
 
     def draw(
         self, bound_program: BoundProgram, num_particles: int, at_once: int | None = None

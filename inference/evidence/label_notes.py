@@ -8,40 +8,89 @@ number of orders where q holds one alone.
 """
 
 import math
+from collections.abc import Callable, Iterable
 
 import torch
+from torch import Tensor
 
 from pyro_vae.errors import InputError
+from pyro_vae.inference.annealing.paths import AnnealingPath
 from pyro_vae.inference.evidence.defensive import guide_in_all_orders
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.generators import generators_as_found
-from pyro_vae.program.labels import Labels, log_orders, sentence
+from pyro_vae.program.labels import (
+    Labels,
+    exchangeable_labels,
+    in_order,
+    log_orders,
+    orders,
+    sentence,
+    trace_of,
+)
 
-SCORES = 64  # of the guide, about
+SCORES = 64  # about, in all
 MATTERS = 0.05  # nats
+PART = "hold a part of them"
+OTHERS = "Importance(relabel=True), or SMC(start='prior'), reaches them all"
+
+Scores = Callable[[tuple[Labels, ...]], Tensor]
+"""Returns log q, up to a constant, of one draw of q in all orders of some labels, the drawn one first."""
 
 
-def one_mode_note(example: BoundProgram, labels: tuple[Labels, ...]) -> tuple[str, ...]:
-    """Return a note where the guide's draws hold a part of the orders of exchangeable labels."""
+def one_mode_note(
+    example: BoundProgram,
+    scores: Scores | None = None,
+    holder: str = "the guide",
+    remedy: str = OTHERS,
+) -> tuple[str, ...]:
+    """Return a note where the draws of a proposal hold a part of the orders of exchangeable labels.
+
+    Args:
+        example: the program.
+        scores: of the proposal; by default of the guide.
+        holder: the proposal in words.
+        remedy: what reaches all orders.
+    """
+    labels = exchangeable_labels(example)
+    if not labels:
+        return ()
+    count = math.exp(log_orders(labels))
+    scores = scores or (lambda labels: guide_in_all_orders(example, labels))
     with generators_as_found(), torch.no_grad():
         try:
-            missing = missed_by_guide(example, labels)
-        except InputError:  # its density at other values is not known
+            drawn = [scores(labels).double() for _ in range(max(4, int(SCORES / count)))]
+        except InputError:  # the density at other values is not known
             return ()
-    if not missing > MATTERS:
+    missed = [float(each[0] - each.logsumexp(0)) + math.log(count) for each in drawn]
+    if not sum(missed) / len(missed) > MATTERS:
         return ()
     return (
-        f"{sentence(labels)}, and the guide's draws hold a part of them: the figure is probably low by up "
-        f"to {log_orders(labels):.2f} nats, the log of their number. Importance(relabel=True), or "
-        "SMC(start='prior'), reaches them all",
+        f"{sentence(labels)}, and the draws of {holder} {PART}: the figure is probably low by "
+        f"up to {log_orders(labels):.2f} nats, the log of their number. {remedy}",
     )
 
 
-def missed_by_guide(example: BoundProgram, labels: tuple[Labels, ...]) -> float:
-    """Return KL(q || q mixed over the orders), nats, from some draws."""
-    count = math.exp(log_orders(labels))
-    found = []
-    for _ in range(max(4, int(SCORES / count))):
-        scores = guide_in_all_orders(example, labels).double()
-        found.append(float(scores[0] - scores.logsumexp(0)) + math.log(count))
-    return sum(found) / len(found)
+def is_of_one_mode(notes: Iterable[str]) -> bool:
+    """Return whether the notes on a figure say that it is of a part of the orders."""
+    return any(PART in note for note in notes)
+
+
+def scores_of_path(path: AnnealingPath, draw: Callable[[], Tensor]) -> Scores:
+    """Return the scores of a path's start at draws (1, U, D), all in one call of the program.
+
+    The model's density is the same in all orders, so the ratio of the path's ends tells that of the start,
+    without Jacobians.
+    """
+
+    def scores(labels: tuple[Labels, ...]) -> Tensor:
+        u = draw()
+        rows = path.latents(u, 1)
+        values = {name: value[0] for name, value in rows.items()}
+        found = []
+        for one in orders(labels):
+            other = path.coordinates_of(trace_of(in_order(values, labels, one)))
+            start, end = path.log_densities(other)
+            found.append((start.double() - end.double()).reshape(()))
+        return torch.stack(found)
+
+    return scores

@@ -161,7 +161,7 @@ class SMC(Method, DrawsPosterior):
         assert estimates.acceptance is not None
         return stuck_note(
             estimates.acceptance, "a run from the prior or with more particles may help"
-        )
+        ) + self._annealed.label_notes(example)
 
     def _checked(self, example: BoundProgram, work: Workload) -> SharedCode | None:
         if work.num_particles % self.num_islands:

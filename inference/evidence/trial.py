@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.bridge import Bridge
+from pyro_vae.inference.evidence.label_notes import one_mode_note
 from pyro_vae.inference.evidence.method import Advance, Method, UnitEstimates, Workload, last
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.generators import rng_state, set_rng_state
@@ -22,7 +23,14 @@ TARGET = 0.05  # nats: a standard error that is small enough
 SAFE_K = 0.5  # Pareto k up to which importance weights have a variance
 MOST = 50_000  # particles of SMC
 RESERVE = 0.8  # share of the time left that is planned for
-NAMES = ("importance", "smc from the guide", "smc from the prior", "bridge")
+NAMES = (
+    "importance",
+    "smc from the guide",
+    "smc from the prior",
+    "bridge",
+    "importance in all orders of the labels",
+)
+WEIGHTS = (0, 4)  # methods of importance sampling
 Clock = Callable[[], float]
 
 
@@ -43,7 +51,7 @@ class Tried:
     @property
     def is_enough(self) -> bool:
         """Whether the error is small, and the weights leave no doubt about it."""
-        heavy = self.number == 0 and bool((self.estimates.pareto_k > SAFE_K).any())
+        heavy = self.number in WEIGHTS and bool((self.estimates.pareto_k > SAFE_K).any())
         return self.error <= TARGET and not heavy
 
 
@@ -58,7 +66,7 @@ def joint_estimator(
     for and, where ``seconds`` are given, the time allows. Every run starts from the same state of the
     generators, so that a call with that method and its count gives the same bits.
     """
-    runs = dict(_methods(auto))
+    runs = dict(methods(auto, example))
 
     def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[Chosen]:
         began, state = clock(), rng_state()
@@ -94,10 +102,12 @@ def joint_estimator(
     return estimate
 
 
-def _methods(auto: "Auto") -> Iterator[tuple[int, Method]]:
+def methods(auto: "Auto", example: BoundProgram) -> Iterator[tuple[int, Method]]:
+    """Yield the methods that are tried, by number, in their order."""
     if auto.draws is not None:
         yield 3, Bridge(auto.draws, auto.num_chains_of_draws)
-    yield 0, auto.importance
+    is_one_mode = not auto.importance.relabel and bool(one_mode_note(example))
+    yield (4, replace(auto.importance, relabel=True)) if is_one_mode else (0, auto.importance)
     yield 2, replace(auto.smc, start="prior")  # reaches what a narrow guide misses
     yield 1, replace(auto.smc, start="guide")
 
@@ -134,7 +144,8 @@ def _rank(tried: Tried) -> tuple[bool, float]:
 
 def _raise(runs: Mapping[int, Method], example: BoundProgram, work: Workload) -> None:
     """Raise the error of importance sampling, which asks for the least."""
-    last(runs[0].estimator(example, work)(example, lambda share: None))
+    weigh = next(runs[number] for number in WEIGHTS if number in runs)
+    last(weigh.estimator(example, work)(example, lambda share: None))
 
 
 @dataclass(frozen=True)
@@ -172,17 +183,27 @@ class Chosen:
 CHOSEN, COUNT = "chosen method", "particles of the chosen method"
 
 
-def sentence(auto: "Auto", estimates: UnitEstimates) -> str:
-    """Return which method was chosen, why, and the call that repeats it."""
+def notes_of_choice(
+    auto: "Auto", estimates: UnitEstimates, example: BoundProgram
+) -> tuple[str, ...]:
+    """Return the notes of the chosen method; then which it is, why, and the call that repeats it."""
+    chosen = dict(methods(auto, example))[int(estimates.indicative[CHOSEN][0])]
+    return (*chosen.notes(estimates, example), _sentence(auto, estimates))
+
+
+def _sentence(auto: "Auto", estimates: UnitEstimates) -> str:
     number, count = (int(estimates.indicative[name][0]) for name in (CHOSEN, COUNT))
     call = {
         0: f"{auto.importance!r}",
         1: f"SMC(start='guide', num_islands={auto.smc.num_islands})",
         2: f"SMC(start='prior', num_islands={auto.smc.num_islands})",
         3: f"Bridge(draws, num_chains={auto.num_chains_of_draws})",
+        4: f"{replace(auto.importance, relabel=True)!r}",
     }[number]
+    light = "the importance weights are light-tailed and their error is at most 0.05 nats"
     reason = {
-        0: "the importance weights are light-tailed and their error is at most 0.05 nats",
+        0: light,
+        4: light,
         1: "the importance weights were not good enough, and the prior is not a start",
         2: "the importance weights were not good enough",
         3: "draws were given and their bridge has the smallest error",

@@ -17,7 +17,14 @@ from pyro_vae.inference import SMC
 from pyro_vae.inference.annealing.hmc import ChainState, Sampler
 from pyro_vae.inference.annealing.paths import FromGuide
 from pyro_vae.inference.annealing.reference import Reference, scale_of
-from pyro_vae.inference.annealing.tempering import Adapted, Fixed, Stage, Tempered, resampled, temper
+from pyro_vae.inference.annealing.tempering import (
+    Adapted,
+    Fixed,
+    Stage,
+    Tempered,
+    resampled,
+    temper,
+)
 from pyro_vae.inference.evidence.smc import IslandSums
 from pyro_vae.inference.evidence.tiles import open_tiles
 from pyro_vae.program.bound_program import BoundProgram
