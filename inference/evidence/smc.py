@@ -215,7 +215,7 @@ def fixed_by_pilot(sampler: Sampler, size: int, advance: Advance) -> tuple[Sampl
     if bool((tail_index(log_ratio) > HEAVY).any()):
         return sampler, plan
     nearer, adapted = (
-        replace(sampler, path=FromReference(sampler.path, reference)),
+        replace(sampler, path=FromReference(sampler.path, reference, OTHER_SHARE)),
         Adapted(FINE_ESS),
     )
     temper(nearer, adapted, size, 1, True, _rises(advance, 0.5))

@@ -31,6 +31,7 @@ NAMES = (
     "importance in all orders of the labels",
 )
 WEIGHTS = (0, 4)  # methods of importance sampling
+LEAST_PER_ISLAND = 10  # particles of the first run of SMC, where the time is limited
 Clock = Callable[[], float]
 
 
@@ -55,6 +56,10 @@ class Tried:
         return self.error <= TARGET and not heavy
 
 
+class _OutOfTime(Exception):
+    """End a run whose time is over."""
+
+
 def joint_estimator(
     auto: "Auto", example: BoundProgram, work: Workload, clock: Clock = time.monotonic
 ) -> Callable[[BoundProgram, Advance], Iterator["Chosen"]]:
@@ -63,7 +68,9 @@ def joint_estimator(
     The trials are, in this order and as far as one is not enough: a bridge, where there are draws;
     importance sampling with K particles; SMC from the guide, or from the prior where the guide is not a
     start. If its error is above 0.05 nats, SMC is run once more, with as many particles as the error asks
-    for and, where ``seconds`` are given, the time allows. Every run starts from the same state of the
+    for and, where ``seconds`` are given, the time allows. With ``seconds``, the first run of SMC has few
+    particles, and SMC and the bridge stop at the end of the time: the estimate is then that of the best
+    run before. Every run starts from the same state of the
     generators, so that a call with that method and its count gives the same bits.
     """
     runs = dict(methods(auto, example))
@@ -71,6 +78,11 @@ def joint_estimator(
     def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[Chosen]:
         began, state = clock(), rng_state()
         tried: list[Tried] = []
+        end = math.inf if auto.seconds is None else began + auto.seconds
+
+        def watch(share: float) -> None:
+            if clock() > end:
+                raise _OutOfTime
 
         def run(number: int, num_particles: int) -> Tried | None:
             since = clock()
@@ -80,18 +92,21 @@ def joint_estimator(
                 each = replace(work, num_particles=num_particles, compile="off")
                 estimator = method.estimator(example, each)
                 set_rng_state(state)  # checks draw, too
-                found = last(estimator(bound_program, lambda share: None)).unit_estimates()
-            except InputError:
+                each_part = (lambda share: None) if number in WEIGHTS else watch
+                found = last(estimator(bound_program, each_part)).unit_estimates()
+            except (InputError, _OutOfTime):
                 return None
             tried.append(Tried(number, num_particles, found, clock() - since))
             return tried[-1]
 
-        _try_in_turn(run, runs, work.num_particles, auto.smc_particles)
+        few = auto.smc_particles
+        if auto.seconds is not None:
+            few = min(few, LEAST_PER_ISLAND * auto.smc.num_islands)
+        _try_in_turn(run, runs, work.num_particles, few)
         advance(0.5)
         smc = tried[-1] if tried and tried[-1].number in (1, 2) else None
         if smc is not None and not smc.is_enough:
-            left = math.inf if auto.seconds is None else auto.seconds - (clock() - began)
-            more = _more_particles(smc, left, auto.smc.num_islands)
+            more = _more_particles(smc, end - clock(), auto.smc.num_islands)
             if more > smc.num_particles:
                 run(smc.number, more)
         advance(0.5)

@@ -50,7 +50,8 @@ class Labels:
         found = dict(values)
         for name, dims in self.axes.items():
             for dim in dims:
-                found[name] = found[name][(..., list(order), *[slice(None)] * (-1 - dim))]
+                index = torch.tensor(order, device=found[name].device)
+                found[name] = found[name].index_select(dim, index)
         return found
 
 

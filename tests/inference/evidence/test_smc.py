@@ -15,8 +15,8 @@ from torch import Tensor
 from pyro_vae import log_evidence, posterior
 from pyro_vae.inference import SMC
 from pyro_vae.inference.annealing.hmc import ChainState, Sampler
-from pyro_vae.inference.annealing.paths import FromGuide
-from pyro_vae.inference.annealing.reference import Reference, scale_of
+from pyro_vae.inference.annealing.paths import FromGuide, FromPrior
+from pyro_vae.inference.annealing.reference import FromReference, Reference, scale_of
 from pyro_vae.inference.annealing.tempering import (
     Adapted,
     Fixed,
@@ -25,7 +25,7 @@ from pyro_vae.inference.annealing.tempering import (
     resampled,
     temper,
 )
-from pyro_vae.inference.evidence.smc import IslandSums
+from pyro_vae.inference.evidence.smc import IslandSums, fixed_by_pilot
 from pyro_vae.inference.evidence.tiles import open_tiles
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import as_program
@@ -120,6 +120,18 @@ def test_islands_that_agree_by_chance_do_not_make_the_error_small() -> None:
     state, islands = ChainState(*torch.zeros(5, 1000, 1)), torch.zeros(10, 1).double()
     sums.add(Tempered(islands, torch.full_like(islands, 0.04), state, torch.ones(1)))
     assert float(sums.unit_estimates().standard_error) == pytest.approx((0.04 / 10) ** 0.5)
+
+
+def test_the_start_after_the_pilot_holds_a_tenth_of_the_prior() -> None:
+    """So no weight exceeds ten times the likelihood, wherever the fitted density is thin."""
+    program, args, _ = regression(3)
+    with open_tiles(program, args=args, seed=0) as tiles, torch.no_grad():
+        path = FromPrior(tiles[0])
+        fitted, _ = fixed_by_pilot(Sampler(path, 5, 1000), 256, lambda share: None)
+        u = 3 * path.draw(500)
+        prior, start = path.log_densities(u)[0], fitted.path.log_densities(u)[0]
+    assert isinstance(fitted.path, FromReference)
+    assert (start - prior >= math.log(0.1) - 1e-4).all()
 
 
 def test_intervals_cover() -> None:
