@@ -78,6 +78,7 @@ def joint_estimator(
     def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[Chosen]:
         began, state = clock(), rng_state()
         tried: list[Tried] = []
+        stopped: list[int] = []
         end = math.inf if auto.seconds is None else began + auto.seconds
 
         def watch(share: float) -> None:
@@ -94,7 +95,10 @@ def joint_estimator(
                 set_rng_state(state)  # checks draw, too
                 each_part = (lambda share: None) if number in WEIGHTS else watch
                 found = last(estimator(bound_program, each_part)).unit_estimates()
-            except (InputError, _OutOfTime):
+            except InputError:
+                return None
+            except _OutOfTime:
+                stopped.append(number)
                 return None
             tried.append(Tried(number, num_particles, found, clock() - since))
             return tried[-1]
@@ -112,7 +116,7 @@ def joint_estimator(
         advance(0.5)
         if not tried:
             _raise(runs, example, work)
-        yield Chosen(min(tried, key=_rank))
+        yield Chosen(min(tried, key=_rank), bool(stopped))
 
     return estimate
 
@@ -165,9 +169,10 @@ def _raise(runs: Mapping[int, Method], example: BoundProgram, work: Workload) ->
 
 @dataclass(frozen=True)
 class Chosen:
-    """Hold the estimate of the method that was chosen."""
+    """Hold the estimate of the method that was chosen, and whether the time stopped another."""
 
     tried: Tried
+    was_stopped: bool = False
 
     @property
     def count(self) -> int:
@@ -191,11 +196,13 @@ class Chosen:
                 **estimates.indicative,
                 CHOSEN: each(self.tried.number),
                 COUNT: each(self.count),
+                STOPPED: each(self.was_stopped),
             },
         )
 
 
 CHOSEN, COUNT = "chosen method", "particles of the chosen method"
+STOPPED = "whether the time stopped another method"
 
 
 def notes_of_choice(
@@ -216,6 +223,9 @@ def _sentence(auto: "Auto", estimates: UnitEstimates) -> str:
         4: f"{replace(auto.importance, relabel=True)!r}",
     }[number]
     light = "the importance weights are light-tailed and their error is at most 0.05 nats"
+    stopped = bool(estimates.indicative[STOPPED][0])
+    if not Tried(number, count, estimates, 0.0).is_enough:
+        light = "no other run gave a smaller error"
     reason = {
         0: light,
         4: light,
@@ -226,4 +236,5 @@ def _sentence(auto: "Auto", estimates: UnitEstimates) -> str:
     return (
         f"chosen after a trial of each: {NAMES[number]}, because {reason}; method={call} with "
         f"num_particles={count:,} and the same seed gives the same figure"
+        + (f". Another run did not end within {auto.seconds:g} s" if stopped else "")
     )
