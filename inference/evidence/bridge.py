@@ -199,6 +199,12 @@ class Bridge(Method):
                 subject=name,
                 expected=f"(S, {', '.join(map(str, shape))})" if shape else "(S,)",
             )
+        if (value == value[0]).all(0).any():
+            raise InputError(
+                f"the draws of {name!r}, or of a part of it, are all the same number",
+                subject=name,
+                expected="draws of the posterior, which differ",
+            )
         return value.to(site["value"])
 
 
