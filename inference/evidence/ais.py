@@ -33,6 +33,7 @@ from pyro_vae.inference.evidence.method import (
 )
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
+from pyro_vae.program.labels import exchangeable_labels
 from pyro_vae.program.prior_guide import with_prior_as_guide
 
 STARTS: dict[str, Callable[[BoundProgram], AnnealingPath]] = {
@@ -166,6 +167,8 @@ class Annealed(Method, DrawsPosterior):
             return ()
         if self.start == "guide":
             return one_mode_note(example)
+        if not exchangeable_labels(example):  # the search for the mode takes its time
+            return ()
         path = FromLaplace(example.single())
         scores = scores_of_path(path, lambda: path.draw(1))
         return one_mode_note(example, scores, "the Laplace approximation", FROM_THE_PRIOR)

@@ -18,6 +18,7 @@ from pyro_vae.inference.annealing.paths import AnnealingPath
 from pyro_vae.inference.evidence.defensive import guide_in_all_orders
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.generators import generators_as_found
+from pyro_vae.program.isolation import seed_all
 from pyro_vae.program.labels import (
     Labels,
     exchangeable_labels,
@@ -27,6 +28,7 @@ from pyro_vae.program.labels import (
     sentence,
     trace_of,
 )
+from pyro_vae.program.probe import PROBE_SEED
 
 SCORES = 64  # about, in all
 MATTERS = 0.05  # nats
@@ -57,6 +59,7 @@ def one_mode_note(
     count = math.exp(log_orders(labels))
     scores = scores or (lambda labels: guide_in_all_orders(example, labels))
     with generators_as_found(), torch.no_grad():
+        seed_all(PROBE_SEED)  # the same answer wherever it is asked
         try:
             drawn = [scores(labels).double() for _ in range(max(4, int(SCORES / count)))]
         except InputError:  # the density at other values is not known

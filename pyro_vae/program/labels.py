@@ -18,8 +18,9 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.generators import generators_as_found
+from pyro_vae.program.isolation import seed_all
 from pyro_vae.program.particles import score_model
-from pyro_vae.program.probe import moves
+from pyro_vae.program.probe import PROBE_SEED, moves
 from pyro_vae.program.trace import Site, latent_sites, observed_sites
 
 MOST_LABELS = 5  # of which there are 120 orders
@@ -84,6 +85,7 @@ def exchangeable_labels(bound_program: BoundProgram) -> tuple[Labels, ...]:
         return ()
     single, found = bound_program.single(), list[Labels]()
     with generators_as_found(), torch.no_grad(), suppress(InputError):
+        seed_all(PROBE_SEED)
         prior = latent_sites(single.model(1, sum_out=True))
         sites = {n: s for n, s in prior.items() if n not in single.structure.enumerated}
         guide = single.guide(1).nodes
