@@ -1,7 +1,7 @@
 """How often do the 95% intervals of log-evidences with global latents hold the truth, and how wide are
 they?
 
-Thirty-two programs: regressions, hierarchies, change points, state spaces, mixtures. The references are
+Thirty-seven programs: regressions, hierarchies, change points, state spaces, mixtures. The references are
 closed forms and quadratures in float64; for three regressions a run of SMC with 40 times the particles,
 which bridge sampling with 20,000 draws must agree with. The methods: importance sampling from a Laplace
 approximation (K = 4,000); annealing from there (16 chains, 20 temperatures); SMC from the prior (K = 500);
@@ -24,7 +24,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from global_evidence import hierarchies, regressions, series
+from global_evidence import hierarchies, later, regressions, series
 from global_evidence.case import CASES, Case
 from torch import Tensor
 
@@ -38,6 +38,7 @@ from pyro_vae.inference.evidence.tiles import open_tiles
 from pyro_vae.program.prior_guide import with_prior_as_guide
 
 assert hierarchies
+assert later
 assert regressions
 assert series
 NUM_CHAINS, LENGTH = 4, 250  # of one estimate by a bridge

@@ -152,11 +152,14 @@ class Tempered:
 
     Attributes:
         log_evidence: of each island, (islands, U), float64, nats.
+        variance: relative variance of each island's evidence, (islands, U), if its particles were
+            independent at every temperature: the sum over temperatures of 1 / ESS - 1 / N.
         state: the particles (K, U), island after island; they have one weight each within an island.
         acceptance: mean probability of acceptance, (U,); NaN where nothing moved.
     """
 
     log_evidence: Tensor
+    variance: Tensor
     state: ChainState
     acceptance: Tensor
 
@@ -186,6 +189,7 @@ def temper(
     state, beta, moves = sampler.state(sampler.path.draw(num_particles)), 0.0, 0
     units = state.start.shape[1]
     log_evidence = torch.zeros(num_islands, units, dtype=torch.float64, device=state.u.device)
+    variance = torch.zeros_like(log_evidence)
     acceptance = torch.zeros_like(state.start[0])
     while beta < 1:
         after = plan.next_beta(state, beta)
@@ -194,12 +198,24 @@ def temper(
         )
         log_weights = log_weights.unflatten(0, (num_islands, -1))
         log_evidence += log_weights.logsumexp(1) - math.log(log_weights.shape[1])
+        variance += relative_variance(log_weights)
         state, beta = state.taken(resampled(log_weights).flatten(0, 1)), after
         if sampler.path.coordinates.size and (beta < 1 or moves_at_end):
             state, accepted = plan.move(sampler, state, beta)
             acceptance, moves = acceptance + accepted, moves + 1
         advance(beta)
-    return Tempered(log_evidence, state, acceptance / moves if moves else acceptance * math.nan)
+    rate = acceptance / moves if moves else acceptance * math.nan
+    return Tempered(log_evidence, variance, state, rate)
+
+
+def relative_variance(log_weights: Tensor) -> Tensor:
+    """Return the variance of the mean weight over its square, (islands, U), of independent particles.
+
+    >>> relative_variance(torch.tensor([0.0, 0.0, -torch.inf, -torch.inf]).reshape(1, 4, 1))
+    tensor([[0.2500]])
+    """
+    inverse_ess = ((2 * log_weights).logsumexp(1) - 2 * log_weights.logsumexp(1)).exp()
+    return (inverse_ess - 1 / log_weights.shape[1]).nan_to_num(0.0).clamp(min=0)
 
 
 def resampled(log_weights: Tensor) -> Tensor:

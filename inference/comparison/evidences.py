@@ -15,6 +15,7 @@ from pyro_vae.inference.comparison.column import (
     with_errors,
 )
 from pyro_vae.inference.comparison.lineup import Lineup, quoted
+from pyro_vae.inference.evidence.label_notes import is_of_one_mode
 from pyro_vae.inference.evidence.report import HARDLY_VARY
 from pyro_vae.inference.evidence.result import Evidence
 
@@ -36,7 +37,7 @@ class LogEvidence(Column):
             "log p(data)",
             with_errors(values, errors),
             {"log_evidence": values, "log_evidence_error": errors},
-            tuple(_unknown(lineup)),
+            (*_unknown(lineup), *_of_one_mode(lineup)),
         )
         k = numbers(_largest_k(c.evidence) for c in lineup.candidates)
         cells = map(_k_cell, k, errors)
@@ -64,6 +65,17 @@ def _unknown(lineup: Lineup) -> Iterator[str]:
             f"a few weights decide the evidence of {names}, which {'are' if len(unknown) > 1 else 'is'} "
             "probably too low by an unknown amount, so no error is known: more particles, a wider proposal "
             "or annealing help"
+        )
+
+
+def _of_one_mode(lineup: Lineup) -> Iterator[str]:
+    """Name the models whose evidence is of a part of the orders of exchangeable labels."""
+    names = [c.name for c in lineup.candidates if is_of_one_mode(c.evidence.notes)]
+    if names:
+        yield (
+            f"the evidence of {quoted(names)} is probably too low by up to the log of the number of orders "
+            "of its exchangeable labels, so its Bayes factors are, too: its own notes say what reaches all "
+            "orders"
         )
 
 

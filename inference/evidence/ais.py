@@ -23,6 +23,7 @@ from pyro_vae.inference.annealing.schedules import (
 )
 from pyro_vae.inference.compiling.inductor import SharedCode
 from pyro_vae.inference.evidence.draws import Drawer, DrawsPosterior, WeightedDraws, joined
+from pyro_vae.inference.evidence.label_notes import one_mode_note, scores_of_path
 from pyro_vae.inference.evidence.method import (
     Advance,
     Estimator,
@@ -32,6 +33,7 @@ from pyro_vae.inference.evidence.method import (
 )
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
+from pyro_vae.program.labels import exchangeable_labels
 from pyro_vae.program.prior_guide import with_prior_as_guide
 
 STARTS: dict[str, Callable[[BoundProgram], AnnealingPath]] = {
@@ -157,7 +159,19 @@ class Annealed(Method, DrawsPosterior):
         return stuck_note(
             estimates.acceptance,
             "their figures are hardly better than those of importance sampling",
-        )
+        ) + self.label_notes(example)
+
+    def label_notes(self, example: BoundProgram) -> tuple[str, ...]:
+        """Return a note where the start holds a part of the orders of exchangeable labels."""
+        if self.start == "prior" or example.structure.unit is not None:
+            return ()
+        if self.start == "guide":
+            return one_mode_note(example)
+        if not exchangeable_labels(example):  # the search for the mode takes its time
+            return ()
+        path = FromLaplace(example.single())
+        scores = scores_of_path(path, lambda: path.draw(1))
+        return one_mode_note(example, scores, "the Laplace approximation", FROM_THE_PRIOR)
 
     # --- the chains of one tile, also for the bounds of both sides ------------------------------
 
@@ -222,6 +236,9 @@ class Annealed(Method, DrawsPosterior):
             u = path.draw(count) if reverse_from is None else reverse_from.expand(count, -1, -1)
             share = count / num_particles / self.num_temperatures
             yield anneal(sampler, u, betas, step_sizes, partial(advance, share))
+
+
+FROM_THE_PRIOR = "A start from the prior reaches them all"
 
 
 def stuck_note(acceptance: Tensor, consequence: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from pyro_vae.inference.evidence.method import (
     last,
 )
 from pyro_vae.inference.evidence.smc import SMC
-from pyro_vae.inference.evidence.trial import joint_estimator, sentence
+from pyro_vae.inference.evidence.trial import joint_estimator, notes_of_choice
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.prior_guide import with_prior_as_guide
 
@@ -51,9 +51,10 @@ class Auto(Method):
     A joint evidence, of all data together, is tried in turn by a bridge where ``draws`` of the posterior
     are given, by importance sampling, and by SMC from the prior or else the guide; the first whose
     standard error is at most 0.05 nats, with light-tailed weights, is the estimate. SMC then takes as
-    many particles as its error asks for. With ``seconds``, the clock sets that number and nothing else. A
-    note names the method that was chosen and its count, which give the same figure again. A model alone
-    is enough: its prior is then the guide.
+    many particles as its error asks for. With ``seconds``, the clock sets that number, and stops
+    SMC or a bridge that takes longer. Where the guide holds one order of exchangeable labels, importance
+    sampling mixes it over all of them. A note names the method that was chosen and its count, which give
+    the same figure again. A model alone is enough: its prior is then the guide.
 
     The weights themselves decide which units are annealed, so the estimate is not unbiased and there is no
     certificate.
@@ -130,7 +131,7 @@ class Auto(Method):
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         assert estimates.is_annealed is not None
         if example.structure.unit is None:
-            return (sentence(self, estimates),)
+            return notes_of_choice(self, estimates, example)
         num_annealed, units = int(estimates.is_annealed.sum()), estimates.num_units
         if num_annealed:
             return (

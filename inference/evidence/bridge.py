@@ -13,6 +13,7 @@ from pyro_vae import argument_checks as checks
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.annealing.paths import AnnealingPath, FromPrior
 from pyro_vae.inference.annealing.reference import HEAVY, FromReference, Reference, tail_index
+from pyro_vae.inference.evidence.label_notes import one_mode_note, scores_of_path
 from pyro_vae.inference.evidence.method import Advance, Estimator, Method, UnitEstimates, Workload
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.prior_guide import with_prior_as_guide
@@ -30,6 +31,7 @@ APART = 0.05  # nats: a distance of a half's figure from the mean that matters
 TAIL = "Pareto k of the draws"
 PRIOR_SHARE = 0.1  # of the proposals
 AT_ONCE = 1024  # draws scored together
+SYMMETRIC = "Give each draw its labels in a random order, or take SMC(start='prior')"
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +162,16 @@ class Bridge(Method):
                 "the fitted density misses a part of the posterior, as the neck of a funnel: the bridge "
                 "has no error. Longer chains, another parameterisation or SMC help"
             )
-        return tuple(found)
+        return (*found, *self._label_notes(example))
+
+    def _label_notes(self, example: BoundProgram) -> tuple[str, ...]:
+        if example.structure.unit is not None:
+            return ()
+        path = FromPrior(example.single())
+        u = self._coordinates(_by_runs(example))
+        fitted = FromReference(path, Reference.of(u, torch.ones_like(path.coordinates.free)))
+        scores = scores_of_path(fitted, lambda: u[torch.randint(len(u), (1,))])
+        return one_mode_note(example, scores, "the posterior", SYMMETRIC)
 
     def _coordinates(self, path: AnnealingPath) -> Tensor:
         """Return the draws in the path's coordinates, (S, U, D)."""
@@ -187,6 +198,12 @@ class Bridge(Method):
                 f"the draws of {name!r} have the shape {tuple(value.shape)}",
                 subject=name,
                 expected=f"(S, {', '.join(map(str, shape))})" if shape else "(S,)",
+            )
+        if (value == value[0]).all(0).any():
+            raise InputError(
+                f"the draws of {name!r}, or of a part of it, are all the same number",
+                subject=name,
+                expected="draws of the posterior, which differ",
             )
         return value.to(site["value"])
 

@@ -1,6 +1,11 @@
-"""Draws from a mixture of guide and prior, with bounded weights however narrow the guide is."""
+"""Draws from a mixture of the guide, in all orders of exchangeable labels, and the prior.
+
+The prior bounds the weights however narrow the guide is, and the orders show it all modes that are alike.
+"""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from pyro import poutine
@@ -8,6 +13,7 @@ from torch import Tensor
 
 from pyro_vae.program.auxiliary import at_latents, has_auxiliary
 from pyro_vae.program.bound_program import BoundProgram
+from pyro_vae.program.labels import Labels, in_order, orders
 from pyro_vae.program.log_prob import unit_sum
 from pyro_vae.program.particles import Particles, score_joint, score_model, with_values
 from pyro_vae.program.structure import Structure
@@ -25,16 +31,33 @@ from pyro_vae.program.vmap import map_runs
 PRIOR_DRAWS_AT_ONCE = 32  # the model computes its likelihood with them
 
 
-def draw_defensively(
-    bound_program: BoundProgram, prior_share: float, num_particles: int, at_once: int | None = None
-) -> Particles:
-    """Draw all latents of a unit from the prior with probability ``prior_share``, or from the guide.
+@dataclass(frozen=True)
+class Mixture:
+    """Say what the guide is mixed with.
 
-    ``log_guide`` of the result is the log-density of that mixture.
+    Attributes:
+        prior_share: the probability of the prior.
+        labels: whose order is drawn at random, after the guide's draw.
+    """
+
+    prior_share: float
+    labels: tuple[Labels, ...] = ()
+
+
+def draw_defensively(
+    bound_program: BoundProgram,
+    mixture: Mixture,
+    num_particles: int,
+    at_once: int | None = None,
+) -> Particles:
+    """Draw all latents of a unit from the prior, or from the guide with its labels in a random order.
+
+    ``log_guide`` of the result is the log-density of that mixture: with all orders s of the labels,
+    log[a p(z) + (1 - a) mean_s q(s z)].
 
     Args:
         bound_program: the program on some units.
-        prior_share: the probability of the prior.
+        mixture: what the guide is mixed with.
         num_particles: K.
         at_once: how many particles the model scores at a time; it changes the memory, never the draws.
 
@@ -43,12 +66,12 @@ def draw_defensively(
             its density at a draw of the prior is not known.
     """
     if bound_program.by_vmap and has_auxiliary(bound_program.guide(1)):
-        _draw(bound_program, prior_share, 1, 1)  # checks the map
-    drawn = bound_program.try_vmap(lambda: _draw_by_vmap(bound_program, prior_share, num_particles))
+        _draw(bound_program, mixture, 1, 1)  # checks the map
+    drawn = bound_program.try_vmap(lambda: _draw_by_vmap(bound_program, mixture, num_particles))
     if drawn is not None:
         return drawn
     sizes = [num_particles] if bound_program.vectorized else [1] * num_particles
-    parts = [_draw(bound_program, prior_share, size, at_once or size) for size in sizes]
+    parts = [_draw(bound_program, mixture, size, at_once or size) for size in sizes]
     join = torch.cat if bound_program.vectorized else torch.stack
     latents = {name: join([part.latents[name] for part in parts]) for name in parts[0].latents}
     return Particles(
@@ -59,50 +82,105 @@ def draw_defensively(
     )
 
 
-def _draw_by_vmap(bound_program: BoundProgram, prior_share: float, num_particles: int) -> Particles:
+def _draw_by_vmap(bound_program: BoundProgram, mixture: Mixture, num_particles: int) -> Particles:
     def one_particle() -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        drawn = _draw(bound_program, prior_share, 1, 1)
+        drawn = _draw(bound_program, mixture, 1, 1)
         return drawn.log_likelihood[0], drawn.log_prior[0], drawn.log_guide[0], drawn.latents
 
     return Particles(*map_runs(one_particle, num_particles, at_once=PRIOR_DRAWS_AT_ONCE))
 
 
 def _draw(
-    bound_program: BoundProgram, prior_share: float, num_particles: int, at_once: int
+    bound_program: BoundProgram, mixture: Mixture, num_particles: int, at_once: int
 ) -> Particles:
-    structure = bound_program.structure
+    structure, share = bound_program.structure, mixture.prior_share
     guide = bound_program.guide(num_particles)
     prior, sites = _prior_draws(bound_program, num_particles)
-    is_prior = (
-        torch.rand(num_particles, structure.num_units, device=bound_program.device) < prior_share
-    )
+    uniform = torch.rand(num_particles, structure.num_units, device=bound_program.device)
+    is_prior, own = uniform < share, drawn_sites(guide)
+    reordered = _in_random_order(bound_program, mixture.labels, own, num_particles)
 
     def choose(site: Site) -> Tensor:
         name = site["name"]
         if name not in prior:  # an auxiliary draw, which follows from the latents
             return site["value"]
         return torch.where(
-            _expand_to_site(is_prior, site, bound_program), prior[name], site["value"]
+            _expand_to_site(is_prior, site, bound_program), prior[name], reordered[name]
         )
 
-    mixed, own = with_values(guide, choose), drawn_sites(guide)
-    if has_auxiliary(guide):
-        values = {n: s["value"] for n, s in drawn_sites(mixed).items() if n in prior}
-        mixed = replayed = at_latents(bound_program, guide, values, sites, num_particles)
-    else:
-        replayed = bound_program.guide(num_particles, lambda guide: poutine.replay(guide, mixed))
-    scores = [
-        _score_within(s, own[n]["value"], bound_program) for n, s in drawn_sites(replayed).items()
+    mixed = with_values(guide, choose)
+    values = {n: s["value"] for n, s in drawn_sites(mixed).items() if n in prior}
+    every = orders(mixture.labels)
+    traces = [
+        _guide_at(bound_program, guide, in_order(values, mixture.labels, one), sites, num_particles)
+        for one in every
     ]
-    log_guide = sum(scores, start=torch.zeros((), device=bound_program.device))
+    scores = torch.stack([_score_guide(bound_program, trace, own) for trace in traces])
+    log_guide = scores.logsumexp(0) - math.log(len(every))
+    if has_auxiliary(guide):
+        mixed = traces[0]  # in the order of the draw
     log_likelihood, log_prior = score_joint(
         bound_program, mixed, num_particles, at_once, _score_model
     )
-    log_mixture = torch.logaddexp(
-        log_guide + math.log1p(-prior_share), log_prior + math.log(prior_share)
-    )
+    if share:
+        log_guide = torch.logaddexp(log_guide + math.log1p(-share), log_prior + math.log(share))
     latents = {name: site["value"] for name, site in drawn_sites(mixed).items()}
-    return Particles(log_likelihood, log_prior, log_mixture, latents)
+    return Particles(log_likelihood, log_prior, log_guide, latents)
+
+
+def _in_random_order(
+    bound_program: BoundProgram,
+    labels: tuple[Labels, ...],
+    sites: Mapping[str, Site],
+    num_particles: int,
+) -> dict[str, Tensor]:
+    """Return the latents' values with the labels of each particle in an order of its own."""
+    values = {name: site["value"] for name, site in sites.items()}
+    every, found = orders(labels), dict(values)
+    if len(every) == 1:
+        return found
+    drawn = torch.randint(len(every), (num_particles, 1), device=bound_program.device)
+    for number, one in enumerate(every):
+        other = in_order(values, labels, one)
+        for name in {name for own in labels for name in own.axes}:
+            chosen = _expand_to_site(drawn == number, sites[name], bound_program)
+            found[name] = torch.where(chosen, other[name], found[name])
+    return found
+
+
+def _guide_at(
+    bound_program: BoundProgram,
+    guide: poutine.Trace,
+    values: Mapping[str, Tensor],
+    priors: Mapping[str, Site],
+    num_particles: int,
+) -> poutine.Trace:
+    """Return the guide's trace where its latents have given values."""
+    if has_auxiliary(guide):
+        return at_latents(bound_program, guide, values, priors, num_particles)
+    given = with_values(guide, lambda site: values.get(site["name"], site["value"]))
+    return bound_program.guide(num_particles, lambda guide: poutine.replay(guide, given))
+
+
+def _score_guide(
+    bound_program: BoundProgram, guide: poutine.Trace, own: Mapping[str, Site]
+) -> Tensor:
+    scores = [
+        _score_within(s, own[n]["value"], bound_program) for n, s in drawn_sites(guide).items()
+    ]
+    return sum(scores, start=torch.zeros((), device=bound_program.device))
+
+
+def guide_in_all_orders(bound_program: BoundProgram, labels: tuple[Labels, ...]) -> Tensor:
+    """Return log q of one draw of the guide with its labels in all orders, the drawn one first."""
+    single = bound_program.single()
+    guide = single.guide(1)
+    own, priors = drawn_sites(guide), latent_sites(single.model(1, sum_out=True))
+    values = {name: site["value"] for name, site in own.items() if name in priors}
+    traces = (
+        _guide_at(single, guide, in_order(values, labels, one), priors, 1) for one in orders(labels)
+    )
+    return torch.stack([_score_guide(single, trace, own).reshape(()) for trace in traces])
 
 
 def _prior_draws(

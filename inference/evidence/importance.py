@@ -9,13 +9,14 @@ import torch
 
 from pyro_vae import argument_checks as checks
 from pyro_vae.allocations import Allocations
-from pyro_vae.errors import must_be
+from pyro_vae.errors import must_be, true_or_false
 from pyro_vae.inference.checks.density import check_map
 from pyro_vae.inference.checks.noise import check_steady
 from pyro_vae.inference.checks.support import check_proposal
 from pyro_vae.inference.evidence.compiled_draws import fastest_draw
-from pyro_vae.inference.evidence.defensive import draw_defensively
+from pyro_vae.inference.evidence.defensive import Mixture, draw_defensively
 from pyro_vae.inference.evidence.draws import Drawer, DrawsPosterior, WeightedDraws, joined
+from pyro_vae.inference.evidence.label_notes import one_mode_note
 from pyro_vae.inference.evidence.method import (
     Advance,
     Estimator,
@@ -28,6 +29,7 @@ from pyro_vae.inference.evidence.tiles import fitting_particles
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.isolation import seed_all
+from pyro_vae.program.labels import exchangeable_labels, sentence
 from pyro_vae.program.particles import Particles, draw
 
 MAX_MEMORY = {"cpu": 2**25, "cuda": 2**32}  # the CPU's is about the size of its caches
@@ -45,28 +47,33 @@ class Importance(Method, DrawsPosterior):
     log p(x) ~ log (1/K) sum_k p(x, z_k) / q(z_k | x), with z_k from the guide. Exactly K weights are used;
     the memory cuts them into parts, which changes only the rounding. With ``prior_share`` s, the proposal
     is the mixture (1 - s) q(z | x) + s p(z) of whole units' latents, so no weight exceeds p(x | z) / s,
-    however narrow the guide is.
+    however narrow the guide is. With ``relabel``, q is mixed over all orders of exchangeable labels (at
+    most five of a kind), as of the components of a mixture: each draw gets one at random. A guide that
+    holds one labelling then reaches all modes, of which it sees one of K! by itself.
 
     Args:
         prior_share: share of the particles from the prior, which bounds the weights.
+        relabel: whether to mix the guide over the orders of exchangeable labels.
 
     Source: of the mixture with the prior: T. Hesterberg, "Weighted average importance sampling and
     defensive mixture distributions", 1995, https://doi.org/10.1080/00401706.1995.10484303.
     """
 
     prior_share: float = 0.0
+    relabel: bool = False
 
     num_particles = 1000
     num_chains = 1
 
     def __post_init__(self) -> None:
-        checks.check_arguments({"prior_share": _check_share}, vars(self))
+        checks.check_arguments({"prior_share": _check_share, "relabel": true_or_false}, vars(self))
 
     @property
     def description(self) -> str:
+        orders = " in all orders of exchangeable labels" if self.relabel else ""
         if self.prior_share:
-            return f"importance sampling from guide and, for {self.prior_share:.0%}, prior"
-        return "importance sampling from the guide"
+            return f"importance sampling from guide{orders} and, for {self.prior_share:.0%}, prior"
+        return f"importance sampling from the guide{orders}"
 
     def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
         blocks, num_particles = self._blocks(example, work), work.num_particles
@@ -109,7 +116,7 @@ class Importance(Method, DrawsPosterior):
         num_particles, weigh = work.num_particles, self.draw
         most = fitting_particles(per_weight, max(work.tile_sizes, default=1), example.device)
         together = part_size(num_particles, most)
-        if not self.prior_share:
+        if not self.prior_share and not self.relabel:
             weigh = fastest_draw(self.draw, work, max_weights)
 
         def blocks(bound_program: BoundProgram) -> Iterator[Particles]:
@@ -127,17 +134,28 @@ class Importance(Method, DrawsPosterior):
 
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         beyond = check_proposal(example, narrower_too=False).structure.beyond
-        return tuple(
+        outside = tuple(
             f"the guide draws values of {name!r} where the prior has no density: their weights are 0"
             for name in beyond
         )
+        return outside + self._label_notes(example)
+
+    def _label_notes(self, example: BoundProgram) -> tuple[str, ...]:
+        if not self.relabel:
+            return () if self.prior_share else one_mode_note(example)
+        labels = exchangeable_labels(example)
+        if labels:
+            return (f"{sentence(labels)}, and the guide was mixed over them",)
+        return ("relabel changed nothing: the model has no exchangeable labels",)
 
     def draw(
         self, bound_program: BoundProgram, num_particles: int, at_once: int | None = None
     ) -> Particles:
         """Return draws of the proposal; the model scores ``at_once`` of them at a time."""
-        if self.prior_share:
-            return draw_defensively(bound_program, self.prior_share, num_particles, at_once)
+        labels = exchangeable_labels(bound_program) if self.relabel else ()
+        if self.prior_share or labels:
+            mixture = Mixture(self.prior_share, labels)
+            return draw_defensively(bound_program, mixture, num_particles, at_once)
         return draw(bound_program, num_particles, at_once)
 
 

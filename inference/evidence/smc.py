@@ -63,7 +63,8 @@ class SMC(Method, DrawsPosterior):
     A pilot run sets temperatures, step sizes, covariances and the number of moves; they are then fixed, and
     the K particles start anew. So the estimate is unbiased for p(x) and the certificate holds. The
     particles form islands that never exchange any: their evidences are independent, and the standard
-    error is that of their mean. Without the pilot run the particles themselves set all this on the way.
+    error is that of their mean, at least that of particles which are independent at every temperature.
+    Without the pilot run the particles themselves set all this on the way.
     That takes less time, but the estimate is then not unbiased, the islands are not quite independent,
     and there is no certificate.
 
@@ -160,7 +161,7 @@ class SMC(Method, DrawsPosterior):
         assert estimates.acceptance is not None
         return stuck_note(
             estimates.acceptance, "a run from the prior or with more particles may help"
-        )
+        ) + self._annealed.label_notes(example)
 
     def _checked(self, example: BoundProgram, work: Workload) -> SharedCode | None:
         if work.num_particles % self.num_islands:
@@ -214,7 +215,7 @@ def fixed_by_pilot(sampler: Sampler, size: int, advance: Advance) -> tuple[Sampl
     if bool((tail_index(log_ratio) > HEAVY).any()):
         return sampler, plan
     nearer, adapted = (
-        replace(sampler, path=FromReference(sampler.path, reference)),
+        replace(sampler, path=FromReference(sampler.path, reference, OTHER_SHARE)),
         Adapted(FINE_ESS),
     )
     temper(nearer, adapted, size, 1, True, _rises(advance, 0.5))
@@ -250,11 +251,13 @@ class IslandSums:
         self.each, self.num_particles = num_particles // num_islands, num_particles
         self.weights = WeightSums(num_islands, units, device)
         self._accepted = torch.zeros(units, dtype=torch.float64, device=device)
+        self._variance = torch.zeros_like(self._accepted)
 
     def add(self, islands: Tempered) -> None:
         """Take in further islands."""
         self.weights.add(islands.log_evidence)
         self._accepted = self._accepted + islands.acceptance * len(islands.log_evidence)
+        self._variance = self._variance + islands.variance.sum(0)
 
     @property
     def count(self) -> int:
@@ -263,15 +266,21 @@ class IslandSums:
     def unit_estimates(self) -> UnitEstimates:
         """Return the mean of the islands' evidences, with its error.
 
+        The islands are few, and agree better than they should now and then. So the error is at least that
+        of particles that are independent at every temperature, which all K of them tell together.
+        Particles that have not moved far enough only add to it.
+
         The effective sample size is the number of independent draws of the posterior that would leave the
         same error: 1 / (v + 1 / K), with v the relative variance of the mean. Of importance weights this is
         (sum w)^2 / sum w^2, up to the factor K / (K - 1) of v.
         """
         islands, count = self.weights.ess(), self.weights.count
         variance = (1 / islands - 1 / count).clamp(min=0) * count / max(count - 1, 1)
+        least = self._variance / count**2
+        variance = torch.maximum(variance, least)
         return UnitEstimates(
             self.weights.log_mean(),
-            self.weights.standard_error(),
+            torch.maximum(self.weights.standard_error(), least.sqrt()),
             1 / (variance + 1 / self.count),
             torch.full_like(islands, math.nan),
             acceptance=self._accepted / count,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.bridge import Bridge
+from pyro_vae.inference.evidence.label_notes import one_mode_note
 from pyro_vae.inference.evidence.method import Advance, Method, UnitEstimates, Workload, last
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.generators import rng_state, set_rng_state
@@ -22,7 +23,15 @@ TARGET = 0.05  # nats: a standard error that is small enough
 SAFE_K = 0.5  # Pareto k up to which importance weights have a variance
 MOST = 50_000  # particles of SMC
 RESERVE = 0.8  # share of the time left that is planned for
-NAMES = ("importance", "smc from the guide", "smc from the prior", "bridge")
+NAMES = (
+    "importance",
+    "smc from the guide",
+    "smc from the prior",
+    "bridge",
+    "importance in all orders of the labels",
+)
+WEIGHTS = (0, 4)  # methods of importance sampling
+LEAST_PER_ISLAND = 10  # particles of the first run of SMC, where the time is limited
 Clock = Callable[[], float]
 
 
@@ -43,8 +52,12 @@ class Tried:
     @property
     def is_enough(self) -> bool:
         """Whether the error is small, and the weights leave no doubt about it."""
-        heavy = self.number == 0 and bool((self.estimates.pareto_k > SAFE_K).any())
+        heavy = self.number in WEIGHTS and bool((self.estimates.pareto_k > SAFE_K).any())
         return self.error <= TARGET and not heavy
+
+
+class _OutOfTime(Exception):
+    """End a run whose time is over."""
 
 
 def joint_estimator(
@@ -55,14 +68,22 @@ def joint_estimator(
     The trials are, in this order and as far as one is not enough: a bridge, where there are draws;
     importance sampling with K particles; SMC from the guide, or from the prior where the guide is not a
     start. If its error is above 0.05 nats, SMC is run once more, with as many particles as the error asks
-    for and, where ``seconds`` are given, the time allows. Every run starts from the same state of the
+    for and, where ``seconds`` are given, the time allows. With ``seconds``, the first run of SMC has few
+    particles, and SMC and the bridge stop at the end of the time: the estimate is then that of the best
+    run before. Every run starts from the same state of the
     generators, so that a call with that method and its count gives the same bits.
     """
-    runs = dict(_methods(auto))
+    runs = dict(methods(auto, example))
 
     def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[Chosen]:
         began, state = clock(), rng_state()
         tried: list[Tried] = []
+        stopped: list[int] = []
+        end = math.inf if auto.seconds is None else began + auto.seconds
+
+        def watch(share: float) -> None:
+            if clock() > end:
+                raise _OutOfTime
 
         def run(number: int, num_particles: int) -> Tried | None:
             since = clock()
@@ -72,32 +93,40 @@ def joint_estimator(
                 each = replace(work, num_particles=num_particles, compile="off")
                 estimator = method.estimator(example, each)
                 set_rng_state(state)  # checks draw, too
-                found = last(estimator(bound_program, lambda share: None)).unit_estimates()
+                each_part = (lambda share: None) if number in WEIGHTS else watch
+                found = last(estimator(bound_program, each_part)).unit_estimates()
             except InputError:
+                return None
+            except _OutOfTime:
+                stopped.append(number)
                 return None
             tried.append(Tried(number, num_particles, found, clock() - since))
             return tried[-1]
 
-        _try_in_turn(run, runs, work.num_particles, auto.smc_particles)
+        few = auto.smc_particles
+        if auto.seconds is not None:
+            few = min(few, LEAST_PER_ISLAND * auto.smc.num_islands)
+        _try_in_turn(run, runs, work.num_particles, few)
         advance(0.5)
         smc = tried[-1] if tried and tried[-1].number in (1, 2) else None
         if smc is not None and not smc.is_enough:
-            left = math.inf if auto.seconds is None else auto.seconds - (clock() - began)
-            more = _more_particles(smc, left, auto.smc.num_islands)
+            more = _more_particles(smc, end - clock(), auto.smc.num_islands)
             if more > smc.num_particles:
                 run(smc.number, more)
         advance(0.5)
         if not tried:
             _raise(runs, example, work)
-        yield Chosen(min(tried, key=_rank))
+        yield Chosen(min(tried, key=_rank), bool(stopped))
 
     return estimate
 
 
-def _methods(auto: "Auto") -> Iterator[tuple[int, Method]]:
+def methods(auto: "Auto", example: BoundProgram) -> Iterator[tuple[int, Method]]:
+    """Yield the methods that are tried, by number, in their order."""
     if auto.draws is not None:
         yield 3, Bridge(auto.draws, auto.num_chains_of_draws)
-    yield 0, auto.importance
+    is_one_mode = not auto.importance.relabel and bool(one_mode_note(example))
+    yield (4, replace(auto.importance, relabel=True)) if is_one_mode else (0, auto.importance)
     yield 2, replace(auto.smc, start="prior")  # reaches what a narrow guide misses
     yield 1, replace(auto.smc, start="guide")
 
@@ -134,14 +163,16 @@ def _rank(tried: Tried) -> tuple[bool, float]:
 
 def _raise(runs: Mapping[int, Method], example: BoundProgram, work: Workload) -> None:
     """Raise the error of importance sampling, which asks for the least."""
-    last(runs[0].estimator(example, work)(example, lambda share: None))
+    weigh = next(runs[number] for number in WEIGHTS if number in runs)
+    last(weigh.estimator(example, work)(example, lambda share: None))
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Hold the estimate of the method that was chosen."""
+    """Hold the estimate of the method that was chosen, and whether the time stopped another."""
 
     tried: Tried
+    was_stopped: bool = False
 
     @property
     def count(self) -> int:
@@ -165,24 +196,39 @@ class Chosen:
                 **estimates.indicative,
                 CHOSEN: each(self.tried.number),
                 COUNT: each(self.count),
+                STOPPED: each(self.was_stopped),
             },
         )
 
 
 CHOSEN, COUNT = "chosen method", "particles of the chosen method"
+STOPPED = "whether the time stopped another method"
 
 
-def sentence(auto: "Auto", estimates: UnitEstimates) -> str:
-    """Return which method was chosen, why, and the call that repeats it."""
+def notes_of_choice(
+    auto: "Auto", estimates: UnitEstimates, example: BoundProgram
+) -> tuple[str, ...]:
+    """Return the notes of the chosen method; then which it is, why, and the call that repeats it."""
+    chosen = dict(methods(auto, example))[int(estimates.indicative[CHOSEN][0])]
+    return (*chosen.notes(estimates, example), _sentence(auto, estimates))
+
+
+def _sentence(auto: "Auto", estimates: UnitEstimates) -> str:
     number, count = (int(estimates.indicative[name][0]) for name in (CHOSEN, COUNT))
     call = {
         0: f"{auto.importance!r}",
         1: f"SMC(start='guide', num_islands={auto.smc.num_islands})",
         2: f"SMC(start='prior', num_islands={auto.smc.num_islands})",
         3: f"Bridge(draws, num_chains={auto.num_chains_of_draws})",
+        4: f"{replace(auto.importance, relabel=True)!r}",
     }[number]
+    light = "the importance weights are light-tailed and their error is at most 0.05 nats"
+    stopped = bool(estimates.indicative[STOPPED][0])
+    if not Tried(number, count, estimates, 0.0).is_enough:
+        light = "no other run gave a smaller error"
     reason = {
-        0: "the importance weights are light-tailed and their error is at most 0.05 nats",
+        0: light,
+        4: light,
         1: "the importance weights were not good enough, and the prior is not a start",
         2: "the importance weights were not good enough",
         3: "draws were given and their bridge has the smallest error",
@@ -190,4 +236,5 @@ def sentence(auto: "Auto", estimates: UnitEstimates) -> str:
     return (
         f"chosen after a trial of each: {NAMES[number]}, because {reason}; method={call} with "
         f"num_particles={count:,} and the same seed gives the same figure"
+        + (f". Another run did not end within {auto.seconds:g} s" if stopped else "")
     )

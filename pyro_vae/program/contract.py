@@ -67,7 +67,8 @@ def as_program(program: Any) -> Program:
         f"{type(program).__name__} is not a program",
         subject="program",
         expected="an object with `.model` and `.guide`, or the pair (model, guide) of callables",
-        remedy="fit a model alone by fit(model, data), whose result has a `.program`",
+        remedy="fit a model alone by fit(model, data), whose result has a `.program`; "
+        "log_evidence(model, data, method='auto') needs no guide",
     )
 
 

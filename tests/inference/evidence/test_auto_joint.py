@@ -14,9 +14,12 @@ from pyro_vae import log_evidence
 from pyro_vae.inference import SMC, Annealed, Auto, Bidirectional, Importance
 from pyro_vae.inference.annealing.paths import FromGuide
 from pyro_vae.inference.evidence import trial
+from pyro_vae.inference.evidence.method import Workload
+from pyro_vae.inference.evidence.tiles import open_tiles
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import as_program
 from pyro_vae.program.examination import examine
+from pyro_vae.program.prior_guide import with_prior_as_guide
 
 
 def model(x: Tensor) -> None:
@@ -72,6 +75,22 @@ def test_the_clock_sets_counts_alone() -> None:
     assert trial._more_particles(smc, 0.0, 10) == 0
     hopeless = trial.Tried(2, 1000, _with_error(float("nan")), seconds=0.001)
     assert trial._more_particles(hopeless, float("inf"), 10) == trial.MOST
+
+
+def test_the_time_stops_what_takes_longer() -> None:
+    """A clock that moves by a second at each look."""
+    now = iter(range(10_000))
+    program = with_prior_as_guide(model)
+    with open_tiles(program, args=(X,), seed=0) as tiles, torch.no_grad():
+        auto, work = Auto(seconds=3.0), Workload(20, (1,))
+        estimator = trial.joint_estimator(auto, tiles[0], work, lambda: float(next(now)))
+        (chosen,) = estimator(tiles[0], lambda share: None)
+    assert chosen.was_stopped
+    assert chosen.tried.number == 0
+    assert next(now) < 20
+    (note,) = trial.notes_of_choice(auto, chosen.unit_estimates(), tiles[0])[-1:]
+    assert "did not end within 3 s" in note
+    assert "light-tailed" not in note
 
 
 def _with_error(error: float) -> Any:

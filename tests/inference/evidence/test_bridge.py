@@ -166,6 +166,7 @@ def test_draws_of_another_model_are_refused() -> None:
         ({"slope": good[:, :2]}, "slope"),
         ({"slope": good[:50]}, "draws"),
         ({"slope": good * math.nan}, "draws"),
+        ({"slope": good[:1].expand_as(good)}, "slope"),
         ({"slope": 1.0}, "slope"),
         (3, "draws"),
     ):

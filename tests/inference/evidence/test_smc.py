@@ -14,10 +14,19 @@ from torch import Tensor
 
 from pyro_vae import log_evidence, posterior
 from pyro_vae.inference import SMC
-from pyro_vae.inference.annealing.hmc import Sampler
-from pyro_vae.inference.annealing.paths import FromGuide
-from pyro_vae.inference.annealing.reference import Reference, scale_of
-from pyro_vae.inference.annealing.tempering import Adapted, Fixed, Stage, resampled, temper
+from pyro_vae.inference.annealing.hmc import ChainState, Sampler
+from pyro_vae.inference.annealing.paths import FromGuide, FromPrior
+from pyro_vae.inference.annealing.reference import FromReference, Reference, scale_of
+from pyro_vae.inference.annealing.tempering import (
+    Adapted,
+    Fixed,
+    Stage,
+    Tempered,
+    resampled,
+    temper,
+)
+from pyro_vae.inference.evidence.smc import IslandSums, fixed_by_pilot
+from pyro_vae.inference.evidence.tiles import open_tiles
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import as_program
 from pyro_vae.program.examination import examine
@@ -89,6 +98,40 @@ def test_an_island_is_unbiased_whatever_the_stages_are(size: float) -> None:
     assert abs(ratio.mean() - 1) < 4 * ratio.std() / ratio.numel() ** 0.5
     together = torch.corrcoef(ratio)[0, 1]
     assert abs(together) < 4 / len(x) ** 0.5  # the islands are independent
+
+
+def test_the_variance_of_independent_particles_is_that_of_repeats() -> None:
+    """Particles that move far: each of 3,000 units is a repeat; the variance is known from each alone."""
+    x, program = torch.full((3000,), 1.7), as_program(Conjugate)
+    step_size = torch.full((len(x), 1, 1), 0.45)  # a quarter of a period in three steps
+    plan = Fixed(tuple(Stage(beta, step_size, 4) for beta in (0.05, 0.2, 0.5, 1.0)))
+    with torch.no_grad():
+        path = FromGuide(BoundProgram(program, examine(program, x).structure, True, (x,)))
+        run = temper(Sampler(path, 3, 100), plan, 200, num_islands=2)
+    ratio = (run.log_evidence - Conjugate.log_evidence(x)).exp()
+    share = run.variance.mean() / ratio.var()
+    assert abs(share - 1) < 4 * (2 / ratio.numel()) ** 0.5 + 0.05  # of a second order in 1 / N
+
+
+def test_islands_that_agree_by_chance_do_not_make_the_error_small() -> None:
+    program, args, _ = regression(1)
+    with open_tiles(program, args=args, seed=0) as tiles:
+        sums = IslandSums(1000, 10, tiles[0])
+    state, islands = ChainState(*torch.zeros(5, 1000, 1)), torch.zeros(10, 1).double()
+    sums.add(Tempered(islands, torch.full_like(islands, 0.04), state, torch.ones(1)))
+    assert float(sums.unit_estimates().standard_error) == pytest.approx((0.04 / 10) ** 0.5)
+
+
+def test_the_start_after_the_pilot_holds_a_tenth_of_the_prior() -> None:
+    """So no weight exceeds ten times the likelihood, wherever the fitted density is thin."""
+    program, args, _ = regression(3)
+    with open_tiles(program, args=args, seed=0) as tiles, torch.no_grad():
+        path = FromPrior(tiles[0])
+        fitted, _ = fixed_by_pilot(Sampler(path, 5, 1000), 256, lambda share: None)
+        u = 3 * path.draw(500)
+        prior, start = path.log_densities(u)[0], fitted.path.log_densities(u)[0]
+    assert isinstance(fitted.path, FromReference)
+    assert (start - prior >= math.log(0.1) - 1e-4).all()
 
 
 def test_intervals_cover() -> None:
