@@ -58,8 +58,8 @@ def with_optimizer(
         return replace(settings, optimizer=ADAM), []
     rate = RATE_OF_LAYERS if any(map(has_layer, program.modules.values())) else RATE
     note = (
-        f"{count:,} parameters are few: Adam's learning rate falls from {rate:g} to 0 along a cosine "
-        "(optimizer= takes another)"
+        f"Adam's learning rate falls from {rate:g} to 0 along a cosine, for few parameters ({count:,}); "
+        "optimizer= takes another"
     )
     schedule = partial(CosineAnnealingLR, T_max=settings.epochs)
     return replace(settings, optimizer=partial(Adam, lr=rate), lr_schedule=schedule), [note]

@@ -173,4 +173,4 @@ def test_a_sum_that_is_nearly_nought_is_no_reason_against_a_graph() -> None:
     torch.manual_seed(0)
     level = torch.tensor(elbo.loss(model, guide, x) / 20)
     result = quick((model, guide), x, compile="on", epochs=1)
-    assert "compiled by Inductor" in result.notes[0]
+    assert any("compiled by Inductor" in note for note in result.notes)
