@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from pyro_vae.errors import at_least_1
 from pyro_vae.inference.posterior.at_draws import in_parts, named
 from pyro_vae.inference.posterior.computed import compute, computed_in
 from pyro_vae.inference.posterior.source import Source
+from pyro_vae.notebook import table
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.prior_guide import blaming_the_model, with_prior_as_guide
 from pyro_vae.program.redrawing import redrawing
@@ -28,7 +30,7 @@ CHECKS: dict[str, checks.Check] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PriorSamples:
     """Hold draws of p(z) and of p(x | z), by site.
 
@@ -45,6 +47,29 @@ class PriorSamples:
     @property
     def num_draws(self) -> int:
         return len(next(iter({**self.draws, **self.predictive}.values())))
+
+    def __repr__(self) -> str:
+        sites = ", ".join(
+            f"{name} {tuple(value.shape[1:])}"
+            for name, value in {**self.draws, **self.predictive}.items()
+        )
+        return f"PriorSamples({self.num_draws:,} draws of {sites})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the sites: the size of a draw, and the spread of all its numbers."""
+        rows = [
+            (name, what, " x ".join(map(str, value.shape[1:])), *_figures(value))
+            for what, part in (("latent", self.draws), ("data", self.predictive))
+            for name, value in part.items()
+        ]
+        headings = ("site", "", "size", "mean", "sd", "5 %", "95 %")
+        return table(rows, headings, f"{self.num_draws:,} draws from the prior")
+
+
+def _figures(value: Tensor) -> tuple[str, ...]:
+    numbers = value.double().flatten()
+    low, high = np.quantile(numbers.numpy(), [0.05, 0.95])
+    return tuple(f"{x:.3g}" for x in (numbers.mean().item(), numbers.std().item(), low, high))
 
 
 def prior_samples(

@@ -28,6 +28,10 @@ def test_latents_data_and_means_belong_together() -> None:
     standardised(z, 0.5, 1.0)
     standardised(x, z.unsqueeze(-1), 0.8)
     torch.testing.assert_close(drawn.means["x"], z.unsqueeze(-1).expand(-1, -1, 3))
+    assert repr(drawn) == "PriorSamples(300 draws of z (70,), x (70, 3))"
+    page = drawn._repr_html_()
+    for word in ("latent", "70 x 3", f"{z.double().mean():.3g}", f"{x.double().std():.3g}"):
+        assert f">{word}</td>" in page
 
 
 def test_a_model_alone_with_shared_latents_and_computed_ones() -> None:
