@@ -12,6 +12,7 @@ from pyro_vae import InputError
 from pyro_vae.errors import MAX_SHOWN
 from pyro_vae.inference import (
     NUTS,
+    SMC,
     Annealed,
     Auto,
     Bidirectional,
@@ -54,9 +55,10 @@ NONE = {"none"}
 FIT = {
     "validation": NONE | {"tensor"},  # rows, of another shape
     "epochs": NONE,
+    "steps": NONE,
     "batch_size": NONE,
     "shuffle": NONE | FLAG,
-    "optimizer": {"function"},
+    "optimizer": NONE | {"function"},
     "lr_schedule": NONE | {"function"},
     "elbo": NONE,
     "beta": NUMBERS,
@@ -64,6 +66,8 @@ FIT = {
     "clip_norm": NONE | POSITIVE,
     "patience": NONE,
     "keep_best": FLAG,
+    "averaging": NONE,
+    "restarts": set(),
     "seed": {"zero"},
     "device": set(),
     "out": NONE | PATH,
@@ -153,7 +157,7 @@ VERBS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, set[str]]]] = {
     check_program: ({"data": X}, CHECK_PROGRAM),
     wider: ({}, {"factor": POSITIVE}),
     refined: ({}, {"steps": set(), "learning_rate": POSITIVE, "elbo": NONE}),
-    Importance: ({}, {"prior_share": {"zero"}}),
+    Importance: ({}, {"prior_share": {"zero"}, "relabel": FLAG}),
     Annealed: (
         {},
         {"num_temperatures": set(), "start": set(), "schedule": set(), "num_leapfrog": set()},
@@ -162,7 +166,23 @@ VERBS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, set[str]]]] = {
         {},
         {"num_chains": set(), "num_warmup": set(), "target_accept": set(), "max_tree_depth": set()},
     ),
-    Auto: ({}, {"importance": set(), "annealed": set(), "num_chains": set()}),
+    Auto: (
+        {},
+        {
+            "importance": set(),
+            "annealed": set(),
+            "num_chains": set(),
+            "smc": set(),
+            "smc_particles": set(),
+            "seconds": NONE | POSITIVE,
+            "draws": NONE | {"dict"},
+            "num_chains_of_draws": set(),
+        },
+    ),
+    SMC: (
+        {},
+        {"start": set(), "num_islands": set(), "num_leapfrog": set(), "pilot": FLAG},
+    ),
     Sandwich: ({}, {"annealed": set()}),
     Bidirectional: ({}, {"annealed": set()}),
     Linear: ({}, {"start": NUMBERS, "end": NUMBERS, "epochs": POSITIVE}),
