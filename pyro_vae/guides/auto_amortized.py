@@ -64,7 +64,7 @@ class AutoAmortized(nn.Module):
     ...             pyro.sample("x", dist.Normal(effect, 1.0), obs=x)
     >>> print(AutoAmortized(model, torch.randn(20, 4)))
     q(mean) prod_groups q(effect | rows, mean)
-      mean: Student t with full covariance, free parameters
+      mean: skewed Student t with full covariance, free parameters
       effect: normal, by a network
     """
 
@@ -105,7 +105,7 @@ class AutoAmortized(nn.Module):
             }
             self.local = UnitLatents(self.unit, known, parents, args, network, nesting)
         self._model = (target.model,)  # in a tuple, since it is no part of the guide
-        self.along = found.along
+        self.along, self.informed = found.along, found.informed
         self.order = [n for n in found.parents if n not in (*found.joint, *self.along)]
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
@@ -119,8 +119,9 @@ class AutoAmortized(nn.Module):
             values, standardised = self.shared.joint(plates)
         of_unit: Draw | None = None
 
-        def draw(name: str, fn: Any) -> Tensor:
+        def draw(name: str, prior: Any) -> Tensor:
             nonlocal of_unit
+            fn = prior if name in self.informed else None
             if self.local is None or name not in self.local.parents:
                 return cast(SharedLatents, self.shared).draw(name, fn, plates, standardised)
             if of_unit is None:

@@ -1,12 +1,13 @@
 """How a guide factorises: the faithful inverse of a model's graph, and what is drawn together."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from pyro import poutine
 
 from pyro_vae.errors import InputError
+from pyro_vae.graph.graph import Graph
 from pyro_vae.graph.inverse import faithful_inverse
 from pyro_vae.graph.record.record import graph_and_warnings
 from pyro_vae.guides.coupling import has_coupled_cells, related_latents
@@ -24,12 +25,14 @@ class Factorisation:
     Attributes:
         parents: of each latent, in the order of drawing: the latents drawn before.
         joint: the shared latents that one distribution draws together, before all others.
-        along: those that are drawn while the model runs, in its order: their factors know the prior.
+        along: those that are drawn while the model runs, in its order.
+        informed: those of them whose factors know the prior.
     """
 
     parents: Mapping[str, tuple[str, ...]]
     joint: tuple[str, ...]
     along: tuple[str, ...] = ()
+    informed: frozenset[str] = frozenset()
 
 
 def factorisation_of(
@@ -97,22 +100,36 @@ def factorisation_of(
         if beyond > 0 and name in found.joint and is_small:
             alone.append(name)
             beyond -= known[name].size
-    found = inverse(alone)
-    priors = whole.without("deterministic")
-    informed = [
+    return _with_priors(inverse(alone), whole, drawn, known, draws[0])
+
+
+def _with_priors(
+    found: Factorisation,
+    graph: Graph,
+    drawn: Sequence[str],
+    known: Mapping[str, Latent],
+    draw: poutine.Trace,
+) -> Factorisation:
+    """Return a factorisation, with the latents whose prior is normal, and moves with latents or the data.
+
+    A prior with learnt parameters is none of them, since the guide would hold the model's parameters.
+    """
+    priors = graph.without("deterministic")
+    informed = {
         name
         for name in drawn
         if (parents := priors.parents(name))
         and all(u in drawn or priors.by_name[u].kind == "data" for u in parents)
-        and known[name].coordinates.prior_of(cast(Site, draws[0].nodes[name])["fn"]) is not None
-    ]
-    return replace(found, along=_along_model(found, drawn, informed))
+        and known[name].coordinates.prior_of(cast(Site, draw.nodes[name])["fn"]) is not None
+    }
+    along = _along_model(found, drawn)
+    if not informed & {*along}:
+        return found
+    return replace(found, along=along, informed=frozenset(informed & {*along}))
 
 
-def _along_model(
-    found: Factorisation, drawn: Sequence[str], informed: Collection[str]
-) -> tuple[str, ...]:
-    """Return the latents that can be drawn where the model comes to them; none if no factor gains by it.
+def _along_model(found: Factorisation, drawn: Sequence[str]) -> tuple[str, ...]:
+    """Return the latents that can be drawn where the model comes to them.
 
     What a latent depends on must have been drawn by then. So a latent that the model draws later than one
     that depends on it is drawn before the model runs, and so is all that it depends on.
@@ -120,12 +137,10 @@ def _along_model(
     Args:
         found: the order of drawing.
         drawn: the latents in the model's order.
-        informed: those whose prior is normal, and moves with other latents or the data.
     """
     before = set(found.joint)
     place = {name: number for number, name in enumerate(drawn)}
     for name in reversed([*found.parents]):
         parents = found.parents[name]
         before |= {u for u in parents if name in before or place[u] > place[name]}
-    along = tuple(name for name in drawn if name not in before)
-    return along if any(name in along for name in informed) else ()
+    return tuple(name for name in drawn if name not in before)

@@ -69,36 +69,28 @@ class JointLatents(nn.Module):
 
     def distribution(self) -> Any:
         """Return the distribution of the coordinates, in the latents' order."""
-        loc, scale = self._loc_and_scale()
+        loc = self.location + GAIN * self.unit * self.mean
+        scale = self.unit * log_link(GAIN * self.log_scale, SCALE).exp()
         if not self.is_full:
             factor = self.unit.unsqueeze(-1) * self.covariance
             return LowRankMultivariateNormal(loc, factor, scale.square())
+        # Rows below the diagonal are in units of their own scale. A step of an optimizer moves each of
+        # the D numbers in a row: their sum must not jump.
+        below = GAIN / math.sqrt(len(loc)) * self.covariance
         df = loc.new_full((), 5.0 * len(loc) + 10.0)
-        base = dist.MultivariateStudentT(df, torch.zeros_like(loc), self._unit_tril())
+        tril = lower_triangular(torch.ones_like(scale), below)
         shape = skewed(GAIN * self.skew, GAIN * self.log_tail)
-        return SkewedStudentT(base, [shape, AffineTransform(loc, scale, cache_size=1)])
+        return SkewedStudentT(
+            dist.MultivariateStudentT(df, torch.zeros_like(loc), tril),
+            [shape, AffineTransform(loc, scale, cache_size=1)],
+        )
 
-    def standardised(self, drawn: Tensor) -> Tensor:
+    def _standardised(self, q: Any, drawn: Tensor) -> Tensor:
         """Return coordinates less their location, in units of about their standard deviation."""
-        loc, scale = self._loc_and_scale()
-        if self.is_full:
-            scale = scale * self._unit_tril().square().sum(-1).sqrt()
-        else:
-            factor = self.unit.unsqueeze(-1) * self.covariance
-            scale = (scale.square() + factor.square().sum(-1)).sqrt()
-        return (drawn - loc) / scale
-
-    def _loc_and_scale(self) -> tuple[Tensor, Tensor]:
-        loc = self.location + GAIN * self.unit * self.mean
-        return loc, self.unit * log_link(GAIN * self.log_scale, SCALE).exp()
-
-    def _unit_tril(self) -> Tensor:
-        """Return a Cholesky factor whose rows are in units of their own scale.
-
-        A step of an optimizer moves each of the D numbers in a row: their sum must not jump.
-        """
-        below = GAIN / math.sqrt(len(self.location)) * self.covariance
-        return lower_triangular(torch.ones_like(self.log_scale), below)
+        if not self.is_full:
+            return (drawn - q.loc) / q.stddev
+        _, affine = q.transforms
+        return (drawn - affine.loc) / (affine.scale * q.base_dist.scale_tril.norm(dim=-1))
 
     def start_at(self, values: Mapping[str, Tensor]) -> None:
         """Move the mean to the latents' values."""
@@ -121,13 +113,14 @@ class JointLatents(nn.Module):
 
         The coordinates, ``particles, cells | D``, have mean 0 and scale 1.
         """
-        drawn = pyro.sample("_shared", self.distribution(), infer={"is_auxiliary": True})
+        q = self.distribution()
+        drawn = pyro.sample("_shared", q, infer={"is_auxiliary": True})
         sizes = [latent.size for latent in self.latents.values()]
         values, standardised = {}, {}
         for (name, latent), part, noise in zip(
             self.latents.items(),
             drawn.split(sizes, -1),
-            self.standardised(drawn).split(sizes, -1),
+            self._standardised(q, drawn).split(sizes, -1),
             strict=True,
         ):
             with ExitStack() as stack:

@@ -83,7 +83,7 @@ class SharedLatents(nn.Module):
         """Return each factor's family in words, by its names."""
         words = {}
         if self.joint is not None:
-            family = "Student t with full covariance"
+            family = "skewed Student t with full covariance"
             if not self.joint.is_full:
                 family = "normal with covariance of low rank"
             words[_listed([*self.joint.latents])] = f"{family}, free parameters"

@@ -89,6 +89,31 @@ def test_learnt_priors_are_not_looked_at() -> None:
     assert AutoAmortized(Learnt(), torch.randn(5)).along == ()
 
 
+def test_a_learnt_prior_beside_a_known_one_is_not_looked_at_either() -> None:
+    """Both are drawn while the model runs. The guide's density must not move with the model's parameter."""
+    level = torch.nn.Parameter(torch.tensor(0.0))
+
+    class Both(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.level = level
+
+        def model(self, x: Tensor) -> None:
+            mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+            with pyro.plate("units", len(x)):
+                known = pyro.sample("known", dist.Normal(mean, 0.5))
+                learnt = pyro.sample("learnt", dist.Normal(known + self.level, 1.0))
+                pyro.sample("x", dist.Normal(learnt, 1.0), obs=x)
+
+    x = torch.randn(5)
+    guide = AutoAmortized(Both(), x)
+    assert guide.informed == {"known"}
+    assert guide.along == ("known", "learnt")
+    trace = poutine.trace(guide).get_trace(x)
+    (gradient,) = torch.autograd.grad(trace.log_prob_sum(), level, allow_unused=True)
+    assert gradient is None
+
+
 def test_handlers_and_plates_are_as_they_were() -> None:
     """However the model is left: at its last latent, inside of loops and plates, or by an error."""
 
