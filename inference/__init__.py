@@ -36,9 +36,18 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.evidence.result import Evidence as Evidence
     from pyro_vae.inference.evidence.smc import SMC as SMC
     from pyro_vae.inference.evidence.unit_estimates import UnitEstimates as UnitEstimates
+    from pyro_vae.inference.latent_space.direction import Direction as Direction
+    from pyro_vae.inference.latent_space.interpolation import Interpolation as Interpolation
+    from pyro_vae.inference.latent_space.of_rows import Latents as Latents
+    from pyro_vae.inference.latent_space.paths import LatentPath as LatentPath
+    from pyro_vae.inference.latent_space.paths import PriorDensity as PriorDensity
+    from pyro_vae.inference.latent_space.paths import Spherical as Spherical
+    from pyro_vae.inference.latent_space.paths import Straight as Straight
+    from pyro_vae.inference.latent_space.traversal import Traversal as Traversal
     from pyro_vae.inference.parameters.estimates import ParameterEstimates as ParameterEstimates
     from pyro_vae.inference.posterior.diagnostics import Evaluation as Evaluation
     from pyro_vae.inference.posterior.guide_draws import Guide as Guide
+    from pyro_vae.inference.posterior.guide_mean import GuideMean as GuideMean
     from pyro_vae.inference.posterior.impute import Imputation as Imputation
     from pyro_vae.inference.posterior.interval_plot import plot_intervals as plot_intervals
     from pyro_vae.inference.posterior.new_rows import LogPredictive as LogPredictive
@@ -54,6 +63,7 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
 
 _EVIDENCE, _POSTERIOR = "pyro_vae.inference.evidence", "pyro_vae.inference.posterior"
 _COMPARISON = "pyro_vae.inference.comparison"
+_LATENT_SPACE = "pyro_vae.inference.latent_space"
 _HOMES = {
     "Column": f"{_COMPARISON}.column",
     "Figures": f"{_COMPARISON}.column",
@@ -79,21 +89,30 @@ _HOMES = {
     "Calibration": f"{_POSTERIOR}.ranks",
     "Evaluation": f"{_POSTERIOR}.diagnostics",
     "Evidence": f"{_EVIDENCE}.result",
+    "Direction": f"{_LATENT_SPACE}.direction",
     "Exact": f"{_EVIDENCE}.exact",
     "FitResult": "pyro_vae.inference.svi.fit_result",
     "Guide": f"{_POSTERIOR}.guide_draws",
+    "GuideMean": f"{_POSTERIOR}.guide_mean",
     "Importance": f"{_EVIDENCE}.importance",
     "Imputation": f"{_POSTERIOR}.impute",
     "Interrupted": f"{_EVIDENCE}.estimate",
+    "Interpolation": f"{_LATENT_SPACE}.interpolation",
+    "LatentPath": f"{_LATENT_SPACE}.paths",
+    "Latents": f"{_LATENT_SPACE}.of_rows",
     "LogPredictive": f"{_POSTERIOR}.new_rows",
     "Method": f"{_EVIDENCE}.method",
     "NUTS": f"{_POSTERIOR}.nuts",
     "ParameterEstimates": "pyro_vae.inference.parameters.estimates",
     "Posterior": f"{_POSTERIOR}.result",
     "PriorSamples": f"{_POSTERIOR}.prior",
+    "PriorDensity": f"{_LATENT_SPACE}.paths",
     "SMC": f"{_EVIDENCE}.smc",
     "Sandwich": f"{_EVIDENCE}.bidirectional",
+    "Spherical": f"{_LATENT_SPACE}.paths",
+    "Straight": f"{_LATENT_SPACE}.paths",
     "Summary": f"{_POSTERIOR}.summary",
+    "Traversal": f"{_LATENT_SPACE}.traversal",
     "plot_evidence": f"{_EVIDENCE}.plots",
     "plot_intervals": f"{_POSTERIOR}.interval_plot",
     "plot_pairs": f"{_POSTERIOR}.pair_plot",

@@ -10,7 +10,7 @@ from pyro_vae.program.trace import sample_sites
 
 
 def means_at(row: OneRow, points: Point) -> dict[str, Tensor]:
-    """Return E[x | z] at M points, by observed site, ``M | rest | event``; a draw where there is no mean."""
+    """Return E[x | z] at M points, by site, ``M | rest | event``; a draw where it has no mean."""
 
     def read(trace: poutine.Trace) -> dict[str, Tensor]:
         sites = sample_sites(trace)

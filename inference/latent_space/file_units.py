@@ -59,8 +59,7 @@ def units_of(
     if data.arguments is not None:
         arguments = order_arguments(data.arguments, signature(program))
     return {
-        name: _of_site(data, shape, observes.get(name), arguments)
-        for name, shape in shapes.items()
+        name: _of_site(data, shape, observes.get(name), arguments) for name, shape in shapes.items()
     }
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae import argument_checks as checks
-from pyro_vae.errors import at_least_1, true_or_false
+from pyro_vae.errors import InputError, at_least_1, true_or_false
 from pyro_vae.inference.latent_space.decode import means_at
 from pyro_vae.inference.latent_space.file_units import units_of
 from pyro_vae.inference.latent_space.interpolation import Interpolation
@@ -18,6 +18,7 @@ from pyro_vae.inference.latent_space.paths.path import Ends
 from pyro_vae.inference.latent_space.prior import RowPrior
 from pyro_vae.inference.latent_space.space import LatentSpace, OneRow
 from pyro_vae.inference.latent_space.steps import (
+    NO_EVIDENCE,
     NO_ROWS,
     draw_rows,
     has_evidence,
@@ -94,7 +95,7 @@ def interpolate(
         path = along.points(ends, num_steps)
         here, there = map(of_row, rows)  # the noise starts anew, so that paths can be compared
         means = _nearer(means_at(here, path), means_at(there, path))
-        observes = observed_of(here) if here.call.by_rows else {}
+        observes = observed_of(here)
         log_prior, drawn = None, None
         if evidence:
             log_prior = ends.at_start.log_prob(path).detach().double().cpu()
@@ -104,7 +105,7 @@ def interpolate(
                 notes = (NO_ROWS,)
     weighed = _Weighed()
     if drawn is not None:
-        options = {"unit": unit, "seed": seed, "device": device}
+        options: dict[str, Any] = {"unit": unit, "seed": seed, "device": device}
         weighed = _weigh(program, drawn, (num_steps, num_draws, num_particles), options)
     shapes = {name: tuple(mean.shape[1:]) for name, mean in means.items()}
     in_file = units_of(program, data, shapes, observes)
@@ -162,9 +163,14 @@ def _weigh(
     program: Any, drawn: _Drawn, sizes: tuple[int, int, int], options: Mapping[str, Any]
 ) -> _Weighed:
     num_steps, num_draws, num_particles = sizes
-    found = weigh(program, drawn.arguments, num_particles, options)
+    try:
+        found = weigh(program, drawn.arguments, num_particles, options)
+    except InputError as error:  # of a guide with parameters for each row, which takes no others
+        return _Weighed(
+            notes=(f"{NO_EVIDENCE}, as the program takes no other rows: {error.problem}",)
+        )
     of_draws = found[2:].reshape(num_steps, num_draws)
     kept = ", ".join(map(repr, drawn.kept))
     notes = (f"{kept} keeps the value of the nearer row",) if kept else ()
-    error = of_draws.std(1) / math.sqrt(num_draws)
-    return _Weighed(of_draws.mean(1), error, (float(found[0]), float(found[1])), notes)
+    spread = of_draws.std(1) / math.sqrt(num_draws)
+    return _Weighed(of_draws.mean(1), spread, (float(found[0]), float(found[1])), notes)

@@ -1,7 +1,7 @@
 """The result of ``interpolate``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -9,7 +9,13 @@ from torch import Tensor
 
 from pyro_vae.inference.latent_space.file_units import InFile
 from pyro_vae.inference.latent_space.paths import LatentPath
-from pyro_vae.inference.latent_space.printed import MAX_COLUMNS, number, text_table
+from pyro_vae.inference.latent_space.printed import (
+    MAX_COLUMNS,
+    beside,
+    first_of,
+    lines_of,
+    text_table,
+)
 from pyro_vae.notebook import table
 
 DRAWN = "log p(x') is the mean over data that are drawn at the step"
@@ -51,16 +57,23 @@ class Interpolation:
     @property
     def columns(self) -> dict[str, Sequence[Any]]:
         """The table of the steps: their figures, and the data with the file's columns and words."""
-        found: dict[str, Sequence[Any]] = {"step": list(range(self.num_steps))}
+        found = self._figures()
+        for site, mean in self.means.items():
+            found = beside(found, self.in_file[site].cells(site, mean))
+        return found
+
+    def _figures(self) -> dict[str, Sequence[Any]]:
         figures = {
             "log p(x')": self.log_evidence,
             "±": self.standard_error,
             "log p(z)": self.log_prior,
         }
-        found |= {name: values.tolist() for name, values in figures.items() if values is not None}
-        for site, mean in self.means.items():
-            found |= self.in_file[site].cells(site, mean)
-        return found
+        known = {name: values.tolist() for name, values in figures.items() if values is not None}
+        return {"step": list(range(self.num_steps)), **known}
+
+    def renamed(self, rows: tuple[int, int]) -> "Interpolation":
+        """Return the same with other numbers of both rows, such as those in the file."""
+        return replace(self, rows=rows)
 
     def to_frame(self) -> Any:
         """Return the whole table as a pandas DataFrame, a row for each step."""
@@ -93,13 +106,11 @@ class Interpolation:
 
     def _printed(self) -> list[list[str]]:
         """Return headings and rows in words, without the numbers of images and the like."""
-        columns = self.columns
-        shown = [name for name in ("step", "log p(x')", "±", "log p(z)") if name in columns]
+        columns = self._figures()
         for site, mean in self.means.items():
             if mean.dim() <= 2:
-                shown += list(self.in_file[site].cells(site, mean))[:MAX_COLUMNS]
-        cells = [[number(value) for value in columns[name]] for name in shown]
-        return [shown, *map(list, zip(*cells, strict=True))]
+                columns = beside(columns, first_of(self.in_file[site].cells(site, mean)))
+        return lines_of(columns)
 
     def _notes(self) -> list[str]:
         notes = list(self.notes)

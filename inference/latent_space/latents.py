@@ -63,7 +63,12 @@ def latents(
     (torch.Size([5, 2]), torch.Size([4, 5, 2]))
     """
     checks.check_arguments(CHECKS, locals())
-    options = {"method": method, "unit": unit, "device": device, "progress": progress}
+    options: dict[str, Any] = {
+        "method": method,
+        "unit": unit,
+        "device": device,
+        "progress": progress,
+    }
     num_particles = max(num_particles, num_draws)
     found = []
     for number, part in enumerate(_parts(program, data, num_particles, unit, seed, device)):

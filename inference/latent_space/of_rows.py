@@ -59,7 +59,11 @@ class Latents:
         if not isinstance(data, Split):
             return self
         rows = self.rows if data.places is None else data.places
-        keys = {"ids": data.ids, "labels": data.labels, "class_names": data.class_names}
+        keys: dict[str, Any] = {
+            "ids": data.ids,
+            "labels": data.labels,
+            "class_names": data.class_names,
+        }
         return replace(self, rows=rows, **keys)
 
     @property
@@ -68,7 +72,9 @@ class Latents:
         found: dict[str, Tensor] = {}
         for name, mean in self.mean.items():
             sd = self.sd[name].reshape(len(self), -1).T
-            numbers = zip(labels(name, mean.shape[1:]), mean.reshape(len(self), -1).T, sd, strict=True)
+            numbers = zip(
+                labels(name, mean.shape[1:]), mean.reshape(len(self), -1).T, sd, strict=True
+            )
             for label, mean_of_one, sd_of_one in numbers:
                 found |= {f"{label} mean": mean_of_one, f"{label} sd": sd_of_one}
         for name, shares in self.probabilities.items():
@@ -81,7 +87,7 @@ class Latents:
     @property
     def drawn_columns(self) -> dict[str, Tensor]:
         """The draws of each row by heading, (N,): "z[0] draw 0"."""
-        found = {}
+        found: dict[str, Tensor] = {}
         for name, draws in self.draws.items():
             for draw, of_one in enumerate(draws):
                 flat = of_one.reshape(len(self), -1).T
@@ -172,9 +178,10 @@ class Latents:
     def _printed(self) -> list[list[str]]:
         columns = self.columns
         shown = [*list(columns)[:-2][: 2 * SHOWN_NUMBERS], "ess", "k"]
-        first = {"row": self.rows} | {name: columns[name] for name in shown}
+        first: dict[str, Any] = {"row": self.rows}
         if self.ids is not None:
-            first = {"row": first.pop("row"), "id": self.ids} | first
+            first["id"] = self.ids
+        first |= {name: columns[name] for name in shown}
         if self.labels is not None:
             first["class"] = self.labels
         cells = [[number(_plain(x)) for x in column[:SHOWN_ROWS]] for column in first.values()]

@@ -34,7 +34,7 @@ class RowPrior:
         return self.row.space
 
     def log_prob(self, points: Point) -> Tensor:
-        """Return log p(z) at M points, (M,), which can be differentiated; enumerated latents are summed out.
+        """Return log p(z) at M points, (M,), with a gradient; enumerated latents are summed out.
 
         Raises:
             InputError: a prior is flat.
@@ -67,7 +67,7 @@ class RowPrior:
 
     def bijections(self, points: Point) -> dict[str, Transform]:
         """Return the maps from unconstrained numbers onto each latent's support."""
-        return {name: bijection(name, fn) for name, fn in self._distributions(points).items()}
+        return {name: bijection(name, fn) for name, fn in self.distributions(points).items()}
 
     def normal_or_sphere(self, points: Point) -> dict[str, tuple[Tensor, Tensor] | None]:
         """Return location and scale of each latent's normal prior, ``M | rest | event``; None of a sphere.
@@ -76,7 +76,7 @@ class RowPrior:
             InputError: a prior is neither.
         """
         found: dict[str, tuple[Tensor, Tensor] | None] = {}
-        for name, fn in self._distributions(points).items():
+        for name, fn in self.distributions(points).items():
             if support_of(fn) is constraints.sphere:
                 found[name] = None
                 continue
@@ -92,7 +92,7 @@ class RowPrior:
             found[name] = self._normal(name, points)
         return found
 
-    def _distributions(self, points: Point) -> dict[str, Any]:
+    def distributions(self, points: Point) -> dict[str, Any]:
         """Return the prior distribution of each latent that can be moved, at the first of the points."""
         fns: dict[str, Any] = {}
 

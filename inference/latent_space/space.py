@@ -21,7 +21,7 @@ from pyro_vae.program.bound_program import BoundProgram, Handler
 from pyro_vae.program.site_layout import SiteLayout
 
 Point = Mapping[str, Tensor]
-"""Latents of one row by site, ``rest | event``: without the dimension of the rows; several with ``M`` first."""
+"""Latents of one row by site, ``rest | event``, without the rows' dimension; of points ``M | rest | event``."""
 Read = Callable[[poutine.Trace], Mapping[str, Tensor]]
 """Takes values in the shapes of the program from a run of the model."""
 

@@ -12,7 +12,8 @@ from pyro_vae.inference.latent_space.decode import draws_at
 from pyro_vae.inference.latent_space.space import OneRow, Point
 from pyro_vae.program.observed_arguments import arguments_in
 
-NO_ROWS = "the steps have no evidence: it takes data that are cut into rows, each with an evidence"
+NO_EVIDENCE = "the steps have no evidence"
+NO_ROWS = f"{NO_EVIDENCE}: it takes rows that share no latent, and a site that observes an argument"
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,7 @@ def observed_of(row: OneRow) -> dict[str, int]:
 
 def has_evidence(row: OneRow) -> bool:
     """Return whether drawn rows can be weighed: the data are cut into rows, and a site observes one."""
-    by_rows = row.call.by_rows and row.call.structure.unit == row.space.rows.plate
-    return by_rows and bool(observed_of(row))
+    return row.space.at_mean.unit is not None and bool(observed_of(row))
 
 
 def draw_rows(row: OneRow, points: Point, num_draws: int) -> Drawn:

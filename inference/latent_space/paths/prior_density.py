@@ -1,6 +1,6 @@
 """The way that keeps to where the prior is dense."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -63,7 +63,7 @@ class PriorDensity(LatentPath):
 class _Line:
     """Map the inner points of a line between unconstrained numbers, (M - 2, D), and latents by site."""
 
-    def __init__(self, maps: dict[str, Transform], straight: dict[str, Tensor]) -> None:
+    def __init__(self, maps: Mapping[str, Transform], straight: dict[str, Tensor]) -> None:
         self.maps, self.straight = maps, straight
         self.inner = {n: maps[n].inv(z[1:-1]) for n, z in straight.items()}
 
