@@ -71,8 +71,8 @@ def difference(means: Mapping[str, Tensor], has: Tensor, lacks: Tensor, name: st
     for site, z in means.items():
         with_it, without = z[has].double(), z[lacks].double()
         step[site] = (with_it.mean(0) - without.mean(0)).to(z.dtype)
-        spread = with_it.var(0) / counts[0] + without.var(0) / counts[1]
-        error[site] = (
-            spread.sqrt().to(z.dtype) if min(counts) > 1 else torch.full_like(z[0], torch.nan)
-        )
+        error[site] = torch.full_like(z[0], torch.nan)
+        if min(counts) > 1:
+            spread = with_it.var(0) / counts[0] + without.var(0) / counts[1]
+            error[site] = spread.sqrt().to(z.dtype)
     return Direction(name, step, error, counts)

@@ -1,7 +1,7 @@
 """The verb ``interpolate``: a path between two rows, and what the model makes of it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_vae import argument_checks as checks
 from pyro_vae.errors import InputError, at_least_1, true_or_false
-from pyro_vae.inference.latent_space.decode import means_at
+from pyro_vae.inference.latent_space.decode import means_at, sites_that_move
 from pyro_vae.inference.latent_space.file_units import units_of
 from pyro_vae.inference.latent_space.interpolation import Interpolation
 from pyro_vae.inference.latent_space.paths import LatentPath, Straight
@@ -94,13 +94,14 @@ def interpolate(
         ends = Ends(points[0], points[1], RowPrior(here), RowPrior(there))
         path = along.points(ends, num_steps)
         here, there = map(of_row, rows)  # the noise starts anew, so that paths can be compared
-        means = _nearer(means_at(here, path), means_at(there, path))
+        moving = sites_that_move(here, path)
+        means = _nearer(means_at(here, path, moving), means_at(there, path, moving))
         observes = observed_of(here)
         log_prior, drawn = None, None
         if evidence:
             log_prior = ends.at_start.log_prob(path).detach().double().cpu()
-            if has_evidence(here):
-                drawn = _draw(here, there, path, num_draws)
+            if has_evidence(here, moving):
+                drawn = _draw(here, there, path, num_draws, moving)
             else:
                 notes = (NO_ROWS,)
     weighed = _Weighed()
@@ -140,10 +141,12 @@ class _Drawn:
     kept: tuple[str, ...]
 
 
-def _draw(here: OneRow, there: OneRow, path: Mapping[str, Tensor], num_draws: int) -> _Drawn:
+def _draw(
+    here: OneRow, there: OneRow, path: Mapping[str, Tensor], num_draws: int, moving: Sequence[str]
+) -> _Drawn:
     half = -(-len(next(iter(path.values()))) // 2)
-    first = draw_rows(here, {name: z[:half] for name, z in path.items()}, num_draws)
-    second = draw_rows(there, {name: z[half:] for name, z in path.items()}, num_draws)
+    first = draw_rows(here, {name: z[:half] for name, z in path.items()}, num_draws, moving)
+    second = draw_rows(there, {name: z[half:] for name, z in path.items()}, num_draws, moving)
     owns = ([a[r.place : r.place + 1].cpu() for a in r.arguments] for r in (here, there))
     parts = (*owns, first.arguments, second.arguments)
     return _Drawn(tuple(map(torch.cat, zip(*parts, strict=True))), first.kept)

@@ -113,5 +113,6 @@ class RowPrior:
             base = innermost(site["fn"])
             return {part: getattr(base, part).expand_as(site["value"]) for part in layouts}
 
-        found = self.row.of_sites(self.row.run(points, read), layouts)
+        num = len(next(iter(points.values())))
+        found = self.row.of_sites(self.row.run(points, read), layouts, num)
         return found["loc"], found["scale"]

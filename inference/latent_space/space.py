@@ -21,7 +21,7 @@ from pyro_vae.program.bound_program import BoundProgram, Handler
 from pyro_vae.program.site_layout import SiteLayout
 
 Point = Mapping[str, Tensor]
-"""Latents of one row by site, ``rest | event``, without the rows' dimension; of points ``M | rest | event``."""
+"""Latents of one row by site, ``rest | event``; of several points ``M | rest | event``."""
 Read = Callable[[poutine.Trace], Mapping[str, Tensor]]
 """Takes values in the shapes of the program from a run of the model."""
 
@@ -126,9 +126,16 @@ class LatentSpace:
                     return OneRow(self, tiles[0], torch.arange(self.num_rows), row)
                 number = next(n for n, index in enumerate(tiles.index) if row in index)
                 place = (tiles.index[number] == row).nonzero()[0]
-                return OneRow(self, tiles[number].some(place), torch.tensor([row]), 0)
+                return OneRow(self, _one_of(tiles[number], place), torch.tensor([row]), 0)
 
             yield of_row
+
+
+def _one_of(call: BoundProgram, place: Tensor) -> BoundProgram:
+    """Return the call for one of its units."""
+    one = call.some(place)
+    plates = {**one.structure.plates, str(one.structure.unit): 1}
+    return replace(one, structure=replace(one.structure, plates=plates))
 
 
 def _sums_out(found: Posterior) -> bool:
@@ -185,18 +192,16 @@ class OneRow:
 
         return in_parts(call, run, num, values)
 
-    def of_sites(self, found: Mapping[str, Tensor], layouts: Mapping[str, SiteLayout]) -> Point:
-        """Return the row's part of values in the shapes of the program, ``M | rest | event``."""
-        num = self._count(found)
+    def of_sites(
+        self, found: Mapping[str, Tensor], layouts: Mapping[str, SiteLayout], num: int
+    ) -> Point:
+        """Return the row's part of M values in the shapes of the program, ``M | rest | event``."""
         shaped = named(found, layouts, num, self.call)
         plate, parts = self.space.rows.plate, {}
         for name, value in shaped.items():
             axis = layouts[name].axis(plate)
             parts[name] = value if axis is None else value.select(axis, self.place)
         return parts
-
-    def _count(self, found: Mapping[str, Tensor]) -> int:
-        return len(next(iter(found.values())))
 
     def _values(self, points: Point, num: int, sum_out: bool) -> dict[str, Tensor]:
         """Return the latents of all rows of the call, ``M, plates | event``, with the row's moved."""

@@ -1,6 +1,6 @@
 """The evidence of what the model draws at points of the latent space."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,8 @@ class Drawn:
 
     Attributes:
         arguments: each ``M | ...``.
-        kept: observed sites whose value stays that of the row, as they observe no argument unchanged.
+        kept: observed sites whose value stays that of the row: no latent has a say in them, or they observe
+            no argument unchanged.
     """
 
     arguments: tuple[Tensor, ...]
@@ -34,16 +35,16 @@ def observed_of(row: OneRow) -> dict[str, int]:
     return arguments_in(row.call.one()[1], row.arguments)
 
 
-def has_evidence(row: OneRow) -> bool:
-    """Return whether drawn rows can be weighed: the data are cut into rows, and a site observes one."""
-    return row.space.at_mean.unit is not None and bool(observed_of(row))
+def has_evidence(row: OneRow, moving: Collection[str]) -> bool:
+    """Return whether drawn rows can be weighed: rows have an evidence, and what moves is an argument."""
+    return row.space.at_mean.unit is not None and bool(observed_of(row).keys() & set(moving))
 
 
-def draw_rows(row: OneRow, points: Point, num_draws: int) -> Drawn:
+def draw_rows(row: OneRow, points: Point, num_draws: int, moving: Collection[str]) -> Drawn:
     """Return rows that the model draws at M points, ``num_draws`` at each, in the order of the points."""
-    observes = observed_of(row)
+    observes = {name: place for name, place in observed_of(row).items() if name in moving}
     repeated = {name: z.repeat_interleave(num_draws, 0) for name, z in points.items()}
-    drawn = draws_at(row, repeated)
+    drawn = draws_at(row, repeated, moving)
     num = len(next(iter(repeated.values())))
     arguments = []
     for number, argument in enumerate(row.arguments):

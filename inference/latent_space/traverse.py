@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from pyro_vae import argument_checks as checks
-from pyro_vae.errors import InputError, must_be
-from pyro_vae.inference.latent_space.decode import means_at
+from pyro_vae.errors import InputError, at_least_1, must_be
+from pyro_vae.inference.evidence.draws import DrawsPosterior
+from pyro_vae.inference.latent_space.decode import means_at, sites_that_move
 from pyro_vae.inference.latent_space.direction import Direction
 from pyro_vae.inference.latent_space.file_units import units_of
 from pyro_vae.inference.latent_space.latents import latents
@@ -18,6 +19,7 @@ from pyro_vae.inference.latent_space.prior import RowPrior
 from pyro_vae.inference.latent_space.space import LatentSpace
 from pyro_vae.inference.latent_space.steps import observed_of
 from pyro_vae.inference.latent_space.traversal import Traversal
+from pyro_vae.inference.posterior.guide_draws import Guide
 from pyro_vae.program.site_layout import labels
 from pyro_vae.program.support import support_of
 
@@ -32,10 +34,12 @@ CHECKS: dict[str, checks.Check] = {
     "directions": checks.each(checks.instance(Direction, "a Direction"), "a list of Direction"),
     "num_steps": checks.at_least_2,
     "probability": check_share,
+    "method": checks.instance((str, DrawsPosterior, type), "a method that draws, or its name"),
+    "num_particles": checks.optional(at_least_1),
     "unit": checks.optional(checks.plate),
     "seed": checks.optional(checks.seed),
 }
-DRAWS, PARTICLES = 10, 200  # of each row, for the quantiles
+DRAWS = 10  # of each row, for the quantiles
 
 
 def traverse(
@@ -47,6 +51,8 @@ def traverse(
     directions: Sequence[Direction] = (),
     num_steps: int = 7,
     probability: float = 0.9,
+    method: str | DrawsPosterior = Guide(),  # noqa: B008 - it is frozen
+    num_particles: int | None = None,
     unit: str | None = None,
     seed: int | None = 0,
     device: str | torch.device = "auto",
@@ -65,6 +71,9 @@ def traverse(
         directions: to move along, too, as :meth:`pyro_vae.inference.Latents.direction` gives them.
         num_steps: how many of each.
         probability: that lies between the lowest and the highest quantile.
+        method: how the posteriors are drawn for the quantiles: by the guide; ``Importance()`` weighs its draws
+            by the model, at the price of that.
+        num_particles: draws that the quantiles' ten of each row are taken from; by default ten.
         unit: the plate of the rows.
         seed: of all draws.
         device: where to compute. The result is on the CPU.
@@ -82,7 +91,8 @@ def traverse(
     options: dict[str, Any] = {"unit": unit, "seed": seed, "device": device}
     space = LatentSpace.of(program, data, **options)
     place, names = space.check_row("row", row), space.check_latents(sites)
-    found = latents(program, data, num_draws=DRAWS, num_particles=PARTICLES, **options)
+    options |= {"num_draws": DRAWS, "num_particles": num_particles or DRAWS}
+    found = latents(program, data, method=method, **options)
     start = {name: z for name, z in space.point(place).items() if name in space.continuous}
     levels = torch.linspace(0.5 - probability / 2, 0.5 + probability / 2, num_steps).double()
     moves = [move for name in names for move in _numbers(found, name, start, levels)]
@@ -91,7 +101,7 @@ def traverse(
         here = of_row(place)
         points = {name: torch.cat([m.points[name] for m in moves]) for name in start}
         _check_supports(RowPrior(here), points, names)
-        means = means_at(here, points)
+        means = means_at(here, points, sites_that_move(here, points))
         observes = observed_of(here)
     shapes = {name: tuple(mean.shape[1:]) for name, mean in means.items()}
     in_file = units_of(program, data, shapes, observes)

@@ -12,12 +12,13 @@ from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, r
 from pyro_vae.data import Column, load
 from pyro_vae.errors import InputError
 from pyro_vae.inference.latent_space.latents import latents
+from pyro_vae.inference.posterior.guide_mean import GuideMean
 from pyro_vae.metrics import Disentanglement, disentanglement
 
 DESCRIPTION = """\
 Measure how well the latents of a run separate the factors that its data were
-made from: MIG, DCI, SAP, the FactorVAE score and MCC of the posterior means,
-with errors. Each is 1 for a code that is the factors. The named set `sprites`
+made from: MIG, DCI, SAP, the FactorVAE score and MCC of the guide's means, with
+errors. Each is 1 for a code that is the factors. The named set `sprites`
 has factors; of other data --factors names a .csv file with a line for each row
 of the data's file, in its order, and a column for each factor."""
 EXAMPLES = (
@@ -31,7 +32,6 @@ def main(words: Sequence[str]) -> int:
     parser = run_parser("disentanglement", DESCRIPTION, EXAMPLES)
     add = parser.add_argument
     add("--factors", type=str | None, help="a .csv with the factors of each row of the data's file")
-    add("--num_particles", type=int, default=200, metavar="K", help="draws for the posterior means")
     add("--num_splits", type=int, default=20, help="random halves of the rows, for the errors")
     add("--json", action="store_true", help="print the scores as JSON")
     options = read_options(parser, words)
@@ -40,7 +40,9 @@ def main(words: Sequence[str]) -> int:
     found = latents(
         trained.program,
         trained.split,
-        num_particles=options.num_particles,
+        method=GuideMean(),
+        num_draws=1,
+        num_particles=1,
         seed=trained.seed,
         device=trained.device,
     )

@@ -21,6 +21,7 @@ from pyro_vae.cli.run.trained import open_trained, read_options, run_parser
 from pyro_vae.inference.latent_space.latents import latents
 from pyro_vae.inference.latent_space.traversal import Traversal
 from pyro_vae.inference.latent_space.traverse import traverse
+from pyro_vae.inference.posterior.guide_mean import GuideMean
 
 DESCRIPTION = """\
 Move one latent of a row at a time through its posterior quantiles over all
@@ -55,7 +56,9 @@ def main(words: Sequence[str]) -> int:
     known: dict[str, Any] = {"seed": trained.seed, "device": trained.device}
     directions = []
     if options.attributes:
-        of_rows = latents(trained.program, split, num_particles=200, **known)
+        of_rows = latents(
+            trained.program, split, method=GuideMean(), num_draws=1, num_particles=1, **known
+        )
         directions = [of_rows.direction(name) for name in options.attributes]
     found = traverse(
         trained.program,

@@ -68,7 +68,7 @@ class _Line:
         self.inner = {n: maps[n].inv(z[1:-1]) for n, z in straight.items()}
 
     def start(self) -> Tensor:
-        return torch.cat([u.flatten(1) for u in self.inner.values()], 1).detach().clone()
+        return torch.cat([u.reshape(len(u), -1) for u in self.inner.values()], 1).detach().clone()
 
     def values(self, u: Tensor) -> dict[str, Tensor]:
         """Return all points, with the ends, ``M | rest | event``."""
@@ -103,7 +103,7 @@ def shortest(
             z = line.values(u)
             log_p = (log_prior(z) - level) / size
             middle = (log_p[1:] + log_p[:-1]) / 2
-            flat = torch.cat([part.flatten(1) for part in z.values()], 1)
+            flat = torch.cat([part.reshape(len(part), -1) for part in z.values()], 1)
             lengths = flat.diff(dim=0).square().sum(-1)
             total = (lengths * (-2 * middle).exp()).sum() * len(lengths)
             total.backward()

@@ -11,7 +11,7 @@ from pyro_vae.data.readers.source import Source, SourceRows, shuffled_source
 
 PIXELS, NUM_TEST = 32, 768
 SHAPES = ("square", "ellipse", "heart")
-SIZES = (4.5, 5.5, 6.5, 7.5)  # half of the width, in pixels
+SIZES = (5.0, 6.0, 7.0, 8.0)  # half of the width, in pixels
 ANGLES = tuple(15.0 * k for k in range(6))  # degrees; a square looks the same again after 90
 CENTRES = tuple(10 + 12 * k / 7 for k in range(8))  # of the sprite, in pixels
 
@@ -50,7 +50,7 @@ def _drawn(factors: Array) -> npt.NDArray[np.uint8]:
     right, down = centres[None, None, :] - x, centres[None, :, None] - y
     cosine, sine = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
     u, v = (cosine * right + sine * down) / size, (sine * right - cosine * down) / size
-    square = np.maximum(np.abs(u), np.abs(v)) <= 0.8
+    square = np.maximum(np.abs(u), np.abs(v)) <= 0.85
     ellipse = u**2 + (v / 0.55) ** 2 <= 1
     a, b = 1.2 * u, 1.2 * v
     heart = (a**2 + b**2 - 1) ** 3 <= a**2 * b**3
