@@ -71,8 +71,8 @@ def traverse(
         directions: to move along, too, as :meth:`pyro_vae.inference.Latents.direction` gives them.
         num_steps: how many of each.
         probability: that lies between the lowest and the highest quantile.
-        method: how the posteriors are drawn for the quantiles: by the guide; ``Importance()`` weighs its draws
-            by the model, at the price of that.
+        method: how the posteriors are drawn for the quantiles: by the guide; ``Importance()`` weighs these
+            draws by the model, which takes longer.
         num_particles: draws that the quantiles' ten of each row are taken from; by default ten.
         unit: the plate of the rows.
         seed: of all draws.

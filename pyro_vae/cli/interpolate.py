@@ -31,7 +31,7 @@ the columns of a table as curves; a .csv has a line for each step, in the file's
 columns and units; an .npz holds the latents, means and figures."""
 EXAMPLES = (
     "pyro-vae interpolate runs/vae --from 3 --to 17 --out path.png",
-    "pyro-vae interpolate runs/table --from 0 --to 9 --along spherical --out path.csv",
+    "pyro-vae interpolate runs/table --from 0 --to 9 --along spherical -o path.csv",
 )
 
 

@@ -32,7 +32,7 @@ columns of a table as curves; a .csv has a line for each step of each move, in
 the file's columns and units; an .npz holds the means and figures."""
 EXAMPLES = (
     "pyro-vae traverse runs/vae --out traverse.png",
-    "pyro-vae traverse runs/vae --row 12 --attributes [3,8] --num_steps 9 --out moves.csv",
+    "pyro-vae traverse runs/vae --row 12 --attributes [3,8] --out moves.csv",
 )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from pyro_vae.data.columns.column import Column
 from pyro_vae.plots.images import image_grid, is_image_batch, show_image, value_range
 from pyro_vae.plots.style import BLUE, MUTED, RED, styled
-from pyro_vae.plots.tables import Table, as_table, name_categories, panels_of
+from pyro_vae.plots.tables import MAX_COLUMNS, Table, as_table, draw_categories, panels_of
 
 IMAGE, LABEL, EDGE = 0.62, 0.9, 0.08  # inches: of an image; for the names on its left; beside it
 
@@ -93,15 +93,32 @@ def _draw_curve(panel: Axes, curve: Curve) -> None:
 def _path_of_columns(
     table: Table, curves: Sequence[Curve], columns: Sequence[Column | str] | None
 ) -> Figure:
+    table, columns = _changing_first(table, columns)
     figure, panels = panels_of(table, columns, len(curves))
     for k, (panel, column) in enumerate(panels[: len(panels) - len(curves)]):
-        panel.plot(np.arange(len(table)), table[:, k], color=BLUE, marker="o", ms=3, lw=1.2)
-        name_categories(panel, column)
+        places = draw_categories(panel, column, table[:, k])
+        panel.plot(np.arange(len(table)), places, color=BLUE, marker="o", ms=3, lw=1.2)
+    for panel, _ in panels:
+        panel.locator_params("x", integer=True, nbins=5)
     for (panel, _), curve in zip(panels[len(panels) - len(curves) :], curves, strict=True):
         panel.set_title("")
         _draw_curve(panel, curve)
-    figure.supxlabel("step", fontsize=9)
+    figure.supxlabel(f"step{_remark(table)}", fontsize=9)
     return figure
+
+
+def _remark(table: Table) -> str:
+    total = table.shape[1]
+    return f"; {MAX_COLUMNS} of {total} columns" if total > MAX_COLUMNS else ""
+
+
+def _changing_first(
+    table: Table, columns: Sequence[Column | str] | None
+) -> tuple[Table, Sequence[Column | str]]:
+    """Return a table with the columns that change before those that do not, and the columns."""
+    named = list(columns or [f"column {k}" for k in range(table.shape[1])])
+    order = np.argsort((table == table[0]).all(0), kind="stable")
+    return table[:, order], [named[k] for k in order]
 
 
 @styled
@@ -156,18 +173,18 @@ def _moves_of_columns(
     caption: str,
 ) -> Figure:
     count, steps = means.shape[:2]
-    table = as_table(means.flatten(0, 1))
+    table, columns = _changing_first(as_table(means.flatten(0, 1)), columns)
     figure, panels = panels_of(table, columns)
     for k, (panel, column) in enumerate(panels):
-        curves = table[:, k].reshape(count, steps)
-        for name, curve, colour in zip(names, curves, MUTED, strict=False):
-            panel.plot(np.arange(steps), curve, color=colour, lw=1.3, label=name)
+        curves = draw_categories(panel, column, table[:, k]).reshape(count, steps)
+        for place, (name, curve) in enumerate(zip(names, curves, strict=True)):
+            colour, above = MUTED[place % len(MUTED)], 3 - place / count
+            panel.plot(np.arange(steps), curve, color=colour, lw=1.3, label=name, zorder=above)
         shown = range(0, steps, max(1, (steps - 1) // 2))
         panel.set_xticks(list(shown), [levels[s] for s in shown], fontsize=7)
-        name_categories(panel, column)
     handles, texts = panels[0][0].get_legend_handles_labels()
     figure.legend(
         handles, texts, frameon=False, fontsize=7, loc="outside right center", handlelength=1.2
     )
-    figure.supxlabel(caption, fontsize=8)
+    figure.supxlabel(caption + _remark(table), fontsize=8)
     return figure

@@ -88,13 +88,21 @@ def _name_ticks(panel: Axes, names: Sequence[str], both: bool = False) -> None:
         panel.set_yticks(range(len(short)), short, fontsize=7)
 
 
-def name_categories(panel: Axes, column: Column) -> None:
-    """Write the categories of a column, if it has any and they are few, at the ticks of the y axis."""
+def draw_categories(panel: Axes, column: Column, values: Table) -> Table:
+    """Return the places of values on the y axis: of categories those that occur, with short names there."""
     names = column.categories or ()
-    if 0 < len(names) <= MAX_CATEGORIES:
-        short = [n if len(n) <= MAX_LETTERS else f"{n[: MAX_LETTERS - 1]}…" for n in names]
-        panel.set_yticks(range(len(short)), short, fontsize=7)
-        panel.set_ylim(-0.5, len(short) - 0.5)
+    if not names:
+        return values
+    known = values[~np.isnan(values)]
+    if len(names) == 2 and bool((known != known.round()).any()):
+        occurring = np.arange(2)  # a mean is the probability of the second
+    else:
+        occurring = np.unique(known.astype(int))
+    short = [names[k] for k in occurring]
+    short = [n if len(n) <= MAX_LETTERS else f"{n[: MAX_LETTERS - 1]}…" for n in short]
+    panel.set_yticks(range(len(short)), short, fontsize=7)
+    panel.set_ylim(-0.5, len(short) - 0.5)
+    return np.interp(values, occurring, np.arange(len(occurring)))
 
 
 def _most_frequent(shares: Table) -> Table:

@@ -37,7 +37,7 @@ def draw_sprites(factors: Array) -> npt.NDArray[np.uint8]:
 
     >>> image = draw_sprites(np.array([[1, 6.0, 0.0, 16.0, 16.0]]))
     >>> image.shape, int(image.sum()), int(image[0, 0, 16, 16])
-    ((1, 1, 32, 32), 62, 1)
+    ((1, 1, 32, 32), 60, 1)
     """
     return np.concatenate(
         [_drawn(part) for part in np.array_split(factors, -(-len(factors) // 512))]

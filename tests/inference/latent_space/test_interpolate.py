@@ -241,3 +241,20 @@ def test_pictures_show_images_above_their_figures(along) -> None:
     assert "x" in evidence.get_ylabel()
     assert "z" in prior.get_ylabel()
     assert math.isclose(evidence.get_xlim()[1], 3.5)
+
+
+def test_pictures_of_tables_show_what_changes_first_with_its_words() -> None:
+    from pyro_vae import plots
+    from pyro_vae.data import Column, Kind
+
+    columns = [
+        Column("still"),
+        Column("job", Kind.CATEGORY, ("clerk", "cook", "pilot", "smith")),
+        Column("sex", Kind.BINARY, ("f", "m")),
+    ]
+    means = torch.tensor([[1.0, 3.0, 0.2], [1.0, 0.0, 0.4], [1.0, 3.0, 0.9]])
+    job, sex, still = plots.path(means, (), columns).axes
+    assert [axes.get_title() for axes in (job, sex, still)] == ["job", "sex", "still"]
+    assert [tick.get_text() for tick in job.get_yticklabels()] == ["clerk", "smith"]
+    assert job.lines[0].get_ydata().tolist() == [1, 0, 1]
+    assert sex.lines[0].get_ydata() == pytest.approx([0.2, 0.4, 0.9])  # the probability of "m"
