@@ -1,6 +1,7 @@
 """The data at points of the latent space: means, and draws."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,9 +10,10 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from pyro_vae.inference.latent_space.space import OneRow, Point
+from pyro_vae.inference.posterior.guide_mean import given_by
 from pyro_vae.inference.posterior.prior import mean_of
 from pyro_vae.program.log_prob import unit_log_prob
-from pyro_vae.program.trace import sample_sites
+from pyro_vae.program.trace import Site, sample_sites
 
 
 def sites_that_move(row: OneRow, points: Point) -> tuple[str, ...]:
@@ -21,7 +23,7 @@ def sites_that_move(row: OneRow, points: Point) -> tuple[str, ...]:
     as a row of gaps has the same score everywhere.
     """
     observed, structure = row.space.at_mean.observed, row.call.structure
-    gaps = set()
+    gaps: set[str] = set()
 
     def read(trace: poutine.Trace) -> dict[str, Tensor]:
         sites = {name: sample_sites(trace)[name] for name in observed}
@@ -37,8 +39,16 @@ def _differs(scores: Tensor) -> bool:
     return not torch.allclose(scores, first, rtol=1e-6, atol=1e-9, equal_nan=True)
 
 
-def means_at(row: OneRow, points: Point, moving: Collection[str]) -> dict[str, Tensor]:
-    """Return E[x | z] at M points, by site, ``M | rest | event``; a draw where it has no mean.
+@dataclass(frozen=True)
+class Means:
+    """Hold E[x | z] by site, ``M | rest | event``, and notes on what else stands there."""
+
+    means: Mapping[str, Tensor]
+    notes: tuple[str, ...] = ()
+
+
+def means_at(row: OneRow, points: Point, moving: Collection[str]) -> Means:
+    """Return E[x | z] at M points; of classes the most probable one, of what has neither a draw.
 
     Args:
         row: with its call.
@@ -46,14 +56,28 @@ def means_at(row: OneRow, points: Point, moving: Collection[str]) -> dict[str, T
         moving: the observed sites that are drawn anew; the others keep the row's value.
     """
 
-    def read(trace: poutine.Trace) -> dict[str, Tensor]:
-        sites = sample_sites(trace)
-        return {
-            name: mean_of(sites[name]) if name in moving else sites[name]["value"]
-            for name in row.space.at_mean.observed
-        }
+    drawn: set[str] = set()
 
-    return _of_row(row, points, row.run(points, read, _redrawing(moving)))
+    def read(trace: poutine.Trace) -> dict[str, Tensor]:
+        sites, found = sample_sites(trace), {}
+        for name in row.space.at_mean.observed:
+            centre = _centre(sites[name]) if name in moving else sites[name]["value"]
+            if centre is None:
+                drawn.add(name)
+            found[name] = sites[name]["value"] if centre is None else centre
+        return found
+
+    means = _of_row(row, points, row.run(points, read, _redrawing(moving)))
+    names = ", ".join(map(repr, sorted(drawn)))
+    return Means(means, (f"{names} has no mean: draws stand in its place",) if drawn else ())
+
+
+def _centre(site: Site) -> Tensor | None:
+    """Return the mean of a site's distribution, or the mode of classes; None where it has neither."""
+    mean, mode = given_by(site["fn"], "mean"), given_by(site["fn"], "mode")
+    if mean is not None and not bool(mean.isnan().all()):
+        return mean_of(site)
+    return None if mode is None else mode.expand_as(site["value"])
 
 
 def draws_at(row: OneRow, points: Point, moving: Collection[str]) -> dict[str, Tensor]:

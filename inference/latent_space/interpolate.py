@@ -88,14 +88,14 @@ def interpolate(
     space = LatentSpace.of(program, data, unit=unit, seed=seed, device=device)
     rows = space.check_row("start", start), space.check_row("end", end)
     points = [{n: z for n, z in space.point(row).items() if n in space.continuous} for row in rows]
-    notes: tuple[str, ...] = ()
     with space.open(seed) as of_row:
         here, there = map(of_row, rows)
         ends = Ends(points[0], points[1], RowPrior(here), RowPrior(there))
         path = along.points(ends, num_steps)
         here, there = map(of_row, rows)  # the noise starts anew, so that paths can be compared
         moving = sites_that_move(here, path)
-        means = _nearer(means_at(here, path, moving), means_at(there, path, moving))
+        made = [means_at(row, path, moving) for row in (here, there)]
+        means, notes = _nearer(made[0].means, made[1].means), made[0].notes
         observes = observed_of(here)
         log_prior, drawn = None, None
         if evidence:
@@ -103,7 +103,7 @@ def interpolate(
             if has_evidence(here, moving):
                 drawn = _draw(here, there, path, num_draws, moving)
             else:
-                notes = (NO_ROWS,)
+                notes = (*notes, NO_ROWS)
     weighed = _Weighed()
     if drawn is not None:
         options: dict[str, Any] = {"unit": unit, "seed": seed, "device": device}

@@ -6,10 +6,11 @@ from typing import Any
 import torch
 
 from pyro_vae import argument_checks as checks
-from pyro_vae.errors import at_least_1, true_or_false
+from pyro_vae.errors import InputError, at_least_1, true_or_false
 from pyro_vae.inference.evidence.draws import DrawsPosterior
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.latent_space.of_rows import Latents, joined, of_posterior
+from pyro_vae.inference.posterior.methods import as_posterior_method
 from pyro_vae.inference.posterior.posterior import posterior
 from pyro_vae.inference.posterior.source import Source
 from pyro_vae.program.trace import latent_sites
@@ -71,27 +72,31 @@ def latents(
     }
     num_particles = max(num_particles, num_draws)
     found = []
-    for number, part in enumerate(_parts(program, data, num_particles, unit, seed, device)):
+    source = Source(program, data, None, None, unit, device, num_particles)
+    for number, part in enumerate(_parts(source, method, seed)):
         own = None if seed is None else (seed + number) % 2**32
         drawn = posterior(program, part, num_draws=num_particles, seed=own, **options)
         found.append(of_posterior(drawn, num_draws))
     return joined(found).with_keys(data)
 
 
-def _parts(
-    program: Any, data: Any, num_particles: int, unit: str | None, seed: int | None, device: Any
-) -> Iterator[Any]:
+def _parts(source: Source, method: DrawsPosterior, seed: int | None) -> Iterator[Any]:
     """Yield the data, a part at a time where all particles of all rows would take too much memory."""
-    source = Source(program, data, None, None, unit, device, num_particles)
     with source.open(seed) as tiles:
         example = tiles.example
+        if method.uses_density and (flat := example.structure.flat):
+            raise InputError(
+                f"the prior of {flat[0]!r} is flat, so its posterior cannot be weighed",
+                subject=flat[0],
+                remedy='pass method="guide" (--method guide) for the codes of the guide',
+            )
         cut = example.by_rows and example.structure.unit is not None
         rows, latents = tiles.rows, latent_sites(example.one()[1])
         units = example.structure.num_units
         numbers = sum(site["value"].numel() for site in latents.values()) / units
-    at_once = max(1, int(NUMBERS_AT_ONCE / max(1, numbers * num_particles)))
+    at_once = max(1, int(NUMBERS_AT_ONCE / max(1, numbers * source.num_particles)))
     if rows is None or not cut or rows.num_units <= at_once:
-        yield data
+        yield source.data
         return
     for index in torch.arange(rows.num_units).split(at_once):
         batch = next(rows.take(index, len(index)))

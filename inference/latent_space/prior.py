@@ -16,7 +16,7 @@ from pyro_vae.program.site_layout import SiteLayout
 from pyro_vae.program.support import support_of
 from pyro_vae.program.trace import sample_sites
 from pyro_vae.program.unconstrained import bijection
-from pyro_vae.program.wrappers import innermost
+from pyro_vae.program.wrappers import inside
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class RowPrior:
             if support_of(fn) is constraints.sphere:
                 found[name] = None
                 continue
-            base = innermost(fn)
+            base = inside(fn)
             if not isinstance(base, Normal | torch.distributions.Normal):
                 raise InputError(
                     f"the prior of {name!r} is {type(base).__name__}, and a spherical path turns about "
@@ -110,7 +110,7 @@ class RowPrior:
 
         def read(trace: poutine.Trace) -> dict[str, Tensor]:
             site = sample_sites(trace)[name]
-            base = innermost(site["fn"])
+            base = inside(site["fn"])
             return {part: getattr(base, part).expand_as(site["value"]) for part in layouts}
 
         num = len(next(iter(points.values())))

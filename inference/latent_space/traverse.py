@@ -101,22 +101,25 @@ def traverse(
         here = of_row(place)
         points = {name: torch.cat([m.points[name] for m in moves]) for name in start}
         _check_supports(RowPrior(here), points, names)
-        means = means_at(here, points, sites_that_move(here, points))
+        made = means_at(here, points, sites_that_move(here, points))
+        means = made.means
         observes = observed_of(here)
     shapes = {name: tuple(mean.shape[1:]) for name, mean in means.items()}
     in_file = units_of(program, data, shapes, observes)
-    made = {n: in_file[n].values(m).unflatten(0, (len(moves), num_steps)) for n, m in means.items()}
-    change = _change(made)
+    unflat = {
+        n: in_file[n].values(m).unflatten(0, (len(moves), num_steps)) for n, m in means.items()
+    }
+    change = _change(unflat)
     order = change.argsort(descending=True, stable=True)
     return Traversal(
         row=place,
         moves=tuple(moves[k].name for k in order.tolist()),
         values=torch.stack([move.values for move in moves])[order],
         levels=levels,
-        means={name: mean[order] for name, mean in made.items()},
+        means={name: mean[order] for name, mean in unflat.items()},
         change=change[order],
         in_file=in_file,
-        notes=found.notes,
+        notes=(*found.notes, *made.notes),
     )
 
 
@@ -131,7 +134,8 @@ class _Move:
 
 def _numbers(found: Latents, name: str, start: dict[str, Tensor], levels: Tensor) -> list[_Move]:
     """Return a move of each number of a latent through its quantiles."""
-    pooled = found.draws[name].flatten(0, 1).flatten(1).double()  # (draws of all rows, numbers)
+    drawn = found.draws[name].flatten(0, 1)
+    pooled = drawn.reshape(len(drawn), -1).double()  # (draws of all rows, numbers)
     values = torch.from_numpy(_quantiles(pooled, levels)).to(start[name])
     here, moves = start[name].flatten(), []
     for place, label in enumerate(labels(name, start[name].shape)):
@@ -197,9 +201,8 @@ def _change(means: dict[str, Tensor]) -> Tensor:
     For each number of the data: the standard deviation over the steps, relative to that over all steps of
     all moves; then the mean of these shares over the numbers that change at all.
     """
-    flat = torch.cat(
-        [mean.double().flatten(2) for mean in means.values()], 2
-    )  # moves, steps, numbers
+    parts = [mean.double().reshape(*mean.shape[:2], -1) for mean in means.values()]
+    flat = torch.cat(parts, 2)  # moves, steps, numbers
     spread = flat.std(1, correction=0)
     whole = flat.flatten(0, 1).std(0, correction=0)
     changes = whole > 1e-12 * flat.abs().amax((0, 1)).clamp(min=1e-30)

@@ -80,16 +80,16 @@ def centre_of(fn: Any) -> Tensor:
     shape = torch.Size((*fn.batch_shape, *fn.event_shape))
     support = _innermost(support_of(fn)) if _has_support(fn) else None
     if getattr(support, "is_discrete", False):
-        mode = _given(fn, "mode")
+        mode = given_by(fn, "mode")
         return (fn.sample() if mode is None else mode).expand(shape)
-    mean = _given(fn, "mean")
+    mean = given_by(fn, "mean")
     if mean is None or not bool(mean.isfinite().all()):
         mean = fn.sample(torch.Size((DRAWS_WITHOUT_MEAN,))).mean(0)
     mean = mean.expand(shape)
     return normalize(mean, dim=-1) if support is constraints.sphere else mean
 
 
-def _given(fn: Any, name: str) -> Tensor | None:
+def given_by(fn: Any, name: str) -> Tensor | None:
     """Return a distribution's mean or mode; None where it has none."""
     try:
         found: Tensor = getattr(fn, name)

@@ -3,6 +3,7 @@
 import math
 from functools import partial
 
+import pandas as pd
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -13,7 +14,7 @@ from pyro.infer.autoguide import AutoNormal
 from refused import refused
 from torch import Tensor
 
-from pyro_vae import fit, interpolate, load
+from pyro_vae import fit, interpolate, latents, load, traverse
 from pyro_vae.inference import Spherical, Straight
 from pyro_vae.likelihoods import Heterogeneous, HeteroscedasticNormal, Tokens
 from pyro_vae.models import (
@@ -24,6 +25,7 @@ from pyro_vae.models import (
     FactorAnalysis,
     HierarchicalVAE,
     SemiSupervisedVAE,
+    TokenVAE,
 )
 
 QUICK = {"num_draws": 3, "num_particles": 20, "num_steps": 4}
@@ -142,6 +144,48 @@ def test_a_guide_with_parameters_for_each_row() -> None:
     assert any("no evidence" in note for note in found.notes)
 
 
+def test_a_frame_and_numbers_without_an_event() -> None:
+    """The response of a regression on one latent number: what is not modelled stays."""
+
+    def model(age: Tensor, income: Tensor) -> None:
+        with pyro.plate("data", len(age)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("income", dist.Normal(z + age, 1.0), obs=income)
+
+    def guide(age: Tensor, income: Tensor) -> None:
+        with pyro.plate("data", len(age)):
+            pyro.sample("z", dist.Normal((income - age) / 2, 0.7))
+
+    frame = pd.DataFrame({"age": [0.0, 1.0, 4.0], "income": [2.0, 0.0, 4.0]})
+    found = interpolate((model, guide), frame, 0, 1, **QUICK)
+    torch.testing.assert_close(found.means["income"][[0, -1]], torch.tensor([1.0, 0.5]))
+    # log p(x') of x' ~ Normal(z + age, 1) under Normal(age, sqrt 2): the ages cancel
+    assert torch.isfinite(found.log_evidence).all()
+    moved = traverse((model, guide), frame, 2, num_steps=3)
+    torch.testing.assert_close(moved.means["income"][0], moved.values[0] + 4)
+    assert "income" in str(moved)
+
+
+def test_classes_of_a_likelihood_are_the_most_probable_and_what_has_no_mean_is_drawn() -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            logits = torch.stack([z, -z, 0 * z - 5], -1)
+            pyro.sample("x", dist.Categorical(logits=logits), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(1.0 - 2.0 * x, 0.7))
+
+    found = interpolate((model, guide), torch.tensor([0, 1, 1]), 0, 2, **QUICK)
+    assert found.means["x"].tolist() == [0, 0, 1, 1]
+    tokens = TokenVAE((5,), 3, num_tokens=7)
+    found = interpolate(tokens, torch.randint(7, (20, 5)), 0, 2, **QUICK)
+    assert any("'x' has no mean" in note for note in found.notes)
+    again = interpolate(tokens, torch.randint(7, (20, 5)), 0, 2, **QUICK)
+    assert found.means["x"].shape == again.means["x"].shape == (4, 5)
+
+
 def test_what_all_rows_share_stays() -> None:
     def model(x: Tensor) -> None:
         mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
@@ -194,6 +238,10 @@ def test_an_autoencoder_has_a_path_and_no_evidence() -> None:
     torch.testing.assert_close(found.latents["z"][[0, -1]], code, atol=1e-6, rtol=0)
     assert found.log_prior is None
     assert len(found.plot().axes) == 6
+    with refused("z", remedy='method="guide"'):
+        latents(program, x)
+    codes = latents(program, x, method="guide", num_particles=2).mean["z"]
+    torch.testing.assert_close(codes[[1, 8]], code, atol=1e-6, rtol=0)
 
 
 def test_wrong_input_is_refused_in_a_sentence() -> None:

@@ -15,7 +15,7 @@ from pyro_vae.guides import VonMisesFisher
 from pyro_vae.inference import PriorDensity, Spherical, Straight
 from pyro_vae.inference.latent_space.paths.spherical import great_circle
 from pyro_vae.models import VAE, HierarchicalVAE, MixtureVAE
-from pyro_vae.priors import SphericalUniform
+from pyro_vae.priors import FlowPrior, SphericalUniform
 
 
 def at_data(prior, x: Tensor):
@@ -159,6 +159,8 @@ def test_a_spherical_path_needs_one_normal_prior() -> None:
     x = torch.rand(5, 6).round()
     with refused("z_1", expected="the same for all rows"):
         interpolate(HierarchicalVAE((6,), (3, 2)), x, along=Spherical(), evidence=False)
+    with refused("z", expected="Normal"):  # a flow's base is one, and z is not
+        interpolate(VAE((6,), 3, prior=FlowPrior), x, along=Spherical(), evidence=False)
     with refused("a", expected="Normal"):
         rows = torch.tensor([[0.1, 0.3], [0.2, 0.3]])
         interpolate((hyperbolic, near_data), rows, along=Spherical(), evidence=False)
