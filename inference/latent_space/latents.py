@@ -64,6 +64,7 @@ def latents(
     (torch.Size([5, 2]), torch.Size([4, 5, 2]))
     """
     checks.check_arguments(CHECKS, locals())
+    method = as_posterior_method(method)
     options: dict[str, Any] = {
         "method": method,
         "unit": unit,
