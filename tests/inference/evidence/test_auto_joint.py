@@ -67,14 +67,14 @@ def test_without_a_good_guide_it_is_smc(program: Any, monkeypatch) -> None:
 
 
 def test_the_clock_sets_counts_alone() -> None:
-    smc = trial.Tried(2, 1000, _with_error(0.2), seconds=2.0)
-    assert (
-        trial._more_particles(smc, float("inf"), 10) == 20_800
-    )  # 1.3 (0.2 / 0.05)^2 times as many
-    assert trial._more_particles(smc, 10.0, 10) == 4000  # 0.8 x 10 s at 500 a second
-    assert trial._more_particles(smc, 0.0, 10) == 0
-    hopeless = trial.Tried(2, 1000, _with_error(float("nan")), seconds=0.001)
-    assert trial._more_particles(hopeless, float("inf"), 10) == trial.MOST
+    candidate = trial.Candidate("smc", SMC(), 1000, "", grows=True)
+    smc = trial.Tried(candidate, 1000, _with_error(0.2), seconds=2.0)
+    more = trial.more_particles
+    assert more(smc, float("inf"), 10) == 20_800  # 1.3 (0.2 / 0.05)^2 times as many
+    assert more(smc, 10.0, 10) == 4000  # 0.8 x 10 s at 500 a second
+    assert more(smc, 0.0, 10) == 0
+    hopeless = trial.Tried(candidate, 1000, _with_error(float("nan")), seconds=0.001)
+    assert more(hopeless, float("inf"), 10) == trial.MOST
 
 
 def test_the_time_stops_what_takes_longer() -> None:
@@ -86,7 +86,7 @@ def test_the_time_stops_what_takes_longer() -> None:
         estimator = trial.joint_estimator(auto, tiles[0], work, lambda: float(next(now)))
         (chosen,) = estimator(tiles[0], lambda share: None)
     assert chosen.was_stopped
-    assert chosen.tried.number == 0
+    assert chosen.tried.candidate.name == "importance"
     assert next(now) < 20
     (note,) = trial.notes_of_choice(auto, chosen.unit_estimates(), tiles[0])[-1:]
     assert "did not end within 3 s" in note
