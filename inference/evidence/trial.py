@@ -1,8 +1,9 @@
 """The choice of a method for a joint evidence, by what a short trial of each shows."""
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -64,13 +65,13 @@ class Candidate:
 def candidates(auto: "Auto", example: BoundProgram, num_particles: int) -> Iterator[Candidate]:
     """Yield what is tried, in its order."""
     if auto.draws is not None:
-        chains = auto.num_chains_of_draws
+        bridge = _bridge(auto.draws, auto.num_chains_of_draws, example)
         yield Candidate(
             "bridge",
-            Bridge(auto.draws, chains),
+            bridge,
             max(num_particles, Bridge.num_particles),
             "draws were given and their bridge has the smallest error",
-            f"Bridge(draws, num_chains={chains})",
+            f"Bridge(draws, num_chains={bridge.num_chains}, relabel={bridge.relabel})",
         )
     if not auto.importance.relabel and one_mode_note(example):
         relabelled = replace(auto.importance, relabel=True)
@@ -85,6 +86,14 @@ def candidates(auto: "Auto", example: BoundProgram, num_particles: int) -> Itera
     for start, also in (("prior", ""), ("guide", ", and the prior is not a start")):
         method = replace(auto.smc, start=start)
         yield Candidate(f"smc from the {start}", method, few, NOT_GOOD + also, grows=True)
+
+
+def _bridge(draws: Mapping[str, Tensor], num_chains: int, example: BoundProgram) -> Bridge:
+    """Return the bridge, in all orders of exchangeable labels where the draws hold a part of them."""
+    bridge = Bridge(draws, num_chains)
+    with contextlib.suppress(InputError):  # it does not suit the program, as its trial will show
+        bridge = replace(bridge, relabel=bool(bridge.label_notes(example)))
+    return bridge
 
 
 @dataclass(frozen=True)
