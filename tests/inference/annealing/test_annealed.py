@@ -15,11 +15,13 @@ from stories import Conjugate, PyroStyleVAE
 from torch import Tensor, nn
 
 from pyro_vae import log_evidence
+from pyro_vae.inference.annealing.from_guide import FromGuide
 from pyro_vae.inference.annealing.hmc import Sampler, StepSizes
-from pyro_vae.inference.annealing.paths import FromGuide, FromPrior
+from pyro_vae.inference.annealing.paths import FromPrior
 from pyro_vae.inference.annealing.schedules import linear, sigmoid
 from pyro_vae.inference.evidence import ais, tiles
-from pyro_vae.inference.evidence.ais import Annealed, anneal
+from pyro_vae.inference.evidence.ais import Annealed
+from pyro_vae.inference.evidence.annealed_chains import anneal
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.models import FactorAnalysis
 from pyro_vae.program.bound_program import BoundProgram

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pyro_vae import log_evidence
 from pyro_vae.inference import SMC, Annealed, Auto, Bidirectional, Importance
-from pyro_vae.inference.annealing.paths import FromGuide
+from pyro_vae.inference.annealing.from_guide import FromGuide
 from pyro_vae.inference.evidence import trial
 from pyro_vae.inference.evidence.method import Workload
 from pyro_vae.inference.evidence.tiles import open_tiles
