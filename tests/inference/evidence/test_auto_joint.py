@@ -1,5 +1,7 @@
 """The choice of a method for a joint evidence."""
 
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pyro
@@ -91,6 +93,41 @@ def test_the_time_stops_what_takes_longer() -> None:
     (note,) = trial.notes_of_choice(auto, chosen.unit_estimates(), tiles[0])[-1:]
     assert "did not end within 3 s" in note
     assert "light-tailed" not in note
+
+
+@dataclass(frozen=True)
+class Stub(SMC):
+    """SMC whose runs have given errors, in turn."""
+
+    errors: tuple[float, ...] = ()
+    counts: list[int] = field(default_factory=list)
+
+    def estimator(self, example: BoundProgram, work: Workload) -> Any:
+        def estimate(bound_program: BoundProgram, advance: Any) -> Any:
+            found = _with_error(self.errors[len(self.counts)])
+            self.counts.append(work.num_particles)
+            yield SimpleNamespace(unit_estimates=lambda: found)
+
+        return estimate
+
+
+@pytest.mark.parametrize(
+    ("errors", "chosen_error"),
+    [((0.2, 0.1, 0.04), 0.04), ((0.06, 0.3, 0.2, 0.3), 0.3), ((0.03,), 0.03)],
+    ids=["until it is small", "the last, not the luckiest", "at once"],
+)
+def test_smc_runs_again_with_more_particles(errors, chosen_error, monkeypatch) -> None:
+    stub = Stub(errors=errors)
+    only = trial.Candidate("smc from the prior", stub, 100, "", grows=True)
+    monkeypatch.setattr(trial, "candidates", lambda *_: iter([only]))
+    program = with_prior_as_guide(model)
+    with open_tiles(program, args=(X,), seed=0) as tiles:
+        estimator = trial.joint_estimator(Auto(), tiles[0], Workload(20, (1,)))
+        (chosen,) = estimator(tiles[0], lambda share: None)
+    assert float(chosen.unit_estimates().standard_error) == pytest.approx(chosen_error)
+    assert len(stub.counts) == len(errors)
+    assert stub.counts == sorted(stub.counts)
+    assert chosen.count == stub.counts[-1]
 
 
 def _with_error(error: float) -> Any:
