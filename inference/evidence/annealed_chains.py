@@ -68,8 +68,8 @@ class ChainSums:
 
     def __init__(self, num_particles: int, bound_program: BoundProgram) -> None:
         units, device = bound_program.structure.num_units, bound_program.device
-        self.weights = WeightSums(num_particles, units, device)
-        self.ratios = WeightSums(num_particles, units, device)
+        self.weights = WeightSums.of(bound_program, num_particles)
+        self.ratios = WeightSums.of(bound_program, num_particles)
         self._end = torch.empty(0, device=device)
         self._largest_key = torch.full((units,), -math.inf, dtype=torch.float64, device=device)
         self._accepted = torch.zeros(units, dtype=torch.float64, device=device)

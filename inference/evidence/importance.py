@@ -79,8 +79,7 @@ class Importance(Method, DrawsPosterior):
         blocks, num_particles = self._blocks(example, work), work.num_particles
 
         def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[WeightSums]:
-            units = bound_program.structure.num_units
-            sums = WeightSums(num_particles, units, bound_program.device)
+            sums = WeightSums.of(bound_program, num_particles)
             for block in blocks(bound_program):
                 sums.add(block.log_weights)
                 advance(len(block.log_weights) / num_particles)

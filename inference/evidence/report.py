@@ -9,7 +9,7 @@ from torch import Tensor
 from pyro_vae.inference.evidence.psis import smallest_for_k
 from pyro_vae.inference.evidence.result import Evidence, mean_error
 from pyro_vae.inference.evidence.standard_error import (
-    MAX_TAIL_ERROR,
+    MAX_JOINT_ERROR,
     MIN_ESS,
     MIN_FOR_TAIL,
     MIN_WEIGHTS,
@@ -94,7 +94,7 @@ def _without_error(evidence: Evidence) -> Iterator[str]:
         if is_wide.any():
             reasons.append(
                 f"{_count(is_wide, units)} a tail that may hold much of the mean (an error above "
-                f"{MAX_TAIL_ERROR:g} nats)"
+                f"{MAX_JOINT_ERROR:g} nats)"
             )
     if is_few.any():
         ess = float(evidence.ess[is_few].median())
