@@ -36,7 +36,8 @@ FAR = 20.0  # of the log of the precision: beyond it the likelihood is 0
 
 def log_prior_of_precision(log: Tensor) -> Tensor:
     """Gamma(0.0001, 0.0001) of the precision, as a density of its log."""
-    return dist.Gamma(1e-4, 1e-4).log_prob(log.exp()) + log
+    prior = dist.Gamma(1e-4, 1e-4, validate_args=False)  # vmap cannot validate
+    return prior.log_prob(log.exp()) + log
 
 
 def t_test(has_effect: bool) -> Any:
@@ -122,8 +123,9 @@ def turtles(has_clutches: bool) -> Any:
         mean = pyro.sample("intercept", normal) + x * pyro.sample("slope", normal)
         if has_clutches:
             odds = pyro.sample("share", dist.Uniform(0.0, 1.0))  # of s^2, with density (1 + s^2)^-2
-            effect = pyro.sample("effect", dist.Normal(torch.zeros(31), 1.0).to_event(1))
-            mean = mean + (odds / (1 - odds)).sqrt() * effect[clutch]
+            with pyro.plate("clutches", 31):
+                effect = pyro.sample("effect", dist.Normal(0.0, 1.0))
+            mean = mean + (odds / (1 - odds)).sqrt() * effect[..., clutch]
         with pyro.plate("turtles", len(x)):
             pyro.factor("survival", torch.special.log_ndtr(sign * mean))
 
