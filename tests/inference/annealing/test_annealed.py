@@ -19,7 +19,7 @@ from pyro_vae.inference.annealing.from_guide import FromGuide
 from pyro_vae.inference.annealing.hmc import Sampler, StepSizes
 from pyro_vae.inference.annealing.paths import FromPrior
 from pyro_vae.inference.annealing.schedules import linear, sigmoid
-from pyro_vae.inference.evidence import annealed_chains, tiles
+from pyro_vae.inference.evidence import ais, annealed_chains, tiles
 from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.annealed_chains import anneal
 from pyro_vae.inference.evidence.result import Evidence
@@ -155,7 +155,7 @@ def test_exactly_k_weights_whatever_the_tiles(monkeypatch) -> None:
     monkeypatch.setitem(annealed_chains.CHAINS_AT_ONCE, "cpu", 50)
     monkeypatch.setitem(tiles.UNITS_PER_TILE, "cpu", (16, 16))
     monkeypatch.setattr(
-        annealed_chains,
+        ais,
         "anneal",
         lambda s, u, *rest: (counts.append(u.shape[0] * u.shape[1]), anneal(s, u, *rest))[1],
     )
