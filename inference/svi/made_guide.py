@@ -1,28 +1,27 @@
 """A guide for a model that has none."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pyro
 import torch
-from pyro.infer import config_enumerate
 from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from pyro_vae.data import Batches
-from pyro_vae.errors import InputError, first_line, report_user_errors
+from pyro_vae.errors import InputError, report_user_errors
 from pyro_vae.guides import AutoAmortized
 from pyro_vae.inference.objectives import Landing, Linear
 from pyro_vae.inference.svi.optimizer import ADAM
 from pyro_vae.inference.svi.settings import Settings
-from pyro_vae.program.contract import Program
+from pyro_vae.program.contract import Program, held_program
 from pyro_vae.program.generators import generators_as_found
 from pyro_vae.program.isolation import undisturbed
-from pyro_vae.program.sum_out import enumerating
-from pyro_vae.program.trace import as_raised, latent_sites, run, sample_sites
+from pyro_vae.program.sum_out import marked_to_be_summed_out
+from pyro_vae.program.trace import run, sample_sites
 
 ROWS = 1_000  # with which the model is examined
 RATE = 3e-3  # of a made guide without networks
@@ -30,6 +29,7 @@ RATE = 3e-3  # of a made guide without networks
 
 def has_guide(program: Any) -> bool:
     """Return whether something is a program, or else a model alone."""
+    program = held_program(program)
     return isinstance(program, tuple) or callable(getattr(program, "guide", None))
 
 
@@ -88,41 +88,8 @@ def made_from_call(
     """
     with generators_as_found(), report_user_errors():
         pyro.set_rng_seed(seed)
-        model = _with_discrete_latents_summed_out(target, args, kwargs)
+        model = marked_to_be_summed_out(target, args, kwargs)
         return model, AutoAmortized(model, *args, **kwargs)
-
-
-def _with_discrete_latents_summed_out(
-    target: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Callable[..., Any]:
-    """Return the model; if it does not mark all finite discrete latents to be summed out, with the mark.
-
-    Raises:
-        InputError: the model cannot run with all values of a latent at once.
-    """
-    with undisturbed(target, 0), torch.no_grad():
-        trace = run("model", target.model, args, kwargs)
-        unmarked = [
-            name
-            for name, site in latent_sites(trace).items()
-            if site["fn"].has_enumerate_support and not site["infer"].get("enumerate")
-        ]
-        if not unmarked:
-            return target.model
-        model: Callable[..., Any] = config_enumerate(target.model, "parallel")
-        frames = (f for site in sample_sites(trace).values() for f in site["cond_indep_stack"])
-        nesting = max((-frame.dim for frame in frames if frame.vectorized), default=0)
-        try:
-            run("model", enumerating(model, nesting), args, kwargs)
-        except InputError as error:
-            raise InputError(
-                f"latent {unmarked[0]!r} is discrete, and the model cannot run with all its values at "
-                f"once: {first_line(as_raised(error))}",
-                subject=unmarked[0],
-                expected="a model that takes a further dimension on the left of all others",
-                remedy="index from the right (`x[..., 0]`), expand what is concatenated, or write a guide",
-            ) from error
-    return model
 
 
 def with_defaults(
