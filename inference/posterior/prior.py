@@ -108,7 +108,9 @@ def prior_samples(
     (torch.Size([40, 5, 2]), torch.Size([40, 5, 3]))
     """
     checks.check_arguments(CHECKS, locals())
-    source = Source(with_prior_as_guide(program, sums_out=False), data, args, kwargs, unit, device, num_draws)
+    source = Source(
+        with_prior_as_guide(program, sums_out=False), data, args, kwargs, unit, device, num_draws
+    )
     with blaming_the_model(), source.open(seed) as tiles:
         example = tiles.example
         trace = example.one()[1]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyro
 import torch
+from pyro.infer.autoguide import AutoLowRankMultivariateNormal, AutoMultivariateNormal
 from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
@@ -20,11 +21,13 @@ from pyro_vae.inference.svi.settings import Settings
 from pyro_vae.program.contract import Program, held_program
 from pyro_vae.program.generators import generators_as_found
 from pyro_vae.program.isolation import undisturbed
+from pyro_vae.program.structure import Structure
 from pyro_vae.program.sum_out import marked_to_be_summed_out
 from pyro_vae.program.trace import run, sample_sites
 
 ROWS = 1_000  # with which the model is examined
 RATE = 3e-3  # of a made guide without networks
+WITH_COVARIANCES = AutoMultivariateNormal | AutoLowRankMultivariateNormal
 
 
 def has_guide(program: Any) -> bool:
@@ -96,10 +99,14 @@ def with_defaults(
     program: Program,
     elbo: Any,
     settings: Settings,
+    structure: Structure,
     is_joint: bool,
     parameters: Mapping[str, Tensor],
 ) -> tuple[Any, Settings]:
-    """Return objective and settings, with what suits a guide made from the model where they are left open.
+    """Return objective and settings, with what suits the guide where they are left open.
+
+    A guide of Pyro's that has the posterior's covariances gets the objective Landing, too. Of one made from
+    the model:
 
     - The learning rate falls to 0 along a cosine: from 0.001, or from 0.003 where no network is trained.
       Shared latents have to go from the prior to a posterior that may be a thousand times narrower: at a
@@ -109,15 +116,19 @@ def with_defaults(
       to fit the training rows.
 
     Args:
-        program: what is fitted; with another guide nothing changes.
+        program: what is fitted.
         elbo: the objective, or None.
         settings: of the run, with its length.
+        structure: of the program.
         is_joint: whether rows share latents.
         parameters: all that are trained.
     """
-    made = [m for m in program.modules.values() if isinstance(m, AutoAmortized)]
+    modules = program.modules.values()
+    made = [m for m in modules if isinstance(m, AutoAmortized)]
+    lands = elbo is None and not settings.is_tempered and not structure.enumerated
     if not made:
-        return elbo, settings
+        covers = any(isinstance(module, WITH_COVARIANCES) for module in modules)
+        return _landing(settings) if lands and covers else (elbo, settings)
     guides = {id(parameter) for guide in made for parameter in guide.parameters()}
     is_guides_alone = all(id(parameter) in guides for parameter in parameters.values())
     if settings.optimizer is None:
@@ -128,6 +139,8 @@ def with_defaults(
         lr_schedule=settings.lr_schedule or partial(CosineAnnealingLR, T_max=settings.epochs),
         keep_best=settings.keep_best and not (is_joint and is_guides_alone),
     )
-    if elbo is not None or settings.is_tempered or any(guide.sums_out for guide in made):
-        return elbo, settings
+    return _landing(settings) if lands else (elbo, settings)
+
+
+def _landing(settings: Settings) -> tuple[Any, Settings]:
     return Landing(), replace(settings, beta=Linear(0.0, 1.0, epochs=settings.epochs / 2))

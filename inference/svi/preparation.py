@@ -89,7 +89,9 @@ def prepare(task: Task, resume: bool) -> Prepared:
         own = {**named_parameters(program), **stored}
         trained = {name: p for name, p in own.items() if p.requires_grad}
         is_joint = minibatching.is_joint
-        elbo, settings = with_defaults(program, task.elbo, settings, is_joint, trained)
+        elbo, settings = with_defaults(
+            program, task.elbo, settings, examined.structure, is_joint, trained
+        )
         with undisturbed(program, seed):
             if isinstance(elbo, Objective):
                 elbo = elbo.planned(examined, *first, num_data=train.num_units)

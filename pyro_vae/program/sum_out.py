@@ -16,7 +16,7 @@ from pyro_vae.program.contract import Program
 from pyro_vae.program.isolation import undisturbed
 from pyro_vae.program.masks import unmask
 from pyro_vae.program.structure import PARTICLES, Structure
-from pyro_vae.program.trace import Site, as_raised, latent_sites, run, sample_sites
+from pyro_vae.program.trace import Failed, Site, as_raised, latent_sites, run, sample_sites
 
 Factors = OrderedDict[frozenset[str], list[Tensor]]
 
@@ -50,14 +50,20 @@ def marked_to_be_summed_out(
         try:
             run("model", enumerating(model, nesting), args, kwargs)
         except InputError as error:
-            raise InputError(
-                f"latent {unmarked[0]!r} is discrete, and the model cannot run with all its values at "
-                f"once: {first_line(as_raised(error))}",
-                subject=unmarked[0],
-                expected="a model that takes a further dimension on the left of all others",
-                remedy="index from the right (`x[..., 0]`), expand what is concatenated, or write a guide",
-            ) from error
+            raise not_at_once(unmarked[0], error) from as_raised(error)
     return model
+
+
+def not_at_once(latent: str, error: InputError) -> Failed:
+    """Return the refusal of a model that fails when a discrete latent takes all its values."""
+    return Failed(
+        f"latent {latent!r} is discrete, and the model cannot run with all its values at once: "
+        f"{first_line(as_raised(error))}",
+        subject=latent,
+        expected="a model that takes a further dimension on the left of all others",
+        remedy="index from the right (`x[..., 0]`), expand what is concatenated, choose by `torch.where` "
+        "in place of `if`, or write a guide that draws it",
+    )
 
 
 def enumerating(
