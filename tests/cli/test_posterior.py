@@ -52,6 +52,18 @@ def test_other_rows_and_another_method(factors, call) -> None:
     assert "draws of the guide" in outcome.out
 
 
+def test_the_errors_of_what_was_learnt(factors, call) -> None:
+    assert call("fit --resume runs/fa --epochs 300 --optimizer.lr 0.02").code == 0
+    outcome = call("parameters runs/fa --out items.csv")
+    assert outcome.code == 0, outcome.err
+    assert "AIC" in outcome.out
+    with open("items.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["parameter", "estimate", "se", "robust_se", "2.5%", "97.5%"]
+    assert call("parameters runs/fa --num_particles 0").code == 2
+    assert call("parameters runs/none").code == 2
+
+
 def test_methods_have_the_options_of_their_fields(factors, call) -> None:
     words = "--method nuts --num_chains 2 --num_warmup 5 --max_tree_depth 2 --num_draws 6"
     outcome = call(f"posterior runs/fa {words}")
