@@ -216,7 +216,7 @@ def test_a_made_guide_is_widened_in_its_coordinates() -> None:
     """About its own mean, under the same skews: the evidence stays, and so does the place."""
     guide = AutoAmortized(two_levels, X)
     with torch.no_grad():
-        guide.shared.joint.log_scale.fill_(0.2)
+        guide.shared.joint.log_scale.zero_()  # as wide as the prior
     program = (two_levels, guide)
     wide = wider(program, 2.0)
     by_site = [poutine.trace(p).get_trace(X).nodes["_shared"]["fn"] for p in (guide, wide.guide)]

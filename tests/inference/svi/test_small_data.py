@@ -145,7 +145,7 @@ def test_a_made_guide_says_where_the_data_lie_beyond_the_prior() -> None:
 
     x = torch.randn(20)
     far = quick(model, 100 + x, steps=2).notes
-    assert any("x.std()" in note and "median 1" in note and "'x'" in note for note in far)
+    assert any("x.std()" in note and "'x'" in note for note in far)
     assert not any("x.std()" in note for note in quick(model, x, steps=2).notes)
 
 
