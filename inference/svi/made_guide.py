@@ -105,8 +105,8 @@ def with_defaults(
 ) -> tuple[Any, Settings]:
     """Return objective and settings, with what suits the guide where they are left open.
 
-    A guide of Pyro's that has the posterior's covariances gets the objective Landing, too. Of one made from
-    the model:
+    A guide of Pyro's that has the posterior's covariances gets the objective Landing, too, unless an
+    optimizer is chosen. Of one made from the model:
 
     - The learning rate falls to 0 along a cosine: from 0.001, or from 0.003 where no network is trained.
       Shared latents have to go from the prior to a posterior that may be a thousand times narrower: at a
@@ -128,7 +128,9 @@ def with_defaults(
     lands = elbo is None and not settings.is_tempered and not structure.enumerated
     if not made:
         covers = any(isinstance(module, WITH_COVARIANCES) for module in modules)
-        return _landing(settings) if lands and covers else (elbo, settings)
+        # at an optimizer's own large steps the score is needed as a damper
+        suits = lands and covers and settings.optimizer is None
+        return _landing(settings) if suits else (elbo, settings)
     guides = {id(parameter) for guide in made for parameter in guide.parameters()}
     is_guides_alone = all(id(parameter) in guides for parameter in parameters.values())
     if settings.optimizer is None:
