@@ -62,7 +62,7 @@ def verdict(
         times: what the run counts, "steps" or "epochs".
         steps_per_epoch: how many steps each rate is of.
 
-    >>> print(verdict("the ELBO", [-3.0] * 40, [0.1] * 40, True, "steps"))
+    >>> print(verdict("the ELBO", [-3.0] * 1_000, [0.1] * 1_000, True, "steps"))
     the ELBO had levelled off: it changed by 0.00 ± 0.00 nats over the last tenth of the steps
     """
     found = late_gain(figures, rates)
