@@ -87,10 +87,9 @@ def interpolate(
     checks.check_arguments(CHECKS, locals())
     space = LatentSpace.of(program, data, unit=unit, seed=seed, device=device)
     rows = space.check_row("start", start), space.check_row("end", end)
-    points = [{n: z for n, z in space.point(row).items() if n in space.continuous} for row in rows]
     with space.open(seed) as of_row:
         here, there = map(of_row, rows)
-        ends = Ends(points[0], points[1], RowPrior(here), RowPrior(there))
+        ends = Ends(here.start, there.start, RowPrior(here), RowPrior(there))
         path = along.points(ends, num_steps)
         here, there = map(of_row, rows)  # the noise starts anew, so that paths can be compared
         moving = sites_that_move(here, path)

@@ -163,6 +163,12 @@ class OneRow:
     place: int
 
     @property
+    def start(self) -> dict[str, Tensor]:
+        """The row's continuous latents at the guide's mean, on the device of the call."""
+        point = self.space.point(int(self.units[self.place]))
+        return {n: point[n].to(self.call.device) for n in self.space.continuous}
+
+    @property
     def arguments(self) -> tuple[Any, ...]:
         """The positional arguments of the call."""
         return self.call.args

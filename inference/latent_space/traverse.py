@@ -99,24 +99,25 @@ def traverse(
     moves += [_along(direction, start, num_steps) for direction in directions]
     with space.open(seed) as of_row:
         here = of_row(place)
-        points = {name: torch.cat([m.points[name] for m in moves]) for name in start}
+        joined = {name: torch.cat([m.points[name] for m in moves]) for name in start}
+        points = {name: z.to(here.call.device) for name, z in joined.items()}
         _check_supports(RowPrior(here), points, names)
         made = means_at(here, points, sites_that_move(here, points))
-        means = made.means
         observes = observed_of(here)
-    shapes = {name: tuple(mean.shape[1:]) for name, mean in means.items()}
+    shapes = {name: tuple(mean.shape[1:]) for name, mean in made.means.items()}
     in_file = units_of(program, data, shapes, observes)
-    unflat = {
-        n: in_file[n].values(m).unflatten(0, (len(moves), num_steps)) for n, m in means.items()
+    means = {
+        name: in_file[name].values(mean).unflatten(0, (len(moves), num_steps))
+        for name, mean in made.means.items()
     }
-    change = _change(unflat)
+    change = _change(means)
     order = change.argsort(descending=True, stable=True)
     return Traversal(
         row=place,
         moves=tuple(moves[k].name for k in order.tolist()),
         values=torch.stack([move.values for move in moves])[order],
         levels=levels,
-        means={name: mean[order] for name, mean in unflat.items()},
+        means={name: mean[order] for name, mean in means.items()},
         change=change[order],
         in_file=in_file,
         notes=(*found.notes, *made.notes),
