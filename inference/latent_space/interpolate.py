@@ -16,7 +16,7 @@ from pyro_vae.inference.latent_space.interpolation import Interpolation
 from pyro_vae.inference.latent_space.paths import LatentPath, Straight
 from pyro_vae.inference.latent_space.paths.path import Ends
 from pyro_vae.inference.latent_space.prior import RowPrior
-from pyro_vae.inference.latent_space.space import LatentSpace, OneRow
+from pyro_vae.inference.latent_space.space import LatentSpace, OneRow, check_row_number
 from pyro_vae.inference.latent_space.steps import (
     NO_EVIDENCE,
     NO_ROWS,
@@ -27,6 +27,8 @@ from pyro_vae.inference.latent_space.steps import (
 )
 
 CHECKS: dict[str, checks.Check] = {
+    "start": check_row_number,
+    "end": check_row_number,
     "along": checks.instance(LatentPath, "a path, such as Straight() or Spherical()"),
     "num_steps": checks.at_least_2,
     "evidence": true_or_false,

@@ -16,7 +16,7 @@ from pyro_vae.inference.latent_space.file_units import units_of
 from pyro_vae.inference.latent_space.latents import latents
 from pyro_vae.inference.latent_space.of_rows import Latents
 from pyro_vae.inference.latent_space.prior import RowPrior
-from pyro_vae.inference.latent_space.space import LatentSpace
+from pyro_vae.inference.latent_space.space import LatentSpace, check_row_number
 from pyro_vae.inference.latent_space.steps import observed_of
 from pyro_vae.inference.latent_space.traversal import Traversal
 from pyro_vae.inference.posterior.guide_draws import Guide
@@ -30,7 +30,8 @@ def check_share(name: str, value: Any) -> None:
 
 
 CHECKS: dict[str, checks.Check] = {
-    "sites": checks.optional(checks.texts),
+    "row": check_row_number,
+    "sites": checks.optional(checks.each(checks.text, "a list of names of latents", least=1)),
     "directions": checks.each(checks.instance(Direction, "a Direction"), "a list of Direction"),
     "num_steps": checks.at_least_2,
     "probability": check_share,
