@@ -101,11 +101,10 @@ def plot_strangest(scores: Scores, data: Tensor, count: int = 16) -> Figure:
         InputError: ``count`` is below 1.
     """
     rows = scores.strangest(at_least_1("count", count))
-    image_share = next(
-        (s for s in scores.shares.values() if s.shape == data.shape and is_image_batch(data)), None
-    )
     if is_image_batch(data):
-        return _images(scores, data, rows, image_share)
+        fitting = [name for name, s in scores.shares.items() if s.shape == data.shape]
+        shares = scores.shares[fitting[0]] - scores.usual[fitting[0]] if fitting else None
+        return _images(scores, data, rows, shares)
     return _columns(scores, rows)
 
 
@@ -117,8 +116,7 @@ def _images(scores: Scores, data: Tensor, rows: Tensor, shares: Tensor | None) -
     figure = Figure((0.75 * wide + 0.2, tall * (0.7 * each + 0.25) + 0.3), layout="constrained")
     grid = figure.subplots(tall * each, wide, squeeze=False)
     low, high = value_range(data)
-    usual = None if shares is None else shares.nanmedian(0).values
-    excess = None if shares is None or usual is None else (shares - usual)[rows].double().sum(1)
+    excess = None if shares is None else shares[rows].double().sum(1)
     limit = 1.0 if excess is None else float(excess.abs().max()) or 1.0
     for axes in grid.flat:
         axes.set_axis_off()
@@ -133,15 +131,14 @@ def _images(scores: Scores, data: Tensor, rows: Tensor, shares: Tensor | None) -
             below.imshow(excess[i].numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
     words = "row: score"
     if excess is not None:
-        words += "; below: its parts above (red) and below (blue) the median row's"
+        words += "; below: its parts above (red) and below (blue) the usual ones"
     figure.supxlabel(words, fontsize=8)
     return figure
 
 
 def _columns(scores: Scores, rows: Tensor) -> Figure:
     """Draw, for each row, how far the part of each column is above the median row's."""
-    parts = scores.parts()
-    excess = {name: (part - part.nanmedian())[rows].double() for name, part in parts.items()}
+    excess = {n: part[rows].double() for n, part in scores.parts(above_usual=True).items()}
     names = sorted(excess, key=lambda n: -float(excess[n].nan_to_num().abs().max()))[:14]
     figure = Figure((1.8 + 0.34 * max(len(names), 6), 1.3 + 0.19 * len(rows)), layout="constrained")
     axes = figure.subplots()
@@ -159,5 +156,5 @@ def _columns(scores: Scores, rows: Tensor) -> Figure:
     axes.set_ylabel("row: score")
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(picture, ax=axes, extend="both")
-    bar.set_label("part above the median row's, nats")
+    bar.set_label("part above the usual one, nats")
     return figure

@@ -11,6 +11,7 @@ from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.inference.scoring.by import Figures, Score, surprise_shares
 from pyro_vae.inference.scoring.rows import Rows
 from pyro_vae.program.common_noise import CommonNoise
+from pyro_vae.program.isolation import seed_all
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Regret(Score):
 
     def figures(self, rows: Rows, learnt: Any) -> Figures:
         plain = rows.under(rows.program, Importance())
-        elbo = _CommonELBO()
+        elbo = _CommonELBO(self.steps, rows.seed)
         finer = rows.under(
             refined(rows.program, self.steps, self.learning_rate, elbo), Importance()
         )
@@ -54,10 +55,21 @@ class Regret(Score):
 
 
 class _CommonELBO(TraceELBO):
-    """The ELBO with one noise for all rows, so that a row is refined among others as it is alone."""
+    """The ELBO with one noise for all rows, so that a row is refined among others as it is alone.
+
+    Args:
+        steps: of each fit; every step has a noise of its own, the same in every fit.
+        seed: of the noise.
+    """
 
     unit: str | None = None
 
+    def __init__(self, steps: int, seed: int) -> None:
+        super().__init__()
+        self.steps, self.seed, self.step = steps, seed, 0
+
     def differentiable_loss(self, model: Any, guide: Any, *args: Any, **kwargs: Any) -> Any:
         common = guide if self.unit is None else CommonNoise(self.unit)(guide)
+        seed_all((self.seed + 1_000_003 * (1 + self.step % self.steps)) % 2**32)
+        self.step += 1
         return super().differentiable_loss(model, common, *args, **kwargs)

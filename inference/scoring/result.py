@@ -28,6 +28,7 @@ class Scores:
         by: the score, in a phrase.
         shares: by observed site, ``N | event`` or (N,), what each value contributes to the score, and under
             "latents" what no value has by itself. Of a score that is no sum, those of -log p(x).
+        usual: the median of each share over the reference rows, or without them over the rows themselves.
         columns: the names of a site's values, by site, where they are known.
         p_values: the probability that a normal row is as strange, (N,); None without reference rows.
         q_values: of Benjamini and Hochberg: the rows with q <= a have a false discovery rate of at most a.
@@ -41,6 +42,7 @@ class Scores:
     errors: Tensor
     by: str
     shares: Mapping[str, Tensor] = field(default_factory=dict)
+    usual: Mapping[str, Tensor] = field(default_factory=dict)
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     p_values: Tensor | None = None
     q_values: Tensor | None = None
@@ -72,12 +74,17 @@ class Scores:
         )
         return order[:count]
 
-    def parts(self) -> dict[str, Tensor]:
-        """Return the shares by name, (N,) each: of a table's columns, and of other sites as a whole."""
+    def parts(self, above_usual: bool = False) -> dict[str, Tensor]:
+        """Return the shares by name, (N,) each: of a table's columns, and of other sites as a whole.
+
+        Args:
+            above_usual: whether to subtract the usual share.
+        """
         found: dict[str, Tensor] = {}
         for site, share in self.shares.items():
-            flat = share.reshape(len(share), -1)
-            names = self.columns.get(site)
+            if above_usual:
+                share = share - self.usual[site]
+            flat, names = share.reshape(len(share), -1), self.columns.get(site)
             if share.dim() == 2 and (names or flat.shape[1] <= MOST_COLUMNS):
                 labels = names or [f"{site}[{j}]" for j in range(flat.shape[1])]
                 found |= dict(zip(labels, flat.unbind(1), strict=True))
@@ -86,16 +93,10 @@ class Scores:
         return found
 
     def reasons(self, row: int, count: int = REASONS) -> list[tuple[str, float]]:
-        """Return the parts of a row that are most above what they usually are, with the excess.
-
-        Usual is the median over the rows.
-        """
-        excess = {
-            name: float(part[row] - part.nanmedian())
-            for name, part in self.parts().items()
-            if bool(part[row].isfinite())
-        }
-        return sorted(excess.items(), key=lambda item: -item[1])[:count]
+        """Return the parts of a row that are most above the usual ones, with the excess."""
+        excess = {name: float(part[row]) for name, part in self.parts(above_usual=True).items()}
+        known = {name: value for name, value in excess.items() if not math.isnan(value)}
+        return sorted(known.items(), key=lambda item: -item[1])[:count]
 
     def to_frame(self) -> Any:
         """Return a pandas DataFrame with a row for each row: score, error, p, q, and the shares."""

@@ -13,7 +13,7 @@ from pyro_vae.inference.scoring.common_draws import common_evidence, open_common
 from pyro_vae.inference.scoring.terms import Terms, terms_of
 from pyro_vae.program.contract import Program
 
-DRAWS_OF_TERMS = 256
+DRAWS_OF_TERMS, MOST_DRAWS = 256, 1000  # where the evidence takes none; where it takes more
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Rows:
         seed: of all noise.
         device: where to compute.
         progress: whether to draw a bar.
+        with_shares: whether a score is to be divided among the values.
     """
 
     program: Program
@@ -37,6 +38,7 @@ class Rows:
     seed: int
     device: str | torch.device = "auto"
     progress: bool | None = None
+    with_shares: bool = True
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -54,9 +56,11 @@ class Rows:
     @cached_property
     def terms(self) -> Terms:
         """What the evidence of each row is made of, by draws of the guide."""
-        draws = min(self.num_particles if not self.method.is_exact else DRAWS_OF_TERMS, 1000)
+        draws = DRAWS_OF_TERMS if self.method.is_exact else min(self.num_particles, MOST_DRAWS)
         with open_common(self.program, self.data, self.seed, self.device) as tiles:
-            found = terms_of(tiles, draws, self.progress)
+            structure = tiles.example.structure
+            has_draws = len(structure.latents) > len(structure.enumerated)
+            found = terms_of(tiles, draws if has_draws else 1, self.progress)
         return _first(found, len(self))
 
     @cached_property

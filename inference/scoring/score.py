@@ -1,5 +1,6 @@
 """The score of every row: how strange a program finds it, against held-out normal rows."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ CHECKS: dict[str, checks.Check] = {
         checks.instance((str, Method, type), "the name of a method, or a Method")
     ),
     "num_particles": checks.optional(at_least_1),
+    "shares": true_or_false,
     "seed": checks.seed,
     "progress": checks.optional(true_or_false),
 }
@@ -48,6 +50,7 @@ def score(
     false_alarms: float = 0.05,
     method: str | Method | None = None,
     num_particles: int | None = None,
+    shares: bool = True,
     seed: int = 0,
     device: str | torch.device = "auto",
     progress: bool | None = None,
@@ -73,6 +76,7 @@ def score(
         method: of the evidence; by default exact where the program has a method ``log_evidence``, or
             else importance sampling.
         num_particles: K; by default that of the method.
+        shares: whether to divide the scores among sites and columns, which takes further draws.
         seed: of all draws.
         device: where to compute; "auto" is the GPU where there is one.
         progress: whether to draw a bar; by default where standard error is a terminal.
@@ -93,7 +97,7 @@ def score(
     target = as_program(program)
     way = _method(target, method)
     count = way.num_particles if num_particles is None else num_particles
-    rows = Rows(target, data, way, count, seed, device, progress)
+    rows = Rows(target, data, way, count, seed, device, progress, shares)
     learning, calibrating = _reference(target, rows, reference, by, seed)
     learnt = by.learn(learning) if learning is not None else None
     found = by.figures(rows, learnt)
@@ -127,9 +131,7 @@ def _reference(
         normal = rows_of(program, reference, "cpu")
     _check_same_columns(rows, normal, reference)
     _check_held_out(program, normal)
-    given = Rows(
-        program, reference, rows.method, rows.num_particles, seed, rows.device, rows.progress
-    )
+    given = replace(rows, data=reference)
     if not by.learns:
         return None, given
     if normal.num_units < 2:
@@ -142,12 +144,8 @@ def _reference(
     order = torch.randperm(normal.num_units, generator=torch.Generator().manual_seed(seed))
     whole = given.values
     halves = (tuple(column[part] for column in whole) for part in order.tensor_split(2))
-    first, second = (Rows(program, half, *_rest(given)) for half in halves)
+    first, second = (replace(given, data=half) for half in halves)
     return first, second
-
-
-def _rest(rows: Rows) -> tuple[Any, ...]:
-    return rows.method, rows.num_particles, rows.seed, rows.device, rows.progress
 
 
 def _check_same_columns(rows: Rows, normal: Batches, reference: Any) -> None:
@@ -209,11 +207,12 @@ def _result(
     unknown = int(scores.isnan().sum())
     if unknown:
         notes.append(f"{unknown:,} rows have no score: the program scores them NaN")
-    common = {
+    common: dict[str, Any] = {
         "scores": scores,
         "errors": found.errors.double().cpu(),
         "by": by.description,
         "shares": found.shares,
+        "usual": _usual(found if normal is None else normal),
         "columns": columns,
         "false_alarms": false_alarms,
     }
@@ -236,6 +235,11 @@ def _result(
         reference_scores=reference,
         notes=tuple(notes),
     )
+
+
+def _usual(figures: Figures) -> dict[str, Tensor]:
+    """Return the median of each share over some rows."""
+    return {name: share.nanmedian(0).values for name, share in figures.shares.items()}
 
 
 def _known(scores: Tensor) -> Tensor:
