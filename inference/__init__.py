@@ -51,16 +51,16 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.posterior.result import Posterior as Posterior
     from pyro_vae.inference.posterior.summary import Summary as Summary
     from pyro_vae.inference.scoring.background import Background as Background
+    from pyro_vae.inference.scoring.by import Score as Score
     from pyro_vae.inference.scoring.dose import DoSE as DoSE
     from pyro_vae.inference.scoring.input_complexity import InputComplexity as InputComplexity
+    from pyro_vae.inference.scoring.plot import plot_scores as plot_scores
+    from pyro_vae.inference.scoring.plot import plot_strangest as plot_strangest
     from pyro_vae.inference.scoring.reconstruction import Reconstruction as Reconstruction
     from pyro_vae.inference.scoring.regret import Regret as Regret
-    from pyro_vae.inference.scoring.by import Score as Score
     from pyro_vae.inference.scoring.result import Scores as Scores
     from pyro_vae.inference.scoring.surprise import Surprise as Surprise
     from pyro_vae.inference.scoring.typicality import Typicality as Typicality
-    from pyro_vae.inference.scoring.plot import plot_scores as plot_scores
-    from pyro_vae.inference.scoring.plot import plot_strangest as plot_strangest
     from pyro_vae.inference.svi.fit_result import FitResult as FitResult
 
 _EVIDENCE, _POSTERIOR = "pyro_vae.inference.evidence", "pyro_vae.inference.posterior"

@@ -15,10 +15,11 @@ SMALLEST = 1e-3  # width, in standard deviations of a value
 
 
 class ExemplarDensity(nn.Module):
-    """Model data by exemplars: n ~ Uniform(1..N), y ~ t(e_n, width, freedom), x = m + s y. The guide is empty.
+    """Model data by exemplars: n ~ Uniform(1..N), y ~ t(e_n, width, freedom), x = m + s y; empty guide.
 
-    The exemplars e_n are training rows, in units in which each value has mean 0 and standard deviation 1
-    (m and s, :mod:`pyro_vae.scaling`). The width is the one parameter. While it is fitted, a row does not
+    The exemplars e_n are training rows, in units in which values have mean 0 and standard deviation 1
+    (m and s, :mod:`pyro_vae.scaling`): each column of a table, all values of an image together. The width
+    is the one parameter. While it is fitted, a row does not
     count as its own exemplar, nor do rows that equal it: leave-one-out maximum likelihood. n is summed out,
     so the ELBO is the evidence. It is known under the names kernel density and Parzen window, here with t
     kernels, whose heavy tails keep far rows comparable. A value that is NaN is integrated out, and a training
@@ -51,24 +52,24 @@ class ExemplarDensity(nn.Module):
     exemplars: Tensor
     count: Tensor
 
-    def __init__(
-        self, data_shape: Shape, num_exemplars: int = 5000, freedom: float = 5.0
-    ) -> None:
+    def __init__(self, data_shape: Shape, num_exemplars: int = 5000, freedom: float = 5.0) -> None:
         super().__init__()
         self.data_shape = sizes("data_shape", data_shape)
         self.freedom = positive("freedom", freedom)
         size = math.prod(self.data_shape)
-        self.scaling = Scaling((size,))
+        self.scaling = Scaling(self.data_shape)
         self.log_width = nn.Parameter(torch.zeros(()))
         # of a fixed size, so that a checkpoint of any fit fits; the rows from `count` on are unused
-        self.register_buffer("exemplars", torch.zeros(at_least_1("num_exemplars", num_exemplars), size))
+        self.register_buffer(
+            "exemplars", torch.zeros(at_least_1("num_exemplars", num_exemplars), size)
+        )
         self.register_buffer("count", torch.tensor(1))
 
     def learn_scaling(self, x: Tensor) -> None:
         """Take rows, in a random order, as exemplars."""
         if self.scaling.is_learnt:
             return
-        self.scaling.learn(x.flatten(1), may_keep=False)
+        self.scaling.learn(x, may_keep=False)
         rows = self._scaled(x.flatten(1)).nan_to_num()[: len(self.exemplars)]
         with torch.no_grad():
             self.exemplars[: len(rows)] = rows

@@ -24,13 +24,13 @@ Array = NDArray[Any]
 MOST_ROWS = 5000  # that the default program is fitted to: its exemplars
 # one parameter: it is at its optimum after few steps
 EXEMPLAR_FIT: Mapping[str, Any] = {
-    "steps": 100,
-    "batch_size": 256,
+    "steps": 80,
+    "batch_size": 128,
     "optimizer": partial(torch.optim.Adam, lr=0.1),
 }
 
 
-class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
+class AnomalyDetector(OutlierMixin, BaseEstimator):
     """Detect anomalies in a table by how strange a program finds them.
 
     ``fit`` takes normal rows. It holds some of them out, fits the program to the others, and sets the
@@ -81,10 +81,14 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: the rows are not numbers in a table, or fewer than 2.
         """
-        X = validate_data(self, X, dtype="numeric", ensure_all_finite="allow-nan", ensure_min_samples=2)
+        X = validate_data(
+            self, X, dtype="numeric", ensure_all_finite="allow-nan", ensure_min_samples=2
+        )
         if not 0 < self.held_out < 1:
             raise InputError(
-                f"held_out is {self.held_out}", subject="held_out", expected="a share between 0 and 1"
+                f"held_out is {self.held_out}",
+                subject="held_out",
+                expected="a share between 0 and 1",
             )
         rows = torch.as_tensor(np.asarray(X, dtype=np.float32))
         seed = 0 if self.random_state is None else int(self.random_state)

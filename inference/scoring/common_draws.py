@@ -12,8 +12,8 @@ from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
 from pyro_vae.inference.checks.support import check_proposal
 from pyro_vae.inference.evidence.estimate import evidence_of_tiles
-from pyro_vae.inference.evidence.example import EXAMPLE_ROWS
 from pyro_vae.inference.evidence.exact import Exact
+from pyro_vae.inference.evidence.example import EXAMPLE_ROWS
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.method import Method, Workload
 from pyro_vae.inference.evidence.result import Evidence

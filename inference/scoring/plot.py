@@ -65,8 +65,8 @@ def _bins(values: Tensor) -> list[float]:
     if high - middle < 20 * spread:
         high = high if high > low else low + 1.0
         return list(np.linspace(low, high, BINS + 1))
-    ends = [math.asinh((x - middle) / spread) for x in (low, high)]
-    return [middle + spread * math.sinh(x) for x in np.linspace(*ends, BINS + 1)]
+    first, last = (math.asinh((x - middle) / spread) for x in (low, high))
+    return [middle + spread * math.sinh(x) for x in np.linspace(first, last, BINS + 1)]
 
 
 def _steps(
@@ -74,7 +74,9 @@ def _steps(
 ) -> None:
     inside = values[values.isfinite()].double().numpy()
     weights = np.full(len(inside), 1 / max(1, len(values)))
-    style: Any = {"histtype": "stepfilled", "alpha": 0.45} if filled else {"histtype": "step", "lw": 1.4}
+    style: Any = (
+        {"histtype": "stepfilled", "alpha": 0.45} if filled else {"histtype": "step", "lw": 1.4}
+    )
     axes.hist(inside, bins, weights=weights, color=colour, label=label, **style)
     widths = np.diff(bins)
     if widths.max() > 1.5 * widths.min():
@@ -151,7 +153,9 @@ def _columns(scores: Scores, rows: Tensor) -> Figure:
     picture = axes.imshow(cells, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
     short = [n if len(n) <= LONGEST else n[: LONGEST - 1] + "…" for n in names]
     axes.set_xticks(range(len(names)), short, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(rows)), [f"{row:,}: {scores.scores[row]:.1f}" for row in rows.tolist()])
+    axes.set_yticks(
+        range(len(rows)), [f"{row:,}: {scores.scores[row]:.1f}" for row in rows.tolist()]
+    )
     axes.tick_params(length=0, labelsize=7.5)
     axes.set_ylabel("row: score")
     axes.spines[:].set_visible(False)

@@ -160,7 +160,9 @@ class Scores:
             for line in (headings, *lines)
         ]
         notes = [textwrap.fill(f"note: {note}", WIDTH) for note in self.notes]
-        return "\n".join([textwrap.fill(self.caption, WIDTH), "", *text, *([""] if notes else []), *notes])
+        return "\n".join(
+            [textwrap.fill(self.caption, WIDTH), "", *text, *([""] if notes else []), *notes]
+        )
 
     __str__ = summary
 
@@ -170,5 +172,3 @@ class Scores:
     def _repr_html_(self) -> str:
         headings, lines = self._table(SHOWN)
         return table(lines, headings, self.caption, self.notes)
-
-

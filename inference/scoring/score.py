@@ -1,5 +1,6 @@
 """The score of every row: how strange a program finds it, against held-out normal rows."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -158,9 +159,13 @@ def _check_same_columns(rows: Rows, normal: Batches, reference: Any) -> None:
         split.column_names if isinstance(split, Split) else None for split in (rows.data, reference)
     ]
     if shapes[0] != shapes[1]:
-        problem = f"the reference has rows of shape {_words(shapes[1])}, and the data {_words(shapes[0])}"
+        problem = (
+            f"the reference has rows of shape {_words(shapes[1])}, and the data {_words(shapes[0])}"
+        )
     elif None not in names and names[0] != names[1]:
-        problem = f"the reference has the columns {_words(names[1])}, and the data {_words(names[0])}"
+        problem = (
+            f"the reference has the columns {_words(names[1])}, and the data {_words(names[0])}"
+        )
     else:
         return
     raise InputError(
@@ -191,7 +196,9 @@ def _check_held_out(program: Program, normal: Batches) -> None:
 def _columns(data: Any, figures: Figures) -> dict[str, tuple[str, ...]]:
     """Return the names of a table's columns by the one site that has as many values."""
     names = data.column_names if isinstance(data, Split) else None
-    sites = [n for n, s in figures.shares.items() if s.dim() == 2 and s.shape[1] == len(names or ())]
+    sites = [
+        n for n, s in figures.shares.items() if s.dim() == 2 and s.shape[1] == len(names or ())
+    ]
     return {sites[0]: names} if names is not None and len(sites) == 1 else {}
 
 
@@ -224,8 +231,8 @@ def _result(
     least = 1 / (len(reference) + 1)
     if least > false_alarms:
         notes.append(
-            f"{len(reference):,} reference rows give no p-value below {least:.2g}, so no row is flagged at "
-            f"{false_alarms:.3g} false alarms: that takes at least {int(1 / false_alarms + 0.999) - 1:,} rows"
+            f"{len(reference):,} reference rows give no p-value below {least:.2g}, so no row is flagged "
+            f"at {false_alarms:.3g} false alarms: that takes at least {math.ceil(1 / false_alarms) - 1:,} rows"
         )
     return Scores(
         **common,

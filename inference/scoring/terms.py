@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from pyro import poutine
@@ -66,8 +67,14 @@ def terms_of(tiles: Tiles, num_particles: int, progress: bool | None) -> Terms:
         sites = getattr(done[0], name)
         return {site: torch.cat([getattr(t, name)[site] for t in done]) for site in sites}
 
-    names = ("rate", "distortion", "rate_error", "distortion_error")
-    return Terms(*map(joined, names), parts("parts"), parts("guide_parts"))
+    return Terms(
+        joined("rate"),
+        joined("distortion"),
+        joined("rate_error"),
+        joined("distortion_error"),
+        parts("parts"),
+        parts("guide_parts"),
+    )
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ def _blocks(call: BoundProgram, num_particles: int) -> Iterator[_Block]:
         step = max(1, BYTES // (4 * structure.num_units * _values_per_unit(call)))
         for start in range(0, together, step):
             some = range(together)[start : start + step]
-            given = with_values(guide, lambda site, some=some: of_particles(site, structure, some))
+            given = with_values(guide, partial(of_particles, structure=structure, some=some))
             yield _weighed(call, given, len(some), log_guide[some.start : some.stop])
 
 
@@ -187,5 +194,3 @@ def value_log_probs(site: Site, structure: Structure) -> Tensor:
     unit = dims + structure.dim
     rest = [d for d in range(1, dims) if d != unit]
     return log_probs.sum(rest) if rest else log_probs
-
-

@@ -32,6 +32,8 @@ class Typicality(Score):
     def figures(self, rows: Rows, learnt: Any) -> Figures:
         entropy, error = learnt
         evidence = rows.evidence
-        errors = (evidence.standard_error.square() + (error if math.isfinite(error) else 0) ** 2).sqrt()
+        errors = (
+            evidence.standard_error.square() + (error if math.isfinite(error) else 0) ** 2
+        ).sqrt()
         scores = (evidence.log_evidence + entropy).abs()
         return Figures(scores, errors, surprise_shares(rows), evidence.notes)

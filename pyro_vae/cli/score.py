@@ -158,7 +158,9 @@ def _reference(trained: TrainedModel, options: Namespace) -> Any:
         names = ("test", "validation") if options.data is not None else ("validation",)
         held_out = [splits[n] for n in names if n in splits and splits[n] is not trained.split]
         if not held_out:
-            note("there are no held-out rows to compare with, so no p-values; --reference names some")
+            note(
+                "there are no held-out rows to compare with, so no p-values; --reference names some"
+            )
         return held_out[0] if held_out else None
     if named == "train":
         raise InputError(

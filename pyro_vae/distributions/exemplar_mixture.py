@@ -80,7 +80,9 @@ class ExemplarMixture(dist.TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         log_probs = self._in_blocks(lambda y: self._log_kernels(y).logsumexp(-1), value)
-        return (log_probs - self.count.double().log() - self._log_units(value).sum(-1)).to(value.dtype)
+        return (log_probs - self.count.double().log() - self._log_units(value).sum(-1)).to(
+            value.dtype
+        )
 
     def by_value(self, value: Tensor) -> Tensor:
         """Return parts of the log-probability that sum to it, ``batch | X``.

@@ -1,7 +1,7 @@
 """Draws of a guide that give all units the same noise: common random numbers.
 
-The noise behind the draws, such as the e of z = loc + scale e, is drawn for one unit and used for all. So a
-unit's draws are the same alone and among others, and differences between units are free of most of the noise.
+The noise behind the draws, such as the e of z = loc + scale e, is drawn for one unit and used for all. So
+a unit's draws are the same alone and among others, and differences between units hold less noise.
 """
 
 import copy
@@ -90,7 +90,8 @@ def _common(fn: Any, dim: int) -> Any:
     """Return a distribution of a class of its own, so that whoever asks for its kind finds it."""
     copied = copy.copy(fn)
     if not isinstance(fn, _Common):
-        copied.__class__ = _common_class(type(fn))
+        kind: Any = type(fn)
+        copied.__class__ = _common_class(kind)
     copied._unit_dim = dim
     return copied
 
@@ -102,7 +103,9 @@ def _common_class(kind: type) -> type:
 
 def _race(self: Categorical, sample_shape: Any = ()) -> Tensor:
     """Draw by exponential clocks, the first of which to ring wins: their noise has the units' dimension."""
-    rates = self.probs.expand(self._extended_shape(torch.Size(sample_shape)) + self.probs.shape[-1:])
+    rates = self.probs.expand(
+        self._extended_shape(torch.Size(sample_shape)) + self.probs.shape[-1:]
+    )
     return (rates / torch.empty_like(rates).exponential_()).argmax(-1)
 
 

@@ -139,7 +139,7 @@ def test_shares_sum_to_the_score_and_are_those_of_the_posterior() -> None:
 
 
 def test_scores_follow_their_formulas() -> None:
-    model, x = fitted()
+    model, _ = fitted()
     other = FactorAnalysis((3,), 2)
     new, reference = torch.randn(7, 3) * 3, torch.randn(80, 3)
     surprise = score(model, new).scores
@@ -176,9 +176,9 @@ def test_a_row_scores_alone_as_among_others_and_always_the_same(by: Score) -> No
     run = partial(score, model, by=by, reference=reference, num_particles=100, method="importance")
     whole, again = run(x), run(x)
     for name in ("scores", "errors", "p_values", "q_values"):
-        assert torch.equal(
-            getattr(whole, name).nan_to_num(), getattr(again, name).nan_to_num()
-        ), name
+        assert torch.equal(getattr(whole, name).nan_to_num(), getattr(again, name).nan_to_num()), (
+            name
+        )
     for some in (slice(4, 5), slice(20, 23), slice(5, 25)):
         alone, among = run(x[some]).scores, whole.scores[some]
         assert bool(((alone - among).abs() <= 1e-4 + 1e-6 * among.abs()).all()), (alone, among)
@@ -225,7 +225,7 @@ def test_a_call_leaves_the_generator_as_it_was() -> None:
 
 
 def test_an_autoencoder_has_no_scores() -> None:
-    with pytest.raises(ValueError, match="no evidence|improper|flat"):
+    with pytest.raises(ValueError, match=r"no evidence|improper|flat"):
         score(Autoencoder((3,), 1), torch.rand(9, 3).round())
 
 
