@@ -11,10 +11,10 @@ from torch import Tensor
 
 from pyro_vae.errors import at_least_1
 from pyro_vae.inference.scoring.result import Scores
-from pyro_vae.plots.images import is_image_batch, show_image, value_range
+from pyro_vae.plots.images import image_grid, is_image_batch, show_image, value_range
 from pyro_vae.plots.style import BLUE, GREY, RED, new_figure, styled
 
-BINS = 60
+FEWEST_BINS, MOST_BINS = 12, 60
 IMAGES_PER_ROW = 8
 LONGEST = 22  # characters of a name
 
@@ -42,7 +42,7 @@ def plot_scores(scores: Scores) -> Figure:
     if math.isfinite(scores.threshold):
         axes.axvline(scores.threshold, color=RED, lw=1.2)
         axes.annotate(
-            f"{scores.false_alarms:.3g} false alarms",
+            f"{100 * scores.false_alarms:.3g} % false alarms",
             (scores.threshold, 1),
             (3, -1),
             ("data", "axes fraction"),
@@ -52,7 +52,7 @@ def plot_scores(scores: Scores) -> Figure:
         )
     axes.set_xlabel(scores.by)
     axes.set_ylabel("share of rows")
-    axes.legend(frameon=False, loc="center right")
+    figure.legend(loc="outside upper left", frameon=False, ncols=2)
     return figure
 
 
@@ -61,12 +61,13 @@ def _bins(values: Tensor) -> list[float]:
     if not len(values):
         return [0.0, 1.0]
     low, middle, high = (float(values.double().quantile(q)) for q in (0.0, 0.5, 1.0))
+    count = min(MOST_BINS, max(FEWEST_BINS, int(2 * len(values) ** 0.5)))
     spread = float(values.double().quantile(0.9)) - middle or 1.0
     if high - middle < 20 * spread:
         high = high if high > low else low + 1.0
-        return list(np.linspace(low, high, BINS + 1))
+        return list(np.linspace(low, high, count + 1))
     first, last = (math.asinh((x - middle) / spread) for x in (low, high))
-    return [middle + spread * math.sinh(x) for x in np.linspace(first, last, BINS + 1)]
+    return [middle + spread * math.sinh(x) for x in np.linspace(first, last, count + 1)]
 
 
 def _steps(
@@ -81,7 +82,7 @@ def _steps(
     widths = np.diff(bins)
     if widths.max() > 1.5 * widths.min():
         middle = float(np.median(inside)) if len(inside) else 0.0
-        scale = float(widths.min()) * BINS / 10
+        scale = float(widths.min()) * len(widths) / 10
         functions: Any = (
             lambda x: np.arcsinh((x - middle) / scale),
             lambda y: middle + scale * np.sinh(y),
@@ -124,9 +125,7 @@ def _images(scores: Scores, data: Tensor, rows: Tensor, shares: Tensor | None) -
         axes.set_axis_off()
     for i, row in enumerate(rows.tolist()):
         axes = grid[i // wide * each][i % wide]
-        image = (data[row].double() - low) / (high - low or 1.0)
-        picture = image.movedim(0, -1).clamp(0, 1).numpy()
-        show_image(axes, picture if picture.shape[-1] == 3 else picture[..., 0])
+        show_image(axes, image_grid(data[row : row + 1], 1, low, high))
         axes.set_title(f"{row}: {scores.scores[row]:.0f}", fontsize=7, pad=2)
         if excess is not None:
             below = grid[i // wide * each + 1][i % wide]
