@@ -40,7 +40,8 @@ def vae(latent_dim: int) -> VAE:
 
 def images(name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     data = load(name)
-    assert data.train.labels is not None and data.test.labels is not None
+    assert data.train.labels is not None
+    assert data.test.labels is not None
     return data.train.read(), data.train.labels, data.test.read(), data.test.labels
 
 

@@ -21,9 +21,9 @@ class ExemplarDensity(nn.Module):
     (m and s, :mod:`pyro_vae.scaling`): each column of a table, all values of an image together. The width
     is the one parameter. While it is fitted, a row does not
     count as its own exemplar, nor do rows that equal it: leave-one-out maximum likelihood. n is summed out,
-    so the ELBO is the evidence. It is known under the names kernel density and Parzen window, here with t
-    kernels, whose heavy tails keep far rows comparable. A value that is NaN is integrated out, and a training
-    row with gaps has the mean in them.
+    so the ELBO is the evidence. Other names are kernel density and Parzen window; here with t kernels,
+    whose heavy tails keep far rows comparable. A value that is NaN is integrated out, and a training row
+    with gaps has the mean in them.
 
     With more training rows than ``num_exemplars``, a random choice of them becomes exemplars.
 

@@ -230,9 +230,10 @@ def _result(
     p, threshold = calibration.p_values(scores), calibration.threshold(false_alarms)
     least = 1 / (len(reference) + 1)
     if least > false_alarms:
+        enough = math.ceil(1 / false_alarms) - 1
         notes.append(
             f"{len(reference):,} reference rows give no p-value below {least:.2g}, so no row is flagged "
-            f"at {false_alarms:.3g} false alarms: that takes at least {math.ceil(1 / false_alarms) - 1:,} rows"
+            f"at {false_alarms:.3g} false alarms: that takes at least {enough:,} rows"
         )
     return Scores(
         **common,

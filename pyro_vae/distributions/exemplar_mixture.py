@@ -17,7 +17,8 @@ AT_ONCE = 2**21  # distances of a block
 
 
 class ExemplarMixture(dist.TorchDistribution):
-    """Mix multivariate t kernels about N exemplars: p(y) = 1/N sum_n t(y | e_n, width, freedom), x = m + s y.
+    """Mix multivariate t kernels about N exemplars: p(y) = 1/N sum_n t(y | e_n, width, freedom);
+    x = m + s y.
 
     t has density proportional to (1 + |y - e_n|^2 / (freedom width^2))^-((freedom + D) / 2). A value that
     is NaN was not observed and is integrated out. Distances are in float64.
