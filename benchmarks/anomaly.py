@@ -1,8 +1,8 @@
 """Anomaly detection: how well scores of programs find anomalies, beside published figures.
 
     python benchmarks/anomaly.py FOLDER [--tables wine glass] [--draws 3] [--vae] [--peers]
-    python benchmarks/anomaly.py --mnist [--epochs 15] [--images 500]      # one digit a class
-    python benchmarks/anomaly.py --fashion [--epochs 15] [--images 500]    # Fashion-MNIST -> MNIST
+    python benchmarks/anomaly.py --mnist [--epochs 20] [--images 500]      # one digit a class
+    python benchmarks/anomaly.py --fashion [--epochs 20] [--images 500]    # Fashion-MNIST -> MNIST
 
 FOLDER holds tables `NAME.npz` with `X` (rows, columns) and `y` (1 = anomaly), and perhaps
 `published_auroc.json`; by default it is `$PYRO_VAE_DATA/Anomaly`. Each table is a row, with the AUROC in
@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true", help="PyOD's detectors, too")
     parser.add_argument("--mnist", action="store_true", help="one digit of MNIST a class")
     parser.add_argument("--fashion", action="store_true", help="Fashion-MNIST against MNIST")
-    parser.add_argument("--epochs", type=int, default=15, help="of the fits to images")
+    parser.add_argument("--epochs", type=int, default=20, help="of the fits to images")
     parser.add_argument("--images", type=int, default=500, help="of each kind that are scored")
     options = parser.parse_args()
     if options.mnist:

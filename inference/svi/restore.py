@@ -16,7 +16,7 @@ from pyro_vae.inference.svi.made_guide import has_guide
 from pyro_vae.inference.svi.opening import FUNCTIONS, kind_of, open_fit
 from pyro_vae.inference.svi.run_storage import CHECKPOINT, check_checkpoint
 from pyro_vae.program.autoguide import has_unset_autoguide
-from pyro_vae.program.contract import Program, as_program
+from pyro_vae.program.contract import Program, as_program, held_program
 from pyro_vae.program.parameters import stored_parameters
 
 PASS_DATA = "pass the data of the fit: restore(program, path, data), or args=(...)"
@@ -62,6 +62,7 @@ def restore(
     True
     """
     checks.check_arguments(CHECKS, locals())
+    program = held_program(program)
     file = checkpoint_in(Path(path))
     tensors, record = checkpoint.read(file)
     learnt = trained(file, tensors, record)

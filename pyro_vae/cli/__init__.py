@@ -26,6 +26,7 @@ VERBS = {
     "compare": "compare runs on the same data: Bayes factors, probabilities, a picture",
     "posterior": "draw the latents given the data, for a table, a file and ArviZ",
     "score": "find the rows that a fitted model finds strange",
+    "parameters": "standard errors of what a run has learnt by maximum likelihood",
     "graph": "draw a model and its guide as a plate diagram",
     "sample": "draw new data from a fitted model",
     "reconstruct": "compare data with their reconstructions by a fitted model",
