@@ -3,6 +3,7 @@
 from pyro_vae.models.autoencoder import Autoencoder
 from pyro_vae.models.conditional import ConditionalVAE
 from pyro_vae.models.deep_markov import DeepMarkov
+from pyro_vae.models.exemplar_density import ExemplarDensity
 from pyro_vae.models.factor_analysis import FactorAnalysis
 from pyro_vae.models.flow import DequantizedFlow, FlowDensity
 from pyro_vae.models.hierarchical import HierarchicalVAE
@@ -21,6 +22,7 @@ __all__ = [
     "ConditionalVAE",
     "DeepMarkov",
     "DequantizedFlow",
+    "ExemplarDensity",
     "FactorAnalysis",
     "FlowDensity",
     "HierarchicalVAE",

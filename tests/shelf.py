@@ -25,6 +25,7 @@ from pyro_vae.models import (
     ConditionalVAE,
     DeepMarkov,
     DequantizedFlow,
+    ExemplarDensity,
     FactorAnalysis,
     FlowDensity,
     HierarchicalVAE,
@@ -107,6 +108,8 @@ SHELF: Shelf = [
     ("ConditionalVAE", partial(ConditionalVAE, IMAGE, 3, num_classes=4), labelled),
     ("FactorAnalysis", partial(FactorAnalysis, (5,), 2), partial(torch.randn, 9, 5)),
     ("FactorAnalysis", partial(FactorAnalysis, (2, 3), 2, True), partial(torch.randn, 9, 2, 3)),
+    ("ExemplarDensity", partial(ExemplarDensity, (5,), 6), partial(torch.randn, 9, 5)),
+    ("ExemplarDensity", partial(ExemplarDensity, (1, 2, 3), 9), partial(torch.randn, 9, 1, 2, 3)),
     ("FlowDensity", partial(FlowDensity, IMAGE), partial(torch.randn, 9, *IMAGE)),
     (
         "FlowDensity",

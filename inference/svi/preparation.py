@@ -14,6 +14,7 @@ from pyro_vae import checkpoint
 from pyro_vae.data import Batch, Batches
 from pyro_vae.errors import InputError, report_user_errors
 from pyro_vae.inference.checks.elbo import reasons_for_no_elbo
+from pyro_vae.inference.checks.training_rows import remember_training_rows
 from pyro_vae.inference.objectives import Objective, default_elbo
 from pyro_vae.inference.objectives.requirements import check_pyro_elbo
 from pyro_vae.inference.svi.batch_loss import BatchLoss
@@ -101,6 +102,7 @@ def prepare(task: Task, resume: bool) -> Prepared:
                 examined, loss_is_pyros=not isinstance(elbo, Objective)
             )
         learning = _with_modules(program, elbo.modules if isinstance(elbo, Objective) else {})
+    remember_training_rows(program, train)
     loss = BatchLoss(examined, minibatching, elbo or default_elbo(examined.structure))
     parameters = trainable({**named_parameters(learning), **stored})
     settings, optimizer_notes = with_optimizer(learning, settings, minibatching, parameters)
