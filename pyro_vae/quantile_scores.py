@@ -62,16 +62,17 @@ class QuantileScores(Scaling):
                 self.edges[j], self.scores[j] = torch.tensor(edges), torch.tensor(scores)
                 self.resolution[j] = step
 
-    def cell(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the score of each value, and the slope du/dx there, ``B, columns |``."""
-        place = _places(self.edges, x)
-        slopes = self.scores.diff() / self.edges.diff()
-        left, score, slope = (_at(of, place) for of in (self.edges, self.scores, slopes))
+    def cell(self, x: Tensor, columns: slice = slice(None)) -> tuple[Tensor, Tensor]:
+        """Return the score of each value of some columns, and the slope du/dx there, ``B, columns |``."""
+        edges, scores = self.edges[columns], self.scores[columns]
+        place = _places(edges, x)
+        slopes = scores.diff() / edges.diff()
+        left, score, slope = (_at(of, place) for of in (edges, scores, slopes))
         return score + (x - left) * slope, slope
 
-    def to_scores(self, x: Tensor) -> Tensor:
-        """Return the score of each value, ``B, columns |``."""
-        return self.cell(x)[0]
+    def to_scores(self, x: Tensor, columns: slice = slice(None)) -> Tensor:
+        """Return the score of each value of some columns, ``B, columns |``."""
+        return self.cell(x, columns)[0]
 
     def to_values(self, u: Tensor) -> Tensor:
         """Return Q(u), ``B, columns |``, rounded as the file's values are."""

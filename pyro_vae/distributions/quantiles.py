@@ -1,7 +1,7 @@
 """Numbers on the scale of their ranks."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -29,7 +29,9 @@ class QuantileMixture(Expandable):
 
     event_dims_of: ClassVar = {"logits": 1, "loc": 1, "scale": 1}
 
-    def __init__(self, logits: Tensor, loc: Tensor, scale: Tensor, quantiles: QuantileScores) -> None:
+    def __init__(
+        self, logits: Tensor, loc: Tensor, scale: Tensor, quantiles: QuantileScores
+    ) -> None:
         self.logits, self.loc, self.scale, self.quantiles = logits, loc, scale, quantiles
         super().__init__(logits.shape[:-1], validate_args=False)
 
@@ -63,6 +65,8 @@ class QuantileMixture(Expandable):
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         shape = torch.Size(sample_shape)
         which = dist.Categorical(logits=self.logits).sample(shape).unsqueeze(-1)
-        loc, scale = (p.expand(*shape, *p.shape).gather(-1, which)[..., 0] for p in (self.loc, self.scale))
+        loc, scale = (
+            p.expand(*shape, *p.shape).gather(-1, which)[..., 0] for p in (self.loc, self.scale)
+        )
         uniform = torch.rand(loc.shape, dtype=loc.dtype, device=loc.device)
         return self.quantiles.to_values(loc + scale * torch.logit(uniform.clamp(1e-7, 1 - 1e-7)))

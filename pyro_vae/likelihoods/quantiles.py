@@ -15,14 +15,18 @@ from pyro_vae.quantile_scores import QuantileScores
 class Quantiles(Likelihood):
     """Model numbers of any distribution on the scale of their ranks.
 
-        x_i = Q_i(u_i),   u_i ~ sum_k w_ik(z) Logistic(loc_ik(z), scale_ik(z)).
+    x_i = Q_i(u_i),   u_i ~ sum_k w_ik(z) Logistic(loc_ik(z), scale_ik(z)).
     """
 
     encoder_scaling = "ranks"
     starts: Tensor
 
     def __init__(
-        self, latent_dim: int, data_shape: Shape, decoder: NetworkFactory = MLP, num_components: int = 3
+        self,
+        latent_dim: int,
+        data_shape: Shape,
+        decoder: NetworkFactory = MLP,
+        num_components: int = 3,
     ) -> None:
         self.parameters_per_value = 3 * at_least_1("num_components", num_components)
         super().__init__(latent_dim, data_shape, decoder)

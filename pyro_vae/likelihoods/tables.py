@@ -86,7 +86,9 @@ class Heterogeneous(Likelihood):
                 logs[place] = kind.encoder_scaling == "log"
                 ranks[place] = kind.encoder_scaling == "ranks"
                 num_categories[place] = kind.num_categories
-        return partial(Scaled, network=encoder, logs=logs, ranks=ranks, num_categories=num_categories)
+        return partial(
+            Scaled, network=encoder, logs=logs, ranks=ranks, num_categories=num_categories
+        )
 
     def learn_scaling(self, x: Tensor) -> None:
         for kind, places in zip(self.kinds, self.places, strict=True):

@@ -60,9 +60,7 @@ def _exists(path: Path) -> bool:
         return path.exists()
 
 
-def _read_named(
-    name: str, root: Path | str | None, download: bool, options: ReadOptions
-) -> Source:
+def _read_named(name: str, root: Path | str | None, download: bool, options: ReadOptions) -> Source:
     entry = NAMED[name]
     folder = _data_root(root)
     is_there = not entry.files or (folder is not None and entry.is_there(folder))
@@ -130,8 +128,15 @@ def _read_path(path: Path, options: ReadOptions) -> Source:
 
 
 def options_for(name: str) -> frozenset[str]:
-    """Return the options of :func:`load` that apply to a file of that name."""
+    """Return the options of :func:`load` that apply to a named set, or to a file of that name."""
+    if name in NAMED:
+        return NAMED[name].options
     return _READERS[ending(Path(name))][1] if ending(Path(name)) in _READERS else frozenset()
+
+
+def is_table(name: str) -> bool:
+    """Return whether a name is that of a table."""
+    return options_for(name) >= OF_TABLES
 
 
 class AvailableSet(NamedTuple):
