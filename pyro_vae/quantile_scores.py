@@ -85,7 +85,7 @@ class QuantileScores(Scaling):
 
 def _places(grid: Tensor, x: Tensor) -> Tensor:
     """Return the number of the cell of each value; the first and the last go on to infinity."""
-    flat = x.reshape(-1, x.shape[-1]).mT.contiguous()
+    flat = x.reshape(-1, x.shape[-1]).mT.clone(memory_format=torch.contiguous_format)
     place = torch.searchsorted(grid[:, 1:-1].contiguous(), flat, right=True)
     return place.mT.reshape(x.shape)
 

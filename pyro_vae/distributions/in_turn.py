@@ -26,14 +26,14 @@ class Reader(Protocol):
 
 
 class ColumnsInTurn(dist.TorchDistribution):
-    """Draw the columns of a row in turn: p(x) = prod_j p_j(x_j | x_1, ..., x_(j-1), z), ``batch | columns``.
+    """Draw the columns of a row in turn: p(x) = prod_j p_j(x_j | x_1, ..., x_(j-1), z).
 
     A cell that is NaN is missing: it counts 0 nats. Draws are complete.
 
     Args:
         reader: gives p_j.
         z: ``batch | latent_dim``.
-        columns: their number.
+        columns: their number; a value is ``batch | columns``.
     """
 
     arg_constraints = {}  # noqa: RUF012 - torch's own protocol
