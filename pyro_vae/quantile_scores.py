@@ -13,7 +13,9 @@ EDGES = 4 * CELLS + 3
 SPREAD = 1e-3  # probability that is spread evenly over the cells, so that none is empty
 TAIL = 0.1  # probability of the tails, whose slopes go on beyond the data
 DECIMALS = 6  # of a resolution, at most
-EXACT = 1e7  # float32 holds no more different steps
+EXACT = 4e6  # float32 holds the halves of no more steps
+FLOAT32 = 5e-7  # relative distance of two numbers that float32 tells apart
+FLATTEST = 0.05  # a tail's step, at least, in units of the span of the data
 
 Values = npt.NDArray[np.float64]
 
@@ -121,19 +123,23 @@ def _cells(values: Values, step: float) -> tuple[Values, Values]:
     # a cell ends where the next one begins, but a value that recurs keeps to itself
     edges = np.concatenate([distinct[starts] - step / 2, distinct[recurs] + step / 2])
     edges = np.unique(np.append(edges, distinct[-1] + step / 2))
-    edges = edges[np.append(True, np.diff(edges) > step / 2)]  # rounding makes twins
+    apart = np.diff(edges) > np.maximum(
+        step / 2, FLOAT32 * np.abs(edges[1:])
+    )  # rounding makes twins
+    edges = edges[np.append(True, apart)] if apart.any() else edges[[0, -1]]
     rank = np.searchsorted(np.sort(values), edges) / number
     rank = (1 - SPREAD) * rank + SPREAD * np.linspace(0, 1, len(edges))
     rank = (rank * number + 0.5) / (number + 1)
-    return _padded(edges, np.log(rank / (1 - rank)), values)
+    return _padded(edges, np.log(rank / (1 - rank)))
 
 
-def _padded(edges: Values, scores: Values, values: Values) -> tuple[Values, Values]:
+def _padded(edges: Values, scores: Values) -> tuple[Values, Values]:
     """Add cells beyond the data, with the slopes of the tails, so that all columns have as many."""
     low, high = np.interp(np.log(TAIL / (1 - TAIL)) * np.array([1, -1]), scores, edges)
     spare = EDGES - len(edges)
     below = (low - edges[0]) / max(np.log(TAIL / (1 - TAIL)) - scores[0], 1.0)
     above = (edges[-1] - high) / max(scores[-1] + np.log(TAIL / (1 - TAIL)), 1.0)
-    steps = np.arange(1, spare)
+    least = FLATTEST * (edges[-1] - edges[0]) + FLOAT32 * np.abs(edges).max()
+    below, above, steps = max(below, least), max(above, least), np.arange(1, spare)
     edges = np.concatenate([[edges[0] - below], edges, edges[-1] + above * steps])
     return edges, np.concatenate([[scores[0] - 1], scores, scores[-1] + steps])

@@ -11,7 +11,7 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.program.contract import Program
 from pyro_vae.program.isolation import undisturbed
-from pyro_vae.program.trace import Site, is_factor
+from pyro_vae.program.trace import Site, is_factor, run
 
 
 def draw_given(
@@ -42,7 +42,7 @@ def draw_given(
     """
     drawing = _DrawingGiven(known, kept)
     with undisturbed(program, seed), torch.no_grad(), pyro.validation_enabled(False), drawing:
-        program.model(*batch)
+        run("model", program.model, tuple(batch), {})
     return drawing.values, drawing.log_weight
 
 
@@ -58,7 +58,7 @@ class _DrawingGiven(Messenger):
         if not msg["is_observed"] or msg["infer"].get("_deterministic") or is_factor(msg):
             return
         name, fn = msg["name"], msg["fn"]
-        is_kept = self.kept is not None and msg["value"] is self.kept
+        is_kept = self.kept is not None and _are_equal(msg["value"], self.kept)
         if is_kept or name in self.known:
             known = self.known.get(name, msg["value"])
             value, log_weight = (known, fn.log_prob(known)) if is_kept else _draw_rest(msg, known)
@@ -67,6 +67,10 @@ class _DrawingGiven(Messenger):
             value = fn.sample()
         msg["value"], msg["done"] = value, True
         self.values[name] = value
+
+
+def _are_equal(value: Tensor, kept: Tensor) -> bool:
+    return value.shape == kept.shape and bool((value == kept).all())
 
 
 def _draw_rest(site: Site, known: Tensor) -> tuple[Tensor, Tensor]:

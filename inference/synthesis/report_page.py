@@ -36,7 +36,8 @@ def text_of(report: "SynthesisReport") -> str:
     for u in report.utilities:
         lines.append(
             f"{u.classifier} of {report.target}: F1 {u.made:.3f} after the made-up rows, {u.real:.3f} "
-            f"after the real ones (ratio {u.ratio:.3f}); accuracy {u.made_accuracy:.3f}, {u.real_accuracy:.3f}"
+            f"after the real ones (ratio {u.ratio:.3f}); accuracy {u.made_accuracy:.3f} and "
+            f"{u.real_accuracy:.3f}"
         )
     return "\n".join([*lines, *_copies(report), NO_GUARANTEE])
 

@@ -78,7 +78,7 @@ PLACES = ("config", "out", "resume", BASE)  # options that say where things are,
 # the memory of a fit, in copies of the parameters: themselves, gradient, Adam's two moments, the best so
 # far; and all but the gradient twice more while a checkpoint is written
 COPIES = 13
-STEPS_OF_PATIENCE, EPOCHS_OF_PATIENCE = 200, 5  # at least, without a better figure in validation
+STEPS, STEPS_OF_PATIENCE, MIN_EPOCHS = 5_000, 200, 10  # of a Table
 LESS_MEMORY = "choose smaller networks, fewer latents or smaller images"
 
 
@@ -199,7 +199,7 @@ class FitConfig:
         arguments = config["model"]["init_args"]
         config["model"], inferred = infer_options(self.model, arguments, self.given, data)
         if issubclass(self.model, pyro_vae.models.Table):
-            config |= _early_stopping(config, data)
+            config |= _fit_of_table(config, data)
         completed = replace(self, options=parse(self.parser, [], config), given=config["model"])
         return completed, describe(inferred, data) if inferred else None
 
@@ -303,12 +303,23 @@ def _argument_names(words: Sequence[str], config: Mapping[str, Any]) -> list[str
     return list(columns_by_argument(given[-1][1:] if given else config.get("arguments")) or ())
 
 
-def _early_stopping(config: Mapping[str, Any], data: DataSet) -> dict[str, Any]:
-    """Return the patience of a fit whose figures in validation have no Monte-Carlo error."""
-    if config["patience"] is not None or data.validation is None:
-        return {}
-    epochs = STEPS_OF_PATIENCE * (config["batch_size"] or DEFAULT_BATCH_SIZE) / len(data.train)
-    return {"patience": max(EPOCHS_OF_PATIENCE, math.ceil(epochs))}
+def _fit_of_table(config: Mapping[str, Any], data: DataSet) -> dict[str, Any]:
+    """Return how a Table is fitted, where the user leaves it open.
+
+    The noise of the last steps would move the shares of categories, so the learning rate falls to 0. The
+    figures in validation have no Monte-Carlo error, so a fit of few rows can stop early.
+    """
+    steps = math.ceil(len(data.train) / (config["batch_size"] or DEFAULT_BATCH_SIZE))
+    found: dict[str, Any] = {}
+    if config["epochs"] is None and config["steps"] is None:
+        found["epochs"] = max(MIN_EPOCHS, math.ceil(STEPS / steps))
+    epochs = config["epochs"] or found.get("epochs") or math.ceil(config["steps"] / steps)
+    if config["lr_schedule"] is None:
+        path, arguments = "torch.optim.lr_scheduler.CosineAnnealingLR", {"T_max": epochs}
+        found["lr_schedule"] = {"class_path": path, "init_args": arguments}
+    if config["patience"] is None and data.validation is not None:
+        found["patience"] = max(MIN_EPOCHS, math.ceil(STEPS_OF_PATIENCE / steps))
+    return found
 
 
 def _as_words(name: str, value: Any) -> Any:
