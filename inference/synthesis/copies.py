@@ -38,7 +38,7 @@ def find_copies(
     columns: tuple[Column, ...], real: Values, made: Values, test: Values, seed: int = 0
 ) -> Copies:
     """Compare made-up rows, training rows and held-out rows by their distances."""
-    from scipy.stats import mannwhitneyu
+    from scipy.stats import mannwhitneyu  # type: ignore[attr-defined]
 
     rng, features = np.random.default_rng(seed), Features.of(real, columns)
     some = [rng.permutation(len(x))[:MOST_ROWS] for x in (real, made, test)]

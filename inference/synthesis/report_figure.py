@@ -1,13 +1,14 @@
 """The report on made-up rows as a figure."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pyro_vae.data import Column
+from pyro_vae.inference.synthesis.features import Values
 from pyro_vae.plots.style import BLUE, GREY, styled
 from pyro_vae.plots.tables import draw_column
 
@@ -24,7 +25,8 @@ def draw_report(report: "SynthesisReport") -> Figure:
     shown = list(enumerate(report.columns))[:MOST_PANELS]
     down = math.ceil(len(shown) / ACROSS)
     figure = Figure((10.0, 1.75 * down + 3.6), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1.75 * down, 3.6])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[1.75 * down, 3.6])
+    top, bottom = parts
     panels = list(top.subplots(down, ACROSS, squeeze=False).flat)
     for panel in panels[len(shown) :]:
         panel.set_axis_off()
@@ -52,7 +54,7 @@ def _draw_one(panel: Axes, column: Column, report: "SynthesisReport", j: int) ->
     panel.tick_params(labelsize=7)
 
 
-def _draw_associations(panel: Axes, report: "SynthesisReport", table: object, title: str) -> object:
+def _draw_associations(panel: Axes, report: "SynthesisReport", table: Values, title: str) -> Any:
     image = panel.imshow(table, cmap="Blues", vmin=0, vmax=1)
     names = [column.name[:14] for column in report.columns[: len(report.association_real)]]
     if len(names) <= MOST_NAMES:

@@ -51,9 +51,9 @@ def utilities(
     place = target_place(columns, target)
     sets = [x[~np.isnan(x[:, place])] for x in (real, made, test)]
     y = [x[:, place].astype(int) for x in sets]
-    if min(len(set(part)) for part in y[:2]) < 2:
+    if len(set(y[0])) < 2 or not len(y[1]):
         raise InputError(
-            f"all rows have one class in column {target!r}, so nothing can be learnt",
+            f"all training rows have one class in column {target!r}, so nothing can be learnt",
             subject="target",
             remedy="name another column",
         )
@@ -65,11 +65,19 @@ def utilities(
         ("gradient boosting", x, _boosting(others, seed)),
         ("logistic regression", [features(part) for part in x], _logistic(seed)),
     ):
-        guesses = [model.fit(inputs[i], y[i]).predict(inputs[2]) for i in (0, 1)]
+        guesses = [_guess(model, inputs[i], y[i], inputs[2]) for i in (0, 1)]
         f1 = [_f1(y[0], y[2], guess) for guess in guesses]
         accuracy = [float((guess == y[2]).mean()) for guess in guesses]
         found.append(Utility(name, *f1, *accuracy))
     return found
+
+
+def _guess(model: Any, x: Values, y: Values, test: Values) -> Values:
+    """Return the classes of the test rows; where all rows have one class, that one."""
+    if len(set(y)) == 1:
+        return np.full(len(test), y[0])
+    guessed: Values = model.fit(x, y).predict(test)
+    return guessed
 
 
 def target_place(columns: tuple[Column, ...], target: str) -> int:

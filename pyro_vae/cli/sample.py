@@ -148,7 +148,8 @@ def _write_draws(path: Path, trained: TrainedModel, num: int | None) -> None:
         columns = columns_of(trained.split, value)
         if trained.split.columns is not None and trained.rows_to_compare is not None:
             like = as_in_file(value, trained.rows_to_compare)
-            columns = list(Synthesis(like, trained.split).frame().items())
+            frame = Synthesis(like, trained.split).frame()
+            columns = [(str(name), cells) for name, cells in frame.items()]
         write_table(path, with_row_keys(given, columns, trained.label))
     else:
         plots.save(picture(trained, drawn), path)

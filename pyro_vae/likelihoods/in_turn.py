@@ -1,13 +1,14 @@
 """A likelihood of tables whose columns are drawn one after another."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
 from pyro_vae import distributions
-from pyro_vae.likelihoods.likelihood import LikelihoodFactory
+from pyro_vae.likelihoods.likelihood import LikelihoodFactory, PlaceholderDecoder
 from pyro_vae.likelihoods.tables import Heterogeneous
 from pyro_vae.networks import MLP, NetworkFactory, Shape
 from pyro_vae.networks.columns_before import ColumnsBefore
@@ -40,7 +41,7 @@ class InTurn(Heterogeneous):
         dropout: float = 0.0,
     ) -> None:
         # the parts' own decoders hold a place, which has at least one input
-        super().__init__(max(1, latent_dim), data_shape, lambda *shapes: nn.Identity(), columns)
+        super().__init__(max(1, latent_dim), data_shape, PlaceholderDecoder, columns)
         num_categories = [0] * len(columns)
         for kind, places in zip(self.kinds, self.places, strict=True):
             for place in places:
@@ -49,7 +50,7 @@ class InTurn(Heterogeneous):
         # of each column: its kind, and its place among the columns of that kind
         homes = {j: (k, i) for k, js in enumerate(self.places) for i, j in enumerate(js)}
         self.homes = [homes[j] for j in range(len(columns))]
-        self.heads = nn.ModuleList(
+        self.heads: Any = nn.ModuleList(
             _Heads(width, kind.parameters_per_value, places)
             for kind, places in zip(self.kinds, self.places, strict=True)
         )
@@ -74,7 +75,8 @@ class InTurn(Heterogeneous):
         which, place = self.homes[j]
         h = self.before.summary(z, state, slice(j, j + 1))
         own = self.heads[which].of_column(h, place)  # B | parameters, columns of the kind
-        return self.kinds[which].from_parameters(own), place
+        kinds: Any = self.kinds
+        return kinds[which].from_parameters(own), place
 
     def read(self, state: Tensor, j: int, value: Tensor) -> Tensor:
         return state + self.before.vectors(value.unsqueeze(-1), slice(j, j + 1))

@@ -110,7 +110,7 @@ class Scaled(Network):
         return out
 
     def _on_scale(self, x: Tensor) -> Tensor:
-        if self.scores is not None:
+        if self.scores is not None and self.ranked is not None:
             x = torch.where(self.ranked, self.scores.to_scores(x), x)
         return self._to_logs(x)
 

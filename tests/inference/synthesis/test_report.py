@@ -87,6 +87,10 @@ def test_a_target_without_classes_is_refused():
     x = people(50)
     with refused("target", expected="colour"):
         utilities(COLUMNS, "size", x, x, x)
+    fewer = np.where(np.arange(3) == 0, 1.0, x)
+    assert (
+        utilities(COLUMNS, "colour", people(90), fewer, x)[0].made < 0.3
+    )  # one class, guessed always
     one = np.where(np.arange(3) == 0, 1.0, x)
     with refused("target", remedy="another column"):
         utilities(COLUMNS, "colour", one, one, x)
