@@ -71,6 +71,8 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.scoring.surprise import Surprise as Surprise
     from pyro_vae.inference.scoring.typicality import Typicality as Typicality
     from pyro_vae.inference.svi.fit_result import FitResult as FitResult
+    from pyro_vae.inference.synthesis.report import SynthesisReport as SynthesisReport
+    from pyro_vae.inference.synthesis.synthesize import Synthesis as Synthesis
 
 _EVIDENCE, _POSTERIOR = "pyro_vae.inference.evidence", "pyro_vae.inference.posterior"
 _COMPARISON, _SCORING = "pyro_vae.inference.comparison", "pyro_vae.inference.scoring"
@@ -122,6 +124,8 @@ _HOMES = {
     "Sandwich": f"{_EVIDENCE}.bidirectional",
     "Spherical": f"{_LATENT_SPACE}.paths",
     "Straight": f"{_LATENT_SPACE}.paths",
+    "Synthesis": "pyro_vae.inference.synthesis.synthesize",
+    "SynthesisReport": "pyro_vae.inference.synthesis.report",
     "Summary": f"{_POSTERIOR}.summary",
     "Traversal": f"{_LATENT_SPACE}.traversal",
     "plot_evidence": f"{_EVIDENCE}.plots",

@@ -35,6 +35,7 @@ ALLOWED = {  # of inference's rooms, each imports the ground floor and these
     "comparison": {"evidence", "posterior"},
     "latent_space": {"evidence", "posterior"},
     "scoring": {"evidence", "objectives", "checks"},
+    "synthesis": {"evidence"},
     "parameters": {"posterior", "evidence", "annealing", "compiling"},
     "annealing": {"compiling", "checks"},
     "objectives": set(),
