@@ -5,6 +5,7 @@ from pyro_vae.models.conditional import ConditionalVAE
 from pyro_vae.models.deep_markov import DeepMarkov
 from pyro_vae.models.factor_analysis import FactorAnalysis
 from pyro_vae.models.flow import DequantizedFlow, FlowDensity
+from pyro_vae.models.gan import GAN
 from pyro_vae.models.hierarchical import HierarchicalVAE
 from pyro_vae.models.item_response import ItemResponse
 from pyro_vae.models.mixture import MixtureVAE
@@ -15,6 +16,7 @@ from pyro_vae.models.vae import VAE
 from pyro_vae.models.vq import VQVAE
 
 __all__ = [
+    "GAN",
     "VAE",
     "VQVAE",
     "Autoencoder",

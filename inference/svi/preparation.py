@@ -19,7 +19,7 @@ from pyro_vae.inference.objectives.requirements import check_pyro_elbo
 from pyro_vae.inference.svi.batch_loss import BatchLoss
 from pyro_vae.inference.svi.data_initialization import initialize_from_data
 from pyro_vae.inference.svi.epochs import choose_epochs
-from pyro_vae.inference.svi.made_guide import with_defaults
+from pyro_vae.inference.svi.made_guide import needs_guide, with_defaults
 from pyro_vae.inference.svi.minibatch_choice import choose_minibatching
 from pyro_vae.inference.svi.minibatching import Minibatching
 from pyro_vae.inference.svi.settings import Settings
@@ -100,6 +100,8 @@ def prepare(task: Task, resume: bool) -> Prepared:
         learning = _with_modules(program, elbo.modules if isinstance(elbo, Objective) else {})
     loss = BatchLoss(examined, minibatching, elbo or default_elbo(examined.structure))
     parameters = trainable({**named_parameters(learning), **stored})
+    if settings.optimizer is None and isinstance(elbo, Objective):
+        settings = replace(settings, optimizer=elbo.optimizer)
     settings, optimizer_notes = with_optimizer(learning, settings, minibatching, parameters)
     with undisturbed(program, seed):
         hidden_notes = check_everything_trains(loss, parameters, first)
@@ -159,6 +161,11 @@ def _check_held_out(task: Task, minibatching: Minibatching) -> None:
 
 def _held_out_notes(task: Task, minibatching: Minibatching) -> list[str]:
     notes, train, held_out = [], task.train, task.held_out
+    if held_out is not None and not needs_guide(task.elbo):
+        return [
+            f"the validation rows are not used: {type(task.elbo).__name__} uses no guide that would score "
+            "them, and the last epoch is kept"
+        ]
     if held_out is not None and minibatching.is_positional:
         notes.append(
             "rows have a position: the validation rows are scored at the positions of the first rows"

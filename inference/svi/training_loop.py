@@ -21,7 +21,9 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.inference.svi.fit_result import FitResult, figure_title, monitored_figure, times_of
 from pyro_vae.inference.svi.interrupt import deferred_signals
+from pyro_vae.inference.svi.made_guide import needs_guide
 from pyro_vae.inference.svi.optimizer import make_lr_schedule
+from pyro_vae.inference.svi.reporter import Reporter
 from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.inference.svi.run_storage import CHECKPOINT, Metrics, Position, RunStorage
 from pyro_vae.inference.svi.settings import Settings
@@ -60,7 +62,8 @@ class Loop:
         self.train_name, name, objective = figures_of(step.loss, is_elbo)
         scored = train if held_out is None else held_out
         self.score = Validation(objective, name, scored, step.loss, settings.seed)
-        self.validation = None if held_out is None else self.score
+        self.validation = self.score if held_out is not None and needs_guide(elbo) else None
+        self.reporter = Reporter(step.loss, train, run_storage.folder, settings)
         self.position, self.best, self.steps_taken = Position(), dict[str, Tensor](), 0
         self.total = torch.zeros((), dtype=torch.float64, device=train.device)
         asked, is_cpu = control.checks_each_loss, train.device.type == "cpu"
@@ -104,6 +107,7 @@ class Loop:
             tuple(notes),
             self.minibatching.is_joint,
             self.steps_per_epoch,
+            said=self.reporter.verdict(self.run_storage.metrics),
         )
 
     def is_done(self) -> bool:
@@ -135,7 +139,7 @@ class Loop:
         with pyro.validation_enabled(at.epoch == 0):  # every datum meets every check once
             for batch in self.train.take(order, self.minibatching.batch_size, at.batch):
                 before = torch_rng_state() if self.checks_each_loss else None
-                elbo = self.step(batch, self.beta(), before)
+                elbo = self.step(batch, self.beta(), before, self.steps_done + 1)
                 count = len(batch[0]) if batch else 1
                 self.total += elbo.double() * count
                 at.batch += 1
@@ -183,6 +187,7 @@ class Loop:
         }
         if self.validation is not None:
             metrics[self.validation.name] = self.validation(check=at.epoch == 0)
+        metrics |= self.reporter(at.epoch + 1)
         self.advance_schedule(metrics)
         at.epoch, at.batch, at.num_units = at.epoch + 1, 0, 0
         self.total.zero_()
@@ -200,8 +205,11 @@ class Loop:
 
     def beta(self, before: int = 0) -> float:
         """Return the scheduled number at the next step, or some steps before."""
-        done = self.position.epoch * self.steps_per_epoch + self.position.batch
-        return self.beta_after(done - before + 1)
+        return self.beta_after(self.steps_done - before + 1)
+
+    @property
+    def steps_done(self) -> int:
+        return self.position.epoch * self.steps_per_epoch + self.position.batch
 
     def beta_after(self, steps: int) -> float:
         return self.settings.beta_after(steps, self.steps_per_epoch)

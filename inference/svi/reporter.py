@@ -1,0 +1,74 @@
+"""What an objective says of an epoch besides its figure, and a sheet of draws every so often."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae.data import Batch, Batches
+from pyro_vae.inference.objectives import Objective
+from pyro_vae.inference.svi.batch_loss import BatchLoss
+from pyro_vae.inference.svi.settings import Settings
+from pyro_vae.program.isolation import undisturbed
+from pyro_vae.program.redrawing import mean_of, redrawing
+from pyro_vae.program.trace import run, sample_sites
+
+ROWS, IMAGES, SHEETS = 512, 64, 10
+
+
+class Reporter:
+    """Add an objective's own figures to the record of an epoch, on some of its rows, with fixed noise.
+
+    Where data are images and a run has a folder, draws of the prior go into ``samples/epoch_0010.png``
+    there: after the first epoch, and ten times in a run. All sheets show the same latents.
+    """
+
+    def __init__(
+        self, loss: BatchLoss, train: Batches, folder: Path | None, settings: Settings
+    ) -> None:
+        self.loss, self.train, self.folder, self.settings = loss, train, folder, settings
+        self.objective = loss.elbo if isinstance(loss.elbo, Objective) else None
+
+    def __call__(self, epoch: int) -> dict[str, float]:
+        """Return the figures after an epoch; nothing where the objective has none."""
+        if self.objective is None or type(self.objective).report is Objective.report:
+            return {}
+        program, batch = self.loss.program, self._rows(epoch)
+        with undisturbed(program, self.settings.seed):
+            figures = self.objective.report(program, batch)
+        if self.folder is not None and self._is_due(epoch):
+            images = self._draws([x[:IMAGES] for x in batch])
+            if images is not None:
+                _save_sheet(images, self.folder / "samples" / f"epoch_{epoch:04}.png", epoch)
+        return figures
+
+    def verdict(self, metrics: Sequence[Mapping[str, Any]]) -> str:
+        """Return what the objective says of the fit; "" for what any fit says."""
+        return "" if self.objective is None else self.objective.verdict(metrics)
+
+    def _rows(self, epoch: int) -> Batch:
+        order = self.loss.minibatching.order(self.settings.seed, epoch - 1)[:ROWS]
+        return next(self.train.take(order, len(order)))
+
+    def _is_due(self, epoch: int) -> bool:
+        every = math.ceil(self.settings.epochs / SHEETS)
+        return epoch == 1 or epoch % every == 0 or epoch == self.settings.epochs
+
+    def _draws(self, args: Sequence[Tensor]) -> Tensor | None:
+        """Return images that the model draws; None where it draws none."""
+        program = self.loss.program
+        with undisturbed(program, self.settings.seed), torch.no_grad():
+            sites = sample_sites(run("model", redrawing(program.model), args, {}))
+        of_images = (sites[n] for n in self.loss.structure.observed if sites[n]["value"].dim() == 4)
+        site = next(of_images, None)
+        return None if site is None else mean_of(site)
+
+
+def _save_sheet(images: Tensor, path: Path, epoch: int) -> None:
+    from pyro_vae import plots  # matplotlib takes a second, which a fit without a folder saves
+
+    path.parent.mkdir(exist_ok=True)
+    plots.save(plots.samples(images, caption=f"draws of the model after epoch {epoch:,}"), path)
