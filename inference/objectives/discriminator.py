@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError
 from pyro_vae.inference.objectives.adversarial_losses import AdversarialLoss
 from pyro_vae.inference.objectives.penalties import Judged, Penalty, Rows
-from pyro_vae.networks import NetworkFactory
+from pyro_vae.networks import Shape
 
 
 class Discriminator(nn.Module):
@@ -28,7 +28,10 @@ class Discriminator(nn.Module):
     """
 
     def __init__(
-        self, make: NetworkFactory, shapes: Sequence[torch.Size], condition_dim: int = 0
+        self,
+        make: Callable[[Shape, Shape], nn.Module],
+        shapes: Sequence[torch.Size],
+        condition_dim: int = 0,
     ) -> None:
         super().__init__()
         in_shape = shapes[0] if len(shapes) == 1 else (sum(s.numel() for s in shapes),)
