@@ -116,10 +116,6 @@ class Adversary(Objective):
         """Return whether it reads the arguments that the model does not observe, too."""
         return True
 
-    def set_classes(self, num_classes: int | None) -> None:
-        checks.check_arguments(CHECKS, locals())
-        self.num_classes = num_classes
-
     # --- the discriminator --------------------------------------------------------------------
 
     def prepare(self, sites: ProgramSites) -> None:

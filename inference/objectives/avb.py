@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from pyro_vae.errors import at_least_1
 from pyro_vae.inference.objectives.aae import AAE
 from pyro_vae.inference.objectives.adversarial_losses import LogRatio
 from pyro_vae.inference.objectives.adversary import Sides, rows_of
@@ -45,7 +46,7 @@ class AVB(AAE):
         super().__init__(
             1.0, LogRatio(), penalty, discriminator, discriminator_steps, discriminator_options
         )
-        self.set_classes(num_classes)
+        self.num_classes = None if num_classes is None else at_least_1("num_classes", num_classes)
 
     def reads_conditions(self) -> bool:
         return True

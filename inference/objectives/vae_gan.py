@@ -58,7 +58,7 @@ class VAEGAN(AAE):
         super().__init__(
             weight, loss, penalty, discriminator, discriminator_steps, discriminator_options
         )
-        self.set_classes(num_classes)
+        self.num_classes = None if num_classes is None else at_least_1("num_classes", num_classes)
 
     def check(self, sites: ProgramSites) -> None:
         super().check(sites)
