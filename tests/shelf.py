@@ -19,6 +19,7 @@ from pyro_vae.likelihoods import (
     PixelCNN,
 )
 from pyro_vae.models import (
+    GAN,
     VAE,
     VQVAE,
     Autoencoder,
@@ -139,4 +140,5 @@ SHELF: Shelf = [
     ("SemiSupervisedVAE", partial(SemiSupervisedVAE, IMAGE, 3, num_classes=3), some_labelled),
     ("StateSpace", partial(StateSpace, (3, 2), 2), partial(torch.randn, 9, 3, 2)),
     ("StateSpace", partial(StateSpace, (3, 2), 1), ragged),
+    ("GAN", partial(GAN, ROW, 2, scale=0.5), partial(torch.randn, 9, *ROW)),
 ]

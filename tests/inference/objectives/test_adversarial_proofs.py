@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from pyro_vae import fit, log_evidence, prior_samples
-from pyro_vae.inference import Importance
+from pyro_vae import fit, prior_samples
 from pyro_vae.inference.objectives import (
     AAE,
     AVB,
@@ -65,25 +64,27 @@ def fitted_to(centres: Tensor, width: int, epochs: int) -> GAN:
 
 
 def check_modes(gan: GAN, centres: Tensor, most: float) -> None:
-    """Every mode has a fair share of the draws, and KL(data || model), by the evidence, is small."""
+    """Every mode has a fair share of the draws, and KL(data || model), by quadrature, is small."""
     drawn = prior_samples(gan, torch.zeros(1, 2), num_draws=4000, seed=0, device="cpu")
     nearest = torch.cdist(drawn.predictive["x"].reshape(-1, 2), centres).argmin(1)
     shares = torch.bincount(nearest, minlength=len(centres)) / 4000
     assert (shares > 0.3 / len(centres)).all(), shares
     torch.manual_seed(1)
-    x = mixture(centres).sample((100,))
-    program = with_prior_as_guide(gan)
-    evidence = log_evidence(
-        program, x, method=Importance(), num_particles=10_000, seed=0, device="cpu"
-    )
-    differences = mixture(centres).log_prob(x) - evidence.log_evidence
-    kl = float(differences.mean())
-    known = ~evidence.without_error  # of the others one draw has all the weight
-    assert known.double().mean() > 0.9
-    noise = evidence.standard_error[known].square().mean() / len(x)  # of the estimates
-    error = float((differences.var() / len(x) + noise).sqrt())
+    x = mixture(centres).sample((400,))
+    differences = mixture(centres).log_prob(x) - log_evidence_on_a_grid(gan, x)
+    kl, error = float(differences.mean()), float(differences.std()) / len(x) ** 0.5
     assert -4 * error < kl < most, (kl, error)
-    assert error < 0.2
+    assert error < 0.15
+
+
+@torch.no_grad()
+def log_evidence_on_a_grid(gan: GAN, x: Tensor) -> Tensor:
+    """log p(x), by the trapezoid rule over z in two dimensions."""
+    line = torch.linspace(-5, 5, 300)
+    z = torch.cartesian_prod(line, line)
+    log_prior = dist.Normal(0.0, 1.0).log_prob(z).sum(1) + 2 * (line[1] - line[0]).log()
+    likelihood = gan.likelihood(z)
+    return torch.stack([(likelihood.log_prob(row) + log_prior).logsumexp(0) for row in x])
 
 
 def test_eight_modes() -> None:
@@ -92,7 +93,7 @@ def test_eight_modes() -> None:
 
 @pytest.mark.slow
 def test_twenty_five_modes() -> None:
-    check_modes(fitted_to(GRID, 96, epochs=250), GRID, most=1.0)
+    check_modes(fitted_to(GRID, 96, epochs=250), GRID, most=1.5)
 
 
 # --- a Wasserstein distance -------------------------------------------------------------------
@@ -181,11 +182,11 @@ def test_avb_finds_the_posterior_of_a_guide_that_has_no_density() -> None:
     result = quick(
         program,
         x,
-        epochs=60,
+        epochs=80,
         batch_size=512,
-        elbo=AVB(discriminator=Quadratic, discriminator_options={"lr": 0.05}),
-        optimizer=partial(Adam, lr=0.02, betas=(0.5, 0.9)),
-        lr_schedule=partial(CosineAnnealingLR, T_max=60),
+        elbo=AVB(discriminator=Quadratic, discriminator_options={"lr": 0.1}),
+        optimizer=partial(Adam, lr=0.01, betas=(0.5, 0.9)),
+        lr_schedule=partial(CosineAnnealingLR, T_max=80),
         averaging=0.2,
     )
     assert float(program.a.detach()) == pytest.approx(W / (W**2 + S**2), abs=0.03)
