@@ -53,6 +53,7 @@ class Adversarial(Adversary):
     """
 
     needs_guide = False
+    validates = False
 
     def __init__(
         self,

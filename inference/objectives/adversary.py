@@ -21,7 +21,7 @@ from pyro_vae.inference.objectives.penalties import Penalty, Rows
 from pyro_vae.inference.objectives.requirements import ProgramSites
 from pyro_vae.networks import MLP, NetworkFactory
 from pyro_vae.program.contract import Program
-from pyro_vae.program.trace import Site
+from pyro_vae.program.trace import Site, is_point_mass
 
 CHECKS: dict[str, checks.Check] = {
     "loss": checks.optional(checks.instance(AdversarialLoss, "an AdversarialLoss such as Hinge()")),
@@ -128,6 +128,8 @@ class Adversary(Objective):
         like = next(site["value"] for s in (sites.model, sites.observed) for site in s.values())
         self.discriminator: nn.Module = made.to(like.device)
         self.is_registered = False
+        has_density = not any(is_point_mass(site["fn"]) for site in sites.guide.values())
+        self.validates = type(self).validates and has_density
 
     def observed_shapes(self, sites: ProgramSites) -> list[torch.Size]:
         """Return the shapes of one unit's data, and keep the names of their sites."""
@@ -221,6 +223,10 @@ class Adversary(Objective):
     @staticmethod
     def _count(draws: Game) -> float:
         return len(draws.round.real) / draws.sides.times
+
+    def headline(self, metrics: Mapping[str, Any]) -> str:
+        sides = [f"{side} {metrics[f'{side}_loss']:.3f}" for side in ("generator", "discriminator")]
+        return f"losses: {', '.join(sides)}"
 
     def verdict(self, metrics: Sequence[Mapping[str, Any]]) -> str:
         return verdict(metrics)

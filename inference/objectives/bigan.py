@@ -27,6 +27,7 @@ class BiGAN(Adversarial):
     """
 
     needs_guide = True
+    validates = True
     is_mutual = True
 
     def check(self, sites: ProgramSites) -> None:

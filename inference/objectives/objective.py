@@ -45,6 +45,7 @@ class Objective(ELBO, abc.ABC):
         rescores_draws: whether it scores copies of the draws.
         separates_prior: whether it weighs prior and likelihood apart.
         needs_guide: whether the guide matters to it.
+        validates: whether held-out data have a figure; not where nothing scores the guide's draws.
         has_kl_term: whether a weight of the KL term means anything to it.
         optimizer: makes the optimizer of a fit, where the user names none; None for that of any fit.
         own_options: of the optimizer's group for :attr:`modules`, where they differ from the program's.
@@ -57,6 +58,7 @@ class Objective(ELBO, abc.ABC):
     rescores_draws: ClassVar[bool] = False
     separates_prior: ClassVar[bool] = False
     needs_guide: ClassVar[bool] = True
+    validates: bool = True
     has_kl_term: ClassVar[bool] = True
     optimizer: Callable[..., Optimizer] | None = None
     own_options: Mapping[str, Any] = MappingProxyType({})
@@ -101,6 +103,10 @@ class Objective(ELBO, abc.ABC):
     def report(self, program: Program, batch: tuple[Any, ...]) -> dict[str, float]:
         """Return further figures of a batch, by name, for the record of an epoch."""
         return {}
+
+    def headline(self, metrics: Mapping[str, Any]) -> str:
+        """Return what a progress bar shows of the record of an epoch; "" for the figure itself."""
+        return ""
 
     def verdict(self, metrics: Sequence[Mapping[str, Any]]) -> str:
         """Say in a sentence how a fit went, from the records of its epochs; "" for what any fit says."""

@@ -38,6 +38,11 @@ def needs_guide(elbo: Any) -> bool:
     return not isinstance(elbo, Objective) or elbo.needs_guide
 
 
+def validates(elbo: Any) -> bool:
+    """Return whether held-out data have a figure under an objective, Pyro's or ours."""
+    return not isinstance(elbo, Objective) or elbo.validates
+
+
 def made_from_rows(target: Program, rows: Batches, seed: int) -> tuple[Any, AutoAmortized]:
     """Return a model, and a guide made from it and the first rows.
 

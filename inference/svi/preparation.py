@@ -19,7 +19,7 @@ from pyro_vae.inference.objectives.requirements import check_pyro_elbo
 from pyro_vae.inference.svi.batch_loss import BatchLoss
 from pyro_vae.inference.svi.data_initialization import initialize_from_data
 from pyro_vae.inference.svi.epochs import choose_epochs
-from pyro_vae.inference.svi.made_guide import needs_guide, with_defaults
+from pyro_vae.inference.svi.made_guide import validates, with_defaults
 from pyro_vae.inference.svi.minibatch_choice import choose_minibatching
 from pyro_vae.inference.svi.minibatching import Minibatching
 from pyro_vae.inference.svi.settings import Settings
@@ -109,7 +109,7 @@ def prepare(task: Task, resume: bool) -> Prepared:
         *examined.notes,
         *minibatching.notes,
         *epoch_notes,
-        *_held_out_notes(task, minibatching),
+        *_held_out_notes(task, minibatching, elbo),
     ]
     notes += [*optimizer_notes, *elbo_notes, *hidden_notes, *not_an_elbo]
     learnt = checkpoint.learnt_tensors(learning, stored)
@@ -159,12 +159,12 @@ def _check_held_out(task: Task, minibatching: Minibatching) -> None:
         ) from error
 
 
-def _held_out_notes(task: Task, minibatching: Minibatching) -> list[str]:
+def _held_out_notes(task: Task, minibatching: Minibatching, elbo: Any) -> list[str]:
     notes, train, held_out = [], task.train, task.held_out
-    if held_out is not None and not needs_guide(task.elbo):
+    if held_out is not None and not validates(elbo):
         return [
-            f"the validation rows are not used: {type(task.elbo).__name__} uses no guide that would score "
-            "them, and the last epoch is kept"
+            f"the validation rows are not used: {type(elbo).__name__} has no guide that scores its draws, "
+            "and the last epoch is kept"
         ]
     if held_out is not None and minibatching.is_positional:
         notes.append(

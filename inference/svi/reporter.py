@@ -11,6 +11,8 @@ from torch import Tensor
 from pyro_vae.data import Batch, Batches
 from pyro_vae.inference.objectives import Objective
 from pyro_vae.inference.svi.batch_loss import BatchLoss
+from pyro_vae.inference.svi.fit_result import figure_title, monitored_figure
+from pyro_vae.inference.svi.run_storage import Metrics
 from pyro_vae.inference.svi.settings import Settings
 from pyro_vae.program.isolation import undisturbed
 from pyro_vae.program.redrawing import mean_of, redrawing
@@ -48,6 +50,14 @@ class Reporter:
     def verdict(self, metrics: Sequence[Mapping[str, Any]]) -> str:
         """Return what the objective says of the fit; "" for what any fit says."""
         return "" if self.objective is None else self.objective.verdict(metrics)
+
+    def headline(self, metrics: Metrics, beta_name: str, times: str) -> str:
+        """Return what a progress bar shows of an epoch; ``times`` is what the run counts."""
+        name, value = monitored_figure(metrics)
+        weighted = "KL-weighted " * (name == "train_elbo" and metrics[beta_name] != 1)
+        figure = f"{weighted}{figure_title(name)} {value:.2f} nats"
+        own = "" if self.objective is None else self.objective.headline(metrics)
+        return f"{times[:-1]} {metrics['epoch']:,}, {own or figure}"
 
     def _rows(self, epoch: int) -> Batch:
         order = self.loss.minibatching.order(self.settings.seed, epoch - 1)[:ROWS]

@@ -19,9 +19,9 @@ from pyro_vae import checkpoint
 from pyro_vae.data import Batches
 from pyro_vae.errors import InputError
 from pyro_vae.inference.objectives.objective import Scheduled
-from pyro_vae.inference.svi.fit_result import FitResult, figure_title, monitored_figure, times_of
+from pyro_vae.inference.svi.fit_result import FitResult, monitored_figure, times_of
 from pyro_vae.inference.svi.interrupt import deferred_signals
-from pyro_vae.inference.svi.made_guide import needs_guide
+from pyro_vae.inference.svi.made_guide import validates
 from pyro_vae.inference.svi.optimizer import make_lr_schedule
 from pyro_vae.inference.svi.reporter import Reporter
 from pyro_vae.inference.svi.run_control import RunControl
@@ -62,7 +62,7 @@ class Loop:
         self.train_name, name, objective = figures_of(step.loss, is_elbo)
         scored = train if held_out is None else held_out
         self.score = Validation(objective, name, scored, step.loss, settings.seed)
-        self.validation = self.score if held_out is not None and needs_guide(elbo) else None
+        self.validation = self.score if held_out is not None and validates(elbo) else None
         self.reporter = Reporter(step.loss, train, run_storage.folder, settings)
         self.position, self.best, self.steps_taken = Position(), dict[str, Tensor](), 0
         self.total = torch.zeros((), dtype=torch.float64, device=train.device)
@@ -196,11 +196,9 @@ class Loop:
             if self.settings.keep_best and self.settings.averaging is None:
                 self.best = {name: value.clone() for name, value in self.learnt.items()}
         self.run_storage.log(metrics)
-        name, value = monitored_figure(metrics)
-        weighted = "KL-weighted " * (name == "train_elbo" and metrics[self.beta_name] != 1)
-        place = f"{times_of(self.steps_per_epoch)[:-1]} {at.epoch:,}"
+        times = times_of(self.steps_per_epoch)
         bar.set_description_str(
-            f"{place}, {weighted}{figure_title(name)} {value:.2f} nats", refresh=False
+            self.reporter.headline(metrics, self.beta_name, times), refresh=False
         )
 
     def beta(self, before: int = 0) -> float:

@@ -20,7 +20,18 @@ def with_prior_as_guide(program: Any) -> Any:
         model = program[0]
     if not callable(model):
         return program
-    return model, poutine.block(model, hide_fn=_is_no_draw)
+    guide = poutine.block(model, hide_fn=_is_no_draw)
+    guide.is_prior = True
+    return model, guide
+
+
+def has_prior_as_guide(program: Any) -> bool:
+    """Return whether a program has no guide but its prior: nothing was learnt about latents from data.
+
+    >>> has_prior_as_guide(with_prior_as_guide(lambda x: None))
+    True
+    """
+    return isinstance(program, tuple) and bool(getattr(program[1], "is_prior", False))
 
 
 @contextmanager

@@ -28,6 +28,9 @@ def test_a_gan_is_fitted_resumed_and_used(call):
     assert call("fit --resume runs/a --epochs 3").code == 0
     assert call(FIT, "--validation 20 --epochs 3 --out runs/b").code == 0
     assert last("runs/a") == last("runs/b")
+    call("reconstruct runs/a").refuses("runs/a", "without a guide")
+    assert "--method ais --start prior" in fitted.err
+    assert "reconstruct" not in fitted.err
     weighed = "--method ais --start prior --num_temperatures 5 --num_particles 2"
     for words in ("sample runs/a", "graph runs/a", f"evidence runs/a {weighed}"):
         outcome = call(words)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
 from pyro_vae import checkpoint, fit, log_evidence, posterior, prior_samples, restore
+from pyro_vae.guides import Implicit, MeanFieldNormal
 from pyro_vae.inference import Annealed
 from pyro_vae.inference.objectives import (
     AAE,
@@ -293,6 +294,18 @@ def test_a_model_alone_stays_alone(tmp_path) -> None:
 def test_with_an_elbo_a_gan_gets_a_guide() -> None:
     result = quick(GAN((3,), 2, generator=small, scale=0.5), X, epochs=1)
     assert posterior(result.program, X[:4], num_draws=3, seed=0).num_draws == 3
+
+
+def test_a_guide_without_a_density_is_not_validated() -> None:
+    parts = {"likelihood": partial(FixedScaleNormal, scale=0.5), "encoder": small, "decoder": small}
+    for guide, is_scored in ((Implicit, False), (MeanFieldNormal, True)):
+        vae = VAE((3,), 2, guide=guide, **parts)
+        for elbo in (AVB(discriminator=small), BiGAN(discriminator=small)):
+            result = quick(vae, X, validation=X, epochs=1, elbo=elbo)
+            assert ("validation_elbo" in result.metrics[0]) == is_scored
+            assert any("not used" in note for note in result.notes) != is_scored
+    with refused("z"):
+        log_evidence(VAE((3,), 2, guide=Implicit, **parts), X, seed=0, device="cpu")
 
 
 def test_it_says_what_is_happening(tmp_path) -> None:
