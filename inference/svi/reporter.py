@@ -42,9 +42,9 @@ class Reporter:
         with undisturbed(program, self.settings.seed):
             figures = self.objective.report(program, batch)
         if self.folder is not None and self._is_due(epoch):
-            images = self._draws([x[:IMAGES] for x in batch])
-            if images is not None:
-                _save_sheet(images, self.folder / "samples" / f"epoch_{epoch:04}.png", epoch)
+            sheet = self._draws([x[:IMAGES] for x in batch])
+            if sheet is not None:
+                _save_sheet(*sheet, self.folder / "samples" / f"epoch_{epoch:04}.png", epoch)
         return figures
 
     def verdict(self, metrics: Sequence[Mapping[str, Any]]) -> str:
@@ -67,18 +67,20 @@ class Reporter:
         every = math.ceil(self.settings.epochs / SHEETS)
         return epoch == 1 or epoch % every == 0 or epoch == self.settings.epochs
 
-    def _draws(self, args: Sequence[Tensor]) -> Tensor | None:
-        """Return images that the model draws; None where it draws none."""
-        program = self.loss.program
+    def _draws(self, args: Sequence[Tensor]) -> tuple[Tensor, Tensor] | None:
+        """Return images that the model draws, and the data; None where these are no images."""
+        program, observed = self.loss.program, dict[str, Tensor]()
         with undisturbed(program, self.settings.seed), torch.no_grad():
-            sites = sample_sites(run("model", redrawing(program.model), args, {}))
-        of_images = (sites[n] for n in self.loss.structure.observed if sites[n]["value"].dim() == 4)
-        site = next(of_images, None)
-        return None if site is None else mean_of(site)
+            sites = sample_sites(run("model", redrawing(program.model, observed), args, {}))
+        of_images = (name for name, value in observed.items() if value.dim() == 4)
+        name = next(of_images, None)
+        return None if name is None else (mean_of(sites[name]), observed[name])
 
 
-def _save_sheet(images: Tensor, path: Path, epoch: int) -> None:
+def _save_sheet(images: Tensor, data: Tensor, path: Path, epoch: int) -> None:
     from pyro_vae import plots  # matplotlib takes a second, which a fit without a folder saves
 
     path.parent.mkdir(exist_ok=True)
-    plots.save(plots.samples(images, caption=f"draws of the model after epoch {epoch:,}"), path)
+    plots.save(
+        plots.samples(images, data, caption=f"draws of the model after epoch {epoch:,}"), path
+    )
