@@ -10,7 +10,8 @@ from torch import Tensor
 
 from pyro_vae import argument_checks as checks
 from pyro_vae.inference.annealing.simulate import simulate
-from pyro_vae.inference.evidence.ais import Annealed, ChainSums
+from pyro_vae.inference.evidence.ais import Annealed
+from pyro_vae.inference.evidence.annealed_chains import ChainSums
 from pyro_vae.inference.evidence.method import (
     Advance,
     Estimator,

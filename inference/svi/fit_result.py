@@ -62,7 +62,7 @@ class FitResult:
         figures = [float(metrics[name]) for metrics in same]
         rates = [float(metrics["learning_rate"]) for metrics in same]
         title = f"the {'validation ' * name.startswith('validation')}{figure_title(name)}"
-        sentence = verdict(title, figures, rates, self.is_joint, times)
+        sentence = verdict(title, figures, rates, self.is_joint, times, self.steps_per_epoch)
         if self.best_epoch is None or self.best_epoch == done:
             return sentence
         return f"{sentence}; the parameters are those of {times[:-1]} {self.best_epoch:,}, the best"

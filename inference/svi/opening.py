@@ -14,7 +14,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.guides.model_facts import without_guide
 from pyro_vae.inference.svi.made_guide import has_guide, made_from_call, made_from_rows
 from pyro_vae.program.call_arguments import call_arguments
-from pyro_vae.program.contract import Program, as_program, signature
+from pyro_vae.program.contract import Program, as_program, held_program, signature
 from pyro_vae.program.prior_guide import with_prior_as_guide
 
 FUNCTIONS = "functions"
@@ -58,10 +58,11 @@ def open_fit(
     Raises:
         InputError: the program or the data are none, or do not go together.
     """
+    given = held_program(given)
     kind, is_complete = kind_of(given), has_guide(given)
     program = as_program(given) if is_complete else without_guide(given)
     if not (is_complete or makes_guide):
-        is_complete, program = True, as_program(with_prior_as_guide(given))
+        is_complete, program = True, as_program(with_prior_as_guide(given, sums_out=False))
     held_out: Batches | None = None
     if isinstance(data, DataSet):
         validation = data.validation if validation is None else validation

@@ -22,6 +22,7 @@ from pyro_vae.inference.svi.epochs import choose_epochs
 from pyro_vae.inference.svi.made_guide import validates, with_defaults
 from pyro_vae.inference.svi.minibatch_choice import choose_minibatching
 from pyro_vae.inference.svi.minibatching import Minibatching
+from pyro_vae.inference.svi.prior_notes import notes_on_the_prior
 from pyro_vae.inference.svi.settings import Settings
 from pyro_vae.inference.svi.small_problems import with_optimizer
 from pyro_vae.inference.svi.trained_parameters import check_everything_trains, trainable
@@ -89,7 +90,9 @@ def prepare(task: Task, resume: bool) -> Prepared:
         own = {**named_parameters(program), **stored}
         trained = {name: p for name, p in own.items() if p.requires_grad}
         is_joint = minibatching.is_joint
-        elbo, settings = with_defaults(program, task.elbo, settings, is_joint, trained)
+        elbo, settings = with_defaults(
+            program, task.elbo, settings, examined.structure, is_joint, trained
+        )
         with undisturbed(program, seed):
             if isinstance(elbo, Objective):
                 elbo = elbo.planned(examined, *first, num_data=train.num_units)
@@ -111,6 +114,7 @@ def prepare(task: Task, resume: bool) -> Prepared:
         *epoch_notes,
         *_held_out_notes(task, minibatching, elbo),
     ]
+    notes += notes_on_the_prior(program, first)
     notes += [*optimizer_notes, *elbo_notes, *hidden_notes, *not_an_elbo]
     learnt = checkpoint.learnt_tensors(learning, stored)
     return Prepared(loss, parameters, learnt, first, settings, notes, not not_an_elbo)

@@ -16,7 +16,7 @@ from pyro_vae.inference.svi.made_guide import has_guide
 from pyro_vae.inference.svi.opening import FUNCTIONS, kind_of, open_fit
 from pyro_vae.inference.svi.run_storage import CHECKPOINT, check_checkpoint
 from pyro_vae.program.autoguide import has_unset_autoguide
-from pyro_vae.program.contract import Program, as_program
+from pyro_vae.program.contract import Program, as_program, held_program
 from pyro_vae.program.parameters import stored_parameters
 from pyro_vae.program.prior_guide import with_prior_as_guide
 
@@ -64,6 +64,7 @@ def restore(
     True
     """
     checks.check_arguments(CHECKS, locals())
+    program = held_program(program)
     file = checkpoint_in(Path(path))
     tensors, record = checkpoint.read(file)
     learnt = trained(file, tensors, record)
@@ -75,7 +76,7 @@ def restore(
             load_learnt(opened.program, _first_batch(opened.train, record), learnt, file)
         return opened.given
     if not has_guide(program):
-        whole = as_program(with_prior_as_guide(program))
+        whole = as_program(with_prior_as_guide(program, sums_out=False))
         own = checkpoint.learnt_tensors(whole, {})
         if own.keys() == learnt.keys():  # fitted without a guide
             checkpoint.load_into(own, learnt, file)

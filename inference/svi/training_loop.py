@@ -6,8 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import pyro
 import torch
@@ -27,10 +26,11 @@ from pyro_vae.inference.svi.reporter import Reporter
 from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.inference.svi.run_storage import CHECKPOINT, Metrics, Position, RunStorage
 from pyro_vae.inference.svi.settings import Settings
+from pyro_vae.inference.svi.snapshot import Snapshot
 from pyro_vae.inference.svi.step import Step
 from pyro_vae.inference.svi.step_errors import STABLER
 from pyro_vae.inference.svi.validation import Validation, figures_of
-from pyro_vae.program.generators import RngState, rng_state, set_rng_state, torch_rng_state
+from pyro_vae.program.generators import rng_state, set_rng_state, torch_rng_state
 from pyro_vae.progress import progress_bar
 
 SETTLED = 0.01  # of its last value: a scheduled number that changes by less counts as settled
@@ -277,8 +277,8 @@ class Loop:
         if self.is_out_of_patience() and is_another_rate:
             self.position.patient_from = self.position.epoch  # the new rate has its own patience
 
-    def snapshot(self) -> "_Snapshot":
-        return _Snapshot(
+    def snapshot(self) -> Snapshot:
+        return Snapshot(
             {name: value.clone() for name, value in self.learnt.items()},
             copy.deepcopy(self.step.optimizer.state_dict()),
             rng_state(),
@@ -287,19 +287,9 @@ class Loop:
             dict(self.best) if self.settings.averaging is None else copy.deepcopy(self.best),
         )
 
-    def rewind(self, snapshot: "_Snapshot") -> None:
+    def rewind(self, snapshot: Snapshot) -> None:
         checkpoint.load_into(self.learnt, snapshot.learnt, CHECKPOINT)
         self.step.optimizer.load_state_dict(snapshot.optimizer)
         set_rng_state(snapshot.generators)
         self.position, self.total = snapshot.position, snapshot.total
         self.best = snapshot.best
-
-
-@dataclass(frozen=True)
-class _Snapshot:
-    learnt: dict[str, Tensor]
-    optimizer: dict[str, Any]
-    generators: RngState
-    position: Position
-    total: Tensor
-    best: dict[str, Tensor]

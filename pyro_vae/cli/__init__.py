@@ -25,6 +25,7 @@ VERBS = {
     "evidence": "estimate log p(x) of held-out data under a fitted model",
     "compare": "compare runs on the same data: Bayes factors, probabilities, a picture",
     "posterior": "draw the latents given the data, for a table, a file and ArviZ",
+    "parameters": "standard errors of what a run has learnt by maximum likelihood",
     "graph": "draw a model and its guide as a plate diagram",
     "sample": "draw new data from a fitted model",
     "reconstruct": "compare data with their reconstructions by a fitted model",

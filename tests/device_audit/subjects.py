@@ -32,7 +32,8 @@ from torch.optim import Adam
 from pyro_vae.guides import AutoAmortized
 from pyro_vae.guides import Categorical as CategoricalGuide
 from pyro_vae.inference.compiling.validation_ops import ValuesOnDevice
-from pyro_vae.inference.evidence.ais import Annealed, ChainSums, anneal
+from pyro_vae.inference.evidence.ais import Annealed
+from pyro_vae.inference.evidence.annealed_chains import ChainSums, anneal
 from pyro_vae.inference.evidence.binding import bind
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.method import Workload, last
