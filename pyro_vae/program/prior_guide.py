@@ -30,7 +30,7 @@ def with_prior_as_guide(program: Any, sums_out: bool = True) -> Any:
         return program
     model = marking(model) if sums_out else model
     guide = poutine.block(model, hide_fn=_is_no_draw)
-    guide.is_prior = True
+    guide.is_prior = True  # type: ignore[attr-defined]
     return model, guide
 
 
