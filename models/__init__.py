@@ -6,6 +6,7 @@ from pyro_vae.models.deep_markov import DeepMarkov
 from pyro_vae.models.exemplar_density import ExemplarDensity
 from pyro_vae.models.factor_analysis import FactorAnalysis
 from pyro_vae.models.flow import DequantizedFlow, FlowDensity
+from pyro_vae.models.gan import GAN
 from pyro_vae.models.hierarchical import HierarchicalVAE
 from pyro_vae.models.item_response import ItemResponse
 from pyro_vae.models.mixture import MixtureVAE
@@ -17,6 +18,7 @@ from pyro_vae.models.vae import VAE
 from pyro_vae.models.vq import VQVAE
 
 __all__ = [
+    "GAN",
     "VAE",
     "VQVAE",
     "Autoencoder",

@@ -19,6 +19,7 @@ from pyro_vae.likelihoods import (
     PixelCNN,
 )
 from pyro_vae.models import (
+    GAN,
     VAE,
     VQVAE,
     Autoencoder,
@@ -144,4 +145,5 @@ SHELF: Shelf = [
     ("StateSpace", partial(StateSpace, (3, 2), 2), partial(torch.randn, 9, 3, 2)),
     ("StateSpace", partial(StateSpace, (3, 2), 1), ragged),
     ("Table", partial(Table, ROW, [0, 2, 0, 2], width=8), gappy),
+    ("GAN", partial(GAN, ROW, 2, scale=0.5), partial(torch.randn, 9, *ROW)),
 ]
