@@ -12,8 +12,8 @@ from torch import Tensor
 from pyro_vae.inference.latent_space.prior import RowPrior
 from pyro_vae.inference.latent_space.space import OneRow, Point
 from pyro_vae.inference.posterior.guide_mean import given_by
-from pyro_vae.inference.posterior.prior import mean_of
 from pyro_vae.program.log_prob import unit_log_prob
+from pyro_vae.program.redrawing import mean_of
 from pyro_vae.program.trace import Site, sample_sites
 
 
