@@ -66,7 +66,7 @@ scores, --strangest one of the strangest rows."""
 EXAMPLES = (
     "pyro-vae score runs/table --data new.csv --out scores.csv --plot scores.png",
     "pyro-vae score runs/vae --by regret --reference validation",
-    "pyro-vae score runs/vae --data odd.npz --reference good.npz --false_alarms 0.01",
+    "pyro-vae score runs/vae --data odd.npz --reference good.npz",
 )
 
 
