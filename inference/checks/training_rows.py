@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import Batches
+from pyro_vae.data.batching.batches import ResidentBatches
 from pyro_vae.program.contract import Program
 
 AT_ONCE = 4096  # rows
@@ -14,9 +15,12 @@ _HASHES: "weakref.WeakKeyDictionary[Any, Tensor]" = weakref.WeakKeyDictionary()
 
 
 def remember_training_rows(program: Program, rows: Batches) -> None:
-    """Remember the rows that a program is fitted to, 8 bytes each, as long as the program lives."""
+    """Remember the rows that a program is fitted to, 8 bytes each, as long as the program lives.
+
+    Rows that are read from a disk on access are not remembered: that would take a pass over them.
+    """
     key = _key(program)
-    if key is not None:
+    if key is not None and isinstance(rows, ResidentBatches):
         _HASHES[key] = hashes_of(rows).sort().values
 
 

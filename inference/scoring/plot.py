@@ -89,6 +89,8 @@ def _steps(
         )
         if not filled and axes.get_xscale() == "linear":
             axes.set_xscale("function", functions=functions)
+            places = [float(f"{bins[i]:.2g}") for i in range(0, len(bins), max(1, len(bins) // 6))]
+            axes.set_xticks(places, [f"{place:g}" for place in places])
 
 
 @styled

@@ -19,8 +19,9 @@ from pyro_vae.cli.output.files import (
     with_row_keys,
     write_table,
 )
+from pyro_vae.cli.run.folder import open_run
 from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, run_parser
-from pyro_vae.data import BlankDataSet
+from pyro_vae.data import BlankDataSet, Split
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.inference.checks.training_rows import remember_training_rows
 from pyro_vae.inference.evidence.methods import METHODS
@@ -65,7 +66,7 @@ scores, --strangest one of the strangest rows."""
 EXAMPLES = (
     "pyro-vae score runs/table --data new.csv --out scores.csv --plot scores.png",
     "pyro-vae score runs/vae --by regret --reference validation",
-    "pyro-vae score runs/vae --data odd.npz --reference good.npz --false_alarms 0.01",
+    "pyro-vae score runs/vae --data odd.npz --reference good.npz",
 )
 
 
@@ -150,7 +151,7 @@ def _reference(trained: TrainedModel, options: Namespace) -> Any:
     named = options.reference
     if named == "none":
         return None
-    splits = {} if isinstance(trained.data, BlankDataSet) else trained.data.splits
+    splits = _own_splits(trained, options)
     if "train" in splits:
         program = as_program(trained.program)
         remember_training_rows(program, rows_of(program, splits["train"], "cpu"))
@@ -183,11 +184,22 @@ def _reference(trained: TrainedModel, options: Namespace) -> Any:
     return open_trained(other).split
 
 
+def _own_splits(trained: TrainedModel, options: Namespace) -> dict[str, Split]:
+    """Return the splits of the run's own data; none if the data are gone."""
+    if not isinstance(trained.data, BlankDataSet):
+        return trained.data.splits
+    try:
+        return open_run(options.run, options.own_code).load_data().splits
+    except InputError as error:
+        note(f"continuing without the run's data: {error}")
+        return {}
+
+
 def write_scores(path: Path, found: Scores, trained: TrainedModel) -> None:
     """Write a line for each row: its keys in the file, the figures, and the shares."""
     index = torch.arange(len(found))
     frame = found.to_frame()
-    figures = {name: torch.from_numpy(frame[name].to_numpy()) for name in frame}
+    figures = {name: torch.from_numpy(frame[name].to_numpy(copy=True)) for name in frame}
     arrays = in_file_order(row_keys(trained.split, index) | figures)
     columns = [(name, arrays[name]) for name in figures]
     write_table(path, with_row_keys(arrays, columns, trained.label, trained.split.id_name))

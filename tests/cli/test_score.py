@@ -31,7 +31,16 @@ def test_new_rows_get_scores_with_reasons(call, run):
     assert figures["scores"] == pytest.approx(table["score"].tolist(), rel=1e-6)
 
 
-@pytest.mark.parametrize("by", ["reconstruction", "typicality", "dose", "complexity", "regret"])
+@pytest.mark.parametrize(
+    "by",
+    [
+        "reconstruction",
+        "typicality",
+        "dose",
+        "complexity",
+        pytest.param("regret", marks=pytest.mark.slow),
+    ],
+)
 def test_every_score_has_a_name(call, run, by):
     outcome = call(f"score runs/fa --by {by} --reference validation --num_particles 20")
     assert outcome.code == 0, outcome.err

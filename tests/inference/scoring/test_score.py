@@ -206,7 +206,9 @@ class WithGamma(nn.Module):
             pyro.sample("rate", dist.Gamma(2.7, 1.0 + x))
 
 
-@pytest.mark.parametrize("method", ["importance", Annealed(num_temperatures=2)])
+@pytest.mark.parametrize(
+    "method", ["importance", pytest.param(Annealed(num_temperatures=2), marks=pytest.mark.slow)]
+)
 def test_where_noise_cannot_be_shared_a_row_is_taken_alone(method) -> None:
     x = torch.rand(9) * 3
     run = partial(score, WithGamma(), method=method, num_particles=4)
