@@ -1,13 +1,15 @@
 """How often do the 95% intervals of log-evidences with global latents hold the truth, and how wide are
 they?
 
-Thirty-seven programs: regressions, hierarchies, change points, state spaces, mixtures. The references are
+Forty-two programs: regressions, hierarchies, change points, state spaces, mixtures. The references are
 closed forms and quadratures in float64; for three regressions a run of SMC with 40 times the particles,
 which bridge sampling with 20,000 draws must agree with. The methods: importance sampling from a Laplace
 approximation (K = 4,000); annealing from there (16 chains, 20 temperatures); SMC from the prior (K = 500);
-bridge sampling from 1,000 draws of four chains of Hamiltonian Monte Carlo, whose time does not count.
+bridge sampling from 1,000 draws of four chains of Hamiltonian Monte Carlo, whose time does not count;
+`Auto(seconds=30)` on the model alone.
 
     python benchmarks/evidence_of_globals.py run results.jsonl [--shard 0/2] [--methods smc ...]
+        [--only NAME ...]
     python benchmarks/evidence_of_globals.py table results.jsonl [...]
 
 A run appends a line for each estimate, and leaves out those that are there.
@@ -24,12 +26,12 @@ from statistics import median
 from typing import Any
 
 import torch
-from global_evidence import hierarchies, later, regressions, series
+from global_evidence import hierarchies, later, published, regressions, series
 from global_evidence.case import CASES, Case
 from torch import Tensor
 
 from pyro_vae import InputError, log_evidence
-from pyro_vae.inference import SMC, Annealed, Bridge
+from pyro_vae.inference import SMC, Annealed, Auto, Bridge
 from pyro_vae.inference.annealing.hmc import Sampler
 from pyro_vae.inference.annealing.paths import FromPrior
 from pyro_vae.inference.annealing.tempering import temper
@@ -39,13 +41,15 @@ from pyro_vae.program.prior_guide import with_prior_as_guide
 
 assert hierarchies
 assert later
+assert published
 assert regressions
 assert series
 NUM_CHAINS, LENGTH = 4, 250  # of one estimate by a bridge
-METHODS: dict[str, tuple[Any, int]] = {
+METHODS: dict[str, tuple[Any, int | None]] = {
     "importance": (Annealed(1, start="laplace"), 4000),
     "ais": (Annealed(20, start="laplace", num_leapfrog=5), 16),
     "smc": (SMC(start="prior"), 500),
+    "auto": (Auto(seconds=30), None),
 }
 
 
@@ -96,7 +100,7 @@ def run(path: Path, names: Iterable[str], seeds: int, methods: Iterable[str]) ->
                 key = {"program": name, "method": method, "seed": seed}
                 file.write(json.dumps(key | record) + "\n")
 
-        for method in set(methods) & set(METHODS):
+        for method in [method for method in METHODS if method in methods]:
             options, num_particles = METHODS[method]
             for seed in range(seeds):
                 if (name, method, seed) not in done:

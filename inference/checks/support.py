@@ -21,10 +21,11 @@ from pyro_vae.inference.checks.intervals import (
 )
 from pyro_vae.inference.checks.spread import check_masks, check_spread
 from pyro_vae.inference.checks.values import FROM_BOTH, UNKNOWN, check_values
+from pyro_vae.program.bijections import biject
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.support import support_of
 from pyro_vae.program.trace import Site, drawn_sites, is_point_mass, sample_sites
-from pyro_vae.program.unconstrained import Immovable, biject
+from pyro_vae.program.unconstrained import Immovable
 from pyro_vae.program.wrappers import inside, without_masks
 
 DISCRETE_DRAWS = 200  # of a discrete site with infinitely many values

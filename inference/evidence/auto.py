@@ -24,6 +24,7 @@ from pyro_vae.inference.evidence.method import (
 from pyro_vae.inference.evidence.smc import SMC
 from pyro_vae.inference.evidence.trial import joint_estimator, notes_of_choice
 from pyro_vae.program.bound_program import BoundProgram
+from pyro_vae.program.contract import held_program
 from pyro_vae.program.prior_guide import with_prior_as_guide
 
 REPLACED = ("log_evidence", "standard_error", "ess", "pareto_k", "acceptance")
@@ -95,6 +96,7 @@ class Auto(Method):
 
     def program(self, program: Any) -> Any:
         """Return a model alone with its prior as the guide, and anything else as it is."""
+        program = held_program(program)
         is_program = isinstance(program, tuple) or hasattr(program, "guide")
         return program if is_program else with_prior_as_guide(program)
 

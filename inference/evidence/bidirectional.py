@@ -3,13 +3,15 @@
 import abc
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pyro.poutine import Trace
 from torch import Tensor
 
 from pyro_vae import argument_checks as checks
 from pyro_vae.inference.annealing.simulate import simulate
-from pyro_vae.inference.evidence.ais import Annealed, ChainSums
+from pyro_vae.inference.evidence.ais import Annealed
+from pyro_vae.inference.evidence.annealed_chains import ChainSums
 from pyro_vae.inference.evidence.method import (
     Advance,
     Estimator,
@@ -34,6 +36,9 @@ class TwoSided(Method):
 
     def __post_init__(self) -> None:
         checks.check_arguments(CHECKS, vars(self))
+
+    def program(self, program: Any) -> Any:
+        return self.annealed.program(program)
 
     def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
         annealed = self.annealed

@@ -10,12 +10,14 @@ from pyro import poutine
 from torch import Tensor
 
 from pyro_vae import argument_checks as checks
-from pyro_vae.errors import InputError, at_least_1
+from pyro_vae.errors import InputError, at_least_1, true_or_false
 from pyro_vae.inference.annealing.paths import AnnealingPath, FromPrior
-from pyro_vae.inference.annealing.reference import HEAVY, FromReference, Reference, tail_index
-from pyro_vae.inference.evidence.label_notes import one_mode_note, scores_of_path
+from pyro_vae.inference.annealing.reference import HEAVY, FromReference, Reference
+from pyro_vae.inference.evidence.half_bridge import AT_ONCE, HalfBridge, bridge
+from pyro_vae.inference.evidence.label_notes import one_mode_note, relabelled_note, scores_of_path
 from pyro_vae.inference.evidence.method import Advance, Estimator, Method, UnitEstimates, Workload
 from pyro_vae.program.bound_program import BoundProgram
+from pyro_vae.program.labels import Labels, exchangeable_labels, in_random_orders
 from pyro_vae.program.prior_guide import with_prior_as_guide
 from pyro_vae.program.trace import latent_sites
 from pyro_vae.program.vmap import map_runs
@@ -23,15 +25,13 @@ from pyro_vae.program.vmap import map_runs
 CHECKS: dict[str, checks.Check] = {
     "draws": checks.instance(Mapping, "draws by site, {'mu': tensor (S | plates | event)}"),
     "num_chains": at_least_1,
+    "relabel": true_or_false,
 }
 LEAST_DRAWS = 40  # of each chain's halves, one is fitted to and the other is weighed
 LEAST_ESS = 50.0  # of the weighed draws, below which their error is a guess
-TOLERANCE, MAX_ITERATIONS = 1e-10, 1000
 APART = 0.05  # nats: a distance of a half's figure from the mean that matters
 TAIL = "Pareto k of the draws"
-PRIOR_SHARE = 0.1  # of the proposals
-AT_ONCE = 1024  # draws scored together
-SYMMETRIC = "Give each draw its labels in a random order, or take SMC(start='prior')"
+SYMMETRIC = "Bridge(draws, relabel=True) gives each draw its labels in a random order"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,9 @@ class Bridge(Method):
     and the figure is the mean of both logs. The relative error takes the autocorrelation of the draws
     into account, and is at least half the distance of the two figures. A note says so where the draws
     were not enough, or where the posterior has a narrow part that the Student's t misses; there is then
-    no error. The estimate is not unbiased, so there is no certificate. The guide is not used.
+    no error. With ``relabel`` each draw gets its exchangeable labels (at most five of a kind) in a random
+    order: chains that hold one order of a mixture's components then stand for all of them. The estimate is
+    not unbiased, so there is no certificate. The guide is not used.
 
     Source: X.-L. Meng, W. H. Wong, "Simulating ratios of normalizing constants via a simple identity",
     1996, https://www.jstor.org/stable/24306045; the error: S. Fruehwirth-Schnatter, "Estimating marginal
@@ -60,6 +62,7 @@ class Bridge(Method):
     Args:
         draws: of the posterior, by site, ``S | plates | event``, all with one weight.
         num_chains: how many chains follow one another in the draws.
+        relabel: whether to give the draws all orders of exchangeable labels.
 
     Raises:
         InputError: later, where the draws are not those of the model's latents, or fewer than 40 a chain;
@@ -81,6 +84,7 @@ class Bridge(Method):
 
     draws: Mapping[str, Tensor] = field(repr=False)
     num_chains: int = 1
+    relabel: bool = False
 
     num_particles = 2000
     is_unbiased = False
@@ -109,9 +113,10 @@ class Bridge(Method):
     @property
     def description(self) -> str:
         chains = f" of {self.num_chains} chains" if self.num_chains > 1 else ""
+        orders = ", their labels in random orders," if self.relabel else ""
         return (
-            f"bridge sampling with {self.num_draws:,} draws of the posterior{chains} and a Student's t "
-            "that is fitted to one half of them, and then to the other"
+            f"bridge sampling with {self.num_draws:,} draws of the posterior{chains}{orders} and a "
+            "Student's t that is fitted to one half of them, and then to the other"
         )
 
     def program(self, program: Any) -> Any:
@@ -133,14 +138,15 @@ class Bridge(Method):
                 remedy="take method='smc' or method='ais'",
             )
         self._coordinates(path)
+        labels = exchangeable_labels(example) if self.relabel else ()
 
         def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[Bridged]:
             path = _by_runs(bound_program)
-            u = self._coordinates(path).unflatten(0, (self.num_chains, -1))
+            u = self._coordinates(path, labels).unflatten(0, (self.num_chains, -1))
             half = u.shape[1] // 2
             halves, both = (u[:, :half], u[:, half:]), []
             for fitted, weighed in (halves, halves[::-1]):
-                both.append(_bridge(path, fitted, weighed, work.num_particles))
+                both.append(bridge(path, fitted, weighed, work.num_particles))
                 advance(0.5)
             yield Bridged(work.num_particles, *both)
 
@@ -162,9 +168,12 @@ class Bridge(Method):
                 "the fitted density misses a part of the posterior, as the neck of a funnel: the bridge "
                 "has no error. Longer chains, another parameterisation or SMC help"
             )
-        return (*found, *self._label_notes(example))
+        return (*found, *self.label_notes(example))
 
-    def _label_notes(self, example: BoundProgram) -> tuple[str, ...]:
+    def label_notes(self, example: BoundProgram) -> tuple[str, ...]:
+        """Return a note on exchangeable labels, where the draws hold a part of their orders or get all."""
+        if self.relabel:
+            return relabelled_note(example, "the draws were given them at random")
         if example.structure.unit is not None:
             return ()
         path = FromPrior(example.single())
@@ -173,9 +182,10 @@ class Bridge(Method):
         scores = scores_of_path(fitted, lambda: u[torch.randint(len(u), (1,))])
         return one_mode_note(example, scores, "the posterior", SYMMETRIC)
 
-    def _coordinates(self, path: AnnealingPath) -> Tensor:
-        """Return the draws in the path's coordinates, (S, U, D)."""
+    def _coordinates(self, path: AnnealingPath, labels: tuple[Labels, ...] = ()) -> Tensor:
+        """Return the draws, with these labels in random orders, in the path's coordinates, (S, U, D)."""
         values = {name: self._checked(name, site) for name, site in _latents(path).items()}
+        values = in_random_orders(values, labels)
         u = at_latents(path, values)
         if not u.isfinite().all():
             raise InputError(
@@ -242,96 +252,6 @@ def at_latents(path: AnnealingPath, values: Mapping[str, Tensor]) -> Tensor:
         coordinates: Tensor = map_runs(one, size, dict(values), at_once=AT_ONCE)
         return coordinates
     return torch.stack([one({n: v[i] for n, v in values.items()}) for i in range(size)])
-
-
-# --- the bridge between one half's density and the other half ---------------------------------------
-
-
-@dataclass(frozen=True)
-class HalfBridge:
-    """Hold log p(x), its relative error the effective number of the weighed draws and the Pareto k of
-    their weights against the fitted density, each ``units |``."""
-
-    log_evidence: Tensor
-    error: Tensor
-    ess: Tensor
-    tail: Tensor
-
-
-def _bridge(path: AnnealingPath, fitted: Tensor, weighed: Tensor, num_particles: int) -> HalfBridge:
-    """Return the estimate from draws (chains, N, U, D) that are fitted to, and others that are weighed."""
-    reference = Reference.of(fitted.flatten(0, 1), torch.ones_like(path.coordinates.free))
-    proposal = FromReference(path, reference, PRIOR_SHARE)
-    at_draws = _log_ratio(proposal, weighed.flatten(0, 1))
-    at_proposals = _log_ratio(proposal, proposal.draw(num_particles))
-    ess = effective_size(weighed.flatten(2)).unflatten(-1, weighed.shape[2:]).median(-1).values
-    log_evidence = iterate(at_draws, at_proposals, ess)
-    error, effective = _relative_error(at_draws, at_proposals, ess, log_evidence, len(weighed))
-    of_fit = _log_ratio(FromReference(path, reference), weighed.flatten(0, 1))
-    return HalfBridge(log_evidence, error, effective, tail_index(of_fit))
-
-
-def _log_ratio(proposal: AnnealingPath, u: Tensor) -> Tensor:
-    """Return log p(x, u) - log g(u), (K, U), float64."""
-    pairs = [proposal.log_densities(some) for some in u.split(AT_ONCE)]
-    ratio = torch.cat([end.double() - start.double() for start, end in pairs])
-    return ratio.nan_to_num(-math.inf, math.inf, -math.inf)
-
-
-def iterate(at_draws: Tensor, at_proposals: Tensor, ess: Tensor) -> Tensor:
-    """Return log p(x), ``units |``, as the fixed point of the optimal bridge.
-
-    Args:
-        at_draws: log p(x, u) - log g(u) at draws of the posterior, (N, U).
-        at_proposals: the same at draws of g, (K, U).
-        ess: how many independent draws the first are worth, ``units |``.
-    """
-    share = ess / (ess + len(at_proposals))
-    log_s, log_rest = share.log(), (-share).log1p()
-    log_evidence = at_proposals.logsumexp(0) - math.log(len(at_proposals))
-    for _ in range(MAX_ITERATIONS):
-        rest = log_rest + log_evidence
-        above = (at_proposals - torch.logaddexp(log_s + at_proposals, rest)).logsumexp(0)
-        below = (-torch.logaddexp(log_s + at_draws, rest)).logsumexp(0)
-        after = above - below + math.log(len(at_draws) / len(at_proposals))
-        moved = (after - log_evidence).abs().nan_to_num(0.0).max()
-        log_evidence = after
-        if moved < TOLERANCE:
-            break
-    return log_evidence
-
-
-def _relative_error(
-    at_draws: Tensor, at_proposals: Tensor, ess: Tensor, log_evidence: Tensor, num_chains: int
-) -> tuple[Tensor, Tensor]:
-    """Return the standard error of log p(x), and the effective number of draws for the denominator."""
-    share = ess / (ess + len(at_proposals))
-    log_s, log_rest = share.log(), (-share).log1p()
-    draws, proposals = at_draws - log_evidence, at_proposals - log_evidence  # posterior over g
-    above = (proposals - torch.logaddexp(log_s + proposals, log_rest)).exp()
-    below = (-torch.logaddexp(log_s + draws, log_rest)).exp()
-    effective = effective_size(below.unflatten(0, (num_chains, -1))).clamp(max=len(below))
-    squared = above.var(0) / above.mean(0).square() / len(above)
-    squared = squared + below.var(0) / below.mean(0).square() / effective
-    return squared.sqrt(), effective
-
-
-def effective_size(chains: Tensor) -> Tensor:
-    """Return the effective number of draws for the mean of each of some quantities.
-
-    Args:
-        chains: (chains, draws, quantities).
-
-    >>> bool((effective_size(torch.randn(2, 5000, 3)) > 8000).all())
-    True
-    """
-    import arviz
-    import xarray
-
-    data = xarray.Dataset({"x": (("chain", "draw", "of"), chains.double().cpu().numpy())})
-    sizes = torch.as_tensor(arviz.ess(data, method="mean")["x"].values.copy())
-    total = float(chains.shape[0] * chains.shape[1])
-    return sizes.nan_to_num(total).to(chains.device)  # of a constant
 
 
 @dataclass(frozen=True)

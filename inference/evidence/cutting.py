@@ -139,9 +139,11 @@ def joint_note(structure: Structure) -> tuple[str, ...]:
             f"one joint figure of all data: {why}, so the evidence does not factorise over data; where "
             "model and guide mean one plate, they must give it one name",
         )
-    names = ", ".join(map(repr, structure.outside[:5]))
-    more = f" and {len(structure.outside) - 5} more" if len(structure.outside) > 5 else ""
-    lie = "lie" if len(structure.outside) > 1 else "lies"
+    of_model = [name for name in structure.outside if name in structure.latents]
+    outside = of_model or structure.outside  # a guide's auxiliary draws mean nothing to the user
+    names = ", ".join(map(repr, outside[:5]))
+    more = f" and {len(outside) - 5} more" if len(outside) > 5 else ""
+    lie = "lie" if len(outside) > 1 else "lies"
     return (
         f"one joint figure of all data: {names}{more} {lie} outside every plate that the other sites "
         "share, so the evidence does not factorise over data",

@@ -10,7 +10,7 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.inference.annealing.hmc import Sampler
 from pyro_vae.inference.annealing.paths import FromPrior
-from pyro_vae.inference.evidence.ais import MAX_MEMORY, bytes_per_chain
+from pyro_vae.inference.evidence.annealed_chains import MAX_MEMORY, bytes_per_chain
 from pyro_vae.inference.evidence.method import (
     Advance,
     Estimator,

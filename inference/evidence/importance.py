@@ -16,7 +16,7 @@ from pyro_vae.inference.checks.support import check_proposal
 from pyro_vae.inference.evidence.compiled_draws import fastest_draw
 from pyro_vae.inference.evidence.defensive import Mixture, draw_defensively
 from pyro_vae.inference.evidence.draws import Drawer, DrawsPosterior, WeightedDraws, joined
-from pyro_vae.inference.evidence.label_notes import one_mode_note
+from pyro_vae.inference.evidence.label_notes import one_mode_note, relabelled_note
 from pyro_vae.inference.evidence.method import (
     Advance,
     Estimator,
@@ -29,7 +29,7 @@ from pyro_vae.inference.evidence.tiles import fitting_particles
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.isolation import seed_all
-from pyro_vae.program.labels import exchangeable_labels, sentence
+from pyro_vae.program.labels import exchangeable_labels
 from pyro_vae.program.particles import Particles, draw
 
 MAX_MEMORY = {"cpu": 2**25, "cuda": 2**32}  # the CPU's is about the size of its caches
@@ -79,8 +79,7 @@ class Importance(Method, DrawsPosterior):
         blocks, num_particles = self._blocks(example, work), work.num_particles
 
         def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[WeightSums]:
-            units = bound_program.structure.num_units
-            sums = WeightSums(num_particles, units, bound_program.device)
+            sums = WeightSums.of(bound_program, num_particles)
             for block in blocks(bound_program):
                 sums.add(block.log_weights)
                 advance(len(block.log_weights) / num_particles)
@@ -115,7 +114,7 @@ class Importance(Method, DrawsPosterior):
         max_weights = work.memory(example.device, MAX_MEMORY) / per_weight
         num_particles, weigh = work.num_particles, self.draw
         most = fitting_particles(per_weight, max(work.tile_sizes, default=1), example.device)
-        together = part_size(num_particles, most)
+        together = part_size(num_particles, work.together or most)
         if not self.prior_share and not self.relabel:
             weigh = fastest_draw(self.draw, work, max_weights)
 
@@ -143,10 +142,7 @@ class Importance(Method, DrawsPosterior):
     def _label_notes(self, example: BoundProgram) -> tuple[str, ...]:
         if not self.relabel:
             return () if self.prior_share else one_mode_note(example)
-        labels = exchangeable_labels(example)
-        if labels:
-            return (f"{sentence(labels)}, and the guide was mixed over them",)
-        return ("relabel changed nothing: the model has no exchangeable labels",)
+        return relabelled_note(example, "the guide was mixed over them")
 
     def draw(
         self, bound_program: BoundProgram, num_particles: int, at_once: int | None = None

@@ -73,6 +73,14 @@ def one_mode_note(
     )
 
 
+def relabelled_note(example: BoundProgram, how: str) -> tuple[str, ...]:
+    """Return what ``relabel`` has done: with the labels, or nothing where there are none."""
+    labels = exchangeable_labels(example)
+    if labels:
+        return (f"{sentence(labels)}, and {how}",)
+    return ("relabel changed nothing: the model has no exchangeable labels",)
+
+
 def is_of_one_mode(notes: Iterable[str]) -> bool:
     """Return whether the notes on a figure say that it is of a part of the orders."""
     return any(PART in note for note in notes)

@@ -19,6 +19,8 @@ from torch.distributions.transforms import AffineTransform
 
 from pyro_vae import argument_checks as checks
 from pyro_vae.errors import InputError, at_least_1, positive
+from pyro_vae.guides import AutoAmortized
+from pyro_vae.guides.joint_latents import SkewedStudentT
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.program.contract import Program, as_program
 from pyro_vae.program.probe import moves
@@ -72,9 +74,16 @@ class _Widened(Messenger):
             return
         # within the masks: the Jacobian counts only where the value does
         base = inside(fn)
-        mean = _mean(msg["name"], base)
-        shift = AffineTransform(mean * (1 - self.factor), self.factor, event_dim=base.event_dim)
-        msg["fn"] = rebuilt(fn, dist.TransformedDistribution(base, shift))
+        msg["fn"] = rebuilt(fn, _spread(msg["name"], base, self.factor))
+
+
+def _spread(name: str, fn: Any, factor: float) -> Any:
+    """Return a distribution spread about its mean; one that is skewed by coordinates, skewed afterwards."""
+    if isinstance(fn, SkewedStudentT):
+        return dist.TransformedDistribution(_spread(name, fn.base_dist, factor), fn.transforms)
+    mean = _mean(name, fn)
+    shift = AffineTransform(mean * (1 - factor), factor, event_dim=fn.event_dim)
+    return dist.TransformedDistribution(fn, shift)
 
 
 def _mean(name: str, fn: Any) -> Tensor:
@@ -128,21 +137,23 @@ def refined(
         elbo: the objective, by default Trace_ELBO; pass TraceEnum_ELBO for enumerated latents.
 
     Raises:
-        InputError: an AutoGuide, or a guide site whose distribution has no parameters to free.
+        InputError: an AutoGuide, a made guide of latents that units share, or a guide site whose
+            distribution has no parameters to free.
     """
     checks.check_arguments(REFINED, locals())
     target = as_program(program)
-    if isinstance(target.guide, AutoGuide):
+    kind, guide = type(target.guide).__name__, target.guide
+    if isinstance(guide, AutoGuide) or (isinstance(guide, AutoAmortized) and guide.shared):
         raise InputError(
-            f"the guide is an AutoGuide ({type(target.guide).__name__}), whose parameters belong to the "
-            "data that it was fitted to, so it cannot be refined",
-            subject=type(target.guide).__name__,
+            f"the guide is an {kind}, whose parameters belong to the data that it was fitted to, so it "
+            "cannot be refined",
+            subject=kind,
             remedy="fit it for longer, or widen it",
         )
-    guide = _Refined(target, steps, learning_rate, elbo or TraceELBO())
+    refining = _Refined(target, steps, learning_rate, elbo or TraceELBO())
     return replace(
         target,
-        guide=guide,
+        guide=refining,
         proposal=(*target.proposal, f"refined for each unit by {steps:,} steps"),
         unrefined_guide=target.unrefined_guide or target.guide,
     )

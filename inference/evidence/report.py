@@ -8,7 +8,12 @@ from torch import Tensor
 
 from pyro_vae.inference.evidence.psis import smallest_for_k
 from pyro_vae.inference.evidence.result import Evidence, mean_error
-from pyro_vae.inference.evidence.standard_error import MIN_WEIGHTS
+from pyro_vae.inference.evidence.standard_error import (
+    MAX_JOINT_ERROR,
+    MIN_ESS,
+    MIN_FOR_TAIL,
+    MIN_WEIGHTS,
+)
 from pyro_vae.notebook import table
 
 WIDTH = 100
@@ -82,7 +87,16 @@ def _without_error(evidence: Evidence) -> Iterator[str]:
     reasons = []
     if is_heavy.any():
         reasons.append(f"{_count(is_heavy, units)} a Pareto k above {evidence.bad_k:.2g}")
-    if (is_few := is_bad & ~is_heavy).any():
+    is_few = is_bad & ~is_heavy
+    if evidence.num_particles >= MIN_FOR_TAIL:
+        is_wide = is_few & (evidence.ess >= MIN_ESS)
+        is_few = is_few & ~is_wide
+        if is_wide.any():
+            reasons.append(
+                f"{_count(is_wide, units)} a tail that may hold much of the mean (an error above "
+                f"{MAX_JOINT_ERROR:g} nats)"
+            )
+    if is_few.any():
         ess = float(evidence.ess[is_few].median())
         reasons.append(
             f"{_count(is_few, units)} too few effective weights, {ess:.1f}{' in the median' * (units > 1)}"

@@ -16,13 +16,13 @@ from pyro_vae.inference.annealing.reference import HEAVY, FromReference, Referen
 from pyro_vae.inference.annealing.tempering import Adapted, Fixed, Tempered, temper
 from pyro_vae.inference.compiling.inductor import SharedCode
 from pyro_vae.inference.evidence.ais import (
-    CHAINS_AT_ONCE,
     MODEL_ALONE,
     STARTS,
     STARTS_IN_WORDS,
     Annealed,
     stuck_note,
 )
+from pyro_vae.inference.evidence.annealed_chains import CHAINS_AT_ONCE
 from pyro_vae.inference.evidence.draws import Drawer, DrawsPosterior, WeightedDraws, joined
 from pyro_vae.inference.evidence.method import (
     Advance,

@@ -42,15 +42,27 @@ K_ERRORS = 1.8  # that are added to k
 MAX_K = 0.95
 MAX_LOG_NORMAL_ERROR = 1.0  # nats; a larger one, of a few weights, is a guess
 MAX_HEAVY_ERROR = 0.1  # nats; a smaller one holds whatever k is
+MAX_JOINT_ERROR = (
+    0.4  # nats, of one figure; a larger one is mostly of weights that no draw has shown
+)
 
 
 def standard_error(
-    ess: Tensor, largest: Tensor, log_mean: Tensor, tail: Tail, count: int
+    ess: Tensor,
+    largest: Tensor,
+    log_mean: Tensor,
+    tail: Tail,
+    count: int,
+    max_error: float = math.inf,
 ) -> Tensor:
     """Return that of the log of a mean of K weights, in nats, ``units |``; NaN where none can be trusted.
 
     It is NaN with fewer than 4 effective weights; where it exceeds 0.1 and Pareto k is above its threshold
-    (``psis.bad_k``); and where it exceeds 1 with fewer than 100 weights.
+    (``psis.bad_k``); where it exceeds 1 with fewer than 100 weights, or ``max_error`` with more.
+
+    A joint evidence has a ``max_error`` of 0.4. k itself is an estimate: where it comes out too low, below
+    the threshold, the error is still large, as it allows for the error of k. Of many units, whose errors
+    average out, this would withhold more intervals that hold than others.
 
     Args:
         ess: the effective sample size.
@@ -58,6 +70,7 @@ def standard_error(
         log_mean: the log of the mean weight.
         tail: fitted to the largest weights.
         count: K.
+        max_error: nats.
     """
     if count < 2:
         return torch.full_like(log_mean, math.nan)
@@ -73,7 +86,7 @@ def standard_error(
     else:
         missing = missing_share(tail, (log_mean - largest[0]).exp(), count)
         error = (variance * student / count + missing**2).sqrt()
-        is_few = ess < MIN_ESS
+        is_few = (ess < MIN_ESS) | (error > max_error)
     return torch.where(is_few | is_heavy & (error > MAX_HEAVY_ERROR), math.nan, error)
 
 

@@ -1,5 +1,6 @@
 """The choice of a method for a joint evidence, by what a short trial of each shows."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,14 @@ from torch import Tensor
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.bridge import Bridge
 from pyro_vae.inference.evidence.label_notes import one_mode_note
-from pyro_vae.inference.evidence.method import Advance, Method, UnitEstimates, Workload, last
+from pyro_vae.inference.evidence.method import (
+    Advance,
+    Estimator,
+    Method,
+    UnitEstimates,
+    Workload,
+    last,
+)
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.generators import rng_state, set_rng_state
 
@@ -22,24 +30,77 @@ if TYPE_CHECKING:
 TARGET = 0.05  # nats: a standard error that is small enough
 SAFE_K = 0.5  # Pareto k up to which importance weights have a variance
 MOST = 50_000  # particles of SMC
+MARGIN = 1.3  # times as many particles as the error asks for, which is an estimate itself
 RESERVE = 0.8  # share of the time left that is planned for
-NAMES = (
-    "importance",
-    "smc from the guide",
-    "smc from the prior",
-    "bridge",
-    "importance in all orders of the labels",
-)
-WEIGHTS = (0, 4)  # methods of importance sampling
+RERUNS = 3  # of SMC, with more particles each time
 LEAST_PER_ISLAND = 10  # particles of the first run of SMC, where the time is limited
+LIGHT = "the importance weights are light-tailed and their error is at most 0.05 nats"
+NOT_GOOD = "the importance weights were not good enough"
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class Tried:
-    """Hold what one method gave, with how many particles, and how long it took."""
+class Candidate:
+    """Hold a method that is tried, and all that the trial knows of it.
 
-    number: int  # in NAMES
+    Attributes:
+        name: for the note.
+        method: with its options.
+        num_particles: of the first run.
+        reason: why it is chosen, where its error is small enough.
+        call: makes the method again; by default its own words.
+        weighs: whether it is importance sampling, whose tail counts and whose time is short.
+        grows: whether it ends the trial, and runs again with as many particles as its error asks for.
+    """
+
+    name: str
+    method: Method
+    num_particles: int
+    reason: str
+    call: str = ""
+    weighs: bool = False
+    grows: bool = False
+
+
+def candidates(auto: "Auto", example: BoundProgram, num_particles: int) -> Iterator[Candidate]:
+    """Yield what is tried, in its order."""
+    if auto.draws is not None:
+        bridge = _bridge(auto.draws, auto.num_chains_of_draws, example)
+        yield Candidate(
+            "bridge",
+            bridge,
+            max(num_particles, Bridge.num_particles),
+            "draws were given and their bridge has the smallest error",
+            f"Bridge(draws, num_chains={bridge.num_chains}, relabel={bridge.relabel})",
+        )
+    if not auto.importance.relabel and one_mode_note(example):
+        relabelled = replace(auto.importance, relabel=True)
+        name = "importance in all orders of the labels"
+        yield Candidate(name, relabelled, num_particles, LIGHT, weighs=True)
+    else:
+        yield Candidate("importance", auto.importance, num_particles, LIGHT, weighs=True)
+    few = auto.smc_particles
+    if auto.seconds is not None:
+        few = min(few, LEAST_PER_ISLAND * auto.smc.num_islands)
+    # the prior first: it reaches what a narrow guide misses
+    for start, also in (("prior", ""), ("guide", ", and the prior is not a start")):
+        method = replace(auto.smc, start=start)
+        yield Candidate(f"smc from the {start}", method, few, NOT_GOOD + also, grows=True)
+
+
+def _bridge(draws: Mapping[str, Tensor], num_chains: int, example: BoundProgram) -> Bridge:
+    """Return the bridge, in all orders of exchangeable labels where the draws hold a part of them."""
+    bridge = Bridge(draws, num_chains)
+    with contextlib.suppress(InputError):  # it does not suit the program, as its trial will show
+        bridge = replace(bridge, relabel=bool(bridge.label_notes(example)))
+    return bridge
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Hold what one candidate gave, with how many particles, and how long it took."""
+
+    candidate: Candidate
     num_particles: int
     estimates: UnitEstimates
     seconds: float
@@ -52,7 +113,7 @@ class Tried:
     @property
     def is_enough(self) -> bool:
         """Whether the error is small, and the weights leave no doubt about it."""
-        heavy = self.number in WEIGHTS and bool((self.estimates.pareto_k > SAFE_K).any())
+        heavy = self.candidate.weighs and bool((self.estimates.pareto_k > SAFE_K).any())
         return self.error <= TARGET and not heavy
 
 
@@ -62,116 +123,109 @@ class _OutOfTime(Exception):
 
 def joint_estimator(
     auto: "Auto", example: BoundProgram, work: Workload, clock: Clock = time.monotonic
-) -> Callable[[BoundProgram, Advance], Iterator["Chosen"]]:
+) -> Estimator:
     """Return a function that tries methods on a joint evidence, and yields the estimate of the best.
 
     The trials are, in this order and as far as one is not enough: a bridge, where there are draws;
-    importance sampling with K particles; SMC from the guide, or from the prior where the guide is not a
-    start. If its error is above 0.05 nats, SMC is run once more, with as many particles as the error asks
-    for and, where ``seconds`` are given, the time allows. With ``seconds``, the first run of SMC has few
-    particles, and SMC and the bridge stop at the end of the time: the estimate is then that of the best
-    run before. Every run starts from the same state of the
-    generators, so that a call with that method and its count gives the same bits.
+    importance sampling with K particles; SMC from the prior, or from the guide where the prior is not a
+    start. While its error is above 0.05 nats, SMC is run again, up to three times, with as many particles
+    as the error asks for and, where ``seconds`` are given, the time allows. With ``seconds``, the first
+    run of SMC has few particles, and SMC and the bridge stop at the end of the time: the estimate is then
+    that of the best run before. Every run starts from the same state of the generators, so that a call
+    with that method and its count gives the same bits.
     """
-    runs = dict(methods(auto, example))
 
     def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[Chosen]:
-        began, state = clock(), rng_state()
-        tried: list[Tried] = []
-        stopped: list[int] = []
-        end = math.inf if auto.seconds is None else began + auto.seconds
-
-        def watch(share: float) -> None:
-            if clock() > end:
-                raise _OutOfTime
-
-        def run(number: int, num_particles: int) -> Tried | None:
-            since = clock()
-            set_rng_state(state)
-            try:
-                method = runs[number]
-                each = replace(work, num_particles=num_particles, compile="off")
-                estimator = method.estimator(example, each)
-                set_rng_state(state)  # checks draw, too
-                each_part = (lambda share: None) if number in WEIGHTS else watch
-                found = last(estimator(bound_program, each_part)).unit_estimates()
-            except InputError:
-                return None
-            except _OutOfTime:
-                stopped.append(number)
-                return None
-            tried.append(Tried(number, num_particles, found, clock() - since))
-            return tried[-1]
-
-        few = auto.smc_particles
-        if auto.seconds is not None:
-            few = min(few, LEAST_PER_ISLAND * auto.smc.num_islands)
-        _try_in_turn(run, runs, work.num_particles, few)
-        advance(0.5)
-        smc = tried[-1] if tried and tried[-1].number in (1, 2) else None
-        if smc is not None and not smc.is_enough:
-            more = _more_particles(smc, end - clock(), auto.smc.num_islands)
-            if more > smc.num_particles:
-                run(smc.number, more)
-        advance(0.5)
-        if not tried:
-            _raise(runs, example, work)
-        yield Chosen(min(tried, key=_rank), bool(stopped))
+        yield _Trial(auto, example, work, clock).choice(bound_program, advance)
 
     return estimate
 
 
-def methods(auto: "Auto", example: BoundProgram) -> Iterator[tuple[int, Method]]:
-    """Yield the methods that are tried, by number, in their order."""
-    if auto.draws is not None:
-        yield 3, Bridge(auto.draws, auto.num_chains_of_draws)
-    is_one_mode = not auto.importance.relabel and bool(one_mode_note(example))
-    yield (4, replace(auto.importance, relabel=True)) if is_one_mode else (0, auto.importance)
-    yield 2, replace(auto.smc, start="prior")  # reaches what a narrow guide misses
-    yield 1, replace(auto.smc, start="guide")
+class _Trial:
+    """Try the candidates on the data of one call."""
+
+    def __init__(self, auto: "Auto", example: BoundProgram, work: Workload, clock: Clock) -> None:
+        self.candidates = tuple(candidates(auto, example, work.num_particles))
+        self.example, self.work, self.clock = example, work, clock
+        self.end = math.inf if auto.seconds is None else clock() + auto.seconds
+        self.state, self.was_stopped = rng_state(), False
+        # of each candidate the last run, which has the most particles: the one with the smallest error
+        # would be that whose error came out too small
+        self.tried: dict[str, Tried] = {}
+
+    def choice(self, bound_program: BoundProgram, advance: Advance) -> "Chosen":
+        """Return the estimate of the best."""
+        found = self._in_turn(bound_program)
+        advance(0.5)
+        for _ in range(RERUNS):
+            if found is None or not found.candidate.grows or found.is_enough:
+                break
+            step = found.candidate.method.num_islands  # type: ignore[attr-defined]  # SMC's
+            more = more_particles(found, self.end - self.clock(), step)
+            if more <= found.num_particles:
+                break
+            found = self._run(found.candidate, more, bound_program)
+        advance(0.5)
+        if not self.tried:
+            self._raise()
+        best = min(self.tried.values(), key=lambda tried: (not tried.is_enough, tried.error))
+        return Chosen(best, self.candidates.index(best.candidate), self.was_stopped)
+
+    def _in_turn(self, bound_program: BoundProgram) -> Tried | None:
+        for candidate in self.candidates:
+            found = self._run(candidate, candidate.num_particles, bound_program)
+            if found is not None and (candidate.grows or found.is_enough):
+                return found
+        return None
+
+    def _run(
+        self, candidate: Candidate, num_particles: int, bound_program: BoundProgram
+    ) -> Tried | None:
+        """Return what a candidate gives; None where it does not suit the program, or the time is over."""
+        since, work = self.clock(), replace(self.work, num_particles=num_particles, compile="off")
+        set_rng_state(self.state)
+        try:
+            estimator = candidate.method.estimator(self.example, work)
+            set_rng_state(self.state)  # checks draw, too
+            advance = (lambda share: None) if candidate.weighs else self._watch
+            estimates = last(estimator(bound_program, advance)).unit_estimates()
+        except InputError:
+            return None
+        except _OutOfTime:
+            self.was_stopped = True
+            return None
+        found = Tried(candidate, num_particles, estimates, self.clock() - since)
+        self.tried[candidate.name] = found
+        return found
+
+    def _watch(self, share: float) -> None:
+        if self.clock() > self.end:
+            raise _OutOfTime
+
+    def _raise(self) -> None:
+        """Raise the error of importance sampling, which asks for the least."""
+        weigh = next(each.method for each in self.candidates if each.weighs)
+        last(weigh.estimator(self.example, self.work)(self.example, lambda share: None))
 
 
-def _try_in_turn(
-    run: Callable[[int, int], Tried | None],
-    runs: Mapping[int, Method],
-    num_particles: int,
-    smc_particles: int,
-) -> None:
-    for number in runs:
-        is_smc = number in (1, 2)
-        count = smc_particles if is_smc else num_particles
-        tried = run(number, max(count, Bridge.num_particles) if number == 3 else count)
-        if tried is not None and (is_smc or tried.is_enough):
-            return
-
-
-def _more_particles(smc: Tried, seconds: float, step: int) -> int:
+def more_particles(tried: Tried, seconds: float, step: int) -> int:
     """Return how many particles bring the error to 0.05 nats, or fit into the time: a multiple of
     ``step``."""
     wanted = MOST
-    if math.isfinite(smc.error):
-        wanted = min(MOST, int(smc.num_particles * 1.3 * (smc.error / TARGET) ** 2))
+    if math.isfinite(tried.error):
+        wanted = min(MOST, int(tried.num_particles * MARGIN * (tried.error / TARGET) ** 2))
     if math.isfinite(seconds):
-        fitting = RESERVE * max(seconds, 0.0) / max(smc.seconds, 1e-9) * smc.num_particles
+        fitting = RESERVE * max(seconds, 0.0) / max(tried.seconds, 1e-9) * tried.num_particles
         wanted = min(wanted, int(fitting))
     return wanted // step * step
 
 
-def _rank(tried: Tried) -> tuple[bool, float]:
-    return not tried.is_enough, tried.error
-
-
-def _raise(runs: Mapping[int, Method], example: BoundProgram, work: Workload) -> None:
-    """Raise the error of importance sampling, which asks for the least."""
-    weigh = next(runs[number] for number in WEIGHTS if number in runs)
-    last(weigh.estimator(example, work)(example, lambda share: None))
-
-
 @dataclass(frozen=True)
 class Chosen:
-    """Hold the estimate of the method that was chosen, and whether the time stopped another."""
+    """Hold the estimate of the candidate that was chosen, and whether the time stopped another run."""
 
     tried: Tried
+    number: int  # in candidates()
     was_stopped: bool = False
 
     @property
@@ -194,7 +248,7 @@ class Chosen:
             acceptance=each(math.nan) if estimates.acceptance is None else estimates.acceptance,
             indicative={
                 **estimates.indicative,
-                CHOSEN: each(self.tried.number),
+                CHOSEN: each(self.number),
                 COUNT: each(self.count),
                 STOPPED: each(self.was_stopped),
             },
@@ -209,32 +263,16 @@ def notes_of_choice(
     auto: "Auto", estimates: UnitEstimates, example: BoundProgram
 ) -> tuple[str, ...]:
     """Return the notes of the chosen method; then which it is, why, and the call that repeats it."""
-    chosen = dict(methods(auto, example))[int(estimates.indicative[CHOSEN][0])]
-    return (*chosen.notes(estimates, example), _sentence(auto, estimates))
-
-
-def _sentence(auto: "Auto", estimates: UnitEstimates) -> str:
-    number, count = (int(estimates.indicative[name][0]) for name in (CHOSEN, COUNT))
-    call = {
-        0: f"{auto.importance!r}",
-        1: f"SMC(start='guide', num_islands={auto.smc.num_islands})",
-        2: f"SMC(start='prior', num_islands={auto.smc.num_islands})",
-        3: f"Bridge(draws, num_chains={auto.num_chains_of_draws})",
-        4: f"{replace(auto.importance, relabel=True)!r}",
-    }[number]
-    light = "the importance weights are light-tailed and their error is at most 0.05 nats"
-    stopped = bool(estimates.indicative[STOPPED][0])
-    if not Tried(number, count, estimates, 0.0).is_enough:
-        light = "no other run gave a smaller error"
-    reason = {
-        0: light,
-        4: light,
-        1: "the importance weights were not good enough, and the prior is not a start",
-        2: "the importance weights were not good enough",
-        3: "draws were given and their bridge has the smallest error",
-    }[number]
-    return (
-        f"chosen after a trial of each: {NAMES[number]}, because {reason}; method={call} with "
+    number, count, stopped = (
+        int(estimates.indicative[name][0]) for name in (CHOSEN, COUNT, STOPPED)
+    )
+    chosen = tuple(candidates(auto, example, count))[number]
+    is_enough = Tried(chosen, count, estimates, 0.0).is_enough
+    reason = chosen.reason if is_enough else "no other run gave a smaller error"
+    note = (
+        f"chosen after a trial of each: {chosen.name}, because {reason}; "
+        f"method={chosen.call or repr(chosen.method)} with "
         f"num_particles={count:,} and the same seed gives the same figure"
         + (f". Another run did not end within {auto.seconds:g} s" if stopped else "")
     )
+    return (*chosen.method.notes(estimates, example), note)

@@ -1,13 +1,15 @@
 """Sums over a stream of log-weights: a few numbers per unit, in float64."""
 
 import math
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from pyro_vae.inference.evidence.psis import Tail, smooth, tail_length
-from pyro_vae.inference.evidence.standard_error import standard_error
+from pyro_vae.inference.evidence.standard_error import MAX_JOINT_ERROR, standard_error
 from pyro_vae.inference.evidence.unit_estimates import UnitEstimates
+from pyro_vae.program.bound_program import BoundProgram
 
 MIN_LARGEST = 64  # of the largest weights, kept for the tail; above MIN_FOR_TAIL / 2, for a median
 
@@ -25,16 +27,27 @@ class WeightSums:
     """
 
     def __init__(
-        self, num_particles: int, num_units: int, device: torch.device | str = "cpu"
+        self,
+        num_particles: int,
+        num_units: int,
+        device: torch.device | str = "cpu",
+        max_error: float = math.inf,
     ) -> None:
         zeros = torch.zeros(num_units, dtype=torch.float64, device=device)
-        self.num_particles, self.count = num_particles, 0
+        self.num_particles, self.count, self.max_error = num_particles, 0, max_error
         self.maximum = zeros - math.inf
         self.first, self.second = zeros, zeros.clone()
         num_largest = max(tail_length(num_particles) + 1, MIN_LARGEST)
         self.largest = zeros.new_full((num_largest, num_units), -math.inf)
         self.blocks = Blocks(1)
         self._tail: Tail | None = None
+
+    @classmethod
+    def of(cls, bound_program: BoundProgram, num_particles: int) -> Self:
+        """Return those of the units of a program; one joint figure has a limit to its error."""
+        structure = bound_program.structure
+        max_error = MAX_JOINT_ERROR if structure.unit is None else math.inf
+        return cls(num_particles, structure.num_units, bound_program.device, max_error)
 
     def add(self, log_weights: Tensor) -> None:
         """Take in log-weights of shape (any number, units)."""
@@ -65,7 +78,9 @@ class WeightSums:
 
     def standard_error(self) -> Tensor:
         """Return that of :meth:`log_mean`; NaN where none can be trusted (module ``standard_error``)."""
-        return standard_error(self.ess(), self.largest, self.log_mean(), self.tail(), self.count)
+        return standard_error(
+            self.ess(), self.largest, self.log_mean(), self.tail(), self.count, self.max_error
+        )
 
     def tail(self) -> Tail:
         """Return the distribution that is fitted to the largest weights."""

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from pyro_vae.inference.posterior.result import Posterior
 
 
-def bridged(posterior: "Posterior", num_particles: int | None, seed: int | None) -> Evidence:
+def bridged(
+    posterior: "Posterior", num_particles: int | None, relabel: bool, seed: int | None
+) -> Evidence:
     """Return the evidence; see :meth:`Posterior.log_evidence`.
 
     Raises:
@@ -32,7 +34,7 @@ def bridged(posterior: "Posterior", num_particles: int | None, seed: int | None)
         kwargs=source.kwargs,
         unit=source.unit,
         device=source.device,
-        method=Bridge(posterior.latents, posterior.num_chains),
+        method=Bridge(posterior.latents, posterior.num_chains, relabel),
         num_particles=num_particles,
         seed=seed,
     )

@@ -1,6 +1,7 @@
 """Latents from the prior, and the data that they make."""
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,16 +10,18 @@ import torch
 from torch import Tensor
 
 from pyro_vae import argument_checks as checks
-from pyro_vae.errors import at_least_1
+from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.posterior.at_draws import in_parts, named
 from pyro_vae.inference.posterior.computed import compute, computed_in
 from pyro_vae.inference.posterior.source import Source
 from pyro_vae.notebook import table
 from pyro_vae.program.bound_program import BoundProgram
+from pyro_vae.program.contract import signature
+from pyro_vae.program.isolation import undisturbed
 from pyro_vae.program.prior_guide import blaming_the_model, with_prior_as_guide
-from pyro_vae.program.redrawing import redrawing
+from pyro_vae.program.redrawing import mean_of, redrawing
 from pyro_vae.program.site_layout import SiteLayout, layouts_of
-from pyro_vae.program.trace import Site, is_factor, sample_sites
+from pyro_vae.program.trace import Site, is_factor, observed_sites, run, sample_sites
 
 if TYPE_CHECKING:
     from pyro_vae.inference.posterior.site_draws import SiteDraws
@@ -86,8 +89,8 @@ def prior_samples(
     """Draw latents from the prior, and then data: the prior predictive distribution.
 
     Data give the number of rows and their shape. Their values, any that the model accepts, do not matter to
-    a model that uses them for ``obs=`` alone; any other use conditions on them. A response that is None is
-    among the draws. No guide is used, so a model alone is enough.
+    a model that uses them for ``obs=`` alone; any other use conditions on them. A response may be left out
+    (``obs=y`` with y None). No guide is used, so a model alone is enough.
 
     Args:
         program: a model and guide, or a model.
@@ -108,17 +111,42 @@ def prior_samples(
     (torch.Size([40, 5, 2]), torch.Size([40, 5, 3]))
     """
     checks.check_arguments(CHECKS, locals())
-    source = Source(with_prior_as_guide(program), data, args, kwargs, unit, device, num_draws)
+    source = Source(
+        with_prior_as_guide(program, sums_out=False), data, args, kwargs, unit, device, num_draws
+    )
     with blaming_the_model(), source.open(seed) as tiles:
         example = tiles.example
         trace = example.one()[1]
         sites, structure = sample_sites(trace), example.structure
         layouts = layouts_of(sites)
         computed = computed_in(example)
-        latents, unit = tuple(structure.latents), structure.unit
-        observed = tuple(n for n in structure.observed if not is_factor(sites[n]))
+        left_out = responses_left_out(example, sites)
+        latents = tuple(name for name in structure.latents if name not in left_out)
+        observed = tuple(n for n in structure.observed if not is_factor(sites[n])) + left_out
+        unit = structure.unit
         parts = [_draw(call, layouts, latents, observed, computed, num_draws) for call in tiles]
     return _joined(parts, layouts | computed, unit)
+
+
+def responses_left_out(example: BoundProgram, sites: Mapping[str, Site]) -> tuple[str, ...]:
+    """Return the latents that are data, but for an argument that was left out: ``obs=y`` with y None.
+
+    An argument with a default is given the value of a latent, first that of its own name. A response turns
+    its site into an observed one.
+    """
+    arguments, found = signature(example.program), list[str]()
+    given = {**dict(zip(arguments.model or (), example.args, strict=False)), **example.kwargs}
+    for argument in arguments.model or ():
+        if argument in arguments.needed or given.get(argument) is not None:
+            continue
+        latents = [name for name in example.structure.latents if name not in found]
+        for name in sorted(latents, key=lambda name: name != argument):
+            filled = given | {argument: sites[name]["value"]}
+            with suppress(InputError), undisturbed(example.program, 0), torch.no_grad():
+                if name in observed_sites(run("model", example.program.model, (), filled)):
+                    found.append(name)
+                    break
+    return tuple(found)
 
 
 def prior_of(posterior: "SiteDraws", num_draws: int, seed: int | None) -> PriorSamples:
@@ -130,16 +158,6 @@ def prior_of(posterior: "SiteDraws", num_draws: int, seed: int | None) -> PriorS
             _draw(call, layouts, latents, posterior.observed, computed, num_draws) for call in tiles
         ]
     return _joined(parts, layouts, posterior.unit)
-
-
-def mean_of(site: Site) -> Tensor:
-    """Return the mean of a site's distribution, in the shape of its value; the value where it has none."""
-    value: Tensor = site["value"]
-    try:
-        mean = site["fn"].mean.expand_as(value)
-    except Exception:  # of a distribution without one, or a user's own
-        return value
-    return torch.where(mean.isnan(), value.to(mean), mean)  # torch gives a class the mean NaN
 
 
 def _draw(

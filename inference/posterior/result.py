@@ -250,12 +250,17 @@ class Posterior(SiteDraws):
         return given_all(self, seed) if conditional else integrated(self, num_inner, seed)
 
     def log_evidence(
-        self, *, num_particles: int | None = None, seed: int | None = None
+        self,
+        *,
+        num_particles: int | None = None,
+        relabel: bool = False,
+        seed: int | None = None,
     ) -> "Evidence":
         """Estimate log p(x) of the data by bridge sampling from these draws, in nats.
 
         Args:
             num_particles: draws of the density that is fitted to them, by default 2,000.
+            relabel: whether to give the draws all orders of exchangeable labels.
             seed: of these.
 
         Raises:
@@ -274,7 +279,7 @@ class Posterior(SiteDraws):
         """
         from pyro_vae.inference.posterior.bridged import bridged
 
-        return bridged(self, num_particles, seed)
+        return bridged(self, num_particles, relabel, seed)
 
     # --- files -------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -73,21 +74,21 @@ class Summary:
         return table(self._printed(), ("", *self.columns), self.caption, self.notes)
 
     def _printed(self) -> Iterator[list[str]]:
-        """Yield the rows in words, of a long site the first and the last."""
+        """Yield the rows in words, of a long site the first and the last; a site has its own decimals."""
         first = 0
         for size in self.site_sizes.values():
             shown = list(range(first, first + size))
+            places = _places(statistics.median(self.columns["sd"][first : first + size]))
             if size > ROWS_OF_A_SITE:
                 half = ROWS_OF_A_SITE // 2
-                yield from map(self._line, shown[:half])
+                yield from (self._line(row, places) for row in shown[:half])
                 yield [f"... ({size - 2 * half:,} more)", *[""] * len(self.columns)]
                 shown = shown[-half:]
-            yield from map(self._line, shown)
+            yield from (self._line(row, places) for row in shown)
             first += size
 
-    def _line(self, row: int) -> list[str]:
+    def _line(self, row: int, places: int) -> list[str]:
         values = {name: column[row] for name, column in self.columns.items()}
-        places = _places(values["sd"])
         return [self.rows[row], *(_cell(name, value, places) for name, value in values.items())]
 
 

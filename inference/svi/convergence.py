@@ -9,6 +9,7 @@ import numpy as np
 LEAST_GAIN = {True: 1.0, False: 0.01}
 STRETCH = 0.1  # of a run's way, whose figures are compared with those of the stretch before
 CERTAIN = 3.0  # standard errors
+FEW_STEPS, FAR = 1_000, 10.0  # of a run that may end before a parameter has come to its place
 
 
 def late_gain(figures: Sequence[float], rates: Sequence[float]) -> tuple[float, float] | None:
@@ -40,9 +41,18 @@ def is_certain(gain: float, error: float, is_joint: bool) -> bool:
 
 
 def verdict(
-    name: str, figures: Sequence[float], rates: Sequence[float], is_joint: bool, times: str
+    name: str,
+    figures: Sequence[float],
+    rates: Sequence[float],
+    is_joint: bool,
+    times: str,
+    steps_per_epoch: int = 1,
 ) -> str:
     """Say in a sentence whether a figure had converged at the end of a run.
+
+    A short run may stand still only by the measure of its figure. A step of Adam moves a parameter by the
+    rate, at most. A guide that is narrow and has not arrived gains little from step to step; its weights
+    have light tails, so that Pareto's k is small, too. The sentence then says how far the steps reach.
 
     Args:
         name: of the figure, as in "the ELBO".
@@ -50,8 +60,9 @@ def verdict(
         rates: the learning rate of each epoch.
         is_joint: whether the figures are of all data together.
         times: what the run counts, "steps" or "epochs".
+        steps_per_epoch: how many steps each rate is of.
 
-    >>> print(verdict("the ELBO", [-3.0] * 40, [0.1] * 40, True, "steps"))
+    >>> print(verdict("the ELBO", [-3.0] * 1_000, [0.1] * 1_000, True, "steps"))
     the ELBO had levelled off: it changed by 0.00 ± 0.00 nats over the last tenth of the steps
     """
     found = late_gain(figures, rates)
@@ -64,11 +75,24 @@ def verdict(
     if not is_certain(gain, error, is_joint):
         change = f"it changed by {gain:,.{places}f} ± {error:,.{places}f} nats {over}"
         if error * CERTAIN > LEAST_GAIN[is_joint]:
-            return f"the noise of {name} hides whether it had levelled off: {change}"
-        return f"{name} had levelled off: {change}"
+            change = f"the noise of {name} hides whether it had levelled off: {change}"
+        else:
+            change = f"{name} had levelled off: {change}"
+        return change + (_reach(rates, steps_per_epoch) if is_joint else "")
     if gain < 0:
         return f"{name} was falling at the end, by {-gain:,.{places}f} nats {over}"
     return (
         f"{name} was still rising at the end, by {gain:,.{places}f} nats {over}: more {times}, or a larger "
         "learning rate, would go further"
+    )
+
+
+def _reach(rates: Sequence[float], steps_per_epoch: int) -> str:
+    """Say how far a parameter can have moved, where that may be too little."""
+    steps, way = len(rates) * steps_per_epoch, sum(rates) * steps_per_epoch
+    if steps >= FEW_STEPS or way >= FAR:
+        return ""
+    return (
+        f"; but {steps:,} steps of Adam at such learning rates move a parameter by {way:.2g} at most: if "
+        "more steps change the results, the guide had not arrived"
     )

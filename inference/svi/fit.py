@@ -15,8 +15,9 @@ from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.compiling.precision import Precision
 from pyro_vae.inference.objectives import Schedule
 from pyro_vae.inference.svi.compiled_engine import check_modes
-from pyro_vae.inference.svi.fit_arguments import CHECKS, beta_of, check_together
+from pyro_vae.inference.svi.fit_arguments import CHECKS, beta_of, check_restarts, check_together
 from pyro_vae.inference.svi.fit_result import FitResult
+from pyro_vae.inference.svi.made_guide import needs_guide
 from pyro_vae.inference.svi.opening import open_fit
 from pyro_vae.inference.svi.optimizer import OptimizerFactory
 from pyro_vae.inference.svi.restarts import best_of
@@ -71,8 +72,10 @@ def fit(
     have a KL weight of 1. Trace_ELBO is used in a form that does not wait for the device (TraceELBO); a
     latent is enumerated if it is marked ``infer={"enumerate": "parallel"}``.
 
-    Small problems, of 1,000 parameters at most and 1,000 rows (or all rows in a step), get a learning rate
-    that falls to 0 along a cosine, unless ``optimizer`` or ``lr_schedule`` says otherwise.
+    Small problems, of 1,000 rows at most (or all rows in a step), get a learning rate that falls to 0 along
+    a cosine, unless ``optimizer`` or ``lr_schedule`` says otherwise. It starts from 0.1, or from
+    1 / sqrt(n) with n > 100 parameters; with layers, of 1,000 parameters at most, from 0.01. An AutoGuide
+    that has the posterior's covariances then gets the objective ``Landing``, over half of the run.
     ``FitResult.verdict`` says in a sentence whether the fit had converged, and ``print(result)`` shows it.
 
     With ``restarts`` and ``out``, the first fit is in ``out`` and each other in a folder in there, and
@@ -92,7 +95,8 @@ def fit(
     Args:
         program: a model and guide (:func:`pyro_vae.program.contract.as_program`), trained in place. A model
             alone, or an object with ``.model`` alone, gets a guide made from it
-            (:class:`pyro_vae.guides.AutoAmortized`): ``FitResult.program`` holds both.
+            (:class:`pyro_vae.guides.AutoAmortized`): ``FitResult.program`` holds both. Where the objective
+            uses no guide (Adversarial), a model stays without.
         data: a tensor or array, a tuple of them of equal length, a DataFrame whose columns have the names
             of the model's arguments, a torch Dataset, a DataLoader, a split, or a data set (its validation
             split is used, too).
@@ -102,9 +106,9 @@ def fit(
         batch_size: rows a step; by default a DataLoader's own, 128, or all where rows depend on each other.
         shuffle: take the rows in a new order each epoch; by default unless a row's position matters.
         optimizer: makes a torch optimizer from the parameters; by default Adam at a learning rate of 0.001,
-            or, for few parameters, one that falls to 0 from 0.1 (with layers from 0.01).
+            or, for small problems, one that falls to 0.
         lr_schedule: makes a torch learning-rate schedule from the optimizer; it steps once an epoch.
-        elbo: the objective; by default Trace_ELBO, or TraceEnum_ELBO where a latent is enumerated.
+        elbo: the objective; by default Trace_ELBO, TraceEnum_ELBO where a latent is enumerated, or Landing.
         beta: weight of the KL term, or a schedule of it.
         kl_warmup: epochs over which that weight grows from 0 to beta.
         clip_norm: largest norm of the gradient of the ELBO per unit.
@@ -139,8 +143,9 @@ def fit(
     """
     checks.check_arguments(CHECKS, locals())
     check_together(epochs, steps, resume, out)
+    check_restarts(elbo, restarts)
     beta = beta_of(elbo, beta, kl_warmup)
-    opened = open_fit(program, data, validation, device, args, kwargs, seed)
+    opened = open_fit(program, data, validation, device, args, kwargs, seed, needs_guide(elbo))
     check_modes(compile, precision, opened.device)
     raise_malloc_thresholds()
     run = SingleRun(

@@ -1,36 +1,49 @@
 """A guide for a model that has none."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pyro
 import torch
-from pyro.infer import config_enumerate
+from pyro.infer.autoguide import AutoLowRankMultivariateNormal, AutoMultivariateNormal
 from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from pyro_vae.data import Batches
-from pyro_vae.errors import InputError, first_line, report_user_errors
+from pyro_vae.errors import InputError, report_user_errors
 from pyro_vae.guides import AutoAmortized
-from pyro_vae.inference.objectives import Landing, Linear
+from pyro_vae.inference.objectives import Landing, Linear, Objective
 from pyro_vae.inference.svi.optimizer import ADAM
 from pyro_vae.inference.svi.settings import Settings
-from pyro_vae.program.contract import Program
+from pyro_vae.program.contract import Program, held_program
 from pyro_vae.program.generators import generators_as_found
 from pyro_vae.program.isolation import undisturbed
-from pyro_vae.program.sum_out import enumerating
-from pyro_vae.program.trace import as_raised, latent_sites, run, sample_sites
+from pyro_vae.program.structure import Structure
+from pyro_vae.program.sum_out import marked_to_be_summed_out
+from pyro_vae.program.trace import run, sample_sites
 
 ROWS = 1_000  # with which the model is examined
 RATE = 3e-3  # of a made guide without networks
+WITH_COVARIANCES = AutoMultivariateNormal | AutoLowRankMultivariateNormal
 
 
 def has_guide(program: Any) -> bool:
     """Return whether something is a program, or else a model alone."""
+    program = held_program(program)
     return isinstance(program, tuple) or callable(getattr(program, "guide", None))
+
+
+def needs_guide(elbo: Any) -> bool:
+    """Return whether the guide matters to an objective, Pyro's or ours."""
+    return not isinstance(elbo, Objective) or elbo.needs_guide
+
+
+def validates(elbo: Any) -> bool:
+    """Return whether held-out data have a figure under an objective, Pyro's or ours."""
+    return not isinstance(elbo, Objective) or elbo.validates
 
 
 def made_from_rows(target: Program, rows: Batches, seed: int) -> tuple[Any, AutoAmortized]:
@@ -88,51 +101,22 @@ def made_from_call(
     """
     with generators_as_found(), report_user_errors():
         pyro.set_rng_seed(seed)
-        model = _with_discrete_latents_summed_out(target, args, kwargs)
+        model = marked_to_be_summed_out(target, args, kwargs)
         return model, AutoAmortized(model, *args, **kwargs)
-
-
-def _with_discrete_latents_summed_out(
-    target: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Callable[..., Any]:
-    """Return the model; if it does not mark all finite discrete latents to be summed out, with the mark.
-
-    Raises:
-        InputError: the model cannot run with all values of a latent at once.
-    """
-    with undisturbed(target, 0), torch.no_grad():
-        trace = run("model", target.model, args, kwargs)
-        unmarked = [
-            name
-            for name, site in latent_sites(trace).items()
-            if site["fn"].has_enumerate_support and not site["infer"].get("enumerate")
-        ]
-        if not unmarked:
-            return target.model
-        model: Callable[..., Any] = config_enumerate(target.model, "parallel")
-        frames = (f for site in sample_sites(trace).values() for f in site["cond_indep_stack"])
-        nesting = max((-frame.dim for frame in frames if frame.vectorized), default=0)
-        try:
-            run("model", enumerating(model, nesting), args, kwargs)
-        except InputError as error:
-            raise InputError(
-                f"latent {unmarked[0]!r} is discrete, and the model cannot run with all its values at "
-                f"once: {first_line(as_raised(error))}",
-                subject=unmarked[0],
-                expected="a model that takes a further dimension on the left of all others",
-                remedy="index from the right (`x[..., 0]`), expand what is concatenated, or write a guide",
-            ) from error
-    return model
 
 
 def with_defaults(
     program: Program,
     elbo: Any,
     settings: Settings,
+    structure: Structure,
     is_joint: bool,
     parameters: Mapping[str, Tensor],
 ) -> tuple[Any, Settings]:
-    """Return objective and settings, with what suits a guide made from the model where they are left open.
+    """Return objective and settings, with what suits the guide where they are left open.
+
+    A guide of Pyro's that has the posterior's covariances gets the objective Landing, too, unless an
+    optimizer is chosen. Of one made from the model:
 
     - The learning rate falls to 0 along a cosine: from 0.001, or from 0.003 where no network is trained.
       Shared latents have to go from the prior to a posterior that may be a thousand times narrower: at a
@@ -142,15 +126,21 @@ def with_defaults(
       to fit the training rows.
 
     Args:
-        program: what is fitted; with another guide nothing changes.
+        program: what is fitted.
         elbo: the objective, or None.
         settings: of the run, with its length.
+        structure: of the program.
         is_joint: whether rows share latents.
         parameters: all that are trained.
     """
-    made = [m for m in program.modules.values() if isinstance(m, AutoAmortized)]
+    modules = program.modules.values()
+    made = [m for m in modules if isinstance(m, AutoAmortized)]
+    lands = elbo is None and not settings.is_tempered and not structure.enumerated
     if not made:
-        return elbo, settings
+        covers = any(isinstance(module, WITH_COVARIANCES) for module in modules)
+        # at an optimizer's own large steps the score is needed as a damper
+        suits = lands and covers and settings.optimizer is None
+        return _landing(settings) if suits else (elbo, settings)
     guides = {id(parameter) for guide in made for parameter in guide.parameters()}
     is_guides_alone = all(id(parameter) in guides for parameter in parameters.values())
     if settings.optimizer is None:
@@ -161,6 +151,8 @@ def with_defaults(
         lr_schedule=settings.lr_schedule or partial(CosineAnnealingLR, T_max=settings.epochs),
         keep_best=settings.keep_best and not (is_joint and is_guides_alone),
     )
-    if elbo is not None or settings.is_tempered or any(guide.sums_out for guide in made):
-        return elbo, settings
+    return _landing(settings) if lands else (elbo, settings)
+
+
+def _landing(settings: Settings) -> tuple[Any, Settings]:
     return Landing(), replace(settings, beta=Linear(0.0, 1.0, epochs=settings.epochs / 2))

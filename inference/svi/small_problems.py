@@ -1,5 +1,6 @@
 """The optimizer of a fit where the user leaves it open."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ from pyro_vae.program.contract import Program
 
 FEW_PARAMETERS, FEW_ROWS = 1_000, 1_000
 RATE, RATE_OF_LAYERS = 0.1, 0.01
+STEP = 1.0  # the length of a step of all parameters together
 
 
 def draws_anew(module: nn.Module) -> bool:
@@ -38,10 +40,13 @@ def with_optimizer(
 ) -> tuple[Settings, list[str]]:
     """Return settings with an optimizer, and a note where it is not Adam at a rate of 0.001.
 
-    Large networks need small steps. A regression or a hierarchy has a few parameters in units of the data,
-    and a hand-made guide starts anywhere: 5,000 steps of 0.001 move a location by 5 at most. So where few
-    parameters are trained, Adam's rate falls along a cosine from 0.1, or with layers from 0.01, to 0: the
-    first steps go far, and the last ones leave no noise.
+    Large networks need small steps. A regression or a hierarchy has parameters in units of the data, and a
+    hand-made guide starts anywhere: 5,000 steps of 0.001 move a location by 5 at most. So on few rows
+    Adam's rate falls along a cosine to 0: the first steps go far, and the last ones leave no noise. It
+    starts from 0.1, with layers (of 1,000 parameters at most) from 0.01. A step of Adam moves each of n
+    parameters by about the rate, so all together by its product with sqrt(n). Beyond 1 the noise of many
+    of them, as in the covariance of 60 latents, is more than the guide can follow: from n = 100 on the rate
+    without layers starts from 1 / sqrt(n).
 
     Args:
         program: its modules show whether there are layers.
@@ -54,12 +59,13 @@ def with_optimizer(
         return settings, []
     count = sum(parameter.numel() for parameter in parameters.values())
     is_small = minibatching.steps_per_epoch == 1 or minibatching.num_rows <= FEW_ROWS
-    if settings.lr_schedule is not None or count > FEW_PARAMETERS or not is_small:
+    layered = any(map(has_layer, program.modules.values()))
+    if settings.lr_schedule is not None or not is_small or (layered and count > FEW_PARAMETERS):
         return replace(settings, optimizer=ADAM), []
-    rate = RATE_OF_LAYERS if any(map(has_layer, program.modules.values())) else RATE
+    rate = RATE_OF_LAYERS if layered else min(RATE, STEP / math.sqrt(count))
     note = (
-        f"Adam's learning rate falls from {rate:g} to 0 along a cosine, for few parameters ({count:,}); "
-        "optimizer= takes another"
+        f"Adam's learning rate falls from {rate:.2g} to 0 along a cosine, for few rows and {count:,} "
+        "parameters; optimizer= takes another"
     )
     schedule = partial(CosineAnnealingLR, T_max=settings.epochs)
     return replace(settings, optimizer=partial(Adam, lr=rate), lr_schedule=schedule), [note]

@@ -19,7 +19,7 @@ from pyro_vae.graph.of_data import Drawn, drawn_on_data
 from pyro_vae.graph.record import Arguments, graph_and_warnings
 from pyro_vae.graph.view import View
 from pyro_vae.program.closures import unwrapped
-from pyro_vae.program.contract import Program, as_program
+from pyro_vae.program.contract import Program, as_program, held_program
 
 
 def _check_edge(name: str, edge: Any) -> None:
@@ -118,6 +118,7 @@ def render_model(
     [['mean', 'x']]
     """
     checks.check_arguments(CHECKS, locals())
+    model = held_program(model)
     program, has_guide = _program(model, guide)
     draw = partial(_drawn, program, has_guide, edges)
     if data is None:

@@ -21,7 +21,7 @@ from pyro_vae.guides.model_facts import (
 from pyro_vae.guides.shared_latents import MOST_INPUTS, SharedLatents
 from pyro_vae.guides.unit_latents import UnitLatents
 from pyro_vae.networks import MLP, NetworkFactory
-from pyro_vae.program.trace import latent_sites, observed_sites, sample_sites
+from pyro_vae.program.trace import observed_sites, sample_sites
 
 
 class AutoAmortized(nn.Module):
@@ -89,7 +89,6 @@ class AutoAmortized(nn.Module):
         known = {name: latent_of(name, draws) for name in latents}
         if self.unit:
             check_supports(target, self.unit, draws[0], args, kwargs)
-        self.sums_out = len(known) < len(latent_sites(draws[0]))
         found = factorisation_of(target, args, kwargs, draws, local, known)
         self.frames = {frame.name: frame for latent in known.values() for frame in latent.frames}
         alone = {n: us for n, us in found.parents.items() if n in shared and n not in found.joint}

@@ -21,7 +21,8 @@ from torch.distributions.transforms import (
 from pyro_vae.distributions import SinhArcsinh
 from pyro_vae.errors import InputError
 from pyro_vae.guides.own_family import Family, own_family
-from pyro_vae.program.unconstrained import biject, known_support
+from pyro_vae.program.bijections import biject
+from pyro_vae.program.unconstrained import known_support
 from pyro_vae.program.wrappers import SHAPES_AND_MASKS, inside
 
 FULL_COVARIANCE = 64  # coordinates, up to which a factor has all their covariances

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError
 from pyro_vae.guides.latent import Latent, LatentCoordinates
-from pyro_vae.program.contract import Program, as_program
+from pyro_vae.program.contract import Program, as_program, held_program
 from pyro_vae.program.isolation import undisturbed
 from pyro_vae.program.site_checks import check_shapes
 from pyro_vae.program.trace import (
@@ -48,6 +48,7 @@ def without_guide(model: Any) -> Program:
     Raises:
         InputError: it is neither.
     """
+    model = held_program(model)
     is_a_part = hasattr(model, "model") and not _is_forecasting(model)
     function = getattr(model, "model", None) if is_a_part else model
     if not callable(function):

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pyro_vae.program.contract import Program
 from pyro_vae.program.structure import PARTICLES, Structure
-from pyro_vae.program.sum_out import enumerating
-from pyro_vae.program.trace import run
+from pyro_vae.program.sum_out import enumerating, not_at_once
+from pyro_vae.program.trace import Failed, NeedsGradients, as_raised, run
 
 if TYPE_CHECKING:
     from pyro_vae.program.examination import Examination
@@ -114,9 +114,15 @@ class BoundProgram:
             sum_out: whether enumerated latents take all their values.
         """
         model = self.chains(self.program.model, num_chains)
-        if sum_out and self.structure.enumerated:
+        enumerated = self.structure.enumerated if sum_out else ()
+        if enumerated:
             model = enumerating(model, self.structure.max_plate_nesting)
-        return run("model", handler(model) if handler else model, self.args, self.kwargs)
+        try:
+            return run("model", handler(model) if handler else model, self.args, self.kwargs)
+        except Failed as error:
+            if not enumerated or isinstance(error, NeedsGradients):
+                raise
+            raise not_at_once(next(iter(enumerated)), error) from as_raised(error)
 
     def joint(self, num_chains: int, given: poutine.Trace) -> poutine.Trace:
         """Return the model's trace at given latents, with enumerated ones taking all their values."""

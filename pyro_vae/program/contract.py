@@ -11,6 +11,7 @@ from typing import Any
 
 from pyro import poutine
 from pyro.poutine.guide import GuideMessenger
+from pyro.poutine.messenger import Messenger
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
@@ -37,15 +38,28 @@ class Program:
     unrefined_guide: Callable[..., Any] | None = None
 
 
+def held_program(thing: Any) -> Any:
+    """Return the program that a result holds, such as that of a fit; anything else comes back as it is.
+
+    >>> held_program(("model", "guide"))
+    ('model', 'guide')
+    """
+    is_result = hasattr(thing, "program") and not hasattr(thing, "model")
+    return thing.program if is_result else thing
+
+
 def as_program(program: Any) -> Program:
     """Return a program from an object with ``.model`` and ``.guide``, or from a pair of callables.
 
+    An object with ``.program`` and no ``.model``, as what ``fit`` returns, stands for that program.
+
     Raises:
-        InputError: ``program`` is neither.
+        InputError: ``program`` is none of these.
 
     >>> as_program((lambda x: None, lambda x: None)).modules
     {}
     """
+    program = held_program(program)
     if isinstance(program, Program):
         return program
     if callable(getattr(program, "model", None)) and callable(getattr(program, "guide", None)):
@@ -75,7 +89,8 @@ def as_program(program: Any) -> Program:
 def _owner(function: Callable[..., Any]) -> nn.Module | None:
     """Return the module whose parameters a callable uses: itself, or the object it is a method of."""
     while isinstance(function, functools.partial):
-        function = function.func
+        is_handled = function.args and isinstance(function.args[0], Messenger)  # by Pyro
+        function = function.args[1] if is_handled else function.func
     for candidate in (function, getattr(function, "__self__", None)):
         if isinstance(candidate, nn.Module):
             return candidate

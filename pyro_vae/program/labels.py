@@ -74,6 +74,26 @@ def in_order(
     return found
 
 
+def in_random_orders(values: Mapping[str, Tensor], labels: tuple[Labels, ...]) -> dict[str, Tensor]:
+    """Return draws, ``S | plates | event``, whose labels are taken in an order of each draw's own.
+
+    >>> labels = Labels("components", 2, {"loc": (-1,)})
+    >>> drawn = in_random_orders({"loc": torch.tensor([3.0, 4.0]).expand(1000, 2)}, (labels,))
+    >>> 400 < int((drawn["loc"][:, 0] == 3).sum()) < 600
+    True
+    """
+    found, every = dict(values), orders(labels)
+    if len(every) == 1:
+        return found
+    which = torch.randint(len(every), (len(next(iter(values.values()))),))
+    for number, one in enumerate(every):
+        rows = (which == number).nonzero().squeeze(-1)
+        other = in_order({n: v[rows.to(v.device)] for n, v in values.items()}, labels, one)
+        for name in {name for own in labels for name in own.axes}:
+            found[name] = found[name].index_copy(0, rows.to(found[name].device), other[name])
+    return found
+
+
 def exchangeable_labels(bound_program: BoundProgram) -> tuple[Labels, ...]:
     """Return the sets of two to five labels whose order the model's log-density does not depend on.
 

@@ -7,20 +7,40 @@ from typing import Any
 from pyro import poutine
 
 from pyro_vae.errors import InputError
+from pyro_vae.program.contract import held_program
+from pyro_vae.program.sum_out import marking
 from pyro_vae.program.trace import is_point_mass
 
 
-def with_prior_as_guide(program: Any) -> Any:
+def with_prior_as_guide(program: Any, sums_out: bool = True) -> Any:
     """Return the model of a program, or a model alone, with its prior as the guide.
 
     Anything else comes back as it is, and is refused where programs are.
+
+    Args:
+        program: a model and guide, or a model.
+        sums_out: whether the guide leaves out the discrete latents of finite support, which are then marked
+            to be summed out.
     """
+    program = held_program(program)
     model = getattr(program, "model", program)
     if isinstance(program, tuple) and len(program) == 2:
         model = program[0]
     if not callable(model):
         return program
-    return model, poutine.block(model, hide_fn=_is_no_draw)
+    model = marking(model) if sums_out else model
+    guide = poutine.block(model, hide_fn=_is_no_draw)
+    guide.is_prior = True  # type: ignore[attr-defined]
+    return model, guide
+
+
+def has_prior_as_guide(program: Any) -> bool:
+    """Return whether a program has no guide but its prior: nothing was learnt about latents from data.
+
+    >>> has_prior_as_guide(with_prior_as_guide(lambda x: None))
+    True
+    """
+    return isinstance(program, tuple) and bool(getattr(program[1], "is_prior", False))
 
 
 @contextmanager

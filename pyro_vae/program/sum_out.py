@@ -4,17 +4,66 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from pyro import poutine
+from pyro.infer import config_enumerate
 from pyro.ops.contract import contract_to_tensor
 from pyro.ops.rings import LogRing
 from torch import Tensor
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, first_line
+from pyro_vae.program.contract import Program
+from pyro_vae.program.isolation import undisturbed
 from pyro_vae.program.masks import unmask
 from pyro_vae.program.structure import PARTICLES, Structure
-from pyro_vae.program.trace import Site, sample_sites
+from pyro_vae.program.trace import Failed, Site, as_raised, latent_sites, run, sample_sites
 
 Factors = OrderedDict[frozenset[str], list[Tensor]]
+
+
+def marking(model: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the model with a mark, to be summed out, on each discrete latent of finite support."""
+    marked: Callable[..., Any] = config_enumerate(model, "parallel")
+    return marked
+
+
+def marked_to_be_summed_out(
+    target: Program, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Callable[..., Any]:
+    """Return the model; if it does not mark all finite discrete latents to be summed out, with the mark.
+
+    Raises:
+        InputError: the model cannot run with all values of a latent at once.
+    """
+    with undisturbed(target, 0), torch.no_grad():
+        trace = run("model", target.model, args, kwargs)
+        unmarked = [
+            name
+            for name, site in latent_sites(trace).items()
+            if site["fn"].has_enumerate_support and not site["infer"].get("enumerate")
+        ]
+        if not unmarked:
+            return target.model
+        model = marking(target.model)
+        frames = (f for site in sample_sites(trace).values() for f in site["cond_indep_stack"])
+        nesting = max((-frame.dim for frame in frames if frame.vectorized), default=0)
+        try:
+            run("model", enumerating(model, nesting), args, kwargs)
+        except InputError as error:
+            raise not_at_once(unmarked[0], error) from as_raised(error)
+    return model
+
+
+def not_at_once(latent: str, error: InputError) -> Failed:
+    """Return the refusal of a model that fails when a discrete latent takes all its values."""
+    return Failed(
+        f"latent {latent!r} is discrete, and the model cannot run with all its values at once: "
+        f"{first_line(as_raised(error))}",
+        subject=latent,
+        expected="a model that takes a further dimension on the left of all others",
+        remedy="index from the right (`x[..., 0]`), expand what is concatenated, choose by `torch.where` "
+        "in place of `if`, or write a guide that draws it",
+    )
 
 
 def enumerating(

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
-from torch.distributions import biject_to, constraints
 from torch.distributions.transforms import IndependentTransform, Transform
 
 from pyro_vae.errors import InputError
+from pyro_vae.program.bijections import biject
 from pyro_vae.program.log_prob import unit_sum
 from pyro_vae.program.masks import mask_of
 from pyro_vae.program.structure import Structure
@@ -70,12 +70,6 @@ def known_support(name: str, fn: Any) -> Any:
             f"the distribution of site {name!r} ({type(innermost(fn)).__name__}) has no support",
             "give it one (`support = constraints.real`), or estimate by importance sampling",
         ) from error
-
-
-def biject(support: constraints.Constraint) -> Transform:
-    """Return torch's ``biject_to``, also onto the support that the components of a mixture share."""
-    of_mixture = type(support).__name__ == "MixtureSameFamilyConstraint"  # not in every torch
-    return biject_to(cast(Any, support).base_constraint if of_mixture else support)
 
 
 def num_coordinates(name: str, site: Site, structure: Structure) -> int:

@@ -52,6 +52,43 @@ def test_other_rows_and_another_method(factors, call) -> None:
     assert "draws of the guide" in outcome.out
 
 
+MEANS = """
+import pyro, torch
+from pyro.distributions import Normal
+
+class Means(torch.nn.Module):
+    def __init__(self, data_shape):
+        super().__init__()
+        self.loc = torch.nn.Parameter(torch.zeros(data_shape))
+
+    def model(self, x):
+        with pyro.plate("rows", len(x)):
+            pyro.sample("x", Normal(self.loc, 1.0).to_event(1), obs=x)
+
+    def guide(self, x):
+        pass
+"""
+
+
+def test_the_errors_of_what_was_learnt(call, here) -> None:
+    """Of means with a known sd of 1 they are 1 / sqrt(N)."""
+    Path("means_of_mine.py").write_text(MEANS, encoding="utf-8")
+    own = "--model means_of_mine.Means"
+    fitted = call(f"fit {own} --data table.csv --steps 40 --out runs/means")
+    assert fitted.code == 0, fitted.err
+    outcome = call(f"parameters runs/means {own} --out means.csv")
+    assert outcome.code == 0, outcome.err
+    assert "AIC" in outcome.out
+    count = len(open_run("runs/means", own.split()).load_data().train)
+    with open("means.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["parameter", "estimate", "se", "robust_se", "2.5%", "97.5%"]
+    for row in rows:
+        assert float(row["se"]) == pytest.approx(count**-0.5, rel=1e-3)
+    assert call(f"parameters runs/means {own} --num_particles 0").code == 2
+    assert call("parameters runs/none").code == 2
+
+
 def test_methods_have_the_options_of_their_fields(factors, call) -> None:
     words = "--method nuts --num_chains 2 --num_warmup 5 --max_tree_depth 2 --num_draws 6"
     outcome = call(f"posterior runs/fa {words}")

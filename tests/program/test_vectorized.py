@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pyro_vae import log_evidence
+from pyro_vae.inference.annealing.from_guide import FromGuide
 from pyro_vae.inference.annealing.hmc import Sampler
-from pyro_vae.inference.annealing.paths import FromGuide, FromPrior
+from pyro_vae.inference.annealing.paths import FromPrior
 from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.result import Evidence

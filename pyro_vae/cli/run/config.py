@@ -36,9 +36,10 @@ from pyro_vae.data.readers.find import is_table
 from pyro_vae.errors import InputError, first_line
 from pyro_vae.guides.model_facts import without_guide
 from pyro_vae.inference.svi.fit import fit
-from pyro_vae.inference.svi.made_guide import has_guide, made_from_rows
+from pyro_vae.inference.svi.made_guide import has_guide, made_from_rows, needs_guide
 from pyro_vae.inference.svi.minibatching import DEFAULT_BATCH_SIZE
 from pyro_vae.program.contract import as_program, signature
+from pyro_vae.program.prior_guide import with_prior_as_guide
 
 DESCRIPTION = """\
 Fit a model to data by stochastic variational inference. The folder OUT then
@@ -73,6 +74,7 @@ FIT_ARGUMENTS = {  # of the function fit, that are not options
     "kwargs",
     "control",
 }
+ADAM = "torch.optim.Adam"
 BASE = "working_directory"  # in a configuration: the folder where its relative paths start
 PLACES = ("config", "out", "resume", BASE)  # options that say where things are, not what is done
 # the memory of a fit, in copies of the parameters: themselves, gradient, Adam's two moments, the best so
@@ -100,11 +102,11 @@ def fit_parser(model: type | None, arguments: Sequence[str] = ()) -> ArgumentPar
         "rows, drawn at random, and make the others unknown")  # fmt: skip
     group = parser.add_argument_group("the fit")
     group.add_function_arguments(fit, as_group=False, skip=set[str | int](FIT_ARGUMENTS))
-    parser.set_defaults(optimizer="torch.optim.Adam")
+    parser.set_defaults(optimizer=ADAM)
     for action in parser._actions:
         if action.dest == "optimizer":
             action.help = (
-                "makes the optimizer; Adam at a learning rate of 0.001, unless you say otherwise"
+                "makes the optimizer; by default Adam at a learning rate that suits the data"
             )
     group = parser.add_argument_group("the model", MODEL)
     if model is not None:
@@ -158,8 +160,13 @@ class FitConfig:
         arguments = from_file.get("init_args", {})
         if arguments and find_class(from_file["class_path"]) is model:
             config["model"] = arguments
+        chooses = config.get("optimizer") or any(w.startswith("--optimizer") for w in words)
+        if config.get("optimizer") is None:  # options such as --optimizer.lr are then Adam's
+            config.pop("optimizer", None)
         parser = fit_parser(model, _argument_names(words, config))
         options = parse(parser, words, config)
+        if not chooses:
+            options.optimizer = None  # fit has one that suits the data
         names_data = any(word.partition("=")[0] == "--data" for word in words)
         base = Path(base) if isinstance(base, str) and not names_data else Path.cwd()
         model_words, _ = take_options(words, lambda name: name.startswith("--model."))
@@ -229,6 +236,8 @@ class FitConfig:
             problem = f"{self.model.__name__} cannot be made with these options: {reason}"
             raise InputError(problem, subject=self.model.__name__) from error
         if not has_guide(model):
+            if not needs_guide(self._instantiated().get("elbo")):
+                return with_prior_as_guide(model, sums_out=False)
             target = without_guide(model)
             rows = batches(data.train, torch.device("cpu"), signature(target))
             return made_from_rows(target, rows, self.options.seed)

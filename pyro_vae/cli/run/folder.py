@@ -241,7 +241,7 @@ def open_run(
     _check_unchanged(f"{folder} has", run.config.to_dict(), config)
     before, now = _flat(run.config.to_dict()), _flat(config.to_dict())
     changed = (key for key in before | now if key in REPORTED and before.get(key) != now.get(key))
-    changes = (f"--{option_name(key)} {now[key]}, not {before[key]}," for key in changed)
+    changes = (f"--{option_name(key)} {now.get(key)}, not {before.get(key)}," for key in changed)
     return replace(run, config=config, changes=tuple(changes))
 
 

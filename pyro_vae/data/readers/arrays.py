@@ -18,7 +18,8 @@ from pyro_vae.errors import InputError
 FILL_IN = "remove these rows or fill them in"
 ALLOW_MISSING = (
     f"{FILL_IN}, or take a model for missing values, such as VAE or ItemResponse (in Python "
-    "load(..., missing=True), Missing, MaskedInput)"
+    "load(..., missing=True) keeps them as NaN; your own model then masks them, or takes the parts Missing "
+    "and MaskedInput)"
 )
 _CHANNELS = (1, 3, 4)  # grey, colour, colour and transparency
 _LEAST_SIDE = 5  # of images whose channels are taken to be last

@@ -15,11 +15,13 @@ from stories import Conjugate, PyroStyleVAE
 from torch import Tensor, nn
 
 from pyro_vae import log_evidence
+from pyro_vae.inference.annealing.from_guide import FromGuide
 from pyro_vae.inference.annealing.hmc import Sampler, StepSizes
-from pyro_vae.inference.annealing.paths import FromGuide, FromPrior
+from pyro_vae.inference.annealing.paths import FromPrior
 from pyro_vae.inference.annealing.schedules import linear, sigmoid
-from pyro_vae.inference.evidence import ais, tiles
-from pyro_vae.inference.evidence.ais import Annealed, anneal
+from pyro_vae.inference.evidence import ais, annealed_chains, tiles
+from pyro_vae.inference.evidence.ais import Annealed
+from pyro_vae.inference.evidence.annealed_chains import anneal
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.models import FactorAnalysis
 from pyro_vae.program.bound_program import BoundProgram
@@ -140,7 +142,7 @@ def test_neither_memory_nor_the_number_of_chains_at_a_time_changes_a_figure(monk
     one = annealed_evidence(Conjugate, x, **options)
     other = annealed_evidence(Conjugate, x, max_memory=1, **options)
     torch.testing.assert_close(one.log_evidence, other.log_evidence)
-    monkeypatch.setitem(ais.CHAINS_AT_ONCE, "cpu", 50)
+    monkeypatch.setitem(annealed_chains.CHAINS_AT_ONCE, "cpu", 50)
     monkeypatch.setitem(tiles.UNITS_PER_TILE, "cpu", (16, 16))
     cut = annealed_evidence(Conjugate, x, **options)
     assert cut.num_particles == 20
@@ -150,7 +152,7 @@ def test_neither_memory_nor_the_number_of_chains_at_a_time_changes_a_figure(monk
 
 def test_exactly_k_weights_whatever_the_tiles(monkeypatch) -> None:
     counts: list[int] = []
-    monkeypatch.setitem(ais.CHAINS_AT_ONCE, "cpu", 50)
+    monkeypatch.setitem(annealed_chains.CHAINS_AT_ONCE, "cpu", 50)
     monkeypatch.setitem(tiles.UNITS_PER_TILE, "cpu", (16, 16))
     monkeypatch.setattr(
         ais,

@@ -1,5 +1,7 @@
 """The choice of a method for a joint evidence."""
 
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pyro
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from pyro_vae import log_evidence
 from pyro_vae.inference import SMC, Annealed, Auto, Bidirectional, Importance
-from pyro_vae.inference.annealing.paths import FromGuide
+from pyro_vae.inference.annealing.from_guide import FromGuide
 from pyro_vae.inference.evidence import trial
 from pyro_vae.inference.evidence.method import Workload
 from pyro_vae.inference.evidence.tiles import open_tiles
@@ -67,14 +69,14 @@ def test_without_a_good_guide_it_is_smc(program: Any, monkeypatch) -> None:
 
 
 def test_the_clock_sets_counts_alone() -> None:
-    smc = trial.Tried(2, 1000, _with_error(0.2), seconds=2.0)
-    assert (
-        trial._more_particles(smc, float("inf"), 10) == 20_800
-    )  # 1.3 (0.2 / 0.05)^2 times as many
-    assert trial._more_particles(smc, 10.0, 10) == 4000  # 0.8 x 10 s at 500 a second
-    assert trial._more_particles(smc, 0.0, 10) == 0
-    hopeless = trial.Tried(2, 1000, _with_error(float("nan")), seconds=0.001)
-    assert trial._more_particles(hopeless, float("inf"), 10) == trial.MOST
+    candidate = trial.Candidate("smc", SMC(), 1000, "", grows=True)
+    smc = trial.Tried(candidate, 1000, _with_error(0.2), seconds=2.0)
+    more = trial.more_particles
+    assert more(smc, float("inf"), 10) == 20_800  # 1.3 (0.2 / 0.05)^2 times as many
+    assert more(smc, 10.0, 10) == 4000  # 0.8 x 10 s at 500 a second
+    assert more(smc, 0.0, 10) == 0
+    hopeless = trial.Tried(candidate, 1000, _with_error(float("nan")), seconds=0.001)
+    assert more(hopeless, float("inf"), 10) == trial.MOST
 
 
 def test_the_time_stops_what_takes_longer() -> None:
@@ -86,11 +88,46 @@ def test_the_time_stops_what_takes_longer() -> None:
         estimator = trial.joint_estimator(auto, tiles[0], work, lambda: float(next(now)))
         (chosen,) = estimator(tiles[0], lambda share: None)
     assert chosen.was_stopped
-    assert chosen.tried.number == 0
+    assert chosen.tried.candidate.name == "importance"
     assert next(now) < 20
     (note,) = trial.notes_of_choice(auto, chosen.unit_estimates(), tiles[0])[-1:]
     assert "did not end within 3 s" in note
     assert "light-tailed" not in note
+
+
+@dataclass(frozen=True)
+class Stub(SMC):
+    """SMC whose runs have given errors, in turn."""
+
+    errors: tuple[float, ...] = ()
+    counts: list[int] = field(default_factory=list)
+
+    def estimator(self, example: BoundProgram, work: Workload) -> Any:
+        def estimate(bound_program: BoundProgram, advance: Any) -> Any:
+            found = _with_error(self.errors[len(self.counts)])
+            self.counts.append(work.num_particles)
+            yield SimpleNamespace(unit_estimates=lambda: found)
+
+        return estimate
+
+
+@pytest.mark.parametrize(
+    ("errors", "chosen_error"),
+    [((0.2, 0.1, 0.04), 0.04), ((0.06, 0.3, 0.2, 0.3), 0.3), ((0.03,), 0.03)],
+    ids=["until it is small", "the last, not the luckiest", "at once"],
+)
+def test_smc_runs_again_with_more_particles(errors, chosen_error, monkeypatch) -> None:
+    stub = Stub(errors=errors)
+    only = trial.Candidate("smc from the prior", stub, 100, "", grows=True)
+    monkeypatch.setattr(trial, "candidates", lambda *_: iter([only]))
+    program = with_prior_as_guide(model)
+    with open_tiles(program, args=(X,), seed=0) as tiles:
+        estimator = trial.joint_estimator(Auto(), tiles[0], Workload(20, (1,)))
+        (chosen,) = estimator(tiles[0], lambda share: None)
+    assert float(chosen.unit_estimates().standard_error) == pytest.approx(chosen_error)
+    assert len(stub.counts) == len(errors)
+    assert stub.counts == sorted(stub.counts)
+    assert chosen.count == stub.counts[-1]
 
 
 def _with_error(error: float) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pyro_vae import log_evidence, posterior
 from pyro_vae.inference import NUTS, Bridge, Evidence, Importance
-from pyro_vae.inference.evidence.bridge import effective_size, iterate
+from pyro_vae.inference.evidence.half_bridge import effective_size, iterate
 from pyro_vae.models import FactorAnalysis
 
 

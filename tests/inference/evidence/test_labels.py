@@ -13,7 +13,7 @@ from pyro.infer.autoguide import AutoMultivariateNormal
 from torch import Tensor
 
 from pyro_vae import InputError, compare, log_evidence, posterior
-from pyro_vae.inference import SMC, Annealed, Bridge, Importance
+from pyro_vae.inference import SMC, Annealed, Auto, Bridge, Importance
 from pyro_vae.inference.evidence.tiles import open_tiles
 from pyro_vae.program.labels import exchangeable_labels
 from pyro_vae.program.prior_guide import with_prior_as_guide
@@ -262,6 +262,26 @@ def test_a_bridge_from_draws_of_one_mode_says_so_and_one_from_all_does_not() -> 
     whole = log_evidence(both, args=(X,), method=Bridge({"means": swapped}), seed=0)
     assert not any(NOTE in note for note in whole.notes)
     assert abs(float(whole.log_evidence) - truth) < 0.1
+    relabelled = Bridge({"means": means}, relabel=True)
+    for method in (relabelled, Auto(draws={"means": means}, importance=Importance(0.9))):
+        found = log_evidence(both, args=(X,), method=method, seed=0)
+        assert abs(float(found.log_evidence) - truth) < 4 * float(found.standard_error)
+        assert any("were given them at random" in note for note in found.notes)
+        assert "low by" not in str(found)
+
+
+def test_relabel_of_a_bridge_without_labels_changes_nothing() -> None:
+    def single(x: Tensor) -> None:
+        mean = pyro.sample("mean", dist.Normal(0.0, 3.0))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+
+    spread = (1 / 9 + len(X)) ** -0.5
+    draws = {"mean": X.sum() * spread**2 + spread * torch.randn(500)}
+    found = log_evidence(single, args=(X,), method=Bridge(draws, relabel=True), seed=0)
+    plain = log_evidence(single, args=(X,), method=Bridge(draws), seed=0)
+    assert torch.equal(found.log_evidence, plain.log_evidence)
+    assert "relabel changed nothing" in str(found)
 
 
 def test_a_comparison_names_the_model_of_one_mode() -> None:

@@ -13,6 +13,7 @@ from stories import Conjugate
 from torch import Tensor
 
 from pyro_vae import evaluate, log_evidence
+from pyro_vae.guides import AutoAmortized
 from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.proposals import refined, wider
 from pyro_vae.models import FactorAnalysis
@@ -199,6 +200,31 @@ def test_the_method_says_how_the_guide_was_changed() -> None:
 def test_an_autoguide_is_not_refined() -> None:
     with refused("AutoNormal", remedy="widen it"):
         refined((Conjugate.model, AutoNormal(Conjugate.model)))
+    made = AutoAmortized(two_levels, X)
+    with refused("AutoAmortized", remedy="widen it"):
+        refined((two_levels, made))
+
+
+def two_levels(x: Tensor) -> None:
+    level = pyro.sample("level", dist.Normal(0.0, 1.0))
+    scale = pyro.sample("scale", dist.Normal(0.0, 0.1))
+    with pyro.plate("data", len(x)):
+        pyro.sample("x", dist.Normal(level, scale.exp()), obs=x)
+
+
+def test_a_made_guide_is_widened_in_its_coordinates() -> None:
+    """About its own mean, under the same skews: the evidence stays, and so does the place."""
+    guide = AutoAmortized(two_levels, X)
+    with torch.no_grad():
+        guide.shared.joint.log_scale.zero_()  # as wide as the prior
+    program = (two_levels, guide)
+    wide = wider(program, 2.0)
+    by_site = [poutine.trace(p).get_trace(X).nodes["_shared"]["fn"] for p in (guide, wide.guide)]
+    narrow, spread = (fn.sample((4000,)).std(0) for fn in by_site)
+    torch.testing.assert_close(spread, 2 * narrow, rtol=0.15, atol=0.0)
+    figures = [log_evidence(p, X, num_particles=4000, seed=0) for p in (program, wide)]
+    error = sum(float(figure.standard_error) ** 2 for figure in figures) ** 0.5
+    assert abs(figures[0].total - figures[1].total) < 4.5 * error
 
 
 def test_what_cannot_be_widened() -> None:

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from pyro_vae import log_evidence, posterior
 from pyro_vae.inference import SMC
+from pyro_vae.inference.annealing.from_guide import FromGuide
 from pyro_vae.inference.annealing.hmc import ChainState, Sampler
-from pyro_vae.inference.annealing.paths import FromGuide, FromPrior
+from pyro_vae.inference.annealing.paths import FromPrior
 from pyro_vae.inference.annealing.reference import FromReference, Reference, scale_of
 from pyro_vae.inference.annealing.tempering import (
     Adapted,

@@ -9,14 +9,17 @@ import pyro.distributions as dist
 import pytest
 import torch
 from posteriors import KNOWN, Known, normal_normal
+from pyro.infer import config_enumerate
 from refused import refused
-from torch import Tensor
+from torch import Tensor, nn
 
-from pyro_vae import log_evidence, posterior
+from pyro_vae import fit, log_evidence, posterior, render_model
 from pyro_vae.inference import NUTS, Annealed, Guide, Importance, Posterior
 from pyro_vae.inference.posterior.chains import chain_figures
 from pyro_vae.inference.posterior.moments import shortest_interval
 from pyro_vae.models import FactorAnalysis
+from pyro_vae.program.contract import as_program
+from pyro_vae.program.prior_guide import with_prior_as_guide
 
 METHODS = [
     pytest.param(Importance(), 2000, id="importance"),
@@ -229,6 +232,53 @@ def test_nuts_sums_out_what_is_marked_and_leaves_scales_out() -> None:
     exact = (weights[:, None] * responsible).sum(0)
     share = found.draws["which"].double().mean(0)
     assert ((share - exact).abs() < 5 * (exact * (1 - exact) / 300).sqrt() + 0.01).all()
+
+
+def mixture(x: Tensor) -> None:
+    weight = pyro.sample("weight", dist.Beta(1.0, 1.0))
+    with pyro.plate("rows", len(x)):
+        kind = pyro.sample("kind", dist.Bernoulli(weight))
+        pyro.sample("x", dist.Normal(4 * kind, 1.0), obs=x)
+
+
+def test_nuts_sums_out_what_is_not_marked() -> None:
+    x, method = torch.tensor([0.1, -0.8, 3.9]), NUTS(num_chains=1, num_warmup=20)
+    bare = posterior(mixture, x, method=method, num_draws=20, seed=0)
+    marked = posterior(config_enumerate(mixture), x, method=method, num_draws=20, seed=0)
+    for name in ("weight", "kind"):
+        assert torch.equal(bare.draws[name], marked.draws[name])
+
+    def branching(x: Tensor) -> None:
+        kind = pyro.sample("kind", dist.Bernoulli(0.5))
+        mean = pyro.sample("mean", dist.Normal(5.0 if kind else 0.0, 1.0))
+        pyro.sample("x", dist.Normal(mean, 1.0).expand([3]).to_event(1), obs=x)
+
+    with refused("kind", remedy="torch.where"):
+        posterior(branching, args=(x,), method=method, num_draws=20)
+
+
+def test_a_marked_module_keeps_its_parameters() -> None:
+    class Mixture(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.far = nn.Parameter(torch.tensor(4.0))
+
+        def model(self, x: Tensor) -> None:
+            mixture(x)
+
+    model = Mixture()
+    assert list(as_program(with_prior_as_guide(model)).modules.values()) == [model]
+
+
+def test_what_fit_returns_is_a_program() -> None:
+    x = torch.tensor([0.1, -0.8, 3.9])
+    result = fit(mixture, x, steps=3, progress=False)
+    for verb in (log_evidence, posterior):
+        first, second = (verb(p, x, num_particles=30, seed=0) for p in (result, result.program))
+        assert repr(first) == repr(second)
+    assert posterior(result, x, method=NUTS(1, 5), num_draws=5).num_draws == 5
+    assert render_model(result, (x,)).to_dict()["guide"]["nodes"]
+    assert fit(result, x, steps=2, progress=False).program is result.program
 
 
 # --- the table ------------------------------------------------------------------------------------

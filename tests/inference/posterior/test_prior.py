@@ -44,12 +44,31 @@ def test_a_model_alone_with_shared_latents_and_computed_ones() -> None:
             pyro.sample("y", dist.Normal(effect[group], 0.3), obs=y)
 
     group = torch.tensor([0, 1, 2, 0, 1, 2, 2])
-    for y, place in ((torch.zeros(7), "predictive"), (None, "draws")):
+    for y in (torch.zeros(7), None):
         drawn = prior_samples(model, args=(group, y), num_draws=400, seed=0)
         of = drawn.draws
         torch.testing.assert_close(of["effect"], of["level"][:, None] + 0.5 * of["raw"])
         standardised(of["level"], 1.0, 2.0)
-        standardised(getattr(drawn, place)["y"], of["effect"][:, group], 0.3)
+        standardised(drawn.predictive["y"], of["effect"][:, group], 0.3)
+
+
+def test_a_response_that_is_left_out_is_data() -> None:
+    """``obs=y`` with y None, whatever the site's name, and also where another response is given."""
+
+    def model(
+        x: Tensor, y: Tensor | None = None, scale: float = 1.0, count: Tensor | None = None
+    ) -> None:
+        slope = pyro.sample("slope", dist.Normal(0.0, 2.0))
+        with pyro.plate("rows", len(x)):
+            pyro.sample("response", dist.Normal(slope * x, scale), obs=y)
+            pyro.sample("count", dist.Poisson(x.exp()), obs=count)
+
+    x = torch.ones(4)
+    for args in ((x,), (x, None), (x, torch.zeros(4))):
+        drawn = prior_samples(model, args=args, num_draws=300, seed=0)
+        assert list(drawn.draws) == ["slope"]
+        assert set(drawn.predictive) == {"response", "count"}
+        standardised(drawn.predictive["response"], drawn.draws["slope"].unsqueeze(-1), 1.0)
 
 
 def test_tiles_of_rows_keep_their_order(small_blocks) -> None:

@@ -10,7 +10,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from pyro.infer.autoguide import AutoNormal
+from pyro.infer.autoguide import AutoMultivariateNormal, AutoNormal
 from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
@@ -66,9 +66,38 @@ def test_few_parameters_go_far_by_default_and_leave_no_noise() -> None:
     assert any("falls from 0.1 to 0" in note for note in result.notes)
     assert any(note.startswith("5,000 steps of 50 rows") for note in result.notes)
     assert "levelled off" in result.verdict
-    large = nn.Parameter(torch.zeros(2000))
-    mean.large = large
+    mean.large = nn.Parameter(torch.zeros(2000))  # together they move by 1 a step
+    assert any("falls from 0.022 to 0" in note for note in quick(mean, x, steps=2).notes)
+    mean.layer = nn.Linear(1, 1)
     assert not any("falls from" in note for note in quick(mean, x, steps=2).notes)
+
+
+def test_a_guide_with_all_covariances_of_a_hierarchy_arrives_at_the_defaults() -> None:
+    """More than 1,000 parameters: means and sds of all latents against the closed form."""
+    groups, members = 44, 4
+    group = torch.arange(groups).repeat_interleave(members)
+    y = (2 + 0.7 * torch.randn(groups))[group] + torch.randn(groups * members)
+
+    def model(group: Tensor, y: Tensor) -> None:
+        level = pyro.sample("level", dist.Normal(0.0, 5.0))
+        with pyro.plate("groups", groups):
+            effect = pyro.sample("effect", dist.Normal(level, 0.7))
+        with pyro.plate("rows", len(y)):
+            pyro.sample("y", dist.Normal(effect[group], 1.0), obs=y)
+
+    guide = AutoMultivariateNormal(model)
+    quick((model, guide), args=(group, y), steps=2500)
+    assert sum(p.numel() for p in guide.parameters()) > 1_000
+    precision = torch.zeros(groups + 1, groups + 1).double()
+    precision.diagonal()[1:] = 1 / 0.49 + members
+    precision[0, 1:] = precision[1:, 0] = -1 / 0.49
+    precision[0, 0] = 1 / 25 + groups / 0.49
+    covariance = precision.inverse()
+    sums = torch.zeros(groups + 1).double().index_add(0, group + 1, y.double())
+    posterior = guide.get_posterior()
+    sd = covariance.diagonal().sqrt()
+    assert ((posterior.mean - covariance @ sums) / sd).abs().max() < 0.1
+    assert (posterior.stddev / sd - 1).abs().max() < 0.1
 
 
 # --- the verdict -------------------------------------------------------------------------------
@@ -96,6 +125,28 @@ def test_verdicts_in_words() -> None:
     assert "too few" in verdict("the ELBO", noise[:10], rates[:10], True, "steps")
     loud = verdict("the ELBO", [50 * n for n in noise], rates, True, "steps")
     assert "the noise of the ELBO hides whether it had levelled off" in loud
+
+
+def test_a_short_run_says_how_far_its_steps_reach() -> None:
+    """A narrow guide far from its place gains little a step, and its weights have light tails."""
+    level = partial(verdict, "the ELBO", is_joint=True, times="steps")
+    short = level([0.0] * 300, [0.02] * 300)
+    assert "300 steps of Adam at such learning rates move a parameter by 6 at most" in short
+    assert "move a parameter" not in level([0.0] * 300, [0.1] * 300)
+    assert "move a parameter" not in level([0.0] * 1500, [0.001] * 1500)
+    assert "move a parameter" not in verdict("the ELBO", [0.0] * 99, [1e-3] * 99, False, "epochs")
+
+
+def test_a_made_guide_says_where_the_data_lie_beyond_the_prior() -> None:
+    def model(x: Tensor) -> None:
+        mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+        with pyro.plate("rows", len(x)):
+            pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+
+    x = torch.randn(20)
+    far = quick(model, 100 + x, steps=2).notes
+    assert any("x.std()" in note and "'x'" in note for note in far)
+    assert not any("x.std()" in note for note in quick(model, x, steps=2).notes)
 
 
 def test_as_long_as_the_kl_weight_grows_the_elbo_is_another_one() -> None:

@@ -1,0 +1,77 @@
+"""Maps from unconstrained numbers onto a support, whose values keep finite gradients."""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.distributions import biject_to, constraints
+from torch.distributions.transforms import (
+    ComposeTransform,
+    ExpTransform,
+    IndependentTransform,
+    SigmoidTransform,
+    StickBreakingTransform,
+    Transform,
+)
+from torch.nn.functional import logsigmoid
+
+ROOM = 2.0**24  # above the smallest normal number: 1 / x times a count must not overflow
+
+
+def biject(support: constraints.Constraint) -> Transform:
+    """Return torch's ``biject_to``, also onto the support that the components of a mixture share.
+
+    A density such as a Dirichlet's or a Gamma's has a slope of 1 / x. Where x is below the smallest normal
+    number, this overflows, and one such draw makes all parameters NaN; so values stay a little above it.
+
+    >>> x = torch.tensor([-90.0], requires_grad=True)
+    >>> prior = torch.distributions.Gamma(0.1, 1.0)
+    >>> [float(torch.autograd.grad(prior.log_prob(onto(x)).sum(), x)[0])
+    ...  for onto in (biject(prior.support), biject_to(prior.support))]
+    [0.0, -inf]
+    """
+    of_mixture = type(support).__name__ == "MixtureSameFamilyConstraint"  # not in every torch
+    return _kept(biject_to(cast(Any, support).base_constraint if of_mixture else support))
+
+
+def _kept(transform: Transform) -> Transform:
+    """Return a transform whose exponentials, sigmoids and sticks stay among normal numbers."""
+    if isinstance(transform, IndependentTransform):
+        base = _kept(transform.base_transform)
+        return IndependentTransform(base, transform.reinterpreted_batch_ndims)
+    if isinstance(transform, ComposeTransform):
+        return ComposeTransform([_kept(part) for part in transform.parts])
+    kept = KEPT.get(type(transform))
+    return transform if kept is None else kept()
+
+
+class _Normal(Transform):
+    """Keep values a little above the smallest normal number."""
+
+    def _call(self, x: Tensor) -> Tensor:
+        value: Tensor = super()._call(x)
+        return value.clamp(min=torch.finfo(x.dtype).tiny * ROOM)
+
+
+class _Exp(_Normal, ExpTransform):
+    pass
+
+
+class _Sigmoid(_Normal, SigmoidTransform):
+    pass
+
+
+class _StickBreaking(_Normal, StickBreakingTransform):
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return it from x alone: y may have been raised."""
+        places = torch.arange(x.shape[-1], 0, -1, dtype=x.dtype, device=x.device)
+        logits = x - places.log()
+        rest = logsigmoid(-logits)  # of the stick, that each piece leaves
+        return (logsigmoid(logits) + rest * places).sum(-1)
+
+
+KEPT: dict[type[Transform], type[Transform]] = {
+    ExpTransform: _Exp,
+    SigmoidTransform: _Sigmoid,
+    StickBreakingTransform: _StickBreaking,
+}

@@ -1,0 +1,44 @@
+"""Maps onto a support: the same as torch's, but for values that gradients could not stand."""
+
+import pyro.distributions as dist
+import pytest
+import torch
+from torch.distributions import biject_to, constraints
+
+from pyro_vae.program.bijections import biject
+
+SUPPORTS = [
+    constraints.simplex,
+    constraints.positive,
+    constraints.greater_than(3.0),
+    constraints.independent(constraints.nonnegative, 1),
+    constraints.independent(constraints.simplex, 1),
+    constraints.interval(-1.0, 2.0),
+    constraints.real,
+]
+
+
+@pytest.mark.parametrize("support", SUPPORTS, ids=str)
+def test_maps_are_torchs(support):
+    x = torch.randn(7, 4, 5, dtype=torch.float64)
+    ours, torchs = biject(support), biject_to(support)
+    y = ours(x)
+    assert torch.equal(y, torchs(x))
+    torch.testing.assert_close(ours.inv(y), x)
+    torch.testing.assert_close(
+        ours.log_abs_det_jacobian(x, y), torchs.log_abs_det_jacobian(x, y), rtol=1e-12, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [dist.Dirichlet(torch.full((4,), 0.1)), dist.Gamma(0.1, 1.0), dist.Beta(0.1, 0.9)],
+    ids=lambda prior: type(prior).__name__,
+)
+def test_density_of_far_coordinates_has_a_finite_slope(prior):
+    x = torch.linspace(-200, 80, 281).unsqueeze(-1).repeat(1, 3).requires_grad_()
+    onto = biject(prior.support)
+    value = onto(x)
+    density = prior.log_prob(value).sum() * 1_000 + onto.log_abs_det_jacobian(x, value).sum()
+    assert density.isfinite()
+    assert torch.autograd.grad(density, x)[0].isfinite().all()
