@@ -44,8 +44,8 @@ next to the data's. A .csv holds the draws of a table, as its file could have
 them. An .npz holds draws and means at every observed site. A name without an
 ending is a folder of images. With --where the rows are draws given values of
 columns, by importance resampling. If the model takes labels, it gets those of
-the data in turn; the last column of a .csv, and `labels`, hold the class of each
-draw. If the model takes columns by name (--arguments), it gets those of the
+the data in turn; the last column of a .csv, and `labels`, hold the class of
+each draw. If the model takes columns by name (--arguments), it gets those of the
 data's rows in turn; a .csv holds them, the draws of the observed columns and
 each row's number in the file."""
 EXAMPLES = (
