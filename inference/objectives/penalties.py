@@ -80,6 +80,8 @@ class R1R2(Penalty):
 class GradientPenalty(Penalty):
     """Pay weight (|dD(y) / dy| - 1)^2 at y = e x + (1 - e) x', with e uniform for each pair of rows.
 
+    On data of a single number the slope keeps the sign that it starts with: at 0 the penalty is greatest.
+
     Source: I. Gulrajani et al., "Improved training of Wasserstein GANs", 2017,
     https://arxiv.org/abs/1704.00028.
 
