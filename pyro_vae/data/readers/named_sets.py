@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -198,6 +197,7 @@ def _adult(options: NamedSetOptions) -> Source:
 
 def _sklearn_table(name: str, target: str) -> Callable[[NamedSetOptions], Source]:
     def read(options: NamedSetOptions) -> Source:
+        import pandas as pd  # only here: it takes long to import
         from sklearn import datasets
 
         found = getattr(datasets, f"load_{name}")()
