@@ -51,6 +51,8 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.posterior.result import Posterior as Posterior
     from pyro_vae.inference.posterior.summary import Summary as Summary
     from pyro_vae.inference.svi.fit_result import FitResult as FitResult
+    from pyro_vae.inference.synthesis.report import SynthesisReport as SynthesisReport
+    from pyro_vae.inference.synthesis.synthesize import Synthesis as Synthesis
 
 _EVIDENCE, _POSTERIOR = "pyro_vae.inference.evidence", "pyro_vae.inference.posterior"
 _COMPARISON = "pyro_vae.inference.comparison"
@@ -93,6 +95,8 @@ _HOMES = {
     "PriorSamples": f"{_POSTERIOR}.prior",
     "SMC": f"{_EVIDENCE}.smc",
     "Sandwich": f"{_EVIDENCE}.bidirectional",
+    "Synthesis": "pyro_vae.inference.synthesis.synthesize",
+    "SynthesisReport": "pyro_vae.inference.synthesis.report",
     "Summary": f"{_POSTERIOR}.summary",
     "plot_evidence": f"{_EVIDENCE}.plots",
     "plot_intervals": f"{_POSTERIOR}.interval_plot",

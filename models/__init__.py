@@ -10,6 +10,7 @@ from pyro_vae.models.item_response import ItemResponse
 from pyro_vae.models.mixture import MixtureVAE
 from pyro_vae.models.semi_supervised import SemiSupervisedVAE
 from pyro_vae.models.state_space import StateSpace
+from pyro_vae.models.table import Table
 from pyro_vae.models.token_vae import TokenVAE
 from pyro_vae.models.vae import VAE
 from pyro_vae.models.vq import VQVAE
@@ -28,5 +29,6 @@ __all__ = [
     "MixtureVAE",
     "SemiSupervisedVAE",
     "StateSpace",
+    "Table",
     "TokenVAE",
 ]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.posterior.prior import prior_samples as prior_samples
     from pyro_vae.inference.svi.fit import fit as fit
     from pyro_vae.inference.svi.restore import restore as restore
+    from pyro_vae.inference.synthesis.report import synthesis_report as synthesis_report
+    from pyro_vae.inference.synthesis.synthesize import synthesize as synthesize
 
 __version__ = "0.1.0"
 
@@ -40,6 +42,8 @@ _HOMES = {
     "render_model": "pyro_vae.graph",
     "restore": "pyro_vae.inference.svi.restore",
     "standard_errors": "pyro_vae.inference.parameters.standard_errors",
+    "synthesis_report": "pyro_vae.inference.synthesis.report",
+    "synthesize": "pyro_vae.inference.synthesis.synthesize",
 }
 __all__ = list(_HOMES)
 __getattr__, __dir__ = exports(__name__, _HOMES)

@@ -32,6 +32,7 @@ from pyro_vae.models import (
     MixtureVAE,
     SemiSupervisedVAE,
     StateSpace,
+    Table,
     TokenVAE,
 )
 from pyro_vae.networks import ConvDecoder, ConvEncoder
@@ -139,4 +140,5 @@ SHELF: Shelf = [
     ("SemiSupervisedVAE", partial(SemiSupervisedVAE, IMAGE, 3, num_classes=3), some_labelled),
     ("StateSpace", partial(StateSpace, (3, 2), 2), partial(torch.randn, 9, 3, 2)),
     ("StateSpace", partial(StateSpace, (3, 2), 1), ragged),
+    ("Table", partial(Table, ROW, [0, 2, 0, 2], width=8), gappy),
 ]

@@ -32,6 +32,7 @@ ALLOWED = {  # of inference's rooms, each imports the ground floor and these
     "evidence": {"annealing", "objectives", "compiling", "checks"},
     "posterior": {"evidence", "annealing", "compiling", "checks"},
     "comparison": {"evidence", "posterior"},
+    "synthesis": {"evidence"},
     "parameters": {"posterior", "evidence", "annealing", "compiling"},
     "annealing": {"compiling", "checks"},
     "objectives": set(),

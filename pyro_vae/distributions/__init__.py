@@ -11,9 +11,11 @@ from pyro_vae.distributions.grey_levels import (
     Quantized,
 )
 from pyro_vae.distributions.improper import ImproperUniform
+from pyro_vae.distributions.in_turn import ColumnsInTurn
 from pyro_vae.distributions.low_rank import LowRankMultivariateNormal
 from pyro_vae.distributions.mixture import NormalMixture, mixture
 from pyro_vae.distributions.ordinal import Nominal, OrderedLogistic
+from pyro_vae.distributions.quantiles import QuantileMixture
 from pyro_vae.distributions.sinh_arcsinh import SinhArcsinh
 from pyro_vae.distributions.sphere import SphericalUniform, VonMisesFisher
 from pyro_vae.distributions.tables import Columns, PartiallyObserved
@@ -24,6 +26,7 @@ __all__ = [
     "AutoregressiveImage",
     "Beta",
     "Columns",
+    "ColumnsInTurn",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "GreyLevelCategorical",
@@ -36,6 +39,7 @@ __all__ = [
     "OrderedLogistic",
     "PartiallyObserved",
     "Poisson",
+    "QuantileMixture",
     "Quantized",
     "Sentences",
     "SinhArcsinh",
