@@ -22,15 +22,18 @@ section{border-top:1px solid #8888;padding:1rem 0}
 p{max-width:60em;overflow-wrap:anywhere}
 .runs{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:1rem 2rem}
 .runs>*{min-width:0}
-.wide{overflow-x:auto} table{font-size:.9rem;font-variant-numeric:tabular-nums}
-th{border-bottom:1px solid #8888}
+.wide{overflow-x:auto}
+table{font-size:.9rem;font-variant-numeric:tabular-nums;border-collapse:collapse}
+caption{text-align:left} th,td{padding:.15em .7em;text-align:left;vertical-align:top}
+thead th{border-bottom:1px solid #8888}
 figure{margin:0;overflow-x:auto} figcaption{font-size:.85rem}
 img{max-width:100%;height:auto;background:#fff;border-radius:4px}
-svg{max-width:100%;height:auto}
+svg{max-width:max(100%,34rem);height:auto}
 pre{overflow-x:auto;background:#8882;padding:.6rem;border-radius:4px;font-size:.85rem}
 pre.command{white-space:pre-wrap;overflow-wrap:anywhere}
 @media print{
-body{font-size:10pt;max-width:none;padding:0} section{break-inside:avoid}
+body{font-size:10pt;max-width:none;padding:0} figure,tr,h2+*{break-inside:avoid}
+h2,h3{break-after:avoid} svg{max-width:100%}
 pre{white-space:pre-wrap;break-inside:auto}
 details::details-content{content-visibility:visible}
 }

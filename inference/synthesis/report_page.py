@@ -17,8 +17,8 @@ NO_GUARANTEE = (
     "other attacks than this one may find more."
 )
 ALT = (
-    "Distributions of the columns in the data and in the made-up rows, the associations of their pairs, and "
-    "what classifiers learn from both"
+    "Distributions of the columns in the data and in the made-up rows, the associations of their pairs, "
+    "and what classifiers learn from both"
 )
 
 

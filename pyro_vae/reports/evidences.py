@@ -18,7 +18,7 @@ NUM_PARTICLES, MOST_ROWS = 200, 500  # of a quick estimate
 PATTERN = "evidence*.json"
 NO_EVIDENCE = (
     "No estimate of log p(x) is kept in the run's folder. `pyro-vae evidence {run} --out "
-    "{run}/evidence.json` makes one, and `pyro-vae report --evidence` a quick one."
+    "{run}/evidence.json` makes one. `pyro-vae report --evidence` makes a quick one, and compares runs."
 )
 NUMBERS = (
     "mean",
@@ -77,8 +77,8 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if figures["mean"] is None:
         yield "log p(x), mean of a unit", "none: see the warnings"
     else:
-        spread = " ± unknown" if error is None else f" ± {error:.2g} (Monte-Carlo error)"
-        yield "log p(x), mean of a unit", f"{figures['mean']:.3f}{spread} nats"
+        spread = "± unknown" if error is None else f"± {error:.2g} (Monte-Carlo error)"
+        yield "log p(x), mean of a unit", f"{figures['mean']:.3f} nats {spread}"
     if figures["total"] is not None:
         of = f"all {figures['num_units']:,} units together"
         yield f"log p(data), {of}", f"{figures['total']:.2f} nats"

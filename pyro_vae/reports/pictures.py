@@ -1,6 +1,6 @@
 """The pictures of a run: learning curve, plate diagram, samples, reconstructions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pyro_vae import plots
 from pyro_vae.cli.graph import drawable
@@ -16,8 +16,6 @@ from pyro_vae.reports.runs import Run
 
 MOST_IMAGES = 36  # of samples
 MANY_RUNS, SMALL_DPI = 3, 90  # with more runs the pictures are smaller, for the size of the page
-
-Part = Callable[[Run, int], str]
 
 
 def dpi_for(num_runs: int) -> int:

@@ -12,7 +12,9 @@ import torch
 from pyro_vae import argument_checks as checks
 from pyro_vae.cli.options.model import path_of
 from pyro_vae.cli.options.parser import imports_as_found
+from pyro_vae.cli.run.folder import CONFIG, read_config
 from pyro_vae.cli.run.names import run_names
+from pyro_vae.cli.run.trust import TRUSTED, foreign_names
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError, true_or_false
 from pyro_vae.inference.comparison.lineup import Candidate
@@ -24,7 +26,7 @@ from pyro_vae.reports.runs import Run, open_for_report
 from pyro_vae.storage import write_text
 
 ENDING = ".html"
-PICTURES: dict[str, pictures.Part] = {
+PICTURES: dict[str, Callable[..., str]] = {
     "Learning curve": pictures.curve,
     "Model and guide": pictures.plates,
     "Samples": pictures.samples,
@@ -96,7 +98,10 @@ def report(
     checks.check_arguments(CHECKS, locals())
     path, own = _free(Path(out), overwrite), frozenset(path_of(part) for part in parts)
     with imports_as_found(), generators_as_found():
-        write_report(_folders(runs), path, own, evidence, seed, device, progress)
+        folders = _folders(runs)
+        for folder in folders:
+            _check_named(Path(folder, CONFIG), own)
+        write_report(folders, path, own, evidence, seed, device, progress)
     return path
 
 
@@ -129,6 +134,22 @@ def _folders(runs: Any) -> list[str]:
     return [str(folder) for folder in given]
 
 
+def _check_named(config: Path, own: Collection[str]) -> None:
+    """Check that the caller has passed all foreign code that a run names; to open it checks it again.
+
+    Raises:
+        InputError: a class or a function is missing.
+    """
+    packages = tuple(name.split(".")[0] for name in own)
+    foreign = foreign_names(read_config(config), TRUSTED + packages) if config.is_file() else {}
+    for name in set(foreign.values()) - set(own):
+        raise InputError(
+            f"{config} names {name}, which is not part of pyro_vae",
+            subject="parts",
+            remedy=f"if you trust it, import it and pass parts=[{name.rpartition('.')[2]}]",
+        )
+
+
 def _free(path: Path, overwrite: bool) -> Path:
     """Return the path, if the report can be written there.
 
@@ -151,13 +172,12 @@ def _free(path: Path, overwrite: bool) -> Path:
 def html_of(runs: Sequence[Run], evidence: bool, progress: bool | None) -> str:
     """Return the page on some runs; ``evidence``: with quick estimates."""
     parts = [section("What was fitted", facts.overview(runs))]
+    dpi = pictures.dpi_for(len(runs))
     with progress_bar(len(runs) * (len(PICTURES) + evidence), progress, "part", delay=2) as bar:
+        for title, draw in PICTURES.items():
+            parts.append(section(title, side_by_side(runs, partial(draw, dpi=dpi), bar)))
         if evidence:
             parts.append(_estimated(runs, bar))
-        for title, part in PICTURES.items():
-            draw = partial(part, dpi=pictures.dpi_for(len(runs)))
-            drawn = side_by_side(runs, draw, bar)
-            parts.insert(len(parts) - evidence, section(title, drawn))
     for title, cell in WORDS.items():
         parts.append(section(title, side_by_side(runs, cell)))
     names = " and ".join(
