@@ -24,7 +24,7 @@ p{max-width:60em;overflow-wrap:anywhere}
 .runs>*{min-width:0}
 .wide{overflow-x:auto}
 table{font-size:.9rem;font-variant-numeric:tabular-nums;border-collapse:collapse}
-caption{text-align:left} th,td{padding:.15em .7em;text-align:left;vertical-align:top}
+caption{text-align:left} th,td{padding:.15em .7em;text-align:left;vertical-align:top;white-space:nowrap}
 thead th{border-bottom:1px solid #8888}
 figure{margin:0;overflow-x:auto} figcaption{font-size:.85rem}
 img{max-width:100%;height:auto;background:#fff;border-radius:4px}
@@ -32,9 +32,11 @@ svg{max-width:max(100%,34rem);height:auto}
 pre{overflow-x:auto;background:#8882;padding:.6rem;border-radius:4px;font-size:.85rem}
 pre.command{white-space:pre-wrap;overflow-wrap:anywhere}
 @media print{
-body{font-size:10pt;max-width:none;padding:0} figure,tr,h2+*{break-inside:avoid}
+body{font-size:10pt;max-width:none;padding:0} figure,tr{break-inside:avoid}
+.runs{grid-template-columns:repeat(auto-fit,minmax(min(100%,17rem),1fr))}
 h2,h3{break-after:avoid} svg{max-width:100%}
-pre{white-space:pre-wrap;break-inside:auto}
+pre{white-space:pre-wrap;overflow-wrap:anywhere} th,td{white-space:normal}
+.wide,figure{overflow:visible}
 details::details-content{content-visibility:visible}
 }
 """.strip()
