@@ -32,8 +32,8 @@ class QuantileScores(Scaling):
 
     >>> scores = QuantileScores((1,))
     >>> scores.learn(torch.tensor([[0.0]] * 80 + [[1.0]] * 20))
-    >>> scores.to_scores(torch.tensor([[0.0], [1.0]])).sigmoid().round(decimals=1).mT
-    tensor([[0.2, 0.9]])
+    >>> scores.to_scores(torch.tensor([[0.0], [1.0]])).sigmoid().round(decimals=2).mT
+    tensor([[0.1200, 0.9700]])
     """
 
     edges: Tensor  # of the cells: columns, EDGES

@@ -80,7 +80,9 @@ def _codes(column: Column, x: Values, scale: Values) -> Values:
     if column.categories:
         return np.where(np.isnan(x), -1, x).astype(int)
     ends = np.unique(np.nanquantile(scale, np.linspace(0, 1, BINS + 1)[1:-1]))
-    return np.where(np.isnan(x), -1, np.searchsorted(ends, x, "right")).astype(int)
+    # a value that recurs, such as 0 in nine rows of ten, is an end, and gets a code of its own
+    place = np.searchsorted(ends, x, "left") + np.searchsorted(ends, x, "right")
+    return np.where(np.isnan(x), -1, place).astype(int)
 
 
 def _cramers_v(one: Values, other: Values) -> float:

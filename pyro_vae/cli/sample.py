@@ -43,9 +43,9 @@ images as the means of p(x | z), and for a table the distribution of each column
 next to the data's. A .csv holds the draws of a table, as its file could have
 them. An .npz holds draws and means at every observed site. A name without an
 ending is a folder of images. With --where the rows are draws given values of
-columns, by importance resampling. If the model takes labels, it gets those of the
-data in turn; the last column of a .csv, and `labels`, hold the class of each
-draw. If the model takes columns by name (--arguments), it gets those of the
+columns, by importance resampling. If the model takes labels, it gets those of
+the data in turn; the last column of a .csv, and `labels`, hold the class of
+each draw. If the model takes columns by name (--arguments), it gets those of the
 data's rows in turn; a .csv holds them, the draws of the observed columns and
 each row's number in the file."""
 EXAMPLES = (
@@ -70,8 +70,8 @@ def main(words: Sequence[str]) -> int:
     add("--num", type=int | None, help="the number of draws; by default 64 images, 2,000 rows")
     add("--where", type=str, nargs="+", metavar="COLUMN=VALUE", help="draw rows given these values")
     add("--per_class", type=int | None, help="draw so many rows of each class")
-    add("--target", type=str | None, help="the column of a table that holds the classes, for "
-        "--per_class and --report; the report's default is the last one with categories")  # fmt: skip
+    add("--target", type=str | None, help="the column of a table with the classes, for "
+        "--per_class and --report (by default the last one)")  # fmt: skip
     add("--report", type=str | None, help="compare the rows with the data, in this .html, .png, .pdf "
         "or .svg file")  # fmt: skip
     add_out(parser, "samples.png")

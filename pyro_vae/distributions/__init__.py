@@ -3,6 +3,7 @@
 from pyro_vae.distributions.autoregressive_categorical import AutoregressiveCategorical, Sentences
 from pyro_vae.distributions.autoregressive_image import AutoregressiveImage
 from pyro_vae.distributions.counts import NegativeBinomial, Poisson, ZeroInflated
+from pyro_vae.distributions.exemplar_mixture import ExemplarMixture
 from pyro_vae.distributions.float64 import Beta, StudentT
 from pyro_vae.distributions.grey_levels import (
     DiscretizedLogistic,
@@ -29,6 +30,7 @@ __all__ = [
     "ColumnsInTurn",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
+    "ExemplarMixture",
     "GreyLevelCategorical",
     "GreyLevels",
     "ImproperUniform",

@@ -64,8 +64,8 @@ class ColumnsBefore(nn.Module):
         self.quantiles.learn(x)
 
     def forward(self, z: Tensor, x: Tensor) -> Tensor:
-        each = self.vectors(x)
-        return self.summary(z, each.cumsum(-2) - each)
+        before = self.vectors(x)[..., :-1, :].cumsum(-2)
+        return self.summary(z, nn.functional.pad(before, (0, 0, 1, 0)))
 
     def summary(self, z: Tensor, total: Tensor, columns: slice = slice(None)) -> Tensor:
         """Return h of some columns from the sums before them, ``B, columns | width``."""

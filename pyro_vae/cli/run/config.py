@@ -36,9 +36,10 @@ from pyro_vae.data.readers.find import is_table
 from pyro_vae.errors import InputError, first_line
 from pyro_vae.guides.model_facts import without_guide
 from pyro_vae.inference.svi.fit import fit
-from pyro_vae.inference.svi.made_guide import has_guide, made_from_rows
+from pyro_vae.inference.svi.made_guide import has_guide, made_from_rows, needs_guide
 from pyro_vae.inference.svi.minibatching import DEFAULT_BATCH_SIZE
 from pyro_vae.program.contract import as_program, signature
+from pyro_vae.program.prior_guide import with_prior_as_guide
 
 DESCRIPTION = """\
 Fit a model to data by stochastic variational inference. The folder OUT then
@@ -235,6 +236,8 @@ class FitConfig:
             problem = f"{self.model.__name__} cannot be made with these options: {reason}"
             raise InputError(problem, subject=self.model.__name__) from error
         if not has_guide(model):
+            if not needs_guide(self._instantiated().get("elbo")):
+                return with_prior_as_guide(model, sums_out=False)
             target = without_guide(model)
             rows = batches(data.train, torch.device("cpu"), signature(target))
             return made_from_rows(target, rows, self.options.seed)

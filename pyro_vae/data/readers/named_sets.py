@@ -15,6 +15,7 @@ from pyro_vae.data.readers.arrays import to_rows
 from pyro_vae.data.readers.images import ImageFiles
 from pyro_vae.data.readers.options import OF_TABLES, ReadOptions
 from pyro_vae.data.readers.source import Source, SourceRows, permutation, shuffled_source
+from pyro_vae.data.readers.sprites import sprites
 from pyro_vae.data.readers.tables import read_table, source_of_frame
 from pyro_vae.errors import InputError
 
@@ -214,6 +215,10 @@ def _raw(folder: str, stem: str = "train") -> tuple[str, ...]:
 
 NAMED: dict[str, NamedSet] = {
     "digits": NamedSet("1,797 handwritten digits, 8x8, 17 grey levels (scikit-learn's)", _digits),
+    "sprites": NamedSet(
+        "4,608 drawings of 3 shapes by size, angle, x and y, 32x32, binary; with these factors",
+        lambda options: sprites(),
+    ),
     "mnist": NamedSet(
         "70,000 handwritten digits, 28x28, grey", _mnist_like("MNIST"), _raw("MNIST")
     ),

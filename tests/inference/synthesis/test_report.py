@@ -54,6 +54,8 @@ def test_associations_of_copies_and_of_strangers():
     table = associations(COLUMNS, x, x)
     assert table[0, 2] > 0.7
     assert table[0, 1] < 0.05
+    spiked = np.stack([x[:, 0], np.where(x[:, 0] == 2, x[:, 1] ** 2, 0)], 1)
+    assert associations((COLOUR, SIZE), spiked, spiked)[0, 1] > 0.6
     twice = np.stack([x[:, 0], x[:, 0]], 1)
     assert associations((COLOUR, COLOUR), twice, twice)[0, 1] == pytest.approx(1, abs=1e-3)
 
