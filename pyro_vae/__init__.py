@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.svi.restore import restore as restore
     from pyro_vae.inference.synthesis.report import synthesis_report as synthesis_report
     from pyro_vae.inference.synthesis.synthesize import synthesize as synthesize
+    from pyro_vae.reports.report import report as report
 
 __version__ = "0.1.0"
 
@@ -46,6 +47,7 @@ _HOMES = {
     "posterior": "pyro_vae.inference.posterior.posterior",
     "prior_samples": "pyro_vae.inference.posterior.prior",
     "render_model": "pyro_vae.graph",
+    "report": "pyro_vae.reports.report",
     "restore": "pyro_vae.inference.svi.restore",
     "score": "pyro_vae.inference.scoring.score",
     "standard_errors": "pyro_vae.inference.parameters.standard_errors",

@@ -25,6 +25,7 @@ TOP = {
     "pyro_vae",
     "pyro_vae.__main__",
     "pyro_vae.cli",
+    "pyro_vae.reports",
     "pyro_vae.sklearn",
     "pyro_vae.testing",
 }  # these may import everything

@@ -1,13 +1,12 @@
 """The report on made-up rows as text, and as one page of HTML that loads nothing."""
 
-import base64
-import io
 from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pyro_vae.notebook import table
+from pyro_vae.page import page, paragraphs, picture, wide
 
 if TYPE_CHECKING:
     from pyro_vae.inference.synthesis.report import SynthesisReport
@@ -17,9 +16,9 @@ NO_GUARANTEE = (
     "These figures are no guarantee of privacy: a model can repeat what is rare in its training rows, and "
     "other attacks than this one may find more."
 )
-_PAGE = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>Made-up rows</title>'
-    '<body style="font-family:sans-serif;max-width:70em;margin:2em auto;padding:0 1em">'
+ALT = (
+    "Distributions of the columns in the data and in the made-up rows, the associations of their pairs, "
+    "and what classifiers learn from both"
 )
 
 
@@ -69,12 +68,12 @@ def html_page(report: "SynthesisReport", whole: bool = True) -> str:
         ("classifier", "F1, made-up rows", "F1, real rows", "ratio", "accuracy, made-up", "accuracy, real"),
         f"Trained on made-up and on real rows to predict {report.target}, tested on held-out real rows",
     )  # fmt: skip
-    copies = "".join(f"<p>{escape(line)}</p>" for line in [*_copies(report), NO_GUARANTEE])
+    copies = paragraphs([*_copies(report), NO_GUARANTEE])
     body = (
-        f"<h1>Made-up rows</h1><p>{escape(_size(report))}</p>{_picture(report)}{of_columns}"
-        f"{of_utility if report.utilities else ''}{_nearest(report)}{copies}"
+        f"<p>{escape(_size(report))}</p>{picture(report.plot(), ALT)}{wide(of_columns)}"
+        f"{wide(of_utility) if report.utilities else ''}{wide(_nearest(report))}{copies}"
     )
-    return f"{_PAGE}{body}</body></html>\n" if whole else body
+    return page("Made-up rows", body) if whole else f"<h1>Made-up rows</h1>{body}"
 
 
 def _size(report: "SynthesisReport") -> str:
@@ -112,10 +111,3 @@ def _nearest(report: "SynthesisReport") -> str:
     ]
     names = tuple(column.name for column in columns)
     return table(rows, names, "The made-up rows that lie nearest to a training row")
-
-
-def _picture(report: "SynthesisReport") -> str:
-    buffer = io.BytesIO()
-    report.plot().savefig(buffer, format="png", dpi=110)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img style="max-width:100%" alt="distributions" src="data:image/png;base64,{data}">'

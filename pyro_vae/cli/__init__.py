@@ -24,6 +24,7 @@ VERBS = {
     "fit": "fit a model to data, or continue a run",
     "evidence": "estimate log p(x) of held-out data under a fitted model",
     "compare": "compare runs on the same data: Bayes factors, probabilities, a picture",
+    "report": "write a run, or several side by side, as one HTML page",
     "posterior": "draw the latents given the data, for a table, a file and ArviZ",
     "latents": "write where each row lies in the latent space",
     "interpolate": "go from one row to another through the latent space",

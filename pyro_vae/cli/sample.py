@@ -45,9 +45,9 @@ them. An .npz holds draws and means at every observed site. A name without an
 ending is a folder of images. With --where the rows are draws given values of
 columns, by importance resampling. If the model takes labels, it gets those of
 the data in turn; the last column of a .csv, and `labels`, hold the class of
-each draw. If the model takes columns by name (--arguments), it gets those of the
-data's rows in turn; a .csv holds them, the draws of the observed columns and
-each row's number in the file."""
+each draw. If the model takes columns by name (--arguments), it gets those of
+the data's rows in turn; a .csv holds them, the draws of the observed columns
+and each row's number in the file."""
 EXAMPLES = (
     "pyro-vae sample runs/vae --num 64 --out samples.png",
     "pyro-vae sample runs/vae --num 10000 --seed 1 --out samples.npz",
