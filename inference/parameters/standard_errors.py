@@ -57,8 +57,8 @@ def standard_errors(
     error is in the result. Parameters of the guide alone are none of the model, and are left out.
 
     With a constraint (``pyro.param(..., constraint=)``, ``PyroParam``), everything is about the constrained
-    value, by the delta method. So are further rows of a program with a method ``derived_parameters()``, which
-    returns functions of the parameters by name, as difficulties b = d / a of items.
+    value, by the delta method. So are further rows of a program with a method ``derived_parameters()``,
+    which returns functions of the parameters by name, as difficulties b = d / a of items.
 
     Args:
         program: a fitted model and guide.

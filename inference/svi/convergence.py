@@ -70,8 +70,8 @@ def verdict(
     first, last = figures[0], figures[-1]
     if abs(last) > max(ROUNDED, TIMES_FIRST * abs(first)):
         return (
-            f"the fit has diverged: {name} went from {first:,.2f} to {last:.2g} nats, where float32 holds no "
-            "digit of a nat; try a smaller learning rate or gradient clipping (clip_norm)"
+            f"the fit has diverged: {name} went from {first:,.2f} to {last:.2g} nats, where float32 holds "
+            "no digit of a nat; try a smaller learning rate or gradient clipping (clip_norm)"
         )
     found = late_gain(figures, rates)
     if found is None:

@@ -125,7 +125,9 @@ def test_only_foreign_code_is_repeated():
 def test_options_of_a_run_are_kept(vae):
     with refused("--batch_size", remedy="--config") as caught:
         open_run(vae, ["--batch_size", "64"])
-    assert "--batch_size unset, not 64: a run keeps its options, all but compile, " in str(caught.value)
+    assert "--batch_size unset, not 64: a run keeps its options, all but compile, " in str(
+        caught.value
+    )
     with refused("--model.latent_dim") as caught:
         open_run(vae, ["--model.latent_dim", "3"])
     assert "2, not 3" in str(caught.value)
@@ -226,7 +228,9 @@ def test_another_learning_rate(call, vae):
     again = call("fit --resume runs/vae")
     assert "--optimizer.lr" not in again.err
     assert "--epochs 6 would continue it" in again.err
-    call("fit --resume runs/vae --optimizer SGD").refuses("--optimizer", "Adam, not torch.optim.SGD")
+    call("fit --resume runs/vae --optimizer SGD").refuses(
+        "--optimizer", "Adam, not torch.optim.SGD"
+    )
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_the_gradient_is_a_mean_of_both(share: float) -> None:
 
 
 def test_the_figure_is_the_elbo_however_large_the_gradient_is() -> None:
-    """A surrogate of 1e9 has 64 nats between a float32 and the next: the figure must not pass through it."""
+    """A surrogate of 1e9 has 64 nats between a float32 and the next: the figure is not made of it."""
 
     class Far(nn.Module):
         def __init__(self) -> None:
