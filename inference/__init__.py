@@ -36,9 +36,18 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.evidence.result import Evidence as Evidence
     from pyro_vae.inference.evidence.smc import SMC as SMC
     from pyro_vae.inference.evidence.unit_estimates import UnitEstimates as UnitEstimates
+    from pyro_vae.inference.latent_space.direction import Direction as Direction
+    from pyro_vae.inference.latent_space.interpolation import Interpolation as Interpolation
+    from pyro_vae.inference.latent_space.of_rows import Latents as Latents
+    from pyro_vae.inference.latent_space.paths import LatentPath as LatentPath
+    from pyro_vae.inference.latent_space.paths import PriorDensity as PriorDensity
+    from pyro_vae.inference.latent_space.paths import Spherical as Spherical
+    from pyro_vae.inference.latent_space.paths import Straight as Straight
+    from pyro_vae.inference.latent_space.traversal import Traversal as Traversal
     from pyro_vae.inference.parameters.estimates import ParameterEstimates as ParameterEstimates
     from pyro_vae.inference.posterior.diagnostics import Evaluation as Evaluation
     from pyro_vae.inference.posterior.guide_draws import Guide as Guide
+    from pyro_vae.inference.posterior.guide_mean import GuideMean as GuideMean
     from pyro_vae.inference.posterior.impute import Imputation as Imputation
     from pyro_vae.inference.posterior.interval_plot import plot_intervals as plot_intervals
     from pyro_vae.inference.posterior.new_rows import LogPredictive as LogPredictive
@@ -50,10 +59,24 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.posterior.ranks import Calibration as Calibration
     from pyro_vae.inference.posterior.result import Posterior as Posterior
     from pyro_vae.inference.posterior.summary import Summary as Summary
+    from pyro_vae.inference.scoring.background import Background as Background
+    from pyro_vae.inference.scoring.by import Score as Score
+    from pyro_vae.inference.scoring.dose import DoSE as DoSE
+    from pyro_vae.inference.scoring.input_complexity import InputComplexity as InputComplexity
+    from pyro_vae.inference.scoring.plot import plot_scores as plot_scores
+    from pyro_vae.inference.scoring.plot import plot_strangest as plot_strangest
+    from pyro_vae.inference.scoring.reconstruction import Reconstruction as Reconstruction
+    from pyro_vae.inference.scoring.regret import Regret as Regret
+    from pyro_vae.inference.scoring.result import Scores as Scores
+    from pyro_vae.inference.scoring.surprise import Surprise as Surprise
+    from pyro_vae.inference.scoring.typicality import Typicality as Typicality
     from pyro_vae.inference.svi.fit_result import FitResult as FitResult
+    from pyro_vae.inference.synthesis.report import SynthesisReport as SynthesisReport
+    from pyro_vae.inference.synthesis.synthesize import Synthesis as Synthesis
 
 _EVIDENCE, _POSTERIOR = "pyro_vae.inference.evidence", "pyro_vae.inference.posterior"
-_COMPARISON = "pyro_vae.inference.comparison"
+_COMPARISON, _SCORING = "pyro_vae.inference.comparison", "pyro_vae.inference.scoring"
+_LATENT_SPACE = "pyro_vae.inference.latent_space"
 _HOMES = {
     "Column": f"{_COMPARISON}.column",
     "Figures": f"{_COMPARISON}.column",
@@ -79,21 +102,32 @@ _HOMES = {
     "Calibration": f"{_POSTERIOR}.ranks",
     "Evaluation": f"{_POSTERIOR}.diagnostics",
     "Evidence": f"{_EVIDENCE}.result",
+    "Direction": f"{_LATENT_SPACE}.direction",
     "Exact": f"{_EVIDENCE}.exact",
     "FitResult": "pyro_vae.inference.svi.fit_result",
     "Guide": f"{_POSTERIOR}.guide_draws",
+    "GuideMean": f"{_POSTERIOR}.guide_mean",
     "Importance": f"{_EVIDENCE}.importance",
     "Imputation": f"{_POSTERIOR}.impute",
     "Interrupted": f"{_EVIDENCE}.estimate",
+    "Interpolation": f"{_LATENT_SPACE}.interpolation",
+    "LatentPath": f"{_LATENT_SPACE}.paths",
+    "Latents": f"{_LATENT_SPACE}.of_rows",
     "LogPredictive": f"{_POSTERIOR}.new_rows",
     "Method": f"{_EVIDENCE}.method",
     "NUTS": f"{_POSTERIOR}.nuts",
     "ParameterEstimates": "pyro_vae.inference.parameters.estimates",
     "Posterior": f"{_POSTERIOR}.result",
     "PriorSamples": f"{_POSTERIOR}.prior",
+    "PriorDensity": f"{_LATENT_SPACE}.paths",
     "SMC": f"{_EVIDENCE}.smc",
     "Sandwich": f"{_EVIDENCE}.bidirectional",
+    "Spherical": f"{_LATENT_SPACE}.paths",
+    "Straight": f"{_LATENT_SPACE}.paths",
+    "Synthesis": "pyro_vae.inference.synthesis.synthesize",
+    "SynthesisReport": "pyro_vae.inference.synthesis.report",
     "Summary": f"{_POSTERIOR}.summary",
+    "Traversal": f"{_LATENT_SPACE}.traversal",
     "plot_evidence": f"{_EVIDENCE}.plots",
     "plot_intervals": f"{_POSTERIOR}.interval_plot",
     "plot_pairs": f"{_POSTERIOR}.pair_plot",
@@ -101,6 +135,17 @@ _HOMES = {
     "plot_ranks": f"{_POSTERIOR}.rank_plot",
     "refined": f"{_EVIDENCE}.proposals",
     "wider": f"{_EVIDENCE}.proposals",
+    "Background": f"{_SCORING}.background",
+    "DoSE": f"{_SCORING}.dose",
+    "InputComplexity": f"{_SCORING}.input_complexity",
+    "Reconstruction": f"{_SCORING}.reconstruction",
+    "Regret": f"{_SCORING}.regret",
+    "Score": f"{_SCORING}.by",
+    "Scores": f"{_SCORING}.result",
+    "Surprise": f"{_SCORING}.surprise",
+    "Typicality": f"{_SCORING}.typicality",
+    "plot_scores": f"{_SCORING}.plot",
+    "plot_strangest": f"{_SCORING}.plot",
 }
 __all__ = list(_HOMES)
 __getattr__, __dir__ = exports(__name__, _HOMES)

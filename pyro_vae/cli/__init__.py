@@ -24,7 +24,13 @@ VERBS = {
     "fit": "fit a model to data, or continue a run",
     "evidence": "estimate log p(x) of held-out data under a fitted model",
     "compare": "compare runs on the same data: Bayes factors, probabilities, a picture",
+    "report": "write a run, or several side by side, as one HTML page",
     "posterior": "draw the latents given the data, for a table, a file and ArviZ",
+    "latents": "write where each row lies in the latent space",
+    "interpolate": "go from one row to another through the latent space",
+    "traverse": "move one latent of a row at a time",
+    "disentanglement": "measure whether each latent holds one factor of the data",
+    "score": "find the rows that a fitted model finds strange",
     "parameters": "standard errors of what a run has learnt by maximum likelihood",
     "graph": "draw a model and its guide as a plate diagram",
     "sample": "draw new data from a fitted model",
@@ -36,7 +42,7 @@ USAGE = f"""usage: pyro-vae VERB [OPTION ...]
 Fit latent variable models, written in Pyro, by variational inference; estimate
 their evidence.
 
-{chr(10).join(f"  {verb:<12} {text}" for verb, text in VERBS.items())}
+{chr(10).join(f"  {verb:<15} {text}" for verb, text in VERBS.items())}
 
   pyro-vae VERB --help   the options of a verb
   pyro-vae --version     the version of pyro_vae

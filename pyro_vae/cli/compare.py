@@ -1,7 +1,6 @@
 """``pyro-vae compare``: compare the models of several runs by the evidence of the same data."""
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -15,6 +14,7 @@ from pyro_vae.cli.options.estimate import add_estimate_options, estimate_options
 from pyro_vae.cli.options.method import describe_methods
 from pyro_vae.cli.output.console import note
 from pyro_vae.cli.output.files import TABLE, add_out, out_path, write_table
+from pyro_vae.cli.run.names import run_names
 from pyro_vae.cli.run.torchrun import is_main_process, local_device, process_group
 from pyro_vae.cli.run.trained import (
     TrainedModel,
@@ -67,6 +67,13 @@ def main(words: Sequence[str]) -> int:
     options = read_options(parser, words)
     estimate = estimate_options(options, words)
     names = run_names(options.run)
+    if len(names) < 2:
+        raise InputError(
+            f"there is one run, {options.run[0]}",
+            subject="run",
+            expected="two runs or more",
+            remedy="`pyro-vae evidence` has the figures of one run",
+        )
     reference = None if options.reference is None else _reference(options.reference, names)
     table = None if options.out is None else out_path(options, (TABLE,))
     picture = None if options.plot is None else out_path(options, plots.ENDINGS, PICTURE)
@@ -83,31 +90,6 @@ def main(words: Sequence[str]) -> int:
             note(text)
         _show(found, options.json, table, picture)
     return 0
-
-
-def run_names(folders: Sequence[str]) -> dict[str, str]:
-    """Return the name of each run by its folder: the folder's last part, or all of it where these agree.
-
-    >>> run_names(["runs/a", "runs/b"]), run_names(["x/a", "y/a"])
-    ({'runs/a': 'a', 'runs/b': 'b'}, {'x/a': 'x/a', 'y/a': 'y/a'})
-
-    Raises:
-        InputError: there is one run, or a run twice.
-    """
-    by_place = {os.path.realpath(folder): folder for folder in folders}
-    if len(by_place) < len(folders):
-        twice = next(f for f in folders if f not in by_place.values() or folders.count(f) > 1)
-        raise InputError(f"{twice} is there twice", subject="run", remedy="name each run once")
-    if len(folders) < 2:
-        raise InputError(
-            f"there is one run, {folders[0]}",
-            subject="run",
-            expected="two runs or more",
-            remedy="`pyro-vae evidence` has the figures of one run",
-        )
-    short = [Path(os.path.abspath(folder)).name for folder in folders]
-    names = short if len(set(short)) == len(short) else list(folders)
-    return dict(zip(folders, names, strict=True))
 
 
 def _reference(run: str, names: dict[str, str]) -> str:

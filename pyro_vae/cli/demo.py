@@ -13,6 +13,7 @@ from pyro_vae.cli.output.console import command, note, table
 from pyro_vae.cli.reconstruct import picture as reconstructions_picture
 from pyro_vae.cli.reconstruct import reconstruct
 from pyro_vae.cli.run.config import FitConfig
+from pyro_vae.cli.run.fit_record import RECORD
 from pyro_vae.cli.run.folder import CONFIG, check_free, read_config
 from pyro_vae.cli.run.trained import TrainedModel
 from pyro_vae.cli.sample import draw
@@ -37,6 +38,7 @@ FILES = {
     CONFIG: "every option; `pyro-vae fit --config` reads it",
     METRICS: "the ELBO of every epoch, as JSON lines",
     CHECKPOINT: "the parameters, and the state to continue the fit exactly",
+    RECORD: "what the fit said: its verdict, notes and versions",
     CURVE: "the ELBO over the epochs",
     "graph.svg": "the model and its guide as a plate diagram",
     "graph.png": "the same, as an image",

@@ -18,6 +18,7 @@ from pyro_vae.cli.options.estimate import add_estimate_options, estimate_options
 from pyro_vae.cli.options.method import describe_methods
 from pyro_vae.cli.output.console import command, note
 from pyro_vae.cli.output.files import (
+    ENDINGS,
     add_out,
     in_file_order,
     is_arrays,
@@ -41,6 +42,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.estimate import Interrupted, log_evidence
 from pyro_vae.inference.evidence.plots import plot_evidence
 from pyro_vae.inference.evidence.result import Evidence
+from pyro_vae.storage import write_text
 
 DESCRIPTION = """\
 Estimate log p(x) of each held-out datum, and print the mean in nats, with its
@@ -54,20 +56,22 @@ processes share the data.
 
 --out writes a picture, or for each datum its row in the file (from 0), log
 p(x) in nats, its Monte-Carlo error, effective sample size and Pareto k, and
-its class."""
+its class. A .json in the run's folder (evidence.json) is shown by
+`pyro-vae report`."""
 EXAMPLES = (
     "pyro-vae evidence runs/vae --num_particles 5000 --out evidence.png",
     "pyro-vae evidence runs/vae --out evidence.csv         a figure for each row",
     "pyro-vae evidence runs/vae --method ais --num_temperatures 500",
     "pyro-vae evidence runs/vae --method sandwich --split validation --json",
 )
+FIGURES = ".json"  # the ending of a file with what --json prints
 UNIT_COLUMNS = ("log_evidence", "standard_error", "ess", "pareto_k")  # of a file with a row a unit
 
 
 def main(words: Sequence[str]) -> int:
     options = read_options(evidence_parser(words), words)
     estimate = estimate_options(options, words)
-    path = None if options.out is None else out_path(options)
+    path = None if options.out is None else out_path(options, (*ENDINGS, FIGURES))
     options.device, code = local_device(options.device), 0
     with process_group(), redirect_stdout(sys.stderr):  # a model may print
         trained = open_trained(options)
@@ -96,7 +100,12 @@ def evidence_parser(words: Sequence[str] = ()) -> ArgumentParser:
     parser = run_parser("evidence", description, EXAMPLES)
     add = parser.add_argument
     add("--json", action="store_true", help="print one JSON object, in nats")
-    add_out(parser, None, what="a picture, or a figure for each row, to write")
+    add_out(
+        parser,
+        None,
+        (*ENDINGS, FIGURES),
+        "a picture, a figure for each row, or what --json prints, to write",
+    )
     add("--resume", action="store_true", help="continue an interrupted estimate")
     add_estimate_options(parser, words)
     return parser
@@ -164,7 +173,9 @@ def write(evidence: Evidence, units: Tensor, trained: TrainedModel, path: Path) 
     arrays = origin | {name: getattr(evidence, name) for name in UNIT_COLUMNS}
     if are_rows:
         arrays = in_file_order(arrays)
-    if is_arrays(path):
+    if path.suffix.lower() == FIGURES:
+        write_text(path, json.dumps(evidence.to_dict(), indent=1) + "\n")
+    elif is_arrays(path):
         write_arrays(path, arrays)
     elif is_table(path):
         columns = [(name, arrays[name]) for name in UNIT_COLUMNS]

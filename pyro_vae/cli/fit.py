@@ -13,6 +13,7 @@ from pyro_vae.cli.graph import save_graph
 from pyro_vae.cli.options.parser import take_options
 from pyro_vae.cli.output.console import command, note
 from pyro_vae.cli.run.config import FitConfig
+from pyro_vae.cli.run.fit_record import read_record, save_record
 from pyro_vae.cli.run.folder import (
     CONFIG,
     RunFolder,
@@ -27,6 +28,7 @@ from pyro_vae.data import DataSet, metadata_of
 from pyro_vae.inference.svi.fit import fit
 from pyro_vae.inference.svi.fit_result import FitResult, monitored_figure, times_of
 from pyro_vae.inference.svi.run_storage import CHECKPOINT
+from pyro_vae.program.prior_guide import has_prior_as_guide
 from pyro_vae.storage import write_text
 
 CURVE = "learning_curve.png"
@@ -61,6 +63,7 @@ def train(folder: Path, config: FitConfig, data: DataSet) -> tuple[Any, FitResul
         record = _record(data, config.to_dict())
         result = fit(program, data, out=folder, record=record, **config.fit_options())
     _save_num_epochs(folder, config, result)
+    save_record(folder, result)
     save_curve(folder, result, data)
     save_graph(folder, program, data)
     return program, result
@@ -68,6 +71,7 @@ def train(folder: Path, config: FitConfig, data: DataSet) -> tuple[Any, FitResul
 
 def _resume(folder: Path, words: Sequence[str]) -> int:
     run = open_run(folder, words)
+    said = read_record(folder)
     data, before = run.load_data(), run.saved[1]["position"]["epoch"]
     program, options = run.config.build(data), run.config.fit_options()
     for change in run.changes:
@@ -77,6 +81,7 @@ def _resume(folder: Path, words: Sequence[str]) -> int:
         record = _record(data, run.saved[1]["options"])
         result = fit(program, data, out=folder, resume=True, record=record, **options)
     _save_num_epochs(folder, run.config, result)
+    save_record(folder, result, said)
     save_curve(folder, result, data)
     if result.metrics and result.metrics[-1]["epoch"] == before:
         note(f"the run was finished; {_to_continue(run, before, result.epochs)} would continue it")
@@ -130,8 +135,12 @@ def report(folder: Path, config: FitConfig, result: FitResult, data: DataSet) ->
         )
     can_impute = data.num_missing and data.train.arguments is None
     note("next:")
-    for verb in ("evidence", "sample", "reconstruct", *(["impute"] if can_impute else [])):
-        note(f"  {command()} {verb} {run}")
+    verbs = ["evidence", "sample", "reconstruct", *(["impute"] if can_impute else [])]
+    if has_prior_as_guide(result.program):
+        verbs = [verb for verb in verbs if verb != "reconstruct"]
+    for verb in verbs:
+        alone = verb == "evidence" and "reconstruct" not in verbs
+        note(f"  {command()} {verb} {run}{' --method ais --start prior' if alone else ''}")
 
 
 def _to_continue(run: RunFolder, done: int, planned: int) -> str:

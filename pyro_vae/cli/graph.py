@@ -14,7 +14,7 @@ from pyro_vae.cli.options.parser import new_parser, parse, take_options
 from pyro_vae.cli.output.console import note
 from pyro_vae.cli.output.files import add_out, out_path
 from pyro_vae.cli.run.config import FitConfig
-from pyro_vae.cli.run.folder import open_run
+from pyro_vae.cli.run.folder import RunFolder, open_run
 from pyro_vae.cli.run.trust import CLASS_OPTIONS
 from pyro_vae.data import DataSet, Split
 from pyro_vae.errors import InputError
@@ -57,7 +57,9 @@ def main(words: Sequence[str]) -> int:
     if options.out is None and not options.text:
         options.out = "graph.svg"
     path = None if options.out is None else out_path(options, endings)
-    program, rows = _of_run(options.run, fit_words) if options.run else _of_model(fit_words)
+    program, rows = (
+        drawable(open_run(options.run, _flat(fit_words))) if options.run else _of_model(fit_words)
+    )
     if options.model_only:
         program = getattr(program, "model", program)
     graph = render_model(program, data=rows, fold=options.fold)
@@ -81,8 +83,8 @@ def save_graph(folder: Path, program: Any, data: DataSet) -> None:
         note(f"no diagram: {error}")
 
 
-def _of_run(folder: str, fit_words: list[tuple[str, ...]]) -> Drawable:
-    run = open_run(folder, _flat(fit_words))
+def drawable(run: RunFolder) -> Drawable:
+    """Return the model of a run, and rows to call it on: blank ones if the run's data are not there."""
     try:
         data = run.load_data()
     except InputError:  # only the shapes matter

@@ -24,6 +24,8 @@ PARTS: dict[str, tuple[ModuleType, type]] = {
     "item": (item_models, item_models.Item),
     "transition": (transitions, transitions.Transition),
     "--elbo": (objectives, ELBO),
+    "--elbo.loss": (objectives, objectives.AdversarialLoss),
+    "--elbo.penalty": (objectives, objectives.Penalty),
     "--beta": (objectives, objectives.Schedule),
 }
 INDENT = "    "

@@ -65,7 +65,10 @@ def preprocess(
     def split(which: str) -> Split:
         part, x, encoding = parts[which], rows[which], encodings[which]
         names = (part.places, part.ids, part.id_name)
-        return Split(x, values, encoding, part.labels, class_names, columns, *names, arguments)
+        factors = (part.factors, source.factor_columns)
+        return Split(
+            x, values, encoding, part.labels, class_names, columns, *names, arguments, *factors
+        )
 
     validation_rows = split("validation") if "validation" in parts else None
     remarks, pixels = tuple(source.remarks), source.pixels

@@ -34,6 +34,7 @@ class Split:
     ``values`` describes what the model sees, after ``encoding``. Missing values are NaN. ``places`` (N,)
     are the rows' places in their file, from 0; ``ids`` their names there, in a column ``id_name``. With
     ``arguments`` a model is given these columns of ``x``, otherwise ``x``, or ``x`` and ``labels``.
+    ``factors`` (N, F), with their columns, are what the rows were drawn from, where that is known.
 
     >>> import torch
     >>> pixels = torch.tensor([[0, 255], [255, 51]], dtype=torch.uint8)
@@ -54,6 +55,8 @@ class Split:
     ids: Sequence[str] | None = None
     id_name: str | None = None
     arguments: tuple[Argument, ...] | None = None
+    factors: Tensor | None = None
+    factor_columns: Sequence[Column] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -117,7 +120,9 @@ class Split:
         labels = None if self.labels is None else self.labels[indices]
         places = None if self.places is None else self.places[indices]
         ids = None if self.ids is None else select_names(self.ids, indices)
-        return replace(self, x=subset(self.x, indices), labels=labels, places=places, ids=ids)
+        factors = None if self.factors is None else self.factors[indices]
+        x = subset(self.x, indices)
+        return replace(self, x=x, labels=labels, places=places, ids=ids, factors=factors)
 
     def tensors(self, columns: int = 1) -> tuple[Rows, ...]:
         """Return the first ``columns`` of (x, labels), as stored.

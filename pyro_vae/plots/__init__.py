@@ -1,4 +1,5 @@
-"""Plots of a fit: learning curve, reconstructions, samples, latent space, information of items.
+"""Plots of a fit: learning curve, reconstructions, samples, latent space, paths through it, information
+of items.
 
 Each function returns a matplotlib ``Figure`` and changes no global state; :func:`save` writes it.
 Data of shape (channels, height, width) are drawn as images, all others as columns of a table. Missing
@@ -10,14 +11,18 @@ from pyro_vae.plots.item_information import item_information
 from pyro_vae.plots.latent_space import latent_space
 from pyro_vae.plots.learning_curve import learning_curve
 from pyro_vae.plots.observations import reconstructions, samples
+from pyro_vae.plots.steps import Curve, moves, path
 from pyro_vae.plots.style import ENDINGS, check_ending, save
 
 __all__ = [
     "ENDINGS",
+    "Curve",
     "check_ending",
     "item_information",
     "latent_space",
     "learning_curve",
+    "moves",
+    "path",
     "reconstructions",
     "samples",
     "save",

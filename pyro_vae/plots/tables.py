@@ -9,6 +9,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from torch import Tensor
 
 from pyro_vae.data.columns.column import Column, Kind
@@ -28,19 +29,26 @@ def as_table(x: Tensor) -> Table:
     return x.detach().cpu().double().reshape(len(x), -1).numpy()
 
 
-def _panels(
-    table: Table, columns: Sequence[Column | str] | None
+def panels_of(
+    table: Table, columns: Sequence[Column | str] | None, extra: int = 0
 ) -> tuple[Figure, list[tuple[Axes, Column]]]:
-    """Return a figure with a panel for each of the first columns, and the panels with their columns."""
+    """Return a figure with a panel for each of the first columns, and the panels with their columns.
+
+    Args:
+        table: rows and columns.
+        columns: the columns, or their names.
+        extra: how many panels more, for other figures.
+    """
     count = min(table.shape[1], MAX_COLUMNS)
+    named = list(columns or [f"column {i}" for i in range(count)])[:count] + [""] * extra
+    count += extra
     across = min(count, 3)
     down = math.ceil(count / across)
     figure = Figure((0.4 + 2.2 * across, 0.3 + 2.1 * down), layout="constrained")
     panels = list(figure.subplots(down, across, squeeze=False).flat)
     for panel in panels[count:]:
         panel.set_axis_off()
-    named = columns or [f"column {i}" for i in range(count)]
-    shown = [c if isinstance(c, Column) else Column(str(c)) for c in named[:count]]
+    shown = [c if isinstance(c, Column) else Column(str(c)) for c in named]
     for panel, column in zip(panels, shown, strict=False):
         panel.spines[["top", "right"]].set_visible(False)
         panel.set_title(column.name)
@@ -64,6 +72,9 @@ def _set_scale(
             axis.set_major_formatter(ConciseDateFormatter(locator))
         elif is_log:
             panel.set(**{f"{name}scale": "log"})
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=4))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
         else:
             panel.locator_params(name, nbins=4, integer=column.kind in (Kind.COUNT, Kind.GRADE))
 
@@ -81,6 +92,23 @@ def _name_ticks(panel: Axes, names: Sequence[str], both: bool = False) -> None:
         panel.set_yticks(range(len(short)), short, fontsize=7)
 
 
+def draw_categories(panel: Axes, column: Column, values: Table) -> Table:
+    """Return the places of values on the y axis: of categories those that occur, with short names there."""
+    names = column.categories or ()
+    if not names:
+        return values
+    known = values[~np.isnan(values)]
+    if len(names) == 2 and bool((known != known.round()).any()):
+        occurring = np.arange(2)  # a mean is the probability of the second
+    else:
+        occurring = np.unique(known.astype(int))
+    short = [names[k] for k in occurring]
+    short = [n if len(n) <= MAX_LETTERS else f"{n[: MAX_LETTERS - 1]}…" for n in short]
+    panel.set_yticks(range(len(short)), short, fontsize=7)
+    panel.set_ylim(-0.5, len(short) - 0.5)
+    return np.interp(values, occurring, np.arange(len(occurring)))
+
+
 def _most_frequent(shares: Table) -> Table:
     return np.argsort(-shares, kind="stable")[:MAX_CATEGORIES]
 
@@ -92,7 +120,7 @@ def reconstructed_columns(
     originals: Table, means: Table, columns: Sequence[Column | str] | None
 ) -> Figure:
     """Plot reconstructions against originals."""
-    figure, panels = _panels(originals, columns)
+    figure, panels = panels_of(originals, columns)
     for i, (panel, column) in enumerate(panels):
         observed = ~np.isnan(originals[:, i])
         if not observed.any():
@@ -138,17 +166,22 @@ def sampled_columns(
     values: Table, data: Table | None, columns: Sequence[Column | str] | None, caption: str
 ) -> Figure:
     """Plot the distribution of each column, of the model and of the data."""
-    figure, panels = _panels(values, columns)
+    figure, panels = panels_of(values, columns)
     for i, (panel, column) in enumerate(panels):
         observed = np.zeros(0) if data is None else data[~np.isnan(data[:, i]), i]
-        draw = _draw_bars if column.categories else _draw_histograms
-        draw(panel, column, values[:, i], observed)
-        panel.set_yticks([])
-        panel.spines["left"].set_visible(False)
+        draw_column(panel, column, values[:, i], observed)
     if data is not None:
         panels[0][0].legend(frameon=False, fontsize=8)
     figure.supxlabel(caption + _remark(values), fontsize=9)
     return figure
+
+
+def draw_column(panel: Axes, column: Column, drawn: Table, observed: Table) -> None:
+    """Draw the distribution of one column, of the model and, where ``observed`` has rows, of the data."""
+    draw = _draw_bars if column.categories else _draw_histograms
+    draw(panel, column, drawn, observed)
+    panel.set_yticks([])
+    panel.spines[["left", "top", "right"]].set_visible(False)
 
 
 def _draw_bars(panel: Axes, column: Column, drawn: Table, observed: Table) -> None:

@@ -249,8 +249,8 @@ def test_fingerprint_of_digits_is_known(monkeypatch: pytest.MonkeyPatch) -> None
     ("name", "options", "subject", "fields"),
     [
         ("digit", {}, "digit", {"remedy": "'digits'"}),
-        ("zzz", {}, "zzz", {"expected": "digits, mnist"}),
-        ("", {}, "", {"expected": "digits, mnist"}),
+        ("zzz", {}, "zzz", {"expected": "pyro-vae data"}),
+        ("", {}, "", {"expected": "pyro-vae data"}),
         ("MNIST2", {}, "MNIST2", {"remedy": "'mnist'"}),
         ("digits", {"seed": 2**64}, "seed", {"expected": "64 bits"}),
         ("digits", {"binarize": "treshold"}, "binarize", {"remedy": "'threshold'"}),

@@ -2,15 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import pyro
-import torch
 from torch import Tensor
 
-from pyro_vae.program.contract import as_program
-from pyro_vae.program.isolation import undisturbed
-from pyro_vae.program.trace import observed_sites, run, run_at
+from pyro_vae.program.observed_arguments import observed_arguments as observed_arguments
 
 
 @dataclass(frozen=True)
@@ -33,28 +28,3 @@ def predictions(
     return {
         name: Prediction(value, means[name], arguments.get(name)) for name, value in values.items()
     }
-
-
-def observed_arguments(program: Any, *batch: Any, by_guide: bool = True) -> dict[str, int]:
-    """Return the number of the argument that each site observes unchanged, if it does.
-
-    Args:
-        program: a model and guide.
-        batch: their arguments.
-        by_guide: whether the guide draws the latents for that, or the model itself.
-
-    >>> from pyro_vae.models import FactorAnalysis
-    >>> observed_arguments(FactorAnalysis((3,), 2), torch.zeros(5, 3))
-    {'x': 0}
-    """
-    target = as_program(program)
-    with undisturbed(target), torch.no_grad(), pyro.validation_enabled(False):
-        if by_guide:
-            trace = run_at(run("guide", target.guide, batch, {}), target.model, batch, {})
-        else:
-            trace = run("model", target.model, batch, {})
-    numbers = {id(argument): number for number, argument in enumerate(batch)}
-    observed = {
-        name: numbers.get(id(site["value"])) for name, site in observed_sites(trace).items()
-    }
-    return {name: number for name, number in observed.items() if number is not None}

@@ -155,10 +155,7 @@ def read_options(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
     """
     own_code, words = take_options(words, lambda name: name[2:].split(".")[0] in CLASS_OPTIONS)
     options = parse(parser, words)
-    if not options.run:
-        verb = parser.prog.split()[-1]
-        remedy = f"name its folder, as in pyro-vae {verb} runs/vae"
-        raise InputError("there is no run to use", subject="run", remedy=remedy)
+    check_has_run(parser, options)
     if options.split is not None and options.data is not None:
         raise InputError(
             "--split is a part of the run's own data, and --data names others",
@@ -167,6 +164,18 @@ def read_options(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
         )
     options.own_code = [word for pair in own_code for word in pair]
     return options
+
+
+def check_has_run(parser: ArgumentParser, options: Namespace) -> None:
+    """Check that the options name a run.
+
+    Raises:
+        InputError: they name none.
+    """
+    if not options.run:
+        verb = parser.prog.split()[-1]
+        remedy = f"name its folder, as in pyro-vae {verb} runs/vae"
+        raise InputError("there is no run to use", subject="run", remedy=remedy)
 
 
 def open_trained(options: Namespace, rows_required: bool = True) -> TrainedModel:

@@ -15,7 +15,8 @@ from pyro_vae.errors import InputError
 class SourceRows:
     """Hold rows as stored (N | event), and for each its label, its place in the file, its name.
 
-    ``id_name`` is the name of the column that the names come from.
+    ``id_name`` is the name of the column that the names come from. ``factors`` (N, F) are what rows were
+    drawn from, where that is known.
     """
 
     x: Rows
@@ -23,6 +24,7 @@ class SourceRows:
     places: Tensor | None = None  # (N,), from 0; None where rows are in the file's order
     ids: Sequence[str] | None = None  # N
     id_name: str | None = None
+    factors: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -32,7 +34,8 @@ class SourceRows:
         labels = None if self.labels is None else self.labels[index]
         places = index if self.places is None else self.places[index]
         ids = None if self.ids is None else select_names(self.ids, index)
-        return SourceRows(subset(self.x, index), labels, places, ids, self.id_name)
+        factors = None if self.factors is None else self.factors[index]
+        return SourceRows(subset(self.x, index), labels, places, ids, self.id_name, factors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +55,7 @@ class Source:
     levels: int | None = None
     remarks: Sequence[str] = ()
     pixels: bool | None = None
+    factor_columns: Sequence[Column] | None = None  # of what rows were drawn from
 
 
 def shuffled_source(
@@ -64,12 +68,15 @@ def shuffled_source(
     levels: int | None = None,
     remarks: Sequence[str] = (),
     pixels: bool | None = None,
+    factor_columns: Sequence[Column] | None = None,
 ) -> Source:
     """Return rows without splits in an order drawn from ``seed``, a tenth each to test and to validate."""
     num_test = max(1, len(rows) // 10) if num_test is None else num_test
     order = permutation(len(rows), seed)
     pool, test = rows.subset(order[:-num_test]), rows.subset(order[-num_test:])
-    return Source(pool, num_test, test, class_names, columns, levels, remarks, pixels)
+    return Source(
+        pool, num_test, test, class_names, columns, levels, remarks, pixels, factor_columns
+    )
 
 
 def split_source(
