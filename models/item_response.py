@@ -95,6 +95,10 @@ class ItemResponse(nn.Module):
         """Return p(x | z), ``batch | X``, for traits ``batch | Z``."""
         return PartiallyObserved(self.item(z)).to_event(len(self.data_shape))
 
+    def derived_parameters(self) -> dict[str, Tensor]:
+        """Return what a table of the items shows beside the parameters, such as ``item.difficulty``."""
+        return {f"item.{name}": value for name, value in self.item.derived.items()}
+
     def _check(self, x: Tensor, person: Tensor | None) -> None:
         if x.shape[1:] != self.data_shape:
             raise InputError(

@@ -62,6 +62,11 @@ class Item(Part):
         steepness = slopes[..., 0] if slopes.shape[-1] == 1 else slopes.norm(dim=-1)
         return d / steepness.reshape(*steepness.shape, *(1,) * (d.dim() - steepness.dim()))
 
+    @property
+    def derived(self) -> dict[str, Tensor]:
+        """What a table of the items shows beside the parameters: the difficulty, ``X |``, by name."""
+        return {"difficulty": self.difficulty}
+
     @torch.no_grad()
     def information(self, z: Tensor) -> Tensor:
         """Return the Fisher information on the trait in each item, ``T, X |``, at traits ``T |``.
@@ -146,6 +151,10 @@ class OneParameter(Item):
     def forward(self, z: Tensor) -> dist.TorchDistribution:
         total = z.sum(-1).reshape(*z.shape[:-1], *(1,) * self.threshold.dim())
         return dist.Bernoulli(logits=self.log_discrimination.exp() * total - self.threshold)
+
+    @property
+    def derived(self) -> dict[str, Tensor]:
+        return {"discrimination": self.log_discrimination.exp(), **super().derived}
 
     @property
     def slopes(self) -> Tensor:

@@ -596,6 +596,8 @@ def option(key: str, value: Any) -> Callable[[Path], None]:
         *parents, last = key.split("/")
         place = options
         for parent in parents:
+            if place[parent] is None:  # a part that was left to the fit
+                place[parent] = {}
             place = place[parent]
         place[last] = value
         (run / "config.yaml").write_text(yaml.safe_dump(options))
@@ -658,7 +660,9 @@ CONFIGS: dict[str, Callable[[Path], None]] = {
     "epochs of infinity": option("epochs", float("inf")),
     "data that are a list": option("data", ["digits"]),
     "data with a null byte": option("data", "a\0b"),
-    "betas of one": option("optimizer/init_args", {"betas": [0.9]}),
+    "betas of one": option(
+        "optimizer", {"class_path": "torch.optim.Adam", "init_args": {"betas": [0.9]}}
+    ),
     "a class for data": option("optimizer/class_path", "torch.nn.Linear"),
     "an optimizer that is a number": option("optimizer", 5),
     "a prior that is a number": option("model/init_args/prior", 5),

@@ -190,14 +190,14 @@ def _examined(program: Program, args: Any, kwargs: Any) -> Examination:
 
 
 def with_gradient_of(value: Tensor, surrogate: Tensor) -> Tensor:
-    """Return ``value`` with the gradient of ``surrogate``.
+    """Return ``value`` with the gradient of ``surrogate``, however large that is.
 
     >>> x = torch.tensor(3.0, requires_grad=True)
     >>> y = with_gradient_of(x, x**2)
     >>> float(y.detach()), float(torch.autograd.grad(y, x)[0])
     (3.0, 6.0)
     """
-    return value.detach() + surrogate - surrogate.detach()
+    return value.detach() + (surrogate - surrogate.detach())  # 0, in which nothing cancels
 
 
 class Scheduled(Objective):

@@ -17,6 +17,8 @@ MOST_ROWS = 40  # in print
 class ParameterEstimates:
     """Hold maximum-likelihood estimates of P numbers; ``print`` shows a table.
 
+    They are the parameters, and then what the program derives from them.
+
     Attributes:
         names: of each number, as in ``slope[2]``.
         estimate: the parameters as they are, where a constraint puts them, (P,).

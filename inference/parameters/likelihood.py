@@ -11,9 +11,11 @@ from tqdm import tqdm
 from pyro_vae.allocations import Allocations
 from pyro_vae.inference.evidence.tiles import Tiles
 from pyro_vae.inference.parameters.derivatives import Derivatives, differentiate
+from pyro_vae.inference.parameters.derived import Derived
 from pyro_vae.inference.parameters.learnt import Learnt, of_model
 from pyro_vae.inference.parameters.log_likelihood import LogLikelihood
 from pyro_vae.inference.parameters.maximum import maximize
+from pyro_vae.inference.parameters.quadrature import num_nodes
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.float64 import in_float64
 
@@ -22,10 +24,12 @@ MAX_BYTES, MOST_UNITS = 2**25, 512  # of a tile: one run with all draws, without
 
 def fitting_units(example: BoundProgram, num_particles: int) -> int:
     single = example.single()
+    latents = single.guide(1)
     with Allocations() as allocations:
-        single.joint(1, single.guide(1))
+        single.joint(1, latents)
     bytes_of_one = max(1.0, allocations.bytes / example.structure.num_units)
-    return min(MOST_UNITS, max(1, int(MAX_BYTES / bytes_of_one / num_particles)))
+    draws = num_nodes(example) or num_particles
+    return min(MOST_UNITS, max(1, int(MAX_BYTES / bytes_of_one / draws)))
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,13 @@ class Likelihood:
                 log_likelihoods = self.log_likelihood.evaluate(call)
                 parts.append(differentiate(log_likelihoods, leaves, lambda: self.bar.update(1)))
         return Derivatives.joined(parts)
+
+    def derived(self, values: Sequence[Tensor]) -> Derived:
+        """Return the program's own functions of the parameters at values of these."""
+        example = self.tiles.example
+        leaves = [each.unconstrained for each in self.parameters]
+        with _in(self.dtype, example), _holding(leaves, values):
+            return Derived.of(example.program, leaves)
 
     def everywhere(self) -> tuple[list[Tensor], list[Derivatives]]:
         """Return the parameters, of an exact likelihood at its maximum, and each repeat's derivatives."""

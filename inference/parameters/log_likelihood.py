@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from pyro_vae.inference.evidence.exact import Exact
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.method import Workload
 from pyro_vae.inference.evidence.weights import WeightSums
+from pyro_vae.inference.parameters.quadrature import by_quadrature, check_quadrature
 from pyro_vae.inference.posterior.at_draws import each_particle, trace_of
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.particles import score_model
@@ -52,7 +54,7 @@ class LogLikelihood:
 
 
 def log_likelihood_of(example: BoundProgram, work: Workload) -> LogLikelihood:
-    """Return the exact log-likelihood where the program has one, or else its estimate.
+    """Return the log-likelihood, exact or by quadrature where the program has one, or else its estimate.
 
     Args:
         example: the program on the first units.
@@ -67,15 +69,17 @@ def log_likelihood_of(example: BoundProgram, work: Workload) -> LogLikelihood:
     if not latents:
         summed = "summed over " + ", ".join(example.structure.enumerated)
         return LogLikelihood(_summed_out, summed if example.structure.enumerated else "exact")
-    try:
+    with suppress(InputError):
         Exact().estimator(example, work)
-    except InputError:
-        return LogLikelihood(
-            Estimated(example, work),
-            f"importance sampling, {REPEATS} times with {work.num_particles:,} draws of the guide",
-            REPEATS,
-        )
-    return LogLikelihood(_gaussian, "exact, linear and Gaussian in the latents")
+        return LogLikelihood(_gaussian, "exact, linear and Gaussian in the latents")
+    with suppress(InputError):
+        check_quadrature(example)
+        return LogLikelihood(by_quadrature, "adaptive Gauss-Hermite quadrature")
+    return LogLikelihood(
+        Estimated(example, work),
+        f"importance sampling, {REPEATS} times with {work.num_particles:,} draws of the guide",
+        REPEATS,
+    )
 
 
 def _own(bound_program: BoundProgram) -> Tensor:

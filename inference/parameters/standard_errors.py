@@ -51,12 +51,14 @@ def standard_errors(
     sandwich J^-1 (sum_u s_u s_u') J^-1 holds where the model is not the truth, too, and needs many units.
 
     The likelihood is exact where the program has an own ``log_evidence``, no latents, only latents that are
-    summed out, or is linear and Gaussian in them. Elsewhere it is the mean weight of the guide's draws,
-    which stay where they are as the parameters move: its derivatives are then estimates, whose Monte-Carlo
+    summed out, or is linear and Gaussian in them. It is as good as exact, by quadrature, where a unit has
+    one or two latents and two rules agree. Elsewhere it is the mean weight of the guide's draws, which stay
+    where they are as the parameters move: its derivatives are then estimates, whose Monte-Carlo
     error is in the result. Parameters of the guide alone are none of the model, and are left out.
 
     With a constraint (``pyro.param(..., constraint=)``, ``PyroParam``), everything is about the constrained
-    value, by the delta method.
+    value, by the delta method. So are further rows of a program with a method ``derived_parameters()``,
+    which returns functions of the parameters by name, as difficulties b = d / a of items.
 
     Args:
         program: a fitted model and guide.

@@ -35,15 +35,17 @@ def table_of(
             remedy="look for a parameter at the edge of its range",
         )
     inverse = covariance_of(information, parameters, dtype)
+    derived = likelihood.derived(at)
     jacobian = torch.block_diag(*(each.jacobian() for each in parameters))
+    jacobian = torch.cat([jacobian, derived.jacobian])
     covariance = jacobian @ inverse.matrix @ jacobian.T
     error = _errors(covariance)
     totals = torch.stack([each.values.sum() for each in repeats])
     spread = [_spread_errors(-each.hessian, parameters, dtype, jacobian) for each in repeats]
-    estimate = torch.cat([each.value().reshape(-1) for each in parameters])
+    estimate = torch.cat([*(each.value().reshape(-1) for each in parameters), derived.values])
     num_units = len(scores)
     return ParameterEstimates(
-        tuple(label for each in parameters for label in each.labels),
+        (*(label for each in parameters for label in each.labels), *derived.names),
         estimate,
         error,
         _robust(scores, inverse, jacobian),

@@ -9,6 +9,8 @@ import numpy as np
 LEAST_GAIN = {True: 1.0, False: 0.01}
 STRETCH = 0.1  # of a run's way, whose figures are compared with those of the stretch before
 CERTAIN = 3.0  # standard errors
+# a figure beyond float32's last place of a nat, and so many times as far from 0 as at first: rounding alone
+ROUNDED, TIMES_FIRST = 1 / float(np.finfo(np.float32).eps), 1e3
 FEW_STEPS, FAR = 1_000, 10.0  # of a run that may end before a parameter has come to its place
 
 
@@ -65,6 +67,12 @@ def verdict(
     >>> print(verdict("the ELBO", [-3.0] * 1_000, [0.1] * 1_000, True, "steps"))
     the ELBO had levelled off: it changed by 0.00 ± 0.00 nats over the last tenth of the steps
     """
+    first, last = figures[0], figures[-1]
+    if abs(last) > max(ROUNDED, TIMES_FIRST * abs(first)):
+        return (
+            f"the fit has diverged: {name} went from {first:,.2f} to {last:.2g} nats, where float32 holds "
+            "no digit of a nat; try a smaller learning rate or gradient clipping (clip_norm)"
+        )
     found = late_gain(figures, rates)
     if found is None:
         return f"there are too few {times} to tell whether {name} had converged"

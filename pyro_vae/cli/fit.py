@@ -75,7 +75,7 @@ def _resume(folder: Path, words: Sequence[str]) -> int:
     data, before = run.load_data(), run.saved[1]["position"]["epoch"]
     program, options = run.config.build(data), run.config.fit_options()
     for change in run.changes:
-        note(f"{change} from here on")
+        note(change)
     write_text(folder / CONFIG, run.config.to_yaml())
     with _resume_hint(folder, run.config):
         record = _record(data, run.saved[1]["options"])

@@ -13,7 +13,7 @@ with standard errors, robust errors and 95% intervals, and AIC and BIC. The
 latents are integrated out. The parameters of the guide are none of these.
 
 --out holds the table, a line for each number: of ItemResponse the
-discrimination a and the threshold d of each item (its difficulty is d / a).
+discrimination a, the threshold d and the difficulty b = d / a of each item.
 Rows are those of the training data, which the parameters were fitted to."""
 EXAMPLES = (
     "pyro-vae parameters runs/answers --out items.csv",

@@ -26,6 +26,8 @@ class Program:
         guide: likewise.
         modules: those that hold the parameters, by name.
         log_evidence: gives log p(x) of each unit, ``units |``, from the same arguments, where it is known.
+        derived_parameters: gives functions of the parameters that a reader wants to see, by name, with
+            their graph.
         proposal: how the guide was changed to propose values, in phrases.
         unrefined_guide: the guide without the noise of a fit to each batch, if ``guide`` makes one.
     """
@@ -34,6 +36,7 @@ class Program:
     guide: Callable[..., Any]
     modules: Mapping[str, nn.Module] = field(default_factory=dict)
     log_evidence: Callable[..., Tensor] | None = None
+    derived_parameters: Callable[[], Mapping[str, Tensor]] | None = None
     proposal: tuple[str, ...] = ()
     unrefined_guide: Callable[..., Any] | None = None
 
@@ -68,7 +71,10 @@ def as_program(program: Any) -> Program:
         of_parts = as_program((model, guide))
         modules = {"": program} if isinstance(program, nn.Module) else of_parts.modules
         return replace(
-            of_parts, modules=modules, log_evidence=getattr(program, "log_evidence", None)
+            of_parts,
+            modules=modules,
+            log_evidence=getattr(program, "log_evidence", None),
+            derived_parameters=getattr(program, "derived_parameters", None),
         )
     if isinstance(program, tuple) and len(program) == 2 and all(map(callable, program)):
         model, guide = program

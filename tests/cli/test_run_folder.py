@@ -125,14 +125,19 @@ def test_only_foreign_code_is_repeated():
 def test_options_of_a_run_are_kept(vae):
     with refused("--batch_size", remedy="--config") as caught:
         open_run(vae, ["--batch_size", "64"])
-    assert "None, not 64: a run keeps its options, all but compile, " in str(caught.value)
+    assert "--batch_size unset, not 64: a run keeps its options, all but compile, " in str(
+        caught.value
+    )
     with refused("--model.latent_dim") as caught:
         open_run(vae, ["--model.latent_dim", "3"])
     assert "2, not 3" in str(caught.value)
     with refused("--model"):
         open_run(vae, ["--model", "FactorAnalysis"])
     run = open_run(vae, ["--optimizer.lr", "0.1", "--patience", "7", "--epochs", "9"])
-    assert set(run.changes) == {"--optimizer.lr 0.1, not None,", "--patience 7, not None,"}
+    assert set(run.changes) == {
+        "from here on --optimizer.lr is 0.1; it was chosen by the fit",
+        "from here on --patience is 7; it was without a limit",
+    }
     assert open_run(vae, ["--epochs", "9", "--device", "cpu"]).config.options.epochs == 9
 
 
@@ -216,13 +221,34 @@ class TestFromAnyFolder:
 def test_another_learning_rate(call, vae):
     outcome = call("fit --resume runs/vae --epochs 3 --optimizer.lr 1e-4")
     assert outcome.code == 0, outcome.err
-    assert "--optimizer.lr 0.0001, not None," in outcome.err
+    assert "from here on --optimizer.lr is 0.0001; it was chosen by the fit" in outcome.err
     metrics = [json.loads(line) for line in (vae / "metrics.jsonl").read_text().splitlines()]
     assert [m["learning_rate"] for m in metrics] == [1e-3, 1e-3, 1e-4]
     assert yaml.safe_load((vae / "config.yaml").read_text())["optimizer"]["init_args"]["lr"] == 1e-4
     again = call("fit --resume runs/vae")
     assert "--optimizer.lr" not in again.err
     assert "--epochs 6 would continue it" in again.err
+    call("fit --resume runs/vae --optimizer SGD").refuses(
+        "--optimizer", "Adam, not torch.optim.SGD"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("--optimizer SGD --optimizer.lr 0.1", "--optimizer"),
+        ("--optimizer.betas [0.5,0.9]", "--optimizer.betas"),
+    ],
+)
+def test_a_run_keeps_the_optimizer_that_the_fit_chose(call, vae, words, name):
+    before = (vae / "config.yaml").read_text()
+    call(f"fit --resume runs/vae --epochs 3 {words}").refuses(name)
+    assert (vae / "config.yaml").read_text() == before
+    edited = yaml.safe_load(before) | {"optimizer": {"class_path": "torch.optim.SGD"}}
+    (vae / "config.yaml").write_text(yaml.safe_dump(edited))
+    call("fit --resume runs/vae --epochs 3").refuses("--optimizer", "Adam, not torch.optim.SGD")
+    (vae / "config.yaml").write_text(before)
+    assert call("fit --resume runs/vae --epochs 3 --optimizer Adam").code == 0
 
 
 def test_a_run_that_patience_ended_says_what_goes_on_with_it(call):

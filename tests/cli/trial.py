@@ -17,7 +17,8 @@ import pyarrow.parquet  # noqa: F401
 from pyro_vae.cli import main
 
 LIMIT = 6 * 2**30  # above what the start takes: a guard for the machine, not the criterion
-SECONDS = int(os.environ.get("TRIAL_SECONDS", "60"))
+SECONDS = int(os.environ.get("TRIAL_SECONDS", "60"))  # of the processor
+PATIENCE = 10  # times as long a command may take on a busy machine, or asleep
 
 
 def peak() -> int:
@@ -41,6 +42,7 @@ def child(folder: str, words: list[str], report: int) -> None:
     sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace")
     Path("/proc/self/clear_refs").write_text("5")
     start = held()
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     if os.environ.get("TRIAL_LIMIT"):
         limit = held("VmData:") + LIMIT
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
@@ -61,7 +63,7 @@ def tried(folder: str, words: list[str]) -> list[int]:
     if not pid:
         child(folder, words, writing)
     os.close(writing)
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + PATIENCE * SECONDS
     while os.waitpid(pid, os.WNOHANG) == (0, 0):
         if time.monotonic() > end:
             os.kill(pid, 9)

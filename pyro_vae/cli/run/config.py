@@ -187,6 +187,13 @@ class FitConfig:
         options = self.to_dict() | {BASE: str(self.base)}
         return head + yaml.safe_dump(options, sort_keys=False, allow_unicode=True)
 
+    def default_optimizer(self) -> dict[str, Any]:
+        """Return class and options of the optimizer of a fit that names none; the fit chooses its rate."""
+        options = self.options.clone()
+        options.optimizer = self.parser.get_defaults().optimizer
+        defaults: dict[str, Any] = replace(self, options=options).to_dict()["optimizer"]
+        return defaults
+
     def load_data(self, missing: bool = True) -> DataSet:
         """Return the data; with ``missing``, values may be missing."""
         options = self.options

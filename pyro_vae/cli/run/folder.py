@@ -23,7 +23,7 @@ from pyro_vae.inference.svi.run_storage import CHECKPOINT, METRICS, Position, ch
 from pyro_vae.program.contract import as_program
 from pyro_vae.storage import folder_lock, write_text
 
-CONFIG = "config.yaml"
+CONFIG, OPTIMIZER = "config.yaml", "optimizer"
 RUN_FILES = (CHECKPOINT, CONFIG, METRICS)
 CHANGEABLE = {  # options that may change when a run is opened again
     "epochs",
@@ -36,7 +36,10 @@ CHANGEABLE = {  # options that may change when a run is opened again
     "data_root",
     "download",
 }
-REPORTED = {"patience", "optimizer.init_args.lr"}  # those of them whose change is reported
+REPORTED = {  # those of them whose change is reported, and what it means that one is not set
+    "patience": "without a limit",
+    "optimizer.init_args.lr": "chosen by the fit",
+}
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -240,9 +243,17 @@ def open_run(
     config = FitConfig.read(words, options)
     _check_unchanged(f"{folder} has", run.config.to_dict(), config)
     before, now = _flat(run.config.to_dict()), _flat(config.to_dict())
-    changed = (key for key in before | now if key in REPORTED and before.get(key) != now.get(key))
-    changes = (f"--{option_name(key)} {now.get(key)}, not {before.get(key)}," for key in changed)
+    changes = (
+        f"from here on --{option_name(key)} is {_shown(key, now)}; it was {_shown(key, before)}"
+        for key in REPORTED
+        if before.get(key) != now.get(key)
+    )
     return replace(run, config=config, changes=tuple(changes))
+
+
+def _shown(key: str, options: Mapping[str, Any]) -> Any:
+    value = options.get(key)
+    return REPORTED[key] if value is None else value
 
 
 def _base(config: Mapping[str, Any], folder: Path) -> Path:
@@ -255,6 +266,8 @@ def _base(config: Mapping[str, Any], folder: Path) -> Path:
 def _check_unchanged(owner: str, before: Any, config: FitConfig) -> None:
     """Check that no option but those in ``CHANGEABLE`` differs."""
     old, new = _flat(before), _flat(config.to_dict())
+    if old.get(OPTIMIZER, "") is None and new.get(OPTIMIZER, "") is not None:
+        old |= _flat({OPTIMIZER: config.default_optimizer()})
     for key in old | new:
         if (
             old.get(key, new.get(key)) != new.get(key) and key not in CHANGEABLE
@@ -262,11 +275,15 @@ def _check_unchanged(owner: str, before: Any, config: FitConfig) -> None:
             option = f"--{option_name(key)}"
             changeable = ", ".join(sorted(option_name(name) for name in CHANGEABLE))
             raise InputError(
-                f"{owner} {option} {old.get(key)}, not {new.get(key)}: a run keeps its options, all but "
-                f"{changeable}",
+                f"{owner} {option} {_or_unset(old.get(key))}, not {_or_unset(new.get(key))}: a run keeps "
+                f"its options, all but {changeable}",
                 subject=option,
                 remedy="start a new run with --config and --out",
             )
+
+
+def _or_unset(value: Any) -> Any:
+    return "unset" if value is None else value
 
 
 def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -123,6 +123,13 @@ def test_verdicts_in_words() -> None:
     falling = verdict("the ELBO", [-n + noise[n] for n in range(200)], rates, True, "epochs")
     assert "was falling at the end" in falling
     assert "too few" in verdict("the ELBO", noise[:10], rates[:10], True, "steps")
+    lost = [*noise[:-1], 4.5e14]
+    for sign in (1, -1):  # a guide that is lost may show any figure
+        diverged = verdict("the ELBO", [sign * n for n in lost], rates, True, "steps")
+        assert "diverged" in diverged
+        assert "smaller learning rate" in diverged
+    large = [1e9 * (n - 200) for n in range(200)]
+    assert "rising" in verdict("the ELBO", large, rates, True, "steps")
     loud = verdict("the ELBO", [50 * n for n in noise], rates, True, "steps")
     assert "the noise of the ELBO hides whether it had levelled off" in loud
 
