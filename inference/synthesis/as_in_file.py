@@ -35,8 +35,8 @@ def _like(x: npt.NDArray[np.float64], known: npt.NDArray[np.float64]) -> npt.NDA
     if not len(known):
         return x
     low, high, decimals = known.min(), known.max(), decimals_of(known)
-    if decimals is None:
-        return x.clip(low, high)
+    if decimals is None:  # the shortest decimal that is this number in float32
+        return np.array([float(str(v)) for v in x.clip(low, high).astype(np.float32)])
     return x.round(decimals).clip(low.round(decimals), high.round(decimals))
 
 

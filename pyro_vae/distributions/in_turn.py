@@ -47,7 +47,11 @@ class ColumnsInTurn(dist.TorchDistribution):
         return _RealOrNaN()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        log_p: Tensor = self.reader.given(self.z, value).log_prob(value).sum(-1)
+        return self.by_value(value).sum(-1)
+
+    def by_value(self, value: Tensor) -> Tensor:
+        """Return log p_j(x_j | x_1, ..., x_(j-1), z) of each column, ``batch, columns |``."""
+        log_p: Tensor = self.reader.given(self.z, value).log_prob(value)
         return log_p
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:

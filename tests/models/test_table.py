@@ -6,7 +6,7 @@ import pytest
 import torch
 from refused import refused
 
-from pyro_vae import fit, log_evidence
+from pyro_vae import fit, log_evidence, score
 from pyro_vae.models import Table
 
 
@@ -93,3 +93,18 @@ def test_other_shapes_are_refused():
         Table((3,), [0, 2])
     with refused("category_counts", expected="(columns,)"):
         Table((1, 3, 3))
+
+
+def test_score_says_which_column_is_strange():
+    torch.manual_seed(0)
+    x = torch.randn(400, 1) + 0.1 * torch.randn(400, 3)
+    table = Table((3,))
+    fit(table, x[:300], steps=300, progress=False)
+    odd = x[300:].clone()
+    odd[:, 2] += 3.0  # in the range of the column, but not beside the others
+    found = score(table, odd, progress=False)
+    parts = found.shares["x"]
+    assert parts.shape == (100, 3)
+    torch.testing.assert_close(parts.sum(1), found.scores, rtol=1e-4, atol=1e-3)
+    usual = score(table, x[300:], progress=False).shares["x"]
+    assert (parts - usual).median(0).values.argmax() == 2
