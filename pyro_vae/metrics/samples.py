@@ -26,8 +26,13 @@ class Samples:
         return min(map(len, self.arrays.values()))
 
     def half(self, noise: np.random.Generator) -> "Samples":
-        """Return half of each sample, at random."""
-        return Samples({name: x[half_of(len(x), noise)] for name, x in self.arrays.items()})
+        """Return half of each sample, at random; the same rows of samples of the same length.
+
+        So the figure is also right where rows belong together, such as draws given the covariates of a row.
+        """
+        sizes = dict.fromkeys(map(len, self.arrays.values()))
+        halves = {size: half_of(size, noise) for size in sizes}
+        return Samples({name: x[halves[len(x)]] for name, x in self.arrays.items()})
 
 
 def as_samples(

@@ -58,12 +58,18 @@ class Score:
         return "\n".join((line, *(f"note: {text}" for text in self.notes)))
 
     def cell(self) -> str:
-        """Return the value and its error in print.
+        """Return the value and its error in print; no error where it is 0.
 
         >>> Score("MIG", 0.5, 0.02).cell(), Score("kernel distance", 2.04e-5, 3.1e-6).cell()
         ('0.500 ± 0.020', '0.0000204 ± 0.0000031')
         """
-        return f"{self.value:.{self._places}f} ± {self.standard_error:.{self._places}f}"
+        value, error = (
+            f"{round(x, self._places) + 0.0:.{self._places}f}"
+            for x in (self.value, self.standard_error)
+        )
+        if self.standard_error == 0:
+            return value
+        return f"{value} ± {'unknown' if math.isnan(self.standard_error) else error}"
 
     def extrapolated(self) -> "Score":
         """Return the metric at infinitely many rows, to first order in 1/n: 2 v(n) - v(n/2).
