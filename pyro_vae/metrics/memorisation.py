@@ -8,7 +8,7 @@ import numpy as np
 from pyro_vae.metrics.arrays import Array
 from pyro_vae.metrics.balls import nearest
 from pyro_vae.metrics.features.features import Features
-from pyro_vae.metrics.samples import as_samples, score_samples
+from pyro_vae.metrics.samples import as_samples, full_name, score_samples
 from pyro_vae.metrics.score import SPLITS, Score
 
 
@@ -45,7 +45,8 @@ def memorisation(
     """Return how often a generated row is nearer to its nearest training row than a held-out row is.
 
     It is P(d(generated) < d(held out)) + P(equal) / 2 over pairs of one each: 1/2 for new rows of the
-    data's own distribution, 1 for copies of training rows. Less than 1/2 means that samples lie farther
+    data's own distribution, 1 for copies of training rows. The training rows are taken as they are: the
+    error is that of the other two samples. Less than 1/2 means that samples lie farther
     from the training rows than real ones do.
 
     Args:
@@ -53,7 +54,7 @@ def memorisation(
         held_out: (H, D), likewise, of the same distribution, that it was not.
         generated: (M, D), likewise.
         features: of the rows; by default they are features already.
-        num_splits: random halves of the rows, for the error and the bias.
+        num_splits: random halves of the held-out and the generated rows, for the error.
         seed: of these.
 
     Returns:
@@ -70,7 +71,14 @@ def memorisation(
     1.0
     """
     given = {"train": train, "held_out": held_out, "generated": generated}
-    return score_samples("memorisation", _nearer, given, features, num_splits, seed)
+    rows = dict(as_samples(given, features, least=1).arrays)
+    of_training = rows.pop("train")
+
+    def nearer(held: Array, made: Array) -> tuple[float, Mapping[str, Array]]:
+        return _nearer(of_training, held, made)
+
+    name = full_name("memorisation", features)
+    return score_samples(name, nearer, rows, None, num_splits, seed, is_unbiased=True)
 
 
 def _nearer(train: Array, held_out: Array, generated: Array) -> tuple[float, Mapping[str, Array]]:

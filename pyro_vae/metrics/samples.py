@@ -83,6 +83,11 @@ def as_features(name: str, values: Any, features: Features | None) -> Array:
     return as_matrix(name, found)
 
 
+def full_name(name: str, features: Features | None) -> str:
+    """Return the name of a metric with that of the features that it compares."""
+    return name if features is None else f"{name} [{features.name}]"
+
+
 def score_samples(
     name: str,
     compute: Callable[..., tuple[float, Mapping[str, Array]]],
@@ -112,11 +117,9 @@ def score_samples(
         InputError: the arrays do not fit.
     """
     samples = as_samples(given, features, least)
-    full_name = name if features is None else f"{name} [{features.name}]"
 
     def of(some: Samples, _: np.random.Generator) -> tuple[float, Mapping[str, Array]]:
         return compute(*some.arrays.values())
 
-    return scored(
-        full_name, of, samples, num_splits, seed, is_unbiased=is_unbiased, notes=notes(samples)
-    )
+    full, about = full_name(name, features), notes(samples)
+    return scored(full, of, samples, num_splits, seed, is_unbiased=is_unbiased, notes=about)

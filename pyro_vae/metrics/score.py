@@ -83,7 +83,7 @@ class Score:
         if math.isnan(self.bias) or not self.bias:
             return self
         name, value = f"{self.name} at infinite n", self.value - self.bias
-        return replace(self, name=name, value=value, bias=0.0)
+        return replace(self, name=name, value=value, bias=math.nan)  # what is left is unknown
 
     @property
     def _places(self) -> int:
