@@ -61,8 +61,8 @@ def compare(
             evidence is estimated here; with ``data``, or ``args=`` and ``kwargs=`` among the options, a
             program.
         data: of all models, as :func:`pyro_vae.log_evidence` takes them.
-        columns: of the table. ``LOO()``, ``Seconds()`` or one of your own can be added to ``COLUMNS``
-            (:mod:`pyro_vae.inference`).
+        columns: of the table. ``LOO()``, ``Seconds()``, those of metrics (``FrechetDistance()``, ``MSE()``,
+            ...) or one of your own can be added to ``COLUMNS`` (:mod:`pyro_vae.inference`).
         reference: the name of the model that the others are compared with; by default the best.
         prior_weights: of each model, by name, for its posterior probability; by default all equal. They
             need not sum to 1.
