@@ -65,10 +65,23 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.posterior.ranks import Calibration as Calibration
     from pyro_vae.inference.posterior.result import Posterior as Posterior
     from pyro_vae.inference.posterior.summary import Summary as Summary
+    from pyro_vae.inference.scoring.background import Background as Background
+    from pyro_vae.inference.scoring.by import Score as Score
+    from pyro_vae.inference.scoring.dose import DoSE as DoSE
+    from pyro_vae.inference.scoring.input_complexity import InputComplexity as InputComplexity
+    from pyro_vae.inference.scoring.plot import plot_scores as plot_scores
+    from pyro_vae.inference.scoring.plot import plot_strangest as plot_strangest
+    from pyro_vae.inference.scoring.reconstruction import Reconstruction as Reconstruction
+    from pyro_vae.inference.scoring.regret import Regret as Regret
+    from pyro_vae.inference.scoring.result import Scores as Scores
+    from pyro_vae.inference.scoring.surprise import Surprise as Surprise
+    from pyro_vae.inference.scoring.typicality import Typicality as Typicality
     from pyro_vae.inference.svi.fit_result import FitResult as FitResult
+    from pyro_vae.inference.synthesis.report import SynthesisReport as SynthesisReport
+    from pyro_vae.inference.synthesis.synthesize import Synthesis as Synthesis
 
 _EVIDENCE, _POSTERIOR = "pyro_vae.inference.evidence", "pyro_vae.inference.posterior"
-_COMPARISON = "pyro_vae.inference.comparison"
+_COMPARISON, _SCORING = "pyro_vae.inference.comparison", "pyro_vae.inference.scoring"
 _LATENT_SPACE = "pyro_vae.inference.latent_space"
 _HOMES = {
     "Column": f"{_COMPARISON}.column",
@@ -123,6 +136,8 @@ _HOMES = {
     "Sandwich": f"{_EVIDENCE}.bidirectional",
     "Spherical": f"{_LATENT_SPACE}.paths",
     "Straight": f"{_LATENT_SPACE}.paths",
+    "Synthesis": "pyro_vae.inference.synthesis.synthesize",
+    "SynthesisReport": "pyro_vae.inference.synthesis.report",
     "Summary": f"{_POSTERIOR}.summary",
     "Traversal": f"{_LATENT_SPACE}.traversal",
     "plot_evidence": f"{_EVIDENCE}.plots",
@@ -132,6 +147,17 @@ _HOMES = {
     "plot_ranks": f"{_POSTERIOR}.rank_plot",
     "refined": f"{_EVIDENCE}.proposals",
     "wider": f"{_EVIDENCE}.proposals",
+    "Background": f"{_SCORING}.background",
+    "DoSE": f"{_SCORING}.dose",
+    "InputComplexity": f"{_SCORING}.input_complexity",
+    "Reconstruction": f"{_SCORING}.reconstruction",
+    "Regret": f"{_SCORING}.regret",
+    "Score": f"{_SCORING}.by",
+    "Scores": f"{_SCORING}.result",
+    "Surprise": f"{_SCORING}.surprise",
+    "Typicality": f"{_SCORING}.typicality",
+    "plot_scores": f"{_SCORING}.plot",
+    "plot_strangest": f"{_SCORING}.plot",
 }
 __all__ = list(_HOMES)
 __getattr__, __dir__ = exports(__name__, _HOMES)

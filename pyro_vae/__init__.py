@@ -24,8 +24,11 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.posterior.diagnostics import evaluate as evaluate
     from pyro_vae.inference.posterior.posterior import posterior as posterior
     from pyro_vae.inference.posterior.prior import prior_samples as prior_samples
+    from pyro_vae.inference.scoring.score import score as score
     from pyro_vae.inference.svi.fit import fit as fit
     from pyro_vae.inference.svi.restore import restore as restore
+    from pyro_vae.inference.synthesis.report import synthesis_report as synthesis_report
+    from pyro_vae.inference.synthesis.synthesize import synthesize as synthesize
 
 __version__ = "0.1.0"
 
@@ -44,8 +47,11 @@ _HOMES = {
     "prior_samples": "pyro_vae.inference.posterior.prior",
     "render_model": "pyro_vae.graph",
     "restore": "pyro_vae.inference.svi.restore",
+    "score": "pyro_vae.inference.scoring.score",
     "standard_errors": "pyro_vae.inference.parameters.standard_errors",
     "traverse": "pyro_vae.inference.latent_space.traverse",
+    "synthesis_report": "pyro_vae.inference.synthesis.report",
+    "synthesize": "pyro_vae.inference.synthesis.synthesize",
 }
 __all__ = list(_HOMES)
 __getattr__, __dir__ = exports(__name__, _HOMES)

@@ -1,26 +1,41 @@
 """Every objective, small."""
 
+from functools import partial
+
 from pyro_vae.inference.objectives import (
+    AAE,
+    AVB,
     CIWAE,
     DIPVAE1,
     DIPVAE2,
     IWAE,
     MIWAE,
     PIWAE,
+    R1R2,
     TCVAE,
+    VAEGAN,
     WAE,
+    Adversarial,
+    BiGAN,
     Capacity,
     DReG,
     FactorVAE,
     FreeBits,
+    GradientPenalty,
+    Hinge,
     InfoVAE,
     Landing,
+    LeastSquares,
     Linear,
+    Relativistic,
     Renyi,
     StickingTheLanding,
     WakeSleep,
+    Wasserstein,
 )
+from pyro_vae.networks import MLP
 
+small = partial(MLP, hidden_dims=(8,))
 OBJECTIVES = [
     IWAE(3),
     MIWAE(2, 2),
@@ -39,4 +54,9 @@ OBJECTIVES = [
     DIPVAE2(),
     InfoVAE(),
     WAE(),
+    Adversarial(Relativistic(), R1R2(), small),
+    AAE(2.0, LeastSquares(), discriminator=small),
+    AVB(discriminator=small),
+    VAEGAN(0.5, Hinge(), discriminator=small, num_features=4),
+    BiGAN(Wasserstein(), GradientPenalty(), small),
 ]

@@ -19,12 +19,14 @@ from pyro_vae.likelihoods import (
     PixelCNN,
 )
 from pyro_vae.models import (
+    GAN,
     VAE,
     VQVAE,
     Autoencoder,
     ConditionalVAE,
     DeepMarkov,
     DequantizedFlow,
+    ExemplarDensity,
     FactorAnalysis,
     FlowDensity,
     HierarchicalVAE,
@@ -32,6 +34,7 @@ from pyro_vae.models import (
     MixtureVAE,
     SemiSupervisedVAE,
     StateSpace,
+    Table,
     TokenVAE,
 )
 from pyro_vae.networks import ConvDecoder, ConvEncoder
@@ -107,6 +110,8 @@ SHELF: Shelf = [
     ("ConditionalVAE", partial(ConditionalVAE, IMAGE, 3, num_classes=4), labelled),
     ("FactorAnalysis", partial(FactorAnalysis, (5,), 2), partial(torch.randn, 9, 5)),
     ("FactorAnalysis", partial(FactorAnalysis, (2, 3), 2, True), partial(torch.randn, 9, 2, 3)),
+    ("ExemplarDensity", partial(ExemplarDensity, (5,), 6), partial(torch.randn, 9, 5)),
+    ("ExemplarDensity", partial(ExemplarDensity, (1, 2, 3), 9), partial(torch.randn, 9, 1, 2, 3)),
     ("FlowDensity", partial(FlowDensity, IMAGE), partial(torch.randn, 9, *IMAGE)),
     (
         "FlowDensity",
@@ -139,4 +144,6 @@ SHELF: Shelf = [
     ("SemiSupervisedVAE", partial(SemiSupervisedVAE, IMAGE, 3, num_classes=3), some_labelled),
     ("StateSpace", partial(StateSpace, (3, 2), 2), partial(torch.randn, 9, 3, 2)),
     ("StateSpace", partial(StateSpace, (3, 2), 1), ragged),
+    ("Table", partial(Table, ROW, [0, 2, 0, 2], width=8), gappy),
+    ("GAN", partial(GAN, ROW, 2, scale=0.5), partial(torch.randn, 9, *ROW)),
 ]

@@ -105,6 +105,34 @@ PRIOR = {
     "seed": NONE | {"zero"},
     "device": set(),
 }
+ROWS = {"unit": NONE | TEXT, "seed": NONE | {"zero"}, "device": set()}
+INTERPOLATE = {
+    "start": {"zero"},
+    "end": {"zero"},
+    "along": set(),
+    "num_steps": set(),
+    "evidence": FLAG,
+    "num_draws": set(),
+    "num_particles": set(),
+    **ROWS,
+}
+LATENTS = {
+    "method": TEXT,  # another error, with the names
+    "num_draws": set(),
+    "num_particles": set(),
+    "progress": NONE | FLAG,
+    **ROWS,
+}
+TRAVERSE = {
+    "row": {"zero"},
+    "sites": NONE,
+    "directions": {"list"},
+    "num_steps": set(),
+    "probability": set(),
+    "method": TEXT,
+    "num_particles": NONE,
+    **ROWS,
+}
 RENDER = {
     "model_args": NONE,
     "model_kwargs": NONE | {"dict", "list"},
@@ -152,6 +180,9 @@ VERBS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, set[str]]]] = {
     pyro_vae.prior_samples: ({"data": X}, PRIOR),
     pyro_vae.posterior: ({"data": X}, POSTERIOR),
     pyro_vae.calibrate: ({"data": X, "num_data_sets": 20, "num_draws": 9}, CALIBRATE),
+    pyro_vae.interpolate: ({"data": X, "num_draws": 2, "num_particles": 5}, INTERPOLATE),
+    pyro_vae.latents: ({"data": X, "num_particles": 5}, LATENTS),
+    pyro_vae.traverse: ({"data": X}, TRAVERSE),
     pyro_vae.render_model: ({"model_args": (X,)}, RENDER),
     pyro_vae.load: ({"name": "digits"}, LOAD),
     check_program: ({"data": X}, CHECK_PROGRAM),

@@ -1,13 +1,13 @@
 """What a notebook shows: a short line, and an HTML table that is whole, escaped and self-contained."""
 
 import math
-from html.parser import HTMLParser
 
 import pandas as pd
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from html_page import Page
 
 import pyro_vae
 from pyro_vae.inference.svi.fit_result import FitResult
@@ -17,41 +17,6 @@ from pyro_vae.testing import check_program
 
 X = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
 UNSAFE = "<b>&'\"</b>"
-
-
-class Page(HTMLParser):
-    """Reads HTML as strictly as XML: every tag is closed in its turn."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.rows: list[list[str]] = []
-        self.notes: list[str] = []
-        self.attributes: set[str] = set()
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.open.append(tag)
-        self.tags.append(tag)
-        self.attributes |= {name for name, _ in attrs}
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self.rows[-1].append("")
-        elif tag == "p":
-            self.notes.append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open[-1] == "p":
-            self.notes[-1] += data
-        else:
-            self.rows[-1][-1] += data
 
 
 @pytest.fixture(scope="module")

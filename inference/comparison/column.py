@@ -49,8 +49,8 @@ class Column(abc.ABC):
     >>> x, models = torch.randn(20, 3), {f"FA {n}": FactorAnalysis((3,), n) for n in (1, 2)}
     >>> columns = [*COLUMNS, Layers()]
     >>> frame = compare(models, x, columns=columns, method="exact", sort=False).to_frame()
-    >>> [int(count) for count in frame["parameters"]]
-    [14, 24]
+    >>> [int(count) for count in frame["layers"]]
+    [3, 3]
     """
 
     @abc.abstractmethod

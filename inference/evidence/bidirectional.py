@@ -3,6 +3,7 @@
 import abc
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pyro.poutine import Trace
 from torch import Tensor
@@ -35,6 +36,9 @@ class TwoSided(Method):
 
     def __post_init__(self) -> None:
         checks.check_arguments(CHECKS, vars(self))
+
+    def program(self, program: Any) -> Any:
+        return self.annealed.program(program)
 
     def estimator(self, example: BoundProgram, work: Workload) -> Estimator:
         annealed = self.annealed

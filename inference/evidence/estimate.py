@@ -138,22 +138,34 @@ def log_evidence(
     with on_cuda("ieee"), opened as tiles:
         check_proper(tiles.example.structure)
         work = Workload(num_particles, tuple(map(len, tiles.index)), max_memory, compile)
-        estimator = method.estimator(tiles.example, work)
-        fingerprint = fingerprint_of(tiles, method, num_particles) if checkpoint else {}
-        store = TileStore(checkpoint, fingerprint, rank())
-        store.check_data(tiles)
-        estimation = _Estimation(method, num_particles, tiles, store)
-        try:
-            estimation.run(estimator, progress)
-        except BaseException as stop:
-            with contextlib.suppress(InputError):  # a full disk must not lose the estimates
-                store.save()
-            if type(stop) is KeyboardInterrupt:
-                raise estimation.interrupted() from None
-            raise
-        done = gather(store.done)
-        store.remove()
-        return estimation.evidence(done, num_particles)
+        return evidence_of_tiles(tiles, method, work, progress, checkpoint)
+
+
+def evidence_of_tiles(
+    tiles: Tiles,
+    method: Method,
+    work: Workload,
+    progress: bool | None = None,
+    checkpoint: Path | str | None = None,
+) -> Evidence:
+    """Estimate the evidence of the units of some tiles; see :func:`log_evidence`."""
+    num_particles = work.num_particles
+    estimator = method.estimator(tiles.example, work)
+    fingerprint = fingerprint_of(tiles, method, num_particles) if checkpoint else {}
+    store = TileStore(checkpoint, fingerprint, rank())
+    store.check_data(tiles)
+    estimation = _Estimation(method, num_particles, tiles, store)
+    try:
+        estimation.run(estimator, progress)
+    except BaseException as stop:
+        with contextlib.suppress(InputError):  # a full disk must not lose the estimates
+            store.save()
+        if type(stop) is KeyboardInterrupt:
+            raise estimation.interrupted() from None
+        raise
+    done = gather(store.done)
+    store.remove()
+    return estimation.evidence(done, num_particles)
 
 
 class _Estimation:

@@ -114,7 +114,7 @@ class Importance(Method, DrawsPosterior):
         max_weights = work.memory(example.device, MAX_MEMORY) / per_weight
         num_particles, weigh = work.num_particles, self.draw
         most = fitting_particles(per_weight, max(work.tile_sizes, default=1), example.device)
-        together = part_size(num_particles, most)
+        together = part_size(num_particles, work.together or most)
         if not self.prior_share and not self.relabel:
             weigh = fastest_draw(self.draw, work, max_weights)
 

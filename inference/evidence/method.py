@@ -41,12 +41,14 @@ class Workload:
         tile_sizes: the number of units of each tile.
         max_memory: bytes to work with, or None for the method's default.
         compile: whether compiled code takes Python's place: where it is worth it, always or never.
+        together: how many particles are drawn together at most; by default as many as the memory suits.
     """
 
     num_particles: int
     tile_sizes: tuple[int, ...]
     max_memory: int | None = None
     compile: Compile = "auto"
+    together: int | None = None
 
     def compiles(self, is_worth_it: bool) -> bool:
         """Return whether to compile what is, or is not, worth it."""

@@ -48,6 +48,7 @@ class Tiles:
         index: the numbers of each tile's rows.
         initial: the program's state before any call, restored before a call of another size.
         notes: sentences on the program and on how it was cut.
+        same_noise: whether all tiles start from one state of the generators.
     """
 
     example: BoundProgram
@@ -56,6 +57,7 @@ class Tiles:
     index: Sequence[Tensor]
     initial: as_found
     notes: tuple[str, ...] = ()
+    same_noise: bool = False
 
     @property
     def num_units(self) -> int:
@@ -72,7 +74,16 @@ class Tiles:
         """Return one tile's call, and seed the generators for its noise."""
         if not 0 <= number < len(self):
             raise IndexError(number)
-        seed_all((self.seed + 1_000_003 * number) % 2**32)
+        bound_program = self._bound(number)
+        if self.same_noise:  # binding has drawn, as often as the tile has rows
+            seed_all(self._seed_of(number))
+        return bound_program
+
+    def _seed_of(self, number: int) -> int:
+        return (self.seed + (0 if self.same_noise else 1_000_003 * number)) % 2**32
+
+    def _bound(self, number: int) -> BoundProgram:
+        seed_all(self._seed_of(number))
         example, index = self.example, self.index[number]
         if self.rows is None or not example.by_rows:
             return example

@@ -9,15 +9,16 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
+from pyro_vae.inference.latent_space.prior import RowPrior
 from pyro_vae.inference.latent_space.space import OneRow, Point
 from pyro_vae.inference.posterior.guide_mean import given_by
-from pyro_vae.inference.posterior.prior import mean_of
 from pyro_vae.program.log_prob import unit_log_prob
+from pyro_vae.program.redrawing import mean_of
 from pyro_vae.program.trace import Site, sample_sites
 
 
 def sites_that_move(row: OneRow, points: Point) -> tuple[str, ...]:
-    """Return the observed sites that the latents have a say in: whose score differs between some points.
+    """Return the observed sites that the latents have a say in: whose score differs between points.
 
     The others, such as a class that the decoder is given, keep the row's value. A site with gaps counts,
     as a row of gaps has the same score everywhere.
@@ -30,7 +31,7 @@ def sites_that_move(row: OneRow, points: Point) -> tuple[str, ...]:
         gaps.update(name for name, site in sites.items() if bool(site["value"].isnan().any()))
         return {name: unit_log_prob(site, structure) for name, site in sites.items()}
 
-    found = row.run(points, read)
+    found = row.run(RowPrior(row).with_another(points), read)
     return tuple(name for name in observed if name in gaps or _differs(found[name]))
 
 

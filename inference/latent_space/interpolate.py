@@ -16,7 +16,7 @@ from pyro_vae.inference.latent_space.interpolation import Interpolation
 from pyro_vae.inference.latent_space.paths import LatentPath, Straight
 from pyro_vae.inference.latent_space.paths.path import Ends
 from pyro_vae.inference.latent_space.prior import RowPrior
-from pyro_vae.inference.latent_space.space import LatentSpace, OneRow
+from pyro_vae.inference.latent_space.space import LatentSpace, OneRow, check_row_number
 from pyro_vae.inference.latent_space.steps import (
     NO_EVIDENCE,
     NO_ROWS,
@@ -27,6 +27,8 @@ from pyro_vae.inference.latent_space.steps import (
 )
 
 CHECKS: dict[str, checks.Check] = {
+    "start": check_row_number,
+    "end": check_row_number,
     "along": checks.instance(LatentPath, "a path, such as Straight() or Spherical()"),
     "num_steps": checks.at_least_2,
     "evidence": true_or_false,
@@ -87,10 +89,9 @@ def interpolate(
     checks.check_arguments(CHECKS, locals())
     space = LatentSpace.of(program, data, unit=unit, seed=seed, device=device)
     rows = space.check_row("start", start), space.check_row("end", end)
-    points = [{n: z for n, z in space.point(row).items() if n in space.continuous} for row in rows]
     with space.open(seed) as of_row:
         here, there = map(of_row, rows)
-        ends = Ends(points[0], points[1], RowPrior(here), RowPrior(there))
+        ends = Ends(here.start, there.start, RowPrior(here), RowPrior(there))
         path = along.points(ends, num_steps)
         here, there = map(of_row, rows)  # the noise starts anew, so that paths can be compared
         moving = sites_that_move(here, path)

@@ -1,5 +1,6 @@
 """The prior of one row's latents, at points between two rows."""
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from pyro_vae.inference.posterior.rows import score_rows
 from pyro_vae.program.site_layout import SiteLayout
 from pyro_vae.program.support import support_of
 from pyro_vae.program.trace import sample_sites
-from pyro_vae.program.unconstrained import bijection
+from pyro_vae.program.unconstrained import Immovable, bijection
 from pyro_vae.program.wrappers import inside
 
 
@@ -65,17 +66,37 @@ class RowPrior:
                 remedy="pass evidence=False and along=Straight()",
             )
 
+    def with_another(self, points: Point) -> dict[str, Tensor]:
+        """Return the points and one more inside of the priors' supports, at which each latent differs.
+
+        Two rows may lie at one point: what depends on the latents shows at the other.
+        """
+        found = {}
+        for name, fn in self.distributions(points).items():
+            z = points[name]
+            other = z[:1]
+            with contextlib.suppress(Immovable):
+                to_support = bijection(name, fn)
+                u = to_support.inv(other)
+                step = torch.linspace(0.5, 1.5, max(1, u.numel()), dtype=u.dtype, device=u.device)
+                other = to_support(u + step.reshape(u.shape))
+            found[name] = torch.cat([z, other])
+        return found
+
     def bijections(self, points: Point) -> dict[str, Transform]:
         """Return the maps from unconstrained numbers onto each latent's support."""
         return {name: bijection(name, fn) for name, fn in self.distributions(points).items()}
 
     def normal_or_sphere(self, points: Point) -> dict[str, tuple[Tensor, Tensor] | None]:
-        """Return location and scale of each latent's normal prior, ``M | rest | event``; None of a sphere.
+        """Return location and scale of each normal prior, ``M + 1 | rest | event``; None of a sphere.
+
+        The last is at another point, where a prior that depends on other latents differs.
 
         Raises:
             InputError: a prior is neither.
         """
         found: dict[str, tuple[Tensor, Tensor] | None] = {}
+        points = self.with_another(points)
         for name, fn in self.distributions(points).items():
             if support_of(fn) is constraints.sphere:
                 found[name] = None

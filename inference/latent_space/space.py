@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ Point = Mapping[str, Tensor]
 """Latents of one row by site, ``rest | event``; of several points ``M | rest | event``."""
 Read = Callable[[poutine.Trace], Mapping[str, Tensor]]
 """Takes values in the shapes of the program from a run of the model."""
+check_row_number = partial(at_least, 0)
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,12 @@ class LatentSpace:
         Raises:
             InputError: there is no such row.
         """
-        if at_least(0, argument, row) >= self.num_rows:
+        if check_row_number(argument, row) >= self.num_rows:
             raise InputError(
                 f"{argument} is {row}, and the data have {self.num_rows:,} rows",
                 subject=argument,
                 expected=f"a row from 0 to {self.num_rows - 1}",
+                remedy=f"pass {argument}={self.num_rows - 1} for the last one",
             )
         return int(row)
 
@@ -161,6 +163,12 @@ class OneRow:
     call: BoundProgram
     units: Tensor
     place: int
+
+    @property
+    def start(self) -> dict[str, Tensor]:
+        """The row's continuous latents at the guide's mean, on the device of the call."""
+        point = self.space.point(int(self.units[self.place]))
+        return {n: point[n].to(self.call.device) for n in self.space.continuous}
 
     @property
     def arguments(self) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from pyro_vae.inference.latent_space.file_units import units_of
 from pyro_vae.inference.latent_space.latents import latents
 from pyro_vae.inference.latent_space.of_rows import Latents
 from pyro_vae.inference.latent_space.prior import RowPrior
-from pyro_vae.inference.latent_space.space import LatentSpace
+from pyro_vae.inference.latent_space.space import LatentSpace, check_row_number
 from pyro_vae.inference.latent_space.steps import observed_of
 from pyro_vae.inference.latent_space.traversal import Traversal
 from pyro_vae.inference.posterior.guide_draws import Guide
@@ -30,7 +30,8 @@ def check_share(name: str, value: Any) -> None:
 
 
 CHECKS: dict[str, checks.Check] = {
-    "sites": checks.optional(checks.texts),
+    "row": check_row_number,
+    "sites": checks.optional(checks.each(checks.text, "a list of names of latents", least=1)),
     "directions": checks.each(checks.instance(Direction, "a Direction"), "a list of Direction"),
     "num_steps": checks.at_least_2,
     "probability": check_share,
@@ -99,24 +100,25 @@ def traverse(
     moves += [_along(direction, start, num_steps) for direction in directions]
     with space.open(seed) as of_row:
         here = of_row(place)
-        points = {name: torch.cat([m.points[name] for m in moves]) for name in start}
+        joined = {name: torch.cat([m.points[name] for m in moves]) for name in start}
+        points = {name: z.to(here.call.device) for name, z in joined.items()}
         _check_supports(RowPrior(here), points, names)
         made = means_at(here, points, sites_that_move(here, points))
-        means = made.means
         observes = observed_of(here)
-    shapes = {name: tuple(mean.shape[1:]) for name, mean in means.items()}
+    shapes = {name: tuple(mean.shape[1:]) for name, mean in made.means.items()}
     in_file = units_of(program, data, shapes, observes)
-    unflat = {
-        n: in_file[n].values(m).unflatten(0, (len(moves), num_steps)) for n, m in means.items()
+    means = {
+        name: in_file[name].values(mean).unflatten(0, (len(moves), num_steps))
+        for name, mean in made.means.items()
     }
-    change = _change(unflat)
+    change = _change(means)
     order = change.argsort(descending=True, stable=True)
     return Traversal(
         row=place,
         moves=tuple(moves[k].name for k in order.tolist()),
         values=torch.stack([move.values for move in moves])[order],
         levels=levels,
-        means={name: mean[order] for name, mean in unflat.items()},
+        means={name: mean[order] for name, mean in means.items()},
         change=change[order],
         in_file=in_file,
         notes=(*found.notes, *made.notes),

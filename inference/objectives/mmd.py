@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from pyro_vae import argument_checks as checks
-from pyro_vae.errors import InputError, positive
+from pyro_vae.errors import positive
 from pyro_vae.inference.objectives.aggregate import Aggregate, latent_vector, off_diagonal
 from pyro_vae.inference.objectives.guide_draws import GuideDraws
 from pyro_vae.inference.objectives.requirements import ProgramSites
@@ -92,16 +92,7 @@ class InfoVAE(Aggregate):
 
     def check(self, sites: ProgramSites) -> None:
         super().check(sites)
-        for name, site in sites.model.items():
-            try:
-                site["fn"].sample()
-            except NotImplementedError as error:
-                raise InputError(
-                    f"{type(self).__name__} compares with draws of the prior, and the model's site "
-                    f"{name!r} cannot be drawn from ({type(site['fn']).__name__})",
-                    subject=name,
-                    remedy="give it a prior such as a Normal",
-                ) from error
+        sites.require_prior_draws(type(self).__name__)
 
     def value(self, draws: GuideDraws) -> Tensor:
         guide, model = latent_vector(draws)

@@ -2,13 +2,15 @@
 
 import abc
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO
 from pyro.infer.enum import get_importance_trace
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from pyro_vae.errors import at_least_1
 from pyro_vae.inference.objectives.epoch_schedules import Schedule
@@ -42,6 +44,12 @@ class Objective(ELBO, abc.ABC):
         detaches_draws: whether it takes no gradient through the values.
         rescores_draws: whether it scores copies of the draws.
         separates_prior: whether it weighs prior and likelihood apart.
+        needs_guide: whether the guide matters to it.
+        validates: whether held-out data have a figure; not where nothing scores the guide's draws.
+        has_kl_term: whether a weight of the KL term means anything to it.
+        optimizer: makes the optimizer of a fit, where the user names none; None for that of any fit.
+        own_options: of the optimizer's group for :attr:`modules`, where they differ from the program's.
+        own_steps: how many steps what it learns itself takes for one of the program.
     """
 
     figure: FigureKind = "objective"
@@ -49,6 +57,12 @@ class Objective(ELBO, abc.ABC):
     detaches_draws: ClassVar[bool] = False
     rescores_draws: ClassVar[bool] = False
     separates_prior: ClassVar[bool] = False
+    needs_guide: ClassVar[bool] = True
+    validates: bool = True
+    has_kl_term: ClassVar[bool] = True
+    optimizer: Callable[..., Optimizer] | None = None
+    own_options: Mapping[str, Any] = MappingProxyType({})
+    own_steps: int = 1
 
     def __init__(self, num_particles: int = 1) -> None:
         super().__init__(num_particles=at_least_1("num_particles", num_particles))
@@ -86,6 +100,18 @@ class Objective(ELBO, abc.ABC):
         """Return what is trained besides the program, by name, once there is a plan."""
         return {}
 
+    def report(self, program: Program, batch: tuple[Any, ...]) -> dict[str, float]:
+        """Return further figures of a batch, by name, for the record of an epoch."""
+        return {}
+
+    def headline(self, metrics: Mapping[str, Any]) -> str:
+        """Return what a progress bar shows of the record of an epoch; "" for the figure itself."""
+        return ""
+
+    def verdict(self, metrics: Sequence[Mapping[str, Any]]) -> str:
+        """Say in a sentence how a fit went, from the records of its epochs; "" for what any fit says."""
+        return ""
+
     def planned(self: Self, program: Any, *args: Any, num_data: int | None = None) -> Self:
         """Return a copy with a plan for a program, which is run a few times.
 
@@ -108,7 +134,7 @@ class Objective(ELBO, abc.ABC):
     ) -> DrawPlan:
         pair = None
         with undisturbed(examined.program), torch.no_grad():
-            sites = program_sites(examined)
+            sites = program_sites(examined, args)
             self.check(sites)
             self.prepare(sites)
             if self.num_particles > 1:
@@ -120,10 +146,14 @@ class Objective(ELBO, abc.ABC):
         return DrawPlan(examined.structure, pair is not None, num_data)
 
     def draw(self, model: Any, guide: Any, args: Any, kwargs: Any) -> GuideDraws:
-        program = Program(model, guide)
+        program, plan = Program(model, guide), self.plan_for(model, guide, args, kwargs)
+        return draw(program, plan, self.num_particles, (args, kwargs), self.detaches_draws)
+
+    def plan_for(self, model: Any, guide: Any, args: Any, kwargs: Any) -> DrawPlan:
+        """Return the plan, which the first call makes."""
         if self.plan is None:
-            self.plan = self._plan(_examined(program, args, kwargs), args, kwargs)
-        return draw(program, self.plan, self.num_particles, (args, kwargs), self.detaches_draws)
+            self.plan = self._plan(_examined(Program(model, guide), args, kwargs), args, kwargs)
+        return self.plan
 
     # --- Pyro's interface -----------------------------------------------------------------------
 

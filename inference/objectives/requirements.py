@@ -1,6 +1,7 @@
 """What objectives require of a program; each refusal names the site and a remedy."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch.distributions
@@ -17,7 +18,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.program.examination import Examination
 from pyro_vae.program.masks import has_mask
 from pyro_vae.program.structure import Structure
-from pyro_vae.program.trace import Site, drawn_sites, latent_sites
+from pyro_vae.program.trace import Site, drawn_sites, is_factor, latent_sites, observed_sites
 from pyro_vae.program.wrappers import inside
 
 WITHOUT_ENUMERATION = Trace_ELBO | TraceGraph_ELBO | RenyiELBO | ReweightedWakeSleep
@@ -27,11 +28,13 @@ DEFAULT = "TraceEnum_ELBO, the default here,"
 
 @dataclass(frozen=True)
 class ProgramSites:
-    """Hold the latent sites of guide and model from one run, and their structure."""
+    """Hold the sites of guide and model from one run on ``args``, and their structure."""
 
     structure: Structure
     guide: dict[str, Site]
     model: dict[str, Site]
+    observed: dict[str, Site] = field(default_factory=dict)
+    args: tuple[Any, ...] = ()
 
     def require_reparameterised(self, objective: str) -> None:
         """Require gradients through the draws."""
@@ -138,6 +141,44 @@ class ProgramSites:
                 remedy="give data without padding, or use TraceELBO",
             )
 
+    def require_prior_draws(self, objective: str) -> None:
+        """Require latents whose prior can be drawn from."""
+        for name, site in self.model.items():
+            try:
+                site["fn"].sample()
+            except NotImplementedError as error:
+                raise InputError(
+                    f"{objective} compares with draws of the prior, and the model's site "
+                    f"{name!r} cannot be drawn from ({type(site['fn']).__name__})",
+                    subject=name,
+                    remedy="give it a prior such as a Normal",
+                ) from error
+
+    def require_drawn_data(self, objective: str, by_mean: bool) -> None:
+        """Require data of units that the model can draw, with gradients, or that have a mean."""
+        needs = f"{objective} compares the data of units with draws of the model"
+        if self.structure.unit is None or not self.observed:
+            raise InputError(
+                f"{needs}, and " + ("the model observes nothing" * (not self.observed)
+                or "no plate holds every site"),
+                subject=objective,
+                remedy="put a plate over the data around all sites, and observe the data in it",
+            )  # fmt: skip
+        for name, site in self.observed.items():
+            if has_mask(site):
+                raise InputError(
+                    f"{needs}, and site {name!r} is masked: what counts in no density would be compared",
+                    subject=name,
+                    remedy="leave the mask out, or use TraceELBO",
+                )
+            if not (by_mean or site["fn"].has_rsample):
+                raise InputError(
+                    f"{needs} by a differentiable path, and {_kind(site['fn'])} at site {name!r} has none",
+                    subject=name,
+                    remedy="make a Normal of given width the likelihood (FixedScaleNormal), or pass "
+                    "with_noise=False, by which the discriminator reads its means",
+                )
+
     def require_independent(self, objective: str, name: str) -> None:
         """Require a guide under which a vector's numbers are independent given the data."""
         fn = self.guide[name]["fn"]
@@ -192,11 +233,12 @@ def check_pyro_elbo(elbo: Any, examined: Examination) -> list[str]:
     ]
 
 
-def program_sites(examined: Examination) -> ProgramSites:
-    """Return the latent sites of an examination, without those that are summed out."""
+def program_sites(examined: Examination, args: Sequence[Any] = ()) -> ProgramSites:
+    """Return the sites of an examination on ``args``, without the latents that are summed out."""
     structure, model = examined.structure, latent_sites(examined.model)
     given = {n: s for n, s in model.items() if n not in structure.enumerated}
-    return ProgramSites(structure, drawn_sites(examined.guide), given)
+    observed = {n: s for n, s in observed_sites(examined.model).items() if not is_factor(s)}
+    return ProgramSites(structure, drawn_sites(examined.guide), given, observed, tuple(args))
 
 
 def factors(fn: Any) -> Any:

@@ -11,9 +11,8 @@ from pyro_vae.errors import InputError, unknown
 from pyro_vae.inference.posterior.arviz import observed_in
 from pyro_vae.inference.posterior.at_draws import in_parts, placed, trace_of
 from pyro_vae.inference.posterior.predictive import of_units
-from pyro_vae.inference.posterior.prior import mean_of
 from pyro_vae.program.bound_program import BoundProgram
-from pyro_vae.program.redrawing import redrawing
+from pyro_vae.program.redrawing import mean_of, redrawing
 from pyro_vae.program.trace import sample_sites
 
 if TYPE_CHECKING:

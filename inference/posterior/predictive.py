@@ -9,9 +9,8 @@ from torch import Tensor
 
 from pyro_vae.inference.posterior.at_draws import in_parts, named, placed, trace_of
 from pyro_vae.inference.posterior.discrete import BEST, discrete_given
-from pyro_vae.inference.posterior.prior import mean_of
 from pyro_vae.program.bound_program import BoundProgram
-from pyro_vae.program.redrawing import redrawing
+from pyro_vae.program.redrawing import mean_of, redrawing
 from pyro_vae.program.trace import Site, sample_sites
 
 if TYPE_CHECKING:

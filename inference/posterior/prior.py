@@ -19,7 +19,7 @@ from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import signature
 from pyro_vae.program.isolation import undisturbed
 from pyro_vae.program.prior_guide import blaming_the_model, with_prior_as_guide
-from pyro_vae.program.redrawing import redrawing
+from pyro_vae.program.redrawing import mean_of, redrawing
 from pyro_vae.program.site_layout import SiteLayout, layouts_of
 from pyro_vae.program.trace import Site, is_factor, observed_sites, run, sample_sites
 
@@ -158,16 +158,6 @@ def prior_of(posterior: "SiteDraws", num_draws: int, seed: int | None) -> PriorS
             _draw(call, layouts, latents, posterior.observed, computed, num_draws) for call in tiles
         ]
     return _joined(parts, layouts, posterior.unit)
-
-
-def mean_of(site: Site) -> Tensor:
-    """Return the mean of a site's distribution, in the shape of its value; the value where it has none."""
-    value: Tensor = site["value"]
-    try:
-        mean = site["fn"].mean.expand_as(value)
-    except Exception:  # of a distribution without one, or a user's own
-        return value
-    return torch.where(mean.isnan(), value.to(mean), mean)  # torch gives a class the mean NaN
 
 
 def _draw(

@@ -15,8 +15,9 @@ from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.compiling.precision import Precision
 from pyro_vae.inference.objectives import Schedule
 from pyro_vae.inference.svi.compiled_engine import check_modes
-from pyro_vae.inference.svi.fit_arguments import CHECKS, beta_of, check_together
+from pyro_vae.inference.svi.fit_arguments import CHECKS, beta_of, check_restarts, check_together
 from pyro_vae.inference.svi.fit_result import FitResult
+from pyro_vae.inference.svi.made_guide import needs_guide
 from pyro_vae.inference.svi.opening import open_fit
 from pyro_vae.inference.svi.optimizer import OptimizerFactory
 from pyro_vae.inference.svi.restarts import best_of
@@ -94,7 +95,8 @@ def fit(
     Args:
         program: a model and guide (:func:`pyro_vae.program.contract.as_program`), trained in place. A model
             alone, or an object with ``.model`` alone, gets a guide made from it
-            (:class:`pyro_vae.guides.AutoAmortized`): ``FitResult.program`` holds both.
+            (:class:`pyro_vae.guides.AutoAmortized`): ``FitResult.program`` holds both. Where the objective
+            uses no guide (Adversarial), a model stays without.
         data: a tensor or array, a tuple of them of equal length, a DataFrame whose columns have the names
             of the model's arguments, a torch Dataset, a DataLoader, a split, or a data set (its validation
             split is used, too).
@@ -141,8 +143,9 @@ def fit(
     """
     checks.check_arguments(CHECKS, locals())
     check_together(epochs, steps, resume, out)
+    check_restarts(elbo, restarts)
     beta = beta_of(elbo, beta, kl_warmup)
-    opened = open_fit(program, data, validation, device, args, kwargs, seed)
+    opened = open_fit(program, data, validation, device, args, kwargs, seed, needs_guide(elbo))
     check_modes(compile, precision, opened.device)
     raise_malloc_thresholds()
     run = SingleRun(

@@ -9,7 +9,8 @@ from pyro_vae.errors import InputError, at_least_1, must_be, positive, true_or_f
 from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.compiling.precision import Precision
 from pyro_vae.inference.objectives import Schedule
-from pyro_vae.inference.objectives.objective import Scheduled
+from pyro_vae.inference.objectives.objective import Objective, Scheduled
+from pyro_vae.inference.svi.made_guide import needs_guide
 from pyro_vae.inference.svi.optimizer import PASS_LR_SCHEDULE, PASS_OPTIMIZER
 from pyro_vae.inference.svi.run_control import RunControl
 
@@ -77,12 +78,27 @@ def beta_of(elbo: Any, beta: Schedule | float, kl_warmup: float) -> Schedule | f
     Raises:
         InputError: both are given.
     """
-    if not isinstance(elbo, Scheduled):
+    has_term = elbo.has_kl_term if isinstance(elbo, Objective) else True
+    if has_term and not isinstance(elbo, Scheduled):
         return beta
     if isinstance(beta, Schedule) or beta != 1 or kl_warmup:
-        raise InputError(
-            f"{type(elbo).__name__} weighs the KL term itself",
-            subject=type(elbo).__name__,
-            remedy="leave beta and kl_warmup out",
+        name, does = (
+            type(elbo).__name__,
+            "weighs the KL term itself" if has_term else "has no KL term",
         )
-    return elbo.schedule
+        raise InputError(f"{name} {does}", subject=name, remedy="leave beta and kl_warmup out")
+    return elbo.schedule if isinstance(elbo, Scheduled) else beta
+
+
+def check_restarts(elbo: Any, restarts: int) -> None:
+    """Check that several runs of an objective can be compared.
+
+    Raises:
+        InputError: there is no figure to compare them by.
+    """
+    if restarts > 1 and not needs_guide(elbo):
+        raise InputError(
+            f"restarts are compared by an ELBO, and {type(elbo).__name__} uses no guide that has one",
+            subject="restarts",
+            remedy="leave restarts out, and compare fits by log_evidence(method=Annealed(start='prior'))",
+        )

@@ -27,6 +27,7 @@ class FitResult:
         notes: sentences about how the steps were run.
         is_joint: whether figures are of all data together, as where latents are shared by all.
         steps_per_epoch: 1 where all data are one batch: then an epoch is a step.
+        said: what the objective says of the fit, in place of a verdict on its figure; "" for most.
         restarts: the final ELBO of each restart, by common draws, NaN where one failed; empty without.
         program: what was trained, for every other verb; a pair (model, guide) where the guide was made.
     """
@@ -39,6 +40,7 @@ class FitResult:
     is_joint: bool = False
     steps_per_epoch: int = 1
     restarts: tuple[float, ...] = ()
+    said: str = ""
     program: Any = field(default=None, repr=False, compare=False)
 
     @property
@@ -46,6 +48,8 @@ class FitResult:
         """Whether the fit had converged, in a sentence."""
         if not self.metrics:
             return "the fit ended in its first epoch"
+        if self.said:
+            return self.said
         name, _ = monitored_figure(self.metrics[-1])
         done, times = len(self.metrics), times_of(self.steps_per_epoch)
         if done < self.epochs:

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from pyro_vae.data import Batches
 from pyro_vae.errors import InputError, report_user_errors
 from pyro_vae.guides import AutoAmortized
-from pyro_vae.inference.objectives import Landing, Linear
+from pyro_vae.inference.objectives import Landing, Linear, Objective
 from pyro_vae.inference.svi.optimizer import ADAM
 from pyro_vae.inference.svi.settings import Settings
 from pyro_vae.program.contract import Program, held_program
@@ -34,6 +34,16 @@ def has_guide(program: Any) -> bool:
     """Return whether something is a program, or else a model alone."""
     program = held_program(program)
     return isinstance(program, tuple) or callable(getattr(program, "guide", None))
+
+
+def needs_guide(elbo: Any) -> bool:
+    """Return whether the guide matters to an objective, Pyro's or ours."""
+    return not isinstance(elbo, Objective) or elbo.needs_guide
+
+
+def validates(elbo: Any) -> bool:
+    """Return whether held-out data have a figure under an objective, Pyro's or ours."""
+    return not isinstance(elbo, Objective) or elbo.validates
 
 
 def made_from_rows(target: Program, rows: Batches, seed: int) -> tuple[Any, AutoAmortized]:

@@ -15,6 +15,7 @@ from pyro_vae.guides.model_facts import without_guide
 from pyro_vae.inference.svi.made_guide import has_guide, made_from_call, made_from_rows
 from pyro_vae.program.call_arguments import call_arguments
 from pyro_vae.program.contract import Program, as_program, held_program, signature
+from pyro_vae.program.prior_guide import with_prior_as_guide
 
 FUNCTIONS = "functions"
 
@@ -48,8 +49,11 @@ def open_fit(
     args: tuple[Any, ...] | None,
     kwargs: Mapping[str, Any] | None,
     seed: int,
+    makes_guide: bool = True,
 ) -> Opened:
     """Return a program, with a guide made from the model if it has none, and its data, on their device.
+
+    Unless it ``makes_guide``, the prior takes a guide's place, and the program as the user knows it stays.
 
     Raises:
         InputError: the program or the data are none, or do not go together.
@@ -57,6 +61,8 @@ def open_fit(
     given = held_program(given)
     kind, is_complete = kind_of(given), has_guide(given)
     program = as_program(given) if is_complete else without_guide(given)
+    if not (is_complete or makes_guide):
+        is_complete, program = True, as_program(with_prior_as_guide(given, sums_out=False))
     held_out: Batches | None = None
     if isinstance(data, DataSet):
         validation = data.validation if validation is None else validation
@@ -66,7 +72,7 @@ def open_fit(
         train: Batches = batches(data, place, signature(program))
         if not is_complete:
             given = made_from_rows(program, train, seed)
-        program = as_program(given)
+            program = as_program(given)
         with checks.naming("validation"):
             if validation is not None:
                 held_out = batches(validation, place, signature(program))
@@ -82,7 +88,7 @@ def open_fit(
         place = tensors[0].device if tensors and device == "auto" else resolve(device)
         if not is_complete:
             given = made_from_call(program, args, kwargs, seed)
-        program = as_program(given)
+            program = as_program(given)
         model, guide = (partial(part, *args, **kwargs) for part in (program.model, program.guide))
         program, train = replace(program, model=model, guide=guide), OneCall(place)
     for module in program.modules.values():

@@ -14,12 +14,13 @@ from pyro_vae import checkpoint
 from pyro_vae.data import Batch, Batches
 from pyro_vae.errors import InputError, report_user_errors
 from pyro_vae.inference.checks.elbo import reasons_for_no_elbo
+from pyro_vae.inference.checks.training_rows import remember_training_rows
 from pyro_vae.inference.objectives import Objective, default_elbo
 from pyro_vae.inference.objectives.requirements import check_pyro_elbo
 from pyro_vae.inference.svi.batch_loss import BatchLoss
 from pyro_vae.inference.svi.data_initialization import initialize_from_data
 from pyro_vae.inference.svi.epochs import choose_epochs
-from pyro_vae.inference.svi.made_guide import with_defaults
+from pyro_vae.inference.svi.made_guide import validates, with_defaults
 from pyro_vae.inference.svi.minibatch_choice import choose_minibatching
 from pyro_vae.inference.svi.minibatching import Minibatching
 from pyro_vae.inference.svi.prior_notes import notes_on_the_prior
@@ -101,8 +102,11 @@ def prepare(task: Task, resume: bool) -> Prepared:
                 examined, loss_is_pyros=not isinstance(elbo, Objective)
             )
         learning = _with_modules(program, elbo.modules if isinstance(elbo, Objective) else {})
+    remember_training_rows(program, train)
     loss = BatchLoss(examined, minibatching, elbo or default_elbo(examined.structure))
     parameters = trainable({**named_parameters(learning), **stored})
+    if settings.optimizer is None and isinstance(elbo, Objective):
+        settings = replace(settings, optimizer=elbo.optimizer)
     settings, optimizer_notes = with_optimizer(learning, settings, minibatching, parameters)
     with undisturbed(program, seed):
         hidden_notes = check_everything_trains(loss, parameters, first)
@@ -110,7 +114,7 @@ def prepare(task: Task, resume: bool) -> Prepared:
         *examined.notes,
         *minibatching.notes,
         *epoch_notes,
-        *_held_out_notes(task, minibatching),
+        *_held_out_notes(task, minibatching, elbo),
     ]
     notes += notes_on_the_prior(program, first)
     notes += [*optimizer_notes, *elbo_notes, *hidden_notes, *not_an_elbo]
@@ -161,8 +165,13 @@ def _check_held_out(task: Task, minibatching: Minibatching) -> None:
         ) from error
 
 
-def _held_out_notes(task: Task, minibatching: Minibatching) -> list[str]:
+def _held_out_notes(task: Task, minibatching: Minibatching, elbo: Any) -> list[str]:
     notes, train, held_out = [], task.train, task.held_out
+    if held_out is not None and not validates(elbo):
+        return [
+            f"the validation rows are not used: {type(elbo).__name__} has no guide that scores its draws, "
+            "and the last epoch is kept"
+        ]
     if held_out is not None and minibatching.is_positional:
         notes.append(
             "rows have a position: the validation rows are scored at the positions of the first rows"

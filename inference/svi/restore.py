@@ -18,6 +18,7 @@ from pyro_vae.inference.svi.run_storage import CHECKPOINT, check_checkpoint
 from pyro_vae.program.autoguide import has_unset_autoguide
 from pyro_vae.program.contract import Program, as_program, held_program
 from pyro_vae.program.parameters import stored_parameters
+from pyro_vae.program.prior_guide import with_prior_as_guide
 
 PASS_DATA = "pass the data of the fit: restore(program, path, data), or args=(...)"
 CHECKS: dict[str, checks.Check] = {"path": checks.path}
@@ -47,7 +48,8 @@ def restore(
         kwargs: see ``args``.
 
     Returns:
-        The program; a pair (model, guide) where the guide was made.
+        The program; a pair (model, guide) where the guide was made. A model that was fitted without a guide
+        (by Adversarial) stays alone.
 
     Raises:
         InputError: there is no run in this folder, or it has not taken a step; the weights are of a program
@@ -74,6 +76,11 @@ def restore(
             load_learnt(opened.program, _first_batch(opened.train, record), learnt, file)
         return opened.given
     if not has_guide(program):
+        whole = as_program(with_prior_as_guide(program, sums_out=False))
+        own = checkpoint.learnt_tensors(whole, {})
+        if own.keys() == learnt.keys():  # fitted without a guide
+            checkpoint.load_into(own, learnt, file)
+            return program
         raise InputError("a guide is made from a model and data", subject="data", remedy=PASS_DATA)
     target = as_program(program)
     own = checkpoint.learnt_tensors(target, {})

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyro_vae.inference.compiling.inductor import Compile
 from pyro_vae.inference.compiling.precision import Precision
+from pyro_vae.inference.objectives import Objective
 from pyro_vae.inference.svi.compiled_engine import CompiledEngine, expected_batches
 from pyro_vae.inference.svi.engine import EagerEngine, Engine
 from pyro_vae.inference.svi.fit_result import FitResult
@@ -99,9 +100,13 @@ class SingleRun:
             minibatching = prepared.loss.minibatching
             sizes = [minibatching.num_rows, minibatching.batch_size, minibatching.shuffle]
             storage.record |= {"rows": sizes}
+            elbo = prepared.loss.elbo
+            own_options = elbo.own_options if isinstance(elbo, Objective) else {}
             step = Step(
                 self._engine(prepared),
-                make_optimizer(prepared.settings.optimizer or ADAM, prepared.parameters),
+                make_optimizer(
+                    prepared.settings.optimizer or ADAM, prepared.parameters, own_options
+                ),
                 self.clip_norm,
             )
             loop = Loop(

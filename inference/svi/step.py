@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from pyro_vae.checkpoint import OBJECTIVE_PREFIX
 from pyro_vae.data import Batch
 from pyro_vae.errors import InputError
+from pyro_vae.inference.objectives import Objective
 from pyro_vae.inference.svi.engine import Engine
 from pyro_vae.inference.svi.optimizer_update import Update
 from pyro_vae.inference.svi.step_errors import STABLER, explain, first_not_finite
@@ -21,12 +23,21 @@ class Step:
         self.engine, self.optimizer, self.clip_norm = engine, optimizer, clip_norm
         self.loss, self.parameters = engine.eager.loss, engine.eager.parameters
         self.update = Update(optimizer)
+        elbo = self.loss.elbo
+        self.own_steps = elbo.own_steps if isinstance(elbo, Objective) else 1
 
-    def __call__(self, batch: Batch, beta: float = 1.0, before: RngState | None = None) -> Tensor:
+    def __call__(
+        self,
+        batch: Batch,
+        beta: float = 1.0,
+        before: RngState | None = None,
+        number: int = 1,
+    ) -> Tensor:
         """Take one step, and return the ELBO per unit before it.
 
         With the generators' state ``before``, a loss that is not finite stops here, before it reaches the
-        parameters, and the same noise explains it; the host then waits for the device.
+        parameters, and the same noise explains it; the host then waits for the device. By its ``number``,
+        from 1 on, a step may be one of those that only what the objective learns itself takes.
 
         Raises:
             InputError: the program fails on this batch, or its loss is not finite; it names the site.
@@ -41,6 +52,10 @@ class Step:
                 raise first_not_finite(self.loss.program, batch) or InputError(
                     "the loss is not finite", subject="loss", remedy=STABLER
                 )
+        if number % self.own_steps:
+            for name, parameter in self.parameters.items():
+                if not name.startswith(OBJECTIVE_PREFIX):
+                    parameter.grad = None  # which an optimizer leaves out
         if self.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), self.clip_norm)
         self.update()

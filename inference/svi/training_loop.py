@@ -6,8 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import pyro
 import torch
@@ -19,16 +18,19 @@ from pyro_vae import checkpoint
 from pyro_vae.data import Batches
 from pyro_vae.errors import InputError
 from pyro_vae.inference.objectives.objective import Scheduled
-from pyro_vae.inference.svi.fit_result import FitResult, figure_title, monitored_figure, times_of
+from pyro_vae.inference.svi.fit_result import FitResult, monitored_figure, times_of
 from pyro_vae.inference.svi.interrupt import deferred_signals
+from pyro_vae.inference.svi.made_guide import validates
 from pyro_vae.inference.svi.optimizer import make_lr_schedule
+from pyro_vae.inference.svi.reporter import Reporter
 from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.inference.svi.run_storage import CHECKPOINT, Metrics, Position, RunStorage
 from pyro_vae.inference.svi.settings import Settings
+from pyro_vae.inference.svi.snapshot import Snapshot
 from pyro_vae.inference.svi.step import Step
 from pyro_vae.inference.svi.step_errors import STABLER
 from pyro_vae.inference.svi.validation import Validation, figures_of
-from pyro_vae.program.generators import RngState, rng_state, set_rng_state, torch_rng_state
+from pyro_vae.program.generators import rng_state, set_rng_state, torch_rng_state
 from pyro_vae.progress import progress_bar
 
 SETTLED = 0.01  # of its last value: a scheduled number that changes by less counts as settled
@@ -60,7 +62,8 @@ class Loop:
         self.train_name, name, objective = figures_of(step.loss, is_elbo)
         scored = train if held_out is None else held_out
         self.score = Validation(objective, name, scored, step.loss, settings.seed)
-        self.validation = None if held_out is None else self.score
+        self.validation = self.score if held_out is not None and validates(elbo) else None
+        self.reporter = Reporter(step.loss, train, run_storage.folder, settings)
         self.position, self.best, self.steps_taken = Position(), dict[str, Tensor](), 0
         self.total = torch.zeros((), dtype=torch.float64, device=train.device)
         asked, is_cpu = control.checks_each_loss, train.device.type == "cpu"
@@ -104,6 +107,7 @@ class Loop:
             tuple(notes),
             self.minibatching.is_joint,
             self.steps_per_epoch,
+            said=self.reporter.verdict(self.run_storage.metrics),
         )
 
     def is_done(self) -> bool:
@@ -135,7 +139,7 @@ class Loop:
         with pyro.validation_enabled(at.epoch == 0):  # every datum meets every check once
             for batch in self.train.take(order, self.minibatching.batch_size, at.batch):
                 before = torch_rng_state() if self.checks_each_loss else None
-                elbo = self.step(batch, self.beta(), before)
+                elbo = self.step(batch, self.beta(), before, self.steps_done + 1)
                 count = len(batch[0]) if batch else 1
                 self.total += elbo.double() * count
                 at.batch += 1
@@ -183,6 +187,7 @@ class Loop:
         }
         if self.validation is not None:
             metrics[self.validation.name] = self.validation(check=at.epoch == 0)
+        metrics |= self.reporter(at.epoch + 1)
         self.advance_schedule(metrics)
         at.epoch, at.batch, at.num_units = at.epoch + 1, 0, 0
         self.total.zero_()
@@ -191,17 +196,18 @@ class Loop:
             if self.settings.keep_best and self.settings.averaging is None:
                 self.best = {name: value.clone() for name, value in self.learnt.items()}
         self.run_storage.log(metrics)
-        name, value = monitored_figure(metrics)
-        weighted = "KL-weighted " * (name == "train_elbo" and metrics[self.beta_name] != 1)
-        place = f"{times_of(self.steps_per_epoch)[:-1]} {at.epoch:,}"
+        times = times_of(self.steps_per_epoch)
         bar.set_description_str(
-            f"{place}, {weighted}{figure_title(name)} {value:.2f} nats", refresh=False
+            self.reporter.headline(metrics, self.beta_name, times), refresh=False
         )
 
     def beta(self, before: int = 0) -> float:
         """Return the scheduled number at the next step, or some steps before."""
-        done = self.position.epoch * self.steps_per_epoch + self.position.batch
-        return self.beta_after(done - before + 1)
+        return self.beta_after(self.steps_done - before + 1)
+
+    @property
+    def steps_done(self) -> int:
+        return self.position.epoch * self.steps_per_epoch + self.position.batch
 
     def beta_after(self, steps: int) -> float:
         return self.settings.beta_after(steps, self.steps_per_epoch)
@@ -271,8 +277,8 @@ class Loop:
         if self.is_out_of_patience() and is_another_rate:
             self.position.patient_from = self.position.epoch  # the new rate has its own patience
 
-    def snapshot(self) -> "_Snapshot":
-        return _Snapshot(
+    def snapshot(self) -> Snapshot:
+        return Snapshot(
             {name: value.clone() for name, value in self.learnt.items()},
             copy.deepcopy(self.step.optimizer.state_dict()),
             rng_state(),
@@ -281,19 +287,9 @@ class Loop:
             dict(self.best) if self.settings.averaging is None else copy.deepcopy(self.best),
         )
 
-    def rewind(self, snapshot: "_Snapshot") -> None:
+    def rewind(self, snapshot: Snapshot) -> None:
         checkpoint.load_into(self.learnt, snapshot.learnt, CHECKPOINT)
         self.step.optimizer.load_state_dict(snapshot.optimizer)
         set_rng_state(snapshot.generators)
         self.position, self.total = snapshot.position, snapshot.total
         self.best = snapshot.best
-
-
-@dataclass(frozen=True)
-class _Snapshot:
-    learnt: dict[str, Tensor]
-    optimizer: dict[str, Any]
-    generators: RngState
-    position: Position
-    total: Tensor
-    best: dict[str, Tensor]

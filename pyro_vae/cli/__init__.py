@@ -29,6 +29,7 @@ VERBS = {
     "interpolate": "go from one row to another through the latent space",
     "traverse": "move one latent of a row at a time",
     "disentanglement": "measure whether each latent holds one factor of the data",
+    "score": "find the rows that a fitted model finds strange",
     "parameters": "standard errors of what a run has learnt by maximum likelihood",
     "graph": "draw a model and its guide as a plate diagram",
     "sample": "draw new data from a fitted model",

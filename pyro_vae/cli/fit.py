@@ -27,6 +27,7 @@ from pyro_vae.data import DataSet, metadata_of
 from pyro_vae.inference.svi.fit import fit
 from pyro_vae.inference.svi.fit_result import FitResult, monitored_figure, times_of
 from pyro_vae.inference.svi.run_storage import CHECKPOINT
+from pyro_vae.program.prior_guide import has_prior_as_guide
 from pyro_vae.storage import write_text
 
 CURVE = "learning_curve.png"
@@ -130,8 +131,12 @@ def report(folder: Path, config: FitConfig, result: FitResult, data: DataSet) ->
         )
     can_impute = data.num_missing and data.train.arguments is None
     note("next:")
-    for verb in ("evidence", "sample", "reconstruct", *(["impute"] if can_impute else [])):
-        note(f"  {command()} {verb} {run}")
+    verbs = ["evidence", "sample", "reconstruct", *(["impute"] if can_impute else [])]
+    if has_prior_as_guide(result.program):
+        verbs = [verb for verb in verbs if verb != "reconstruct"]
+    for verb in verbs:
+        alone = verb == "evidence" and "reconstruct" not in verbs
+        note(f"  {command()} {verb} {run}{' --method ais --start prior' if alone else ''}")
 
 
 def _to_continue(run: RunFolder, done: int, planned: int) -> str:

@@ -24,6 +24,7 @@ from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, r
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.posterior.guide_draws import Guide
 from pyro_vae.inference.posterior.posterior import posterior
+from pyro_vae.program.prior_guide import has_prior_as_guide
 
 DESCRIPTION = """\
 Draw latents from the guide for held-out data, and show the means of p(x | z)
@@ -46,6 +47,12 @@ def main(words: Sequence[str]) -> int:
     options = read_options(parser, words)
     path = out_path(options)
     trained = open_trained(options)
+    if has_prior_as_guide(trained.program):
+        raise InputError(
+            f"{options.run} was fitted without a guide, so nothing says which latents belong to a row",
+            subject=str(options.run),
+            remedy=f"look at draws with pyro-vae sample {options.run}",
+        )
     rows, data, made = reconstruct(trained, options.num)
     keys = row_keys(trained.split, rows)
     if is_arrays(path):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import Namespace
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -23,51 +24,119 @@ from pyro_vae.cli.output.files import (
     out_path,
     with_row_keys,
     write_arrays,
+    write_images,
     write_table,
 )
+from pyro_vae.cli.run.chosen_rows import chosen_rows
 from pyro_vae.cli.run.predictions import Prediction, observed_arguments, predictions
 from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, run_parser
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.posterior.prior import prior_samples
+from pyro_vae.inference.synthesis.as_in_file import as_in_file
+from pyro_vae.inference.synthesis.report import synthesis_report
+from pyro_vae.inference.synthesis.synthesize import Synthesis
 from pyro_vae.memory import format_bytes
 
 DESCRIPTION = """\
 Draw latents from the prior, and data from the likelihood. A picture shows
 images as the means of p(x | z), and for a table the distribution of each column
-next to the data's. A .csv holds the draws of a table. An .npz holds draws and
-means at every observed site. If the model takes labels, it gets those of the
-data in turn; the last column of a .csv, and `labels`, hold the class of each
-draw. If the model takes columns by name (--arguments), it gets those of the
+next to the data's. A .csv holds the draws of a table, as its file could have
+them. An .npz holds draws and means at every observed site. A name without an
+ending is a folder of images. With --where the rows are draws given values of
+columns, by importance resampling. If the model takes labels, it gets those of
+the data in turn; the last column of a .csv, and `labels`, hold the class of
+each draw. If the model takes columns by name (--arguments), it gets those of the
 data's rows in turn; a .csv holds them, the draws of the observed columns and
 each row's number in the file."""
 EXAMPLES = (
     "pyro-vae sample runs/vae --num 64 --out samples.png",
     "pyro-vae sample runs/vae --num 10000 --seed 1 --out samples.npz",
+    "pyro-vae sample runs/table --num 5000 --where sex=Female --out more.csv",
+    "pyro-vae sample runs/table --num 5000 --report report.html --out more.csv",
+    "pyro-vae sample runs/conditional --per_class 100 --out more",
 )
 ROWS_AT_ONCE, VALUES_AT_ONCE = 10_000, 2**24  # drawn at once
 MAX_BYTES = 2**30  # of draws and their means
+REPORTS = (".html", *plots.ENDINGS)
 MAX_IMAGES = 10_000  # in one picture
 
 Draws = dict[str, Prediction]
 
 
 def main(words: Sequence[str]) -> int:
-    """Write a picture, a table or arrays of draws."""
+    """Write a picture, a table, a folder of images or arrays of draws."""
     parser = run_parser("sample", DESCRIPTION, EXAMPLES)
-    parser.add_argument(
-        "--num", type=int | None, help="the number of draws; by default 64 images, 2,000 rows"
-    )
+    add = parser.add_argument
+    add("--num", type=int | None, help="the number of draws; by default 64 images, 2,000 rows")
+    add("--where", type=str, nargs="+", metavar="COLUMN=VALUE", help="draw rows given these values")
+    add("--per_class", type=int | None, help="draw so many rows of each class")
+    add("--target", type=str | None, help="the column of a table with the classes, for "
+        "--per_class and --report (by default the last one)")  # fmt: skip
+    add("--report", type=str | None, help="compare the rows with the data, in this .html, .png, .pdf "
+        "or .svg file")  # fmt: skip
     add_out(parser, "samples.png")
     options = read_options(parser, words)
-    path = out_path(options)
-    trained = open_trained(options, rows_required=False)
+    path = _out_path(options)
+    report = None if options.report is None else out_path(options, REPORTS, "report")
+    trained = open_trained(options, rows_required=report is not None)
     are_images = len(trained.data.event_shape) == 3
-    is_picture = not is_arrays(path) and not is_table(path)
+    is_picture = path.suffix and not is_arrays(path) and not is_table(path)
     if is_picture and are_images and (options.num or 0) > MAX_IMAGES:
         problem = f"a picture of {options.num:,} images is too large"
         raise InputError(problem, subject="--num", expected=f"at most {MAX_IMAGES:,}",
             remedy="choose --out with the ending .npz")  # fmt: skip
-    drawn, given = draw(trained, options.num)
+    if not path.suffix and not are_images:
+        problem = f"{path} has no ending, and the data are no images, which a folder could hold"
+        raise InputError(problem, subject="--out", remedy="choose the ending .csv or .npz")
+    if options.where or options.per_class is not None or report is not None or not path.suffix:
+        _write_chosen(path, report, trained, options)
+    else:
+        _write_draws(path, trained, options.num)
+    print(path)
+    return 0
+
+
+def _out_path(options: Namespace) -> Path:
+    """Return the file that ``--out`` names, or the folder, if it has no ending."""
+    path = Path(options.out)
+    return path if not path.suffix and not path.exists() else out_path(options)
+
+
+def _write_chosen(
+    path: Path, report: Path | None, trained: TrainedModel, options: Namespace
+) -> None:
+    """Write rows that are given something, or that a report is about."""
+    made, labels = chosen_rows(trained, options, default_num(trained, options.num))
+    if report is not None:
+        found = synthesis_report(made, trained.data, target=options.target, seed=trained.seed)
+        print(found.summary())
+        found.save(report)
+    label = [(trained.label or "label", labels)] if labels else []
+    if not path.suffix:
+        write_images(path, made.x, labels)
+    elif is_arrays(path):
+        weights = {} if made.ess is None else {"ess": made.ess, "pareto_k": made.pareto_k}
+        classes = {"classes": labels} if labels else {}
+        write_arrays(path, {"x": made.x, **classes, **weights} | categories_of(trained.split))
+    elif is_table(path):
+        check_table(made.x, path)
+        columns = (
+            made.frame().items() if trained.split.columns else columns_of(trained.split, made.x)
+        )
+        write_table(path, [*columns, *label])
+    else:
+        compared = trained.rows_to_compare
+        data = (
+            None if compared is None else compared.to_original(compared.read(_some(len(compared))))
+        )
+        shown = plots.samples(
+            made.x.float(), data, trained.split.columns, f"{len(made):,} draws from the model"
+        )
+        plots.save(shown, path)
+
+
+def _write_draws(path: Path, trained: TrainedModel, num: int | None) -> None:
+    drawn, given = draw(trained, num)
     if is_arrays(path):
         values = {name: prediction.value for name, prediction in drawn.items()}
         means = {f"{name}_mean": prediction.mean for name, prediction in drawn.items()}
@@ -75,12 +144,26 @@ def main(words: Sequence[str]) -> int:
     elif is_table(path) and trained.arguments:
         write_table(path, with_row_keys(given, all_columns(trained, given, drawn, path)))
     elif is_table(path):
-        columns = columns_of(trained.split, check_table(trained.of_data(drawn).value, path))
+        value = check_table(trained.of_data(drawn).value, path)
+        columns = columns_of(trained.split, value)
+        if trained.split.columns is not None and trained.rows_to_compare is not None:
+            like = as_in_file(value, trained.rows_to_compare)
+            frame = Synthesis(like, trained.split).frame()
+            columns = [(str(name), cells) for name, cells in frame.items()]
         write_table(path, with_row_keys(given, columns, trained.label))
     else:
         plots.save(picture(trained, drawn), path)
-    print(path)
-    return 0
+
+
+def _some(rows: int) -> Tensor:
+    return torch.arange(min(10_000, rows))
+
+
+def default_num(trained: TrainedModel, num: int | None) -> int:
+    """Return the number of draws."""
+    if num is None:
+        return 64 if len(trained.data.event_shape) == 3 else 2_000
+    return at_least_1("--num", num)
 
 
 def draw(trained: TrainedModel, num: int | None = None) -> tuple[Draws, dict[str, Any]]:
@@ -88,9 +171,7 @@ def draw(trained: TrainedModel, num: int | None = None) -> tuple[Draws, dict[str
 
     It is given, in turn, the data's classes, or the rows of the file with the arguments it does not draw.
     """
-    if num is None:
-        num = 64 if len(trained.data.event_shape) == 3 else 2_000
-    num = at_least_1("--num", num)
+    num = default_num(trained, num)
     size = min(num, max(1, min(ROWS_AT_ONCE, VALUES_AT_ONCE // trained.data.event_shape.numel())))
     chunks = _draw_chunks(trained, num, size)
     first = next(chunks)
@@ -189,7 +270,7 @@ def picture(trained: TrainedModel, drawn: Draws) -> Figure:
         caption = f"{count} means of $p(x\\,|\\,z)$, $z$ from the prior"
         return plots.samples(prediction.mean, caption=caption)
     rows, data, argument = trained.rows_to_compare, None, trained.argument_of(prediction)
-    some = torch.arange(min(10_000, 0 if rows is None else len(rows)))
+    some = _some(0 if rows is None else len(rows))
     if rows is not None and argument is not None:
         data = rows.values_of(argument, some)
     elif rows is not None and rows.event_shape == prediction.value.shape[1:]:

@@ -3,6 +3,7 @@
 from pyro_vae.distributions.autoregressive_categorical import AutoregressiveCategorical, Sentences
 from pyro_vae.distributions.autoregressive_image import AutoregressiveImage
 from pyro_vae.distributions.counts import NegativeBinomial, Poisson, ZeroInflated
+from pyro_vae.distributions.exemplar_mixture import ExemplarMixture
 from pyro_vae.distributions.float64 import Beta, StudentT
 from pyro_vae.distributions.grey_levels import (
     DiscretizedLogistic,
@@ -11,9 +12,11 @@ from pyro_vae.distributions.grey_levels import (
     Quantized,
 )
 from pyro_vae.distributions.improper import ImproperUniform
+from pyro_vae.distributions.in_turn import ColumnsInTurn
 from pyro_vae.distributions.low_rank import LowRankMultivariateNormal
 from pyro_vae.distributions.mixture import NormalMixture, mixture
 from pyro_vae.distributions.ordinal import Nominal, OrderedLogistic
+from pyro_vae.distributions.quantiles import QuantileMixture
 from pyro_vae.distributions.sinh_arcsinh import SinhArcsinh
 from pyro_vae.distributions.sphere import SphericalUniform, VonMisesFisher
 from pyro_vae.distributions.tables import Columns, PartiallyObserved
@@ -24,8 +27,10 @@ __all__ = [
     "AutoregressiveImage",
     "Beta",
     "Columns",
+    "ColumnsInTurn",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
+    "ExemplarMixture",
     "GreyLevelCategorical",
     "GreyLevels",
     "ImproperUniform",
@@ -36,6 +41,7 @@ __all__ = [
     "OrderedLogistic",
     "PartiallyObserved",
     "Poisson",
+    "QuantileMixture",
     "Quantized",
     "Sentences",
     "SinhArcsinh",

@@ -15,6 +15,7 @@ from pyro_vae.guides.hierarchical import (
     HierarchicalGuideFactory,
     Ladder,
 )
+from pyro_vae.guides.implicit import Implicit
 from pyro_vae.guides.mixture import MixtureNormal
 from pyro_vae.guides.normal import FullCovarianceNormal, LowRankNormal, MeanFieldNormal
 from pyro_vae.guides.sphere import VonMisesFisher
@@ -29,6 +30,7 @@ __all__ = [
     "GuideFactory",
     "HierarchicalGuide",
     "HierarchicalGuideFactory",
+    "Implicit",
     "Ladder",
     "LowRankNormal",
     "MeanFieldNormal",

@@ -16,8 +16,10 @@ from pyro_vae.likelihoods.grey_levels import (
     DiscretizedLogistic,
     DiscretizedLogisticMixture,
 )
+from pyro_vae.likelihoods.in_turn import InTurn
 from pyro_vae.likelihoods.likelihood import Likelihood, LikelihoodFactory
 from pyro_vae.likelihoods.pixels import PixelCNN
+from pyro_vae.likelihoods.quantiles import Quantiles
 from pyro_vae.likelihoods.real import (
     FixedScaleNormal,
     HeteroscedasticNormal,
@@ -39,6 +41,7 @@ __all__ = [
     "FixedScaleNormal",
     "Heterogeneous",
     "HeteroscedasticNormal",
+    "InTurn",
     "Likelihood",
     "LikelihoodFactory",
     "LogNormal",
@@ -47,6 +50,7 @@ __all__ = [
     "Normal",
     "PixelCNN",
     "Poisson",
+    "Quantiles",
     "Sentences",
     "StudentT",
     "Tokens",

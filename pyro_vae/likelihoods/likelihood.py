@@ -12,7 +12,7 @@ from pyro_vae.errors import InputError, sizes
 from pyro_vae.networks import MLP, Network, NetworkFactory, Scaled, Shape
 from pyro_vae.parts import Part
 
-EncoderScaling = Literal["linear", "log"] | None
+EncoderScaling = Literal["linear", "log", "ranks"] | None
 
 
 class Likelihood(Part):
@@ -50,7 +50,8 @@ class Likelihood(Part):
         """Return a factory of encoders that read such values on the scale that suits them."""
         if self.encoder_scaling is None:
             return encoder
-        return partial(Scaled, network=encoder, logs=self.encoder_scaling == "log")
+        logs, ranks = self.encoder_scaling == "log", self.encoder_scaling == "ranks"
+        return partial(Scaled, network=encoder, logs=logs, ranks=ranks)
 
     @abc.abstractmethod
     def from_parameters(self, parameters: Tensor) -> dist.TorchDistribution:

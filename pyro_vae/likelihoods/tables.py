@@ -80,12 +80,15 @@ class Heterogeneous(Likelihood):
 
     def wrap_encoder(self, encoder: NetworkFactory) -> NetworkFactory:
         logs = [False] * sum(map(len, self.places))
-        num_categories = [0] * len(logs)
+        ranks, num_categories = [False] * len(logs), [0] * len(logs)
         for kind, places in zip(self.kinds, self.places, strict=True):
             for place in places:
                 logs[place] = kind.encoder_scaling == "log"
+                ranks[place] = kind.encoder_scaling == "ranks"
                 num_categories[place] = kind.num_categories
-        return partial(Scaled, network=encoder, logs=logs, num_categories=num_categories)
+        return partial(
+            Scaled, network=encoder, logs=logs, ranks=ranks, num_categories=num_categories
+        )
 
     def learn_scaling(self, x: Tensor) -> None:
         for kind, places in zip(self.kinds, self.places, strict=True):

@@ -23,7 +23,8 @@ def factor_vae(
 
     For a vote, up to 64 rows are drawn that share the value of one factor (a real one: its bin of 20). The
     code whose variance is least, relative to all rows, votes for that factor. Each code stands for the
-    factor that most of 800 votes give it, and 800 new votes are counted. Chance is about 1 / F.
+    factor that most of 800 votes give it; 800 votes by the other half of the rows are counted. Chance is
+    about 1 / F.
 
     Args:
         codes: (N, D).
@@ -50,13 +51,17 @@ def factor_vae(
 def _factor_vae(pairs: Pairs, noise: np.random.Generator) -> tuple[float, dict[str, Array]]:
     active = pairs.codes.std(0) > 0
     codes = pairs.codes[:, active] / pairs.codes[:, active].std(0)
-    groups = [_groups(pairs.classes(k)) for k in range(pairs.factors.shape[1])]
-    count = len(groups)
+    classes = [pairs.classes(k) for k in range(pairs.factors.shape[1])]
+    count, order = len(classes), noise.permutation(len(codes))
     if not active.any():
         return 1 / count, {"votes": np.zeros((pairs.codes.shape[1], count))}
-    first, second = (_votes(codes, groups, noise) for _ in range(2))
+    halves = order[: len(order) // 2], order[len(order) // 2 :]
+    first, second = (
+        _votes(codes[half], [_groups(of_factor[half]) for of_factor in classes], noise)
+        for half in halves
+    )
     chosen = first.argmax(1)
-    right = second[np.arange(len(second)), chosen].sum() / second.sum()
+    right = second[np.arange(len(second)), chosen].sum() / max(1, second.sum())
     votes = np.zeros((pairs.codes.shape[1], count))
     votes[active] = first
     return float(right), {"votes": votes}

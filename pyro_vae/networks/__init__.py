@@ -8,18 +8,22 @@ needs a network takes anything that can be called with the two shapes: a class h
 
 from pyro_vae.networks.conditions import OneHot, join
 from pyro_vae.networks.convolutional import ConvDecoder, ConvEncoder
+from pyro_vae.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from pyro_vae.networks.inputs import EmbeddedTokens, Flat, MaskedInput, Scaled
 from pyro_vae.networks.mlp import MLP, GatedMLP
 from pyro_vae.networks.network import Network, NetworkFactory, Shape
 from pyro_vae.networks.residual import ResidualDecoder, ResidualEncoder
 from pyro_vae.networks.sequences import GRU, Transformer
 from pyro_vae.networks.sets import DeepSets
+from pyro_vae.networks.spectral import SpectralNorm
 
 __all__ = [
     "GRU",
     "MLP",
     "ConvDecoder",
     "ConvEncoder",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
     "DeepSets",
     "EmbeddedTokens",
     "Flat",
@@ -32,6 +36,7 @@ __all__ = [
     "ResidualEncoder",
     "Scaled",
     "Shape",
+    "SpectralNorm",
     "Transformer",
     "join",
 ]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.networks.mlp import MLP
 from pyro_vae.networks.network import Network, NetworkFactory, Shape
+from pyro_vae.quantile_scores import QuantileScores
 from pyro_vae.scaling import Scaling
 
 
@@ -47,6 +48,7 @@ class Scaled(Network):
 
     logs: Tensor | None
     least: Tensor
+    ranked: Tensor | None
     column: Tensor | None
     category: Tensor
 
@@ -57,6 +59,7 @@ class Scaled(Network):
         network: NetworkFactory = MLP,
         logs: bool | Sequence[bool] = False,
         num_categories: Sequence[int] = (),
+        ranks: bool | Sequence[bool] = False,
     ) -> None:
         super().__init__(in_shape, out_shape)
         features = [
@@ -75,22 +78,27 @@ class Scaled(Network):
         self.register_buffer("logs", which, persistent=False)
         if which is not None:
             self.register_buffer("least", torch.ones_like(self.scaling.location))
+        ranked = torch.tensor(ranks)
+        self.register_buffer("ranked", ranked if ranked.any() else None, persistent=False)
+        self.scores = QuantileScores(self.in_shape) if ranked.any() else None
 
     def learn_scaling(self, x: Tensor) -> None:
         """Learn location and scale from rows of inputs, ``rows | X``."""
         if x.shape[-1:] != self.in_shape[-1:]:  # other data, such as labels
             return
+        if self.scores is not None:
+            self.scores.learn(x)
         if self.logs is None:
-            self.scaling.learn(x)
+            self.scaling.learn(self._on_scale(x))
         elif not self.scaling.is_learnt:
             rows = x.reshape(-1, *self.least.shape)
             least = torch.where(rows > 0, rows, torch.inf).amin(0)
             self.least.copy_(torch.where(least.isfinite(), least, 1.0))
-            self.scaling.learn(self._to_logs(x), may_keep=~self.logs)
+            self.scaling.learn(self._on_scale(x), may_keep=~self.logs)
 
     def scaled(self, x: Tensor) -> Tensor:
         """Return the network's features of inputs ``N | in_shape``."""
-        scaled = (self._to_logs(x) - self.scaling.location) / self.scaling.scale
+        scaled = (self._on_scale(x) - self.scaling.location) / self.scaling.scale
         if self.column is None:
             return scaled
         x, scaled = x[..., self.column], scaled[..., self.column]
@@ -100,6 +108,11 @@ class Scaled(Network):
     def transform(self, x: Tensor) -> Tensor:
         out: Tensor = self.network(self.scaled(x))
         return out
+
+    def _on_scale(self, x: Tensor) -> Tensor:
+        if self.scores is not None and self.ranked is not None:
+            x = torch.where(self.ranked, self.scores.to_scores(x), x)
+        return self._to_logs(x)
 
     def _to_logs(self, x: Tensor) -> Tensor:
         if self.logs is None:

@@ -16,7 +16,7 @@ Values = np.ndarray[Any, Any]
 
 @styled
 def learning_curve(metrics: Sequence[Mapping[str, Any]], unit: str = "datum") -> Figure:
-    """Plot the objective per unit over epochs, in training and in validation.
+    """Plot the objective per unit over epochs, in training and in validation; of a GAN, both sides' losses.
 
     Args:
         metrics: a record for each epoch, with ``epoch``, ``train_elbo`` and perhaps ``validation_elbo``
@@ -31,6 +31,9 @@ def learning_curve(metrics: Sequence[Mapping[str, Any]], unit: str = "datum") ->
         problem = "there is no learning curve before the end of the first epoch"
         raise InputError(problem, subject="metrics", expected="a record for each epoch")
     figure, axes = new_figure(4.8, 3.0)
+    if "discriminator_loss" in metrics[0]:
+        _plot_game(axes, metrics)
+        return figure
     trained, validated = (_figure_name(metrics[0], part) for part in ("train", "validation"))
     train = _figures(metrics, f"train_{trained}")
     held_out = _figures(metrics, f"validation_{validated}")
@@ -43,17 +46,32 @@ def learning_curve(metrics: Sequence[Mapping[str, Any]], unit: str = "datum") ->
         axes.plot(*held_out, color=BLUE, lw=1.5, marker=marker, ms=3, label="validation")
         _mark_best(axes, *held_out)
     axes.set_ylim(_limits(train[1], held_out[1]))
-    axes.set_xlim(1, max(metrics[-1]["epoch"], 2))
-    axes.set_xlabel("epoch")
     shown_name = (validated or trained or "").replace("elbo", "ELBO")
     axes.set_ylabel(f"{shown_name} (nats per {unit})")
+    _finish(axes, metrics)
+    return figure
+
+
+def _plot_game(axes: Axes, metrics: Sequence[Mapping[str, Any]]) -> None:
+    """Plot the losses of generator and discriminator, which no unit but the loss's own has."""
+    marker = "o" if len(metrics) == 1 else None
+    curves = {side: _figures(metrics, f"{side}_loss") for side in ("generator", "discriminator")}
+    for (side, curve), color in zip(curves.items(), (BLUE, GREY), strict=True):
+        axes.plot(*curve, color=color, lw=1.5, marker=marker, ms=3, label=side)
+    axes.set_ylim(_limits(*(curve[1] for curve in curves.values())))
+    axes.set_ylabel("loss")
+    _finish(axes, metrics)
+
+
+def _finish(axes: Axes, metrics: Sequence[Mapping[str, Any]]) -> None:
+    axes.set_xlim(1, max(metrics[-1]["epoch"], 2))
+    axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.grid(axis="y", color="#E6E6E6", lw=0.8)
     axes.legend(
         frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0, fontsize=8,
         handlelength=1.4, columnspacing=1.4,
     )  # fmt: skip
-    return figure
 
 
 def _figure_name(metrics: Mapping[str, Any], part: str) -> str | None:

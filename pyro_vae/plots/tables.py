@@ -9,6 +9,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from torch import Tensor
 
 from pyro_vae.data.columns.column import Column, Kind
@@ -71,6 +72,9 @@ def _set_scale(
             axis.set_major_formatter(ConciseDateFormatter(locator))
         elif is_log:
             panel.set(**{f"{name}scale": "log"})
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=4))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
         else:
             panel.locator_params(name, nbins=4, integer=column.kind in (Kind.COUNT, Kind.GRADE))
 
@@ -165,14 +169,19 @@ def sampled_columns(
     figure, panels = panels_of(values, columns)
     for i, (panel, column) in enumerate(panels):
         observed = np.zeros(0) if data is None else data[~np.isnan(data[:, i]), i]
-        draw = _draw_bars if column.categories else _draw_histograms
-        draw(panel, column, values[:, i], observed)
-        panel.set_yticks([])
-        panel.spines["left"].set_visible(False)
+        draw_column(panel, column, values[:, i], observed)
     if data is not None:
         panels[0][0].legend(frameon=False, fontsize=8)
     figure.supxlabel(caption + _remark(values), fontsize=9)
     return figure
+
+
+def draw_column(panel: Axes, column: Column, drawn: Table, observed: Table) -> None:
+    """Draw the distribution of one column, of the model and, where ``observed`` has rows, of the data."""
+    draw = _draw_bars if column.categories else _draw_histograms
+    draw(panel, column, drawn, observed)
+    panel.set_yticks([])
+    panel.spines[["left", "top", "right"]].set_visible(False)
 
 
 def _draw_bars(panel: Axes, column: Column, drawn: Table, observed: Table) -> None:

@@ -29,7 +29,18 @@ def with_prior_as_guide(program: Any, sums_out: bool = True) -> Any:
     if not callable(model):
         return program
     model = marking(model) if sums_out else model
-    return model, poutine.block(model, hide_fn=_is_no_draw)
+    guide = poutine.block(model, hide_fn=_is_no_draw)
+    guide.is_prior = True  # type: ignore[attr-defined]
+    return model, guide
+
+
+def has_prior_as_guide(program: Any) -> bool:
+    """Return whether a program has no guide but its prior: nothing was learnt about latents from data.
+
+    >>> has_prior_as_guide(with_prior_as_guide(lambda x: None))
+    True
+    """
+    return isinstance(program, tuple) and bool(getattr(program[1], "is_prior", False))
 
 
 @contextmanager

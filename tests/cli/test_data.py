@@ -63,4 +63,4 @@ def test_wide_tables_are_cut(here, call):
 @pytest.mark.parametrize("name", ["nope", "nope.tsvv", "digit"])
 def test_an_unknown_name_could_be_a_path(call, words, name):
     outcome = call(words.format(name))
-    outcome.refuses(repr(name), "or a path: a folder of images, .npy", ".tsv", "digits")
+    outcome.refuses(repr(name), "or a path: a folder of images, .npy", ".tsv", "`pyro-vae data`")

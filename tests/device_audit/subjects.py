@@ -40,6 +40,7 @@ from pyro_vae.inference.evidence.method import Workload, last
 from pyro_vae.inference.evidence.proposals import refined, wider
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.inference.objectives import Objective, default_elbo
+from pyro_vae.inference.objectives.adversary import Adversary
 from pyro_vae.inference.svi.batch_loss import BatchLoss
 from pyro_vae.inference.svi.engine import EagerEngine
 from pyro_vae.inference.svi.minibatching import Minibatching
@@ -52,6 +53,7 @@ from pyro_vae.priors import Categorical
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import as_program
 from pyro_vae.program.examination import examine
+from pyro_vae.program.prior_guide import with_prior_as_guide
 from pyro_vae.program.unconstrained import Coordinates
 from pyro_vae.program.vectorization import with_fastest_chains
 
@@ -151,6 +153,8 @@ def exact(case: Case) -> Run:
 def made(case: Case) -> tuple[Any, tuple[Tensor, ...]]:
     torch.manual_seed(0)
     program, data = case[0](), case[1]()
+    if isinstance(program, nn.Module) and not hasattr(program, "guide"):
+        program = with_prior_as_guide(program)
     return as_program(program), data if isinstance(data, tuple) else (data,)
 
 
@@ -231,6 +235,11 @@ def binary(*shape: int) -> Tensor:
     return torch.bernoulli(torch.full(shape, 0.4))
 
 
+def case_for(elbo: Any) -> Case:
+    """Return a program for an objective; adversaries compare data with draws, which need gradients."""
+    return GAUSSIAN if isinstance(elbo, Adversary) else PARTS["MeanFieldNormal"]
+
+
 TABLE = (lambda: table()[0]), (lambda: table()[1])
 GAUSSIAN = partial(FactorAnalysis, (5,), 2), partial(torch.randn, 9, 5)
 REGRESSION = Regression, partial(torch.randn, 9, 4)
@@ -268,7 +277,7 @@ SUBJECTS: dict[str, dict[str, Callable[[], Run]]] = {
     },
     "steps of parts and objectives": {
         **{name: partial(step, case) for name, case in PARTS.items()},
-        **{type(elbo).__name__: partial(step, PARTS["MeanFieldNormal"], elbo) for elbo in OBJECTIVES},
+        **{type(elbo).__name__: partial(step, case_for(elbo), elbo) for elbo in OBJECTIVES},
     },
     "weights": {
         **{name: partial(weights, case) for name, case in MODELS.items()},

@@ -22,7 +22,7 @@ from pyro_vae.metrics import (
 
 ROTATION = np.array([[1, -1], [1, 1]]) / math.sqrt(2)
 ROTATED = {"MIG": 0.0, "DCI": 0.0, "SAP": 0.0, "FactorVAE": 0.5, "MCC": math.sqrt(0.5)}
-SLACK = {"MIG": 0.04, "DCI": 0.02, "SAP": 0.08, "FactorVAE": 0.06, "MCC": 0.01}
+SLACK = {"MIG": 0.04, "DCI": 0.02, "SAP": 0.08, "FactorVAE": 0.1, "MCC": 0.01}
 
 
 @pytest.fixture
@@ -51,10 +51,12 @@ def test_the_identity_scores_1(rng, name, factors) -> None:
 @pytest.mark.parametrize("factors", [real, classes], ids=["real", "classes"])
 @pytest.mark.parametrize("name", METRICS)
 def test_two_factors_rotated_by_45_degrees(rng, name, factors) -> None:
-    v = factors(rng)
-    codes = (v - v.mean(0)) / v.std(0) @ ROTATION
-    found = METRICS[name](codes, v, num_splits=0)
-    assert found.value == pytest.approx(ROTATED[name], abs=SLACK[name])
+    found = []
+    for _ in range(10 if name == "FactorVAE" else 1):  # whose votes come from a few groups of rows
+        v = factors(rng)
+        codes = (v - v.mean(0)) / v.std(0) @ ROTATION
+        found.append(METRICS[name](codes, v, num_splits=0).value)
+    assert np.mean(found) == pytest.approx(ROTATED[name], abs=SLACK[name])
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -8,6 +8,7 @@ from shelf import SHELF
 from torch import nn
 
 import pyro_vae.models
+from pyro_vae.program.prior_guide import with_prior_as_guide
 from pyro_vae.testing import check_program
 
 # checks that do not apply to a model
@@ -21,7 +22,9 @@ WITHOUT = {"Autoencoder": {"prior", "evidence"}, "VQVAE": {"gradients"}}
 def test_it_keeps_the_contract(
     name: str, make: Callable[[], nn.Module], data: Callable[[], Any]
 ) -> None:
-    report = check_program(make(), data(), num_particles=200)
+    made = make()
+    program = made if hasattr(made, "guide") else with_prior_as_guide(made)
+    report = check_program(program, data(), num_particles=200)
     missed = {each.check: each.reason for each in report.outcomes if each.outcome != "ok"}
     assert missed.keys() <= {"device", *WITHOUT.get(name, ())}, missed
 

@@ -87,6 +87,7 @@ ENCODERS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "DeepSets": (partial(networks.DeepSets, element=small, network=small, width=8), (4, 3)),
     "GRU": (partial(networks.GRU, hidden_dim=8, num_layers=2), (4, 3)),
     "Transformer": (partial(networks.Transformer, width=8, num_heads=2), (4, 3)),
+    "DCGANDiscriminator": (partial(networks.DCGANDiscriminator, channels=(4, 4)), (1, 5, 6)),
     "MaskedInput": (partial(networks.MaskedInput, network=small), (5,)),
     "MaskedInput-images": (
         partial(networks.MaskedInput, network=partial(networks.ConvEncoder, channels=(4,))),

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parts.parts import ENCODERS, small
 from refused import refused
+from torch import nn
 
 from pyro_vae import fit
 from pyro_vae.likelihoods import FixedScaleNormal, Tokens
@@ -19,11 +20,14 @@ from pyro_vae.networks import (
     MLP,
     ConvDecoder,
     ConvEncoder,
+    DCGANDiscriminator,
+    DCGANGenerator,
     DeepSets,
     EmbeddedTokens,
     MaskedInput,
     ResidualDecoder,
     ResidualEncoder,
+    SpectralNorm,
     Transformer,
 )
 
@@ -76,6 +80,31 @@ def test_residual_networks_take_any_image_and_any_batch(
     decoder = ResidualDecoder((5,), (2, *image), channels=(4, 4), blocks=2)
     assert encoder(torch.zeros(*batch, *image)).shape == (*batch, 2, 5)
     assert decoder(torch.zeros(*batch, 5)).shape == (*batch, 2, *image)
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(1, 3), st.integers(1, 30), st.integers(1, 30))
+def test_networks_of_gans_take_any_image(channels: int, height: int, width: int) -> None:
+    image = (channels, height, width)
+    generator = DCGANGenerator((5,), image, channels=(4, 4))
+    assert generator(torch.randn(3, 2, 5)).shape == (3, 2, *image)
+    assert DCGANDiscriminator(image, (2,), channels=(4, 4))(torch.zeros(3, *image)).shape == (3, 2)
+
+
+def test_spectral_norm_leaves_no_layer_that_stretches() -> None:
+    network = SpectralNorm((6,), (4,), partial(MLP, hidden_dims=(16,), activation=nn.ReLU))
+    for _ in range(200):  # a step of the power iteration each
+        network(torch.randn(8, 6))
+    layers = [m for m in network.modules() if isinstance(m, nn.Linear)]
+    assert len(layers) == 2
+    for layer in layers:
+        assert float(torch.linalg.matrix_norm(layer.weight.detach(), 2)) == pytest.approx(
+            1, rel=1e-3
+        )
+    network.eval()
+    x, y = torch.randn(2, 500, 6)
+    assert ((network(x) - network(y)).norm(dim=-1) <= (x - y).norm(dim=-1) * 1.001).all()
+    torch.testing.assert_close(network(x)[7], network(x[7]))
 
 
 @pytest.mark.parametrize("name", ENCODERS)

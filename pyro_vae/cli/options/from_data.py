@@ -42,6 +42,12 @@ def column_likelihoods(data: DataSet) -> list[PartConfig] | None:
     return None if columns is None else [likelihood_of(column) for column in columns]
 
 
+def category_counts(data: DataSet) -> list[int] | None:
+    """Return the number of categories of each column of a table, or of the argument x; 0 for numbers."""
+    columns = data.train.columns_of(data.train.main_argument)
+    return None if columns is None else [column.num_categories for column in columns]
+
+
 # parameters of a constructor that are never options: the data set them
 SIZES: dict[str, FromData] = {
     "data_shape": _shape_of_x,
@@ -53,6 +59,7 @@ INFERRED: dict[str, FromData] = {
     "levels": lambda data: data.values.levels or num_categories(data),
     "num_tokens": num_categories,
     "columns": column_likelihoods,
+    "category_counts": category_counts,
 }
 
 

@@ -23,6 +23,8 @@ TYPE_NAMES = {
 CLASS_MODULES = {
     "--lr_schedule": ("torch.optim.lr_scheduler",),
     "--elbo": ("pyro_vae.inference.objectives", "pyro.infer"),
+    "--elbo.loss": ("pyro_vae.inference.objectives.adversarial_losses",),
+    "--elbo.penalty": ("pyro_vae.inference.objectives.penalties",),
     "--model.likelihood": ("pyro_vae.likelihoods",),
 }
 NOUNS = {"elbo": "objective", "binarize": "binarization"}  # where an option has another name

@@ -25,7 +25,13 @@ from pyro_vae.cli.options.safe_yaml import install_checks
 from pyro_vae.errors import InputError
 from pyro_vae.parts import is_choice
 
-MULTI_VALUED = {"--columns", "--kinds", "--missing", "--arguments"}  # take one value or more
+MULTI_VALUED = {
+    "--columns",
+    "--kinds",
+    "--missing",
+    "--arguments",
+    "--where",
+}  # take one value or more
 SEEDS = ("seed", "data_seed")
 SEED_RANGE = "a whole number from 0 to 2**32 - 1"  # what every generator takes
 

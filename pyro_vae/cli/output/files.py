@@ -1,6 +1,7 @@
 """The files that verbs write: complete or absent, never over another file, with keys to the data's rows."""
 
 import csv
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,31 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     on_host = {n: x.cpu().numpy() if isinstance(x, Tensor) else x for n, x in arrays.items()}
     with atomic_write(path) as unfinished, unfinished.open("wb") as file:
         np.savez(file, allow_pickle=False, **on_host)
+
+
+def write_images(folder: Path, images: Tensor, names: Sequence[str] = ()) -> None:
+    """Write images in [0, 1], ``N | channels, height, width``, as .png files of a new folder.
+
+    With ``names`` each image goes into the folder of its class. The folder is complete or absent.
+    """
+    from PIL import Image
+
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        levels = (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        for number, image in enumerate(levels):
+            place = unfinished / names[number] if names else unfinished
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(
+                place / f"{number:06d}.png"
+            )
+        unfinished.rename(folder)
+    except OSError as error:
+        problem = f"cannot write {folder}: {error.strerror or error}"
+        raise InputError(problem, subject=str(folder)) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def write_table(

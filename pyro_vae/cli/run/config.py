@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-import pyro_vae
+import pyro_vae.models
 from pyro_vae.allocations import Allocations
 from pyro_vae.cli.options.data import add_data_options, columns_by_argument, load_data
 from pyro_vae.cli.options.from_data import (
@@ -31,11 +32,14 @@ from pyro_vae.cli.run.model_inputs import (
     check_takes_labels,
 )
 from pyro_vae.data import DataSet, batches
+from pyro_vae.data.readers.find import is_table
 from pyro_vae.errors import InputError, first_line
 from pyro_vae.guides.model_facts import without_guide
 from pyro_vae.inference.svi.fit import fit
-from pyro_vae.inference.svi.made_guide import has_guide, made_from_rows
+from pyro_vae.inference.svi.made_guide import has_guide, made_from_rows, needs_guide
+from pyro_vae.inference.svi.minibatching import DEFAULT_BATCH_SIZE
 from pyro_vae.program.contract import as_program, signature
+from pyro_vae.program.prior_guide import with_prior_as_guide
 
 DESCRIPTION = """\
 Fit a model to data by stochastic variational inference. The folder OUT then
@@ -76,6 +80,7 @@ PLACES = ("config", "out", "resume", BASE)  # options that say where things are,
 # the memory of a fit, in copies of the parameters: themselves, gradient, Adam's two moments, the best so
 # far; and all but the gradient twice more while a checkpoint is written
 COPIES = 13
+STEPS, STEPS_OF_PATIENCE, MIN_EPOCHS = 5_000, 200, 10  # of a Table
 LESS_MEMORY = "choose smaller networks, fewer latents or smaller images"
 
 
@@ -151,10 +156,7 @@ class FitConfig:
         if "--help" in words or "-h" in words:
             fit_parser(find_class(named[-1][1]) if named else None).parse_args(["--help"])
         name = named[-1][1] if named else from_file.get("class_path")
-        if name is None:
-            raise InputError("there is no model to fit", subject="--model",
-                remedy="name one, --model VAE, or your own class, --model MODULE.CLASS")  # fmt: skip
-        model = find_class(name)
+        model = find_class(name) if name else _model_for_table(words, config)
         arguments = from_file.get("init_args", {})
         if arguments and find_class(from_file["class_path"]) is model:
             config["model"] = arguments
@@ -203,6 +205,8 @@ class FitConfig:
         config = self.to_dict()
         arguments = config["model"]["init_args"]
         config["model"], inferred = infer_options(self.model, arguments, self.given, data)
+        if issubclass(self.model, pyro_vae.models.Table):
+            config |= _fit_of_table(config, data)
         completed = replace(self, options=parse(self.parser, [], config), given=config["model"])
         return completed, describe(inferred, data) if inferred else None
 
@@ -232,6 +236,8 @@ class FitConfig:
             problem = f"{self.model.__name__} cannot be made with these options: {reason}"
             raise InputError(problem, subject=self.model.__name__) from error
         if not has_guide(model):
+            if not needs_guide(self._instantiated().get("elbo")):
+                return with_prior_as_guide(model, sums_out=False)
             target = without_guide(model)
             rows = batches(data.train, torch.device("cpu"), signature(target))
             return made_from_rows(target, rows, self.options.seed)
@@ -283,10 +289,46 @@ def _model_of(value: Any) -> Mapping[str, Any]:
     return model
 
 
+def _model_for_table(words: Sequence[str], config: Mapping[str, Any]) -> type:
+    """Return the model of data that are a table.
+
+    Raises:
+        InputError: they are not.
+    """
+    named, _ = take_options(words, "--data".__eq__)
+    if not is_table(str(named[-1][1] if named else config.get("data"))):
+        raise InputError(
+            "there is no model to fit",
+            subject="--model",
+            remedy="name one, --model VAE, or your own class, --model MODULE.CLASS; a table has a "
+            "default, Table",
+        )
+    return pyro_vae.models.Table
+
+
 def _argument_names(words: Sequence[str], config: Mapping[str, Any]) -> list[str]:
     """Return the names of the model's arguments in ``--arguments``."""
     given, _ = take_options(words, "--arguments".__eq__)
     return list(columns_by_argument(given[-1][1:] if given else config.get("arguments")) or ())
+
+
+def _fit_of_table(config: Mapping[str, Any], data: DataSet) -> dict[str, Any]:
+    """Return how a Table is fitted, where the user leaves it open.
+
+    The noise of the last steps would move the shares of categories, so the learning rate falls to 0. The
+    figures in validation have no Monte-Carlo error, so a fit of few rows can stop early.
+    """
+    steps = math.ceil(len(data.train) / (config["batch_size"] or DEFAULT_BATCH_SIZE))
+    found: dict[str, Any] = {}
+    if config["epochs"] is None and config["steps"] is None:
+        found["epochs"] = max(MIN_EPOCHS, math.ceil(STEPS / steps))
+    epochs = config["epochs"] or found.get("epochs") or math.ceil(config["steps"] / steps)
+    if config["lr_schedule"] is None:
+        path, arguments = "torch.optim.lr_scheduler.CosineAnnealingLR", {"T_max": epochs}
+        found["lr_schedule"] = {"class_path": path, "init_args": arguments}
+    if config["patience"] is None and data.validation is not None:
+        found["patience"] = max(MIN_EPOCHS, math.ceil(STEPS_OF_PATIENCE / steps))
+    return found
 
 
 def _as_words(name: str, value: Any) -> Any:

@@ -13,9 +13,11 @@ from pyro_vae.cli.options.parser import imports_as_found
 from pyro_vae.cli.run.folder import CONFIG, RunFolder, read_config
 from pyro_vae.cli.run.folder import open_run as open_folder
 from pyro_vae.cli.run.trust import TRUSTED, foreign_names
-from pyro_vae.data import DataSet, Split
+from pyro_vae.data import DataSet, Split, batches
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
+from pyro_vae.inference.checks.training_rows import remember_training_rows
+from pyro_vae.program.contract import as_program, signature
 from pyro_vae.program.generators import generators_as_found
 
 CHECKS: dict[str, checks.Check] = {
@@ -76,7 +78,10 @@ def open_run(
         if data is not None:
             return run.load_program(run.remembered_data(), place), run.new_data(str(data))
         rows = _own_data(run)
-        return run.load_program(rows, place), rows
+        program = run.load_program(rows, place)
+        target = as_program(program)
+        remember_training_rows(target, batches(rows.train, "cpu", signature(target)))
+        return program, rows
 
 
 def _check_named(

@@ -11,15 +11,14 @@ from pyro_vae.data.readers.h5ad import read_h5ad
 from pyro_vae.data.readers.image_folders import read_folder
 from pyro_vae.data.readers.matlab import read_mat
 from pyro_vae.data.readers.named_sets import NAMED, NamedSetOptions
-from pyro_vae.data.readers.options import ReadOptions
+from pyro_vae.data.readers.options import OF_TABLES, ReadOptions
 from pyro_vae.data.readers.source import Source
 from pyro_vae.data.readers.tables import read_table
 from pyro_vae.data.readers.text import TEXTS, ending, is_packed
 from pyro_vae.errors import InputError, first_line, report_read_errors, unknown
 
 ROOT_VARIABLE = "PYRO_VAE_DATA"
-_OF_TABLES = frozenset({"label", "unseen", "arguments", "columns", "kinds", "id"})
-_OF_TEXT = _OF_TABLES | {"separator", "decimal", "header"}
+_OF_TEXT = OF_TABLES | {"separator", "decimal", "header"}
 _OF_ARCHIVES = frozenset({"pixels", "label", "unseen", "array"})
 _READERS: dict[str, tuple[Callable[[Path, ReadOptions], Source], frozenset[str], str]] = {
     ".npy": (read_npy, frozenset({"pixels"}), "a .npy file, which is one array"),
@@ -29,7 +28,7 @@ _READERS: dict[str, tuple[Callable[[Path, ReadOptions], Source], frozenset[str],
     ".csv": (read_table, _OF_TEXT, "a table of text"),
     ".tsv": (read_table, _OF_TEXT, "a table of text"),
     ".txt": (read_table, _OF_TEXT, "a table of text"),
-    ".parquet": (read_table, _OF_TABLES, "a .parquet file"),
+    ".parquet": (read_table, OF_TABLES, "a .parquet file"),
 }
 ENDINGS = tuple(_READERS)  # of text also with .gz
 
@@ -40,8 +39,8 @@ def read_source(
     """Read a named data set, a file or a folder, as :func:`load` describes, before any preprocessing."""
     path = Path(name).expanduser()
     if name in NAMED:
-        options.check_options({"image_size"} if name == "celeba" else (), name)
-        return _read_named(name, root, download, options.image_size)
+        options.check_options(NAMED[name].options, name)
+        return _read_named(name, root, download, options)
     if (name and _exists(path)) or ending(path) in ENDINGS or len(path.parts) > 1:
         with report_read_errors(path):
             return _read_path(path, options)
@@ -61,7 +60,7 @@ def _exists(path: Path) -> bool:
         return path.exists()
 
 
-def _read_named(name: str, root: Path | str | None, download: bool, size: int | None) -> Source:
+def _read_named(name: str, root: Path | str | None, download: bool, options: ReadOptions) -> Source:
     entry = NAMED[name]
     folder = _data_root(root)
     is_there = not entry.files or (folder is not None and entry.is_there(folder))
@@ -75,7 +74,7 @@ def _read_named(name: str, root: Path | str | None, download: bool, size: int | 
                 remedy=f"name it by --data_root FOLDER (root=) or {ROOT_VARIABLE}",
             )
     try:
-        return entry.read(NamedSetOptions(folder or Path(), download, size))
+        return entry.read(NamedSetOptions(folder or Path(), download, options))
     except InputError:
         raise
     except Exception as error:  # torchvision's readers raise all kinds
@@ -129,8 +128,15 @@ def _read_path(path: Path, options: ReadOptions) -> Source:
 
 
 def options_for(name: str) -> frozenset[str]:
-    """Return the options of :func:`load` that apply to a file of that name."""
+    """Return the options of :func:`load` that apply to a named set, or to a file of that name."""
+    if name in NAMED:
+        return NAMED[name].options
     return _READERS[ending(Path(name))][1] if ending(Path(name)) in _READERS else frozenset()
+
+
+def is_table(name: str) -> bool:
+    """Return whether a name is that of a table."""
+    return options_for(name) >= OF_TABLES
 
 
 class AvailableSet(NamedTuple):

@@ -1,28 +1,31 @@
 """The named data sets: their descriptions, their files below the data root, their readers."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
 from pyro_vae._torchvision import torchvision
 from pyro_vae.data.readers.arrays import to_rows
 from pyro_vae.data.readers.images import ImageFiles
+from pyro_vae.data.readers.options import OF_TABLES, ReadOptions
 from pyro_vae.data.readers.source import Source, SourceRows, permutation, shuffled_source
 from pyro_vae.data.readers.sprites import sprites
+from pyro_vae.data.readers.tables import read_table, source_of_frame
 from pyro_vae.errors import InputError
 
 
 class NamedSetOptions(NamedTuple):
-    """Say where a named set is, whether to download it, and the size of its images."""
+    """Say where a named set is, whether to download it, and how to read it."""
 
     root: Path
     download: bool
-    image_size: int | None
+    reading: ReadOptions = ReadOptions()
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class NamedSet:
     read: Callable[[NamedSetOptions], Source]
     files: tuple[str, ...] = ()
     downloadable: bool = True
+    options: frozenset[str] = frozenset()  # of ReadOptions, that apply to it
 
     def is_there(self, root: Path) -> bool:
         """Return whether one of its files is below ``root``."""
@@ -89,7 +93,7 @@ def _svhn(options: NamedSetOptions) -> Source:
 
 def _celeba(options: NamedSetOptions) -> Source:
     dataset = torchvision().datasets.CelebA
-    size = options.image_size or 64
+    size = options.reading.image_size or 64
     splits = [
         dataset(options.root, split=split, download=options.download)
         for split in ("train", "valid", "test")
@@ -184,6 +188,27 @@ def _amat(path: Path) -> Any:
     return bits.reshape(-1, 784)
 
 
+_ADULT = "Adult/adult.csv"
+
+
+def _adult(options: NamedSetOptions) -> Source:
+    reading = options.reading  # in this file ? stands for a missing value
+    return read_table(options.root / _ADULT, replace(reading, missing=(*reading.na_values, "?")))
+
+
+def _sklearn_table(name: str, target: str) -> Callable[[NamedSetOptions], Source]:
+    def read(options: NamedSetOptions) -> Source:
+        from sklearn import datasets
+
+        found = getattr(datasets, f"load_{name}")()
+        columns = [column.replace(" ", "_") for column in found.feature_names]
+        frame = pd.DataFrame(found.data, columns=columns)
+        frame[target] = found.target_names[found.target]
+        return source_of_frame(Path(name), frame, options.reading)
+
+    return read
+
+
 def _raw(folder: str, stem: str = "train") -> tuple[str, ...]:
     return (f"{folder}/raw/{stem}-images-idx3-ubyte",)
 
@@ -233,5 +258,23 @@ NAMED: dict[str, NamedSet] = {
         "202,599 faces, colour, cut to 64x64 unless image_size says otherwise; read lazily",
         _celeba,
         ("celeba/img_align_celeba",),
+        options=frozenset({"image_size"}),
+    ),
+    "adult": NamedSet(
+        "32,561 people of the US census of 1994 and their incomes, a mixed table with gaps (UCI)",
+        _adult,
+        (_ADULT,),
+        downloadable=False,
+        options=OF_TABLES,
+    ),
+    "breast_cancer": NamedSet(
+        "569 tumours: 30 measurements and the diagnosis, a table (scikit-learn's)",
+        _sklearn_table("breast_cancer", "diagnosis"),
+        options=OF_TABLES,
+    ),
+    "wine": NamedSet(
+        "178 wines: 13 measurements and the cultivar, a table (scikit-learn's)",
+        _sklearn_table("wine", "cultivar"),
+        options=OF_TABLES,
     ),
 }

@@ -22,6 +22,7 @@ _APPLY_TO = {
     "image_size": "folders of images and celeba",
 }
 _FOR_ALL = {"seed", "missing"}
+OF_TABLES = frozenset({"label", "unseen", "arguments", "columns", "kinds", "id"})
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,14 @@ def read_table(path: Path, options: ReadOptions) -> Source:
     check_unique(path, list(frame.columns))
     if not len(frame):
         raise no_rows(path)
+    return source_of_frame(path, frame, options, remarks)
+
+
+def source_of_frame(
+    path: Path, frame: "pd.DataFrame", options: ReadOptions, remarks: Sequence[str] = ()
+) -> Source:
+    """Return the rows of a frame, as :func:`read_table` does; ``path`` is what messages call it."""
+    remarks = list(remarks)
     frame = mask_na_values(frame, options.na_values)
     labels, classes = None, None
     if options.label is not None:

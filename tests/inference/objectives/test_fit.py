@@ -31,11 +31,13 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from pyro_vae import fit, guides, log_evidence, priors
 from pyro_vae.inference.evidence.proposals import refined
 from pyro_vae.inference.objectives import (
+    AAE,
     CIWAE,
     DIPVAE1,
     IWAE,
     MIWAE,
     PIWAE,
+    R1R2,
     TCVAE,
     WAE,
     Capacity,
@@ -48,13 +50,14 @@ from pyro_vae.inference.objectives import (
     StickingTheLanding,
     WakeSleep,
 )
+from pyro_vae.inference.objectives.adversary import Adversary
 from pyro_vae.inference.objectives.aggregate import Aggregate
 from pyro_vae.inference.objectives.objective import Scheduled
 from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.models import VAE, FactorAnalysis, MixtureVAE, SemiSupervisedVAE
 
 X = torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
-BY_THEIR_DRAWS = [elbo for elbo in OBJECTIVES if not isinstance(elbo, WakeSleep)]
+BY_THEIR_DRAWS = [elbo for elbo in OBJECTIVES if not isinstance(elbo, WakeSleep | Adversary)]
 quick = partial(
     fit, epochs=2, batch_size=50, progress=False, device="cpu", optimizer=partial(Adam, lr=0.01)
 )
@@ -150,8 +153,9 @@ def test_capacity_weighs_the_kl_by_itself() -> None:
         {"elbo": Capacity(5.0, Linear(0, 4, 5))},
         {"elbo": DReG(2)},
         {"elbo": FactorVAE(5.0)},
+        {"elbo": AAE(penalty=R1R2(), discriminator_steps=2)},
     ],
-    ids=["cyclical", "capacity", "DReG", "FactorVAE"],
+    ids=["cyclical", "capacity", "DReG", "FactorVAE", "AAE"],
 )
 def test_resume_is_exact(tmp_path, options) -> None:
     def run(out, **more):

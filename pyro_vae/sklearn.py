@@ -1,0 +1,153 @@
+"""Scores in scikit-learn's form, for its pipelines and PyOD's."""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from pyro_vae.errors import InputError
+from pyro_vae.inference.scoring.by import Score
+from pyro_vae.inference.scoring.calibration import Calibration
+from pyro_vae.inference.scoring.score import score
+from pyro_vae.inference.scoring.surprise import Surprise
+from pyro_vae.inference.svi.fit import fit
+from pyro_vae.models import ExemplarDensity
+
+Array = NDArray[Any]
+MOST_ROWS = 5000  # that the default program is fitted to: its exemplars
+# one parameter: it is at its optimum after few steps
+EXEMPLAR_FIT: Mapping[str, Any] = {
+    "steps": 80,
+    "batch_size": 128,
+    "optimizer": partial(torch.optim.Adam, lr=0.1),
+}
+
+
+class AnomalyDetector(OutlierMixin, BaseEstimator):
+    """Detect anomalies in a table by how strange a program finds them.
+
+    ``fit`` takes normal rows. It holds some of them out, fits the program to the others, and sets the
+    threshold by the scores of those held out: at most ``false_alarms`` of new normal rows are flagged.
+    With too few held-out rows for that rate (below 1 / false_alarms - 1), the threshold is their largest
+    score. The signs are scikit-learn's: ``score_samples`` is minus the score, so larger is more normal,
+    and ``predict`` gives -1 for anomalies and 1 for the others.
+
+    Args:
+        program: makes the model and guide from the shape of a row, as a class of the shelf does; by
+            default :class:`pyro_vae.models.ExemplarDensity`.
+        by: the score, by default ``Surprise()``.
+        fit_options: further arguments of :func:`pyro_vae.fit`, by name.
+        false_alarms: the share of normal rows that is flagged.
+        held_out: the share of the rows of ``fit`` that sets the threshold.
+        num_particles: K of the evidence; by default that of its method.
+        random_state: a seed, a whole number.
+        device: where to compute.
+
+    Attributes:
+        program_: the fitted program.
+        offset_: the threshold, as a value of ``score_samples``.
+
+    >>> rows = np.random.default_rng(0).normal(size=(300, 2))
+    >>> detector = AnomalyDetector().fit(rows)
+    >>> detector.predict([[0.1, -0.2], [7.0, 7.0]]).tolist()
+    [1, -1]
+    """
+
+    def __init__(
+        self,
+        program: Callable[[tuple[int, ...]], Any] | None = None,
+        by: Score | None = None,
+        fit_options: Mapping[str, Any] | None = None,
+        false_alarms: float = 0.05,
+        held_out: float = 0.2,
+        num_particles: int | None = None,
+        random_state: int = 0,
+        device: str = "auto",
+    ) -> None:
+        self.program, self.by, self.fit_options = program, by, fit_options
+        self.false_alarms, self.held_out = false_alarms, held_out
+        self.num_particles, self.random_state, self.device = num_particles, random_state, device
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Fit the program to normal rows ``X``, (rows, columns); ``y`` is ignored.
+
+        Raises:
+            ValueError: the rows are not numbers in a table, or fewer than 2.
+        """
+        X = validate_data(
+            self, X, dtype="numeric", ensure_all_finite="allow-nan", ensure_min_samples=2
+        )
+        if not 0 < self.held_out < 1:
+            raise InputError(
+                f"held_out is {self.held_out}",
+                subject="held_out",
+                expected="a share between 0 and 1",
+            )
+        rows = torch.as_tensor(np.asarray(X, dtype=np.float32))
+        seed = 0 if self.random_state is None else int(self.random_state)
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+        count = min(max(1, round(self.held_out * len(rows))), len(rows) - 1)
+        held_out, train = rows[order[:count]], rows[order[count:]]
+        self.program_ = self._fitted(train, seed)
+        self._normal_rows = held_out
+        calibration = Calibration(self._scores(held_out, with_reference=False))
+        threshold = calibration.threshold(self.false_alarms)
+        if math.isinf(threshold):
+            threshold = float(calibration.scores.max())
+        self.offset_ = -threshold
+        return self
+
+    def _fitted(self, train: Tensor, seed: int) -> Any:
+        columns = (train.shape[1],)
+        options: dict[str, Any] = {"progress": False, "seed": seed, "device": self.device}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            if self.program is None:
+                train, options = train[:MOST_ROWS], {**options, **EXEMPLAR_FIT}
+                made: Any = ExemplarDensity(columns, num_exemplars=len(train))
+            else:
+                made = self.program(columns)
+            return fit(made, train, **{**options, **(self.fit_options or {})}).program
+
+    def _scores(self, rows: Tensor, with_reference: bool = True) -> Tensor:
+        by = Surprise() if self.by is None else self.by
+        reference = self._normal_rows if with_reference or by.learns else None
+        return score(
+            self.program_,
+            rows,
+            by=by,
+            reference=reference if by.learns else None,
+            num_particles=self.num_particles,
+            shares=False,
+            seed=0 if self.random_state is None else int(self.random_state),
+            device=self.device,
+            progress=False,
+        ).scores
+
+    def score_samples(self, X: Any) -> Array:
+        """Return minus the score of each row: larger is more normal."""
+        check_is_fitted(self, "program_")
+        X = validate_data(self, X, reset=False, dtype="numeric", ensure_all_finite="allow-nan")
+        rows = torch.as_tensor(np.asarray(X, dtype=np.float32))
+        scores: Array = -self._scores(rows).numpy()
+        return scores
+
+    def decision_function(self, X: Any) -> Array:
+        """Return ``score_samples`` less the threshold: negative for anomalies."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> Array:
+        """Return -1 for anomalies and 1 for the others."""
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags

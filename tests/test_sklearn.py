@@ -1,0 +1,62 @@
+"""The detector in scikit-learn's form."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from refused import refused
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from stories import RNG
+
+from pyro_vae.inference import Typicality
+from pyro_vae.likelihoods import Normal
+from pyro_vae.models import VAE
+from pyro_vae.sklearn import AnomalyDetector
+
+FEW = {"steps": 2}
+
+
+@parametrize_with_checks([AnomalyDetector(fit_options=FEW)])
+def test_the_checks_of_estimators(estimator, check) -> None:
+    check(estimator)
+
+
+def test_anomalies_have_negative_decisions() -> None:
+    rows, far = RNG.normal(size=(300, 3)), RNG.normal(size=(20, 3)) + 8
+    detector = AnomalyDetector().fit(rows)
+    assert (detector.predict(far) == -1).all()
+    new = RNG.normal(size=(400, 3))
+    assert (detector.predict(new) == -1).mean() < 0.15
+    np.testing.assert_allclose(
+        detector.decision_function(far), detector.score_samples(far) - detector.offset_
+    )
+    with_gap = far[:1].copy()
+    with_gap[0, 1] = np.nan
+    assert detector.predict(with_gap) == [-1]
+
+
+def test_it_stands_in_a_pipeline_with_another_program_and_score() -> None:
+    program = partial(VAE, latent_dim=1, likelihood=Normal)
+    detector = AnomalyDetector(
+        program, by=Typicality(), fit_options={"epochs": 2}, num_particles=20, held_out=0.4
+    )
+    pipeline = make_pipeline(StandardScaler(), clone(detector))
+    rows = RNG.normal(size=(100, 3))
+    scores = pipeline.fit(rows).score_samples(np.r_[rows[:5], rows[:5] + 50])
+    assert roc_auc_score([1] * 5 + [0] * 5, scores) == 1
+
+
+def test_the_same_seed_gives_the_same_scores() -> None:
+    rows = RNG.normal(size=(60, 2))
+    one, two = (AnomalyDetector(fit_options=FEW).fit(rows).score_samples(rows) for _ in range(2))
+    assert np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_share_is_refused(share) -> None:
+    with refused("held_out"):
+        AnomalyDetector(held_out=share).fit(RNG.normal(size=(20, 2)))
