@@ -50,7 +50,7 @@ class Column(abc.ABC):
     >>> columns = [*COLUMNS, Layers()]
     >>> frame = compare(models, x, columns=columns, method="exact", sort=False).to_frame()
     >>> [int(count) for count in frame["layers"]]
-    [3, 3]
+    [6, 6]
     """
 
     @abc.abstractmethod

@@ -4,11 +4,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from torch import Tensor, nn
+
 from pyro_vae.inference.comparison.column import NOTHING, Column, Figures
 from pyro_vae.inference.comparison.lineup import Candidate, Lineup
 from pyro_vae.inference.comparison.of_rows import has_guide
-from pyro_vae.program.contract import as_program
+from pyro_vae.program.contract import as_program, held_program
 from pyro_vae.program.parameters import named_parameters
+from pyro_vae.program.prior_guide import with_prior_as_guide
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,12 @@ class Parameters(Column):
 
 
 def _count(candidate: Candidate) -> int:
-    if not has_guide(candidate):
+    if candidate.program is None:
         return 0
-    parameters = named_parameters(as_program(candidate.program)).values()
-    return sum(p.numel() for p in parameters if p.requires_grad)
+    program = held_program(candidate.program)
+    if isinstance(program, nn.Module):
+        parameters: dict[str, Tensor] = dict(program.named_parameters())
+    else:
+        whole = program if has_guide(candidate) else with_prior_as_guide(program)
+        parameters = named_parameters(as_program(whole))
+    return sum(p.numel() for p in parameters.values() if p.requires_grad)

@@ -16,13 +16,14 @@ from pyro_vae.inference import (
     LOO,
     MSE,
     ActiveUnits,
+    Annealed,
     FrechetDistance,
     KernelDistance,
     Parameters,
     PrecisionRecall,
 )
 from pyro_vae.metrics import mse, random_network
-from pyro_vae.models import VAE
+from pyro_vae.models import GAN, VAE
 
 LOADINGS = torch.tensor([[1.0, 2.0, 0.0, 0.0], [0.0, 0.5, 1.0, 1.0]])
 METRICS = [FrechetDistance(), KernelDistance(), PrecisionRecall(), MSE(), ActiveUnits()]
@@ -99,6 +100,21 @@ def test_same_seed_same_figures_and_nothing_is_disturbed() -> None:
     assert one.equals(again)
     assert torch.equal(state, torch.get_rng_state())
     assert not one.equals(table(models, x, METRICS, seed=1).to_frame())
+
+
+def test_a_model_without_a_guide_has_samples_only() -> None:
+    x = rows(60)
+    models = {"right": Linear(), "GAN": GAN((4,), latent_dim=2, scale=1.0)}
+    prior = Annealed(start="prior")
+    columns = [*METRICS, Parameters()]
+    frame = table(models, x, columns, method=prior, num_particles=4).to_frame()
+    for name in ("frechet_distance", "kernel_distance", "precision", "recall", "parameters"):
+        assert np.isfinite(frame[name]).all()
+    for name in ("mse", "mse_difference", "active_units"):
+        assert math.isfinite(frame[name]["right"])
+        assert math.isnan(frame[name]["GAN"])
+    made = GAN((4,), latent_dim=2)
+    assert frame["parameters"]["GAN"] == sum(p.numel() for p in made.parameters())
 
 
 def test_an_evidence_alone_has_no_metrics() -> None:
