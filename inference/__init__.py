@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from pyro_vae._lazy import exports
 
 if TYPE_CHECKING:  # what a type checker sees of the names below
+    from pyro_vae.inference.comparison.active_units import ActiveUnits as ActiveUnits
     from pyro_vae.inference.comparison.column import Column as Column
     from pyro_vae.inference.comparison.column import Figures as Figures
     from pyro_vae.inference.comparison.compare import COLUMNS as COLUMNS
@@ -12,12 +13,17 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.comparison.evidences import Difference as Difference
     from pyro_vae.inference.comparison.evidences import LogEvidence as LogEvidence
     from pyro_vae.inference.comparison.evidences import Probability as Probability
+    from pyro_vae.inference.comparison.frechet_distance import FrechetDistance as FrechetDistance
+    from pyro_vae.inference.comparison.kernel_distance import KernelDistance as KernelDistance
     from pyro_vae.inference.comparison.lineup import Candidate as Candidate
     from pyro_vae.inference.comparison.lineup import Lineup as Lineup
     from pyro_vae.inference.comparison.loo import LOO as LOO
+    from pyro_vae.inference.comparison.parameters import Parameters as Parameters
     from pyro_vae.inference.comparison.plot import plot_comparison as plot_comparison
+    from pyro_vae.inference.comparison.precision_recall import PrecisionRecall as PrecisionRecall
     from pyro_vae.inference.comparison.result import Comparison as Comparison
     from pyro_vae.inference.comparison.seconds import Seconds as Seconds
+    from pyro_vae.inference.comparison.squared_error import MSE as MSE
     from pyro_vae.inference.evidence.ais import Annealed as Annealed
     from pyro_vae.inference.evidence.auto import Auto as Auto
     from pyro_vae.inference.evidence.bidirectional import Bidirectional as Bidirectional
@@ -91,6 +97,12 @@ _HOMES = {
     "plot_comparison": f"{_COMPARISON}.plot",
     "Comparison": f"{_COMPARISON}.result",
     "Seconds": f"{_COMPARISON}.seconds",
+    "ActiveUnits": f"{_COMPARISON}.active_units",
+    "FrechetDistance": f"{_COMPARISON}.frechet_distance",
+    "KernelDistance": f"{_COMPARISON}.kernel_distance",
+    "PrecisionRecall": f"{_COMPARISON}.precision_recall",
+    "Parameters": f"{_COMPARISON}.parameters",
+    "MSE": f"{_COMPARISON}.squared_error",
     "Advance": f"{_EVIDENCE}.method",
     "Estimator": f"{_EVIDENCE}.method",
     "METHODS": f"{_EVIDENCE}.methods",

@@ -41,16 +41,16 @@ class Column(abc.ABC):
     >>> from pyro_vae.inference import COLUMNS
     >>> from pyro_vae.models import FactorAnalysis
     >>> @dataclass(frozen=True)
-    ... class Parameters(Column):
+    ... class Layers(Column):
     ...     def figures(self, lineup):
     ...         modules = [candidate.program for candidate in lineup.candidates]
-    ...         counts = tuple(sum(p.numel() for p in m.parameters()) for m in modules)
-    ...         yield Figures("parameters", tuple(map(str, counts)), {"parameters": counts})
+    ...         counts = tuple(len(list(m.parameters())) for m in modules)
+    ...         yield Figures("layers", tuple(map(str, counts)), {"layers": counts})
     >>> x, models = torch.randn(20, 3), {f"FA {n}": FactorAnalysis((3,), n) for n in (1, 2)}
-    >>> columns = [*COLUMNS, Parameters()]
+    >>> columns = [*COLUMNS, Layers()]
     >>> frame = compare(models, x, columns=columns, method="exact", sort=False).to_frame()
-    >>> [int(count) for count in frame["parameters"]]
-    [14, 24]
+    >>> [int(count) for count in frame["layers"]]
+    [6, 6]
     """
 
     @abc.abstractmethod

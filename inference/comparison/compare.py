@@ -21,7 +21,6 @@ from pyro_vae.inference.comparison.result import Comparison
 from pyro_vae.inference.comparison.same_data import check_comparable
 from pyro_vae.inference.evidence.estimate import log_evidence
 from pyro_vae.inference.evidence.result import Evidence
-from pyro_vae.program.contract import as_program
 from pyro_vae.progress import progress_bar
 
 COLUMNS: tuple[Column, ...] = (LogEvidence(), Difference(), BayesFactor(), Probability())
@@ -58,11 +57,11 @@ def compare(
 
     Args:
         models: by name, an :class:`Evidence` (each with a seed of its own), or a pair (program, data) whose
-            evidence is estimated here; with ``data``, or ``args=`` and ``kwargs=`` among the options, a
-            program.
+            evidence is estimated here, where a model alone is enough if the method needs no guide; with
+            ``data``, or ``args=`` and ``kwargs=`` among the options, a program.
         data: of all models, as :func:`pyro_vae.log_evidence` takes them.
-        columns: of the table. ``LOO()``, ``Seconds()`` or one of your own can be added to ``COLUMNS``
-            (:mod:`pyro_vae.inference`).
+        columns: of the table. ``LOO()``, ``Seconds()``, those of metrics (``FrechetDistance()``, ``MSE()``,
+            ...) or one of your own can be added to ``COLUMNS`` (:mod:`pyro_vae.inference`).
         reference: the name of the model that the others are compared with; by default the best.
         prior_weights: of each model, by name, for its posterior probability; by default all equal. They
             need not sum to 1.
@@ -177,10 +176,6 @@ def _pair(name: str, pair: Any) -> tuple[Any, Any]:
             expected=PAIR,
             remedy="pass compare({name: (model, guide), ...}, data), or ((model, guide), data) for each",
         )
-    try:
-        as_program(program)
-    except InputError as error:
-        raise error.at(f"model {name!r}") from None
     return program, data
 
 

@@ -1,6 +1,5 @@
 """The column of leave-one-out cross-validation, by ArviZ."""
 
-import inspect
 import math
 import warnings
 from collections.abc import Iterator
@@ -15,11 +14,11 @@ from pyro_vae import argument_checks as checks
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.comparison.column import NOTHING, Column, Figures, numbers
 from pyro_vae.inference.comparison.lineup import Candidate, Lineup, paired_error, quoted
+from pyro_vae.inference.comparison.of_rows import posterior_of
 from pyro_vae.inference.evidence.arviz import inference_data
 from pyro_vae.inference.evidence.draws import DrawsPosterior
 from pyro_vae.inference.evidence.psis import bad_k
 from pyro_vae.inference.posterior.methods import IMPORTANCE
-from pyro_vae.inference.posterior.posterior import posterior
 
 CHECKS: dict[str, checks.Check] = {
     "method": checks.instance(
@@ -101,13 +100,11 @@ class LOO(Column):
                 subject=candidate.name,
                 remedy="give the pair (program, data) in place of the evidence",
             )
-        known = inspect.signature(posterior).parameters
-        options = {n: v for n, v in candidate.options.items() if n in known and n != "method"}
-        options["num_particles"] = self.num_particles
-        drawn = posterior(
-            candidate.program,
-            candidate.data,
-            **{**options, "method": self.method, "num_draws": self.num_draws},
+        drawn = posterior_of(
+            candidate,
+            method=self.method,
+            num_draws=self.num_draws,
+            num_particles=self.num_particles,
         )
         seed = candidate.options.get("seed")
         try:

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,19 @@ from pyro_vae.cli.run.trained import (
     run_parser,
 )
 from pyro_vae.errors import InputError, unknown
+from pyro_vae.inference.comparison.active_units import ActiveUnits
+from pyro_vae.inference.comparison.column import Column
 from pyro_vae.inference.comparison.compare import COLUMNS, candidate_of, compared, model_seed
+from pyro_vae.inference.comparison.frechet_distance import FrechetDistance
+from pyro_vae.inference.comparison.kernel_distance import KernelDistance
 from pyro_vae.inference.comparison.lineup import Candidate
 from pyro_vae.inference.comparison.loo import LOO
+from pyro_vae.inference.comparison.parameters import Parameters
 from pyro_vae.inference.comparison.plot import plot_comparison
+from pyro_vae.inference.comparison.precision_recall import PrecisionRecall
 from pyro_vae.inference.comparison.result import Comparison
+from pyro_vae.inference.comparison.seconds import Seconds
+from pyro_vae.inference.comparison.squared_error import MSE
 
 DESCRIPTION = """\
 Compare the models of two runs or more: estimate log p(data) of the same
@@ -40,19 +49,36 @@ against the best (or --reference) and posterior probabilities. Methods:
 Runs whose observed values differ are refused: other rows, or data that were
 standardised in one run only. So are probabilities beside densities.
 
+--columns adds some of these, with commas between:
+{columns}.
+
 --out writes the figures, a line for each run, and --plot a picture."""
 EXAMPLES = (
     "pyro-vae compare runs/vae runs/fa --num_particles 5000",
     "pyro-vae compare runs/a runs/b --method ais --out bf.csv --plot bf.png",
     "pyro-vae compare runs/null runs/b --split train --joint --loo",
+    "pyro-vae compare runs/vae runs/fa --columns frechet_distance,mse,parameters",
 )
 PICTURE = "plot"  # the option
+FURTHER: dict[str, type[Column]] = {  # --columns
+    "frechet_distance": FrechetDistance,
+    "kernel_distance": KernelDistance,
+    "precision_recall": PrecisionRecall,
+    "mse": MSE,
+    "active_units": ActiveUnits,
+    "parameters": Parameters,
+    "seconds": Seconds,
+    "loo": LOO,
+}
 
 
 def main(words: Sequence[str]) -> int:
     """Print the table, and write the files that the options name."""
     parser = run_parser(
-        "compare", DESCRIPTION.format(methods=describe_methods()), EXAMPLES, takes_several=True
+        "compare",
+        DESCRIPTION.format(methods=describe_methods(), columns=", ".join(FURTHER)),
+        EXAMPLES,
+        takes_several=True,
     )
     add = parser.add_argument
     add("--reference", type=str | None, metavar="RUN", help="the run that the others are compared "
@@ -60,6 +86,7 @@ def main(words: Sequence[str]) -> int:
     add("--joint", action="store_true", help="compare log p(all data) also where only some of the "
         "models have a figure for each row")  # fmt: skip
     add("--loo", action="store_true", help="add leave-one-out cross-validation")
+    add("--columns", type=str | None, metavar="NAMES", help="further columns, with commas between")
     add("--json", action="store_true", help="print one JSON object, in nats")
     add(f"--{PICTURE}", type=str | None, help=f"a picture to write ({', '.join(plots.ENDINGS)})")
     add_out(parser, None, (TABLE,), what="the table to write")
@@ -77,8 +104,8 @@ def main(words: Sequence[str]) -> int:
     reference = None if options.reference is None else _reference(options.reference, names)
     table = None if options.out is None else out_path(options, (TABLE,))
     picture = None if options.plot is None else out_path(options, plots.ENDINGS, PICTURE)
+    columns = (*COLUMNS, *further_columns(options.columns, options.loo))
     options.device = local_device(options.device)
-    columns = (*COLUMNS, LOO()) if options.loo else COLUMNS
     with process_group(), redirect_stdout(sys.stderr):  # a model may print
         made = [
             _candidate(name, folder, options, estimate, 1 / len(names))
@@ -90,6 +117,23 @@ def main(words: Sequence[str]) -> int:
             note(text)
         _show(found, options.json, table, picture)
     return 0
+
+
+def _listed(names: Iterable[str]) -> str:
+    return textwrap.fill(", ".join(names), 72)
+
+
+def further_columns(names: str | None, loo: bool = False) -> list[Column]:
+    """Return the columns that are named with commas between, and that of leave-one-out.
+
+    Raises:
+        InputError: a name is of no column.
+    """
+    given = [] if names is None else [name.strip() for name in names.split(",")]
+    for name in given:
+        if name not in FURTHER:
+            raise unknown(f"there is no column {name!r}", name, FURTHER, subject="--columns")
+    return [FURTHER[name]() for name in dict.fromkeys([*given, *(["loo"] if loo else [])])]
 
 
 def _reference(run: str, names: dict[str, str]) -> str:

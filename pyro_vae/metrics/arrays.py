@@ -35,6 +35,10 @@ class Pairs:
         """Return some of the rows."""
         return Pairs(self.codes[index], self.factors[index], self.is_class)
 
+    def half(self, noise: np.random.Generator) -> "Pairs":
+        """Return half of the rows, at random."""
+        return self.rows(half_of(len(self), noise))
+
     def classes(self, factor: int) -> Array:
         """Return a factor as classes 0, 1, ..., (N,): a real one in bins of equal shares."""
         values = self.factors[:, factor]
@@ -56,7 +60,7 @@ def as_pairs(codes: Any, factors: Any, is_class: Sequence[bool] | None = None) -
     >>> as_pairs([[0.1], [0.4], [0.2]], [0, 1, 1]).is_class
     (True,)
     """
-    x, v = (_as_matrix(name, a) for name, a in (("codes", codes), ("factors", factors)))
+    x, v = (as_matrix(name, a) for name, a in (("codes", codes), ("factors", factors)))
     if len(x) != len(v):
         raise InputError(
             f"there are {len(x):,} codes and {len(v):,} rows of factors",
@@ -83,7 +87,12 @@ def as_pairs(codes: Any, factors: Any, is_class: Sequence[bool] | None = None) -
     return Pairs(x, np.stack(numbers, 1).astype(float), tuple(map(bool, kinds)))
 
 
-def _as_matrix(name: str, values: Any) -> Array:
+def as_matrix(name: str, values: Any) -> Array:
+    """Return rows of finite numbers, (N, D), in double precision; (N,) become one column.
+
+    Raises:
+        InputError: they are something else.
+    """
     try:
         array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values, float)
     except (TypeError, ValueError) as error:
@@ -101,6 +110,11 @@ def _as_matrix(name: str, values: Any) -> Array:
             remedy="leave such rows out",
         )
     return array
+
+
+def half_of(count: int, noise: np.random.Generator) -> Array:
+    """Return the numbers of half of the rows, two or more, without replacement."""
+    return noise.permutation(count)[: max(2, count // 2)]
 
 
 def _looks_like_classes(values: Array) -> bool:

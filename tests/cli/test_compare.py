@@ -70,3 +70,17 @@ def test_wrong_runs(call, two_runs, vae):
     call("compare runs/one runs/two --plot picture.bmp").refuses("--plot", ".png")
     call("compare runs/one runs/two --out table.png").refuses("--out", ".csv")
     call("compare runs/one runs/two --out table.csv").refuses("table.csv", "--overwrite")
+
+
+def test_further_columns_are_named(call, two_runs):
+    words = "compare runs/one runs/two --method exact --split train"
+    names = "frechet_distance,kernel_distance,precision_recall,mse,active_units,parameters,seconds"
+    outcome = call(words, f"--columns {names} --json")
+    assert outcome.code == 0
+    figures = json.loads(outcome.out)["models"]
+    for name in ("frechet_distance", "kernel_distance", "precision", "recall", "mse", "seconds"):
+        assert figures["one"][name] is not None
+    assert figures["two"]["latent_units"] == 2
+    assert figures["two"]["parameters"] > figures["one"]["parameters"]
+    assert call(words, "--columns loo --loo").out.count("elpd_loo  ") == 1
+    call(words, "--columns mse,frechet").refuses("--columns", "frechet_distance")

@@ -1,0 +1,1 @@
+"""Features that sample metrics compare, a kind a file."""
