@@ -137,6 +137,13 @@ def _write_chosen(
 
 def _write_draws(path: Path, trained: TrainedModel, num: int | None) -> None:
     drawn, given = draw(trained, num)
+    if not trained.arguments and trained.split.columns and trained.rows_to_compare is not None:
+        of_data = trained.of_data(drawn)
+        value = as_in_file(of_data.value, trained.rows_to_compare)
+        drawn = {
+            name: replace(each, value=value) if each is of_data else each
+            for name, each in drawn.items()
+        }
     if is_arrays(path):
         values = {name: prediction.value for name, prediction in drawn.items()}
         means = {f"{name}_mean": prediction.mean for name, prediction in drawn.items()}
@@ -147,8 +154,7 @@ def _write_draws(path: Path, trained: TrainedModel, num: int | None) -> None:
         value = check_table(trained.of_data(drawn).value, path)
         columns = columns_of(trained.split, value)
         if trained.split.columns is not None and trained.rows_to_compare is not None:
-            like = as_in_file(value, trained.rows_to_compare)
-            frame = Synthesis(like, trained.split).frame()
+            frame = Synthesis(value, trained.split).frame()
             columns = [(str(name), cells) for name, cells in frame.items()]
         write_table(path, with_row_keys(given, columns, trained.label))
     else:

@@ -109,11 +109,23 @@ def test_a_run_and_its_configuration_are_the_same_run(call, factors):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_resumed_run_is_the_run_that_was_not_interrupted(call, factors):
-    assert call(FA, "--epochs 10 --out runs/short").code == 0
-    assert call("fit --resume runs/short --epochs 30").code == 0
+def test_a_run_made_longer_is_the_run_that_was_long_from_the_start(call):
+    rate = "--optimizer Adam --optimizer.lr 0.01"  # else a cosine over the length of the run
+    assert call(FA, rate, "--epochs 9 --out runs/long").code == 0
+    assert call(FA, rate, "--epochs 3 --out runs/short").code == 0
+    assert call("fit --resume runs/short --epochs 9").code == 0
     for name in ("metrics.jsonl", "config.yaml"):
-        assert (factors / name).read_text() == Path("runs/short", name).read_text()
+        assert Path("runs/long", name).read_text() == Path("runs/short", name).read_text()
+
+
+def test_a_longer_run_gets_another_cosine(call):
+    assert call(FA, "--epochs 3 --out runs/short").code == 0
+    assert call("fit --resume runs/short --epochs 9").code == 0
+    lines = Path("runs/short/metrics.jsonl").read_text().splitlines()
+    rates = [json.loads(line)["learning_rate"] for line in lines]
+    assert len(rates) == 9
+    assert rates[3:] == sorted(rates[3:], reverse=True)
+    assert rates[8] < 0.1 * rates[0] < rates[3]
 
 
 def test_a_finished_run_says_that_it_is_finished(call, vae):

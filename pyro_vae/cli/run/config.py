@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyro
 import torch
 import yaml
 from jsonargparse import ArgumentParser, Namespace
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import pyro_vae.models
 from pyro_vae.allocations import Allocations
@@ -213,7 +215,7 @@ class FitConfig:
         arguments = config["model"]["init_args"]
         config["model"], inferred = infer_options(self.model, arguments, self.given, data)
         if issubclass(self.model, pyro_vae.models.Table):
-            config |= _fit_of_table(config, data)
+            config |= _length_for_table(config, data)
         completed = replace(self, options=parse(self.parser, [], config), given=config["model"])
         return completed, describe(inferred, data) if inferred else None
 
@@ -268,7 +270,12 @@ class FitConfig:
         """Return the arguments of :func:`pyro_vae.fit` that are options."""
         made = self._instantiated()
         names = set(inspect.signature(fit).parameters) - FIT_ARGUMENTS
-        return {"device": self.options.device, **{name: made[name] for name in names}}
+        options = {"device": self.options.device, **{name: made[name] for name in names}}
+        if issubclass(self.model, pyro_vae.models.Table) and options["lr_schedule"] is None:
+            # the noise of the last steps would move the shares of categories; a run that is made longer
+            # by --resume gets another cosine
+            options["lr_schedule"] = partial(CosineAnnealingLR, T_max=options["epochs"])
+        return options
 
     def _instantiated(self) -> Namespace:
         """Return the options, with an object for each class that they name.
@@ -319,20 +326,16 @@ def _argument_names(words: Sequence[str], config: Mapping[str, Any]) -> list[str
     return list(columns_by_argument(given[-1][1:] if given else config.get("arguments")) or ())
 
 
-def _fit_of_table(config: Mapping[str, Any], data: DataSet) -> dict[str, Any]:
-    """Return how a Table is fitted, where the user leaves it open.
+def _length_for_table(config: Mapping[str, Any], data: DataSet) -> dict[str, Any]:
+    """Return how long a Table is fitted, where the user leaves it open.
 
-    The noise of the last steps would move the shares of categories, so the learning rate falls to 0. The
-    figures in validation have no Monte-Carlo error, so a fit of few rows can stop early.
+    The figures in validation have no Monte-Carlo error, so a fit of few rows can stop early.
     """
     steps = math.ceil(len(data.train) / (config["batch_size"] or DEFAULT_BATCH_SIZE))
     found: dict[str, Any] = {}
-    if config["epochs"] is None and config["steps"] is None:
-        found["epochs"] = max(MIN_EPOCHS, math.ceil(STEPS / steps))
-    epochs = config["epochs"] or found.get("epochs") or math.ceil(config["steps"] / steps)
-    if config["lr_schedule"] is None:
-        path, arguments = "torch.optim.lr_scheduler.CosineAnnealingLR", {"T_max": epochs}
-        found["lr_schedule"] = {"class_path": path, "init_args": arguments}
+    if config["epochs"] is None:
+        wanted, least = (STEPS, MIN_EPOCHS) if config["steps"] is None else (config["steps"], 1)
+        found |= {"epochs": max(least, math.ceil(wanted / steps)), "steps": None}
     if config["patience"] is None and data.validation is not None:
         found["patience"] = max(MIN_EPOCHS, math.ceil(STEPS_OF_PATIENCE / steps))
     return found
