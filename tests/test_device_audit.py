@@ -42,7 +42,7 @@ WAITS = {  # what cannot be avoided, by group and subject
             "TraceEnum_ELBO asks whether all values have a probability; a graph does not ask",
             "pyro/util.py warn_if_nan: _local_scalar_dense": "in Python, it looks for NaN, too",
         }
-        for name in ("MixtureVAE29", "SemiSupervisedVAE30")
+        for name in ("MixtureVAE", "SemiSupervisedVAE")
     },
     **{
         (group, f"guide made for {name}"): {

@@ -98,6 +98,7 @@ def test_topics_of_one_word_have_a_known_evidence() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_first_model_is_right_at_the_defaults() -> None:
     story = next(s for s in STORIES if s.name == "Poisson regression")
     row: Row = weighing.row_of(story, seeds=[0])

@@ -76,7 +76,7 @@ def main(words: Sequence[str]) -> int:
     """Print the table, and write the files that the options name."""
     parser = run_parser(
         "compare",
-        DESCRIPTION.format(methods=describe_methods(), columns=", ".join(FURTHER)),
+        DESCRIPTION.format(methods=describe_methods(), columns=_listed(FURTHER)),
         EXAMPLES,
         takes_several=True,
     )

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vae import plots
+from pyro_vae.cli.output.console import note
 from pyro_vae.cli.output.files import (
     add_out,
     categories_of,
@@ -137,9 +138,12 @@ def _write_chosen(
 
 def _write_draws(path: Path, trained: TrainedModel, num: int | None) -> None:
     drawn, given = draw(trained, num)
-    if not trained.arguments and trained.split.columns and trained.rows_to_compare is not None:
+    known = trained.rows_to_compare
+    if not trained.arguments and trained.split.columns and known is None:
+        note("the data are not there, so numbers have all decimals, and no range")
+    elif not trained.arguments and trained.split.columns and known is not None:
         of_data = trained.of_data(drawn)
-        value = as_in_file(of_data.value, trained.rows_to_compare)
+        value = as_in_file(of_data.value, known)
         drawn = {
             name: replace(each, value=value) if each is of_data else each
             for name, each in drawn.items()
@@ -153,7 +157,7 @@ def _write_draws(path: Path, trained: TrainedModel, num: int | None) -> None:
     elif is_table(path):
         value = check_table(trained.of_data(drawn).value, path)
         columns = columns_of(trained.split, value)
-        if trained.split.columns is not None and trained.rows_to_compare is not None:
+        if trained.split.columns is not None and known is not None:
             frame = Synthesis(value, trained.split).frame()
             columns = [(str(name), cells) for name, cells in frame.items()]
         write_table(path, with_row_keys(given, columns, trained.label))

@@ -85,9 +85,11 @@ class InTurn(Heterogeneous):
 class _Heads(nn.Module):
     """Map what was read before each column of a kind to the parameters of its distribution."""
 
+    places: Tensor
+
     def __init__(self, width: int, parameters: int, places: Sequence[int]) -> None:
         super().__init__()
-        self.places = list(places)
+        self.register_buffer("places", torch.tensor(places), persistent=False)
         self.weight = nn.Parameter(torch.randn(len(places), width, parameters) * 0.1 / width**0.5)
         self.bias = nn.Parameter(torch.zeros(len(places), parameters))
 

@@ -93,7 +93,7 @@ def report(
     >>> from pyro_vae import report
     >>> report("nowhere", "report.html")
     Traceback (most recent call last):
-    pyro_vae.errors.InputError: there is no run in nowhere; ...
+    pyro_vae.errors.InputError: there is no run in nowhere. Make one with ...
     """
     checks.check_arguments(CHECKS, locals())
     path, own = _free(Path(out), overwrite), frozenset(path_of(part) for part in parts)

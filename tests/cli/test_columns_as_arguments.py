@@ -121,6 +121,7 @@ def run(people, call):
     return open_run("runs/v", OURS.split())
 
 
+@pytest.mark.slow
 def test_the_joint_evidence_of_a_conjugate_regression(people, call):
     """log N(y; 0, X X^T + I/4), X with a column of ones, within the error that is printed."""
     words = "--data people.csv --arguments x=age,income y=cost --validation 0 --epochs 800"
@@ -166,7 +167,7 @@ def test_a_fit_is_that_of_the_tensors_bit_for_bit(run, people):
     model = run.config.model((2,), 3)
     by_hand = fit(
         model, tensors["train"], validation=tensors["validation"], epochs=3, seed=1,
-        device="cpu", progress=False, optimizer=torch.optim.Adam,
+        device="cpu", progress=False,
     )  # fmt: skip
     lines = (run.folder / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == by_hand.metrics

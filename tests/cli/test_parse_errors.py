@@ -60,8 +60,8 @@ REFUSED = {
     ),
     "--model.guide BottomUp": (
         "--model.guide",
-        "one of Categorical, FlowGuide, FullCovarianceNormal, LowRankNormal, MeanFieldNormal, "
-        "MixtureNormal, RelaxedCategorical, VonMisesFisher",
+        "one of Categorical, FlowGuide, FullCovarianceNormal, Implicit, LowRankNormal, "
+        "MeanFieldNormal, MixtureNormal, RelaxedCategorical, VonMisesFisher",
     ),
     "--keep_best perhaps": ("--keep_best", "true or false, not 'perhaps'"),
     "--binarize stochastc": ("--binarize", "Did you mean 'stochastic'?"),

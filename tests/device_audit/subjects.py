@@ -3,7 +3,7 @@
 The run itself is what is repeated for each batch or tile.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -244,8 +244,18 @@ TABLE = (lambda: table()[0]), (lambda: table()[1])
 GAUSSIAN = partial(FactorAnalysis, (5,), 2), partial(torch.randn, 9, 5)
 REGRESSION = Regression, partial(torch.randn, 9, 4)
 CLASSES = partial(VAE, (4,), 3, prior=Categorical, guide=CategoricalGuide), partial(binary, 9, 4)
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return names with the number of the occurrence behind all but the first: A, B, A2."""
+    return [
+        f"{name}{count}" if (count := names[: i + 1].count(name)) > 1 else name
+        for i, name in enumerate(names)
+    ]
+
+
 MODELS: dict[str, Case] = {
-    **{f"{name}{i}": (make, data) for i, (name, make, data) in enumerate(SHELF)},
+    **dict(zip(numbered([name for name, *_ in SHELF]), (case for _, *case in SHELF), strict=True)),
     **{
         f"guide made for {model.__name__}": with_made_guide(model)
         for model in (groups, columns, steps)
@@ -269,6 +279,7 @@ PARTS: dict[str, Case] = {
         partial(torch.ones, 9, 4),
     ),
 }
+
 ENUMERATED = [name for name in MODELS if name.startswith(("MixtureVAE", "SemiSupervised"))]
 SUBJECTS: dict[str, dict[str, Callable[[], Run]]] = {
     "steps of models": {
@@ -290,11 +301,11 @@ SUBJECTS: dict[str, dict[str, Callable[[], Run]]] = {
     "annealing": {
         **{name: partial(chains, case) for name, case in MODELS.items()},
         "from the prior": partial(chains, GAUSSIAN, "prior"),
-        "DequantizedFlow from the prior": partial(chains, MODELS["DequantizedFlow17"], "prior"),
+        "DequantizedFlow from the prior": partial(chains, MODELS["DequantizedFlow"], "prior"),
         "adapted": partial(chains, GAUSSIAN, adapted=True),
         "by vmap": partial(chains, REGRESSION),
         "exact FactorAnalysis": partial(exact, GAUSSIAN),
-        "exact StateSpace": partial(exact, MODELS["StateSpace32"]),
+        "exact StateSpace": partial(exact, MODELS["StateSpace"]),
     },
     "broken": {
         **{kind.__name__: partial(step, (kind, partial(torch.randn, 9, 2)))

@@ -138,6 +138,7 @@ def test_a_drawn_label_is_the_class_of_its_datum(vae) -> None:
     assert torch.equal(drawn["label"], drawn["x"].argmax(-1))
 
 
+@pytest.mark.slow
 def test_few_labels_name_many_data() -> None:
     torch.manual_seed(0)
     centres = torch.tensor([[-4.0, 0.0], [4.0, 0.0], [0.0, 5.0]])

@@ -103,6 +103,7 @@ def test_what_lies_beyond_a_length_does_not_count() -> None:
     torch.testing.assert_close(*weights)
 
 
+@pytest.mark.slow
 def test_a_fit_reaches_the_evidence() -> None:
     truth = random_model((8, 3))
     truth.transition.copy_(torch.tensor([[0.8, -0.5], [0.5, 0.8]]))

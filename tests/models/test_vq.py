@@ -61,6 +61,7 @@ def test_a_small_variance_is_the_nearest_code() -> None:
     assert torch.equal(model.quantise(x).sample().argmax(-1), nearest)
 
 
+@pytest.mark.slow
 def test_the_score_functions_gradient_is_the_elbos_and_the_other_is_not() -> None:
     """The gradient is that of the encoder's first layer, along the exact one by enumeration."""
     x, slopes = binary(5), {}

@@ -157,6 +157,7 @@ def test_what_is_summed_out_leaves_the_rest_right() -> None:
     assert agrees(evidence, exact)
 
 
+@pytest.mark.slow
 def test_what_all_groups_share_is_not_too_certain() -> None:
     """Mean field makes the mean's posterior much too narrow."""
     torch.manual_seed(0)

@@ -106,8 +106,9 @@ def test_a_step_reads_the_rows_from_itself_on() -> None:
 
 @pytest.mark.parametrize(
     ("steps", "count", "most"),
-    [(6, 500, 0.02), pytest.param(50, 2000, 0.05, marks=pytest.mark.slow)],
+    [(6, 500, 0.02), (50, 2000, 0.05)],
 )
+@pytest.mark.slow
 def test_the_elbo_of_new_series_is_nearly_their_evidence(steps, count, most) -> None:
     torch.manual_seed(0)
     prior = of_length(steps)

@@ -92,6 +92,7 @@ def test_what_one_covariance_cannot_hold_is_a_chain() -> None:
     assert factors.startswith("q(z_0, z_1, z_2, ..., z_199) q(z_200 | z_199) q(z_201 | z_200)")
 
 
+@pytest.mark.slow
 def test_a_hierarchy_by_index_has_the_exact_posterior() -> None:
     torch.manual_seed(0)
     x = 2 + torch.randn(GROUPS)[INDEX] + 0.5 * torch.randn(len(INDEX))

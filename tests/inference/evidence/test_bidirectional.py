@@ -128,6 +128,7 @@ def test_what_the_model_does_not_generate_stays_and_slices_are_filled() -> None:
         assert -4 * error < mean < 0.05
 
 
+@pytest.mark.slow
 def test_a_constrained_latent_and_one_that_is_summed_out() -> None:
     rates = torch.tensor([1.0, 4.0])
 

@@ -87,6 +87,7 @@ def log_evidence_on_a_grid(gan: GAN, x: Tensor) -> Tensor:
     return torch.stack([(likelihood.log_prob(row) + log_prior).logsumexp(0) for row in x])
 
 
+@pytest.mark.slow
 def test_eight_modes() -> None:
     check_modes(fitted_to(RING, 64, epochs=80), RING, most=1.0)
 

@@ -95,6 +95,7 @@ def test_discrete_latents_have_uniform_ranks() -> None:
     assert found.is_passed, str(found)
 
 
+@pytest.mark.slow
 def test_numbers_are_named_and_nuts_is_calibrated() -> None:
     known = KNOWN[3]  # regression, by code for one particle
     method = NUTS(num_chains=1, num_warmup=40)

@@ -56,6 +56,7 @@ def test_by_default_small_data_get_as_many_steps_as_they_need() -> None:
     assert any(note.startswith("1,250 epochs of 500 rows") for note in result.notes)
 
 
+@pytest.mark.slow
 def test_without_held_out_data_a_large_model_does_not_learn_small_data_by_heart() -> None:
     x = data(250)
     torch.manual_seed(0)
