@@ -12,13 +12,15 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.scoring.by import Score
 from pyro_vae.inference.scoring.calibration import Calibration
-from pyro_vae.inference.scoring.score import score
+from pyro_vae.inference.scoring.rows import Rows
+from pyro_vae.inference.scoring.score import as_reference, method_for
 from pyro_vae.inference.scoring.surprise import Surprise
 from pyro_vae.inference.svi.fit import fit
 from pyro_vae.models import ExemplarDensity
+from pyro_vae.program.contract import as_program
 
 Array = NDArray[Any]
 MOST_ROWS = 5000  # that the default program is fitted to: its exemplars
@@ -84,6 +86,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         X = validate_data(
             self, X, dtype="numeric", ensure_all_finite="allow-nan", ensure_min_samples=2
         )
+        if self.num_particles is not None:
+            at_least_1("num_particles", self.num_particles)
         if not 0 < self.held_out < 1:
             raise InputError(
                 f"held_out is {self.held_out}",
@@ -96,8 +100,19 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         count = min(max(1, round(self.held_out * len(rows))), len(rows) - 1)
         held_out, train = rows[order[:count]], rows[order[count:]]
         self.program_ = self._fitted(train, seed)
-        self._normal_rows = held_out
-        calibration = Calibration(self._scores(held_out, with_reference=False))
+        by = self._score
+        self._learnt = None
+        if by.learns:  # from one half; the other calibrates
+            if len(held_out) < 2:
+                raise InputError(
+                    f"{type(by).__name__} learns from one half of the held-out rows and calibrates on the "
+                    "other, and there is one row",
+                    subject="held_out",
+                    remedy="pass more rows, or a larger share",
+                )
+            first, held_out = held_out.tensor_split(2)
+            self._learnt = by.learn(self._rows(first))
+        calibration = Calibration(as_reference(self._scores(held_out)))
         threshold = calibration.threshold(self.false_alarms)
         if math.isinf(threshold):
             threshold = float(calibration.scores.max())
@@ -116,20 +131,19 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 made = self.program(columns)
             return fit(made, train, **{**options, **(self.fit_options or {})}).program
 
-    def _scores(self, rows: Tensor, with_reference: bool = True) -> Tensor:
-        by = Surprise() if self.by is None else self.by
-        reference = self._normal_rows if with_reference or by.learns else None
-        return score(
-            self.program_,
-            rows,
-            by=by,
-            reference=reference if by.learns else None,
-            num_particles=self.num_particles,
-            shares=False,
-            seed=0 if self.random_state is None else int(self.random_state),
-            device=self.device,
-            progress=False,
-        ).scores
+    @property
+    def _score(self) -> Score:
+        return Surprise() if self.by is None else self.by
+
+    def _rows(self, rows: Tensor) -> Rows:
+        program = as_program(self.program_)
+        method = method_for(program)
+        count = method.num_particles if self.num_particles is None else self.num_particles
+        seed = 0 if self.random_state is None else int(self.random_state)
+        return Rows(program, rows, method, count, seed, self.device, False, with_shares=False)
+
+    def _scores(self, rows: Tensor) -> Tensor:
+        return self._score.figures(self._rows(rows), self._learnt).scores.double().cpu()
 
     def score_samples(self, X: Any) -> Array:
         """Return minus the score of each row: larger is more normal."""

@@ -50,10 +50,29 @@ def test_it_stands_in_a_pipeline_with_another_program_and_score() -> None:
     assert roc_auc_score([1] * 5 + [0] * 5, scores) == 1
 
 
-def test_the_same_seed_gives_the_same_scores() -> None:
-    rows = RNG.normal(size=(60, 2))
-    one, two = (AnomalyDetector(fit_options=FEW).fit(rows).score_samples(rows) for _ in range(2))
-    assert np.array_equal(one, two)
+def test_a_score_learns_once_and_is_calibrated_by_other_rows() -> None:
+    learnt, scored = [], []
+
+    class Watched(Typicality):
+        def learn(self, reference):
+            learnt.append(reference.values[0])
+            return super().learn(reference)
+
+        def figures(self, rows, known):
+            scored.append(rows.values[0])
+            return super().figures(rows, known)
+
+    rows = RNG.normal(size=(100, 2))
+    detector = AnomalyDetector(by=Watched(), fit_options=FEW, held_out=0.4).fit(rows)
+    detector.score_samples(rows[:7])
+    assert [len(x) for x in learnt] == [20]
+    assert [len(x) for x in scored] == [20, 7]
+    assert not (learnt[0][:, None] == scored[0]).all(-1).any()
+
+
+def test_a_score_that_learns_needs_two_rows() -> None:
+    with refused("held_out", remedy="more rows"):
+        AnomalyDetector(by=Typicality(), fit_options=FEW).fit(RNG.normal(size=(5, 2)))
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

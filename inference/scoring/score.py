@@ -96,7 +96,7 @@ def score(
     """
     checks.check_arguments(CHECKS, locals())
     target = as_program(program)
-    way = _method(target, method)
+    way = method_for(target, method)
     count = way.num_particles if num_particles is None else num_particles
     rows = Rows(target, data, way, count, seed, device, progress, shares)
     learning, calibrating = _reference(target, rows, reference, by, seed)
@@ -106,7 +106,8 @@ def score(
     return _result(found, normal, by, false_alarms, _columns(data, found))
 
 
-def _method(program: Program, method: str | Method | None) -> Method:
+def method_for(program: Program, method: str | Method | None = None) -> Method:
+    """Return the method that is meant; by default the exact one, where the program has it."""
     if method is None:
         return Exact() if program.log_evidence is not None else Importance()
     return as_method(method)
@@ -225,7 +226,7 @@ def _result(
     }
     if normal is None:
         return Scores(**common, notes=tuple(notes))
-    reference = _known(normal.scores.double().cpu())
+    reference = as_reference(normal.scores.double().cpu())
     calibration = Calibration(reference)
     p, threshold = calibration.p_values(scores), calibration.threshold(false_alarms)
     least = 1 / (len(reference) + 1)
@@ -250,6 +251,6 @@ def _usual(figures: Figures) -> dict[str, Tensor]:
     return {name: share.nanmedian(0).values for name, share in figures.shares.items()}
 
 
-def _known(scores: Tensor) -> Tensor:
+def as_reference(scores: Tensor) -> Tensor:
     """Return the scores of the reference; one that is unknown counts as strangest, on the safe side."""
     return scores.nan_to_num(nan=float("inf"), posinf=float("inf"))

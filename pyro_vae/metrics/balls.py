@@ -41,6 +41,17 @@ def nearest(x: Array, y: Array) -> tuple[Array, Array]:
     return parts[0].numpy(), parts[1].numpy()
 
 
+def covered(centres: Array, rows: Array, num_neighbours: int) -> Array:
+    """Return whether a row lies in the ball around each centre, (len(centres),).
+
+    >>> import numpy as np
+    >>> covered(np.array([[0.0], [1.0], [5.0]]), np.array([[0.5], [20.0]]), 1)
+    array([ True,  True, False])
+    """
+    found: Array = nearest(centres, rows)[0] <= radii(centres, num_neighbours).numpy()
+    return found
+
+
 def least_rows(num_neighbours: int) -> int:
     """Return how many rows a sample needs, so that half of it has k neighbours for each row."""
     return 2 * (at_least_1("num_neighbours", num_neighbours) + 1)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyro_vae.metrics.arrays import Array
-from pyro_vae.metrics.balls import balls_around, least_rows, nearest, radii
+from pyro_vae.metrics.balls import balls_around, covered, least_rows
 from pyro_vae.metrics.features.features import Features
 from pyro_vae.metrics.samples import score_samples
 from pyro_vae.metrics.score import SPLITS, Score
@@ -90,7 +90,7 @@ def coverage(
     """
 
     def share(x: Array, y: Array) -> tuple[float, Mapping[str, Array]]:
-        is_covered = nearest(x, y)[0] <= radii(x, num_neighbours).numpy()
+        is_covered = covered(x, y, num_neighbours)
         return float(is_covered.mean()), {"is_covered": is_covered}
 
     given, least = {"real": real, "generated": generated}, least_rows(num_neighbours)
