@@ -2,10 +2,8 @@
 
 import inspect
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,8 @@ import pyro
 import torch
 import yaml
 from jsonargparse import ArgumentParser, Namespace
-from torch.optim.lr_scheduler import CosineAnnealingLR
 
-import pyro_vae.models
+import pyro_vae.models  # on use: start-up does not wait for the shelf
 from pyro_vae.allocations import Allocations
 from pyro_vae.cli.options.data import add_data_options, columns_by_argument, load_data
 from pyro_vae.cli.options.from_data import (
@@ -33,13 +30,12 @@ from pyro_vae.cli.run.model_inputs import (
     check_takes_arguments,
     check_takes_labels,
 )
+from pyro_vae.cli.run.table_defaults import length_for_table, model_for_table, schedule_for_table
 from pyro_vae.data import DataSet, batches
-from pyro_vae.data.readers.find import is_table
 from pyro_vae.errors import InputError, first_line
 from pyro_vae.guides.model_facts import without_guide
 from pyro_vae.inference.svi.fit import fit
 from pyro_vae.inference.svi.made_guide import has_guide, made_from_rows, needs_guide
-from pyro_vae.inference.svi.minibatching import DEFAULT_BATCH_SIZE
 from pyro_vae.program.contract import as_program, signature
 from pyro_vae.program.prior_guide import with_prior_as_guide
 
@@ -82,7 +78,6 @@ PLACES = ("config", "out", "resume", BASE)  # options that say where things are,
 # the memory of a fit, in copies of the parameters: themselves, gradient, Adam's two moments, the best so
 # far; and all but the gradient twice more while a checkpoint is written
 COPIES = 13
-STEPS, STEPS_OF_PATIENCE, MIN_EPOCHS = 5_000, 200, 10  # of a Table
 LESS_MEMORY = "choose smaller networks, fewer latents or smaller images"
 
 
@@ -158,7 +153,7 @@ class FitConfig:
         if "--help" in words or "-h" in words:
             fit_parser(find_class(named[-1][1]) if named else None).parse_args(["--help"])
         name = named[-1][1] if named else from_file.get("class_path")
-        model = find_class(name) if name else _model_for_table(words, config)
+        model = find_class(name) if name else model_for_table(words, config)
         arguments = from_file.get("init_args", {})
         if arguments and find_class(from_file["class_path"]) is model:
             config["model"] = arguments
@@ -215,7 +210,7 @@ class FitConfig:
         arguments = config["model"]["init_args"]
         config["model"], inferred = infer_options(self.model, arguments, self.given, data)
         if issubclass(self.model, pyro_vae.models.Table):
-            config |= _length_for_table(config, data)
+            config |= length_for_table(config, data)
         completed = replace(self, options=parse(self.parser, [], config), given=config["model"])
         return completed, describe(inferred, data) if inferred else None
 
@@ -272,9 +267,7 @@ class FitConfig:
         names = set(inspect.signature(fit).parameters) - FIT_ARGUMENTS
         options = {"device": self.options.device, **{name: made[name] for name in names}}
         if issubclass(self.model, pyro_vae.models.Table) and options["lr_schedule"] is None:
-            # the noise of the last steps would move the shares of categories; a run that is made longer
-            # by --resume gets another cosine
-            options["lr_schedule"] = partial(CosineAnnealingLR, T_max=options["epochs"])
+            options["lr_schedule"] = schedule_for_table(options["epochs"])
         return options
 
     def _instantiated(self) -> Namespace:
@@ -303,42 +296,10 @@ def _model_of(value: Any) -> Mapping[str, Any]:
     return model
 
 
-def _model_for_table(words: Sequence[str], config: Mapping[str, Any]) -> type:
-    """Return the model of data that are a table.
-
-    Raises:
-        InputError: they are not.
-    """
-    named, _ = take_options(words, "--data".__eq__)
-    if not is_table(str(named[-1][1] if named else config.get("data"))):
-        raise InputError(
-            "there is no model to fit",
-            subject="--model",
-            remedy="name one, --model VAE, or your own class, --model MODULE.CLASS; a table has a "
-            "default, Table",
-        )
-    return pyro_vae.models.Table
-
-
 def _argument_names(words: Sequence[str], config: Mapping[str, Any]) -> list[str]:
     """Return the names of the model's arguments in ``--arguments``."""
     given, _ = take_options(words, "--arguments".__eq__)
     return list(columns_by_argument(given[-1][1:] if given else config.get("arguments")) or ())
-
-
-def _length_for_table(config: Mapping[str, Any], data: DataSet) -> dict[str, Any]:
-    """Return how long a Table is fitted, where the user leaves it open.
-
-    The figures in validation have no Monte-Carlo error, so a fit of few rows can stop early.
-    """
-    steps = math.ceil(len(data.train) / (config["batch_size"] or DEFAULT_BATCH_SIZE))
-    found: dict[str, Any] = {}
-    if config["epochs"] is None:
-        wanted, least = (STEPS, MIN_EPOCHS) if config["steps"] is None else (config["steps"], 1)
-        found |= {"epochs": max(least, math.ceil(wanted / steps)), "steps": None}
-    if config["patience"] is None and data.validation is not None:
-        found["patience"] = max(MIN_EPOCHS, math.ceil(STEPS_OF_PATIENCE / steps))
-    return found
 
 
 def _as_words(name: str, value: Any) -> Any:
