@@ -18,7 +18,7 @@ NUM_PARTICLES, MOST_ROWS = 200, 500  # of a quick estimate
 PATTERN = "evidence*.json"
 NO_EVIDENCE = (
     "No estimate of log p(x) is kept in the run's folder. `pyro-vae evidence {run} --out "
-    "{run}/evidence.json` makes one. `pyro-vae report --evidence` makes a quick one, and compares runs."
+    "{run}/evidence.json` makes one."
 )
 NUMBERS = (
     "mean",
