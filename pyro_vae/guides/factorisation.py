@@ -1,10 +1,9 @@
 """How a guide factorises: the faithful inverse of a model's graph, and what is drawn together."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-import torch
 from pyro import poutine
 
 from pyro_vae.errors import InputError
@@ -17,8 +16,6 @@ from pyro_vae.guides.latent import FULL_COVARIANCE, Latent
 from pyro_vae.guides.model_facts import latents_to_draw
 from pyro_vae.program.contract import Program
 from pyro_vae.program.trace import Site, latent_sites
-
-PRIORS = 4  # draws of the model, which show whether a prior moves
 
 
 @dataclass(frozen=True)
@@ -49,9 +46,8 @@ def factorisation_of(
     """Return the faithful inverse of the model: those summed out go first, then a unit's own latents.
 
     Of the shared latents, those have factors of their own whose cells do not depend on each other, given
-    what is drawn before them; of small ones without plates those whose normal prior gets wider and narrower
-    with other latents, as the steps of a random walk do, since no joint distribution of one shape follows;
-    and from the last one on, as many more as leave one of a size that can have a full covariance.
+    what is drawn before them; and from the last one on, as many small ones without plates as leave a joint
+    distribution of a size that can have a full covariance.
 
     Args:
         target: the model, without a guide.
@@ -98,47 +94,38 @@ def factorisation_of(
     while coupled := [n for n in alone if is_coupled(n, found)]:
         alone.remove(coupled[-1])
         found = inverse(alone)
-    informed = _with_normal_prior(whole, drawn, known, draws[0])
     beyond = sum(known[n].size for n in found.joint) - JOINT_COVARIANCE
     for name in reversed([*found.parents]):
         is_small = cells.get(name) == 1 and known[name].size <= FULL_COVARIANCE
-        widens = name in informed and _scale_moves(known[name], [d.nodes[name] for d in draws])
-        if name in found.joint and is_small and (widens or beyond > 0):
+        if beyond > 0 and name in found.joint and is_small:
             alone.append(name)
             beyond -= known[name].size
-    return _along(inverse(alone), drawn, informed)
+    return _with_priors(inverse(alone), whole, drawn, known, draws[0])
 
 
-def _with_normal_prior(
-    graph: Graph, drawn: Sequence[str], known: Mapping[str, Latent], draw: poutine.Trace
-) -> set[str]:
-    """Return the latents whose prior is normal, and moves with latents or the data.
+def _with_priors(
+    found: Factorisation,
+    graph: Graph,
+    drawn: Sequence[str],
+    known: Mapping[str, Latent],
+    draw: poutine.Trace,
+) -> Factorisation:
+    """Return a factorisation, with the latents whose prior is normal, and moves with latents or the data.
 
     A prior with learnt parameters is none of them, since the guide would hold the model's parameters.
     """
     priors = graph.without("deterministic")
-    return {
+    informed = {
         name
         for name in drawn
         if (parents := priors.parents(name))
         and all(u in drawn or priors.by_name[u].kind == "data" for u in parents)
         and known[name].coordinates.prior_of(cast(Site, draw.nodes[name])["fn"]) is not None
     }
-
-
-def _scale_moves(latent: Latent, sites: Sequence[Any]) -> bool:
-    """Return whether a latent's normal prior has not the same standard deviation in all draws."""
-    priors = [latent.coordinates.prior_of(site["fn"]) for site in sites[:PRIORS]]
-    scales = [prior[1] for prior in priors if prior is not None]
-    return any(not torch.equal(scale, scales[0]) for scale in scales)
-
-
-def _along(found: Factorisation, drawn: Sequence[str], informed: Collection[str]) -> Factorisation:
-    """Return a factorisation, with the latents that are drawn along the model, and know their prior."""
     along = _along_model(found, drawn)
-    if not {*informed} & {*along}:
+    if not informed & {*along}:
         return found
-    return replace(found, along=along, informed=frozenset(informed) & {*along})
+    return replace(found, along=along, informed=frozenset(informed & {*along}))
 
 
 def _along_model(found: Factorisation, drawn: Sequence[str]) -> tuple[str, ...]:
