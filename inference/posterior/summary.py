@@ -141,7 +141,8 @@ def summarize(posterior: "Posterior", names: Sequence[str], probability: float) 
         for key, heading in headings.items()
     }
     of_units = "" if posterior.unit is None else f" of each of {posterior.unit!r}"
-    caption = f"Posterior{of_units}: {posterior.method}; {posterior.num_particles:,} draws"
+    kind = "weighted draws" if posterior.is_weighted else "draws"
+    caption = f"Posterior{of_units}: {posterior.method}; {posterior.num_particles:,} {kind}"
     sizes = {name: len(tables[name].mean) for name in names}
     doubtful = tuple(is_bad for name in names for is_bad in tables[name].doubtful.tolist())
     reasons = bad_weights(posterior) if posterior.is_independent else disagreement(sum(doubtful))

@@ -149,6 +149,25 @@ def test_bad_weights_have_no_error_and_are_named() -> None:
     assert "a few weights decide" in found.to_arviz().attrs["notes"]
 
 
+def test_a_joint_posterior_takes_more_particles_than_draws() -> None:
+    """Their weights lose about half, and all means are to be right. Units keep as many as draws."""
+
+    def model(x: Tensor) -> None:
+        mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+
+    program = model, lambda x: pyro.sample("mean", dist.Normal(0.3, 0.4))
+    options = {"args": (torch.randn(9),), "num_draws": 20, "seed": 0}
+    assert posterior(program, **options).num_particles == 80
+    assert posterior(program, **options, num_particles=30).num_particles == 30
+    annealed = posterior(program, **options, method=Annealed(num_temperatures=2))
+    assert annealed.num_particles == 20
+    known = normal_normal()
+    of_units = posterior((known.model, known.exact), known.args, num_draws=20, seed=0)
+    assert of_units.num_particles == 20
+
+
 def test_good_weights_have_no_warning() -> None:
     known = normal_normal()
     table = posterior((known.model, known.exact), known.args, num_draws=200, seed=0).summary()
