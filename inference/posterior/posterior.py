@@ -107,7 +107,7 @@ def posterior(
         layouts = layouts_of(sample_sites(model_trace))
         latents = {name: layouts[name] for name in example.structure.latents}
         computed = computed_in(example)
-        numbers = sum(model_trace.nodes[name]["value"].numel() for name in latents)
+        numbers = sum(sample_sites(model_trace)[name]["value"].numel() for name in latents)
         if num_particles is None and example.structure.unit is None and numbers <= FEW_NUMBERS:
             size *= method.per_draw
         draw = method.drawer(example, Workload(size, tuple(map(len, tiles.index))))

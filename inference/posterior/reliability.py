@@ -6,7 +6,9 @@ if TYPE_CHECKING:
     from pyro_vae.inference.posterior.result import Posterior
 
 BAD_R_HAT = 1.05  # of a number, above which its chains do not agree
-HELP_JOINT = "method=NUTS() needs no guide; method=Annealed(), more num_particles or a longer fit may do, too"
+HELP_JOINT = (
+    "method=NUTS() needs no guide; Annealed(), more num_particles or a longer fit may do, too"
+)
 HELP_UNITS = "method=Annealed() or more num_particles draw better"
 HELP_CHAINS = (
     "more draws and a longer num_warmup help, or, where labels can change places, a model that puts them "

@@ -140,7 +140,7 @@ def test_bad_weights_have_no_error_and_are_named() -> None:
     assert frame["mcse"].isna().to_numpy().tolist() == bad.tolist()
     table = found.summary()
     assert table.doubtful == tuple(bad.tolist())
-    caption, warning, _, _, *lines = str(table).splitlines()
+    _caption, warning, _, _, *lines = str(table).splitlines()
     assert "do not report" in warning
     for line in lines:
         if line.startswith("z["):
