@@ -25,7 +25,7 @@ from pyro_cases import (
     examples,  # noqa: F401 - they register their cases
     tutorials,  # noqa: F401
 )
-from pyro_cases.alone import SEEDS, Comparison, compare
+from pyro_cases.alone import COPIES, SEEDS, Comparison, compare
 from pyro_cases.case import MAKERS, Case, Maker
 from pyro_cases.source import Source
 
@@ -48,7 +48,7 @@ def comparisons(source: Source, only: str, seeds: int) -> Iterator[tuple[str, Co
         if not source.has(file) or not fnmatch.fnmatch(file, only):
             continue
         try:
-            copies = [made(maker, source) for _ in range(2 * seeds)]
+            copies = [made(maker, source) for _ in range(COPIES * seeds)]
         except Exception as error:
             traceback.print_exc()
             yield file, Comparison(Path(file).stem, "not made", repr(error))
