@@ -28,6 +28,7 @@ from pyro_vae.program.wrappers import SHAPES_AND_MASKS, inside
 FULL_COVARIANCE = 64  # coordinates, up to which a factor has all their covariances
 MOST = 30.0  # beyond which the means of logs and logits grow like a logarithm
 MOST_SHAPE = 1.5  # of a skew, and of the log of a tail
+ROUNDINGS = 4.0  # of a mean, that a standard deviation has at least
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,10 @@ class LatentCoordinates:
         """
         if not self.is_identity:  # exp and its like overflow where a network has gone astray
             loc = loc.clamp(-MOST, MOST) + loc.sign() * (loc.abs() - MOST).relu().log1p()
+        elif (
+            self.family is None
+        ):  # a draw is rounded as its mean is: closer to it, log q would be wrong
+            scale = torch.hypot(scale, ROUNDINGS * torch.finfo(loc.dtype).eps * loc)
         if self.family is not None:
             loc, scale = (x.reshape((*x.shape[:-1], *self.shape)) for x in (loc, scale))
             return self.family(loc, scale).to_event(len(self.shape))
