@@ -89,6 +89,12 @@ class Comparison:
         return mean(each), max(by_draws, by_seeds)
 
 
+def restored(row: dict[str, Any]) -> Comparison:
+    """Return what `asdict` made of a comparison."""
+    figures = {key: [Figures(**each) for each in row[key]] for key in ("theirs", "ours")}
+    return Comparison(**row | figures)
+
+
 def compare(copies: Sequence[Case]) -> Comparison:
     """Fit a case's bare model and the case itself with each seed, and compare; in silence.
 
@@ -190,8 +196,19 @@ def is_summed_out(message: dict[str, Any]) -> bool:
 
 
 def better(copies: Sequence[Case], seed: int) -> Figures:
-    """Fit a case with each learning rate, and return the figures of the larger ELBO."""
-    found = [weighed(case, seed, rate) for case, rate in zip(copies, RATES, strict=True)]
+    """Fit a case with each learning rate, and return the figures of the larger ELBO.
+
+    Raises:
+        InputError: no rate gives figures; one that diverges is only not the better one.
+    """
+    found, errors = [], []
+    for case, rate in zip(copies, RATES, strict=True):
+        try:
+            found.append(weighed(case, seed, rate))
+        except InputError as error:
+            errors.append(error)
+    if not found:
+        raise errors[-1]
     return max(
         found, key=lambda figures: figures.elbo if math.isfinite(figures.elbo) else -math.inf
     )
