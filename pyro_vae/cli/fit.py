@@ -73,6 +73,15 @@ def train(folder: Path, config: FitConfig, data: DataSet) -> tuple[Any, FitResul
 
 
 def _resume(folder: Path, words: Sequence[str]) -> int:
+    run, data, result, before = resume_run(folder, words)
+    if result.metrics and result.metrics[-1]["epoch"] == before:
+        note(f"the run was finished; {_to_continue(run, before, result.epochs)} would continue it")
+    report(folder, run.config, result, data)
+    return 0
+
+
+def resume_run(folder: Path, words: Sequence[str]) -> tuple[RunFolder, DataSet, FitResult, int]:
+    """Go on with a run; return it, its data, the result, and after which epoch it stood."""
     run = open_run(folder, words)
     said = read_record(folder)
     data, before = run.load_data(), run.saved[1]["position"]["epoch"]
@@ -88,10 +97,7 @@ def _resume(folder: Path, words: Sequence[str]) -> int:
     _save_num_epochs(folder, run.config, result)
     save_record(folder, result, said)
     save_curve(folder, result, data)
-    if result.metrics and result.metrics[-1]["epoch"] == before:
-        note(f"the run was finished; {_to_continue(run, before, result.epochs)} would continue it")
-    report(folder, run.config, result, data)
-    return 0
+    return run, data, result, before
 
 
 def _record(data: DataSet, options: Any) -> dict[str, Any]:
