@@ -39,7 +39,7 @@ class SampleColumn(Column):
     def figures(self, lineup: Lineup) -> Iterator[Figures]:
         features, found = self.features, list[Mapping[str, MetricValue] | None]()
         for candidate in lineup.candidates:
-            if candidate.program is None:
+            if candidate.program is None or candidate.lacks:  # nothing can be drawn
                 found.append(None)
                 continue
             try:

@@ -134,13 +134,18 @@ class OverSeeds:
     @property
     def names(self) -> list[str]:
         """The models, the best first."""
-        names = self.comparisons[0].lineup.names
-        return sorted(names, key=lambda name: -float(self._totals(name).mean()))
+        totals = {
+            name: float(self._totals(name).mean()) for name in self.comparisons[0].lineup.names
+        }
+        return sorted(
+            totals, key=lambda name: math.inf if math.isnan(totals[name]) else -totals[name]
+        )
 
     @property
     def gaps(self) -> list[Gap]:
         """How far each model is from the reference, in the order of the table."""
-        return [self._gap(name) for name in self.names if name != self.reference]
+        others = (name for name in self.names if name != self.reference)
+        return [self._gap(name) for name in others if not self._candidates(name)[0].lacks]
 
     def _candidates(self, name: str) -> list[Any]:
         return [{c.name: c for c in of.lineup.candidates}[name] for of in self.comparisons]
@@ -182,7 +187,10 @@ class OverSeeds:
             mean[f"{name}_sd"] = sd[name]
         gaps = {gap.name: gap for gap in self.gaps}
         for part in ("value", "error", "low", "high"):
-            mean[f"gap_{part}"] = [getattr(gaps.get(n), part, 0.0) for n in self.names]
+            none = {self.reference: 0.0}
+            mean[f"gap_{part}"] = [
+                getattr(gaps.get(n), part, none.get(n, math.nan)) for n in self.names
+            ]
         return mean
 
     def to_dict(self) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class RateDistortion(Column):
 
     def _of(self, candidate: Candidate) -> dict[str, MetricValue] | None:
         """Return the three figures of a model, if it has them."""
-        if candidate.data is None or not infers_latents(candidate):
+        if candidate.data is None or candidate.lacks or not infers_latents(candidate):
             return None
         known = inspect.signature(evaluate).parameters.keys() - {"num_particles"}
         options = {name: value for name, value in candidate.options.items() if name in known}

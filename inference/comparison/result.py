@@ -30,7 +30,7 @@ class Comparison:
     def caption(self) -> str:
         """What the table is of, in a sentence."""
         candidates = self.lineup.candidates
-        units = {(c.evidence.unit, c.evidence.num_units) for c in candidates}
+        units = {(c.evidence.unit, c.evidence.num_units) for c in candidates if not c.lacks}
         of = "all data together"
         if len(units) == 1 and (pair := next(iter(units)))[0] is not None:
             of = f"all {pair[1]:,} rows (plate {pair[0]!r})"
@@ -43,7 +43,7 @@ class Comparison:
     def notes(self) -> tuple[str, ...]:
         """Sentences that the reader should know."""
         of_columns = (note for column in self.columns for note in column.notes)
-        has_errors = any(c.total_error != 0 for c in self.lineup.candidates)
+        has_errors = any(c.total_error != 0 and not c.lacks for c in self.lineup.candidates)
         error = (
             "±: the Monte-Carlo error; brackets: its interval of 95 %. More particles make both smaller",
         )

@@ -1,6 +1,7 @@
 """``pyro-vae compare``: compare the models of several runs by the evidence of the same data."""
 
 import json
+import math
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -138,7 +139,8 @@ def _over_seeds(
     for candidates, _ in by_seed:
         for candidate in candidates:
             totals[candidate.name] += candidate.total
-    against = reference or max(totals, key=lambda name: totals[name])
+    known = {name: total for name, total in totals.items() if not math.isnan(total)} or totals
+    against = reference or max(known, key=lambda name: known[name])
     return OverSeeds(
         [
             compared(

@@ -30,13 +30,17 @@ def over(by_seed: list[dict[str, Tensor]], reference: str = "b", **options) -> O
     unit = options.pop("unit", "rows")
     return OverSeeds(
         [
-            compared([candidate(n, r, unit) for n, r in rows.items()], columns, reference, sort=False)
+            compared(
+                [candidate(n, r, unit) for n, r in rows.items()], columns, reference, sort=False
+            )
             for rows in by_seed
         ]
     )
 
 
-def fits(lead: float, count: int = 5, rows: int = 40, spread: float = 0.1) -> list[dict[str, Tensor]]:
+def fits(
+    lead: float, count: int = 5, rows: int = 40, spread: float = 0.1
+) -> list[dict[str, Tensor]]:
     """Log p of rows under models a and b: rows differ, so do fits, and a is ahead by ``lead`` a row."""
     level, tilt = RNG.normal(size=rows), 0.3 * RNG.normal(size=rows)
 
@@ -56,7 +60,9 @@ def test_the_interval_is_that_of_another_route() -> None:
     of_rows = 40 * (a - b).mean(0).var(ddof=1)
     of_fits = sum(t.var(ddof=1) / 5 for t in totals)
     assert gap.error == pytest.approx(math.sqrt(of_rows + of_fits))
-    still = over([dict(rows) for rows in by_seed], unit=None)  # joint figures have no error over rows
+    still = over(
+        [dict(rows) for rows in by_seed], unit=None
+    )  # joint figures have no error over rows
     assert still.gaps[0].error == pytest.approx(math.sqrt(of_fits)) if len(b) else False
     welch = stats.ttest_ind(*totals, equal_var=False).confidence_interval()
     assert still.gaps[0].low == pytest.approx(welch.low)
