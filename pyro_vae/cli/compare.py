@@ -177,7 +177,8 @@ def _candidate(
     seed = model_seed(trained.seed, name)
     settings = {**estimate, "seed": seed, "device": trained.device}
     found = candidate_of(name, None, (program, trained.split), settings, prior)
-    return found, (*joint_note(found.evidence, trained), *_scale_note(trained))
+    joint = () if found.lacks else joint_note(found.evidence, trained)
+    return found, (*joint, *_scale_note(trained))
 
 
 def _scale_note(trained: TrainedModel) -> tuple[str, ...]:
