@@ -56,7 +56,7 @@ FAMILIES = {  # the words of a fit
     "VAE-GAN": f"--model VAE {CODED} --elbo VAEGAN {GAME}",
     "GAN": f"--model GAN --model.latent_dim 10 --model.generator {NETWORK.format('generator')} "
     f"--model.scale 0.15 --elbo Adversarial --elbo.with_noise false {GAME}",
-    "flow": "--model FlowDensity --model.flow NeuralSpline --model.flow.hidden_dims [48] "
+    "flow": "--model FlowDensity --model.flow Autoregressive --model.flow.hidden_dims [64,64] "
     "--optimizer.lr 1e-3 --patience 10",
     "autoencoder": f"--model Autoencoder {CODED} --optimizer.lr 2e-3",
 }

@@ -80,7 +80,7 @@ def as_features(name: str, values: Any, features: Features | None) -> Array:
     found = values if features is None else features(values)
     if getattr(found, "ndim", 0) > 2:
         found = found.reshape(len(found), -1)
-    return as_matrix(name, found)
+    return as_matrix(name if features is None else f"the features of {name}", found)
 
 
 def full_name(name: str, features: Features | None) -> str:
