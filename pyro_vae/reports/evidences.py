@@ -17,7 +17,7 @@ from pyro_vae.program.prior_guide import has_prior_as_guide
 from pyro_vae.reports.runs import Run
 
 NUM_PARTICLES, MOST_ROWS = 200, 500  # of a quick estimate
-NUM_TEMPERATURES, NUM_CHAINS, MOST_ANNEALED = 100, 4, 50  # of one that anneals
+NUM_TEMPERATURES, NUM_CHAINS, MOST_ANNEALED = 50, 4, 100  # of one that anneals
 PATTERN = "evidence*.json"
 NO_EVIDENCE = (
     "No estimate of log p(x) is kept in the run's folder. `pyro-vae evidence {run} --out "
@@ -99,12 +99,18 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield title, shape.format(figures[name])
 
 
-def quick(run: Run, num_runs: int) -> Candidate:
+def most_rows(runs: Sequence[Run]) -> int:
+    """Return how many rows all of the runs are weighed on, at most: fewer where one must be annealed."""
+    is_annealed = any(has_prior_as_guide(run.trained.program) for run in runs)
+    return MOST_ANNEALED if is_annealed else MOST_ROWS
+
+
+def quick(run: Run, num_runs: int, most: int) -> Candidate:
     """Return an estimate of the evidence from few draws.
 
-    It is of held-out rows, up to ``MOST_ROWS`` that are drawn at random. Where all rows share latents, it
-    is of the training rows together. A run without a guide, such as a GAN, is weighed by annealing from
-    the prior, and of fewer rows.
+    It is of held-out rows, up to ``most`` that are drawn at random. Where all rows share latents, it is of
+    the training rows together. A run without a guide, such as a GAN, is weighed by annealing from the
+    prior.
 
     Raises:
         InputError: the run's data are not there, or the evidence cannot be estimated.
@@ -117,11 +123,9 @@ def quick(run: Run, num_runs: int) -> Candidate:
         "device": trained.device,
         "progress": False,
     }
-    most = MOST_ROWS
     if has_prior_as_guide(trained.program):
         annealed = Annealed(NUM_TEMPERATURES, start="prior")
         settings |= {"method": annealed, "num_particles": NUM_CHAINS}
-        most = MOST_ANNEALED
     rows = trained.split
     if len(rows) > most:
         rows = rows.subset(trained.random_rows(most).sort().values)

@@ -207,10 +207,11 @@ def side_by_side(runs: Sequence[Run], cell: Cell, bar: Any = None) -> str:
 def _estimated(runs: Sequence[Run], bar: Any) -> str:
     """Return the quick estimates of all runs, of several their comparison, and the metrics of each."""
     found: dict[str, Candidate | InputError] = {}
+    most = evidences.most_rows(runs)
 
     def estimate(run: Run) -> str:
         try:
-            candidate = found[run.name] = evidences.quick(run, len(runs))
+            candidate = found[run.name] = evidences.quick(run, len(runs), most)
         except InputError as error:
             found[run.name] = error
             raise

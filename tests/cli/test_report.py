@@ -243,7 +243,12 @@ def test_a_gan_is_weighed_by_annealing_and_has_the_metrics_of_samples(call) -> N
     outcome = call("report runs/gan --evidence --out report.html")
     assert outcome.code == 0, outcome.err
     page = read()
-    assert "from 4 annealed chains, of 50 held-out rows" in page
+    assert "from 4 annealed chains, of 100 held-out rows" in page
     assert "Frechet distance" in page
     assert "active units" not in page  # it infers no latents
     assert "rate" not in page.texts
+    assert "Not here: the model was fitted without a guide" in page  # no reconstructions
+    words = "--model.latent_dim 2 --model.likelihood FixedScaleNormal --epochs 1 --out runs/vae"
+    assert call("fit --model VAE --data digits", words).code == 0
+    assert call("report runs/gan runs/vae --evidence --out two.html").code == 0
+    assert "2 models compared by log p(data), in nats, of all 100 rows" in read("two.html")
