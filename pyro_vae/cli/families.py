@@ -25,13 +25,13 @@ from pyro_vae.storage import atomic_write
 
 DESCRIPTION = """\
 Train a VAE, a VAE-GAN, a GAN, a flow and an autoencoder, with networks of like
-size, on the 1,797 digits that scikit-learn ships, and compare them on digits that
-none has seen: the evidence, the metrics of samples and reconstructions, and one
-page of pictures. It takes a minute or two.
+size, on the 1,797 digits that scikit-learn ships, and compare them on digits
+that none has seen: the evidence, the metrics of samples and reconstructions,
+and one page of pictures. It takes two minutes.
 
 Each grey value has uniform noise within its level, so that all models are
-densities of the same values. The autoencoder has no evidence and no samples; GAN
-and flow have no reconstructions. --seeds fits each family anew from N seeds."""
+densities of the same values. The autoencoder has no evidence and no samples;
+GAN and flow have no reconstructions. --seeds fits each family from N seeds."""
 EXAMPLES = (
     "pyro-vae families --out runs/families",
     "pyro-vae families --epochs 300 --seeds 5 --out runs/families",
