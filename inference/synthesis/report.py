@@ -96,7 +96,7 @@ def synthesis_report(
     Args:
         made: rows of :func:`synthesize`, a split, or a tensor ``rows | columns`` in the units of the file.
         data: what the model was fitted to.
-        target: the column to predict; by default the last one with categories.
+        target: the column to predict; by default the last one with several categories in training rows.
         seed: of the classifiers and of the rows that are compared by distance.
 
     Raises:
@@ -127,7 +127,7 @@ def synthesis_report(
     held_out = [_rows(split) for name, split in data.splits.items() if name != "train"]
     test = np.concatenate(held_out)
     if target is None:
-        target = next((c.name for c in reversed(columns) if c.num_categories), None)
+        target = _last_with_classes(columns, real)
     some = slice(0, MOST_COLUMNS)
     return SynthesisReport(
         columns,
@@ -140,6 +140,14 @@ def synthesis_report(
         () if target is None else tuple(utilities(columns, target, real, rows, test, seed)),
         find_copies(columns, real, rows, test, seed),
     )
+
+
+def _last_with_classes(columns: tuple[Column, ...], rows: Values) -> str | None:
+    several = [
+        np.nanmin(x) < np.nanmax(x) if c.num_categories and not np.isnan(x).all() else False
+        for c, x in zip(columns, rows.T, strict=True)
+    ]
+    return next((c.name for c, yes in zip(columns[::-1], several[::-1], strict=True) if yes), None)
 
 
 def _rows(split: Split) -> Values:

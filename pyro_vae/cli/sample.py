@@ -28,7 +28,7 @@ from pyro_vae.cli.output.files import (
     write_images,
     write_table,
 )
-from pyro_vae.cli.run.chosen_rows import chosen_rows
+from pyro_vae.cli.run.chosen_rows import NO_DATA, chosen_rows
 from pyro_vae.cli.run.predictions import Prediction, observed_arguments, predictions
 from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, run_parser
 from pyro_vae.errors import InputError, at_least_1
@@ -140,7 +140,7 @@ def _write_draws(path: Path, trained: TrainedModel, num: int | None) -> None:
     drawn, given = draw(trained, num)
     known = trained.rows_to_compare
     if not trained.arguments and trained.split.columns and known is None:
-        note("the data are not there, so numbers have all decimals, and no range")
+        note(NO_DATA)
     elif not trained.arguments and trained.split.columns and known is not None:
         of_data = trained.of_data(drawn)
         value = as_in_file(of_data.value, known)

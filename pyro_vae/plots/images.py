@@ -8,12 +8,18 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
+TALLEST = 4  # times its width, for a picture
 MISSING = (0.8, 0.87, 0.94)  # red, green, blue
 
 
 def is_image_batch(x: Tensor) -> bool:
     """Return whether data are images, (N | channels, height, width)."""
     return x.dim() == 4
+
+
+def upright(x: Tensor) -> Tensor:
+    """Return images that are far taller than wide, as series with time downwards, turned to the right."""
+    return x.transpose(2, 3) if x.shape[2] > TALLEST * x.shape[3] else x
 
 
 def value_range(x: Tensor) -> tuple[float, float]:
