@@ -97,7 +97,7 @@ def test_columns_far_from_zero_keep_their_digits() -> None:
         {"false_alarms": 2},
         {"held_out": 1},
         {"by": "dose"},
-        {"random_state": np.random.RandomState(0)},  # noqa: NPY002 - scikit-learn's own
+        {"random_state": np.random.RandomState(0)},
         {"num_particles": 0},
     ],
 )
