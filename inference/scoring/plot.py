@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyro_vae.errors import at_least_1
 from pyro_vae.inference.scoring.result import Scores
-from pyro_vae.plots.images import image_grid, is_image_batch, show_image, upright, value_range
+from pyro_vae.plots.images import image_grid, is_image_batch, show_image, to_the_right, value_range
 from pyro_vae.plots.style import BLUE, GREY, RED, new_figure, styled
 
 FEWEST_BINS, MOST_BINS = 12, 60
@@ -110,7 +110,9 @@ def plot_strangest(scores: Scores, data: Tensor, count: int = 16) -> Figure:
     if is_image_batch(data):
         fitting = [name for name, s in scores.shares.items() if s.shape == data.shape]
         shares = scores.shares[fitting[0]] - scores.usual[fitting[0]] if fitting else None
-        return _images(scores, upright(data), rows, None if shares is None else upright(shares))
+        return _images(
+            scores, to_the_right(data), rows, None if shares is None else to_the_right(shares)
+        )
     return _columns(scores, rows)
 
 

@@ -108,10 +108,9 @@ def _write_chosen(
 ) -> None:
     """Write rows that are given something, or that a report is about."""
     made, labels = chosen_rows(trained, options, default_num(trained, options.num))
-    if report is not None:
+    found = None
+    if report is not None:  # before anything is written, as the target may be none
         found = synthesis_report(made, trained.data, target=options.target, seed=trained.seed)
-        print(found.summary())
-        found.save(report)
     label = [(trained.label or "label", labels)] if labels else []
     if not path.suffix:
         write_images(path, made.x, labels)
@@ -134,6 +133,9 @@ def _write_chosen(
             made.x.float(), data, trained.split.columns, f"{len(made):,} draws from the model"
         )
         plots.save(shown, path)
+    if found is not None and report is not None:
+        found.save(report)
+        print(found.summary())
 
 
 def _write_draws(path: Path, trained: TrainedModel, num: int | None) -> None:

@@ -73,8 +73,8 @@ def main(words: Sequence[str]) -> int:
         probability=options.probability,
         **known,
     ).renamed(int(file_rows(split, torch.tensor([place]))[0]))
+    _write(path, found)  # before the table, as a reader such as head may close the pipe
     print(found)
-    _write(path, found)
     print(path)
     return 0
 

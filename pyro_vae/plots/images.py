@@ -8,7 +8,7 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-TALLEST = 4  # times its width, for a picture
+LONGEST = 4  # times the other side, of a picture
 MISSING = (0.8, 0.87, 0.94)  # red, green, blue
 
 
@@ -17,9 +17,14 @@ def is_image_batch(x: Tensor) -> bool:
     return x.dim() == 4
 
 
-def upright(x: Tensor) -> Tensor:
-    """Return images that are far taller than wide, as series with time downwards, turned to the right."""
-    return x.transpose(2, 3) if x.shape[2] > TALLEST * x.shape[3] else x
+def to_the_right(x: Tensor) -> Tensor:
+    """Return images (N | C, H, W) that are series, far longer than wide, with time to the right.
+
+    Each value is then so many pixels high that the pictures are no threads. Other images stay.
+    """
+    if x.shape[2] > LONGEST * x.shape[3]:
+        x = x.transpose(2, 3)
+    return x.repeat_interleave(math.ceil(x.shape[3] / (LONGEST * x.shape[2])), 2)
 
 
 def value_range(x: Tensor) -> tuple[float, float]:
