@@ -24,6 +24,7 @@ recipe: ExemplarDensity on all training rows, scored by its evidence. default: A
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -87,6 +88,8 @@ def neighbours(train: Array, test: Array) -> Array:
 
 def peers() -> dict[str, Detector]:
     """PyOD's detectors, where it is installed."""
+    # numba asks for the package `coverage`, and would find the benchmark of that name beside this file
+    sys.path = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).parent]
     from pyod.models.ecod import ECOD
     from pyod.models.iforest import IForest
     from pyod.models.knn import KNN

@@ -96,7 +96,8 @@ def traverse(
     options |= {"num_draws": DRAWS, "num_particles": num_particles or DRAWS}
     found = latents(program, data, method=method, **options)
     start = {name: z for name, z in space.point(place).items() if name in space.continuous}
-    levels = torch.linspace(0.5 - probability / 2, 0.5 + probability / 2, num_steps).double()
+    ends = 0.5 - probability / 2, 0.5 + probability / 2
+    levels = torch.linspace(*ends, num_steps, dtype=torch.float64)
     moves = [move for name in names for move in _numbers(found, name, start, levels)]
     moves = [_along(direction, start, num_steps) for direction in directions] + moves
     with space.open(seed) as of_row:
