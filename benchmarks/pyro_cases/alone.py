@@ -29,9 +29,10 @@ from pyro_vae.program.isolation import undisturbed
 from pyro_vae.program.trace import latent_sites
 
 SEEDS = (0, 1, 2)
-STEPS, PARTICLES, DRAWS = 400, 100, 100
-RATE, RATE_OF_NETWORKS = 1e-2, 3e-3  # the smaller one for a model with parameters of its own
-SECONDS = 30  # of the processor's time, that one fit with its evidence may take
+STEPS, PARTICLES, DRAWS = 500, 100, 100
+RATES = (1e-2, 3e-3)  # each guide has the figure of the better one
+COPIES = 2 * len(RATES)  # of a case, for each seed
+SECONDS = 60  # of the processor's time, that one fit with its evidence may take
 SHORT = RunControl(steps_worth_inductor=10**9)  # Inductor takes half a minute a program
 SLOW = 6.0  # such seconds of one fit with its evidence, from which one seed has to do
 WRONG = 1e12  # nats that no ELBO of so few data has
@@ -88,25 +89,32 @@ class Comparison:
         return mean(each), max(by_draws, by_seeds)
 
 
+def restored(row: dict[str, Any]) -> Comparison:
+    """Return what `asdict` made of a comparison."""
+    figures = {key: [Figures(**each) for each in row[key]] for key in ("theirs", "ours")}
+    return Comparison(**row | figures)
+
+
 def compare(copies: Sequence[Case]) -> Comparison:
     """Fit a case's bare model and the case itself with each seed, and compare; in silence.
 
     Args:
-        copies: of the case, two for each seed, since a fit changes networks in place.
+        copies: of the case, `COPIES` for each seed, since a fit changes networks in place.
     """
-    ours, theirs = copies[::2], copies[1::2]
+    starts = range(0, len(copies), COPIES)
+    ours = [copies[i : i + len(RATES)] for i in starts]
+    theirs = [copies[i + len(RATES) : i + COPIES] for i in starts]
     result, started = Comparison(copies[0].name), time.monotonic()
     with contextlib.redirect_stdout(io.StringIO()):
         try:
             result.verdict = not_counted(copies[0])
             if not result.verdict:
-                rate = rate_of(copies[0])
-                result.ours = list(of_made_guide(ours, rate))
+                result.ours = list(of_made_guide(ours))
                 theirs = theirs[: len(result.ours)]
-                result.theirs = list(of_own_guide(theirs, rate, result))
+                result.theirs = list(of_own_guide(theirs, result))
                 result.verdict = verdict(result)
         except InputError as error:
-            also = is_refused_too(theirs[0], error)
+            also = is_refused_too(theirs[0][0], error)
             result.verdict = "- refused with its own guide, too" if also else "refused"
             result.said = str(error)
         except TooLong:
@@ -154,27 +162,27 @@ def bare(case: Case) -> Case:
     return replace(case, program=model, elbo=None)
 
 
-def of_made_guide(copies: Sequence[Case], rate: float) -> Iterator[Figures]:
+def of_made_guide(seeds: Sequence[Sequence[Case]]) -> Iterator[Figures]:
     """Yield figures of the guide that is made for the bare model; of one seed if they take long."""
     started = time.process_time()
-    for case, seed in zip(copies, SEEDS, strict=False):
-        yield weighed(bare(case), seed, rate)
+    for copies, seed in zip(seeds, SEEDS, strict=False):
+        yield better([bare(case) for case in copies], seed)
         if time.process_time() - started > SLOW * (seed - SEEDS[0] + 1):
             return
 
 
-def of_own_guide(copies: Sequence[Case], rate: float, result: Comparison) -> Iterator[Figures]:
+def of_own_guide(seeds: Sequence[Sequence[Case]], result: Comparison) -> Iterator[Figures]:
     """Yield figures of the case's own guide; of AutoNormal where that guide is a point."""
-    for case, seed in zip(copies, SEEDS, strict=False):
+    for copies, seed in zip(seeds, SEEDS, strict=False):
         if not result.said:
             try:
-                yield weighed(case, seed, rate)
+                yield better(copies, seed)
                 continue
             except InputError as error:
                 if A_POINT not in str(error):
                     raise RuntimeError(f"its own guide: {error}") from error
                 result.said = STAND_IN
-        yield weighed(with_auto_normal(case), seed, rate)
+        yield better([with_auto_normal(case) for case in copies], seed)
 
 
 def with_auto_normal(case: Case) -> Case:
@@ -185,6 +193,25 @@ def with_auto_normal(case: Case) -> Case:
 
 def is_summed_out(message: dict[str, Any]) -> bool:
     return bool(message["type"] == "sample" and message.get("infer", {}).get("enumerate"))
+
+
+def better(copies: Sequence[Case], seed: int) -> Figures:
+    """Fit a case with each learning rate, and return the figures of the larger ELBO.
+
+    Raises:
+        InputError: no rate gives figures; one that diverges is only not the better one.
+    """
+    found, errors = [], []
+    for case, rate in zip(copies, RATES, strict=True):
+        try:
+            found.append(weighed(case, seed, rate))
+        except InputError as error:
+            errors.append(error)
+    if not found:
+        raise errors[-1]
+    return max(
+        found, key=lambda figures: figures.elbo if math.isfinite(figures.elbo) else -math.inf
+    )
 
 
 def weighed(case: Case, seed: int, rate: float) -> Figures:
@@ -214,7 +241,7 @@ def is_refused_too(case: Case, refusal: InputError) -> bool:
     """Return whether a case with its own guide is refused by the same sentence."""
     pyro.clear_param_store()
     try:
-        fitted(case, SEEDS[0], RATE, steps=1)
+        fitted(case, SEEDS[0], RATES[0], steps=1)
     except InputError as error:
         return str(error) == str(refusal)
     except Exception:
@@ -251,15 +278,6 @@ def trainable(case: Case) -> bool:
             for f in (program.guide, program.model)
         ]
     return any(node["type"] == "param" for run in runs for node in run.nodes.values())
-
-
-def rate_of(case: Case) -> float:
-    """Return the learning rate for both guides of a case."""
-    program = as_program(case.program)
-    with undisturbed(program, 0), pyro.validation_enabled(False):
-        trace = poutine.trace(program.model).get_trace(*case.args, **case.kwargs)
-    has_parameters = any(node["type"] == "param" for node in trace.nodes.values())
-    return RATE_OF_NETWORKS if has_parameters else RATE
 
 
 def by_pyro(case: Case, seed: int) -> Figures:

@@ -3,19 +3,18 @@
 from collections.abc import Sequence
 from statistics import mean
 
-from pyro_cases.alone import ERRORS, PARTICLES, RATE, RATE_OF_NETWORKS, STEPS, Comparison
+from pyro_cases.alone import ERRORS, PARTICLES, RATES, STEPS, Comparison
 
 HEAD = """## Pyro's examples, their guides thrown away
 
 Each program of [pyro_examples.md](pyro_examples.md) that draws latents is fitted twice: with its own guide,
 and as a bare model with the guide that `fit` makes. Both get the same data and {steps} steps of Adam over
-all rows, with up to {seeds} seeds (one if a fit is slow). The learning rate falls along a cosine from
-{rate:g}, or from {networks:g} where the model has parameters of its own, which both train. ELBOs are of all
-data in nats (the mean over the seeds, from {particles} draws each; larger is better), and so are the bounds
-of the evidence with {particles} particles. The error of a difference is from the spread over seeds or from
-the draws, whichever is larger; a difference is **worse** if it is below -{errors:g} errors. Where
-`log_evidence` refuses a program, the ELBO is that of Pyro's traces. Pyro {version}; the programs are those
-of commit `{commit}`.
+all rows, twice, as its learning rate falls along a cosine from {rates}; each guide has the figures of the
+better rate. There are up to {seeds} seeds (one if a fit is slow). ELBOs are of all data in nats (the mean
+over the seeds, from {particles} draws each; larger is better), and so are the bounds of the evidence with
+{particles} particles. The error of a difference is from the spread over seeds or from the draws, whichever
+is larger; a difference is **worse** if it is below -{errors:g} errors. Where `log_evidence` refuses a
+program, the ELBO is that of Pyro's traces. Pyro {version}; the programs are those of commit `{commit}`.
 
 So few steps leave many guides far from their best, the examples' among them (an AutoNormal starts at the
 prior's median and moves by about the learning rate a step). "Better" says that the made guide was further
@@ -33,7 +32,8 @@ def section(commit: str, version: str, rows: Sequence[tuple[str, Comparison]]) -
     counted = [result for _, result in rows if result.counts]
     kept = [result for result in counted if result.is_kept]
     head = HEAD.format(
-        steps=STEPS, rate=RATE, networks=RATE_OF_NETWORKS, seeds=max(1, *(len(r.ours) for r in counted)),
+        steps=STEPS, rates=" and ".join(f"{rate:g}" for rate in RATES),
+        seeds=max(1, *(len(r.ours) for r in counted)),
         particles=PARTICLES, errors=ERRORS,
         version=version, commit=commit, kept=len(kept), counted=len(counted),
         share=len(kept) / max(1, len(counted)),

@@ -26,8 +26,11 @@ from pyro_vae.program.unconstrained import known_support
 from pyro_vae.program.wrappers import SHAPES_AND_MASKS, inside
 
 FULL_COVARIANCE = 64  # coordinates, up to which a factor has all their covariances
-MOST = 30.0  # beyond which the means of logs and logits grow like a logarithm
+MOST = (
+    30.0  # beyond which means of logs and logits, and dependences in units of a scale, hardly grow
+)
 MOST_SHAPE = 1.5  # of a skew, and of the log of a tail
+ROUNDINGS = 4.0  # of a mean, that a standard deviation has at least
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,11 @@ class LatentCoordinates:
             raw_shapes: skews and logs of tails, ``batch | D``; None for normal coordinates.
         """
         if not self.is_identity:  # exp and its like overflow where a network has gone astray
-            loc = loc.clamp(-MOST, MOST) + loc.sign() * (loc.abs() - MOST).relu().log1p()
+            loc = slow(loc)
+        elif (
+            self.family is None
+        ):  # a draw is rounded as its mean is: closer to it, log q would be wrong
+            scale = torch.hypot(scale, ROUNDINGS * torch.finfo(loc.dtype).eps * loc)
         if self.family is not None:
             loc, scale = (x.reshape((*x.shape[:-1], *self.shape)) for x in (loc, scale))
             return self.family(loc, scale).to_event(len(self.shape))
@@ -157,7 +164,7 @@ class LatentCoordinates:
             parts.insert(0, ReshapeTransform(torch.Size((self.size,)), self.shape))
         unit_tril = torch.ones_like(scale)
         if raw_tril is not None and self.size > 1:
-            unit_tril = lower_triangular(unit_tril, raw_tril / math.sqrt(self.size))
+            unit_tril = lower_triangular(unit_tril, slow(raw_tril / math.sqrt(self.size)))
         loc, scale = self._number(loc), self._number(scale)
         if raw_shapes is not None:
             skew, log_tail = (self._number(x) for x in raw_shapes)
@@ -175,6 +182,11 @@ class LatentCoordinates:
     def _number(self, x: Tensor) -> Tensor:
         """Return ``batch | 1`` as ``batch |`` for latents that are numbers."""
         return x.squeeze(-1) if self.shape == () else x
+
+
+def slow(x: Tensor) -> Tensor:
+    """Return numbers that grow like a logarithm beyond `MOST`."""
+    return x.clamp(-MOST, MOST) + x.sign() * (x.abs() - MOST).relu().log1p()
 
 
 def skewed(raw_skew: Tensor, raw_log_tail: Tensor) -> SinhArcsinh:

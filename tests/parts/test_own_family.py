@@ -47,3 +47,16 @@ def test_a_narrow_factor_knows_the_density_of_its_own_draws() -> None:
     z = q.sample((200,))
     exact = dist.MultivariateNormal(q.loc.double(), scale_tril=q.scale_tril.double())
     assert (q.log_prob(z) - exact.log_prob(z.double())).abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("size", [(), (3,)])
+def test_the_draws_of_a_factor_that_went_astray_are_its_own(size: tuple[int, ...]) -> None:
+    """A draw at 1e8 is rounded to 8: a standard deviation of 1e-10 made an ELBO of 1e22 nats."""
+    torch.manual_seed(0)
+    prior = dist.Normal(torch.zeros(size), 1.0).to_event(len(size))
+    coordinates = LatentCoordinates.of("z", prior)
+    loc = torch.full((4000, coordinates.size), 1e8)
+    q = coordinates.distribution(loc, torch.full_like(loc, 1e-10), None)
+    log_q = q.log_prob(q.sample())
+    error = log_q.std() / 4000**0.5
+    assert abs(log_q.mean() + q.entropy().mean()) < 5 * error + 0.01 * coordinates.size
