@@ -156,7 +156,8 @@ def on_tables(folder: Path, names: list[str], detectors: dict[str, Detector], dr
         for kind, (train, test, is_strange) in splits(X, y, draws):
             for name, detector in detectors.items():
                 began = time.process_time()
-                scores = np.nan_to_num(detector(train, test), nan=1e300, posinf=1e300)
+                found_scores = detector(train, test).astype(float)
+                scores = np.nan_to_num(found_scores, nan=1e300, posinf=1e300)
                 seconds[name] += time.process_time() - began
                 found.setdefault((kind, name), []).append(100 * roc_auc_score(is_strange, scores))
         for name in detectors:
