@@ -76,8 +76,9 @@ def fit(
 
     Small problems, of 1,000 rows at most (or all rows in a step), get a learning rate that falls to 0 along
     a cosine, unless ``optimizer`` or ``lr_schedule`` says otherwise. It starts from 0.1, or from
-    1 / sqrt(n) with n > 100 parameters; with layers, of 1,000 parameters at most, from 0.01. An AutoGuide
-    that has the posterior's covariances then gets the objective ``Landing``, over half of the run.
+    1 / sqrt(n) with n > 100 parameters; with layers, of 1,000 parameters at most, from 0.01. For a model
+    without latents, such as Table, of any size, it starts from 0.001. An AutoGuide that has the posterior's
+    covariances then gets the objective ``Landing``, over half of the run.
     ``FitResult.verdict`` says in a sentence whether the fit had converged, and ``print(result)`` shows it.
 
     With ``restarts`` and ``out``, the first fit is in ``out`` and each other in a folder in there, and
@@ -108,7 +109,7 @@ def fit(
         batch_size: rows a step; by default a DataLoader's own, 128, or all where rows depend on each other.
         shuffle: take the rows in a new order each epoch; by default unless a row's position matters.
         optimizer: makes a torch optimizer from the parameters; by default Adam at a learning rate of 0.001,
-            or, for small problems, one that falls to 0.
+            or one that falls to 0 for small problems and for models without latents.
         lr_schedule: makes a torch learning-rate schedule from the optimizer; it steps once an epoch.
         elbo: the objective; by default Trace_ELBO, TraceEnum_ELBO where a latent is enumerated, or Landing.
         beta: weight of the KL term, or a schedule of it.

@@ -147,10 +147,10 @@ def report(folder: Path, config: FitConfig, result: FitResult, data: DataSet) ->
     can_impute = data.num_missing and data.train.arguments is None
     note("next:")
     verbs = ["evidence", "sample", "reconstruct", *(["impute"] if can_impute else [])]
-    if has_prior_as_guide(result.program):
+    if has_prior_as_guide(result.program) or not result.has_latents:
         verbs = [verb for verb in verbs if verb != "reconstruct"]
     for verb in verbs:
-        alone = verb == "evidence" and "reconstruct" not in verbs
+        alone = verb == "evidence" and has_prior_as_guide(result.program)
         note(f"  {command()} {verb} {run}{' --method ais --start prior' if alone else ''}")
 
 

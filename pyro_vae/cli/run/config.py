@@ -30,7 +30,7 @@ from pyro_vae.cli.run.model_inputs import (
     check_takes_arguments,
     check_takes_labels,
 )
-from pyro_vae.cli.run.table_defaults import length_for_table, model_for_table, schedule_for_table
+from pyro_vae.cli.run.table_defaults import length_for_table, model_for_table
 from pyro_vae.data import DataSet, batches
 from pyro_vae.errors import InputError, first_line
 from pyro_vae.guides.model_facts import without_guide
@@ -278,10 +278,7 @@ class FitConfig:
         """Return the arguments of :func:`pyro_vae.fit` that are options."""
         made = self._instantiated()
         names = set(inspect.signature(fit).parameters) - FIT_ARGUMENTS
-        options = {"device": self.options.device, **{name: made[name] for name in names}}
-        if issubclass(self.model, pyro_vae.models.Table) and options["lr_schedule"] is None:
-            options["lr_schedule"] = schedule_for_table(options["epochs"])
-        return options
+        return {"device": self.options.device, **{name: made[name] for name in names}}
 
     def _instantiated(self) -> Namespace:
         """Return the options, with an object for each class that they name.
