@@ -321,6 +321,15 @@ def test_a_column_that_looks_like_an_id_and_is_none(tmp_path: Path) -> None:
     )
 
 
+def test_words_called_id_name_the_rows_however_many_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "answers.csv"
+    rows = [f"p{i:03d},{i % 2},{(i // 2) % 2}" for i in range(60)]
+    path.write_text("\n".join(["id,q1,q2", *rows]))
+    data = load(path)
+    assert [column.name for column in data.train.columns] == ["q1", "q2"]
+    assert data.train.id_name == "id"
+
+
 @pytest.mark.parametrize("name", ["patient_id", "Patient ID", "PATIENT.ID", "ID", "customerId"])
 def test_numbers_called_id_are_no_data_wherever_they_stand(tmp_path: Path, name: str) -> None:
     """They name the rows, or what the rows are of: then they come again, or are missing."""

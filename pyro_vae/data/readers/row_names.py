@@ -79,8 +79,9 @@ def _names_rows(frame: "pd.DataFrame", place: int) -> bool:
     if place > 0 and not (is_nameless or is_id):
         return False
     column = frame.iloc[:, place]
-    if _ENDS_IN_ID.fullmatch(name.strip()) and column.nunique() > _MANY:
-        return _are_whole(column.dropna())
+    is_many = _ENDS_IN_ID.fullmatch(name.strip()) is not None and column.nunique() > _MANY
+    if is_many and _are_whole(column.dropna()):
+        return True
     if column.isna().any():
         return False
     whole, words = _are_whole(column), _are_words(column)
