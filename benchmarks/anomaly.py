@@ -24,6 +24,7 @@ recipe: ExemplarDensity on all training rows, scored by its evidence. default: A
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -87,6 +88,8 @@ def neighbours(train: Array, test: Array) -> Array:
 
 def peers() -> dict[str, Detector]:
     """PyOD's detectors, where it is installed."""
+    # numba asks for the package `coverage`, and would find the benchmark of that name beside this file
+    sys.path = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).parent]
     from pyod.models.ecod import ECOD
     from pyod.models.iforest import IForest
     from pyod.models.knn import KNN
@@ -153,7 +156,8 @@ def on_tables(folder: Path, names: list[str], detectors: dict[str, Detector], dr
         for kind, (train, test, is_strange) in splits(X, y, draws):
             for name, detector in detectors.items():
                 began = time.process_time()
-                scores = np.nan_to_num(detector(train, test), nan=1e300, posinf=1e300)
+                found_scores = detector(train, test).astype(float)
+                scores = np.nan_to_num(found_scores, nan=1e300, posinf=1e300)
                 seconds[name] += time.process_time() - began
                 found.setdefault((kind, name), []).append(100 * roc_auc_score(is_strange, scores))
         for name in detectors:

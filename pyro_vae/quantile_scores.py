@@ -1,5 +1,7 @@
 """The ranks of numbers as a scale: what is spiked, rounded or skewed in a file looks alike on it."""
 
+import copy
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -63,6 +65,15 @@ class QuantileScores(Scaling):
                 edges, scores = _cells(known, step)
                 self.edges[j], self.scores[j] = torch.tensor(edges), torch.tensor(scores)
                 self.resolution[j] = step
+
+    def column(self, j: int) -> "QuantileScores":
+        """Return the map of one column alone; it shares its tensors with this one."""
+        own = copy.copy(self)
+        own._buffers = {
+            name: None if part is None else part[j : j + 1] if part.dim() else part
+            for name, part in self._buffers.items()
+        }
+        return own
 
     def cell(self, x: Tensor, columns: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """Return the score of each value of some columns, and the slope du/dx there, ``B, columns |``."""

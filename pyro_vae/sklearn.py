@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from pyro_vae import argument_checks as checks
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.scoring.by import Score
 from pyro_vae.inference.scoring.calibration import Calibration
@@ -88,14 +89,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         )
         if self.num_particles is not None:
             at_least_1("num_particles", self.num_particles)
-        if not 0 < self.held_out < 1:
-            raise InputError(
-                f"held_out is {self.held_out}",
-                subject="held_out",
-                expected="a share between 0 and 1",
-            )
-        rows = torch.as_tensor(np.asarray(X, dtype=np.float32))
-        seed = 0 if self.random_state is None else int(self.random_state)
+        self._check_options()
+        # far from 0, float32 tells few numbers apart; where it is 0 makes no difference to exemplars
+        centre = np.zeros(X.shape[1]) if self.program is not None else _means(X)
+        self._centre = centre
+        rows = self._tensor(X)
+        seed = self._seed
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
         count = min(max(1, round(self.held_out * len(rows))), len(rows) - 1)
         held_out, train = rows[order[:count]], rows[order[count:]]
@@ -119,6 +118,24 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self.offset_ = -threshold
         return self
 
+    def _check_options(self) -> None:
+        for name in ("held_out", "false_alarms"):
+            if not 0 < checks.number(name, getattr(self, name)) < 1:
+                raise InputError(
+                    f"{name} is {getattr(self, name)}",
+                    subject=name,
+                    expected="a share between 0 and 1",
+                )
+        checks.optional(checks.instance(Score, "a Score"))("by", self.by)
+        checks.optional(checks.seed)("random_state", self.random_state)
+
+    def _tensor(self, X: Any) -> Tensor:
+        return torch.as_tensor(np.asarray(X - self._centre, dtype=np.float32))
+
+    @property
+    def _seed(self) -> int:
+        return 0 if self.random_state is None else int(self.random_state)
+
     def _fitted(self, train: Tensor, seed: int) -> Any:
         columns = (train.shape[1],)
         options: dict[str, Any] = {"progress": False, "seed": seed, "device": self.device}
@@ -139,8 +156,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         program = as_program(self.program_)
         method = method_for(program)
         count = method.num_particles if self.num_particles is None else self.num_particles
-        seed = 0 if self.random_state is None else int(self.random_state)
-        return Rows(program, rows, method, count, seed, self.device, False, with_shares=False)
+        return Rows(program, rows, method, count, self._seed, self.device, False, with_shares=False)
 
     def _scores(self, rows: Tensor) -> Tensor:
         return self._score.figures(self._rows(rows), self._learnt).scores.double().cpu()
@@ -149,8 +165,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """Return minus the score of each row: larger is more normal."""
         check_is_fitted(self, "program_")
         X = validate_data(self, X, reset=False, dtype="numeric", ensure_all_finite="allow-nan")
-        rows = torch.as_tensor(np.asarray(X, dtype=np.float32))
-        scores: Array = -self._scores(rows).numpy()
+        scores: Array = -self._scores(self._tensor(X)).numpy()
         return scores
 
     def decision_function(self, X: Any) -> Array:
@@ -165,3 +180,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+
+def _means(X: Array) -> Array:
+    """Return the mean of each column, of the cells that are there."""
+    count = (~np.isnan(X)).sum(0)
+    means: Array = np.nansum(X, 0, dtype=float) / np.maximum(1, count)
+    return means

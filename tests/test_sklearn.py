@@ -79,3 +79,28 @@ def test_a_score_that_learns_needs_two_rows() -> None:
 def test_a_share_is_refused(share) -> None:
     with refused("held_out"):
         AnomalyDetector(held_out=share).fit(RNG.normal(size=(20, 2)))
+
+
+def test_columns_far_from_zero_keep_their_digits() -> None:
+    rows = RNG.normal(size=(200, 2))
+    near, far = (AnomalyDetector().fit(rows + shift) for shift in (0.0, 1e9))
+    new = np.array([[0.0, 0.0], [7.0, 7.0]])
+    np.testing.assert_allclose(
+        far.score_samples(new + 1e9), near.score_samples(new), rtol=1e-3, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"false_alarms": 0},
+        {"false_alarms": 2},
+        {"held_out": 1},
+        {"by": "dose"},
+        {"random_state": np.random.RandomState(0)},
+        {"num_particles": 0},
+    ],
+)
+def test_wrong_options_are_refused(wrong) -> None:
+    with refused(next(iter(wrong))):
+        AnomalyDetector(**wrong).fit(RNG.normal(size=(20, 2)))

@@ -130,5 +130,6 @@ class Interpolation:
             if mean.dim() > 2:
                 found[site] = f"0 to {size - 1}"
             elif size > MAX_COLUMNS:
-                found[site] = f"{MAX_COLUMNS} to {size - 1}"
+                last = size - 1
+                found[site] = f"{MAX_COLUMNS} to {last}" if last > MAX_COLUMNS else f"{last}"
         return found

@@ -20,8 +20,8 @@ class Traversal:
 
     Attributes:
         row: its number.
-        moves: the name of each move: a number of a latent, such as ``z[3]``, or an attribute. Those that
-            change the data most come first.
+        moves: the name of each move: a number of a latent, such as ``z[3]``, or an attribute. Attributes
+            come first, then the latents that change the data most.
         values: of that number, or the multiple of the attribute's step, (moves, steps).
         levels: of the quantiles, (steps,).
         means: E[x | z] by observed site, in the units of the data, ``moves, steps | rest | event``.

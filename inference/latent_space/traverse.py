@@ -62,7 +62,8 @@ def traverse(
 
     The row starts at the guide's mean. Each number z_j of its latents takes the quantiles of z_j under the
     aggregate posterior, the mean over all rows of p(z_j | x_n), while all others stay. Along an attribute's
-    direction the row moves from -1 to 1 times its step. Moves that change the data most come first.
+    direction the row moves from -1 to 1 times its step. Directions come first, then the latents that
+    change the data most.
 
     Args:
         program: a model and guide.
@@ -95,9 +96,10 @@ def traverse(
     options |= {"num_draws": DRAWS, "num_particles": num_particles or DRAWS}
     found = latents(program, data, method=method, **options)
     start = {name: z for name, z in space.point(place).items() if name in space.continuous}
-    levels = torch.linspace(0.5 - probability / 2, 0.5 + probability / 2, num_steps).double()
+    ends = 0.5 - probability / 2, 0.5 + probability / 2
+    levels = torch.linspace(*ends, num_steps, dtype=torch.float64)
     moves = [move for name in names for move in _numbers(found, name, start, levels)]
-    moves += [_along(direction, start, num_steps) for direction in directions]
+    moves = [_along(direction, start, num_steps) for direction in directions] + moves
     with space.open(seed) as of_row:
         here = of_row(place)
         joined = {name: torch.cat([m.points[name] for m in moves]) for name in start}
@@ -112,7 +114,11 @@ def traverse(
         for name, mean in made.means.items()
     }
     change = _change(means)
-    order = change.argsort(descending=True, stable=True)
+    first = len(
+        directions
+    )  # they were asked for, so they are shown, however many latents there are
+    by_change = first + change[first:].argsort(descending=True, stable=True)
+    order = torch.cat([torch.arange(first), by_change])
     return Traversal(
         row=place,
         moves=tuple(moves[k].name for k in order.tolist()),

@@ -79,12 +79,15 @@ def surprise_shares(rows: Rows) -> dict[str, Tensor]:
     """Return the shares of -log p(x), in nats.
 
     -log p(x) = sum_j E_p(z | x) [-log p(x_j | z)] + KL(p(z | x) || p(z)), and the last term is the share
-    of the latents: how far they must go from the prior to explain the row. Empty where no shares are
+    of the latents: how far they must go from the prior to explain the row. (A program without latents has
+    no such share.) Empty where no shares are
     wanted, for they take draws of their own.
     """
     if not rows.with_shares:
         return {}
     parts = dict(rows.terms.parts)
+    if not rows.has_latents:  # then the values are all there is
+        return parts
     total = sum(part.reshape(len(part), -1).sum(1) for part in parts.values())
     rest = -rows.evidence.log_evidence - total
     return {**parts, LATENTS: rest}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyro_vae.errors import at_least_1
 from pyro_vae.inference.scoring.result import Scores
-from pyro_vae.plots.images import image_grid, is_image_batch, show_image, value_range
+from pyro_vae.plots.images import image_grid, is_image_batch, show_image, to_the_right, value_range
 from pyro_vae.plots.style import BLUE, GREY, RED, new_figure, styled
 
 FEWEST_BINS, MOST_BINS = 12, 60
@@ -67,7 +67,8 @@ def _bins(values: Tensor) -> list[float]:
         high = high if high > low else low + 1.0
         return list(np.linspace(low, high, count + 1))
     first, last = (math.asinh((x - middle) / spread) for x in (low, high))
-    return [middle + spread * math.sinh(x) for x in np.linspace(first, last, count + 1)]
+    inner = [middle + spread * math.sinh(x) for x in np.linspace(first, last, count + 1)[1:-1]]
+    return [low, *inner, high]  # exactly, so that no score falls outside
 
 
 def _steps(
@@ -89,7 +90,7 @@ def _steps(
         )
         if not filled and axes.get_xscale() == "linear":
             axes.set_xscale("function", functions=functions)
-            places = [float(f"{bins[i]:.2g}") for i in range(0, len(bins), max(1, len(bins) // 6))]
+            places = [float(f"{edge:.2g}") for edge in bins[:: max(1, len(bins) // 6)]]
             axes.set_xticks(places, [f"{place:g}" for place in places])
 
 
@@ -109,7 +110,9 @@ def plot_strangest(scores: Scores, data: Tensor, count: int = 16) -> Figure:
     if is_image_batch(data):
         fitting = [name for name, s in scores.shares.items() if s.shape == data.shape]
         shares = scores.shares[fitting[0]] - scores.usual[fitting[0]] if fitting else None
-        return _images(scores, data, rows, shares)
+        return _images(
+            scores, to_the_right(data), rows, None if shares is None else to_the_right(shares)
+        )
     return _columns(scores, rows)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyro_vae import argument_checks as checks
-from pyro_vae.errors import at_least_1, positive
+from pyro_vae.errors import InputError, at_least_1, positive
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.proposals import refined
 from pyro_vae.inference.objectives import TraceELBO
@@ -42,6 +42,7 @@ class Regret(Score):
         return f"likelihood regret after {self.steps} steps, in nats"
 
     def figures(self, rows: Rows, learnt: Any) -> Figures:
+        _check_has_guide(rows)
         plain = rows.under(rows.program, Importance())
         elbo = _CommonELBO(self.steps, rows.seed)
         finer = rows.under(
@@ -52,6 +53,20 @@ class Regret(Score):
         scores = after.bounds[1] - before.bounds[1]
         errors = (after.bounds_error[1].square() + before.bounds_error[1].square()).sqrt()
         return Figures(scores, errors, surprise_shares(plain), before.notes)
+
+
+def _check_has_guide(rows: Rows) -> None:
+    """Check that there is something to refine.
+
+    Raises:
+        InputError: the guide draws nothing.
+    """
+    if not rows.has_latents:
+        raise InputError(
+            "the program has no latents, so there is no guide that could be refined, and no regret",
+            subject="by",
+            expected="another score, such as Surprise()",
+        )
 
 
 class _CommonELBO(TraceELBO):

@@ -123,12 +123,14 @@ class Scores:
     @property
     def caption(self) -> str:
         """What the figures are of, in a sentence."""
-        text = f"{len(self):,} rows by {self.by}; larger is stranger"
+        text = f"{_rows(len(self))} by {self.by}; larger is stranger"
         if self.reference_scores is None:
             return f"{text}. Without reference rows there are no p-values"
+        count = int(self.is_strange.sum())
+        strange = f"{_rows(count)} {'is' if count == 1 else 'are'}"
         return (
-            f"{text}. {int(self.is_strange.sum()):,} rows are above {self.threshold:.4g}, the threshold "
-            f"for {self.false_alarms:.3g} false alarms by {len(self.reference_scores):,} normal rows"
+            f"{text}. {strange} above {self.threshold:.4g}, the threshold for {self.false_alarms:.3g} "
+            f"false alarms by {_rows(len(self.reference_scores), 'normal ')}"
         )
 
     def _table(self, count: int) -> tuple[list[str], list[list[str]]]:
@@ -172,3 +174,7 @@ class Scores:
     def _repr_html_(self) -> str:
         headings, lines = self._table(SHOWN)
         return table(lines, headings, self.caption, self.notes)
+
+
+def _rows(count: int, what: str = "") -> str:
+    return f"{count:,} {what}row{'s' * (count != 1)}"

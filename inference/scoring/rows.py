@@ -64,6 +64,12 @@ class Rows:
         return _first(found, len(self))
 
     @cached_property
+    def has_latents(self) -> bool:
+        """Whether the program has any latents."""
+        with open_common(self.program, self.data, self.seed, self.device) as tiles:
+            return bool(tiles.example.structure.latents)
+
+    @cached_property
     def values(self) -> tuple[Tensor, ...]:
         """The rows as the program takes them, on the CPU."""
         rows = rows_of(self.program, self.data, "cpu")

@@ -11,6 +11,7 @@ from pyro_vae import argument_checks as checks
 from pyro_vae.data import Batches, Split
 from pyro_vae.errors import InputError, at_least_1, must_be, true_or_false
 from pyro_vae.inference.checks.training_rows import num_training_rows
+from pyro_vae.inference.evidence.bidirectional import Bidirectional
 from pyro_vae.inference.evidence.exact import Exact
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.method import Method
@@ -110,7 +111,14 @@ def method_for(program: Program, method: str | Method | None = None) -> Method:
     """Return the method that is meant; by default the exact one, where the program has it."""
     if method is None:
         return Exact() if program.log_evidence is not None else Importance()
-    return as_method(method)
+    way = as_method(method)
+    if isinstance(way, Bidirectional):
+        raise InputError(
+            "bidirectional Monte Carlo weighs data that the model draws, and not the rows",
+            subject="method",
+            remedy="pass method=Sandwich() (--method sandwich), which weighs the rows from both sides",
+        )
+    return way
 
 
 def _reference(
@@ -210,7 +218,7 @@ def _result(
     false_alarms: float,
     columns: dict[str, tuple[str, ...]],
 ) -> Scores:
-    scores = found.scores.double().cpu()
+    scores = 0.0 + found.scores.double().cpu()  # no -0
     notes = list(found.notes)
     unknown = int(scores.isnan().sum())
     if unknown:
@@ -228,6 +236,11 @@ def _result(
         return Scores(**common, notes=tuple(notes))
     reference = as_reference(normal.scores.double().cpu())
     calibration = Calibration(reference)
+    unknown = int(normal.scores.isnan().sum())
+    if unknown:
+        notes.append(
+            f"{unknown:,} of the {len(reference):,} reference rows have no score, and count as strangest"
+        )
     p, threshold = calibration.p_values(scores), calibration.threshold(false_alarms)
     least = 1 / (len(reference) + 1)
     if least > false_alarms:

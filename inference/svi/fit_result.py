@@ -29,6 +29,7 @@ class FitResult:
         steps_per_epoch: 1 where all data are one batch: then an epoch is a step.
         said: what the objective says of the fit, in place of a verdict on its figure; "" for most.
         restarts: the final ELBO of each restart, by common draws, NaN where one failed; empty without.
+        has_latents: whether the model draws any.
         program: what was trained, for every other verb; a pair (model, guide) where the guide was made.
     """
 
@@ -41,6 +42,7 @@ class FitResult:
     steps_per_epoch: int = 1
     restarts: tuple[float, ...] = ()
     said: str = ""
+    has_latents: bool = True
     program: Any = field(default=None, repr=False, compare=False)
 
     @property

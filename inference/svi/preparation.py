@@ -107,7 +107,9 @@ def prepare(task: Task, resume: bool) -> Prepared:
     parameters = trainable({**named_parameters(learning), **stored})
     if settings.optimizer is None and isinstance(elbo, Objective):
         settings = replace(settings, optimizer=elbo.optimizer)
-    settings, optimizer_notes = with_optimizer(learning, settings, minibatching, parameters)
+    settings, optimizer_notes = with_optimizer(
+        learning, settings, minibatching, parameters, bool(examined.structure.latents)
+    )
     with undisturbed(program, seed):
         hidden_notes = check_everything_trains(loss, parameters, first)
     notes = [

@@ -121,7 +121,9 @@ class SingleRun:
             )
             result = loop.run(resume, _noun(prepared), prepared.notes)
             figure = math.nan if at_start is None else loop.score.common()
-        return Ended(replace(result, program=opened.given), prepared.learnt, figure)
+        has_latents = bool(prepared.loss.structure.latents)
+        result = replace(result, program=opened.given, has_latents=has_latents)
+        return Ended(result, prepared.learnt, figure)
 
     def _engine(self, prepared: Prepared) -> Engine:
         loss, parameters, settings = prepared.loss, prepared.parameters, prepared.settings

@@ -37,6 +37,7 @@ def with_optimizer(
     settings: Settings,
     minibatching: Minibatching,
     parameters: Mapping[str, Tensor],
+    has_latents: bool = True,
 ) -> tuple[Settings, list[str]]:
     """Return settings with an optimizer, and a note where it is not Adam at a rate of 0.001.
 
@@ -48,24 +49,31 @@ def with_optimizer(
     of them, as in the covariance of 60 latents, is more than the guide can follow: from n = 100 on the rate
     without layers starts from 1 / sqrt(n).
 
+    Without latents the objective has no noise but that of the rows in a batch, and a density is wanted to
+    the last digits: the last steps at a constant rate would move the shares of categories, say. So any
+    such program gets a rate that falls to 0, from 0.001.
+
     Args:
         program: its modules show whether there are layers.
         settings: whose optimizer, and learning-rate schedule, may be left open.
         minibatching: how the rows are taken. There have to be few of them, or a step takes all that share
             latents.
         parameters: all that are trained.
+        has_latents: whether the model draws any.
     """
     if settings.optimizer is not None:
         return settings, []
     count = sum(parameter.numel() for parameter in parameters.values())
     is_small = minibatching.steps_per_epoch == 1 or minibatching.num_rows <= FEW_ROWS
     layered = any(map(has_layer, program.modules.values()))
-    if settings.lr_schedule is not None or not is_small or (layered and count > FEW_PARAMETERS):
+    falling = partial(CosineAnnealingLR, T_max=settings.epochs)
+    if settings.lr_schedule is not None:
         return replace(settings, optimizer=ADAM), []
+    if not is_small or (layered and count > FEW_PARAMETERS):
+        return replace(settings, optimizer=ADAM, lr_schedule=None if has_latents else falling), []
     rate = RATE_OF_LAYERS if layered else min(RATE, STEP / math.sqrt(count))
     note = (
         f"Adam's learning rate falls from {rate:.2g} to 0 along a cosine, for few rows and {count:,} "
         "parameters; optimizer= takes another"
     )
-    schedule = partial(CosineAnnealingLR, T_max=settings.epochs)
-    return replace(settings, optimizer=partial(Adam, lr=rate), lr_schedule=schedule), [note]
+    return replace(settings, optimizer=partial(Adam, lr=rate), lr_schedule=falling), [note]

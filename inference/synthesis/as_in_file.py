@@ -8,7 +8,7 @@ from torch import Tensor
 from pyro_vae.data import Split
 
 DECIMALS = 6  # of numbers in a file, at most
-EXACT = 1e6  # multiples of a decimal that float32 tells apart
+BY_LUCK = -10.0  # log-probability that numbers without decimals would look as if they had them
 
 
 def as_in_file(x: Tensor, split: Split) -> Tensor:
@@ -43,13 +43,17 @@ def _like(x: npt.NDArray[np.float64], known: npt.NDArray[np.float64]) -> npt.NDA
 def decimals_of(known: npt.NDArray[np.float64]) -> int | None:
     """Return how many decimals numbers have, or None where they are too many to tell.
 
+    Large numbers went through float32, which has 7 digits: each one is near some multiple of 0.01, say,
+    whatever it was. So all of them together must lie nearer than numbers would by luck.
+
     >>> decimals_of(np.array([3.0, 4.0])), decimals_of(np.array([0.25, 1.5]))
     (0, 2)
     """
+    values = np.unique(np.abs(known[known != 0]))
+    slack = 1e-9 + 1e-7 * values
     for decimals in range(DECIMALS + 1):
-        multiples = known * 10**decimals
-        if np.abs(multiples).max() > EXACT * (10 if decimals == 0 else 1):
-            return None
-        if (np.abs(multiples - multiples.round()) <= 1e-9 + 1e-7 * np.abs(multiples)).all():
+        luck = np.minimum(1.0, 2 * slack * 10.0**decimals)
+        are_near = bool((np.abs(values - values.round(decimals)) <= slack).all())
+        if are_near and (not len(values) or np.log(luck).sum() < BY_LUCK):
             return decimals
     return None

@@ -96,7 +96,7 @@ def synthesis_report(
     Args:
         made: rows of :func:`synthesize`, a split, or a tensor ``rows | columns`` in the units of the file.
         data: what the model was fitted to.
-        target: the column to predict; by default the last one with categories.
+        target: the column to predict; by default the last one with several categories in training rows.
         seed: of the classifiers and of the rows that are compared by distance.
 
     Raises:
@@ -111,6 +111,12 @@ def synthesis_report(
     >>> report.target, len(report.distances), report.copies.exact
     ('cultivar', 14, 0.0)
     """
+    if not isinstance(data, DataSet):
+        raise InputError(
+            f"data must be a data set, with rows that were held out, not a {type(data).__name__}",
+            subject="data",
+            remedy="pass what pyro_vae.load returned",
+        )
     columns = data.train.columns
     if columns is None or len(data.event_shape) != 1:
         raise InputError(
@@ -119,15 +125,11 @@ def synthesis_report(
             remedy="look at the pictures that `sample` draws",
         )
     real, rows = _rows(data.train), _as_rows(made)
-    if rows.shape[1] != len(columns):
-        raise InputError(
-            f"the made-up rows have {rows.shape[1]} columns, and the data {len(columns)}",
-            subject="made",
-        )
+    _check_rows(rows, columns)
     held_out = [_rows(split) for name, split in data.splits.items() if name != "train"]
     test = np.concatenate(held_out)
     if target is None:
-        target = next((c.name for c in reversed(columns) if c.num_categories), None)
+        target = _last_with_classes(columns, real)
     some = slice(0, MOST_COLUMNS)
     return SynthesisReport(
         columns,
@@ -142,6 +144,14 @@ def synthesis_report(
     )
 
 
+def _last_with_classes(columns: tuple[Column, ...], rows: Values) -> str | None:
+    several = [
+        np.nanmin(x) < np.nanmax(x) if c.num_categories and not np.isnan(x).all() else False
+        for c, x in zip(columns, rows.T, strict=True)
+    ]
+    return next((c.name for c, yes in zip(columns[::-1], several[::-1], strict=True) if yes), None)
+
+
 def _rows(split: Split) -> Values:
     """Return the rows of a split in the units of the file."""
     x = split.read(torch.arange(len(split)))
@@ -152,4 +162,37 @@ def _as_rows(made: Any) -> Values:
     if isinstance(made, Split):
         return _rows(made)
     x = made.x if isinstance(made, Synthesis) else made
+    if not isinstance(x, Tensor | np.ndarray):
+        raise InputError(
+            f"made-up rows cannot be a {type(x).__name__}",
+            subject="made",
+            expected="rows of synthesize(), a split, or a tensor",
+        )
     return torch.as_tensor(x).double().numpy()
+
+
+def _check_rows(rows: Values, columns: tuple[Column, ...]) -> None:
+    """Check that rows are those of a table with these columns.
+
+    Raises:
+        InputError: they have other columns, or a value that a column cannot have.
+    """
+    if rows.ndim != 2 or rows.shape[1] != len(columns) or not len(rows):
+        raise InputError(
+            f"the made-up rows have the shape {rows.shape}",
+            subject="made",
+            expected=f"(rows, {len(columns)}), as the data have that many columns",
+        )
+    for column, x in zip(columns, rows.T, strict=True):
+        wrong = x[np.isinf(x)]
+        if column.categories:
+            known = x[~np.isnan(x)]
+            wrong = known[~np.isin(known, np.arange(len(column.categories)))]
+        if len(wrong):
+            raise InputError(
+                f"column {column.name!r} of the made-up rows holds {wrong[0]:g}",
+                subject="made",
+                expected=f"categories by their numbers, 0 to {len(column.categories) - 1}"
+                if column.categories
+                else "finite numbers",
+            )

@@ -1,7 +1,7 @@
 """``synthesize``: rows that a model makes up, given some of their columns or not."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from pyro_vae import argument_checks as checks
-from pyro_vae.data import Column, DataSet, Split, batches
+from pyro_vae.data import BlankDataSet, Column, DataSet, Split, batches
 from pyro_vae.data.columns.column import Kind
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError, at_least_1, unknown
 from pyro_vae.inference.evidence.psis import bad_k, smooth_weights
 from pyro_vae.inference.synthesis.as_in_file import as_in_file
-from pyro_vae.inference.synthesis.conditions import known_row
+from pyro_vae.inference.synthesis.conditions import check_in_range, given_numbers, known_row
 from pyro_vae.inference.synthesis.given import draw_given
 from pyro_vae.program.contract import Program, as_program, signature
 from pyro_vae.program.prior_guide import with_prior_as_guide
@@ -124,12 +124,21 @@ def synthesize(
     ['class_1']
     """
     checks.check_arguments(CHECKS, locals())
+    if not isinstance(data, DataSet | Split):
+        raise InputError(
+            f"data must be a data set or a split, not a {type(data).__name__}",
+            subject="data",
+            remedy="make one: pyro_vae.load reads a file",
+        )
     split, place = data.train if isinstance(data, DataSet) else data, resolve(device)
     target = as_program(with_prior_as_guide(program))
     split = split if label is None else _with_label(split, target, label)
     drawing = _Drawing(target, split, place, label is not None)
     site, is_weighted = drawing.site()
-    known = known_row(split, where) if where else None
+    known, in_file = None, _InFile(split, isinstance(data, BlankDataSet))
+    if where:
+        given_in_file = given_numbers(split, where)
+        known, in_file = known_row(split, given_in_file), in_file.given(given_in_file)
     pool = num * (oversampling if where or is_weighted else 1)
     generator = torch.Generator().manual_seed(seed)
     values, weights = [], []
@@ -143,9 +152,9 @@ def synthesize(
             bar.update(len(rows))
     x = split.to_original(torch.cat(values))
     if pool == num:
-        return Synthesis(_as_in_file(x, split), split)
+        return Synthesis(in_file(x), split)
     chosen, ess, k = resample(torch.cat(weights), num, generator)
-    return Synthesis(_as_in_file(x[chosen], split), split, ess, k)
+    return Synthesis(in_file(x[chosen]), split, ess, k)
 
 
 @dataclass(frozen=True)
@@ -206,8 +215,26 @@ def _cells(column: Column, x: "npt.NDArray[np.float64]") -> Any:
     return x.astype(np.int64) if (x == x.round()).all() else x
 
 
-def _as_in_file(x: Tensor, split: Split) -> Tensor:
-    return as_in_file(x, split) if split.columns is not None and x.dim() == 2 else x
+@dataclass(frozen=True)
+class _InFile:
+    """Write drawn rows as the file could have them, with given numbers as they were given."""
+
+    split: Split
+    is_blank: bool  # the rows are not there, so their decimals and ranges are unknown
+    numbers: Mapping[int, float] = field(default_factory=dict)
+
+    def given(self, numbers: Mapping[int, float]) -> "_InFile":
+        if not self.is_blank:
+            check_in_range(self.split, numbers)
+        return replace(self, numbers=numbers)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.split.columns is None or x.dim() != 2:
+            return x
+        x = x.double() if self.is_blank else as_in_file(x, self.split)
+        for place, number in self.numbers.items():
+            x[:, place] = number
+        return x
 
 
 def resample(

@@ -51,7 +51,13 @@ def utilities(
     place = target_place(columns, target)
     sets = [x[~np.isnan(x[:, place])] for x in (real, made, test)]
     y = [x[:, place].astype(int) for x in sets]
-    if len(set(y[0])) < 2 or not len(y[1]):
+    if not len(y[1]):
+        raise InputError(
+            f"no made-up row has a value in column {target!r}",
+            subject="target",
+            remedy="name another column",
+        )
+    if len(set(y[0])) < 2:
         raise InputError(
             f"all training rows have one class in column {target!r}, so nothing can be learnt",
             subject="target",

@@ -74,8 +74,8 @@ def main(words: Sequence[str]) -> int:
         seed=trained.seed,
         device=trained.device,
     ).renamed((rows["--from"], rows["--to"]))
+    _write(path, found)  # before the table, as a reader such as head may close the pipe
     print(found)
-    _write(path, found)
     print(path)
     return 0
 

@@ -28,7 +28,7 @@ from pyro_vae.cli.output.files import (
     write_images,
     write_table,
 )
-from pyro_vae.cli.run.chosen_rows import chosen_rows
+from pyro_vae.cli.run.chosen_rows import NO_DATA, chosen_rows
 from pyro_vae.cli.run.predictions import Prediction, observed_arguments, predictions
 from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, run_parser
 from pyro_vae.errors import InputError, at_least_1
@@ -108,10 +108,9 @@ def _write_chosen(
 ) -> None:
     """Write rows that are given something, or that a report is about."""
     made, labels = chosen_rows(trained, options, default_num(trained, options.num))
-    if report is not None:
+    found = None
+    if report is not None:  # before anything is written, as the target may be none
         found = synthesis_report(made, trained.data, target=options.target, seed=trained.seed)
-        print(found.summary())
-        found.save(report)
     label = [(trained.label or "label", labels)] if labels else []
     if not path.suffix:
         write_images(path, made.x, labels)
@@ -134,13 +133,16 @@ def _write_chosen(
             made.x.float(), data, trained.split.columns, f"{len(made):,} draws from the model"
         )
         plots.save(shown, path)
+    if found is not None and report is not None:
+        found.save(report)
+        print(found.summary())
 
 
 def _write_draws(path: Path, trained: TrainedModel, num: int | None) -> None:
     drawn, given = draw(trained, num)
     known = trained.rows_to_compare
     if not trained.arguments and trained.split.columns and known is None:
-        note("the data are not there, so numbers have all decimals, and no range")
+        note(NO_DATA)
     elif not trained.arguments and trained.split.columns and known is not None:
         of_data = trained.of_data(drawn)
         value = as_in_file(of_data.value, known)

@@ -26,13 +26,14 @@ from pyro_vae.inference.posterior.guide_mean import GuideMean
 DESCRIPTION = """\
 Move one latent of a row at a time through its posterior quantiles over all
 rows, and show the mean of p(x | z). With --attributes the row also moves along
-directions: the mean latents of a class less the mean of all others. Moves that
-change the data most come first. Prints a table. A picture shows images, or the
-columns of a table as curves; a .csv has a line for each step of each move, in
-the file's columns and units; an .npz holds the means and figures."""
+directions: the mean latents of a class less the mean of all others. They come
+first, then the latents that change the data most. Prints a table. A picture
+shows images, or the columns of a table as curves; a .csv has a line for each
+step of each move, in the file's columns and units; an .npz holds the means and
+figures."""
 EXAMPLES = (
     "pyro-vae traverse runs/vae --out traverse.png",
-    "pyro-vae traverse runs/vae --row 12 --attributes [3,8] --out moves.csv",
+    "pyro-vae traverse runs/vae --row 12 --attributes 3 8 --out moves.csv",
 )
 
 
@@ -41,8 +42,10 @@ def main(words: Sequence[str]) -> int:
     parser = run_parser("traverse", DESCRIPTION, EXAMPLES)
     add = parser.add_argument
     add("--row", type=int | None, help="the row's number in the file, from 0; by default the first")
-    add("--sites", type=list[str] | None, help="the latents to move; by default all")
-    add("--attributes", type=list[str], default=[], help="classes to move towards")
+    add(
+        "--sites", type=str, nargs="+", metavar="LATENT", help="the latents to move; by default all"
+    )
+    add("--attributes", type=str, nargs="+", metavar="CLASS", help="classes to move towards")
     add("--num_steps", type=int, default=7, help="steps of each move")
     add("--probability", type=float, default=0.9, help="between the lowest and highest quantile")
     add_out(parser, "traverse.png")
@@ -70,8 +73,8 @@ def main(words: Sequence[str]) -> int:
         probability=options.probability,
         **known,
     ).renamed(int(file_rows(split, torch.tensor([place]))[0]))
+    _write(path, found)  # before the table, as a reader such as head may close the pipe
     print(found)
-    _write(path, found)
     print(path)
     return 0
 

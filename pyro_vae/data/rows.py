@@ -89,6 +89,12 @@ def row_numbers(
     numbers = torch.as_tensor(index)
     if numbers.dtype == torch.bool and numbers.shape == (count,):
         return numbers.nonzero().squeeze(-1)
+    if numbers.dtype == torch.bool and numbers.dim() == 1:
+        raise InputError(
+            f"there are {len(numbers):,} truth values, and {count:,} rows",
+            subject=subject,
+            expected="one for each row",
+        )
     if numbers.numel() and (numbers.is_floating_point() or numbers.dtype == torch.bool):
         raise InputError(
             f"row numbers have the type {numbers.dtype}",

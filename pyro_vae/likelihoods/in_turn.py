@@ -74,9 +74,12 @@ class InTurn(Heterogeneous):
     def column(self, z: Tensor, state: Tensor, j: int) -> tuple[dist.TorchDistribution, int]:
         which, place = self.homes[j]
         h = self.before.summary(z, state, slice(j, j + 1))
-        own = self.heads[which].of_column(h, place)  # B | parameters, columns of the kind
+        own = self.heads[which].of_column(h, place)  # B | parameters
         kinds: Any = self.kinds
-        return kinds[which].from_parameters(own), place
+        found: tuple[dist.TorchDistribution, int] = kinds[which].of_column(
+            own, place, len(self.places[which])
+        )
+        return found
 
     def read(self, state: Tensor, j: int, value: Tensor) -> Tensor:
         return state + self.before.vectors(value.unsqueeze(-1), slice(j, j + 1))
@@ -98,6 +101,6 @@ class _Heads(nn.Module):
         return own.mT
 
     def of_column(self, h: Tensor, place: int) -> Tensor:
-        """Return the parameters of one column, and zeros for the others of its kind."""
-        own = h.squeeze(-2) @ self.weight[place] + self.bias[place]
-        return nn.functional.pad(own.unsqueeze(-1), (place, len(self.places) - place - 1))
+        """Return the parameters of one column."""
+        own: Tensor = h.squeeze(-2) @ self.weight[place] + self.bias[place]
+        return own

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 import pyro.distributions as dist
 from torch import Tensor
+from torch.nn.functional import pad
 
 from pyro_vae.errors import InputError, sizes
 from pyro_vae.networks import MLP, Network, NetworkFactory, Scaled, Shape
@@ -56,6 +57,21 @@ class Likelihood(Part):
     @abc.abstractmethod
     def from_parameters(self, parameters: Tensor) -> dist.TorchDistribution:
         """Return the values' distribution, ``B, X |``, from ``B, parameters_per_value, X |``."""
+
+    def of_column(
+        self, parameters: Tensor, place: int, columns: int
+    ) -> tuple[dist.TorchDistribution, int]:
+        """Return a distribution that holds one of ``columns``, and its place there, from its parameters.
+
+        Others may stand beside it, as here, where each could have a state of its own.
+
+        Args:
+            parameters: of that column, ``B, parameters_per_value |``.
+            place: of the column.
+            columns: their number.
+        """
+        beside = (place, columns - place - 1)
+        return self.from_parameters(pad(parameters.unsqueeze(-1), beside)), place
 
     def split(self, parameters: Tensor) -> tuple[Tensor, ...]:
         """Return one tensor, ``B, X |``, for each of the parameters per value."""

@@ -39,6 +39,14 @@ class Quantiles(Likelihood):
         self.quantiles.learn(x)
 
     def from_parameters(self, parameters: Tensor) -> dist.TorchDistribution:
-        logits, loc, raw_scale = self.move_last(parameters).unflatten(-1, (3, -1)).unbind(-2)
+        return self._mixture(self.move_last(parameters), self.quantiles)
+
+    def of_column(
+        self, parameters: Tensor, place: int, columns: int
+    ) -> tuple[dist.TorchDistribution, int]:
+        return self._mixture(parameters.unsqueeze(-2), self.quantiles.column(place)), 0
+
+    def _mixture(self, parameters: Tensor, quantiles: QuantileScores) -> dist.TorchDistribution:
+        logits, loc, raw_scale = parameters.unflatten(-1, (3, -1)).unbind(-2)
         scale = softplus(raw_scale) + 0.02
-        return distributions.QuantileMixture(logits, self.starts + loc, scale, self.quantiles)
+        return distributions.QuantileMixture(logits, self.starts + loc, scale, quantiles)

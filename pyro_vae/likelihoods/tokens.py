@@ -39,6 +39,11 @@ class Tokens(Likelihood):
     def from_parameters(self, parameters: Tensor) -> dist.TorchDistribution:
         return distributions.Nominal(logits=self.move_last(parameters))
 
+    def of_column(
+        self, parameters: Tensor, place: int, columns: int
+    ) -> tuple[dist.TorchDistribution, int]:
+        return distributions.Nominal(logits=parameters.unsqueeze(-2)), 0
+
 
 class Sentences(Likelihood):
     """Model token ids 0 to K - 1 in turn: p(x | z) = prod_t p(x_t | x_1, ..., x_(t-1), z).

@@ -8,12 +8,23 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
+LONGEST = 4  # times the other side, of a picture
 MISSING = (0.8, 0.87, 0.94)  # red, green, blue
 
 
 def is_image_batch(x: Tensor) -> bool:
     """Return whether data are images, (N | channels, height, width)."""
     return x.dim() == 4
+
+
+def to_the_right(x: Tensor) -> Tensor:
+    """Return images (N | C, H, W) that are series, far longer than wide, with time to the right.
+
+    Each value is then so many pixels high that the pictures are no threads. Other images stay.
+    """
+    if x.shape[2] > LONGEST * x.shape[3]:
+        x = x.transpose(2, 3)
+    return x.repeat_interleave(math.ceil(x.shape[3] / (LONGEST * x.shape[2])), 2)
 
 
 def value_range(x: Tensor) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vae.data.columns.column import Column
-from pyro_vae.plots.images import image_grid, is_image_batch, show_image, value_range
+from pyro_vae.plots.images import image_grid, is_image_batch, show_image, to_the_right, value_range
 from pyro_vae.plots.style import BLUE, MUTED, RED, styled
 from pyro_vae.plots.tables import MAX_COLUMNS, Table, as_table, draw_categories, panels_of
 
@@ -29,8 +29,8 @@ class Curve:
 def as_images(x: Tensor) -> Tensor | None:
     """Return data as images (N | C, H, W), series (N | time, values) with time to the right; or None."""
     if is_image_batch(x):
-        return x
-    return x.transpose(1, 2).unsqueeze(1) if x.dim() == 3 else None
+        return to_the_right(x)
+    return to_the_right(x.transpose(1, 2).unsqueeze(1)) if x.dim() == 3 else None
 
 
 @styled

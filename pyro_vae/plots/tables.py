@@ -72,7 +72,9 @@ def _set_scale(
             axis.set_major_formatter(ConciseDateFormatter(locator))
         elif is_log:
             panel.set(**{f"{name}scale": "log"})
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=4))
+            low, high = sorted(axis.get_data_interval())
+            several = low > 0 and high / low > 100  # powers of ten are ticks enough, and have room
+            axis.set_major_locator(LogLocator(subs=(1,) if several else (1, 2, 5), numticks=4))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_formatter(NullFormatter())
         else:

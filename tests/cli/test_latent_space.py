@@ -84,7 +84,7 @@ def test_interpolate_names_rows_by_the_file(people, call, here) -> None:
 
 
 def test_traverse_writes_a_table_and_a_picture(people, vae, call, here) -> None:
-    outcome = call(f"traverse {people / 'run'} --num_steps 3 --out moves.csv --attributes [a]")
+    outcome = call(f"traverse {people / 'run'} --num_steps 3 --out moves.csv --attributes a")
     assert outcome.code == 0, outcome.err
     rows = rows_of("moves.csv")
     assert len(rows) == 9
@@ -117,8 +117,8 @@ def test_what_does_not_fit_is_refused(people, call, here) -> None:
     call(f"interpolate {run} --from 0 --to 1 --num_steps 1").refuses("num_steps")
     call(f"interpolate {run} --from 0 --to 1 --out path.txt").refuses("--out", ".png")
     call(f"traverse {run} --row 90").refuses("--row", "90")
-    call(f"traverse {run} --sites [w]").refuses("'w'", "z")
-    call(f"traverse {run} --attributes [c]").refuses("'c'", "a, b")
+    call(f"traverse {run} --sites w").refuses("'w'", "z")
+    call(f"traverse {run} --attributes c").refuses("'c'", "a, b")
     call(f"latents {run} --out l.png").refuses("--out", ".csv")
     call(f"latents {run} --method exact").refuses("'exact'")
 

@@ -86,6 +86,9 @@ def test_a_folder_of_images_of_each_class(call, here):
         ("--where jobs=cook", ("jobs", "age")),
         ("--where job=pilot", ("pilot", "clerk")),
         ("--where job", ("--where", "sex=Female")),
+        ("--where job=cook job=clerk", ("--where", "job")),
+        ("--where age=900", ("where", "age", "20")),
+        ("--num 4 --per_class 3 --target job", ("--num", "--per_class")),
         ("--num 0", ("--num",)),
         ("--per_class 3", ("--per_class", "--target")),
         ("--per_class 0 --target job", ("--per_class",)),
@@ -104,3 +107,38 @@ def test_a_folder_of_rows_is_refused(call, people):
 
 def test_without_a_model_only_tables_are_fitted(call):
     call("fit --data digits").refuses("--model", "Table")
+
+
+def test_rows_of_a_run_whose_data_are_gone_are_no_zeros(call, people):
+    Path("people.csv").unlink()
+    outcome = call(people, "--num 40 --where job=cook --out more.csv")
+    assert outcome.code == 0, outcome.err
+    assert "no range" in outcome.err
+    assert len({row["height"] for row in rows("more.csv")}) > 20
+
+
+def test_the_data_are_not_overwritten(call, people):
+    before = Path("people.csv").read_text()
+    call(people, "--num 4 --out people.csv --overwrite").refuses("--out", "people.csv")
+    call(people, "--num 4 --report people.csv --out more.csv").refuses("--report")
+    Path("new.csv").write_text(PEOPLE)
+    words = "score runs/people --data new.csv --out new.csv --overwrite"
+    call(words).refuses("--out", "new.csv")
+    assert Path("people.csv").read_text() == before == Path("new.csv").read_text()
+
+
+def test_a_report_predicts_a_column_that_has_several_categories(call, here):
+    lines = PEOPLE.splitlines()
+    text = "\n".join([f"{lines[0]},unit", *(f"{line},cm" for line in lines[1:])])
+    (here / "people.csv").write_text(text)
+    assert call("fit --data people.csv --epochs 2 --model.width 8 --out runs/people").code == 0
+    outcome = call("sample runs/people --num 60 --report report.html --out more.csv")
+    assert outcome.code == 0, outcome.err
+    assert "gradient boosting of job" in outcome.out
+
+
+def test_a_table_without_latents_is_not_reconstructed(call, here):
+    (here / "people.csv").write_text(PEOPLE)
+    outcome = call("fit --data people.csv --epochs 2 --model.width 8 --out runs/people")
+    assert "pyro_vae sample" in outcome.err
+    assert "reconstruct" not in outcome.err

@@ -250,3 +250,56 @@ def test_omniglot() -> None:
     assert data.train.labels.max() < 964 <= data.test.labels.min()
     assert (data.test.labels.bincount()[964:] == 20).all()
     assert 0.03 < data.train.read().mean() < 0.2  # ink is one, and there is little of it
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+ADULT = """age,workclass,capital-gain,income
+{}
+"""
+
+
+def test_adult_has_words_without_blanks_and_gaps_where_question_marks_are(tmp_path: Path) -> None:
+    (tmp_path / "Adult").mkdir()
+    jobs, incomes = [" Private", " ?", " State-gov"], [" <=50K", " >50K"]
+    lines = [f"{17 + i % 40},{jobs[i % 3]},{i % 7 * 1000},{incomes[i % 2]}" for i in range(60)]
+    (tmp_path / "Adult" / "adult.csv").write_text(ADULT.format("\n".join(lines)))
+    data = load("adult", root=tmp_path)
+    assert [column.name for column in data.train.columns or ()] == ADULT.split("\n")[0].split(",")
+    jobs_known, income = (data.train.columns[k] for k in (1, 3))
+    assert jobs_known.categories == ("Private", "State-gov")
+    assert income.categories == ("<=50K", ">50K")
+    assert sum(split.num_missing for split in data.splits.values()) == 20
+    rows = torch.cat([split.x for split in data.splits.values()])
+    assert bool(rows[:, 1].isnan().sum() == 20)
+    with refused("adult"):
+        load("adult", root=tmp_path / "Adult")
+
+
+@pytest.mark.data
+def test_adult() -> None:
+    data = load("adult")
+    assert sum(map(len, data.splits.values())) == 32_561
+    assert len(data.train.columns or ()) == 15
+    assert sum(split.num_missing for split in data.splits.values()) == 4_262  # "?" in three columns
+    income = data.train.columns[-1]
+    share = torch.cat([split.x[:, -1] for split in data.splits.values()]).mean().item()
+    assert income.categories == ("<=50K", ">50K")
+    assert share == pytest.approx(7_841 / 32_561)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "columns", "classes"),
+    [
+        ("breast_cancer", 569, 31, {"benign": 357, "malignant": 212}),
+        ("wine", 178, 14, {"class_0": 59, "class_1": 71, "class_2": 48}),
+    ],
+)
+def test_tables_of_scikit_learn(name: str, rows: int, columns: int, classes: Any) -> None:
+    data = load(name)
+    assert sum(map(len, data.splits.values())) == rows
+    assert len(data.train.columns or ()) == columns
+    last, x = data.train.columns[-1], torch.cat([split.x for split in data.splits.values()])
+    counts = x[:, -1].long().bincount().tolist()
+    assert dict(zip(last.categories or (), counts, strict=True)) == classes
+    assert all(" " not in column.name for column in data.train.columns)

@@ -1,12 +1,15 @@
 """Table: exact probabilities, missing cells, and draws given some cells."""
 
 import itertools
+import time
+from functools import partial
 
 import pytest
 import torch
 from refused import refused
 
 from pyro_vae import fit, log_evidence, score
+from pyro_vae.likelihoods import Normal, Quantiles, Tokens
 from pyro_vae.models import Table
 
 
@@ -108,3 +111,27 @@ def test_score_says_which_column_is_strange():
     torch.testing.assert_close(parts.sum(1), found.scores, rtol=1e-4, atol=1e-3)
     usual = score(table, x[300:], progress=False).shares["x"]
     assert (parts - usual).median(0).values.argmax() == 2
+
+
+@pytest.mark.parametrize("make", [Quantiles, partial(Tokens, num_tokens=3), Normal])
+def test_a_column_alone_has_its_distribution_among_all(make):
+    x = torch.randint(0, 3, (50, 4)).float() * torch.tensor([1.0, 10.0, 0.5, 1.0]) ** (
+        make is Quantiles
+    )
+    kind = make(1, (4,))
+    kind.learn_scaling(x) if make is Quantiles else None
+    parameters = torch.randn(50, kind.parameters_per_value, 4)
+    every = kind.from_parameters(parameters).log_prob(x)
+    for j in range(4):
+        p, place = kind.of_column(parameters[..., j], j, 4)
+        own = x[:, j : j + 1].expand(-1, p.batch_shape[-1])
+        torch.testing.assert_close(p.log_prob(own)[:, place], every[:, j])
+
+
+def test_a_wide_table_is_drawn_a_column_at_a_time():
+    """Not all columns for each of them: 300 columns took 9 s."""
+    table = Table((300,))
+    began = time.process_time()
+    with torch.no_grad():
+        table.data_distribution(100).sample()
+    assert time.process_time() - began < 3

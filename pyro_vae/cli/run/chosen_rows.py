@@ -9,11 +9,12 @@ from jsonargparse import Namespace
 
 from pyro_vae.cli.output.console import note
 from pyro_vae.cli.run.trained import TrainedModel
-from pyro_vae.data import BlankDataSet
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.synthesis.synthesize import OVERSAMPLING, Synthesis, is_poor, synthesize
 from pyro_vae.inference.synthesis.utility import target_place
 from pyro_vae.program.contract import signature
+
+NO_DATA = "the data are not there, so numbers have all decimals, and no range"
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,13 @@ def conditions(words: Sequence[str]) -> dict[str, str]:
     {'sex': 'Female', 'income': '>50K'}
 
     Raises:
-        InputError: a word is no pair.
+        InputError: a word is no pair, or a column is there twice.
     """
     pairs = [word.partition("=") for word in words]
+    names = [name for name, _, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"--where gives {twice!r} two values", subject="--where", expected="one")
     for name, equals, value in pairs:
         if not (name and equals and value):
             word = f"{name}{equals}{value}"
@@ -53,10 +58,19 @@ def chosen_rows(trained: TrainedModel, options: Namespace, num: int) -> tuple[Sy
             subject="--arguments",
             remedy="leave --where, --per_class and --report out",
         )
+    if options.per_class is not None and options.num is not None:
+        raise InputError(
+            "--per_class says how many rows of each class there are, and --num how many in all",
+            subject="--num",
+            remedy="leave one of them out",
+        )
     wanted = _wanted(trained, options)
     num = num if options.per_class is None else at_least_1("--per_class", options.per_class)
     parts, labels = [], list[str]()
-    source = trained.data if not isinstance(trained.data, BlankDataSet) else trained.split
+    known = trained.rows_to_compare
+    if known is None and trained.split.columns:
+        note(NO_DATA)
+    source = trained.split if known is trained.split else trained.data
     for number, each in enumerate(wanted):
         parts.append(
             synthesize(

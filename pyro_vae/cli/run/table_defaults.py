@@ -1,11 +1,8 @@
-"""What `fit` chooses for a table: its model, and how long and at which rates it is fitted."""
+"""What `fit` chooses for a table: its model, and how long it is fitted."""
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
-
-from torch.optim.lr_scheduler import CosineAnnealingLR
 
 import pyro_vae.models
 from pyro_vae.cli.options.parser import take_options
@@ -47,11 +44,3 @@ def length_for_table(config: Mapping[str, Any], data: DataSet) -> dict[str, Any]
     if config["patience"] is None and data.validation is not None:
         found["patience"] = max(MIN_EPOCHS, math.ceil(STEPS_OF_PATIENCE / steps))
     return found
-
-
-def schedule_for_table(epochs: int) -> partial[CosineAnnealingLR]:
-    """Return rates that fall to 0: the noise of the last steps would move the shares of categories.
-
-    They have the length of the run, so one that --resume makes longer gets others.
-    """
-    return partial(CosineAnnealingLR, T_max=epochs)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -22,6 +23,7 @@ from pyro_vae.errors import InputError, unknown
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.program.contract import signature
 
+OUTPUTS = ("out", "plot", "report", "strangest")  # options that name files to write
 SplitName = Literal["train", "validation", "test"]
 OWN_CODE = """\
 --model MODULE.CLASS  your own class, if the run's model is one: code outside
@@ -188,6 +190,7 @@ def open_trained(options: Namespace, rows_required: bool = True) -> TrainedModel
     device = resolve(options.device)
     run = open_run(options.run, options.own_code)
     run_options = run.config.options
+    _check_overwrites_no_data(options, run_options.data)
     if options.data is not None:
         data, rows = run.remembered_data(), run.new_data(options.data)
     else:
@@ -201,6 +204,25 @@ def open_trained(options: Namespace, rows_required: bool = True) -> TrainedModel
     if options.data is not None:
         check_reads_missing_in_new_rows(program, rows, options.data, device, options.seed)
     return TrainedModel(program, data, rows, device, options.seed, run_options.label)
+
+
+def _check_overwrites_no_data(options: Namespace, *data: str | None) -> None:
+    """Check that no output, with --overwrite, would replace the data.
+
+    Raises:
+        InputError: one would.
+    """
+    read = [str(name) for name in (*data, options.data, options.get("reference")) if name]
+    for option in OUTPUTS:
+        path = options.get(option)
+        if path is None or not Path(path).exists():
+            continue
+        if any(Path(name).exists() and Path(path).samefile(name) for name in read):
+            raise InputError(
+                f"--{option} {path} would replace the data",
+                subject=f"--{option}",
+                remedy="name another file",
+            )
 
 
 def _own_data(run: RunFolder, rows_required: bool) -> DataSet:

@@ -170,12 +170,15 @@ def test_a_traversal_goes_along_directions_and_chosen_latents() -> None:
     assert set(found.moves) == {"z[0]", "z[1]", "z[2]", "towards corner"}
     start = vae.recognition(x[7:8]).mean[0]
     place = found.moves.index("towards corner")
+    assert place == 0  # what was asked for is shown, however many latents there are
     for k, share in enumerate([-1, 0, 1]):
         expected = vae.likelihood(start + share * direction.step["z"]).mean
         torch.testing.assert_close(found.means["x"][place, k], expected, atol=1e-6, rtol=0)
     figure = found.plot()
     assert len(figure.axes) == 1
     assert {text.get_text() for text in figure.axes[0].texts} >= {"z[0]", "5 %", "95 %"}
+    with refused("labelled", expected="one for each row"):
+        latents(vae, x, num_particles=9).direction(x[:5, 0, 0, 0] > 0)
     other = latents(VAE((6,), 2), torch.rand(9, 6).round(), num_particles=9).direction([1])
     with refused("directions"):
         traverse(vae, x, directions=[other])

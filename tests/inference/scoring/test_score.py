@@ -31,8 +31,9 @@ from pyro_vae.inference import (
     plot_strangest,
 )
 from pyro_vae.inference.scoring.by import LATENTS, Figures
+from pyro_vae.inference.scoring.plot import _bins
 from pyro_vae.likelihoods import Missing, Normal
-from pyro_vae.models import VAE, Autoencoder, FactorAnalysis
+from pyro_vae.models import VAE, Autoencoder, FactorAnalysis, Table
 from pyro_vae.networks import MLP, MaskedInput
 
 LINEAR = partial(MLP, hidden_dims=())  # no hidden layer
@@ -330,3 +331,33 @@ def test_a_users_own_score_is_an_object() -> None:
     scores = score(OneFactor(), torch.randn(12, 3), by=Rate(), num_particles=50)
     assert scores.scores.shape == (12,)
     assert "the rate" in str(scores)
+
+
+def test_a_method_that_weighs_other_data_is_refused() -> None:
+    with refused("method", remedy="sandwich"):
+        score(OneFactor(), torch.randn(4, 3), method="bidirectional")
+
+
+def test_a_program_without_latents_has_no_share_of_them_and_no_regret() -> None:
+    table, rows = Table((3,)), torch.randn(5, 3)
+    found = score(table, rows)
+    assert list(found.shares) == ["x"]
+    torch.testing.assert_close(found.shares["x"].sum(1), found.scores, rtol=1e-5, atol=1e-4)
+    with refused("by", expected="Surprise"):
+        score(table, rows, by=Regret())
+    empty = score(table, torch.full((2, 3), torch.nan))
+    assert "-0" not in str(empty.scores.tolist())
+
+
+def test_reference_rows_without_a_score_are_said() -> None:
+    reference = torch.randn(30, 3)
+    reference[:2, 0] = math.inf
+    found = score(FactorAnalysis((3,), 1), torch.randn(4, 3), reference=reference)
+    assert any("2 of the 30" in note for note in found.notes)
+
+
+def test_every_score_is_inside_the_bins() -> None:
+    values = torch.cat([torch.zeros(1), 20 + torch.rand(50), torch.tensor([9e5])])
+    edges = _bins(values)
+    assert edges[0] == values.min()
+    assert edges[-1] == values.max()

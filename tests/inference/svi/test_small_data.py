@@ -18,7 +18,7 @@ from pyro_vae import checkpoint, fit, log_evidence
 from pyro_vae.inference.svi.convergence import late_gain, verdict
 from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.inference.svi.run_storage import CHECKPOINT, METRICS
-from pyro_vae.models import FactorAnalysis
+from pyro_vae.models import FactorAnalysis, Table
 from pyro_vae.progress import progress_bar
 
 quick = partial(fit, progress=False, device="cpu")
@@ -70,6 +70,16 @@ def test_few_parameters_go_far_by_default_and_leave_no_noise() -> None:
     assert any("falls from 0.022 to 0" in note for note in quick(mean, x, steps=2).notes)
     mean.layer = nn.Linear(1, 1)
     assert not any("falls from" in note for note in quick(mean, x, steps=2).notes)
+
+
+def test_the_rate_falls_for_many_rows_of_a_model_without_latents() -> None:
+    table, x = Table((2,)), torch.randn(1_500, 2)
+    assert sum(p.numel() for p in table.parameters()) > 1_000
+    result = quick(table, x, epochs=2)
+    assert [m["learning_rate"] for m in result.metrics] == pytest.approx([1e-3, 5e-4])
+    assert not result.has_latents
+    result = quick(Table((2,)), x, epochs=2, optimizer=partial(Adam, lr=1e-3))
+    assert [m["learning_rate"] for m in result.metrics] == [1e-3, 1e-3]
 
 
 def test_a_guide_with_all_covariances_of_a_hierarchy_arrives_at_the_defaults() -> None:

@@ -117,3 +117,21 @@ def test_other_rows_and_other_data_are_refused():
         synthesis_report(torch.zeros(5, 3), wine)
     with refused("report", remedy="pictures"):
         synthesis_report(torch.zeros(5, 64), load("digits"))
+
+
+@pytest.mark.parametrize(
+    ("made", "subject"),
+    [
+        (torch.zeros(5, 3), "made"),
+        (torch.zeros(0, 14), "made"),
+        (torch.full((5, 14), torch.inf), "made"),
+        (torch.full((5, 14), 7.0), "made"),  # there are three cultivars
+        ([[0.0] * 14], "made"),
+        (torch.full((5, 14), torch.nan), "target"),
+    ],
+)
+def test_rows_that_the_table_cannot_have_are_refused(made, subject):
+    with refused(subject):
+        synthesis_report(made, load("wine"))
+    with refused("data", remedy="load"):
+        synthesis_report(torch.zeros(5, 14), load("wine").train)

@@ -13,7 +13,7 @@ from stories import RNG
 from torch import nn
 
 from pyro_vae import InputError, load, synthesize
-from pyro_vae.data import DataSet
+from pyro_vae.data import DataSet, blank_data_set, metadata_of
 from pyro_vae.inference.synthesis.as_in_file import decimals_of
 from pyro_vae.inference.synthesis.conditions import number_of
 from pyro_vae.inference.synthesis.synthesize import is_poor, resample
@@ -163,3 +163,36 @@ def test_the_program_and_the_generator_are_as_they_were(pairs):
     synthesize(model, pairs, 10, where={"b": 0.3})
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in state.items())
+
+
+def test_given_numbers_come_out_as_given_and_only_where_there_are_rows(people):
+    table = table_for(people)
+    made = synthesize(table, people, 5, where={"height": 0.125, "born": "2001-02-03"}).frame()
+    assert set(made["height"]) == {0.125}  # the file has two decimals
+    assert {str(day)[:10] for day in made["born"]} == {"2001-02-03"}
+    for where in ({"height": 1e9}, {"visits": 1e4}, {"born": "1999-01-01"}):
+        with refused("where", expected="a value from"):
+            synthesize(table, people, 5, where=where)
+    with refused("where", expected="a whole number"):
+        synthesize(table, people, 5, where={"visits": 40.5})
+
+
+def test_without_the_data_numbers_are_as_drawn(people):
+    table, blank = table_for(people), blank_data_set("people", metadata_of(people))
+    made = synthesize(table, blank, 50, where={"job": "cook"})
+    assert set(made.frame()["job"]) == {"cook"}
+    assert made.x[:, :3].std(0).min() > 0  # and not at the ends of a range of no rows
+
+
+def test_data_are_a_data_set(people):
+    with refused("data", remedy="load"):
+        synthesize(table_for(people), people.train.read(), 5)
+
+
+def test_decimals_of_large_numbers_that_went_through_float32() -> None:
+    money = np.exp(RNG.normal(8, 1, 400)).round(2).astype(np.float32).astype(float)
+    assert money.max() > 2**14  # where float32 has no hundredths
+    assert decimals_of(money) == 2
+    assert decimals_of(np.array([190_000.0, 190_000.0])) is None  # chance would do the same
+    assert decimals_of(RNG.normal(size=50) * 1e5) is None
+    assert decimals_of(np.zeros(4)) == 0
