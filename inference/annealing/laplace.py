@@ -49,7 +49,11 @@ def find_mode(path: AnnealingPath, u: Tensor) -> Tensor:
                 best, lowest = leaf.detach().clone(), float(total.detach())
             return total.detach()
 
-        optimizer.step(loss)
+        try:
+            optimizer.step(loss)
+        except RuntimeError as error:
+            if "overflow" not in str(error):
+                raise  # else the line search left what the type holds: the best place so far stays
         with torch.no_grad():
             leaf.copy_(best)
     return best

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pyro
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from pyro_vae import log_evidence
 from pyro_vae.inference.annealing.from_guide import FromGuide
 from pyro_vae.inference.annealing.hmc import Sampler, StepSizes
+from pyro_vae.inference.annealing.laplace import find_mode
 from pyro_vae.inference.annealing.paths import FromPrior
 from pyro_vae.inference.annealing.schedules import linear, sigmoid
 from pyro_vae.inference.evidence import ais, annealed_chains, tiles
@@ -343,3 +345,20 @@ def test_on_a_gpu() -> None:
     assert (
         abs(evidence.mean - model.cpu().log_evidence(x).mean()) < 4 * evidence.mean_standard_error
     )
+
+
+def test_the_search_for_a_mode_ends_where_its_line_search_overflows(monkeypatch) -> None:
+    """The best place so far is the mode; another error of the program is not swallowed."""
+    words = "value cannot be converted to type float without overflow"
+
+    def step(self: Any, loss: Callable[[], Tensor]) -> None:
+        loss()
+        raise RuntimeError(words)
+
+    monkeypatch.setattr(torch.optim.LBFGS, "step", step)
+    path: Any = SimpleNamespace(log_densities=lambda u: (u.sum(-1), -u.square().sum(-1)))
+    start = torch.full((1, 1, 2), 2.0)
+    assert torch.equal(find_mode(path, start), start)
+    words = "of the program"
+    with pytest.raises(RuntimeError, match=words):
+        find_mode(path, start)
