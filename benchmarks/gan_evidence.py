@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--images", type=int, default=50)
     parser.add_argument("--width", type=int, default=128, help="of the smaller hidden layer")
-    parser.add_argument("--chains", type=int, default=8, help="of each image")
+    parser.add_argument("--chains", type=int, default=4, help="of each image")
     parser.add_argument("--temperatures", type=int, default=200, help="to begin with")
     parser.add_argument("--gap", type=float, default=10.0, help="nats")
     parser.add_argument("--minutes", type=float, default=2.0, help="after which no more are added")

@@ -9,6 +9,7 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.comparison.column import Column as Column
     from pyro_vae.inference.comparison.column import Figures as Figures
     from pyro_vae.inference.comparison.compare import COLUMNS as COLUMNS
+    from pyro_vae.inference.comparison.epoch_seconds import EpochSeconds as EpochSeconds
     from pyro_vae.inference.comparison.evidences import BayesFactor as BayesFactor
     from pyro_vae.inference.comparison.evidences import Difference as Difference
     from pyro_vae.inference.comparison.evidences import LogEvidence as LogEvidence
@@ -18,9 +19,11 @@ if TYPE_CHECKING:  # what a type checker sees of the names below
     from pyro_vae.inference.comparison.lineup import Candidate as Candidate
     from pyro_vae.inference.comparison.lineup import Lineup as Lineup
     from pyro_vae.inference.comparison.loo import LOO as LOO
+    from pyro_vae.inference.comparison.over_seeds import OverSeeds as OverSeeds
     from pyro_vae.inference.comparison.parameters import Parameters as Parameters
     from pyro_vae.inference.comparison.plot import plot_comparison as plot_comparison
     from pyro_vae.inference.comparison.precision_recall import PrecisionRecall as PrecisionRecall
+    from pyro_vae.inference.comparison.rate_distortion import RateDistortion as RateDistortion
     from pyro_vae.inference.comparison.result import Comparison as Comparison
     from pyro_vae.inference.comparison.seconds import Seconds as Seconds
     from pyro_vae.inference.comparison.squared_error import MSE as MSE
@@ -96,6 +99,9 @@ _HOMES = {
     "LOO": f"{_COMPARISON}.loo",
     "plot_comparison": f"{_COMPARISON}.plot",
     "Comparison": f"{_COMPARISON}.result",
+    "OverSeeds": f"{_COMPARISON}.over_seeds",
+    "RateDistortion": f"{_COMPARISON}.rate_distortion",
+    "EpochSeconds": f"{_COMPARISON}.epoch_seconds",
     "Seconds": f"{_COMPARISON}.seconds",
     "ActiveUnits": f"{_COMPARISON}.active_units",
     "FrechetDistance": f"{_COMPARISON}.frechet_distance",

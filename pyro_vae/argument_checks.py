@@ -160,7 +160,10 @@ def instance(kind: type | tuple[type, ...], expected: str) -> Check:
 
     def check(name: str, value: Any) -> None:
         if not isinstance(value, kind):
-            raise must_be(name, expected, value)
+            is_class = isinstance(value, type) and issubclass(value, kind)
+            raise must_be(
+                name, expected, value, remedy=f"pass {value.__name__}()" if is_class else None
+            )
 
     return check
 

@@ -179,7 +179,9 @@ def must_be(
     'rank'
     """
     shown = " ".join(repr(value).split())
-    if len(shown) > MAX_SHOWN:
+    if isinstance(value, type):
+        shown = f"the class {value.__name__}"
+    elif len(shown) > MAX_SHOWN:
         shown = f"a {type(value).__name__}"
     problem = f"{name} must be {expected}, not {shown}"
     return InputError(problem, subject=subject or name, expected=expected, remedy=remedy)

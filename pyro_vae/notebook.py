@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
-_NUMBER = re.compile(r"([-+]?\d[\d,.]*(e[-+]?\d+)?|-|nan|)")
+_NUMBER = re.compile(r"\(?[-+]?\d[\d,.]*(e[-+]?\d+)?\)?|-|nan|")
 _TABLE = "border-collapse:collapse;color:inherit;background:transparent;margin:.4em 0"
 _CAPTION = "font-weight:bold;margin:.4em 0 0"
 _CELL = "padding:.15em .7em;vertical-align:top;white-space:normal;text-align:"
@@ -16,8 +16,9 @@ def table(
     headings: Sequence[str] = (),
     caption: str = "",
     notes: Iterable[str] = (),
+    warnings: Iterable[str] = (),
 ) -> str:
-    """Return an HTML table with notes below it.
+    """Return an HTML table with notes below it, and warnings above.
 
     Columns of numbers stand on the right, all others on the left. The colours are those of the page, light
     or dark, and nothing is loaded.
@@ -27,6 +28,7 @@ def table(
         headings: one for each column.
         caption: what the table is of.
         notes: sentences, a paragraph each.
+        warnings: likewise.
 
     >>> "a &lt; b" in table([("a < b", "0.3")])
     True
@@ -37,6 +39,7 @@ def table(
     body = "".join(_row("td", line, sides) for line in lines)
     return (
         (f'<p style="{_CAPTION}">{escape(caption)}</p>' if caption else "")
+        + "".join(f'<p style="{_CAPTION}">warning: {escape(each)}</p>' for each in warnings)
         + f'<table style="{_TABLE}">'
         + (f"<thead>{head}</thead>" if head else "")
         + f"<tbody>{body}</tbody></table>"

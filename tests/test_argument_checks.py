@@ -74,6 +74,7 @@ FIT = {
     "resume": set(),  # True needs `out`
     "record": NONE | {"dict"},
     "progress": NONE | FLAG,
+    "on_epoch": NONE | {"function"},
     "compile": set(),
     "precision": set(),
     "control": set(),

@@ -19,6 +19,7 @@ from pyro_vae.inference.checks.support import check_known
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.log_prob import unit_log_prob
 from pyro_vae.program.probe import moves
+from pyro_vae.program.structure import check_proper
 from pyro_vae.program.sum_out import sum_out
 from pyro_vae.program.trace import (
     Site,
@@ -203,6 +204,7 @@ class FromPrior(AnnealingPath):
 
 def _check_prior_draws(bound_program: BoundProgram) -> None:
     """Check that draws of the prior follow it: they ignore a mask or a factor that changes it."""
+    check_proper(bound_program.structure)
     _, model = bound_program.one()
     improper = [
         n for n, s in latent_sites(model).items() if isinstance(s["fn"], dist.ImproperUniform)

@@ -16,11 +16,12 @@ from pyro_vae.inference.comparison.evidences import (
     LogEvidence,
     Probability,
 )
-from pyro_vae.inference.comparison.lineup import Candidate, Lineup
+from pyro_vae.inference.comparison.lineup import Candidate, Lineup, no_evidence
 from pyro_vae.inference.comparison.result import Comparison
 from pyro_vae.inference.comparison.same_data import check_comparable
 from pyro_vae.inference.evidence.estimate import log_evidence
 from pyro_vae.inference.evidence.result import Evidence
+from pyro_vae.program.trace import FLAT
 from pyro_vae.progress import progress_bar
 
 COLUMNS: tuple[Column, ...] = (LogEvidence(), Difference(), BayesFactor(), Probability())
@@ -118,16 +119,26 @@ def compared(
 ) -> Comparison:
     """Return the comparison of models whose evidence is known.
 
+    A model that lacks an evidence, such as an autoencoder, stands last, with its other columns.
+
     Raises:
-        InputError: they cannot be compared.
+        InputError: they cannot be compared, or none has an evidence.
     """
-    notes = check_comparable(candidates, joint)
-    ranked = sorted(candidates, key=lambda candidate: -candidate.total)
+    have = [candidate for candidate in candidates if not candidate.lacks]
+    lack = [candidate for candidate in candidates if candidate.lacks]
+    for other in lack:
+        if not have or other.name == reference:
+            raise InputError(
+                f"{other.name!r} cannot be the reference: {other.lacks}", subject=other.name
+            )
+    notes = [f"{c.name!r} has no log p(data), only the other columns: {c.lacks}" for c in lack]
+    notes += check_comparable(have, joint)
+    ranked = [*sorted(have, key=lambda candidate: -candidate.total), *lack]
     by_name = {candidate.name: candidate for candidate in candidates}
     chosen = ranked[0] if reference is None else by_name[reference]
     lineup = Lineup(tuple(ranked if sort else candidates), chosen)
     figures = tuple(part for column in columns for part in column.figures(lineup))
-    return Comparison(lineup, figures, notes)
+    return Comparison(lineup, figures, tuple(notes))
 
 
 def candidate_of(
@@ -143,7 +154,8 @@ def candidate_of(
         prior: the model's probability before the data.
 
     Raises:
-        InputError: there is no evidence and no pair, or the evidence cannot be estimated.
+        InputError: there is no evidence and no pair, or the evidence cannot be estimated. A model with a
+            flat prior, which has none, is a candidate without.
     """
     if isinstance(given, Evidence):
         return Candidate(name, given, prior=prior)
@@ -152,6 +164,9 @@ def candidate_of(
     try:
         evidence = log_evidence(program, data, **options)
     except InputError as error:
+        if FLAT in error.problem:
+            nothing, lacks = no_evidence(), error.problem
+            return Candidate(name, nothing, program, data, options, prior=prior, lacks=lacks)
         raise error.at(f"model {name!r}") from error
     seconds = time.perf_counter() - start
     return Candidate(name, evidence, program, data, options, seconds, prior)

@@ -58,7 +58,7 @@ def _k_cell(k: float, error: float) -> str:
 
 def _unknown(lineup: Lineup) -> Iterator[str]:
     """Name the models whose evidence has no error."""
-    unknown = [c for c in lineup.candidates if math.isnan(c.total_error)]
+    unknown = [c for c in lineup.candidates if math.isnan(c.total_error) and not c.lacks]
     if unknown:
         names = quoted(c.name for c in unknown)
         yield (
@@ -134,6 +134,8 @@ class BayesFactor(Column):
 
 def _factor_with_interval(log: float, low: float, high: float) -> str:
     """Return a Bayes factor and its interval in print, from their logs."""
+    if math.isnan(log):
+        return NOTHING
     size = abs(log / math.log(10))
     write = _plain if size < PLAIN else _scientific if size < SCIENTIFIC else _power
     if math.isnan(low):
@@ -185,6 +187,8 @@ class Probability(Column):
     def figures(self, lineup: Lineup) -> Iterator[Figures]:
         prior = torch.tensor([c.prior for c in lineup.candidates], dtype=torch.float64)
         p, errors = probabilities(lineup.totals, lineup.total_errors, prior)
+        lacks = torch.tensor([bool(c.lacks) for c in lineup.candidates])
+        p = p.where(~lacks, math.nan)
         named = {"probability": numbers(p), "probability_error": numbers(errors)}
         if len(set(prior.tolist())) > 1:
             yield Figures("prior", tuple(f"{x:.3g}" for x in prior), {"prior": numbers(prior)})
@@ -203,7 +207,9 @@ def probabilities(totals: Tensor, errors: Tensor, prior: Tensor) -> tuple[Tensor
     >>> p.tolist(), [round(x, 4) for x in error.tolist()]
     ([0.5, 0.5], [0.025, 0.025])
     """
-    p = (totals + prior.log()).softmax(0)
+    is_there = ~totals.isnan()  # a model without an evidence has no share
+    errors = errors.where(is_there, 0.0)
+    p = (totals.where(is_there, -math.inf) + prior.log()).softmax(0)
     jacobian = torch.diag(p) - p[:, None] * p
     return p, (jacobian * errors).square().sum(1).sqrt()
 
@@ -212,6 +218,9 @@ def probability_cells(p: Tensor, errors: Tensor) -> tuple[str, ...]:
     """Return probabilities in print: with errors where these show at three decimals."""
     cells = []
     for value, error in zip(p.tolist(), errors.tolist(), strict=True):
+        if math.isnan(value):
+            cells.append(NOTHING)
+            continue
         shown = f"{value:.3f}" if value >= 0.0005 or value == 0 else f"{value:.0e}"
         if math.isnan(error):
             shown += " ± unknown"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pyro_vae.inference.comparison.metric_column import SampleColumn
-from pyro_vae.metrics import Features, Score, frechet_distance
+from pyro_vae.metrics import Features, MetricValue, frechet_distance
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,6 @@ class FrechetDistance(SampleColumn):
     True
     """
 
-    def scores(self, data: Tensor, drawn: Tensor, features: Features) -> Mapping[str, Score]:
+    def scores(self, data: Tensor, drawn: Tensor, features: Features) -> Mapping[str, MetricValue]:
         found = frechet_distance(data, drawn, features=features)
         return {"Frechet distance": found.extrapolated()}

@@ -24,6 +24,7 @@ class Candidate:
             ``seed``, ``device``, ``args``, ``kwargs``, ...
         seconds: that the evidence took; NaN where it was given.
         prior: the model's probability before the data.
+        lacks: why the model has no evidence; empty if it has one.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Candidate:
     options: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = math.nan
     prior: float = 1.0
+    lacks: str = ""
 
     @property
     def total(self) -> float:
@@ -51,6 +53,12 @@ class Candidate:
         evidence = self.evidence
         is_by_row = evidence.unit is not None and evidence.num_units > 1
         return evidence.log_evidence.double().cpu() if is_by_row else None
+
+
+def no_evidence() -> Evidence:
+    """Return what stands in place of the evidence of a model that has none: one figure, NaN."""
+    nan = torch.full((1,), math.nan, dtype=torch.float64)
+    return Evidence(nan, nan, nan, nan, 0, None, "none", False)
 
 
 @dataclass(frozen=True, eq=False)

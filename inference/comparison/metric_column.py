@@ -2,7 +2,7 @@
 
 import abc
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -12,7 +12,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.comparison.column import NOTHING, Column, Figures
 from pyro_vae.inference.comparison.lineup import Lineup
 from pyro_vae.inference.comparison.of_rows import data_and_draws
-from pyro_vae.metrics import Features, PrincipalComponents, Score
+from pyro_vae.metrics import Features, MetricValue, PrincipalComponents
 
 COMPONENTS = 20  # of the default features
 CHECKS: dict[str, checks.Check] = {
@@ -37,9 +37,9 @@ class SampleColumn(Column):
         checks.check_arguments(CHECKS, vars(self))
 
     def figures(self, lineup: Lineup) -> Iterator[Figures]:
-        features, found = self.features, list[Mapping[str, Score] | None]()
+        features, found = self.features, list[Mapping[str, MetricValue] | None]()
         for candidate in lineup.candidates:
-            if candidate.program is None:
+            if candidate.program is None or candidate.lacks:  # nothing can be drawn
                 found.append(None)
                 continue
             try:
@@ -53,12 +53,12 @@ class SampleColumn(Column):
         yield from columns_of(found, (what,))
 
     @abc.abstractmethod
-    def scores(self, data: Tensor, drawn: Tensor, features: Features) -> Mapping[str, Score]:
+    def scores(self, data: Tensor, drawn: Tensor, features: Features) -> Mapping[str, MetricValue]:
         """Return the scores of one model, by the heading of their columns."""
 
 
 def columns_of(
-    scores: list[Mapping[str, Score] | None],
+    scores: Sequence[Mapping[str, MetricValue] | None],
     notes: tuple[str, ...] = (),
     headings: tuple[str, ...] = (),
 ) -> Iterator[Figures]:

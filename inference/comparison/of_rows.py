@@ -18,7 +18,7 @@ from pyro_vae.inference.posterior.result import Posterior
 from pyro_vae.inference.posterior.source import Source
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import as_program
-from pyro_vae.program.prior_guide import with_prior_as_guide
+from pyro_vae.program.prior_guide import has_prior_as_guide, with_prior_as_guide
 from pyro_vae.program.site_layout import SiteLayout, layouts_of
 from pyro_vae.program.trace import sample_sites
 
@@ -83,7 +83,9 @@ def infers_latents(candidate: Candidate) -> bool:
 
 
 def has_guide(candidate: Candidate) -> bool:
-    """Return whether a model was given with a guide."""
+    """Return whether a model was given with a guide, and one that is not its prior."""
+    if has_prior_as_guide(candidate.program):
+        return False
     try:
         as_program(candidate.program)
     except InputError:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pyro_vae.errors import at_least_1
 from pyro_vae.inference.comparison.metric_column import SampleColumn
-from pyro_vae.metrics import Features, Score, precision, recall
+from pyro_vae.metrics import Features, MetricValue, precision, recall
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class PrecisionRecall(SampleColumn):
         super().__post_init__()
         at_least_1("num_neighbours", self.num_neighbours)
 
-    def scores(self, data: Tensor, drawn: Tensor, features: Features) -> Mapping[str, Score]:
+    def scores(self, data: Tensor, drawn: Tensor, features: Features) -> Mapping[str, MetricValue]:
         return {
             metric.__name__: metric(
                 data, drawn, features=features, num_neighbours=self.num_neighbours

@@ -3,6 +3,7 @@
 import html
 import math
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +30,7 @@ class Comparison:
     def caption(self) -> str:
         """What the table is of, in a sentence."""
         candidates = self.lineup.candidates
-        units = {(c.evidence.unit, c.evidence.num_units) for c in candidates}
+        units = {(c.evidence.unit, c.evidence.num_units) for c in candidates if not c.lacks}
         of = "all data together"
         if len(units) == 1 and (pair := next(iter(units)))[0] is not None:
             of = f"all {pair[1]:,} rows (plate {pair[0]!r})"
@@ -42,7 +43,7 @@ class Comparison:
     def notes(self) -> tuple[str, ...]:
         """Sentences that the reader should know."""
         of_columns = (note for column in self.columns for note in column.notes)
-        has_errors = any(c.total_error != 0 for c in self.lineup.candidates)
+        has_errors = any(c.total_error != 0 and not c.lacks for c in self.lineup.candidates)
         error = (
             "±: the Monte-Carlo error; brackets: its interval of 95 %. More particles make both smaller",
         )
@@ -67,7 +68,7 @@ class Comparison:
         """Return the figures as JSON takes them, with null in place of NaN and infinity."""
         frame = self.to_frame()
         figures = {
-            name: {column: _finite(value) for column, value in row.items()}
+            name: {column: finite(value) for column, value in row.items()}
             for name, row in zip(frame.index, frame.to_dict("records"), strict=True)
         }
         return {
@@ -80,14 +81,7 @@ class Comparison:
     def __str__(self) -> str:
         names = [name or "''" for name in self.lineup.names]
         cells = [["", *names], *([c.heading, *c.cells] for c in self.columns)]
-        widths = [max(map(len, column)) for column in cells]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if i == 0 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in zip(*cells, strict=True)
-        ]
+        lines = laid_out(cells)
         notes = [
             textwrap.fill(f"note: {note}", WIDTH, break_on_hyphens=False) for note in self.notes
         ]
@@ -113,5 +107,18 @@ class Comparison:
         return f"<table>{table}</table>{notes}"
 
 
-def _finite(value: float) -> float | None:
+def laid_out(columns: Sequence[Sequence[str]]) -> list[str]:
+    """Return columns of text as lines: the first aligned to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in columns]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in zip(*columns, strict=True)
+    ]
+
+
+def finite(value: float) -> float | None:
+    """Return a number as JSON takes it: None for NaN and infinity."""
     return float(value) if math.isfinite(value) else None

@@ -9,8 +9,8 @@ from pyro_vae.inference.comparison.column import Column, Figures
 from pyro_vae.inference.comparison.lineup import Lineup
 from pyro_vae.inference.comparison.metric_column import columns_of
 from pyro_vae.inference.comparison.of_rows import data_and_reconstructions, infers_latents
-from pyro_vae.metrics import Score, mse
-from pyro_vae.metrics.score import mean_of_rows
+from pyro_vae.metrics import MetricValue, mse
+from pyro_vae.metrics.value import mean_of_rows
 
 CHECKS: dict[str, checks.Check] = {
     "site": checks.optional(checks.instance(str, "the name of an observed site"))
@@ -34,7 +34,7 @@ class MSE(Column):
         checks.check_arguments(CHECKS, vars(self))
 
     def figures(self, lineup: Lineup) -> Iterator[Figures]:
-        found: list[Score | None] = []
+        found: list[MetricValue | None] = []
         for candidate in lineup.candidates:
             try:
                 is_there = infers_latents(candidate)
@@ -45,12 +45,14 @@ class MSE(Column):
                 raise error.at(f"the reconstructions of {candidate.name!r}") from error
         note = "MSE: of reconstructions at the guide's mean; ± is the error over rows"
         yield from columns_of([None if s is None else {"MSE": s} for s in found], (note,), ("MSE",))
+        if len(found) == 1:
+            return
         reference = found[lineup.candidates.index(lineup.reference)]
         away = [_difference(score, reference) for score in found]
         yield from columns_of([None if s is None else {"MSE difference": s} for s in away])
 
 
-def _difference(score: Score | None, reference: Score | None) -> Score | None:
+def _difference(score: MetricValue | None, reference: MetricValue | None) -> MetricValue | None:
     """Return how much larger an error is, from the rows' paired differences."""
     if score is None or reference is None:
         return None

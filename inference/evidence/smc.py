@@ -12,7 +12,7 @@ from pyro_vae.device import for_device
 from pyro_vae.errors import InputError, at_least_1, true_or_false
 from pyro_vae.inference.annealing.hmc import Sampler
 from pyro_vae.inference.annealing.paths import AnnealingPath
-from pyro_vae.inference.annealing.reference import HEAVY, FromReference, Reference, tail_index
+from pyro_vae.inference.annealing.reference import FromReference, Reference, tail_index
 from pyro_vae.inference.annealing.tempering import Adapted, Fixed, Tempered, temper
 from pyro_vae.inference.compiling.inductor import SharedCode
 from pyro_vae.inference.evidence.ais import (
@@ -41,7 +41,8 @@ CHECKS: dict[str, checks.Check] = {
     "num_leapfrog": at_least_1,
     "pilot": true_or_false,
 }
-PILOT_SHARE, LEAST_PILOT = 0.25, 256  # of the particles; more than D of them span the covariance
+PILOT_SHARE, LEAST_PILOT = 0.25, 512  # of the particles; more than D of them span the covariance
+FUNNEL = 0.7  # Pareto k above which no fitted density is a start; the tempering mends a smaller one
 COARSE_ESS, FINE_ESS = (
     0.5,
     0.9,
@@ -49,6 +50,13 @@ COARSE_ESS, FINE_ESS = (
 FINE_MOVES = 3  # times as many temperatures as the coarse share takes
 OTHER_SHARE = 0.1  # of the particles that start as the path does, not from the fitted density
 PILOT_WORK = 0.2  # of the work on a tile, on the progress bar
+# Relative variance of an island's evidence, by its particles alone, above which there is no error: its tail
+# is then so heavy that ten islands miss a part of the mean.
+MOST_VARIANCE = 0.5
+FEW = (
+    "the islands hold too few particles for an error: their figures lie far apart, or few survive at a \
+temperature. Take more particles"
+)
 
 
 @dataclass(frozen=True)
@@ -159,9 +167,11 @@ class SMC(Method, DrawsPosterior):
 
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         assert estimates.acceptance is not None
-        return stuck_note(
+        few = (FEW,) if estimates.without_error.any() else ()
+        stuck = stuck_note(
             estimates.acceptance, "a run from the prior or with more particles may help"
-        ) + self._annealed.label_notes(example)
+        )
+        return few + stuck + self._annealed.label_notes(example)
 
     def _checked(self, example: BoundProgram, work: Workload) -> SharedCode | None:
         if work.num_particles % self.num_islands:
@@ -212,7 +222,7 @@ def fixed_by_pilot(sampler: Sampler, size: int, advance: Advance) -> tuple[Sampl
         return sampler, plan
     reference = Reference.of(pilot.state.u, free)
     log_ratio = pilot.state.end - reference.log_density(pilot.state.u)
-    if bool((tail_index(log_ratio) > HEAVY).any()):
+    if bool((tail_index(log_ratio) > FUNNEL).any()):
         return sampler, plan
     nearer, adapted = (
         replace(sampler, path=FromReference(sampler.path, reference, OTHER_SHARE)),
@@ -270,6 +280,10 @@ class IslandSums:
         of particles that are independent at every temperature, which all K of them tell together.
         Particles that have not moved far enough only add to it.
 
+        An island of few particles loses most of them at every temperature. Its evidence then has a heavy
+        tail, and all islands are too low together, in most runs. The variance within the islands shows
+        this, as no scatter of ten figures can: above 0.5 there is no error.
+
         The effective sample size is the number of independent draws of the posterior that would leave the
         same error: 1 / (v + 1 / K), with v the relative variance of the mean. Of importance weights this is
         (sum w)^2 / sum w^2, up to the factor K / (K - 1) of v.
@@ -278,9 +292,11 @@ class IslandSums:
         variance = (1 / islands - 1 / count).clamp(min=0) * count / max(count - 1, 1)
         least = self._variance / count**2
         variance = torch.maximum(variance, least)
+        error = torch.maximum(self.weights.standard_error(), least.sqrt())
+        is_heavy = self._variance / count > MOST_VARIANCE
         return UnitEstimates(
             self.weights.log_mean(),
-            torch.maximum(self.weights.standard_error(), least.sqrt()),
+            torch.where(is_heavy, math.nan, error),
             1 / (variance + 1 / self.count),
             torch.full_like(islands, math.nan),
             acceptance=self._accepted / count,

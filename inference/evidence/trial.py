@@ -33,7 +33,8 @@ MOST = 50_000  # particles of SMC
 MARGIN = 1.3  # times as many particles as the error asks for, which is an estimate itself
 RESERVE = 0.8  # share of the time left that is planned for
 RERUNS = 3  # of SMC, with more particles each time
-LEAST_PER_ISLAND = 10  # particles of the first run of SMC, where the time is limited
+LEAST_SLOPE = 0.25  # seconds of a further particle, at least, over the mean of those that ran
+LEAST_PER_ISLAND = 25  # particles of the first run of SMC, where the time is limited
 LIGHT = "the importance weights are light-tailed and their error is at most 0.05 nats"
 NOT_GOOD = "the importance weights were not good enough"
 Clock = Callable[[], float]
@@ -155,16 +156,16 @@ class _Trial:
 
     def choice(self, bound_program: BoundProgram, advance: Advance) -> "Chosen":
         """Return the estimate of the best."""
-        found = self._in_turn(bound_program)
+        found, before = self._in_turn(bound_program), None
         advance(0.5)
         for _ in range(RERUNS):
             if found is None or not found.candidate.grows or found.is_enough:
                 break
             step = found.candidate.method.num_islands  # type: ignore[attr-defined]  # SMC's
-            more = more_particles(found, self.end - self.clock(), step)
+            more = more_particles(found, before, self.end - self.clock(), step)
             if more <= found.num_particles:
                 break
-            found = self._run(found.candidate, more, bound_program)
+            found, before = self._run(found.candidate, more, bound_program), found
         advance(0.5)
         if not self.tried:
             self._raise()
@@ -208,16 +209,30 @@ class _Trial:
         last(weigh.estimator(self.example, self.work)(self.example, lambda share: None))
 
 
-def more_particles(tried: Tried, seconds: float, step: int) -> int:
+def more_particles(tried: Tried, before: Tried | None, seconds: float, step: int) -> int:
     """Return how many particles bring the error to 0.05 nats, or fit into the time: a multiple of
     ``step``."""
     wanted = MOST
     if math.isfinite(tried.error):
         wanted = min(MOST, int(tried.num_particles * MARGIN * (tried.error / TARGET) ** 2))
     if math.isfinite(seconds):
-        fitting = RESERVE * max(seconds, 0.0) / max(tried.seconds, 1e-9) * tried.num_particles
-        wanted = min(wanted, int(fitting))
-    return wanted // step * step
+        fixed, each = cost(tried, before)
+        wanted = min(wanted, int((RESERVE * max(seconds, 0.0) - fixed) / each))
+    return max(wanted, 0) // step * step
+
+
+def cost(tried: Tried, before: Tried | None) -> tuple[float, float]:
+    """Return the seconds of a run of no particle, and those of each particle.
+
+    A first run tells only their sum, and all of it counts as the particles'. Two runs tell both: the
+    pilot run takes most of a short one, and hardly grows.
+    """
+    each = max(tried.seconds, 1e-9) / tried.num_particles
+    if before is None:
+        return 0.0, each
+    slope = (tried.seconds - before.seconds) / (tried.num_particles - before.num_particles)
+    slope = min(max(slope, LEAST_SLOPE * each), each)
+    return tried.seconds - slope * tried.num_particles, slope
 
 
 @dataclass(frozen=True)

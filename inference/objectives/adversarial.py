@@ -10,6 +10,7 @@ from pyro_vae.errors import InputError, true_or_false
 from pyro_vae.inference.objectives.adversarial_losses import AdversarialLoss
 from pyro_vae.inference.objectives.adversarial_notes import coverage
 from pyro_vae.inference.objectives.adversary import Adversary, Sides, rows_of
+from pyro_vae.inference.objectives.discriminator import side_by_side
 from pyro_vae.inference.objectives.penalties import Penalty
 from pyro_vae.inference.objectives.requirements import ProgramSites
 from pyro_vae.networks import MLP, NetworkFactory
@@ -108,7 +109,7 @@ class Adversarial(Adversary):
         figures = super().report(program, batch)
         with torch.no_grad():
             sides, _ = self.of_model(program.model, program.guide, batch, {})
-            pair = (torch.cat([x.flatten(1) for x in rows], 1) for rows in (sides.real, sides.made))
+            pair = (side_by_side(rows) for rows in (sides.real, sides.made))
             return figures | {"coverage": coverage(*pair)}
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pyro
 import torch
+from pyro.infer.util import is_validation_enabled
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from pyro_vae import argument_checks as checks
-from pyro_vae.errors import InputError, at_least_1
+from pyro_vae.errors import InputError, at_least_1, must_be
 from pyro_vae.inference.objectives.adversarial_losses import AdversarialLoss, NonSaturating
 from pyro_vae.inference.objectives.adversarial_notes import auc, gradient_norm, verdict
 from pyro_vae.inference.objectives.discriminator import Discriminator, Round, play
@@ -23,10 +24,23 @@ from pyro_vae.networks import MLP, NetworkFactory
 from pyro_vae.program.contract import Program
 from pyro_vae.program.trace import Site, is_point_mass
 
+
+def _check_maker(name: str, value: Any) -> None:
+    if isinstance(value, nn.Module):
+        made = type(value).__name__
+        raise must_be(
+            name,
+            "what makes a network",
+            value,
+            remedy=f"pass {made}, or lambda *shapes: {made}(...)",
+        )
+    checks.function(name, value)
+
+
 CHECKS: dict[str, checks.Check] = {
     "loss": checks.optional(checks.instance(AdversarialLoss, "an AdversarialLoss such as Hinge()")),
     "penalty": checks.optional(checks.instance(Penalty, "a Penalty such as R1()")),
-    "discriminator": checks.function,
+    "discriminator": _check_maker,
     "num_classes": checks.optional(at_least_1),
     "discriminator_steps": at_least_1,
     "discriminator_options": checks.optional(
@@ -124,6 +138,12 @@ class Adversary(Objective):
             given = [site["value"] for site in sites.observed.values()]
             condition = self.condition(sites.args, given)
             condition_dim = 0 if condition is None else condition.shape[1]
+            if condition is None and self.num_classes is not None:
+                raise InputError(
+                    f"num_classes={self.num_classes} is of labels, and the program takes none",
+                    subject="num_classes",
+                    remedy="leave it out",
+                )
         made = self.make(shapes, condition_dim)
         like = next(site["value"] for s in (sites.model, sites.observed) for site in s.values())
         self.discriminator: nn.Module = made.to(like.device)
@@ -170,6 +190,13 @@ class Adversary(Objective):
                 f"the discriminator reads labels ({argument.dtype}), and must know how many there are",
                 subject="num_classes",
                 remedy=f"pass {type(self).__name__}(num_classes=...)",
+            )
+        if is_validation_enabled() and argument.numel() and int(argument.max()) >= self.num_classes:
+            raise InputError(
+                f"there is a label {int(argument.max())}, and num_classes={self.num_classes} counts "
+                f"those from 0 to {self.num_classes - 1}",
+                subject="num_classes",
+                remedy=f"pass {type(self).__name__}(num_classes={int(argument.max()) + 1})",
             )
         wanted = torch.arange(self.num_classes, device=argument.device)
         return (argument.unsqueeze(-1) == wanted).flatten(1).to(torch.get_default_dtype())

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, first_line
 from pyro_vae.inference.objectives.adversarial_losses import AdversarialLoss
 from pyro_vae.inference.objectives.penalties import Judged, Penalty, Rows
 from pyro_vae.networks import Shape
+
+BY_SHAPES = "make it from its two arguments: in_shape, out_shape"
 
 
 class Discriminator(nn.Module):
@@ -35,28 +37,77 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         in_shape = shapes[0] if len(shapes) == 1 else (sum(s.numel() for s in shapes),)
-        self.network = make(tuple(in_shape) or (1,), (1 + condition_dim,))
         self.in_shape, self.num_logits = tuple(in_shape) or (1,), 1 + condition_dim
+        self.network = _made(make, self.in_shape, (self.num_logits,))
 
     def forward(self, rows: Rows, condition: Tensor | None = None) -> Tensor:
         """Return the logits of U units, U."""
         joined = self.joined(rows)
-        out: Tensor = self.network(joined)
+        out = self._logits(joined)
         if out.shape != (len(joined), self.num_logits):
             raise InputError(
                 f"the discriminator maps {len(joined)} rows of shape {self.in_shape} to shape "
                 f"{tuple(out.shape)}",
                 subject="discriminator",
                 expected=f"shape {(len(joined), self.num_logits)}",
-                remedy="make it from its two arguments: in_shape, out_shape",
+                remedy=BY_SHAPES,
             )
         logit = out[:, 0]
         return logit if condition is None else logit + (out[:, 1:] * condition).sum(1)
 
     def joined(self, rows: Rows) -> Tensor:
         """Return what the network reads, ``U | in_shape``."""
-        joined = rows[0] if len(rows) == 1 else torch.cat([x.flatten(1) for x in rows], 1)
+        joined = rows[0] if len(rows) == 1 else side_by_side(rows)
         return joined.reshape(-1, *self.in_shape)
+
+    def _logits(self, joined: Tensor) -> Tensor:
+        try:
+            out: Tensor = self.network(joined)
+        except InputError:
+            raise
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"the discriminator fails on {len(joined)} rows of shape {self.in_shape}: "
+                f"{first_line(error)}",
+                subject="discriminator",
+                remedy=BY_SHAPES,
+            ) from error
+        return out
+
+
+def side_by_side(rows: Rows) -> Tensor:
+    """Return things of U units as one vector for each, (U, D).
+
+    >>> side_by_side([torch.zeros(5, 2, 2), torch.zeros(5)]).shape
+    torch.Size([5, 5])
+    """
+    return torch.cat([x.reshape(len(x), -1) for x in rows], 1)
+
+
+def _made(
+    make: Callable[[Shape, Shape], nn.Module], in_shape: Shape, out_shape: Shape
+) -> nn.Module:
+    """Return the network of a discriminator.
+
+    Raises:
+        InputError: it cannot be made from two shapes, is no module, or learns nothing.
+    """
+    try:
+        network = make(in_shape, out_shape)
+    except TypeError as error:
+        raise InputError(
+            f"no discriminator can be made from the shapes {in_shape} and {out_shape}: "
+            f"{first_line(error)}",
+            subject="discriminator",
+            remedy=BY_SHAPES,
+        ) from error
+    if not isinstance(network, nn.Module) or not any(p.requires_grad for p in network.parameters()):
+        raise InputError(
+            f"the discriminator that was made, a {type(network).__name__}, has nothing to learn",
+            subject="discriminator",
+            expected="an nn.Module with parameters",
+        )
+    return network
 
 
 @dataclass(frozen=True)

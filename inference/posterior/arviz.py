@@ -14,6 +14,7 @@ from pyro_vae.inference.evidence.arviz import inference_data
 from pyro_vae.inference.posterior.at_draws import named, placed, trace_of
 from pyro_vae.inference.posterior.predictive import of_units, value_of
 from pyro_vae.inference.posterior.prior import prior_of
+from pyro_vae.inference.posterior.reliability import bad_weights
 from pyro_vae.inference.posterior.rows import Rows
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import signature
@@ -41,7 +42,7 @@ def to_arviz(
         "posterior_predictive": posterior.predictive(seed=seed),
         "sample_stats": _statistics(posterior),
     }
-    rows, notes = Rows.of(posterior), list(posterior.notes)
+    rows, notes = Rows.of(posterior), [*bad_weights(posterior), *posterior.notes]
     name = posterior.observed[0] if len(posterior.observed) == 1 else ROWS
     try:
         found = posterior.log_likelihood(conditional=conditional, num_inner=num_inner, seed=seed)

@@ -24,7 +24,8 @@ def plot_intervals(
 
     The dot is the posterior mean, the thick line the shortest interval of 50 %, the thin one that of
     ``probability``. Of a site with more than 40 numbers the first are drawn. All come from the weights, as
-    in :meth:`Posterior.summary`. Sites whose values are classes have no interval.
+    in :meth:`Posterior.summary`; figures that cannot be trusted are grey. Sites whose values are classes
+    have no interval.
 
     Args:
         posterior: of :func:`pyro_vae.posterior`.
@@ -60,26 +61,28 @@ def plot_intervals(
     panels = figure.subplots(len(names), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, name, (outer, inner) in zip(panels, names, tables, strict=True):
         _draw(axes, name, outer, inner)
-    figure.supxlabel(
-        f"posterior mean, {INNER:.0%} and {probability:.0%} intervals", fontsize=8, color=GREY
-    )
+    says = f"posterior mean, {INNER:.0%} and {probability:.0%} intervals"
+    if any(outer.warnings for outer, _ in tables):
+        says += "; grey: not to be trusted"
+    figure.supxlabel(says, fontsize=8, color=GREY)
     return figure
 
 
 def _draw(axes: Axes, name: str, outer: Any, inner: Any) -> None:
     """Draw one site's numbers, the first on top."""
     rows = list(range(min(len(outer.rows), MOST_ROWS)))
+    colours = [GREY if outer.doubtful[i] else BLUE for i in rows]
     for table, width in ((outer, 1.0), (inner, 2.6)):
         low, high = list(table.columns)[2:4]
         axes.hlines(
             rows,
             [table.columns[low][i] for i in rows],
             [table.columns[high][i] for i in rows],
-            color=BLUE,
+            color=colours,
             lw=width,
         )
     means = [outer.columns["mean"][i] for i in rows]
-    axes.plot(means, rows, "o", ms=3.6, mfc="white", mec=BLUE, mew=1.1, ls="none")
+    axes.scatter(means, rows, s=13, c="white", edgecolors=colours, linewidths=1.1, zorder=3)
     axes.set_yticks(rows, [outer.rows[i] for i in rows], fontsize=8)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)

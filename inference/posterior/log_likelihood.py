@@ -46,8 +46,10 @@ def integrated(posterior: "Posterior", num_inner: int, seed: int | None) -> Tens
     """Return log p(x_n | shared latents) of each row at each draw, (draws, rows).
 
     A row's own latents are integrated out: those that the model sums out exactly, the others by
-    importance sampling in unconstrained coordinates, from a multivariate t distribution with the mean and
-    covariance of the row's posterior draws.
+    importance sampling in unconstrained coordinates. Half of the draws come from a multivariate t
+    distribution with the mean and covariance of the row's posterior draws, and half from the prior given
+    the shared latents: where these make it narrow (a group's effect, and a spread near 0), none of the
+    first would hit it.
 
     Raises:
         InputError: the rows share no latent, or depend on one another's latents.
@@ -117,32 +119,49 @@ def _scores(
     structure: Structure,
     leave_out: Collection[str],
     values: Mapping[str, Tensor],
-    coordinates: Coordinates | None = None,
 ) -> Tensor:
-    """Return the rows' log-densities, (draws, rows), at values of latents and perhaps of coordinates.
+    """Return the rows' log-densities, (draws, rows), at values of all latents.
 
     Args:
         call: the program on all rows.
         structure: whose units are the rows.
         leave_out: latents whose density does not count.
-        values: by latent, in the shapes of the program; coordinates by the name ``U``.
-        coordinates: of the other latents, whose Jacobian then counts.
+        values: by latent, in the shapes of the program.
     """
 
     def run(count: int, given: dict[str, Tensor]) -> dict[str, Tensor]:
-        u = given.pop(U, None)
         trace, sum_out = trace_of(given), bool(structure.enumerated)
-        if coordinates is None or u is None:
-            joint = call.model(count, lambda m: poutine.replay(m, trace=trace), sum_out)
-            scores = score_rows(joint, structure, count, leave_out)
-        else:
-            place = Placement(coordinates, u if call.vectorized else u[None])
-            joint = call.model(count, lambda m: poutine.replay(place(m), trace=trace), sum_out)
-            scores = score_rows(joint, structure, count, leave_out) + place.log_jacobian
+        joint = call.model(count, lambda m: poutine.replay(m, trace=trace), sum_out)
+        scores = score_rows(joint, structure, count, leave_out)
         return {"scores": scores if call.vectorized else scores[0]}
 
     num_draws = len(next(iter(values.values())))
     return in_parts(call, run, num_draws, values)["scores"]
+
+
+def _joint_and_prior(
+    call: BoundProgram,
+    structure: Structure,
+    shared: Mapping[str, Tensor],
+    u: Tensor,
+    coordinates: Coordinates,
+) -> tuple[Tensor, Tensor]:
+    """Return log p(x_n, u_n | shared) and log p(u_n | shared) of each row, (draws, rows), in float64."""
+    leave_out = {"joint": {*shared}, "prior": {*shared, *call.structure.observed}}
+
+    def run(count: int, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        u = given.pop(U)
+        trace, sum_out = trace_of(given), bool(structure.enumerated)
+        place = Placement(coordinates, u if call.vectorized else u[None])
+        joint = call.model(count, lambda m: poutine.replay(place(m), trace=trace), sum_out)
+        scores = {
+            name: score_rows(joint, structure, count, of) + place.log_jacobian
+            for name, of in leave_out.items()
+        }
+        return {n: score if call.vectorized else score[0] for n, score in scores.items()}
+
+    found = in_parts(call, run, len(u), {**shared, U: u})
+    return found["joint"].double(), found["prior"].double()
 
 
 def _by_sampling(
@@ -161,13 +180,18 @@ def _by_sampling(
         return {U: u if call.vectorized else u[0]}
 
     num_draws = len(next(iter(values.values())))
-    proposal = _proposal(in_parts(call, run, num_draws, values)[U])
+    near = _proposal(in_parts(call, run, num_draws, values)[U])
     shared = {name: values[name] for name in rows.shared}
+    from_prior = num_inner - num_inner // 2
+    shares = torch.tensor([num_inner - from_prior, from_prior]).double().div(num_inner).log()
     totals = []
-    for _ in range(num_inner):
-        u = proposal.sample((num_draws,))  # (draws, rows, D)
-        log_joint = _scores(call, structure, rows.shared, {**shared, U: u}, coordinates)
-        totals.append(log_joint.double() - proposal.log_prob(u))
+    for number in range(num_inner):
+        u = near.sample((num_draws,))  # (draws, rows, D)
+        if number < from_prior:  # a run that is given no latent of a row draws it
+            u = in_parts(call, run, num_draws, shared)[U]
+        log_joint, log_prior = _joint_and_prior(call, structure, shared, u, coordinates)
+        proposal = torch.logaddexp(near.log_prob(u.double()) + shares[0], log_prior + shares[1])
+        totals.append(log_joint - proposal)
     return torch.stack(totals).logsumexp(0) - math.log(num_inner)
 
 

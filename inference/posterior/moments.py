@@ -21,6 +21,7 @@ class Moments:
         ess: (sd / mcse)^2.
         k: Pareto k of the weights; NaN where there are none.
         r_hat: of several chains; NaN elsewhere.
+        doubtful: whether the figures cannot be trusted.
     """
 
     mean: Tensor
@@ -31,6 +32,7 @@ class Moments:
     ess: Tensor
     k: Tensor
     r_hat: Tensor
+    doubtful: Tensor
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Moments":
         """Return the figures, each changed by a function."""
@@ -68,7 +70,8 @@ def moments(values: Tensor, log_weights: Tensor, probability: float) -> Moments:
     low, high = shortest_interval(values, weights.expand_as(values), probability)
     nan = torch.full_like(mean, math.nan)
     ess = torch.where(mcse > 0, variance / mcse.square(), nan)
-    return Moments(mean, variance.sqrt(), low, high, mcse, ess, nan, nan)
+    trusted = torch.zeros_like(mean, dtype=torch.bool)
+    return Moments(mean, variance.sqrt(), low, high, mcse, ess, nan, nan, trusted)
 
 
 def shortest_interval(values: Tensor, weights: Tensor, probability: float) -> tuple[Tensor, Tensor]:

@@ -212,7 +212,8 @@ class _Potential(torch.autograd.Function):
 def _divergence_note(count: int) -> tuple[str, ...]:
     if not count:
         return ()
+    steps = "1 step" if count == 1 else f"{count:,} steps"
     return (
-        f"{count:,} steps of NUTS diverged: the draws may miss a part of the posterior; a target_accept "
+        f"{steps} of NUTS diverged: the draws may miss a part of the posterior; a target_accept "
         "nearer to 1 or another parameterisation helps",
     )

@@ -34,6 +34,7 @@ CHECKS: dict[str, checks.Check] = {
     "seed": checks.optional(checks.seed),
     "progress": checks.optional(true_or_false),
 }
+FEW_NUMBERS = 10_000  # of a draw; all particles are kept
 
 
 def posterior(
@@ -67,7 +68,8 @@ def posterior(
         method: ``Importance()``, ``Annealed()``, ``Guide()`` or ``NUTS()`` of :mod:`pyro_vae.inference`,
             or "importance", "ais", "guide" or "nuts".
         num_draws: S.
-        num_particles: K, by default S; more of them make better draws.
+        num_particles: K, by default S, or 4 S for importance sampling of one joint posterior; more of
+            them make better draws.
         unit: the plate of the units; by default the outermost that holds every site.
         args: with ``kwargs``, in place of ``data``: the program is called with them as they are.
         kwargs: the named arguments of that call.
@@ -88,7 +90,8 @@ def posterior(
     """
     checks.check_arguments(CHECKS, locals())
     method = as_posterior_method(method)
-    size = _num_particles(method, num_draws, num_particles)
+    _check_num_particles(method, num_particles)
+    size = num_particles or num_draws
     source = Source(method.program(program), data, args, kwargs, unit, device, size)
     with source.open(seed) as tiles:
         example = tiles.example
@@ -104,6 +107,9 @@ def posterior(
         layouts = layouts_of(sample_sites(model_trace))
         latents = {name: layouts[name] for name in example.structure.latents}
         computed = computed_in(example)
+        numbers = sum(sample_sites(model_trace)[name]["value"].numel() for name in latents)
+        if num_particles is None and example.structure.unit is None and numbers <= FEW_NUMBERS:
+            size *= method.per_draw
         draw = method.drawer(example, Workload(size, tuple(map(len, tiles.index))))
         parts = []
         with progress_bar(tiles.num_units, progress, "unit", delay=1) as bar:
@@ -140,15 +146,14 @@ def posterior(
     )
 
 
-def _num_particles(method: DrawsPosterior, num_draws: int, num_particles: int | None) -> int:
-    """Return K."""
+def _check_num_particles(method: DrawsPosterior, num_particles: int | None) -> None:
+    """Check that there are not more particles than draws where all count the same."""
     if num_particles is not None and not method.is_weighted:
         raise InputError(
             f"num_particles is {num_particles}, but the draws of {type(method).__name__} have no weights",
             subject="num_particles",
             remedy="leave num_particles out, and pass num_draws",
         )
-    return num_particles or num_draws
 
 
 def _categories(model_trace: poutine.Trace, example: BoundProgram) -> dict[str, int]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from pyro_vae import argument_checks as checks
 from pyro_vae.errors import must_be
 from pyro_vae.inference.posterior.moments import Moments, moments
+from pyro_vae.inference.posterior.reliability import BAD_R_HAT, bad_weights, disagreement
 from pyro_vae.notebook import table
 from pyro_vae.program.site_layout import labels
 
@@ -24,6 +25,8 @@ ROWS_OF_A_SITE = 12  # in print
 NUMBERS_OF_A_SITE = 100  # a notebook shows the figures of a site with so many numbers at most
 SEE_SUMMARY = "summary([name]) has the figures of each of these numbers"
 DIGITS = 2  # of a standard deviation
+NOT_TO_BE_REPORTED = "do not report the figures in parentheses"
+FIGURES = ("mean", "sd", "low", "high")  # the others say how good these are
 
 
 def check_probability(name: str, value: Any) -> None:
@@ -41,6 +44,8 @@ class Summary:
         site_sizes: how many rows each site has, by name.
         caption: what the table is of, in a line.
         notes: sentences that the reader should know.
+        doubtful: whether the figures of each row cannot be trusted; print shows these in parentheses.
+        warnings: sentences that say why, and what helps.
     """
 
     rows: tuple[str, ...]
@@ -48,6 +53,8 @@ class Summary:
     site_sizes: dict[str, int]
     caption: str
     notes: tuple[str, ...] = ()
+    doubtful: tuple[bool, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def to_frame(self) -> Any:
         """Return the whole table as a pandas DataFrame, a row for each number."""
@@ -65,13 +72,15 @@ class Summary:
             ).rstrip()
             for line in lines
         ]
-        return "\n".join([self.caption, "", *text, *(f"note: {note}" for note in self.notes)])
+        above = [self.caption, *(f"warning: {warning}" for warning in self.warnings), ""]
+        return "\n".join([*above, *text, *(f"note: {note}" for note in self.notes)])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         """Return the table for a notebook."""
-        return table(self._printed(), ("", *self.columns), self.caption, self.notes)
+        headings = ("", *self.columns)
+        return table(self._printed(), headings, self.caption, self.notes, self.warnings)
 
     def _printed(self) -> Iterator[list[str]]:
         """Yield the rows in words, of a long site the first and the last; a site has its own decimals."""
@@ -88,8 +97,11 @@ class Summary:
             first += size
 
     def _line(self, row: int, places: int) -> list[str]:
-        values = {name: column[row] for name, column in self.columns.items()}
-        return [self.rows[row], *(_cell(name, value, places) for name, value in values.items())]
+        cells = [_cell(name, column[row], places) for name, column in self.columns.items()]
+        if self.doubtful and self.doubtful[row]:  # it must not look like a figure to be reported
+            number = len(FIGURES)
+            cells[:number] = [cell if cell == "-" else f"({cell})" for cell in cells[:number]]
+        return [self.rows[row], *cells]
 
 
 def _places(sd: float) -> int:
@@ -129,9 +141,13 @@ def summarize(posterior: "Posterior", names: Sequence[str], probability: float) 
         for key, heading in headings.items()
     }
     of_units = "" if posterior.unit is None else f" of each of {posterior.unit!r}"
-    caption = f"Posterior{of_units}: {posterior.method}; {posterior.num_particles:,} draws"
+    kind = "weighted draws" if posterior.is_weighted else "draws"
+    caption = f"Posterior{of_units}: {posterior.method}; {posterior.num_particles:,} {kind}"
     sizes = {name: len(tables[name].mean) for name in names}
-    return Summary(rows, columns, sizes, caption, (*posterior.notes, *_k_note(posterior)))
+    doubtful = tuple(is_bad for name in names for is_bad in tables[name].doubtful.tolist())
+    reasons = bad_weights(posterior) if posterior.is_independent else disagreement(sum(doubtful))
+    warnings = tuple(f"{NOT_TO_BE_REPORTED}: {reason}" for reason in reasons)
+    return Summary(rows, columns, sizes, caption, posterior.notes, doubtful, warnings)
 
 
 def html(posterior: "Posterior") -> str:
@@ -190,7 +206,8 @@ def _with_diagnostics(found: Moments, posterior: "Posterior", name: str, value: 
             found,
             mcse=grouped(of_chains.mcse),
             ess=grouped(of_chains.ess),
-            r_hat=grouped(of_chains.r_hat),
+            r_hat=(r_hat := grouped(of_chains.r_hat)),
+            doubtful=r_hat > BAD_R_HAT,
         )
     units = len(found.mean)
     hidden = posterior.without_error[:units, None].expand(found.mean.shape)
@@ -200,6 +217,7 @@ def _with_diagnostics(found: Moments, posterior: "Posterior", name: str, value: 
         k=k,
         mcse=torch.where(hidden, math.nan, found.mcse),
         ess=torch.where(hidden, math.nan, found.ess),
+        doubtful=hidden,
     )
 
 
@@ -215,15 +233,3 @@ def _names(posterior: "Posterior", name: str) -> Iterator[str]:
             yield from (f"{label} = {value}" for value in range(classes))
         else:
             yield label
-
-
-def _k_note(posterior: "Posterior") -> tuple[str, ...]:
-    bad = int(posterior.without_error.sum())
-    if not bad:
-        return ()
-    units = len(posterior.without_error)
-    where = "" if posterior.unit is None else f" of {bad:,} of {units:,} units"
-    return (
-        f"a few weights decide the figures{where} (Pareto k above {posterior.bad_k:.2f}, or hardly any "
-        "effective draw), so they have no error: method=Annealed() or a larger num_particles draws better",
-    )

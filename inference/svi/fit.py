@@ -17,6 +17,7 @@ from pyro_vae.inference.objectives import Schedule
 from pyro_vae.inference.svi.compiled_engine import check_modes
 from pyro_vae.inference.svi.fit_arguments import CHECKS, beta_of, check_restarts, check_together
 from pyro_vae.inference.svi.fit_result import FitResult
+from pyro_vae.inference.svi.hook import Hook, OnEpoch
 from pyro_vae.inference.svi.made_guide import needs_guide
 from pyro_vae.inference.svi.opening import open_fit
 from pyro_vae.inference.svi.optimizer import OptimizerFactory
@@ -53,6 +54,7 @@ def fit(
     resume: bool = False,
     record: Mapping[str, Any] | None = None,
     progress: bool | None = None,
+    on_epoch: OnEpoch | None = None,
     compile: Compile = "auto",
     precision: Precision = "float32",
     args: tuple[Any, ...] | None = None,
@@ -123,6 +125,9 @@ def fit(
         resume: go on with the run in ``out``; the optimizer may have another learning rate now.
         record: further entries of the checkpoint; compared on resume.
         progress: whether to draw a bar; by default where standard error is a terminal.
+        on_epoch: a function that is called after each epoch with an
+            :class:`~pyro_vae.tracking.EpochEvent`. It changes no result. If it raises, a note names it, and
+            the fit goes on without it.
         compile: run the step as one compiled graph: where it saves time (auto), always, or never.
         precision: that of matrix products in training; bf16 requires a compiled step, tf32 CUDA.
         args: with ``kwargs``, in place of ``data``: each step calls the program with them as they are,
@@ -149,10 +154,20 @@ def fit(
     opened = open_fit(program, data, validation, device, args, kwargs, seed, needs_guide(elbo))
     check_modes(compile, precision, opened.device)
     raise_malloc_thresholds()
+    hook = Hook(on_epoch)
     run = SingleRun(
         opened,
         Settings(
-            optimizer, lr_schedule, beta, kl_warmup, patience, keep_best, averaging, seed, progress
+            optimizer,
+            lr_schedule,
+            beta,
+            kl_warmup,
+            patience,
+            keep_best,
+            averaging,
+            seed,
+            progress,
+            hook,
         ),
         epochs,
         steps,
@@ -166,4 +181,5 @@ def fit(
         control,
     )
     folder = None if out is None else Path(out)
-    return run(folder, resume).result if restarts == 1 else best_of(restarts, run, folder, resume)
+    result = run(folder, resume).result if restarts == 1 else best_of(restarts, run, folder, resume)
+    return hook.noted(result)

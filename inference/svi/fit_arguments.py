@@ -28,6 +28,7 @@ def _check_share(name: str, value: Any) -> None:
         raise must_be(name, "a share of the steps, above 0 and at most 1", value)
 
 
+PASS_ON_EPOCH = "pass a function of one argument, such as print"
 CHECKS: dict[str, checks.Check] = {
     "epochs": checks.optional(at_least_1),
     "steps": checks.optional(at_least_1),
@@ -48,6 +49,7 @@ CHECKS: dict[str, checks.Check] = {
     "resume": true_or_false,
     "record": checks.optional(checks.mapping),
     "progress": checks.optional(true_or_false),
+    "on_epoch": checks.optional(checks.suggesting(PASS_ON_EPOCH, checks.function)),
     "compile": checks.one_of(*get_args(Compile)),
     "precision": checks.one_of(*get_args(Precision)),
     "control": checks.instance(RunControl, "a RunControl"),

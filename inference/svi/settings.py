@@ -1,12 +1,13 @@
 """The settings of a training loop."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from pyro_vae.inference.objectives import Schedule
+from pyro_vae.inference.svi.hook import Hook
 from pyro_vae.inference.svi.optimizer import OptimizerFactory
 
 
@@ -23,6 +24,7 @@ class Settings:
     averaging: float | None
     seed: int
     progress: bool | None
+    on_epoch: Hook = field(default_factory=Hook)
     epochs: int = 1  # chosen when the program is prepared
 
     @property

@@ -32,6 +32,7 @@ from pyro_vae.inference.svi.step_errors import STABLER
 from pyro_vae.inference.svi.validation import Validation, figures_of
 from pyro_vae.program.generators import rng_state, set_rng_state, torch_rng_state
 from pyro_vae.progress import progress_bar
+from pyro_vae.tracking import EpochEvent
 
 SETTLED = 0.01  # of its last value: a scheduled number that changes by less counts as settled
 
@@ -196,6 +197,9 @@ class Loop:
             if self.settings.keep_best and self.settings.averaging is None:
                 self.best = {name: value.clone() for name, value in self.learnt.items()}
         self.run_storage.log(metrics)
+        folder, settings = self.run_storage.folder, self.settings
+        event = EpochEvent(dict(metrics), settings.epochs, settings.seed, folder)
+        settings.on_epoch(event, bar, self.save)
         times = times_of(self.steps_per_epoch)
         bar.set_description_str(
             self.reporter.headline(metrics, self.beta_name, times), refresh=False

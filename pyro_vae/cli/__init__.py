@@ -19,6 +19,7 @@ from pyro_vae.errors import InputError, unknown
 
 VERBS = {
     "demo": "train a VAE on handwritten digits and report on it, in a minute",
+    "families": "train VAE, VAE-GAN, GAN, flow and autoencoder on digits, and compare them",
     "data": "list the data sets that can be loaded, or show how a file is read",
     "models": "list the models and the parts that they are composed of",
     "fit": "fit a model to data, or continue a run",

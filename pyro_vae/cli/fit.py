@@ -23,6 +23,7 @@ from pyro_vae.cli.run.folder import (
     read_config,
 )
 from pyro_vae.cli.run.model_inputs import check_reads_missing, unbounded_density_note
+from pyro_vae.cli.run.track import tracked
 from pyro_vae.cli.run.trust import options_to_repeat
 from pyro_vae.data import DataSet, metadata_of
 from pyro_vae.inference.svi.fit import fit
@@ -61,7 +62,9 @@ def train(folder: Path, config: FitConfig, data: DataSet) -> tuple[Any, FitResul
     check_reads_missing(program, data, config.options.seed, partial(config.load_data, False))
     with claimed(folder, config), _resume_hint(folder, config):
         record = _record(data, config.to_dict())
-        result = fit(program, data, out=folder, record=record, **config.fit_options())
+        with tracked(folder, config) as hook:
+            options = {"on_epoch": hook, **config.fit_options()}
+            result = fit(program, data, out=folder, record=record, **options)
     _save_num_epochs(folder, config, result)
     save_record(folder, result)
     save_curve(folder, result, data)
@@ -70,6 +73,15 @@ def train(folder: Path, config: FitConfig, data: DataSet) -> tuple[Any, FitResul
 
 
 def _resume(folder: Path, words: Sequence[str]) -> int:
+    run, data, result, before = resume_run(folder, words)
+    if result.metrics and result.metrics[-1]["epoch"] == before:
+        note(f"the run was finished; {_to_continue(run, before, result.epochs)} would continue it")
+    report(folder, run.config, result, data)
+    return 0
+
+
+def resume_run(folder: Path, words: Sequence[str]) -> tuple[RunFolder, DataSet, FitResult, int]:
+    """Go on with a run; return it, its data, the result, and after which epoch it stood."""
     run = open_run(folder, words)
     said = read_record(folder)
     data, before = run.load_data(), run.saved[1]["position"]["epoch"]
@@ -79,14 +91,13 @@ def _resume(folder: Path, words: Sequence[str]) -> int:
     write_text(folder / CONFIG, run.config.to_yaml())
     with _resume_hint(folder, run.config):
         record = _record(data, run.saved[1]["options"])
-        result = fit(program, data, out=folder, resume=True, record=record, **options)
+        with tracked(folder, run.config) as hook:
+            options["on_epoch"] = hook
+            result = fit(program, data, out=folder, resume=True, record=record, **options)
     _save_num_epochs(folder, run.config, result)
     save_record(folder, result, said)
     save_curve(folder, result, data)
-    if result.metrics and result.metrics[-1]["epoch"] == before:
-        note(f"the run was finished; {_to_continue(run, before, result.epochs)} would continue it")
-    report(folder, run.config, result, data)
-    return 0
+    return run, data, result, before
 
 
 def _record(data: DataSet, options: Any) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def main(words: Sequence[str]) -> int:
     add = parser.add_argument
     add("--num_draws", type=int, default=1000, help="draws of the latents")
     add("--num_particles", type=int | None, metavar="K", help="weighted draws that they are taken "
-        "from; by default as many")  # fmt: skip
+        "from; by default as many, or four times as many where rows share latents")  # fmt: skip
     add("--csv", type=str | None, help=f"the file for the figures ({TABLE})")
     add_out(parser, None, (NETCDF,), what="the file for the draws")
     add_method_options(parser, words, POSTERIOR_METHODS)

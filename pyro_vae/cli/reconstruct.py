@@ -47,13 +47,10 @@ def main(words: Sequence[str]) -> int:
     options = read_options(parser, words)
     path = out_path(options)
     trained = open_trained(options)
-    if has_prior_as_guide(trained.program):
-        raise InputError(
-            f"{options.run} was fitted without a guide, so nothing says which latents belong to a row",
-            subject=str(options.run),
-            remedy=f"look at draws with pyro-vae sample {options.run}",
-        )
-    rows, data, made = reconstruct(trained, options.num)
+    try:
+        rows, data, made = reconstruct(trained, options.num)
+    except InputError as error:
+        raise error.at(options.run) from error
     keys = row_keys(trained.split, rows)
     if is_arrays(path):
         means = {f"{name}_mean": prediction.mean for name, prediction in made.items()}
@@ -73,7 +70,17 @@ def main(words: Sequence[str]) -> int:
 def reconstruct(
     trained: TrainedModel, num: int | None = None
 ) -> tuple[Tensor, Tensor, dict[str, Prediction]]:
-    """Return row numbers in the split, the data there and their reconstructions, in the data's units."""
+    """Return row numbers in the split, the data there and their reconstructions, in the data's units.
+
+    Raises:
+        InputError: the model was fitted without a guide.
+    """
+    if has_prior_as_guide(trained.program):
+        raise InputError(
+            "the model was fitted without a guide, so nothing says which latents belong to a row",
+            subject="guide",
+            remedy="look at draws with pyro-vae sample",
+        )
     if num is None:
         num = 20 if len(trained.data.event_shape) == 3 else 500
     rows = trained.random_rows(at_least_1("--num", num))

@@ -16,18 +16,18 @@ from pyro_vae.metrics.mig import mig
 from pyro_vae.metrics.mutual_information import entropy, mutual_information
 from pyro_vae.metrics.precision_recall import precision, recall
 from pyro_vae.metrics.sap import sap
-from pyro_vae.metrics.score import Score
 from pyro_vae.metrics.squared_error import mse, psnr
 from pyro_vae.metrics.ssim import ssim
 from pyro_vae.metrics.table import METRICS, Disentanglement, disentanglement
+from pyro_vae.metrics.value import MetricValue
 
 __all__ = [
     "METRICS",
     "Disentanglement",
     "Features",
+    "MetricValue",
     "ModuleFeatures",
     "PrincipalComponents",
-    "Score",
     "classifier",
     "coverage",
     "dci",

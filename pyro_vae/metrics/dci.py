@@ -7,7 +7,7 @@ import numpy as np
 
 from pyro_vae.metrics.arrays import Array, Pairs, as_pairs
 from pyro_vae.metrics.sap import balanced_accuracy
-from pyro_vae.metrics.score import SPLITS, Score, scored
+from pyro_vae.metrics.value import SPLITS, MetricValue, scored
 
 TREES, LEAST_IN_LEAF = 10, 5
 
@@ -19,7 +19,7 @@ def dci(
     is_class: Sequence[bool] | None = None,
     num_splits: int = SPLITS,
     seed: int = 0,
-) -> Score:
+) -> MetricValue:
     """Return DCI's disentanglement: does each code serve one factor only?
 
     A forest of trees predicts each factor from all codes; R_dk is how important code d is for factor k.

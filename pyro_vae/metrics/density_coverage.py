@@ -7,7 +7,7 @@ from pyro_vae.metrics.arrays import Array
 from pyro_vae.metrics.balls import balls_around, covered, least_rows
 from pyro_vae.metrics.features.features import Features
 from pyro_vae.metrics.samples import score_samples
-from pyro_vae.metrics.score import SPLITS, Score
+from pyro_vae.metrics.value import SPLITS, MetricValue
 
 
 def density(
@@ -18,7 +18,7 @@ def density(
     features: Features | None = None,
     num_splits: int = SPLITS,
     seed: int = 0,
-) -> Score:
+) -> MetricValue:
     """Return in how many balls around real rows a generated row lies, on average, over k.
 
     A ball reaches to the real row's k-th nearest real neighbour. The expectation is 1 for new rows of the
@@ -62,7 +62,7 @@ def coverage(
     features: Features | None = None,
     num_splits: int = SPLITS,
     seed: int = 0,
-) -> Score:
+) -> MetricValue:
     """Return the share of real rows that have a generated row nearer than their k-th real neighbour.
 
     For new rows of the data's own distribution the expectation is 1 - prod_j (N-1-j) / (N+M-1-j) over

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pyro_vae.metrics.arrays import Array, Pairs, as_pairs
-from pyro_vae.metrics.score import SPLITS, Score, scored
+from pyro_vae.metrics.value import SPLITS, MetricValue, scored
 
 VOTES, ROWS = 800, 64
 
@@ -18,7 +18,7 @@ def factor_vae(
     is_class: Sequence[bool] | None = None,
     num_splits: int = SPLITS,
     seed: int = 0,
-) -> Score:
+) -> MetricValue:
     """Return the share of votes that name the right factor: which code stays still when one factor does?
 
     For a vote, up to 64 rows are drawn that share the value of one factor (a real one: its bin of 20). The

@@ -8,7 +8,7 @@ import numpy as np
 from pyro_vae.metrics.arrays import Array
 from pyro_vae.metrics.features.features import Features
 from pyro_vae.metrics.samples import Samples, score_samples
-from pyro_vae.metrics.score import SPLITS, Score
+from pyro_vae.metrics.value import SPLITS, MetricValue
 
 
 def frechet_distance(
@@ -18,7 +18,7 @@ def frechet_distance(
     features: Features | None = None,
     num_splits: int = SPLITS,
     seed: int = 0,
-) -> Score:
+) -> MetricValue:
     """Return the squared Frechet distance of two Normals that have the samples' means and covariances.
 
     |m_1 - m_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2)), 0 where these are equal. With n rows of

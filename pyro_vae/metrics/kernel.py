@@ -6,7 +6,7 @@ from typing import Any
 from pyro_vae.metrics.arrays import Array
 from pyro_vae.metrics.features.features import Features
 from pyro_vae.metrics.samples import score_samples
-from pyro_vae.metrics.score import SPLITS, Score
+from pyro_vae.metrics.value import SPLITS, MetricValue
 
 ROWS_AT_ONCE = 500
 
@@ -18,7 +18,7 @@ def kernel_distance(
     features: Features | None = None,
     num_splits: int = SPLITS,
     seed: int = 0,
-) -> Score:
+) -> MetricValue:
     """Return the squared maximum mean discrepancy of two samples with the kernel (x·y / D + 1)^3.
 
     The estimate is the unbiased one: the mean of k over pairs of different real rows, and over pairs of

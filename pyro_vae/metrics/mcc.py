@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pyro_vae.metrics.arrays import Array, Pairs, as_pairs
-from pyro_vae.metrics.score import SPLITS, Score, scored
+from pyro_vae.metrics.value import SPLITS, MetricValue, scored
 
 
 def mcc(
@@ -16,7 +16,7 @@ def mcc(
     is_class: Sequence[bool] | None = None,
     num_splits: int = SPLITS,
     seed: int = 0,
-) -> Score:
+) -> MetricValue:
     """Return the mean absolute correlation of factors with codes, matched one to one as well as possible.
 
     For a factor whose values are classes the correlation is that with the best function of the class (the

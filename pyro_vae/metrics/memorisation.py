@@ -9,7 +9,7 @@ from pyro_vae.metrics.arrays import Array
 from pyro_vae.metrics.balls import nearest
 from pyro_vae.metrics.features.features import Features
 from pyro_vae.metrics.samples import as_samples, full_name, score_samples
-from pyro_vae.metrics.score import SPLITS, Score
+from pyro_vae.metrics.value import SPLITS, MetricValue
 
 
 def nearest_rows(
@@ -41,7 +41,7 @@ def memorisation(
     features: Features | None = None,
     num_splits: int = SPLITS,
     seed: int = 0,
-) -> Score:
+) -> MetricValue:
     """Return how often a generated row is nearer to its nearest training row than a held-out row is.
 
     It is P(d(generated) < d(held out)) + P(equal) / 2 over pairs of one each: 1/2 for new rows of the

@@ -7,7 +7,7 @@ import numpy as np
 
 from pyro_vae.metrics.arrays import Array, Pairs, as_pairs, in_bins
 from pyro_vae.metrics.mutual_information import entropy, of_classes
-from pyro_vae.metrics.score import SPLITS, Score, scored
+from pyro_vae.metrics.value import SPLITS, MetricValue, scored
 
 
 def mig(
@@ -17,7 +17,7 @@ def mig(
     is_class: Sequence[bool] | None = None,
     num_splits: int = SPLITS,
     seed: int = 0,
-) -> Score:
+) -> MetricValue:
     """Return the mutual information gap: is each factor in one code, and in no other?
 
     For factor v_k, the gap is (I(z_a; v_k) - I(z_b; v_k)) / H(v_k) between the two codes a, b that tell

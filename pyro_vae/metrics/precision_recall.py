@@ -7,7 +7,7 @@ from pyro_vae.metrics.arrays import Array
 from pyro_vae.metrics.balls import balls_around, least_rows
 from pyro_vae.metrics.features.features import Features
 from pyro_vae.metrics.samples import score_samples
-from pyro_vae.metrics.score import SPLITS, Score
+from pyro_vae.metrics.value import SPLITS, MetricValue
 
 
 def precision(
@@ -18,7 +18,7 @@ def precision(
     features: Features | None = None,
     num_splits: int = SPLITS,
     seed: int = 0,
-) -> Score:
+) -> MetricValue:
     """Return the share of generated rows that lie among the real ones.
 
     A row does if it lies in a ball around a real row that reaches to that row's k-th nearest real
@@ -64,7 +64,7 @@ def recall(
     features: Features | None = None,
     num_splits: int = SPLITS,
     seed: int = 0,
-) -> Score:
+) -> MetricValue:
     """Return the share of real rows that lie among the generated ones: :func:`precision` the other way.
 
     Where modes of the data are missing in the samples, recall falls and precision does not.

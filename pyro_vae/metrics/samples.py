@@ -9,7 +9,7 @@ import numpy as np
 from pyro_vae.errors import InputError
 from pyro_vae.metrics.arrays import Array, as_matrix, half_of
 from pyro_vae.metrics.features.features import Features
-from pyro_vae.metrics.score import Score, scored
+from pyro_vae.metrics.value import MetricValue, scored
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def as_features(name: str, values: Any, features: Features | None) -> Array:
     found = values if features is None else features(values)
     if getattr(found, "ndim", 0) > 2:
         found = found.reshape(len(found), -1)
-    return as_matrix(name, found)
+    return as_matrix(name if features is None else f"the features of {name}", found)
 
 
 def full_name(name: str, features: Features | None) -> str:
@@ -99,7 +99,7 @@ def score_samples(
     least: int = 4,
     is_unbiased: bool = False,
     notes: Callable[[Samples], tuple[str, ...]] = lambda _: (),
-) -> Score:
+) -> MetricValue:
     """Return a metric of samples with its error and its bias, and the features in its name.
 
     Args:

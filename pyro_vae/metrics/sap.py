@@ -7,7 +7,7 @@ import numpy as np
 
 from pyro_vae.metrics.arrays import Array, Pairs, as_pairs
 from pyro_vae.metrics.mig import largest_gap
-from pyro_vae.metrics.score import SPLITS, Score, scored
+from pyro_vae.metrics.value import SPLITS, MetricValue, scored
 
 LEAST_IN_LEAF = 5
 
@@ -19,7 +19,7 @@ def sap(
     is_class: Sequence[bool] | None = None,
     num_splits: int = SPLITS,
     seed: int = 0,
-) -> Score:
+) -> MetricValue:
     """Return the SAP score: how much better does one code predict each factor than the next does?
 
     A real factor's prediction from one code is linear, with score R^2. A class is predicted by thresholds

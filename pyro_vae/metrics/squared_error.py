@@ -6,10 +6,10 @@ import numpy as np
 
 from pyro_vae.metrics.arrays import Array
 from pyro_vae.metrics.images import as_pair, as_range
-from pyro_vae.metrics.score import Score, mean_of_rows
+from pyro_vae.metrics.value import MetricValue, mean_of_rows
 
 
-def mse(data: Any, reconstructions: Any) -> Score:
+def mse(data: Any, reconstructions: Any) -> MetricValue:
     """Return the mean squared error of a number of the data, with its standard error over rows.
 
     Args:
@@ -28,7 +28,7 @@ def mse(data: Any, reconstructions: Any) -> Score:
     return mean_of_rows("MSE", _by_row(data, reconstructions))
 
 
-def psnr(data: Any, reconstructions: Any, *, data_range: float = 1.0) -> Score:
+def psnr(data: Any, reconstructions: Any, *, data_range: float = 1.0) -> MetricValue:
     """Return the peak signal-to-noise ratio 10 log10(range^2 / MSE) of each row, its mean, in decibels.
 
     Args:

@@ -7,13 +7,13 @@ import numpy as np
 from pyro_vae.errors import InputError
 from pyro_vae.metrics.arrays import Array
 from pyro_vae.metrics.images import as_pair, as_range
-from pyro_vae.metrics.score import Score, mean_of_rows
+from pyro_vae.metrics.value import MetricValue, mean_of_rows
 
 SIGMA, REACH = 1.5, 5  # of the window, pixels: 11 x 11, as in the paper
 K1, K2 = 0.01, 0.03
 
 
-def ssim(data: Any, reconstructions: Any, *, data_range: float = 1.0) -> Score:
+def ssim(data: Any, reconstructions: Any, *, data_range: float = 1.0) -> MetricValue:
     """Return the structural similarity of each image, its mean; 1 for equal images.
 
     (2 m_x m_y + C_1) (2 s_xy + C_2) / ((m_x^2 + m_y^2 + C_1) (s_x^2 + s_y^2 + C_2)), with means, variances

@@ -9,10 +9,10 @@ from pyro_vae.metrics.factor_vae import factor_vae
 from pyro_vae.metrics.mcc import mcc
 from pyro_vae.metrics.mig import mig
 from pyro_vae.metrics.sap import sap
-from pyro_vae.metrics.score import SPLITS, Score
+from pyro_vae.metrics.value import SPLITS, MetricValue
 from pyro_vae.notebook import table
 
-METRICS: dict[str, Callable[..., Score]] = {
+METRICS: dict[str, Callable[..., MetricValue]] = {
     "MIG": mig,
     "DCI": dci,
     "SAP": sap,
@@ -25,9 +25,9 @@ METRICS: dict[str, Callable[..., Score]] = {
 class Disentanglement:
     """Hold the scores by name; ``print`` shows them with their errors."""
 
-    scores: Mapping[str, Score]
+    scores: Mapping[str, MetricValue]
 
-    def __getitem__(self, name: str) -> Score:
+    def __getitem__(self, name: str) -> MetricValue:
         return self.scores[name]
 
     def __str__(self) -> str:

@@ -7,6 +7,7 @@ values (NaN) are left out; missing pixels have a colour that no image has. The o
 Tol's, which colour-blind people can tell apart (https://sronpersonalpages.nl/~pault/).
 """
 
+from pyro_vae.plots.families import Family, families
 from pyro_vae.plots.item_information import item_information
 from pyro_vae.plots.latent_space import latent_space
 from pyro_vae.plots.learning_curve import learning_curve
@@ -17,7 +18,9 @@ from pyro_vae.plots.style import ENDINGS, check_ending, save
 __all__ = [
     "ENDINGS",
     "Curve",
+    "Family",
     "check_ending",
+    "families",
     "item_information",
     "latent_space",
     "learning_curve",

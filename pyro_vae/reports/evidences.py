@@ -9,12 +9,15 @@ from typing import Any
 from pyro_vae.errors import InputError, report_read_errors
 from pyro_vae.inference.comparison.compare import candidate_of, compared, model_seed
 from pyro_vae.inference.comparison.lineup import Candidate
+from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.report import html
 from pyro_vae.notebook import table
 from pyro_vae.page import paragraphs, wide
+from pyro_vae.program.prior_guide import has_prior_as_guide
 from pyro_vae.reports.runs import Run
 
 NUM_PARTICLES, MOST_ROWS = 200, 500  # of a quick estimate
+NUM_TEMPERATURES, NUM_CHAINS, MOST_ANNEALED = 50, 4, 100  # of one that anneals
 PATTERN = "evidence*.json"
 NO_EVIDENCE = (
     "No estimate of log p(x) is kept in the run's folder. `pyro-vae evidence {run} --out "
@@ -96,11 +99,18 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield title, shape.format(figures[name])
 
 
-def quick(run: Run, num_runs: int) -> Candidate:
+def most_rows(runs: Sequence[Run]) -> int:
+    """Return how many rows all of the runs are weighed on, at most: fewer where one must be annealed."""
+    is_annealed = any(has_prior_as_guide(run.trained.program) for run in runs)
+    return MOST_ANNEALED if is_annealed else MOST_ROWS
+
+
+def quick(run: Run, num_runs: int, most: int) -> Candidate:
     """Return an estimate of the evidence from few draws.
 
-    It is of held-out rows, up to ``MOST_ROWS`` that are drawn at random. Where all rows share latents, it
-    is of the training rows together.
+    It is of held-out rows, up to ``most`` that are drawn at random. Where all rows share latents, it is of
+    the training rows together. A run without a guide, such as a GAN, is weighed by annealing from the
+    prior.
 
     Raises:
         InputError: the run's data are not there, or the evidence cannot be estimated.
@@ -113,9 +123,12 @@ def quick(run: Run, num_runs: int) -> Candidate:
         "device": trained.device,
         "progress": False,
     }
+    if has_prior_as_guide(trained.program):
+        annealed = Annealed(NUM_TEMPERATURES, start="prior")
+        settings |= {"method": annealed, "num_particles": NUM_CHAINS}
     rows = trained.split
-    if len(rows) > MOST_ROWS:
-        rows = rows.subset(trained.random_rows(MOST_ROWS).sort().values)
+    if len(rows) > most:
+        rows = rows.subset(trained.random_rows(most).sort().values)
     found = candidate_of(run.name, None, (trained.program, rows), settings, 1 / num_runs)
     if found.evidence.unit is not None:
         return found
@@ -127,9 +140,10 @@ def in_words(run: Run, found: Candidate) -> str:
     """Return a quick estimate as a table, with its warnings."""
     evidence = found.evidence
     of = "training rows" if evidence.unit is None else f"{evidence.num_units:,} held-out rows"
+    drawn = "annealed chains" if has_prior_as_guide(run.trained.program) else "draws"
     text = (
-        f"A quick estimate from {NUM_PARTICLES} draws, of {of}. `pyro-vae evidence {run.folder.folder}` "
-        "takes more."
+        f"A quick estimate from {evidence.num_particles} {drawn}, of {of}. "
+        f"`pyro-vae evidence {run.folder.folder}` takes more."
     )
     return wide(html(evidence)) + paragraphs([text, *_scale_note(run)])
 

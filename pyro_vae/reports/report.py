@@ -21,7 +21,7 @@ from pyro_vae.inference.comparison.lineup import Candidate
 from pyro_vae.page import page, paragraphs, section
 from pyro_vae.program.generators import generators_as_found
 from pyro_vae.progress import progress_bar
-from pyro_vae.reports import evidences, facts, pictures
+from pyro_vae.reports import evidences, facts, metrics, pictures
 from pyro_vae.reports.runs import Run, open_for_report
 from pyro_vae.storage import write_text
 
@@ -173,7 +173,7 @@ def html_of(runs: Sequence[Run], evidence: bool, progress: bool | None) -> str:
     """Return the page on some runs; ``evidence``: with quick estimates."""
     parts = [section("What was fitted", facts.overview(runs))]
     dpi = pictures.dpi_for(len(runs))
-    with progress_bar(len(runs) * (len(PICTURES) + evidence), progress, "part", delay=2) as bar:
+    with progress_bar(len(runs) * (len(PICTURES) + 2 * evidence), progress, "part", delay=2) as bar:
         for title, draw in PICTURES.items():
             parts.append(section(title, side_by_side(runs, partial(draw, dpi=dpi), bar)))
         if evidence:
@@ -205,12 +205,13 @@ def side_by_side(runs: Sequence[Run], cell: Cell, bar: Any = None) -> str:
 
 
 def _estimated(runs: Sequence[Run], bar: Any) -> str:
-    """Return the quick estimates of all runs and, of several, their comparison."""
+    """Return the quick estimates of all runs, of several their comparison, and the metrics of each."""
     found: dict[str, Candidate | InputError] = {}
+    most = evidences.most_rows(runs)
 
     def estimate(run: Run) -> str:
         try:
-            candidate = found[run.name] = evidences.quick(run, len(runs))
+            candidate = found[run.name] = evidences.quick(run, len(runs), most)
         except InputError as error:
             found[run.name] = error
             raise
@@ -218,4 +219,13 @@ def _estimated(runs: Sequence[Run], bar: Any) -> str:
 
     words = side_by_side(runs, estimate, bar)
     compared = evidences.comparison(list(found.values())) if len(runs) > 1 else ""
-    return section("A quick estimate of the evidence", compared + words)
+    estimated = section("A quick estimate of the evidence", compared + words)
+
+    def measure(run: Run) -> str:
+        candidate = found[run.name]
+        if isinstance(candidate, InputError):
+            raise candidate
+        return metrics.measured(candidate)
+
+    title = "Metrics of samples and reconstructions"
+    return estimated + section(title, side_by_side(runs, measure, bar))

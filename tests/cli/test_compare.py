@@ -84,3 +84,38 @@ def test_further_columns_are_named(call, two_runs):
     assert figures["two"]["parameters"] > figures["one"]["parameters"]
     assert call(words, "--columns loo --loo").out.count("elpd_loo  ") == 1
     call(words, "--columns mse,frechet").refuses("--columns", "frechet_distance")
+
+
+def test_every_column_but_leave_one_out(call, two_runs):
+    outcome = call("compare runs/one runs/two --method exact --split train --columns all --json")
+    assert outcome.code == 0, outcome.err
+    figures = json.loads(outcome.out)["models"]["one"]
+    assert figures["elbo"] == pytest.approx(-figures["rate"] - figures["distortion"])
+    assert figures["elbo"] < figures["log_evidence"] / 48 + 4 * figures["elbo_error"]
+    record = json.loads(Path("runs/one/fit.json").read_text())
+    assert figures["epoch_seconds"] == pytest.approx(record["seconds"] / 3)
+    assert "elpd_loo" not in figures
+
+
+def test_runs_are_fitted_anew_from_other_seeds(call, two_runs):
+    words = "compare runs/one runs/two --method exact --seeds 2 --columns parameters,elbo"
+    outcome = call(words, "--json --out over.csv")
+    assert outcome.code == 0, outcome.err
+    assert Path("runs/one/seeds/1/fit.json").is_file()
+    found = json.loads(outcome.out)
+    exact = [
+        json.loads(call(f"evidence runs/{run} --method exact --json").out)["total"]
+        for run in ("one", "one/seeds/1")
+    ]
+    assert exact[0] != exact[1]
+    assert found["models"]["one"]["log_evidence"] == pytest.approx(sum(exact) / 2)
+    assert found["models"]["one"]["parameters_sd"] == 0
+    assert pd.read_csv("over.csv", index_col="model")["gap_low"].notna().all()
+    before = Path("runs/one/seeds/1/checkpoint.safetensors").read_bytes()
+    again = call(words)
+    assert again.code == 0
+    assert "as it is there" in again.err
+    assert Path("runs/one/seeds/1/checkpoint.safetensors").read_bytes() == before
+    assert "beyond noise" in again.out
+    call("compare runs/one runs/two --seeds 1").refuses("--seeds", "2")
+    call("compare runs/one runs/two --seeds 2 --plot a.png").refuses("--plot")

@@ -74,6 +74,8 @@ def test_a_run_is_one_page(call, vae):
     assert {"Samples", "Reconstructions", "Evidence, as kept with the run", "Data"} <= set(
         page.headings
     )
+    for heading in ("Frechet distance", "precision", "MSE", "rate", "active units"):
+        assert heading in page
     assert len(page.alternatives) == 3
     assert all(page.alternatives)
     assert page.num_diagrams == 1
@@ -233,3 +235,20 @@ def test_a_run_that_was_continued_keeps_the_whole_time(call, vae):
     after = json.loads(Path("runs/longer", RECORD).read_text())["seconds"]
     assert after > before > 0
     assert "epochs: 3" in Path("runs/longer", CONFIG).read_text()
+
+
+def test_a_gan_is_weighed_by_annealing_and_has_the_metrics_of_samples(call) -> None:
+    fit = "fit --model GAN --model.latent_dim 2 --data digits --epochs 1 --elbo Adversarial"
+    assert call(fit, "--elbo.with_noise false --out runs/gan").code == 0
+    outcome = call("report runs/gan --evidence --out report.html")
+    assert outcome.code == 0, outcome.err
+    page = read()
+    assert "from 4 annealed chains, of 100 held-out rows" in page
+    assert "Frechet distance" in page
+    assert "active units" not in page  # it infers no latents
+    assert "rate" not in page.texts
+    assert "Not here: the model was fitted without a guide" in page  # no reconstructions
+    words = "--model.latent_dim 2 --model.likelihood FixedScaleNormal --epochs 1 --out runs/vae"
+    assert call("fit --model VAE --data digits", words).code == 0
+    assert call("report runs/gan runs/vae --evidence --out two.html").code == 0
+    assert "2 models compared by log p(data), in nats, of all 100 rows" in read("two.html")

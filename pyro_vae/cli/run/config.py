@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyro
 import torch
@@ -38,6 +38,7 @@ from pyro_vae.inference.svi.fit import fit
 from pyro_vae.inference.svi.made_guide import has_guide, made_from_rows, needs_guide
 from pyro_vae.program.contract import as_program, signature
 from pyro_vae.program.prior_guide import with_prior_as_guide
+from pyro_vae.tracking import TRACKERS
 
 DESCRIPTION = """\
 Fit a model to data by stochastic variational inference. The folder OUT then
@@ -68,15 +69,23 @@ FIT_ARGUMENTS = {  # of the function fit, that are not options
     "resume",
     "record",
     "progress",
+    "on_epoch",
     "args",
     "kwargs",
     "control",
 }
 ADAM = "torch.optim.Adam"
 BASE = "working_directory"  # in a configuration: the folder where its relative paths start
-PLACES = ("config", "out", "resume", BASE)  # options that say where things are, not what is done
+PLACES = (
+    "config",
+    "out",
+    "resume",
+    "track",
+    BASE,
+)  # options that say where things go, not what is done
 # the memory of a fit, in copies of the parameters: themselves, gradient, Adam's two moments, the best so
 # far; and all but the gradient twice more while a checkpoint is written
+Tracked = Literal["tensorboard", "mlflow", "wandb"]
 COPIES = 13
 LESS_MEMORY = "choose smaller networks, fewer latents or smaller images"
 
@@ -94,6 +103,8 @@ def fit_parser(model: type | None, arguments: Sequence[str] = ()) -> ArgumentPar
     add("--config", action="config", help="a YAML file with options, such as config.yaml of a run")
     add("--resume", type=str | None, metavar="RUN", help="continue the run in this folder")
     add("--device", type=str, default="auto", help="cpu, cuda, cuda:1, ...")
+    add("--track", type=Tracked | None, help="send each epoch's figures there, too: "
+        f"{', '.join(TRACKERS)}")  # fmt: skip
     data_options = add_data_options(parser)
     data_options.add_argument("--labelled", type=int | None, help="keep the labels of so many training "
         "rows, drawn at random, and make the others unknown")  # fmt: skip
@@ -211,7 +222,9 @@ class FitConfig:
         config["model"], inferred = infer_options(self.model, arguments, self.given, data)
         if issubclass(self.model, pyro_vae.models.Table):
             config |= length_for_table(config, data)
-        completed = replace(self, options=parse(self.parser, [], config), given=config["model"])
+        options = parse(self.parser, [], config)
+        options.track = self.options.track  # which is no part of the configuration
+        completed = replace(self, options=options, given=config["model"])
         return completed, describe(inferred, data) if inferred else None
 
     def build(self, data: DataSet) -> Any:

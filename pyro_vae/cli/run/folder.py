@@ -242,7 +242,7 @@ def open_run(
     _check_unchanged(f"{folder} was made with", run.saved[1].get("options"), run.config)
     config = FitConfig.read(words, options)
     _check_unchanged(f"{folder} has", run.config.to_dict(), config)
-    before, now = _flat(run.config.to_dict()), _flat(config.to_dict())
+    before, now = flat(run.config.to_dict()), flat(config.to_dict())
     changes = (
         f"from here on --{option_name(key)} is {_shown(key, now)}; it was {_shown(key, before)}"
         for key in REPORTED
@@ -265,9 +265,9 @@ def _base(config: Mapping[str, Any], folder: Path) -> Path:
 
 def _check_unchanged(owner: str, before: Any, config: FitConfig) -> None:
     """Check that no option but those in ``CHANGEABLE`` differs."""
-    old, new = _flat(before), _flat(config.to_dict())
+    old, new = flat(before), flat(config.to_dict())
     if old.get(OPTIMIZER, "") is None and new.get(OPTIMIZER, "") is not None:
-        old |= _flat({OPTIMIZER: config.default_optimizer()})
+        old |= flat({OPTIMIZER: config.default_optimizer()})
     for key in old | new:
         if (
             old.get(key, new.get(key)) != new.get(key) and key not in CHANGEABLE
@@ -286,9 +286,14 @@ def _or_unset(value: Any) -> Any:
     return "unset" if value is None else value
 
 
-def _flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested options by their dotted names.
+
+    >>> flat({"model": {"class_path": "VAE"}, "seed": 0})
+    {'model.class_path': 'VAE', 'seed': 0}
+    """
+    found: dict[str, Any] = {}
     for key, value in options.items():
         nested = isinstance(value, Mapping)
-        flat.update(_flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value})
-    return flat
+        found |= flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return found

@@ -17,13 +17,18 @@ from pyro_vae.inference import (
     MSE,
     ActiveUnits,
     Annealed,
+    EpochSeconds,
     FrechetDistance,
     KernelDistance,
     Parameters,
     PrecisionRecall,
+    RateDistortion,
+    plot_comparison,
 )
+from pyro_vae.inference.comparison.compare import model_seed
 from pyro_vae.metrics import mse, random_network
-from pyro_vae.models import GAN, VAE
+from pyro_vae.models import GAN, VAE, Autoencoder
+from pyro_vae.program.prior_guide import with_prior_as_guide
 
 LOADINGS = torch.tensor([[1.0, 2.0, 0.0, 0.0], [0.0, 0.5, 1.0, 1.0]])
 METRICS = [FrechetDistance(), KernelDistance(), PrecisionRecall(), MSE(), ActiveUnits()]
@@ -201,3 +206,82 @@ def test_leave_one_out_still_draws_from_the_options_of_the_evidence() -> None:
     x = rows(30)
     frame = table({"right": Linear(), "other": Linear(1.0)}, x, [LOO()]).to_frame()
     assert frame["elpd_loo"]["right"] == pytest.approx(frame["log_evidence"]["right"])
+
+
+def test_a_model_without_an_evidence_stands_last_with_its_other_columns() -> None:
+    x = torch.rand(60, 1, 4, 4).round()
+    models = {"code": Autoencoder((1, 4, 4), 2), "right": VAE((1, 4, 4), 2)}
+    found = table(models, x, [*METRICS, RateDistortion(), Parameters()])
+    frame = found.to_frame()
+    assert list(frame.index) == ["right", "code"]
+    alone = log_evidence(models["right"], x, num_particles=20, seed=model_seed(0, "right"))
+    assert frame["log_evidence"]["right"] == pytest.approx(alone.total)
+    assert frame["probability"]["right"] == 1
+    nothing = (
+        "log_evidence",
+        "difference",
+        "bayes_factor",
+        "probability",
+        "frechet_distance",
+        "elbo",
+    )
+    assert frame.loc["code", list(nothing)].isna().all()
+    assert frame.loc["code", ["mse", "parameters", "mse_difference"]].notna().all()
+    assert any("'code' has no log p(data)" in note for note in found.notes)
+    plot_comparison(found)
+    with refused("code"):
+        compare(models, x, num_particles=20, seed=0, reference="code")
+    with refused("code"):
+        compare({"code": models["code"], "other": models["code"]}, x, num_particles=20, seed=0)
+
+
+def test_the_prior_as_guide_infers_nothing() -> None:
+    x = torch.rand(60, 2)
+    alone = with_prior_as_guide(GAN((2,), 1), sums_out=False)  # as the command line has it
+    columns = [MSE(), ActiveUnits(), RateDistortion()]
+    models = {"right": Linear2(), "gan": alone}
+    frame = table(models, x, columns).to_frame()
+    assert frame.loc["gan", ["mse", "active_units", "elbo"]].isna().all()
+    assert frame.loc["right", ["mse", "active_units", "elbo"]].notna().all()
+
+
+def test_the_elbo_is_that_of_the_exact_posterior() -> None:
+    """With the posterior as guide the ELBO is log p(x), and its parts are known."""
+    x = torch.randn(400, 2)
+    frame = table({"right": Linear2(), "wide": Linear2(1.2)}, x, [RateDistortion(256)]).to_frame()
+    exact = (
+        dist.Normal(0.0, math.sqrt(1.25)).log_prob(x).sum(1)
+    )  # x = z / 2 + noise, in each dimension
+    assert frame["elbo"]["right"] == pytest.approx(float(exact.mean()), abs=0.01)
+    mean, sd = 0.4 * x, math.sqrt(0.8)
+    rate = 0.5 * (sd**2 + mean**2 - 1) - math.log(sd)
+    error = 4 * frame["rate_error"]["right"] / math.sqrt(256) + 1e-3
+    assert abs(frame["rate"]["right"] - float(rate.sum(1).mean())) < 4 * error
+    assert frame["elbo"]["wide"] < frame["elbo"]["right"]
+
+
+def test_seconds_of_an_epoch_are_those_that_are_given() -> None:
+    models = {"right": Linear2(), "other": Linear2(1.1)}
+    frame = table(models, torch.randn(20, 2), [EpochSeconds({"other": 0.5})]).to_frame()
+    assert math.isnan(frame["epoch_seconds"]["right"])
+    assert frame["epoch_seconds"]["other"] == 0.5
+    with refused("the seconds of 'a'"):
+        EpochSeconds({"a": -1.0})
+
+
+class Linear2(nn.Module):
+    """z ~ Normal(0, I), x ~ Normal(z / 2, 1), with the exact posterior as guide, perhaps widened."""
+
+    def __init__(self, widened: float = 1.0):
+        super().__init__()
+        self.widened = widened
+
+    def model(self, x):
+        with pyro.plate("rows", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(0.5 * z, 1.0).to_event(1), obs=x)
+
+    def guide(self, x):
+        with pyro.plate("rows", len(x)):
+            sd = self.widened * math.sqrt(0.8)
+            pyro.sample("z", dist.Normal(0.4 * x, sd).to_event(1))

@@ -72,11 +72,26 @@ def test_the_clock_sets_counts_alone() -> None:
     candidate = trial.Candidate("smc", SMC(), 1000, "", grows=True)
     smc = trial.Tried(candidate, 1000, _with_error(0.2), seconds=2.0)
     more = trial.more_particles
-    assert more(smc, float("inf"), 10) == 20_800  # 1.3 (0.2 / 0.05)^2 times as many
-    assert more(smc, 10.0, 10) == 4000  # 0.8 x 10 s at 500 a second
-    assert more(smc, 0.0, 10) == 0
+    assert more(smc, None, float("inf"), 10) == 20_800  # 1.3 (0.2 / 0.05)^2 times as many
+    assert more(smc, None, 10.0, 10) == 4000  # 0.8 x 10 s at 500 a second
+    assert more(smc, None, 0.0, 10) == 0
     hopeless = trial.Tried(candidate, 1000, _with_error(float("nan")), seconds=0.001)
-    assert more(hopeless, float("inf"), 10) == trial.MOST
+    assert more(hopeless, None, float("inf"), 10) == trial.MOST
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(1.5, (1.0, 0.001)), (1.99, (1.5, 0.0005)), (1.0, (0.0, 0.002)), (0.5, (0.0, 0.002))],
+    ids=["line", "hardly slower", "in proportion", "no time but for particles"],
+)
+def test_two_runs_tell_what_the_pilot_takes(seconds: float, expected: tuple[float, float]) -> None:
+    candidate, found = trial.Candidate("smc", SMC(), 500, "", grows=True), _with_error(0.2)
+    before = trial.Tried(candidate, 500, found, seconds)
+    tried = trial.Tried(candidate, 1000, found, seconds=2.0)
+    assert trial.cost(tried, before) == pytest.approx(expected)
+    fixed, each = expected
+    more = trial.more_particles(tried, before, 10.0, 10)
+    assert fixed + more * each == pytest.approx(8.0, abs=10 * each)
 
 
 def test_the_time_stops_what_takes_longer() -> None:

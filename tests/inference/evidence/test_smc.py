@@ -31,6 +31,7 @@ from pyro_vae.inference.evidence.tiles import open_tiles
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import as_program
 from pyro_vae.program.examination import examine
+from pyro_vae.program.prior_guide import with_prior_as_guide
 
 WALKS = [o for o in ORACLES if o.continuous and o.vectorized and o.starts]
 
@@ -121,6 +122,32 @@ def test_islands_that_agree_by_chance_do_not_make_the_error_small() -> None:
     state, islands = ChainState(*torch.zeros(5, 1000, 1)), torch.zeros(10, 1).double()
     sums.add(Tempered(islands, torch.full_like(islands, 0.04), state, torch.ones(1)))
     assert float(sums.unit_estimates().standard_error) == pytest.approx((0.04 / 10) ** 0.5)
+
+
+@pytest.mark.parametrize(("count", "has_errors"), [(100, False), (500, True)])
+def test_islands_of_few_particles_have_no_error(count: int, has_errors: bool) -> None:
+    """Forty latents: ten islands of 10 agree, and are too low together; those of 50 are not."""
+    size, scale = 40, 0.3
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(size), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z, scale).to_event(1), obs=x)
+
+    x = torch.ones(64, size)  # each unit is a repeat
+    exact = size * dist.Normal(0.0, math.hypot(1, scale)).log_prob(torch.tensor(1.0).double())
+    with open_tiles(with_prior_as_guide(model), x, seed=0) as tiles, torch.no_grad():
+        sampler, pilot = Sampler(FromPrior(tiles[0]), 5, 10_000), Adapted(0.5)
+        temper(sampler, pilot, 256, moves_at_end=True)
+        sums = IslandSums(count, 10, tiles[0])
+        sums.add(temper(sampler, Fixed(tuple(pilot.stages)), count, 10))
+    found, by_scatter = sums.unit_estimates(), sums.weights.standard_error()
+    off = (found.log_evidence - exact).abs()
+    known = by_scatter.isfinite()
+    held = float((off <= 1.96 * by_scatter)[known].double().mean())
+    assert (held > 0.86) is has_errors  # at 95 % and 60 repeats less comes once in 500 times
+    assert (int(found.without_error.sum()) < 13) is has_errors  # of 64
+    assert has_errors or bool(found.without_error.all())
 
 
 def test_the_start_after_the_pilot_holds_a_tenth_of_the_prior() -> None:

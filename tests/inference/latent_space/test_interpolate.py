@@ -18,6 +18,7 @@ from pyro_vae import fit, interpolate, latents, load, traverse
 from pyro_vae.inference import Spherical, Straight
 from pyro_vae.likelihoods import Heterogeneous, HeteroscedasticNormal, Tokens
 from pyro_vae.models import (
+    GAN,
     VAE,
     Autoencoder,
     ConditionalVAE,
@@ -27,6 +28,7 @@ from pyro_vae.models import (
     SemiSupervisedVAE,
     TokenVAE,
 )
+from pyro_vae.program.prior_guide import with_prior_as_guide
 
 QUICK = {"num_draws": 3, "num_particles": 20, "num_steps": 4}
 
@@ -260,6 +262,9 @@ def test_an_autoencoder_has_a_path_and_no_evidence() -> None:
 
 
 def test_wrong_input_is_refused_in_a_sentence() -> None:
+    alone = with_prior_as_guide(GAN((3,), 2), sums_out=False)  # as a run of a GAN is opened
+    with refused("guide", remedy="traverse"):
+        interpolate(alone, torch.rand(6, 3), 0, 5)
     vae, x = VAE((6,), 3), torch.rand(9, 6).round()
     with refused("end", expected="a row from 0 to 8"):
         interpolate(vae, x, 0, 9)

@@ -14,7 +14,7 @@ from refused import refused
 from torch import Tensor, nn
 
 from pyro_vae import fit, log_evidence, posterior, render_model
-from pyro_vae.inference import NUTS, Annealed, Guide, Importance, Posterior
+from pyro_vae.inference import NUTS, Annealed, Guide, Importance, Posterior, plot_intervals
 from pyro_vae.inference.posterior.chains import chain_figures
 from pyro_vae.inference.posterior.moments import shortest_interval
 from pyro_vae.models import FactorAnalysis
@@ -138,7 +138,58 @@ def test_bad_weights_have_no_error_and_are_named() -> None:
     bad = found.without_error.numpy()
     assert bad.mean() > 0.8
     assert frame["mcse"].isna().to_numpy().tolist() == bad.tolist()
-    assert "a few weights decide" in str(found.summary())
+    table = found.summary()
+    assert table.doubtful == tuple(bad.tolist())
+    _caption, warning, _, _, *lines = str(table).splitlines()
+    assert "do not report" in warning
+    for line in lines:
+        if line.startswith("z["):
+            row = table.rows.index(line.split()[0])
+            assert line.count("(") == (4 if bad[row] else 0)
+    assert "a few weights decide" in found.to_arviz().attrs["notes"]
+
+
+def test_a_joint_posterior_takes_more_particles_than_draws() -> None:
+    """Their weights lose about half, and all means are to be right. Units keep as many as draws."""
+
+    def model(x: Tensor) -> None:
+        mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(mean, 1.0), obs=x)
+
+    program = model, lambda x: pyro.sample("mean", dist.Normal(0.3, 0.4))
+    options = {"args": (torch.randn(9),), "num_draws": 20, "seed": 0}
+    assert posterior(program, **options).num_particles == 80
+    assert posterior(program, **options, num_particles=30).num_particles == 30
+    annealed = posterior(program, **options, method=Annealed(num_temperatures=2))
+    assert annealed.num_particles == 20
+    known = normal_normal()
+    of_units = posterior((known.model, known.exact), known.args, num_draws=20, seed=0)
+    assert of_units.num_particles == 20
+
+
+def test_good_weights_have_no_warning() -> None:
+    known = normal_normal()
+    table = posterior((known.model, known.exact), known.args, num_draws=200, seed=0).summary()
+    assert not table.warnings
+    assert not any(table.doubtful)
+
+
+def test_chains_that_do_not_agree_are_named() -> None:
+    """Two modes, ten sds from each other: a chain stays where it has started."""
+
+    def model(x: Tensor) -> None:
+        z = pyro.sample("z", dist.Normal(0.0, 3.0))
+        pyro.sample("fixed", dist.Normal(0.0, 1.0))
+        pyro.sample("x", dist.Normal(z.square(), 0.5), obs=x)
+
+    method = NUTS(num_chains=4, num_warmup=50)
+    found = posterior(model, args=(torch.tensor(6.0),), method=method, num_draws=200, seed=0)
+    table = found.summary()
+    assert table.doubtful == (True, False)
+    assert "the chains do not agree on 1 number" in str(table)
+    grey, blue = (axes.collections[2].get_edgecolors()[0] for axes in plot_intervals(found).axes)
+    assert tuple(grey) != tuple(blue)
 
 
 # --- tiles, seeds, state --------------------------------------------------------------------------

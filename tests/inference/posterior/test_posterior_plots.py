@@ -25,7 +25,8 @@ def test_intervals_and_means_are_those_of_the_summary() -> None:
     table = found.summary(["effect"])
     _, axes = plot_intervals(found).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == list(table.rows)
-    assert axes.lines[0].get_xdata().tolist() == pytest.approx(table.columns["mean"])
+    means = axes.collections[2].get_offsets()[:, 0].tolist()
+    assert means == pytest.approx(table.columns["mean"])
     drawn = np.array([s[:, 0] for s in axes.collections[0].get_segments()])
     assert drawn[:, 0].tolist() == pytest.approx(table.columns["hdi_3%"])
     assert drawn[:, 1].tolist() == pytest.approx(table.columns["hdi_97%"])

@@ -172,6 +172,37 @@ def test_a_rows_own_latents_are_integrated_out() -> None:
     assert abs(float((rows - exact).mean())) < 0.01
 
 
+def test_own_latents_are_integrated_out_where_the_prior_is_narrow() -> None:
+    """Eight schools, centred. Where tau is near 0, no draw near the school's posterior is near mu."""
+    y = torch.tensor([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
+    error = torch.tensor([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
+
+    def model(y: Tensor) -> None:
+        mu = pyro.sample("mu", dist.Normal(0.0, 5.0))
+        tau = pyro.sample("tau", dist.HalfCauchy(5.0))
+        with pyro.plate("schools", 8):
+            effect = pyro.sample("effect", dist.Normal(mu, tau))
+            pyro.sample("y", dist.Normal(effect, error), obs=y)
+
+    def guide(y: Tensor) -> None:
+        mu = pyro.sample("mu", dist.Normal(4.4, 3.5))
+        tau = pyro.sample("tau", dist.LogNormal(0.5, 1.5))
+        with pyro.plate("schools", 8):
+            variance = 1 / (tau**-2 + error**-2)
+            effect = variance * (mu * tau**-2 + y * error**-2)
+            pyro.sample("effect", dist.Normal(effect, variance.sqrt()))
+
+    found = posterior((model, guide), args=(y,), num_draws=400, seed=0)
+    mu, tau = found.draws["mu"][:, None].double(), found.draws["tau"][:, None].double()
+    assert tau.min() < 0.1
+    exact = dist.Normal(mu, (tau.square() + error.square()).sqrt()).log_prob(y)
+    off = found.log_likelihood(seed=0) - exact
+    assert off.abs().max() < 0.5
+    ratio = off.exp()  # the mean of an unbiased estimate is 1
+    error_of_mean = ratio.mean(0).sub(1).abs() / (ratio.std(0) / 400**0.5)
+    assert error_of_mean.max() < 4.5
+
+
 def test_given_its_own_latents_a_row_has_the_likelihood_of_its_sites() -> None:
     found, (x,) = of(GROUPS, num=50), GROUPS.args
     rows = found.log_likelihood(conditional=True)

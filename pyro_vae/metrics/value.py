@@ -28,7 +28,7 @@ Compute = Callable[[Rows, np.random.Generator], "tuple[float, Mapping[str, Array
 
 
 @dataclass(frozen=True)
-class Score:
+class MetricValue:
     """Hold a metric of arrays.
 
     Attributes:
@@ -60,7 +60,7 @@ class Score:
     def cell(self) -> str:
         """Return the value and its error in print; no error where it is 0.
 
-        >>> Score("MIG", 0.5, 0.02).cell(), Score("kernel distance", 2.04e-5, 3.1e-6).cell()
+        >>> MetricValue("MIG", 0.5, 0.02).cell(), MetricValue("kernel distance", 2.04e-5, 3.1e-6).cell()
         ('0.500 ± 0.020', '0.0000204 ± 0.0000031')
         """
         value, error = (
@@ -71,13 +71,13 @@ class Score:
             return value
         return f"{value} ± {'unknown' if math.isnan(self.standard_error) else error}"
 
-    def extrapolated(self) -> "Score":
+    def extrapolated(self) -> "MetricValue":
         """Return the metric at infinitely many rows, to first order in 1/n: 2 v(n) - v(n/2).
 
         Source: M. J. Chong, D. Forsyth, "Effectively unbiased FID and Inception score and where to find
         them", 2020, https://arxiv.org/abs/1911.07023.
 
-        >>> Score("Frechet distance", 1.5, 0.1, num_rows=100, bias=0.25).extrapolated().value
+        >>> MetricValue("Frechet distance", 1.5, 0.1, num_rows=100, bias=0.25).extrapolated().value
         1.25
         """
         if math.isnan(self.bias) or not self.bias:
@@ -114,7 +114,7 @@ def scored(
     *,
     is_unbiased: bool = False,
     notes: tuple[str, ...] = (),
-) -> Score:
+) -> MetricValue:
     """Return a metric with its error, by a bootstrap that draws half of the rows without replacement.
 
     The spread of a mean over random halves is the standard error of the mean over all rows (a half has
@@ -144,11 +144,13 @@ def scored(
             bar.update()
     error = float(np.std(values, ddof=1)) if num_splits > 1 else math.nan
     bias = float(np.mean(values)) - value if num_splits else math.nan
-    return Score(name, float(value), error, parts, len(rows), 0.0 if is_unbiased else bias, notes)
+    return MetricValue(
+        name, float(value), error, parts, len(rows), 0.0 if is_unbiased else bias, notes
+    )
 
 
-def mean_of_rows(name: str, values: Array, notes: tuple[str, ...] = ()) -> Score:
+def mean_of_rows(name: str, values: Array, notes: tuple[str, ...] = ()) -> MetricValue:
     """Return the mean of a figure of each row, with its standard error; it has no bias."""
     n = len(values)
     error = float(np.std(values, ddof=1) / math.sqrt(n)) if n > 1 else math.nan
-    return Score(name, float(np.mean(values)), error, {"by_row": values}, n, 0.0, notes)
+    return MetricValue(name, float(np.mean(values)), error, {"by_row": values}, n, 0.0, notes)
