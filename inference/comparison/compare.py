@@ -21,7 +21,7 @@ from pyro_vae.inference.comparison.result import Comparison
 from pyro_vae.inference.comparison.same_data import check_comparable
 from pyro_vae.inference.evidence.estimate import log_evidence
 from pyro_vae.inference.evidence.result import Evidence
-from pyro_vae.program.trace import FLAT
+from pyro_vae.program.structure import FlatPrior
 from pyro_vae.progress import progress_bar
 
 COLUMNS: tuple[Column, ...] = (LogEvidence(), Difference(), BayesFactor(), Probability())
@@ -163,10 +163,10 @@ def candidate_of(
     start = time.perf_counter()
     try:
         evidence = log_evidence(program, data, **options)
+    except FlatPrior as error:
+        nothing, lacks = no_evidence(), error.problem
+        return Candidate(name, nothing, program, data, options, prior=prior, lacks=lacks)
     except InputError as error:
-        if FLAT in error.problem:
-            nothing, lacks = no_evidence(), error.problem
-            return Candidate(name, nothing, program, data, options, prior=prior, lacks=lacks)
         raise error.at(f"model {name!r}") from error
     seconds = time.perf_counter() - start
     return Candidate(name, evidence, program, data, options, seconds, prior)

@@ -197,11 +197,15 @@ def _outside_plates(sites: Iterable[tuple[str, Site]]) -> tuple[str, ...]:
     return tuple(n for n, s in sites if not any(f.vectorized for f in s["cond_indep_stack"]))
 
 
+class FlatPrior(InputError):
+    """Say that a model has no evidence, since a prior of it is flat."""
+
+
 def check_proper(structure: Structure) -> None:
     """Check that every latent has a prior that it could be drawn from.
 
     Raises:
-        InputError: a prior is flat.
+        FlatPrior: a prior is flat.
     """
     for name in structure.flat:
-        raise InputError(f"the prior of {name!r} is flat: {FLAT}", subject=name, remedy=FLAT_REMEDY)
+        raise FlatPrior(f"the prior of {name!r} is flat: {FLAT}", subject=name, remedy=FLAT_REMEDY)
