@@ -11,7 +11,8 @@ from torch import Tensor
 from pyro_vae.plots.images import image_grid, show_image
 from pyro_vae.plots.style import GREY, styled
 
-WIDTH, SAMPLES_HEIGHT, PAIRS_HEIGHT = 1.75, 1.95, 0.75  # inches: of a model; of its two panels
+WIDTH, SAMPLES_HEIGHT, PAIRS_HEIGHT = 1.75, 1.72, 0.58  # inches: of a model; of its two panels
+WORDS_WIDTH, TITLE_HEIGHT = 1.0, 0.4
 PER_ROW = 6
 
 
@@ -44,7 +45,7 @@ def families(data: Tensor, shown: Sequence[Family], low: float = 0.0, high: floa
     4
     """
     pairs = next((torch.cat(f.pairs) for f in shown if f.pairs is not None), data[:12])
-    size = (WIDTH * (len(shown) + 1) + 0.3, SAMPLES_HEIGHT + PAIRS_HEIGHT + 0.35)
+    size = (WIDTH * (len(shown) + 1) + WORDS_WIDTH, SAMPLES_HEIGHT + PAIRS_HEIGHT + TITLE_HEIGHT)
     figure = Figure(size, layout="constrained")
     heights = (SAMPLES_HEIGHT, PAIRS_HEIGHT)
     panels = figure.subplots(2, len(shown) + 1, height_ratios=heights, squeeze=False)
@@ -57,8 +58,8 @@ def families(data: Tensor, shown: Sequence[Family], low: float = 0.0, high: floa
         _draw(below, both, pairs, nothing, low, high)
     for axes, text in zip(panels[:, 0], ("samples", "data,\nreconstructions"), strict=True):
         axes.text(
-            -0.06, 0.5, text, rotation=90, ha="right", va="center", transform=axes.transAxes,
-            fontsize=8, multialignment="center",
+            -0.06, 0.5, text, ha="right", va="center", transform=axes.transAxes, fontsize=8,
+            linespacing=1.8,
         )  # fmt: skip
     return figure
 
