@@ -38,7 +38,7 @@ wheels: install  ## fetch the small packages for a `make gpu` without a network
 	$(RUN)/python -m pip download --quiet --no-deps -c constraints.txt -d build/wheels $$($(RUN)/python benchmarks/gpu.py --needed)
 
 docs: install  ## run the code of every page and docstring
-	$(RUN)/pytest -n auto tests/test_docs.py tests/test_doctests.py
+	$(RUN)/pytest -n auto -m "not gpu" tests/test_docs.py tests/test_doctests.py
 
 clean:    ## remove what the other verbs made, but never runs/
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache

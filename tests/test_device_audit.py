@@ -101,12 +101,11 @@ def unexpected(group: str, name: str, found: dict[str, Any]) -> list[str]:
     ]
 
 
-SLOW = ("steps of parts and objectives", "weights", "annealing")
+GROUPS = ("steps of models", "steps of parts and objectives", "weights", "annealing")
 
 
-@pytest.mark.parametrize(
-    "group", ["steps of models", *(pytest.param(x, marks=pytest.mark.slow) for x in SLOW)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("group", GROUPS)
 def test_nothing_is_misplaced_and_the_host_never_waits(library: Path, group: str) -> None:
     report = audited(library, group)
     found = [line for name, each in report.items() for line in unexpected(group, name, each)]

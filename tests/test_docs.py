@@ -7,10 +7,15 @@ import matplotlib
 import pytest
 
 ROOT = Path(__file__).parent.parent
+SLOW = ("posterior.md", "bayes_factors.md", "model_only.md", "own_model.md")  # but `make docs`
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=[pytest.mark.slow] if p.name in SLOW else []) for p in PAGES],
+    ids=lambda page: page.name,
+)
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")

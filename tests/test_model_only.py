@@ -51,7 +51,7 @@ def nothing(x: Tensor) -> None:
 
 def compared(model: Callable[..., Any], guide: Callable[..., Any]) -> Comparison:
     case = Case("case", (model, guide), (torch.tensor([0.5, 1.0, -0.2]),), rows=True)
-    return compare([case] * (2 * len(alone.SEEDS)))
+    return compare([case] * (alone.COPIES * len(alone.SEEDS)))
 
 
 def test_a_guide_that_is_worse_is_seen() -> None:

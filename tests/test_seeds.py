@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
 HELPERS = """
 import sys, torch, random, numpy, pyro
@@ -47,6 +49,7 @@ def test_what_names_none(n):
 """
 
 
+@pytest.mark.slow
 def test_draws_depend_on_names_and_the_seed_alone(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text((HERE / "conftest.py").read_text())
     (tmp_path / "test_it.py").write_text(TESTS)

@@ -132,10 +132,10 @@ def verdict(result: Comparison) -> str:
         return "**not finite**"
     if any(abs(f.elbo) > WRONG for f in result.ours):
         return "**wrong number**"
-    if error > 1.0 + BLURRED * size:
-        return "**unclear**"
     if off < -ERRORS * error - ROUNDING * size:
         return "**worse**"
+    if error > 1.0 + BLURRED * size:
+        return "**unclear**"
     return "better" if off > ERRORS * error + ROUNDING * size else "as good"
 
 

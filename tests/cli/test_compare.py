@@ -97,6 +97,7 @@ def test_every_column_but_leave_one_out(call, two_runs):
     assert "elpd_loo" not in figures
 
 
+@pytest.mark.slow
 def test_runs_are_fitted_anew_from_other_seeds(call, two_runs):
     words = "compare runs/one runs/two --method exact --seeds 2 --columns parameters,elbo"
     outcome = call(words, "--json --out over.csv")

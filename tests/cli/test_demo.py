@@ -34,6 +34,7 @@ def test_what_it_suggests_works(call, demo):
         assert call(line, short).code == 0
 
 
+@pytest.mark.slow
 def test_again_makes_it_again(here, call, demo):
     (here / "runs/demo/notes.txt").write_text("mine")
     outcome = call("demo --epochs 2")

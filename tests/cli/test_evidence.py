@@ -29,6 +29,7 @@ def factors(call):
     return Path("runs/fa")
 
 
+@pytest.mark.slow
 def test_every_method_comes_to_the_exact_evidence(call, factors):
     exact = json.loads(call("evidence runs/fa --method exact --split train --json").out)
     assert exact["is_exact"]

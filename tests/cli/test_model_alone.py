@@ -51,6 +51,7 @@ def test_what_is_no_model(call):
     call("fit --model my_model.NoProgram --data digits").refuses("NoProgram", "`.model`")
 
 
+@pytest.mark.slow
 def test_steps_restarts_and_means(here, call):
     (here / "groups.py").write_text(GROUPS)
     fit = "fit --model groups.Groups --data table.csv"

@@ -41,6 +41,7 @@ def test_an_objective_with_its_options(call, words, chosen, figures):
     assert figures[-1].replace("_", " ").replace("elbo", "ELBO").partition(" ")[2] in outcome.out
 
 
+@pytest.mark.slow
 def test_schedules_go_on_where_a_run_was_left(call):
     capacity = (
         "--elbo Capacity --elbo.capacity Linear --elbo.capacity.end 8 --elbo.capacity.epochs 4"

@@ -21,6 +21,7 @@ print(json.dumps(evidence.to_dict()))
 """
 
 
+@pytest.mark.slow
 def test_a_new_python_has_the_evidence_of_the_command_line(call, vae):
     expected = json.loads(call("evidence runs/vae --num_particles 20 --json").out)
     run = [sys.executable, "-c", IN_A_NEW_PYTHON]

@@ -237,6 +237,7 @@ def test_a_run_that_was_continued_keeps_the_whole_time(call, vae):
     assert "epochs: 3" in Path("runs/longer", CONFIG).read_text()
 
 
+@pytest.mark.slow
 def test_a_gan_is_weighed_by_annealing_and_has_the_metrics_of_samples(call) -> None:
     fit = "fit --model GAN --model.latent_dim 2 --data digits --epochs 1 --elbo Adversarial"
     assert call(fit, "--elbo.with_noise false --out runs/gan").code == 0

@@ -3,12 +3,15 @@
 import subprocess
 import sys
 
+import pytest
+
 
 def _run(code: str) -> str:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return out.stdout.strip()
 
 
+@pytest.mark.slow
 def test_it_imports_and_works_whatever_torch_it_was_built_for() -> None:
     code = """
 import torch

@@ -63,6 +63,7 @@ def test_decode_is_the_model_at_that_latent() -> None:
     torch.testing.assert_close(means, by_hand)
 
 
+@pytest.mark.slow
 def test_what_the_label_says_the_latent_need_not() -> None:
     """The fit of two classes far apart finds one Gaussian given the class."""
     torch.manual_seed(0)

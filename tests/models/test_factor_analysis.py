@@ -54,6 +54,7 @@ def test_one_noise_for_all_makes_it_principal_components() -> None:
         torch.testing.assert_close(parameter.grad, torch.zeros_like(parameter), atol=1e-8, rtol=0)
 
 
+@pytest.mark.slow
 def test_its_evidence_by_chains_in_double_precision(model: FactorAnalysis) -> None:
     x = prior_samples(model, torch.zeros(3, 2, 3).double(), num_draws=1, seed=0).predictive["x"][0]
     assert x.dtype == torch.float64

@@ -100,6 +100,7 @@ def test_clusters_are_the_posterior_where_the_guide_is(vae) -> None:
     torch.testing.assert_close(vae.clusters(x), vae.logits.softmax(0).expand(5, 4))
 
 
+@pytest.mark.slow
 def test_it_finds_clusters_that_are_there() -> None:
     torch.manual_seed(0)
     centres = torch.tensor([[-4.0, 0.0], [4.0, 0.0], [0.0, 5.0]])

@@ -119,6 +119,7 @@ def agrees(evidence: Evidence, exact: Tensor) -> bool:
     return bool(abs(off.mean()) < 4 * off.std() / len(off) ** 0.5 + 1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "draw", "log_prob", "most"),
     [
@@ -348,6 +349,7 @@ def test_units_are_not_mixed_wherever_their_plate_is() -> None:
     assert locs.unique().numel() == 18  # each cell has its own
 
 
+@pytest.mark.slow
 def test_the_evidence_with_cells_to_the_left_of_the_units() -> None:
     torch.manual_seed(0)
     x = 1.09**0.5 * torch.randn(400, 3)
@@ -490,6 +492,7 @@ def test_rows_of_unlike_lengths() -> None:
         guide(torch.randn(7), torch.randn(5))
 
 
+@pytest.mark.slow
 def test_a_model_of_shared_latents_alone() -> None:
     def model(x: Tensor) -> None:
         mean = pyro.sample("mean", dist.Normal(0.0, 1.0))

@@ -50,6 +50,7 @@ def check(vae: VAE, x: Tensor) -> None:
     assert difference.abs() <= 5 * errors.norm() + bias
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guide", GUIDES)
 @pytest.mark.parametrize("prior", PRIORS)
 def test_priors_and_guides(prior: str, guide: str) -> None:

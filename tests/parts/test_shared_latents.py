@@ -87,6 +87,7 @@ def test_cells_that_data_do_not_couple_have_factors_of_their_own(model, factors)
     assert str(AutoAmortized(model, torch.randn(3 * GROUPS))).splitlines()[0] == factors
 
 
+@pytest.mark.slow
 def test_what_one_covariance_cannot_hold_is_a_chain() -> None:
     factors = str(AutoAmortized(long_series, torch.randn(250))).splitlines()[0]
     assert factors.startswith("q(z_0, z_1, z_2, ..., z_199) q(z_200 | z_199) q(z_201 | z_200)")

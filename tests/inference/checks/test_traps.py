@@ -44,6 +44,7 @@ def of(prior: Any, proposal: Any, scale: float = 1.0) -> tuple[Any, Any]:
     return model, guide
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, -1])
 def test_sites_that_only_later_rows_have(order: int) -> None:
     """Ragged sequences, run to the longest of the batch, sorted either way."""

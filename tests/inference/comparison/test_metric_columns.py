@@ -107,6 +107,7 @@ def test_same_seed_same_figures_and_nothing_is_disturbed() -> None:
     assert not one.equals(table(models, x, METRICS, seed=1).to_frame())
 
 
+@pytest.mark.slow
 def test_a_model_without_a_guide_has_samples_only() -> None:
     x = rows(60)
     models = {"right": Linear(), "GAN": GAN((4,), latent_dim=2, scale=1.0)}

@@ -73,6 +73,7 @@ JOBS: list[Callable[[int], Callable[[], list[Tensor]]]] = [
 ]
 
 
+@pytest.mark.slow
 def test_two_at_once_are_each_alone() -> None:
     alone = [job(seed)() for job in JOBS for seed in (1, 2)]
     jobs = [job(seed) for job in JOBS for seed in (1, 2)]

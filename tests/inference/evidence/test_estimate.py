@@ -178,6 +178,7 @@ if rank != "alone":
 """
 
 
+@pytest.mark.slow
 def test_several_processes_share_the_units_and_get_the_same(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SHARED)
@@ -233,6 +234,7 @@ def too_narrow(x: Tensor) -> None:
         pyro.sample("z", dist.Normal(x / 2, 0.15))
 
 
+@pytest.mark.slow
 def test_a_share_of_the_prior_mends_a_guide_that_is_too_narrow() -> None:
     x, program = X[:40], (Conjugate.model, too_narrow)
     exact = Conjugate.log_evidence(x).double()

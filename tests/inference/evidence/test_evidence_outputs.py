@@ -119,6 +119,7 @@ def test_the_band_is_twice_the_error_of_the_mean_over_units() -> None:
     assert legend(axes)[0] == "bound at K, ± 2 standard errors (hollow: unknown)"
 
 
+@pytest.mark.slow
 def test_the_legend_has_the_figures() -> None:
     evidence = of_factor_analysis("sandwich")
     says = legend(panels(plot_evidence(evidence))[BOUNDS])

@@ -97,6 +97,7 @@ def test_memory_changes_nothing_and_every_weight_is_drawn_once(max_memory, monke
     torch.testing.assert_close(evidence.log_evidence, other.log_evidence, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_standard_error_is_the_spread_of_repeats() -> None:
     repeats = [log_evidence(Conjugate, X[:5], num_particles=400, seed=s) for s in range(200)]
     spread = torch.stack([e.log_evidence for e in repeats]).std(0)

@@ -156,6 +156,7 @@ def test_a_share_of_the_prior_and_all_orders() -> None:
     assert abs(float(found.log_evidence) - exact(X)) < 4 * float(found.standard_error)
 
 
+@pytest.mark.slow
 def test_three_labels_along_an_event_axis_have_six_orders() -> None:
     x = torch.cat([torch.randn(5) - 4, torch.randn(4), torch.randn(5) + 4])
 

@@ -80,7 +80,11 @@ def test_a_narrow_guide_is_flagged(oracle: Oracle) -> None:
     assert evidence.certificate(1e-6) < oracle.exact.mean()  # which holds all the same
 
 
-@pytest.mark.parametrize(("oracle", "start"), WALKS, ids=name_of)
+@pytest.mark.parametrize(
+    ("oracle", "start"),
+    [pytest.param(*walk, marks=[] if walk[0].vectorized else pytest.mark.slow) for walk in WALKS],
+    ids=name_of,
+)
 def test_annealing(oracle: Oracle, start: str) -> None:
     temperatures = oracle.temperatures if start == "prior" else 6
     method = Annealed(temperatures, start=start, num_leapfrog=4)

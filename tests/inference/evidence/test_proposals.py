@@ -42,6 +42,7 @@ def test_a_guide_that_is_too_narrow_is_flagged_and_widening_mends_it() -> None:
     assert narrow.certificate() <= exact.mean()  # it holds all the same
 
 
+@pytest.mark.slow
 def test_refinement_closes_the_amortisation_gap() -> None:
     torch.manual_seed(0)
     model = FactorAnalysis((6,), 2)

@@ -124,6 +124,7 @@ def test_islands_that_agree_by_chance_do_not_make_the_error_small() -> None:
     assert float(sums.unit_estimates().standard_error) == pytest.approx((0.04 / 10) ** 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "has_errors"), [(100, False), (500, True)])
 def test_islands_of_few_particles_have_no_error(count: int, has_errors: bool) -> None:
     """Forty latents: ten islands of 10 agree, and are too low together; those of 50 are not."""

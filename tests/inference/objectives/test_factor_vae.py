@@ -148,6 +148,7 @@ def test_with_the_best_discriminator_the_penalty_is_the_total_correlation() -> N
     assert TC > 0.5  # so that this says something
 
 
+@pytest.mark.slow
 def test_it_is_the_best_one_that_has_no_gradient() -> None:
     """On average, as z' is a draw of the product of the marginals: no datum is met twice in it."""
     program = Linear()
@@ -285,6 +286,7 @@ class Quadratic(nn.Module):
         return self.linear(torch.stack(products, -1))
 
 
+@pytest.mark.slow
 def test_the_more_it_costs_the_less_total_correlation() -> None:
     """Data along a line, which the model as it stands explains by both numbers of z together."""
     torch.manual_seed(0)

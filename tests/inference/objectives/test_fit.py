@@ -225,6 +225,7 @@ def test_a_program_that_takes_no_further_dimension_is_drawn_one_by_one() -> None
         quick(program, x, elbo=elbo, optimizer=partial(Adam, lr=0.0))
 
 
+@pytest.mark.slow
 def test_autoguides_with_sites_of_their_own() -> None:
     """AutoNormal draws in other coordinates; AutoDelta draws nothing, and then log w is log p(x, z)."""
     x = torch.randn(20, generator=torch.Generator().manual_seed(0))

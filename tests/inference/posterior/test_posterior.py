@@ -70,6 +70,7 @@ def test_a_guide_beside_the_posterior_is_not_made_right() -> None:
     assert errors_off(found, known).max() > 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [k for k in KNOWN if k.name in ("groups", "regression")], ids=str)
 def test_nuts(known) -> None:
     method = NUTS(num_chains=2, num_warmup=150)

@@ -273,6 +273,7 @@ def exact_loo(x: Tensor) -> float:
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter")
 @pytest.mark.parametrize(
     "method", [Importance(), NUTS(num_chains=2, num_warmup=150)], ids=["importance", "nuts"]

@@ -684,6 +684,7 @@ def test_a_loss_that_is_not_finite_names_its_site() -> None:
         quick(model, X, epochs=50, optimizer=partial(SGD, lr=2e-4), compile="auto", control=GRAPHS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [pytest.param("on", marks=pytest.mark.slow), "auto"])
 def test_resume_is_exact_on_the_compiled_path(tmp_path, mode) -> None:
     options = {

@@ -104,6 +104,7 @@ def test_a_loaders_batch_size_counts(loader, tmp_path: Path) -> None:
         assert checkpoint.read(folder / CHECKPOINT)[1]["rows"][1] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("far", [True, False])
 def test_a_fit_that_ends_on_the_way_says_so(far: bool) -> None:
     """5,000 steps of 0.001 move a location by 5 at most: to 3, and not to 30."""

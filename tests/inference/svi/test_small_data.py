@@ -55,6 +55,7 @@ def test_steps_in_place_of_epochs() -> None:
     assert str(result).startswith("3 epochs in ")
 
 
+@pytest.mark.slow
 def test_few_parameters_go_far_by_default_and_leave_no_noise() -> None:
     """From 0 to 30, at which 5,000 steps of 0.001 would not arrive; then to the exact posterior."""
     x = 30 + torch.randn(50)
@@ -82,6 +83,7 @@ def test_the_rate_falls_for_many_rows_of_a_model_without_latents() -> None:
     assert [m["learning_rate"] for m in result.metrics] == [1e-3, 1e-3]
 
 
+@pytest.mark.slow
 def test_a_guide_with_all_covariances_of_a_hierarchy_arrives_at_the_defaults() -> None:
     """More than 1,000 parameters: means and sds of all latents against the closed form."""
     groups, members = 44, 4
@@ -377,6 +379,7 @@ class ByHand(nn.Module):
             pyro.sample("effect", dist.Normal(q.loc[2:], q.scale[2:]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["by hand", "AutoNormal", "alone"])
 def test_arguments_of_unlike_lengths(kind: str) -> None:
     u, group, x = torch.randn(GROUPS), torch.arange(ROWS) % GROUPS, torch.randn(ROWS)
