@@ -1,5 +1,7 @@
 """A note where the data lie beyond all that the prior expects."""
 
+from contextlib import suppress
+
 import torch
 
 from pyro_vae.data import Batch
@@ -30,10 +32,11 @@ def notes_on_the_prior(program: Program, first: Batch) -> list[str]:
                 continue
             for name, site in sites.items():
                 value = site["value"]
-                if is_factor(site) or site["fn"].support.is_discrete or value.isnan().all():
-                    continue
-                medians[name] = float(value.nanmedian())
-                drawn.setdefault(name, []).append(site["fn"].sample().flatten())
+                with suppress(NotImplementedError):  # EKFDistribution has neither support nor draws
+                    if is_factor(site) or site["fn"].support.is_discrete or value.isnan().all():
+                        continue
+                    drawn.setdefault(name, []).append(site["fn"].sample().flatten())
+                    medians[name] = float(value.nanmedian())
     for name, parts in drawn.items():
         values = torch.cat(parts)
         low, high, median = float(values.min()), float(values.max()), medians[name]
