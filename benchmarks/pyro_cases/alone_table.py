@@ -10,7 +10,7 @@ HEAD = """## Pyro's examples, their guides thrown away
 Each program of [pyro_examples.md](pyro_examples.md) that draws latents is fitted twice: with its own guide,
 and as a bare model with the guide that `fit` makes. Both get the same data and {steps} steps of Adam over
 all rows, twice, as its learning rate falls along a cosine from {rates}; each guide has the figures of the
-better rate. There are up to {seeds} seeds (one if a fit is slow). ELBOs are of all data in nats (the mean
+better rate. Seeds: {seeds} (one if a fit is slow). ELBOs are of all data in nats (the mean
 over the seeds, from {particles} draws each; larger is better), and so are the bounds of the evidence with
 {particles} particles. The error of a difference is from the spread over seeds or from the draws, whichever
 is larger; a difference is **worse** if it is below -{errors:g} errors. Where `log_evidence` refuses a
