@@ -21,7 +21,7 @@ from pyro_vae.inference.comparison.result import Comparison
 from pyro_vae.inference.comparison.same_data import check_comparable
 from pyro_vae.inference.evidence.estimate import log_evidence
 from pyro_vae.inference.evidence.result import Evidence
-from pyro_vae.program.structure import FlatPrior
+from pyro_vae.program.trace import FlatPrior
 from pyro_vae.progress import progress_bar
 
 COLUMNS: tuple[Column, ...] = (LogEvidence(), Difference(), BayesFactor(), Probability())

@@ -12,6 +12,7 @@ from pyro_vae.errors import InputError, unknown
 from pyro_vae.program.trace import (
     FLAT,
     FLAT_REMEDY,
+    FlatPrior,
     Site,
     batch_of,
     drawn_sites,
@@ -195,10 +196,6 @@ def _check_unit(unit: Any, frames: Mapping[str, Any], sites: Sequence[tuple[str,
 def _outside_plates(sites: Iterable[tuple[str, Site]]) -> tuple[str, ...]:
     """Return the names of the sites that lie in no vectorized plate."""
     return tuple(n for n, s in sites if not any(f.vectorized for f in s["cond_indep_stack"]))
-
-
-class FlatPrior(InputError):
-    """Say that a model has no evidence, since a prior of it is flat."""
 
 
 def check_proper(structure: Structure) -> None:

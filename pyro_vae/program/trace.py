@@ -48,6 +48,10 @@ class Failed(InputError):
     reached = poutine.Trace()
 
 
+class FlatPrior(Failed):
+    """Report that a prior is flat, so that there is no evidence."""
+
+
 class NeedsGradients(Failed):
     """Report that the program differentiates inside, where the caller has turned gradients off."""
 
@@ -93,7 +97,7 @@ def _original(error: InputError) -> InputError:
 def _refusal(role: str, error: Exception, reached: poutine.Trace, args: Any) -> Failed:
     """Return what to say of an error that a model or guide raised after some sites."""
     if isinstance(error, NotImplementedError) and "ImproperUniform" in str(error):
-        return Failed(f"a prior of the {role} is flat: {FLAT}", subject=role, remedy=FLAT_REMEDY)
+        return FlatPrior(f"a prior of the {role} is flat: {FLAT}", subject=role, remedy=FLAT_REMEDY)
     if missing := MISSING.match(str(error)):
         return Failed(
             f"the guide observes or computes {missing[1]!r}, which the model draws",

@@ -286,3 +286,12 @@ class Linear2(nn.Module):
         with pyro.plate("rows", len(x)):
             sd = self.widened * math.sqrt(0.8)
             pyro.sample("z", dist.Normal(0.4 * x, sd).to_event(1))
+
+
+def test_a_flat_prior_is_found_by_whatever_runs_it_first() -> None:
+    """Annealing from the prior draws from it before any check of the structure."""
+    x, few = torch.rand(12, 1, 4, 4).round(), {"num_particles": 4, "seed": 0, "device": "cpu"}
+    code = with_prior_as_guide(Autoencoder((1, 4, 4), 2))
+    models = {"code": (code, x), "right": (VAE((1, 4, 4), 2), x)}
+    found = compare(models, method=Annealed(3, start="prior"), progress=False, **few)
+    assert list(found.to_frame().index) == ["right", "code"]
