@@ -65,7 +65,7 @@ class Importance(Method, DrawsPosterior):
     num_particles = 1000
     num_chains = 1
     per_draw = (
-        4  # half of the weight is often lost: means are then within 0.1 sd, and sds within 10 %
+        4  # half of the weight is often lost: then means are within 0.1 sd, and sds within 10 %
     )
 
     def __post_init__(self) -> None:

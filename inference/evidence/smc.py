@@ -54,8 +54,8 @@ PILOT_WORK = 0.2  # of the work on a tile, on the progress bar
 # is then so heavy that ten islands miss a part of the mean.
 MOST_VARIANCE = 0.5
 FEW = (
-    "the islands hold too few particles for an error: their figures lie far apart, or few survive at a \
-temperature. Take more particles"
+    "the islands hold too few particles for an error: their figures lie far apart, or few survive at a "
+    "temperature. Take more particles"
 )
 
 

@@ -114,9 +114,7 @@ def traverse(
         for name, mean in made.means.items()
     }
     change = _change(means)
-    first = len(
-        directions
-    )  # they were asked for, so they are shown, however many latents there are
+    first = len(directions)  # asked for, so shown, however many latents there are
     by_change = first + change[first:].argsort(descending=True, stable=True)
     order = torch.cat([torch.arange(first), by_change])
     return Traversal(
