@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from pyro_vae import plots
 from pyro_vae.cli import compare
-from pyro_vae.cli.fit import train
+from pyro_vae.cli.fit import resume_run, train
 from pyro_vae.cli.options.parser import new_parser, parse
 from pyro_vae.cli.output.console import note
 from pyro_vae.cli.reconstruct import reconstruct
@@ -20,6 +21,8 @@ from pyro_vae.cli.sample import draw
 from pyro_vae.data import DataSet, load
 from pyro_vae.device import resolve
 from pyro_vae.errors import InputError
+from pyro_vae.inference.svi.fit_result import FitResult
+from pyro_vae.inference.svi.run_storage import CHECKPOINT
 from pyro_vae.plots.families import Family, families
 from pyro_vae.storage import atomic_write
 
@@ -31,7 +34,8 @@ and one page of pictures. It takes two minutes.
 
 Each grey value has uniform noise within its level, so that all models are
 densities of the same values. The autoencoder has no evidence and no samples;
-GAN and flow have no reconstructions. --seeds fits each family from N seeds."""
+GAN and flow have no reconstructions. --seeds fits each family from N seeds.
+The same command goes on where it was interrupted."""
 EXAMPLES = (
     "pyro-vae families --out runs/families",
     "pyro-vae families --epochs 300 --seeds 5 --out runs/families",
@@ -91,7 +95,7 @@ def main(words: Sequence[str]) -> int:
         config = FitConfig.read([*given.split(), *own])
         data = config.load_data()
         config, _ = config.completed(data)
-        program, result = train(_folder(folder, name), config, data)
+        program, result = _fitted(_folder(folder, name), config, data)
         note(result.verdict)
         shown.append(_pictured(name, TrainedModel(program, data, data.test, device, options.seed)))
     plots.save(families(_some(data, options.seed), shown), folder / PICTURE)
@@ -111,14 +115,29 @@ def _folder(folder: Path, name: str) -> Path:
 
 
 def _check_free(folder: Path) -> None:
-    """Check that no family lies in the folder."""
-    for name in FAMILIES:
-        if (_folder(folder, name) / CONFIG).exists():
-            raise InputError(
-                f"{folder} holds families already",
-                subject="--out",
-                remedy="choose another folder with --out",
-            )
+    """Check that no runs but those of families lie in the folder: these have its digits beside them."""
+    if not (folder / DIGITS).exists():
+        for name in FAMILIES:
+            if (_folder(folder, name) / CONFIG).exists():
+                raise _holds_others(folder)
+
+
+def _holds_others(folder: Path) -> InputError:
+    return InputError(
+        f"{folder} holds other runs already",
+        subject="--out",
+        remedy="choose another folder with --out",
+    )
+
+
+def _fitted(folder: Path, config: FitConfig, data: DataSet) -> tuple[Any, FitResult]:
+    """Return a family's program and its fit, which goes on where it was interrupted."""
+    if (folder / CONFIG).exists() and (folder / CONFIG).read_text() != config.to_yaml():
+        raise _holds_others(folder.parent)
+    if not (folder / CHECKPOINT).exists():
+        return train(folder, config, data)
+    result = resume_run(folder, ["--epochs", str(config.options.epochs)])[2]
+    return result.program, result
 
 
 def _write_digits(path: Path) -> None:

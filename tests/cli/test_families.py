@@ -1,5 +1,6 @@
 """``pyro-vae families``: five kinds of model on the same digits, a table and a page of pictures."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,12 @@ def test_families_are_fitted_and_compared(call) -> None:
     digits = np.load("runs/families/digits.npy")
     assert digits.shape == (1797, 1, 8, 8)
     assert 0 <= digits.min() < digits.max() < 1
-    call("families --epochs 2 --out runs/families").refuses("--out", "runs/families")
+    call("families --epochs 3 --out runs/families").refuses("--out", "runs/families")
+    shutil.rmtree("runs/families/flow")
+    outcome = call("families --epochs 2 --out runs/families")  # as after an interruption
+    assert outcome.code == 0, outcome.err
+    again = pd.read_csv("runs/families/families.csv", index_col="model")
+    assert again["log_evidence"].equals(table["log_evidence"])
 
 
 def test_other_runs_are_not_overwritten(call) -> None:
