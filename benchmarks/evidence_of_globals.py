@@ -4,7 +4,7 @@ they?
 Forty-two programs: regressions, hierarchies, change points, state spaces, mixtures. The references are
 closed forms and quadratures in float64; for three regressions a run of SMC with 40 times the particles,
 which bridge sampling with 20,000 draws must agree with. The methods: importance sampling from a Laplace
-approximation (K = 4,000); annealing from there (16 chains, 20 temperatures); SMC from the prior (K = 500);
+approximation (K = 4,000); annealing (100 chains, 200 temperatures) and SMC (K = 500) from the prior;
 bridge sampling from 1,000 draws of four chains of Hamiltonian Monte Carlo, whose time does not count;
 `Auto(seconds=30)` on the model alone, where the processor's seconds count: other work on the machine
 does not change the table. Set `OMP_NUM_THREADS=1`, or two threads count twice.
@@ -62,7 +62,7 @@ class AutoByProcessor(Auto):
 
 METHODS: dict[str, tuple[Any, int | None]] = {
     "importance": (Annealed(1, start="laplace"), 4000),
-    "ais": (Annealed(20, start="laplace", num_leapfrog=5), 16),
+    "ais": (Annealed(200, start="prior", num_leapfrog=5), 100),
     "smc": (SMC(start="prior"), 500),
     "auto": (AutoByProcessor(seconds=30), None),
 }

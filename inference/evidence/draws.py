@@ -21,11 +21,14 @@ class WeightedDraws:
             sums out.
         log_weights: log p(x, z) - log r(z), with r the density that z was drawn from, (K, U), nats.
         notes: sentences that the reader of the draws should know.
+        without_error: of which units the method knows that no error can be trusted, (U,); by default the
+            weights tell.
     """
 
     latents: Mapping[str, Tensor]
     log_weights: Tensor
     notes: tuple[str, ...] = ()
+    without_error: Tensor | None = None
 
 
 Drawer = Callable[[BoundProgram, Advance], WeightedDraws]
@@ -44,6 +47,8 @@ class DrawsPosterior(abc.ABC):
         uses_density: whether the model's density has a say in the draws; a flat prior is refused then.
         per_draw: how many particles a draw of a joint posterior is taken from, unless the user says.
         num_chains: how many runs the draws come from, one after another: 1 where all are independent.
+        num_islands: in how many groups of equal size, one after another, the particles lie; those of one
+            group have been resampled together, and groups are independent. 1 where each particle is.
     """
 
     is_weighted: ClassVar[bool] = True
@@ -51,6 +56,7 @@ class DrawsPosterior(abc.ABC):
     uses_density: ClassVar[bool] = True
     per_draw: ClassVar[int] = 1
     num_chains: int
+    num_islands: int = 1
 
     @property
     @abc.abstractmethod

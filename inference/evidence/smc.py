@@ -57,6 +57,7 @@ FEW = (
     "the islands hold too few particles for an error: their figures lie far apart, or few survive at a "
     "temperature. Take more particles"
 )
+STUCK_HELP = "a run from the prior or with more particles may help"
 
 
 @dataclass(frozen=True)
@@ -153,24 +154,25 @@ class SMC(Method, DrawsPosterior):
         each = work.num_particles // self.num_islands
 
         def draw(bound_program: BoundProgram, advance: Advance) -> WeightedDraws:
+            sums = IslandSums(work.num_particles, self.num_islands, bound_program)
             sampler = self._annealed.sampler(bound_program, work, compiler)
-            runs = self._runs(sampler, work.num_particles, advance, moves_at_end=True)
-            return joined(
-                WeightedDraws(
-                    path.latents(islands.state.u, sampler.at_once),
-                    islands.log_evidence.repeat_interleave(each, 0),
-                )
-                for islands, path in runs
-            )
+            parts = []
+            for islands, path in self._runs(sampler, work.num_particles, advance, True):
+                sums.add(islands)
+                latents = path.latents(islands.state.u, sampler.at_once)
+                weights = islands.log_evidence.repeat_interleave(each, 0)
+                parts.append(WeightedDraws(latents, weights))
+            found = sums.unit_estimates()
+            assert found.acceptance is not None
+            notes = stuck_note(found.acceptance, STUCK_HELP) + self._annealed.label_notes(example)
+            return replace(joined(parts), notes=notes, without_error=found.without_error)
 
         return draw
 
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         assert estimates.acceptance is not None
         few = (FEW,) if estimates.without_error.any() else ()
-        stuck = stuck_note(
-            estimates.acceptance, "a run from the prior or with more particles may help"
-        )
+        stuck = stuck_note(estimates.acceptance, STUCK_HELP)
         return few + stuck + self._annealed.label_notes(example)
 
     def _checked(self, example: BoundProgram, work: Workload) -> SharedCode | None:
@@ -179,6 +181,7 @@ class SMC(Method, DrawsPosterior):
                 f"{work.num_particles:,} particles do not come in {self.num_islands} islands of one size",
                 subject="num_particles",
                 expected=f"a multiple of {self.num_islands}",
+                remedy="change num_particles (of a posterior num_draws), or num_islands",
             )
         self._annealed.sampler(example, work)
         return SharedCode() if work.compiles(False) else None

@@ -95,14 +95,13 @@ def _by_chain(value: Tensor, num_chains: int) -> np.ndarray[Any, Any]:
 
 
 def _statistics(posterior: "Posterior") -> dict[str, Tensor]:
-    """Return the log-weight of each draw and its unit's Pareto k; nothing where draws have no weights."""
+    """Return the log-weight of each draw and its unit's Pareto k, where draws have them."""
     if not posterior.is_weighted:
         return {}
     units = torch.arange(posterior.log_weights.shape[1])
-    statistics = {
-        "log_weight": posterior.log_weights[posterior.index, units],
-        "pareto_k": posterior.pareto_k.expand(posterior.num_draws, -1),
-    }
+    statistics = {"log_weight": posterior.log_weights[posterior.index, units]}
+    if posterior.num_islands == 1:
+        statistics["pareto_k"] = posterior.pareto_k.expand(posterior.num_draws, -1)
     is_joint = posterior.unit is None
     return {name: value[:, 0] if is_joint else value for name, value in statistics.items()}
 

@@ -100,17 +100,22 @@ def _weighted(
         ess = torch.full_like(nan, num_particles)
         return UnitDraws(particles, flat, every, nan, ess, nothing, drawn.notes)
     _check_weights(raw, bound_program)
-    log_weights, pareto_k = smooth_weights(raw)
+    if drawn.without_error is None:
+        log_weights, pareto_k = smooth_weights(raw)
+        sums = WeightSums(num_particles, units, raw.device)
+        sums.add(raw)
+        without_error = sums.standard_error().isnan()
+    else:  # particles of an island share a weight, so there is no tail
+        log_weights, pareto_k = raw.log_softmax(0), torch.full_like(raw[0], math.nan)
+        without_error = drawn.without_error
     weights = log_weights.exp()
-    sums = WeightSums(num_particles, units, raw.device)
-    sums.add(raw)
     return UnitDraws(
         particles,
         log_weights,
         resample(weights, num_draws),
         pareto_k,
         1 / weights.square().sum(0),
-        sums.standard_error().isnan(),
+        without_error,
         drawn.notes,
     )
 

@@ -6,12 +6,14 @@ from pyro_vae.inference.evidence.ais import Annealed
 from pyro_vae.inference.evidence.draws import DrawsPosterior
 from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.methods import chosen
+from pyro_vae.inference.evidence.smc import SMC
 from pyro_vae.inference.posterior.guide_draws import Guide
 from pyro_vae.inference.posterior.nuts import NUTS
 
 POSTERIOR_METHODS: dict[str, type[DrawsPosterior]] = {
     "importance": Importance,
     "ais": Annealed,
+    "smc": SMC,
     "guide": Guide,
     "nuts": NUTS,
 }

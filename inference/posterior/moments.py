@@ -39,16 +39,21 @@ class Moments:
         return Moments(*(function(getattr(self, f.name)) for f in fields(self)))
 
 
-def moments(values: Tensor, log_weights: Tensor, probability: float) -> Moments:
+def moments(
+    values: Tensor, log_weights: Tensor, probability: float, num_islands: int = 1
+) -> Moments:
     """Return the figures of weighted draws.
 
     The error of a self-normalised mean is sqrt(sum_k w_k^2 (z_k - mean)^2), by the delta method. The
-    squares of sd and error are multiplied by K / (K - 1), which is right for equal weights.
+    squares of sd and error are multiplied by K / (K - 1), which is right for equal weights. Particles of
+    one of I islands depend on one another. So the error is at least that of I independent sums of
+    w_k (z_k - mean).
 
     Args:
         values: (K, U, R), float64.
         log_weights: (K, U); the weights of each unit sum to 1.
         probability: of the interval.
+        num_islands: I groups of equal size, one after another; 1 where all particles are independent.
 
     Returns:
         figures (U, R).
@@ -67,11 +72,20 @@ def moments(values: Tensor, log_weights: Tensor, probability: float) -> Moments:
     off = (values - mean).square() * (count / max(1, count - 1))
     variance = (weights * off).sum(0)
     mcse = (weights.square() * off).sum(0).sqrt()
+    if num_islands > 1:
+        of_islands = (weights * (values - mean)).unflatten(0, (num_islands, -1)).sum(1)
+        mcse = torch.maximum(mcse, error_of_sum(of_islands))
     low, high = shortest_interval(values, weights.expand_as(values), probability)
     nan = torch.full_like(mean, math.nan)
     ess = torch.where(mcse > 0, variance / mcse.square(), nan)
     trusted = torch.zeros_like(mean, dtype=torch.bool)
     return Moments(mean, variance.sqrt(), low, high, mcse, ess, nan, nan, trusted)
+
+
+def error_of_sum(terms: Tensor) -> Tensor:
+    """Return the standard error of a sum of I independent terms whose mean is 0, by the terms, (I, ...)."""
+    count = len(terms)
+    return (terms.square().sum(0) * (count / max(1, count - 1))).sqrt()
 
 
 def shortest_interval(values: Tensor, weights: Tensor, probability: float) -> tuple[Tensor, Tensor]:

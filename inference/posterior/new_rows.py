@@ -14,6 +14,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.estimate import log_evidence
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.inference.posterior.at_draws import in_parts, named, placed, trace_of
+from pyro_vae.inference.posterior.moments import error_of_sum
 from pyro_vae.inference.posterior.predictive import run_at_draws, spread_evenly, value_of
 from pyro_vae.inference.posterior.rows import Rows, score_rows
 from pyro_vae.program.bound_program import BoundProgram
@@ -80,7 +81,8 @@ def _inflation(posterior: "Posterior", scores: Tensor) -> Tensor:
     """Return by which factor the error of a mean over draws exceeds that of independent ones, (rows,).
 
     Draws of chains count for their effective sample size. One of S draws that are taken by weight w counts
-    for 1 / S, or for w where that is more: it then comes again.
+    for 1 / S, or for w where that is more: it then comes again. The error is at least that of
+    independent islands.
 
     Args:
         posterior: of one joint distribution.
@@ -93,9 +95,15 @@ def _inflation(posterior: "Posterior", scores: Tensor) -> Tensor:
 
         ess = chain_figures(density, posterior.num_chains).ess_of_mean
         return (num / ess).sqrt().nan_to_num(1.0)
-    weights = posterior.log_weights[posterior.index[spread_evenly(posterior.num_draws, num), 0], 0]
-    share = (num * weights.exp()).clamp(min=1.0).unsqueeze(-1)
-    found = ((share * off).mean(0) / off.mean(0)).sqrt().nan_to_num(1.0)
+    index = posterior.index[spread_evenly(posterior.num_draws, num), 0]
+    share = (num * posterior.log_weights[index, 0].exp()).clamp(min=1.0).unsqueeze(-1)
+    square = (share * off).mean(0) / off.mean(0)
+    if posterior.num_islands > 1:
+        island = index // (posterior.num_particles // posterior.num_islands)
+        terms = density.new_zeros(posterior.num_islands, scores.shape[1])
+        terms.index_add_(0, island, density - density.mean(0))
+        square = torch.maximum(square, error_of_sum(terms).square() / off.sum(0))
+    found = square.sqrt().nan_to_num(1.0)
     return torch.where(posterior.without_error[0], math.nan, found)
 
 

@@ -63,10 +63,10 @@ def posterior(
     their values: what is to be integrated must be a ``pyro.sample`` site.
 
     Args:
-        program: a model and guide; for ``NUTS`` a model is enough.
+        program: a model and guide; for ``NUTS()`` and ``SMC(start="prior")`` a model is enough.
         data: a tensor, a tuple of tensors of equal length, a Dataset, a DataLoader or a split.
-        method: ``Importance()``, ``Annealed()``, ``Guide()`` or ``NUTS()`` of :mod:`pyro_vae.inference`,
-            or "importance", "ais", "guide" or "nuts".
+        method: ``Importance()``, ``Annealed()``, ``SMC()``, ``Guide()`` or ``NUTS()`` of
+            :mod:`pyro_vae.inference`, or "importance", "ais", "smc", "guide" or "nuts".
         num_draws: S.
         num_particles: K, by default S, or 4 S for importance sampling of one joint posterior; more of
             them make better draws.
@@ -140,6 +140,7 @@ def posterior(
         unit=example.structure.unit,
         method=method.description + _changes(example),
         num_chains=method.num_chains,
+        num_islands=method.num_islands,
         is_weighted=method.is_weighted,
         is_independent=method.is_independent,
         source=source,

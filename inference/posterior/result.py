@@ -45,6 +45,8 @@ class Posterior(SiteDraws):
         unit: the plate of the units; None for one joint posterior.
         method: how the draws were made.
         num_chains: how many chains follow one another in the draws; 1 where the draws are independent.
+        num_islands: how many independent groups the particles form, one after another; 1 where each
+            particle is one.
         is_weighted: whether the particles differ in weight.
         is_independent: whether no draw depends on the one before it, as in a Markov chain.
         source: the program and its data.
@@ -59,7 +61,8 @@ class Posterior(SiteDraws):
         """Return mean, sd, interval and Monte-Carlo error of every number of the latents.
 
         The error of a mean is sqrt(sum w^2 (z - mean)^2), and its effective sample size (sd / error)^2;
-        both are missing where a few weights decide (:attr:`without_error`). Of NUTS, error, ESS and R-hat
+        both are missing where a few weights decide (:attr:`without_error`). Of SMC, the error is that of
+        its islands, if larger. Of NUTS, error, ESS and R-hat
         are ArviZ's. A class has the probability of each of its values.
 
         Args:

@@ -29,6 +29,7 @@ class SiteDraws(UnitDraws):
     unit: str | None
     method: str
     num_chains: int
+    num_islands: int
     is_weighted: bool
     is_independent: bool
     source: Source = field(repr=False)

@@ -13,7 +13,7 @@ from torch import Tensor
 from pyro_vae import argument_checks as checks
 from pyro_vae.errors import must_be
 from pyro_vae.inference.posterior.moments import Moments, moments
-from pyro_vae.inference.posterior.reliability import BAD_R_HAT, bad_weights, disagreement
+from pyro_vae.inference.posterior.reliability import BAD_R_HAT, LEAST_ESS, reasons
 from pyro_vae.notebook import table
 from pyro_vae.program.site_layout import labels
 
@@ -130,7 +130,7 @@ def summarize(posterior: "Posterior", names: Sequence[str], probability: float) 
         "mean": "mean", "sd": "sd", "low": f"hdi_{low:.0%}", "high": f"hdi_{high:.0%}",
         "mcse": "mcse", "ess": "ess", "k": "k", "r_hat": "r_hat",
     }  # fmt: skip
-    if not posterior.is_weighted:
+    if not posterior.is_weighted or posterior.num_islands > 1:
         headings.pop("k")
     if posterior.num_chains == 1:
         headings.pop("r_hat")
@@ -145,8 +145,8 @@ def summarize(posterior: "Posterior", names: Sequence[str], probability: float) 
     caption = f"Posterior{of_units}: {posterior.method}; {posterior.num_particles:,} {kind}"
     sizes = {name: len(tables[name].mean) for name in names}
     doubtful = tuple(is_bad for name in names for is_bad in tables[name].doubtful.tolist())
-    reasons = bad_weights(posterior) if posterior.is_independent else disagreement(sum(doubtful))
-    warnings = tuple(f"{NOT_TO_BE_REPORTED}: {reason}" for reason in reasons)
+    why = reasons(posterior, sum(doubtful))
+    warnings = tuple(f"{NOT_TO_BE_REPORTED}: {reason}" for reason in why)
     return Summary(rows, columns, sizes, caption, posterior.notes, doubtful, warnings)
 
 
@@ -176,7 +176,8 @@ def _table(posterior: "Posterior", name: str, probability: float) -> Moments:
     layout, shape = posterior.layouts[name], value.shape[1:]
     axis = layout.axis(posterior.unit)
     flat = layout.by_unit(value, posterior.unit)
-    found = moments(flat, posterior.log_weights[:, : flat.shape[1]], probability)
+    log_weights = posterior.log_weights[:, : flat.shape[1]]
+    found = moments(flat, log_weights, probability, posterior.num_islands)
     found = _with_diagnostics(found, posterior, name, value)
     if is_class:
         nan = torch.full_like(found.mean, math.nan)
@@ -211,6 +212,8 @@ def _with_diagnostics(found: Moments, posterior: "Posterior", name: str, value: 
         )
     units = len(found.mean)
     hidden = posterior.without_error[:units, None].expand(found.mean.shape)
+    if posterior.num_islands > 1:  # an ESS of NaN is that of a constant
+        hidden = hidden | (found.ess < LEAST_ESS * posterior.num_islands)
     k = posterior.pareto_k[:units, None].expand(found.mean.shape)
     return replace(
         found,
