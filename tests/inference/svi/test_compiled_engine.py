@@ -341,7 +341,6 @@ def test_a_graph_does_what_python_did(name) -> None:
     "name", ["factor analysis", "warm-up and clipping", "batch norm", "enumeration"]
 )
 def test_inductor_does_what_python_did_and_the_same_twice(name) -> None:
-    eager, expected = trained(CAPTURED[name], "off")
     compiled, parameters = trained(CAPTURED[name], "on", batch_size=50)
     again, parameters_again = trained(CAPTURED[name], "on", batch_size=50)
     eager, expected = trained(CAPTURED[name], "off", batch_size=50)
