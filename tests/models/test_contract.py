@@ -26,7 +26,7 @@ def compositions() -> Iterator[Any]:
         seen.add(name)
 
 
-@pytest.mark.parametrize(("name", "make", "data"), compositions())
+@pytest.mark.parametrize(("name", "make", "data"), [*compositions()])
 def test_it_keeps_the_contract(
     name: str, make: Callable[[], nn.Module], data: Callable[[], Any]
 ) -> None:

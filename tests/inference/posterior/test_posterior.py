@@ -64,7 +64,7 @@ def cases() -> Iterator[Any]:
             yield pytest.param(known, kind, num, id=f"{method.id}-{known.name}", marks=marks)
 
 
-@pytest.mark.parametrize(("known", "method", "num"), cases())
+@pytest.mark.parametrize(("known", "method", "num"), [*cases()])
 def test_means_and_variances_are_those_of_the_closed_form(known, method, num) -> None:
     guide = known.exact if isinstance(method, Guide) else known.wide
     found = posterior((known.model, guide), **known.data, method=method, num_draws=num, seed=0)
