@@ -7,7 +7,7 @@ import matplotlib
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SLOW = ("posterior.md", "bayes_factors.md", "model_only.md", "own_model.md")  # but `make docs`
+SLOW = ("evidence.md", "posterior.md", "bayes_factors.md", "model_only.md", "own_model.md")  # but `make docs`
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
