@@ -17,7 +17,6 @@ from pyro_cases.alone_table import section
 from pyro_cases.case import Case
 from torch import Tensor
 
-
 STEPS = 300
 
 
