@@ -270,6 +270,7 @@ def test_chains_of_one_seed_are_the_same() -> None:
 # --- masks, scales and enumeration, by NUTS ----------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nuts_sums_out_what_is_marked_and_leaves_scales_out() -> None:
     """Two components at -1 and 1 with drawn weights: the mean weight by quadrature."""
     x = torch.tensor([-1.0, 1.2, 0.9, 1.4, -0.2])
