@@ -229,7 +229,7 @@ TABLES: dict[str, tuple[str, Callable[[], bytes]]] = {
         ".parquet",
         lambda: (lambda b: b[:20] + b"\xff" * 60 + b[80:])(arrow(a=list(map(float, range(99))))),
     ),
-    "a bomb of rows": (".parquet", lambda: repeated(80)),
+    "a bomb of rows": (".parquet", lambda: repeated(25)),  # 1.6 GB
     "a bomb of words": (
         ".parquet",
         lambda: arrow(
@@ -239,7 +239,11 @@ TABLES: dict[str, tuple[str, Callable[[], bytes]]] = {
     ),
     "120,000 columns of Parquet": (
         ".parquet",
-        lambda: parquet(pa.table({f"c{i}": [1.0] * 3 for i in range(120_000)})),
+        lambda: parquet(
+            pa.table([pa.array([1.0] * 3)] * 120_000, names=[f"c{i}" for i in range(120_000)]),
+            use_dictionary=False,
+            write_statistics=False,
+        ),
     ),
     "pandas metadata that lies": (
         ".parquet",
@@ -257,11 +261,15 @@ TABLES: dict[str, tuple[str, Callable[[], bytes]]] = {
 
 def packed_zeros(size: int, line: bytes = b"0,0\n") -> bytes:
     """A .gz of the same line again and again."""
-    packer, block = zlib.compressobj(9, zlib.DEFLATED, 31), line * (2**20 // len(line))
-    start = packer.compress(b"a,b\n")
-    return (
-        start + b"".join(packer.compress(block) for _ in range(size // len(block))) + packer.flush()
-    )
+    head, block = b"a,b\n", line * (2**20 // len(line))
+    packer, count = zlib.compressobj(9, zlib.DEFLATED, -15), size // len(block)
+    first = packer.compress(head) + packer.flush(zlib.Z_FULL_FLUSH)
+    packed = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)  # once, then repeated
+    checksum = zlib.crc32(head)
+    for _ in range(count):
+        checksum = zlib.crc32(block, checksum)
+    end = struct.pack("<II", checksum, (len(head) + count * len(block)) % 2**32)
+    return gzip.compress(b"")[:10] + first + packed * count + packer.flush() + end
 
 
 def sparse(

@@ -86,7 +86,7 @@ SHELF: Shelf = [
     *(
         ("VAE", partial(VAE, ROW, 2, prior=prior, guide=guide), partial(binary, 9, *ROW))
         for prior, guide in (
-            (VampPrior, MixtureNormal),
+            (partial(VampPrior, num_components=20), MixtureNormal),
             (FlowPrior, FullCovarianceNormal),
             (GaussianMixture, LowRankNormal),
         )

@@ -10,10 +10,14 @@ import torch
 
 MAPPED = ("pyro_vae.models", "pyro_vae.inference")  # folders beside pyro_vae in the source tree
 MODULES = sorted(
-    module.name
-    for package in ("pyro_vae", *MAPPED)
-    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}.")
-    if not module.name.endswith("__main__")
+    {  # each once: where they are links, pyro_vae leads to them, too
+        module.name
+        for package in ("pyro_vae", *MAPPED)
+        for module in pkgutil.walk_packages(
+            importlib.import_module(package).__path__, f"{package}."
+        )
+        if not module.name.endswith("__main__")
+    }
 )
 
 

@@ -1,6 +1,7 @@
 """The benchmark of models without a guide finds what is worse, and what is refused."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pyro
@@ -16,10 +17,12 @@ from pyro_cases.alone_table import section
 from pyro_cases.case import Case
 from torch import Tensor
 
+STEPS = 300
+
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alone, "STEPS", 300)
+    monkeypatch.setattr(alone, "STEPS", STEPS)
 
 
 def model(x: Tensor) -> None:
@@ -54,8 +57,16 @@ def compared(model: Callable[..., Any], guide: Callable[..., Any]) -> Comparison
     return compare([case] * (alone.COPIES * len(alone.SEEDS)))
 
 
-def test_a_guide_that_is_worse_is_seen() -> None:
-    result = compared(model, wide)
+@pytest.fixture(scope="module")
+def against_wide() -> Comparison:
+    """The guide that `fit` makes against one that is too wide: a dozen fits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(alone, "STEPS", STEPS)
+        return compared(model, wide)
+
+
+def test_a_guide_that_is_worse_is_seen(against_wide: Comparison) -> None:
+    result = replace(against_wide)
     assert result.verdict == "better"
     assert result.is_kept
     result.ours, result.theirs = result.theirs, result.ours
@@ -76,8 +87,8 @@ def test_what_is_not_compared_says_why(bare, guide, verdict) -> None:
     assert ("summed out" in result.said) == (verdict == "refused")
 
 
-def test_the_page_has_a_row_a_case_and_the_share() -> None:
-    rows = [("a.py", compared(model, wide)), ("a.py", compared(counted, nothing))]
+def test_the_page_has_a_row_a_case_and_the_share(against_wide: Comparison) -> None:
+    rows = [("a.py", against_wide), ("a.py", compared(counted, nothing))]
     page = section("commit", "1.9", rows)
     assert "1 of 2 programs" in page
     assert "refused [1]" in page

@@ -10,6 +10,7 @@ import torch
 from html_page import Page
 
 import pyro_vae
+from pyro_vae.inference import Annealed, Sandwich
 from pyro_vae.inference.svi.fit_result import FitResult
 from pyro_vae.models import FactorAnalysis
 from pyro_vae.notebook import table
@@ -36,7 +37,7 @@ def shown():
         "joint evidence": pyro_vae.log_evidence(joint, X[:, 0], num_particles=100),
         "exact evidence": pyro_vae.log_evidence(program, X, method="exact"),
         "bounds": pyro_vae.log_evidence(
-            program, X[:9], method="sandwich", num_particles=4, compile="off"
+            program, X[:9], method=Sandwich(Annealed(5)), num_particles=4, compile="off"
         ),
         "posterior": pyro_vae.posterior(program, X, num_draws=50),
         "joint posterior": pyro_vae.posterior(joint, X[:, 0], num_draws=50),

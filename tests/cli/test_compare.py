@@ -10,14 +10,14 @@ FA = "fit --model FactorAnalysis --data table.csv --batch_size 16 --epochs 3"
 
 
 @pytest.fixture
-def two_runs(call):
+def two_runs(made):
     """Two runs on one table, and one on the same table with other rows held out."""
     for name, words in {
         "one": "--model.latent_dim 1",
         "two": "--model.latent_dim 2",
         "other": "--model.latent_dim 1 --data_seed 5",
     }.items():
-        assert call(FA, words, f"--out runs/{name}").code == 0
+        assert made(FA, words, f"--out runs/{name}").code == 0
 
 
 def test_runs_are_compared(call, two_runs):

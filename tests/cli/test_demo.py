@@ -8,8 +8,8 @@ from pyro_vae.cli.demo import FILES
 
 
 @pytest.fixture
-def demo(call):
-    outcome = call("demo --epochs 2")
+def demo(made):
+    outcome = made("demo --epochs 2")
     assert outcome.code == 0, outcome.err
     return outcome
 

@@ -23,9 +23,9 @@ FA = "fit --model FactorAnalysis --model.latent_dim 1 --data table.csv --batch_s
 
 
 @pytest.fixture
-def factors(call):
+def factors(made):
     """A run whose evidence is known exactly; six rows are its test split."""
-    assert call(FA, "--epochs 30 --out runs/fa").code == 0
+    assert made(FA, "--epochs 30 --out runs/fa").code == 0
     return Path("runs/fa")
 
 

@@ -22,9 +22,9 @@ class Groups:
 
 
 @pytest.fixture
-def groups(here, call):
+def groups(here, made):
     (here / "groups.py").write_text(GROUPS)
-    asked = call("fit --model groups.Groups --data table.csv --epochs 20 --out runs/groups")
+    asked = made("fit --model groups.Groups --data table.csv --epochs 20 --out runs/groups")
     assert asked.code == 0, asked.err
     return "runs/groups --model groups.Groups"
 

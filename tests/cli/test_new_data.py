@@ -17,8 +17,8 @@ SMALL = "--model.encoder.hidden_dims [4] --model.decoder.hidden_dims [4] --epoch
 
 
 @pytest.fixture
-def factors(here, call):
-    assert call(FA).code == 0
+def factors(here, made):
+    assert made(FA).code == 0
     return here / "runs/fa"
 
 
@@ -148,13 +148,13 @@ class TestWithoutTheData:
 
 class TestClasses:
     @pytest.fixture
-    def flowers(self, here, call):
+    def flowers(self, here, made):
         lines = [
             f"{10 + i % 7},{20 + (3 * i) % 5},{('oak', 'elm', 'ash')[i % 3]}" for i in range(60)
         ]
         (here / "flowers.csv").write_text("\n".join(["length,width,kind", *lines]) + "\n")
         fit = "fit --model ConditionalVAE --data flowers.csv --label kind -o runs/f"
-        outcome = call(fit, SMALL)
+        outcome = made(fit, SMALL)
         assert outcome.code == 0, outcome.err
         return here
 

@@ -59,9 +59,9 @@ def test_other_data_are_read_as_the_model_takes_them(here, call):
 
 class TestOwnCode:
     @pytest.fixture
-    def own(self, here, call, monkeypatch):
+    def own(self, here, made, monkeypatch):
         monkeypatch.syspath_prepend(here)
-        assert call("fit --model my_model.MyVAE --data digits --epochs 1 --out runs/own").code == 0
+        assert made("fit --model my_model.MyVAE --data digits --epochs 1 --out runs/own").code == 0
         return "runs/own"
 
     def test_a_class_of_ones_own_is_passed(self, own):

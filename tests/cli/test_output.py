@@ -24,10 +24,10 @@ def arrays(path: str) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def flowers(here, call):
+def flowers(here, made):
     """A run on a table with a column of names, and the table."""
     (here / "flowers.csv").write_text(FLOWERS)
-    outcome = call("fit --model ConditionalVAE --data flowers.csv --label kind -o runs/f", SMALL)
+    outcome = made("fit --model ConditionalVAE --data flowers.csv --label kind -o runs/f", SMALL)
     assert outcome.code == 0, outcome.err
     return pd.read_csv("flowers.csv")
 

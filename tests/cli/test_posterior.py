@@ -15,8 +15,8 @@ FA = "fit --model FactorAnalysis --model.latent_dim 2 --data table.csv --batch_s
 
 
 @pytest.fixture
-def factors(call):
-    assert call(FA, "--epochs 3 --out runs/fa").code == 0
+def factors(made):
+    assert made(FA, "--epochs 3 --out runs/fa").code == 0
     return Path("runs/fa")
 
 

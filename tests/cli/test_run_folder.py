@@ -183,8 +183,8 @@ class TestFromAnyFolder:
     FIT = "fit --model FactorAnalysis --data table.csv --epochs 1 -o runs/table"
 
     @pytest.fixture
-    def elsewhere(self, here, call, monkeypatch):
-        assert call(self.FIT).code == 0
+    def elsewhere(self, here, made, monkeypatch):
+        assert made(self.FIT).code == 0
         (here / "elsewhere").mkdir()
         monkeypatch.chdir(here / "elsewhere")
         return here

@@ -13,9 +13,9 @@ PEOPLE = "age,job,height\n" + "".join(
 
 
 @pytest.fixture
-def people(here: Path, call) -> str:
+def people(here: Path, made) -> str:
     (here / "people.csv").write_text(PEOPLE)
-    outcome = call("fit --data people.csv --epochs 3 --model.width 8 --out runs/people")
+    outcome = made("fit --data people.csv --epochs 3 --model.width 8 --out runs/people")
     assert outcome.code == 0, outcome.err
     assert "Table" in (here / "runs/people/config.yaml").read_text()
     return "sample runs/people"

@@ -10,8 +10,8 @@ FA = "fit --model FactorAnalysis --data table.csv --batch_size 16 --epochs 3 --m
 
 
 @pytest.fixture
-def run(call):
-    assert call(FA, "--out runs/fa").code == 0
+def run(made):
+    assert made(FA, "--out runs/fa").code == 0
 
 
 def test_new_rows_get_scores_with_reasons(call, run):

@@ -1,6 +1,6 @@
 """Every model of pyro_vae, also with other parts, passes the checks of the contract."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,12 +13,20 @@ from pyro_vae.testing import check_program
 
 # checks that do not apply to a model
 WITHOUT = {"Autoencoder": {"prior", "evidence"}, "VQVAE": {"gradients"}}
+# A step of these is a long graph: a check takes 4 s. The suite has the first composition of each, and
+# `make slow` the others.
+LONG = {"DeepMarkov", "FlowDensity", "HierarchicalVAE", "StateSpace", "TokenVAE"}
 
 
-@pytest.mark.parametrize(
-    ("name", "make", "data"),
-    [pytest.param(name, m, d, id=f"{name}{i}") for i, (name, m, d) in enumerate(SHELF)],
-)
+def compositions() -> Iterator[Any]:
+    seen: set[str] = set()
+    for i, (name, make, data) in enumerate(SHELF):
+        marks = [pytest.mark.slow] if name in LONG & seen else []
+        yield pytest.param(name, make, data, id=f"{name}{i}", marks=marks)
+        seen.add(name)
+
+
+@pytest.mark.parametrize(("name", "make", "data"), [*compositions()])
 def test_it_keeps_the_contract(
     name: str, make: Callable[[], nn.Module], data: Callable[[], Any]
 ) -> None:

@@ -8,6 +8,7 @@ from jsonargparse import get_loader, set_loader
 from pyro_vae.errors import InputError
 
 MAX_CHARACTERS, MAX_NODES, MAX_DEPTH = 2**20, 10_000, 40
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where libyaml is there
 _PLAIN_TAGS = {
     f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map")
 }
@@ -28,10 +29,10 @@ def load(text: str, source: str) -> Any:
         raise _refuse(source, f"has {len(text):,} characters", f"at most {MAX_CHARACTERS:,}")
     try:
         _check_depth(text, source)
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=_Loader)
         if root is not None:
             _check_nodes(root, source)
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_Loader)
     except InputError:
         raise
     except (yaml.YAMLError, ValueError) as error:
@@ -45,7 +46,7 @@ def _refuse(source: str, problem: str, expected: str = "YAML with plain values")
 def _check_depth(text: str, source: str) -> None:
     """Count the nesting from the stream of events: building nodes recurses at each level."""
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=_Loader):
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:

@@ -38,7 +38,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @pytest.mark.parametrize(
-    "method", [Auto(), Annealed(20), Annealed(20, "prior"), Sandwich(Annealed(20))]
+    "method", [Auto(), Annealed(10), Annealed(10, "prior"), Sandwich(Annealed(10))]
 )
 def test_what_is_masked_does_not_count(case, method) -> None:
 

@@ -51,7 +51,8 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
     return values.mean().item(), values.std().item() / len(values) ** 0.5
 
 
-@pytest.mark.parametrize("start", ["guide", "prior"])
+# 5 s each; that the weights are right from either start, the next test shows
+@pytest.mark.parametrize("start", ["guide", pytest.param("prior", marks=pytest.mark.slow)])
 def test_the_exact_value_lies_between_and_the_gap_shrinks(
     bad_guide: FactorAnalysis, start: str
 ) -> None:

@@ -34,7 +34,7 @@ def both_ways(program: Any, x: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
 
 @pytest.fixture(autouse=True)
 def quickly(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let graphs run as they are: only some tests need Inductor's code, which takes seconds to make."""
+    """Let graphs run as they are: one test needs Inductor's code, which takes seconds to make."""
     if "compiler" not in request.fixturenames:
         monkeypatch.setattr(checked_code, "by_inductor", lambda graph, *_: graph.module)
 
@@ -65,11 +65,16 @@ def test_a_conjugate_pair_in_tiles_of_two_sizes(compiled_calls) -> None:
     assert len(compiled_calls) == 2 * 3  # 1,000 particles as 500 and 500, in each of three tiles
 
 
-def test_a_decoder_of_pixels(compiler, compiled_calls) -> None:
+def test_a_decoder_of_pixels(compiled_calls) -> None:
     torch.manual_seed(0)
     compiled, plain = both_ways(VAE((20,), 3), PIXELS, num_particles=96, max_memory=100_000)
     torch.testing.assert_close(compiled, plain, rtol=1e-5, atol=1e-4)
     assert compiled_calls == [50, 50]
+
+
+@pytest.mark.slow
+def test_a_decoder_of_pixels_by_inductor(compiler, compiled_calls) -> None:
+    test_a_decoder_of_pixels(compiled_calls)
 
 
 def test_a_class_that_is_summed_out(compiled_calls) -> None:

@@ -362,7 +362,8 @@ def test_a_program_without_latents_has_its_likelihood() -> None:
 
 def test_wake_sleep_trains_what_has_no_gradients_through_its_draws() -> None:
     pyro.clear_param_store()
-    quick((discrete_model, discrete_guide), X, elbo=WakeSleep(4), compile="on")
+    result = quick((discrete_model, discrete_guide), X, elbo=WakeSleep(4), control=GRAPHS)
+    assert "as a graph" in result.notes[0]
 
 
 def test_rows_left_out_within_a_unit_make_no_bound() -> None:

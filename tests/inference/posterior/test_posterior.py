@@ -1,6 +1,8 @@
 """Draws of the posterior: their moments against closed forms, their errors, their table."""
 
 import random
+from collections.abc import Iterator
+from typing import Any
 
 import arviz
 import numpy as np
@@ -50,12 +52,21 @@ def errors_off(found: Posterior, known: Known) -> Tensor:
     return torch.cat(off)
 
 
-@pytest.mark.parametrize("known", KNOWN, ids=lambda known: known.name)
-@pytest.mark.parametrize(("method", "num"), METHODS)
+def cases() -> Iterator[Any]:
+    """Each method with each program; one program runs its particles one by one, which takes long."""
+    for method in METHODS:
+        for known in KNOWN:
+            of_python = known.name == "python_code"
+            # that a chain starts at the prior has nothing to do with how particles run
+            marks = [pytest.mark.slow] if of_python and method.id == "from the prior" else []
+            kind, num = method.values
+            num = min(num, 60 if isinstance(kind, Annealed) else 500) if of_python else num
+            yield pytest.param(known, kind, num, id=f"{method.id}-{known.name}", marks=marks)
+
+
+@pytest.mark.parametrize(("known", "method", "num"), [*cases()])
 def test_means_and_variances_are_those_of_the_closed_form(known, method, num) -> None:
     guide = known.exact if isinstance(method, Guide) else known.wide
-    if known.name == "python_code" and isinstance(method, Annealed):
-        num = 60
     found = posterior((known.model, guide), **known.data, method=method, num_draws=num, seed=0)
     off = errors_off(found, known)
     assert off.max() < 4.5
@@ -259,6 +270,7 @@ def test_chains_of_one_seed_are_the_same() -> None:
 # --- masks, scales and enumeration, by NUTS ----------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nuts_sums_out_what_is_marked_and_leaves_scales_out() -> None:
     """Two components at -1 and 1 with drawn weights: the mean weight by quadrature."""
     x = torch.tensor([-1.0, 1.2, 0.9, 1.4, -0.2])
