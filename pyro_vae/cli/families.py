@@ -109,6 +109,7 @@ def main(words: Sequence[str]) -> int:
     how = [*COMPARISON.split(), f"--seed={options.seed}", f"--out={folder / TABLE}", "--overwrite"]
     how += [] if options.seeds is None else [f"--seeds={options.seeds}"]
     note("comparing them ...")
+    torch.set_num_threads(1)  # as for the fits: threads would wait for each other
     compare.main([*runs, *how])
     print(
         f"\n{folder / PICTURE} has their samples and reconstructions, {folder / TABLE} the table."
