@@ -15,6 +15,7 @@ from pyro_vae.inference.scoring.terms import Terms, terms_of
 from pyro_vae.program.contract import Program
 from pyro_vae.program.prior_guide import require_guide
 
+ANNEAL = 'score by an annealed evidence: by=Surprise(), method="ais" (--by surprise --method ais)'
 DRAWS_OF_TERMS, MOST_DRAWS = 256, 1000  # where the evidence takes none; where it takes more
 
 
@@ -46,7 +47,7 @@ class Rows:
     def evidence(self) -> Evidence:
         """The evidence of each row, log p(x)."""
         if isinstance(self.method, Importance):
-            require_guide(self.program, 'anneal from the prior: method="ais" (--method ais)')
+            require_guide(self.program, ANNEAL)
         return common_evidence(
             self.program,
             self.data,
@@ -60,9 +61,7 @@ class Rows:
     @cached_property
     def terms(self) -> Terms:
         """What the evidence of each row is made of, by draws of the guide."""
-        require_guide(
-            self.program, 'score by the evidence: by=Surprise(), method="ais" (--method ais)'
-        )
+        require_guide(self.program, ANNEAL)
         draws = DRAWS_OF_TERMS if self.method.is_exact else min(self.num_particles, MOST_DRAWS)
         with open_common(self.program, self.data, self.seed, self.device) as tiles:
             structure = tiles.example.structure
