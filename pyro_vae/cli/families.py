@@ -33,7 +33,7 @@ DESCRIPTION = """\
 Train a VAE, a VAE-GAN, a GAN, a flow and an autoencoder, with networks of like
 size, on the 1,797 digits that scikit-learn ships, and compare them on digits
 that none has seen: the evidence, the metrics of samples and reconstructions,
-and one page of pictures. It takes a minute on two cores.
+and one page of pictures. It takes a minute or two on two cores.
 
 Each grey value has uniform noise within its level, so that all models are
 densities of the same values. The autoencoder has no evidence and no samples;

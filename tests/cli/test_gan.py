@@ -68,7 +68,6 @@ def test_what_rests_on_none_has_an_answer(call):
     for words in (
         f"latents runs/a {annealed} --num_particles 4 --split test",
         f"posterior runs/a {annealed} --num_draws 4 --split test",
-        "score runs/a --method ais --num_particles 2",
         "traverse runs/a --out moves.csv",
     ):
         outcome = call(words)
