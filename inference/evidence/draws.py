@@ -45,6 +45,7 @@ class DrawsPosterior(abc.ABC):
         is_weighted: whether the weights differ; if not, all draws count the same.
         is_independent: whether no draw depends on the one before it, as in a Markov chain.
         uses_density: whether the model's density has a say in the draws; a flat prior is refused then.
+        rests_on_guide: whether all draws come from the guide; one that is only the prior is refused then.
         per_draw: how many particles a draw of a joint posterior is taken from, unless the user says.
         num_chains: how many runs the draws come from, one after another: 1 where all are independent.
         num_islands: in how many groups of equal size, one after another, the particles lie; those of one
@@ -54,6 +55,7 @@ class DrawsPosterior(abc.ABC):
     is_weighted: ClassVar[bool] = True
     is_independent: ClassVar[bool] = True
     uses_density: ClassVar[bool] = True
+    rests_on_guide: ClassVar[bool] = False
     per_draw: ClassVar[int] = 1
     num_chains: int
     num_islands: int = 1

@@ -64,6 +64,7 @@ class Importance(Method, DrawsPosterior):
 
     num_particles = 1000
     num_chains = 1
+    rests_on_guide = True
     per_draw = (
         4  # half of the weight is often lost: then means are within 0.1 sd, and sds within 10 %
     )

@@ -25,7 +25,7 @@ from pyro_vae.inference.latent_space.steps import (
     observed_of,
     weigh,
 )
-from pyro_vae.program.prior_guide import has_prior_as_guide
+from pyro_vae.program.prior_guide import require_guide
 
 CHECKS: dict[str, checks.Check] = {
     "start": check_row_number,
@@ -88,12 +88,7 @@ def interpolate(
     (torch.Size([5, 3]), torch.Size([5]))
     """
     checks.check_arguments(CHECKS, locals())
-    if has_prior_as_guide(program):
-        raise InputError(
-            "the program has no guide but its prior, so nothing says where a row lies",
-            subject="guide",
-            remedy="move through the latent space itself: traverse",
-        )
+    require_guide(program, "move through the latent space itself: traverse")
     space = LatentSpace.of(program, data, unit=unit, seed=seed, device=device)
     rows = space.check_row("start", start), space.check_row("end", end)
     with space.open(seed) as of_row:

@@ -27,6 +27,12 @@ Read = Callable[[poutine.Trace], Mapping[str, Tensor]]
 check_row_number = partial(at_least, 0)
 
 
+class _Somewhere(GuideMean):
+    """Start at the prior's mean where a program has no guide: one can move from there, too."""
+
+    rests_on_guide = False
+
+
 @dataclass(frozen=True)
 class LatentSpace:
     """Hold the latents of all rows at the guide's mean; they can be moved, one row at a time.
@@ -46,7 +52,7 @@ class LatentSpace:
         Raises:
             InputError: the program does not fit the data, or rows have no continuous latent of their own.
         """
-        found = posterior(program, data, method=GuideMean(), num_draws=1, **options)
+        found = posterior(program, data, method=_Somewhere(), num_draws=1, **options)
         best = found.most_probable() if _sums_out(found) else {}
         space = cls(replace(found, particles={**found.particles, **best}), Rows.of(found))
         space.rows.check()

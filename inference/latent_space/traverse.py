@@ -20,6 +20,8 @@ from pyro_vae.inference.latent_space.space import LatentSpace, check_row_number
 from pyro_vae.inference.latent_space.steps import observed_of
 from pyro_vae.inference.latent_space.traversal import Traversal
 from pyro_vae.inference.posterior.guide_draws import Guide
+from pyro_vae.inference.posterior.methods import as_posterior_method
+from pyro_vae.program.prior_guide import has_prior_as_guide
 from pyro_vae.program.site_layout import labels
 from pyro_vae.program.support import support_of
 
@@ -41,6 +43,12 @@ CHECKS: dict[str, checks.Check] = {
     "seed": checks.optional(checks.seed),
 }
 DRAWS = 10  # of each row, for the quantiles
+
+
+class _OfPrior(Guide):
+    """Draw from the prior of a program without a guide: its quantiles are those of the prior."""
+
+    rests_on_guide = False
 
 
 def traverse(
@@ -94,6 +102,9 @@ def traverse(
     space = LatentSpace.of(program, data, **options)
     place, names = space.check_row("row", row), space.check_latents(sites)
     options |= {"num_draws": DRAWS, "num_particles": num_particles or DRAWS}
+    method = as_posterior_method(method)
+    if method.rests_on_guide and has_prior_as_guide(program):
+        method = _OfPrior()
     found = latents(program, data, method=method, **options)
     start = {name: z for name, z in space.point(place).items() if name in space.continuous}
     ends = 0.5 - probability / 2, 0.5 + probability / 2

@@ -28,6 +28,7 @@ class Guide(DrawsPosterior):
 
     is_weighted = False
     uses_density = False
+    rests_on_guide = True
     num_chains = 1
 
     @property

@@ -38,6 +38,7 @@ class GuideMean(DrawsPosterior):
 
     is_weighted = False
     uses_density = False
+    rests_on_guide = True
     num_chains = 1
 
     @property

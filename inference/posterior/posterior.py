@@ -18,6 +18,7 @@ from pyro_vae.inference.posterior.methods import IMPORTANCE, as_posterior_method
 from pyro_vae.inference.posterior.result import Posterior
 from pyro_vae.inference.posterior.source import Source
 from pyro_vae.program.bound_program import BoundProgram
+from pyro_vae.program.prior_guide import require_guide
 from pyro_vae.program.site_layout import layouts_of
 from pyro_vae.program.structure import check_proper
 from pyro_vae.program.trace import is_factor, sample_sites
@@ -34,6 +35,7 @@ CHECKS: dict[str, checks.Check] = {
     "seed": checks.optional(checks.seed),
     "progress": checks.optional(true_or_false),
 }
+ANNEAL = 'anneal from the prior: method=Annealed(start="prior") (--method ais --start prior)'
 FEW_NUMBERS = 10_000  # of a draw; all particles are kept
 
 
@@ -91,6 +93,8 @@ def posterior(
     checks.check_arguments(CHECKS, locals())
     method = as_posterior_method(method)
     _check_num_particles(method, num_particles)
+    if method.rests_on_guide:
+        require_guide(program, ANNEAL)
     size = num_particles or num_draws
     source = Source(method.program(program), data, args, kwargs, unit, device, size)
     with source.open(seed) as tiles:

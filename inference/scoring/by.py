@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from pyro_vae.inference.scoring.rows import Rows
+from pyro_vae.program.prior_guide import has_prior_as_guide
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,9 @@ def surprise_shares(rows: Rows) -> dict[str, Tensor]:
     -log p(x) = sum_j E_p(z | x) [-log p(x_j | z)] + KL(p(z | x) || p(z)), and the last term is the share
     of the latents: how far they must go from the prior to explain the row. (A program without latents has
     no such share.) Empty where no shares are
-    wanted, for they take draws of their own.
+    wanted, for they take draws of their own, or no guide says where to draw.
     """
-    if not rows.with_shares:
+    if not rows.with_shares or has_prior_as_guide(rows.program):
         return {}
     parts = dict(rows.terms.parts)
     if not rows.has_latents:  # then the values are all there is

@@ -7,12 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyro_vae.inference.evidence.importance import Importance
 from pyro_vae.inference.evidence.method import Method
 from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.inference.scoring.common_draws import common_evidence, open_common, rows_of
 from pyro_vae.inference.scoring.terms import Terms, terms_of
 from pyro_vae.program.contract import Program
+from pyro_vae.program.prior_guide import require_guide
 
+ANNEAL = 'score by an annealed evidence: by=Surprise(), method="ais" (--by surprise --method ais)'
 DRAWS_OF_TERMS, MOST_DRAWS = 256, 1000  # where the evidence takes none; where it takes more
 
 
@@ -43,6 +46,8 @@ class Rows:
     @cached_property
     def evidence(self) -> Evidence:
         """The evidence of each row, log p(x)."""
+        if isinstance(self.method, Importance):
+            require_guide(self.program, ANNEAL)
         return common_evidence(
             self.program,
             self.data,
@@ -56,6 +61,7 @@ class Rows:
     @cached_property
     def terms(self) -> Terms:
         """What the evidence of each row is made of, by draws of the guide."""
+        require_guide(self.program, ANNEAL)
         draws = DRAWS_OF_TERMS if self.method.is_exact else min(self.num_particles, MOST_DRAWS)
         with open_common(self.program, self.data, self.seed, self.device) as tiles:
             structure = tiles.example.structure

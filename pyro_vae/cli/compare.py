@@ -6,6 +6,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from pyro_vae.cli.run.trained import (
     read_options,
     run_parser,
 )
-from pyro_vae.errors import InputError, at_least, unknown
+from pyro_vae.data import Split
+from pyro_vae.errors import InputError, at_least, at_least_1, unknown
 from pyro_vae.inference.comparison.compare import COLUMNS, candidate_of, compared, model_seed
 from pyro_vae.inference.comparison.evidences import LogEvidence
 from pyro_vae.inference.comparison.lineup import Candidate
@@ -77,6 +79,8 @@ def main(words: Sequence[str]) -> int:
     add("--joint", action="store_true", help="compare log p(all data) also where only some of the "
         "models have a figure for each row")  # fmt: skip
     add("--loo", action="store_true", help="add leave-one-out cross-validation")
+    add("--num_rows", type=int | None, metavar="N", help="estimate log p(data) of so many rows, drawn "
+        "at random: other columns are of all")  # fmt: skip
     add("--columns", type=str | None, metavar="NAMES", help="further columns, with commas between")
     add("--seeds", type=int | None, metavar="N", help="fit each run anew, from N seeds in all, and "
         "compare the means: who is better beyond noise")  # fmt: skip
@@ -98,7 +102,7 @@ def main(words: Sequence[str]) -> int:
     table = None if options.out is None else out_path(options, (TABLE,))
     picture = None if options.plot is None else out_path(options, plots.ENDINGS, PICTURE)
     chosen(options.columns)
-    options.device = local_device(options.device)
+    options.device, options.seed_of_rows = local_device(options.device), options.seed
     if options.seeds is not None:
         check_seeds(options)
         with redirect_stdout(sys.stderr):
@@ -176,9 +180,29 @@ def _candidate(
     program = proposal(trained.program, options)
     seed = model_seed(trained.seed, name)
     settings = {**estimate, "seed": seed, "device": trained.device}
-    found = candidate_of(name, None, (program, trained.split), settings, prior)
+    rows = _weighed(trained, options)
+    found = candidate_of(name, None, (program, rows), settings, prior)
+    found = replace(found, data=trained.split)
     joint = () if found.lacks else joint_note(found.evidence, trained)
-    return found, (*joint, *_scale_note(trained))
+    return found, (*joint, *_scale_note(trained), *_rows_note(rows, trained.split))
+
+
+def _weighed(trained: TrainedModel, options: Namespace) -> Split:
+    """Return the rows whose evidence is estimated, the same of each model and each fit."""
+    number = options.num_rows
+    if number is None or at_least_1("--num_rows", number) >= len(trained.split):
+        return trained.split
+    chosen = replace(trained, seed=options.seed_of_rows).random_rows(number)
+    return trained.split.subset(chosen.sort().values)
+
+
+def _rows_note(weighed: Split, rows: Split) -> tuple[str, ...]:
+    if len(weighed) == len(rows):
+        return ()
+    return (
+        f"log p(data) is that of {len(weighed):,} of the {len(rows):,} rows, drawn at random; the other "
+        "columns are of all",
+    )
 
 
 def _scale_note(trained: TrainedModel) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.inference.latent_space.latents import latents
 from pyro_vae.inference.posterior.guide_mean import GuideMean
 from pyro_vae.metrics import Disentanglement, disentanglement
+from pyro_vae.program.prior_guide import require_guide
 
 DESCRIPTION = """\
 Measure how well the latents of a run separate the factors that its data were
@@ -36,6 +37,7 @@ def main(words: Sequence[str]) -> int:
     add("--json", action="store_true", help="print the scores as JSON")
     options = read_options(parser, words)
     trained = open_trained(options)
+    require_guide(trained.program, "fit a model with a guide, such as VAE")
     factors, columns = factors_of(trained, options.factors)
     found = latents(
         trained.program,

@@ -27,6 +27,7 @@ from pyro_vae.data import Split
 from pyro_vae.errors import InputError
 from pyro_vae.inference.posterior.impute import Imputation
 from pyro_vae.inference.posterior.posterior import posterior
+from pyro_vae.program.prior_guide import require_guide
 
 DESCRIPTION = """\
 Fill in the missing values of a run's data from the observed values of the same
@@ -55,6 +56,7 @@ def main(words: Sequence[str]) -> int:
     options = read_options(parser, words)
     path = out_path(options, (TABLE, ARRAYS))
     trained = open_trained(options)
+    require_guide(trained.program, "fit a model with a guide to fill in gaps, such as VAE")
     if trained.arguments:
         raise InputError(
             "impute fills in the gaps of a model's one x, and the run's model takes columns by name",

@@ -24,7 +24,7 @@ from pyro_vae.cli.run.trained import TrainedModel, open_trained, read_options, r
 from pyro_vae.errors import InputError, at_least_1
 from pyro_vae.inference.posterior.guide_draws import Guide
 from pyro_vae.inference.posterior.posterior import posterior
-from pyro_vae.program.prior_guide import has_prior_as_guide
+from pyro_vae.program.prior_guide import require_guide
 
 DESCRIPTION = """\
 Draw latents from the guide for held-out data, and show the means of p(x | z)
@@ -75,12 +75,7 @@ def reconstruct(
     Raises:
         InputError: the model was fitted without a guide.
     """
-    if has_prior_as_guide(trained.program):
-        raise InputError(
-            "the model was fitted without a guide, so nothing says which latents belong to a row",
-            subject="guide",
-            remedy="look at draws with pyro-vae sample",
-        )
+    require_guide(trained.program, "look at draws with pyro-vae sample")
     if num is None:
         num = 20 if len(trained.data.event_shape) == 3 else 500
     rows = trained.random_rows(at_least_1("--num", num))

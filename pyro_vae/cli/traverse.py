@@ -22,6 +22,7 @@ from pyro_vae.inference.latent_space.latents import latents
 from pyro_vae.inference.latent_space.traversal import Traversal
 from pyro_vae.inference.latent_space.traverse import traverse
 from pyro_vae.inference.posterior.guide_mean import GuideMean
+from pyro_vae.program.prior_guide import require_guide
 
 DESCRIPTION = """\
 Move one latent of a row at a time through its posterior quantiles over all
@@ -59,6 +60,7 @@ def main(words: Sequence[str]) -> int:
     known: dict[str, Any] = {"seed": trained.seed, "device": trained.device}
     directions = []
     if options.attributes:
+        require_guide(trained.program, "leave --attributes out")
         of_rows = latents(
             trained.program, split, method=GuideMean(), num_draws=1, num_particles=1, **known
         )

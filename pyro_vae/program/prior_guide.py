@@ -40,7 +40,22 @@ def has_prior_as_guide(program: Any) -> bool:
     >>> has_prior_as_guide(with_prior_as_guide(lambda x: None))
     True
     """
-    return isinstance(program, tuple) and bool(getattr(program[1], "is_prior", False))
+    guide = program[1] if isinstance(program, tuple) else getattr(program, "guide", None)
+    return bool(getattr(guide, "is_prior", False))
+
+
+def require_guide(program: Any, remedy: str) -> None:
+    """Check that a program has a guide that says which latents belong to a row.
+
+    Raises:
+        InputError: it has none but its prior, as a GAN that was fitted without one.
+    """
+    if has_prior_as_guide(program):
+        raise InputError(
+            "the model was fitted without a guide, so nothing says which latents belong to a row",
+            subject="guide",
+            remedy=remedy,
+        )
 
 
 @contextmanager

@@ -58,6 +58,17 @@ def test_estimates_have_the_options_of_evidence(call, two_runs):
     assert "±" in call(words).out
 
 
+def test_some_of_the_rows_are_weighed(call, two_runs):
+    words = "compare runs/one runs/two --method exact --split train --columns frechet_distance"
+    outcome = call(words, "--num_rows 20")
+    assert outcome.code == 0, outcome.err
+    text = " ".join(outcome.out.split())
+    assert "all 20 rows" in text
+    assert "20 of the" in outcome.err
+    assert call(words, "--num_rows 100000").out == call(words).out
+    call(words, "--num_rows 0").refuses("--num_rows", "at least 1")
+
+
 def test_wrong_runs(call, two_runs, vae):
     call("compare runs/one runs/other --method exact").refuses("'one'", "'other'", "differ", "mean")
     call("compare runs/one runs/vae --num_particles 4").refuses("'one'", "'vae'")

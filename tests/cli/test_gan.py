@@ -37,6 +37,43 @@ def test_a_gan_is_fitted_resumed_and_used(call):
         assert outcome.code == 0, outcome.err
 
 
+RESTS_ON_A_GUIDE = {  # the words of a verb -> what to do instead
+    "reconstruct": "pyro-vae sample",
+    "interpolate --from 0 --to 1": "traverse",
+    "latents": "--method ais --start prior",
+    "latents --method guide": "--method ais --start prior",
+    "posterior": "--method ais --start prior",
+    "posterior --method guide": "--method ais --start prior",
+    "impute": "a model with a guide",
+    "disentanglement": "a model with a guide",
+    "traverse --attributes a": "--attributes out",
+    "score": "--method ais",
+    "score --by typicality": "--method ais",
+    "score --by regret": "--method ais",
+    "score --by dose --method ais": "--by surprise",
+    "score --by reconstruction --method ais": "--by surprise",
+}
+
+
+def test_what_rests_on_a_guide_says_so_without_one(call):
+    assert call(FIT, "--validation 20 --out runs/a").code == 0
+    for words, remedy in RESTS_ON_A_GUIDE.items():
+        verb, *options = words.split(maxsplit=1)
+        call(f"{verb} runs/a", *options).refuses("without a guide", remedy)
+
+
+def test_what_rests_on_none_has_an_answer(call):
+    assert call(FIT, "--validation 20 --out runs/a").code == 0
+    annealed = "--method ais --start prior --num_temperatures 3"
+    for words in (
+        f"latents runs/a {annealed} --num_particles 4 --split test",
+        f"posterior runs/a {annealed} --num_draws 4 --split test",
+        "traverse runs/a --out moves.csv",
+    ):
+        outcome = call(words)
+        assert outcome.code == 0, (words, outcome.err)
+
+
 def test_images_have_sheets_of_samples(call):
     networks = "--model.generator DCGANGenerator --elbo.discriminator DCGANDiscriminator"
     small = "--model.generator.channels [4,4] --elbo.discriminator.channels [4,4]"

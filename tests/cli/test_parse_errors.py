@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import pytest
 from refused import refused
 
+from pyro_vae.cli.options.fit import fit_parser
 from pyro_vae.cli.options.parser import new_parser, parse, take_options
-from pyro_vae.cli.run.config import FitConfig, fit_parser
+from pyro_vae.cli.run.config import FitConfig
 from pyro_vae.models import VAE, HierarchicalVAE
 
 
