@@ -40,7 +40,7 @@ def notes_on_the_prior(program: Program, first: Batch) -> list[str]:
     for name, parts in drawn.items():
         values = torch.cat(parts)
         low, high, median = float(values.min()), float(values.max()), medians[name]
-        width = high - low  # of a site with one number, draws alone would often be on one side of it
+        width = high - low  # the draws of a site with one number are often all on one side of it
         if not low - width <= median <= high + width:
             return [
                 f"the data of {name!r} have the median {median:.4g}, and all draws of the prior lie "
