@@ -11,6 +11,7 @@ from html_page import Page
 
 import pyro_vae
 from pyro_vae.inference import Annealed, Sandwich
+from pyro_vae.inference.posterior.new_rows import LogPredictive
 from pyro_vae.inference.svi.fit_result import FitResult
 from pyro_vae.models import FactorAnalysis
 from pyro_vae.notebook import table
@@ -111,6 +112,27 @@ def test_every_text_is_escaped() -> None:
     read = Page(page)
     assert read.rows == [[UNSAFE, UNSAFE], [UNSAFE, "1.5"]]
     assert read.notes == [UNSAFE, UNSAFE]
+
+
+def test_the_density_of_new_rows_is_a_short_table() -> None:
+    found = LogPredictive(-torch.arange(900.0), torch.full((900,), 0.25))
+    assert repr(found).splitlines()[0] == (
+        "log p(new row | data) of 900 new rows: -404550.000 nats together"
+    )
+    assert repr(found).splitlines()[2::9] == ["row 1: -1.000 ± 0.250", "... (890 more)"]
+    page = Page(found._repr_html_())
+    assert page.rows[0] == ["new row", "log p, nats", "Monte-Carlo error"]
+    assert page.rows[10] == ["9", "-9.000", "0.250"]
+    assert page.notes[-1] == "... (890 more)"
+    of_one = LogPredictive(torch.tensor([-1.0]), torch.tensor([math.nan]))
+    assert repr(of_one).splitlines()[1] == "row 0: -1.000 ± unknown"
+
+
+def test_a_diagram_is_a_line_until_it_is_printed() -> None:
+    graph = pyro_vae.render_model(FactorAnalysis((3,), 2), (X,))
+    assert repr(graph).startswith("ModelGraph(FactorAnalysis: model of ")
+    assert len(repr(graph)) < 100
+    assert "\n" in str(graph)
 
 
 def test_a_fit_without_an_epoch() -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,22 +18,50 @@ from pyro_vae.inference.posterior.at_draws import in_parts, named, placed, trace
 from pyro_vae.inference.posterior.moments import error_of_sum
 from pyro_vae.inference.posterior.predictive import run_at_draws, spread_evenly, value_of
 from pyro_vae.inference.posterior.rows import Rows, score_rows
+from pyro_vae.notebook import table
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.trace import sample_sites, shape_of
 
 if TYPE_CHECKING:
     from pyro_vae.inference.posterior.result import Posterior
 
+SHOWN = 10  # rows, in print
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class LogPredictive:
     """Hold log p(new row | data) of each row, ``rows |``, in nats, and its Monte-Carlo standard error.
 
-    The error is NaN where a few draws decide the figure.
+    The error is NaN where a few draws decide the figure. ``print`` shows the first rows.
+
+    >>> LogPredictive(torch.tensor([-1.25, -0.5]), torch.tensor([0.01, 0.02]))
+    log p(new row | data) of 2 new rows: -1.750 nats together
+    row 0: -1.250 ± 0.010
+    row 1: -0.500 ± 0.020
     """
 
     log_density: Tensor
     standard_error: Tensor
+
+    def __repr__(self) -> str:
+        caption, lines, left_out = self._table()
+        rows = (f"row {n}: {x} ± {error}" for n, x, error in lines)
+        return "\n".join([caption, *rows, *left_out])
+
+    def _repr_html_(self) -> str:
+        caption, lines, left_out = self._table()
+        return table(lines, ("new row", "log p, nats", "Monte-Carlo error"), caption, left_out)
+
+    def _table(self) -> tuple[str, list[tuple[str, str, str]], list[str]]:
+        """Return what is shown: a caption, the first rows, and how many more there are."""
+        num, pairs = len(self.log_density), zip(self.log_density, self.standard_error, strict=True)
+        lines = [
+            (f"{n}", f"{float(x):.3f}", "unknown" if error.isnan() else f"{float(error):.3f}")
+            for n, (x, error) in enumerate(islice(pairs, SHOWN))
+        ]
+        rows = f"{num:,} new row{'s' * (num != 1)}"
+        caption = f"log p(new row | data) of {rows}: {self.total:.3f} nats together"
+        return caption, lines, [f"... ({num - SHOWN:,} more)"] if num > SHOWN else []
 
     @property
     def total(self) -> float:

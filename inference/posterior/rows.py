@@ -50,9 +50,13 @@ class Rows:
         """Raise InputError unless the data have rows."""
         if self.plate is None:
             raise InputError(
-                "no plate holds all observed sites, so the data have no rows",
+                "no plate holds all observed sites, so the data are one draw without rows, and new values "
+                "may depend on those that were seen",
                 subject="model",
-                expected="observed sites in one plate (`with pyro.plate(...):`)",
+                expected="observed sites in one plate (`with pyro.plate(...):`), if rows are independent "
+                "given the latents",
+                remedy="if they are not, as in a Gaussian process or a series, compute predictions and "
+                "their density at the draws that posterior.draws holds",
             )
 
     def structure(self, structure: Structure) -> Structure:

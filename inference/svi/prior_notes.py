@@ -15,7 +15,7 @@ DRAWS = 32
 
 
 def notes_on_the_prior(program: Program, first: Batch) -> list[str]:
-    """Return a note on the first observed site whose median no draw from the prior reaches.
+    """Return a note on the first observed site whose median lies well beyond all draws from the prior.
 
     A guide made from the model starts at the prior, and its steps are in the prior's units: data that are
     hundreds of these away would take it too long. A guide by hand may start anywhere.
@@ -40,7 +40,8 @@ def notes_on_the_prior(program: Program, first: Batch) -> list[str]:
     for name, parts in drawn.items():
         values = torch.cat(parts)
         low, high, median = float(values.min()), float(values.max()), medians[name]
-        if not low <= median <= high:
+        width = high - low  # the draws of a site with one number are often all on one side of it
+        if not low - width <= median <= high + width:
             return [
                 f"the data of {name!r} have the median {median:.4g}, and all draws of the prior lie "
                 f"between {low:.4g} and {high:.4g}: if the fit is poor, widen the prior, or pass "

@@ -17,7 +17,7 @@ from pyro_vae.graph.layout import Scene, arrange
 from pyro_vae.graph.view import View
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModelGraph:
     """Hold a model's graph, its guide's if there is one, and warnings about both in words."""
 
@@ -104,6 +104,10 @@ class ModelGraph:
 
     def __str__(self) -> str:
         return self.text
+
+    def __repr__(self) -> str:
+        parts = [f"{name} of {len(graph.nodes):,} nodes" for name, graph in self.graphs.items()]
+        return f"ModelGraph({self.title}: {', '.join(parts)}; print shows it)"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return {"image/svg+xml": self.svg, "text/plain": self.text}

@@ -154,7 +154,7 @@ def test_rows_that_are_one_draw_have_no_new_ones() -> None:
     found = posterior((model, guide), args=(x, torch.randn(5)), num_draws=20, seed=0)
     assert found.predictive(seed=0)["y"].shape == (20, 5)
     for predict in (found.predictive, found.log_predictive):
-        with refused("model", expected="plate"):
+        with refused("model", expected="plate", remedy="posterior.draws"):
             predict((x, torch.zeros(5)))
 
 

@@ -34,6 +34,18 @@ def test_data_far_beyond_the_prior_are_said() -> None:
     assert said not in notes(dist.Normal, torch.full((5,), 1.0))
 
 
+def test_steps_of_a_series_that_follow_the_prior_are_not_named() -> None:
+    """Each site has one number, so 32 draws of each of 200 are often all on one side of it."""
+
+    def series(x: Tensor) -> None:
+        mean = pyro.sample("mean", dist.Normal(0.0, 1.0))
+        for t in range(200):
+            pyro.sample(f"x_{t}", dist.Normal(mean, 1.0), obs=x[t])
+
+    found = fit(series, args=(torch.randn(200),), steps=1, progress=False, device="cpu")
+    assert "widen the prior" not in " ".join(found.notes)
+
+
 def test_a_density_of_unknown_support_is_fitted() -> None:
     assert "widen the prior" not in notes(
         partial(Unknown, validate_args=False), torch.full((5,), 900.0)
