@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from pyro_vae.inference.evidence.method import Advance, Workload
+from pyro_vae.inference.evidence.method import Advance, UnitEstimates, Workload
 from pyro_vae.program.bound_program import BoundProgram
 
 
@@ -21,14 +21,13 @@ class WeightedDraws:
             sums out.
         log_weights: log p(x, z) - log r(z), with r the density that z was drawn from, (K, U), nats.
         notes: sentences that the reader of the draws should know.
-        without_error: of which units the method knows that no error can be trusted, (U,); by default the
-            weights tell.
+        estimates: what the method itself knows of the units, such as the ESS; by default the weights tell.
     """
 
     latents: Mapping[str, Tensor]
     log_weights: Tensor
     notes: tuple[str, ...] = ()
-    without_error: Tensor | None = None
+    estimates: UnitEstimates | None = None
 
 
 Drawer = Callable[[BoundProgram, Advance], WeightedDraws]

@@ -157,7 +157,9 @@ class SMC(Method, DrawsPosterior):
             sums = IslandSums(work.num_particles, self.num_islands, bound_program)
             sampler = self._annealed.sampler(bound_program, work, compiler)
             parts = []
-            for islands, path in self._runs(sampler, work.num_particles, advance, True):
+            for islands, path in self._runs(
+                sampler, work.num_particles, advance, moves_at_end=True
+            ):
                 sums.add(islands)
                 latents = path.latents(islands.state.u, sampler.at_once)
                 weights = islands.log_evidence.repeat_interleave(each, 0)
@@ -165,7 +167,7 @@ class SMC(Method, DrawsPosterior):
             found = sums.unit_estimates()
             assert found.acceptance is not None
             notes = stuck_note(found.acceptance, STUCK_HELP) + self._annealed.label_notes(example)
-            return replace(joined(parts), notes=notes, without_error=found.without_error)
+            return replace(joined(parts), notes=notes, estimates=found)
 
         return draw
 

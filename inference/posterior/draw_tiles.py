@@ -29,7 +29,7 @@ class UnitDraws:
         log_weights: with a smoothed tail; the weights of each unit sum to 1; (K, U).
         index: which particle each of S draws is, (S, U).
         pareto_k: of the weights as they came, (U,); NaN where there are none.
-        ess: effective sample size of the smoothed weights, (U,).
+        ess: effective sample size of the smoothed weights, of SMC that of its evidence, (U,).
         without_error: whether a few weights decide, so that no Monte-Carlo error can be trusted, (U,).
         notes: sentences on how the draws were made.
     """
@@ -100,21 +100,21 @@ def _weighted(
         ess = torch.full_like(nan, num_particles)
         return UnitDraws(particles, flat, every, nan, ess, nothing, drawn.notes)
     _check_weights(raw, bound_program)
-    if drawn.without_error is None:
+    if drawn.estimates is None:
         log_weights, pareto_k = smooth_weights(raw)
+        ess = 1 / log_weights.exp().square().sum(0)
         sums = WeightSums(num_particles, units, raw.device)
         sums.add(raw)
         without_error = sums.standard_error().isnan()
     else:  # particles of an island share a weight, so there is no tail
         log_weights, pareto_k = raw.log_softmax(0), torch.full_like(raw[0], math.nan)
-        without_error = drawn.without_error
-    weights = log_weights.exp()
+        ess, without_error = drawn.estimates.ess, drawn.estimates.without_error
     return UnitDraws(
         particles,
         log_weights,
-        resample(weights, num_draws),
+        resample(log_weights.exp(), num_draws),
         pareto_k,
-        1 / weights.square().sum(0),
+        ess,
         without_error,
         drawn.notes,
     )

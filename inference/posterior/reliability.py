@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from pyro_vae.inference.evidence.smc import FEW
+
 if TYPE_CHECKING:
     from pyro_vae.inference.posterior.result import Posterior
 
@@ -11,7 +13,6 @@ HELP_JOINT = (
     'method=SMC(start="prior") and NUTS() need no guide; Annealed(), more num_particles or a longer fit '
     "may do, too"
 )
-FEW_IN_WORDS = "their evidences lie far apart, or few particles survive at a temperature"
 HELP_ISLANDS = "more num_particles, or method=NUTS(), may help"
 HELP_UNITS = "method=Annealed() or more num_particles draw better"
 HELP_CHAINS = (
@@ -42,7 +43,7 @@ def bad_weights(posterior: "Posterior") -> tuple[str, ...]:
         return ()
     where = "" if posterior.unit is None else f" of {bad:,} of {units:,} units"
     if posterior.num_islands > 1:
-        return (f"the islands of particles{where} are too small: {FEW_IN_WORDS}; {HELP_ISLANDS}",)
+        return (FEW,)
     return (
         f"a few weights decide the figures{where} (Pareto k above {posterior.bad_k:.2f}, or hardly any "
         f"effective draw); {HELP_JOINT if posterior.unit is None else HELP_UNITS}",

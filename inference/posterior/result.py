@@ -34,7 +34,7 @@ class Posterior(SiteDraws):
             a joint posterior.
         index: which particle each draw is, (draws, units).
         pareto_k: shape of the weights' tail, ``units |``; above :attr:`bad_k` a few of them decide.
-        ess: effective sample size of the weights, 1 / sum w^2, ``units |``.
+        ess: effective sample size of the weights, 1 / sum w^2, of SMC that of its evidence, ``units |``.
         without_error: whether no Monte-Carlo error can be trusted, ``units |``.
         notes: sentences that the reader should know.
         layouts: the plates of each site of the model.

@@ -212,15 +212,16 @@ def _with_diagnostics(found: Moments, posterior: "Posterior", name: str, value: 
         )
     units = len(found.mean)
     hidden = posterior.without_error[:units, None].expand(found.mean.shape)
+    doubtful = hidden
     if posterior.num_islands > 1:  # an ESS of NaN is that of a constant
-        hidden = hidden | (found.ess < LEAST_ESS * posterior.num_islands)
+        doubtful = hidden | (found.ess < LEAST_ESS * posterior.num_islands)
     k = posterior.pareto_k[:units, None].expand(found.mean.shape)
     return replace(
         found,
         k=k,
         mcse=torch.where(hidden, math.nan, found.mcse),
         ess=torch.where(hidden, math.nan, found.ess),
-        doubtful=hidden,
+        doubtful=doubtful,
     )
 
 

@@ -1,6 +1,7 @@
 """Draws of SMC: islands of particles that depend on one another, and errors that know it."""
 
 import math
+from dataclasses import replace
 
 import pyro
 import pyro.distributions as dist
@@ -10,7 +11,8 @@ from posteriors import normal_normal
 from torch import Tensor
 
 from pyro_vae import posterior
-from pyro_vae.inference import SMC
+from pyro_vae.inference import SMC, Guide
+from pyro_vae.inference.evidence.smc import FEW
 from pyro_vae.inference.posterior.moments import moments
 
 FROM_PRIOR = SMC(start="prior")
@@ -42,15 +44,45 @@ def test_particles_that_are_copies_have_the_error_of_one_each() -> None:
     assert together.ess < 11 < 400 < apart.ess
 
 
-def test_few_particles_have_no_error_and_are_named() -> None:
+def test_copies_of_draws_predict_no_better() -> None:
+    """Thirty islands of a hundred copies know as much as thirty draws."""
+    x, new = torch.tensor([0.5, 1.5, 1.0]), (torch.tensor([1.0, 1.5]),)
+    exact = lambda x: pyro.sample("mean", dist.Normal(0.75, 0.5))  # noqa: E731
+    few = posterior((one_mean, exact), args=(x,), method=Guide(), num_draws=30, seed=0)
+    many = replace(
+        few,
+        particles={"mean": few.particles["mean"].repeat_interleave(100, 0)},
+        log_weights=torch.full((3000, 1), -math.log(3000)),
+        index=torch.arange(3000)[:, None],
+        num_islands=30,
+    )
+    few, many = (found.log_predictive(new, seed=0) for found in (few, many))
+    torch.testing.assert_close(many.log_density, few.log_density)
+    torch.testing.assert_close(many.standard_error, few.standard_error, rtol=0.1, atol=0.0)
+
+
+def test_islands_that_do_not_agree_are_named() -> None:
+    """Two particles each, most of which have one ancestor: their means lie far apart."""
     x = torch.full((200,), 30.0)
     found = posterior(one_mean, args=(x,), method=FROM_PRIOR, num_draws=20, seed=0)
     table = found.summary()
     assert table.doubtful == (True,)
-    assert math.isnan(table.columns["mcse"][0])
-    assert "the islands of particles" in table.warnings[0]
-    assert "more num_particles" in table.warnings[0]
+    assert table.columns["ess"][0] < 50
+    assert "the islands of particles do not agree on 1 number" in table.warnings[0]
     assert "k" not in table.columns  # particles of an island have one weight
+
+
+def test_islands_of_few_particles_have_no_error_and_are_named() -> None:
+    found = posterior(one_mean, args=(torch.ones(3),), method=FROM_PRIOR, num_draws=500, seed=0)
+    assert not found.summary().warnings
+    assert 200 < found.ess < 500  # of the evidence
+    few = replace(
+        found, without_error=torch.tensor([True])
+    )  # as where few survive at a temperature
+    table = few.summary()
+    assert math.isnan(table.columns["mcse"][0])
+    assert FEW in table.warnings[0]
+    assert few.log_predictive((torch.ones(1),), seed=0).standard_error.isnan().all()
 
 
 def test_what_arviz_gets() -> None:
