@@ -6,6 +6,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
 
@@ -81,12 +82,15 @@ def room(module: str) -> str:
     return ".".join(parts[:depth])
 
 
-ARROWS = {(room(one), room(other)) for one, path in MODULES.items() for other in imports(path)}
-INSIDE = {(one, other) for one, other in ARROWS if one != other}
+@cache
+def arrows() -> set[tuple[str, str]]:
+    """Which room imports which other; to read all files takes seconds, which no collection needs."""
+    every = {(room(one), room(other)) for one, path in MODULES.items() for other in imports(path)}
+    return {(one, other) for one, other in every if one != other}
 
 
 def test_imports_run_from_the_top_to_the_ground_floor() -> None:
-    for one, other in sorted(INSIDE):
+    for one, other in sorted(arrows()):
         if one in TOP:
             continue
         assert other not in TOP - {"pyro_vae"}, f"{one} imports {other}"
@@ -101,7 +105,7 @@ def test_imports_run_from_the_top_to_the_ground_floor() -> None:
 
 
 def test_rooms_of_inference_import_only_what_they_may() -> None:
-    for one, other in sorted(INSIDE):
+    for one, other in sorted(arrows()):
         if one.count(".") == 2 and other.startswith("pyro_vae.inference."):
             room_of_one, room_of_other = one.split(".")[2], other.split(".")[2]
             assert room_of_other in ALLOWED[room_of_one], f"{one} imports {other}"
@@ -119,8 +123,8 @@ def test_the_diagram_of_the_house_shows_these_rules() -> None:
 def test_there_are_no_circles() -> None:
     """Neither of rooms nor of modules."""
     rooms: dict[str, set[str]] = {}
-    for one, other in INSIDE - {(one, other) for one, other in INSIDE if one in TOP}:
-        if other != "pyro_vae":  # its names are imported on first use
+    for one, other in arrows():
+        if one not in TOP and other != "pyro_vae":  # its names are imported on first use
             rooms.setdefault(one, set()).add(other)
     graphlib.TopologicalSorter(rooms).prepare()
     modules = {

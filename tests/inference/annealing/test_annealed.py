@@ -36,7 +36,8 @@ RUN = ("num_particles", "unit", "seed", "max_memory", "device", "progress")
 
 def annealed_evidence(program: Any, data: Any, **options: Any) -> Evidence:
     run = {name: options.pop(name) for name in RUN if name in options}
-    return log_evidence(program, data, method=Annealed(**options), **run)
+    method = Annealed(**{"num_leapfrog": 4, **options})
+    return log_evidence(program, data, method=method, **run)
 
 
 def agrees(evidence: Evidence, exact: Tensor) -> bool:
@@ -314,7 +315,7 @@ def test_a_support_that_depends_on_what_is_summed_out() -> None:
 @pytest.mark.parametrize("start", ["guide", "prior"])
 def test_data_of_more_digits_than_the_latents(start, max_memory) -> None:
     x = torch.randn(8, dtype=torch.float64)
-    method = Annealed(20, start)
+    method = Annealed(20, start, num_leapfrog=4)
     evidence = log_evidence(
         (Conjugate.model, Conjugate.guide),
         x,

@@ -26,6 +26,7 @@ from pyro_vae.inference.evidence.result import Evidence
 
 X = torch.randn(8, generator=torch.Generator().manual_seed(1))
 SEEN = X > -0.3
+FEW_STEPS = Annealed(10, num_leapfrog=3)
 
 
 CASES = [
@@ -38,7 +39,8 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @pytest.mark.parametrize(
-    "method", [Auto(), Annealed(10), Annealed(10, "prior"), Sandwich(Annealed(10))]
+    "method",
+    [Auto(), FEW_STEPS, Annealed(10, "prior", num_leapfrog=3), Sandwich(FEW_STEPS)],
 )
 def test_what_is_masked_does_not_count(case, method) -> None:
 
@@ -54,7 +56,7 @@ def test_what_is_masked_does_not_count(case, method) -> None:
 
 @pytest.mark.parametrize("inner", [lambda p: p, lambda p: p.mask(True)])
 @pytest.mark.parametrize("masked", ["model", "guide"])
-@pytest.mark.parametrize("method", ["importance", Annealed(40)])
+@pytest.mark.parametrize("method", ["importance", Annealed(20, num_leapfrog=3)])
 def test_a_mask_within_the_event_of_one_side(inner, masked, method) -> None:
     """A prior that is masked where the data depend on the latent stays out; a guide's draws all count."""
 
@@ -102,7 +104,7 @@ def test_an_auxiliary_site_and_its_point_are_masked_alike(draws, points, fits) -
                 pyro.sample("z", dist.Delta(u.exp(), log_density=-u))
 
     exact = dist.Normal(0.0, 2**0.5).log_prob(X) * SEEN
-    for method in ("importance", Annealed(10)):
+    for method in ("importance", FEW_STEPS):
         if fits:
             evidence = log_evidence(
                 (model, guide), args=(X,), method=method, num_particles=2000, seed=0

@@ -155,7 +155,13 @@ def angle_evidence(x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    "method", [Importance(), Importance(0.2), Annealed(40), Annealed(40, "prior")]
+    "method",
+    [
+        Importance(),
+        Importance(0.2),
+        Annealed(20, num_leapfrog=4),
+        Annealed(20, "prior", num_leapfrog=4),
+    ],
 )
 def test_an_angle_goes_once_round(method) -> None:
     for program in ((angle_model, angle_guide), wider((angle_model, angle_guide), 2.0)):

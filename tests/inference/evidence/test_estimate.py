@@ -440,7 +440,7 @@ def test_annealing_from_a_prior_that_is_a_mixture() -> None:
     x = X[:10]
     each = dist.Normal(locs, 1.25**0.5).log_prob(x[:, None]) + weights.log()
     for start in ("prior", "guide"):
-        method = Annealed(30, start)
+        method = Annealed(30, start, num_leapfrog=4)
         evidence = log_evidence(
             (model, Conjugate.guide), x, method=method, num_particles=100, seed=0
         )

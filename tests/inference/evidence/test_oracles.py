@@ -93,7 +93,7 @@ def test_a_narrow_guide_is_flagged(oracle: Oracle) -> None:
 )
 def test_annealing(oracle: Oracle, start: str) -> None:
     temperatures = oracle.temperatures if start == "prior" else 6
-    method = Annealed(temperatures, start=start, num_leapfrog=4)
+    method = Annealed(temperatures, start=start, num_leapfrog=3)
 
     @cache
     def annealed(num_particles: int) -> Evidence:
