@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,19 @@ def write_gaps(path: Path) -> np.ndarray:
     return x
 
 
+@pytest.fixture(scope="module")
+def gaps(tmp_path_factory):
+    """One table for all that start from its run, so that the run is made once."""
+    path = tmp_path_factory.mktemp("gaps") / "gaps.csv"
+    return path, write_gaps(path)
+
+
 @pytest.fixture
-def linear(here, call):
+def linear(here, made, gaps):
     """The table, and a run whose evidence and posterior are known in closed form."""
-    x = write_gaps(here / "gaps.csv")
-    outcome = call(LINEAR)
+    path, x = gaps
+    shutil.copy(path, here)
+    outcome = made(LINEAR)
     assert outcome.code == 0, outcome.err
     assert "values missing" in outcome.err
     assert " impute runs/linear\n" in outcome.err
@@ -93,7 +102,7 @@ def test_a_density_of_standardised_values_is_said_to_be_one(here, call):
 @torch.no_grad()
 def test_gaps_are_filled_by_the_conditional_in_the_files_order_and_units(call, linear):
     x, folder = linear
-    words = "impute runs/linear --num_particles 4000 --num_draws 5"
+    words = "impute runs/linear --num_particles 1000 --num_draws 5"
     assert call(words, "--out filled.npz").code == 0
     with np.load("filled.npz") as archive:
         found = dict(archive)

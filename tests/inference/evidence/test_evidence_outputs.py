@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pyro_vae import load, log_evidence, plots
 from pyro_vae.inference.evidence.ais import Annealed
+from pyro_vae.inference.evidence.auto import Auto
 from pyro_vae.inference.evidence.bidirectional import Bidirectional, Sandwich
 from pyro_vae.inference.evidence.plot_data import EXTREMES
 from pyro_vae.inference.evidence.plots import plot_evidence
@@ -33,8 +34,13 @@ X = torch.randn(40, 3, generator=torch.Generator().manual_seed(1)) * 2
 IMAGES = torch.arange(40.0).reshape(40, 1, 1, 1).expand(40, 1, 4, 3)
 
 
-FEW = Annealed(num_temperatures=8)  # what is printed and drawn is the same of many
-BY_NAME = {"ais": FEW, "sandwich": Sandwich(FEW), "bidirectional": Bidirectional(FEW)}
+FEW = Annealed(num_temperatures=8, num_leapfrog=2)  # what is printed and drawn is the same of many
+BY_NAME = {
+    "ais": FEW,
+    "sandwich": Sandwich(FEW),
+    "bidirectional": Bidirectional(FEW),
+    "auto": Auto(annealed=FEW),
+}
 
 
 def of_factor_analysis(method: Any = "importance", **options: Any) -> Evidence:
@@ -396,7 +402,9 @@ def rows_of(evidence: Evidence) -> dict[str, str]:
 
 
 def test_print_shows_the_total_first_then_a_unit() -> None:
-    evidence = of_factor_analysis(Annealed(), num_particles=32)  # whose error is known
+    evidence = of_factor_analysis(
+        Annealed(40, num_leapfrog=3), num_particles=32
+    )  # whose error is known
     assert str(evidence) == evidence.summary()
     (first, total), (second, mean), *_ = rows_of(evidence).items()
     assert first == "log p(data), all 40 units"

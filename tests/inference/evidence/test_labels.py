@@ -228,7 +228,7 @@ def test_relabel_is_true_or_false() -> None:
 
 @pytest.mark.parametrize("start", ["guide", "laplace", "prior"])
 def test_annealing_from_one_mode_says_so(start: str) -> None:
-    method = Annealed(5, start=start)
+    method = Annealed(5, start=start, num_leapfrog=2)
     notes = log_evidence((both, one_means), args=(X,), method=method, num_particles=8, seed=0).notes
     assert any("0.69 nats" in note for note in notes) is (start != "prior")
 

@@ -348,13 +348,17 @@ def test_with_the_posterior_as_guide_a_subsample_of_equal_data_gives_the_evidenc
         planned.plan.structure, vectorized and planned.plan.vectorized
     )
     assert -planned.loss(*program, x) == pytest.approx(evidence(fa, x), rel=1e-4)
-    if named(elbo) == "Renyi":
-        pyros, ours = (
-            torch.tensor([-elbo.loss(*subsampled(story(), 4), x) for _ in range(200)])
-            for elbo in (RenyiELBO(alpha=0.5, num_particles=5), Renyi(0.5, 5))
-        )
-        error = ((pyros.var() + ours.var()) / 200).sqrt()
-        assert pyros.mean() - ours.mean() > 5 * error  # its scale is inside, and so it is no bound
+
+
+def test_pyros_renyi_bound_of_a_subsample_is_larger() -> None:
+    """Its scale is inside, and so it is no bound."""
+    x, count = X[:1].expand(12, 5), 200
+    pyros, ours = (
+        torch.tensor([-elbo.loss(*subsampled(story(), 4), x) for _ in range(count)])
+        for elbo in (RenyiELBO(alpha=0.5, num_particles=5), Renyi(0.5, 5))
+    )
+    error = ((pyros.var() + ours.var()) / count).sqrt()
+    assert pyros.mean() - ours.mean() > 5 * error
 
 
 @pytest.mark.parametrize("elbo", [IWAE(4), Renyi(0.5, 4), DReG(3)], ids=named)
@@ -363,9 +367,9 @@ def test_subsamples_are_unbiased_and_so_bounds(elbo: Objective) -> None:
     program = subsampled(fa, 2)
     part, whole = elbo.planned(program, X), elbo.planned(fa, X)
     pyro.set_rng_seed(0)
-    values = torch.tensor([-part.loss(*program, X) for _ in range(800)])
+    values = torch.tensor([-part.loss(*program, X) for _ in range(400)])
     full = torch.tensor([-whole.loss(fa.model, fa.guide, X) for _ in range(100)])
-    error = math.hypot(values.std() / math.sqrt(800), full.std() / 10)
+    error = math.hypot(values.std() / math.sqrt(400), full.std() / 10)
     assert abs(values.mean() - full.mean()) < 4.5 * error
     assert values.mean() < evidence(fa, X) + 4.5 * error
 
