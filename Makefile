@@ -1,7 +1,7 @@
 PYTHON ?= python3
 RUN = .venv/bin
 
-.PHONY: help demo install test lint slow bench gpu wheels docs clean
+.PHONY: help demo install test suite lint slow bench gpu wheels docs clean
 
 help:     ## list these verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -17,7 +17,10 @@ install: .venv/installed  ## make .venv with the tested pins
 demo: install  ## train a VAE on handwritten digits and look at it
 	$(RUN)/pyro-vae demo
 
-test: install lint  ## lint, types, doctests and the whole test suite but its slow proofs
+test: install  ## lint, types, doctests and the whole test suite but its slow proofs
+	$(MAKE) -j2 lint suite
+
+suite: install
 	$(RUN)/pytest -n auto
 
 lint: install  ## ruff and mypy

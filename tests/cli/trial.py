@@ -3,6 +3,7 @@
 ``python trial.py`` reads from standard input a line of JSON for each: ``[folder, words]``.
 """
 
+import gc
 import json
 import os
 import resource
@@ -91,5 +92,6 @@ def warm_up() -> None:
 
 if __name__ == "__main__":
     warm_up()
+    gc.freeze()  # or each child's collector would copy what it shares with this process
     for line in sys.stdin:
         print(json.dumps(tried(*json.loads(line))), flush=True)
