@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from parts.parts import LIKELIHOODS
 from shelf import SHELF
 from torch import nn
 
@@ -18,10 +19,17 @@ WITHOUT = {"Autoencoder": {"prior", "evidence"}, "VQVAE": {"gradients"}}
 LONG = {"DeepMarkov", "FlowDensity", "HierarchicalVAE", "StateSpace", "TokenVAE"}
 
 
+def differs_in_its_likelihood(make: Any) -> bool:
+    """Whether all else is the default; the suite tries each likelihood in ``tests/parts``."""
+    (likelihood,) = make.keywords.values() if make.keywords.keys() == {"likelihood"} else (None,)
+    return getattr(likelihood, "__name__", None) in LIKELIHOODS
+
+
 def compositions() -> Iterator[Any]:
     seen: set[str] = set()
     for i, (name, make, data) in enumerate(SHELF):
-        marks = [pytest.mark.slow] if name in LONG & seen else []
+        is_again = name in LONG & seen or differs_in_its_likelihood(make)
+        marks = [pytest.mark.slow] if is_again else []
         yield pytest.param(name, make, data, id=f"{name}{i}", marks=marks)
         seen.add(name)
 
