@@ -104,7 +104,8 @@ class FitConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return every option but the places; :meth:`read` reads it."""
-        text = self.parser.dump(self.options, format="json", skip_unset=False)
+        # which have been validated as they were parsed
+        text = self.parser.dump(self.options, format="json", skip_unset=False, skip_validation=True)
         options = json.loads(text)
         model = {"class_path": path_of(self.model), "init_args": options.pop("model", {})}
         return {"model": model, **{k: v for k, v in options.items() if k not in PLACES}}
