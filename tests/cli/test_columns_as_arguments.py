@@ -95,11 +95,11 @@ def arrays_of(path):
         return dict(arrays)
 
 
-@pytest.fixture
-def people(here):
-    (here / "stories_of_mine.py").write_text(STORIES)
+@pytest.fixture(scope="module")
+def table():
+    """One for all tests, so that their run is made once."""
     code, age, income = np.arange(N) % 3, RNG.normal(size=N).round(3), RNG.normal(size=N).round(3)
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "note": [f"person {i}" for i in range(N)],
             "age": age,
@@ -109,13 +109,18 @@ def people(here):
             "cost": (1 + 0.7 * age - 0.4 * income + 0.5 * RNG.normal(size=N)).round(3),
         }
     )
-    frame.to_csv("people.csv", index=False)
-    return frame
 
 
 @pytest.fixture
-def run(people, call):
-    outcome = call(VISITS)
+def people(here, table):
+    (here / "stories_of_mine.py").write_text(STORIES)
+    table.to_csv("people.csv", index=False)
+    return table.copy()
+
+
+@pytest.fixture
+def run(people, made):
+    outcome = made(VISITS)
     assert outcome.code == 0, outcome.err
     assert "arguments x: age, income; group: clinic (3 categories); y: visits" in outcome.err
     return open_run("runs/v", OURS.split())

@@ -494,18 +494,28 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_refusal_names_its_reason_and_python_goes_on(name) -> None:
+# as it is looked at before, while and after it is traced
+ASKED_FOR = ("RenyiELBO", "counter", "branch", "own generator", "hidden counter", "value in a list")
+
+
+@pytest.mark.parametrize("name", ASKED_FOR)
+def test_a_step_that_was_to_be_compiled_is_refused_with_the_reason(name) -> None:
     make, reason = REFUSED[name]
     with refused("compile", remedy="compile='auto'") as caught:
         trained(make, "on")
     assert re.search(reason, str(caught.value))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_python_goes_on_and_a_note_names_the_reason(name) -> None:
+    make, reason = REFUSED[name]
     random.seed(0), np.random.seed(0)  # noqa: NPY002
     _, expected = trained(make, "off", batch_size=50)
     random.seed(0), np.random.seed(0)  # noqa: NPY002
     result, parameters = trained(make, "auto", batch_size=50, control=GRAPHS)
     (note,) = result.notes
     assert note.startswith("batches of 50 run step by step in Python: ")
+    assert re.search(reason, note)
     if (
         "counter" not in name and "generator" not in name and "running" not in name
     ):  # those count the runs that were looked at
