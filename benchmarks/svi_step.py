@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.optim import Adam
 
+from pyro_vae.allocations import raise_malloc_thresholds
 from pyro_vae.inference.compiling.fx_capture import capture
 from pyro_vae.inference.compiling.onednn import use_onednn
 from pyro_vae.inference.objectives import TraceELBO
@@ -90,7 +91,8 @@ def story(network: str) -> VAE:
 
 
 def our_step(network: str, x: Tensor, compiled: bool) -> Step:
-    """For batches of that shape."""
+    """For batches of that shape, in memory that is kept from step to step, as `fit` keeps it."""
+    raise_malloc_thresholds()
     program = as_program(story(network).to(x.device))
     parameters = named_parameters(program)
     minibatching = Minibatching(len(x), len(x), shuffle=True)
@@ -169,7 +171,9 @@ def products(network: str, x: Tensor) -> Take:
             if results:  # nobody asks for the gradient of the data
                 given = given.detach().requires_grad_()
                 wanted.append(given)
-            results += torch.autograd.grad(layer(given), wanted, gradient)
+            out = layer(given)
+            # returned, too: a gradient does not need it, and the graph would leave it out
+            results += [out.detach(), *torch.autograd.grad(out, wanted, gradient)]
         return tuple(results)
 
     tensors = [tensor for _, given, gradient in calls for tensor in (given, gradient)]

@@ -13,6 +13,7 @@ from torch._guards import TracingContext, tracing
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pyro_vae.inference.compiling.fx_capture import CapturedGraph
+from pyro_vae.inference.compiling.softplus import use_fast_softplus
 
 Compile = Literal["auto", "on", "off"]
 
@@ -50,6 +51,7 @@ def _compile(
         from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
         module = fx.GraphModule({}, copy.deepcopy(graph.module.graph))
+        use_fast_softplus(module)
         options = {"fallback_random": True}
         if cuda_graphs and arguments[0].is_cuda:
             options["triton.cudagraphs"] = True

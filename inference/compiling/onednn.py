@@ -1,7 +1,7 @@
-"""Matrix products by oneDNN, for the larger ones that run in single precision on a CPU that is not Intel's.
+"""Matrix products by oneDNN: larger ones in single precision, on a CPU with AVX-512 that is not Intel's.
 
 It is up to twice as fast there as torch's own choice, but slower to start: MKL has AVX-512 code for Intel's
-processors only. On those, MKL is a third faster.
+processors only. On those, MKL is a third faster, and with AVX2 alone a step by MKL takes a sixth less.
 """
 
 import platform
@@ -54,9 +54,11 @@ def is_for_onednn(input: Tensor, weight: Tensor) -> bool:
 
 
 def is_faster() -> bool:
-    """Return whether oneDNN can be had, and torch's own choice is not MKL on a processor of Intel's."""
+    """Return whether oneDNN can be had, and torch's own choice is not MKL with code for this processor."""
     available = torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
-    return available and not (torch.backends.mkl.is_available() and is_intel())
+    return available and not (
+        torch.backends.mkl.is_available() and (is_intel() or not has_avx512())
+    )
 
 
 @cache
@@ -65,6 +67,10 @@ def is_intel() -> bool:
     with suppress(OSError):
         return "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     return "Intel" in platform.processor()
+
+
+def has_avx512() -> bool:
+    return torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 def product(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -11,8 +11,9 @@ LAYER, ROWS = nn.Linear(200, 300), torch.randn(100, 200)
 
 
 @pytest.fixture(autouse=True)
-def not_by_intel(monkeypatch: pytest.MonkeyPatch) -> None:
+def with_avx512_not_by_intel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onednn, "is_intel", lambda: False)
+    monkeypatch.setattr(onednn, "has_avx512", lambda: True)
 
 
 @pytest.fixture
@@ -60,8 +61,15 @@ def test_what_it_does_not_take(products: list[Tensor]) -> None:
     assert not products
 
 
-def test_a_processor_of_intels_has_the_faster_mkl(monkeypatch, products: list[Tensor]) -> None:
-    monkeypatch.setattr(onednn, "is_intel", lambda: True)
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [("is_intel", True), ("has_avx512", False)],
+    ids=["of Intel's", "without AVX-512"],
+)
+def test_some_processors_have_the_faster_mkl(
+    name: str, answer: bool, monkeypatch: pytest.MonkeyPatch, products: list[Tensor]
+) -> None:
+    monkeypatch.setattr(onednn, name, lambda: answer)
     with torch.no_grad(), linear_by_onednn():
         LAYER(ROWS)
     assert bool(products) != torch.backends.mkl.is_available()

@@ -185,6 +185,7 @@ def test_a_patch_leaves_what_somebody_else_has_set() -> None:
 
 def test_other_threads_keep_torchs_own_product(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onednn, "is_intel", lambda: False)
+    monkeypatch.setattr(onednn, "has_avx512", lambda: True)
     products: list[Tensor] = []
     usual = onednn.product
     monkeypatch.setattr(
