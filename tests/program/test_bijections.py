@@ -42,3 +42,26 @@ def test_density_of_far_coordinates_has_a_finite_slope(prior):
     density = prior.log_prob(value).sum() * 1_000 + onto.log_abs_det_jacobian(x, value).sum()
     assert density.isfinite()
     assert torch.autograd.grad(density, x)[0].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "support",
+    [
+        constraints.interval(100.0, 101.0),
+        constraints.interval(-0.5, 6.5),
+        constraints.greater_than(1.0),
+        constraints.greater_than(1e10),
+        constraints.less_than(3.0),
+        constraints.independent(constraints.interval(torch.tensor([0.0, 5.0]), 6.0), 1),
+    ],
+    ids=str,
+)
+def test_no_value_rounds_to_a_bound(support):
+    """100 + 1 / (1 + exp(-20)) is 101 in float32, where the density of a Uniform(100, 101) is 0."""
+    x = torch.tensor([[-90.0, -40.0], [0.0, 1.0], [20.0, 50.0]])
+    y = biject(support)(x)
+    base = getattr(support, "base_constraint", support)
+    for bound in ("lower_bound", "upper_bound"):
+        assert (y != getattr(base, bound, torch.inf)).all()
+    assert support.check(y).all()
+    torch.testing.assert_close(y[1], biject_to(support)(x)[1])
