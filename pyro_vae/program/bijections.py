@@ -14,7 +14,7 @@ from torch.distributions.transforms import (
     StickBreakingTransform,
     Transform,
 )
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, pad
 
 ROOM = 2.0**24  # above the smallest normal number: 1 / x times a count must not overflow
 
@@ -68,12 +68,32 @@ class _Sigmoid(_Normal, SigmoidTransform):
 
 
 class _StickBreaking(_Normal, StickBreakingTransform):
+    """Break a stick in logs: torch's own pieces are wrong once 1 - z rounds, from logits of 16 on."""
+
+    def _call(self, x: Tensor) -> Tensor:
+        logits = self._logits(x)
+        piece, rest = logsigmoid(logits), logsigmoid(-logits).cumsum(-1)
+        log_pieces = pad(piece, (0, 1)) + pad(rest, (1, 0))
+        return log_pieces.exp().clamp(min=torch.finfo(x.dtype).tiny * ROOM)
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        rest = y.flip(-1).cumsum(-1).flip(-1)[..., 1:]
+        logits = y[..., :-1].log() - rest.log()
+        return logits + self._places(logits).log()
+
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         """Return it from x alone: y may have been raised."""
-        places = torch.arange(x.shape[-1], 0, -1, dtype=x.dtype, device=x.device)
-        logits = x - places.log()
+        logits = self._logits(x)
         rest = logsigmoid(-logits)  # of the stick, that each piece leaves
-        return (logsigmoid(logits) + rest * places).sum(-1)
+        return (logsigmoid(logits) + rest * self._places(x)).sum(-1)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        return x - self._places(x).log()
+
+    @staticmethod
+    def _places(x: Tensor) -> Tensor:
+        """Return how many pieces follow each."""
+        return torch.arange(x.shape[-1], 0, -1, dtype=x.dtype, device=x.device)
 
 
 class _Inside(AffineTransform):
