@@ -288,8 +288,8 @@ def by_pyro(case: Case, seed: int) -> Figures:
         elbo = TraceEnum_ELBO if any(map(is_summed_out, trace.nodes.values())) else Trace_ELBO
         loss = elbo().loss
         pair = (program.model, program.guide)
-        draws = [-loss(*pair, *case.args, **case.kwargs) for _ in range(DRAWS)]
-    return Figures(mean(draws), stdev(draws) / math.sqrt(DRAWS), math.nan)
+        draws = torch.tensor([-loss(*pair, *case.args, **case.kwargs) for _ in range(DRAWS)])
+    return Figures(float(draws.mean()), float(draws.std()) / math.sqrt(DRAWS), math.nan)
 
 
 def rows_of(case: Case) -> dict[str, Any]:
