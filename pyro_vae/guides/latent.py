@@ -163,8 +163,6 @@ class LatentCoordinates:
             loc = loc if self.within is None else self.within(loc)
             loc, scale = (x.reshape((*x.shape[:-1], *self.shape)) for x in (loc, scale))
             return self.family(loc, scale).to_event(len(self.shape))
-        if self.is_identity:  # a draw is rounded as its mean is: closer to it, log q would be wrong
-            scale = torch.hypot(scale, ROUNDINGS * torch.finfo(loc.dtype).eps * loc)
         # the density of a draw takes its coordinates from the cache: those found from the value are rounded
         parts: list[Transform] = [] if self.is_identity else [self.transform.with_cache(1)]
         if len(self.shape) > 1:
@@ -172,6 +170,8 @@ class LatentCoordinates:
         unit_tril = torch.ones_like(scale)
         if raw_tril is not None and self.size > 1:
             unit_tril = lower_triangular(unit_tril, SLOW(raw_tril / math.sqrt(self.size)))
+        if self.is_identity:  # a draw is rounded as its mean is: closer to it, log q would be wrong
+            scale = torch.hypot(scale, _rounding(loc, unit_tril))
         loc, scale = self._number(loc), self._number(scale)
         if raw_shapes is not None:
             skew, log_tail = (self._number(x) for x in raw_shapes)
@@ -189,6 +189,22 @@ class LatentCoordinates:
     def _number(self, x: Tensor) -> Tensor:
         """Return ``batch | 1`` as ``batch |`` for latents that are numbers."""
         return x.squeeze(-1) if self.shape == () else x
+
+
+def _rounding(loc: Tensor, unit_tril: Tensor) -> Tensor:
+    """Return how far draws have to spread, so that their rounding hardly counts in log q.
+
+    Dependences multiply it: noise is found from a draw by the inverse of the unit triangle.
+    """
+    eps = torch.finfo(loc.dtype).eps
+    rounding = ROUNDINGS * eps * loc
+    if unit_tril.dim() == loc.dim():
+        return rounding
+    with torch.no_grad():
+        one = torch.eye(loc.shape[-1], dtype=loc.dtype, device=loc.device)
+        inverse = torch.linalg.solve_triangular(unit_tril, one, upper=False, unitriangular=True)
+        growth = inverse.abs().sum(-1).amax(-1, keepdim=True).clamp(max=1 / (ROUNDINGS * eps))
+    return rounding * growth
 
 
 def skewed(raw_skew: Tensor, raw_log_tail: Tensor) -> SinhArcsinh:

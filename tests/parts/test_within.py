@@ -137,3 +137,15 @@ def test_a_guide_starts_where_the_data_are_probable() -> None:
     evidence = (density.logsumexp(0) + math.log(u[1] - u[0])).item()
     mean, error = trained(spread, x, 1e-2, 500)
     assert evidence - 0.05 - 4 * error < mean < evidence + 4 * error
+
+
+@pytest.mark.parametrize("below", [0.0, 3.0, -100.0])
+def test_density_of_narrow_draws_far_from_0_is_that_of_their_noise(below: float) -> None:
+    """Rounding moves a draw by a part of its scale; dependences multiply it in the noise found from it."""
+    coordinates = coordinates_of(dist.Normal(torch.zeros(5), 1.0).to_event(1))
+    loc, scale = torch.full((20_000, 5), 1e4), torch.full((20_000, 5), 1e-4)
+    torch.manual_seed(0)
+    q = coordinates.distribution(loc, scale, torch.full((20_000, 10), below))
+    off = q.log_prob(q.sample()) + q.entropy()  # of which 5/2 is the variance
+    assert abs(float(off.mean())) < 4 * (2.5 / 20_000) ** 0.5 + 0.05
+    assert float(off.std()) < 1.1 * 2.5**0.5
