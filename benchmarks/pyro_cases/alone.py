@@ -32,7 +32,7 @@ SEEDS = (0, 1, 2)
 STEPS, PARTICLES, DRAWS = 500, 100, 100
 RATES = (1e-2, 3e-3)  # each guide has the figure of the better one
 COPIES = 2 * len(RATES)  # of a case, for each seed
-SECONDS = 60  # of the processor's time, that one fit with its evidence may take
+SECONDS = 180  # of the processor's time, that one fit with its evidence may take
 SHORT = RunControl(steps_worth_inductor=10**9)  # Inductor takes half a minute a program
 SLOW = 6.0  # such seconds of one fit with its evidence, from which one seed has to do
 WRONG = 1e12  # nats that no ELBO of so few data has
@@ -288,8 +288,8 @@ def by_pyro(case: Case, seed: int) -> Figures:
         elbo = TraceEnum_ELBO if any(map(is_summed_out, trace.nodes.values())) else Trace_ELBO
         loss = elbo().loss
         pair = (program.model, program.guide)
-        draws = [-loss(*pair, *case.args, **case.kwargs) for _ in range(DRAWS)]
-    return Figures(mean(draws), stdev(draws) / math.sqrt(DRAWS), math.nan)
+        draws = torch.tensor([-loss(*pair, *case.args, **case.kwargs) for _ in range(DRAWS)])
+    return Figures(float(draws.mean()), float(draws.std()) / math.sqrt(DRAWS), math.nan)
 
 
 def rows_of(case: Case) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Iterator
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import pyro
@@ -111,8 +111,20 @@ def hmm(source: Source) -> Iterator[Case]:
         hidden_dim=4, jit=False, nn_dim=4, nn_channels=2, raftery_parameterization=False
     )
     x, lengths = (torch.rand(4, 5, 6) > 0.8).float(), torch.tensor([5, 4, 5, 3])
+
+    def with_its_network(model: Any) -> Any:
+        """The module makes one network at the first call: its start would be another in each copy."""
+        network = module.TonesGenerator(args, x.shape[-1])
+
+        @wraps(model)
+        def story(*rows: Any, **kwargs: Any) -> Any:
+            module.tones_generator = network
+            return model(*rows, **kwargs)
+
+        return story
+
     for name, model in module.models.items():
-        module.tones_generator = None
+        model = with_its_network(model)
         exposed = partial(startswith, "probs_")
         guide = AutoDelta(poutine.block(model, expose_fn=exposed))
         yield Case(f"model_{name}", (model, guide), (x, lengths), {"args": args})

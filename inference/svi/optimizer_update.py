@@ -15,9 +15,15 @@ def laid_out_like(x: Tensor, parameter: Tensor) -> Tensor:
 
     Fused optimizers read memory in order, whatever the strides say.
     """
-    if x.stride() == parameter.stride():
-        return x
-    return torch.empty_like(parameter, dtype=x.dtype).copy_(x)
+    return x if in_order_of(x, parameter) else torch.empty_like(parameter, dtype=x.dtype).copy_(x)
+
+
+def in_order_of(x: Tensor, parameter: Tensor) -> bool:
+    """Return whether a tensor lies in memory as its parameter does; where a size is 1, any stride does."""
+    return all(
+        size == 1 or own == other
+        for size, own, other in zip(x.shape, x.stride(), parameter.stride(), strict=True)
+    )
 
 
 class Update:

@@ -13,6 +13,8 @@ from pyro_vae.program.trace import as_raised, run, sample_sites
 
 STABLER = "try a smaller learning rate, gradient clipping (clip_norm) or a floor under the scales"
 
+POSSIBLE = "let the supports of the latents end where their density does"
+
 
 def explain(loss: BatchLoss, batch: Batch, error: Exception) -> InputError:
     """Return what was wrong with a batch that raised ``error``, with its site where it can be found."""
@@ -58,10 +60,11 @@ def first_not_finite(program: Program, batch: Batch) -> InputError | None:
             for quantity, tensor in (("value", site["value"]), ("log-probability", log_prob)):
                 if not torch.isfinite(tensor).all():
                     number = tensor[~torch.isfinite(tensor)][0]
+                    is_impossible = role == "model" and number == -torch.inf
                     return InputError(
                         f"the loss is not finite: the {role}'s site {name!r} is the first whose "
                         f"{quantity} is not ({number:g})",
                         subject=name,
-                        remedy=STABLER,
+                        remedy=f"{POSSIBLE}, or {STABLER}" if is_impossible else STABLER,
                     )
     return None

@@ -27,7 +27,7 @@ from pyro_vae.inference.compiling.validation_ops import (
 )
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.inference.svi.batch_loss import BatchLoss
-from pyro_vae.inference.svi.optimizer_update import laid_out_like
+from pyro_vae.inference.svi.optimizer_update import in_order_of, laid_out_like
 from pyro_vae.program.generators import generators_as_found
 from pyro_vae.program.isolation import as_found
 from pyro_vae.program.log_prob import for_compiler
@@ -237,7 +237,7 @@ def _check_same(
             continue
         if expected is None or gradient is None or not _close(expected, gradient, tolerance, scale):
             raise WrongGraph(f"its gradient for {name!r} would not be Pyro's")
-        if gradient.stride() != parameter.stride():
+        if not in_order_of(gradient, parameter):
             raise WrongGraph(f"its gradient for {name!r} would lie in memory in another order")
     if any(not _close(a, b, tolerance) for a, b in zip(pyros.buffers, graphs.buffers, strict=True)):
         raise WrongGraph("it would leave other values in a buffer")

@@ -10,13 +10,19 @@ from pyro_vae.guides.latent import LatentCoordinates, with_prior
 from pyro_vae.links import SCALE, log_link
 from pyro_vae.networks import Network, NetworkFactory
 
+# Priors near 0 may spread over many powers of e, more so on one side. A factor as wide on both sides starts
+# with values that no data allow, and so does a network whose steps are as long; an optimizer remembers the
+# gradients there for thousands of steps.
+WIDE = 1.0  # a standard deviation of logs and logits
+
 
 class AmortizedFactor(nn.Module):
     """Map what a unit's latent depends on, ``particles, units | in_dim``, to its distribution.
 
     Coordinates are normal, with loc + scale * (A inputs + f(inputs)) as mean, and the Cholesky factor
-    scale * g(inputs). Location and scale are the prior's, so networks that give 0 give about the prior. The
-    linear path A is there because posterior means often are linear, or nearly, in what they depend on.
+    scale * g(inputs). Location and scale are the prior's, so networks that give 0 give about the prior; of
+    logs and logits that vary by more than 1, a narrower distribution. The linear path A is there because
+    posterior means often are linear, or nearly, in what they depend on.
     Where the prior is normal given earlier latents, this is what the unit's data say, and the prior is
     multiplied by it (:func:`pyro_vae.guides.latent.with_prior`).
 
@@ -56,8 +62,10 @@ class AmortizedFactor(nn.Module):
         self.network = Network.make(network, (in_dim,), (*cells, sum(self.sizes)))
         self.linear = nn.Linear(in_dim, math.prod(cells) * size, bias=False)
         self.reset_parameters()
+        # a posterior of logs is hardly wider than the prior, and twenty times as wide it is anywhere
+        self.bend = SCALE if coordinates.is_identity else 0.0
         self.register_buffer("loc", loc)
-        self.register_buffer("scale", scale)
+        self.register_buffer("scale", scale if coordinates.is_identity else scale.clamp(max=WIDE))
 
     def reset_parameters(self) -> None:
         """Start without the linear map."""
@@ -78,7 +86,7 @@ class AmortizedFactor(nn.Module):
         loc, log_scale, tril, skew, log_tail = (
             self._in_plates(x, inputs) for x in (loc, log_scale, *raw)
         )
-        scale = self.scale * log_link(log_scale, SCALE).exp()
+        scale = self.scale * log_link(log_scale, self.bend).exp()
         loc, scale = with_prior(prior, self.loc + self.scale * loc, scale)
         return self.coordinates.distribution(
             loc,

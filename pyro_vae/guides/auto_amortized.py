@@ -10,7 +10,6 @@ from pyro_vae.guides.along_model import Draw, draw_along
 from pyro_vae.guides.factorisation import factorisation_of
 from pyro_vae.guides.model_facts import (
     check_supports,
-    feasible_draw,
     latent_of,
     latents_to_draw,
     plates_of,
@@ -19,6 +18,7 @@ from pyro_vae.guides.model_facts import (
     without_guide,
 )
 from pyro_vae.guides.shared_latents import MOST_INPUTS, SharedLatents
+from pyro_vae.guides.start import probable_draw
 from pyro_vae.guides.unit_latents import UnitLatents
 from pyro_vae.networks import MLP, NetworkFactory
 from pyro_vae.program.trace import observed_sites, sample_sites
@@ -93,7 +93,7 @@ class AutoAmortized(nn.Module):
         self.frames = {frame.name: frame for latent in known.values() for frame in latent.frames}
         alone = {n: us for n, us in found.parents.items() if n in shared and n not in found.joint}
         self.shared = SharedLatents(known, found.joint, alone, nesting) if shared else None
-        if self.shared and (draw := feasible_draw(target, args, kwargs, draws, known)):
+        if self.shared and (draw := probable_draw(target, args, kwargs, draws, known)):
             self.shared.start_at(draw)
         self.local: UnitLatents | None = None
         if self.unit:

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pyro.distributions as dist
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.transforms import (
     AffineTransform,
+    ComposeTransform,
     IndependentTransform,
     ReshapeTransform,
     Transform,
@@ -21,15 +23,14 @@ from torch.distributions.transforms import (
 from pyro_vae.distributions import SinhArcsinh
 from pyro_vae.errors import InputError
 from pyro_vae.guides.own_family import Family, own_family
+from pyro_vae.guides.within import MOST, Within
 from pyro_vae.program.bijections import biject
 from pyro_vae.program.unconstrained import known_support
 from pyro_vae.program.wrappers import SHAPES_AND_MASKS, inside
 
 FULL_COVARIANCE = 64  # coordinates, up to which a factor has all their covariances
-MOST = (
-    30.0  # beyond which means of logs and logits, and dependences in units of a scale, hardly grow
-)
 MOST_SHAPE = 1.5  # of a skew, and of the log of a tail
+SLOW = Within(-MOST, MOST)  # of dependences, in units of a scale
 ROUNDINGS = 4.0  # of a mean, that a standard deviation has at least
 
 
@@ -38,18 +39,20 @@ class LatentCoordinates:
     """Map a latent to unconstrained coordinates ``batch | D``, and their distribution to the latent's.
 
     Attributes:
-        transform: from unconstrained values to the latent's support.
+        bijection: from unconstrained values to the latent's support.
         shape: the event shape of unconstrained values.
         event_dim: of the latent's own values.
         family: the prior's own, if a factor takes it in place of a normal distribution.
         is_log_normal: whether the coordinates are normal under the prior.
+        within: where numbers can hold a value, once it is known where its prior lies.
     """
 
-    transform: Transform
+    bijection: Transform
     shape: torch.Size
     event_dim: int
     family: Family | None = None
     is_log_normal: bool = False
+    within: Within | None = None
 
     @classmethod
     def of(cls, name: str, fn: Any) -> "LatentCoordinates":
@@ -66,10 +69,17 @@ class LatentCoordinates:
                 expected="a continuous prior",
                 remedy='have it summed out: infer={"enumerate": "parallel"} in the model',
             )
-        transform = biject(_of_one_unit(name, support))
-        shape = torch.Size(transform.inverse_shape(fn.event_shape))
+        bijection = biject(_of_one_unit(name, support))
+        shape = torch.Size(bijection.inverse_shape(fn.event_shape))
         is_log_normal = isinstance(inside(fn, SHAPES_AND_MASKS), dist.LogNormal)
-        return cls(transform, shape, len(fn.event_shape), own_family(fn), is_log_normal)
+        return cls(bijection, shape, len(fn.event_shape), own_family(fn), is_log_normal)
+
+    @cached_property
+    def transform(self) -> Transform:
+        """The map from coordinates to the support, which keeps values where numbers hold them."""
+        if self.within is None:
+            return self.bijection
+        return ComposeTransform([self.within, self.bijection])
 
     @property
     def size(self) -> int:
@@ -91,7 +101,7 @@ class LatentCoordinates:
 
     @property
     def is_identity(self) -> bool:
-        transform: Any = self.transform
+        transform: Any = self.bijection
         while isinstance(transform, IndependentTransform):
             transform = transform.base_transform
         return bool(transform == identity_transform)
@@ -118,8 +128,8 @@ class LatentCoordinates:
         return torch.equal(self.transform(points), other.transform(points))
 
     def __call__(self, value: Tensor) -> Tensor:
-        """Return a value's coordinates, ``batch | D``."""
-        free = self.transform.inv(value)
+        """Return a value's coordinates, ``batch | D``, as if ``within`` had no bounds."""
+        free = self.bijection.inv(value)
         return free.reshape(*free.shape[: free.dim() - len(self.shape)], self.size)
 
     def prior_of(self, fn: Any) -> tuple[Tensor, Tensor] | None:
@@ -149,13 +159,8 @@ class LatentCoordinates:
                 diagonal, so that narrow distributions keep their precision; None for independent ones.
             raw_shapes: skews and logs of tails, ``batch | D``; None for normal coordinates.
         """
-        if not self.is_identity:  # exp and its like overflow where a network has gone astray
-            loc = slow(loc)
-        elif (
-            self.family is None
-        ):  # a draw is rounded as its mean is: closer to it, log q would be wrong
-            scale = torch.hypot(scale, ROUNDINGS * torch.finfo(loc.dtype).eps * loc)
         if self.family is not None:
+            loc = loc if self.within is None else self.within(loc)
             loc, scale = (x.reshape((*x.shape[:-1], *self.shape)) for x in (loc, scale))
             return self.family(loc, scale).to_event(len(self.shape))
         # the density of a draw takes its coordinates from the cache: those found from the value are rounded
@@ -164,7 +169,9 @@ class LatentCoordinates:
             parts.insert(0, ReshapeTransform(torch.Size((self.size,)), self.shape))
         unit_tril = torch.ones_like(scale)
         if raw_tril is not None and self.size > 1:
-            unit_tril = lower_triangular(unit_tril, slow(raw_tril / math.sqrt(self.size)))
+            unit_tril = lower_triangular(unit_tril, SLOW(raw_tril / math.sqrt(self.size)))
+        if self.is_identity:  # a draw is rounded as its mean is: closer to it, log q would be wrong
+            scale = torch.hypot(scale, _rounding(loc, unit_tril))
         loc, scale = self._number(loc), self._number(scale)
         if raw_shapes is not None:
             skew, log_tail = (self._number(x) for x in raw_shapes)
@@ -184,9 +191,20 @@ class LatentCoordinates:
         return x.squeeze(-1) if self.shape == () else x
 
 
-def slow(x: Tensor) -> Tensor:
-    """Return numbers that grow like a logarithm beyond `MOST`."""
-    return x.clamp(-MOST, MOST) + x.sign() * (x.abs() - MOST).relu().log1p()
+def _rounding(loc: Tensor, unit_tril: Tensor) -> Tensor:
+    """Return how far draws have to spread, so that their rounding hardly counts in log q.
+
+    Dependences multiply it: noise is found from a draw by the inverse of the unit triangle.
+    """
+    eps = torch.finfo(loc.dtype).eps
+    rounding = ROUNDINGS * eps * loc
+    if unit_tril.dim() == loc.dim():
+        return rounding
+    with torch.no_grad():
+        one = torch.eye(loc.shape[-1], dtype=loc.dtype, device=loc.device)
+        inverse = torch.linalg.solve_triangular(unit_tril, one, upper=False, unitriangular=True)
+        growth = inverse.abs().sum(-1).amax(-1, keepdim=True).clamp(max=1 / (ROUNDINGS * eps))
+    return rounding * growth
 
 
 def skewed(raw_skew: Tensor, raw_log_tail: Tensor) -> SinhArcsinh:

@@ -1,8 +1,7 @@
 """What a guide has to know of a model: units, latents, their coordinates, what each depends on."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pyro
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError
 from pyro_vae.guides.latent import Latent, LatentCoordinates
+from pyro_vae.guides.within import Within
 from pyro_vae.program.contract import Program, as_program, held_program
 from pyro_vae.program.isolation import undisturbed
 from pyro_vae.program.site_checks import check_shapes
@@ -242,9 +242,12 @@ def latent_of(name: str, draws: Sequence[poutine.Trace]) -> Latent:
         )
     free = [first(cast(Site, d.nodes[name])["value"]).reshape(-1, first.size) for d in draws]
     location, scale = _centre(torch.cat(free))
+    within = None if first.is_identity else Within.around(location, scale)
+    if within is not None:
+        location = location.clamp(within.low, within.high)
     site = cast(Site, draws[0].nodes[name])
     depth = len(site["fn"].batch_shape)
-    return Latent(first, plates_of(site), depth, location, scale)
+    return Latent(replace(first, within=within), plates_of(site), depth, location, scale)
 
 
 def _centre(draws: Tensor) -> tuple[Tensor, Tensor]:
@@ -268,35 +271,6 @@ def _centre(draws: Tensor) -> tuple[Tensor, Tensor]:
 def _device_of(trace: poutine.Trace, name: str) -> torch.device:
     value: Tensor = cast(Site, trace.nodes[name])["value"]
     return value.device
-
-
-def feasible_draw(
-    target: Program,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    draws: Sequence[poutine.Trace],
-    known: Mapping[str, Latent],
-) -> dict[str, Tensor] | None:
-    """Return the most probable of the prior's draws, if the data are impossible at the prior's location.
-
-    None where a guide can start at the location, or where no draw makes the data possible.
-    """
-    values = {}
-    for name, latent in known.items():
-        site = cast(Site, draws[0].nodes[name])
-        free = latent.location.reshape(latent.coordinates.shape)
-        values[name] = latent.coordinates.transform(free).expand(site["value"].shape)
-    with undisturbed(target, 0), torch.no_grad(), pyro.validation_enabled(False):
-        trace = run("model", poutine.condition(target.model, values), args, kwargs)
-        if math.isfinite(trace.log_prob_sum()):
-            return None
-        scores = [float(draw.log_prob_sum()) for draw in draws]
-    best = max(
-        range(len(draws)), key=lambda i: scores[i] if math.isfinite(scores[i]) else -math.inf
-    )
-    if not math.isfinite(scores[best]):
-        return None
-    return {name: cast(Site, draws[best].nodes[name])["value"] for name in known}
 
 
 def check_supports(

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor
 
+from pyro_vae.guides.within import Within
 from pyro_vae.program.wrappers import SHAPES_AND_MASKS, inside
 
 Family = Callable[[Tensor, Tensor], Any]
@@ -27,11 +29,26 @@ def inverse_gamma(loc: Tensor, scale: Tensor) -> Any:
     return dist.InverseGamma(concentration, concentration * loc.exp())
 
 
+LOGITS = Within(
+    -12.0, 12.0
+)  # of a mean: draws of Betas closer to a bound have no finite derivatives
+
+
+class Beta(dist.Beta):
+    """Draw no value that rounds to 0 or 1, where a density may be 0 or infinite."""
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        value: Tensor = super().rsample(torch.Size(sample_shape))
+        finite = torch.finfo(value.dtype)
+        return value.clamp(finite.tiny, 1 - finite.eps / 2)
+
+
 def beta(loc: Tensor, scale: Tensor) -> Any:
     """Return the Beta distribution with mean sigmoid(loc) whose logit varies by about ``scale``."""
+    loc = LOGITS(loc)
     mean, rest = loc.sigmoid(), (-loc).sigmoid()
     precision = scale.square().reciprocal()  # 1 / (1 / a + 1 / b)
-    return dist.Beta(1 + precision / rest, 1 + precision / mean)
+    return Beta(1 + precision / rest, 1 + precision / mean)
 
 
 FAMILIES: dict[type, Family] = {

@@ -21,6 +21,7 @@ from pyro_vae.program.trace import (
     run_at,
     sample_sites,
 )
+from pyro_vae.program.wrappers import parts
 
 MASK_DRAWS = 3  # of a guide whose latents are masked, as a mask may depend on them
 
@@ -157,8 +158,36 @@ def _moved_by(
     for name, there in where.items():
         value = torch.where(there, other_value(sites[name]), sites[name]["value"])
         latents.nodes[name] = cast(Any, {**sites[name], "value": value})
-    before, after = (
-        site_scores(model, bound_program.structure)
-        for model in (traces.model, model_at(bound_program, latents))
-    )
-    return moved_sites(before, after)
+    model = model_at(bound_program, latents)
+    before, after = (site_scores(m, bound_program.structure) for m in (traces.model, model))
+    moved, others = moved_sites(before, after), sample_sites(model)
+    impossible = [n for n in before.keys() & after.keys() if not _is_finite(before[n], after[n])]
+    return moved + [
+        name
+        for name in impossible
+        if name not in (*moved, *where) and not _same(sites[name], others[name])
+    ]
+
+
+def _is_finite(*scores: Tensor) -> bool:
+    return all(bool(score.isfinite().all()) for score in scores)
+
+
+def _same(site: Site, other: Site) -> bool:
+    """Return whether a site has the same value and distribution in two runs.
+
+    It says so where values are impossible: their score is -inf, whatever it depends on.
+    """
+    own, its = _numbers(site), _numbers(other)
+    return all(torch.equal(own[key], its[key]) for key in own.keys() & its.keys())
+
+
+def _numbers(site: Site) -> dict[tuple[int, str], Tensor]:
+    """Return a site's value, and the tensors that its distribution is made of."""
+    held = {
+        (number, name): attribute
+        for number, part in enumerate(parts(site["fn"]))
+        for name, attribute in vars(part).items()
+        if isinstance(attribute, Tensor)
+    }
+    return {(-1, "value"): site["value"], **held}

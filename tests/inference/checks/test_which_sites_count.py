@@ -12,6 +12,7 @@ import pytest
 import torch
 from pyro import poutine
 from pyro.contrib.easyguide import easy_guide
+from pyro.infer import config_enumerate
 from pyro.infer.autoguide import (
     AutoHierarchicalNormalMessenger,
     AutoMultivariateNormal,
@@ -833,3 +834,37 @@ def test_the_means_of_an_autoguide_are_those_of_its_posterior() -> None:
     exact = math.exp(loc + sd**2 / 2)
     error = exact * math.sqrt(math.expm1(sd**2) / 1000)
     assert all(abs(mean["scale"].item() - exact) < 5 * error for mean in means)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_masked_counts_count_for_what_they_allow_though_most_are_impossible(seed: int) -> None:
+    """Pyro's epidemics: counts without a prior, whose differences are observed.
+
+    The counts that a prior draws are nearly always impossible, and remain so if one of them moves. A guide
+    of other draws meets other counts, so the figures of several seeds must agree.
+    """
+    seen = [torch.tensor(y) for y in (1.0, 0.0, 2.0, 1.0)]
+    size = 7
+
+    @config_enumerate
+    def model() -> None:
+        share = pyro.sample("share", dist.Beta(2.0, 2.0))
+        left = torch.tensor(float(size))
+        for t, y in enumerate(seen):
+            before, left = left, pyro.sample(f"left_{t}", dist.Binomial(size, 0.5).mask(False))
+            pyro.sample(f"gone_{t}", dist.ExtendedBinomial(before, share), obs=before - left)
+            pyro.sample(f"seen_{t}", dist.ExtendedBinomial(before - left, 0.5), obs=y)
+
+    def guide() -> None:
+        pyro.sample("share", dist.Beta(2.0, 2.5))
+
+    share = torch.linspace(0, 1, 202, dtype=torch.float64)[1:-1]
+    paths = torch.cartesian_prod(*[torch.arange(size + 1.0, dtype=torch.float64)] * len(seen))
+    gone = -paths.diff(prepend=torch.full((len(paths), 1), float(size)), dim=1)
+    before = paths + gone
+    given = dist.ExtendedBinomial(before, share[:, None, None]).log_prob(gone)
+    noticed = dist.ExtendedBinomial(gone, 0.5).log_prob(torch.stack(seen).double())
+    log_p = (given + noticed).sum(-1).logsumexp(-1) + dist.Beta(2.0, 2.0).log_prob(share)
+    exact = torch.trapezoid(log_p.exp(), share).log().item()
+    pyro.set_rng_seed(seed)
+    assert is_right(log_evidence((model, guide), args=(), seed=seed), exact)

@@ -10,7 +10,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 from pyro_vae.inference.svi.optimizer import OptimizerFactory, fused
-from pyro_vae.inference.svi.optimizer_update import Update
+from pyro_vae.inference.svi.optimizer_update import Update, in_order_of, laid_out_like
 
 OPTIMIZERS = {
     "Adam": Adam,
@@ -82,3 +82,28 @@ def test_a_hook_is_called() -> None:
         set_gradients(wanted, seed)
         update()
     assert len(calls) == 3
+
+
+def test_a_stride_of_a_dimension_of_size_1_is_no_other_order() -> None:
+    parameter = torch.zeros(4, 1, 3)
+    gradient = torch.randn(12).as_strided((4, 1, 3), (3, 1, 1))  # as a batched product gives it
+    assert gradient.stride() != parameter.stride()
+    assert laid_out_like(gradient, parameter) is gradient
+    turned = torch.randn(3, 1, 4).transpose(0, 2)
+    laid_out = laid_out_like(turned, parameter)
+    assert not in_order_of(turned, parameter)
+    assert in_order_of(laid_out, parameter)
+    assert torch.equal(laid_out, turned)
+
+
+def test_a_gradient_with_such_a_stride_moves_its_parameter_as_any_other() -> None:
+    gradient = torch.randn(4, 1, 3)
+    moved = []
+    for strides in ((3, 3, 1), (3, 1, 1)):
+        parameter = torch.ones(4, 1, 3, requires_grad=True)
+        update = Update(fused(Adam([parameter])))
+        for _ in range(3):
+            parameter.grad = gradient.as_strided((4, 1, 3), strides)
+            update()
+        moved.append(parameter.detach())
+    assert torch.equal(*moved)

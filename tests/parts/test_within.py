@@ -1,0 +1,151 @@
+"""Draws of a made guide are numbers, inside of their support, however far its parameters have gone."""
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from pyro_vae.guides import AutoAmortized
+from pyro_vae.guides.latent import LatentCoordinates
+from pyro_vae.guides.model_facts import latent_of
+from pyro_vae.guides.own_family import beta
+from pyro_vae.guides.within import Within
+
+PRIORS = {
+    "LogNormal": dist.LogNormal(0.0, 5.0),
+    "far LogNormal": dist.LogNormal(50.0, 1.0),
+    "Gamma": dist.Gamma(0.1, 0.3),
+    "narrow Gamma": dist.Gamma(0.01, 1.0),
+    "Gamma, own family": dist.Gamma(2.0, 1.0),
+    "Beta": dist.Beta(0.05, 0.05),
+    "Beta, own family": dist.Beta(2.0, 2.0),
+    "Pareto": dist.Pareto(1.0, 1.5),
+    "Uniform": dist.Uniform(100.0, 101.0),
+    "Dirichlet": dist.Dirichlet(torch.full((3,), 0.05)),
+}
+
+
+def coordinates_of(prior) -> LatentCoordinates:
+    torch.manual_seed(0)
+    model = poutine.trace(lambda: pyro.sample("z", prior))
+    return latent_of("z", [model.get_trace() for _ in range(64)]).coordinates
+
+
+@pytest.mark.parametrize("prior", PRIORS.values(), ids=PRIORS)
+@pytest.mark.parametrize("astray", [-1e5, -100.0, 0.0, 100.0, 1e5])
+def test_draws_have_a_finite_density_wherever_the_parameters_are(prior, astray: float) -> None:
+    coordinates = coordinates_of(prior)
+    loc = torch.full((500, coordinates.size), astray).requires_grad_()
+    q = coordinates.distribution(loc, torch.full_like(loc, 300.0), None)
+    z = q.rsample()
+    assert prior.support.check(z).all()
+    difference = prior.log_prob(z) - q.log_prob(z)
+    assert difference.isfinite().all()
+    assert torch.autograd.grad(difference.sum(), loc)[0].isfinite().all()
+
+
+def test_the_density_beyond_the_bounds_integrates_to_1() -> None:
+    """The mean of prior / q is 1, if q's density is that of its draws: here one in five lies beyond 30."""
+    coordinates = coordinates_of(dist.LogNormal(0.0, 1.0))
+    q = coordinates.distribution(torch.zeros(200_000, 1), torch.full((200_000, 1), 25.0), None)
+    z = q.sample()
+    assert ((z.log().abs() > 30).float().mean() - math.erfc(1.2 / 2**0.5)).abs() < 0.005
+    prior = dist.LogNormal(0.0, 40.0)
+    ratio = (prior.log_prob(z) - q.log_prob(z)).exp()
+    inside = z.log().abs() < 33
+    exact = math.erf(33 / 40 / 2**0.5)
+    error = float((ratio * inside).std()) / 200_000**0.5
+    assert abs(float((ratio * inside).mean()) - exact) < 4 * error
+
+
+def test_a_prior_lies_within_its_bounds() -> None:
+    for location, scale in ((50.0, 1.0), (-40.0, 2.0), (0.0, 1.0)):
+        bounds = Within.around(torch.tensor([location]), torch.tensor([scale]))
+        x = torch.linspace(location - 3 * scale, location + 3 * scale, 13)
+        assert torch.equal(bounds(x), x)
+
+
+def test_the_map_has_an_inverse() -> None:
+    bounds = Within(-3.0, 4.0)
+    x = torch.linspace(-200.0, 300.0, 101, dtype=torch.float64).requires_grad_()
+    y = bounds(x)
+    torch.testing.assert_close(bounds.inv(y), x)
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    torch.testing.assert_close(bounds.log_abs_det_jacobian(x, y), slope.log())
+
+
+def test_no_draw_of_a_beta_factor_rounds_to_a_bound() -> None:
+    torch.manual_seed(0)
+    q = beta(torch.tensor([-25.0, 14.0]), torch.tensor([1.0, 1.0]))
+    z = q.rsample(torch.Size((20_000,)))
+    assert ((z > 0) & (z < 1)).all()
+    assert q.log_prob(z).isfinite().all()
+
+
+def counts(x: Tensor) -> None:
+    with pyro.plate("units", len(x)):
+        rate = pyro.sample("rate", dist.Gamma(0.1, 0.1))
+        pyro.sample("x", dist.Poisson(rate), obs=x)
+
+
+def trained(model, x: Tensor, rate: float, steps: int):
+    pyro.set_rng_seed(0)
+    guide = AutoAmortized(model, x)
+    optimizer = torch.optim.Adam(guide.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (-elbo(model, guide, x)).backward()
+        optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        draws = torch.stack([elbo(model, guide, x) for _ in range(300)])
+    return draws.mean(), draws.std() / 300**0.5
+
+
+def elbo(model, guide, x: Tensor) -> Tensor:
+    drawn = poutine.trace(guide).get_trace(x)
+    replayed = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(x)
+    return replayed.log_prob_sum() - drawn.log_prob_sum()
+
+
+def test_large_steps_with_a_pole_and_extreme_counts_stay_finite() -> None:
+    """Gamma-Poisson counts have a negative binomial evidence, which no ELBO exceeds."""
+    x = torch.tensor([0.0, 1.0, 3.0, 40.0, 1e3, 1e5] * 5)
+    evidence = dist.GammaPoisson(0.1, 0.1).log_prob(x.double()).sum()
+    mean, error = trained(counts, x, 1e-2, 100)
+    assert mean.isfinite()
+    assert mean < evidence + 4 * error
+
+
+def spread(x: Tensor) -> None:
+    scale = pyro.sample("scale", dist.LogNormal(-5.0, 5.0))
+    with pyro.plate("data", len(x)):
+        pyro.sample("x", dist.Normal(0.0, scale), obs=x)
+
+
+def test_a_guide_starts_where_the_data_are_probable() -> None:
+    """At the prior's location, exp(-5), the data have -220,000 nats, and Adam remembers their gradient."""
+    x = torch.tensor([-1.5, -1.0, -0.7, -0.4, -0.1, 0.2, 0.5, 0.8, 1.1, 1.6] * 2)
+    u = torch.linspace(-5.0, 5.0, 20_001, dtype=torch.float64)
+    density = dist.Normal(-5.0, 5.0).log_prob(u)
+    density += dist.Normal(0.0, u.exp().unsqueeze(-1)).log_prob(x.double()).sum(-1)
+    evidence = (density.logsumexp(0) + math.log(u[1] - u[0])).item()
+    mean, error = trained(spread, x, 1e-2, 500)
+    assert evidence - 0.05 - 4 * error < mean < evidence + 4 * error
+
+
+@pytest.mark.parametrize("below", [0.0, 3.0, -100.0])
+def test_density_of_narrow_draws_far_from_0_is_that_of_their_noise(below: float) -> None:
+    """Rounding moves a draw by a part of its scale; dependences multiply it in the noise found from it."""
+    coordinates = coordinates_of(dist.Normal(torch.zeros(5), 1.0).to_event(1))
+    loc, scale = torch.full((20_000, 5), 1e4), torch.full((20_000, 5), 1e-4)
+    torch.manual_seed(0)
+    q = coordinates.distribution(loc, scale, torch.full((20_000, 10), below))
+    off = q.log_prob(q.sample()) + q.entropy()  # of which 5/2 is the variance
+    assert abs(float(off.mean())) < 4 * (2.5 / 20_000) ** 0.5 + 0.05
+    assert float(off.std()) < 1.1 * 2.5**0.5
