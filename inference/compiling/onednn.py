@@ -1,7 +1,7 @@
 """Matrix products by oneDNN: larger ones in single precision, on a CPU with AVX-512 that is not Intel's.
 
 It is up to twice as fast there as torch's own choice, but slower to start: MKL has AVX-512 code for Intel's
-processors only. On those, MKL is a third faster, and with AVX2 alone a step by MKL takes a sixth less.
+processors only. On those, MKL is a third faster, and with AVX2 alone a step by MKL takes a seventh less.
 """
 
 import platform
