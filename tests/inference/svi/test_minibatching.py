@@ -412,7 +412,7 @@ def scaled_by_hand(x: Tensor) -> None:
 @pytest.mark.parametrize("model", [of_a_subsample, scaled_by_hand])
 def test_a_batch_counts_once_for_all_rows(model: Any) -> None:
     def guide(x: Tensor) -> None:
-        loc, log_scale = pyro.param("loc", torch.tensor(3.0)), pyro.param("s", torch.tensor(-3.0))
+        loc, log_scale = pyro.param("loc", torch.tensor(3.0)), pyro.param("s", torch.tensor(-3.4))
         pyro.sample("mean", dist.Normal(loc, log_scale.exp()))
 
     adam = partial(Adam, lr=0.005)
