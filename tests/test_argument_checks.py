@@ -189,7 +189,7 @@ VERBS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, set[str]]]] = {
     check_program: ({"data": X}, CHECK_PROGRAM),
     wider: ({}, {"factor": POSITIVE}),
     refined: ({}, {"steps": set(), "learning_rate": POSITIVE, "elbo": NONE}),
-    Importance: ({}, {"prior_share": {"zero"}, "relabel": FLAG}),
+    Importance: ({}, {"prior_share": {"zero"}, "symmetrize": FLAG}),
     Annealed: (
         {},
         {"num_temperatures": set(), "start": set(), "schedule": set(), "num_leapfrog": set()},

@@ -29,7 +29,6 @@ from pyro_vae.inference.evidence.annealed_chains import (
     numbers_of_chains,
 )
 from pyro_vae.inference.evidence.draws import Drawer, DrawsPosterior, WeightedDraws, joined
-from pyro_vae.inference.evidence.label_notes import one_mode_note, scores_of_path
 from pyro_vae.inference.evidence.method import (
     Advance,
     Estimator,
@@ -37,9 +36,15 @@ from pyro_vae.inference.evidence.method import (
     UnitEstimates,
     Workload,
 )
+from pyro_vae.inference.evidence.missed_copies import (
+    Missed,
+    missed,
+    missed_by_guide,
+    scores_of_path,
+)
 from pyro_vae.program.bound_program import BoundProgram
-from pyro_vae.program.labels import exchangeable_labels
 from pyro_vae.program.prior_guide import with_prior_as_guide
+from pyro_vae.program.symmetries import symmetries
 
 STARTS: dict[str, Callable[[BoundProgram], AnnealingPath]] = {
     "guide": FromGuide,
@@ -162,19 +167,17 @@ class Annealed(Method, DrawsPosterior):
         return stuck_note(
             estimates.acceptance,
             "their figures are hardly better than those of importance sampling",
-        ) + self.label_notes(example)
+        )
 
-    def label_notes(self, example: BoundProgram) -> tuple[str, ...]:
-        """Return a note where the start holds a part of the orders of exchangeable labels."""
-        if self.start == "prior" or example.structure.unit is not None:
-            return ()
+    def missed(self, example: BoundProgram, num_particles: int) -> Missed | None:
         if self.start == "guide":
-            return one_mode_note(example)
-        if not exchangeable_labels(example):  # the search for the mode takes its time
-            return ()
+            return missed_by_guide(example, num_particles, FROM_THE_PRIOR)
+        found = symmetries(example) if self.start == "laplace" else ()
+        if not found:  # the search for the mode takes its time
+            return None
         path = FromLaplace(example.single())
         scores = scores_of_path(path, lambda: path.draw(1))
-        return one_mode_note(example, scores, "the Laplace approximation", FROM_THE_PRIOR)
+        return missed(found, scores, num_particles, "the Laplace approximation", FROM_THE_PRIOR)
 
     # --- the chains of one tile, also for the bounds of both sides ------------------------------
 

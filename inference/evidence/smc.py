@@ -31,6 +31,7 @@ from pyro_vae.inference.evidence.method import (
     UnitEstimates,
     Workload,
 )
+from pyro_vae.inference.evidence.missed_copies import Missed, is_of_a_part
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.prior_guide import with_prior_as_guide
@@ -166,16 +167,24 @@ class SMC(Method, DrawsPosterior):
                 parts.append(WeightedDraws(latents, weights))
             found = sums.unit_estimates()
             assert found.acceptance is not None
-            notes = stuck_note(found.acceptance, STUCK_HELP) + self._annealed.label_notes(example)
+            notes, part = (
+                stuck_note(found.acceptance, STUCK_HELP),
+                self.missed(example, work.num_particles),
+            )
+            if part is not None:
+                notes, found = (*notes, part.note), part.without_error(found)
             return replace(joined(parts), notes=notes, estimates=found)
 
         return draw
 
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         assert estimates.acceptance is not None
-        few = (FEW,) if estimates.without_error.any() else ()
+        is_few = estimates.without_error.any() and not is_of_a_part(estimates)
         stuck = stuck_note(estimates.acceptance, STUCK_HELP)
-        return few + stuck + self._annealed.label_notes(example)
+        return ((FEW,) if is_few else ()) + stuck
+
+    def missed(self, example: BoundProgram, num_particles: int) -> Missed | None:
+        return self._annealed.missed(example, num_particles)
 
     def _checked(self, example: BoundProgram, work: Workload) -> SharedCode | None:
         if work.num_particles % self.num_islands:
