@@ -7,6 +7,7 @@ from pyro_vae.inference.annealing.paths import AnnealingPath, FromPrior
 from pyro_vae.inference.annealing.reference import FromReference, Reference
 from pyro_vae.program.bound_program import BoundProgram
 
+PRIOR_SHARE = 0.1  # of the draws
 PRIOR_DRAWS = 32  # whose median is where the search for the mode starts
 ITERATIONS, ROUNDS = 100, 3  # of L-BFGS
 LEAST_CURVATURE = 1e-4  # relative to the prior draws' variance: where the posterior is flat
@@ -29,7 +30,8 @@ class FromLaplace(FromReference):
         path = FromPrior(bound_program)
         draws = path.draw(PRIOR_DRAWS)
         mode = find_mode(path, draws.median(0, keepdim=True).values)
-        super().__init__(path, Reference(mode[0], covariance_root(path, mode, draws)))
+        reference = Reference(mode[0], covariance_root(path, mode, draws))
+        super().__init__(path, reference, PRIOR_SHARE)
 
 
 def find_mode(path: AnnealingPath, u: Tensor) -> Tensor:

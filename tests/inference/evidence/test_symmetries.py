@@ -10,6 +10,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer.autoguide import AutoMultivariateNormal
+from refused import refused
 from torch import Tensor
 
 from pyro_vae import InputError, compare, log_evidence, posterior
@@ -233,6 +234,29 @@ def test_annealing_from_one_mode_says_so(start: str) -> None:
     method = Annealed(5, start=start)
     notes = log_evidence((both, one_means), args=(X,), method=method, num_particles=8, seed=0).notes
     assert any("0.69 nats" in note for note in notes) is (start != "prior")
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        Annealed(20, num_leapfrog=3, symmetrize=True),
+        Annealed(1, "laplace", symmetrize=True),
+        SMC("guide", symmetrize=True),
+    ],
+    ids=["annealed", "laplace", "smc"],
+)
+def test_a_start_in_all_orders(method: Any) -> None:
+    """Along the axis of a simplex, too, where an exchange is no exchange of coordinates."""
+    found = log_evidence((mixture, one_mode), args=(X,), method=method, num_particles=1000, seed=0)
+    assert abs(float(found.log_evidence) - exact(X)) < 4 * float(found.standard_error)
+    assert float(found.standard_error) < 0.15
+    assert not any(NOTE in note for note in found.notes)
+
+
+def test_a_start_that_maps_another_draw_onto_the_latents_takes_no_orders() -> None:
+    program, method = (mixture, auto_guide(AutoMultivariateNormal)), Annealed(5, symmetrize=True)
+    with refused("locs", remedy="start from the prior"):
+        log_evidence(program, args=(X,), method=method)
 
 
 def both(x: Tensor) -> None:
