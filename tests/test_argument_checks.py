@@ -192,7 +192,13 @@ VERBS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, set[str]]]] = {
     Importance: ({}, {"prior_share": {"zero"}, "symmetrize": FLAG}),
     Annealed: (
         {},
-        {"num_temperatures": set(), "start": set(), "schedule": set(), "num_leapfrog": set()},
+        {
+            "num_temperatures": set(),
+            "start": set(),
+            "schedule": set(),
+            "num_leapfrog": set(),
+            "symmetrize": FLAG,
+        },
     ),
     NUTS: (
         {},
@@ -213,7 +219,13 @@ VERBS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, set[str]]]] = {
     ),
     SMC: (
         {},
-        {"start": set(), "num_islands": set(), "num_leapfrog": set(), "pilot": FLAG},
+        {
+            "start": set(),
+            "num_islands": set(),
+            "num_leapfrog": set(),
+            "symmetrize": FLAG,
+            "pilot": FLAG,
+        },
     ),
     Sandwich: ({}, {"annealed": set()}),
     Bidirectional: ({}, {"annealed": set()}),
