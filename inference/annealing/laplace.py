@@ -21,6 +21,10 @@ class FromLaplace(FromReference):
     there; where the Hessian is not negative definite, its eigenvalues are replaced by their absolute
     values. The start is a proposal: a poor one costs effective draws, and leaves the evidence unbiased.
 
+    A tenth of the draws come from the prior, so no weight exceeds ten times the likelihood over the
+    evidence. The Student's t alone misses shelves, tails and other modes of the posterior, and the tail of
+    its own weights does not show them.
+
     Source: L. Tierney, J. B. Kadane, "Accurate approximations for posterior moments and marginal
     densities",
     1986, https://doi.org/10.1080/01621459.1986.10478240.

@@ -1,4 +1,4 @@
-"""Importance sampling from a Laplace approximation, where the posterior is no Student's t about its mode."""
+"""Importance sampling from a Laplace approximation of posteriors that are no Student's t about a mode."""
 
 import math
 from collections.abc import Callable
