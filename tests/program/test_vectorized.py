@@ -616,6 +616,14 @@ def test_a_likelihood_of_zero_and_a_look_for_nan_are_no_reasons() -> None:
     assert reason(model) == ""
 
 
+def test_a_scale_of_each_run_about_one_mean_is_no_reason() -> None:
+    def model(x: Tensor, y: Tensor) -> None:
+        w = pyro.sample("w", dist.Normal(torch.zeros(5), 1.0).to_event(1))
+        pyro.sample("y", dist.Normal(0.0, (x @ w).exp()).to_event(1), obs=y)
+
+    assert reason(model) == ""
+
+
 def test_a_branch_on_a_latent_is_named() -> None:
     def model(x: Tensor, y: Tensor) -> None:
         w = pyro.sample("w", dist.Normal(torch.zeros(5), 1.0).to_event(1))
