@@ -145,10 +145,10 @@ class _Trial:
     """Try the candidates on the data of one call."""
 
     def __init__(self, auto: "Auto", example: BoundProgram, work: Workload, clock: Clock) -> None:
+        self.state, self.was_stopped = rng_state(), False
         self.candidates = tuple(candidates(auto, example, work.num_particles))
         self.example, self.work, self.clock = example, work, clock
         self.end = math.inf if auto.seconds is None else clock() + auto.seconds
-        self.state, self.was_stopped = rng_state(), False
         # of each candidate the last run, which has the most particles: the one with the smallest error
         # would be that whose error came out too small
         self.tried: dict[str, Tried] = {}

@@ -131,11 +131,12 @@ class Probes:
     def stay(self, moved: Callable[[Values], Values]) -> bool:
         """Return whether a map leaves the log-density of all draws as it is."""
         try:
-            others = [_log_joint(self.bound_program, moved(values)) for values, _ in self.tried]
+            return bool(self.tried) and not any(
+                bool(moves(score, _log_joint(self.bound_program, moved(values))).any())
+                for values, score in self.tried
+            )
         except (InputError, ValueError):  # the map leads out of a support
             return False
-        pairs = zip(self.tried, others, strict=True)
-        return bool(self.tried) and not any(bool(moves(s, other).any()) for (_, s), other in pairs)
 
 
 def _log_joint(bound_program: BoundProgram, values: Values) -> Tensor:
