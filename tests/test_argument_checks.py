@@ -189,10 +189,16 @@ VERBS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, set[str]]]] = {
     check_program: ({"data": X}, CHECK_PROGRAM),
     wider: ({}, {"factor": POSITIVE}),
     refined: ({}, {"steps": set(), "learning_rate": POSITIVE, "elbo": NONE}),
-    Importance: ({}, {"prior_share": {"zero"}, "relabel": FLAG}),
+    Importance: ({}, {"prior_share": {"zero"}, "symmetrize": FLAG}),
     Annealed: (
         {},
-        {"num_temperatures": set(), "start": set(), "schedule": set(), "num_leapfrog": set()},
+        {
+            "num_temperatures": set(),
+            "start": set(),
+            "schedule": set(),
+            "num_leapfrog": set(),
+            "symmetrize": FLAG,
+        },
     ),
     NUTS: (
         {},
@@ -213,7 +219,13 @@ VERBS: dict[Callable[..., Any], tuple[dict[str, Any], dict[str, set[str]]]] = {
     ),
     SMC: (
         {},
-        {"start": set(), "num_islands": set(), "num_leapfrog": set(), "pilot": FLAG},
+        {
+            "start": set(),
+            "num_islands": set(),
+            "num_leapfrog": set(),
+            "symmetrize": FLAG,
+            "pilot": FLAG,
+        },
     ),
     Sandwich: ({}, {"annealed": set()}),
     Bidirectional: ({}, {"annealed": set()}),

@@ -14,7 +14,7 @@ from pyro_vae.program.unconstrained import Placement
 MAX_DENSE = 128  # coordinates whose covariance is kept; of more, the variances alone
 SMALLEST = 1e-12  # variance, relative to the largest, below which draws do not differ
 HEAVINESS = 10.0  # degrees of freedom
-HEAVY = 0.6  # Pareto k above which a fitted density misses a narrow part of the posterior
+HEAVY = 0.5  # Pareto k above which weights against a fitted density have no variance
 
 
 def scale_of(u: Tensor, free: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from pyro_vae.inference.comparison.column import (
     with_errors,
 )
 from pyro_vae.inference.comparison.lineup import Lineup, quoted
-from pyro_vae.inference.evidence.label_notes import is_of_one_mode
+from pyro_vae.inference.evidence.missed_copies import is_of_a_part
 from pyro_vae.inference.evidence.report import HARDLY_VARY
 from pyro_vae.inference.evidence.result import Evidence
 
@@ -37,7 +37,7 @@ class LogEvidence(Column):
             "log p(data)",
             with_errors(values, errors),
             {"log_evidence": values, "log_evidence_error": errors},
-            (*_unknown(lineup), *_of_one_mode(lineup)),
+            (*_unknown(lineup), *_of_a_part(lineup)),
         )
         k = numbers(_largest_k(c.evidence) for c in lineup.candidates)
         cells = map(_k_cell, k, errors)
@@ -58,7 +58,11 @@ def _k_cell(k: float, error: float) -> str:
 
 def _unknown(lineup: Lineup) -> Iterator[str]:
     """Name the models whose evidence has no error."""
-    unknown = [c for c in lineup.candidates if math.isnan(c.total_error) and not c.lacks]
+    unknown = [
+        c
+        for c in lineup.candidates
+        if math.isnan(c.total_error) and not c.lacks and not is_of_a_part(c.evidence)
+    ]
     if unknown:
         names = quoted(c.name for c in unknown)
         yield (
@@ -68,14 +72,14 @@ def _unknown(lineup: Lineup) -> Iterator[str]:
         )
 
 
-def _of_one_mode(lineup: Lineup) -> Iterator[str]:
-    """Name the models whose evidence is of a part of the orders of exchangeable labels."""
-    names = [c.name for c in lineup.candidates if is_of_one_mode(c.evidence.notes)]
+def _of_a_part(lineup: Lineup) -> Iterator[str]:
+    """Name the models whose evidence is of one of several modes that are alike."""
+    names = [c.name for c in lineup.candidates if is_of_a_part(c.evidence)]
     if names:
         yield (
-            f"the evidence of {quoted(names)} is probably too low by up to the log of the number of orders "
-            "of its exchangeable labels, so its Bayes factors are, too: its own notes say what reaches all "
-            "orders"
+            f"the evidence of {quoted(names)} is probably too low by up to the log of the number of its "
+            "symmetric copies, so its Bayes factors are, too, and have no error: its own notes say what "
+            "reaches all copies"
         )
 
 

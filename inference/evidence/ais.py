@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from pyro_vae import argument_checks as checks
-from pyro_vae.errors import at_least_1
+from pyro_vae.errors import at_least_1, true_or_false
 from pyro_vae.inference.annealing.from_guide import FromGuide
 from pyro_vae.inference.annealing.hmc import Sampler, StepSizes, adapt_step_sizes
 from pyro_vae.inference.annealing.laplace import FromLaplace
@@ -19,6 +19,7 @@ from pyro_vae.inference.annealing.schedules import (
     inverse_temperatures,
     sigmoid,
 )
+from pyro_vae.inference.annealing.symmetrized import Symmetrized
 from pyro_vae.inference.compiling.inductor import SharedCode
 from pyro_vae.inference.evidence.annealed_chains import (
     MAX_MEMORY,
@@ -29,7 +30,6 @@ from pyro_vae.inference.evidence.annealed_chains import (
     numbers_of_chains,
 )
 from pyro_vae.inference.evidence.draws import Drawer, DrawsPosterior, WeightedDraws, joined
-from pyro_vae.inference.evidence.label_notes import one_mode_note, scores_of_path
 from pyro_vae.inference.evidence.method import (
     Advance,
     Estimator,
@@ -37,9 +37,16 @@ from pyro_vae.inference.evidence.method import (
     UnitEstimates,
     Workload,
 )
+from pyro_vae.inference.evidence.missed_copies import (
+    Missed,
+    missed,
+    missed_by_guide,
+    scores_of_path,
+    symmetrized_note,
+)
 from pyro_vae.program.bound_program import BoundProgram
-from pyro_vae.program.labels import exchangeable_labels
 from pyro_vae.program.prior_guide import with_prior_as_guide
+from pyro_vae.program.symmetries import symmetries
 
 STARTS: dict[str, Callable[[BoundProgram], AnnealingPath]] = {
     "guide": FromGuide,
@@ -57,6 +64,7 @@ CHECKS: dict[str, checks.Check] = {
     "start": checks.one_of(*STARTS),
     "schedule": checks.function,
     "num_leapfrog": at_least_1,
+    "symmetrize": true_or_false,
 }
 ADAPTED_PLACES = 20  # of the path, at most, where step sizes are adapted
 # As many gradients as it takes to save what compiling takes, of all tiles together.
@@ -89,10 +97,13 @@ class Annealed(Method, DrawsPosterior):
         start: "guide", "prior" or "laplace" (the posterior's mode and curvature), where the chains start.
         schedule: T -> the T + 1 inverse temperatures.
         num_leapfrog: leapfrog steps of a transition, each with one gradient of the log-density.
+        symmetrize: whether to mix the start over the copies by symmetries that the model shows, as
+            ``Importance`` does; the prior has them all.
 
     Raises:
         InputError: the schedule does not rise from 0 to 1. Later: a latent is discrete and not summed
-            out; the guide's support is not the prior's.
+            out; the guide's support is not the prior's; ``symmetrize`` meets a guide that maps another
+            draw onto the latents.
 
     >>> from pyro_vae import log_evidence
     >>> from pyro_vae.models import FactorAnalysis
@@ -107,6 +118,7 @@ class Annealed(Method, DrawsPosterior):
     start: str = "guide"
     schedule: TemperatureSchedule = sigmoid
     num_leapfrog: int = 10
+    symmetrize: bool = False
 
     num_particles = 16
     num_chains = 1
@@ -126,10 +138,11 @@ class Annealed(Method, DrawsPosterior):
 
     @property
     def description(self) -> str:
+        start = STARTS_IN_WORDS[self.start] + " in all symmetric copies" * self.symmetrize
         if self.num_temperatures == 1:
-            return f"importance sampling from {STARTS_IN_WORDS[self.start]} (one temperature)"
+            return f"importance sampling from {start} (one temperature)"
         return (
-            f"annealed importance sampling from {STARTS_IN_WORDS[self.start]}, {self.num_temperatures:,} "
+            f"annealed importance sampling from {start}, {self.num_temperatures:,} "
             f"temperatures, {self.num_leapfrog} leapfrog steps each"
         )
 
@@ -162,19 +175,24 @@ class Annealed(Method, DrawsPosterior):
         return stuck_note(
             estimates.acceptance,
             "their figures are hardly better than those of importance sampling",
-        ) + self.label_notes(example)
+        ) + self.symmetry_notes(example)
 
-    def label_notes(self, example: BoundProgram) -> tuple[str, ...]:
-        """Return a note where the start holds a part of the orders of exchangeable labels."""
-        if self.start == "prior" or example.structure.unit is not None:
-            return ()
+    def symmetry_notes(self, example: BoundProgram) -> tuple[str, ...]:
+        """Return what ``symmetrize`` has done."""
+        how = "The start was mixed over all copies"
+        return symmetrized_note(example, how) if self.symmetrize else ()
+
+    def missed(self, example: BoundProgram, num_particles: int) -> Missed | None:
+        if self.symmetrize or self.start == "prior":
+            return None
         if self.start == "guide":
-            return one_mode_note(example)
-        if not exchangeable_labels(example):  # the search for the mode takes its time
-            return ()
+            return missed_by_guide(example, num_particles, REACHES_ALL)
+        found = symmetries(example)
+        if not found:  # the search for the mode takes its time
+            return None
         path = FromLaplace(example.single())
         scores = scores_of_path(path, lambda: path.draw(1))
-        return one_mode_note(example, scores, "the Laplace approximation", FROM_THE_PRIOR)
+        return missed(found, scores, num_particles, "the Laplace approximation", REACHES_ALL)
 
     # --- the chains of one tile, also for the bounds of both sides ------------------------------
 
@@ -189,6 +207,8 @@ class Annealed(Method, DrawsPosterior):
     ) -> Sampler:
         """Return the sampler of one tile, with as many chains at a time as the memory takes."""
         path = STARTS[self.start](bound_program)
+        found = symmetries(bound_program) if self.symmetrize and self.start != "prior" else ()
+        path = Symmetrized(path, found) if found else path
         path.check()
         budget = work.memory(bound_program.device, MAX_MEMORY)
         at_once = max(1, budget // bytes_per_chain(path))
@@ -241,7 +261,7 @@ class Annealed(Method, DrawsPosterior):
             yield anneal(sampler, u, betas, step_sizes, partial(advance, share))
 
 
-FROM_THE_PRIOR = "A start from the prior reaches them all"
+REACHES_ALL = "symmetrize=True, or a start from the prior, reaches them all"
 
 
 def stuck_note(acceptance: Tensor, consequence: str) -> tuple[str, ...]:

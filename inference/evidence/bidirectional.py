@@ -20,6 +20,7 @@ from pyro_vae.inference.evidence.method import (
     Workload,
     last,
 )
+from pyro_vae.inference.evidence.missed_copies import Missed
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
 
@@ -61,6 +62,9 @@ class TwoSided(Method):
 
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         return self.annealed.notes(estimates, example)
+
+    def missed(self, example: BoundProgram, num_particles: int) -> Missed | None:
+        return self.annealed.missed(example, num_particles)
 
     @abc.abstractmethod
     def posterior_draw(self, bound_program: BoundProgram) -> tuple[BoundProgram, Trace | None]:

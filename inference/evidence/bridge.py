@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,24 +15,30 @@ from pyro_vae.errors import InputError, at_least_1, true_or_false
 from pyro_vae.inference.annealing.paths import AnnealingPath, FromPrior
 from pyro_vae.inference.annealing.reference import HEAVY, FromReference, Reference
 from pyro_vae.inference.evidence.half_bridge import AT_ONCE, HalfBridge, bridge
-from pyro_vae.inference.evidence.label_notes import one_mode_note, relabelled_note, scores_of_path
 from pyro_vae.inference.evidence.method import Advance, Estimator, Method, UnitEstimates, Workload
+from pyro_vae.inference.evidence.missed_copies import (
+    Missed,
+    missed,
+    scores_of_path,
+    symmetrized_note,
+)
 from pyro_vae.program.bound_program import BoundProgram
-from pyro_vae.program.labels import Labels, exchangeable_labels, in_random_orders
 from pyro_vae.program.prior_guide import with_prior_as_guide
+from pyro_vae.program.symmetries import symmetries
+from pyro_vae.program.symmetry import Symmetries, random_copies
 from pyro_vae.program.trace import latent_sites
 from pyro_vae.program.vmap import map_runs
 
 CHECKS: dict[str, checks.Check] = {
     "draws": checks.instance(Mapping, "draws by site, {'mu': tensor (S | plates | event)}"),
     "num_chains": at_least_1,
-    "relabel": true_or_false,
+    "symmetrize": true_or_false,
 }
 LEAST_DRAWS = 40  # of each chain's halves, one is fitted to and the other is weighed
 LEAST_ESS = 50.0  # of the weighed draws, below which their error is a guess
 APART = 0.05  # nats: a distance of a half's figure from the mean that matters
 TAIL = "Pareto k of the draws"
-SYMMETRIC = "Bridge(draws, relabel=True) gives each draw its labels in a random order"
+SYMMETRIC = "Bridge(draws, symmetrize=True) puts a copy of each draw, taken at random, in its place"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +56,10 @@ class Bridge(Method):
     and the figure is the mean of both logs. The relative error takes the autocorrelation of the draws
     into account, and is at least half the distance of the two figures. A note says so where the draws
     were not enough, or where the posterior has a narrow part that the Student's t misses; there is then
-    no error. With ``relabel`` each draw gets its exchangeable labels (at most five of a kind) in a random
-    order: chains that hold one order of a mixture's components then stand for all of them. The estimate is
-    not unbiased, so there is no certificate. The guide is not used.
+    no error, nor where chains sit on one of several modes that are alike by a symmetry of the model. With
+    ``symmetrize``, a copy by such symmetries, taken at random, replaces each draw: the components of a
+    mixture in another order, say, or a factor with the other sign. Chains of one mode then stand for all
+    of them. The estimate is not unbiased, so there is no certificate. The guide is not used.
 
     Source: X.-L. Meng, W. H. Wong, "Simulating ratios of normalizing constants via a simple identity",
     1996, https://www.jstor.org/stable/24306045; the error: S. Fruehwirth-Schnatter, "Estimating marginal
@@ -62,7 +70,7 @@ class Bridge(Method):
     Args:
         draws: of the posterior, by site, ``S | plates | event``, all with one weight.
         num_chains: how many chains follow one another in the draws.
-        relabel: whether to give the draws all orders of exchangeable labels.
+        symmetrize: whether to replace draws by copies, by symmetries that the model shows.
 
     Raises:
         InputError: later, where the draws are not those of the model's latents, or fewer than 40 a chain;
@@ -84,7 +92,7 @@ class Bridge(Method):
 
     draws: Mapping[str, Tensor] = field(repr=False)
     num_chains: int = 1
-    relabel: bool = False
+    symmetrize: bool = False
 
     num_particles = 2000
     is_unbiased = False
@@ -113,7 +121,7 @@ class Bridge(Method):
     @property
     def description(self) -> str:
         chains = f" of {self.num_chains} chains" if self.num_chains > 1 else ""
-        orders = ", their labels in random orders," if self.relabel else ""
+        orders = ", in random symmetric copies," if self.symmetrize else ""
         return (
             f"bridge sampling with {self.num_draws:,} draws of the posterior{chains}{orders} and a "
             "Student's t that is fitted to one half of them, and then to the other"
@@ -138,11 +146,11 @@ class Bridge(Method):
                 remedy="take method='smc' or method='ais'",
             )
         self._coordinates(path)
-        labels = exchangeable_labels(example) if self.relabel else ()
+        found = symmetries(example) if self.symmetrize else ()
 
         def estimate(bound_program: BoundProgram, advance: Advance) -> Iterator[Bridged]:
             path = _by_runs(bound_program)
-            u = self._coordinates(path, labels).unflatten(0, (self.num_chains, -1))
+            u = self._coordinates(path, found).unflatten(0, (self.num_chains, -1))
             half = u.shape[1] // 2
             halves, both = (u[:, :half], u[:, half:]), []
             for fitted, weighed in (halves, halves[::-1]):
@@ -168,24 +176,31 @@ class Bridge(Method):
                 "the fitted density misses a part of the posterior, as the neck of a funnel: the bridge "
                 "has no error. Longer chains, another parameterisation or SMC help"
             )
-        return (*found, *self.label_notes(example))
+        if self.symmetrize:
+            found.extend(symmetrized_note(example, "Copies of the draws were taken at random"))
+        return tuple(found)
 
-    def label_notes(self, example: BoundProgram) -> tuple[str, ...]:
-        """Return a note on exchangeable labels, where the draws hold a part of their orders or get all."""
-        if self.relabel:
-            return relabelled_note(example, "the draws were given them at random")
-        if example.structure.unit is not None:
-            return ()
+    def missed(self, example: BoundProgram, num_particles: int) -> Missed | None:
+        """Return what chains leave out that do not move between the copies: of all chains the most.
+
+        Where they sit on several of them, chance decides on how many.
+        """
+        found = () if self.symmetrize else symmetries(example)
+        if not found:
+            return None
         path = FromPrior(example.single())
-        u = self._coordinates(_by_runs(example))
-        fitted = FromReference(path, Reference.of(u, torch.ones_like(path.coordinates.free)))
-        scores = scores_of_path(fitted, lambda: u[torch.randint(len(u), (1,))])
-        return one_mode_note(example, scores, "the posterior", SYMMETRIC)
+        every, of_chains = self._coordinates(_by_runs(example)), list[Missed]()
+        for u in every.unflatten(0, (self.num_chains, -1)):
+            fitted = FromReference(path, Reference.of(u, torch.ones_like(path.coordinates.free)))
+            scores = scores_of_path(fitted, partial(_one_of, u))
+            one = missed(found, scores, len(u), "a chain", SYMMETRIC)
+            of_chains += [] if one is None else [one]
+        return max(of_chains, key=lambda one: one.nats, default=None)
 
-    def _coordinates(self, path: AnnealingPath, labels: tuple[Labels, ...] = ()) -> Tensor:
-        """Return the draws, with these labels in random orders, in the path's coordinates, (S, U, D)."""
+    def _coordinates(self, path: AnnealingPath, found: Symmetries = ()) -> Tensor:
+        """Return the draws, or random copies by some symmetries, in the path's coordinates, (S, U, D)."""
         values = {name: self._checked(name, site) for name, site in _latents(path).items()}
-        values = in_random_orders(values, labels)
+        values = random_copies(values, found)
         u = at_latents(path, values)
         if not u.isfinite().all():
             raise InputError(
@@ -216,6 +231,10 @@ class Bridge(Method):
                 expected="draws of the posterior, which differ",
             )
         return value.to(site["value"])
+
+
+def _one_of(u: Tensor) -> Tensor:
+    return u[torch.randint(len(u), (1,))]
 
 
 def _is_draws(name: str, value: Any) -> bool:

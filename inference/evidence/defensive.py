@@ -1,6 +1,6 @@
-"""Draws from a mixture of the guide, in all orders of exchangeable labels, and the prior.
+"""Draws from a mixture of the guide, with all copies by the model's symmetries, and the prior.
 
-The prior bounds the weights however narrow the guide is, and the orders show it all modes that are alike.
+The prior bounds the weights however narrow the guide is, and the copies show it all modes that are alike.
 """
 
 import math
@@ -13,12 +13,12 @@ from torch import Tensor
 
 from pyro_vae.program.auxiliary import at_latents, has_auxiliary
 from pyro_vae.program.bound_program import BoundProgram
-from pyro_vae.program.labels import Labels, in_order, orders
 from pyro_vae.program.log_prob import unit_sum
 from pyro_vae.program.particles import Particles, score_joint, score_model, with_values
 from pyro_vae.program.structure import Structure
 from pyro_vae.program.sum_out import sum_out
 from pyro_vae.program.support import support_of
+from pyro_vae.program.symmetry import Symmetries, copied, copies, names_of
 from pyro_vae.program.trace import (
     Site,
     drawn_sites,
@@ -37,11 +37,11 @@ class Mixture:
 
     Attributes:
         prior_share: the probability of the prior.
-        labels: whose order is drawn at random, after the guide's draw.
+        symmetries: by which the guide's draw is then copied, at random.
     """
 
     prior_share: float
-    labels: tuple[Labels, ...] = ()
+    symmetries: Symmetries = ()
 
 
 def draw_defensively(
@@ -50,9 +50,9 @@ def draw_defensively(
     num_particles: int,
     at_once: int | None = None,
 ) -> Particles:
-    """Draw all latents of a unit from the prior, or from the guide with its labels in a random order.
+    """Draw all latents of a unit from the prior, or from the guide and then a copy at random.
 
-    ``log_guide`` of the result is the log-density of that mixture: with all orders s of the labels,
+    ``log_guide`` of the result is the log-density of that mixture: with all maps s of the symmetries,
     log[a p(z) + (1 - a) mean_s q(s z)].
 
     Args:
@@ -98,27 +98,27 @@ def _draw(
     prior, sites = _prior_draws(bound_program, num_particles)
     uniform = torch.rand(num_particles, structure.num_units, device=bound_program.device)
     is_prior, own = uniform < share, drawn_sites(guide)
-    reordered = _in_random_order(bound_program, mixture.labels, own, num_particles)
+    moved = _random_copy(bound_program, mixture.symmetries, own, num_particles)
 
     def choose(site: Site) -> Tensor:
         name = site["name"]
         if name not in prior:  # an auxiliary draw, which follows from the latents
             return site["value"]
-        return torch.where(
-            _expand_to_site(is_prior, site, bound_program), prior[name], reordered[name]
-        )
+        return torch.where(_expand_to_site(is_prior, site, bound_program), prior[name], moved[name])
 
     mixed = with_values(guide, choose)
     values = {n: s["value"] for n, s in drawn_sites(mixed).items() if n in prior}
-    every = orders(mixture.labels)
+    every = copies(mixture.symmetries)
     traces = [
-        _guide_at(bound_program, guide, in_order(values, mixture.labels, one), sites, num_particles)
-        for one in every
+        _guide_at(
+            bound_program, guide, copied(values, mixture.symmetries, copy), sites, num_particles
+        )
+        for copy in every
     ]
     scores = torch.stack([_score_guide(bound_program, trace, own) for trace in traces])
     log_guide = scores.logsumexp(0) - math.log(len(every))
     if has_auxiliary(guide):
-        mixed = traces[0]  # in the order of the draw
+        mixed = traces[0]  # the copy that was drawn
     log_likelihood, log_prior = score_joint(
         bound_program, mixed, num_particles, at_once, _score_model
     )
@@ -128,21 +128,21 @@ def _draw(
     return Particles(log_likelihood, log_prior, log_guide, latents)
 
 
-def _in_random_order(
+def _random_copy(
     bound_program: BoundProgram,
-    labels: tuple[Labels, ...],
+    symmetries: Symmetries,
     sites: Mapping[str, Site],
     num_particles: int,
 ) -> dict[str, Tensor]:
-    """Return the latents' values with the labels of each particle in an order of its own."""
+    """Return the latents' values, each particle in place of a copy of it that is taken at random."""
     values = {name: site["value"] for name, site in sites.items()}
-    every, found = orders(labels), dict(values)
+    every, found = copies(symmetries), dict(values)
     if len(every) == 1:
         return found
     drawn = torch.randint(len(every), (num_particles, 1), device=bound_program.device)
-    for number, one in enumerate(every):
-        other = in_order(values, labels, one)
-        for name in {name for own in labels for name in own.axes}:
+    for number, copy in enumerate(every):
+        other = copied(values, symmetries, copy)
+        for name in names_of(symmetries):
             chosen = _expand_to_site(drawn == number, sites[name], bound_program)
             found[name] = torch.where(chosen, other[name], found[name])
     return found
@@ -171,14 +171,15 @@ def _score_guide(
     return sum(scores, start=torch.zeros((), device=bound_program.device))
 
 
-def guide_in_all_orders(bound_program: BoundProgram, labels: tuple[Labels, ...]) -> Tensor:
-    """Return log q of one draw of the guide with its labels in all orders, the drawn one first."""
+def guide_at_copies(bound_program: BoundProgram, symmetries: Symmetries) -> Tensor:
+    """Return log q at all copies of one draw of the guide, itself first."""
     single = bound_program.single()
     guide = single.guide(1)
     own, priors = drawn_sites(guide), latent_sites(single.model(1, sum_out=True))
     values = {name: site["value"] for name, site in own.items() if name in priors}
     traces = (
-        _guide_at(single, guide, in_order(values, labels, one), priors, 1) for one in orders(labels)
+        _guide_at(single, guide, copied(values, symmetries, copy), priors, 1)
+        for copy in copies(symmetries)
     )
     return torch.stack([_score_guide(single, trace, own).reshape(()) for trace in traces])
 

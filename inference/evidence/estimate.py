@@ -226,6 +226,8 @@ class _Estimation:
         """Return the evidence of some tiles, with ``count`` particles."""
         estimates = concatenate(done[number] for number in sorted(done))
         example = self.tiles.example
+        part = self.method.missed(example, self.num_particles)
+        estimates = estimates if part is None else part.without_error(estimates)
         return Evidence(
             **estimates.by_field(),
             num_particles=count,
@@ -239,6 +241,7 @@ class _Estimation:
                 *self.tiles.notes,
                 *_one_by_one_note(example, self.method),
                 *self.method.notes(estimates, example),
+                *([] if part is None else [part.note]),
             ),
         )
 

@@ -35,7 +35,7 @@ def bridge(path: AnnealingPath, fitted: Tensor, weighed: Tensor, num_particles: 
     log_evidence = iterate(at_draws, at_proposals, ess)
     error, effective = _relative_error(at_draws, at_proposals, ess, log_evidence, len(weighed))
     of_fit = _log_ratio(FromReference(path, reference), weighed.flatten(0, 1))
-    return HalfBridge(log_evidence, error, effective, tail_index(of_fit))
+    return HalfBridge(log_evidence, error, effective, tail_index(first_of_each(of_fit)))
 
 
 def _log_ratio(proposal: AnnealingPath, u: Tensor) -> Tensor:
@@ -43,6 +43,20 @@ def _log_ratio(proposal: AnnealingPath, u: Tensor) -> Tensor:
     pairs = [proposal.log_densities(some) for some in u.split(AT_ONCE)]
     ratio = torch.cat([end.double() - start.double() for start, end in pairs])
     return ratio.nan_to_num(-math.inf, math.inf, -math.inf)
+
+
+def first_of_each(values: Tensor) -> Tensor:
+    """Return values, ``draws | units``, descending, with minus infinity in place of repeats.
+
+    A chain that stays where it is, as in the neck of a funnel, says nothing more of a tail.
+
+    >>> first_of_each(torch.tensor([1.0, 3.0, 3.0]))
+    tensor([3., -inf, 1.])
+    """
+    ranked = values.sort(0, descending=True).values
+    is_first = torch.ones_like(ranked, dtype=torch.bool)
+    is_first[1:] = ranked[1:] != ranked[:-1]
+    return torch.where(is_first, ranked, -math.inf)
 
 
 def iterate(at_draws: Tensor, at_proposals: Tensor, ess: Tensor) -> Tensor:

@@ -16,7 +16,6 @@ from pyro_vae.inference.checks.support import check_proposal
 from pyro_vae.inference.evidence.compiled_draws import fastest_draw
 from pyro_vae.inference.evidence.defensive import Mixture, draw_defensively
 from pyro_vae.inference.evidence.draws import Drawer, DrawsPosterior, WeightedDraws, joined
-from pyro_vae.inference.evidence.label_notes import one_mode_note, relabelled_note
 from pyro_vae.inference.evidence.method import (
     Advance,
     Estimator,
@@ -25,13 +24,15 @@ from pyro_vae.inference.evidence.method import (
     Workload,
     part_size,
 )
+from pyro_vae.inference.evidence.missed_copies import Missed, missed_by_guide, symmetrized_note
 from pyro_vae.inference.evidence.tiles import fitting_particles
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.isolation import seed_all
-from pyro_vae.program.labels import exchangeable_labels
 from pyro_vae.program.particles import Particles, draw
+from pyro_vae.program.symmetries import symmetries
 
+REACHES_ALL = "Importance(symmetrize=True), or SMC(start='prior'), reaches them all"
 MAX_MEMORY = {"cpu": 2**25, "cuda": 2**32}  # the CPU's is about the size of its caches
 
 
@@ -47,20 +48,21 @@ class Importance(Method, DrawsPosterior):
     log p(x) ~ log (1/K) sum_k p(x, z_k) / q(z_k | x), with z_k from the guide. Exactly K weights are used;
     the memory cuts them into parts, which changes only the rounding. With ``prior_share`` s, the proposal
     is the mixture (1 - s) q(z | x) + s p(z) of whole units' latents, so no weight exceeds p(x | z) / s,
-    however narrow the guide is. With ``relabel``, q is mixed over all orders of exchangeable labels (at
-    most five of a kind), as of the components of a mixture: each draw gets one at random. A guide that
-    holds one labelling then reaches all modes, of which it sees one of K! by itself.
+    however narrow the guide is. With ``symmetrize``, q is mixed over all symmetric copies of a draw: all
+    orders of exchangeable labels (at most five of a kind), as of the components of a mixture, and both
+    signs of latents that the model knows up to their sign. A guide that sits on one of these modes then
+    reaches all of them.
 
     Args:
         prior_share: share of the particles from the prior, which bounds the weights.
-        relabel: whether to mix the guide over the orders of exchangeable labels.
+        symmetrize: whether to mix the guide over the copies by symmetries that the model shows.
 
     Source: of the mixture with the prior: T. Hesterberg, "Weighted average importance sampling and
     defensive mixture distributions", 1995, https://doi.org/10.1080/00401706.1995.10484303.
     """
 
     prior_share: float = 0.0
-    relabel: bool = False
+    symmetrize: bool = False
 
     num_particles = 1000
     num_chains = 1
@@ -70,11 +72,13 @@ class Importance(Method, DrawsPosterior):
     )
 
     def __post_init__(self) -> None:
-        checks.check_arguments({"prior_share": _check_share, "relabel": true_or_false}, vars(self))
+        checks.check_arguments(
+            {"prior_share": _check_share, "symmetrize": true_or_false}, vars(self)
+        )
 
     @property
     def description(self) -> str:
-        orders = " in all orders of exchangeable labels" if self.relabel else ""
+        orders = " in all symmetric copies" if self.symmetrize else ""
         if self.prior_share:
             return f"importance sampling from guide{orders} and, for {self.prior_share:.0%}, prior"
         return f"importance sampling from the guide{orders}"
@@ -119,7 +123,7 @@ class Importance(Method, DrawsPosterior):
         num_particles, weigh = work.num_particles, self.draw
         most = fitting_particles(per_weight, max(work.tile_sizes, default=1), example.device)
         together = part_size(num_particles, work.together or most)
-        if not self.prior_share and not self.relabel:
+        if not self.prior_share and not self.symmetrize:
             weigh = fastest_draw(self.draw, work, max_weights)
 
         def blocks(bound_program: BoundProgram) -> Iterator[Particles]:
@@ -141,20 +145,21 @@ class Importance(Method, DrawsPosterior):
             f"the guide draws values of {name!r} where the prior has no density: their weights are 0"
             for name in beyond
         )
-        return outside + self._label_notes(example)
+        how = "The guide was mixed over all copies"
+        return outside + (symmetrized_note(example, how) if self.symmetrize else ())
 
-    def _label_notes(self, example: BoundProgram) -> tuple[str, ...]:
-        if not self.relabel:
-            return () if self.prior_share else one_mode_note(example)
-        return relabelled_note(example, "the guide was mixed over them")
+    def missed(self, example: BoundProgram, num_particles: int) -> Missed | None:
+        if self.symmetrize or self.prior_share:
+            return None
+        return missed_by_guide(example, num_particles, REACHES_ALL)
 
     def draw(
         self, bound_program: BoundProgram, num_particles: int, at_once: int | None = None
     ) -> Particles:
         """Return draws of the proposal; the model scores ``at_once`` of them at a time."""
-        labels = exchangeable_labels(bound_program) if self.relabel else ()
-        if self.prior_share or labels:
-            mixture = Mixture(self.prior_share, labels)
+        found = symmetries(bound_program) if self.symmetrize else ()
+        if self.prior_share or found:
+            mixture = Mixture(self.prior_share, found)
             return draw_defensively(bound_program, mixture, num_particles, at_once)
         return draw(bound_program, num_particles, at_once)
 

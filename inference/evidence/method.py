@@ -10,6 +10,7 @@ import torch
 
 from pyro_vae.device import for_device
 from pyro_vae.inference.compiling.inductor import Compile
+from pyro_vae.inference.evidence.missed_copies import Missed
 from pyro_vae.inference.evidence.unit_estimates import UnitEstimates as UnitEstimates
 from pyro_vae.program.bound_program import BoundProgram
 
@@ -93,8 +94,12 @@ class Method(abc.ABC):
         """Return the program to weigh: with another guide where the method uses none."""
         return program
 
+    def missed(self, example: BoundProgram, num_particles: int) -> Missed | None:
+        """Return by how much K draws that hold a part of the symmetric copies make a figure too low."""
+        return None
+
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
-        """Return sentences that the reader of the estimates of all units should know."""
+        """Return further sentences that the reader of the estimates of all units should know."""
         return ()
 
 

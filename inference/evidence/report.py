@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from pyro_vae.inference.evidence.missed_copies import is_of_a_part
 from pyro_vae.inference.evidence.psis import smallest_for_k
 from pyro_vae.inference.evidence.result import Evidence, mean_error
 from pyro_vae.inference.evidence.standard_error import (
@@ -78,8 +79,8 @@ def _not_finite(evidence: Evidence) -> Iterator[str]:
 def _without_error(evidence: Evidence) -> Iterator[str]:
     """Name the units whose figures have no error, the reason, and the mean without them."""
     is_bad, units = evidence.without_error, evidence.num_units
-    if not is_bad.any() or evidence.num_particles == 1:
-        return
+    if not is_bad.any() or evidence.num_particles == 1 or is_of_a_part(evidence):
+        return  # of a part of the copies a note tells
     if evidence.num_particles < MIN_WEIGHTS:
         yield f"K = {evidence.num_particles} weights have no error: it takes at least {MIN_WEIGHTS}"
         return

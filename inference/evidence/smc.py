@@ -31,6 +31,7 @@ from pyro_vae.inference.evidence.method import (
     UnitEstimates,
     Workload,
 )
+from pyro_vae.inference.evidence.missed_copies import Missed, is_of_a_part
 from pyro_vae.inference.evidence.weights import WeightSums
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.prior_guide import with_prior_as_guide
@@ -40,6 +41,7 @@ CHECKS: dict[str, checks.Check] = {
     "num_islands": at_least_1,
     "num_leapfrog": at_least_1,
     "pilot": true_or_false,
+    "symmetrize": true_or_false,
 }
 PILOT_SHARE, LEAST_PILOT = 0.25, 512  # of the particles; more than D of them span the covariance
 FUNNEL = 0.7  # Pareto k above which no fitted density is a start; the tempering mends a smaller one
@@ -90,6 +92,7 @@ class SMC(Method, DrawsPosterior):
         num_islands: how many independent groups the particles form.
         num_leapfrog: leapfrog steps of a transition, each with one gradient of the log-density.
         pilot: whether a pilot run fixes temperatures and moves.
+        symmetrize: whether to mix the start over the copies by symmetries that the model shows.
 
     Raises:
         InputError: an option does not fit. Later: K is not a multiple of the islands; a latent is discrete
@@ -114,6 +117,7 @@ class SMC(Method, DrawsPosterior):
     num_islands: int = 10
     num_leapfrog: int = 5
     pilot: bool = True
+    symmetrize: bool = False
 
     num_particles = 2000
     num_chains = 1
@@ -132,8 +136,9 @@ class SMC(Method, DrawsPosterior):
     @property
     def description(self) -> str:
         how = "set by a pilot run" if self.pilot else "adapted on the way"
+        start = STARTS_IN_WORDS[self.start] + " in all symmetric copies" * self.symmetrize
         return (
-            f"sequential Monte Carlo from {STARTS_IN_WORDS[self.start]}, {self.num_islands} islands, "
+            f"sequential Monte Carlo from {start}, {self.num_islands} islands, "
             f"temperatures and moves {how}, {self.num_leapfrog} leapfrog steps each"
         )
 
@@ -166,16 +171,25 @@ class SMC(Method, DrawsPosterior):
                 parts.append(WeightedDraws(latents, weights))
             found = sums.unit_estimates()
             assert found.acceptance is not None
-            notes = stuck_note(found.acceptance, STUCK_HELP) + self._annealed.label_notes(example)
+            notes = stuck_note(found.acceptance, STUCK_HELP) + self._annealed.symmetry_notes(
+                example
+            )
+            part = self.missed(example, work.num_particles)
+            if part is not None:
+                notes, found = (*notes, part.note), part.without_error(found)
             return replace(joined(parts), notes=notes, estimates=found)
 
         return draw
 
     def notes(self, estimates: UnitEstimates, example: BoundProgram) -> tuple[str, ...]:
         assert estimates.acceptance is not None
-        few = (FEW,) if estimates.without_error.any() else ()
+        is_few = estimates.without_error.any() and not is_of_a_part(estimates)
         stuck = stuck_note(estimates.acceptance, STUCK_HELP)
-        return few + stuck + self._annealed.label_notes(example)
+        few = (FEW,) if is_few else ()
+        return few + stuck + self._annealed.symmetry_notes(example)
+
+    def missed(self, example: BoundProgram, num_particles: int) -> Missed | None:
+        return self._annealed.missed(example, num_particles)
 
     def _checked(self, example: BoundProgram, work: Workload) -> SharedCode | None:
         if work.num_particles % self.num_islands:
@@ -191,7 +205,9 @@ class SMC(Method, DrawsPosterior):
     @property
     def _annealed(self) -> Annealed:
         """The method that moves along the same path."""
-        return Annealed(start=self.start, num_leapfrog=self.num_leapfrog)
+        return Annealed(
+            start=self.start, num_leapfrog=self.num_leapfrog, symmetrize=self.symmetrize
+        )
 
     def _runs(
         self, sampler: Sampler, num_particles: int, advance: Advance, moves_at_end: bool = False

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.evidence.bridge import Bridge
-from pyro_vae.inference.evidence.label_notes import one_mode_note
 from pyro_vae.inference.evidence.method import (
     Advance,
     Estimator,
@@ -72,12 +71,12 @@ def candidates(auto: "Auto", example: BoundProgram, num_particles: int) -> Itera
             bridge,
             max(num_particles, Bridge.num_particles),
             "draws were given and their bridge has the smallest error",
-            f"Bridge(draws, num_chains={bridge.num_chains}, relabel={bridge.relabel})",
+            f"Bridge(draws, num_chains={bridge.num_chains}, symmetrize={bridge.symmetrize})",
         )
-    if not auto.importance.relabel and one_mode_note(example):
-        relabelled = replace(auto.importance, relabel=True)
-        name = "importance in all orders of the labels"
-        yield Candidate(name, relabelled, num_particles, LIGHT, weighs=True)
+    if auto.importance.missed(example, num_particles) is not None:
+        symmetrized = replace(auto.importance, symmetrize=True)
+        name = "importance in all symmetric copies"
+        yield Candidate(name, symmetrized, num_particles, LIGHT, weighs=True)
     else:
         yield Candidate("importance", auto.importance, num_particles, LIGHT, weighs=True)
     few = auto.smc_particles
@@ -90,10 +89,10 @@ def candidates(auto: "Auto", example: BoundProgram, num_particles: int) -> Itera
 
 
 def _bridge(draws: Mapping[str, Tensor], num_chains: int, example: BoundProgram) -> Bridge:
-    """Return the bridge, in all orders of exchangeable labels where the draws hold a part of them."""
+    """Return the bridge, in all symmetric copies where the draws hold a part of them."""
     bridge = Bridge(draws, num_chains)
     with contextlib.suppress(InputError):  # it does not suit the program, as its trial will show
-        bridge = replace(bridge, relabel=bool(bridge.label_notes(example)))
+        bridge = replace(bridge, symmetrize=bridge.missed(example, 0) is not None)
     return bridge
 
 
@@ -146,10 +145,10 @@ class _Trial:
     """Try the candidates on the data of one call."""
 
     def __init__(self, auto: "Auto", example: BoundProgram, work: Workload, clock: Clock) -> None:
+        self.state, self.was_stopped = rng_state(), False
         self.candidates = tuple(candidates(auto, example, work.num_particles))
         self.example, self.work, self.clock = example, work, clock
         self.end = math.inf if auto.seconds is None else clock() + auto.seconds
-        self.state, self.was_stopped = rng_state(), False
         # of each candidate the last run, which has the most particles: the one with the smallest error
         # would be that whose error came out too small
         self.tried: dict[str, Tried] = {}
@@ -190,6 +189,8 @@ class _Trial:
             set_rng_state(self.state)  # checks draw, too
             advance = (lambda share: None) if candidate.weighs else self._watch
             estimates = last(estimator(bound_program, advance)).unit_estimates()
+            part = candidate.method.missed(self.example, num_particles)
+            estimates = estimates if part is None else part.without_error(estimates)
         except InputError:
             return None
         except _OutOfTime:
@@ -290,4 +291,9 @@ def notes_of_choice(
         f"num_particles={count:,} and the same seed gives the same figure"
         + (f". Another run did not end within {auto.seconds:g} s" if stopped else "")
     )
-    return (*chosen.method.notes(estimates, example), note)
+    part = chosen.method.missed(example, count)
+    return (
+        *chosen.method.notes(estimates, example),
+        *([] if part is None else [part.note]),
+        note,
+    )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def bridged(
-    posterior: "Posterior", num_particles: int | None, relabel: bool, seed: int | None
+    posterior: "Posterior", num_particles: int | None, symmetrize: bool, seed: int | None
 ) -> Evidence:
     """Return the evidence; see :meth:`Posterior.log_evidence`.
 
@@ -34,7 +34,7 @@ def bridged(
         kwargs=source.kwargs,
         unit=source.unit,
         device=source.device,
-        method=Bridge(posterior.latents, posterior.num_chains, relabel),
+        method=Bridge(posterior.latents, posterior.num_chains, symmetrize),
         num_particles=num_particles,
         seed=seed,
     )

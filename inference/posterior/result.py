@@ -256,14 +256,14 @@ class Posterior(SiteDraws):
         self,
         *,
         num_particles: int | None = None,
-        relabel: bool = False,
+        symmetrize: bool = False,
         seed: int | None = None,
     ) -> "Evidence":
         """Estimate log p(x) of the data by bridge sampling from these draws, in nats.
 
         Args:
             num_particles: draws of the density that is fitted to them, by default 2,000.
-            relabel: whether to give the draws all orders of exchangeable labels.
+            symmetrize: whether to replace draws by copies, by symmetries that the model shows.
             seed: of these.
 
         Raises:
@@ -282,7 +282,7 @@ class Posterior(SiteDraws):
         """
         from pyro_vae.inference.posterior.bridged import bridged
 
-        return bridged(self, num_particles, relabel, seed)
+        return bridged(self, num_particles, symmetrize, seed)
 
     # --- files -------------------------------------------------------------------------------------
 

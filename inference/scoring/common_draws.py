@@ -81,7 +81,7 @@ def common_evidence(
 ) -> Evidence:
     """Estimate log p(x) of each row with the same noise for all of them."""
     draws_units = not method.is_exact and not (
-        type(method) is Importance and not method.prior_share and not method.relabel
+        type(method) is Importance and not method.prior_share and not method.symmetrize
     )
     target = method.program(program)
     if isinstance(method, Exact):

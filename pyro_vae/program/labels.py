@@ -6,29 +6,25 @@ indices are exchanged, and its log-density stays.
 """
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from pyro import poutine
 from torch import Tensor
 
-from pyro_vae.errors import InputError
 from pyro_vae.program.bound_program import BoundProgram
-from pyro_vae.program.generators import generators_as_found
-from pyro_vae.program.isolation import seed_all
-from pyro_vae.program.particles import score_model
-from pyro_vae.program.probe import PROBE_SEED, moves
-from pyro_vae.program.trace import Site, latent_sites, observed_sites
+from pyro_vae.program.symmetry import Probes, Symmetry, Values
+from pyro_vae.program.trace import Site, observed_sites
 
 MOST_LABELS = 5  # of which there are 120 orders
 MOST_AXES = 8  # of one size, of which all subsets are tried
 
+Order = tuple[int, ...]
+
 
 @dataclass(frozen=True)
-class Labels:
+class Labels(Symmetry):
     """Hold K labels that can change their order.
 
     Attributes:
@@ -41,111 +37,60 @@ class Labels:
     size: int
     axes: Mapping[str, tuple[int, ...]]
 
-    def in_order(self, values: Mapping[str, Tensor], order: tuple[int, ...]) -> dict[str, Tensor]:
-        """Return values, ``any | plates | event``, whose labels are taken in another order.
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.axes)
+
+    @property
+    def words(self) -> str:
+        return (
+            f"the labels of {self.name!r} are exchangeable: a draw has the same density in all "
+            f"{self.size}! orders"
+        )
+
+    def maps(self) -> list[Order]:
+        """Return all orders, the given one first."""
+        return list(itertools.permutations(range(self.size)))
+
+    def moved(self, values: Values, by: Order) -> dict[str, Tensor]:
+        """Return values whose labels are taken in another order.
 
         >>> labels = Labels("components", 2, {"loc": (-1,)})
-        >>> labels.in_order({"loc": torch.tensor([3.0, 4.0])}, (1, 0))
+        >>> labels.moved({"loc": torch.tensor([3.0, 4.0])}, (1, 0))
         {'loc': tensor([4., 3.])}
         """
         found = dict(values)
         for name, dims in self.axes.items():
             for dim in dims:
-                index = torch.tensor(order, device=found[name].device)
+                index = torch.tensor(by, device=found[name].device)
                 found[name] = found[name].index_select(dim, index)
         return found
 
+    def shares_axes(self, other: "Labels") -> bool:
+        """Return whether both run along an axis."""
+        return any(set(dims) & set(other.axes.get(name, ())) for name, dims in self.axes.items())
 
-Order = tuple[tuple[int, ...], ...]  # of each set of labels
-
-
-def orders(labels: tuple[Labels, ...]) -> list[Order]:
-    """Return all orders of all sets of labels together, the given one first."""
-    return list(itertools.product(*(itertools.permutations(range(one.size)) for one in labels)))
-
-
-def in_order(
-    values: Mapping[str, Tensor], labels: tuple[Labels, ...], order: Order
-) -> dict[str, Tensor]:
-    """Return values whose labels are all taken in another order."""
-    found = dict(values)
-    for one, own in zip(labels, order, strict=True):
-        found = one.in_order(found, own)
-    return found
+    def neighbours(self) -> Iterator[Order]:
+        """Yield the exchanges of neighbours, from which all orders follow."""
+        for first in range(self.size - 1):
+            order = list(range(self.size))
+            order[first], order[first + 1] = order[first + 1], order[first]
+            yield tuple(order)
 
 
-def in_random_orders(values: Mapping[str, Tensor], labels: tuple[Labels, ...]) -> dict[str, Tensor]:
-    """Return draws, ``S | plates | event``, whose labels are taken in an order of each draw's own.
+def exchangeable_labels(probes: Probes) -> Iterator[Labels]:
+    """Yield the sets of two to five labels whose order the model's log-density does not depend on.
 
-    >>> labels = Labels("components", 2, {"loc": (-1,)})
-    >>> drawn = in_random_orders({"loc": torch.tensor([3.0, 4.0]).expand(1000, 2)}, (labels,))
-    >>> 400 < int((drawn["loc"][:, 0] == 3).sum()) < 600
-    True
+    Candidates are the plates without data and the event axes of one size; from one axis up, all sets of
+    them are tried.
     """
-    found, every = dict(values), orders(labels)
-    if len(every) == 1:
-        return found
-    which = torch.randint(len(every), (len(next(iter(values.values()))),))
-    for number, one in enumerate(every):
-        rows = (which == number).nonzero().squeeze(-1)
-        other = in_order({n: v[rows.to(v.device)] for n, v in values.items()}, labels, one)
-        for name in {name for own in labels for name in own.axes}:
-            found[name] = found[name].index_copy(0, rows.to(found[name].device), other[name])
-    return found
-
-
-def exchangeable_labels(bound_program: BoundProgram) -> tuple[Labels, ...]:
-    """Return the sets of two to five labels whose order the model's log-density does not depend on.
-
-    Of latents that all data share. Candidates are the plates without data and the event axes of one size;
-    from one axis up, all sets of them are tried, at a draw of the guide and one of the prior. Sets with
-    more than 120 orders together are left out, as are values of discrete latents that the guide draws.
-    """
-    if bound_program.structure.unit is not None:
-        return ()
-    single, found = bound_program.single(), list[Labels]()
-    with generators_as_found(), torch.no_grad(), suppress(InputError):
-        seed_all(PROBE_SEED)
-        prior = latent_sites(single.model(1, sum_out=True))
-        sites = {n: s for n, s in prior.items() if n not in single.structure.enumerated}
-        guide = single.guide(1).nodes
-        draws = [{n: s["value"] for n, s in sites.items()}, {n: guide[n]["value"] for n in sites}]
-        scores = [_log_joint(single, values) for values in draws]
-        tried = [(v, s) for v, s in zip(draws, scores, strict=True) if s.isfinite().all()]
-        for labels in _candidates(sites, _plates_of_data(single)) if tried else ():
-            if log_orders((*found, labels)) > math.lgamma(MOST_LABELS + 1) + 1e-6:
-                continue
-            if any(_share_axes(labels, other) for other in found):
-                continue
-            if all(_is_free(single, labels, values, score) for values, score in tried):
-                found.append(labels)
-    return tuple(found)
-
-
-def _is_free(
-    bound_program: BoundProgram, labels: Labels, values: Mapping[str, Tensor], score: Tensor
-) -> bool:
-    """Return whether neighbours can change places; all orders follow from that."""
-    for first in range(labels.size - 1):
-        order = list(range(labels.size))
-        order[first], order[first + 1] = order[first + 1], order[first]
-        other = _log_joint(bound_program, labels.in_order(values, tuple(order)))
-        if bool(moves(score, other).any()):
-            return False
-    return True
-
-
-def _log_joint(bound_program: BoundProgram, values: Mapping[str, Tensor]) -> Tensor:
-    given, prior = score_model(bound_program.joint(1, trace_of(values)), bound_program.structure, 1)
-    return given + prior
-
-
-def trace_of(values: Mapping[str, Tensor]) -> poutine.Trace:
-    """Return a trace to replay, with values of latents."""
-    trace = poutine.Trace()
-    for name, value in values.items():
-        trace.add_node(name, name=name, type="sample", value=value, is_observed=False, infer={})
-    return trace
+    found = list[Labels]()
+    for labels in _candidates(probes.sites, _plates_of_data(probes.bound_program)):
+        if any(labels.shares_axes(other) for other in found):
+            continue
+        if all(probes.stay(partial(labels.moved, by=order)) for order in labels.neighbours()):
+            found.append(labels)
+            yield labels
 
 
 def _plates_of_data(bound_program: BoundProgram) -> set[str]:
@@ -175,21 +120,3 @@ def _candidates(sites: Mapping[str, Site], of_data: set[str]) -> Iterator[Labels
                         axes[name] = (*axes.get(name, ()), *dims)
                 plates = [part for part in chosen if "[" not in part]
                 yield Labels([*plates, next(iter(axes))][0], size, axes)
-
-
-def _share_axes(one: Labels, other: Labels) -> bool:
-    return any(set(dims) & set(other.axes.get(name, ())) for name, dims in one.axes.items())
-
-
-def sentence(labels: tuple[Labels, ...]) -> str:
-    """Return the labels and the number of their orders in words."""
-    names = " and ".join(repr(one.name) for one in labels)
-    sizes = " ".join(f"{one.size}!" for one in labels)
-    return (
-        f"the labels of {names} are exchangeable: a draw has the same density in all {sizes} orders"
-    )
-
-
-def log_orders(labels: tuple[Labels, ...]) -> float:
-    """Return the log of the number of orders, nats."""
-    return sum(math.lgamma(one.size + 1) for one in labels)

@@ -14,6 +14,7 @@ import pyro.distributions as dist
 import torch
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
+from torch._C._functorch import is_batchedtensor
 from torch.distributions import Independent
 from torch.nn.functional import softplus
 
@@ -116,7 +117,8 @@ def normal(fn: dist.Normal, value: Tensor, dims: tuple[int, ...]) -> Tensor:
     loc, scale = unexpanded(fn.loc, len(dims)), unexpanded(fn.scale, len(dims))
     scale = scale.clamp(min=torch.finfo(scale.dtype).tiny)
     standard = x - loc
-    if torch.is_grad_enabled():
+    # under vmap each run may have a scale of its own, while all share the place
+    if torch.is_grad_enabled() or is_batchedtensor(scale):
         standard = (standard / scale).square()
     else:
         standard.div_(scale).square_()

@@ -10,6 +10,7 @@ from torch import Tensor
 from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.examination import Examination, examine
 from pyro_vae.program.particles import Particles, draw_by_vmap, is_per_particle, of_particles
+from pyro_vae.program.prior_guide import has_prior_as_guide
 from pyro_vae.program.probe import Traces, difference, draw_traces, moves, rerun
 from pyro_vae.program.trace import Site, drawn_sites
 from pyro_vae.program.vmap import reason_of
@@ -50,18 +51,25 @@ def pair_together(examined: Examination, *args: Any, **kwargs: Any) -> Traces | 
     second = partial(of_particles, structure=structure, some=1)
     try:
         pair = draw_traces(bound_program, 2, sum_out=True)
-        weights = pair.particles(structure).log_weights
+        scores = _scores(bound_program, pair)
         changed = rerun(bound_program, pair, first_alone_stays, 2, sum_out=True)
-        if bool(moves(weights[0], changed.particles(structure).log_weights[0]).any()):
+        if bool(moves(scores[0], _scores(bound_program, changed)[0]).any()):
             return None
-        alone = (
-            rerun(bound_program.single(), pair, second, sum_out=True)
-            .particles(structure)
-            .log_weights
-        )
+        alone = _scores(bound_program, rerun(bound_program.single(), pair, second, sum_out=True))
     except Exception:  # a program that takes no further dimension can raise anything
         return None
-    return None if bool(moves(weights[1:], alone).any()) else pair
+    return None if bool(moves(scores[1:], alone).any()) else pair
+
+
+def _scores(bound_program: BoundProgram, traces: Traces) -> Tensor:
+    """Return log p - log q of each particle; of a prior in the guide's place log p, which has it all.
+
+    Such a guide draws the latents that are summed out anew in each run, and the density of others may
+    depend on them.
+    """
+    particles = traces.particles(bound_program.structure)
+    is_prior = has_prior_as_guide(bound_program.program)
+    return particles.log_joint if is_prior else particles.log_weights
 
 
 def why_not_by_vmap(bound_program: BoundProgram) -> str:
@@ -79,7 +87,9 @@ def why_not_by_vmap(bound_program: BoundProgram) -> str:
         each = [traces.particles(bound_program.structure) for traces in alone]
     except Exception as error:  # of any kind: one by one may do, or say it better
         return reason_of(error)
-    densities = ("log_likelihood", "log_prior", "log_guide")
+    densities = ["log_likelihood", "log_prior"]
+    if not has_prior_as_guide(bound_program.program):  # else see _scores
+        densities.append("log_guide")
     moved = difference(
         {name: torch.cat([getattr(one, name) for one in each]).double() for name in densities},
         {name: getattr(pair, name).double() for name in densities},

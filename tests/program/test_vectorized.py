@@ -21,7 +21,7 @@ from pyro.util import warn_if_nan
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pyro_vae import log_evidence
+from pyro_vae import InputError, log_evidence
 from pyro_vae.inference.annealing.from_guide import FromGuide
 from pyro_vae.inference.annealing.hmc import Sampler
 from pyro_vae.inference.annealing.paths import FromPrior
@@ -33,6 +33,7 @@ from pyro_vae.program.bound_program import BoundProgram
 from pyro_vae.program.contract import Program, as_program
 from pyro_vae.program.examination import examine
 from pyro_vae.program.particles import draw_by_vmap
+from pyro_vae.program.prior_guide import with_prior_as_guide
 from pyro_vae.program.vectorization import pair_together, why_not_by_vmap
 
 NOISE = torch.Generator().manual_seed(0)
@@ -615,6 +616,14 @@ def test_a_likelihood_of_zero_and_a_look_for_nan_are_no_reasons() -> None:
     assert reason(model) == ""
 
 
+def test_a_scale_of_each_run_about_one_mean_is_no_reason() -> None:
+    def model(x: Tensor, y: Tensor) -> None:
+        w = pyro.sample("w", dist.Normal(torch.zeros(5), 1.0).to_event(1))
+        pyro.sample("y", dist.Normal(0.0, (x @ w).exp()).to_event(1), obs=y)
+
+    assert reason(model) == ""
+
+
 def test_a_branch_on_a_latent_is_named() -> None:
     def model(x: Tensor, y: Tensor) -> None:
         w = pyro.sample("w", dist.Normal(torch.zeros(5), 1.0).to_event(1))
@@ -685,3 +694,26 @@ def test_a_call_knows_how_it_runs() -> None:
     assert ways[regression].by_vmap
     assert not ways[regression].vectorized
     assert not any(isinstance(call, BoundProgram) and call.reason for call in ways.values())
+
+
+def test_a_prior_in_the_guides_place_may_depend_on_what_is_summed_out() -> None:
+    """It draws the component anew in each run; the model, which has it all, decides."""
+
+    def mixture(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            marked = {"enumerate": "parallel"}
+            which = pyro.sample("which", dist.Categorical(torch.ones(2)), infer=marked)
+            z = pyro.sample("z", dist.Normal(torch.tensor([-2.0, 2.0])[which], 1.0))
+            pyro.sample("x", dist.Normal(z, 0.5), obs=x)
+
+    def regression_too(x: Tensor, y: Tensor) -> None:
+        mixture(y)
+        w = pyro.sample("w", dist.Normal(torch.zeros(5), 1.0).to_event(1))
+        pyro.sample("y", dist.Normal(x @ w, 0.5).to_event(1), obs=y)  # no place for particles
+
+    with open_tiles(with_prior_as_guide(mixture), args=(Y,), seed=0) as tiles:
+        assert tiles.example.vectorized
+    with open_tiles(with_prior_as_guide(regression_too), args=(X, Y), seed=0) as tiles:
+        assert tiles.example.by_vmap
+    with pytest.raises(InputError, match="a different density at each call"):
+        log_evidence(with_prior_as_guide(mixture), args=(Y,), seed=0)

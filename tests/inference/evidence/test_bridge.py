@@ -12,7 +12,8 @@ from torch import Tensor
 
 from pyro_vae import log_evidence, posterior
 from pyro_vae.inference import NUTS, Bridge, Evidence, Importance
-from pyro_vae.inference.evidence.half_bridge import effective_size, iterate
+from pyro_vae.inference.annealing.reference import tail_index
+from pyro_vae.inference.evidence.half_bridge import effective_size, first_of_each, iterate
 from pyro_vae.models import FactorAnalysis
 
 
@@ -100,6 +101,16 @@ def test_effective_size_of_an_autoregression() -> None:
     chains = correlated(20_000, 2, 0.8, 2).unflatten(0, (2, -1))
     expected = 40_000 * (1 - 0.8) / (1 + 0.8)
     assert ((effective_size(chains) / expected - 1).abs() < 0.15).all()
+
+
+def test_a_chain_that_stays_in_a_narrow_neck_does_not_hide_it() -> None:
+    """A tenth of the draws are one, the farthest: a mean excess of them alone would be 0."""
+    log_ratio = torch.distributions.Exponential(0.25).sample((500, 1))
+    stuck = torch.cat([log_ratio, log_ratio.max().expand(60, 1)])
+    assert tail_index(stuck) == 0
+    assert tail_index(first_of_each(stuck)) > 0.7
+    few = log_ratio[:40].repeat(14, 1)  # too few places for a tail
+    assert tail_index(first_of_each(few)) > 0.9
 
 
 def test_positive_latents_and_plates_in_their_own_coordinates() -> None:

@@ -24,12 +24,6 @@ WALKS = [(o, start) for o in ORACLES if o.continuous for start in o.starts]
 GAUSSIAN = [o for m in (gaussian, plates) for o in vars(m).values() if isinstance(o, Oracle)]
 
 
-def walks_alone(oracle: Oracle, start: str) -> bool:
-    """Whether each chain calls the program by itself, which takes a minute."""
-    summed_out = oracle.name in ("two_enumerated", "enumerated_twice_over", "enumerated_component")
-    return not oracle.vectorized or (summed_out and start == "prior")
-
-
 def name_of(value: Any) -> str:
     return value.name if isinstance(value, Oracle) else str(value)
 
@@ -88,7 +82,7 @@ def test_a_narrow_guide_is_flagged(oracle: Oracle) -> None:
 
 @pytest.mark.parametrize(
     ("oracle", "start"),
-    [pytest.param(*walk, marks=pytest.mark.slow if walks_alone(*walk) else []) for walk in WALKS],
+    [pytest.param(*walk, marks=[] if walk[0].vectorized else pytest.mark.slow) for walk in WALKS],
     ids=name_of,
 )
 def test_annealing(oracle: Oracle, start: str) -> None:
