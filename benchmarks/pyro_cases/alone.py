@@ -26,7 +26,7 @@ from pyro_vae.inference.evidence.result import Evidence
 from pyro_vae.inference.svi.run_control import RunControl
 from pyro_vae.program.contract import as_program
 from pyro_vae.program.isolation import undisturbed
-from pyro_vae.program.trace import latent_sites
+from pyro_vae.program.trace import latent_sites, run
 
 SEEDS = (0, 1, 2)
 STEPS, PARTICLES, DRAWS = 500, 100, 100
@@ -148,7 +148,7 @@ def not_counted(case: Case) -> str:
     runs = []
     for seed in range(8):
         with undisturbed(program, seed), pyro.validation_enabled(False):
-            trace = poutine.trace(program.model).get_trace(*case.args, **case.kwargs)
+            trace = run("model", program.model, case.args, case.kwargs)
         runs.append({n for n, s in latent_sites(trace).items() if not is_summed_out(s)})
     if any(names != runs[0] for names in runs):
         return "- other latents in each run"
@@ -232,7 +232,10 @@ def weighed(case: Case, seed: int, rate: float) -> Figures:
         except InputError as error:
             if A_POINT in str(error):
                 raise
-            return by_pyro(replace(case, program=program), seed)
+            try:
+                return by_pyro(replace(case, program=program), seed)
+            except ValueError:  # of the model, at one of the guide's draws
+                raise error from None
     error: Tensor = found.bounds_error[1].square().sum().sqrt()
     return Figures(float(found.bounds[1].sum()), float(error), found.total)
 
