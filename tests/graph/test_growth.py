@@ -97,7 +97,7 @@ def test_only_routes_past_all_steps_cost_more(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("program", [chain, groups, deterministic, with_a_network])
 def test_an_abridged_picture_takes_the_same_calls_at_any_length(program: Any) -> None:
     scenes = []
-    for length in (100, 400):
+    for length in (100, 200):
         graph = render_model(program(length))
         assert graph.shown.remarks
         scenes.append(calls(lambda graph=graph: graph.render("svg")))
