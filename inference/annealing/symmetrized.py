@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 import torch
 from pyro import poutine
 from torch import Tensor
-from torch.distributions.transforms import IndependentTransform
+from torch.distributions.transforms import IndependentTransform, Transform
 
 from pyro_vae.errors import InputError
 from pyro_vae.inference.annealing.paths import AnnealingPath
 from pyro_vae.program.symmetry import Symmetries, copied, copies, names_of
-from pyro_vae.program.trace import Site, latent_sites
+from pyro_vae.program.trace import latent_sites
 from pyro_vae.program.unconstrained import Placement, bijection
 
 
@@ -32,8 +32,10 @@ class Symmetrized(AnnealingPath):
         self.bound_program, self.coordinates = path.bound_program, path.coordinates
         self.path, self.symmetries = path, symmetries
         sites = latent_sites(self.bound_program.model(1))
-        self.sites: Mapping[str, Site] = {name: sites[name] for name in names_of(symmetries)}
-        others = self.sites.keys() - self.coordinates.blocks.keys()
+        self.to_support: Mapping[str, Transform] = {
+            name: bijection(name, sites[name]["fn"]) for name in names_of(symmetries)
+        }
+        others = self.to_support.keys() - self.coordinates.blocks.keys()
         if others:
             raise InputError(
                 "symmetrize needs a guide that draws the latents themselves, and this one maps another "
@@ -67,22 +69,22 @@ class Symmetrized(AnnealingPath):
     def _values(self, u: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Return what the maps move, ``K | plates | event``, and the log-Jacobian there, (K, 1)."""
         values, log_det = dict[str, Tensor](), u.new_zeros(u.shape[:2])
-        for name, site in self.sites.items():
+        for name, to_support in self.to_support.items():
             block = self.coordinates.blocks[name]
             raw = u[:, 0, block.columns].reshape(len(u), *block.plates, *block.event)
-            values[name] = bijection(name, site["fn"])(raw.to(block.dtype))
-            log_det = log_det + _log_det(name, site, raw, values[name])
+            values[name] = to_support(raw.to(block.dtype))
+            log_det = log_det + _log_det(to_support, raw, values[name])
         return values, log_det
 
     def _coordinates(self, u: Tensor, values: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return coordinates with these latents in them, and the log-Jacobian there."""
         parts, log_det = list[Tensor](), u.new_zeros(u.shape[:2])
         for name, block in self.coordinates.blocks.items():
-            if name not in self.sites:
+            if name not in self.to_support:
                 parts.append(u[..., block.columns])
                 continue
-            raw = bijection(name, self.sites[name]["fn"]).inv(values[name])
-            log_det = log_det + _log_det(name, self.sites[name], raw, values[name])
+            raw = self.to_support[name].inv(values[name])
+            log_det = log_det + _log_det(self.to_support[name], raw, values[name])
             parts.append(raw.reshape(len(u), 1, -1).to(u.dtype))
         return torch.cat(parts, -1), log_det
 
@@ -96,9 +98,8 @@ class Symmetrized(AnnealingPath):
         return self.path._trace_at(placement, num_chains)
 
 
-def _log_det(name: str, site: Site, raw: Tensor, value: Tensor) -> Tensor:
-    """Return the log-Jacobian of a site's map onto its support, summed to (K, 1)."""
-    to_support = bijection(name, site["fn"])
+def _log_det(to_support: Transform, raw: Tensor, value: Tensor) -> Tensor:
+    """Return the log-Jacobian of a latent's map onto its support, summed to (K, 1)."""
     while isinstance(to_support, IndependentTransform):
         to_support = to_support.base_transform
     return to_support.log_abs_det_jacobian(raw, value).flatten(1).sum(1, keepdim=True)

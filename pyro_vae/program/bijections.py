@@ -67,7 +67,7 @@ class _Sigmoid(_Normal, SigmoidTransform):
     pass
 
 
-class _StickBreaking(_Normal, StickBreakingTransform):
+class _StickBreaking(StickBreakingTransform):
     """Break a stick in logs: torch's own pieces are wrong once 1 - z rounds, from logits of 16 on."""
 
     def _call(self, x: Tensor) -> Tensor:
