@@ -8,9 +8,10 @@ from torch import Tensor
 
 from pyro_vae.errors import first_line
 from pyro_vae.inference.compiling.fx_capture import CannotCapture, capture
-from pyro_vae.inference.compiling.graph_cache import agree, bound_code, optimize
+from pyro_vae.inference.compiling.graph_cache import agree, bound_code
 from pyro_vae.inference.compiling.inductor import by_inductor
 from pyro_vae.inference.compiling.side_effects import side_effect
+from pyro_vae.inference.compiling.simplification import optimize
 from pyro_vae.inference.compiling.validation_ops import without_validation
 from pyro_vae.program.generators import generators_as_found
 

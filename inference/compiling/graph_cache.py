@@ -6,13 +6,11 @@ from contextlib import suppress
 from typing import Any
 
 import torch
-from torch import Tensor, fx
-from torch._ops import OpOverload
+from torch import Tensor
 
-from pyro_vae.inference.compiling.constants import is_random, written_nodes
 from pyro_vae.inference.compiling.fx_capture import CapturedGraph, capture_once
 from pyro_vae.inference.compiling.inductor import SharedCode
-from pyro_vae.inference.compiling.onednn import use_onednn
+from pyro_vae.inference.compiling.simplification import optimize
 
 Tensors = tuple[Tensor, ...]
 # calls, which cost about as much as tracing; counted, not timed, so that a run can be repeated
@@ -89,68 +87,3 @@ def agree(results: Tensors, expected: Tensors) -> bool:
 
 def largest(x: Tensor) -> float:
     return float(x.abs().nan_to_num(0, 0, 0).max()) if x.numel() else 0.0
-
-
-# --- what need not be done at every call --------------------------------------------------------
-
-
-def optimize(graph: CapturedGraph) -> CapturedGraph:
-    """Compute once what no argument has a part in, and use oneDNN's products."""
-    remove_identities(graph.module)
-    folded = fold_constants(graph)
-    use_onednn(folded.module)
-    return folded
-
-
-def remove_identities(module: fx.GraphModule) -> None:
-    """Remove operations that return their input."""
-    for node in list(module.graph.nodes):
-        if not isinstance(node.target, OpOverload) or not node.target.is_view:
-            continue
-        (source, *_), out = node.args, node.meta["val"]
-        like = source.meta.get("val") if isinstance(source, fx.Node) else None
-        if isinstance(out, Tensor) and like is not None and placement(out) == placement(like):
-            node.replace_all_uses_with(source)
-            module.graph.erase_node(node)
-    module.recompile()
-
-
-def placement(x: Tensor) -> Any:
-    return x.shape, x.stride(), x.storage_offset(), x.dtype, x.is_conj(), x.is_neg()
-
-
-def fold_constants(graph: CapturedGraph) -> CapturedGraph:
-    """Compute in advance what depends on the graph's own tensors alone."""
-    nodes = graph.module.graph
-    inputs = [node for node in nodes.nodes if node.op == "placeholder"]
-    owned = dict(zip(inputs, graph.tensors, strict=False))
-    changing = set(written_nodes(nodes))
-    known: dict[fx.Node, Any] = {n: tensor for n, tensor in owned.items() if n not in changing}
-    for node in nodes.nodes:
-        if node.op != "call_function" or node in changing or is_random(node):
-            continue
-        if known.keys() >= set(node.all_input_nodes):
-            args, kwargs = fx.map_arg((node.args, node.kwargs), known.__getitem__)
-            with torch.no_grad():
-                known[node] = node.target(*args, **kwargs)
-    return _with_inputs(nodes, known, {n: t for n, t in owned.items() if n in changing})
-
-
-def _with_inputs(
-    nodes: fx.Graph, known: dict[fx.Node, Any], others: dict[fx.Node, Tensor]
-) -> CapturedGraph:
-    """Replace all that is known by inputs, in front of the others that the graph has."""
-    start = next(iter(nodes.nodes))
-    tensors: list[Tensor] = []
-    for node, value in known.items():
-        users = [user for user in node.users if user not in known]
-        if users:
-            with nodes.inserting_before(start):
-                new = nodes.placeholder(f"known{len(tensors)}")
-            new.meta = {"val": value}
-            tensors.append(value)
-            for user in users:
-                user.replace_input_with(node, new)
-    for node in reversed(known):
-        nodes.erase_node(node)
-    return CapturedGraph(fx.GraphModule({}, nodes), [*tensors, *others.values()])

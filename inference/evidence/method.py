@@ -70,6 +70,7 @@ class Method(abc.ABC):
     """
 
     num_particles: ClassVar[int]  # the default of K
+    times_jointly: ClassVar[int] = 1  # as many by default where one figure is of all data together
     is_unbiased: ClassVar[bool] = True
     is_exact: ClassVar[bool] = False
 

@@ -24,7 +24,7 @@ from pyro_vae.inference.compiling.precision import (
 from pyro_vae.inference.svi.engine import EagerEngine, Engine
 from pyro_vae.inference.svi.minibatching import Minibatching
 from pyro_vae.inference.svi.run_control import RunControl
-from pyro_vae.inference.svi.step_graph import StepCapture, StepGraph
+from pyro_vae.inference.svi.step_graph import StepCapture, StepGraph, without_checks
 
 BFLOAT16_TOLERANCE = 0.1  # of gradients through several layers, with 8 binary digits each
 
@@ -63,7 +63,8 @@ class CompiledEngine(Engine):
         if graph is None or (validating and not graph.is_checked):
             return self.eager(batch, beta)
         with multiplying_in(self.eager.precision):
-            loss, passed, *gradients = graph(self.capture.weight(beta), batch)
+            weight = self.capture.weight(beta)
+            loss, passed, *gradients = graph(weight, batch, validating)
         for parameter, gradient in zip(self.eager.parameters.values(), gradients, strict=True):
             parameter.grad = gradient
         return torch.where(passed, loss, torch.nan) if validating else loss
@@ -127,11 +128,12 @@ class CompiledEngine(Engine):
                 use_bfloat16(graph.module)
             use_onednn(graph.module)
             capture.compare(plain, batch, BFLOAT16_TOLERANCE if rounded else 1e-4, rounded)
+            plain = replace(plain, unchecked=without_checks(graph.module))
             if not use_inductor:
                 return plain, "as a graph, without Pyro"
             try:
                 code = self.inductor(graph, capture.weight(1.0), *batch)
-                compiled = replace(plain, code=code)
+                compiled = replace(plain, code=code, unchecked=None)
                 capture.compare(compiled, batch, BFLOAT16_TOLERANCE if rounded else 1e-3, rounded)
             except Exception as error:
                 reason = f"Inductor could not compile it: {first_line(error)}"

@@ -11,6 +11,7 @@ from torch import Tensor
 from pyro_vae.data import Batch
 from pyro_vae.inference.compiling.precision import Precision, multiplying_in
 from pyro_vae.inference.svi.batch_loss import BatchLoss
+from pyro_vae.inference.svi.optimizer_update import in_memory_of_their_own
 
 
 class Engine(abc.ABC):
@@ -49,7 +50,13 @@ class EagerEngine(Engine):
             loss = self.loss(batch, beta)
             if loss.requires_grad:
                 loss.backward()
+            self._separate_gradients()
             return loss.detach()
+
+    def _separate_gradients(self) -> None:
+        gradients = in_memory_of_their_own([p.grad for p in self.parameters.values()])
+        for parameter, gradient in zip(self.parameters.values(), gradients, strict=True):
+            parameter.grad = gradient
 
     def _by_elbo(self, batch: Batch, beta: float) -> Tensor:
         """Let the ELBO go backward; it sums over units."""
@@ -58,7 +65,7 @@ class EagerEngine(Engine):
         loss = elbo.loss_and_grads(*map(_with_a_parameter, pair), *batch)
         for parameter in self.parameters.values():
             if parameter.grad is not None:
-                parameter.grad /= num_units
+                parameter.grad = parameter.grad / num_units  # which may share memory with another
         # wake-sleep returns two losses: that of the model is the bound
         return torch.as_tensor((loss[0] if isinstance(loss, tuple) else loss) / num_units)
 

@@ -1,6 +1,6 @@
 """The optimizer's update of the parameters, by torch's fused kernel directly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,22 @@ def laid_out_like(x: Tensor, parameter: Tensor) -> Tensor:
     Fused optimizers read memory in order, whatever the strides say.
     """
     return x if in_order_of(x, parameter) else torch.empty_like(parameter, dtype=x.dtype).copy_(x)
+
+
+def in_memory_of_their_own(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Copy gradients that share memory with an earlier one.
+
+    Clipping, and some optimizers, write to gradients. Autograd may give one memory to parameters that come
+    in as a sum or in a stack: then torch's own clipping of three of them clips three times.
+    """
+    taken: set[int] = set()
+    own: list[Tensor | None] = []
+    for gradient in gradients:
+        memory = None if gradient is None else gradient.untyped_storage()._cdata
+        is_shared = gradient is not None and memory in taken
+        own.append(gradient.clone() if gradient is not None and is_shared else gradient)
+        taken |= set() if memory is None else {memory}
+    return own
 
 
 def in_order_of(x: Tensor, parameter: Tensor) -> bool:

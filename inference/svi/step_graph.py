@@ -1,5 +1,6 @@
 """SVI's step as a graph, checked against Pyro's own loss and gradients."""
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pyro.infer
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from pyro_vae.data import Batch
 from pyro_vae.errors import first_line
@@ -20,6 +21,7 @@ from pyro_vae.inference.compiling.fx_capture import (
     same_value,
 )
 from pyro_vae.inference.compiling.side_effects import held_tensors, side_effect
+from pyro_vae.inference.compiling.simplification import simplify
 from pyro_vae.inference.compiling.validation_ops import (
     ValidationOps,
     ValuesOnDevice,
@@ -27,7 +29,11 @@ from pyro_vae.inference.compiling.validation_ops import (
 )
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.inference.svi.batch_loss import BatchLoss
-from pyro_vae.inference.svi.optimizer_update import in_order_of, laid_out_like
+from pyro_vae.inference.svi.optimizer_update import (
+    in_memory_of_their_own,
+    in_order_of,
+    laid_out_like,
+)
 from pyro_vae.program.generators import generators_as_found
 from pyro_vae.program.isolation import as_found
 from pyro_vae.program.log_prob import for_compiler
@@ -46,16 +52,28 @@ class StepGraph:
     tensors: list[Tensor]  # parameters, buffers and constants
     is_checked: bool  # does it compute all of Pyro's checks of values?
     constants: Sequence[tuple[Tensor, int]] = ()  # whose values Python has read, with versions
+    unchecked: Callable[..., Any] | None = None  # the same without the checks
 
-    def __call__(self, beta: Tensor, batch: Batch) -> tuple[Any, ...]:
+    def __call__(self, beta: Tensor, batch: Batch, validating: bool = True) -> tuple[Any, ...]:
         """Return the loss, whether all checks passed, and a gradient for each parameter."""
+        code = self.unchecked if self.unchecked and not validating else self.code
         with torch.no_grad():
-            return tuple(self.code(*self.tensors, beta, *batch))
+            return tuple(code(*self.tensors, beta, *batch))
 
     @property
     def is_valid(self) -> bool:
         """Return whether nobody has written to a constant."""
         return all(tensor._version == version for tensor, version in self.constants)
+
+
+def without_checks(module: fx.GraphModule) -> fx.GraphModule:
+    """Return a step's graph that gives None in place of whether all checks passed."""
+    graph = copy.deepcopy(module.graph)
+    output: Any = graph.output_node()
+    loss, _, *gradients = output.args[0]
+    output.args = ((loss, None, *gradients),)
+    graph.eliminate_dead_code()
+    return fx.GraphModule({}, graph)
 
 
 class _Outcome(NamedTuple):
@@ -116,9 +134,10 @@ class StepCapture:
                 None if gradient is None else laid_out_like(gradient, parameter)
                 for gradient, parameter in zip(gradients, parameters, strict=True)
             ]
-            return (loss.detach(), checks.all_passed(loss), *laid_out)
+            return (loss.detach(), checks.all_passed(loss), *in_memory_of_their_own(laid_out))
 
         graph = capture(loss_and_gradients, self.weight(1.0), *batch)
+        simplify(graph.module)
         return graph, StepGraph(graph.module, graph.tensors, checks.is_complete, graph.constants)
 
     def weight(self, beta: float) -> Tensor:

@@ -45,6 +45,10 @@ class AutoAmortized(nn.Module):
         model: a Pyro model, or an object that has one as ``.model``.
         args: the arguments of a call. The first 1,000 rows are enough: the model runs 64 times.
         network: makes the network of each factor, from shapes of an input and an output.
+        reader: makes a network that summarises a unit's rows for all factors (a series' excepted), from the
+            shape of a row of the first argument and (64,): ``ConvEncoder`` of images, ``DeepSets`` of
+            groups of unlike size, ``partial(EmbeddedTokens, num_tokens=1000, network=DeepSets)`` of words.
+            Without one, factors read all numbers in a line.
         kwargs: named arguments of that call, which no network reads.
 
     Raises:
@@ -69,7 +73,12 @@ class AutoAmortized(nn.Module):
     """
 
     def __init__(
-        self, model: Any, *args: Any, network: NetworkFactory = MLP, **kwargs: Any
+        self,
+        model: Any,
+        *args: Any,
+        network: NetworkFactory = MLP,
+        reader: NetworkFactory | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__()
         target = without_guide(model)
@@ -102,7 +111,7 @@ class AutoAmortized(nn.Module):
                 for n, us in found.parents.items()
                 if n in local
             }
-            self.local = UnitLatents(self.unit, known, parents, args, network, nesting)
+            self.local = UnitLatents(self.unit, known, parents, args, network, nesting, reader)
         self._model = (target.model,)  # in a tuple, since it is no part of the guide
         self.along, self.informed = found.along, found.informed
         self.order = [n for n in found.parents if n not in (*found.joint, *self.along)]

@@ -14,7 +14,7 @@ from pyro_vae.guides.along_model import Draw
 from pyro_vae.guides.amortized_factor import AmortizedFactor
 from pyro_vae.guides.latent import Latent
 from pyro_vae.guides.model_facts import Unit
-from pyro_vae.guides.rows import Columns, Steps
+from pyro_vae.guides.rows import Columns, Steps, Summary
 from pyro_vae.guides.series import series_in
 from pyro_vae.networks import NetworkFactory
 
@@ -29,6 +29,7 @@ class UnitLatents(nn.Module):
         args: the arguments of a call, whose rows set the scale of what the networks read.
         network: makes the network of each factor.
         nesting: the number of dimensions of the program's plates.
+        reader: makes the network that summarises a unit's rows; by default its numbers are read in a line.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class UnitLatents(nn.Module):
         args: Sequence[Any],
         network: NetworkFactory,
         nesting: int,
+        reader: NetworkFactory | None = None,
     ) -> None:
         super().__init__()
         self.unit, self.latents, self.nesting = unit, dict(latents), nesting
@@ -50,7 +52,7 @@ class UnitLatents(nn.Module):
         firsts = [n for n in parents if n not in self.steps or self.steps[n][1] == 0]
         keys = {name: _key(name, number) for number, name in enumerate(firsts)}
         self.keys = {n: keys[self.steps[n][0].names[0] if n in self.steps else n] for n in parents}
-        self.columns = Columns(rows)
+        self.columns = Columns(rows) if reader is None else Summary(rows, reader)
         self.readers = nn.ModuleDict(
             {keys[s.names[0]]: Steps(rows, len(s.names) - s.offset) for s in self.series}
         )
@@ -94,12 +96,12 @@ class UnitLatents(nn.Module):
         return draw
 
     def rows(self, args: Sequence[Any]) -> list[Tensor]:
-        """Return the arguments' rows as numbers.
+        """Return the arguments' rows.
 
         Raises:
             InputError: they have unlike lengths.
         """
-        rows = [args[number].to(torch.get_default_dtype()) for number in self.unit.rows]
+        rows = [args[number] for number in self.unit.rows]
         if len({len(x) for x in rows}) > 1:
             lengths = ", ".join(f"{len(x):,}" for x in rows)
             raise InputError(

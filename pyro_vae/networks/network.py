@@ -60,15 +60,20 @@ class Network(Part):
 
     def forward(self, x: Tensor) -> Tensor:
         batch_dims = x.dim() - len(self.in_shape)
-        if batch_dims < 0 or x.shape[batch_dims:] != self.in_shape:
+        shape = x.shape[max(batch_dims, 0) :]
+        if batch_dims < 0 or not self.takes(shape):
             name = type(self).__name__
             raise InputError(
-                f"{name} got inputs of shape {tuple(x.shape[max(batch_dims, 0) :])}",
+                f"{name} got inputs of shape {tuple(shape)}",
                 subject=name,
                 expected=f"shape {self.in_shape}",
             )
-        out = self.transform(x.reshape(-1, *self.in_shape))  # N | in_shape
+        out = self.transform(x.reshape(-1, *shape))  # N | in_shape
         return out.reshape(*x.shape[:batch_dims], *self.out_shape)
+
+    def takes(self, shape: Shape) -> bool:
+        """Return whether inputs may have this shape."""
+        return tuple(shape) == self.in_shape
 
     @abc.abstractmethod
     def transform(self, x: Tensor) -> Tensor:

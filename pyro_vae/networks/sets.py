@@ -11,10 +11,10 @@ from pyro_vae.networks.network import Network, NetworkFactory, Shape
 class DeepSets(Network):
     """Map a set, in any order, to f(x_1, ..., x_n) = g(mean_i h(x_i), log(1 + n)).
 
-    Elements of NaN pad smaller sets and are left out.
+    Elements of NaN pad smaller sets and are left out. Sets may be larger than those that it was made for.
 
     Args:
-        in_shape: (elements, ...): the largest number of elements, and the shape of one.
+        in_shape: (elements, ...): a number of elements, and the shape of one.
         out_shape: shape of one output.
         element: makes h from the shape of an element and (width,).
         network: makes g from (width + 1,) and the output's shape.
@@ -52,6 +52,9 @@ class DeepSets(Network):
             )
         self.element = Network.make(element, self.in_shape[1:], (at_least_1("width", width),))
         self.network = Network.make(network, (width + 1,), out_shape)
+
+    def takes(self, shape: Shape) -> bool:
+        return len(shape) == len(self.in_shape) and tuple(shape[1:]) == self.in_shape[1:]
 
     def transform(self, x: Tensor) -> Tensor:
         exists = ~x.isnan().flatten(2).any(-1, keepdim=True)  # (N, elements, 1)

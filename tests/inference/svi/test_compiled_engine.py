@@ -291,6 +291,35 @@ CONSTANTS = {
     "by the name of a function": lambda *_: np.sqrt(torch.tensor(2.0).item()),
 }
 
+
+class Sums(nn.Module):
+    """Parameters that share a gradient, and others whose gradients are computed in the same way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = nn.ParameterList(torch.zeros(6) for _ in range(3))
+        self.slopes = nn.ParameterList(torch.zeros(2) for _ in range(2))
+
+    def model(self, x: Tensor) -> None:
+        pyro.module("sums", self)
+        with pyro.plate("data", len(x)):
+            loc = torch.stack(list(self.parts)).sum(0)
+            pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
+            for number, slope in enumerate(self.slopes):
+                pyro.factor(f"slope {number}", (3 * slope.sum().exp()).log().expand(len(x)))
+
+    def guide(self, x: Tensor) -> None: ...
+
+
+def clipped_sums() -> tuple[Any, ...]:
+    """What writes to gradients in place: clipping and Nesterov's momentum."""
+    return (
+        Sums(),
+        X,
+        {"clip_norm": 0.5, "optimizer": partial(SGD, lr=0.1, momentum=0.9, nesterov=True)},
+    )
+
+
 CAPTURED = {
     **{f"prior {name}": partial(lambda make: with_prior(make()), p) for name, p in PRIORS.items()},
     **{f"constant {name}": partial(reading, read) for name, read in CONSTANTS.items()},
@@ -301,6 +330,7 @@ CAPTURED = {
     "vectorized particles": lambda: vae(elbo=Trace_ELBO(4, vectorize_particles=True)),
     "TraceMeanField_ELBO": lambda: vae(elbo=TraceMeanField_ELBO()),
     "warm-up and clipping": lambda: vae(kl_warmup=2, beta=0.5, clip_norm=0.5),
+    "shared gradients": clipped_sums,
     "SGD": lambda: vae(optimizer=partial(SGD, lr=0.01, momentum=0.9)),
     "AdamW, schedule": lambda: vae(
         optimizer=partial(AdamW, lr=0.01), lr_schedule=partial(CosineAnnealingLR, T_max=3)
@@ -341,7 +371,7 @@ def test_a_graph_does_what_python_did(name) -> None:
 
 
 # Inductor compiles a dozen libraries for each; that their graphs are right is tested above, without it
-ALIKE = ("warm-up and clipping", "batch norm", "enumeration")
+ALIKE = ("warm-up and clipping", "shared gradients", "batch norm", "enumeration")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,18 @@
 """One step by itself."""
 
 from functools import partial
+from typing import Any
 
+import pyro
+import pyro.distributions as dist
+import pytest
 import torch
+from pyro.infer import RenyiELBO
 from refused import refused
-from torch import Tensor
-from torch.optim import Adam
+from torch import Tensor, nn
+from torch.optim import SGD, Adam
 
+from pyro_vae import fit
 from pyro_vae.inference.objectives import TraceELBO
 from pyro_vae.inference.svi.batch_loss import BatchLoss
 from pyro_vae.inference.svi.engine import EagerEngine
@@ -43,3 +49,33 @@ def test_an_error_is_explained_with_the_noise_that_raised_it() -> None:
     of_examination, of_step, *of_explanation = NOISE
     assert of_explanation
     assert of_explanation[0] == of_step != of_examination
+
+
+class Stacked(nn.Module):
+    """A mean that is the sum of three parameters, which share a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = nn.ParameterList(torch.zeros(4) for _ in range(3))
+
+    def model(self, x: Tensor) -> None:
+        pyro.module("stacked", self)
+        with pyro.plate("data", len(x)):
+            loc = torch.stack(list(self.parts)).sum(0)
+            pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None: ...
+
+
+@pytest.mark.parametrize("elbo", [TraceELBO(), RenyiELBO(alpha=0.5, num_particles=2)])
+@pytest.mark.parametrize("clip_norm", [None, 0.1])
+def test_a_step_along_gradients_that_share_memory(elbo: Any, clip_norm: float | None) -> None:
+    """Each part moves by the mean of x; clipped, all moves together have the norm asked for."""
+    x, program = torch.randn(5, 4), Stacked()
+    sgd = partial(SGD, lr=1.0)
+    fit(program, x, epochs=1, optimizer=sgd, clip_norm=clip_norm, elbo=elbo, progress=False)
+    moves = torch.stack([part.detach() for part in program.parts])
+    expected = x.mean(0).expand(3, 4)
+    if clip_norm is not None:
+        expected = expected * clip_norm / expected.norm()
+    torch.testing.assert_close(moves, expected, rtol=1e-4, atol=1e-6)
