@@ -11,9 +11,9 @@ HEAD = """## First models, at the defaults
 `fit(model, data)` and `log_evidence`, both at the defaults, against the exact log p of all data: by
 quadrature, enumeration, the forward algorithm or a closed form, in float64. {seeds} seeds each, with new
 data for each (the eight schools' are always the same). A figure is right within {nats:g} nats, if its
-standard error is at most {error:g}. Where K labels can be exchanged, the posterior has K! equal modes, and a
-guide that finds one of them gives figures that are log K! low; a note of `log_evidence` names the labels, and
-`Importance(symmetrize=True)`, which is used for these models here, mixes the guide over all orders.
+standard error is at most {error:g}. Where K labels can be exchanged, the posterior has K! equal modes, and
+a guide that finds one of them gives figures that are log K! low; a note of `log_evidence` names the
+labels. Those models are weighed by `Importance(symmetrize=True)`, which mixes the guide over all orders.
 
 {right} of {all} figures are right.
 
