@@ -157,8 +157,9 @@ def written_nodes(graph: fx.Graph) -> Iterator[fx.Node]:
 
 
 def is_view(node: fx.Node) -> bool:
+    """Return whether a node shares its input's memory, or may: "unsafe" views don't say so."""
     if isinstance(node.target, OpOverload):
-        return node.target.is_view
+        return node.target.is_view or "unsafe" in node.target.name()
     return node.target is operator.getitem  # one of several views
 
 

@@ -250,6 +250,7 @@ def _check_same(
     # a loss in nats that is near 0 is a difference of larger numbers, and keeps their rounding
     if not (pyros.loss - graphs.loss).abs() <= tolerance * pyros.loss.abs().clamp(min=1.0):
         raise WrongGraph(f"its loss would be {graphs.loss:g} where Pyro's is {pyros.loss:g}")
+    taken: set[int] = set()
     pairs = zip(parameters.items(), pyros.gradients, graphs.gradients, strict=True)
     for (name, parameter), expected, gradient in pairs:
         if expected is None and gradient is None:
@@ -258,6 +259,10 @@ def _check_same(
             raise WrongGraph(f"its gradient for {name!r} would not be Pyro's")
         if not in_order_of(gradient, parameter):
             raise WrongGraph(f"its gradient for {name!r} would lie in memory in another order")
+        memory = gradient.untyped_storage().data_ptr()
+        if memory in taken:
+            raise WrongGraph(f"its gradient for {name!r} would share memory with another")
+        taken |= {memory} - {0}  # which has no elements
     if any(not _close(a, b, tolerance) for a, b in zip(pyros.buffers, graphs.buffers, strict=True)):
         raise WrongGraph("it would leave other values in a buffer")
     if pyros.noise != graphs.noise:

@@ -32,6 +32,19 @@ def read_through_views(x: Tensor) -> tuple[Tensor, ...]:
     return (before, y[0].exp().sum())
 
 
+def written_through_a_view_that_does_not_say_so(x: Tensor) -> tuple[Tensor, ...]:
+    weights = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+    first = (x.expand(4, 3, 2) @ weights).relu_()
+    second = torch.unsafe_chunk(x.sin(), 2, -1)[0].mul_(2)
+    flat = x.t().flatten().mul_(2)
+    after = (x.expand(4, 3, 2) @ weights).sum(), x.sin().sum(), x.t().flatten().sum()
+    return (first.sum(), second.sum(), flat.sum(), *after)
+
+
+def results_by_copies(x: Tensor) -> tuple[Tensor, ...]:
+    return x.t().flatten(), x.t().flatten()
+
+
 def drawn_twice(x: Tensor) -> tuple[Tensor, ...]:
     return (
         (torch.randn_like(x) - torch.randn_like(x)).sum(),
@@ -51,6 +64,8 @@ def signed_zeros(x: Tensor) -> tuple[Tensor, ...]:
         (results_alike, False),
         (written_in_between, False),
         (read_through_views, False),
+        (written_through_a_view_that_does_not_say_so, True),
+        (results_by_copies, True),
         (drawn_twice, False),
         (signed_zeros, False),
     ],

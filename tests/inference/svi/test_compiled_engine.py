@@ -298,12 +298,14 @@ class Sums(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.parts = nn.ParameterList(torch.zeros(6) for _ in range(3))
+        self.turned = nn.ParameterList(torch.zeros(6) for _ in range(2))
         self.slopes = nn.ParameterList(torch.zeros(2) for _ in range(2))
 
     def model(self, x: Tensor) -> None:
         pyro.module("sums", self)
         with pyro.plate("data", len(x)):
-            loc = torch.stack(list(self.parts)).sum(0)
+            turned = [part.view(3, 2).t().flatten() for part in self.turned]
+            loc = torch.stack([*self.parts, *turned]).sum(0)
             pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
             for number, slope in enumerate(self.slopes):
                 pyro.factor(f"slope {number}", (3 * slope.sum().exp()).log().expand(len(x)))
@@ -320,6 +322,27 @@ def clipped_sums() -> tuple[Any, ...]:
     )
 
 
+class TwiceThroughCells(nn.Module):
+    """Recurrent cells, which write in place into parts of what they compute, read the same rows twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(1, 3, batch_first=True)
+        self.slope = nn.Parameter(torch.ones(2, 2))
+
+    def model(self, x: Tensor) -> None:
+        pyro.module("cells", self)
+        steps = x.unsqueeze(-1)
+        read = [self.gru(steps)[0], self.gru(steps)[0]]
+        with pyro.plate("data", len(x)):
+            pairs = torch.relu_(x.unflatten(-1, (3, 2)) @ self.slope)
+            pairs = pairs - (x.unflatten(-1, (3, 2)) @ self.slope)
+            loc = torch.stack(read).prod(0).sum(-1) + pairs.flatten(1)
+            pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
+
+    def guide(self, x: Tensor) -> None: ...
+
+
 CAPTURED = {
     **{f"prior {name}": partial(lambda make: with_prior(make()), p) for name, p in PRIORS.items()},
     **{f"constant {name}": partial(reading, read) for name, read in CONSTANTS.items()},
@@ -331,6 +354,7 @@ CAPTURED = {
     "TraceMeanField_ELBO": lambda: vae(elbo=TraceMeanField_ELBO()),
     "warm-up and clipping": lambda: vae(kl_warmup=2, beta=0.5, clip_norm=0.5),
     "shared gradients": clipped_sums,
+    "cells": lambda: (TwiceThroughCells(), X, {"clip_norm": 0.5}),
     "SGD": lambda: vae(optimizer=partial(SGD, lr=0.01, momentum=0.9)),
     "AdamW, schedule": lambda: vae(
         optimizer=partial(AdamW, lr=0.01), lr_schedule=partial(CosineAnnealingLR, T_max=3)
