@@ -92,7 +92,7 @@ def log_evidence(
         method: "importance", "ais", "sandwich", "bidirectional", "exact" or "auto"; or a method with
             options, such as ``Annealed(num_temperatures=1000)`` (:mod:`pyro_vae.inference`).
         num_particles: K; by default 1,000 draws of importance sampling (4,000 for a joint figure of all
-            data), 16 chains of annealing.
+            data, but not by "auto"), 16 chains of annealing.
         unit: the plate to give figures for; by default the outermost that holds every site. Without
             one the figure is joint, of all data together, and the result says so.
         max_memory: bytes for the model's computations at a time; by default, on a CPU, 32 MB for

@@ -45,10 +45,12 @@ class AutoAmortized(nn.Module):
         model: a Pyro model, or an object that has one as ``.model``.
         args: the arguments of a call. The first 1,000 rows are enough: the model runs 64 times.
         network: makes the network of each factor, from shapes of an input and an output.
-        reader: makes a network that summarises a unit's rows for all factors (a series' excepted), from the
-            shape of a row of the first argument and (64,): ``ConvEncoder`` of images, ``DeepSets`` of
-            groups of unlike size, ``partial(EmbeddedTokens, num_tokens=1000, network=DeepSets)`` of words.
-            Without one, factors read all numbers in a line.
+        reader: makes a network that summarises a unit's rows for all factors (but a series'), from the
+            shape of what it reads and (64,): ``ConvEncoder`` of images, ``DeepSets`` of groups of any size,
+            ``partial(EmbeddedTokens, num_tokens=1000, network=DeepSets)`` of words. It reads the first
+            argument whose rows have elements, images as they are, all else as (elements, columns), where
+            arguments with as many elements add columns. The rest follows in a line. Without a reader,
+            factors read all numbers in a line.
         kwargs: named arguments of that call, which no network reads.
 
     Raises:
@@ -92,6 +94,12 @@ class AutoAmortized(nn.Module):
                 remedy="pass its data to `pyro.sample` as obs=",
             )
         self.unit = unit_of(target, draws[0], args, kwargs, latents)
+        if reader is not None and self.unit is None:
+            raise InputError(
+                "no argument has a row for each unit, so there is nothing to read",
+                subject="reader",
+                remedy="pass the units' rows to the model, or leave reader out",
+            )
         local = [n for n in latents if self.unit and self.unit.holds(sites[n])]
         shared = [n for n in latents if n not in local]
         nesting = max((-f.dim for s in sites.values() for f in plates_of(s)), default=0)

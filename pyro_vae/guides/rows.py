@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
 from pyro_vae.guides.series import BackwardReader
-from pyro_vae.networks import Network, NetworkFactory
+from pyro_vae.networks import Network, NetworkFactory, Shape
 from pyro_vae.scaling import Scaling
 
 Rows = Sequence[Tensor]  # of each argument, ``units | any shape``
@@ -36,59 +36,130 @@ class Columns(nn.Module):
 
 
 class Summary(nn.Module):
-    """Return what a network makes of the first argument's rows; other numbers follow in a line.
+    """Return what a network makes of the rows that have elements; other numbers follow in a line.
 
-    Where such a row is a set or a sequence, arguments with as many elements join it as columns: the network
-    reads (elements, columns). Images are read alone, as they are; and so are whole numbers, which may be
-    tokens or categories.
+    The network reads the first argument whose rows have elements. Where such a row is a set, a sequence or
+    a line of columns, arguments with as many elements join it: the network reads (elements, columns), also
+    of one column. Images are read alone, as they are, and so are tokens.
 
     Args:
         rows: from which location and scale are learnt.
         reader: makes the network from the shape of what it reads and (64,).
 
     Raises:
-        InputError: rows have gaps, and the network takes none.
+        InputError: there is nothing to read, the factory makes no such network, or rows have gaps and the
+            network takes none.
     """
 
     def __init__(self, rows: Rows, reader: NetworkFactory) -> None:
         super().__init__()
-        read, others = self._split(rows)
-        self.reader = Network.make(reader, read.shape[1:], (FEATURES,)).to(read.device)
-        if read.isnan().any() and not getattr(self.reader, "takes_missing", False):
-            name = type(self.reader).__name__
+        first = next((i for i, x in enumerate(rows) if x.dim() > 1), None)
+        if first is None:
             raise InputError(
-                f"the rows have missing values (NaN), which {name} cannot read",
+                "the units' rows are single numbers, of which a reader makes no summary",
                 subject="reader",
-                expected="a network that takes missing values",
-                remedy=f"reader=partial(MaskedInput, network={name})",
+                remedy="leave reader out",
             )
-        is_joined = read.dim() == 3
-        self.scaling: Scaling | None = None
-        if not getattr(self.reader, "discrete_input", False):
-            self.scaling = Scaling(read.shape[2:] if is_joined else read.shape[1:]).to(read.device)
-            self.scaling.learn(read.flatten(0, 1) if is_joined else read)
+        is_line = rows[first].dim() <= 3
+        size = rows[first].shape[1]
+        joins = [i for i, x in enumerate(rows) if x.dim() in (2, 3) and x.shape[1] == size]
+        self.reads = [first, *(i for i in joins if i != first)] if is_line else [first]
+        self.reader = _made(reader, self._read(rows))
+        self.is_discrete = getattr(self.reader, "discrete_input", False)
+        if self.is_discrete and len(self.reads) > 1:
+            self.reads = [first]
+            self.reader = _made(reader, self._read(rows))
+        read = self._read(rows)
+        self.takes_missing = getattr(self.reader, "takes_missing", False)
+        if not self.takes_missing and read.isnan().any():
+            raise InputError(
+                "the rows have missing values (NaN), which the reader does not take",
+                subject="reader",
+                expected="a network that takes missing values, such as DeepSets or MaskedInput",
+                remedy="give missing tokens a number of their own"
+                if self.is_discrete
+                else "wrap it: partial(MaskedInput, network=...)",
+            )
+        # one scale for all elements of a set, and of an image; for each place where places differ
+        self.scaled_shape: Shape = read.shape[1:]
+        if is_line:
+            is_set = _takes(self.reader, (size + 1, *read.shape[2:]))
+            self.scaled_shape = read.shape[2:] if is_set else (read.shape[1:].numel(),)
+        self.scaling = Scaling(self.scaled_shape)
+        if not self.is_discrete:
+            self.scaling.learn(read.reshape(-1, *self.scaled_shape))
+        others = self._others(rows)
         self.others = Columns(others) if others else None
         self.out_dim = FEATURES + (self.others.out_dim if self.others else 0)
+        self.to(read.device)
+
+    @property
+    def description(self) -> str:
+        return f"which {type(self.reader).__name__} summarises"
 
     def forward(self, rows: Rows) -> Tensor:
-        read, others = self._split(rows)
-        if self.scaling is not None:
-            read = (read - self.scaling.location) / self.scaling.scale
+        read = self._read(rows)
+        if not self.is_discrete:
+            line = read.reshape(-1, *self.scaled_shape)
+            line = (line - self.scaling.location) / self.scaling.scale
+            read = line.reshape(read.shape)
+        if not self.takes_missing:
+            read = read.nan_to_num(0.0)
         features: Tensor = self.reader(read)
+        others = self._others(rows)
         return features if self.others is None else torch.cat([features, self.others(others)], -1)
 
-    def _split(self, rows: Rows) -> tuple[Tensor, list[Tensor]]:
-        """Return what the network reads, and the other rows."""
-        first, *others = rows
-        if first.dim() not in (2, 3) or _is_whole(first):
-            read = _as_numbers(first)
-            return read if read.dim() > 1 else read.unsqueeze(-1), others
-        joins = [
-            x.dim() in (2, 3) and x.shape[1] == first.shape[1] and not _is_whole(x) for x in others
-        ]
-        members = [first, *(x for x, does in zip(others, joins, strict=True) if does)]
-        line = [_as_numbers(x).reshape(*x.shape[:2], -1) for x in members]
-        return torch.cat(line, -1), [x for x, does in zip(others, joins, strict=True) if not does]
+    def _read(self, rows: Rows) -> Tensor:
+        """Return what the network reads.
+
+        Raises:
+            InputError: arguments that are read together now have unlike numbers of elements.
+        """
+        members = [_as_numbers(rows[i]) for i in self.reads]
+        if members[0].dim() > 3:
+            return members[0]
+        sizes = [x.shape[1] for x in members]
+        if len({*sizes}) > 1:
+            raise InputError(
+                f"the rows of arguments that the reader reads together have {sizes} elements",
+                subject="reader",
+                expected="as many of each, as when the guide was made",
+            )
+        return torch.cat([x.reshape(*x.shape[:2], -1) for x in members], -1)
+
+    def _others(self, rows: Rows) -> list[Tensor]:
+        return [x for i, x in enumerate(rows) if i not in self.reads]
+
+
+def _made(reader: NetworkFactory, read: Tensor) -> nn.Module:
+    """Return the network that a factory makes for rows, ``units | any shape``.
+
+    Raises:
+        InputError: it makes none, or its output has another shape.
+    """
+    shape = tuple(read.shape[1:])
+    try:
+        made = Network.make(reader, shape, (FEATURES,)).to(read.device)
+        with torch.no_grad():
+            out = made.eval()(read[:1].nan_to_num(0.0))
+        made.train()
+    except InputError as error:
+        raise error.at("reader") from error
+    except Exception as error:
+        problem = f"a reader of rows of shape {shape} raised {type(error).__name__}: {error}"
+        raise InputError(problem, subject="reader", expected=_A_READER) from error
+    if not isinstance(out, Tensor) or out.shape != (1, FEATURES):
+        got = tuple(out.shape[1:]) if isinstance(out, Tensor) else type(out).__name__
+        problem = f"the reader gives {got} for a row of shape {shape}"
+        raise InputError(problem, subject="reader", expected=_A_READER)
+    return made
+
+
+_A_READER = f"a factory such as DeepSets: reader(shape of a row, ({FEATURES},)) makes a network"
+
+
+def _takes(network: nn.Module, shape: Shape) -> bool:
+    return isinstance(network, Network) and network.takes(shape)
 
 
 class Steps(nn.Module):
@@ -134,10 +205,6 @@ def _in_line(rows: Rows) -> Tensor:
 
 def _as_numbers(x: Tensor) -> Tensor:
     return x.to(torch.get_default_dtype())
-
-
-def _is_whole(x: Tensor) -> bool:
-    return not x.is_floating_point() and x.dtype != torch.bool
 
 
 class _Values(nn.Module):

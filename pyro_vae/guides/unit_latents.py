@@ -52,6 +52,12 @@ class UnitLatents(nn.Module):
         firsts = [n for n in parents if n not in self.steps or self.steps[n][1] == 0]
         keys = {name: _key(name, number) for number, name in enumerate(firsts)}
         self.keys = {n: keys[self.steps[n][0].names[0] if n in self.steps else n] for n in parents}
+        if reader is not None and len(self.steps) == len(parents):
+            raise InputError(
+                "all latents of a unit are series, and a network of its own reads those backwards",
+                subject="reader",
+                remedy="leave reader out",
+            )
         self.columns = Columns(rows) if reader is None else Summary(rows, reader)
         self.readers = nn.ModuleDict(
             {keys[s.names[0]]: Steps(rows, len(s.names) - s.offset) for s in self.series}
@@ -121,6 +127,8 @@ class UnitLatents(nn.Module):
         words = {}
         for name in self._shown():
             by = "by a network"
+            if isinstance(self.columns, Summary):
+                by += f" of rows {self.columns.description}"
             if name in self.steps:
                 series, _ = self.steps[name]
                 by = "by one network for all steps, which reads the rows from the last to this one"

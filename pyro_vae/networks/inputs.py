@@ -181,6 +181,13 @@ class EmbeddedTokens(Network):
         self.embedding = nn.Embedding(num_tokens, at_least_1("embedding_dim", embedding_dim))
         self.network = Network.make(network, (*self.in_shape, embedding_dim), out_shape)
 
+    def takes(self, shape: Shape) -> bool:
+        """Return whether the network takes that many embedded tokens."""
+        return super().takes(shape) or (
+            isinstance(self.network, Network)
+            and self.network.takes((*shape, self.embedding.embedding_dim))
+        )
+
     def transform(self, x: Tensor) -> Tensor:
         if is_validation_enabled():
             check_token_ids(x, self.embedding.num_embeddings)

@@ -1,19 +1,21 @@
 """Networks that summarise a unit's rows for a made guide: images, sets and tokens."""
 
 from functools import partial
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
-from refused import refused
+from refused import refused, refused_with
 from torch import Tensor, nn
 
-from pyro_vae import fit, log_evidence
+from pyro_vae import InputError, fit, log_evidence
 from pyro_vae.guides import AutoAmortized
 from pyro_vae.networks import MLP, ConvEncoder, DeepSets, EmbeddedTokens, MaskedInput
 
+X = torch.randn(10, generator=torch.Generator().manual_seed(0))
 SMALL = partial(MLP, hidden_dims=(16,))
 SETS = partial(DeepSets, element=SMALL, network=SMALL, width=16)
 
@@ -144,18 +146,122 @@ def test_gaps_need_a_reader_that_takes_them() -> None:
     assert q_of(guide, x, site="z")[0].isfinite().all()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
-def test_columns_of_a_set_join_each_other(dtype: torch.dtype) -> None:
-    def model(x: Tensor, other: Tensor) -> None:
-        with pyro.plate("groups", len(x), dim=-2):
-            effect = pyro.sample("effect", dist.Normal(0.0, 1.0))
-            with pyro.plate("members", x.shape[1], dim=-1):
-                pyro.sample("x", dist.Normal(effect + other, 1.0), obs=x)
+def test_a_gap_that_comes_later_is_read_as_the_mean() -> None:
+    x = padded(30, 4).nan_to_num()
+    guide = AutoAmortized(groups, x, reader=MLP)
+    x[0, 1] = torch.nan
+    assert q_of(guide, x)[0].isfinite().all()
+    assert fit((groups, guide), x, epochs=1, progress=False).metrics[0]["train_elbo"] < 0
 
+
+def with_covariate(x: Tensor, other: Tensor) -> None:
+    """Sets whose members have a covariate."""
+    with pyro.plate("groups", len(x), dim=-2):
+        effect = pyro.sample("effect", dist.Normal(0.0, 1.0))
+        with pyro.plate("members", x.shape[1], dim=-1):
+            pyro.sample("x", dist.Normal(effect + other, 1.0), obs=x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool, torch.int64])
+def test_columns_of_a_set_join_each_other(dtype: torch.dtype) -> None:
     x, other = torch.randn(10, 5), (torch.randn(10, 5) > 0).to(dtype)
-    guide = AutoAmortized(model, x, other, reader=SETS)
+    guide = AutoAmortized(with_covariate, x, other, reader=SETS)
     nn.init.normal_(guide.local.factors["effect"].linear.weight)
     order = torch.randperm(5)
     mean, _ = q_of(guide, x, other)
     torch.testing.assert_close(q_of(guide, x[:, order], other[:, order])[0], mean)
     assert not torch.allclose(q_of(guide, x[:, order], other)[0], mean)
+    with refused_with("reader", "[7, 5]"):
+        guide(torch.randn(10, 7), other)
+
+
+def of_units(x: Tensor, label: Tensor) -> None:
+    """Sets of any size, and covariates of their unit."""
+    with pyro.plate("groups", len(x), dim=-2):
+        effect = pyro.sample("effect", dist.Normal(label.sum(1, keepdim=True), 1.0))
+        with pyro.plate("members", x.shape[1], dim=-1):
+            pyro.sample("x", dist.Normal(effect, 1.0), obs=x)
+
+
+def test_what_is_read_stays_when_sizes_change() -> None:
+    guide = AutoAmortized(of_units, torch.randn(20, 4), torch.randn(20, 7), reader=SETS)
+    x, label = torch.randn(5, 7), torch.randn(5, 7)  # as many members as covariates
+    mean, _ = q_of(guide, x, label)
+    torch.testing.assert_close(q_of(guide, x.flip(1), label)[0], mean)
+
+
+def test_columns_of_a_table_have_a_scale_each() -> None:
+    def table(x: Tensor) -> None:
+        with pyro.plate("rows", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            loc = torch.stack([3e5 + 1e5 * z, z], -1)
+            pyro.sample("x", dist.Normal(loc, torch.tensor([1e5, 1.0])).to_event(1), obs=x)
+
+    x = torch.randn(500, 2) * torch.tensor([1e5, 1.0]) + torch.tensor([3e5, 0.0])
+    read = AutoAmortized(table, x, reader=MLP).local.columns
+    line = (x.reshape(500, 2) - read.scaling.location) / read.scaling.scale
+    assert ((line.std(0) - 1).abs() < 0.1).all()
+
+
+def test_counts_are_sets_too_and_words_may_be_more() -> None:
+    def counts(size: Tensor, x: Tensor) -> None:
+        with pyro.plate("groups", len(x), dim=-2):
+            rate = pyro.sample("rate", dist.Gamma(2.0, 1.0))
+            with pyro.plate("members", x.shape[1], dim=-1):
+                pyro.sample("x", dist.Poisson(rate * size.unsqueeze(-1)), obs=x)
+
+    size, x = torch.ones(40), torch.poisson(torch.ones(40, 4)).long()
+    guide = AutoAmortized(counts, size, x, reader=SETS)  # the first argument has no elements
+    assert q_of(guide, size, torch.cat([x, x], 1), site="rate")[0].shape == (40, 1)
+    words = EmbeddedTokens((6, 1), (2,), network=SETS, num_tokens=5)
+    assert words(torch.randint(5, (3, 9, 1))).shape == (3, 2)
+    with refused("EmbeddedTokens", expected="(6, 1)"):
+        EmbeddedTokens((6, 1), (2,), network=SMALL, num_tokens=5)(torch.randint(5, (3, 9, 1)))
+
+
+def seven(shape: Any, out: Any) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(torch.Size(shape).numel(), 7))
+
+
+@pytest.mark.parametrize(
+    ("reader", "words"),
+    [
+        ("DeepSets", "class"),
+        (nn.Linear, "factory"),
+        (seven, "factory"),
+        (DeepSets((4, 1), (64,)), "class"),
+    ],
+)
+def test_what_makes_no_reader(reader: Any, words: str) -> None:
+    with pytest.raises(InputError, match="reader") as caught:
+        AutoAmortized(groups, torch.randn(10, 4), reader=reader)
+    assert words in (caught.value.expected or "")
+
+
+def test_a_reader_that_would_read_nothing() -> None:
+    def by_index(x: Tensor) -> None:
+        effect = pyro.sample("effect", dist.Normal(0.0, 1.0))
+        with pyro.plate("rows", 10):
+            pyro.sample("x", dist.Normal(effect, 1.0), obs=X)
+
+    def series(x: Tensor) -> None:
+        with pyro.plate("units", len(x)):
+            z: Any = 0.0
+            for t in range(6):
+                z = pyro.sample(f"z_{t}", dist.Normal(z, 1.0))
+                pyro.sample(f"x_{t}", dist.Normal(z, 1.0), obs=x[:, t])
+
+    def scalars(x: Tensor) -> None:
+        with pyro.plate("units", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+
+    for model, x in ((by_index, X[:3]), (series, torch.randn(9, 6)), (scalars, X)):
+        with refused("reader", remedy="leave reader out"):
+            AutoAmortized(model, x, reader=SETS)
+
+
+def test_the_guide_says_who_reads() -> None:
+    assert "by a network of rows which DeepSets summarises" in str(
+        AutoAmortized(groups, torch.randn(10, 4), reader=SETS)
+    )
