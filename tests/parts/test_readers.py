@@ -64,7 +64,7 @@ def test_a_group_has_one_posterior_in_any_order_and_padding() -> None:
 def test_groups_larger_than_any_seen_have_their_posterior() -> None:
     x = padded(2_000, 6)
     guide = AutoAmortized(groups, x[:1000], reader=SETS)
-    program = fit((groups, guide), x, epochs=80, batch_size=100, progress=False, seed=0).program
+    program = fit((groups, guide), x, epochs=60, batch_size=100, progress=False, seed=0).program
     new = padded(300, 8)
     size, total = (~new.isnan()).sum(1), new.nansum(1)
     mean, variance = (each.flatten() for each in q_of(guide, new))

@@ -80,7 +80,11 @@ def of_its_scale(x: Tensor) -> None:
             "q(level_1 | rows, drift_1, level_0) ...",
         ),
         (observed_together, "prod_units q(z_1 | rows, z_0) ..."),
-        (of_its_scale, "prod_units q(scale | rows) q(z_1 | rows, scale, z_0) ..."),
+        pytest.param(
+            of_its_scale,
+            "prod_units q(scale | rows) q(z_1 | rows, scale, z_0) ...",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_steps_share_a_network(model, factors) -> None:

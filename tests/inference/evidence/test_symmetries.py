@@ -239,7 +239,7 @@ def test_annealing_from_one_mode_says_so(start: str) -> None:
 @pytest.mark.parametrize(
     "method",
     [
-        Annealed(20, num_leapfrog=3, symmetrize=True),
+        pytest.param(Annealed(20, num_leapfrog=3, symmetrize=True), marks=pytest.mark.slow),
         Annealed(1, "laplace", symmetrize=True),
         SMC("guide", symmetrize=True),
     ],

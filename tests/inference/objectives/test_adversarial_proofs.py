@@ -111,7 +111,12 @@ def still(x: Tensor) -> None:
 @pytest.mark.parametrize(
     ("penalty", "network", "dim"),
     [
-        (None, partial(SpectralNorm, network=partial(MLP, activation=nn.ReLU)), 1),
+        pytest.param(
+            None,
+            partial(SpectralNorm, network=partial(MLP, activation=nn.ReLU)),
+            1,
+            marks=pytest.mark.slow,
+        ),
         (GradientPenalty(10.0), partial(MLP, hidden_dims=(64,), activation=nn.ReLU), 2),
     ],
     ids=["spectral norm", "gradient penalty"],

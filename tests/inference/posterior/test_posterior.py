@@ -57,9 +57,9 @@ def cases() -> Iterator[Any]:
     for method in METHODS:
         for known in KNOWN:
             of_python = known.name == "python_code"
-            # that a chain starts at the prior has nothing to do with how particles run
-            marks = [pytest.mark.slow] if of_python and method.id == "from the prior" else []
+            # how particles run has nothing to do with how a chain starts, or whether it is annealed
             kind, num = method.values
+            marks = [pytest.mark.slow] if of_python and isinstance(kind, Annealed) else []
             num = min(num, 60 if isinstance(kind, Annealed) else 500) if of_python else num
             yield pytest.param(known, kind, num, id=f"{method.id}-{known.name}", marks=marks)
 
