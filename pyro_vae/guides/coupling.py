@@ -1,6 +1,6 @@
 """Which latents, or cells of a latent, depend on each other given the data: where d^2 log p is not 0."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -54,12 +54,13 @@ def has_coupled_cells(
     draws: Sequence[Mapping[str, Tensor]],
     name: str,
     after: Sequence[str],
+    summed_out: Sequence[str],
 ) -> bool:
     """Return whether a latent's cells depend on each other, given all latents but those drawn ``after`` it.
 
     Two cells do so if d^2 log p / dz_i dz_j is not 0, or if both have such a derivative together with the
-    same cell of a latent that is drawn after them. Some cells are tried: each is moved, and it shows where
-    the gradient of the log-density moves with it.
+    same cell of a latent that is drawn after them or summed out, such as the component of a mixture. Some
+    cells are tried: each is moved, and it shows where the gradient of the log-density moves with it.
 
     Args:
         target: the program.
@@ -68,6 +69,7 @@ def has_coupled_cells(
         draws: two draws of all latents by name, from the prior.
         name: of the latent.
         after: names of latents.
+        summed_out: names of discrete latents.
     """
     values, others = draws[0], draws[1][name]
     with undisturbed(target, 0), pyro.validation_enabled(False):
@@ -85,7 +87,26 @@ def has_coupled_cells(
             touched[-1][name].view(-1)[cell] = False
             if touched[-1][name].any():
                 return True
+        for other in _with_cells_moved(values, draws[1], summed_out, generator):
+            now = _gradients(target, args, kwargs, {**values, **other})
+            if moves(before[name], now[name]).sum() > 1:
+                return True
     return any((one[n] & other[n]).any() for one, other in combinations(touched, 2) for n in after)
+
+
+def _with_cells_moved(
+    values: Mapping[str, Tensor],
+    others: Mapping[str, Tensor],
+    names: Sequence[str],
+    generator: torch.Generator,
+) -> Iterator[dict[str, Tensor]]:
+    """Yield values of a latent, each with one cell from the other draw, for some cells that differ."""
+    cells = [(n, i) for n in names for i in (values[n] != others[n]).flatten().nonzero().tolist()]
+    for number in torch.randperm(len(cells), generator=generator)[:CELLS].tolist():
+        name, [cell] = cells[number]
+        moved = values[name].flatten().clone()
+        moved[cell] = others[name].flatten()[cell]
+        yield {name: moved.reshape(values[name].shape)}
 
 
 def _gradients(

@@ -87,7 +87,7 @@ def factorisation_of(
     def is_coupled(name: str, found: Factorisation) -> bool:
         order = [*found.parents]
         after = order[order.index(name) + 1 :]
-        return has_coupled_cells(target, args, kwargs, values, name, after)
+        return has_coupled_cells(target, args, kwargs, values, name, after, summed_out)
 
     alone = [name for name in shared if cells[name] > 1]
     found = inverse(alone)

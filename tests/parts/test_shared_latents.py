@@ -54,6 +54,25 @@ def states_and_counties(x: Tensor) -> None:
         pyro.sample("x", dist.Normal(county[..., INDEX], 0.5), obs=x)
 
 
+def topics(x: Tensor) -> None:
+    """Words whose topics are summed out: either topic may explain a word, so they are coupled."""
+    with pyro.plate("topics", 2):
+        topic = pyro.sample("topic", dist.Dirichlet(torch.ones(3)))
+    with pyro.plate("rows", len(x)):
+        share = pyro.sample("share", dist.Dirichlet(torch.ones(2)))
+        which = pyro.sample("which", dist.Categorical(share), infer={"enumerate": "parallel"})
+        pyro.sample("x", dist.Categorical(topic[which]), obs=(x > 0).long())
+
+
+def with_outliers(x: Tensor) -> None:
+    """Which rows are outliers is summed out, and each of them belongs to one group."""
+    with pyro.plate("groups", GROUPS):
+        effect = pyro.sample("effect", dist.Normal(0.0, 1.0))
+    with pyro.plate("rows", len(x)):
+        out = pyro.sample("out", dist.Categorical(torch.ones(2)), infer={"enumerate": "parallel"})
+        pyro.sample("x", dist.Normal(effect[..., INDEX], 0.5 + 3.0 * out), obs=x)
+
+
 def regression(x: Tensor) -> None:
     with pyro.plate("features", 3):
         weights = pyro.sample("weights", dist.Normal(0.0, 1.0))
@@ -74,6 +93,8 @@ def long_series(x: Tensor) -> None:
     ("model", "factors"),
     [
         (groups_by_index, "q(mean) prod_groups q(effect | mean)"),
+        (topics, "q(topic) prod_rows q(share | rows, topic)"),
+        (with_outliers, "prod_groups q(effect)"),
         (with_slopes, "q(mean) prod_groups q(level | mean) prod_groups q(slope | level)"),
         (persons_and_items, "q(difficulty) prod_persons q(ability | difficulty)"),
         (
