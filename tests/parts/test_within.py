@@ -1,6 +1,7 @@
 """Draws of a made guide are numbers, inside of their support, however far its parameters have gone."""
 
 import math
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -137,6 +138,33 @@ def test_a_guide_starts_where_the_data_are_probable() -> None:
     evidence = (density.logsumexp(0) + math.log(u[1] - u[0])).item()
     mean, error = trained(spread, x, 1e-2, 500)
     assert evidence - 0.05 - 4 * error < mean < evidence + 4 * error
+
+
+def two_states(x: Tensor) -> None:
+    """Paths of two states, which are summed out."""
+    with pyro.plate("states", 2):
+        stay = pyro.sample("stay", dist.Beta(4.0, 1.0))
+        loc = pyro.sample("loc", dist.Normal(torch.tensor([-1.0, 1.0]), 3.0))
+    with pyro.plate("paths", len(x)):
+        state: Any = None
+        for t in pyro.markov(range(x.shape[1])):
+            first = torch.full(x.shape[:1], 0.5) if state is None else 1 - stay[state]
+            first = first if state is None else torch.where(state == 0, stay[state], first)
+            probs = torch.stack([first, 1 - first], -1)
+            fn = dist.Categorical(probs)
+            state = pyro.sample(f"state_{t}", fn, infer={"enumerate": "parallel"})
+            pyro.sample(f"x_{t}", dist.Normal(loc[state], 0.5), obs=x[:, t])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_guide_starts_where_all_paths_together_are_probable(seed: int) -> None:
+    """One drawn path of states says nothing of the states' locations, which are -4 and 4."""
+    x = 4.0 * torch.tensor([[-1.0, -1, 1, 1, 1, -1]]) + 0.5 * torch.randn(8, 6)
+    pyro.set_rng_seed(seed)
+    guide = AutoAmortized(two_states, x)
+    loc = poutine.trace(guide).get_trace(x).nodes["loc"]["value"]
+    assert loc[0] < -2
+    assert loc[1] > 2
 
 
 @pytest.mark.parametrize("below", [0.0, 3.0, -100.0])
