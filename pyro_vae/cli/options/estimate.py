@@ -23,7 +23,7 @@ BYTES = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**2
 def add_estimate_options(parser: ArgumentParser, words: Sequence[str]) -> None:
     """Add the options of an estimate, and those of its method, which ``words`` name."""
     add = parser.add_argument
-    add("--num_particles", type=int | None, metavar="K", help="draws or chains for each datum: "
+    add("--num_particles", type=int | None, metavar="K", help="particles: "
         f"{describe_particles()}")  # fmt: skip
     add("--max_memory", type=str | None, metavar="SIZE", help="memory to compute with, such as 2GB")
     add("--compile", type=Compile, default="auto", help="compile draws, weights and gradients")

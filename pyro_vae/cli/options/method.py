@@ -31,23 +31,17 @@ def describe_methods(methods: Methods = METHODS) -> str:
 def describe_particles() -> str:
     """Return the default number of particles of each method that draws any.
 
-    >>> print(describe_particles().replace("; ", ";\\n"))
-    1,000 (importance, auto), 16 (ais, sandwich, bidirectional), 2,000 (smc);
-    of all data jointly 4,000 (importance)
+    >>> describe_particles()
+    '1,000, jointly 4,000 (importance), 16 (ais, sandwich, bidirectional), 2,000 (smc), 1,000 (auto)'
     """
-    users: dict[int, list[str]] = {}
-    jointly: dict[int, list[str]] = {}
+    users: dict[str, list[str]] = {}
     for name, method in METHODS.items():
-        if not method.is_exact:
-            users.setdefault(method.num_particles, []).append(name)
+        number = f"{method.num_particles:,}"
         if method.times_jointly > 1:
-            number = method.num_particles * method.times_jointly
-            jointly.setdefault(number, []).append(name)
-    each, joint = (
-        ", ".join(f"{number:,} ({', '.join(names)})" for number, names in of.items())
-        for of in (users, jointly)
-    )
-    return f"{each}; of all data jointly {joint}"
+            number += f", jointly {method.times_jointly * method.num_particles:,}"
+        if not method.is_exact:
+            users.setdefault(number, []).append(name)
+    return ", ".join(f"{number} ({', '.join(names)})" for number, names in users.items())
 
 
 def add_method_options(
