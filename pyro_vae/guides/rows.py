@@ -1,6 +1,7 @@
 """What networks read of a unit's rows: all numbers in a line, a summary of them, or step by step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +71,7 @@ class Summary(nn.Module):
             self.reads = [first]
             self.reader = _made(reader, self._read(rows))
         read = self._read(rows)
+        _check(self.reader, read)
         self.takes_missing = getattr(self.reader, "takes_missing", False)
         if not self.takes_missing and read.isnan().any():
             raise InputError(
@@ -132,27 +134,38 @@ class Summary(nn.Module):
 
 
 def _made(reader: NetworkFactory, read: Tensor) -> nn.Module:
-    """Return the network that a factory makes for rows, ``units | any shape``.
+    """Return the network that a factory makes for rows, ``units | any shape``."""
+    with _about_the_reader(read):
+        return Network.make(reader, read.shape[1:], (FEATURES,)).to(read.device)
+
+
+def _check(made: nn.Module, read: Tensor) -> None:
+    """Check that a network makes 64 numbers of a row.
 
     Raises:
-        InputError: it makes none, or its output has another shape.
+        InputError: it makes something else.
     """
     shape = tuple(read.shape[1:])
-    try:
-        made = Network.make(reader, shape, (FEATURES,)).to(read.device)
-        with torch.no_grad():
-            out = made.eval()(read[:1].nan_to_num(0.0))
-        made.train()
-    except InputError as error:
-        raise error.at("reader") from error
-    except Exception as error:
-        problem = f"a reader of rows of shape {shape} raised {type(error).__name__}: {error}"
-        raise InputError(problem, subject="reader", expected=_A_READER) from error
+    with _about_the_reader(read), torch.no_grad():
+        out = made.eval()(read[:1].nan_to_num(0.0))
+    made.train()
     if not isinstance(out, Tensor) or out.shape != (1, FEATURES):
         got = tuple(out.shape[1:]) if isinstance(out, Tensor) else type(out).__name__
         problem = f"the reader gives {got} for a row of shape {shape}"
         raise InputError(problem, subject="reader", expected=_A_READER)
-    return made
+
+
+@contextmanager
+def _about_the_reader(read: Tensor) -> Iterator[None]:
+    """Raise what a factory, or its network, raises as an error of the argument ``reader``."""
+    try:
+        yield
+    except InputError as error:
+        raise error.at("reader") from error
+    except Exception as error:
+        name, shape = type(error).__name__, tuple(read.shape[1:])
+        problem = f"a reader of rows of shape {shape} raised {name}: {error}"
+        raise InputError(problem, subject="reader", expected=_A_READER) from error
 
 
 _A_READER = f"a factory such as DeepSets: reader(shape of a row, ({FEATURES},)) makes a network"

@@ -218,6 +218,11 @@ def test_counts_are_sets_too_and_words_may_be_more() -> None:
     assert q_of(guide, size, torch.cat([x, x], 1), site="rate")[0].shape == (40, 1)
     words = EmbeddedTokens((6, 1), (2,), network=SETS, num_tokens=5)
     assert words(torch.randint(5, (3, 9, 1))).shape == (3, 2)
+    reader = partial(EmbeddedTokens, num_tokens=9, network=SETS)
+    beside = AutoAmortized(
+        with_covariate, x.float().clamp(max=8), torch.randn(40, 4), reader=reader
+    )
+    assert beside.local.columns.out_dim == 64 + 4  # covariates are no tokens, and follow in a line
     with refused("EmbeddedTokens", expected="(6, 1)"):
         EmbeddedTokens((6, 1), (2,), network=SMALL, num_tokens=5)(torch.randint(5, (3, 9, 1)))
 
