@@ -42,18 +42,21 @@ def probable_draw(
     sums_out = any(name not in known for name in latent_sites(draws[0]))
     with undisturbed(target, 0), torch.no_grad(), pyro.validation_enabled(False):
 
-        def score(values: dict[str, Tensor]) -> float:
-            model = poutine.condition(target.model, values)
-            trace = run("model", model, args, kwargs)
+        def log_likelihood(values: dict[str, Tensor], trace: poutine.Trace) -> float:
             if not sums_out:
                 return _log_likelihood(trace)
             elbo = TraceEnum_ELBO(max_plate_nesting=nesting, strict_enumeration_warning=False)
+            model = poutine.condition(target.model, values)
             joint = -float(elbo.loss(model, lambda *_, **__: None, *args, **kwargs))
             likelihood = joint - float(trace.log_prob_sum(lambda name, _: name in values))
             return likelihood if math.isfinite(likelihood) else -math.inf
 
-        at_location = score(values)
-        scores = [*map(score, candidates)] if sums_out else [*map(_log_likelihood, draws)]
+        trace = run("model", poutine.condition(target.model, values), args, kwargs)
+        try:
+            at_location = log_likelihood(values, trace)
+        except NotImplementedError:  # latents in crossing plates: the fit says so, and what to do
+            return None
+        scores = [*map(log_likelihood, candidates, draws)]
     best = max(range(len(draws)), key=scores.__getitem__)
     size = sum(latent.size for latent in known.values())
     if not scores[best] > at_location + (size if math.isfinite(at_location) else 0):

@@ -10,6 +10,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from pyro_vae import InputError, fit
 from pyro_vae.guides import AutoAmortized
 from pyro_vae.guides.latent import LatentCoordinates
 from pyro_vae.guides.model_facts import latent_of
@@ -165,6 +166,26 @@ def test_a_guide_starts_where_all_paths_together_are_probable(seed: int) -> None
     loc = poutine.trace(guide).get_trace(x).nodes["loc"]["value"]
     assert loc[0] < -2
     assert loc[1] > 2
+
+
+def crossing(x: Tensor) -> None:
+    """Discrete latents in plates that cross, which cannot be summed out together."""
+    loc = pyro.sample("loc", dist.Normal(0.0, 3.0))
+    enumerated = {"enumerate": "parallel"}
+    rows, columns = pyro.plate("rows", 2, dim=-2), pyro.plate("columns", 3, dim=-1)
+    with columns:
+        u = pyro.sample("u", dist.Categorical(torch.ones(2)), infer=enumerated)
+    with rows:
+        v = pyro.sample("v", dist.Categorical(torch.ones(2)), infer=enumerated)
+    with rows, columns:
+        pyro.sample("x", dist.Normal(loc + u + v, 1.0), obs=x)
+
+
+def test_what_cannot_be_summed_out_is_refused_by_the_fit() -> None:
+    x = torch.randn(2, 3)
+    AutoAmortized(crossing, x)
+    with pytest.raises(InputError):
+        fit(crossing, args=(x,), epochs=1, progress=False)
 
 
 @pytest.mark.parametrize("below", [0.0, 3.0, -100.0])
