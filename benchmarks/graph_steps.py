@@ -1,8 +1,9 @@
 """What is saved in a step that runs as a graph, without Inductor, for small models.
 
 Each of the first models (`benchmarks/first_models`) is captured as `fit` does it. A graph as it was traced,
-one without repeated operations and identities, and one that also leaves out the checks of values, as from
-the second epoch on, run in turns: how much of the first one's processor time do the others take?
+one without repeated operations, copies, long views and constants, and one that also leaves out the checks
+of values, as from the second epoch on, run in turns: how much of the first one's processor time do the
+others take?
 
     OMP_NUM_THREADS=1 python benchmarks/graph_steps.py [--rounds 5] [--steps 15]
 """
@@ -12,6 +13,7 @@ import copy
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 from typing import Any
 from unittest import mock
@@ -21,7 +23,8 @@ import torch
 from first_models.stories import STORIES, Story
 
 from pyro_vae import fit
-from pyro_vae.inference.compiling import simplification
+from pyro_vae.inference.compiling.fx_capture import CapturedGraph
+from pyro_vae.inference.compiling.simplification import simplified
 from pyro_vae.inference.svi import step_graph
 from pyro_vae.inference.svi.run_control import RunControl
 
@@ -30,14 +33,13 @@ class Captured(Exception):
     """Stop a fit that has captured its step."""
 
 
-def captured(story: Story) -> tuple[torch.fx.GraphModule, tuple[Any, ...]]:
+def captured(story: Story) -> tuple[CapturedGraph, tuple[Any, ...]]:
     """Return the graph of a model's step as it was traced, and its arguments."""
     found: list[Any] = []
     capture = step_graph.capture
 
     def keep(function: Callable[..., Any], *arguments: torch.Tensor) -> None:
-        graph = capture(function, *arguments)
-        found.extend((graph.module, (*graph.tensors, *arguments)))
+        found.extend((capture(function, *arguments), arguments))
         raise Captured
 
     pyro.clear_param_store()
@@ -50,16 +52,16 @@ def captured(story: Story) -> tuple[torch.fx.GraphModule, tuple[Any, ...]]:
             fit(story.model, **data, epochs=1, control=control, progress=False, device="cpu")
     except Captured:
         pass
-    module, arguments = found
-    return module, arguments
+    graph, arguments = found
+    return graph, arguments
 
 
-def milliseconds(module: torch.fx.GraphModule, arguments: tuple[Any, ...], steps: int) -> float:
+def milliseconds(graph: CapturedGraph, arguments: tuple[Any, ...], steps: int) -> float:
     """Return the processor time of a step: the lower quartile."""
     times = []
     for _ in range(steps):
         started = time.thread_time()
-        module(*arguments)
+        graph.module(*graph.tensors, *arguments)
         times.append(time.thread_time() - started)
     return 1e3 * sorted(times)[steps // 4]
 
@@ -70,18 +72,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=15)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    print(f"{'model':34} {'operations':>16}    ms   no repeats   no checks either")
+    print(f"{'model':34} {'operations':>16}    ms   simplified   no checks either")
     for story in STORIES:
         traced, arguments = captured(story)
-        shorter = copy.deepcopy(traced)
-        simplification.simplify(shorter)
-        graphs = (traced, shorter, step_graph.without_checks(shorter))
+        shorter = simplified(replace(traced, module=copy.deepcopy(traced.module)))
+        last = replace(shorter, module=step_graph.without_checks(shorter.module))
+        graphs = (traced, shorter, last)
         with torch.no_grad():
             rounds = [
                 [milliseconds(graph, arguments, options.steps) for graph in graphs]
                 for _ in range(options.rounds)
             ]
-        sizes = " / ".join(str(len(graph.graph.nodes)) for graph in graphs)
+        sizes = " / ".join(str(len(each.module.graph.nodes)) for each in graphs)
         first, *shares = (median(r[i] / r[0] if i else r[0] for r in rounds) for i in range(3))
         print(f"{story.name:34} {sizes:>16} {first:5.1f} {shares[0]:12.2f} {shares[1]:18.2f}")
 

@@ -49,13 +49,14 @@ def model(x: Tensor) -> None:
 class ByHand(nn.Module):
     """Draw shared latents from independent normals, and effects from a network, as most would write it."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: nn.Module | None = None) -> None:
         super().__init__()
         self.loc, self.log_scale = (
             nn.Parameter(torch.zeros(2)),
             nn.Parameter(torch.full((2,), -2.0)),
         )
-        self.network = nn.Sequential(nn.Linear(MEMBERS + 2, 64), nn.SiLU(), nn.Linear(64, 2))
+        small = nn.Sequential(nn.Linear(MEMBERS + 2, 64), nn.SiLU(), nn.Linear(64, 2))
+        self.network = small if network is None else network
 
     def forward(self, x: Tensor) -> None:
         scale = self.log_scale.exp()

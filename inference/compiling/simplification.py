@@ -1,56 +1,111 @@
 """What need not be done at every run of a graph."""
 
+import operator
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
+from torch.utils._pytree import tree_leaves
 
-from pyro_vae.inference.compiling.constants import is_constant, is_random, is_view, written_nodes
+from pyro_vae.inference.compiling.constants import is_constant, is_view, written_nodes
 from pyro_vae.inference.compiling.fx_capture import CapturedGraph
 from pyro_vae.inference.compiling.onednn import use_onednn
 
+aten = torch.ops.aten
+
+
+LIKE = (
+    aten.full_like.default,
+    aten.zeros_like.default,
+    aten.ones_like.default,
+    aten.new_full.default,
+    aten.new_zeros.default,
+    aten.new_ones.default,
+)  # these read the layout of a tensor, and none of its values
+RESHAPES = (aten.view.default, aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.default)
+BY_ONE = (
+    aten.pow.Tensor_Scalar,
+    aten.mul.Tensor,
+    aten.mul.Scalar,
+    aten.div.Tensor,
+    aten.div.Scalar,
+)  # these return their tensor, if the number is 1
+SMALL = 1_000  # numbers; Inductor makes larger constants faster than it reads them
+
 
 def optimize(graph: CapturedGraph) -> CapturedGraph:
-    """Compute once what no argument has a part in, and use oneDNN's products."""
-    simplify(graph.module)
-    folded = fold_constants(graph)
-    use_onednn(folded.module)
-    return folded
+    """Simplify a graph whose own tensors never change, and use oneDNN's products."""
+    simple = simplified(graph, all_fixed=True)
+    use_onednn(simple.module)
+    return simple
 
 
-def simplify(module: fx.GraphModule) -> None:
-    """Remove operations that return their input, and those that repeat one.
+def simplified(graph: CapturedGraph, all_fixed: bool = False) -> CapturedGraph:
+    """Return a graph without what each run repeats, or has in common with all others.
 
     A distribution is made anew in model, guide and density, and autograd undoes views one by one: of a
     small program's operations these are a third, and each takes some microseconds.
+
+    Args:
+        graph: the operations; it is changed, too.
+        all_fixed: whether the graph's own tensors never change. Otherwise they are parameters and buffers,
+            but for those that tracing made.
     """
-    _remove_identities(module.graph)
-    _merge_equal(module.graph)
-    module.recompile()
+    _shorten_views(graph.module.graph)
+    _merge_equal(graph.module.graph)
+    return _fold_constants(graph, all_fixed)
 
 
-def _remove_identities(graph: fx.Graph) -> None:
+def _shorten_views(graph: fx.Graph) -> None:
+    """Remove views that lead back to a tensor, and views that the next one can do without."""
     for node in list(graph.nodes):
-        if not isinstance(node.target, OpOverload) or not node.target.is_view:
+        out = node.meta.get("val")
+        if not _is_certain_view(node) or not isinstance(out, Tensor):
             continue
-        (source, *_), out = node.args, node.meta["val"]
-        like = source.meta.get("val") if isinstance(source, fx.Node) else None
-        if isinstance(out, Tensor) and like is not None and _placement(out) == _placement(like):
-            node.replace_all_uses_with(source)
-            graph.erase_node(node)
+        for source in _seen_by(node):
+            like = source.meta.get("val")
+            if isinstance(like, Tensor) and _placement(out) == _placement(like):
+                node.replace_all_uses_with(source)
+                graph.erase_node(node)
+                break
+        else:
+            _skip_reshapes(node)
+    graph.eliminate_dead_code()
+
+
+def _seen_by(node: fx.Node) -> Iterator[fx.Node]:
+    """Yield what a node is a view of, step by step."""
+    while _is_certain_view(node) or node.target is operator.getitem:
+        (node, *_) = node.all_input_nodes
+        yield node
+
+
+def _is_certain_view(node: fx.Node) -> bool:
+    is_view = isinstance(node.target, OpOverload) and node.target.is_view
+    return is_view and node.target is not aten.reshape.default  # which may copy
+
+
+def _skip_reshapes(node: fx.Node) -> None:
+    """Let a view with other dimensions take the tensor before other such views."""
+    (source, *_), out = node.all_input_nodes, node.meta["val"]
+    if node.target not in RESHAPES or source.target not in RESHAPES:
+        return
+    (first, *_) = source.all_input_nodes
+    with suppress(RuntimeError):
+        if _placement(first.meta["val"].view(out.shape)) == _placement(out):
+            node.target, node.args, node.kwargs = aten.view.default, (first, list(out.shape)), {}
 
 
 def _merge_equal(graph: fx.Graph) -> None:
-    """Merge operations of the same tensors, but those whose memory something writes to, here or later.
+    """Merge operations of the same tensors, and those that change nothing, with what they repeat.
 
-    Whoever gets the graph's results may write to them, so none of them may share memory with another.
+    Memory that something writes to, here or later, stays apart.
     """
-    results = graph.output_node().all_input_nodes
-    written = set(written_nodes(graph)) | {
-        source for node in results for source in _memory_of(node)
-    }
+    written = _not_ours(graph)
     first: dict[Any, fx.Node] = {}
     for node in list(graph.nodes):
         if is_view(node) and not written.isdisjoint(node.all_input_nodes):
@@ -60,11 +115,37 @@ def _merge_equal(graph: fx.Graph) -> None:
             continue
         # in words, since 0, -0 and False are equal, and lists have no hash
         key = node.target, repr(node.args), repr(node.kwargs)
-        if key in first:
-            node.replace_all_uses_with(first[key])
-            graph.erase_node(node)
-        else:
+        same = first.get(key) or _copied_by(node)
+        if same is None or same in written:
             first[key] = node
+        else:
+            node.replace_all_uses_with(same)
+            graph.erase_node(node)
+
+
+def _copied_by(node: fx.Node) -> fx.Node | None:
+    """Return the node whose values an operation returns as they are, if there is one."""
+    if len(node.all_input_nodes) != 1:
+        return None
+    (same,) = node.all_input_nodes
+    if node.target is aten.neg.default and same.target is aten.neg.default:
+        (same,) = same.all_input_nodes
+    elif node.target is aten.cat.default:
+        if node.args[0] != [same]:
+            return None
+    elif node.target not in BY_ONE or node.args[1] != 1:
+        return None
+    like = same.meta.get("val")
+    return same if isinstance(like, Tensor) and _layout(like) == _layout(node.meta["val"]) else None
+
+
+def _not_ours(graph: fx.Graph) -> set[fx.Node]:
+    """Return the nodes whose memory something writes to.
+
+    Whoever gets the graph's results may, so none of them may share memory with another.
+    """
+    results = graph.output_node().all_input_nodes
+    return {*written_nodes(graph), *(source for node in results for source in _memory_of(node))}
 
 
 def _memory_of(node: fx.Node) -> Iterator[fx.Node]:
@@ -76,41 +157,67 @@ def _memory_of(node: fx.Node) -> Iterator[fx.Node]:
 
 
 def _placement(x: Tensor) -> Any:
-    return x.shape, x.stride(), x.storage_offset(), x.dtype, x.is_conj(), x.is_neg()
+    return x.storage_offset(), _layout(x)
 
 
-def fold_constants(graph: CapturedGraph) -> CapturedGraph:
-    """Compute in advance what depends on the graph's own tensors alone."""
+def _layout(x: Tensor) -> Any:
+    return x.shape, x.stride(), x.dtype, x.is_conj(), x.is_neg()
+
+
+def _fold_constants(graph: CapturedGraph, all_fixed: bool) -> CapturedGraph:
+    """Compute in advance what depends on constants alone."""
     nodes = graph.module.graph
     inputs = [node for node in nodes.nodes if node.op == "placeholder"]
     owned = dict(zip(inputs, graph.tensors, strict=False))
-    changing = set(written_nodes(nodes))
-    known: dict[fx.Node, Any] = {n: tensor for n, tensor in owned.items() if n not in changing}
+    changing = _not_ours(nodes)
+    known: dict[fx.Node, Any] = {}
+    if all_fixed:
+        known |= {n: tensor for n, tensor in owned.items() if n not in changing}
     for node in nodes.nodes:
-        if node.op != "call_function" or node in changing or is_random(node):
+        if node.op != "call_function" or node in changing or not is_constant(node):
             continue
-        if known.keys() >= set(node.all_input_nodes):
-            args, kwargs = fx.map_arg((node.args, node.kwargs), known.__getitem__)
+        if not _is_small(node) and (not all_fixed or node.target in LIKE):
+            continue
+        values = known | _made_by_tracing(node, owned)
+        if values.keys() >= set(node.all_input_nodes):
+            args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
             with torch.no_grad():
                 known[node] = node.target(*args, **kwargs)
-    return _with_inputs(nodes, known, {n: t for n, t in owned.items() if n in changing})
+    tensors = _with_inputs(nodes, known)
+    others = [tensor for node, tensor in owned.items() if node not in known]
+    return replace(graph, module=fx.GraphModule({}, nodes), tensors=[*tensors, *others])
 
 
-def _with_inputs(
-    nodes: fx.Graph, known: dict[fx.Node, Any], others: dict[fx.Node, Tensor]
-) -> CapturedGraph:
-    """Replace all that is known by inputs, in front of the others that the graph has."""
-    start = next(iter(nodes.nodes))
+def _made_by_tracing(node: fx.Node, owned: dict[fx.Node, Tensor]) -> dict[fx.Node, Tensor]:
+    """Return the values of a node's inputs, where it takes constants in its code, or reads no values."""
+    if node.target is aten.lift_fresh_copy.default:
+        return {source: owned[source] for source in node.all_input_nodes if source in owned}
+    if node.target in LIKE:
+        (source,) = node.all_input_nodes
+        like = source.meta["val"]
+        layout = {"dtype": like.dtype, "device": like.device}
+        return {source: torch.empty_strided(like.shape, like.stride(), **layout)}
+    return {}
+
+
+def _is_small(node: fx.Node) -> bool:
+    outs = [x for x in tree_leaves(node.meta.get("val")) if isinstance(x, Tensor)]
+    return sum(out.numel() for out in outs) <= SMALL
+
+
+def _with_inputs(graph: fx.Graph, known: dict[fx.Node, Any]) -> list[Tensor]:
+    """Replace all that is known by inputs in front of the others; return their values."""
+    start = next(iter(graph.nodes))
     tensors: list[Tensor] = []
     for node, value in known.items():
         users = [user for user in node.users if user not in known]
         if users:
-            with nodes.inserting_before(start):
-                new = nodes.placeholder(f"known{len(tensors)}")
+            with graph.inserting_before(start):
+                new = graph.placeholder(f"known{len(tensors)}")
             new.meta = {"val": value}
             tensors.append(value)
             for user in users:
                 user.replace_input_with(node, new)
     for node in reversed(known):
-        nodes.erase_node(node)
-    return CapturedGraph(fx.GraphModule({}, nodes), [*tensors, *others.values()])
+        graph.erase_node(node)
+    return tensors

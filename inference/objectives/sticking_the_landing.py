@@ -39,13 +39,11 @@ class StickingTheLanding(Objective):
         return draws.scale * draws.log_probs.log_weights.mean(0).sum()
 
     def surrogate(self, draws: GuideDraws) -> Tensor:
-        return self._surrogate(draws, 1.0)
-
-    def _surrogate(self, draws: GuideDraws, landed: float | Tensor) -> Tensor:
         at = draws.copies.log_probs
-        for_guide = draws.pathwise(at.log_weights.mean(0).sum())
-        score = (1 - landed) * at.log_guide.mean(0).sum()
-        surrogate = draws.scale * (at.log_joint.mean(0).sum() - score + for_guide)
+        return self._surrogate(draws, draws.pathwise(at.log_weights.mean(0).sum()))
+
+    def _surrogate(self, draws: GuideDraws, for_guide: Tensor) -> Tensor:
+        surrogate = draws.scale * (draws.copies.log_probs.log_joint.mean(0).sum() + for_guide)
         return with_gradient_of(self.value(draws.copies), surrogate)
 
 
@@ -75,4 +73,9 @@ class Landing(StickingTheLanding, Scheduled):
         return there
 
     def surrogate(self, draws: GuideDraws) -> Tensor:
-        return self._surrogate(draws, self.landed)
+        # The share that has not landed goes the way of any ELBO, through draws and parameters at once: the
+        # backward pass that the draws need anyway then serves the score, too.
+        at = draws.copies.log_probs
+        landed = draws.pathwise((at.log_joint - self.landed * at.log_guide).mean(0).sum())
+        on_the_way = (1 - self.landed) * draws.log_guide.mean(0).sum()
+        return self._surrogate(draws, landed - on_the_way)

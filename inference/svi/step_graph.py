@@ -21,7 +21,7 @@ from pyro_vae.inference.compiling.fx_capture import (
     same_value,
 )
 from pyro_vae.inference.compiling.side_effects import held_tensors, side_effect
-from pyro_vae.inference.compiling.simplification import simplify
+from pyro_vae.inference.compiling.simplification import simplified
 from pyro_vae.inference.compiling.validation_ops import (
     ValidationOps,
     ValuesOnDevice,
@@ -136,8 +136,7 @@ class StepCapture:
             ]
             return (loss.detach(), checks.all_passed(loss), *in_memory_of_their_own(laid_out))
 
-        graph = capture(loss_and_gradients, self.weight(1.0), *batch)
-        simplify(graph.module)
+        graph = simplified(capture(loss_and_gradients, self.weight(1.0), *batch))
         return graph, StepGraph(graph.module, graph.tensors, checks.is_complete, graph.constants)
 
     def weight(self, beta: float) -> Tensor:

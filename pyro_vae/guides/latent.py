@@ -191,6 +191,7 @@ class LatentCoordinates:
         return x.squeeze(-1) if self.shape == () else x
 
 
+@torch.no_grad()
 def _rounding(loc: Tensor, unit_tril: Tensor) -> Tensor:
     """Return how far draws have to spread, so that their rounding hardly counts in log q.
 
@@ -200,11 +201,9 @@ def _rounding(loc: Tensor, unit_tril: Tensor) -> Tensor:
     rounding = ROUNDINGS * eps * loc
     if unit_tril.dim() == loc.dim():
         return rounding
-    with torch.no_grad():
-        one = torch.eye(loc.shape[-1], dtype=loc.dtype, device=loc.device)
-        inverse = torch.linalg.solve_triangular(unit_tril, one, upper=False, unitriangular=True)
-        growth = inverse.abs().sum(-1).amax(-1, keepdim=True).clamp(max=1 / (ROUNDINGS * eps))
-    return rounding * growth
+    one = torch.eye(loc.shape[-1], dtype=loc.dtype, device=loc.device)
+    inverse = torch.linalg.solve_triangular(unit_tril, one, upper=False, unitriangular=True)
+    return rounding * inverse.abs().sum(-1).amax(-1, keepdim=True).clamp(max=1 / (ROUNDINGS * eps))
 
 
 def skewed(raw_skew: Tensor, raw_log_tail: Tensor) -> SinhArcsinh:
@@ -243,10 +242,12 @@ def with_prior(
 
 def lower_triangular(diagonal: Tensor, below: Tensor) -> Tensor:
     """Return matrices ``batch | D, D`` with this diagonal, and these numbers below it, row by row."""
-    matrix, size = diagonal.diag_embed(), diagonal.shape[-1]
+    size = diagonal.shape[-1]
     rows, columns = torch.tril_indices(size, size, -1, device=diagonal.device)
-    matrix[..., rows, columns] = below
-    return matrix
+    below = below.expand(*diagonal.shape[:-1], len(rows))
+    # not written in place, which would keep graphs from merging what is computed twice
+    matrix = diagonal.diag_embed().flatten(-2).index_copy(-1, size * rows + columns, below)
+    return matrix.unflatten(-1, (size, size))
 
 
 def _of_one_unit(name: str, support: Any, event_dims: int = 0) -> Any:

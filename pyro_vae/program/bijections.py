@@ -44,11 +44,18 @@ def _kept(transform: Transform) -> Transform:
     if isinstance(transform, ComposeTransform):
         parts = [_kept(part) for part in transform.parts]
         match parts:
+            case [_Exp() as exp, AffineTransform() as same] if _is_identity(same):
+                return exp
             case [_Exp() | _Sigmoid() as first, AffineTransform() as last]:
                 parts = [first, _Inside(last, has_two_bounds=isinstance(first, _Sigmoid))]
         return ComposeTransform(parts)
     kept = KEPT.get(type(transform))
     return transform if kept is None else kept()
+
+
+def _is_identity(affine: AffineTransform) -> bool:
+    numbers = (affine.loc, affine.scale)
+    return not any(isinstance(n, Tensor) for n in numbers) and numbers == (0, 1)
 
 
 class _Normal(Transform):
@@ -109,7 +116,7 @@ class _Inside(AffineTransform):
 
     def _call(self, x: Tensor) -> Tensor:
         value: Tensor = super()._call(x)
-        zero = value.new_zeros(())
+        zero = torch.zeros((), dtype=value.dtype, device=value.device)
         bound, scale = (zero + self.loc).detach(), (zero + self.scale).detach()
         value = _beyond(value, bound, scale)
         return _beyond(value, bound + scale, -scale) if self.has_two_bounds else value
