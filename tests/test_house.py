@@ -216,6 +216,6 @@ def entered(start: CodeType, which: int, work: Callable[[], object]) -> set[str]
     ids=["a batch to its loss", "a tile to its weights"],
 )
 def test_a_reader_opens_few_files(most, start, work) -> None:
-    x = torch.bernoulli(torch.full((300, 8), 0.5))
+    x = torch.bernoulli(torch.full((600, 8), 0.5))
     names = entered(start.__code__, 3, lambda: work(VAE((8,), 2), x))
     assert 0 < len(names) <= most, "\n".join(sorted(names))
