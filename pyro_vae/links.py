@@ -52,8 +52,15 @@ class _Slowed(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         x, ctx.low, ctx.high = inputs
         ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,), (x,) = gradients, ctx.saved_tensors
-        return gradient / (1 + (x - x.clamp(ctx.low, ctx.high)).abs()), None, None
+        return _Slowed.jvp(ctx, *gradients), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        """Multiply by the slope, which backward and forward mode do alike."""
+        (x,) = ctx.saved_tensors
+        slowed_by: Tensor = 1 + (x - x.clamp(ctx.low, ctx.high)).abs()
+        return tangents[0] / slowed_by

@@ -15,6 +15,12 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from pyro_vae.user_code import Line, calls_within, program_line
 
 aten = torch.ops.aten
+# in training mode they update running statistics, which their schemas do not say
+WRITE_UNSAID = (
+    aten.native_batch_norm.default,
+    aten.cudnn_batch_norm.default,
+    aten.miopen_batch_norm.default,
+)
 READS = (aten._local_scalar_dense.default, aten.is_nonzero.default, aten.equal.default)
 
 
@@ -147,13 +153,18 @@ def ancestors(node: fx.Node) -> set[fx.Node]:
 def written_nodes(graph: fx.Graph) -> Iterator[fx.Node]:
     """Yield the nodes that an operation writes to, and those whose views they are."""
     for node in graph.nodes:
-        if isinstance(node.target, OpOverload) and node.target._schema.is_mutable:
+        if _writes(node):
             yield node
             for source in node.all_input_nodes:
                 yield source
                 while is_view(source):
                     (source, *_) = source.all_input_nodes
                     yield source
+
+
+def _writes(node: fx.Node) -> bool:
+    target = node.target
+    return isinstance(target, OpOverload) and (target._schema.is_mutable or target in WRITE_UNSAID)
 
 
 def is_view(node: fx.Node) -> bool:

@@ -4,10 +4,10 @@ import operator
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
-from torch import Tensor, fx
+from torch import SymInt, Tag, Tensor, fx
 from torch._ops import OpOverload
 from torch.utils._pytree import tree_leaves
 
@@ -56,7 +56,7 @@ def simplified(graph: CapturedGraph, all_fixed: bool = False) -> CapturedGraph:
             but for those that tracing made.
     """
     _shorten_views(graph.module.graph)
-    _merge_equal(graph.module.graph)
+    _merge_equal(graph)
     return _fold_constants(graph, all_fixed)
 
 
@@ -64,11 +64,11 @@ def _shorten_views(graph: fx.Graph) -> None:
     """Remove views that lead back to a tensor, and views that the next one can do without."""
     for node in list(graph.nodes):
         out = node.meta.get("val")
-        if not _is_certain_view(node) or not isinstance(out, Tensor):
+        if not _is_certain_view(node) or not _has_fixed_layout(out) or _is_reshaped_later(node):
             continue
         for source in _seen_by(node):
             like = source.meta.get("val")
-            if isinstance(like, Tensor) and _placement(out) == _placement(like):
+            if _has_fixed_layout(like) and _placement(out) == _placement(like):
                 node.replace_all_uses_with(source)
                 graph.erase_node(node)
                 break
@@ -84,6 +84,19 @@ def _seen_by(node: fx.Node) -> Iterator[fx.Node]:
         yield node
 
 
+def _is_reshaped_later(node: fx.Node) -> bool:
+    """Return whether an operation such as ``unsqueeze_`` gives the view another shape in place."""
+    targets = [user.target for user in node.users]
+    return any(isinstance(t, OpOverload) and Tag.inplace_view in t.tags for t in targets)
+
+
+def _has_fixed_layout(x: Any) -> TypeGuard[Tensor]:
+    """Return whether a value is a tensor whose size does not depend on data."""
+    if not isinstance(x, Tensor):
+        return False
+    return not any(isinstance(n, SymInt) for n in (*x.shape, *x.stride(), x.storage_offset()))
+
+
 def _is_certain_view(node: fx.Node) -> bool:
     is_view = isinstance(node.target, OpOverload) and node.target.is_view
     return is_view and node.target is not aten.reshape.default  # which may copy
@@ -95,19 +108,21 @@ def _skip_reshapes(node: fx.Node) -> None:
     if node.target not in RESHAPES or source.target not in RESHAPES:
         return
     (first, *_) = source.all_input_nodes
+    if not _has_fixed_layout(first.meta.get("val")):
+        return
     with suppress(RuntimeError):
         if _placement(first.meta["val"].view(out.shape)) == _placement(out):
             node.target, node.args, node.kwargs = aten.view.default, (first, list(out.shape)), {}
 
 
-def _merge_equal(graph: fx.Graph) -> None:
+def _merge_equal(graph: CapturedGraph) -> None:
     """Merge operations of the same tensors, and those that change nothing, with what they repeat.
 
     Memory that something writes to, here or later, stays apart.
     """
-    written = _not_ours(graph)
+    written, nodes = _not_ours(graph), graph.module.graph
     first: dict[Any, fx.Node] = {}
-    for node in list(graph.nodes):
+    for node in list(nodes.nodes):
         if is_view(node) and not written.isdisjoint(node.all_input_nodes):
             written.add(node)
         needed = {node, *node.all_input_nodes}
@@ -120,7 +135,7 @@ def _merge_equal(graph: fx.Graph) -> None:
             first[key] = node
         else:
             node.replace_all_uses_with(same)
-            graph.erase_node(node)
+            nodes.erase_node(node)
 
 
 def _copied_by(node: fx.Node) -> fx.Node | None:
@@ -135,17 +150,29 @@ def _copied_by(node: fx.Node) -> fx.Node | None:
             return None
     elif node.target not in BY_ONE or node.args[1] != 1:
         return None
-    like = same.meta.get("val")
-    return same if isinstance(like, Tensor) and _layout(like) == _layout(node.meta["val"]) else None
+    like, out = same.meta.get("val"), node.meta.get("val")
+    if not (_has_fixed_layout(like) and _has_fixed_layout(out)) or _layout(like) != _layout(out):
+        return None
+    return None if like.is_complex() else same  # times 1, an infinite part makes the other NaN
 
 
-def _not_ours(graph: fx.Graph) -> set[fx.Node]:
+def _not_ours(graph: CapturedGraph) -> set[fx.Node]:
     """Return the nodes whose memory something writes to.
 
     Whoever gets the graph's results may, so none of them may share memory with another.
     """
-    results = graph.output_node().all_input_nodes
-    return {*written_nodes(graph), *(source for node in results for source in _memory_of(node))}
+    nodes = graph.module.graph
+    results = nodes.output_node().all_input_nodes
+    written = {*written_nodes(nodes), *(source for node in results for source in _memory_of(node))}
+    address = {node: x.untyped_storage().data_ptr() for node, x in _owned(graph).items()}
+    taken = {address[node] for node in written if node in address}
+    return written | {node for node in address if address[node] in taken}
+
+
+def _owned(graph: CapturedGraph) -> dict[fx.Node, Tensor]:
+    """Return the inputs that are the graph's own tensors."""
+    inputs = [node for node in graph.module.graph.nodes if node.op == "placeholder"]
+    return dict(zip(inputs, graph.tensors, strict=False))
 
 
 def _memory_of(node: fx.Node) -> Iterator[fx.Node]:
@@ -166,10 +193,10 @@ def _layout(x: Tensor) -> Any:
 
 def _fold_constants(graph: CapturedGraph, all_fixed: bool) -> CapturedGraph:
     """Compute in advance what depends on constants alone."""
-    nodes = graph.module.graph
-    inputs = [node for node in nodes.nodes if node.op == "placeholder"]
-    owned = dict(zip(inputs, graph.tensors, strict=False))
-    changing = _not_ours(nodes)
+    nodes, owned, changing = graph.module.graph, _owned(graph), _not_ours(graph)
+    inputs = [node.meta["val"] for node in nodes.nodes if node.op == "placeholder"]
+    devices = {x.device for x in inputs if isinstance(x, Tensor)}
+    devices = {device for device in devices if device.type != "cpu"} or devices
     known: dict[fx.Node, Any] = {}
     if all_fixed:
         known |= {n: tensor for n, tensor in owned.items() if n not in changing}
@@ -178,7 +205,10 @@ def _fold_constants(graph: CapturedGraph, all_fixed: bool) -> CapturedGraph:
             continue
         if not _is_small(node) and (not all_fixed or node.target in LIKE):
             continue
-        values = known | _made_by_tracing(node, owned)
+        if not all_fixed and not _lies_on(devices, node):  # Inductor moves it there
+            continue
+        made = _made_by_tracing(node, owned)
+        values = known | {source: value for source, value in made.items() if source not in changing}
         if values.keys() >= set(node.all_input_nodes):
             args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
             with torch.no_grad():
@@ -190,19 +220,28 @@ def _fold_constants(graph: CapturedGraph, all_fixed: bool) -> CapturedGraph:
 
 def _made_by_tracing(node: fx.Node, owned: dict[fx.Node, Tensor]) -> dict[fx.Node, Tensor]:
     """Return the values of a node's inputs, where it takes constants in its code, or reads no values."""
-    if node.target is aten.lift_fresh_copy.default:
-        return {source: owned[source] for source in node.all_input_nodes if source in owned}
-    if node.target in LIKE:
-        (source,) = node.all_input_nodes
-        like = source.meta["val"]
-        layout = {"dtype": like.dtype, "device": like.device}
-        return {source: torch.empty_strided(like.shape, like.stride(), **layout)}
+    if len(node.all_input_nodes) != 1:
+        return {}
+    (source,) = node.all_input_nodes
+    if node.target is aten.lift_fresh_copy.default and source in owned:
+        # others' memory, such as an array's, cannot be resized
+        is_traced = owned[source].untyped_storage().resizable()
+        return {source: owned[source]} if is_traced else {}
+    like = source.meta.get("val")
+    if node.target in LIKE and _has_fixed_layout(like):
+        like = torch.empty_strided(like.shape, like.stride(), dtype=like.dtype, device=like.device)
+        return {source: like}
     return {}
 
 
 def _is_small(node: fx.Node) -> bool:
     outs = [x for x in tree_leaves(node.meta.get("val")) if isinstance(x, Tensor)]
-    return sum(out.numel() for out in outs) <= SMALL
+    return all(map(_has_fixed_layout, outs)) and sum(out.numel() for out in outs) <= SMALL
+
+
+def _lies_on(devices: set[torch.device], node: fx.Node) -> bool:
+    outs = [x for x in tree_leaves(node.meta.get("val")) if isinstance(x, Tensor)]
+    return all(out.device in devices for out in outs)
 
 
 def _with_inputs(graph: fx.Graph, known: dict[fx.Node, Any]) -> list[Tensor]:

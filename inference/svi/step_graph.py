@@ -136,7 +136,11 @@ class StepCapture:
             ]
             return (loss.detach(), checks.all_passed(loss), *in_memory_of_their_own(laid_out))
 
-        graph = simplified(capture(loss_and_gradients, self.weight(1.0), *batch))
+        graph = capture(loss_and_gradients, self.weight(1.0), *batch)
+        try:
+            graph = simplified(graph)
+        except Exception as error:
+            raise CannotCapture(f"its graph cannot be simplified: {first_line(error)}") from error
         return graph, StepGraph(graph.module, graph.tensors, checks.is_complete, graph.constants)
 
     def weight(self, beta: float) -> Tensor:
@@ -262,7 +266,8 @@ def _check_same(
         if memory in taken:
             raise WrongGraph(f"its gradient for {name!r} would share memory with another")
         taken |= {memory} - {0}  # which has no elements
-    if any(not _close(a, b, tolerance) for a, b in zip(pyros.buffers, graphs.buffers, strict=True)):
+    buffers = zip(pyros.buffers, graphs.buffers, strict=True)
+    if any(not (same_value(one, other) or _close(one, other, tolerance)) for one, other in buffers):
         raise WrongGraph("it would leave other values in a buffer")
     if pyros.noise != graphs.noise:
         raise WrongGraph("it would draw its noise in another way")
@@ -274,8 +279,10 @@ def _close(one: Tensor, other: Tensor, tolerance: float, scale: float = 0.0) -> 
         return False
     if not one.is_floating_point():
         return torch.equal(one, other)
-    return bool(((one - other).abs() <= tolerance * max(scale, _largest(one))).all())
+    is_near = (one - other).abs() <= tolerance * max(scale, _largest(one))
+    return bool((is_near | (one == other)).all())  # infinities are equal, and not near each other
 
 
 def _largest(x: Tensor | None) -> float:
-    return 0.0 if x is None or not x.numel() else float(x.abs().max())
+    finite = torch.zeros(0) if x is None else x[x.isfinite()]
+    return float(finite.abs().max()) if finite.numel() else 0.0

@@ -99,6 +99,11 @@ class AmortizedFactor(nn.Module):
         """Return a value's coordinates in units of the prior's location and scale, ``batch | D``."""
         return (self.coordinates(value) - self.loc) / self.scale
 
+    @property
+    def description(self) -> str:
+        """The distribution in words."""
+        return self.coordinates.description
+
     def _in_plates(self, x: Tensor, inputs: Tensor) -> Tensor:
         """Return ``particles, units, cells | numbers`` with the units where the program's plate is."""
         x = x.movedim(self.from_dim, self.to_dim)

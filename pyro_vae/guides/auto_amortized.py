@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError
 from pyro_vae.guides.along_model import Draw, draw_along
 from pyro_vae.guides.factorisation import factorisation_of
+from pyro_vae.guides.guide import GuideFactory
 from pyro_vae.guides.model_facts import (
     check_supports,
     latent_of,
@@ -51,6 +52,10 @@ class AutoAmortized(nn.Module):
             argument whose rows have elements, images as they are, all else as (elements, columns), where
             arguments with as many elements add columns. The rest follows in a line. Without a reader,
             factors read all numbers in a line.
+        family: makes the distribution of each latent of a unit, in unconstrained coordinates, from an input
+            shape, their number and a network: a guide from the shelf such as ``MixtureNormal`` or
+            ``partial(FlowGuide, flow=Coupling)``.
+        shared_family: makes that of the shared latents which are drawn together.
         kwargs: named arguments of that call, which no network reads.
 
     Raises:
@@ -80,6 +85,8 @@ class AutoAmortized(nn.Module):
         *args: Any,
         network: NetworkFactory = MLP,
         reader: NetworkFactory | None = None,
+        family: GuideFactory | None = None,
+        shared_family: GuideFactory | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__()
@@ -109,7 +116,9 @@ class AutoAmortized(nn.Module):
         found = factorisation_of(target, args, kwargs, draws, local, known)
         self.frames = {frame.name: frame for latent in known.values() for frame in latent.frames}
         alone = {n: us for n, us in found.parents.items() if n in shared and n not in found.joint}
-        self.shared = SharedLatents(known, found.joint, alone, nesting) if shared else None
+        self.shared = None
+        if shared:
+            self.shared = SharedLatents(known, found.joint, alone, nesting, shared_family)
         if self.shared and (draw := probable_draw(target, args, kwargs, draws, known)):
             self.shared.start_at(draw)
         self.local: UnitLatents | None = None
@@ -119,7 +128,9 @@ class AutoAmortized(nn.Module):
                 for n, us in found.parents.items()
                 if n in local
             }
-            self.local = UnitLatents(self.unit, known, parents, args, network, nesting, reader)
+            self.local = UnitLatents(
+                self.unit, known, parents, args, network, nesting, reader, family
+            )
         self._model = (target.model,)  # in a tuple, since it is no part of the guide
         self.along, self.informed = found.along, found.informed
         self.order = [n for n in found.parents if n not in (*found.joint, *self.along)]

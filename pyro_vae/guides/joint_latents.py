@@ -13,11 +13,14 @@ from torch import Tensor, nn
 from torch.distributions.transforms import AffineTransform
 
 from pyro_vae.distributions import LowRankMultivariateNormal
+from pyro_vae.guides.family_factor import free_guide
+from pyro_vae.guides.guide import GuideFactory
 from pyro_vae.guides.latent import Latent, lower_triangular, skewed
 from pyro_vae.links import SCALE, log_link
 
 JOINT_COVARIANCE = 200  # coordinates, up to which all their covariances are learnt
 START = 0.01  # of the scale, as a share of the prior's
+START_OF_FAMILY = 0.5  # wide enough to find several modes
 # One step of an optimizer moves a parameter by about the learning rate. A mean has to go several of the
 # prior's standard deviations, in steps whose size suits a network's weights.
 GAIN = 10.0
@@ -35,17 +38,24 @@ class JointLatents(nn.Module):
     freedom: it costs about 0.01 nats where the posterior is normal, and bounds the weights where the
     posterior's tails are heavier. Each coordinate then gets a skew and tails of its own
     (:class:`pyro_vae.distributions.SinhArcsinh`): the logarithm of a spread that may be near 0 has an
-    exponential tail. More coordinates have a normal distribution, whose covariance is of low rank.
+    exponential tail. More coordinates have a normal distribution, whose covariance is of low rank. With a
+    family, coordinates are mean + scale * e, and e has the distribution of the family's guide.
 
     Args:
         latents: by name; the mean starts at their priors' location, and their scale is the unit.
         nesting: the number of dimensions of the program's plates.
+        family: makes the guide of e from an input shape, the number of coordinates and a network.
     """
 
     location: Tensor
     unit: Tensor
 
-    def __init__(self, latents: Mapping[str, Latent], nesting: int) -> None:
+    def __init__(
+        self,
+        latents: Mapping[str, Latent],
+        nesting: int,
+        family: GuideFactory | None = None,
+    ) -> None:
         super().__init__()
         self.latents, self.nesting = dict(latents), nesting
         location = torch.cat([each.location.repeat(each.num_cells) for each in latents.values()])
@@ -54,7 +64,11 @@ class JointLatents(nn.Module):
         self.register_buffer("location", location)
         self.register_buffer("unit", scale)
         self.mean = nn.Parameter(location.new_zeros(size))
-        self.log_scale = nn.Parameter(location.new_full((size,), math.log(START) / GAIN))
+        self.guide = None if family is None else free_guide(family, size=size).to(location.device)
+        self.start = math.log(START if family is None else START_OF_FAMILY) / GAIN
+        self.log_scale = nn.Parameter(location.new_full((size,), self.start))
+        if self.guide is not None:
+            return
         below = location.new_zeros(size * (size - 1) // 2)
         low_rank = 1e-3 * torch.randn(size, round(size**0.5), device=location.device)
         self.covariance = nn.Parameter(below if self.is_full else low_rank)
@@ -64,13 +78,28 @@ class JointLatents(nn.Module):
 
     @property
     def is_full(self) -> bool:
-        """Whether the distribution has all covariances."""
-        return len(self.location) <= JOINT_COVARIANCE
+        """Whether it is the Student t distribution, with all covariances."""
+        return self.guide is None and len(self.location) <= JOINT_COVARIANCE
+
+    @property
+    def description(self) -> str:
+        """The distribution in words."""
+        if self.guide is not None:
+            return type(self.guide).__name__
+        full, low_rank = (
+            "skewed Student t with full covariance",
+            "normal with covariance of low rank",
+        )
+        return full if self.is_full else low_rank
 
     def distribution(self) -> Any:
         """Return the distribution of the coordinates, in the latents' order."""
         loc = self.location + GAIN * self.unit * self.mean
         scale = self.unit * log_link(GAIN * self.log_scale, SCALE).exp()
+        if self.guide is not None:
+            e = self.guide(loc.new_zeros(1))
+            affine = AffineTransform(loc, scale, event_dim=1, cache_size=1)
+            return dist.TransformedDistribution(e, [affine])
         if not self.is_full:
             factor = self.unit.unsqueeze(-1) * self.covariance
             return LowRankMultivariateNormal(loc, factor, scale.square())
@@ -87,6 +116,9 @@ class JointLatents(nn.Module):
 
     def _standardised(self, q: Any, drawn: Tensor) -> Tensor:
         """Return coordinates less their location, in units of about their standard deviation."""
+        if self.guide is not None:
+            (affine,) = q.transforms
+            return (drawn - affine.loc) / affine.scale
         if not self.is_full:
             return (drawn - q.loc) / q.stddev
         _, affine = q.transforms
@@ -101,7 +133,9 @@ class JointLatents(nn.Module):
     def reset_parameters(self) -> None:
         """Start anew: at a draw of a normal distribution with the priors' location and scale."""
         self.mean.normal_(0.0, 1 / GAIN)
-        self.log_scale.fill_(math.log(START) / GAIN)
+        self.log_scale.fill_(self.start)
+        if self.guide is not None:
+            return  # whose own modules start anew, too
         if self.is_full:
             for each in (self.covariance, self.skew, self.log_tail):
                 each.zero_()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae.guides.free_factor import FreeFactor
+from pyro_vae.guides.guide import GuideFactory
 from pyro_vae.guides.joint_latents import JointLatents
 from pyro_vae.guides.latent import Latent
 
@@ -23,6 +24,7 @@ class SharedLatents(nn.Module):
         joint: those that one distribution draws together.
         parents: what each of the others depends on, in the order of drawing.
         nesting: the number of dimensions of the program's plates.
+        family: makes the joint distribution; by default a Student t, or a normal one.
     """
 
     def __init__(
@@ -31,10 +33,12 @@ class SharedLatents(nn.Module):
         joint: Sequence[str],
         parents: Mapping[str, Sequence[str]],
         nesting: int,
+        family: GuideFactory | None = None,
     ) -> None:
         super().__init__()
         self.latents, self.nesting = dict(latents), nesting
-        self.joint = JointLatents({n: latents[n] for n in joint}, nesting) if joint else None
+        together = {n: latents[n] for n in joint}
+        self.joint = JointLatents(together, nesting, family) if joint else None
         self.parents = {n: self._readable(n, parents[n]) for n in parents}
         self.factors = nn.ModuleList(
             FreeFactor(latents[n], sum(self._num_read(n, u) for u in us))
@@ -83,10 +87,7 @@ class SharedLatents(nn.Module):
         """Return each factor's family in words, by its names."""
         words = {}
         if self.joint is not None:
-            family = "skewed Student t with full covariance"
-            if not self.joint.is_full:
-                family = "normal with covariance of low rank"
-            words[_listed([*self.joint.latents])] = f"{family}, free parameters"
+            words[_listed([*self.joint.latents])] = f"{self.joint.description}, free parameters"
         for name in self.parents:
             latent = self.latents[name]
             of = f" of each of {latent.num_cells:,}" if latent.num_cells > 1 else ""

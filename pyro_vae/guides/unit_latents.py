@@ -1,7 +1,8 @@
 """The guide of a unit's latents: networks read the unit's rows, and what is drawn before."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from math import prod
 from typing import Any, cast
 
@@ -12,11 +13,15 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError
 from pyro_vae.guides.along_model import Draw
 from pyro_vae.guides.amortized_factor import AmortizedFactor
+from pyro_vae.guides.family_factor import FamilyFactor
+from pyro_vae.guides.guide import GuideFactory
 from pyro_vae.guides.latent import Latent
 from pyro_vae.guides.model_facts import Unit
 from pyro_vae.guides.rows import Columns, Steps, Summary
 from pyro_vae.guides.series import series_in
 from pyro_vae.networks import NetworkFactory
+
+Factor = AmortizedFactor | FamilyFactor
 
 
 class UnitLatents(nn.Module):
@@ -30,6 +35,7 @@ class UnitLatents(nn.Module):
         network: makes the network of each factor.
         nesting: the number of dimensions of the program's plates.
         reader: makes the network that summarises a unit's rows; by default its numbers are read in a line.
+        family: makes the distribution of each latent; by default it follows from the prior.
     """
 
     def __init__(
@@ -41,6 +47,7 @@ class UnitLatents(nn.Module):
         network: NetworkFactory,
         nesting: int,
         reader: NetworkFactory | None = None,
+        family: GuideFactory | None = None,
     ) -> None:
         super().__init__()
         self.unit, self.latents, self.nesting = unit, dict(latents), nesting
@@ -62,7 +69,8 @@ class UnitLatents(nn.Module):
         self.readers = nn.ModuleDict(
             {keys[s.names[0]]: Steps(rows, len(s.names) - s.offset) for s in self.series}
         )
-        self.factors = nn.ModuleDict({keys[n]: self._factor(n, network) for n in firsts})
+        kind = AmortizedFactor if family is None else partial(FamilyFactor, family)
+        self.factors = nn.ModuleDict({keys[n]: self._factor(n, kind, network) for n in firsts})
         self.to(rows[0].device)
 
     def drawing(
@@ -90,7 +98,7 @@ class UnitLatents(nn.Module):
                 inputs.append(read.new_zeros(1, size) if parent is None else seen[parent])
             batch = torch.broadcast_shapes(*(x.shape[:-1] for x in inputs))
             joined = torch.cat([x.expand(*batch, x.shape[-1]) for x in inputs], -1)
-            factor = cast(AmortizedFactor, self.factors[key])
+            factor = cast(Factor, self.factors[key])
             prior = None if fn is None else latent.coordinates.prior_of(fn)
             with ExitStack() as stack:
                 for plate in latent.plates:
@@ -133,8 +141,8 @@ class UnitLatents(nn.Module):
                 series, _ = self.steps[name]
                 by = "by one network for all steps, which reads the rows from the last to this one"
                 name = f"{series.names[0]}, ..., {series.names[-1]}"
-            first = name.split(",")[0]
-            words[name] = f"{self.latents[first].coordinates.description}, {by}"
+            factor = cast(Factor, self.factors[self.keys[name.split(",")[0]]])
+            words[name] = f"{factor.description}, {by}"
         return words
 
     def _shown(self) -> list[str]:
@@ -193,7 +201,7 @@ class UnitLatents(nn.Module):
         free = free.movedim(self.unit.dim - 1, len(particles))
         return free.reshape(*particles, free.shape[len(particles)], -1)
 
-    def _factor(self, name: str, network: NetworkFactory) -> AmortizedFactor:
+    def _factor(self, name: str, kind: Callable[..., Factor], network: NetworkFactory) -> Factor:
         out_dim, of = self.columns.out_dim, [self.latents[name]]
         if name in self.steps:
             out_dim = cast(Steps, self.readers[self.keys[name]]).out_dim
@@ -201,7 +209,7 @@ class UnitLatents(nn.Module):
         location = torch.stack([each.location for each in of]).mean(0)
         squares = [each.scale.square() + (each.location - location).square() for each in of]
         latent = self.latents[name]
-        return AmortizedFactor(
+        return kind(
             latent.coordinates,
             out_dim + sum(size for _, size in self.parents[name]),
             latent.cells_in(self.nesting, without=self.unit.dim),
