@@ -1,5 +1,6 @@
 """The compiled step is Pyro's own step, or it says why there is none."""
 
+import copy
 import multiprocessing
 import random
 import re
@@ -343,6 +344,32 @@ class TwiceThroughCells(nn.Module):
     def guide(self, x: Tensor) -> None: ...
 
 
+def bounded_from_below(x: Tensor) -> None:
+    """Densities with constants of minus infinity."""
+    height = pyro.sample("height", dist.HalfNormal(1.0))
+    weights = torch.where(x > -9, torch.zeros(()), torch.tensor(-torch.inf))
+    with pyro.plate("data", len(x)):
+        pyro.sample("x", dist.Normal(height, weights.exp()), obs=x)
+
+
+def from_an_array() -> tuple[Any, ...]:
+    """A scale in memory of NumPy's, which changes between epochs."""
+    scale, story = np.ones(1, np.float32), FactorAnalysis((6,), 2)
+
+    def model(x: Tensor) -> None:
+        with poutine.scale(scale=torch.as_tensor(scale)[0]):
+            story.model(x)
+
+    def schedule(optimizer: Any) -> Any:
+        def rate(epoch: int) -> float:
+            scale[:] = 1 + 0.5 * epoch
+            return 1.0
+
+        return LambdaLR(optimizer, rate)
+
+    return (model, story.guide), X, {"lr_schedule": schedule}
+
+
 CAPTURED = {
     **{f"prior {name}": partial(lambda make: with_prior(make()), p) for name, p in PRIORS.items()},
     **{f"constant {name}": partial(reading, read) for name, read in CONSTANTS.items()},
@@ -373,6 +400,8 @@ CAPTURED = {
     "AutoMultivariateNormal": lambda: auto(AutoMultivariateNormal, two_means),
     "AutoIAFNormal": lambda: auto(AutoIAFNormal, two_means),
     "tensor counter": tensor_counter,
+    "infinite constants": lambda: (bounded_from_below, FIRST, {"batch_size": 50, "seed": 0}),
+    "an array": from_an_array,
 }
 # whose epochs end with a smaller batch, and its graph; of the others all batches have one shape
 UNEVEN = {"factor analysis", "batch norm", "warm-up and clipping", "tensor counter"}
@@ -738,6 +767,33 @@ def test_a_constant_that_is_written_to_between_steps_is_read_again() -> None:
     captured, parameters = trained(make, "auto", control=GRAPHS)
     assert all("as a graph" in note for note in captured.notes)
     for one, other in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "size_of",
+    [
+        lambda x: x.new_full((1,), x.mean().item()),
+        lambda x: torch.arange((x > -9).sum().item()).float().mean(),
+        lambda x: torch.zeros((x > -9).sum().item(), 3).unsqueeze(0).squeeze(0).sum(),
+        lambda x: x.unsqueeze(0).expand((x[:3] > -9).sum().item(), -1, -1).mean(),
+    ],
+)
+def test_numbers_and_sizes_that_depend_on_the_data_do_not_stop_a_fit(size_of) -> None:
+    """As a graph or in Python, with the same result."""
+    story = FactorAnalysis((6,), 2)
+
+    def model(x: Tensor) -> None:
+        with poutine.scale(scale=1 + 0 * size_of(x).sum()):
+            story.model(x)
+
+    before = copy.deepcopy(story.state_dict())
+    runs = []
+    for mode in ("off", "auto"):
+        story.load_state_dict(before)
+        quick((model, story.guide), X, compile=mode, control=GRAPHS, seed=0)
+        runs.append([p.detach().clone() for p in story.parameters()])
+    for one, other in zip(*runs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
