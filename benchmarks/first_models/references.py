@@ -106,7 +106,7 @@ def survey(answers: Tensor) -> float:
         of_patterns = (each + log_weights[:, None]).logsumexp(1)
         return of_patterns @ counts.double() + Normal(0.0, 1.5).log_prob(hard).sum(1)
 
-    return log_integral(log_density, *[gauss_legendre(-7.0, 7.0, 40)] * 3)
+    return log_integral(log_density, *[gauss_legendre(-7.0, 7.0, 64)] * 3)
 
 
 def topic_counts(counts: Tensor) -> float:
@@ -210,5 +210,6 @@ def hidden_markov_sequences(y: Tensor) -> float:
         centre = torch.tensor([-1.0, 1.0], dtype=torch.float64)
         return forward.logsumexp(-1).sum(1) + Normal(centre, 1.0).log_prob(locations).sum(1)
 
-    shares, locations = gauss_legendre(0.0, 1.0, 20), gauss_legendre(-5.0, 5.0, 40)
+    # the nodes must lie closer than a location is known, to 0.2
+    shares, locations = gauss_legendre(0.0, 1.0, 20), gauss_legendre(-5.0, 5.0, 72)
     return log_integral(log_density, shares, shares, locations, locations)
