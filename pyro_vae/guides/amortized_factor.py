@@ -16,7 +16,55 @@ from pyro_vae.networks import Network, NetworkFactory
 WIDE = 1.0  # a standard deviation of logs and logits
 
 
-class AmortizedFactor(nn.Module):
+class Factor(nn.Module):
+    """Give the distribution of a unit's latent, from what it depends on.
+
+    Args:
+        coordinates: of the latent.
+        cells: sizes of all other plates' dimensions, from left to right; 1 where the latent has no plate.
+        dim: the unit plate's dimension, counted from the right.
+        depth: how many dimensions the latent's plates take, from the leftmost one on.
+        loc: where the prior lies, in each coordinate, (D,).
+        scale: how wide it is.
+    """
+
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        coordinates: LatentCoordinates,
+        cells: Sequence[int],
+        dim: int,
+        depth: int,
+        loc: Tensor,
+        scale: Tensor,
+    ) -> None:
+        super().__init__()
+        self.coordinates = coordinates
+        # of the units, in what a network reads or gives
+        self.from_dim, self.to_dim = -2 - len(cells), dim - 1
+        self.unused = 1 + len(cells) - depth
+        self.register_buffer("loc", loc)
+        self.register_buffer("scale", scale)
+
+    @property
+    def description(self) -> str:
+        """The distribution in words."""
+        return self.coordinates.description
+
+    def standardised(self, value: Tensor) -> Tensor:
+        """Return a value's coordinates in units of the prior's location and scale, ``batch | D``."""
+        return (self.coordinates(value) - self.loc) / self.scale
+
+    def in_plates(self, x: Tensor, has_particles: bool) -> Tensor:
+        """Return ``particles, units, cells | numbers`` with the units where the program's plate is."""
+        x = x.movedim(self.from_dim, self.to_dim)
+        # without particles there are no dimensions to the left of the latent's plates
+        return x if has_particles else x.reshape(x.shape[self.unused :])
+
+
+class AmortizedFactor(Factor):
     """Map what a unit's latent depends on, ``particles, units | in_dim``, to its distribution.
 
     Coordinates are normal, with loc + scale * (A inputs + f(inputs)) as mean, and the Cholesky factor
@@ -27,18 +75,10 @@ class AmortizedFactor(nn.Module):
     multiplied by it (:func:`pyro_vae.guides.latent.with_prior`).
 
     Args:
-        coordinates: of the latent.
+        coordinates, cells, dim, depth, loc, scale: see :class:`Factor`.
         in_dim: the number of inputs.
-        cells: sizes of all other plates' dimensions, from left to right; 1 where the latent has no plate.
-        dim: the unit plate's dimension, counted from the right.
-        depth: how many dimensions the latent's plates take, from the leftmost one on.
         network: makes the network from an input and an output shape.
-        loc: where the prior lies, in each coordinate, (D,).
-        scale: how wide it is.
     """
-
-    loc: Tensor
-    scale: Tensor
 
     def __init__(
         self,
@@ -51,11 +91,9 @@ class AmortizedFactor(nn.Module):
         loc: Tensor,
         scale: Tensor,
     ) -> None:
-        super().__init__()
-        self.coordinates, size = coordinates, coordinates.size
-        # of the units, in the network's output
-        self.from_dim, self.to_dim = -2 - len(cells), dim - 1
-        self.unused = 1 + len(cells) - depth
+        near = scale if coordinates.is_identity else scale.clamp(max=WIDE)
+        super().__init__(coordinates, cells, dim, depth, loc, near)
+        size = coordinates.size
         correlated = coordinates.num_correlated
         shaped = coordinates.num_shaped
         self.sizes = [size, size, correlated * (correlated - 1) // 2, shaped, shaped]
@@ -64,8 +102,6 @@ class AmortizedFactor(nn.Module):
         self.reset_parameters()
         # a posterior of logs is hardly wider than the prior, and twenty times as wide it is anywhere
         self.bend = SCALE if coordinates.is_identity else 0.0
-        self.register_buffer("loc", loc)
-        self.register_buffer("scale", scale if coordinates.is_identity else scale.clamp(max=WIDE))
 
     def reset_parameters(self) -> None:
         """Start without the linear map."""
@@ -84,7 +120,7 @@ class AmortizedFactor(nn.Module):
         linear = self.linear(inputs) / math.sqrt(inputs.shape[-1])
         loc = loc + linear.reshape(loc.shape)
         loc, log_scale, tril, skew, log_tail = (
-            self._in_plates(x, inputs) for x in (loc, log_scale, *raw)
+            self.in_plates(x, inputs.dim() > 2) for x in (loc, log_scale, *raw)
         )
         scale = self.scale * log_link(log_scale, self.bend).exp()
         loc, scale = with_prior(prior, self.loc + self.scale * loc, scale)
@@ -94,18 +130,3 @@ class AmortizedFactor(nn.Module):
             tril if tril.shape[-1] else None,
             (skew, log_tail) if skew.shape[-1] else None,
         )
-
-    def standardised(self, value: Tensor) -> Tensor:
-        """Return a value's coordinates in units of the prior's location and scale, ``batch | D``."""
-        return (self.coordinates(value) - self.loc) / self.scale
-
-    @property
-    def description(self) -> str:
-        """The distribution in words."""
-        return self.coordinates.description
-
-    def _in_plates(self, x: Tensor, inputs: Tensor) -> Tensor:
-        """Return ``particles, units, cells | numbers`` with the units where the program's plate is."""
-        x = x.movedim(self.from_dim, self.to_dim)
-        # without particles there are no dimensions to the left of the latent's plates
-        return x if inputs.dim() > 2 else x.reshape(x.shape[self.unused :])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions.transforms import AffineTransform, ReshapeTransform
 
 from pyro_vae.errors import InputError
+from pyro_vae.guides.amortized_factor import Factor
 from pyro_vae.guides.guide import AmortizedGuide, GuideFactory
 from pyro_vae.guides.latent import LatentCoordinates
 from pyro_vae.networks import Network, NetworkFactory, Shape
@@ -36,7 +37,7 @@ def family_guide(family: GuideFactory, in_shape: Shape, size: int, network: Netw
     return made
 
 
-class FamilyFactor(nn.Module):
+class FamilyFactor(Factor):
     """Map what a unit's latent depends on, ``particles, units | in_dim``, to its distribution.
 
     Coordinates are loc + scale * e, and e has the distribution that the family gives for the inputs.
@@ -44,18 +45,11 @@ class FamilyFactor(nn.Module):
 
     Args:
         family: makes the guide of e from an input shape, the number of coordinates and a network.
-        coordinates: of the latent.
+        coordinates, cells, dim, depth, loc, scale: see :class:`Factor`.
         in_dim: the number of inputs.
-        cells: sizes of all other plates' dimensions, from left to right; 1 where the latent has no plate.
-        dim: the unit plate's dimension, counted from the right.
-        depth: how many dimensions the latent's plates take, from the leftmost one on.
         network: makes the network from an input and an output shape.
-        loc: where the prior lies, in each coordinate, (D,).
-        scale: how wide it is.
     """
 
-    loc: Tensor
-    scale: Tensor
     cell: Tensor
 
     def __init__(
@@ -70,15 +64,11 @@ class FamilyFactor(nn.Module):
         loc: Tensor,
         scale: Tensor,
     ) -> None:
-        super().__init__()
-        self.coordinates, self.cells = coordinates, tuple(cells)
-        self.from_dim, self.to_dim = -2 - len(cells), dim - 1
-        self.unused = 1 + len(cells) - depth
+        super().__init__(coordinates, cells, dim, depth, loc, scale)
+        self.cells = tuple(cells)
         number = math.prod(cells)
         num_read = in_dim + number if number > 1 else in_dim
         self.guide = family_guide(family, (num_read,), coordinates.size, network)
-        self.register_buffer("loc", loc)
-        self.register_buffer("scale", scale)
         self.register_buffer("cell", torch.eye(number).reshape(*cells, number), persistent=False)
 
     def forward(self, inputs: Tensor, prior: Any = None) -> Any:
@@ -93,14 +83,8 @@ class FamilyFactor(nn.Module):
         if (number := math.prod(self.cells)) > 1:
             cell = self.cell.to(read).expand(*read.shape[:-1], number)
             read = torch.cat([read, cell], -1)
-        read = read.movedim(self.from_dim, self.to_dim)
-        if inputs.dim() == 2:  # no particles, so no dimensions to the left of the latent's plates
-            read = read.reshape(read.shape[self.unused :])
+        read = self.in_plates(read, inputs.dim() > 2)
         return at(self.guide(read), self.loc, self.scale, self.coordinates)
-
-    def standardised(self, value: Tensor) -> Tensor:
-        """Return a value's coordinates in units of the prior's location and scale, ``batch | D``."""
-        return (self.coordinates(value) - self.loc) / self.scale
 
     @property
     def description(self) -> str:

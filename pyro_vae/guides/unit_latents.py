@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
 from pyro_vae.guides.along_model import Draw
-from pyro_vae.guides.amortized_factor import AmortizedFactor
+from pyro_vae.guides.amortized_factor import AmortizedFactor, Factor
 from pyro_vae.guides.family_factor import FamilyFactor
 from pyro_vae.guides.guide import GuideFactory
 from pyro_vae.guides.latent import Latent
@@ -20,8 +20,6 @@ from pyro_vae.guides.model_facts import Unit
 from pyro_vae.guides.rows import Columns, Steps, Summary
 from pyro_vae.guides.series import series_in
 from pyro_vae.networks import NetworkFactory
-
-Factor = AmortizedFactor | FamilyFactor
 
 
 class UnitLatents(nn.Module):
@@ -69,7 +67,9 @@ class UnitLatents(nn.Module):
         self.readers = nn.ModuleDict(
             {keys[s.names[0]]: Steps(rows, len(s.names) - s.offset) for s in self.series}
         )
-        kind = AmortizedFactor if family is None else partial(FamilyFactor, family)
+        kind: Callable[..., Factor] = AmortizedFactor
+        if family is not None:
+            kind = partial(FamilyFactor, family)
         self.factors = nn.ModuleDict({keys[n]: self._factor(n, kind, network) for n in firsts})
         self.to(rows[0].device)
 
