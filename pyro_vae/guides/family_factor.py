@@ -16,6 +16,7 @@ from pyro_vae.guides.amortized_factor import Factor
 from pyro_vae.guides.guide import AmortizedGuide, GuideFactory
 from pyro_vae.guides.latent import LatentCoordinates
 from pyro_vae.networks import Network, NetworkFactory, Shape
+from pyro_vae.program.trace import is_point_mass
 
 SPREAD = 0.3  # of free parameters to start with: the components of a mixture must differ
 GAIN = 10.0  # of free parameters, which have further to go than a network's weights
@@ -28,13 +29,16 @@ def family_guide(family: GuideFactory, in_shape: Shape, size: int, network: Netw
         InputError: the factory makes something else.
     """
     made = AmortizedGuide.make(family, in_shape, size, network)
-    if made.support is not constraints.real_vector:
-        raise InputError(
-            f"{type(made).__name__} does not draw unconstrained numbers",
-            subject="family",
-            expected="a guide such as MixtureNormal or FlowGuide",
-        )
-    return made
+    is_free = made.support is constraints.real_vector
+    with torch.no_grad():
+        if is_free and not is_point_mass(made(torch.zeros(1, *in_shape))):
+            return made
+    lack = "has no density" if is_free else "does not draw unconstrained numbers"
+    raise InputError(
+        f"{type(made).__name__} {lack}",
+        subject="family",
+        expected="a guide such as MixtureNormal or FlowGuide",
+    )
 
 
 class FamilyFactor(Factor):

@@ -16,6 +16,7 @@ from pyro_vae.guides import (
     AutoAmortized,
     FlowGuide,
     FullCovarianceNormal,
+    Implicit,
     MixtureNormal,
     VonMisesFisher,
 )
@@ -144,5 +145,7 @@ def test_families_that_do_not_draw_free_numbers_are_refused() -> None:
     x = torch.randn(6, 3)
     with refused("family", expected="MixtureNormal"):
         AutoAmortized(of_all_shapes, x, family=VonMisesFisher)
+    with refused("family", expected="MixtureNormal"):
+        AutoAmortized(of_all_shapes, x, shared_family=Implicit)
     with refused("AmortizedGuide"):
         AutoAmortized(of_all_shapes, x, shared_family=MLP)
