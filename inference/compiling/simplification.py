@@ -16,8 +16,6 @@ from pyro_vae.inference.compiling.fx_capture import CapturedGraph
 from pyro_vae.inference.compiling.onednn import use_onednn
 
 aten = torch.ops.aten
-
-
 LIKE = (
     aten.full_like.default,
     aten.zeros_like.default,
@@ -207,8 +205,8 @@ def _fold_constants(graph: CapturedGraph, all_fixed: bool) -> CapturedGraph:
             continue
         if not all_fixed and not _lies_on(devices, node):  # Inductor moves it there
             continue
-        made = _made_by_tracing(node, owned)
-        values = known | {source: value for source, value in made.items() if source not in changing}
+        made = {n: x for n, x in _made_by_tracing(node, owned).items() if n not in changing}
+        values = made | {n: known[n] for n in node.all_input_nodes if n in known}
         if values.keys() >= set(node.all_input_nodes):
             args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
             with torch.no_grad():

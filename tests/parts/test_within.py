@@ -16,6 +16,7 @@ from pyro_vae.guides.latent import LatentCoordinates
 from pyro_vae.guides.model_facts import latent_of
 from pyro_vae.guides.own_family import beta
 from pyro_vae.guides.within import Within
+from pyro_vae.links import slowed
 
 PRIORS = {
     "LogNormal": dist.LogNormal(0.0, 5.0),
@@ -198,3 +199,24 @@ def test_density_of_narrow_draws_far_from_0_is_that_of_their_noise(below: float)
     off = q.log_prob(q.sample()) + q.entropy()  # of which 5/2 is the variance
     assert abs(float(off.mean())) < 4 * (2.5 / 20_000) ** 0.5 + 0.05
     assert float(off.std()) < 1.1 * 2.5**0.5
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of torch's own forward mode
+def test_slowed_numbers_have_all_derivatives() -> None:
+    """Backward and forward mode, twice, and under vmap, against finite differences and each other."""
+    x = torch.tensor([-40.0, -3.0, 0.5, 4.0, 50.0], dtype=torch.float64, requires_grad=True)
+
+    def slow(x: Tensor) -> Tensor:
+        return slowed(x, -2.0, 3.0)
+
+    assert torch.autograd.gradcheck(slow, x, check_forward_ad=True, check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(slow, x)
+
+    def total(x: Tensor) -> Tensor:
+        return slow(x).exp().sum()
+
+    forward_over_backward = torch.func.hessian(total)(x.detach())
+    twice_backward = torch.autograd.functional.hessian(total, x.detach())
+    torch.testing.assert_close(forward_over_backward, twice_backward)
+    rows = x.detach().repeat(2, 1)
+    torch.testing.assert_close(torch.func.vmap(slow)(rows), slow(rows))
